@@ -1,0 +1,75 @@
+"""One exception tree. Every error knows its exit code, what state things are in, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deployer.host.protocol import Exit
+
+__all__ = ["Busy", "ConfigError", "DeployerError", "Exit", "Interrupted", "Mixed", "Refused", "RolledBack", "Unreachable"]
+
+
+@dataclass(kw_only=True, eq=False)
+class DeployerError(Exception):
+    """Base of all errors meant for the person who typed the command.
+
+    ``message`` says what failed, ``state`` what state the host (or the fleet) is in, ``next`` what to type
+    now, ``host`` where it happened, and ``logs`` carries the last lines of the failing process.
+    """
+
+    message: str
+    state: str = ""
+    next: str = ""
+    host: str = ""
+    logs: Sequence[str] = ()
+
+    exit = Exit.BUG
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(DeployerError):
+    """Bad usage or a bad ``deploy.toml``: nothing was touched (exit 2)."""
+
+    exit = Exit.USAGE
+
+
+class Unreachable(DeployerError):
+    """A host could not be reached or logged in to, or its key is unknown or changed: nothing was touched (exit 3)."""
+
+    exit = Exit.UNREACHABLE
+
+
+class Busy(DeployerError):
+    """Another deploy of the same app runs on the host: nothing was touched (exit 4)."""
+
+    exit = Exit.BUSY
+
+
+class Refused(DeployerError):
+    """The new release failed before the switch: the old one serves, uninterrupted (exit 5)."""
+
+    exit = Exit.REFUSED
+
+
+class RolledBack(DeployerError):
+    """The new release failed after the switch: the old one serves again (exit 6)."""
+
+    exit = Exit.ROLLED_BACK
+
+
+class Mixed(DeployerError):
+    """The hosts disagree, or it is not known what a host serves (exit 7)."""
+
+    exit = Exit.MIXED
+
+
+class Interrupted(DeployerError):
+    """Ctrl-C, or the connection was lost while the host was at work (exit 130, as shells report SIGINT)."""
+
+    exit = Exit.INTERRUPTED

@@ -1,0 +1,185 @@
+"""What happens, as frozen values. Logic emits events; only ``ui`` prints them.
+
+Host events arrive as JSON lines and become these values by :func:`parse`; the laptop adds its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
+
+__all__ = [
+    "Connected", "Connecting", "Event", "Failed", "Finished", "Logs", "Note", "Output", "PhaseDone", "PhaseFailed",
+    "PhaseSkipped", "PhaseStarted", "Progress", "Reporter", "Switched", "Warn", "parse",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """``host`` is the host as the user named it; ``at`` seconds since the epoch (0.0: the moment it is read)."""
+
+    host: str = ""
+    at: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The event as a flat JSON object; ``event`` is its name, as in ``--json``."""
+        return {"event": NAMES[type(self)], **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connecting(Event):
+    """A connection to the host is being opened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected(Event):
+    """Logged in and the host program answered. ``seconds`` since Connecting; ``detail`` e.g. ``v42 serves``."""
+
+    seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted(Event):
+    """A phase began. ``release`` is being made; ``detail`` says what is awaited."""
+
+    phase: str
+    release: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseDone(Event):
+    """A phase ended well after ``seconds``; ``detail`` is a short human fact (``3 files, 1.2 KiB``)."""
+
+    phase: str
+    release: str = ""
+    seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSkipped(Event):
+    """There was nothing to do in a phase; ``detail`` says why."""
+
+    phase: str
+    release: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseFailed(Event):
+    """A phase failed after ``seconds``; the reason follows in ``Failed``."""
+
+    phase: str
+    release: str = ""
+    seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Event):
+    """``done`` of ``total`` bytes of the upload are on their way to the host."""
+
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output(Event):
+    """A line that a build or migration command printed."""
+
+    phase: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs(Event):
+    """Lines of a process's journal: what ``fab logs`` prints, and the last words of a failing process."""
+
+    unit: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched(Event):
+    """``current`` names ``to`` now: new connections reach it. ``previous`` is empty at a first deploy."""
+
+    to: str
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Event):
+    """Something worth a line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warn(Event):
+    """Something that should be looked at, though the command goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """Why a command fails: ``message``, the ``state`` everything is in, what to type ``next``, and the log lines."""
+
+    exit: int
+    message: str
+    state: str = ""
+    next: str = ""
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Event):
+    """The command's end on one host. ``serving`` is what serves now; ``summary`` one line for people."""
+
+    exit: int
+    release: str = ""
+    serving: str = ""
+    seconds: float = 0.0
+    summary: str = ""
+
+
+NAMES: dict[type[Event], str] = {
+    Connecting: "connecting",
+    Connected: "connected",
+    PhaseStarted: "phase.started",
+    PhaseDone: "phase.done",
+    PhaseSkipped: "phase.skipped",
+    PhaseFailed: "phase.failed",
+    Progress: "progress",
+    Output: "output",
+    Logs: "logs",
+    Switched: "switched",
+    Note: "note",
+    Warn: "warn",
+    Failed: "failed",
+    Finished: "finished",
+}
+TYPES = {name: kind for kind, name in NAMES.items()}
+
+
+class Reporter(Protocol):
+    """Where events go. Implementations may be called from several threads."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+def parse(message: Mapping[str, Any], host: str) -> Event | None:
+    """The event a host's JSON line stands for; None when this laptop's version does not know it."""
+    kind = TYPES.get(str(message.get("event")))
+    if kind is None:
+        return None
+    known = {field.name for field in fields(kind)}
+    values = {key: value for key, value in message.items() if key in known}
+    for key in ("lines", "logs"):
+        if key in values:
+            values[key] = tuple(values[key])
+    return kind(**{**values, "host": host})

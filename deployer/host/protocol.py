@@ -1,0 +1,66 @@
+"""What the laptop and the host say to each other. Imported by both halves.
+
+The laptop runs ``deployer-host session APP`` over one SSH channel. It writes requests: one JSON object a line; a
+request with ``"body": N`` is followed by N raw bytes. The host writes events: one JSON object a line, each with an
+``"event"`` key. A request is over when an event named ``answer`` or ``end`` has come.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from typing import Any, BinaryIO
+
+PROTOCOL = 1
+"""Raised whenever an old host program and a new laptop (or the reverse) could misunderstand each other."""
+
+APP = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
+APP_LENGTH = 24
+"""App names also name Unix users (32 characters at most) and units."""
+RELEASE = re.compile(r"v[1-9][0-9]{0,8}\Z")
+DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+MAX_LINE = 64 * 1024 * 1024
+
+PHASES = ("upload", "build", "install", "start", "migrate", "check", "switch", "drain", "watch")
+"""In the order they run. Up to ``check`` no one but the health check reaches the new release."""
+
+PROGRAM = "/usr/local/lib/deployer/deployer-host"
+"""The root-owned program on the host; sudoers names it."""
+
+
+class Exit(enum.IntEnum):
+    """Exit codes, each with one meaning for what serves afterwards."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    BUSY = 4
+    REFUSED = 5
+    ROLLED_BACK = 6
+    MIXED = 7
+    INTERRUPTED = 130
+
+
+def dumps(message: dict[str, Any]) -> bytes:
+    """One message as one line of UTF-8 JSON."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def read_message(stream: BinaryIO) -> dict[str, Any] | None:
+    """The next message of ``stream``, or None at its end.
+
+    Raises ValueError when the line is not one JSON object or is longer than MAX_LINE bytes.
+    """
+    line = stream.readline(MAX_LINE + 1)
+    if not line:
+        return None
+    if not line.endswith(b"\n"):
+        raise ValueError("the stream ended in the middle of a message, or the message is too long")
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("a message must be a JSON object")
+    return message
