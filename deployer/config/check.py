@@ -1,0 +1,140 @@
+"""What a value of ``deploy.toml`` may look like, where a type and a range do not say it all. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+
+from deployer.host.protocol import ENV_NAME
+
+RESERVED = frozenset(
+    {
+        "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+        "MAINPID", "INVOCATION_ID", "JOURNAL_STREAM", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
+        "LOGS_DIRECTORY", "CONFIGURATION_DIRECTORY", "CREDENTIALS_DIRECTORY", "PATH", "HOME", "USER",
+        "CACHE_DIRECTORY", "LOGNAME", "SHELL", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONEXECUTABLE", "BASH_ENV",
+    }
+)  # fmt: skip
+"""Names of environment variables that systemd or deployer sets, or that would replace what they start."""
+RESERVED_PREFIXES = ("DEPLOYER_", "LD_")
+
+SERVER_OPTIONS = {
+    "-b": "", "--bind": "", "--fd": "", "--uds": "", "--host": "", "--port": "", "--insecure-bind": "",
+    "-D": "", "--daemon": "", "--reload": "",
+    "-w": "; use web.workers", "--workers": "; use web.workers",
+}  # fmt: skip
+"""Options of the servers that deployer must set itself: it hands them a socket and waits for them."""
+
+UNIT_NAME = re.compile(r"[A-Z][A-Za-z]*\Z")
+URL_PREFIX = re.compile(r"/(?:[A-Za-z0-9_.~-]+/)+\Z")
+DIRECTORY = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*/?\Z")
+LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):)?([0-9]{1,5})\Z")
+STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
+SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)\Z")
+
+
+class Invalid(ValueError):
+    """A refused value: ``key`` is its key in the table checked, ``item`` a key or ``[index]`` below."""
+
+    def __init__(self, key: str, message: str, item: str = "") -> None:
+        super().__init__(message)
+        self.path = (key, item) if item else (key,)
+        self.message = message
+
+
+def control(text: str, allowed: str = "") -> bool:
+    """Whether the text holds a control character (NUL and newline included) other than the allowed ones."""
+    return any((char < " " or "\x7f" <= char <= "\x9f") and char not in allowed for char in text)
+
+
+def env_name_problem(name: str) -> str:
+    """Why an environment variable may not have this name; empty when it may."""
+    if not ENV_NAME.match(name):
+        return "is not a name an environment variable can have (letters, digits and _, no digit first)"
+    if name in RESERVED or name.startswith(RESERVED_PREFIXES):
+        return "is set by systemd or by deployer and may not be changed"
+    return ""
+
+
+def env_value_problem(value: str) -> str:
+    """Why an environment variable may not have this value; empty when it may. systemd sets the rule."""
+    if control(value, allowed="\t\n"):
+        return "holds a control character, which systemd does not accept in an environment variable"
+    return ""
+
+
+def env_table(key: str, table: Mapping[str, str]) -> None:
+    """Refuse names and values that a process cannot or may not get."""
+    for name, value in table.items():
+        problem = env_name_problem(name) or env_value_problem(value)
+        if problem:
+            raise Invalid(key, problem, name)
+
+
+def command(key: str, text: str, item: str = "") -> None:
+    """Refuse commands that are empty, have an open quote or hold control characters."""
+    if control(text, allowed="\t"):
+        raise Invalid(key, "must be one line, without control characters", item)
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise Invalid(key, f"is not a command that can be read: {str(error).lower()}", item) from error
+    if not words:
+        raise Invalid(key, "is empty", item)
+
+
+def arguments(key: str, arguments: Iterable[str]) -> None:
+    """Refuse server arguments that take away what deployer must set itself."""
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if control(argument):
+            raise Invalid(key, f"must not hold control characters: {argument!r}")
+        if option in SERVER_OPTIONS:
+            raise Invalid(key, f"must not hold {option}: deployer sets it{SERVER_OPTIONS[option]}")
+
+
+def unit_table(key: str, table: Mapping[str, object]) -> None:
+    """Refuse names that are no directives, and values that would begin a new line in the unit file."""
+    for name, value in table.items():
+        if not UNIT_NAME.match(name):
+            raise Invalid(key, 'is not the name of a systemd directive, such as "MemoryMax"', name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, str) and (control(item) or item.endswith("\\")):
+                raise Invalid(key, "must be one line, and not end with a backslash", name)
+
+
+def relative(key: str, path: str, item: str = "") -> None:
+    """Refuse paths and globs that are absolute, have ``..`` in them or hold control characters."""
+    if not path or control(path) or path.startswith(("/", "~")) or ".." in path.split("/"):
+        raise Invalid(key, f"must be relative to the project and stay inside it, not {path!r}", item)
+
+
+def statuses(key: str, ranges: Iterable[str]) -> None:
+    """Refuse what is not a status or a range of statuses."""
+    for text in ranges:
+        match = STATUS.match(text)
+        if not match or (match[2] and match[1] > match[2]):
+            raise Invalid(
+                key, f'must be a status such as "200", a range such as "200-399" or a list, not {text!r}'
+            )
+
+
+def listen(key: str, addresses: Iterable[str]) -> None:
+    """Refuse what is neither a port nor an address and a port."""
+    for text in addresses:
+        match = LISTEN.match(text)
+        if not match or not 0 < int(match[1]) < 65536:
+            raise Invalid(
+                key, f'must be a port such as 80, or an address and a port such as "[::]:80", not {text!r}'
+            )
+
+
+def static(key: str, table: Mapping[str, str]) -> None:
+    """Refuse prefixes and directories that an nginx file could read as something else."""
+    for prefix, directory in table.items():
+        if not URL_PREFIX.match(prefix) or {".", ".."} & set(prefix.split("/")):
+            raise Invalid(key, 'is not a URL prefix such as "/static/"', prefix)
+        if not DIRECTORY.match(directory) or {".", ".."} & set(directory.split("/")):
+            message = f"must name a directory of the project (letters, digits, . _ ~ -), not {directory!r}"
+            raise Invalid(key, message, prefix)

@@ -1,0 +1,147 @@
+"""``deploy.toml`` → :class:`Config`. All problems of the file are found at once and told in plain words."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from deployer.config import problems
+from deployer.config.problems import Problem
+from deployer.config.schema import Config
+from deployer.config.where import line_of
+from deployer.errors import ConfigError
+
+tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+Raw = dict[str, Any]
+CALLABLES = ("wsgi", "asgi", "command")
+
+
+def load(path: Path, *, environment: str | None = None) -> Config:
+    """The configuration of one environment (None: the file without any ``[environments.…]``).
+
+    All environments are checked, whichever is asked for. Raises ConfigError naming the file, the line, the
+    key and what is wrong.
+    """
+    text = read(path)
+    config, found = convert(parse(text, path))
+    if found:
+        raise error(path, text, found)
+    return choose(config, environment, path)
+
+
+def read(path: Path) -> str:
+    """The file's text. Raises ConfigError when there is none, or it cannot be read."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        where = path.absolute().parent
+        raise ConfigError(
+            message=f"{path.name} not found in {where}; type `deployer init`", next="deployer init"
+        ) from None
+    except UnicodeDecodeError as wrong:
+        raise ConfigError(message=f"{path}: not UTF-8 text (byte {wrong.start})") from None
+    except OSError as wrong:
+        raise ConfigError(message=f"{path}: cannot be read: {wrong.strerror}") from None
+
+
+def parse(text: str, path: Path) -> Raw:
+    """The file's tables, as written. Raises ConfigError with the line for what is not TOML."""
+    try:
+        raw: Raw = tomllib.loads(text)
+        return raw
+    except tomllib.TOMLDecodeError as wrong:
+        what, _, place = str(wrong).partition(" (at ")
+        if place.startswith("line "):
+            line, _, column = place.removeprefix("line ").rstrip(")").partition(", ")
+        else:
+            line, column = str(len(text.splitlines())), "at the end of the file"
+        raise ConfigError(message=f"{path}:{line}: this is not TOML: {what} ({column})") from None
+
+
+def convert(raw: Raw) -> tuple[dict[str | None, Config], list[Problem]]:
+    """The configuration of each environment (None: of none), and all that is wrong with the file."""
+    raw, environments, found = split(raw)
+    base, bad = problems.unknown_keys(normalise(raw), Config)
+    config, base, wrong = problems.convert(base, Config)
+    found += bad + wrong
+    configs: dict[str | None, Config] = {} if config is None else {None: config}
+    for name, override in environments.items():
+        over, bad = problems.unknown_keys(normalise(override), Config)
+        config, _, wrong = problems.convert(merge(base, over), Config)
+        found += [problem.below("environments", name) for problem in bad + wrong]
+        if config is not None:
+            configs[name] = config
+    return configs, found
+
+
+def split(raw: Raw) -> tuple[Raw, dict[str, Raw], list[Problem]]:
+    """The file's own keys, its environments, and the problems of what should be one and is not."""
+    raw = copy.deepcopy(raw)
+    environments = raw.pop("environments", {})
+    if not isinstance(environments, dict):
+        return raw, {}, [Problem(("environments",), "must be tables such as [environments.staging]")]
+    wrong = [name for name, table in environments.items() if not isinstance(table, dict)]
+    found = [Problem(("environments", name), "must be a table of the keys it changes") for name in wrong]
+    return raw, {name: table for name, table in environments.items() if name not in wrong}, found
+
+
+def normalise(raw: Raw) -> Raw:
+    """The same with every short form written in full: ``proxy = "nginx"``, one string instead of a list."""
+    raw = copy.deepcopy(raw)
+    if isinstance(raw.get("proxy"), str):
+        raw["proxy"] = {"kind": raw["proxy"]}
+    listed(raw, ("web", "health"), "status")
+    listed(raw, ("proxy",), "server_name")
+    listed(raw, ("proxy",), "listen")
+    return raw
+
+
+def listed(raw: Raw, tables: tuple[str, ...], key: str) -> None:
+    """Make the value of ``key`` a list of strings where it is one string, or holds whole numbers."""
+    table: Any = raw
+    for name in tables:
+        table = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(table, dict) or key not in table:
+        return
+    value = table[key]
+    items = value if isinstance(value, list) else [value]
+    table[key] = [str(item) if type(item) is int else item for item in items]
+
+
+def merge(base: Raw, over: Raw) -> Raw:
+    """``base`` with the keys of ``over``: tables are merged, all else is replaced.
+
+    One of wsgi, asgi and command replaces the other two, and the server that ran them.
+    """
+    merged = copy.deepcopy(base)
+    if any(key in over for key in CALLABLES):
+        for key in (*CALLABLES, "server"):
+            merged.pop(key, None)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
+    return merged
+
+
+def choose(configs: dict[str | None, Config], environment: str | None, path: Path) -> Config:
+    """The environment's configuration. Raises ConfigError naming those that exist."""
+    if environment in configs:
+        return configs[environment]
+    names = sorted(name for name in configs if name)
+    hint = (
+        problems.suggestion(str(environment), names, "environments")
+        if names
+        else "it has no [environments.NAME]"
+    )
+    raise ConfigError(message=f"{path}: there is no environment {environment!r}; {hint}")
+
+
+def error(path: Path, text: str, found: list[Problem]) -> ConfigError:
+    """One error that tells all problems, each with its line."""
+    placed = sorted((line_of(text, problem.path) or 1, str(problem)) for problem in found)
+    lines = dict.fromkeys(f"{path}:{line}: {told}" for line, told in placed)
+    return ConfigError(message="\n".join(lines), state="nothing was touched")

@@ -1,0 +1,224 @@
+"""What is wrong with a table, in a person's words: unknown keys, and values that a key does not accept."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec import inspect as types
+
+from deployer.config.check import Invalid
+
+Raw = dict[str, Any]
+T = TypeVar("T", bound=Struct)
+PLACE = re.compile(r" - at `\$(?P<place>.*)`\Z")
+STEP = re.compile(r"\.(?P<key>[A-Za-z0-9_]+)|\[(?P<index>[0-9]+)\]|\[(?P<any>\.\.\.)\]")
+BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
+LIMIT = 50
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A key, as its path from the top of the file (a list's index last: ``[0]``), and what is wrong there."""
+
+    path: tuple[str, ...]
+    message: str
+
+    def below(self, *tables: str) -> Problem:
+        """The same problem in a table of the file."""
+        return Problem(tables + self.path, self.message)
+
+    def __str__(self) -> str:
+        dotted = "".join(part if part.startswith("[") else "." + quoted(part) for part in self.path)
+        return f"{dotted.removeprefix('.')}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a table: what it is, what it expects, its default, and the table that it holds, if any."""
+
+    name: str
+    description: str
+    expects: str
+    required: bool
+    default: Any
+    table: type[Struct] | None
+
+
+def keys_of(table: type[Struct]) -> dict[str, Key]:
+    """The keys a table may have."""
+    info = types.type_info(table)
+    assert isinstance(info, types.StructType)  # noqa: S101
+    return {field.encode_name: key_of(field) for field in info.fields}
+
+
+def key_of(field: types.Field) -> Key:
+    """What the schema says about one key."""
+    kind, description, expects = field.type, "", ""
+    while isinstance(kind, types.Metadata):
+        description = description or (kind.extra_json_schema or {}).get("description", "")
+        expects = expects or (kind.extra or {}).get("expects", "")
+        kind = kind.type
+    return Key(
+        name=field.encode_name,
+        description=description,
+        expects=expects,
+        required=field.required,
+        default=None if field.default is msgspec.NODEFAULT else field.default,
+        table=kind.cls if isinstance(kind, types.StructType) else None,
+    )
+
+
+def unknown_keys(raw: Raw, table: type[Struct]) -> tuple[Raw, list[Problem]]:
+    """The table without the keys that do not exist, and a problem for each of those."""
+    keys, known, found = keys_of(table), {}, []
+    for name, value in raw.items():
+        key = keys.get(name)
+        if key is None:
+            found.append(Problem((name,), f"there is no such key; {nearest(name, keys, table)}"))
+        elif key.table is not None and isinstance(value, dict):
+            known[name], below = unknown_keys(value, key.table)
+            found += [problem.below(name) for problem in below]
+        else:
+            known[name] = value
+    return known, found
+
+
+def nearest(name: str, keys: Iterable[str], table: type[Struct]) -> str:
+    """Which key was meant: one of that name in a table below, else one of a like name, else all."""
+    for path in paths(table):
+        if len(path) > 1 and path[-1] == name:
+            return f"did you mean {'.'.join(path)}?"
+    return suggestion(name, keys, "keys here")
+
+
+def paths(table: type[Struct]) -> Iterator[tuple[str, ...]]:
+    """The paths of all keys of a table and of its tables."""
+    for key in keys_of(table).values():
+        yield (key.name,)
+        if key.table is not None:
+            yield from ((key.name, *path) for path in paths(key.table))
+
+
+def suggestion(name: str, names: Iterable[str], what: str) -> str:
+    """The nearest of the names, or all of them."""
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"{what}: {', '.join(sorted(names))}"
+
+
+def convert(raw: Raw, table: type[T]) -> tuple[T | None, Raw, list[Problem]]:
+    """The table as a struct, the table without the values that were refused, and a problem for each."""
+    found: list[Problem] = []
+    while len(found) < LIMIT:
+        try:
+            value = msgspec.convert(raw, table)
+        except msgspec.ValidationError as error:
+            problem = translate(error, raw, table)
+            if any(problem.path == other.path for other in found):
+                break
+            found.append(problem)
+            raw = without(raw, problem.path)
+        else:
+            return (None if found else value), raw, found
+    return None, raw, found
+
+
+def without(raw: Raw, path: tuple[str, ...]) -> Raw:
+    """The table without the value at ``path`` (an index takes its whole list with it)."""
+    raw = copy.deepcopy(raw)
+    path = tuple(part for part in path if not part.startswith("["))
+    table: Any = raw
+    for name in path[:-1]:
+        table = table.get(name, {}) if isinstance(table, dict) else {}
+    if isinstance(table, dict):
+        table.pop(path[-1], None)
+    return raw
+
+
+def translate(error: msgspec.ValidationError, raw: Raw, table: type[Struct]) -> Problem:
+    """The problem behind the library's error, in our words."""
+    path = place(error, raw, table)
+    if isinstance(error.__cause__, Invalid):
+        return Problem(path + error.__cause__.path, error.__cause__.message)
+    missing = re.match(r"Object missing required field `(\w+)`", str(error))
+    if missing:
+        key = keys_of(table)[missing[1]]
+        return Problem((*path, key.name), f"is missing; it must be {key.expects}")
+    return Problem(path, wording(path, raw, table))
+
+
+def place(error: msgspec.ValidationError, raw: Raw, table: type[Struct]) -> tuple[str, ...]:
+    """The path of the value that was refused; empty when it is the whole table."""
+    match = PLACE.search(str(error))
+    path: tuple[str, ...] = ()
+    for step in STEP.finditer(match["place"] if match else ""):
+        if step["any"]:
+            return path + culprit(raw, path, table)
+        path += (step["key"] or f"[{step['index']}]",)
+    return path
+
+
+def culprit(raw: Raw, path: tuple[str, ...], table: type[Struct]) -> tuple[str, ...]:
+    """Which key of the free table at ``path`` is refused: msgspec does not say, so each is tried alone."""
+    values = at(raw, path)
+    for name in values if isinstance(values, dict) else ():
+        alone = copy.deepcopy(raw)
+        at(alone, path[:-1])[path[-1]] = {name: values[name]}
+        try:
+            msgspec.convert(alone, table)
+        except msgspec.ValidationError as error:
+            if "[...]" in str(error):
+                return (name,)
+    return ()
+
+
+def at(raw: Any, path: tuple[str, ...]) -> Any:
+    """The value at a path; None when there is none."""
+    for part in path:
+        if isinstance(raw, list) and part.startswith("["):
+            raw = raw[int(part[1:-1])]
+        else:
+            raw = raw.get(part) if isinstance(raw, dict) else None
+    return raw
+
+
+def wording(path: tuple[str, ...], raw: Raw, table: type[Struct]) -> str:
+    """What the key at ``path`` expects, and what stands there instead."""
+    expects = ""
+    for part in path:
+        key = keys_of(table).get(part)
+        if key is None:
+            break
+        expects = key.expects
+        if key.table is None:
+            break
+        table = key.table
+    if path[:1] == ("env",) and len(path) > 1:
+        return "must be a string, in quotes"
+    told = shown(at(raw, path))
+    if path and path[-1].startswith("["):
+        return f"{told} is not accepted; the key must be {expects}"
+    return f"must be {expects}, not {told}"
+
+
+def shown(value: Any) -> str:
+    """A value as it would be written in TOML, cut short."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an empty list" if not value else "this list"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def quoted(key: str) -> str:
+    """A key as TOML writes it."""
+    return key if BARE.match(key) else json.dumps(key, ensure_ascii=False)

@@ -1,0 +1,234 @@
+"""The keys of ``deploy.toml``: one declaration that validates, and that the reference page is made from.
+
+Each key has a description for the reference and says what it expects, in the words of an error message.
+Values are normalised before they get here (see ``load.normalise``): where a string or a list may be written,
+these structs hold a tuple.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from deployer.config import check
+from deployer.config.check import Invalid
+from deployer.host.protocol import APP, APP_LENGTH
+
+WSGI_SERVERS = ("gunicorn",)
+ASGI_SERVERS = ("uvicorn", "hypercorn")
+CALLABLE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\(\))?\Z"
+HOST_HEADER = r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9a-fA-F:]+\](:[0-9]+)?"
+HOST = r"(?:(?!-)[A-Za-z0-9._-]+@)?(?!-)[A-Za-z0-9._:%\[\]-]+"
+Unit = dict[str, str | int | bool | tuple[str | int, ...]]
+
+
+def key(description: str, expects: str, **constraints: Any) -> Meta:
+    """A key's description (for the reference) and what it expects (for the reference and for errors)."""
+    return Meta(description=description, extra={"expects": expects}, **constraints)
+
+
+def text(pattern: str, length: int = 1024) -> Meta:
+    """A constraint on a string: all of it must match, in at most ``length`` characters."""
+    return Meta(pattern=rf"^(?:{pattern})\Z", max_length=length)
+
+
+# fmt: off
+class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a candidate proves that it can serve."""
+
+    path: Annotated[str, key(
+        "What is requested. A page that is quick and needs the database is a good choice.",
+        'a path such as "/healthz", without spaces', pattern=r"^/[!-~]*\Z", max_length=1024)] = "/"
+    host: Annotated[Annotated[str, text(HOST_HEADER, 253)] | None, key(
+        "The Host header of the check: one that the app accepts (Django: ALLOWED_HOSTS). Left out: the first "
+        "`proxy.server_name`, else localhost.",
+        'a host name such as "shop.example.com"')] = None
+    status: Annotated[tuple[str, ...], key(
+        "The statuses that count as healthy.",
+        'a status such as "200", a range such as "200-399", or a list of them', min_length=1)] = ("200-399",)
+    timeout: Annotated[float, key(
+        "Within how many seconds of its start the candidate must be healthy.",
+        "a number of seconds above 0 and up to 3600", gt=0, le=3600)] = 30.0
+    settle: Annotated[float, key(
+        "How many seconds the candidate must then stay up and healthy before it gets traffic.",
+        "a number of seconds from 0 to 600", ge=0, le=600)] = 3.0
+    interval: Annotated[float, key(
+        "The pause between two checks, in seconds.",
+        "a number of seconds above 0 and up to 60", gt=0, le=60)] = 0.25
+
+    def __post_init__(self) -> None:
+        check.statuses("status", self.status)
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """The statuses as (first, last) pairs."""
+        bounds = (item.partition("-") for item in self.status)
+        return tuple((int(first), int(last or first)) for first, _, last in bounds)
+
+
+class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processes that answer requests."""
+
+    wsgi: Annotated[Annotated[str, Meta(pattern=CALLABLE)] | None, key(
+        "The WSGI callable. One of `wsgi`, `asgi` and `command`; all left out: found from manage.py.",
+        'a callable such as "shop.wsgi:application"')] = None
+    asgi: Annotated[Annotated[str, Meta(pattern=CALLABLE)] | None, key(
+        "The ASGI callable.", 'a callable such as "shop.asgi:application"')] = None
+    command: Annotated[str | None, key(
+        "A command of your own instead of a server that deployer knows. It must serve on the listening "
+        "socket that systemd hands it as file descriptor 3.", "a command, in one line")] = None
+    server: Annotated[Literal["gunicorn", "uvicorn", "hypercorn"] | None, key(
+        "The server that runs the callable; it must be among the app's dependencies. Left out: gunicorn for "
+        "`wsgi`, uvicorn for `asgi`.",
+        '"gunicorn" (wsgi), or "uvicorn" or "hypercorn" (asgi)')] = None
+    workers: Annotated[int, key(
+        "How many worker processes serve.", "a whole number from 1 to 256", ge=1, le=256)] = 4
+    args: Annotated[tuple[str, ...], key(
+        "More arguments for the server.", 'a list of strings such as ["--threads", "4"]')] = ()
+    memory: Annotated[Annotated[str, Meta(pattern=check.SIZE.pattern)] | None, key(
+        "The memory that all processes of one release need together. When it is given, a host without room "
+        "for two releases is found before anything starts.",
+        'an amount such as "300M" or "2G"')] = None
+    overlap: Annotated[bool, key(
+        "Whether the old and the new release run side by side during a handover. `false` suits hosts too "
+        "small for both: requests then wait in the socket while the new one starts, and a bad release costs "
+        "a second start.",
+        "true or false")] = True
+    health: Annotated[Health, key(Health.__doc__ or "", "a table")] = field(default_factory=Health)
+    unit: Annotated[Unit, key(
+        "systemd directives that replace those of the generated service, for example `MemoryMax = '1G'`. The "
+        "host holds the list of those that are allowed.",
+        "a table whose values are strings, whole numbers, true, false, or lists of them")] = {}
+
+    def __post_init__(self) -> None:
+        self._check_kind()
+        check.arguments("args", self.args)
+        check.unit_table("unit", self.unit)
+        if self.command is not None:
+            check.command("command", self.command)
+
+    def _check_kind(self) -> None:
+        given = [name for name in ("wsgi", "asgi", "command") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise Invalid(given[1], f"cannot be set beside {given[0]}: choose one")
+        if self.command is not None and (self.server or self.args):
+            raise Invalid("server" if self.server else "args", "has no meaning beside command")
+        if self.wsgi and self.server and self.server not in WSGI_SERVERS:
+            raise Invalid("server", f'must be "gunicorn" for wsgi; {self.server} serves asgi')
+        if self.asgi and self.server and self.server not in ASGI_SERVERS:
+            raise Invalid("server", f'must be "uvicorn" or "hypercorn" for asgi; {self.server} serves wsgi')
+        if self.asgi and self.asgi.endswith("()"):
+            raise Invalid("asgi", 'must not end in "()"; for a factory set args = ["--factory"]')
+
+    @property
+    def server_name(self) -> str | None:
+        """The server that runs the callable; None for a command, and as long as nothing is chosen."""
+        return self.server or ("gunicorn" if self.wsgi else "uvicorn" if self.asgi else None)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """``memory`` in bytes."""
+        match = check.SIZE.match(self.memory or "")
+        return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ") if match else None
+
+
+class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a release is made, kept and watched."""
+
+    build: Annotated[tuple[str, ...], key(
+        "Commands run on each host, as the deploy user, in the new code tree with its virtual environment, "
+        "before it is sealed.",
+        'a list of commands such as ["python manage.py collectstatic --noinput"]')] = ()
+    migrate: Annotated[str | None, key(
+        "A command run once per fleet, before any candidate gets traffic. The old release still serves: keep "
+        "migrations compatible with its code.",
+        'a command such as "python manage.py migrate --noinput"')] = None
+    keep: Annotated[int, key(
+        "How many good releases a host keeps. The current one and the standby are always kept.",
+        "a whole number from 2 to 1000", ge=2, le=1000)] = 5
+    watch: Annotated[float, key(
+        "For how many seconds after the switch the new release is watched; it is rolled back when it fails.",
+        "a number of seconds from 0 to 3600", ge=0, le=3600)] = 10.0
+    drain: Annotated[float, key(
+        "How many seconds the old release's requests in flight get to finish.",
+        "a number of seconds above 0 and up to 3600", gt=0, le=3600)] = 30.0
+
+    def __post_init__(self) -> None:
+        for index, command in enumerate(self.build):
+            check.command("build", command, f"[{index}]")
+        if self.migrate is not None:
+            check.command("migrate", self.migrate)
+
+
+class Proxy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The site in front of the app, written by `fab setup`. Left out: a proxy of your own."""
+
+    kind: Annotated[Literal["nginx"] | None, key("Which proxy.", '"nginx"')] = None
+    server_name: Annotated[tuple[Annotated[str, text(r"[A-Za-z0-9_*.-]+", 253)], ...], key(
+        "The host names the site answers to. Left out: any.",
+        'a host name such as "shop.example.com", or a list of them')] = ()
+    listen: Annotated[tuple[str, ...], key(
+        "Where the site listens.",
+        'a port such as 80, an address and a port such as "[::]:80", or a list of them',
+        min_length=1)] = ("80",)
+    static: Annotated[dict[str, str], key(
+        'URL prefixes that the proxy serves from a directory of the code tree, for example `"/static/" = '
+        '"staticfiles"`.',
+        'a table of URL prefixes and directories, such as {"/static/" = "staticfiles"}')] = {}
+    client_max_body_size: Annotated[str, key(
+        "The largest request body that is let through.",
+        'a size such as "10m"', pattern=r"^[0-9]{1,9}[kKmMgG]?\Z")] = "10m"
+
+    def __post_init__(self) -> None:
+        if self.kind is None and (self.server_name or self.static or self.listen != ("80",)):
+            raise Invalid("kind", 'is missing; add kind = "nginx"')
+        check.listen("listen", self.listen)
+        check.static("static", self.static)
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of ``deploy.toml`` for one environment."""
+
+    app: Annotated[str, key(
+        "The app's name. It names the directories, the Unix user and the units on the hosts.",
+        f"a name of at most {APP_LENGTH} lower-case letters, digits and single dashes, a letter first",
+        pattern=f"^{APP.pattern}", max_length=APP_LENGTH)]
+    hosts: Annotated[tuple[Annotated[str, text(HOST, 320)], ...], key(
+        "The hosts, used when -H is not given.",
+        'a list of hosts such as ["deploy@web1.example.com"]')] = ()
+    deploy_user: Annotated[str, key(
+        "The Unix user that `fab setup` makes for deploying.",
+        "the name of a Unix user", pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")] = "deploy"
+    python: Annotated[Annotated[str, text(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?")] | None, key(
+        "The Python version of the virtual environments. Left out: the host's own python3.",
+        'a version such as "3.12", in quotes')] = None
+    include: Annotated[tuple[str, ...], key(
+        "Files that ship although git does not track them, such as a built front-end: patterns relative to "
+        "the project, where `**` stands for any directories. A directory stands for all that is in it.",
+        'a list of patterns such as ["frontend/dist/**"]')] = ()
+    env_file: Annotated[Annotated[str, Meta(min_length=1)] | None, key(
+        "A dotenv file on this machine, whose variables are added to `[env]` (and win over it). Its values "
+        "are kept out of all output; the file itself never ships.",
+        'the path of a file such as ".env.production"')] = None
+    env: Annotated[dict[str, str], key(
+        "Environment variables of the app that are not secret.",
+        'a table of strings, such as DJANGO_SETTINGS_MODULE = "shop.settings"')] = {}
+    web: Annotated[Web, key(Web.__doc__ or "", "a table")] = field(default_factory=Web)
+    release: Annotated[Release, key(Release.__doc__ or "", "a table")] = field(default_factory=Release)
+    proxy: Annotated[Proxy, key(Proxy.__doc__ or "", 'a table, or "nginx"')] = field(default_factory=Proxy)
+
+    def __post_init__(self) -> None:
+        if self.deploy_user == "root":
+            raise Invalid("deploy_user", "may not be root: a deploy key must not be able to become root")
+        for index, pattern in enumerate(self.include):
+            check.relative("include", pattern, f"[{index}]")
+        if self.env_file is not None and check.control(self.env_file):
+            raise Invalid("env_file", "must not hold control characters")
+        check.env_table("env", self.env)
+
+    @property
+    def health_host(self) -> str:
+        """The Host header of the health check."""
+        names = [name for name in self.proxy.server_name if "*" not in name and name.strip("._")]
+        return self.web.health.host or next(iter(names), "localhost").removeprefix(".")

@@ -1,0 +1,103 @@
+"""The host program. ``session APP`` is all that sudo lets the deploy user run; the rest is root's.
+
+    deployer-host session APP      one laptop's channel
+    deployer-host job APP ID       a deploy, inside its transient unit
+    deployer-host start|stop|reload APP     for APP.service
+    deployer-host setup            prepare this host for an app; the request comes on standard input
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, Dict, List
+
+from deployer.host.context import Context, open_context
+from deployer.host.errors import BadRequest, HostError
+from deployer.host.protocol import Exit, dumps
+from deployer.host.spec import parse_app
+
+
+def main(argv: List[str]) -> int:
+    """Run one command; returns its exit status."""
+    os.umask(0o022)
+    try:
+        return int(_run(argv))
+    except HostError as error:
+        print(f"deployer-host: {error.message}", *error.logs, sep="\n", file=sys.stderr)
+        if error.next:
+            print(f"next: {error.next}", file=sys.stderr)
+        return int(error.exit)
+
+
+def _run(argv: List[str]) -> Exit:
+    if os.geteuid() != 0:
+        raise BadRequest("deployer-host must run as root: through sudo, by systemd, or by root")
+    if argv == ["setup"]:
+        from deployer.host.provision import main as provision
+
+        return provision(sys.stdin.buffer, emit)
+    if len(argv) < 2:
+        raise BadRequest(__doc__ or "")
+    command, app, rest = argv[0], _app(argv[1]), argv[2:]
+    if command == "session" and not rest:
+        return _session(app)
+    if command == "job" and len(rest) == 1:
+        return _job(app, rest[0])
+    if command in ("start", "stop", "reload") and not rest:
+        from deployer.host import handle
+
+        return Exit(getattr(handle, command)(open_context(app, _silent, time.time)))
+    raise BadRequest(__doc__ or "")
+
+
+def _app(text: str) -> str:
+    try:
+        return parse_app(text)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+
+
+def _session(app: str) -> Exit:
+    from deployer.host.session import Session
+
+    try:
+        ctx: Context = open_context(app, emit, time.time)
+    except HostError as error:
+        emit("failed", exit=int(error.exit), message=error.message, state=error.state, next=error.next, logs=[])
+        emit("finished", exit=int(error.exit), serving="", summary=error.message)
+        return error.exit
+    try:
+        Session(ctx, sys.stdin.buffer, forward).serve()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the laptop has gone; the job, if any, goes on
+    return Exit.OK
+
+
+def _job(app: str, name: str) -> Exit:
+    from deployer.host.job import run_job
+    from deployer.host.lock import EventLog
+    from deployer.host.paths import AppPaths
+
+    directory = AppPaths(app).jobs / os.path.basename(name)  # noqa: PTH119
+    ctx = open_context(app, EventLog(directory / "events.jsonl"), time.time)
+    return run_job(ctx, directory)
+
+
+def emit(name: str, **fields: Any) -> None:
+    """One event to the laptop."""
+    forward({"event": name, "at": time.time(), **fields})
+
+
+def forward(event: Dict[str, Any]) -> None:
+    sys.stdout.buffer.write(dumps(event))
+    sys.stdout.buffer.flush()
+
+
+def _silent(name: str, **fields: Any) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,260 @@
+"""The phases ``upload`` and ``build``: code tree and virtual environment, built by the deploy user, sealed by root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
+
+from deployer.host import files
+from deployer.host.context import Context, free_bytes
+from deployer.host.errors import HostError
+from deployer.host.manifest import Entry
+from deployer.host.spec import Spec, environment_file
+from deployer.host.systemd import stream, systemctl, transient
+from deployer.host.unpack import Mismatch, apply, parse_delta
+
+UV = "/usr/local/lib/deployer/tools/bin/uv"
+_LOCK_COMMANDS = {
+    "requirements": ["pip", "install", "--requirement"],
+    "pylock": ["pip", "sync"],
+}
+
+
+def entries_of(record: Mapping[str, object]) -> List[Entry]:
+    """The source files of a sealed tree."""
+    return [Entry(*value) for value in record["entries"]]  # type: ignore[attr-defined]
+
+
+def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[Entry]:
+    """Write a tree from what the host has and what was sent. Only root can reach it meanwhile.
+
+    Raises HostError when the content does not match its digest or the disk is full; the rest is removed.
+    """
+    try:
+        delta = parse_delta(delta_value)
+    except ValueError as error:
+        raise HostError(f"the upload's description is not acceptable: {error}") from None
+    base = ctx.trees.record(delta.base)
+    if delta.base and base is None:
+        raise HostError("the tree this upload builds on is gone from the host", next="fab deploy   (again)")
+    destination = ctx.trees.begin(key)
+    os.chmod(str(destination), 0o700)
+    base_path = ctx.trees.path(delta.base) if base else None
+    try:
+        entries = apply(
+            delta, str(body), str(base_path) if base_path else None, entries_of(base) if base else [], str(destination)
+        )
+    except Mismatch as error:
+        ctx.trees.discard(key)
+        raise HostError(f"what arrived is not what was sent: {error}", next="fab deploy   (sends it afresh)") from None
+    except OSError as error:
+        ctx.trees.discard(key)
+        raise disk_error(error, destination, "unpacking the code") from error
+    if base_path is not None and base is not None:
+        _carry_bytecode(base_path, destination, entries_of(base), entries)
+    os.chmod(str(destination), 0o755)
+    return entries
+
+
+def _carry_bytecode(base: Path, tree: Path, before: Sequence[Entry], after: Sequence[Entry]) -> None:
+    """Bring the compiled form of every module that did not change; it names its source by time and size."""
+    for entry in set(before) & set(after):
+        if not entry.path.endswith(".py"):
+            continue
+        status = os.stat(str(base / entry.path))
+        os.utime(str(tree / entry.path), ns=(status.st_mtime_ns, status.st_mtime_ns))
+        directory, _, name = entry.path.rpartition("/")
+        cache = base / directory / "__pycache__"
+        with contextlib.suppress(OSError):
+            for compiled in cache.glob(f"{_escape(name[:-3])}.cpython-*.pyc"):
+                if compiled.is_file() and not compiled.is_symlink():
+                    target = tree / directory / "__pycache__"
+                    target.mkdir(mode=0o755, exist_ok=True)
+                    shutil.copyfile(str(compiled), str(target / compiled.name))
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+
+
+def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, environment: Mapping[str, str]) -> None:
+    """Install the locked dependencies where they will be used, then seal them. Raises HostError; nothing stays."""
+    venv = ctx.venvs.begin(key)
+    uid, gid = ctx.builder()
+    os.chown(str(venv), uid, gid)
+    try:
+        for command in venv_commands(spec, str(venv), python):
+            _run_build(ctx, command, tree, [venv], environment, "installing the dependencies")
+        ctx.venvs.seal(key, uid, {"lock": spec.lock.path, "python": python})
+    except BaseException:
+        _stop_build(ctx)
+        ctx.venvs.discard(key)
+        raise
+
+
+def venv_commands(spec: Spec, venv: str, python: str) -> List[List[str]]:
+    """What builds the virtual environment ``venv`` from the lock file, in order."""
+    create = [UV, "venv", "--quiet", "--no-project", "--python", python, venv]
+    if spec.lock.kind == "uv":
+        sync = ["sync", "--frozen", "--no-dev", "--no-install-project", "--no-editable", "--compile-bytecode"]
+        return [create, [UV, *sync, "--python", f"{venv}/bin/python"]]
+    install = [UV, *_LOCK_COMMANDS[spec.lock.kind], spec.lock.path, "--compile-bytecode"]
+    return [create, [*install, "--python", f"{venv}/bin/python"]]
+
+
+def check_server(ctx: Context, key: str, spec: Spec) -> None:
+    """Raises HostError when the virtual environment lacks the server that is to run the app."""
+    program = spec.web.server if spec.web.server != "command" else spec.web.args[0]
+    if "/" in program or (ctx.venvs.path(key) / "bin" / program).exists():
+        return
+    if spec.web.server == "command" and shutil.which(program, path="/usr/local/bin:/usr/bin:/bin"):
+        return
+    raise HostError(
+        f"{program} is not among the installed dependencies ({spec.lock.path or 'no lock file'})",
+        next=f"add {program} to {spec.lock.path or 'requirements.txt'}, commit, fab deploy",
+    )
+
+
+def build_tree(
+    ctx: Context, key: str, spec: Spec, entries: Sequence[Entry], venv: Optional[Path], environment: Mapping[str, str]
+) -> None:
+    """Run the build commands in the tree, compile its bytecode, seal it. Raises HostError; nothing stays."""
+    tree = ctx.trees.path(key)
+    uid, gid = ctx.builder()
+    files.give(tree, uid, gid)
+    seen = dict(environment)
+    if venv is not None:
+        seen["VIRTUAL_ENV"] = str(venv)
+    try:
+        for command in spec.build:
+            shell = ["/bin/sh", "-euc", command]
+            _run_build(ctx, shell, tree, [tree], seen, f"the build command {command!r}", venv)
+        python = str(venv / "bin/python") if venv else "/usr/bin/python3"
+        _run_build(ctx, [python, "-m", "compileall", "-q", "-j", "0", "."], tree, [tree], seen, "", venv)
+        ctx.trees.seal(
+            key, uid, {"source": spec.source.digest, "entries": [entry.as_list() for entry in entries], "venv": key}
+        )
+    except BaseException:
+        _stop_build(ctx)
+        ctx.trees.discard(key)
+        raise
+
+
+def _run_build(
+    ctx: Context,
+    argv: Sequence[str],
+    directory: Path,
+    writable: Sequence[Path],
+    environment: Mapping[str, str],
+    what: str,
+    venv: Optional[Path] = None,
+) -> None:
+    """Run one command as the deploy user, able to write only ``writable`` and its cache.
+
+    An empty ``what`` means that a failure does not matter. Otherwise it is a HostError with the command's output.
+    """
+    path = f"{venv}/bin:/usr/local/bin:/usr/bin:/bin" if venv else "/usr/local/bin:/usr/bin:/bin"
+    own = {
+        "PATH": path,
+        "UV_PROJECT_ENVIRONMENT": str(writable[0]),
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "NO_COLOR": "1",
+        "HOME": f"/var/cache/deployer-{ctx.app}",
+        "XDG_CACHE_HOME": f"/var/cache/deployer-{ctx.app}",
+    }
+    status, lines = run_as(
+        ctx,
+        "build",
+        ctx.settings.deploy_user,
+        argv,
+        directory,
+        {**environment, **own},
+        [
+            f"CacheDirectory=deployer-{ctx.app}",
+            "NoNewPrivileges=yes",
+            "PrivateTmp=yes",
+            "ProtectSystem=strict",
+            "UMask=0022",
+            *(f"ReadWritePaths={path}" for path in writable),
+        ],
+        (lambda line: ctx.emit("output", phase="build", line=line)) if what else (lambda line: None),
+    )
+    if status == 0 or not what:
+        return
+    free = free_bytes(str(writable[0]))
+    if free < 4 * 1024 * 1024:
+        raise full_disk(writable[0], what, lines)
+    raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
+
+
+def run_as(
+    ctx: Context,
+    name: str,
+    user: str,
+    argv: Sequence[str],
+    directory: Path,
+    environment: Mapping[str, str],
+    properties: Sequence[str],
+    on_line: Callable[[str], None],
+) -> "tuple[int, List[str]]":
+    """Run a command as ``user`` in a transient unit, whose every process ends with it. Returns status and output.
+
+    The environment goes through a file only root can read: never through an argument list.
+    """
+    unit = f"deployer-{ctx.app}-{name}.service"
+    systemctl("stop", unit)
+    env_path = ctx.paths.private / f"{name}.env"
+    files.write_file(env_path, environment_file(environment), 0o600)
+    lines: List[str] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        del lines[:-400]
+        on_line(line)
+
+    settings = [
+        f"User={user}",
+        f"WorkingDirectory={directory}",
+        "EnvironmentFile=-/etc/environment",
+        f"EnvironmentFile={env_path}",
+        "TimeoutStopSec=10",
+        *properties,
+    ]
+    try:
+        status = stream(transient(unit, settings, argv, wait=True), take)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            env_path.unlink()
+    return status, lines
+
+
+def _stop_build(ctx: Context) -> None:
+    systemctl("stop", f"deployer-{ctx.app}-build.service")
+
+
+def disk_error(error: OSError, path: Path, what: str) -> HostError:
+    """A failed write, told so that it can be acted on."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return full_disk(path, what, [])
+    return HostError(f"{what} failed: {error}")
+
+
+def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
+    where = path.parent if path.parent.exists() else Path("/srv")
+    return HostError(
+        f"the disk is full: {what} needs more than the {free_bytes(str(where)) // 1024} KiB left below {where}",
+        logs=list(lines)[-20:],
+        next="make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy",
+    )
+
+
+def sizes(ctx: Context, keys: Sequence[str]) -> Dict[str, int]:
+    """Bytes of each sealed tree."""
+    return {key: int((ctx.trees.record(key) or {}).get("size", 0)) for key in keys}

@@ -1,0 +1,105 @@
+"""What every host-side operation is given: where things are, what root decided, where events go."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Tuple
+
+from deployer.host import files
+from deployer.host.catalog import Catalog
+from deployer.host.errors import BadRequest
+from deployer.host.paths import AppPaths
+from deployer.host.spec import Reader
+from deployer.host.store import Store
+
+Emit = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Root's decisions about one app, made by ``fab setup``. ``units`` widens the list of unit overrides."""
+
+    deploy_user: str
+    socket_group: str
+    units: Tuple[str, ...] = ()
+    proxy: str = ""
+
+    @classmethod
+    def parse(cls, value: Any) -> Settings:
+        read = Reader(value, "settings")
+        settings = cls(
+            deploy_user=read.text("deploy_user"),
+            socket_group=read.text("socket_group"),
+            units=read.texts("units"),
+            proxy=read.text("proxy"),
+        )
+        read.done()
+        return settings
+
+    def as_json(self) -> Dict[str, Any]:
+        return {
+            "deploy_user": self.deploy_user,
+            "socket_group": self.socket_group,
+            "units": list(self.units),
+            "proxy": self.proxy,
+        }
+
+
+@dataclass(frozen=True)
+class Context:
+    """One app on this host. ``emit(name, **fields)`` reports an event; ``clock()`` is time in seconds since 1970."""
+
+    paths: AppPaths
+    settings: Settings
+    emit: Emit
+    clock: Callable[[], float]
+
+    @property
+    def app(self) -> str:
+        return self.paths.app
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog(self.paths)
+
+    @property
+    def trees(self) -> Store:
+        return Store(self.paths.trees)
+
+    @property
+    def venvs(self) -> Store:
+        return Store(self.paths.venvs)
+
+    def builder(self) -> Tuple[int, int]:
+        """uid and gid of the user who builds."""
+        entry = pwd.getpwnam(self.settings.deploy_user)
+        return entry.pw_uid, entry.pw_gid
+
+
+def open_context(app: str, emit: Emit, clock: Callable[[], float]) -> Context:
+    """The app's context. Raises BadRequest when it was never set up on this host."""
+    paths = AppPaths(app)
+    value = files.read_json(paths.settings)
+    if value is None:
+        raise BadRequest(
+            f"this host is not set up for the app {app!r}",
+            next="fab setup -H root@HOST   (once; then deploy as the deploy user)",
+        )
+    return Context(paths=paths, settings=Settings.parse(value), emit=emit, clock=clock)
+
+
+def group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def free_bytes(path: str) -> int:
+    """Bytes that may still be written below ``path``."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

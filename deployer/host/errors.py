@@ -1,0 +1,37 @@
+"""The one error the host program raises on purpose."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from deployer.host.protocol import Exit
+
+
+class HostError(Exception):
+    """A failure with all that a person needs: what failed, the state everything is in, what to type next.
+
+    ``logs`` are the last lines of the process that failed; ``unit`` names it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit: Exit = Exit.REFUSED,
+        state: str = "",
+        next: str = "",
+        logs: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit = exit
+        self.state = state
+        self.next = next
+        self.logs = tuple(logs)
+
+
+class BadRequest(HostError):
+    """What came over the channel is not a request this program accepts: nothing was touched."""
+
+    def __init__(self, message: str, *, next: str = "") -> None:
+        super().__init__(message, exit=Exit.USAGE, state="nothing was touched", next=next)

@@ -1,0 +1,98 @@
+"""What ``shop.service`` runs: make what runs match ``current``; stop it; release it again with the same parts."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+
+from deployer.host import handover, lock, systemd
+from deployer.host.catalog import Release
+from deployer.host.context import Context
+from deployer.host.errors import HostError
+from deployer.host.paths import unit_name
+from deployer.host.protocol import PHASES, Exit
+from deployer.host.request import Request
+
+
+def start(ctx: Context) -> Exit:
+    """Start what ``current`` names and nothing else. Level-triggered: right at boot, after a crash, and at any time."""
+    number = ctx.catalog.current()
+    if not number:
+        print(f"nothing of {ctx.app} is deployed yet")
+        return Exit.OK
+    release = ctx.catalog.get(number)
+    candidate = handover.candidate_of(ctx, release)
+    missing = [name for name in (candidate.socket, candidate.service) if not (ctx.paths.units / name).exists()]
+    if missing:
+        handover.install(ctx, release)
+    systemd.require("start", candidate.socket)
+    systemd.require("start", candidate.service, timeout=release.spec.health.timeout + 60)
+    if lock.running(ctx) is None:
+        _remove_others(ctx, number)
+    print(f"{release.name} serves")
+    return Exit.OK
+
+
+def _remove_others(ctx: Context, current: int) -> None:
+    for path in ctx.paths.units.glob(f"{ctx.app}-web@v*.service"):
+        found = re.fullmatch(rf"{ctx.app}-web@v([1-9][0-9]*)\.service", path.name)
+        release = ctx.catalog.find(int(found.group(1))) if found else None
+        if release is not None and release.number != current:
+            handover.remove_units(ctx, release)
+
+
+def stop(ctx: Context) -> Exit:
+    """Stop what serves. For a restart the socket stays: connections wait in it, and none is refused."""
+    number = ctx.catalog.current()
+    if not number:
+        return Exit.OK
+    release = ctx.catalog.get(number)
+    candidate = handover.candidate_of(ctx, release)
+    if _is_restart(f"{ctx.app}.service"):
+        systemd.systemctl("stop", candidate.service, timeout=release.spec.drain + 30)
+        return Exit.OK
+    handover.wait_for_queue(ctx, release, min(5.0, release.spec.drain))
+    systemd.systemctl(
+        "stop", candidate.socket, unit_name(ctx.app, "web", number, "service"), timeout=release.spec.drain + 30
+    )
+    return Exit.OK
+
+
+def _is_restart(unit: str) -> bool:
+    done = systemd.systemctl("list-jobs", "--no-legend", "--plain", unit)
+    return any(line.split()[1:3] == [unit, "restart"] for line in done.out.splitlines())
+
+
+def reload(ctx: Context) -> Exit:
+    """A graceful reload from the host itself: a new release with the parts and the environment of the one that serves."""
+    number = ctx.catalog.current()
+    if not number:
+        raise HostError("nothing is deployed here yet", exit=Exit.USAGE)
+    current = ctx.catalog.get(number)
+    directory = lock.submit(ctx, _reload_request(ctx, current))
+    exit = Exit.BUG
+    for event in lock.follow(ctx, directory):
+        with contextlib.suppress(KeyError):
+            if event["event"] == "phase.done":
+                print(f"{event['phase']}: {event['detail']}")
+            elif event["event"] == "failed":
+                print(f"{event['message']}. {event['state']}", file=sys.stderr)
+            elif event["event"] == "finished":
+                exit = Exit(event["exit"])
+    return exit
+
+
+def _reload_request(ctx: Context, current: Release) -> Request:
+    return Request(
+        kind="reload",
+        by="systemctl reload",
+        phases=PHASES,
+        of=current.number,
+        release=0,
+        spec=current.spec,
+        environment=handover.read_environment(ctx, current),
+        delta=None,
+        yes=False,
+        no_migrate=True,
+    )

@@ -1,0 +1,314 @@
+"""One attempt at a release: the phases in order, and what happens when one fails.
+
+Runs inside the transient unit ``deployer-APP.service``, whose name is the lock; it outlives the SSH session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from deployer.host import build, catalog, files, handover, keys, systemd
+from deployer.host.catalog import FAILED, GOOD, PREPARING, READY, ROLLED_BACK, SERVED, Release
+from deployer.host.context import Context
+from deployer.host.errors import HostError
+from deployer.host.manifest import Entry
+from deployer.host.protocol import PHASES, Exit
+from deployer.host.request import Request
+from deployer.host.spec import environment_file
+from deployer.host.unpack import parse_delta
+
+_AFTER = PHASES.index("switch")
+
+
+class Attempt:
+    """A release on its way. ``release`` is its record, saved after each phase."""
+
+    def __init__(self, ctx: Context, request: Request) -> None:
+        self.ctx = ctx
+        self.request = request
+        self.started = time.monotonic()
+        self.release: Release
+        number = ctx.catalog.current()
+        self.current: Optional[Release] = ctx.catalog.find(number) if number else None
+        self._phases: Dict[str, Callable[[], str]] = {name: getattr(self, f"_{name}") for name in PHASES}
+
+    def run(self) -> Exit:
+        """All phases that were asked for. The exit code also went out in the last event."""
+        signal.signal(signal.SIGTERM, _abort)
+        try:
+            self.release = self._open()
+            for phase in self.request.phases:
+                self._run(phase)
+        except HostError as error:
+            return self._fail(error)
+        except OSError as error:
+            return self._fail(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
+        except Exception as error:
+            logs = traceback.format_exc().splitlines()[-12:]
+            return self._fail(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+        return self._end(Exit.OK, self._summary())
+
+    def _open(self) -> Release:
+        request, all_of = self.request, self.ctx.catalog
+        if request.release:
+            release = all_of.get(request.release)
+            _check_order(release, request.phases)
+            if release.previous and release.result in (SERVED,):
+                self.current = all_of.find(release.previous)
+            return release
+        release = all_of.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
+        directory = self.ctx.paths.release(release.number)
+        files.write_json(directory / "env.json", request.environment, 0o600)
+        note = f"release {release.name} of {self.ctx.app}"
+        files.write_file(directory / "env", environment_file(request.environment, note), 0o600)
+        if request.of:
+            parts = all_of.get(request.of)
+            release = all_of.update(release, tree=parts.tree, venv=parts.venv)
+        return release
+
+    def _run(self, phase: str) -> None:
+        started = time.monotonic()
+        name = self.release.name
+        reason = self._skip(phase)
+        if reason:
+            self.ctx.emit("phase.skipped", phase=phase, release=name, detail=reason)
+            self._record(phase, 0.0)
+            return
+        self.ctx.emit("phase.started", phase=phase, release=name)
+        try:
+            detail = self._phases[phase]()
+        except BaseException:
+            self.ctx.emit("phase.failed", phase=phase, release=name, seconds=time.monotonic() - started)
+            raise
+        seconds = time.monotonic() - started
+        self.ctx.emit("phase.done", phase=phase, release=name, seconds=seconds, detail=detail)
+        self._record(phase, seconds)
+
+    def _record(self, phase: str, seconds: float) -> None:
+        phases = {**(self.release.phases or {}), phase: round(seconds, 3)}
+        self.release = self.ctx.catalog.update(self.release, phase=phase, phases=phases)
+
+    def _skip(self, phase: str) -> str:
+        if phase in ("upload", "build") and self.request.of:
+            return f"the parts of v{self.request.of}"
+        if phase == "migrate":
+            return self._skip_migrate()
+        if phase == "drain" and self.current is None:
+            return "nothing served before"
+        return ""
+
+    def _skip_migrate(self) -> str:
+        if not self.release.spec.migrate:
+            return "no migrate command in deploy.toml"
+        if self.release.kind != "deploy":
+            return f"a {self.release.kind} does not migrate"
+        if self.request.no_migrate:
+            return "as asked"
+        same = self.current is not None and self.current.tree == self.release.tree
+        return "the code is the one that serves" if same else ""
+
+    def _upload(self) -> str:
+        ctx, spec, delta_value = self.ctx, self.release.spec, self.request.delta
+        delta = parse_delta(delta_value)
+        base = ctx.trees.record(delta.base)
+        entries = _final(delta.drop, build.entries_of(base) if base else [], delta.add)
+        interpreter = keys.find_interpreter(spec.python)
+        venv = keys.venv_key(spec, entries, interpreter)
+        secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
+        tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, self.request.environment, secret)
+        self.release = ctx.catalog.update(self.release, tree=tree, venv=venv)
+        body = ctx.paths.incoming / f"{delta.body}.body"
+        if ctx.trees.record(tree) is None:
+            entries = list(build.unpack(ctx, tree, delta_value, body))
+            path = ctx.paths.release(self.release.number) / "entries.json"
+            files.write_json(path, [entry.as_list() for entry in entries], 0o600)
+        for leftover in ctx.paths.incoming.iterdir():
+            leftover.unlink()
+        return f"{len(delta.add)} of {len(entries)} files, {_kib(delta.length)} compressed"
+
+    def _build(self) -> str:
+        ctx, release = self.ctx, self.release
+        directory = ctx.paths.release(release.number)
+        python = keys.find_interpreter(release.spec.python).path
+        told: List[str] = []
+        if release.venv and ctx.venvs.record(release.venv) is None:
+            build.build_venv(
+                ctx, release.venv, release.spec, python, ctx.trees.path(release.tree), self._build_environment()
+            )
+            told.append(f"dependencies of {release.spec.lock.path} installed")
+        elif release.venv:
+            told.append("dependencies unchanged")
+        if release.venv:
+            build.check_server(ctx, release.venv, release.spec)
+        if ctx.trees.record(release.tree) is None:
+            entries = [Entry(*value) for value in files.read_json(directory / "entries.json") or []]
+            venv = ctx.venvs.path(release.venv) if release.venv else None
+            build.build_tree(ctx, release.tree, release.spec, entries, venv, self._build_environment())
+            told.append("code built")
+        else:
+            told.append("code unchanged")
+        return ", ".join(told)
+
+    def _build_environment(self) -> Dict[str, str]:
+        return {**handover.read_environment(self.ctx, self.release), "DEPLOYER_APP": self.ctx.app}
+
+    def _install(self) -> str:
+        ctx, release = self.ctx, self.release
+        for link, store, key in (("code", ctx.trees, release.tree), ("venv", ctx.venvs, release.venv)):
+            if key and store.record(key) is None:
+                raise HostError(f"the {link} of {release.name} is gone from the host", next="fab deploy")
+            if key:
+                files.point(ctx.paths.release(release.number) / link, f"../../{store.directory.name}/{key}")
+        return handover.install(ctx, release)
+
+    def _start(self) -> str:
+        return handover.start(self.ctx, self.release, self.current)
+
+    def _migrate(self) -> str:
+        return handover.migrate(self.ctx, self.release)
+
+    def _check(self) -> str:
+        detail = handover.check(self.ctx, self.release, self.current, proven=self._proven())
+        self.release = self.ctx.catalog.update(self.release, result=READY)
+        return detail
+
+    def _proven(self) -> bool:
+        return self.release.kind == "rollback"
+
+    def _switch(self) -> str:
+        previous = self.current.number if self.current else 0
+        self.release = self.ctx.catalog.update(
+            self.release, result=SERVED, previous=previous, switched=self.ctx.clock()
+        )
+        return handover.switch(self.ctx, self.release, self.current, proven=self._proven())
+
+    def _drain(self) -> str:
+        return handover.drain(self.ctx, self.current)
+
+    def _watch(self) -> str:
+        detail = handover.watch(self.ctx, self.release)
+        self.release = self.ctx.catalog.update(self.release, result=GOOD)
+        if self.current is not None:
+            handover.retire(self.ctx, self.current)
+        prune(self.ctx, self.release.spec.keep)
+        ensure_handle(self.ctx.app)
+        return detail
+
+    def _fail(self, error: HostError) -> Exit:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        release = getattr(self, "release", None)
+        if release is None:
+            exit, state = error.exit, "nothing was touched"
+        elif self.ctx.catalog.current() == release.number:
+            exit, state = self._take_back(release, error)
+        else:
+            exit, state = self._discard(release, error)
+        self.ctx.emit("failed", exit=int(exit), message=error.message, state=state, next=error.next, logs=list(error.logs))
+        return self._end(exit, error.message)
+
+    def _discard(self, release: Release, error: HostError) -> "tuple[Exit, str]":
+        if release.result == GOOD:
+            return error.exit, f"{release.name} was good before and is left alone"
+        handover.remove_units(self.ctx, release)
+        self._close(release, FAILED, error)
+        return error.exit, f"{self._serving_text()}, uninterrupted; {release.name} never got a request"
+
+    def _take_back(self, release: Release, error: HostError) -> "tuple[Exit, str]":
+        serving = handover.resume(self.ctx, release, self.current)
+        self._close(release, ROLLED_BACK, error)
+        if not serving:
+            return Exit.ROLLED_BACK, "nothing serves: there was no release to go back to"
+        return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped"
+
+    def _close(self, release: Release, result: str, error: HostError) -> None:
+        """Keep the record of a dead release, and nothing else of it."""
+        directory = self.ctx.paths.release(release.number)
+        with contextlib.suppress(OSError):
+            self.ctx.catalog.update(release, result=result, reason=error.message)
+        for name in ("code", "venv", "env", "env.json", "entries.json", "run"):
+            with contextlib.suppress(OSError):
+                files.remove_tree(directory / name)
+        with contextlib.suppress(HostError, OSError):
+            prune(self.ctx, release.spec.keep)
+
+    def _serving_text(self) -> str:
+        return f"{self.current.name} serves" if self.current else "nothing serves yet"
+
+    def _summary(self) -> str:
+        if self.request.phases[-1] == "watch":
+            return f"{self.release.name} serves"
+        return f"{self.release.name}: {self.request.phases[-1]} done"
+
+    def _end(self, exit: Exit, summary: str) -> Exit:
+        serving = self.ctx.catalog.current()
+        release = getattr(self, "release", None)
+        self.ctx.emit(
+            "finished",
+            exit=int(exit),
+            release=release.name if release else "",
+            serving=f"v{serving}" if serving else "",
+            seconds=time.monotonic() - self.started,
+            summary=summary,
+        )
+        return exit
+
+
+def _abort(signum: int, frame: object) -> None:
+    raise HostError("aborted", next="fab status")
+
+
+def _check_order(release: Release, phases: Sequence[str]) -> None:
+    """Raises HostError when a phase is asked for whose forerunner has not ended well, or of a dead release."""
+    if release.result not in (PREPARING, READY, SERVED):
+        raise HostError(f"{release.name} is {release.result}: its phases are over", next="fab releases")
+    first = PHASES.index(phases[0])
+    if first and release.phase not in PHASES[first - 1 :]:
+        missing = PHASES[first - 1]
+        raise HostError(
+            f"{release.name} has not been through {missing} yet (last: {release.phase or 'none'})",
+            exit=Exit.USAGE,
+            next=f"fab phase.{missing}",
+        )
+
+
+def _final(drop: Sequence[bytes], base: Sequence[Entry], add: Sequence[Entry]) -> List[Entry]:
+    dropped = set(drop)
+    return [entry for entry in base if entry.id not in dropped] + list(add)
+
+
+def _kib(count: int) -> str:
+    return f"{count / 1024:,.1f} KiB"
+
+
+def prune(ctx: Context, keep: int) -> None:
+    """Remove releases beyond ``keep`` and content no release names. Never what serves, nor what served before it."""
+    releases = ctx.catalog.all()
+    number = ctx.catalog.current()
+    current = ctx.catalog.find(number) if number else None
+    protected = {number, current.previous} if current else set()
+    for gone in catalog.to_prune(releases, protected, keep):
+        files.remove_tree(ctx.paths.release(gone))
+    left = ctx.catalog.all()
+    ctx.trees.keep_only(catalog.used(left, "tree"))
+    ctx.venvs.keep_only(catalog.used(left, "venv"))
+
+
+def ensure_handle(app: str) -> None:
+    """Have ``APP.service`` count as started, without waiting: it may be the one that runs us."""
+    if systemd.show(f"{app}.service").active not in ("active", "reloading", "activating"):
+        systemd.systemctl("start", "--no-block", f"{app}.service")
+
+
+def body_path(ctx: Context, digest: str) -> Path:
+    return ctx.paths.incoming / f"{digest}.body"
+
+
+def run_job(ctx: Context, directory: Path) -> Exit:
+    """Run the job whose request lies in ``directory``."""
+    value: Any = files.read_json(directory / "request.json")
+    return Attempt(ctx, Request.parse(value)).run()

@@ -1,0 +1,80 @@
+"""The nginx site of an app. Pure text; :mod:`provision` installs it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+from deployer.host.paths import AppPaths
+from deployer.host.spec import Reader
+
+_NAME = re.compile(r"(?:[A-Za-z0-9_*.-]{1,253})\Z")
+_LISTEN = re.compile(r"(?:[0-9.]+:|\[[0-9a-fA-F:]+\]:)?[0-9]{1,5}\Z")
+_SIZE = re.compile(r"[0-9]{1,6}[kmg]?\Z")
+_PREFIX = re.compile(r"/(?:[A-Za-z0-9._~-]+/)*\Z")
+_DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*\Z")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a site answers to. ``static`` maps URL prefixes (``/static/``) to directories in the code tree."""
+
+    server_name: Tuple[str, ...]
+    listen: Tuple[str, ...]
+    client_max_body_size: str
+    static: Tuple[Tuple[str, str], ...]
+
+    @classmethod
+    def parse(cls, value: Any) -> Site:
+        """Raises ValueError: everything here goes into a file that root's nginx reads."""
+        read = Reader(value, "site")
+        static = read.raw("static")
+        site = cls(
+            server_name=read.texts("server_name", _NAME),
+            listen=read.texts("listen", _LISTEN),
+            client_max_body_size=read.text("client_max_body_size", _SIZE),
+            static=_static(static),
+        )
+        read.done()
+        if not site.listen:
+            raise ValueError("site.listen: must name a port")
+        return site
+
+
+def _static(value: Any) -> Tuple[Tuple[str, str], ...]:
+    read = Reader(value, "site.static")
+    found = tuple((prefix, read.text(prefix, _DIRECTORY)) for prefix in sorted(value))
+    for prefix, _ in found:
+        if not _PREFIX.match(prefix) or prefix == "/":
+            raise ValueError(f"site.static: not a URL prefix like /static/: {prefix[:60]!r}")
+    return found
+
+
+def render(site: Site, paths: AppPaths) -> str:
+    """The site's file. Upstream keep-alive stays off: a pooled connection would go on reaching the old release."""
+    variable = f"$deployer_{paths.app.replace('-', '_')}_connection"
+    lines = [
+        f"# Written by deployer for {paths.app}; fab setup writes it again.",
+        f"map $http_upgrade {variable} {{ default upgrade; '' close; }}",
+        "server {",
+        *(f"    listen {address};" for address in site.listen),
+        f"    server_name {' '.join(site.server_name) or '_'};",
+        f"    client_max_body_size {site.client_max_body_size};",
+    ]
+    for prefix, directory in site.static:
+        lines += [f"    location {prefix} {{", f"        alias {paths.current}/code/{directory}/;", "    }"]
+    lines += [
+        "    location / {",
+        f"        proxy_pass http://unix:{paths.current}/run/web.sock;",
+        "        proxy_http_version 1.1;",
+        "        proxy_set_header Upgrade $http_upgrade;",
+        f"        proxy_set_header Connection {variable};",
+        "        proxy_set_header Host $http_host;",
+        "        proxy_set_header X-Real-IP $remote_addr;",
+        "        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "        proxy_set_header X-Forwarded-Proto $scheme;",
+        "    }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"

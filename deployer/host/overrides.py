@@ -1,0 +1,65 @@
+"""Which unit directives ``[web.unit]`` in deploy.toml may set: those that cannot give the app more than its user has.
+
+Root widens the list for an app at set-up. Each value is checked here as strictly as systemd would, and
+``systemd-analyze verify`` looks again: systemd itself ignores a line it cannot read, and carries on without it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, Mapping, Tuple
+
+from deployer.host.errors import BadRequest
+
+_BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
+_TIME = r"(?:\d+(?:\.\d+)?(?:us|ms|s|min|m|h)?(?: \d+(?:ms|s|min|m|h))*|infinity)"
+_BOOL = r"(?:yes|no|true|false)"
+_NUMBER = r"(?:\d+|infinity)"
+_PATHS = r"[-+]?/[^\s%]*(?: [-+]?/[^\s%]*)*"
+
+ALLOWED: Mapping[str, str] = {
+    # resources
+    "MemoryMax": _BYTES, "MemoryHigh": _BYTES, "MemorySwapMax": _BYTES, "CPUQuota": r"\d+%", "CPUWeight": r"\d+|idle",
+    "IOWeight": r"\d+", "TasksMax": _NUMBER + r"|\d+%", "LimitNOFILE": rf"{_NUMBER}(?::{_NUMBER})?", "LimitNPROC": _NUMBER,
+    "LimitCORE": _NUMBER, "Nice": r"1?\d", "OOMScoreAdjust": r"\d{1,3}|1000", "OOMPolicy": "continue|stop|kill",
+    "CPUAffinity": r"[\d, -]+",
+    # times and restarts
+    "TimeoutStartSec": _TIME, "TimeoutStopSec": _TIME, "RestartSec": _TIME, "RuntimeMaxSec": _TIME, "WatchdogSec": _TIME,
+    "Restart": "no|always|on-success|on-failure|on-abnormal|on-abort|on-watchdog", "KillSignal": r"SIG(TERM|INT|QUIT)",
+    "KillMode": "control-group|mixed|process",
+    # the hardening lines, each of which can be relaxed
+    "NoNewPrivileges": "yes|true", "ProtectSystem": rf"{_BOOL}|full|strict", "ProtectHome": rf"{_BOOL}|read-only|tmpfs",
+    "PrivateTmp": _BOOL, "PrivateDevices": _BOOL, "PrivateUsers": _BOOL, "PrivateNetwork": _BOOL, "PrivateMounts": _BOOL,
+    "ProtectKernelTunables": _BOOL, "ProtectKernelModules": _BOOL, "ProtectKernelLogs": _BOOL,
+    "ProtectControlGroups": _BOOL, "ProtectClock": _BOOL, "ProtectHostname": _BOOL,
+    "ProtectProc": "noaccess|invisible|ptraceable|default", "ProcSubset": "all|pid", "RestrictNamespaces": _BOOL,
+    "RestrictRealtime": _BOOL, "RestrictSUIDSGID": _BOOL, "LockPersonality": _BOOL, "MemoryDenyWriteExecute": _BOOL,
+    "RemoveIPC": _BOOL, "KeyringMode": "inherit|private|shared",
+    "RestrictAddressFamilies": r"~?(?:AF_[A-Z0-9_]+|none)(?: AF_[A-Z0-9_]+)*", "SystemCallFilter": r"~?@?[a-z0-9_-]+(?: @?[a-z0-9_-]+)*",
+    "SystemCallArchitectures": r"native|[a-z0-9-]+(?: [a-z0-9-]+)*", "UMask": r"0?[0-7]{3}", "DevicePolicy": "auto|closed|strict",
+    "IPAddressAllow": r"[0-9a-fA-F:./ a-z-]+", "IPAddressDeny": r"[0-9a-fA-F:./ a-z-]+",
+    "ReadOnlyPaths": _PATHS, "InaccessiblePaths": _PATHS, "ReadWritePaths": _PATHS,
+}  # fmt: skip
+
+REPEATABLE = {"SystemCallFilter", "ReadOnlyPaths", "InaccessiblePaths", "ReadWritePaths", "IPAddressAllow", "IPAddressDeny"}
+
+
+def check(overrides: Iterable[Tuple[str, Tuple[str, ...]]], also: Iterable[str] = ()) -> None:
+    """Raises BadRequest naming the directive that may not be set, or the value that systemd would not read.
+
+    ``also`` are the directives that root has allowed for this app at set-up; their values pass as they are.
+    """
+    widened = set(also)
+    for name, values in overrides:
+        if name in widened:
+            continue
+        if name not in ALLOWED:
+            raise BadRequest(
+                f"web.unit.{name}: this directive may not be set from deploy.toml",
+                next=f"as root, allow it for this app: fab setup -H root@HOST --allow-unit {name}",
+            )
+        for value in values:
+            if not re.fullmatch(ALLOWED[name], value):
+                raise BadRequest(f"web.unit.{name}: systemd does not accept {value!r} here")
+        if len(values) > 1 and name not in REPEATABLE:
+            raise BadRequest(f"web.unit.{name}: takes one value, not {len(values)}")

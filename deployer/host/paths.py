@@ -1,0 +1,77 @@
+"""Where everything of an app lives on its host. The one place that knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class AppPaths:
+    """Paths of one app. ``root`` is ``/`` on a host and a temporary directory in tests."""
+
+    app: str
+    root: Path = Path("/")
+
+    @property
+    def home(self) -> Path:
+        return self.root / "srv" / self.app
+
+    @property
+    def current(self) -> Path:
+        return self.home / "current"
+
+    @property
+    def releases(self) -> Path:
+        return self.home / "releases"
+
+    @property
+    def trees(self) -> Path:
+        return self.home / "trees"
+
+    @property
+    def venvs(self) -> Path:
+        return self.home / "venvs"
+
+    @property
+    def state(self) -> Path:
+        """What the app itself writes: ``StateDirectory=``."""
+        return self.root / "var/lib" / self.app
+
+    @property
+    def private(self) -> Path:
+        """Root's own records of the app: jobs, uploads under way, the fingerprint key."""
+        return self.root / "var/lib/deployer" / self.app
+
+    @property
+    def incoming(self) -> Path:
+        return self.private / "incoming"
+
+    @property
+    def jobs(self) -> Path:
+        return self.private / "jobs"
+
+    @property
+    def settings(self) -> Path:
+        """What root decided at set-up; the deploy user cannot change it."""
+        return self.root / "etc/deployer" / f"{self.app}.json"
+
+    @property
+    def units(self) -> Path:
+        return self.root / "etc/systemd/system"
+
+    def release(self, number: int) -> Path:
+        return self.releases / f"v{number}"
+
+    def socket(self, number: int, process: str = "web") -> Path:
+        return self.release(number) / "run" / f"{process}.sock"
+
+
+def unit_name(app: str, process: str, number: int, kind: str) -> str:
+    """``shop-web@v42.service``; ``kind`` is ``service`` or ``socket``."""
+    return f"{app}-{process}@v{number}.{kind}"
+
+
+def job_unit(app: str) -> str:
+    """The transient unit of a running deploy. Its name is the app's lock."""
+    return f"deployer-{app}.service"

@@ -1,0 +1,89 @@
+"""What is asked of the host, checked. The strict boundary: everything here came over the channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Tuple
+
+from deployer.host.errors import BadRequest
+from deployer.host.protocol import PHASES
+from deployer.host.spec import Reader, Spec, parse_environment
+from deployer.host.unpack import parse_delta
+
+KINDS = ("deploy", "reload", "rollback")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A release to make, or (``release`` not 0) phases to run of one that is being made.
+
+    ``of`` is the release whose code and dependencies it takes (0: its own, from ``delta``). ``yes`` accepts a
+    rollback behind migrations.
+    """
+
+    kind: str
+    by: str
+    phases: Tuple[str, ...]
+    of: int
+    release: int
+    spec: Spec
+    environment: Dict[str, str]
+    delta: Any
+    yes: bool
+    no_migrate: bool
+
+    def as_json(self) -> Dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "by": self.by,
+            "phases": list(self.phases),
+            "of": self.of,
+            "release": self.release,
+            "spec": self.spec.as_json(),
+            "env": self.environment,
+            "delta": self.delta,
+            "yes": self.yes,
+            "no_migrate": self.no_migrate,
+        }
+
+    @classmethod
+    def parse(cls, value: Any) -> Request:
+        """Raises BadRequest saying which key is not as it must be."""
+        try:
+            return cls._parse(value)
+        except ValueError as error:
+            raise BadRequest(f"the request is not acceptable: {error}") from None
+
+    @classmethod
+    def _parse(cls, value: Any) -> Request:
+        read = Reader(value, "request")
+        delta = read.raw("delta")
+        request = cls(
+            kind=read.choice("kind", KINDS),
+            by=read.text("by", length=256),
+            phases=read.texts("phases"),
+            of=read.integer("of", 0, 10**9),
+            release=read.integer("release", 0, 10**9),
+            spec=Spec.parse(read.raw("spec")),
+            environment=parse_environment(read.raw("env")),
+            delta=delta,
+            yes=read.boolean("yes"),
+            no_migrate=read.boolean("no_migrate"),
+        )
+        read.done()
+        _check_phases(request.phases)
+        if delta is not None and parse_delta(delta).digest != request.spec.source.digest:
+            raise ValueError("delta: is of another tree than the release")
+        if "upload" in request.phases and not request.of and delta is None:
+            raise ValueError("delta: missing")
+        return request
+
+
+def _check_phases(phases: Tuple[str, ...]) -> None:
+    """A run of neighbouring phases, in their order."""
+    known = [name for name in PHASES if name in phases]
+    if not phases or list(phases) != known:
+        raise ValueError("phases: unknown, twice, or out of order")
+    first = PHASES.index(phases[0])
+    if tuple(PHASES[first : first + len(phases)]) != phases:
+        raise ValueError("phases: there is a gap")

@@ -1,0 +1,231 @@
+"""The host's end of one SSH channel: questions answered, releases started and followed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, List
+
+from deployer.host import build, lock, systemd
+from deployer.host.catalog import Release, migrations_since, rollback_target
+from deployer.host.context import Context, free_bytes
+from deployer.host.errors import BadRequest, HostError
+from deployer.host.inspect import releases_report, status_report
+from deployer.host.manifest import pack_ids
+from deployer.host.protocol import DIGEST, PROTOCOL, Exit, read_message
+from deployer.host.request import Request
+from deployer.host.spec import Reader
+from deployer.host.unpack import parse_delta
+
+_CHUNK = 256 * 1024
+_ROOM = 16 * 1024 * 1024
+"""Bytes that stay free beyond what an upload needs, for records and logs."""
+
+
+class Session:
+    """Serves requests from ``stream`` until it ends. What goes back goes through the context's ``emit``."""
+
+    def __init__(self, ctx: Context, stream: BinaryIO, forward: Callable[[Dict[str, Any]], None]) -> None:
+        self.ctx = ctx
+        self.stream = stream
+        self.forward = forward
+        self._answers: Dict[str, Callable[[Dict[str, Any]], None]] = {
+            "ask": self._ask,
+            "release": self._release,
+            "status": lambda _: self._answer(status=status_report(self.ctx)),
+            "releases": lambda _: self._answer(releases=releases_report(self.ctx)),
+            "logs": self._logs,
+            "attach": lambda _: self._follow(lock.find_job(self.ctx)),
+        }
+
+    def serve(self) -> None:
+        while True:
+            try:
+                message = read_message(self.stream)
+                if message is None:
+                    return
+                self._dispatch(message)
+            except HostError as error:
+                self._failed(error)
+                return
+            except ValueError as error:
+                self._failed(BadRequest(f"not a request: {error}"))
+                return
+
+    def _dispatch(self, message: Dict[str, Any]) -> None:
+        answer = self._answers.get(str(message.pop("op", "")))
+        if answer is None:
+            raise BadRequest("this host's program does not know that request", next="fab setup -H root@HOST   (updates it)")
+        answer(message)
+
+    def _failed(self, error: HostError) -> None:
+        number = self.ctx.catalog.current()
+        self.ctx.emit(
+            "failed",
+            exit=int(error.exit),
+            message=error.message,
+            state=error.state or "nothing was touched",
+            next=error.next,
+            logs=list(error.logs),
+        )
+        self.ctx.emit("finished", exit=int(error.exit), serving=f"v{number}" if number else "", summary=error.message)
+
+    def _answer(self, **fields: Any) -> None:
+        self.ctx.emit("answer", **fields)
+
+    def _ask(self, message: Dict[str, Any]) -> None:
+        """All a laptop needs to know before it sends anything."""
+        ctx = self.ctx
+        number = ctx.catalog.current()
+        current = ctx.catalog.find(number) if number else None
+        self._answer(
+            protocol=PROTOCOL,
+            program=_digest_of_this_program(),
+            app=ctx.app,
+            current=f"v{number}" if number else "",
+            spec=current.spec.as_json() if current else None,
+            busy=lock.running(ctx),
+            base=self._base(current),
+            partials={path.name[:-5]: path.stat().st_size for path in ctx.paths.incoming.glob("*.part")},
+            free=free_bytes(str(ctx.paths.home)),
+        )
+
+    def _base(self, current: "Release | None") -> Dict[str, Any]:
+        """The tree that an upload should build on: the one that serves, else any that is whole."""
+        keys = ([current.tree] if current else []) + self.ctx.trees.keys()
+        for key in keys:
+            record = self.ctx.trees.record(key)
+            if record is not None:
+                ids = pack_ids(entry.id for entry in build.entries_of(record))
+                return {"key": key, "digest": record["source"], "ids": ids}
+        return {"key": "", "digest": "", "ids": ""}
+
+    def _release(self, message: Dict[str, Any]) -> None:
+        offset, length = _upload_size(message)
+        request = self._complete(Request.parse(message))
+        lock.refuse_if_busy(self.ctx)
+        if length:
+            self._receive(request, offset, length)
+        self._follow(lock.submit(self.ctx, request))
+
+    def _complete(self, request: Request) -> Request:
+        """Fill in what only the host knows: which parts a reload or a rollback takes."""
+        catalog = self.ctx.catalog
+        if request.release:
+            return replace(request, spec=catalog.get(request.release).spec)
+        if request.kind == "deploy":
+            return replace(request, of=0)
+        current = catalog.current()
+        if not current:
+            raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next="fab deploy")
+        if request.kind == "reload":
+            old = catalog.get(current).spec
+            parts = replace(request.spec, source=old.source, lock=old.lock, python=old.python, build=old.build)
+            return replace(request, of=current, spec=parts, delta=None)
+        return self._complete_rollback(request, catalog.get(current))
+
+    def _complete_rollback(self, request: Request, current: Release) -> Request:
+        catalog = self.ctx.catalog
+        target = catalog.get(request.of) if request.of else rollback_target(catalog.all(), current.number)
+        if target is None:
+            raise HostError("there is no good release before the one that serves", exit=Exit.USAGE, next="fab releases")
+        if not target.usable:
+            raise HostError(f"{target.name} is {target.result}: it never served well", exit=Exit.USAGE, next="fab releases")
+        self._warn_of_migrations(target, current, request.yes)
+        environment = build.files.read_json(self.ctx.paths.release(target.number) / "env.json") or {}
+        return replace(request, of=target.number, spec=target.spec, environment=environment, delta=None)
+
+    def _warn_of_migrations(self, target: Release, current: Release, accepted: bool) -> None:
+        trees = [self.ctx.trees.record(release.tree) for release in (target, current)]
+        lists = [[f"{entry.path} {entry.digest}" for entry in build.entries_of(tree or {"entries": []})] for tree in trees]
+        added = migrations_since(lists[0], lists[1])
+        if not added or target.number > current.number:
+            return
+        text = f"{len(added)} migrations were applied since {target.name} and stay applied: {', '.join(added[:5])}"
+        if not accepted:
+            raise HostError(
+                text + (", …" if len(added) > 5 else ""),
+                exit=Exit.USAGE,
+                state="nothing was touched",
+                next=f"if the code of {target.name} can live with that: fab rollback --to {target.name} --yes",
+            )
+        self.ctx.emit("warn", text=text)
+
+    def _receive(self, request: Request, offset: int, length: int) -> None:
+        """Take the body's bytes from ``offset`` on. What has arrived stays when the rest does not, for the next try."""
+        delta = parse_delta(request.delta)
+        part, whole = (self.ctx.paths.incoming / f"{delta.body}.{kind}" for kind in ("part", "body"))
+        have = part.stat().st_size if part.exists() else 0
+        if offset != have or offset + length != delta.length or not DIGEST.match(delta.body):
+            raise BadRequest("the upload does not continue where it stopped", next="fab deploy   (again)")
+        free, needed = free_bytes(str(part.parent)), length + _ROOM
+        if free < needed:
+            raise HostError(
+                f"the disk is full: the upload needs {needed // 1024} KiB below {part.parent}, {free // 1024} KiB are free",
+                state="nothing was touched",
+                next="make room, then fab deploy",
+            )
+        self._append(part, length)
+        if _sha256(part) != delta.body:
+            part.unlink()
+            raise HostError("what arrived is not what was sent: its digest differs", next="fab deploy   (sends it afresh)")
+        os.replace(str(part), str(whole))
+
+    def _append(self, part: Path, length: int) -> None:
+        try:
+            with open(str(part), "ab", buffering=0) as file:  # noqa: PTH123
+                os.fchmod(file.fileno(), 0o600)
+                while length:
+                    chunk = self.stream.read(min(_CHUNK, length))
+                    if not chunk:
+                        raise ConnectionResetError
+                    file.write(chunk)
+                    length -= len(chunk)
+                os.fsync(file.fileno())
+        except ConnectionResetError:
+            raise HostError("the connection ended in the middle of the upload", next="fab deploy   (goes on there)") from None
+        except OSError as error:
+            part.unlink()
+            raise build.disk_error(error, part, "the upload") from error
+
+    def _follow(self, directory: Path) -> None:
+        for event in lock.follow(self.ctx, directory):
+            self.forward(event)
+        lock.forget_old_jobs(self.ctx)
+
+    def _logs(self, message: Dict[str, Any]) -> None:
+        try:
+            read = Reader(message, "logs")
+            count, follow = read.integer("lines", 0, 100_000), read.boolean("follow")
+            read.done()
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        pattern = f"{self.ctx.app}-web@*.service"
+        if not follow:
+            self.ctx.emit("logs", unit=pattern, lines=systemd.journal(pattern, count, output="short-iso"))
+            self._answer()
+            return
+        for line in systemd.follow_journal(pattern, count):
+            self.ctx.emit("logs", unit=pattern, lines=[line])
+
+
+def _upload_size(message: Dict[str, Any]) -> List[int]:
+    sizes = [message.pop(name, 0) for name in ("offset", "body")]
+    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in sizes):
+        raise BadRequest("offset and body must be whole numbers")
+    return sizes
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(str(path), "rb") as file:  # noqa: PTH123
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest_of_this_program() -> str:
+    """The digest under which ``fab setup`` installed this program: its directory's name."""
+    return Path(__file__).resolve().parents[2].name

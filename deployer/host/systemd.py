@@ -1,0 +1,158 @@
+"""systemd, journald and the commands of the host, through one thin runner."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Callable, Iterator, List, Mapping, Optional, Sequence
+
+from deployer.host.errors import HostError
+from deployer.host.protocol import Exit
+
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A command's end: exit status and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    def tail(self, count: int = 20) -> List[str]:
+        return (self.out + self.err).strip().splitlines()[-count:]
+
+
+def run(argv: Sequence[str], *, timeout: float = 90, stdin: Optional[bytes] = None) -> Result:
+    """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError."""
+    try:
+        done = subprocess.run(
+            list(argv),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            env=_ENVIRONMENT,
+            cwd="/",
+        )
+    except FileNotFoundError:
+        raise HostError(f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}") from None
+    except subprocess.TimeoutExpired:
+        raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s", exit=Exit.BUG) from None
+    return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+    """Run a command, hand each line it prints to ``on_line``, return its exit status."""
+    with subprocess.Popen(
+        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_ENVIRONMENT, cwd="/"
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+    return process.returncode
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What systemd says of a unit. ``main_pid`` is 0 when nothing runs; ``memory`` in bytes, 0 when unknown."""
+
+    active: str
+    sub: str
+    result: str
+    restarts: int
+    main_pid: int
+    memory: int
+    since: float
+
+    @property
+    def crashed(self) -> bool:
+        """It ended at least once without being asked. ``activating`` is what a crash loop looks like."""
+        return self.restarts > 0 or self.active == "failed"
+
+
+_SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic"
+
+
+def show(unit: str) -> UnitState:
+    """The state of ``unit``; one that does not exist is ``inactive``."""
+    done = run(["systemctl", "show", "-p", _SHOWN, unit])
+    values = dict(line.partition("=")[::2] for line in done.out.splitlines())
+    entered = _number(values.get("ActiveEnterTimestampMonotonic", ""))
+    return UnitState(
+        active=values.get("ActiveState", "inactive"),
+        sub=values.get("SubState", ""),
+        result=values.get("Result", ""),
+        restarts=_number(values.get("NRestarts", "")),
+        main_pid=_number(values.get("MainPID", "")),
+        memory=_number(values.get("MemoryCurrent", "")),
+        since=time.time() - time.monotonic() + entered / 1e6 if entered else 0.0,
+    )
+
+
+def _number(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    return 0 if value >= 1 << 62 else value  # systemd prints 2^64-1 for "not known"
+
+
+def systemctl(*arguments: str, timeout: float = 90) -> Result:
+    return run(["systemctl", *arguments], timeout=timeout)
+
+
+def require(*arguments: str, timeout: float = 90) -> None:
+    """A systemctl command that must succeed. Raises HostError with what systemctl said."""
+    done = systemctl(*arguments, timeout=timeout)
+    if not done.ok:
+        raise HostError(f"systemctl {' '.join(arguments)} failed (exit status {done.status})", logs=done.tail())
+
+
+def journal(unit: str, lines: int, *, output: str = "cat") -> List[str]:
+    """The last ``lines`` lines that ``unit`` (or a pattern of units) logged, oldest first."""
+    done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines), "-o", output])
+    return done.out.splitlines()
+
+
+def follow_journal(unit: str, lines: int) -> Iterator[str]:
+    """The last ``lines`` lines, then each new one as it comes, until the process is closed."""
+    argv = ["journalctl", "--no-pager", "-q", "-f", "-u", unit, "-n", str(lines), "-o", "short-iso"]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=_ENVIRONMENT) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                yield line.decode("utf-8", "replace").rstrip("\n")
+        finally:
+            process.terminate()
+
+
+def own_lines(unit: str, lines: int) -> List[str]:
+    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it."""
+    done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines * 3), "-o", "json"])
+    records = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+    own = [record for record in records if record.get("_PID") != "1" and record.get("SYSLOG_IDENTIFIER") != "systemd"]
+    return [text for record in (own or records) for text in _text(record.get("MESSAGE"))][-lines:]
+
+
+def _text(message: object) -> List[str]:
+    if isinstance(message, list):  # journald hands out bytes that are not UTF-8 as a list of numbers
+        message = bytes(message).decode("utf-8", "replace")
+    return str(message).splitlines() if message else []
+
+
+def transient(
+    unit: str, properties: Sequence[str], argv: Sequence[str], *, wait: bool, environment: Optional[Mapping[str, str]] = None
+) -> List[str]:
+    """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it."""
+    mode = ["--pipe", "--wait"] if wait else ["--no-block"]
+    settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
+    return [
+        "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,
+        *(part for value in properties for part in ("-p", value)), *settings, "--", *argv,
+    ]  # fmt: skip

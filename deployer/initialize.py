@@ -1,0 +1,144 @@
+"""``deployer init``: the three files a project needs, from what it says about itself. Overwrites nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from deployer.project import DiskFiles, Project
+
+FABFILE = "from deployer.tasks import namespace  # noqa: F401\n"
+FABRIC = "tasks:\n  executor_class: deployer.executor.FleetExecutor\n"
+FABRIC_FILES = ("fabric.yaml", "fabric.yml", "fabric.json", "fabric.py")
+"""Fabric reads the first of these and no other: where one exists, none may be added before it."""
+
+
+def plan_init(project: Project) -> dict[Path, str]:
+    """The files of a project that has none of them yet, by path relative to its root. Pure."""
+    return {
+        Path("deploy.toml"): deploy_toml(project),
+        Path("fabfile.py"): FABFILE,
+        Path("fabric.yaml"): FABRIC,
+    }
+
+
+def deploy_toml(project: Project) -> str:
+    """A small ``deploy.toml``: what was found, and as comments what must or may be chosen."""
+    parts = [top(project), web(project), release(project), proxy(project), env(project)]
+    return "\n".join("\n".join(lines) + "\n" for lines in map(list, parts) if lines)
+
+
+def top(project: Project) -> Iterator[str]:
+    yield "# What `fab deploy` does with this project. An unknown key is refused, with its nearest match."
+    yield f"app = {quoted(project.name)}"
+    yield '# hosts = ["deploy@web1.example.com"]   # used when -H is not given'
+
+
+def web(project: Project) -> Iterator[str]:
+    yield "[web]"
+    if project.wsgi:
+        yield f"wsgi = {quoted(project.wsgi)}"
+    if project.asgi:
+        yield f"{'# ' if project.wsgi else ''}asgi = {quoted(project.asgi)}"
+    if not project.wsgi and not project.asgi:
+        yield '# Choose one: no WSGI or ASGI application was found.\n# wsgi = "shop.wsgi:application"'
+    yield "workers = 4"
+    yield from health(project)
+
+
+def health(project: Project) -> Iterator[str]:
+    known = {"path": project.health or "/", "host": project.host}
+    table = ", ".join(f"{key} = {quoted(value)}" for key, value in known.items() if value)
+    yield f"health = {{ {table} }}   # must answer with 200 to 399 before a release gets traffic"
+    if project.manage and not project.host:
+        yield '# health = { path = "/", host = "shop.example.com" }   # host: one that ALLOWED_HOSTS accepts'
+
+
+def release(project: Project) -> Iterator[str]:
+    if project.manage and (project.static_root or project.migrations):
+        yield "[release]"
+    if project.manage and project.static_root:
+        yield 'build = ["python manage.py collectstatic --noinput"]   # on each host, before it is sealed'
+    if project.manage and project.migrations:
+        yield 'migrate = "python manage.py migrate --noinput"         # once, before it gets traffic'
+
+
+def proxy(project: Project) -> Iterator[str]:
+    yield "# [proxy]                     # let `fab setup` write the nginx site"
+    yield '# kind = "nginx"'
+    yield f"# server_name = {quoted(project.host or 'shop.example.com')}"
+    if project.static_root and project.static_url:
+        yield f"# static = {{ {quoted(project.static_url)} = {quoted(project.static_root)} }}"
+
+
+def env(project: Project) -> Iterator[str]:
+    if project.settings:
+        yield "[env]                         # not secret; secrets go into the file that env_file names"
+        yield f"DJANGO_SETTINGS_MODULE = {quoted(project.settings)}"
+
+
+def write(project: Project, plan: Mapping[Path, str]) -> list[str]:
+    """Write those files of the plan that do not exist, and tell what was done and what to type next.
+
+    Raises OSError when the directory cannot be written to.
+    """
+    lines = [write_one(project.root, path, text) for path, text in plan.items()]
+    return [*lines, *hints(project), "", *next_steps(project)]
+
+
+def write_one(root: Path, path: Path, text: str) -> str:
+    """Write one file, unless it (or another that takes its place) exists; one line on what was done."""
+    taken = FABRIC_FILES if path.name == "fabric.yaml" else (path.name,)
+    for name in taken:
+        if (root / name).exists():
+            return kept(root / name)
+    with (root / path).open("x", encoding="utf-8") as file:
+        file.write(text)
+    return f"wrote {path}"
+
+
+def kept(path: Path) -> str:
+    """What to add to a file of the project's own, which is left as it is."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.name == "fabfile.py" and "deployer.tasks" not in text:
+        return (
+            "kept fabfile.py; add this line to it:\n"
+            f"    {FABFILE.strip()}\n"
+            "and for each task of its own, below it: namespace.add_task(NAME)"
+        )
+    if path.name in FABRIC_FILES and "FleetExecutor" not in text:
+        return f"kept {path.name}; add this setting to it:\n    " + FABRIC.strip().replace("\n", "\n    ")
+    return f"kept {path.name}: it exists"
+
+
+def hints(project: Project) -> Iterator[str]:
+    """What is missing for a deploy."""
+    if project.elsewhere:
+        yield f"manage.py is in {Path(project.elsewhere).parent}: type `deployer init` there instead"
+    if not project.lock:
+        yield "no uv.lock, pylock.toml or requirements.txt: type `uv lock` or `pip freeze > requirements.txt`"
+    elif (server := missing_server(project)) is not None:
+        yield f"{project.lock} does not name {server}: add it to the dependencies"
+    if not project.git:
+        yield "this is not a git repository: type `git init`, or deploy with --dirty"
+
+
+def missing_server(project: Project) -> str | None:
+    """The server that the app needs, when the lock does not name it."""
+    server = "gunicorn" if project.wsgi else "uvicorn" if project.asgi else None
+    text = DiskFiles(project.root).read_text(project.lock or "") or ""
+    return server if server and server not in text.lower() else None
+
+
+def next_steps(project: Project) -> Iterator[str]:
+    yield "Next, after a look at deploy.toml:"
+    if project.git:
+        yield "    git add deploy.toml fabfile.py fabric.yaml && git commit -m 'Deploy with deployer'"
+    yield "    fab setup -H root@HOST"
+    yield "    fab deploy -H deploy@HOST"
+
+
+def quoted(text: str) -> str:
+    """A TOML string."""
+    return json.dumps(text)

@@ -1,0 +1,68 @@
+"""The use cases that only look: status, releases, logs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from deployer.deploy import Site, open_remote
+from deployer.remote import Outcome
+from deployer.report import ReleaseRow, Status, UnitRow
+
+__all__ = ["logs", "releases", "status"]
+
+
+def status(site: Site) -> Status:
+    """What serves on the host, and how it is."""
+    with open_remote(site) as (remote, _):
+        value = remote.query({"op": "status"})["status"]
+    row = value["release"]
+    return Status(
+        app=value["app"],
+        host=site.host,
+        current=value["current"] or None,
+        since=row["switched"] if row else 0.0,
+        release=_row(row) if row else None,
+        units=tuple(_unit(unit) for unit in value["units"]),
+        busy=_busy(value["busy"]),
+        healthy=value["healthy"],
+        health=value["health"],
+    )
+
+
+def releases(site: Site) -> tuple[ReleaseRow, ...]:
+    """Every release the host has a record of, newest first."""
+    with open_remote(site) as (remote, _):
+        return tuple(_row(value) for value in remote.query({"op": "releases"})["releases"])
+
+
+def logs(site: Site, *, lines: int, follow: bool = False) -> Outcome:
+    """The last lines of the app's journal, all its releases together; with ``follow`` until Ctrl-C."""
+    with open_remote(site) as (remote, _):
+        return remote.run({"op": "logs", "lines": lines, "follow": follow})
+
+
+def _row(value: Mapping[str, Any]) -> ReleaseRow:
+    known = {field.name for field in fields(ReleaseRow)}
+    return ReleaseRow(**{name: item for name, item in value.items() if name in known})
+
+
+def _unit(value: Mapping[str, Any]) -> UnitRow:
+    return UnitRow(
+        name=value["name"],
+        active=value["active"],
+        sub=value["sub"],
+        pid=value["pid"],
+        restarts=value["restarts"],
+        memory_bytes=value["memory"],
+        since=value["since"],
+    )
+
+
+def _busy(job: Mapping[str, Any] | None) -> str | None:
+    if job is None:
+        return None
+    since = time.strftime("%H:%M:%S", time.localtime(job["since"]))
+    return f"a {job['kind'] or 'deploy'} by {job['by'] or 'someone'} since {since}, at {job['phase'] or 'its start'}"

@@ -1,0 +1,140 @@
+"""Pure: what a deploy.toml and a source ask of a host."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from deployer.config import Config
+from deployer.host.protocol import PHASES
+from deployer.host import spec as hostspec
+from deployer.host.spec import Health, Spec, Web
+from deployer.lock import Lock
+from deployer.model import Secret
+from deployer.source import Source
+
+__all__ = ["environment_of", "phases_between", "release_request", "respec", "setup_request", "spec_of"]
+
+
+def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
+    """The release that ``source`` becomes under ``config``."""
+    return Spec(
+        source=hostspec.Source(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
+        lock=hostspec.Lock(kind=lock.kind, path=lock.path, files=lock.files),
+        python=config.python or "",
+        build=config.release.build,
+        migrate=config.release.migrate or "",
+        web=_web(config),
+        health=_health(config),
+        watch=config.release.watch,
+        drain=config.release.drain,
+        keep=config.release.keep,
+        overlap=config.web.overlap,
+    )
+
+
+def respec(config: Config, current: Spec) -> Spec:
+    """The current release under today's settings: what a reload makes.
+
+    What runs it stays when deploy.toml leaves it to be found in the project: a reload does not look at the code.
+    """
+    web = _web(config) if config.web.command or config.web.wsgi or config.web.asgi else None
+    if web is None:
+        web = replace(
+            current.web,
+            workers=config.web.workers,
+            args=config.web.args,
+            memory=config.web.memory_bytes or 0,
+            unit=_unit(config),
+        )
+    return replace(
+        current,
+        migrate=config.release.migrate or "",
+        web=web,
+        health=_health(config),
+        watch=config.release.watch,
+        drain=config.release.drain,
+        keep=config.release.keep,
+        overlap=config.web.overlap,
+    )
+
+
+def environment_of(config: Config, secrets: Mapping[str, Secret]) -> dict[str, str]:
+    """``[env]``, and over it what the ``env_file`` says. Goes into the channel and nowhere else."""
+    return {**config.env, **{name: value.reveal() for name, value in secrets.items()}}
+
+
+def phases_between(first: str, last: str) -> tuple[str, ...]:
+    """The phases from ``first`` to ``last``, both included."""
+    return PHASES[PHASES.index(first) : PHASES.index(last) + 1]
+
+
+def release_request(
+    *,
+    kind: str,
+    by: str,
+    spec: Spec,
+    environment: Mapping[str, str],
+    phases: tuple[str, ...] = PHASES,
+    delta: Mapping[str, Any] | None = None,
+    of: int = 0,
+    release: int = 0,
+    yes: bool = False,
+    no_migrate: bool = False,
+) -> dict[str, Any]:
+    """The one message that starts a release."""
+    return {
+        "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": release,
+        "spec": spec.as_json(), "env": dict(environment), "delta": delta, "yes": yes, "no_migrate": no_migrate,
+    }  # fmt: skip
+
+
+def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...]) -> dict[str, Any]:
+    """What ``fab setup`` asks of the host program."""
+    proxy = config.proxy
+    site = {
+        "server_name": list(proxy.server_name),
+        "listen": list(proxy.listen),
+        "client_max_body_size": proxy.client_max_body_size.lower(),
+        "static": dict(proxy.static),
+    }
+    return {
+        "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
+        "proxy": proxy.kind or "", "site": site if proxy.kind else None,
+    }  # fmt: skip
+
+
+def _web(config: Config) -> Web:
+    web = config.web
+    target = web.wsgi or web.asgi or ""
+    return Web(
+        server=web.server_name or "command",
+        target=target,
+        workers=web.workers,
+        args=web.args if target else tuple(shlex.split(web.command or "")),
+        memory=web.memory_bytes or 0,
+        unit=_unit(config),
+    )
+
+
+def _unit(config: Config) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((name, _directive(value)) for name, value in sorted(config.web.unit.items()))
+
+
+def _directive(value: str | int | bool | tuple[str | int, ...]) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return ("yes" if value else "no",)
+    return tuple(str(item) for item in value) if isinstance(value, tuple) else (str(value),)
+
+
+def _health(config: Config) -> Health:
+    health = config.web.health
+    return Health(
+        path=health.path,
+        host=config.health_host,
+        status=health.ranges,
+        timeout=health.timeout,
+        settle=health.settle,
+    )

@@ -1,0 +1,197 @@
+"""What a project says about itself: found by reading its files, never by importing them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from deployer import git, lock
+from deployer.config import Config
+from deployer.errors import ConfigError
+from deployer.files import plain_files
+from deployer.host.protocol import APP, APP_LENGTH
+from deployer.lock import Lock, find_lock
+from deployer.settings import (
+    TextFiles,
+    last_string,
+    literal,
+    module_text,
+    settings_module,
+    settings_values,
+    strings,
+    tree,
+)
+
+__all__ = ["DiskFiles", "Lock", "Project", "TextFiles", "complete", "find_lock", "inspect"]
+
+HEALTH = re.compile(
+    r"""path\(\s*r?["']\^?(/?(?:healthz?|health[-_]check|livez|readyz|ping|up|status)/?)\$?["']"""
+)
+FRAMEWORKS = {"Flask": "wsgi", "FastAPI": "asgi", "Starlette": "asgi", "Litestar": "asgi", "Quart": "asgi"}
+MODULES = ("wsgi.py", "asgi.py", "app.py", "main.py")
+GENERIC = frozenset(
+    {"config", "core", "conf", "project", "settings", "backend", "src", "app", "main", "mysite"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFiles:
+    """The files of a directory."""
+
+    root: Path
+
+    def read_text(self, path: str) -> str | None:
+        """A file's text; None when there is none that is UTF-8 text."""
+        try:
+            return (self.root / path).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What was found; None (or empty) for what was not. Paths are relative to the root, with ``/``."""
+
+    root: Path
+    name: str
+    git: bool = False
+    manage: str | None = None
+    elsewhere: str | None = None  # a manage.py in a directory below, when there is none at the root
+    settings: str | None = None
+    wsgi: str | None = None
+    asgi: str | None = None
+    lock: str | None = None
+    host: str | None = None  # the first host name of ALLOWED_HOSTS
+    health: str | None = None
+    static_url: str | None = None
+    static_root: str | None = None
+    migrations: bool = False
+
+
+def inspect(root: Path) -> Project:
+    """Read the project's files on the disk. Raises nothing for files that cannot be read or understood."""
+    files = DiskFiles(root)
+    settings = settings_module(files)
+    values = settings_values(files, settings) if settings else {}
+    callables = find_callables(files, values, settings)
+    django = files.read_text("manage.py") is not None
+    return Project(
+        root=root,
+        name=guess_name(files, settings, root),
+        git=git.is_repository(root),
+        manage="manage.py" if django else None,
+        elsewhere=None if django else manage_below(root),
+        settings=settings,
+        wsgi=callables.get("wsgi"),
+        asgi=callables.get("asgi"),
+        lock=next((name for name in lock.KINDS if files.read_text(name) is not None), None),
+        host=next((name for name in strings(values.get("ALLOWED_HOSTS")) if is_host(name)), None),
+        health=guess_health(files, values),
+        static_url=static_url(values),
+        static_root=last_string(values.get("STATIC_ROOT")),
+        migrations="DATABASES" in values,
+    )
+
+
+def complete(config: Config, files: TextFiles) -> Config:
+    """The config with ``wsgi`` or ``asgi`` filled in from the files that ship, when no callable is set.
+
+    Raises ConfigError saying what to write when the files do not tell.
+    """
+    if config.web.wsgi or config.web.asgi or config.web.command:
+        return config
+    settings = settings_module(files)
+    found = find_callables(files, settings_values(files, settings) if settings else {}, settings)
+    kind = choose_kind(found, config.web.server)
+    if kind is None:
+        raise ConfigError(
+            message="no WSGI or ASGI application was found in the files that ship",
+            state="nothing was touched",
+            next='write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command)',
+        )
+    return msgspec.structs.replace(config, web=msgspec.structs.replace(config.web, **{kind: found[kind]}))
+
+
+def choose_kind(found: dict[str, str], server: str | None) -> str | None:
+    """``wsgi`` or ``asgi``: what the server asks for, else WSGI, which any Django app can do; or None."""
+    order = ("asgi", "wsgi") if server in ("uvicorn", "hypercorn") else ("wsgi", "asgi")
+    allowed = order[:1] if server else order
+    return next((kind for kind in allowed if kind in found), None)
+
+
+def find_callables(files: TextFiles, values: dict[str, ast.expr], settings: str | None) -> dict[str, str]:
+    """``wsgi`` and ``asgi``, as far as found: as the settings say, beside them, or a framework's."""
+    package = (settings or "").partition(".")[0]
+    found: dict[str, str] = {}
+    for kind in ("wsgi", "asgi"):
+        named = literal(values.get(f"{kind.upper()}_APPLICATION"))
+        if isinstance(named, str) and "." in named and settings:
+            found[kind] = ":".join(named.rsplit(".", 1))
+        elif package and files.read_text(f"{package}/{kind}.py") is not None:
+            found[kind] = f"{package}.{kind}:application"
+    return found or framework_application(files)
+
+
+def framework_application(files: TextFiles) -> dict[str, str]:
+    """The application that a usual module at the top assigns: ``app = Flask(__name__)`` and its like."""
+    for name in MODULES:
+        for node in tree(files.read_text(name)).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                called, target = node.value.func, node.targets[0]
+                kind = FRAMEWORKS.get(getattr(called, "id", getattr(called, "attr", "")))
+                if kind and isinstance(target, ast.Name):
+                    return {kind: f"{name.removesuffix('.py')}:{target.id}"}
+    return {}
+
+
+def is_host(name: str) -> bool:
+    """Whether an entry of ALLOWED_HOSTS is a public host's name."""
+    return name not in ("localhost", "testserver") and bool(
+        re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+\Z", name)
+    )
+
+
+def static_url(values: dict[str, ast.expr]) -> str | None:
+    """STATIC_URL as a prefix with a slash at both ends; None when it is none, or another host's."""
+    url = literal(values.get("STATIC_URL"))
+    if not isinstance(url, str) or "//" in url or not url.strip("/"):
+        return None
+    return f"/{url.strip('/')}/"
+
+
+def guess_health(files: TextFiles, values: dict[str, ast.expr]) -> str | None:
+    """The path of a health page in the root URL configuration."""
+    module = literal(values.get("ROOT_URLCONF"))
+    match = HEALTH.search(module_text(files, module) or "") if isinstance(module, str) else None
+    return f"/{match[1].lstrip('/')}" if match else None
+
+
+def guess_name(files: TextFiles, settings: str | None, root: Path) -> str:
+    """A name for the app: the distribution's, the settings package's or the directory's, made to fit."""
+    package = (settings or "").partition(".")[0]
+    for name in (project_name(files), "" if package in GENERIC else package, root.absolute().name):
+        fitting = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[:APP_LENGTH].strip("-")
+        if APP.match(fitting):
+            return fitting
+    return "app"
+
+
+def project_name(files: TextFiles) -> str:
+    """``name`` in pyproject.toml; empty when there is none."""
+    try:
+        name = lock.toml(files.read_text("pyproject.toml") or "").get("project", {}).get("name", "")
+    except (ValueError, AttributeError):
+        return ""
+    return name if isinstance(name, str) else ""
+
+
+def manage_below(root: Path) -> str | None:
+    """A manage.py in a directory below, at most two levels down."""
+    candidates: Iterator[Path] = iter(sorted((*root.glob("*/manage.py"), *root.glob("*/*/manage.py"))))
+    kept: Sequence[str] = [path.relative_to(root).as_posix() for path in candidates]
+    return next((path for path in kept if path in set(plain_files(root))), None)

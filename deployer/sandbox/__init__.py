@@ -1,0 +1,11 @@
+"""Throwaway real systemd hosts with sshd on this machine, for the demo, the tutorial and the tests.
+
+with sandbox.up() as host:
+    host.run("systemctl is-system-running")
+"""
+
+from deployer.sandbox.errors import SandboxCommandError, SandboxError
+from deployer.sandbox.host import SandboxHost
+from deployer.sandbox.hosts import down, get, listing, sweep, up
+
+__all__ = ["SandboxCommandError", "SandboxError", "SandboxHost", "down", "get", "listing", "sweep", "up"]

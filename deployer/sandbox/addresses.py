@@ -1,0 +1,54 @@
+"""Which address a host gets: one of its own in 127.0.0.0/8, so that every host has its own port 22 and 80."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+
+from deployer.sandbox.errors import SandboxError
+
+FIRST = ipaddress.IPv4Address("127.0.10.1")
+LAST = ipaddress.IPv4Address("127.0.10.254")
+
+
+def lowest_free(taken: Iterable[str], *, in_use: Callable[[str], bool] = lambda _: False) -> str:
+    """The lowest address that is neither `taken` by a host nor `in_use` by a stranger.
+
+    Raises SandboxError when every address is taken.
+    """
+    known = set(taken)
+    for number in range(int(FIRST), int(LAST) + 1):
+        address = str(ipaddress.IPv4Address(number))
+        if address not in known and not in_use(address):
+            return address
+    raise SandboxError(
+        f"All addresses from {FIRST} to {LAST} are taken by sandbox hosts.",
+        hint="fab sandbox.list, then fab sandbox.down NAME",
+    )
+
+
+def lowest_name(taken: Iterable[str]) -> str:
+    """The lowest free one of box1, box2 …"""
+    known = set(taken)
+    number = 1
+    while f"box{number}" in known:
+        number += 1
+    return f"box{number}"
+
+
+def answers(address: str, port: int = 22) -> bool:
+    """Whether anything accepts connections there already."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((address, port)) == 0
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of 127.0.0.1, all different, that nobody listens on just now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

@@ -1,0 +1,101 @@
+"""``fab setup``: install the host program and have it prepare the host for the app."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from deployer import events, plan
+from deployer.deploy import Site
+from deployer.errors import ConfigError, Exit
+from deployer.host.protocol import PROGRAM, dumps
+from deployer.program import BOOTSTRAP, host_program
+from deployer.remote import Outcome
+from deployer.ssh import Channel, Link, connect
+
+__all__ = ["public_keys", "setup"]
+
+_DEFAULT_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub", "id_ed25519_sk.pub", "id_ecdsa_sk.pub")
+
+
+def setup(site: Site, *, keys: Sequence[str] = (), allow_units: Sequence[str] = ()) -> Outcome:
+    """Prepare a host, as root or as an admin with passwordless sudo. Idempotent: says what it changed."""
+    public = public_keys(keys, site.ssh.identities)
+    started = time.monotonic()
+    site.report(events.Connecting(host=site.host))
+    with connect(site.target, site.ssh) as link:
+        site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
+        request = plan.setup_request(site.config, public, tuple(allow_units))
+        return _follow(site, _start(link, request), link)
+
+
+def _start(link: Link, request: dict[str, Any]) -> Channel:
+    program = host_program()
+    python = ["/usr/bin/python3", "-I", "-c", BOOTSTRAP, str(len(program.content)), program.digest, PROGRAM]
+    channel = link.open(python if link.is_root else ["sudo", "-n", "--", *python])
+    try:
+        channel.write(program.content)
+        channel.write(dumps(request))
+        channel.close_stdin()
+    except BrokenPipeError:
+        pass  # what it said before it ended is read below
+    return channel
+
+
+def _follow(site: Site, channel: Channel, link: Link) -> Outcome:
+    for message in _messages(channel):
+        event = events.parse(message, site.host)
+        if event is not None:
+            site.report(event)
+        if isinstance(event, events.Finished):
+            return Outcome(host=site.host, exit=Exit(event.exit), release="", serving="")
+    status = channel.exit_status(30)
+    said = channel.stderr.decode("utf-8", "replace").strip().splitlines()
+    raise ConfigError(
+        message=f"{link.user}@{link.settings.hostname} could not be set up (exit status {status})",
+        state="nothing that serves was touched",
+        next=f"fab setup -H root@{site.target.host}   (root, or an admin whom sudo asks for no password)",
+        host=site.host,
+        logs=said[-15:],
+    )
+
+
+def _messages(channel: Channel) -> Iterator[dict[str, Any]]:
+    while line := channel.readline():
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(message, dict):
+            yield message
+
+
+def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, ...]:
+    """The public keys that may deploy: the files given, else those beside ``-i``, else the ones in ``~/.ssh``.
+
+    Raises ConfigError when there is none, or when a file holds a private key.
+    """
+    paths = [Path(name).expanduser() for name in given] or [Path(f"{path}.pub") for path in identities]
+    if not paths:
+        paths = [path for name in _DEFAULT_KEYS if (path := Path.home() / ".ssh" / name).exists()]
+    keys = [_public_key(path) for path in paths]
+    if not keys:
+        raise ConfigError(
+            message="no public key to give to the deploy user: none of ~/.ssh/id_*.pub exists",
+            state="nothing was touched",
+            next="ssh-keygen -t ed25519, or fab setup --key FILE.pub",
+        )
+    return tuple(keys)
+
+
+def _public_key(path: Path) -> str:
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(message=f"the public key {path} cannot be read: {error}", state="nothing was touched") from None
+    if "PRIVATE KEY" in text or "\n" in text or len(text.split()) < 2:
+        raise ConfigError(message=f"{path} is not a public key of one line", state="nothing was touched")
+    return text

@@ -1,0 +1,227 @@
+"""Which files ship: a git commit, or the working tree; with the files that ``include`` names besides.
+
+A source is read once, into a temporary file: what is hashed is what is sent, whatever happens on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from deployer import git
+from deployer.errors import ConfigError
+from deployer.files import Collection, included, plain_files
+from deployer.host.manifest import LINK, Entry, tree_digest
+from deployer.spool import Spool
+
+SHOWN = 10
+OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
+"""Needed where a deploy is typed, not on the hosts: nobody is warned when they do not ship."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The files of a release, sorted by path.
+
+    ``commit`` is what they come from (empty outside git), ``ref`` how the user named it (empty for a working
+    tree); ``dirty`` says that they may differ from the commit. ``warnings`` are for the user, one line each.
+    """
+
+    root: Path
+    entries: tuple[Entry, ...]
+    digest: str
+    commit: str = ""
+    ref: str = ""
+    dirty: bool = False
+    warnings: tuple[str, ...] = ()
+    spool: Spool = field(repr=False, compare=False)
+    starts: Mapping[str, int] = field(repr=False, compare=False)
+
+    def find(self, path: str) -> Entry | None:
+        """The entry at a path, or None."""
+        return (
+            next((entry for entry in self.entries if entry.path == path), None)
+            if path in self.starts
+            else None
+        )
+
+    def open(self, entry: Entry) -> BinaryIO:
+        """A stream over a file's content (of a link: its target's text). Any number may be open at once."""
+        return self.spool.open(self.starts[entry.path], entry.size)
+
+    def read_text(self, path: str) -> str | None:
+        """A file's text; None when there is no such file. Raises ConfigError when it is not UTF-8."""
+        entry = self.find(path)
+        if entry is None or entry.kind == LINK:
+            return None
+        try:
+            return self.open(entry).read().decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ConfigError(message=f"{path} is not UTF-8 text") from None
+
+
+def collect(
+    root: Path,
+    *,
+    ref: str | None = None,
+    dirty: bool = False,
+    include: Sequence[str] = (),
+    env_file: Path | None = None,
+) -> Source:
+    """What a deploy asks for: a commit (no ``ref``: HEAD, and the tree must be clean), or the working tree.
+
+    ``env_file`` is relative to ``root``. Raises ConfigError for a dirty tree, a bad ref or pattern, what
+    cannot ship, and an ``env_file`` that would.
+    """
+    if dirty and ref is not None:
+        raise ConfigError(message="--dirty ships the working tree and --ref a commit: choose one")
+    new: tuple[str, ...] = ()
+    if dirty:
+        source = from_working_tree(root, include=include)
+    else:
+        new = require_clean(root).untracked if ref is None else ()
+        source = from_git(root, ref or "HEAD", include=include)
+    refuse_env_file(source, env_file)
+    return replace(source, warnings=(*source.warnings, *untracked_warnings(source, new)))
+
+
+def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = ()) -> Source:
+    """The files of a commit as ``git archive`` gives them, and untracked ones that ``include`` names."""
+    commit = git.resolve(root, ref)
+    collection = Collection(root)
+    with git.archive(root, commit) as stream:
+        add_archive(collection, stream)
+    add_included(collection, root, include)
+    warnings = [submodule_warning(path) for path in git.submodules(root, commit)]
+    return finish(collection, root, commit=commit, ref=ref, dirty=False, warnings=warnings)
+
+
+def from_working_tree(root: Path, *, include: Sequence[str] = ()) -> Source:
+    """The files on the disk: outside git all but common junk, in git all that git does not ignore."""
+    if not git.is_repository(root):
+        return from_directory(root, include)
+    collection, warnings = Collection(root), []
+    for path in git.files(root):
+        if (root / path).is_dir() and not (root / path).is_symlink():
+            warnings.append(submodule_warning(path))
+        elif collection.exists(path):
+            collection.add_path(path)
+    add_included(collection, root, include)
+    head = git.run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    return finish(collection, root, commit=head.stdout.decode().strip(), dirty=True, warnings=warnings)
+
+
+def from_directory(root: Path, include: Sequence[str]) -> Source:
+    """All files of a directory that is in no git repository, but common junk; a warning says so."""
+    collection = Collection(root)
+    paths = plain_files(root)
+    for path in paths:
+        collection.add_path(path)
+    add_included(collection, root, include)
+    warning = (
+        f"{root} is not in a git repository: all its {len(paths)} files ship, except virtual environments, "
+        "caches, node_modules, .env files and SQLite databases"
+    )
+    return finish(collection, root, commit="", dirty=True, warnings=[warning])
+
+
+def add_archive(collection: Collection, stream: object) -> None:
+    """Add what a tar stream holds. A stream that ends too early is left to git's exit status."""
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:  # type: ignore[call-overload]
+            for member in archive:
+                add_member(collection, archive, member)
+    except tarfile.TarError:
+        return
+
+
+def add_member(collection: Collection, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    """Add one file or link of a tar stream; directories come by themselves."""
+    if member.issym():
+        collection.add_link(member.name, member.linkname)
+    elif member.isreg():
+        content = archive.extractfile(member)
+        assert content is not None  # noqa: S101
+        collection.add_file(member.name, content, executable=bool(member.mode & 0o100))
+
+
+def add_included(collection: Collection, root: Path, patterns: Iterable[str]) -> None:
+    """Add the files that the patterns name; those that are in already stay as they are."""
+    for path in included(root, patterns):
+        if path not in collection:
+            collection.add_path(path)
+
+
+def finish(
+    collection: Collection, root: Path, *, commit: str, dirty: bool, warnings: Sequence[str], ref: str = ""
+) -> Source:
+    """The finished source. Raises ConfigError when there is nothing to ship, or names exclude each other."""
+    entries = collection.entries()
+    return Source(
+        root=root,
+        entries=entries,
+        digest=tree_digest(entries),
+        commit=commit,
+        ref=ref,
+        dirty=dirty,
+        warnings=tuple(warnings),
+        spool=collection.spool,
+        starts=collection.starts,
+    )
+
+
+def is_dirty(root: Path) -> bool:
+    """Whether tracked files differ from the commit that is checked out. Untracked files do not count."""
+    return bool(git.changes(root).tracked)
+
+
+def require_clean(root: Path) -> git.Changes:
+    """What is new in the tree. Raises ConfigError naming the tracked files that differ from HEAD."""
+    git.require_repository(root)
+    changes = git.changes(root)
+    changed = changes.tracked
+    if not changed or git.run(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
+        return changes
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    raise ConfigError(
+        message=f"these files differ from the last commit: {', '.join(changed[:SHOWN])}{more}",
+        state="nothing was touched",
+        next="commit them, or deploy with --dirty to ship the files as they are",
+    )
+
+
+def refuse_env_file(source: Source, env_file: Path | None) -> None:
+    """Raises ConfigError when the file that holds the secrets is among those that would ship."""
+    if env_file is None:
+        return
+    root = Path(os.path.abspath(source.root))  # noqa: PTH100 (a link is to be seen as a link)
+    named = Path(os.path.abspath(root / env_file))  # noqa: PTH100
+    for path in (named, named.resolve()):
+        for base in (root, root.resolve()):
+            inside = path.relative_to(base).as_posix() if path.is_relative_to(base) else ""
+            if inside in source.starts:
+                raise ConfigError(
+                    message=f"{inside} holds the secrets of env_file, and it would ship with the code",
+                    state="nothing was touched",
+                    next=f"git rm --cached {inside}, add it to .gitignore, and change the secrets in it",
+                )
+
+
+def untracked_warnings(source: Source, untracked: Sequence[str]) -> list[str]:
+    """One line that names files which git does not know and which do not ship, if there are any."""
+    ships = {
+        *source.starts,
+        *OWN_FILES,
+        *(f"{parent}/" for path in source.starts for parent in Path(path).parents),
+    }
+    missing = [path for path in untracked if path not in ships]
+    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    return [f"not tracked by git, so they do not ship: {', '.join(missing[:SHOWN])}{more}"] if missing else []
+
+
+def submodule_warning(path: str) -> str:
+    return f"{path.rstrip('/')} is another git repository (a submodule?): its files do not ship"

@@ -1,0 +1,229 @@
+"""Logging in: which keys to offer, in which order, and what to say when none is accepted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import shlex
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paramiko.agent import AgentSSH
+from paramiko.pkey import PKey, UnknownKeyType
+from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, SSHException
+
+from deployer.errors import DeployerError, Unreachable
+from deployer.ssh.settings import Identity, Settings
+from deployer.ssh.target import SshOptions, Target, ssh_command
+from deployer.ssh.transport import StrictTransport
+
+MAX_OFFERS = 5
+"""sshd hangs up at the sixth failure (MaxAuthTries)."""
+AGENT_TIMEOUT = 60.0
+SECOND_FACTORS = frozenset({"password", "keyboard-interactive"})
+
+
+class SocketAgent(AgentSSH):  # type: ignore[misc]
+    """An ssh-agent behind the socket at ``path``; one that doesn't answer has no keys."""
+
+    def __init__(self, path: str | None) -> None:
+        super().__init__()
+        if path is None:
+            return
+        with contextlib.suppress(OSError, SSHException):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(AGENT_TIMEOUT)
+            connection.connect(path)
+            self._connect(connection)
+
+    def close(self) -> None:
+        self._close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A key to try. ``load`` may ask for a passphrase; it raises UnusableKeyError when that fails."""
+
+    label: str
+    load: Callable[[], Any]
+
+
+class UnusableKeyError(Exception):
+    """A key file that can't be used; the text says why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """What was tried so far, for the message at the end."""
+
+    rejected: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
+    locked: list[Path] = field(default_factory=list)
+    methods: Sequence[str] = ()
+
+
+def public_blob(path: Path) -> bytes | None:
+    """The public key that belongs to a private key file, without its passphrase."""
+    for file in (path.with_name(path.name + ".pub"), path):
+        with contextlib.suppress(OSError, UnicodeDecodeError, binascii.Error, IndexError):
+            words = file.read_text().split(None, 2)
+            if not words[0].startswith("-----"):
+                return base64.b64decode(words[1], validate=True)
+    with contextlib.suppress(Exception):
+        return bytes(PKey.from_path(path).asbytes())
+    return None
+
+
+def offers(settings: Settings, agent_keys: Sequence[Any], load: Callable[[Path], Any]) -> Iterator[Offer]:
+    """The likely key first: files the user named (through the agent when it has them), agent, usual files."""
+    agent = {bytes(key.asbytes()): key for key in agent_keys}
+    files = [identity for identity in settings.identities if identity.path.is_file()]
+    blobs = {identity.path: public_blob(identity.path) if agent else None for identity in files}
+
+    def offer(path: Path) -> Offer:
+        key = agent.get(blobs[path] or b"")
+        label = f"{path} (agent)" if key else str(path)
+        return Offer(label=label, load=lambda: key or load(path))
+
+    def held(identity: Identity) -> bool:
+        return blobs[identity.path] in agent
+
+    yield from (offer(identity.path) for identity in files if identity.chosen)
+    yield from (offer(identity.path) for identity in files if not identity.chosen and held(identity))
+    if not settings.identities_only:
+        yield from (_of_agent(key) for blob, key in agent.items() if blob not in blobs.values())
+    yield from (offer(identity.path) for identity in files if not identity.chosen and not held(identity))
+
+
+def _of_agent(key: Any) -> Offer:
+    return Offer(label=f"agent key {key.comment or key.get_name()}", load=lambda: key)
+
+
+def load_key(path: Path, options: SshOptions, attempt: Attempt) -> Any:
+    """The private key in ``path``, unlocked with the given passphrase or by asking for it."""
+    try:
+        return PKey.from_path(path)
+    except TypeError:
+        return _unlock(path, options, attempt)
+    except (OSError, ValueError, UnknownKeyType, SSHException) as error:
+        raise UnusableKeyError(f"{path} can't be read as a private key: {error}") from error
+
+
+def _unlock(path: Path, options: SshOptions, attempt: Attempt) -> Any:
+    given = options.passphrase
+    if given is None and options.password_prompt is not None:
+        given = options.password_prompt(f"Passphrase for {path}: ")
+    if given is None:
+        attempt.locked.append(path)
+        raise UnusableKeyError(f"{path} is encrypted, and there is nobody to ask for its passphrase")
+    try:
+        return PKey.from_path(path, given.encode())
+    except (ValueError, TypeError, SSHException) as error:
+        attempt.locked.append(path)
+        raise UnusableKeyError(f"{path} is encrypted, and the passphrase is wrong") from error
+
+
+def authenticate(transport: StrictTransport, target: Target, options: SshOptions, settings: Settings) -> None:
+    """Logs in as ``settings.user``, or raises Unreachable with all that was tried."""
+    attempt = Attempt()
+    agent = SocketAgent(settings.identity_agent)
+    try:
+        if _with_keys(transport, options, settings, agent, attempt):
+            return
+        if _with_password(transport, target, options, settings, attempt):
+            return
+    finally:
+        agent.close()
+    raise _denied(target, options, settings, attempt)
+
+
+def _with_keys(
+    transport: StrictTransport, options: SshOptions, settings: Settings, agent: SocketAgent, attempt: Attempt
+) -> bool:
+    for offer in offers(settings, agent.get_keys(), lambda path: load_key(path, options, attempt)):
+        if len(attempt.rejected) == MAX_OFFERS:
+            attempt.unusable.append(
+                "the other keys were not tried: IdentityFile in ssh_config can name the right one"
+            )
+            return False
+        try:
+            further = transport.auth_publickey(settings.user, offer.load())
+        except UnusableKeyError as error:
+            attempt.unusable.append(str(error))
+        except BadAuthenticationType as error:
+            attempt.methods = error.allowed_types
+            return False
+        except AuthenticationException:
+            _still_there(transport)
+            attempt.rejected.append(offer.label)
+        else:
+            if not further:
+                return True
+            attempt.methods = further
+            if "publickey" not in further:
+                return False
+    return False
+
+
+def _with_password(
+    transport: StrictTransport, target: Target, options: SshOptions, settings: Settings, attempt: Attempt
+) -> bool:
+    attempt.methods = attempt.methods or _methods(transport, settings.user)
+    if transport.is_authenticated():
+        return True
+    if not SECOND_FACTORS & set(attempt.methods):
+        return False
+    password = options.password
+    if password is None and options.password_prompt is not None:
+        password = options.password_prompt(f"Password of {settings.user} at {target.name}: ")
+    if password is None:
+        return False
+    try:
+        transport.auth_password(settings.user, password)
+    except AuthenticationException:
+        _still_there(transport)
+        attempt.rejected.append("the password")
+        return False
+    return bool(transport.is_authenticated())
+
+
+def _methods(transport: StrictTransport, user: str) -> Sequence[str]:
+    try:
+        transport.auth_none(user)
+    except BadAuthenticationType as error:
+        return list(error.allowed_types)
+    except AuthenticationException:
+        _still_there(transport)
+    return ()
+
+
+def _still_there(transport: StrictTransport) -> None:
+    if not transport.is_active():
+        raise EOFError("the host hung up while logging in")
+
+
+def _denied(target: Target, options: SshOptions, settings: Settings, attempt: Attempt) -> DeployerError:
+    tried = ", ".join(attempt.rejected) or "no key was found to offer"
+    details = "; ".join([f"tried: {tried}" if attempt.rejected else tried, *attempt.unusable])
+    return Unreachable(
+        message=f"{target.name} did not let {settings.user} log in ({details})",
+        state="nothing was touched",
+        next=_remedy(target, options, settings, attempt),
+        host=target.name,
+    )
+
+
+def _remedy(target: Target, options: SshOptions, settings: Settings, attempt: Attempt) -> str:
+    if attempt.locked:
+        return f"load it into the agent: ssh-add {shlex.quote(str(attempt.locked[0]))}"
+    login = ssh_command(target, options)
+    there = [identity.path for identity in settings.identities if identity.path.is_file()]
+    if not there and not attempt.rejected:
+        return f"make a key: ssh-keygen -t ed25519, and have it put on the host; {login} true must work"
+    key = there[0] if there else Path("~/.ssh/id_ed25519")
+    copy = login.replace("ssh ", f"ssh-copy-id -i {shlex.quote(str(key))}.pub ", 1)
+    return f"put your public key there: {copy}; or name another user or key; {login} true must work"

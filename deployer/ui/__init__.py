@@ -1,0 +1,66 @@
+"""What people and machines see. Nothing here decides anything; ``rich`` is imported only when it is needed.
+
+People read the stream (standard error), machines read standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from deployer.events import Event, Reporter
+
+__all__ = ["reporter"]
+
+
+class _Closing(Protocol):
+    def __call__(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def reporter(
+    *,
+    json: bool,
+    stream: TextIO | None = None,
+    verbose: bool = False,
+    title: str = "",
+    hosts: Sequence[str] = (),
+) -> Iterator[Reporter]:
+    """The reporter that suits the reader: JSON lines on stdout; a live view or plain lines on ``stream``.
+
+    ``stream`` is stderr unless given. ``title`` says what runs (``deploy shop``); ``hosts`` are those
+    of the command, where they are known before. However the block ends, the terminal is restored and what was
+    held back is printed.
+    """
+    chosen = _choose(json=json, stream=stream or sys.stderr, verbose=verbose, title=title, hosts=hosts)
+    try:
+        yield chosen
+    finally:
+        chosen.close()
+
+
+def _choose(*, json: bool, stream: TextIO, verbose: bool, title: str, hosts: Sequence[str]) -> _Closing:
+    if json:
+        from deployer.ui.jsonlines import JsonLines
+
+        return JsonLines(sys.stdout)
+    if is_live(stream):
+        from deployer.ui.console import ConsoleReporter, console_on
+
+        return ConsoleReporter(console_on(stream), verbose=verbose, title=title, hosts=hosts)
+    from deployer.ui.plain import PlainReporter
+
+    return PlainReporter(stream, verbose=verbose, title=title, hosts=hosts)
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether ``stream`` is a terminal that can move its cursor and draw the marks."""
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        return False
+    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+    return stream.isatty() and encoding == "utf8"

@@ -1,0 +1,38 @@
+"""``--json``: one event a line on standard output, for machines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
+from typing import Any, TextIO
+
+from deployer.events import Event
+from deployer.ui.stream import safe
+
+__all__ = ["JsonLines", "write_object"]
+
+
+class JsonLines:
+    """Writes each event as one line of ASCII JSON, at once; an unset ``at`` becomes the time of writing."""
+
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.time) -> None:
+        self._stream = safe(stream)
+        self._clock = clock
+        self._lock = Lock()
+
+    def __call__(self, event: Event) -> None:
+        stamped = event if event.at else replace(event, at=self._clock())
+        with self._lock:
+            write_object(self._stream, stamped.as_json())
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+def write_object(stream: TextIO, value: dict[str, Any]) -> None:
+    """One JSON object as one line, at once."""
+    stream.write(json.dumps(value) + "\n")
+    stream.flush()

@@ -1,0 +1,129 @@
+"""The look of things on a terminal: values in, ``rich`` text out. Text goes in as text, never as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from deployer import events as ev
+from deployer.ui.board import Row, Section
+from deployer.ui.text import clean, clean_lines, seconds, size
+
+__all__ = ["failure", "header", "panel", "rows", "say", "summary"]
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+MARKS = {
+    "done": ("✓", "green"),
+    "skipped": ("–", "dim"),  # noqa: RUF001
+    "failed": ("✗", "bold red"),
+    "left": ("…", "yellow"),
+}
+TAIL = 3
+WIDEST = 100
+BAR = 20
+
+
+def say(console: Console, *parts: str | tuple[str, str]) -> None:
+    """One line, whole: no markup, no highlighting, no inserted newlines."""
+    console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def header(title: str, host: str, width: int) -> Text:
+    """What runs, and where."""
+    text = Text(clean(title), style="bold")
+    if host:
+        text.append(" → " if title else "").append(clean(host), style="bold cyan")
+    return _cut(text, width)
+
+
+def rows(section: Section, now: float, width: int) -> Iterator[list[Text]]:
+    """The lines of each row: the phase itself, then what it is busy with."""
+    width = min(width, WIDEST)
+    names = max((len(clean(row.name)) for row in section.rows), default=0)
+    for row in section.rows:
+        yield list(_row(row, now, width, min(max(names, 7), 20)))
+
+
+def _row(row: Row, now: float, width: int, name_width: int) -> Iterator[Text]:
+    mark, style = MARKS.get(row.state) or (SPINNER[int(now * 12) % len(SPINNER)], "cyan")
+    running = row.state == "running"
+    took = "" if row.state == "skipped" else seconds(row.elapsed(now))
+    text = Text.assemble("  ", (mark, style), " ")
+    name = Text(clean(row.name), style="bold" if running else "")
+    name.truncate(name_width, overflow="ellipsis", pad=True)
+    text.append_text(name).append("  ").append(clean(row.detail), style="" if running else "dim")
+    text.truncate(max(width - 13, 10), overflow="ellipsis", pad=True)
+    text.append(f"{took:>12}", style="dim")
+    yield _cut(text, width)
+    if running and row.total:
+        yield _cut(_upload(row), width)
+    if running:
+        tail = [row.output[at] for at in range(-min(TAIL, len(row.output)), 0)]
+        yield from (_cut(Text(f"      {clean(line)}", style="dim"), width) for line in tail)
+
+
+def _upload(row: Row) -> Text:
+    """A bar, bytes, bytes a second, and the time that remains."""
+    share = min(max(row.done / row.total, 0.0), 1.0)
+    filled = round(BAR * share)
+    text = Text.assemble("      ", ("━" * filled, "cyan"), ("━" * (BAR - filled), "bright_black"))
+    text.append(f" {int(share * 100):>3} %  {size(row.done)} of {size(row.total)}")
+    if speed := row.speed():
+        text.append(f"  {size(speed)}/s  {seconds((row.total - row.done) / speed)} left", style="dim")
+    return text
+
+
+def failure(
+    console: Console,
+    event: ev.Failed,
+    logs: ev.Logs | None = None,
+    *,
+    shown: Sequence[str] = (),
+    host: str = "",
+) -> None:
+    """Message, log lines (unless they are the end of ``shown``), state, next command; nothing is cut."""
+    where = f"{clean(host)}: " if host else ""
+    message = clean_lines(event.message) or ["failed"]
+    say(console, (f"✗ {where}{message[0]}", "bold red"))
+    for line in message[1:]:
+        say(console, (f"  {line}", "red"))
+    lines = tuple(event.logs) or (logs.lines if logs else ())
+    if lines and tuple(shown[-len(lines) :]) != lines:
+        panel(console, logs.unit if logs else "", lines)
+    for line in clean_lines(event.state):
+        say(console, ("state: ", "bold"), line)
+    commands = clean_lines(event.next)
+    if commands:
+        say(console, ("next:", "bold"))
+    for command in commands:
+        say(console, "  ", (command, "cyan"))
+
+
+def panel(console: Console, title: str, lines: Sequence[str]) -> None:
+    """Log lines between two rules, without side borders: they can be copied as they are."""
+    width = min(console.width, WIDEST)
+    heading = _cut(Text(f"── {clean(title) or 'last log lines'} ", style="yellow"), width)
+    heading.append("─" * (width - heading.cell_len))
+    say(console, (heading.plain, "yellow"))
+    for line in lines:
+        say(console, clean(line))
+    say(console, ("─" * width, "yellow"))
+
+
+def summary(console: Console, section: Section, event: ev.Finished, *, many: bool) -> None:
+    """The command's end on one host, in one line."""
+    text = clean(section.ending())
+    if not text:
+        return
+    where = f"{clean(event.host)}: " if many and event.host else ""
+    mark, style = MARKS["failed" if event.exit else "done"]
+    after = f"  {seconds(event.seconds)}" if event.seconds else ""
+    say(console, (f"{mark} ", style), (f"{where}{text}", "bold"), (after, "dim"))
+
+
+def _cut(text: Text, width: int) -> Text:
+    text.no_wrap = True
+    text.truncate(width, overflow="ellipsis")
+    return text

@@ -1,0 +1,172 @@
+"""The answers of ``fab releases`` and ``fab status``, and the demo's last table, on standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deployer.report import DemoStep, ReleaseRow, Status, UnitRow
+from deployer.ui import paint
+from deployer.ui.console import console_on
+from deployer.ui.jsonlines import write_object
+from deployer.ui.stream import safe
+from deployer.ui.text import age, clean, commit, seconds, size
+
+__all__ = ["demo_table", "releases_table", "status_view"]
+
+STATES = {
+    "current": ("●", "bold green"),
+    "standby": ("○", "cyan"),
+    "preparing": ("…", "yellow"),
+    "failed": ("✗", "red"),
+    "rolled back": ("✗", "red"),
+}
+PIPED_WIDTH = 200
+
+
+def releases_table(
+    rows: Sequence[ReleaseRow],
+    *,
+    app: str = "",
+    host: str = "",
+    json: bool = False,
+    stream: TextIO | None = None,
+    now: float | None = None,
+) -> None:
+    """All releases of an app on one host, in the order given; with ``json`` one object on one line."""
+    if json:
+        answer = {"app": app, "host": host, "releases": [asdict(row) for row in rows]}
+        return write_object(safe(stream or sys.stdout), answer)
+    console = _console(stream)
+    if app or host:
+        console.print(paint.header(app, host, console.width))
+    if not rows:
+        return paint.say(console, "no releases yet; the first one: fab deploy")
+    table = _table("  release", "state", "made", "by", "what", ">size")
+    for row in rows:
+        mark, style = STATES.get(row.state, (" ", "dim"))
+        state = Text(clean(row.state), style=style)
+        made = age(row.at, time.time() if now is None else now)
+        name = Text(f"{mark} {clean(row.number)}", style=style)
+        table.add_row(name, state, made, _short(row.by, 12), _what(row), size(row.size) if row.size else "")
+    return console.print(table)
+
+
+def status_view(
+    status: Status, *, json: bool = False, stream: TextIO | None = None, now: float | None = None
+) -> None:
+    """What one app does on one host; with ``json`` one object on one line."""
+    if json:
+        return write_object(safe(stream or sys.stdout), asdict(status))
+    now = time.time() if now is None else now
+    console = _console(stream)
+    console.print(paint.header(status.app, status.host, console.width))
+    _serving(console, status, now)
+    if status.busy:
+        paint.say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
+    if status.units:
+        console.print(_units(status.units, now))
+    return None
+
+
+def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> None:
+    """The demo's result: each step under load, and the sum of requests."""
+    table = _table("step", ">time", "serves", ">requests", ">failed", ">p50", ">p99", ">max")
+    for step in steps:
+        name = Text(clean(step.step))
+        name.append(f"\n{clean(step.outcome)}" if step.outcome else "", style="dim italic")
+        times = [f"{value:.0f} ms" if step.sent else "" for value in (step.p50, step.p99, step.max)]
+        table.add_row(
+            name, seconds(step.seconds), clean(step.release), f"{step.sent:,}", _lost(step.failed), *times
+        )
+    table.add_section()
+    sent, failed = sum(step.sent for step in steps), sum(step.failed for step in steps)
+    table.add_row(
+        Text("all of it", style="bold"),
+        seconds(sum(step.seconds for step in steps)),
+        "",
+        f"{sent:,}",
+        _lost(failed),
+    )
+    _console(stream).print(table)
+
+
+def _serving(console: Console, status: Status, now: float) -> None:
+    if status.current is None:
+        paint.say(console, ("  ○ nothing serves yet", "yellow"), "; the first release: fab deploy")
+        return
+    since = f"; switched to it {age(status.since, now)}" if status.since else ""
+    paint.say(console, ("  ● current  ", "bold green"), (clean(status.current), "bold"), f" serves{since}")
+    if status.release:
+        by = f" by {clean(status.release.by)}" if status.release.by else ""
+        made = f", {age(status.release.at, now)}" if status.release.at else ""
+        paint.say(
+            console, "             ", _what(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim")
+        )
+    if status.standby:
+        paint.say(
+            console, ("  ○ standby  ", "cyan"), clean(status.standby), (", one fab rollback away", "dim")
+        )
+
+
+def _units(units: Sequence[UnitRow], now: float) -> Table:
+    table = _table("unit", "state", ">pid", ">memory", ">restarts", "since")
+    for unit in units:
+        style = {"active": "green", "failed": "bold red"}.get(unit.active, "yellow")
+        state = Text(clean(unit.sub or unit.active), style=style)
+        restarts = Text(str(unit.restarts), style="bold red" if unit.restarts else "dim")
+        memory = size(unit.memory_bytes) if unit.memory_bytes else ""
+        pid = str(unit.pid) if unit.pid else ""
+        table.add_row(
+            Text(clean(unit.name), overflow="fold"), state, pid, memory, restarts, age(unit.since, now)
+        )
+    return table
+
+
+def _what(row: ReleaseRow) -> Text:
+    """What a release is made of, and why it failed on a line of its own."""
+    parts = [clean(row.kind), clean(row.ref), commit(row.commit)]
+    text = Text(" ".join(part for part in parts if part), overflow="fold")
+    text.append(" + local changes" if row.dirty else "", style="yellow")
+    text.append(f", parts of {clean(row.of)}" if row.of else "", style="dim")
+    if row.reason:
+        text.append(f"\n{clean(row.reason)}", style="red")
+    return text
+
+
+def _lost(failed: int) -> Text:
+    return Text(f"{failed:,}", style="bold red" if failed else "bold green")
+
+
+def _short(text: str, width: int) -> Text:
+    short = Text(clean(text))
+    short.truncate(width, overflow="ellipsis")
+    return short
+
+
+def _table(*columns: str) -> Table:
+    """A light table; ``>`` before a heading sets the column to the right."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        wraps = column in ("what", "unit", "step")
+        table.add_column(
+            column.lstrip(">"),
+            justify="right" if column.startswith(">") else "left",
+            no_wrap=not wraps,
+            overflow="fold",
+        )
+    return table
+
+
+def _console(stream: TextIO | None) -> Console:
+    """Standard output; when it is not a terminal, wide enough that nothing is folded."""
+    stream = stream or sys.stdout
+    return console_on(stream, width=None if stream.isatty() else PIPED_WIDTH)

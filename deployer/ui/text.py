@@ -1,0 +1,69 @@
+"""Text for people: what came from elsewhere made harmless, and numbers made readable. Pure functions."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["age", "clean", "clean_lines", "commit", "seconds", "size"]
+
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles, clipboard
+)
+_HARMFUL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def clean(text: str) -> str:
+    """One line that cannot touch the terminal: escape sequences removed, other controls spelt out."""
+    text = _SEQUENCE.sub("", text.rstrip("\r\n")).expandtabs(4)
+    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def clean_lines(text: str) -> list[str]:
+    """The lines of a text of several lines, each clean."""
+    return [clean(line) for line in text.strip("\n").split("\n")] if text.strip() else []
+
+
+def seconds(value: float) -> str:
+    """``0.3 s``, ``12 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    if value < 9.95:
+        return f"{max(value, 0.0):.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def size(count: float) -> str:
+    """``512 B``, ``1.2 KiB``, ``34 MiB``."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        count /= 1024
+        if count < 9.95:
+            return f"{count:.1f} {unit}"
+        if count < 1000:
+            break
+    return f"{count:.0f} {unit}"
+
+
+def age(at: float, now: float) -> str:
+    """How long ago ``at`` was: ``just now``, ``3 min ago``, ``5 days ago``; empty when unknown."""
+    if at <= 0:
+        return ""
+    passed = now - at
+    if passed < 10:
+        return "just now"
+    for limit, unit, word in ((60, 1, "s"), (3600, 60, "min"), (2 * 86400, 3600, "h")):
+        if passed < limit:
+            return f"{int(passed // unit)} {word} ago"
+    return f"{int(passed // 86400)} days ago"
+
+
+def commit(digest: str) -> str:
+    """A commit's first seven digits."""
+    return clean(digest)[:7]

@@ -1,0 +1,1 @@
+from tasks import namespace  # noqa: F401

@@ -1,0 +1,131 @@
+"""A real sshd of our own on loopback, with its own keys and clients: nothing of the machine's is used or changed."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ADDRESS = "127.0.0.1"
+BINARY = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
+    """A fresh key pair at ``path`` and ``path``.pub."""
+    argv = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(path)]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+def public(path: Path) -> str:
+    """The key of ``path``.pub as ``type base64``."""
+    return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
+
+
+def fingerprint(path: Path) -> str:
+    done = subprocess.run(["ssh-keygen", "-lf", f"{path}.pub"], check=True, capture_output=True, text=True)
+    return done.stdout.split()[1]
+
+
+@dataclass
+class Sshd:
+    """A running sshd. ``client`` is a key that it lets in; ``keys`` are its own, by type."""
+
+    directory: Path
+    port: int
+    client: Path
+    keys: dict[str, Path]
+    process: subprocess.Popen[bytes]
+    user: str = field(default_factory=getpass.getuser)
+
+    @property
+    def name(self) -> str:
+        return f"[{ADDRESS}]:{self.port}"
+
+    def known(self, kind: str = "ed25519", name: str = "") -> str:
+        """A known_hosts line that trusts this sshd."""
+        return f"{name or self.name} {public(self.keys[kind])}\n"
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind((ADDRESS, 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(directory: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: str = "") -> Iterator[Sshd]:
+    """An sshd with host keys of ``kinds``; ``extra`` lines go to its configuration."""
+    if BINARY is None:
+        pytest.skip("no sshd is installed (openssh-server)")
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    directory.mkdir(parents=True)
+    keys = {kind: make_key(directory / f"host_{kind}", kind) for kind in kinds}
+    client = make_key(directory / "client")
+    (directory / "authorized").write_text(public(client) + "\n")
+    port = free_port()
+    lines = [f"HostKey {path}" for path in keys.values()]
+    (directory / "sshd_config").write_text("\n".join([*lines, *_settings(directory, port), extra, ""]))
+    argv = [BINARY, "-D", "-f", str(directory / "sshd_config"), "-E", str(directory / "log")]
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    sshd = Sshd(directory=directory, port=port, client=client, keys=keys, process=process)
+    try:
+        _wait(sshd)
+        yield sshd
+    finally:
+        sshd.stop()
+
+
+def _settings(directory: Path, port: int) -> list[str]:
+    return [
+        f"ListenAddress {ADDRESS}:{port}",
+        f"AuthorizedKeysFile {directory}/authorized",
+        "PidFile none",
+        "StrictModes no",
+        "UsePAM no",
+        "PasswordAuthentication no",
+        "KbdInteractiveAuthentication no",
+        "PermitRootLogin yes",
+        "MaxStartups 100",
+    ]
+
+
+def _wait(sshd: Sshd) -> None:
+    limit = time.monotonic() + 10
+    while time.monotonic() < limit and sshd.process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection((ADDRESS, sshd.port)):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"sshd did not start: {sshd.log()}")
+
+
+def write_config(directory: Path, hosts: dict[str, Sshd], known: str, extra: str = "") -> Path:
+    """An ssh_config that names each sshd, with a known_hosts file beside it that says ``known``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if known:
+        (directory / "known_hosts").write_text(known)
+    blocks = [
+        f"Host {name}\n HostName {ADDRESS}\n Port {sshd.port}\n User {sshd.user}\n IdentityFile {sshd.client}\n"
+        for name, sshd in hosts.items()
+    ]
+    common = f"Host *\n UserKnownHostsFile {directory}/known_hosts\n GlobalKnownHostsFile none\n IdentityAgent none\n"
+    config = directory / "ssh_config"
+    config.write_text("".join([extra, "\n", *blocks, common]))
+    return config

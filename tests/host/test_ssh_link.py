@@ -1,0 +1,495 @@
+"""Our SSH against real sshds: whom it trusts, how it logs in, what it carries, and how it notices a loss."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.errors import DeployerError, Unreachable
+from deployer.events import Event, Warn
+from deployer.ssh import Link, SshOptions, Target, connect, transport
+from tests.host.sshd import Sshd, fingerprint, free_port, make_key, public, running, write_config
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running(tmp_path_factory.mktemp("sshd") / "web", kinds=("ed25519", "ecdsa", "rsa")) as one:
+        yield one
+
+
+def reach(directory: Path, hosts: dict[str, Sshd], known: str, extra: str = "", **options: Any) -> Link:
+    """Connects to ``web`` with an ssh_config of its own."""
+    config = write_config(directory, hosts, known, extra)
+    return connect(Target.parse("web"), SshOptions(config_file=config, **options))
+
+
+def refusal(
+    directory: Path, hosts: dict[str, Sshd], known: str, extra: str = "", **options: Any
+) -> DeployerError:
+    """The error that connecting ends with; it has touched nothing and exits with 3."""
+    with pytest.raises(Unreachable) as caught:
+        reach(directory, hosts, known, extra, **options).close()
+    assert caught.value.exit == 3
+    assert caught.value.state == "nothing was touched"
+    assert caught.value.host == "web"
+    return caught.value
+
+
+@pytest.fixture
+def link(sshd: Sshd, tmp_path: Path) -> Iterator[Link]:
+    with reach(tmp_path, {"web": sshd}, sshd.known()) as link:
+        yield link
+
+
+# whom it trusts
+
+
+def test_a_known_host_lets_us_run_a_program(link: Link, sshd: Sshd) -> None:
+    """With the right key in known_hosts, an alias of ssh_config (host, port, user, key) is all it takes."""
+    result = link.run(["sh", "-c", "cat; echo oops >&2; exit 3"], b"in")
+    assert (result.exit, result.stdout, result.stderr) == (3, b"in", b"oops\n")
+    assert (link.host, link.user, link.is_root) == ("web", sshd.user, sshd.user == "root")
+
+
+def test_an_unknown_key_is_refused_and_the_command_given_puts_it_right(sshd: Sshd, tmp_path: Path) -> None:
+    """The message carries the fingerprint, nothing is recorded, and typing what it says makes the host known."""
+    error = refusal(tmp_path, {"web": sshd}, "")
+    assert fingerprint(sshd.keys["ed25519"]) in error.message
+    assert not (tmp_path / "known_hosts").exists()
+    command = error.next.partition("then: ")[2].partition(";")[0]
+    assert command.startswith("ssh-keyscan")
+    subprocess.run(command, shell=True, check=True, stderr=subprocess.DEVNULL)
+    reach(tmp_path, {"web": sshd}, "").close()
+
+
+@pytest.mark.parametrize("host_keys", ["config", "strict", "accept-new"])
+def test_a_changed_key_is_refused_whatever_was_asked_for(sshd: Sshd, tmp_path: Path, host_keys: str) -> None:
+    """The old key's file and line are named, and the ssh-keygen -R given removes it from that file."""
+    known = f"# mine\n{sshd.name} {public(make_key(tmp_path / 'old'))}\n"
+    extra = "StrictHostKeyChecking no\n"
+    error = refusal(tmp_path, {"web": sshd}, known, extra, host_keys=host_keys)
+    assert f"{tmp_path}/known_hosts:2" in error.message
+    assert fingerprint(sshd.keys["ed25519"]) in error.message
+    command = error.next.partition("anew: ")[2].partition(",")[0]
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert sshd.name not in (tmp_path / "known_hosts").read_text()
+
+
+def test_a_revoked_key_is_refused_though_it_is_also_known(sshd: Sshd, tmp_path: Path) -> None:
+    """@revoked wins over a plain line, and accept-new does not help."""
+    known = f"{sshd.known()}@revoked * {public(sshd.keys['ed25519'])}\n"
+    error = refusal(tmp_path, {"web": sshd}, known, host_keys="accept-new")
+    assert "revoked" in error.message
+    assert f"{tmp_path}/known_hosts:2" in error.message
+
+
+def test_a_revocation_list_is_honoured(sshd: Sshd, tmp_path: Path) -> None:
+    """RevokedHostKeys in ssh_config refuses the keys in its list, and all keys when it can't be read."""
+    revoked = tmp_path / "krl"
+    subprocess.run(["ssh-keygen", "-q", "-k", "-f", revoked, f"{sshd.keys['ed25519']}.pub"], check=True)
+    assert "revoked" in refusal(tmp_path, {"web": sshd}, sshd.known(), f"RevokedHostKeys {revoked}\n").message
+    assert (
+        "revoked"
+        in refusal(tmp_path, {"web": sshd}, sshd.known(), f"RevokedHostKeys {revoked}-not\n").message
+    )
+
+
+def test_a_certificate_authority_alone_is_not_enough(sshd: Sshd, tmp_path: Path) -> None:
+    """Host certificates can't be checked: such a host is unknown, and the message says why."""
+    error = refusal(tmp_path, {"web": sshd}, f"@cert-authority * {public(make_key(tmp_path / 'ca'))}\n")
+    assert "certificate authority" in error.message
+
+
+def test_hashed_names_are_known(sshd: Sshd, tmp_path: Path) -> None:
+    """A known_hosts file hashed by ssh-keygen -H is read."""
+    write_config(tmp_path, {"web": sshd}, sshd.known())
+    subprocess.run(
+        ["ssh-keygen", "-q", "-H", "-f", tmp_path / "known_hosts"], check=True, capture_output=True
+    )
+    assert "127.0.0.1" not in (tmp_path / "known_hosts").read_text()
+    reach(tmp_path, {"web": sshd}, "").close()
+
+
+def test_wildcards_aliases_and_names_without_port_are_known(sshd: Sshd, tmp_path: Path) -> None:
+    """What OpenSSH takes for a match in known_hosts, we do."""
+    for place, (name, extra) in enumerate(
+        [("[127.0.0.*]:*", ""), ("127.0.0.1", ""), ("box", "HostKeyAlias box\n")]
+    ):
+        reach(tmp_path / str(place), {"web": sshd}, sshd.known(name=name), extra).close()
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_a_host_known_by_another_key_type_shows_that_one(sshd: Sshd, tmp_path: Path, kind: str) -> None:
+    """The host has an ed25519 key as well, but is asked for the type that known_hosts has."""
+    reach(tmp_path, {"web": sshd}, sshd.known(kind)).close()
+
+
+@pytest.mark.parametrize("extra", ["", "StrictHostKeyChecking accept-new\n"])
+def test_accept_new_records_the_key_and_says_so(sshd: Sshd, tmp_path: Path, extra: str) -> None:
+    """Asked for by option or ssh_config: recorded 0600 in a directory 0700, reported, and known from then on."""
+    heard: list[Event] = []
+    file = tmp_path / "new" / "kh"
+    extra += f"UserKnownHostsFile {file}\n"
+    options = {} if "accept-new" in extra else {"host_keys": "accept-new"}
+    reach(tmp_path, {"web": sshd}, "", extra, report=heard.append, **options).close()
+    assert file.read_text() == sshd.known()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    [warning] = heard
+    assert isinstance(warning, Warn) and warning.host == "web"
+    assert fingerprint(sshd.keys["ed25519"]) in warning.text
+    reach(tmp_path, {"web": sshd}, "", extra, host_keys="strict").close()
+
+
+def test_accept_new_hashes_names_when_ssh_config_says_so(sshd: Sshd, tmp_path: Path) -> None:
+    """HashKnownHosts yes: the name is not readable, the host known all the same; the last line is kept whole."""
+    config = "HashKnownHosts yes\n"
+    reach(tmp_path, {"web": sshd}, "# no newline", config, host_keys="accept-new").close()
+    text = (tmp_path / "known_hosts").read_text()
+    assert text.startswith("# no newline\n|1|") and "127.0.0.1" not in text
+    reach(tmp_path, {"web": sshd}, "", config, host_keys="strict").close()
+
+
+# how it gets there
+
+
+def test_a_jump_host_carries_the_connection(sshd: Sshd, tmp_path: Path) -> None:
+    """ProxyJump goes through another sshd, which saw the login; bytes pass both ways."""
+    with running(tmp_path / "bastion") as bastion:
+        hosts = {"bastion": bastion, "web": sshd}
+        known = bastion.known() + sshd.known()
+        with reach(tmp_path, hosts, known, "Host web\n ProxyJump bastion\n") as link:
+            assert link.run(["cat"], b"\x00\xff").stdout == b"\x00\xff"
+        assert "Accepted publickey" in bastion.log()
+
+
+def test_a_chain_of_jump_hosts_is_followed_in_order(sshd: Sshd, tmp_path: Path) -> None:
+    """ProxyJump a,b: first a, and through it b, and through it the host."""
+    with running(tmp_path / "a") as first, running(tmp_path / "b", extra="PermitOpen none\n") as last:
+        hosts = {"a": first, "b": last, "web": sshd}
+        known = first.known() + last.known() + sshd.known()
+        error = refusal(tmp_path, hosts, known, "Host web\n ProxyJump a,b\n")
+        assert "Accepted publickey" in first.log()
+        assert "Accepted publickey" in last.log()
+        assert "jump host" in error.message
+
+
+def test_a_jump_host_with_an_unknown_key_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+    """Each hop is checked as strictly as the host itself."""
+    with running(tmp_path / "bastion") as bastion:
+        hosts = {"bastion": bastion, "web": sshd}
+        error = refusal(tmp_path, hosts, sshd.known(), "Host web\n ProxyJump bastion\n")
+        assert "bastion" in error.message
+        assert fingerprint(bastion.keys["ed25519"]) in error.message
+        assert "Accepted publickey" not in bastion.log()
+
+
+def test_a_proxy_command_carries_the_connection(sshd: Sshd, tmp_path: Path) -> None:
+    """ProxyCommand with %h and %p, here another ssh -W, is the wire; an empty end of it is an error, no hang."""
+    with running(tmp_path / "bastion") as bastion:
+        hosts = {"bastion": bastion, "web": sshd}
+        command = f"ssh -F {tmp_path}/ssh_config -W %h:%p bastion"
+        known = bastion.known() + sshd.known()
+        with reach(tmp_path, hosts, known, f"Host web\n ProxyCommand {command}\n") as link:
+            assert link.run(["echo", "hi"]).stdout == b"hi\n"
+        assert "Accepted publickey" in bastion.log()
+    assert "can't be reached" in refusal(tmp_path, hosts, known, "Host web\n ProxyCommand false\n").message
+
+
+# how it logs in
+
+
+def test_a_key_that_is_not_let_in_is_named_with_the_way_out(sshd: Sshd, tmp_path: Path) -> None:
+    """A failed login says which keys were tried and how to put one on the host."""
+    mine = make_key(tmp_path / "mine")
+    error = refusal(tmp_path, {}, sshd.known(), alias(sshd, mine))
+    assert f"tried: {mine}" in error.message
+    assert "ssh-copy-id" in error.next
+
+
+def alias(sshd: Sshd, key: Path) -> str:
+    return f"Host web\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n IdentityFile {key}\n"
+
+
+def test_keys_that_are_missing_or_wrong_are_passed_over(sshd: Sshd, tmp_path: Path) -> None:
+    """A missing file, a file that is no key and a wrong key don't keep the right one from being offered."""
+    (tmp_path / "junk").write_text("not a key")
+    names = [tmp_path / "missing", tmp_path / "junk", make_key(tmp_path / "wrong"), sshd.client]
+    extra = alias(sshd, names[0]) + "".join(f" IdentityFile {name}\n" for name in names[1:])
+    reach(tmp_path, {}, sshd.known(), extra).close()
+
+
+def test_an_identity_given_as_option_is_used(sshd: Sshd, tmp_path: Path) -> None:
+    """-i names the key; ssh_config's own are not needed."""
+    extra = alias(sshd, tmp_path / "missing")
+    reach(tmp_path, {}, sshd.known(), extra, identities=(sshd.client,)).close()
+
+
+def test_an_encrypted_key_is_unlocked_by_asking(sshd: Sshd, tmp_path: Path) -> None:
+    """The prompt is asked for the passphrase of that file; nobody to ask, or a wrong answer, is explained."""
+    locked = make_key(tmp_path / "locked", passphrase="sesame")
+    authorized = sshd.directory / "authorized"
+    before = authorized.read_text()
+    authorized.write_text(f"{before}{public(locked)}\n")
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return "sesame"
+
+    try:
+        reach(tmp_path, {}, sshd.known(), alias(sshd, locked), password_prompt=answer).close()
+        assert str(locked) in asked[0]
+        for prompt in (None, lambda question: "wrong"):
+            error = refusal(tmp_path, {}, sshd.known(), alias(sshd, locked), password_prompt=prompt)
+            assert "encrypted" in error.message and f"ssh-add {locked}" in error.next
+    finally:
+        authorized.write_text(before)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[str]:
+    """The socket of an ssh-agent of our own."""
+    path = str(tmp_path / "agent.sock")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield path
+    process.terminate()
+    process.wait()
+
+
+def test_the_agent_is_asked_and_identities_only_limits_it(sshd: Sshd, tmp_path: Path, agent: str) -> None:
+    """A key that only the agent holds logs in; with IdentitiesOnly it doesn't, unless its public key is named."""
+    environment = {**os.environ, "SSH_AUTH_SOCK": agent}
+    subprocess.run(["ssh-add", "-q", sshd.client], check=True, env=environment, capture_output=True)
+    base = f"IdentityAgent {agent}\n"
+    none = alias(sshd, tmp_path / "missing")
+    reach(tmp_path, {}, sshd.known(), base + none).close()
+    refusal(tmp_path, {}, sshd.known(), f"{base}IdentitiesOnly yes\n{none}")
+    only = f"{base}IdentitiesOnly yes\n{alias(sshd, Path(f'{sshd.client}.pub'))}"
+    reach(tmp_path, {}, sshd.known(), only).close()
+
+
+# when it can't
+
+
+def test_nothing_listening_is_said_so(sshd: Sshd, tmp_path: Path) -> None:
+    """A refused connection names the address and port."""
+    port = free_port()
+    error = refusal(tmp_path, {}, "", f"Host web\n HostName 127.0.0.1\n Port {port}\n")
+    assert f"nothing listens at 127.0.0.1 port {port}" in error.message
+
+
+def test_a_name_without_address_is_said_so(tmp_path: Path) -> None:
+    """DNS that doesn't know the name is told from a host that is down."""
+    error = refusal(tmp_path, {}, "", "Host web\n HostName nowhere.invalid\n")
+    assert "nowhere.invalid has no address" in error.message
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_does_not_speak_ssh_is_said_so_quietly(
+    tmp_path: Path, greeting: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A server that hangs up or speaks another protocol is one clear error; Paramiko's log stays out of sight."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server, greeting), daemon=True).start()
+        port = server.getsockname()[1]
+        error = refusal(tmp_path, {}, "", f"Host web\n HostName 127.0.0.1\n Port {port}\n")
+    assert "does not speak SSH" in error.message
+    assert capfd.readouterr().err == ""
+
+
+def serve(server: socket.socket, greeting: bytes) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            with client:
+                client.sendall(greeting)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(1024):
+                    pass
+
+
+def test_a_host_that_turns_us_away_at_first_is_tried_again(sshd: Sshd, tmp_path: Path) -> None:
+    """sshd's MaxStartups drops some of many logins before it greets them: that is no failure yet."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drop_once, args=(server, sshd.port), daemon=True).start()
+        port = server.getsockname()[1]
+        extra = f"Host web\n Port {port}\n HostKeyAlias box\n"
+        with reach(tmp_path, {"web": sshd}, sshd.known(name="box"), extra) as link:
+            assert link.run(["true"]).exit == 0
+
+
+def drop_once(server: socket.socket, port: int) -> None:
+    server.accept()[0].close()
+    client, _ = server.accept()
+    there = socket.create_connection(("127.0.0.1", port))
+    threading.Thread(target=pump, args=(there, client), daemon=True).start()
+    pump(client, there)
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def test_a_silent_server_is_given_up(tmp_path: Path) -> None:
+    """A port that accepts and says nothing ends in a timeout, not in a hang."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        extra = f"Host web\n HostName 127.0.0.1\n Port {server.getsockname()[1]}\n"
+        error = refusal(tmp_path, {}, "", extra, connect_timeout=0.2)
+    assert "within 0.2 s" in error.message
+
+
+# what it carries
+
+
+def test_five_megabytes_pass_both_ways_unharmed(link: Link) -> None:
+    """Binary input comes back byte for byte, though both sides talk at once; the bytes are counted."""
+    data = os.urandom(5 * 1024 * 1024)
+    assert link.run(["cat"], data).stdout == data
+    assert link.bytes_up > len(data) and link.bytes_down > len(data)
+
+
+def test_arguments_arrive_as_they_are(link: Link) -> None:
+    """Blanks, quotes, newlines and $(…) in an argument are never executed."""
+    wild = ["a b", "$(id)", "`id`", "'q\"", "x\ny", "", "*", ";id", "é"]
+    assert link.run(["printf", "%s\\0", *wild]).stdout.decode().split("\0")[:-1] == wild
+
+
+def test_lines_are_read_as_they_come(link: Link) -> None:
+    """A program is spoken to line by line; the rest without newline, then b"" mark the end."""
+    with link.open(["sh", "-c", "while read x; do echo got $x; done; printf rest"]) as channel:
+        for word in (b"one", b"two"):
+            channel.write(word + b"\n")
+            assert channel.readline() == b"got " + word + b"\n"
+        channel.close_stdin()
+        assert channel.readline() == b"rest"
+        assert channel.readline() == b""
+        assert channel.exit_status(10) == 0
+
+
+def test_a_file_is_sent_with_its_progress(link: Link) -> None:
+    """write_file sends exactly the length asked for and reports up to it; a stream that is too short is an error."""
+    data = os.urandom(100_000)
+    heard: list[int] = []
+    with link.open(["head", "-c", "90000"]) as channel:
+        channel.write_file(io.BytesIO(data), 90_000, heard.append)
+        assert channel.read_all() == data[:90_000]
+    assert heard[-1] == 90_000 and heard == sorted(heard) and len(heard) > 1
+    with link.open(["cat"]) as channel, pytest.raises(ValueError, match="ended after 3 of 4"):
+        channel.write_file(io.BytesIO(b"abc"), 4)
+
+
+def test_a_flood_on_stderr_neither_blocks_nor_fills_memory(link: Link) -> None:
+    """10 MB of stderr that nobody asked for: the program ends, and the last 64 KB are kept."""
+    result = link.run(["sh", "-c", "head -c 10000000 /dev/zero >&2; echo last >&2; echo done"])
+    assert result.stdout == b"done\n"
+    assert len(result.stderr) == 64 * 1024 and result.stderr.endswith(b"last\n")
+
+
+def test_a_program_that_stops_reading_is_no_lost_connection(link: Link) -> None:
+    """Writing to a program that has ended raises BrokenPipeError; what it said and its status can be read."""
+    with link.open(["sh", "-c", "echo no; exit 7"]) as channel:
+        with pytest.raises(BrokenPipeError):
+            channel.write(bytes(64 * 1024 * 1024))
+        assert channel.readline() == b"no\n"
+        assert channel.exit_status(10) == 7
+
+
+# when it breaks
+
+
+def test_a_program_killed_without_exit_status_is_a_failure(link: Link) -> None:
+    """No exit status never counts as success."""
+    with pytest.raises(Unreachable, match="without an exit status"):
+        link.run(["sh", "-c", "kill -9 $$"])
+
+
+def test_a_lost_connection_is_noticed_by_the_reader(link: Link) -> None:
+    """When the host's sshd dies in the middle, reading raises; it does not look like the end of the output."""
+    with link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
+        os.kill(int(channel.readline()), signal.SIGKILL)
+        with pytest.raises(Unreachable, match="the connection to web was lost"):
+            channel.readline()
+        with pytest.raises(Unreachable, match="the connection to web was lost"):
+            channel.exit_status(10)
+    with pytest.raises(Unreachable, match="the connection to web was lost"):
+        link.run(["true"])
+
+
+def test_a_lost_connection_is_noticed_by_the_writer(link: Link) -> None:
+    """Sending to a host that is gone raises, though its window was full."""
+    with link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
+        victim = int(channel.readline())
+        killer = threading.Timer(0.1, os.kill, (victim, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(Unreachable, match="the connection to web was lost"):
+            channel.write(bytes(64 * 1024 * 1024))
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_host_that_falls_silent_is_given_up(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    """A host that vanishes without a word ends the wait, be it idle or in the middle of an upload."""
+    monkeypatch.setattr(transport, "INTERVAL", 0.2)
+    monkeypatch.setattr(transport, "SILENCE", 0.8)
+    with reach(tmp_path, {"web": sshd}, sshd.known()) as link:
+        with link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
+            victim = int(channel.readline())
+            os.kill(victim, signal.SIGSTOP)
+            try:
+                with pytest.raises(Unreachable, match="the connection to web was lost"):
+                    channel.write(bytes(64 * 1024 * 1024)) if busy else channel.readline()
+            finally:
+                os.kill(victim, signal.SIGKILL)
+
+
+def test_a_quiet_program_is_not_given_up(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose program says nothing for longer than the limit answers our question and stays connected."""
+    monkeypatch.setattr(transport, "INTERVAL", 0.1)
+    monkeypatch.setattr(transport, "SILENCE", 0.5)
+    with reach(tmp_path, {"web": sshd}, sshd.known()) as link:
+        assert link.run(["sh", "-c", "sleep 1.5; echo still here"]).stdout == b"still here\n"
+
+
+def test_the_process_ends_at_once_after_a_failed_handshake(tmp_path: Path) -> None:
+    """No thread of Paramiko's holds up the exit of a process whose connection failed halfway."""
+    program = (
+        "import sys, threading\n"
+        "from deployer.errors import Unreachable\n"
+        "from deployer.ssh import SshOptions, Target, connect\n"
+        "try: connect(Target.parse(sys.argv[1]), SshOptions())\n"
+        "except Unreachable: print([t.name for t in threading.enumerate() if not t.daemon])\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=greet, args=(server,), daemon=True).start()
+        name = f"127.0.0.1:{server.getsockname()[1]}"
+        done = subprocess.run([sys.executable, "-c", program, name], capture_output=True, text=True)
+    assert done.stdout == "['MainThread']\n"
+
+
+def greet(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            with client:
+                client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                client.recv(10000)

@@ -1,0 +1,1 @@
+"""What the tests share: projects to deploy, and a slow network."""
