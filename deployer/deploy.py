@@ -172,15 +172,11 @@ def rollback(site: Site, *, to: str = "", yes: bool = False) -> Outcome:
 
 
 def run_phases(site: Site, phases: Sequence[str], release: str) -> Outcome:
-    """Run phases after ``upload`` of a release that is being made."""
+    """Run phases after ``upload`` of a release that is being made: ``release``, or the newest."""
     with open_remote(site) as (remote, facts):
         remote.refuse_if_busy(facts)
-        number = _number(release) if release else _unfinished(remote)
-        spec = facts.spec or _placeholder(site)
-        message = plan.release_request(
-            kind="deploy", by=_who(), spec=spec, environment={}, phases=tuple(phases), release=number
-        )
-        return remote.run(message)
+        number = _number(release) if release else 0
+        return remote.run({"op": "phases", "phases": list(phases), "release": number, "by": _who()})
 
 
 def attach(site: Site) -> Outcome:
@@ -204,27 +200,6 @@ def _number(release: str) -> int:
     if not release.removeprefix("v").isdigit() or int(release.removeprefix("v")) < 1:
         raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
     return int(release.removeprefix("v"))
-
-
-def _unfinished(remote: Remote) -> int:
-    rows = remote.query({"op": "releases"})["releases"]
-    for row in rows:
-        if row["state"] in ("preparing", "candidate") or (row["state"] == "current" and row["phase"] != "watch"):
-            return _number(row["number"])
-    raise ConfigError(
-        message=f"no release is under way on {remote.host}",
-        state="nothing was touched",
-        next="fab phase.upload",
-        host=remote.host,
-    )
-
-
-def _placeholder(site: Site) -> Spec:
-    """The host takes the stored spec of a release under way; what is sent in its place only has to be well formed."""
-    from deployer.host.spec import Lock, Source as Origin
-
-    origin = Origin(digest="0" * 64, commit="", ref="", dirty=False)
-    return plan.spec_of(site.config, origin, Lock(kind="none", path="", files=()))  # type: ignore[arg-type]
 
 
 def _who() -> str:

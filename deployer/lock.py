@@ -73,7 +73,7 @@ def uv_files(source: Source, path: str) -> dict[str, str]:
     text = source.read_text("pyproject.toml")
     if text is None:
         raise ConfigError(
-            message="uv.lock ships without the pyproject.toml that it belongs to",
+            message="uv.lock ships without its pyproject.toml",
             next="git add pyproject.toml",
         )
     try:

@@ -23,6 +23,7 @@ def status(site: Site) -> Status:
         app=value["app"],
         host=site.host,
         current=value["current"] or None,
+        standby=value["standby"] or None,
         since=row["switched"] if row else 0.0,
         release=_row(row) if row else None,
         units=tuple(_unit(unit) for unit in value["units"]),

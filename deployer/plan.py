@@ -80,13 +80,12 @@ def release_request(
     phases: tuple[str, ...] = PHASES,
     delta: Mapping[str, Any] | None = None,
     of: int = 0,
-    release: int = 0,
     yes: bool = False,
     no_migrate: bool = False,
 ) -> dict[str, Any]:
     """The one message that starts a release."""
     return {
-        "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": release,
+        "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": 0,
         "spec": spec.as_json(), "env": dict(environment), "delta": delta, "yes": yes, "no_migrate": no_migrate,
     }  # fmt: skip
 

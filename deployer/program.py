@@ -59,7 +59,8 @@ if hashlib.sha256(content).hexdigest() != digest:
 os.umask(0o022)
 os.makedirs(base, exist_ok=True)
 target = os.path.join(base, digest)
-if not os.path.isdir(target):
+fresh = not os.path.isdir(target)
+if fresh:
     temporary = target + ".tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     zipfile.ZipFile(io.BytesIO(content)).extractall(temporary)
@@ -75,6 +76,6 @@ with open(program + ".tmp", "w") as file:
     os.fchmod(file.fileno(), 0o755)
     os.fsync(file.fileno())
 os.replace(program + ".tmp", program)
-os.execv(program, [program, "setup"])
+os.execv(program, [program, "setup", digest[:12] if fresh else ""])
 """
 """Run by the host's own python3: takes the program from standard input, installs it root-owned, and becomes it."""

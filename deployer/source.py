@@ -84,7 +84,7 @@ def collect(
         source = from_working_tree(root, include=include)
     else:
         new = require_clean(root).untracked if ref is None else ()
-        source = from_git(root, ref or "HEAD", include=include)
+        source = from_git(root, "HEAD" if ref is None else ref, include=include)
     refuse_env_file(source, env_file)
     return replace(source, warnings=(*source.warnings, *untracked_warnings(source, new)))
 

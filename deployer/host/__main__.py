@@ -3,7 +3,7 @@
     deployer-host session APP      one laptop's channel
     deployer-host job APP ID       a deploy, inside its transient unit
     deployer-host start|stop|reload APP     for APP.service
-    deployer-host setup            prepare this host for an app; the request comes on standard input
+    deployer-host setup FRESH      prepare this host for an app; the request comes on standard input
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def main(argv: List[str]) -> int:
 def _run(argv: List[str]) -> Exit:
     if os.geteuid() != 0:
         raise BadRequest("deployer-host must run as root: through sudo, by systemd, or by root")
-    if argv == ["setup"]:
+    if argv[:1] == ["setup"] and len(argv) == 2:
         from deployer.host.provision import main as provision
 
-        return provision(sys.stdin.buffer, emit)
+        return provision(sys.stdin.buffer, emit, argv[1])
     if len(argv) < 2:
         raise BadRequest(__doc__ or "")
     command, app, rest = argv[0], _app(argv[1]), argv[2:]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from deployer.host import files
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import HostError
-from deployer.host.manifest import Entry
+from deployer.host.manifest import LINK, Entry
 from deployer.host.spec import Spec, environment_file
 from deployer.host.systemd import stream, systemctl, transient
 from deployer.host.unpack import Mismatch, apply, parse_delta
@@ -26,6 +28,12 @@ _LOCK_COMMANDS = {
 def entries_of(record: Mapping[str, object]) -> List[Entry]:
     """The source files of a sealed tree."""
     return [Entry(*value) for value in record["entries"]]  # type: ignore[attr-defined]
+
+
+def base_of(record: Mapping[str, object]) -> List[Entry]:
+    """The source files of a sealed tree that are still as they were shipped: what an upload may build on."""
+    altered = set(record.get("altered", ()))  # type: ignore[call-overload]
+    return [entry for entry in entries_of(record) if entry.path not in altered]
 
 
 def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[Entry]:
@@ -45,7 +53,7 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
     base_path = ctx.trees.path(delta.base) if base else None
     try:
         entries = apply(
-            delta, str(body), str(base_path) if base_path else None, entries_of(base) if base else [], str(destination)
+            delta, str(body), str(base_path) if base_path else None, base_of(base) if base else [], str(destination)
         )
     except Mismatch as error:
         ctx.trees.discard(key)
@@ -54,7 +62,7 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
         ctx.trees.discard(key)
         raise disk_error(error, destination, "unpacking the code") from error
     if base_path is not None and base is not None:
-        _carry_bytecode(base_path, destination, entries_of(base), entries)
+        _carry_bytecode(base_path, destination, base_of(base), entries)
     os.chmod(str(destination), 0o755)
     return entries
 
@@ -134,13 +142,36 @@ def build_tree(
             _run_build(ctx, shell, tree, [tree], seen, f"the build command {command!r}", venv)
         python = str(venv / "bin/python") if venv else "/usr/bin/python3"
         _run_build(ctx, [python, "-m", "compileall", "-q", "-j", "0", "."], tree, [tree], seen, "", venv)
-        ctx.trees.seal(
-            key, uid, {"source": spec.source.digest, "entries": [entry.as_list() for entry in entries], "venv": key}
-        )
+        record = {
+            "source": spec.source.digest,
+            "entries": [entry.as_list() for entry in entries],
+            "altered": _altered(tree, entries),
+        }
+        ctx.trees.seal(key, uid, record)
     except BaseException:
         _stop_build(ctx)
         ctx.trees.discard(key)
         raise
+
+
+def _altered(tree: Path, entries: Sequence[Entry]) -> List[str]:
+    """Shipped files that the build commands changed or removed."""
+    return [entry.path for entry in entries if entry.kind != LINK and not _intact(tree / entry.path, entry)]
+
+
+def _intact(path: Path, entry: Entry) -> bool:
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
+            return False
+        digest = hashlib.sha256()
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+        return digest.hexdigest() == entry.digest
 
 
 def _run_build(

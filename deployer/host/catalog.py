@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
 from deployer.host import files
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
+from deployer.host.protocol import Exit
 from deployer.host.spec import Spec
 
 PREPARING, READY, SERVED, GOOD, FAILED, ROLLED_BACK = "preparing", "ready", "served", "good", "failed", "rolled back"
@@ -85,6 +86,15 @@ class Catalog:
         """Every release that has a record, oldest first."""
         found = (self.find(number) for number in self.numbers())
         return [release for release in found if release is not None]
+
+    def under_way(self) -> Release:
+        """The newest release whose phases are not over. Raises HostError when there is none."""
+        for release in reversed(self.all()):
+            if release.result in (PREPARING, READY, SERVED):
+                return release
+        raise HostError(
+            "no release is under way", exit=Exit.USAGE, state="nothing was touched", next="fab phase.upload"
+        )
 
     def save(self, release: Release) -> Release:
         files.write_json(self._record(release.number), release.as_json(), 0o600)

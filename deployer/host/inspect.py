@@ -27,6 +27,7 @@ def status_report(ctx: Context) -> Dict[str, Any]:
         "app": ctx.app,
         "current": f"v{number}" if number else "",
         "busy": lock.running(ctx),
+        "standby": "",
         "healthy": None,
         "health": "",
         "units": [],
@@ -37,6 +38,7 @@ def status_report(ctx: Context) -> Dict[str, Any]:
         healthy = answer.healthy(current.spec.health)
         report["healthy"] = healthy
         report["health"] = f"{answer.status} in {answer.seconds * 1000:.0f} ms" if healthy else answer.describe(current.spec.health)
+        report["standby"] = f"v{current.previous}" if current.previous else ""
         report["units"] = [_unit(ctx, current)]
         report["release"] = _row(current, number, current.previous, ctx)
     return report

@@ -61,6 +61,7 @@ class Attempt:
             if release.previous and release.result in (SERVED,):
                 self.current = all_of.find(release.previous)
             return release
+        self._sweep()
         release = all_of.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
         directory = self.ctx.paths.release(release.number)
         files.write_json(directory / "env.json", request.environment, 0o600)
@@ -70,6 +71,14 @@ class Attempt:
             parts = all_of.get(request.of)
             release = all_of.update(release, tree=parts.tree, venv=parts.venv)
         return release
+
+    def _sweep(self) -> None:
+        """Clear away what an attempt before this one left: it died, or was abandoned between two phases."""
+        serving = self.ctx.catalog.current()
+        for left in self.ctx.catalog.all():
+            if left.result in (PREPARING, READY) and left.number != serving:
+                handover.remove_units(self.ctx, left)
+                self._close(left, FAILED, HostError("abandoned before the switch"))
 
     def _run(self, phase: str) -> None:
         started = time.monotonic()
@@ -116,7 +125,7 @@ class Attempt:
         ctx, spec, delta_value = self.ctx, self.release.spec, self.request.delta
         delta = parse_delta(delta_value)
         base = ctx.trees.record(delta.base)
-        entries = _final(delta.drop, build.entries_of(base) if base else [], delta.add)
+        entries = _final(delta.drop, build.base_of(base) if base else [], delta.add)
         interpreter = keys.find_interpreter(spec.python)
         venv = keys.venv_key(spec, entries, interpreter)
         secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
@@ -311,4 +320,4 @@ def body_path(ctx: Context, digest: str) -> Path:
 def run_job(ctx: Context, directory: Path) -> Exit:
     """Run the job whose request lies in ``directory``."""
     value: Any = files.read_json(directory / "request.json")
-    return Attempt(ctx, Request.parse(value)).run()
+    return Attempt(ctx, Request.stored(value)).run()

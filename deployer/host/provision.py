@@ -58,13 +58,16 @@ class Setup:
         return setup
 
 
-def main(stream: BinaryIO, emit: Emit) -> Exit:
-    """Read one request, do it, report each step as a phase; the last event is ``finished``."""
+def main(stream: BinaryIO, emit: Emit, fresh: str) -> Exit:
+    """Read one request, do it, report each step as a phase; the last event is ``finished``.
+
+    ``fresh`` names this program when it has just been installed; it is empty when it was there already.
+    """
     started = time.monotonic()
     exit, summary = Exit.OK, ""
     try:
         setup = Setup.parse(read_message(stream))
-        changes = Provision(setup, emit).run()
+        changes = Provision(setup, emit, fresh).run()
         summary = f"{setup.app} is set up: {changes} changes" if changes else f"{setup.app} was set up already: no changes"
     except ValueError as error:
         exit, summary = Exit.USAGE, f"the request is not acceptable: {error}"
@@ -81,14 +84,15 @@ def main(stream: BinaryIO, emit: Emit) -> Exit:
 class Provision:
     """The steps of a set-up. Each returns what it changed, in words."""
 
-    def __init__(self, setup: Setup, emit: Emit) -> None:
+    def __init__(self, setup: Setup, emit: Emit, fresh: str) -> None:
         self.setup = setup
+        self.fresh = fresh
         self.paths = AppPaths(setup.app)
         self.emit = emit
 
     def run(self) -> int:
         """All steps; the number of changes. Raises HostError at the first step that cannot be done."""
-        steps = ("ownership", "packages", "users", "directories", "sudo", "handle", "tools", "proxy", "settings")
+        steps = ("ownership", "packages", "users", "directories", "program", "sudo", "handle", "tools", "proxy", "settings")
         total = 0
         for name in steps:
             started = time.monotonic()
@@ -181,6 +185,13 @@ class Provision:
             (paths.state, 0o700, service, group),
         ]
         return [str(path) for path, mode, uid, gid in wanted if _directory(path, mode, uid, gid)]
+
+    def _program(self) -> List[str]:
+        """The program is this one: installed before it could say so. Old versions go, but for the last three."""
+        versions = [path for path in TOOLS.parent.iterdir() if re.fullmatch(r"[0-9a-f]{64}", path.name)]
+        for path in sorted(versions, key=lambda one: one.stat().st_mtime)[:-3]:
+            files.remove_tree(path)
+        return [f"{PROGRAM} is version {self.fresh}"] if self.fresh else []
 
     def _sudo(self) -> List[str]:
         app, deploy = self.setup.app, self.setup.deploy_user

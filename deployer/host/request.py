@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
+from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest
 from deployer.host.protocol import PHASES
 from deployer.host.spec import Reader, Spec, parse_environment
@@ -40,11 +41,17 @@ class Request:
             "of": self.of,
             "release": self.release,
             "spec": self.spec.as_json(),
-            "env": self.environment,
+            "environment": self.environment,
             "delta": self.delta,
             "yes": self.yes,
             "no_migrate": self.no_migrate,
         }
+
+    @classmethod
+    def stored(cls, value: Any) -> Request:
+        """A request that this program wrote itself."""
+        phases = tuple(value["phases"])
+        return cls(**{**value, "phases": phases, "spec": Spec.parse(value["spec"])})
 
     @classmethod
     def parse(cls, value: Any) -> Request:
@@ -74,9 +81,34 @@ class Request:
         _check_phases(request.phases)
         if delta is not None and parse_delta(delta).digest != request.spec.source.digest:
             raise ValueError("delta: is of another tree than the release")
-        if "upload" in request.phases and not request.of and delta is None:
+        if request.kind == "deploy" and delta is None:
             raise ValueError("delta: missing")
         return request
+
+
+def phases_request(catalog: Catalog, message: Dict[str, Any]) -> Request:
+    """Phases to run of a release that is under way: the one named, or (0) the newest. Raises BadRequest, HostError."""
+    try:
+        read = Reader(message, "phases")
+        number = read.integer("release", 0, 10**9)
+        by, phases = read.text("by", length=256), read.texts("phases")
+        read.done()
+        _check_phases(phases)
+    except ValueError as error:
+        raise BadRequest(f"the request is not acceptable: {error}") from None
+    release = catalog.get(number) if number else catalog.under_way()
+    return Request(
+        kind=release.kind,
+        by=by,
+        phases=phases,
+        of=release.of,
+        release=release.number,
+        spec=release.spec,
+        environment={},
+        delta=None,
+        yes=False,
+        no_migrate=False,
+    )
 
 
 def _check_phases(phases: Tuple[str, ...]) -> None:

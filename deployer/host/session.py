@@ -15,7 +15,7 @@ from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import releases_report, status_report
 from deployer.host.manifest import pack_ids
 from deployer.host.protocol import DIGEST, PROTOCOL, Exit, read_message
-from deployer.host.request import Request
+from deployer.host.request import Request, phases_request
 from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
 
@@ -34,6 +34,7 @@ class Session:
         self._answers: Dict[str, Callable[[Dict[str, Any]], None]] = {
             "ask": self._ask,
             "release": self._release,
+            "phases": self._phases,
             "status": lambda _: self._answer(status=status_report(self.ctx)),
             "releases": lambda _: self._answer(releases=releases_report(self.ctx)),
             "logs": self._logs,
@@ -98,7 +99,7 @@ class Session:
         for key in keys:
             record = self.ctx.trees.record(key)
             if record is not None:
-                ids = pack_ids(entry.id for entry in build.entries_of(record))
+                ids = pack_ids(entry.id for entry in build.base_of(record))
                 return {"key": key, "digest": record["source"], "ids": ids}
         return {"key": "", "digest": "", "ids": ""}
 
@@ -110,11 +111,14 @@ class Session:
             self._receive(request, offset, length)
         self._follow(lock.submit(self.ctx, request))
 
+    def _phases(self, message: Dict[str, Any]) -> None:
+        """Run phases of a release that is under way: the one named, or (0) the newest."""
+        lock.refuse_if_busy(self.ctx)
+        self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, message)))
+
     def _complete(self, request: Request) -> Request:
         """Fill in what only the host knows: which parts a reload or a rollback takes."""
         catalog = self.ctx.catalog
-        if request.release:
-            return replace(request, spec=catalog.get(request.release).spec)
         if request.kind == "deploy":
             return replace(request, of=0)
         current = catalog.current()

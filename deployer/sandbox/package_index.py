@@ -108,7 +108,7 @@ def pip_conf(index: Index) -> str:
     if index.own_certificates:
         settings["cert"] = HOST_BUNDLE
     lines = [f"{name} = {value}" for name, value in settings.items()]
-    return "\n".join(["[global]", *lines, ""]).replace("%", "%%") if lines else ""
+    return "\n".join(["[global]", *lines, ""]) if lines else ""
 
 
 def uv_toml(index: Index) -> str:

@@ -113,7 +113,7 @@ def _serving(console: Console, status: Status, now: float) -> None:
         )
     if status.standby:
         paint.say(
-            console, ("  ○ standby  ", "cyan"), clean(status.standby), (", one fab rollback away", "dim")
+            console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim")
         )
 
 

@@ -1,4 +1,4 @@
-"""A real sshd of our own on loopback, with its own keys and clients: nothing of the machine's is used or changed."""
+"""A real sshd of our own on loopback, with its own keys: nothing of the machine's is used or changed."""
 
 from __future__ import annotations
 
@@ -121,11 +121,13 @@ def write_config(directory: Path, hosts: dict[str, Sshd], known: str, extra: str
     directory.mkdir(parents=True, exist_ok=True)
     if known:
         (directory / "known_hosts").write_text(known)
-    blocks = [
-        f"Host {name}\n HostName {ADDRESS}\n Port {sshd.port}\n User {sshd.user}\n IdentityFile {sshd.client}\n"
-        for name, sshd in hosts.items()
-    ]
-    common = f"Host *\n UserKnownHostsFile {directory}/known_hosts\n GlobalKnownHostsFile none\n IdentityAgent none\n"
+    blocks = [_block(name, sshd) for name, sshd in hosts.items()]
+    files = f"UserKnownHostsFile {directory}/known_hosts\n GlobalKnownHostsFile none\n"
     config = directory / "ssh_config"
-    config.write_text("".join([extra, "\n", *blocks, common]))
+    config.write_text("".join([extra, "\n", *blocks, f"Host *\n {files} IdentityAgent none\n"]))
     return config
+
+
+def _block(name: str, sshd: Sshd) -> str:
+    where = f" HostName {ADDRESS}\n Port {sshd.port}\n"
+    return f"Host {name}\n{where} User {sshd.user}\n IdentityFile {sshd.client}\n"

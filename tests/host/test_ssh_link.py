@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_known_host_lets_us_run_a_program(link: Link, sshd: Sshd) -> None:
 
 
 def test_an_unknown_key_is_refused_and_the_command_given_puts_it_right(sshd: Sshd, tmp_path: Path) -> None:
-    """The message carries the fingerprint, nothing is recorded, and typing what it says makes the host known."""
+    """The message has the fingerprint, nothing is recorded, and typing what it says makes the host known."""
     error = refusal(tmp_path, {"web": sshd}, "")
     assert fingerprint(sshd.keys["ed25519"]) in error.message
     assert not (tmp_path / "known_hosts").exists()
@@ -139,7 +140,7 @@ def test_a_host_known_by_another_key_type_shows_that_one(sshd: Sshd, tmp_path: P
 
 @pytest.mark.parametrize("extra", ["", "StrictHostKeyChecking accept-new\n"])
 def test_accept_new_records_the_key_and_says_so(sshd: Sshd, tmp_path: Path, extra: str) -> None:
-    """Asked for by option or ssh_config: recorded 0600 in a directory 0700, reported, and known from then on."""
+    """Asked for by option or ssh_config: recorded 0600 in a directory 0700, reported, then known."""
     heard: list[Event] = []
     file = tmp_path / "new" / "kh"
     extra += f"UserKnownHostsFile {file}\n"
@@ -155,7 +156,7 @@ def test_accept_new_records_the_key_and_says_so(sshd: Sshd, tmp_path: Path, extr
 
 
 def test_accept_new_hashes_names_when_ssh_config_says_so(sshd: Sshd, tmp_path: Path) -> None:
-    """HashKnownHosts yes: the name is not readable, the host known all the same; the last line is kept whole."""
+    """HashKnownHosts yes: the name is not readable, the host is known, the last line is kept whole."""
     config = "HashKnownHosts yes\n"
     reach(tmp_path, {"web": sshd}, "# no newline", config, host_keys="accept-new").close()
     text = (tmp_path / "known_hosts").read_text()
@@ -198,7 +199,7 @@ def test_a_jump_host_with_an_unknown_key_is_refused(sshd: Sshd, tmp_path: Path) 
 
 
 def test_a_proxy_command_carries_the_connection(sshd: Sshd, tmp_path: Path) -> None:
-    """ProxyCommand with %h and %p, here another ssh -W, is the wire; an empty end of it is an error, no hang."""
+    """ProxyCommand with %h and %p, here another ssh -W, is the wire; one that ends is an error, no hang."""
     with running(tmp_path / "bastion") as bastion:
         hosts = {"bastion": bastion, "web": sshd}
         command = f"ssh -F {tmp_path}/ssh_config -W %h:%p bastion"
@@ -273,7 +274,7 @@ def agent(tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_agent_is_asked_and_identities_only_limits_it(sshd: Sshd, tmp_path: Path, agent: str) -> None:
-    """A key that only the agent holds logs in; with IdentitiesOnly it doesn't, unless its public key is named."""
+    """A key only the agent holds logs in; with IdentitiesOnly it doesn't, unless its public key is named."""
     environment = {**os.environ, "SSH_AUTH_SOCK": agent}
     subprocess.run(["ssh-add", "-q", sshd.client], check=True, env=environment, capture_output=True)
     base = f"IdentityAgent {agent}\n"
@@ -304,7 +305,7 @@ def test_a_name_without_address_is_said_so(tmp_path: Path) -> None:
 def test_what_does_not_speak_ssh_is_said_so_quietly(
     tmp_path: Path, greeting: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A server that hangs up or speaks another protocol is one clear error; Paramiko's log stays out of sight."""
+    """One that hangs up or speaks another protocol is one clear error; Paramiko's log stays out of sight."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=serve, args=(server, greeting), daemon=True).start()
         port = server.getsockname()[1]
@@ -386,7 +387,7 @@ def test_lines_are_read_as_they_come(link: Link) -> None:
 
 
 def test_a_file_is_sent_with_its_progress(link: Link) -> None:
-    """write_file sends exactly the length asked for and reports up to it; a stream that is too short is an error."""
+    """write_file sends exactly the length asked for and reports it; too short a stream is an error."""
     data = os.urandom(100_000)
     heard: list[int] = []
     with link.open(["head", "-c", "90000"]) as channel:
@@ -423,7 +424,7 @@ def test_a_program_killed_without_exit_status_is_a_failure(link: Link) -> None:
 
 
 def test_a_lost_connection_is_noticed_by_the_reader(link: Link) -> None:
-    """When the host's sshd dies in the middle, reading raises; it does not look like the end of the output."""
+    """When the host's sshd dies in the middle, reading raises: it does not look like the end of output."""
     with link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
         os.kill(int(channel.readline()), signal.SIGKILL)
         with pytest.raises(Unreachable, match="the connection to web was lost"):
@@ -438,10 +439,18 @@ def test_a_lost_connection_is_noticed_by_the_writer(link: Link) -> None:
     """Sending to a host that is gone raises, though its window was full."""
     with link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
         victim = int(channel.readline())
-        killer = threading.Timer(0.1, os.kill, (victim, signal.SIGKILL))
-        killer.start()
+        threading.Thread(target=kill_when_full, args=(link, victim), daemon=True).start()
         with pytest.raises(Unreachable, match="the connection to web was lost"):
             channel.write(bytes(64 * 1024 * 1024))
+
+
+def kill_when_full(link: Link, victim: int) -> None:
+    """Waits until no more bytes leave, because nobody reads them at the far end."""
+    before = -1
+    while link.bytes_up > before or before < 1_000_000:
+        before = link.bytes_up
+        time.sleep(0.05)
+    os.kill(victim, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -451,19 +460,19 @@ def test_a_host_that_falls_silent_is_given_up(
     """A host that vanishes without a word ends the wait, be it idle or in the middle of an upload."""
     monkeypatch.setattr(transport, "INTERVAL", 0.2)
     monkeypatch.setattr(transport, "SILENCE", 0.8)
-    with reach(tmp_path, {"web": sshd}, sshd.known()) as link:
-        with link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
-            victim = int(channel.readline())
-            os.kill(victim, signal.SIGSTOP)
-            try:
-                with pytest.raises(Unreachable, match="the connection to web was lost"):
-                    channel.write(bytes(64 * 1024 * 1024)) if busy else channel.readline()
-            finally:
-                os.kill(victim, signal.SIGKILL)
+    link = reach(tmp_path, {"web": sshd}, sshd.known())
+    with link, link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
+        victim = int(channel.readline())
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            with pytest.raises(Unreachable, match="the connection to web was lost"):
+                channel.write(bytes(64 * 1024 * 1024)) if busy else channel.readline()
+        finally:
+            os.kill(victim, signal.SIGKILL)
 
 
 def test_a_quiet_program_is_not_given_up(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host whose program says nothing for longer than the limit answers our question and stays connected."""
+    """A host whose program is silent for longer than the limit answers our question and stays connected."""
     monkeypatch.setattr(transport, "INTERVAL", 0.1)
     monkeypatch.setattr(transport, "SILENCE", 0.5)
     with reach(tmp_path, {"web": sshd}, sshd.known()) as link:

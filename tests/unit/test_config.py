@@ -169,7 +169,7 @@ BAD = [
     (app('[web]\nwsgi = "a:b; rm -rf /"'), "web.wsgi: must be"),
     (app('[web]\nasgi = "a:b()"'), 'web.asgi: must not end in "()"'),
     (app('[web]\nwsgi = "a:b"\nserver = "uvicorn"'), 'web.server: must be "gunicorn" for wsgi'),
-    (app('[web]\nasgi = "a:b"\nserver = "gunicorn"'), 'web.server: must be "uvicorn" or "hypercorn" for asgi'),
+    (app('[web]\nasgi = "a:b"\nserver = "gunicorn"'), 'web.server: must be "uvicorn" or "hypercorn"'),
     (app('[web]\nserver = "waitress"'), 'web.server: must be "gunicorn" (wsgi)'),
     (app('[web]\ncommand = "x"\nserver = "gunicorn"'), "web.server: has no meaning beside command"),
     (app('[web]\ncommand = "x"\nargs = ["y"]'), "web.args: has no meaning beside command"),
@@ -211,11 +211,11 @@ BAD = [
     (app('[proxy]\nkind = "nginx"\nlisten = "80; x"'), "proxy.listen: must be a port"),
     (app('[proxy]\nkind = "nginx"\nlisten = 65536'), "proxy.listen: must be a port"),
     (app('[proxy]\nkind = "nginx"\nclient_max_body_size = "10m; x"'), "proxy.client_max_body_size: must be"),
-    (app('[proxy]\nkind = "nginx"\nstatic = { "/static/" = "a; b" }'), 'proxy.static."/static/": must name a directory'),
-    (app('[proxy]\nkind = "nginx"\nstatic = { "/static/" = "../etc" }'), 'proxy.static."/static/": must name'),
+    (app('[proxy]\nkind = "nginx"\nstatic = { "/static/" = "a; b" }'), 'proxy.static."/static/": must'),
+    (app('[proxy]\nkind = "nginx"\nstatic = { "/static/" = "../etc" }'), 'proxy.static."/static/": must'),
     (app('[proxy]\nkind = "nginx"\nstatic = { "/static/" = "/etc" }'), 'proxy.static."/static/": must name'),
     (app('[proxy]\nkind = "nginx"\nstatic = { "/a{b/" = "x" }'), 'proxy.static."/a{b/": is not a URL prefix'),
-    (app('[proxy]\nkind = "nginx"\nstatic = { "/" = "x" }'), 'proxy.static./: is not a URL prefix'.replace("./", '."/"')),
+    (app('[proxy]\nkind = "nginx"\nstatic = { "/" = "x" }'), 'proxy.static."/": is not a URL prefix'),
     (app('environments = 3'), "environments: must be tables"),
     (app('environments.s = 3'), "environments.s: must be a table"),
     (app("web = 3"), "web: must be a table, not 3"),
@@ -233,7 +233,7 @@ def test_bad_values(refusal, text: str, told: str) -> None:
         assert word not in message
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED) + ["DEPLOYER_X", "LD_PRELOAD", "LD_LIBRARY_PATH"])
+@pytest.mark.parametrize("name", [*sorted(RESERVED), "DEPLOYER_X", "LD_PRELOAD", "LD_LIBRARY_PATH"])
 def test_reserved_names(refusal, name: str) -> None:
     """Variables that systemd or deployer sets cannot be set in the file."""
     assert f"env.{name}: is set by systemd or by deployer" in refusal(app(f'[env]\n{name} = "x"'))
@@ -377,7 +377,7 @@ def test_dotenv_is_read_as_python_dotenv_reads_it(dotenv) -> None:
 
 
 def test_dotenv_fills_in_from_the_file_only(dotenv, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reference is filled in from above in the file, even where this machine has a variable of that name."""
+    """A reference is filled in from above in the file, even where this machine has such a variable."""
     monkeypatch.setenv("DB_USER", "laptop")
     assert dotenv("DB_USER=shop\nURL=pg://${DB_USER}@${HOST:-db}/")["URL"] == "pg://shop@db/"
 

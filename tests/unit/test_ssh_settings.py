@@ -68,11 +68,11 @@ def test_a_target_is_read_as_it_was_typed(text: str, user: str | None, host: str
 
 @pytest.mark.parametrize(
     "text",
-    ["", "-oProxyCommand=id", "a@-b", "-a@b", "a b", "a'b", 'a"b', "a;b", "$(id)", "a\nb", "a\x00", "web:", "web:0",
-     "web:65536", "web:x", "@web", "[web]:22", "[::1", "[::1]22", "a/b", "web1:22:22", "wéb"],
+    ["", "-oProxyCommand=id", "a@-b", "-a@b", "a b", "a'b", 'a"b', "a;b", "$(id)", "a\nb", "a\x00", "web:",
+     "web:0", "web:65536", "web:x", "@web", "[web]:22", "[::1", "[::1]22", "a/b", "web1:22:22", "wéb"],
 )  # fmt: skip
 def test_what_cannot_be_a_host_is_refused(text: str) -> None:
-    """Options, blanks, quotes, control characters and broken ports are a ConfigError, before any program runs."""
+    """Options, blanks, quotes, control characters, broken ports: a ConfigError, before any program runs."""
     with pytest.raises(ConfigError) as caught:
         Target.parse(text)
     assert caught.value.exit == 2
@@ -82,7 +82,7 @@ def test_the_query_says_what_was_typed_and_ends_options_before_the_host() -> Non
     """-F, -i, -p, -l and -J are passed on, and the host follows ``--``."""
     options = SshOptions(config_file=Path("/cfg"), identities=(Path("/k"),))
     argv = query(Target.parse("me@web:5"), options, jump="none")
-    assert argv == "ssh -G -T -F /cfg -i /k -p 5 -l me -J none -- web".split()
+    assert " ".join(argv) == "ssh -G -T -F /cfg -i /k -p 5 -l me -J none -- web"
 
 
 def test_openssh_s_resolution_is_read_in_full() -> None:
@@ -179,13 +179,13 @@ def test_a_host_key_is_judged_by_all_lines(keys: list[KnownKey], verdict: str) -
 
 
 def test_a_key_under_the_name_without_port_may_vouch_but_not_accuse() -> None:
-    """As in OpenSSH: the plain name's key is good for another port, and a different one there proves nothing."""
+    """As in OpenSSH: the plain name's key is good for another port; a different one there proves nothing."""
     assert judge(Known(portless=(line(ED),)), ED).kind == "known"
     assert judge(Known(portless=(line(OTHER_ED),)), ED).kind == "unknown"
 
 
 def test_known_key_types_are_negotiated_first() -> None:
-    """A host known by its RSA key is asked for that one, though it has others; ssh_config's list is a limit."""
+    """A host known by its RSA key is asked for that one first; ssh_config's list is a limit."""
     assert preference(Known(keys=(line(RSA),)), (), SUPPORTED)[:2] == ("rsa-sha2-512", "rsa-sha2-256")
     assert preference(Known(), ("rsa-sha2-512",), SUPPORTED) == ("rsa-sha2-512",)
     assert preference(Known(), (), SUPPORTED) == SUPPORTED
@@ -194,7 +194,8 @@ def test_known_key_types_are_negotiated_first() -> None:
 def test_a_chosen_key_is_offered_before_the_usual_ones(tmp_path: Path) -> None:
     """The key that ssh_config names comes first, and files that don't exist are not offered."""
     usual, chosen = tmp_path / "id_rsa", tmp_path / "deploy"
-    usual.touch(), chosen.touch()
+    usual.touch()
+    chosen.touch()
     identities = [
         Identity(path=usual, chosen=False),
         Identity(path=tmp_path / "missing", chosen=True),

@@ -1,0 +1,43 @@
+"""Real systemd hosts for the acceptance tests: booted once, set up once, wiped between tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer.sandbox import SandboxHost, sweep, up
+from tests.support.site import Site, make_site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _swept() -> Iterator[None]:
+    """Remove what an earlier run that was killed has left."""
+    sweep()
+    yield
+    sweep()
+
+
+@pytest.fixture(scope="session")
+def bookworm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHost]:
+    """A Debian 12 host on which ``fab setup`` has been run for the app ``shop``."""
+    with up(distribution="bookworm") as host:
+        make_site(host, tmp_path_factory.mktemp("setup") / "shop").setup()
+        yield host
+
+
+@pytest.fixture
+def site(bookworm: SandboxHost, tmp_path: Path) -> Iterator[Site]:
+    """A fresh project, set up but not deployed on a clean host."""
+    made = make_site(bookworm, tmp_path / "shop")
+    made.wipe()
+    yield made
+
+
+@pytest.fixture
+def deployed(site: Site) -> Site:
+    """A project whose version 1 serves."""
+    site.deploy()
+    assert site.get()["version"] == "1"
+    return site

@@ -1,0 +1,281 @@
+"""The executor under the real ``fab``, and the ``deployer`` command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.sshd import Sshd, make_key, public, running, write_config
+
+BIN = Path(sys.executable).parent
+FABRIC_YAML = "tasks:\n  executor_class: deployer.executor.FleetExecutor\n"
+FABFILE = """
+from fabric import task
+from deployer.errors import Refused
+from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
+
+@fleet_task
+def fleet(c):
+    print("fleet", hosts_of(c), remainder_of(c))
+
+@fleet_task
+def options(c):
+    got = ssh_options_of(c)
+    print(got.config_file, got.identities, got.connect_timeout)
+
+@fleet_task
+def refuse(c):
+    raise Refused(message="it failed", state="the old one serves", next="look", logs=("last words",))
+
+@fleet_task(on_error=lambda error: print("shown", error.message))
+def shown(c):
+    raise Refused(message="by another printer")
+
+@fleet_task
+def bug(c):
+    raise ValueError("oops")
+
+@fleet_task
+def wait(c):
+    print("ready", flush=True)
+    import signal
+    signal.pause()
+
+@task
+def each(c):
+    print("each", c.original_host, c.run("echo ran", hide=True).stdout.strip())
+
+@task
+def local(c):
+    print("local", type(c).__name__)
+
+@task(pre=[fleet])
+def after(c):
+    print("after")
+
+@fleet_task(hosts=["x", "y"])
+def own(c):
+    print("own", hosts_of(c))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A user's project: a fabfile and the fabric.yaml beside it."""
+    (tmp_path / "fabfile.py").write_text(FABFILE)
+    (tmp_path / "fabric.yaml").write_text(FABRIC_YAML)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running(tmp_path_factory.mktemp("sshd") / "web") as one:
+        yield one
+
+
+def fab(project: Path, *args: str, binary: str = "fab") -> subprocess.CompletedProcess[str]:
+    argv = [str(BIN / binary), *args]
+    return subprocess.run(argv, cwd=project, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def test_a_fleet_task_is_called_once_with_all_hosts(project: Path) -> None:
+    """-H a,b is one call, each host once and in order."""
+    done = fab(project, "-H", "a, root@b:2,a", "fleet")
+    assert (done.returncode, done.stdout) == (0, "fleet ('a', 'root@b:2') ()\n")
+
+
+def test_without_hosts_a_fleet_task_sees_none(project: Path) -> None:
+    """When -H is not given the list is empty, and hosts of the task itself count."""
+    assert fab(project, "fleet").stdout == "fleet () ()\n"
+    assert fab(project, "own").stdout == "own ('x', 'y')\n"
+    assert fab(project, "-H", "z", "own").stdout == "own ('z',)\n"
+
+
+def test_what_follows_two_dashes_is_the_fleet_task_s(project: Path) -> None:
+    """The arguments after -- reach the task as they were typed, and are run nowhere."""
+    done = fab(project, "-H", "a,b", "fleet", "--", "echo", "a  b", "$HOME")
+    assert (done.returncode, done.stdout) == (0, "fleet ('a', 'b') ('echo', 'a  b', '$HOME')\n")
+
+
+def test_ssh_options_come_from_the_command_line(project: Path) -> None:
+    """-S, -i and -t reach SshOptions."""
+    (project / "cfg").write_text("")
+    done = fab(project, "-S", "cfg", "-i", "/one", "-i", "/two", "-t", "9", "options")
+    assert done.stdout == "cfg (PosixPath('/one'), PosixPath('/two')) 9.0\n"
+
+
+def test_a_deployer_error_ends_with_its_code_and_a_readable_message(project: Path) -> None:
+    """Exit code 5, what failed, the logs, the state and the next step on stderr, and no traceback."""
+    done = fab(project, "refuse")
+    assert done.returncode == 5
+    assert done.stderr == "deployer: it failed\n  last words\nstate: the old one serves\nnext: look\n"
+
+
+def test_another_printer_can_show_the_error(project: Path) -> None:
+    """on_error replaces the plain printer; the exit code stays."""
+    done = fab(project, "shown")
+    assert (done.returncode, done.stdout, done.stderr) == (5, "shown by another printer\n", "")
+
+
+def test_a_bug_shows_a_traceback_and_says_whose_it_is(project: Path) -> None:
+    """Any other exception is ours: traceback, that line, exit code 1."""
+    done = fab(project, "bug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "ValueError: oops" in done.stderr
+    assert "this is a bug of deployer" in done.stderr
+
+
+def test_ctrl_c_is_explained(project: Path) -> None:
+    """SIGINT ends a fleet task with 130 and one line, no traceback."""
+    argv = [str(BIN / "fab"), "wait"]
+    process = subprocess.Popen(argv, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.startswith("deployer: interrupted") and said.count("\n") == 1
+
+
+def test_without_the_executor_a_fleet_task_refuses_hosts(project: Path) -> None:
+    """Stock fab calls it for each host: exit code 2, the file and the two lines to put there."""
+    (project / "fabric.yaml").unlink()
+    done = fab(project, "-H", "a,b", "fleet")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "fabric.yaml" in done.stderr and FABRIC_YAML in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_end_well_without_the_executor_too(project: Path) -> None:
+    """Exit codes and messages are the task's own work, not the executor's."""
+    (project / "fabric.yaml").unlink()
+    assert fab(project, "refuse").returncode == 5
+    assert fab(project, "fleet").stdout == "fleet () ()\n"
+
+
+def test_the_lines_it_asks_for_are_the_ones_that_work(project: Path) -> None:
+    """What the refusal tells people to put into fabric.yaml makes the same command work."""
+    (project / "fabric.yaml").unlink()
+    said = fab(project, "-H", "a,b", "fleet").stderr
+    (project / "fabric.yaml").write_text(said.partition("beside the fabfile:\n")[2])
+    assert fab(project, "-H", "a,b", "fleet").stdout == "fleet ('a', 'b') ()\n"
+
+
+def test_users_own_tasks_run_once_per_host(project: Path, sshd: Sshd) -> None:
+    """As in Fabric: a call per host with a connection, a plain context without -H, pre-tasks once."""
+    config = write_config(project / "ssh", {"one": sshd, "two": sshd}, sshd.known())
+    done = fab(project, "-S", str(config), "-H", "one,two", "each")
+    assert (done.returncode, done.stdout) == (0, "each one ran\neach two ran\n"), done.stderr
+    assert fab(project, "local").stdout == "local Context\n"
+    assert fab(project, "-H", "a,b", "after").stdout == "fleet ('a', 'b') ()\nafter\nafter\n"
+
+
+def test_a_command_after_two_dashes_runs_on_each_host(project: Path, sshd: Sshd) -> None:
+    """``fab -H a,b -- command`` stays Fabric's."""
+    config = write_config(project / "ssh", {"one": sshd, "two": sshd}, sshd.known())
+    done = fab(project, "-S", str(config), "-H", "one,two", "--", "echo", "ran")
+    assert (done.returncode, done.stdout) == (0, "ran\nran\n"), done.stderr
+
+
+@pytest.mark.parametrize("known", ["", "wrong"])
+def test_users_own_tasks_refuse_an_unknown_or_changed_key(project: Path, sshd: Sshd, known: str) -> None:
+    """A user's task gets a connection as strict as ours: exit code 3, the way out, no traceback."""
+    line = f"{sshd.name} {public(make_key(project / 'old'))}\n" if known else ""
+    config = write_config(project / "ssh", {"one": sshd}, line)
+    done = fab(project, "-S", str(config), "-H", "one", "each")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert ("ssh-keygen -R" if known else "not known") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fabric_gateway_is_strict_as_well(project: Path, sshd: Sshd) -> None:
+    """A gateway of fabric.yaml, a plain host name there, is checked like any other host."""
+    (project / "fabfile.py").write_text(
+        "from fabric import task, Connection\n"
+        "from deployer.ssh.connection import StrictConnection\n"
+        "@task\n"
+        "def each(c):\n"
+        "    via = StrictConnection('two', config=c.config, gateway=Connection('gate', config=c.config))\n"
+        "    print(via.run('echo ran', hide=True).stdout.strip())\n"
+    )
+    with running(project / "gate") as gate:
+        hosts = {"one": sshd, "two": sshd, "gate": gate}
+        config = write_config(project / "ssh", hosts, sshd.known() + gate.known())
+        done = fab(project, "-S", str(config), "-H", "one", "each")
+        assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+        write_config(project / "ssh", hosts, sshd.known())
+        done = fab(project, "-S", str(config), "-H", "one", "each")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "gate" in done.stderr
+
+
+STUB = """
+import sys, types
+from invoke import Collection
+from deployer.executor import fleet_task, hosts_of
+
+@fleet_task
+def hello(c, name="you"):
+    "Greets."
+    print("hello", name, hosts_of(c))
+
+module = types.ModuleType("deployer.tasks")
+module.namespace = Collection(hello)
+sys.modules["deployer.tasks"] = module
+sys.argv[0] = "deployer"
+from deployer.cli import main
+main()
+"""
+
+
+def deployer(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """The deployer command, with a namespace of one task."""
+    argv = [sys.executable, "-c", STUB, *args]
+    return subprocess.run(argv, cwd=directory, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def test_the_deployer_command_works_in_an_empty_directory(tmp_path: Path) -> None:
+    """No fabfile is needed for a task, -H, --list, --help and --version."""
+    done = deployer(tmp_path, "-H", "a,b", "hello", "--name", "me")
+    assert (done.returncode, done.stdout) == (0, "hello me ('a', 'b')\n"), done.stderr
+    assert "Greets." in deployer(tmp_path, "--list").stdout
+    assert "deployer [--core-opts]" in deployer(tmp_path, "--help").stdout
+    assert "--name" in deployer(tmp_path, "hello", "--help").stdout
+    assert deployer(tmp_path, "--version").stdout.split()[0] == "deployer"
+
+
+def test_the_deployer_command_ignores_the_project_s_own_tasks(project: Path) -> None:
+    """A fabfile and a fabric.yaml in the directory are not looked at."""
+    (project / "fabfile.py").write_text("raise SystemExit('loaded')")
+    (project / "fabric.yaml").write_text("tasks:\n  executor_class: no.such.Class\n")
+    done = deployer(project, "hello")
+    assert (done.returncode, done.stdout) == (0, "hello you ()\n"), done.stderr
+
+
+@pytest.mark.parametrize("args", [["nope"], ["hello", "--nope"], ["--help", "nope"]])
+def test_a_wrong_command_line_exits_with_2(tmp_path: Path, args: list[str]) -> None:
+    """Usage errors have their own exit code and point to --help."""
+    done = deployer(tmp_path, *args)
+    assert done.returncode == 2
+    assert "deployer --help" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_deployer_command_leaves_ssh_config_to_openssh(tmp_path: Path) -> None:
+    """An ssh_config that Paramiko can't read does not stop a command."""
+    (tmp_path / "cfg").write_text("Match final user\n")
+    done = deployer(tmp_path, "-S", "cfg", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello you ()\n"), done.stderr
+
+
+def test_loading_the_executor_costs_fab_nothing_big(project: Path) -> None:
+    """Under fab it imports neither our SSH nor rich before a task needs them."""
+    probe = "import sys, fabric.main; import deployer.executor; print([n for n in sys.modules if n in %r])"
+    heavy = ("deployer.ssh", "deployer.ssh.connection", "rich", "msgspec", "deployer.ui")
+    argv = [sys.executable, "-c", probe % (heavy,)]
+    assert subprocess.run(argv, capture_output=True, text=True, env={**os.environ}).stdout == "[]\n"

@@ -1,0 +1,239 @@
+"""``deployer init`` and what it finds in a project."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deployer.config import load
+from deployer.errors import ConfigError
+from deployer.initialize import FABFILE, FABRIC, plan_init, write
+from deployer.project import DiskFiles, complete, inspect
+
+MANAGE = """\
+import os
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+raise SystemExit("imported")
+"""
+SETTINGS = """\
+import os
+raise SystemExit("imported")
+BASE_DIR = os.getcwd()
+ALLOWED_HOSTS = ["localhost", "shop.example.com"]
+ROOT_URLCONF = "shop.urls"
+WSGI_APPLICATION = "shop.wsgi.application"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+DATABASES = {"default": {}}
+"""
+DJANGO = {
+    "manage.py": MANAGE,
+    "shop/__init__.py": "",
+    "shop/settings.py": SETTINGS,
+    "shop/urls.py": 'urlpatterns = [path("", home), path("healthz", health)]',
+    "shop/wsgi.py": "application = 1",
+    "shop/asgi.py": "application = 1",
+    "requirements.txt": "django\ngunicorn==23",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path):
+    """A function that writes files into a fresh directory named ``my_shop``, and gives the directory."""
+
+    def make(files: dict[str, str]) -> Path:
+        root = tmp_path / "my_shop"
+        root.mkdir(exist_ok=True)
+        for path, content in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(content, encoding="utf-8")
+        return root
+
+    return make
+
+
+def test_a_django_project_is_understood(project) -> None:
+    """Everything that init asks for is found in the files, without importing one of them."""
+    found = inspect(project(DJANGO))
+    assert (found.name, found.manage, found.settings) == ("shop", "manage.py", "shop.settings")
+    assert (found.wsgi, found.asgi) == ("shop.wsgi:application", "shop.asgi:application")
+    assert (found.lock, found.host, found.health) == ("requirements.txt", "shop.example.com", "/healthz")
+    assert (found.static_url, found.static_root, found.migrations) == ("/static/", "staticfiles", True)
+    assert found.git is False
+
+
+def test_split_settings_are_read_together(project) -> None:
+    """What ``from .base import *`` brings in counts, and the module's own lines win."""
+    files = {**DJANGO, "manage.py": MANAGE.replace("shop.settings", "shop.settings.production")}
+    files.pop("shop/settings.py")
+    files |= {
+        "shop/settings/__init__.py": "",
+        "shop/settings/base.py": SETTINGS,
+        "shop/settings/production.py": 'from .base import *\nALLOWED_HOSTS = ["live.example.com"]\n',
+    }
+    found = inspect(project(files))
+    assert (found.settings, found.host, found.static_root) == (
+        "shop.settings.production", "live.example.com", "staticfiles",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "kind", "callable"),
+    [
+        ("app.py", "from flask import Flask\napp = Flask(__name__)", "wsgi", "app:app"),
+        ("main.py", "import fastapi\nserver = fastapi.FastAPI()", "asgi", "main:server"),
+    ],
+)
+def test_other_frameworks_are_found(project, module: str, text: str, kind: str, callable: str) -> None:
+    """A Flask or FastAPI application at the top of a usual module is found."""
+    assert getattr(inspect(project({module: text})), kind) == callable
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"pyproject.toml": '[project]\nname = "My_Great.Shop"'}, "my-great-shop"),
+        ({"pyproject.toml": "not toml = ="}, "my-shop"),
+        ({"manage.py": MANAGE.replace("shop.settings", "config.settings")}, "my-shop"),
+        ({"pyproject.toml": '[project]\nname = "' + "long-" * 10 + '"'}, "long-long-long-long-long"),
+        ({"pyproject.toml": '[project]\nname = "42"'}, "my-shop"),
+    ],
+)
+def test_names_are_made_to_fit(project, files: dict[str, str], name: str) -> None:
+    """The app's name is one that the configuration accepts, from the best place that has one."""
+    assert inspect(project(files)).name == name
+
+
+def test_broken_files_are_no_obstacle(project) -> None:
+    """Syntax errors and binary files are skipped."""
+    root = project({"manage.py": "def (", "app.py": "\0", "uv.lock": ""})
+    (root / "main.py").write_bytes(b"\xff")
+    assert inspect(root).wsgi is None
+
+
+def test_the_written_file_is_accepted(project) -> None:
+    """What init writes is a valid deploy.toml with what was found, and nothing else."""
+    root = project(DJANGO)
+    found = inspect(root)
+    lines = write(found, plan_init(found))
+    config = load(root / "deploy.toml")
+    assert (config.app, config.web.wsgi, config.web.health.path) == (
+        "shop",
+        "shop.wsgi:application",
+        "/healthz",
+    )
+    assert (config.health_host, config.env) == (
+        "shop.example.com",
+        {"DJANGO_SETTINGS_MODULE": "shop.settings"},
+    )
+    assert config.release.build == ("python manage.py collectstatic --noinput",)
+    assert config.release.migrate == "python manage.py migrate --noinput"
+    assert (root / "fabfile.py").read_text() == FABFILE
+    assert (root / "fabric.yaml").read_text() == FABRIC
+    assert lines[:3] == ["wrote deploy.toml", "wrote fabfile.py", "wrote fabric.yaml"]
+    assert "    fab setup -H root@HOST" in lines and "    fab deploy -H deploy@HOST" in lines
+
+
+def test_comments_can_be_taken_away(project) -> None:
+    """The commented proxy table is valid when its marks are removed."""
+    root = project(DJANGO)
+    text = plan_init(inspect(root))[Path("deploy.toml")]
+    at = text.index("# [proxy]")
+    end = text.index("\n\n", at)
+    (root / "deploy.toml").write_text(text[:at] + re.sub("^# ", "", text[at:end], flags=re.M) + text[end:])
+    proxy = load(root / "deploy.toml").proxy
+    assert (proxy.kind, proxy.server_name, proxy.static) == (
+        "nginx", ("shop.example.com",), {"/static/": "staticfiles"},
+    )  # fmt: skip
+
+
+def test_an_empty_project_gets_a_valid_file(project) -> None:
+    """Where nothing is found the file says what must be chosen, and still loads."""
+    root = project({})
+    found = inspect(root)
+    lines = write(found, plan_init(found))
+    assert load(root / "deploy.toml").web.wsgi is None
+    assert "Choose one" in (root / "deploy.toml").read_text()
+    assert any("uv lock" in line for line in lines) and any("git init" in line for line in lines)
+
+
+def test_odd_values_are_quoted(project) -> None:
+    """Quotes and backslashes in what was found cannot break the file."""
+    files = {**DJANGO, "shop/settings.py": SETTINGS.replace('"staticfiles"', "'st\"a\\\\tic'")}
+    root = project(files)
+    found = inspect(root)
+    write(found, plan_init(found))
+    assert load(root / "deploy.toml").app == "shop"
+
+
+def test_nothing_is_overwritten(project) -> None:
+    """Files that exist stay as they are, and the lines say what to add to them."""
+    own = {"deploy.toml": "# mine", "fabfile.py": "# mine", "fabric.yaml": "run: {}"}
+    root = project({**DJANGO, **own})
+    lines = write(inspect(root), plan_init(inspect(root)))
+    assert {name: (root / name).read_text() for name in own} == own
+    text = "\n".join(lines)
+    assert "kept deploy.toml: it exists" in text
+    assert (
+        "kept fabfile.py; add this line" in text and FABFILE.strip() in text and "namespace.add_task" in text
+    )
+    assert "kept fabric.yaml; add this setting" in text and "deployer.executor.FleetExecutor" in text
+
+
+def test_another_fabric_file_is_not_hidden(project) -> None:
+    """Where fabric.yml exists no fabric.yaml is written: Fabric would read it instead."""
+    root = project({**DJANGO, "fabric.yml": "run: {}"})
+    lines = write(inspect(root), plan_init(inspect(root)))
+    assert not (root / "fabric.yaml").exists()
+    assert any(line.startswith("kept fabric.yml; add") for line in lines)
+
+
+def test_a_second_run_changes_nothing(project) -> None:
+    """Init may be typed again: all is kept, and nothing is to be added."""
+    root = project(DJANGO)
+    write(inspect(root), plan_init(inspect(root)))
+    lines = write(inspect(root), plan_init(inspect(root)))
+    assert lines[:3] == [
+        "kept deploy.toml: it exists", "kept fabfile.py: it exists", "kept fabric.yaml: it exists",
+    ]  # fmt: skip
+
+
+def test_hints(project) -> None:
+    """A missing server and a manage.py further down are pointed out."""
+    root = project({**DJANGO, "requirements.txt": "django"})
+    assert any("does not name gunicorn" in line for line in write(inspect(root), {}))
+    (root / "backend").mkdir()
+    (root / "manage.py").rename(root / "backend/manage.py")
+    assert any(
+        line == "manage.py is in backend: type `deployer init` there instead"
+        for line in write(inspect(root), {})
+    )
+
+
+@pytest.mark.parametrize(
+    ("web", "kind"),
+    [("", "wsgi"), ('[web]\nserver = "uvicorn"', "asgi"), ('[web]\nserver = "gunicorn"', "wsgi")],
+)
+def test_the_callable_is_completed(project, web: str, kind: str) -> None:
+    """Without a callable in the config it is found in the files, of the kind that the server serves."""
+    root = project({**DJANGO, "deploy.toml": f'app = "shop"\n{web}'})
+    done = complete(load(root / "deploy.toml"), DiskFiles(root)).web
+    assert getattr(done, kind) == f"shop.{kind}:application"
+    assert (done.wsgi is None) != (done.asgi is None)
+
+
+def test_a_command_is_left_alone(project) -> None:
+    """A config that says what serves is not changed."""
+    root = project({**DJANGO, "deploy.toml": 'app = "shop"\n[web]\ncommand = "serve"'})
+    config = load(root / "deploy.toml")
+    assert complete(config, DiskFiles(root)) is config
+
+
+def test_nothing_to_serve_is_refused(project) -> None:
+    """Where neither config nor files tell, the message says what to write."""
+    root = project({"deploy.toml": 'app = "shop"'})
+    with pytest.raises(ConfigError, match="no WSGI or ASGI application") as caught:
+        complete(load(root / "deploy.toml"), DiskFiles(root))
+    assert "wsgi = " in caught.value.next

@@ -1,0 +1,571 @@
+"""Which files ship: commits, working trees, plain directories and ``include``; and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deployer import source as sources
+from deployer.delta import make_delta
+from deployer.errors import ConfigError
+from deployer.host.manifest import EXECUTABLE, FILE, LINK, tree_digest
+from deployer.lock import find_lock
+from deployer.source import Source, collect, from_git, from_working_tree, is_dirty
+from deployer.spool import CHUNK
+
+NAMES = [
+    "a b.py",
+    "it's.py",
+    'say "x".py',
+    "$(touch pwned).py",
+    "100%s.py",
+    "ü/ñ.txt",
+    "-rf",
+    "a;b&c.py",
+    "back\\slash",
+]
+
+
+class Repository:
+    """A project in a git repository of its own, without any of this machine's git settings."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false"]
+        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+        done = subprocess.run(
+            ["git", *identity, *arguments],
+            cwd=self.root,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def write(self, path: str, content: str = "x") -> Path:
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content, encoding="utf-8")
+        return place
+
+    def commit(self, **files: str) -> str:
+        for path, content in files.items():
+            self.write(path.replace("__", "."), content)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "x")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repository:
+    """A repository with one commit: app.py and manage.py."""
+    repository = Repository(tmp_path / "my project")
+    repository.commit(app__py="one", manage__py="manage")
+    return repository
+
+
+def contents(source: Source) -> dict[str, str]:
+    """Each path with its content's text."""
+    return {entry.path: source.open(entry).read().decode() for entry in source.entries}
+
+
+def refusal(root: Path, **options: object) -> ConfigError:
+    """The error with which a source is refused."""
+    with pytest.raises(ConfigError) as caught:
+        collect(root, **options)  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_a_commit_ships_as_it_was_committed(repo: Repository) -> None:
+    """Content, executable bit and links are the commit's, whatever the disk holds now."""
+    repo.write("run.sh", "#!/bin/sh").chmod(0o755)
+    (repo.root / "link").symlink_to("app.py")
+    sha = repo.commit()
+    repo.write("app.py", "changed since")
+    source = from_git(repo.root)
+    assert contents(source) == {
+        "app.py": "one",
+        "link": "app.py",
+        "manage.py": "manage",
+        "run.sh": "#!/bin/sh",
+    }
+    assert [entry.kind for entry in source.entries] == [FILE, LINK, FILE, EXECUTABLE]
+    assert (source.commit, source.ref, source.dirty) == (sha, "HEAD", False)
+
+
+def test_entries_describe_their_content(repo: Repository) -> None:
+    """Sizes and digests are those of the content, and the source's digest is the tree's."""
+    source = from_git(repo.root)
+    for entry in source.entries:
+        content = source.open(entry).read()
+        assert (entry.size, entry.digest) == (len(content), hashlib.sha256(content).hexdigest())
+    assert source.digest == tree_digest(source.entries)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_names_ship(repo: Repository, name: str) -> None:
+    """Spaces, quotes, shell syntax, percent signs and letters of any script are only names."""
+    repo.write(name, "odd")
+    assert contents(from_working_tree(repo.root))[name] == "odd"
+    repo.commit()
+    assert contents(from_git(repo.root))[name] == "odd"
+    assert not (repo.root / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", [b"new\nline", b"tab\tname", b"bell\x07", b"latin\xff"])
+def test_names_that_cannot_ship(repo: Repository, name: bytes) -> None:
+    """Control characters and names that are not UTF-8 are refused, from a commit and from the disk."""
+    Path(os.fsdecode(os.fsencode(repo.root) + b"/" + name)).write_text("x")
+    assert "cannot ship" in refusal(repo.root, dirty=True).message
+    repo.commit()
+    assert "cannot ship" in refusal(repo.root).message
+
+
+def test_a_project_in_a_subdirectory(repo: Repository) -> None:
+    """Only the project's own directory of a bigger repository ships, with paths relative to it."""
+    repo.write("backend/manage.py", "inner")
+    repo.write("backend/pkg/x.py")
+    repo.commit()
+    repo.write("top.py", "changed outside the project").write_text("new")
+    assert contents(collect(repo.root / "backend")) == {"manage.py": "inner", "pkg/x.py": "x"}
+    assert set(contents(from_working_tree(repo.root / "backend"))) == {"manage.py", "pkg/x.py"}
+
+
+def test_export_ignore_is_honoured(repo: Repository) -> None:
+    """What .gitattributes excludes from archives does not ship."""
+    repo.write(".gitattributes", "tests export-ignore\n")
+    repo.write("tests/test_x.py")
+    repo.commit()
+    assert "tests/test_x.py" not in contents(from_git(repo.root))
+
+
+def test_any_ref_ships(repo: Repository) -> None:
+    """A tag, a branch, a relative ref and a short hash name their commits, dirty tree or not."""
+    first = repo.git("rev-parse", "HEAD")
+    repo.git("tag", "-a", "v1.0", "-m", "x")
+    repo.git("branch", "feature/one")
+    repo.commit(app__py="two")
+    repo.write("app.py", "dirty")
+    for ref in ("v1.0", "feature/one", "HEAD~1", first[:10], first):
+        source = collect(repo.root, ref=ref)
+        assert (source.commit, source.ref, contents(source)["app.py"]) == (first, ref, "one")
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["", "-x", "--help", "--output=pwned", "a b", "$(touch pwned)", "`touch pwned`", "../x", "HEAD:app.py",
+     "HEAD..main", "x\ny", "%s", "nul\0"],
+)  # fmt: skip
+def test_bad_refs_are_refused(repo: Repository, ref: str) -> None:
+    """What names no commit is refused with exit code 2; it is never an option, and never runs."""
+    error = refusal(repo.root, ref=ref)
+    assert (error.exit, "is not a commit, branch or tag" in error.message) == (2, True)
+    assert not (repo.root / "pwned").exists()
+
+
+def test_a_bad_ref_names_the_nearest(repo: Repository) -> None:
+    """A typo in a branch's or tag's name is answered with the right one."""
+    repo.git("tag", "v1.2.3")
+    assert "did you mean main?" in refusal(repo.root, ref="mian").message
+    assert "did you mean v1.2.3?" in refusal(repo.root, ref="v1.2.4").message
+
+
+def test_a_ref_named_like_an_option_is_no_option(repo: Repository) -> None:
+    """A branch cannot smuggle an option in, even when git itself knows it."""
+    sha = repo.git("rev-parse", "HEAD")
+    repo.git("update-ref", "refs/heads/--output=pwned", sha)
+    assert "is not a commit" in refusal(repo.root, ref="--output=pwned").message
+    assert collect(repo.root, ref="refs/heads/--output=pwned").commit == sha
+
+
+def test_a_dirty_tree_is_refused(repo: Repository) -> None:
+    """Ten changed files are named, then their number, and the message says what to type."""
+    repo.commit(**{f"f{number:02}": "x" for number in range(12)})
+    assert not is_dirty(repo.root)
+    for number in range(12):
+        repo.write(f"f{number:02}", "changed")
+    assert is_dirty(repo.root)
+    error = refusal(repo.root)
+    assert "f00, f01" in error.message and "f09 and 2 more" in error.message and "f10" not in error.message
+    assert "--dirty" in error.next
+
+
+@pytest.mark.parametrize("change", ["edit", "stage", "delete", "mode"])
+def test_every_kind_of_change_is_dirty(repo: Repository, change: str) -> None:
+    """Edited, staged, deleted and newly executable files all count."""
+    place = repo.root / "app.py"
+    if change == "delete":
+        place.unlink()
+    elif change == "mode":
+        place.chmod(0o755)
+    else:
+        place.write_text("changed")
+    if change == "stage":
+        repo.git("add", "-A")
+    assert "app.py" in refusal(repo.root).message
+
+
+def test_dirty_ships_the_working_tree(repo: Repository) -> None:
+    """Changed and new files ship, deleted and ignored ones do not, and the source says that it is dirty."""
+    repo.write(".gitignore", "*.log\n")
+    repo.write("app.py", "changed")
+    repo.write("new.py", "new")
+    repo.write("x.log")
+    (repo.root / "manage.py").unlink()
+    source = collect(repo.root, dirty=True)
+    assert contents(source) == {".gitignore": "*.log\n", "app.py": "changed", "new.py": "new"}
+    assert (source.dirty, source.commit, source.ref) == (True, repo.git("rev-parse", "HEAD"), "")
+
+
+def test_a_directory_replaced_by_a_link(repo: Repository) -> None:
+    """Files that a link has taken the place of count as deleted: nothing is read through the link."""
+    repo.write("pkg/a.py")
+    repo.write("other/a.py")
+    repo.commit()
+    (repo.root / "pkg/a.py").unlink()
+    (repo.root / "pkg").rmdir()
+    (repo.root / "pkg").symlink_to("other")
+    source = collect(repo.root, dirty=True)
+    assert source.find("pkg/a.py") is None
+    assert contents(source)["pkg"] == "other"
+
+
+def test_dirty_and_ref_exclude_each_other(repo: Repository) -> None:
+    """One command cannot ship both a commit and the working tree."""
+    assert "choose one" in refusal(repo.root, ref="main", dirty=True).message
+
+
+def test_untracked_files_are_named(repo: Repository) -> None:
+    """New files that git does not know do not ship from a commit, which a warning says."""
+    for name in ("forgotten.py", "built/app.js", "deploy.toml", "fabfile.py", "fabric.yaml"):
+        repo.write(name)
+    source = collect(repo.root, include=["built/**"])
+    assert source.warnings == ("not tracked by git, so they do not ship: forgotten.py",)
+    assert source.find("forgotten.py") is None
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    """Outside git a deploy is refused with two ways out."""
+    (tmp_path / "a").write_text("x")
+    error = refusal(tmp_path)
+    assert "is not in a git repository" in error.message
+    assert "git init" in error.next and "--dirty" in error.next
+
+
+def test_no_commit_yet(tmp_path: Path) -> None:
+    """A repository without a commit is refused with what to type."""
+    repository = Repository(tmp_path / "x")
+    repository.write("a")
+    error = refusal(repository.root)
+    assert "has no commit yet" in error.message and "git commit" in error.next
+    assert set(contents(collect(repository.root, dirty=True))) == {"a"}
+
+
+def test_no_git_program(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without git on the PATH the message says so."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "git program is not installed" in refusal(repo.root).message
+
+
+def test_a_hook_of_another_repository_does_not_mislead(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIT_DIR, which git sets for its hooks, does not make another repository ship."""
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    assert contents(collect(repo.root))["app.py"] == "one"
+
+
+def test_dirty_outside_git_ships_all_but_junk(tmp_path: Path) -> None:
+    """Without git, --dirty ships the directory less caches, secrets and databases, and says so."""
+    for path in ("app.py", ".env", ".env.production", ".env.example", "db.sqlite3", "venv/x",
+                 "a/__pycache__/x.pyc",                 "node_modules/x/y.js", "a/b.py"):  # fmt: skip
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    source = collect(tmp_path, dirty=True)
+    assert set(contents(source)) == {"app.py", ".env.example", "a/b.py"}
+    assert (source.commit, source.dirty) == ("", True)
+    assert "not in a git repository: all its 3 files ship" in source.warnings[0]
+
+
+def test_submodules_are_warned_about(repo: Repository, tmp_path: Path) -> None:
+    """A submodule's files do not ship, which a warning says, from a commit and from the disk."""
+    inner = Repository(tmp_path / "inner")
+    inner.commit(x="inner")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner.root), "vendor/inner")
+    repo.commit()
+    for source in (collect(repo.root), collect(repo.root, dirty=True)):
+        assert any(
+            warning.startswith("vendor/inner is another git repository") for warning in source.warnings
+        )
+        assert source.find("vendor/inner/x") is None
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "a/../../outside", ".."])
+def test_links_that_lead_out_are_refused(repo: Repository, target: str) -> None:
+    """A link out of the project is refused, whether it is committed or not."""
+    (repo.root / "link").symlink_to(target)
+    assert "link is a link that leads out of the project" in refusal(repo.root, dirty=True).message
+    repo.commit()
+    assert "link is a link that leads out of the project" in refusal(repo.root).message
+
+
+def test_links_inside_are_kept(repo: Repository) -> None:
+    """A link to a file, to a directory above and to nothing stays the link that it is."""
+    (repo.root / "d").mkdir()
+    for name, target in (("d/up", "../app.py"), ("d/root", ".."), ("dangling", "nowhere")):
+        (repo.root / name).symlink_to(target)
+    kept = {entry.path: entry.kind for entry in collect(repo.root, dirty=True).entries}
+    assert (kept["d/up"], kept["d/root"], kept["dangling"]) == (LINK, LINK, LINK)
+
+
+def test_include_adds_untracked_files(repo: Repository) -> None:
+    """A pattern adds ignored files from the disk; a directory stands for all in it; modes and links are kept."""
+    repo.write(".gitignore", "dist\n")
+    repo.commit()
+    repo.write("web/dist/app.js", "js")
+    repo.write("web/dist/deep/x.css", "css")
+    repo.write("web/dist/run", "#!").chmod(0o755)
+    (repo.root / "web/dist/link").symlink_to("app.js")
+    for patterns in (["web/dist/**"], ["web/dist"], ["**/dist"], ["web/dist/*"]):
+        source = collect(repo.root, include=patterns)
+        kinds = {entry.path: entry.kind for entry in source.entries if entry.path.startswith("web/")}
+        assert kinds == {
+            "web/dist/app.js": FILE, "web/dist/deep/x.css": FILE, "web/dist/link": LINK,
+            "web/dist/run": EXECUTABLE,
+        }  # fmt: skip
+        assert contents(source)["web/dist/deep/x.css"] == "css"
+    assert not source.dirty
+
+
+def test_include_does_not_replace_what_is_committed(repo: Repository) -> None:
+    """A pattern that matches a tracked file ships the commit's content of it."""
+    repo.write("app.py", "changed")
+    assert contents(from_git(repo.root, include=["*.py"]))["app.py"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("dist/**", "matches no file"),
+        ("../*", "leads out of"),
+        ("/etc/passwd", "leads out of"),
+        ("a**b", "is not a pattern"),
+        (".git/config", "matches no file"),
+        ("outside/*", "leads through the link outside"),
+    ],
+)
+def test_bad_includes_are_refused(repo: Repository, tmp_path: Path, pattern: str, told: str) -> None:
+    """Patterns that match nothing, or reach outside by dots, slashes or links, are refused by name."""
+    (tmp_path / "secret").write_text("x")
+    (repo.root / "outside").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match=told) as caught:
+        from_git(repo.root, include=[pattern])
+    assert repr(pattern) in caught.value.message
+
+
+def test_sockets_and_pipes_are_refused(repo: Repository) -> None:
+    """A socket or a pipe under ``include`` is refused; nothing waits for a writer."""
+    (repo.root / "x").mkdir()
+    os.mkfifo(repo.root / "x/pipe")
+    assert "x/pipe is neither a file nor a link" in refusal(repo.root, include=["x"]).message
+    (repo.root / "x/pipe").unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.open(repo.root / "x", os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{here}/sock")
+        os.close(here)
+    assert "x/sock is neither a file nor a link" in refusal(repo.root, include=["x"]).message
+
+
+def test_unreadable_files_are_refused(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that may not be read is named, with the system's reason."""
+
+    really = os.open
+
+    def denied(path: object, *arguments: int, **options: int) -> int:
+        if str(path).endswith("app.py"):
+            raise PermissionError(13, "Permission denied")
+        return really(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("deployer.files.os.open", denied)
+    assert refusal(repo.root, dirty=True).message == "app.py cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("how", ["tracked", "untracked", "included", "linked"])
+def test_the_env_file_never_ships(repo: Repository, how: str) -> None:
+    """A file of secrets that would ship, in whichever way, is refused before anything is sent."""
+    repo.write(".env", "SECRET=hunter2")
+    options: dict[str, object] = {"env_file": Path(".env")}
+    if how == "tracked":
+        repo.commit()
+    elif how == "untracked":
+        options["dirty"] = True
+    elif how == "included":
+        options["include"] = [".env"]
+    else:
+        repo.commit()
+        (repo.root.parent / "link").symlink_to(repo.root / ".env")
+        options["env_file"] = Path("../link")
+    error = refusal(repo.root, **options)
+    assert ".env holds the secrets" in error.message and "hunter2" not in error.message
+
+
+def test_an_env_file_that_does_not_ship_is_fine(repo: Repository) -> None:
+    """An ignored or outside file of secrets is no obstacle."""
+    repo.write(".gitignore", ".env\n")
+    repo.commit()
+    repo.write(".env", "SECRET=x")
+    assert collect(repo.root, env_file=Path(".env")).find(".env") is None
+    assert collect(repo.root, env_file=Path("../other.env"), dirty=True).find(".env") is None
+
+
+def test_an_empty_project_is_refused(repo: Repository) -> None:
+    """A directory of which git tracks nothing cannot be shipped."""
+    (repo.root / "empty").mkdir()
+    with pytest.raises(ConfigError):
+        collect(repo.root / "empty")
+
+
+def test_what_is_hashed_is_what_is_sent(repo: Repository) -> None:
+    """A file that changes after the source was read is sent as it was read."""
+    source = collect(repo.root, dirty=True)
+    repo.write("app.py", "changed meanwhile")
+    assert contents(source)["app.py"] == "one"
+
+
+def test_contents_are_streamed(repo: Repository) -> None:
+    """A file much larger than a chunk arrives whole, and streams over it do not disturb each other."""
+    content = os.urandom(CHUNK * 3 + 17)
+    (repo.root / "big").write_bytes(content)
+    source = collect(repo.root, dirty=True)
+    entry = source.find("big")
+    assert entry is not None
+    with source.open(entry) as one, source.open(entry) as two:
+        assert one.read(CHUNK) + two.read(10) + one.read() == content[:CHUNK] + content[:10] + content[CHUNK:]
+
+
+def test_read_text(repo: Repository) -> None:
+    """A shipped file's text can be read; a missing one is None and a binary one a ConfigError."""
+    (repo.root / "binary").write_bytes(b"\xff")
+    source = collect(repo.root, dirty=True)
+    assert (source.read_text("app.py"), source.read_text("none")) == ("one", None)
+    with pytest.raises(ConfigError, match="binary is not UTF-8"):
+        source.read_text("binary")
+
+
+def test_the_same_source_makes_the_same_upload(repo: Repository) -> None:
+    """Two uploads of the same commit are the same bytes, so that one can go on where the other stopped."""
+    one, two = (make_delta(collect(repo.root)) for _ in range(2))
+    assert one.delta == two.delta
+    half = one.delta.length // 2
+    assert one.open_at(0).read(half) + two.open_at(half).read() == one.open_at().read()
+    with pytest.raises(ValueError, match="outside the body"):
+        one.open_at(one.delta.length + 1)
+
+
+def test_only_what_changed_is_sent(repo: Repository) -> None:
+    """Against a base, the delta adds the changed and new files and drops the old ones."""
+    base = collect(repo.root)
+    (repo.root / "manage.py").unlink()
+    repo.commit(app__py="two", new__py="new")
+    delta = make_delta(collect(repo.root), base.digest, [entry.id for entry in base.entries]).delta
+    assert [entry.path for entry in delta.add] == ["app.py", "new.py"]
+    assert set(delta.drop) == {entry.id for entry in base.entries}
+    assert delta.base == base.digest
+
+
+def locked(repo: Repository, files: dict[str, str]):
+    """The lock of a working tree with these files."""
+    for path, content in files.items():
+        repo.write(path, content)
+    return find_lock(collect(repo.root, dirty=True))
+
+
+PYPROJECT = '[project]\nname = "x"\ndependencies = ["django"]\n'
+
+
+def test_the_first_kind_of_lock_wins(repo: Repository) -> None:
+    """requirements.txt gives way to pylock.toml, and that to uv.lock."""
+    assert locked(repo, {"requirements.txt": "django==5"}).kind == "requirements"
+    assert locked(repo, {"pylock.toml": "lock-version = '1.0'"}).kind == "pylock"
+    lock = locked(repo, {"uv.lock": "version = 1", "pyproject.toml": PYPROJECT})
+    assert (lock.kind, lock.path) == ("uv", "uv.lock")
+
+
+def test_a_lock_that_does_not_ship_does_not_count(repo: Repository) -> None:
+    """A lock file which is only on the disk is as good as none, and the message says what to type."""
+    repo.write("requirements.txt", "django")
+    with pytest.raises(ConfigError, match=r"none of uv\.lock") as caught:
+        find_lock(collect(repo.root))
+    assert "git add" in caught.value.next
+    assert find_lock(collect(repo.root), required=False).kind == "none"
+
+
+def test_the_digest_follows_nested_requirements(repo: Repository) -> None:
+    """A change in an included file makes another digest; a change elsewhere does not."""
+    files = {
+        "requirements.txt": "-r req/base.txt\n--constraint=req/pins.txt  # why\ndjango",
+        "req/base.txt": "-rmore.txt",
+        "req/more.txt": "-r ../requirements.txt\nx",
+        "req/pins.txt": "x==1",
+    }
+    first = locked(repo, files)
+    assert set(first.files) == set(files)
+    assert locked(repo, {"app.py": "other"}).digest == first.digest
+    digests = {locked(repo, {path: f"{content}\n# changed"}).digest for path, content in files.items()}
+    assert len(digests | {first.digest}) == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("-r missing.txt", "requirements.txt:2 names missing.txt, which does not ship"),
+        ("-r ../../x.txt", "requirements.txt:2: ../../x.txt is not a file of the project"),
+        ("-r /etc/passwd", "requirements.txt:2: /etc/passwd is not a file of the project"),
+        ("-e .", "requirements.txt:2: '-e .' installs a directory"),
+        (".", "requirements.txt:2: '.' installs a directory"),
+        ("./vendor/lib", "requirements.txt:2: './vendor/lib' installs a directory"),
+    ],
+)
+def test_requirements_that_cannot_be_followed(repo: Repository, line: str, told: str) -> None:
+    """A requirement that is missing, or whose changes the digest would miss, is refused with file and line."""
+    with pytest.raises(ConfigError) as caught:
+        locked(repo, {"requirements.txt": f"django\n{line}"})
+    assert told in caught.value.message
+
+
+def test_vendored_wheels_are_part_of_the_lock(repo: Repository) -> None:
+    """A wheel that ships may be required by its path, and its content is part of the digest."""
+    first = locked(
+        repo, {"requirements.txt": "./vendor/x-1-py3-none-any.whl", "vendor/x-1-py3-none-any.whl": "1"}
+    )
+    second = locked(repo, {"vendor/x-1-py3-none-any.whl": "2"})
+    assert first.digest != second.digest
+
+
+def test_uv_needs_its_pyproject(repo: Repository) -> None:
+    """uv.lock without pyproject.toml is refused; what of that uv goes by is in the digest, and nothing else."""
+    with pytest.raises(ConfigError, match=r"without its pyproject\.toml"):
+        locked(repo, {"uv.lock": "version = 1"})
+    first = locked(repo, {"pyproject.toml": PYPROJECT})
+    assert (
+        locked(repo, {"pyproject.toml": PYPROJECT + "[tool.ruff]\nline-length = 110\n"}).digest
+        == first.digest
+    )
+    changed = PYPROJECT + '[tool.uv]\ndefault-groups = ["x"]\n'
+    assert locked(repo, {"pyproject.toml": changed}).digest != first.digest
+
+
+def test_a_ref_ignores_the_working_tree(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An explicit ref does not look at the working tree at all."""
+    monkeypatch.setattr(sources.git, "changes", lambda root: pytest.fail("looked at the tree"))
+    assert collect(repo.root, ref="HEAD").commit
