@@ -37,9 +37,7 @@ def make_delta(source: Source, base_key: str = "", base_ids: Sequence[bytes] = (
     for piece in compressed(source, add):
         digest.update(piece)
         spool.write(piece)
-    delta = Delta(
-        digest=source.digest, base=base_key, drop=drop, add=add, body=digest.hexdigest(), length=spool.size
-    )
+    delta = Delta(digest=source.digest, base=base_key, drop=drop, add=add, body=digest.hexdigest(), length=spool.size)
     return Upload(delta=delta, spool=spool)
 
 

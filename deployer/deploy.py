@@ -69,7 +69,12 @@ def deploy(
             facts = _ask(site, remote, started)
             remote.refuse_if_busy(facts)
             message = plan.release_request(
-                kind="deploy", by=_who(), spec=spec, environment=environment, phases=tuple(phases), no_migrate=no_migrate
+                kind="deploy",
+                by=_who(),
+                spec=spec,
+                environment=environment,
+                phases=tuple(phases),
+                no_migrate=no_migrate,
             )
             return _upload(site, remote, source, facts, message)
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from deployer.host.protocol import Exit
 
-__all__ = ["Busy", "ConfigError", "DeployerError", "Exit", "Interrupted", "Mixed", "Refused", "RolledBack", "Unreachable"]
+__all__ = [
+    "Busy",
+    "ConfigError",
+    "DeployerError",
+    "Exit",
+    "Interrupted",
+    "Mixed",
+    "Refused",
+    "RolledBack",
+    "Unreachable",
+]
 
 
 @dataclass(kw_only=True, eq=False)

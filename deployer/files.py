@@ -53,7 +53,7 @@ class Collection:
         place = self.root / path
         try:
             if place.is_symlink():
-                return self.add_link(path, os.readlink(place))  # noqa: PTH115 (the text, not a path made of it)
+                return self.add_link(path, os.readlink(place))
             with os.fdopen(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
@@ -97,9 +97,7 @@ def check_name(path: str) -> None:
     except UnicodeEncodeError:
         raise ConfigError(message=f"the name {os.fsencode(path)!r} is not UTF-8: it cannot ship") from None
     if any(char < " " or char == "\x7f" for char in path):
-        raise ConfigError(
-            message=f"the name {path!r} has a newline or another control character: it cannot ship"
-        )
+        raise ConfigError(message=f"the name {path!r} has a newline or another control character: it cannot ship")
     if len(path) > MAX_PATH or any(len(part) > MAX_NAME for part in parts):
         raise ConfigError(message=f"the name {path[:60]!r}… is too long: it cannot ship")
 
@@ -153,9 +151,7 @@ def plain_files(root: Path) -> list[str]:
 
 def dotenv(path: str) -> bool:
     name = posixpath.basename(path)
-    return name == ".env" or (
-        name.startswith(".env.") and not name.endswith((".example", ".sample", ".template"))
-    )
+    return name == ".env" or (name.startswith(".env.") and not name.endswith((".example", ".sample", ".template")))
 
 
 def walk(root: Path, below: str, skip: frozenset[str]) -> Iterator[str]:

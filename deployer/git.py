@@ -51,9 +51,7 @@ def no_program(root: Path) -> ConfigError:
     """Why git could not be started."""
     if not root.is_dir():
         return ConfigError(message=f"{root} is not a directory")
-    return ConfigError(
-        message="the git program is not installed here", next="install git, or deploy with --dirty"
-    )
+    return ConfigError(message="the git program is not installed here", next="install git, or deploy with --dirty")
 
 
 def last_words(stderr: bytes) -> str:
@@ -92,9 +90,7 @@ def resolve(root: Path, ref: str) -> str:
         if answer.returncode == 0:
             return answer.stdout.decode().split()[-1]
     if ref == "HEAD":
-        raise ConfigError(
-            message=f"{root} has no commit yet", next="git add . && git commit, or deploy with --dirty"
-        )
+        raise ConfigError(message=f"{root} has no commit yet", next="git add . && git commit, or deploy with --dirty")
     raise ConfigError(message=f"{ref!r} is not a commit, branch or tag of {root}{nearest(ref, names(root))}")
 
 
@@ -113,9 +109,7 @@ def nearest(ref: str, known: Sequence[str]) -> str:
 def submodules(root: Path, commit: str) -> list[str]:
     """The paths of the submodules below the project in a commit."""
     listing = run(root, "ls-tree", "-r", "-z", commit).stdout
-    return [
-        os.fsdecode(line.partition(b"\t")[2]) for line in listing.split(b"\0") if line.startswith(b"160000 ")
-    ]
+    return [os.fsdecode(line.partition(b"\t")[2]) for line in listing.split(b"\0") if line.startswith(b"160000 ")]
 
 
 def files(root: Path) -> list[str]:
@@ -127,9 +121,7 @@ def files(root: Path) -> list[str]:
 def changes(root: Path) -> Changes:
     """What differs from the commit that is checked out, in the project's directory."""
     prefix = os.fsdecode(run(root, "rev-parse", "--show-prefix").stdout.rstrip(b"\n"))
-    listing = run(
-        root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal", "--", "."
-    ).stdout
+    listing = run(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal", "--", ".").stdout
     lines = [os.fsdecode(line) for line in listing.split(b"\0") if line]
     found = [(line[:2], line[3:].removeprefix(prefix)) for line in lines]
     return Changes(
@@ -148,7 +140,7 @@ def archive(root: Path, commit: str) -> Iterator[IO[bytes]]:
         arguments = command(["-c", "tar.umask=0022", "archive", "--format=tar", commit])
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "stdin": subprocess.DEVNULL}
         with subprocess.Popen(arguments, cwd=root, env=environment(), **streams) as process:
-            assert process.stdout is not None  # noqa: S101
+            assert process.stdout is not None
             yield process.stdout
             while process.stdout.read(1 << 16):
                 pass

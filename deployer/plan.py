@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from deployer.config import Config
-from deployer.host.protocol import PHASES
 from deployer.host import spec as hostspec
+from deployer.host.protocol import PHASES
 from deployer.host.spec import Health, Spec, Web
 from deployer.lock import Lock
 from deployer.model import Secret

@@ -29,14 +29,10 @@ from deployer.settings import (
 
 __all__ = ["DiskFiles", "Lock", "Project", "TextFiles", "complete", "find_lock", "inspect"]
 
-HEALTH = re.compile(
-    r"""path\(\s*r?["']\^?(/?(?:healthz?|health[-_]check|livez|readyz|ping|up|status)/?)\$?["']"""
-)
+HEALTH = re.compile(r"""path\(\s*r?["']\^?(/?(?:healthz?|health[-_]check|livez|readyz|ping|up|status)/?)\$?["']""")
 FRAMEWORKS = {"Flask": "wsgi", "FastAPI": "asgi", "Starlette": "asgi", "Litestar": "asgi", "Quart": "asgi"}
 MODULES = ("wsgi.py", "asgi.py", "app.py", "main.py")
-GENERIC = frozenset(
-    {"config", "core", "conf", "project", "settings", "backend", "src", "app", "main", "mysite"}
-)
+GENERIC = frozenset({"config", "core", "conf", "project", "settings", "backend", "src", "app", "main", "mysite"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +147,7 @@ def framework_application(files: TextFiles) -> dict[str, str]:
 
 def is_host(name: str) -> bool:
     """Whether an entry of ALLOWED_HOSTS is a public host's name."""
-    return name not in ("localhost", "testserver") and bool(
-        re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+\Z", name)
-    )
+    return name not in ("localhost", "testserver") and bool(re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+\Z", name))
 
 
 def static_url(values: dict[str, ast.expr]) -> str | None:

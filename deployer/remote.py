@@ -197,7 +197,9 @@ class Remote:
                 next="fab attach   (follows it again), or fab status",
                 host=self.host,
             )
-        return Interrupted(message="interrupted", state="nothing was touched", next="fab deploy   (goes on)", host=self.host)
+        return Interrupted(
+            message="interrupted", state="nothing was touched", next="fab deploy   (goes on)", host=self.host
+        )
 
     def _lost(self, error: Unreachable, sent: bool) -> Exception:
         if sent:
@@ -207,7 +209,9 @@ class Remote:
                 next="fab attach   (follows it again), or fab status",
                 host=self.host,
             )
-        return replace_error(error, state="nothing was touched", next="fab deploy   (the upload goes on where it stopped)")
+        return replace_error(
+            error, state="nothing was touched", next="fab deploy   (the upload goes on where it stopped)"
+        )
 
 
 class Over(Exception):

@@ -35,9 +35,7 @@ def settings_values(files: TextFiles, module: str) -> dict[str, ast.expr]:
 
 def star_imports(files: TextFiles, module: str) -> list[str]:
     """The modules of which the settings module imports all, as ``from .base import *`` does."""
-    package = (
-        module if files.read_text(f"{module.replace('.', '/')}/__init__.py") else module.rpartition(".")[0]
-    )
+    package = module if files.read_text(f"{module.replace('.', '/')}/__init__.py") else module.rpartition(".")[0]
     names = []
     for node in tree(module_text(files, module)).body:
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
@@ -77,9 +75,7 @@ def strings(node: ast.expr | None) -> list[str]:
 
 def last_string(node: ast.expr | None) -> str | None:
     """The last part of a path such as ``BASE_DIR / "static"`` or ``os.path.join(BASE_DIR, "static")``."""
-    found = (
-        [item.value for item in ast.walk(node) if isinstance(item, ast.Constant)] if node is not None else []
-    )
+    found = [item.value for item in ast.walk(node) if isinstance(item, ast.Constant)] if node is not None else []
     texts = [item for item in found if isinstance(item, str)]
     usable = len(texts) == 1 and texts[0] and not texts[0].startswith(("/", "."))
     return texts[0].rstrip("/") if usable else None

@@ -95,7 +95,9 @@ def _public_key(path: Path) -> str:
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(message=f"the public key {path} cannot be read: {error}", state="nothing was touched") from None
+        raise ConfigError(
+            message=f"the public key {path} cannot be read: {error}", state="nothing was touched"
+        ) from None
     if "PRIVATE KEY" in text or "\n" in text or len(text.split()) < 2:
         raise ConfigError(message=f"{path} is not a public key of one line", state="nothing was touched")
     return text

@@ -43,11 +43,7 @@ class Source:
 
     def find(self, path: str) -> Entry | None:
         """The entry at a path, or None."""
-        return (
-            next((entry for entry in self.entries if entry.path == path), None)
-            if path in self.starts
-            else None
-        )
+        return next((entry for entry in self.entries if entry.path == path), None) if path in self.starts else None
 
     def open(self, entry: Entry) -> BinaryIO:
         """A stream over a file's content (of a link: its target's text). Any number may be open at once."""
@@ -145,7 +141,7 @@ def add_member(collection: Collection, archive: tarfile.TarFile, member: tarfile
         collection.add_link(member.name, member.linkname)
     elif member.isreg():
         content = archive.extractfile(member)
-        assert content is not None  # noqa: S101
+        assert content is not None
         collection.add_file(member.name, content, executable=bool(member.mode & 0o100))
 
 
@@ -198,8 +194,8 @@ def refuse_env_file(source: Source, env_file: Path | None) -> None:
     """Raises ConfigError when the file that holds the secrets is among those that would ship."""
     if env_file is None:
         return
-    root = Path(os.path.abspath(source.root))  # noqa: PTH100 (a link is to be seen as a link)
-    named = Path(os.path.abspath(root / env_file))  # noqa: PTH100
+    root = Path(os.path.abspath(source.root))
+    named = Path(os.path.abspath(root / env_file))
     for path in (named, named.resolve()):
         for base in (root, root.resolve()):
             inside = path.relative_to(base).as_posix() if path.is_relative_to(base) else ""

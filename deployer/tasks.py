@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -16,50 +17,80 @@ from deployer.errors import ConfigError, DeployerError, Exit
 from deployer.executor import fleet_task, hosts_of, ssh_options_of
 from deployer.host.protocol import PHASES
 
+if TYPE_CHECKING:
+    from deployer.deploy import Site
+    from deployer.events import Event, Reporter
+    from deployer.remote import Outcome
+
 __all__ = ["namespace"]
 
 _HELP = {
-    "json": "print one JSON event a line on standard output, for machines",
-    "verbose": "show everything that builds and migrations print",
     "env": "the [environments.NAME] of deploy.toml to use",
     "config": "another deploy.toml",
-    "accept-new": "accept and record the key of a host that is not known yet (a changed key is always refused)",
+    "accept_new": "accept and record the key of a host that is not known yet (a changed key is always refused)",
+    "json": "print one JSON event a line on standard output, for machines",
+    "verbose": "show everything that builds and migrations print",
     "ref": "the branch, tag or commit to deploy (default: HEAD)",
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
-    "no-migrate": "leave out the migration",
+    "no_migrate": "leave out the migration",
     "to": "the release to go back to, such as v40 (default: the good one before what serves)",
     "yes": "go back although migrations were applied since",
-    "lines": "how many lines",
+    "n": "how many lines",
     "follow": "go on with new lines until Ctrl-C",
     "key": "a file with a public key that may deploy (may be given several times; default: yours in ~/.ssh)",
-    "allow-unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
+    "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
     "release": "the release under way (default: the newest)",
 }
 
 
-def _help(*names: str) -> dict[str, str]:
-    return {name: _HELP[name] for name in (*names, "env", "config", "accept-new", "json")}
+def _common(
+    *, env: str = "", config: str = "", accept_new: bool = False, json: bool = False, verbose: bool = False
+) -> None:
+    """The options that every task on a host takes: its signature is added to the task's own."""
 
 
-def _on_error(error: DeployerError) -> None:
-    import sys
-
-    from deployer.ui.errors import print_error
-
-    print_error(error, json="--json" in sys.argv)
+_COMMON = inspect.signature(_common).parameters
 
 
-def _task(**kwargs: Any) -> Callable[[Callable[..., Any]], Any]:
-    made: Callable[[Callable[..., Any]], Any] = fleet_task(on_error=_on_error, **kwargs)
-    return made
+def host_task(title: str, *, answer: bool = False, iterable: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Any]:
+    """Makes a task of ``function(site, **own options)``, which returns an Outcome, or prints an answer itself.
+
+    ``title`` is what the display says is being done. With ``answer`` the output is the answer to a question, on
+    standard output, without the coming and going of connections.
+    """
+
+    def wrap(function: Callable[..., Any]) -> Any:
+        own = list(inspect.signature(function).parameters.values())[1:]
+
+        def body(c: Context, **given: Any) -> None:
+            common = {name: given.pop(name) for name in _COMMON}
+            with _over(), _site(c, title, answer=answer, **common) as site:
+                outcome = function(site, **given)
+            _end(outcome, json=common["json"])
+
+        first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*own, *_COMMON.values())]
+        body.__signature__ = inspect.Signature([first, *positional])  # type: ignore[attr-defined]
+        body.__name__, body.__doc__ = function.__name__, function.__doc__
+        texts = {one.name.replace("_", "-"): _HELP[one.name] for one in positional}
+        return fleet_task(on_error=_print_error, iterable=list(iterable), help=texts)(body)
+
+    return wrap
 
 
 @contextmanager
 def _site(
-    c: Context, title: str, *, env: str, config: str, accept_new: bool, json: bool, verbose: bool = False, quiet: bool = False
-) -> Iterator[Any]:
+    c: Context,
+    title: str,
+    *,
+    answer: bool,
+    env: str,
+    config: str,
+    accept_new: bool,
+    json: bool,
+    verbose: bool,
+) -> Iterator[Site]:
     """The place a command works on, with a reporter that lives as long as the block."""
-    import sys
     from dataclasses import replace
 
     from deployer.config import load
@@ -69,22 +100,28 @@ def _site(
 
     path = Path(config).resolve() if config else _find_config()
     settings = load(path, environment=env or None)
-    hosts = hosts_of(c) or settings.hosts
-    host = _one(hosts)
-    target = Target.parse(host)
+    target = Target.parse(_one(hosts_of(c) or settings.hosts))
     options = ssh_options_of(c)
-    stream = sys.stdout if quiet else None
-    with reporter(json=json, title=f"{title} {settings.app}", hosts=[host], verbose=verbose, stream=stream) as report:
-        ssh = replace(options, report=report, **({"host_keys": "accept-new"} if accept_new else {}))
-        hear = _only_what_matters(report) if quiet else report
-        yield Site(root=path.parent, config=settings, target=target, ssh=ssh, report=hear)
+    if accept_new:
+        options = replace(options, host_keys="accept-new")
+    stream = sys.stdout if answer else None
+    with reporter(
+        json=json, title=f"{title} {settings.app}", hosts=[target.name], verbose=verbose, stream=stream
+    ) as report:
+        heard = _quiet(report) if answer else report
+        yield Site(
+            root=path.parent,
+            config=settings,
+            target=target,
+            ssh=replace(options, report=report),
+            report=heard,
+        )
 
 
-def _only_what_matters(report: Any) -> Any:
-    """Without the coming and going of connections: for commands whose output is an answer."""
+def _quiet(report: Reporter) -> Reporter:
     from deployer.events import Connected, Connecting, Finished
 
-    def hear(event: Any) -> None:
+    def hear(event: Event) -> None:
         if not isinstance(event, (Connecting, Connected, Finished)):
             report(event)
 
@@ -94,10 +131,8 @@ def _only_what_matters(report: Any) -> Any:
 def _find_config() -> Path:
     """``deploy.toml`` here or in a directory above, as git finds its repository."""
     here = Path.cwd()
-    for directory in (here, *here.parents):
-        if (directory / "deploy.toml").is_file():
-            return directory / "deploy.toml"
-    return here / "deploy.toml"
+    found = (directory for directory in (here, *here.parents) if (directory / "deploy.toml").is_file())
+    return next(found, here) / "deploy.toml"
 
 
 def _one(hosts: tuple[str, ...]) -> str:
@@ -117,14 +152,9 @@ def _one(hosts: tuple[str, ...]) -> str:
     return hosts[0]
 
 
-def _end(outcome: Any) -> None:
-    if outcome.exit != Exit.OK:
-        raise Quit(code=int(outcome.exit))
-
-
 @contextmanager
-def _reported() -> Iterator[None]:
-    """A question that the host refused has been explained by its events already."""
+def _over() -> Iterator[None]:
+    """A question that the host refused was explained by its events already."""
     from deployer.remote import Over
 
     try:
@@ -133,172 +163,117 @@ def _reported() -> Iterator[None]:
         raise Quit(code=int(over.outcome.exit)) from None
 
 
-@_task(help=_help("ref", "dirty", "no-migrate", "verbose"))
-def deploy(
-    c: Context,
-    ref: str = "",
-    dirty: bool = False,
-    no_migrate: bool = False,
-    verbose: bool = False,
-    env: str = "",
-    config: str = "",
-    accept_new: bool = False,
-    json: bool = False,
-) -> None:
+def _end(result: Outcome | Callable[..., None], *, json: bool) -> None:
+    """An answer is printed once the reporter has gone; an outcome that is not good ends the process."""
+    if callable(result):
+        result(json=json)
+    elif result.exit != Exit.OK:
+        raise Quit(code=int(result.exit))
+
+
+def _print_error(error: DeployerError) -> None:
+    from deployer.ui.errors import print_error
+
+    print_error(error, json="--json" in sys.argv)
+
+
+@host_task("deploy")
+def deploy(site: Site, ref: str = "", dirty: bool = False, no_migrate: bool = False) -> Outcome:
     """Release the code: upload, build, check in private, switch, drain, watch."""
     from deployer import deploy as use
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json, "verbose": verbose}
-    with _reported(), _site(c, "deploy", **common) as site:
-        outcome = use.deploy(site, ref=ref or None, dirty=dirty, no_migrate=no_migrate)
-    _end(outcome)
+    return use.deploy(site, ref=ref or None, dirty=dirty, no_migrate=no_migrate)
 
 
-@_task(help=_help("verbose"))
-def reload(
-    c: Context, verbose: bool = False, env: str = "", config: str = "", accept_new: bool = False, json: bool = False
-) -> None:
+@host_task("reload")
+def reload(site: Site) -> Outcome:
     """Release the code that serves again, with today's settings and environment."""
     from deployer import deploy as use
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json, "verbose": verbose}
-    with _reported(), _site(c, "reload", **common) as site:
-        outcome = use.reload(site)
-    _end(outcome)
+    return use.reload(site)
 
 
-@_task(help=_help("to", "yes", "verbose"))
-def rollback(
-    c: Context,
-    to: str = "",
-    yes: bool = False,
-    verbose: bool = False,
-    env: str = "",
-    config: str = "",
-    accept_new: bool = False,
-    json: bool = False,
-) -> None:
+@host_task("roll back")
+def rollback(site: Site, to: str = "", yes: bool = False) -> Outcome:
     """Go back to an older release: code, dependencies, environment and units together."""
     from deployer import deploy as use
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json, "verbose": verbose}
-    with _reported(), _site(c, "rollback", **common) as site:
-        outcome = use.rollback(site, to=to, yes=yes)
-    _end(outcome)
+    return use.rollback(site, to=to, yes=yes)
 
 
-@_task(help=_help())
-def attach(c: Context, env: str = "", config: str = "", accept_new: bool = False, json: bool = False) -> None:
+@host_task("attach to")
+def attach(site: Site) -> Outcome:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
     from deployer import deploy as use
 
-    with _reported(), _site(c, "attach", env=env, config=config, accept_new=accept_new, json=json) as site:
-        outcome = use.attach(site)
-    _end(outcome)
+    return use.attach(site)
 
 
-@_task(help=_help())
-def status(c: Context, env: str = "", config: str = "", accept_new: bool = False, json: bool = False) -> None:
+@host_task("status of", answer=True)
+def status(site: Site) -> Callable[..., None]:
     """What serves, since when, and how it is."""
     from deployer import observe
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json}
-    with _reported(), _site(c, "status", quiet=True, **common) as site:
-        found = observe.status(site)
-    from deployer.ui.tables import status_view
+    found = observe.status(site)
 
-    status_view(found, json=json)
+    def show(*, json: bool) -> None:
+        from deployer.ui.tables import status_view
+
+        status_view(found, json=json)
+
+    return show
 
 
-@_task(help=_help())
-def releases(c: Context, env: str = "", config: str = "", accept_new: bool = False, json: bool = False) -> None:
+@host_task("releases of", answer=True)
+def releases(site: Site) -> Callable[..., None]:
     """Every release of the app: its number, state, origin and age."""
     from deployer import observe
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json}
-    with _reported(), _site(c, "releases", quiet=True, **common) as site:
-        rows = observe.releases(site)
-    from deployer.ui.tables import releases_table
+    rows = observe.releases(site)
 
-    releases_table(rows, app=site.config.app, host=site.host, json=json)
+    def show(*, json: bool) -> None:
+        from deployer.ui.tables import releases_table
+
+        releases_table(rows, app=site.config.app, host=site.host, json=json)
+
+    return show
 
 
-@_task(help=_help("lines", "follow"))
-def logs(
-    c: Context,
-    lines: int = 50,
-    n: int = 0,
-    follow: bool = False,
-    env: str = "",
-    config: str = "",
-    accept_new: bool = False,
-    json: bool = False,
-) -> None:
+@host_task("logs of", answer=True)
+def logs(site: Site, n: int = 50, follow: bool = False) -> Outcome:
     """The app's journal: the last lines of all its releases, oldest first (-n 100, -f)."""
     from deployer import observe
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json}
-    with _reported(), _site(c, "logs", quiet=True, **common) as site:
-        outcome = observe.logs(site, lines=n or lines, follow=follow)
-    _end(outcome)
+    return observe.logs(site, lines=n, follow=follow)
 
 
-@_task(iterable=["key", "allow_unit"], help=_help("key", "allow-unit", "verbose"))
-def setup(
-    c: Context,
-    key: list[str],
-    allow_unit: list[str],
-    verbose: bool = False,
-    env: str = "",
-    config: str = "",
-    accept_new: bool = False,
-    json: bool = False,
-) -> None:
+@host_task("set up", iterable=["key", "allow_unit"])
+def setup(site: Site, key: list[str], allow_unit: list[str]) -> Outcome:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
     from deployer.setup import setup as use
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json, "verbose": verbose}
-    with _site(c, "set up", **common) as site:
-        outcome = use(site, keys=key, allow_units=allow_unit)
-    _end(outcome)
+    return use(site, keys=key, allow_units=allow_unit)
 
 
-@_task()
+@fleet_task(on_error=_print_error)  # type: ignore[untyped-decorator]
 def init(_: Context) -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
-    from deployer.initialize import initialize
+    from deployer.initialize import plan_init, write
+    from deployer.project import inspect as look_at
 
-    for line in initialize(Path.cwd()):
-        _say(line)
-
-
-def _say(line: str) -> None:
-    import sys
-
-    sys.stdout.write(line + "\n")
+    project = look_at(Path.cwd())
+    sys.stdout.write("".join(f"{line}\n" for line in write(project, plan_init(project))))
 
 
-@_task(help=_help("ref", "dirty", "verbose"))
-def upload(
-    c: Context,
-    ref: str = "",
-    dirty: bool = False,
-    verbose: bool = False,
-    env: str = "",
-    config: str = "",
-    accept_new: bool = False,
-    json: bool = False,
-) -> None:
+@host_task("upload")
+def upload(site: Site, ref: str = "", dirty: bool = False) -> Outcome:
     """Begin a release: send what the host lacks and unpack it."""
     from deployer import deploy as use
 
-    common = {"env": env, "config": config, "accept_new": accept_new, "json": json, "verbose": verbose}
-    with _reported(), _site(c, "upload", **common) as site:
-        outcome = use.deploy(site, ref=ref or None, dirty=dirty, phases=PHASES[:1])
-    _end(outcome)
+    return use.deploy(site, ref=ref or None, dirty=dirty, phases=PHASES[:1])
 
 
-_PHASE_HELP = {
+_PHASES = {
     "build": "Install the locked dependencies, run the build commands, seal the tree.",
     "install": "Write the release's own units and have systemd check them.",
     "start": "Start the release beside the one that serves, up to its first answer.",
@@ -311,30 +286,18 @@ _PHASE_HELP = {
 
 
 def _phase(name: str) -> Any:
-    def run(
-        c: Context,
-        release: str = "",
-        verbose: bool = False,
-        env: str = "",
-        config: str = "",
-        accept_new: bool = False,
-        json: bool = False,
-    ) -> None:
+    def run(site: Site, release: str = "") -> Outcome:
         from deployer import deploy as use
 
-        common = {"env": env, "config": config, "accept_new": accept_new, "json": json, "verbose": verbose}
-        with _reported(), _site(c, name, **common) as site:
-            outcome = use.run_phases(site, (name,), release)
-        _end(outcome)
+        return use.run_phases(site, (name,), release)
 
-    run.__doc__ = _PHASE_HELP[name]
-    return _task(name=name, help=_help("release", "verbose"))(run)
+    run.__name__, run.__doc__ = name, _PHASES[name]
+    return host_task(name)(run)
 
 
 def _namespace() -> Collection:
     everything = Collection(deploy, reload, rollback, attach, status, releases, logs, setup, init)
-    phases = Collection("phase", upload, *(_phase(name) for name in PHASES[1:]))
-    everything.add_collection(phases)
+    everything.add_collection(Collection("phase", upload, *(_phase(name) for name in PHASES[1:])))
     return everything
 
 

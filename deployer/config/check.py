@@ -115,9 +115,7 @@ def statuses(key: str, ranges: Iterable[str]) -> None:
     for text in ranges:
         match = STATUS.match(text)
         if not match or (match[2] and match[1] > match[2]):
-            raise Invalid(
-                key, f'must be a status such as "200", a range such as "200-399" or a list, not {text!r}'
-            )
+            raise Invalid(key, f'must be a status such as "200", a range such as "200-399" or a list, not {text!r}')
 
 
 def listen(key: str, addresses: Iterable[str]) -> None:
@@ -125,9 +123,7 @@ def listen(key: str, addresses: Iterable[str]) -> None:
     for text in addresses:
         match = LISTEN.match(text)
         if not match or not 0 < int(match[1]) < 65536:
-            raise Invalid(
-                key, f'must be a port such as 80, or an address and a port such as "[::]:80", not {text!r}'
-            )
+            raise Invalid(key, f'must be a port such as 80, or an address and a port such as "[::]:80", not {text!r}')
 
 
 def static(key: str, table: Mapping[str, str]) -> None:

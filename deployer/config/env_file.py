@@ -49,9 +49,7 @@ def bindings(text: str, path: Path) -> Iterator[tuple[int, str, str]]:
         written = binding.original.string
         line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
         if binding.error or (binding.key is not None and binding.value is None):
-            raise ConfigError(
-                message=f"{path}:{line}: not a line such as NAME=value, or a quote is left open"
-            )
+            raise ConfigError(message=f"{path}:{line}: not a line such as NAME=value, or a quote is left open")
         if binding.key is not None and binding.value is not None:
             yield line, binding.key, binding.value
 
@@ -64,7 +62,5 @@ def expand(value: str, values: dict[str, str], where: str) -> str:
     for part in parts:
         if isinstance(part, Variable) and part.name not in values and part.default is None:
             message = f"{where} uses a variable that the file does not set above it, in ${{…}}"
-            raise ConfigError(
-                message=message, next="set it in the file; this machine's environment is not used"
-            )
+            raise ConfigError(message=message, next="set it in the file; this machine's environment is not used")
     return "".join(part.resolve(values) for part in parts)

@@ -132,11 +132,7 @@ def choose(configs: dict[str | None, Config], environment: str | None, path: Pat
     if environment in configs:
         return configs[environment]
     names = sorted(name for name in configs if name)
-    hint = (
-        problems.suggestion(str(environment), names, "environments")
-        if names
-        else "it has no [environments.NAME]"
-    )
+    hint = problems.suggestion(str(environment), names, "environments") if names else "it has no [environments.NAME]"
     raise ConfigError(message=f"{path}: there is no environment {environment!r}; {hint}")
 
 

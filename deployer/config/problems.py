@@ -55,7 +55,7 @@ class Key:
 def keys_of(table: type[Struct]) -> dict[str, Key]:
     """The keys a table may have."""
     info = types.type_info(table)
-    assert isinstance(info, types.StructType)  # noqa: S101
+    assert isinstance(info, types.StructType)
     return {field.encode_name: key_of(field) for field in info.fields}
 
 

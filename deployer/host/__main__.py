@@ -1,9 +1,9 @@
 """The host program. ``session APP`` is all that sudo lets the deploy user run; the rest is root's.
 
-    deployer-host session APP      one laptop's channel
-    deployer-host job APP ID       a deploy, inside its transient unit
-    deployer-host start|stop|reload APP     for APP.service
-    deployer-host setup FRESH      prepare this host for an app; the request comes on standard input
+deployer-host session APP      one laptop's channel
+deployer-host job APP ID       a deploy, inside its transient unit
+deployer-host start|stop|reload APP     for APP.service
+deployer-host setup FRESH      prepare this host for an app; the request comes on standard input
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 from deployer.host.context import Context, open_context
 from deployer.host.errors import BadRequest, HostError
@@ -19,7 +19,7 @@ from deployer.host.protocol import Exit, dumps
 from deployer.host.spec import parse_app
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """Run one command; returns its exit status."""
     os.umask(0o022)
     try:
@@ -31,7 +31,7 @@ def main(argv: List[str]) -> int:
         return int(error.exit)
 
 
-def _run(argv: List[str]) -> Exit:
+def _run(argv: list[str]) -> Exit:
     if os.geteuid() != 0:
         raise BadRequest("deployer-host must run as root: through sudo, by systemd, or by root")
     if argv[:1] == ["setup"] and len(argv) == 2:
@@ -80,7 +80,7 @@ def _job(app: str, name: str) -> Exit:
     from deployer.host.lock import EventLog
     from deployer.host.paths import AppPaths
 
-    directory = AppPaths(app).jobs / os.path.basename(name)  # noqa: PTH119
+    directory = AppPaths(app).jobs / os.path.basename(name)
     ctx = open_context(app, EventLog(directory / "events.jsonl"), time.time)
     return run_job(ctx, directory)
 
@@ -90,7 +90,7 @@ def emit(name: str, **fields: Any) -> None:
     forward({"event": name, "at": time.time(), **fields})
 
 
-def forward(event: Dict[str, Any]) -> None:
+def forward(event: dict[str, Any]) -> None:
     sys.stdout.buffer.write(dumps(event))
     sys.stdout.buffer.flush()
 

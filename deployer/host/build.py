@@ -7,8 +7,9 @@ import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Callable
 
 from deployer.host import files
 from deployer.host.context import Context, free_bytes
@@ -25,12 +26,12 @@ _LOCK_COMMANDS = {
 }
 
 
-def entries_of(record: Mapping[str, object]) -> List[Entry]:
+def entries_of(record: Mapping[str, object]) -> list[Entry]:
     """The source files of a sealed tree."""
     return [Entry(*value) for value in record["entries"]]  # type: ignore[attr-defined]
 
 
-def base_of(record: Mapping[str, object]) -> List[Entry]:
+def base_of(record: Mapping[str, object]) -> list[Entry]:
     """The source files of a sealed tree that are still as they were shipped: what an upload may build on."""
     altered = set(record.get("altered", ()))  # type: ignore[call-overload]
     return [entry for entry in entries_of(record) if entry.path not in altered]
@@ -53,7 +54,11 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
     base_path = ctx.trees.path(delta.base) if base else None
     try:
         entries = apply(
-            delta, str(body), str(base_path) if base_path else None, base_of(base) if base else [], str(destination)
+            delta,
+            str(body),
+            str(base_path) if base_path else None,
+            base_of(base) if base else [],
+            str(destination),
         )
     except Mismatch as error:
         ctx.trees.discard(key)
@@ -103,7 +108,7 @@ def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, envi
         raise
 
 
-def venv_commands(spec: Spec, venv: str, python: str) -> List[List[str]]:
+def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
     """What builds the virtual environment ``venv`` from the lock file, in order."""
     create = [UV, "venv", "--quiet", "--no-project", "--python", python, venv]
     if spec.lock.kind == "uv":
@@ -127,7 +132,12 @@ def check_server(ctx: Context, key: str, spec: Spec) -> None:
 
 
 def build_tree(
-    ctx: Context, key: str, spec: Spec, entries: Sequence[Entry], venv: Optional[Path], environment: Mapping[str, str]
+    ctx: Context,
+    key: str,
+    spec: Spec,
+    entries: Sequence[Entry],
+    venv: Path | None,
+    environment: Mapping[str, str],
 ) -> None:
     """Run the build commands in the tree, compile its bytecode, seal it. Raises HostError; nothing stays."""
     tree = ctx.trees.path(key)
@@ -154,7 +164,7 @@ def build_tree(
         raise
 
 
-def _altered(tree: Path, entries: Sequence[Entry]) -> List[str]:
+def _altered(tree: Path, entries: Sequence[Entry]) -> list[str]:
     """Shipped files that the build commands changed or removed."""
     return [entry.path for entry in entries if entry.kind != LINK and not _intact(tree / entry.path, entry)]
 
@@ -181,7 +191,7 @@ def _run_build(
     writable: Sequence[Path],
     environment: Mapping[str, str],
     what: str,
-    venv: Optional[Path] = None,
+    venv: Path | None = None,
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 
@@ -232,7 +242,7 @@ def run_as(
     environment: Mapping[str, str],
     properties: Sequence[str],
     on_line: Callable[[str], None],
-) -> "tuple[int, List[str]]":
+) -> tuple[int, list[str]]:
     """Run a command as ``user`` in a transient unit, whose every process ends with it. Returns status and output.
 
     The environment goes through a file only root can read: never through an argument list.
@@ -241,7 +251,7 @@ def run_as(
     systemctl("stop", unit)
     env_path = ctx.paths.private / f"{name}.env"
     files.write_file(env_path, environment_file(environment), 0o600)
-    lines: List[str] = []
+    lines: list[str] = []
 
     def take(line: str) -> None:
         lines.append(line)
@@ -286,6 +296,6 @@ def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
     )
 
 
-def sizes(ctx: Context, keys: Sequence[str]) -> Dict[str, int]:
+def sizes(ctx: Context, keys: Sequence[str]) -> dict[str, int]:
     """Bytes of each sealed tree."""
     return {key: int((ctx.trees.record(key) or {}).get("size", 0)) for key in keys}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Optional, Set
+from typing import Callable
 
 from deployer.host import processes, systemd
 from deployer.host.errors import HostError
@@ -21,12 +21,12 @@ _ONE_REQUEST = 10.0
 class Workers:
     """Which worker processes a server has had. ``gone`` counts those that ended since they were first seen twice."""
 
-    seen: Dict[int, int] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)
     gone: int = 0
 
     def look(self, pid: int) -> int:
         """Take note of the server's present workers; the number of them that have ended so far."""
-        present: Set[int] = processes.workers(pid) if pid else set()
+        present: set[int] = processes.workers(pid) if pid else set()
         for worker in present:
             self.seen[worker] = self.seen.get(worker, 0) + 1
         for worker, times in list(self.seen.items()):
@@ -94,7 +94,9 @@ class Candidate:
         while time.monotonic() - started < self.health.settle:
             state = self._refuse_if_crashed()
             if workers.look(state.main_pid):
-                raise self.failure(f"a worker process died {time.monotonic() - started:.1f} s after the first healthy answer")
+                raise self.failure(
+                    f"a worker process died {time.monotonic() - started:.1f} s after the first healthy answer"
+                )
             time.sleep(_PAUSE)
             answer = self.ask(_ONE_REQUEST, self._refuse_if_crashed)
             if not answer.healthy(self.health):
@@ -109,7 +111,9 @@ class Candidate:
             time.sleep(0.3)
             state = systemd.show(self.service)
         if state.crashed:
-            raise self.failure("the process ended by itself" + (f" ({state.result})" if state.result != "success" else ""))
+            raise self.failure(
+                "the process ended by itself" + (f" ({state.result})" if state.result != "success" else "")
+            )
         return state
 
     def failure(self, why: str) -> HostError:
@@ -126,7 +130,7 @@ class Watch:
     main_pid: int
     workers: Workers = field(default_factory=Workers)
     failures: int = 0
-    last: Optional[Answer] = None
+    last: Answer | None = None
 
     def verdict(self) -> str:
         """Why the release must go; empty while it may stay."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
+from typing import Any
 
 from deployer.host import files
 from deployer.host.errors import HostError
@@ -14,7 +15,14 @@ from deployer.host.paths import AppPaths
 from deployer.host.protocol import Exit
 from deployer.host.spec import Spec
 
-PREPARING, READY, SERVED, GOOD, FAILED, ROLLED_BACK = "preparing", "ready", "served", "good", "failed", "rolled back"
+PREPARING, READY, SERVED, GOOD, FAILED, ROLLED_BACK = (
+    "preparing",
+    "ready",
+    "served",
+    "good",
+    "failed",
+    "rolled back",
+)
 """What became of a release: being made; healthy, without traffic; switched to, watched; kept; refused; taken back."""
 
 KEPT_FAILURES = 20
@@ -41,7 +49,7 @@ class Release:
     phase: str = ""
     previous: int = 0
     switched: float = 0.0
-    phases: Optional[Dict[str, float]] = None
+    phases: dict[str, float] | None = None
 
     @property
     def name(self) -> str:
@@ -52,11 +60,11 @@ class Release:
         """It has served well, or is about to: what a rollback may go to."""
         return self.result == GOOD
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "spec": self.spec.as_json()}
 
     @classmethod
-    def parse(cls, value: Dict[str, Any]) -> Release:
+    def parse(cls, value: dict[str, Any]) -> Release:
         return cls(**{**value, "spec": Spec.parse(value["spec"])})
 
 
@@ -66,11 +74,11 @@ class Catalog:
 
     paths: AppPaths
 
-    def numbers(self) -> List[int]:
+    def numbers(self) -> list[int]:
         names = (entry.name for entry in self.paths.releases.iterdir())
         return sorted(int(name[1:]) for name in names if re.fullmatch(r"v[1-9][0-9]*", name))
 
-    def find(self, number: int) -> Optional[Release]:
+    def find(self, number: int) -> Release | None:
         value = files.read_json(self._record(number))
         return Release.parse(value) if value else None
 
@@ -79,10 +87,12 @@ class Catalog:
         release = self.find(number)
         if release is None:
             there = ", ".join(f"v{other}" for other in self.numbers()) or "none"
-            raise HostError(f"there is no release v{number} of {self.paths.app}; there are: {there}", next="fab releases")
+            raise HostError(
+                f"there is no release v{number} of {self.paths.app}; there are: {there}", next="fab releases"
+            )
         return release
 
-    def all(self) -> List[Release]:
+    def all(self) -> list[Release]:
         """Every release that has a record, oldest first."""
         found = (self.find(number) for number in self.numbers())
         return [release for release in found if release is not None]
@@ -133,7 +143,7 @@ class Catalog:
         return self.paths.release(number) / "release.json"
 
 
-def rollback_target(releases: Sequence[Release], current: int) -> Optional[Release]:
+def rollback_target(releases: Sequence[Release], current: int) -> Release | None:
     """The newest good release whose parts differ from what serves and are older than those.
 
     A rollback to v40 makes v44; a rollback after that goes to v39, not back to what was rolled back from.
@@ -147,7 +157,7 @@ def rollback_target(releases: Sequence[Release], current: int) -> Optional[Relea
     return older[-1] if older else None
 
 
-def origin_of(release: Release, by_number: Dict[int, Release]) -> Release:
+def origin_of(release: Release, by_number: dict[int, Release]) -> Release:
     """The release whose parts a rolled-back-to release carries."""
     while release.kind == "rollback" and release.of in by_number:
         release = by_number[release.of]
@@ -158,7 +168,7 @@ def same_parts(one: Release, other: Release) -> bool:
     return one.number == other.number or (one.kind == "rollback" and one.of == other.number)
 
 
-def to_prune(releases: Sequence[Release], protected: Set[int], keep: int) -> List[int]:
+def to_prune(releases: Sequence[Release], protected: set[int], keep: int) -> list[int]:
     """Good releases beyond the newest ``keep``, and dead ones beyond the newest KEPT_FAILURES records.
 
     ``protected`` (current, standby) is never among them, and failed releases never use up the count.
@@ -168,12 +178,12 @@ def to_prune(releases: Sequence[Release], protected: Set[int], keep: int) -> Lis
     return [number for number in good[:-keep] + dead[:-KEPT_FAILURES] if number not in protected]
 
 
-def used(releases: Iterable[Release], what: str) -> Set[str]:
+def used(releases: Iterable[Release], what: str) -> set[str]:
     """The keys of trees or virtual environments that releases with content name."""
     return {getattr(release, what) for release in releases if release.result not in (FAILED, ROLLED_BACK)} - {""}
 
 
-def migrations_since(target: Sequence[str], current: Sequence[str]) -> List[str]:
+def migrations_since(target: Sequence[str], current: Sequence[str]) -> list[str]:
     """Migration files that the current code has and the target's lacks. Both are lists of ``path digest``."""
     pattern = re.compile(r"(?:^|/)(?:migrations|versions)/[^/]+\.py ")
     missing = set(current) - set(target)

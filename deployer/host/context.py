@@ -6,7 +6,7 @@ import grp
 import os
 import pwd
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable
 
 from deployer.host import files
 from deployer.host.catalog import Catalog
@@ -24,7 +24,7 @@ class Settings:
 
     deploy_user: str
     socket_group: str
-    units: Tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     proxy: str = ""
 
     @classmethod
@@ -39,7 +39,7 @@ class Settings:
         read.done()
         return settings
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "deploy_user": self.deploy_user,
             "socket_group": self.socket_group,
@@ -73,7 +73,7 @@ class Context:
     def venvs(self) -> Store:
         return Store(self.paths.venvs)
 
-    def builder(self) -> Tuple[int, int]:
+    def builder(self) -> tuple[int, int]:
         """uid and gid of the user who builds."""
         entry = pwd.getpwnam(self.settings.deploy_user)
         return entry.pw_uid, entry.pw_gid

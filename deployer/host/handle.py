@@ -54,7 +54,10 @@ def stop(ctx: Context) -> Exit:
         return Exit.OK
     handover.wait_for_queue(ctx, release, min(5.0, release.spec.drain))
     systemd.systemctl(
-        "stop", candidate.socket, unit_name(ctx.app, "web", number, "service"), timeout=release.spec.drain + 30
+        "stop",
+        candidate.socket,
+        unit_name(ctx.app, "web", number, "service"),
+        timeout=release.spec.drain + 30,
     )
     return Exit.OK
 

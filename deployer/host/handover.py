@@ -7,7 +7,6 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import List, Optional
 
 from deployer.host import files, overrides, processes, systemd
 from deployer.host.build import run_as
@@ -47,7 +46,7 @@ def install(ctx: Context, release: Release) -> str:
     return f"{len(texts)} units"
 
 
-def unit_texts(ctx: Context, release: Release) -> "dict[str, str]":
+def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
     spec, number = release.spec, release.number
     service = service_unit(
         spec.web,
@@ -63,7 +62,7 @@ def unit_texts(ctx: Context, release: Release) -> "dict[str, str]":
     }
 
 
-def capabilities(venv: Optional[Path]) -> Capabilities:
+def capabilities(venv: Path | None) -> Capabilities:
     """Which options the installed server knows: asked of its files, since versions differ and none may be run here."""
     if venv is None:
         return Capabilities()
@@ -76,7 +75,7 @@ def _contains(venv: Path, module: str, text: bytes) -> bool:
     return any(text in path.read_bytes() for path in venv.glob(f"lib/python3*/site-packages/{module}"))
 
 
-def _verify(paths: List[Path]) -> None:
+def _verify(paths: list[Path]) -> None:
     """Refuse what systemd would ignore: it carries on without a line it cannot read, whatever that line was for."""
     done = systemd.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
     ours = [line for line in done.err.splitlines() if any(path.name in line for path in paths)]
@@ -84,7 +83,7 @@ def _verify(paths: List[Path]) -> None:
         raise HostError("systemd does not accept the release's units", logs=ours, next="mend [web.unit] in deploy.toml")
 
 
-def start(ctx: Context, release: Release, current: Optional[Release]) -> str:
+def start(ctx: Context, release: Release, current: Release | None) -> str:
     """Start the release beside the one that serves, up to its first answer. Raises HostError when it does not boot."""
     candidate = candidate_of(ctx, release)
     systemd.systemctl("reset-failed", candidate.service, candidate.socket)
@@ -141,13 +140,13 @@ def migrate(ctx: Context, release: Release) -> str:
     return release.spec.migrate
 
 
-def read_environment(ctx: Context, release: Release) -> "dict[str, str]":
+def read_environment(ctx: Context, release: Release) -> dict[str, str]:
     """The release's environment, as it was sent."""
     value = files.read_json(ctx.paths.release(release.number) / "env.json")
     return dict(value or {})
 
 
-def check(ctx: Context, release: Release, current: Optional[Release], *, proven: bool) -> str:
+def check(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
     """The private health check. A release whose very parts have served before need not settle again."""
     if current is not None and not release.spec.overlap:
         return "overlap = false: checked after the switch"
@@ -164,7 +163,7 @@ def _become_healthy(ctx: Context, release: Release, proven: bool) -> str:
     return f"GET {health.path} is healthy{settled}"
 
 
-def switch(ctx: Context, release: Release, current: Optional[Release], *, proven: bool) -> str:
+def switch(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
     """The one rename that moves code and traffic together."""
     files.point(ctx.paths.current, f"releases/{release.name}")
     ctx.emit("switched", to=release.name, previous=current.name if current else "")
@@ -175,7 +174,7 @@ def switch(ctx: Context, release: Release, current: Optional[Release], *, proven
     return f"{current.name if current else 'nothing'} → {release.name}"
 
 
-def drain(ctx: Context, current: Optional[Release]) -> str:
+def drain(ctx: Context, current: Release | None) -> str:
     """Let the old release finish all it has accepted, then stop its process. Its socket stays, held by systemd.
 
     A connection that was on its way during the rename would thus start it again rather than be refused.
@@ -222,7 +221,7 @@ def watch(ctx: Context, release: Release) -> str:
     return f"healthy for {release.spec.watch:g} s"
 
 
-def resume(ctx: Context, failed: Release, standby: Optional[Release]) -> str:
+def resume(ctx: Context, failed: Release, standby: Release | None) -> str:
     """After a failure behind the switch: the standby serves again. Returns what serves, for people.
 
     The standby is started and asked before the rename, like any candidate; its socket has been listening all along.

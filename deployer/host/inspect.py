@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 from deployer.host import lock, processes, systemd
 from deployer.host.catalog import FAILED, GOOD, PREPARING, READY, ROLLED_BACK, SERVED, Release
@@ -19,11 +19,11 @@ _WORDS = {
 }
 
 
-def status_report(ctx: Context) -> Dict[str, Any]:
+def status_report(ctx: Context) -> dict[str, Any]:
     """What serves, how it is, and whether a deploy runs. Sizes in bytes, times in seconds since 1970."""
     number = ctx.catalog.current()
     current = ctx.catalog.find(number) if number else None
-    report: Dict[str, Any] = {
+    report: dict[str, Any] = {
         "app": ctx.app,
         "current": f"v{number}" if number else "",
         "busy": lock.running(ctx),
@@ -37,14 +37,16 @@ def status_report(ctx: Context) -> Dict[str, Any]:
         answer = candidate_of(ctx, current).ask(10)
         healthy = answer.healthy(current.spec.health)
         report["healthy"] = healthy
-        report["health"] = f"{answer.status} in {answer.seconds * 1000:.0f} ms" if healthy else answer.describe(current.spec.health)
+        report["health"] = (
+            f"{answer.status} in {answer.seconds * 1000:.0f} ms" if healthy else answer.describe(current.spec.health)
+        )
         report["standby"] = f"v{current.previous}" if current.previous else ""
         report["units"] = [_unit(ctx, current)]
         report["release"] = _row(current, number, current.previous, ctx)
     return report
 
 
-def _unit(ctx: Context, release: Release) -> Dict[str, Any]:
+def _unit(ctx: Context, release: Release) -> dict[str, Any]:
     name = candidate_of(ctx, release).service
     state = systemd.show(name)
     return {
@@ -58,7 +60,7 @@ def _unit(ctx: Context, release: Release) -> Dict[str, Any]:
     }
 
 
-def releases_report(ctx: Context) -> List[Dict[str, Any]]:
+def releases_report(ctx: Context) -> list[dict[str, Any]]:
     """Every release that has a record, newest first."""
     number = ctx.catalog.current()
     current = ctx.catalog.find(number) if number else None
@@ -66,7 +68,7 @@ def releases_report(ctx: Context) -> List[Dict[str, Any]]:
     return [_row(release, number, standby, ctx) for release in reversed(ctx.catalog.all())]
 
 
-def _row(release: Release, current: int, standby: int, ctx: Context) -> Dict[str, Any]:
+def _row(release: Release, current: int, standby: int, ctx: Context) -> dict[str, Any]:
     state = _WORDS.get(release.result, release.result)
     if release.number == current:
         state = "current"

@@ -9,8 +9,9 @@ import contextlib
 import signal
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable
 
 from deployer.host import build, catalog, files, handover, keys, systemd
 from deployer.host.catalog import FAILED, GOOD, PREPARING, READY, ROLLED_BACK, SERVED, Release
@@ -34,8 +35,8 @@ class Attempt:
         self.started = time.monotonic()
         self.release: Release
         number = ctx.catalog.current()
-        self.current: Optional[Release] = ctx.catalog.find(number) if number else None
-        self._phases: Dict[str, Callable[[], str]] = {name: getattr(self, f"_{name}") for name in PHASES}
+        self.current: Release | None = ctx.catalog.find(number) if number else None
+        self._phases: dict[str, Callable[[], str]] = {name: getattr(self, f"_{name}") for name in PHASES}
 
     def run(self) -> Exit:
         """All phases that were asked for. The exit code also went out in the last event."""
@@ -144,10 +145,15 @@ class Attempt:
         ctx, release = self.ctx, self.release
         directory = ctx.paths.release(release.number)
         python = keys.find_interpreter(release.spec.python).path
-        told: List[str] = []
+        told: list[str] = []
         if release.venv and ctx.venvs.record(release.venv) is None:
             build.build_venv(
-                ctx, release.venv, release.spec, python, ctx.trees.path(release.tree), self._build_environment()
+                ctx,
+                release.venv,
+                release.spec,
+                python,
+                ctx.trees.path(release.tree),
+                self._build_environment(),
             )
             told.append(f"dependencies of {release.spec.lock.path} installed")
         elif release.venv:
@@ -163,7 +169,7 @@ class Attempt:
             told.append("code unchanged")
         return ", ".join(told)
 
-    def _build_environment(self) -> Dict[str, str]:
+    def _build_environment(self) -> dict[str, str]:
         return {**handover.read_environment(self.ctx, self.release), "DEPLOYER_APP": self.ctx.app}
 
     def _install(self) -> str:
@@ -217,17 +223,24 @@ class Attempt:
             exit, state = self._take_back(release, error)
         else:
             exit, state = self._discard(release, error)
-        self.ctx.emit("failed", exit=int(exit), message=error.message, state=state, next=error.next, logs=list(error.logs))
+        self.ctx.emit(
+            "failed",
+            exit=int(exit),
+            message=error.message,
+            state=state,
+            next=error.next,
+            logs=list(error.logs),
+        )
         return self._end(exit, error.message)
 
-    def _discard(self, release: Release, error: HostError) -> "tuple[Exit, str]":
+    def _discard(self, release: Release, error: HostError) -> tuple[Exit, str]:
         if release.result == GOOD:
             return error.exit, f"{release.name} was good before and is left alone"
         handover.remove_units(self.ctx, release)
         self._close(release, FAILED, error)
         return error.exit, f"{self._serving_text()}, uninterrupted; {release.name} never got a request"
 
-    def _take_back(self, release: Release, error: HostError) -> "tuple[Exit, str]":
+    def _take_back(self, release: Release, error: HostError) -> tuple[Exit, str]:
         serving = handover.resume(self.ctx, release, self.current)
         self._close(release, ROLLED_BACK, error)
         if not serving:
@@ -285,7 +298,7 @@ def _check_order(release: Release, phases: Sequence[str]) -> None:
         )
 
 
-def _final(drop: Sequence[bytes], base: Sequence[Entry], add: Sequence[Entry]) -> List[Entry]:
+def _final(drop: Sequence[bytes], base: Sequence[Entry], add: Sequence[Entry]) -> list[Entry]:
     dropped = set(drop)
     return [entry for entry in base if entry.id not in dropped] + list(add)
 

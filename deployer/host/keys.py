@@ -7,9 +7,10 @@ import hmac
 import json
 import secrets
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from deployer.host import files
 from deployer.host.errors import HostError
@@ -55,12 +56,19 @@ def venv_key(spec: Spec, entries: Sequence[Entry], interpreter: Interpreter) -> 
     digests = {entry.path: entry.digest for entry in entries}
     missing = [path for path in spec.lock.files if path not in digests]
     if missing:
-        raise HostError(f"{missing[0]} is not among the files of this release", next="commit it, or list it under include")
+        raise HostError(
+            f"{missing[0]} is not among the files of this release", next="commit it, or list it under include"
+        )
     return _digest(["venv", _LAYOUT, spec.lock.kind, [[p, digests[p]] for p in spec.lock.files], interpreter.identity])
 
 
 def tree_key(
-    spec: Spec, digest: str, venv: str, interpreter: Interpreter, environment: Mapping[str, str], secret: bytes
+    spec: Spec,
+    digest: str,
+    venv: str,
+    interpreter: Interpreter,
+    environment: Mapping[str, str],
+    secret: bytes,
 ) -> str:
     """Names the tree: its files, its build commands, and all those commands could see.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any
 
 from deployer.host import files, systemd
 from deployer.host.context import Context
@@ -23,13 +24,13 @@ class EventLog:
     """Appends events to a job's file, one JSON object a line; whoever follows reads them there."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(str(path), "ab", buffering=0)  # noqa: PTH123, SIM115  (lives as long as the job)
+        self._file = open(str(path), "ab", buffering=0)
 
     def __call__(self, name: str, **fields: Any) -> None:
         self._file.write(dumps({"event": name, "at": time.time(), **fields}))
 
 
-def running(ctx: Context) -> Optional[Dict[str, Any]]:
+def running(ctx: Context) -> dict[str, Any] | None:
     """The job that runs now: who, since when, at which phase, and its directory; None when there is none.
 
     A job that has said its last word is given a moment to leave.
@@ -74,7 +75,12 @@ def submit(ctx: Context, request: Request) -> Path:
     files.make_directory(directory, 0o700)
     files.write_json(directory / "request.json", request.as_json(), 0o600)
     (directory / "events.jsonl").touch(mode=0o600)
-    settings = ["Type=exec", "TimeoutStopSec=180", "KillMode=mixed", f"Description=deployer: {request.kind} {ctx.app}"]
+    settings = [
+        "Type=exec",
+        "TimeoutStopSec=180",
+        "KillMode=mixed",
+        f"Description=deployer: {request.kind} {ctx.app}",
+    ]
     argv = [PROGRAM, "job", ctx.app, directory.name]
     done = systemd.run(systemd.transient(job_unit(ctx.app), settings, argv, wait=False))
     if not done.ok:
@@ -84,17 +90,17 @@ def submit(ctx: Context, request: Request) -> Path:
     return directory
 
 
-def follow(ctx: Context, directory: Path) -> Iterator[Dict[str, Any]]:
+def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """Every event of a job from the first one on, until its last; then says so itself if the job died without one."""
     position, dead = 0, False
     while True:
-        with open(str(directory / "events.jsonl"), "rb") as file:  # noqa: PTH123
+        with open(str(directory / "events.jsonl"), "rb") as file:
             file.seek(position)
             text = file.read()
         complete = text[: text.rfind(b"\n") + 1]
         position += len(complete)
         for line in complete.splitlines():
-            event: Dict[str, Any] = json.loads(line)
+            event: dict[str, Any] = json.loads(line)
             yield event
             if event["event"] == "finished":
                 return
@@ -102,11 +108,16 @@ def follow(ctx: Context, directory: Path) -> Iterator[Dict[str, Any]]:
             yield from _died(ctx)
             return
         if not complete:
-            dead = systemd.show(job_unit(ctx.app)).active not in ("active", "activating", "deactivating", "reloading")
+            dead = systemd.show(job_unit(ctx.app)).active not in (
+                "active",
+                "activating",
+                "deactivating",
+                "reloading",
+            )
             time.sleep(_POLL)
 
 
-def _died(ctx: Context) -> Iterator[Dict[str, Any]]:
+def _died(ctx: Context) -> Iterator[dict[str, Any]]:
     number = ctx.catalog.current()
     serving = f"v{number}" if number else ""
     message = "the deploy ended on the host without a result: it was killed, or the host went down"
@@ -134,12 +145,12 @@ def forget_old_jobs(ctx: Context) -> None:
         files.remove_tree(directory)
 
 
-def _latest(ctx: Context) -> Optional[Path]:
+def _latest(ctx: Context) -> Path | None:
     found = sorted(ctx.paths.jobs.iterdir())
     return found[-1] if found else None
 
 
-def _events(directory: Path) -> Iterator[Dict[str, Any]]:
+def _events(directory: Path) -> Iterator[dict[str, Any]]:
     for line in (directory / "events.jsonl").read_bytes().splitlines():
         try:
             yield json.loads(line)

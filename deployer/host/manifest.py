@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Sequence, Tuple
+from typing import Any
 
 FILE, EXECUTABLE, LINK = "f", "x", "l"
 ID_BYTES = 5
@@ -35,7 +36,7 @@ class Entry:
         """Five bytes that stand for path, kind and content together."""
         return hashlib.sha256(f"{self.kind} {self.digest} {self.path}".encode()).digest()[:ID_BYTES]
 
-    def as_list(self) -> List[Any]:
+    def as_list(self) -> list[Any]:
         return [self.path, self.kind, self.size, self.digest]
 
 
@@ -50,8 +51,8 @@ class Delta:
 
     digest: str
     base: str
-    drop: Tuple[bytes, ...]
-    add: Tuple[Entry, ...]
+    drop: tuple[bytes, ...]
+    add: tuple[Entry, ...]
     body: str
     length: int
 

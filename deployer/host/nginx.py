@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any
 
 from deployer.host.paths import AppPaths
 from deployer.host.spec import Reader
@@ -20,10 +20,10 @@ _DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9
 class Site:
     """What a site answers to. ``static`` maps URL prefixes (``/static/``) to directories in the code tree."""
 
-    server_name: Tuple[str, ...]
-    listen: Tuple[str, ...]
+    server_name: tuple[str, ...]
+    listen: tuple[str, ...]
     client_max_body_size: str
-    static: Tuple[Tuple[str, str], ...]
+    static: tuple[tuple[str, str], ...]
 
     @classmethod
     def parse(cls, value: Any) -> Site:
@@ -42,7 +42,7 @@ class Site:
         return site
 
 
-def _static(value: Any) -> Tuple[Tuple[str, str], ...]:
+def _static(value: Any) -> tuple[tuple[str, str], ...]:
     read = Reader(value, "site.static")
     found = tuple((prefix, read.text(prefix, _DIRECTORY)) for prefix in sorted(value))
     for prefix, _ in found:

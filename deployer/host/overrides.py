@@ -7,7 +7,7 @@ Root widens the list for an app at set-up. Each value is checked here as strictl
 from __future__ import annotations
 
 import re
-from typing import Iterable, Mapping, Tuple
+from collections.abc import Iterable, Mapping
 
 from deployer.host.errors import BadRequest
 
@@ -41,10 +41,17 @@ ALLOWED: Mapping[str, str] = {
     "ReadOnlyPaths": _PATHS, "InaccessiblePaths": _PATHS, "ReadWritePaths": _PATHS,
 }  # fmt: skip
 
-REPEATABLE = {"SystemCallFilter", "ReadOnlyPaths", "InaccessiblePaths", "ReadWritePaths", "IPAddressAllow", "IPAddressDeny"}
+REPEATABLE = {
+    "SystemCallFilter",
+    "ReadOnlyPaths",
+    "InaccessiblePaths",
+    "ReadWritePaths",
+    "IPAddressAllow",
+    "IPAddressDeny",
+}
 
 
-def check(overrides: Iterable[Tuple[str, Tuple[str, ...]]], also: Iterable[str] = ()) -> None:
+def check(overrides: Iterable[tuple[str, tuple[str, ...]]], also: Iterable[str] = ()) -> None:
     """Raises BadRequest naming the directive that may not be set, or the value that systemd would not read.
 
     ``also`` are the directives that root has allowed for this app at set-up; their values pass as they are.

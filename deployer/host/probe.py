@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable
 
 from deployer.host.spec import Health
 
@@ -105,7 +105,7 @@ def _parse(head: bytes, seconds: float) -> Answer:
     return Answer(int(words[1]), "", seconds, _header(lines[1:], b"location") or "")
 
 
-def _header(lines: list[bytes], name: bytes) -> Optional[str]:
+def _header(lines: list[bytes], name: bytes) -> str | None:
     for line in lines:
         key, colon, value = line.partition(b":")
         if colon and key.strip().lower() == name:

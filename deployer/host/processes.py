@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Set
 
 from deployer.host.systemd import run
 
@@ -26,9 +25,9 @@ def memory() -> Memory:
     return Memory(available=values.get("MemAvailable", 0), total=values.get("MemTotal", 0))
 
 
-def children() -> Dict[int, List[int]]:
+def children() -> dict[int, list[int]]:
     """The children of every process."""
-    found: Dict[int, List[int]] = {}
+    found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
@@ -40,7 +39,7 @@ def children() -> Dict[int, List[int]]:
     return found
 
 
-def family(pid: int) -> Set[int]:
+def family(pid: int) -> set[int]:
     """``pid`` and all its descendants."""
     tree, found, waiting = children(), set(), [pid]
     while waiting:
@@ -50,7 +49,7 @@ def family(pid: int) -> Set[int]:
     return found
 
 
-def workers(pid: int) -> Set[int]:
+def workers(pid: int) -> set[int]:
     """Direct children of a server that run the same program as it does. Short-lived helpers are something else."""
     program = _program(pid)
     return {child for child in children().get(pid, []) if program and _program(child) == program}

@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+from typing import Any, BinaryIO
 
 from deployer.host import files, nginx, systemd
 from deployer.host.context import Emit, Settings, group_exists
@@ -33,10 +33,10 @@ class Setup:
 
     app: str
     deploy_user: str
-    keys: Tuple[str, ...]
-    units: Tuple[str, ...]
+    keys: tuple[str, ...]
+    units: tuple[str, ...]
     proxy: str
-    site: Optional[nginx.Site]
+    site: nginx.Site | None
 
     @classmethod
     def parse(cls, value: Any) -> Setup:
@@ -52,7 +52,9 @@ class Setup:
         )
         read.done()
         if setup.deploy_user in ("root", setup.app):
-            raise ValueError(f"setup.deploy_user: must be neither root nor the app's own user, not {setup.deploy_user!r}")
+            raise ValueError(
+                f"setup.deploy_user: must be neither root nor the app's own user, not {setup.deploy_user!r}"
+            )
         if setup.proxy and setup.site is None:
             raise ValueError("setup.site: missing")
         return setup
@@ -68,7 +70,9 @@ def main(stream: BinaryIO, emit: Emit, fresh: str) -> Exit:
     try:
         setup = Setup.parse(read_message(stream))
         changes = Provision(setup, emit, fresh).run()
-        summary = f"{setup.app} is set up: {changes} changes" if changes else f"{setup.app} was set up already: no changes"
+        summary = (
+            f"{setup.app} is set up: {changes} changes" if changes else f"{setup.app} was set up already: no changes"
+        )
     except ValueError as error:
         exit, summary = Exit.USAGE, f"the request is not acceptable: {error}"
         emit("failed", exit=int(exit), message=summary, state="nothing was touched", next="", logs=[])
@@ -92,13 +96,24 @@ class Provision:
 
     def run(self) -> int:
         """All steps; the number of changes. Raises HostError at the first step that cannot be done."""
-        steps = ("ownership", "packages", "users", "directories", "program", "sudo", "handle", "tools", "proxy", "settings")
+        steps = (
+            "ownership",
+            "packages",
+            "users",
+            "directories",
+            "program",
+            "sudo",
+            "handle",
+            "tools",
+            "proxy",
+            "settings",
+        )
         total = 0
         for name in steps:
             started = time.monotonic()
             self.emit("phase.started", phase=name)
             try:
-                changed: List[str] = getattr(self, f"_{name}")()
+                changed: list[str] = getattr(self, f"_{name}")()
             except BaseException:
                 self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
                 raise
@@ -107,7 +122,7 @@ class Provision:
             self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
         return total
 
-    def _ownership(self) -> List[str]:
+    def _ownership(self) -> list[str]:
         """Refuse names that belong to somebody else on this host, before anything is touched."""
         app = self.setup.app
         with contextlib.suppress(KeyError):
@@ -127,7 +142,7 @@ class Provision:
             )
         return []
 
-    def _packages(self) -> List[str]:
+    def _packages(self) -> list[str]:
         wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
         if self.setup.proxy == "nginx":
             wanted["nginx-light"] = _has("nginx")
@@ -135,14 +150,19 @@ class Provision:
         if not missing:
             return []
         if not _has("apt-get"):
-            raise HostError(f"this host lacks {', '.join(missing)}", next="install them with the host's package manager")
-        for argv in (["apt-get", "-q", "update"], ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing]):
+            raise HostError(
+                f"this host lacks {', '.join(missing)}", next="install them with the host's package manager"
+            )
+        for argv in (
+            ["apt-get", "-q", "update"],
+            ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing],
+        ):
             done = systemd.run(["env", "DEBIAN_FRONTEND=noninteractive", *argv], timeout=900)
             if not done.ok:
                 raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
         return [f"installed {name}" for name in missing]
 
-    def _users(self) -> List[str]:
+    def _users(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
         changed = []
         if not _user_exists(app):
@@ -159,10 +179,10 @@ class Provision:
                 changed.append(f"{member} in group {app}")
         return changed + self._keys()
 
-    def _keys(self) -> List[str]:
+    def _keys(self) -> list[str]:
         """Add public keys, as the deploy user itself: root writes nothing through a path that user could swap."""
         script = (
-            'umask 077; mkdir -p ~/.ssh; touch ~/.ssh/authorized_keys; added=0; while IFS= read -r key; do '
+            "umask 077; mkdir -p ~/.ssh; touch ~/.ssh/authorized_keys; added=0; while IFS= read -r key; do "
             'grep -qxF -- "$key" ~/.ssh/authorized_keys || { printf "%s\\n" "$key" >> ~/.ssh/authorized_keys; '
             "added=$((added+1)); }; done; echo $added"
         )
@@ -175,7 +195,7 @@ class Provision:
         count = done.out.strip().splitlines()[-1:]
         return [f"{count[0]} keys for {self.setup.deploy_user}"] if count and count != ["0"] else []
 
-    def _directories(self) -> List[str]:
+    def _directories(self) -> list[str]:
         paths, group = self.paths, pwd.getpwnam(self.setup.app).pw_gid
         service = pwd.getpwnam(self.setup.app).pw_uid
         wanted = [
@@ -186,14 +206,14 @@ class Provision:
         ]
         return [str(path) for path, mode, uid, gid in wanted if _directory(path, mode, uid, gid)]
 
-    def _program(self) -> List[str]:
+    def _program(self) -> list[str]:
         """The program is this one: installed before it could say so. Old versions go, but for the last three."""
         versions = [path for path in TOOLS.parent.iterdir() if re.fullmatch(r"[0-9a-f]{64}", path.name)]
         for path in sorted(versions, key=lambda one: one.stat().st_mtime)[:-3]:
             files.remove_tree(path)
         return [f"{PROGRAM} is version {self.fresh}"] if self.fresh else []
 
-    def _sudo(self) -> List[str]:
+    def _sudo(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
         text = (
             f"# Written by deployer: all that {deploy} may do as root for {app}.\n"
@@ -212,7 +232,7 @@ class Provision:
         files.write_file(path, text.encode(), 0o440)
         return [str(path)]
 
-    def _handle(self) -> List[str]:
+    def _handle(self) -> list[str]:
         path = self.paths.units / f"{self.setup.app}.service"
         changed = _file(path, handle_unit(self.setup.app, PROGRAM), 0o644)
         if changed:
@@ -222,18 +242,23 @@ class Provision:
             changed.append(f"{path.name} starts at boot")
         return changed
 
-    def _tools(self) -> List[str]:
+    def _tools(self) -> list[str]:
         if systemd.run(["test", "-x", f"{TOOLS}/bin/uv"]).ok:
             return []
         environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
-        for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], [f"{TOOLS}/bin/pip", "install", "-q", _UV]):
+        for argv in (
+            ["/usr/bin/python3", "-m", "venv", str(TOOLS)],
+            [f"{TOOLS}/bin/pip", "install", "-q", _UV],
+        ):
             done = systemd.run(["env", *environment, *argv], timeout=900)
             if not done.ok:
-                raise HostError(f"{' '.join(argv)} failed", logs=done.tail(), next="can this host reach a package index?")
+                raise HostError(
+                    f"{' '.join(argv)} failed", logs=done.tail(), next="can this host reach a package index?"
+                )
         version = systemd.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
         return [f"uv {version[0] if version else ''}".strip()]
 
-    def _proxy(self) -> List[str]:
+    def _proxy(self) -> list[str]:
         if self.setup.proxy != "nginx" or self.setup.site is None:
             return []
         name = f"deployer-{self.setup.app}.conf"
@@ -243,10 +268,13 @@ class Provision:
             return [*changed, "nginx started"]
         return changed
 
-    def _settings(self) -> List[str]:
+    def _settings(self) -> list[str]:
         group = "www-data" if group_exists("www-data") else self.setup.app
         settings = Settings(
-            deploy_user=self.setup.deploy_user, socket_group=group, units=self.setup.units, proxy=self.setup.proxy
+            deploy_user=self.setup.deploy_user,
+            socket_group=group,
+            units=self.setup.units,
+            proxy=self.setup.proxy,
         )
         if files.read_json(self.paths.settings) == settings.as_json():
             return []
@@ -254,7 +282,7 @@ class Provision:
         return [str(self.paths.settings)]
 
 
-def install_site(path: Path, text: str) -> List[str]:
+def install_site(path: Path, text: str) -> list[str]:
     """Write the site, have nginx check all it reads, then reload it; what was there before comes back if it objects."""
     before = path.read_bytes() if path.exists() else None
     if before == text.encode():
@@ -276,7 +304,7 @@ def install_site(path: Path, text: str) -> List[str]:
     return [str(path)]
 
 
-def _file(path: Path, text: str, mode: int) -> List[str]:
+def _file(path: Path, text: str, mode: int) -> list[str]:
     if path.exists() and path.read_text() == text:
         return []
     files.write_file(path, text.encode(), mode)
@@ -315,13 +343,12 @@ def _user_exists(name: str) -> bool:
     return True
 
 
-def _login_environment() -> Dict[str, str]:
+def _login_environment() -> dict[str, str]:
     """What /etc/environment sets at log-in: proxies and certificates that the package index may need."""
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/etc/environment").read_text().splitlines():
             name, equals, value = line.strip().partition("=")
             if equals and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 found[name] = value.strip("\"'")
     return found
-

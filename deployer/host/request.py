@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Tuple
+from typing import Any
 
 from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest
@@ -24,16 +24,16 @@ class Request:
 
     kind: str
     by: str
-    phases: Tuple[str, ...]
+    phases: tuple[str, ...]
     of: int
     release: int
     spec: Spec
-    environment: Dict[str, str]
+    environment: dict[str, str]
     delta: Any
     yes: bool
     no_migrate: bool
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "by": self.by,
@@ -86,7 +86,7 @@ class Request:
         return request
 
 
-def phases_request(catalog: Catalog, message: Dict[str, Any]) -> Request:
+def phases_request(catalog: Catalog, message: dict[str, Any]) -> Request:
     """Phases to run of a release that is under way: the one named, or (0) the newest. Raises BadRequest, HostError."""
     try:
         read = Reader(message, "phases")
@@ -111,7 +111,7 @@ def phases_request(catalog: Catalog, message: Dict[str, Any]) -> Request:
     )
 
 
-def _check_phases(phases: Tuple[str, ...]) -> None:
+def _check_phases(phases: tuple[str, ...]) -> None:
     """A run of neighbouring phases, in their order."""
     known = [name for name in PHASES if name in phases]
     if not phases or list(phases) != known:

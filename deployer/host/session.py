@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List
+from typing import Any, BinaryIO, Callable
 
 from deployer.host import build, lock, systemd
 from deployer.host.catalog import Release, migrations_since, rollback_target
@@ -27,11 +27,11 @@ _ROOM = 16 * 1024 * 1024
 class Session:
     """Serves requests from ``stream`` until it ends. What goes back goes through the context's ``emit``."""
 
-    def __init__(self, ctx: Context, stream: BinaryIO, forward: Callable[[Dict[str, Any]], None]) -> None:
+    def __init__(self, ctx: Context, stream: BinaryIO, forward: Callable[[dict[str, Any]], None]) -> None:
         self.ctx = ctx
         self.stream = stream
         self.forward = forward
-        self._answers: Dict[str, Callable[[Dict[str, Any]], None]] = {
+        self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
             "ask": self._ask,
             "release": self._release,
             "phases": self._phases,
@@ -55,10 +55,12 @@ class Session:
                 self._failed(BadRequest(f"not a request: {error}"))
                 return
 
-    def _dispatch(self, message: Dict[str, Any]) -> None:
+    def _dispatch(self, message: dict[str, Any]) -> None:
         answer = self._answers.get(str(message.pop("op", "")))
         if answer is None:
-            raise BadRequest("this host's program does not know that request", next="fab setup -H root@HOST   (updates it)")
+            raise BadRequest(
+                "this host's program does not know that request", next="fab setup -H root@HOST   (updates it)"
+            )
         answer(message)
 
     def _failed(self, error: HostError) -> None:
@@ -76,7 +78,7 @@ class Session:
     def _answer(self, **fields: Any) -> None:
         self.ctx.emit("answer", **fields)
 
-    def _ask(self, message: Dict[str, Any]) -> None:
+    def _ask(self, message: dict[str, Any]) -> None:
         """All a laptop needs to know before it sends anything."""
         ctx = self.ctx
         number = ctx.catalog.current()
@@ -93,7 +95,7 @@ class Session:
             free=free_bytes(str(ctx.paths.home)),
         )
 
-    def _base(self, current: "Release | None") -> Dict[str, Any]:
+    def _base(self, current: Release | None) -> dict[str, Any]:
         """The tree that an upload should build on: the one that serves, else any that is whole."""
         keys = ([current.tree] if current else []) + self.ctx.trees.keys()
         for key in keys:
@@ -103,7 +105,7 @@ class Session:
                 return {"key": key, "digest": record["source"], "ids": ids}
         return {"key": "", "digest": "", "ids": ""}
 
-    def _release(self, message: Dict[str, Any]) -> None:
+    def _release(self, message: dict[str, Any]) -> None:
         offset, length = _upload_size(message)
         request = self._complete(Request.parse(message))
         lock.refuse_if_busy(self.ctx)
@@ -111,7 +113,7 @@ class Session:
             self._receive(request, offset, length)
         self._follow(lock.submit(self.ctx, request))
 
-    def _phases(self, message: Dict[str, Any]) -> None:
+    def _phases(self, message: dict[str, Any]) -> None:
         """Run phases of a release that is under way: the one named, or (0) the newest."""
         lock.refuse_if_busy(self.ctx)
         self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, message)))
@@ -136,14 +138,20 @@ class Session:
         if target is None:
             raise HostError("there is no good release before the one that serves", exit=Exit.USAGE, next="fab releases")
         if not target.usable:
-            raise HostError(f"{target.name} is {target.result}: it never served well", exit=Exit.USAGE, next="fab releases")
+            raise HostError(
+                f"{target.name} is {target.result}: it never served well",
+                exit=Exit.USAGE,
+                next="fab releases",
+            )
         self._warn_of_migrations(target, current, request.yes)
         environment = build.files.read_json(self.ctx.paths.release(target.number) / "env.json") or {}
         return replace(request, of=target.number, spec=target.spec, environment=environment, delta=None)
 
     def _warn_of_migrations(self, target: Release, current: Release, accepted: bool) -> None:
         trees = [self.ctx.trees.record(release.tree) for release in (target, current)]
-        lists = [[f"{entry.path} {entry.digest}" for entry in build.entries_of(tree or {"entries": []})] for tree in trees]
+        lists = [
+            [f"{entry.path} {entry.digest}" for entry in build.entries_of(tree or {"entries": []})] for tree in trees
+        ]
         added = migrations_since(lists[0], lists[1])
         if not added or target.number > current.number:
             return
@@ -174,12 +182,14 @@ class Session:
         self._append(part, length)
         if _sha256(part) != delta.body:
             part.unlink()
-            raise HostError("what arrived is not what was sent: its digest differs", next="fab deploy   (sends it afresh)")
+            raise HostError(
+                "what arrived is not what was sent: its digest differs", next="fab deploy   (sends it afresh)"
+            )
         os.replace(str(part), str(whole))
 
     def _append(self, part: Path, length: int) -> None:
         try:
-            with open(str(part), "ab", buffering=0) as file:  # noqa: PTH123
+            with open(str(part), "ab", buffering=0) as file:
                 os.fchmod(file.fileno(), 0o600)
                 while length:
                     chunk = self.stream.read(min(_CHUNK, length))
@@ -189,7 +199,9 @@ class Session:
                     length -= len(chunk)
                 os.fsync(file.fileno())
         except ConnectionResetError:
-            raise HostError("the connection ended in the middle of the upload", next="fab deploy   (goes on there)") from None
+            raise HostError(
+                "the connection ended in the middle of the upload", next="fab deploy   (goes on there)"
+            ) from None
         except OSError as error:
             part.unlink()
             raise build.disk_error(error, part, "the upload") from error
@@ -199,7 +211,7 @@ class Session:
             self.forward(event)
         lock.forget_old_jobs(self.ctx)
 
-    def _logs(self, message: Dict[str, Any]) -> None:
+    def _logs(self, message: dict[str, Any]) -> None:
         try:
             read = Reader(message, "logs")
             count, follow = read.integer("lines", 0, 100_000), read.boolean("follow")
@@ -215,7 +227,7 @@ class Session:
             self.ctx.emit("logs", unit=pattern, lines=[line])
 
 
-def _upload_size(message: Dict[str, Any]) -> List[int]:
+def _upload_size(message: dict[str, Any]) -> list[int]:
     sizes = [message.pop(name, 0) for name in ("offset", "body")]
     if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in sizes):
         raise BadRequest("offset and body must be whole numbers")
@@ -224,7 +236,7 @@ def _upload_size(message: Dict[str, Any]) -> List[int]:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(str(path), "rb") as file:  # noqa: PTH123
+    with open(str(path), "rb") as file:
         for chunk in iter(lambda: file.read(_CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()

@@ -6,8 +6,10 @@ The laptop builds these values from ``deploy.toml``; the host reads them again f
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Mapping, Optional, Pattern, Tuple
+from re import Pattern
+from typing import Any
 
 from deployer.host.protocol import APP, APP_LENGTH, DIGEST, ENV_NAME
 
@@ -39,7 +41,7 @@ class Reader:
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
             raise ValueError(f"{where}: must be an object")
-        self._values: Dict[str, Any] = dict(value)
+        self._values: dict[str, Any] = dict(value)
         self._where = where
 
     def _take(self, key: str, kind: type) -> Any:
@@ -54,7 +56,7 @@ class Reader:
             raise ValueError(f"{self._where}.{key}: not allowed: {value[:200]!r}")
         return value
 
-    def choice(self, key: str, choices: Tuple[str, ...]) -> str:
+    def choice(self, key: str, choices: tuple[str, ...]) -> str:
         value: str = self._take(key, str)
         if value not in choices:
             raise ValueError(f"{self._where}.{key}: {value[:200]!r} is none of {', '.join(choices)}")
@@ -76,7 +78,7 @@ class Reader:
         value: bool = self._take(key, bool)
         return value
 
-    def texts(self, key: str, pattern: Pattern[str] = _LINE, count: int = 256) -> Tuple[str, ...]:
+    def texts(self, key: str, pattern: Pattern[str] = _LINE, count: int = 256) -> tuple[str, ...]:
         values = self._take(key, list)
         if len(values) > count:
             raise ValueError(f"{self._where}.{key}: too many")
@@ -121,7 +123,7 @@ class Lock:
 
     kind: str
     path: str
-    files: Tuple[str, ...]
+    files: tuple[str, ...]
 
     @classmethod
     def parse(cls, value: Any) -> Lock:
@@ -145,7 +147,7 @@ class Health:
 
     path: str
     host: str
-    status: Tuple[Tuple[int, int], ...]
+    status: tuple[tuple[int, int], ...]
     timeout: float
     settle: float
 
@@ -166,7 +168,7 @@ class Health:
         return health
 
 
-def _ranges(value: Any) -> Tuple[Tuple[int, int], ...]:
+def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
     try:
         ranges = tuple((int(low), int(high)) for low, high in value)
     except (TypeError, ValueError):
@@ -187,9 +189,9 @@ class Web:
     server: str
     target: str
     workers: int
-    args: Tuple[str, ...]
+    args: tuple[str, ...]
     memory: int
-    unit: Tuple[Tuple[str, Tuple[str, ...]], ...]
+    unit: tuple[tuple[str, tuple[str, ...]], ...]
 
     @classmethod
     def parse(cls, value: Any) -> Web:
@@ -208,7 +210,7 @@ class Web:
         return web
 
 
-def _unit(value: Any) -> Tuple[Tuple[str, Tuple[str, ...]], ...]:
+def _unit(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     read = Reader(value, "web.unit")
     names = sorted(value)
     for name in names:
@@ -224,7 +226,7 @@ class Spec:
     source: Source
     lock: Lock
     python: str
-    build: Tuple[str, ...]
+    build: tuple[str, ...]
     migrate: str
     web: Web
     health: Health
@@ -233,7 +235,7 @@ class Spec:
     keep: int
     overlap: bool
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         value = asdict(self)
         value["web"]["unit"] = {name: list(values) for name, values in self.web.unit}
         return value
@@ -266,7 +268,7 @@ def parse_app(value: Any) -> str:
     return value
 
 
-def parse_environment(value: Any) -> Dict[str, str]:
+def parse_environment(value: Any) -> dict[str, str]:
     """A checked environment. Raises ValueError naming the variable, never showing its value."""
     if not isinstance(value, dict) or len(value) > 2000:
         raise ValueError("env: must be an object of strings")
@@ -291,7 +293,7 @@ def check_variable(name: str, value: Any) -> None:
         raise ValueError(f"env: {name} is not valid Unicode") from None
 
 
-def environment_file(values: Mapping[str, str], note: Optional[str] = None) -> bytes:
+def environment_file(values: Mapping[str, str], note: str | None = None) -> bytes:
     """The text of an ``EnvironmentFile=`` (systemd.exec(5)): double quotes, in which only ``"``, ``\\``, `````` ` ``````
     and ``$`` are escaped; newlines stand as they are, and nothing is expanded."""
     escape = str.maketrans({character: "\\" + character for character in '"\\`$'})

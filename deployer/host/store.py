@@ -8,9 +8,10 @@ directory without a seal is the rest of an attempt that died, and is removed whe
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any
 
 from deployer.host import files
 from deployer.host.systemd import run
@@ -28,9 +29,9 @@ class Store:
     def seal_path(self, key: str) -> Path:
         return self.directory / f"{key}.json"
 
-    def record(self, key: str) -> Optional[Dict[str, Any]]:
+    def record(self, key: str) -> dict[str, Any] | None:
         """What was sealed under ``key``; None when nothing was."""
-        record: Optional[Dict[str, Any]] = files.read_json(self.seal_path(key)) if key else None
+        record: dict[str, Any] | None = files.read_json(self.seal_path(key)) if key else None
         return record if record is not None and self.path(key).is_dir() else None
 
     def begin(self, key: str) -> Path:
@@ -39,7 +40,7 @@ class Store:
         self.path(key).mkdir(mode=0o755)
         return self.path(key)
 
-    def seal(self, key: str, owner: int, record: Dict[str, Any]) -> Dict[str, Any]:
+    def seal(self, key: str, owner: int, record: dict[str, Any]) -> dict[str, Any]:
         """Take the content for root, read-only; make it durable; then say that it is whole."""
         size = files.seal(self.path(key), owner)
         run(["sync", "-f", str(self.path(key))], timeout=600)
@@ -52,12 +53,12 @@ class Store:
             self.seal_path(key).unlink()
         files.remove_tree(self.path(key))
 
-    def keys(self) -> List[str]:
+    def keys(self) -> list[str]:
         """Every key that has a directory or a seal."""
         names = (entry.name for entry in self.directory.iterdir())
         return sorted({name[:-5] if name.endswith(".json") else name for name in names if not name.startswith(".")})
 
-    def keep_only(self, wanted: Iterable[str]) -> List[str]:
+    def keep_only(self, wanted: Iterable[str]) -> list[str]:
         """Remove all content that ``wanted`` does not name; return the keys removed."""
         removed = [key for key in self.keys() if key not in set(wanted)]
         for key in removed:

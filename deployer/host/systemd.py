@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Iterator, List, Mapping, Optional, Sequence
+from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
@@ -26,25 +27,26 @@ class Result:
     def ok(self) -> bool:
         return self.status == 0
 
-    def tail(self, count: int = 20) -> List[str]:
+    def tail(self, count: int = 20) -> list[str]:
         return (self.out + self.err).strip().splitlines()[-count:]
 
 
-def run(argv: Sequence[str], *, timeout: float = 90, stdin: Optional[bytes] = None) -> Result:
+def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None) -> Result:
     """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError."""
     try:
         done = subprocess.run(
             list(argv),
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=timeout,
             env=_ENVIRONMENT,
             cwd="/",
         )
     except FileNotFoundError:
-        raise HostError(f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}") from None
+        raise HostError(
+            f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}"
+        ) from None
     except subprocess.TimeoutExpired:
         raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s", exit=Exit.BUG) from None
     return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
@@ -53,7 +55,12 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: Optional[bytes] = No
 def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
     """Run a command, hand each line it prints to ``on_line``, return its exit status."""
     with subprocess.Popen(
-        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_ENVIRONMENT, cwd="/"
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_ENVIRONMENT,
+        cwd="/",
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -114,7 +121,7 @@ def require(*arguments: str, timeout: float = 90) -> None:
         raise HostError(f"systemctl {' '.join(arguments)} failed (exit status {done.status})", logs=done.tail())
 
 
-def journal(unit: str, lines: int, *, output: str = "cat") -> List[str]:
+def journal(unit: str, lines: int, *, output: str = "cat") -> list[str]:
     """The last ``lines`` lines that ``unit`` (or a pattern of units) logged, oldest first."""
     done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines), "-o", output])
     return done.out.splitlines()
@@ -132,7 +139,7 @@ def follow_journal(unit: str, lines: int) -> Iterator[str]:
             process.terminate()
 
 
-def own_lines(unit: str, lines: int) -> List[str]:
+def own_lines(unit: str, lines: int) -> list[str]:
     """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it."""
     done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines * 3), "-o", "json"])
     records = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
@@ -140,15 +147,20 @@ def own_lines(unit: str, lines: int) -> List[str]:
     return [text for record in (own or records) for text in _text(record.get("MESSAGE"))][-lines:]
 
 
-def _text(message: object) -> List[str]:
+def _text(message: object) -> list[str]:
     if isinstance(message, list):  # journald hands out bytes that are not UTF-8 as a list of numbers
         message = bytes(message).decode("utf-8", "replace")
     return str(message).splitlines() if message else []
 
 
 def transient(
-    unit: str, properties: Sequence[str], argv: Sequence[str], *, wait: bool, environment: Optional[Mapping[str, str]] = None
-) -> List[str]:
+    unit: str,
+    properties: Sequence[str],
+    argv: Sequence[str],
+    *,
+    wait: bool,
+    environment: Mapping[str, str] | None = None,
+) -> list[str]:
     """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it."""
     mode = ["--pipe", "--wait"] if wait else ["--no-block"]
     settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from deployer.host.overrides import REPEATABLE
 from deployer.host.paths import AppPaths, unit_name
 from deployer.host.spec import Web
 
-HARDENING: Tuple[Tuple[str, str], ...] = (
+HARDENING: tuple[tuple[str, str], ...] = (
     ("NoNewPrivileges", "yes"),
     ("CapabilityBoundingSet", ""),
     ("AmbientCapabilities", ""),
@@ -61,7 +61,7 @@ def quote(argument: str) -> str:
     return escaped if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", escaped) else f'"{escaped}"'
 
 
-def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities) -> List[str]:
+def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities) -> list[str]:
     """The command of the web process. Its listening socket is file descriptor 3 (sd_listen_fds(3))."""
     binary = str(paths.release(number) / "venv/bin")
     grace = str(max(1, round(drain)))
@@ -86,7 +86,7 @@ def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities
     return [program if program.startswith("/") else f"{binary}/{program}", *web.args[1:]]
 
 
-def own_environment(paths: AppPaths, number: int) -> Dict[str, str]:
+def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
     """The variables deployer sets for every process of a release."""
     return {
         "DEPLOYER_APP": paths.app,
@@ -185,25 +185,25 @@ def handle_unit(app: str, program: str) -> str:
 
 
 def override(
-    lines: Sequence[Tuple[str, str]], overrides: Iterable[Tuple[str, Tuple[str, ...]]]
-) -> List[Tuple[str, str]]:
+    lines: Sequence[tuple[str, str]], overrides: Iterable[tuple[str, tuple[str, ...]]]
+) -> list[tuple[str, str]]:
     """``lines`` with each overridden directive's lines replaced by the values that were asked for.
 
     A directive that adds up (``SystemCallFilter=``) is reset first, so that the override is all that counts.
     """
-    wanted: Mapping[str, Tuple[str, ...]] = dict(overrides)
+    wanted: Mapping[str, tuple[str, ...]] = dict(overrides)
     kept = [(name, value) for name, value in lines if name not in wanted]
     for name, values in wanted.items():
         kept += [(name, value) for value in (("", *values) if name in REPEATABLE and len(values) > 1 else values)]
     return kept
 
 
-def properties(lines: Iterable[Tuple[str, str]]) -> List[str]:
+def properties(lines: Iterable[tuple[str, str]]) -> list[str]:
     """The same lines as ``systemd-run -p`` takes them."""
     return [f"{name}={value}" for name, value in lines]
 
 
-def _text(what: str, *sections: Tuple[str, Sequence[Tuple[str, str]]]) -> str:
+def _text(what: str, *sections: tuple[str, Sequence[tuple[str, str]]]) -> str:
     parts = [f"# Written by deployer: {what}.\n"]
     for title, lines in sections:
         parts.append(f"\n[{title}]\n" + "".join(f"{name}={value}\n" for name, value in lines))

@@ -184,9 +184,7 @@ def kept_pieces(base: int, entry: Entry) -> Iterator[bytes]:
     parent = os.dup(base)
     try:
         for directory in parents:
-            inner = os.open(
-                directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
-            )
+            inner = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
             os.close(parent)
             parent = inner
         if entry.kind == LINK:
@@ -194,9 +192,7 @@ def kept_pieces(base: int, entry: Entry) -> Iterator[bytes]:
         else:
             yield from regular_file(parent, name, entry)
     except OSError as error:
-        raise Mismatch(
-            f"the base does not have it any more ({error.strerror}): {entry.path!r}", entry.path
-        ) from error
+        raise Mismatch(f"the base does not have it any more ({error.strerror}): {entry.path!r}", entry.path) from error
     finally:
         os.close(parent)
 

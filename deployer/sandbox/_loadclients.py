@@ -173,7 +173,5 @@ async def main(order: Order) -> None:
 
 def run() -> None:
     """The whole life of the process."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the parent's to handle: it stops us in its own time
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops us in its own time
     asyncio.run(main(Order(**json.loads(sys.stdin.buffer.readline()))))

@@ -9,7 +9,7 @@ import socket
 MAX_HEAD = 64 * 1024  # bytes
 
 
-class Failure(Exception):  # noqa: N818 - an outcome that is counted, not an error of ours
+class Failure(Exception):
     """A request that did not succeed."""
 
     def __init__(self, kind: str, detail: str = "", version: str = "") -> None:

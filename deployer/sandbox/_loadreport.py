@@ -153,6 +153,5 @@ def _versions(ordered: tuple[Sample, ...]) -> tuple[Served, ...]:
         if sample.version:
             seen.setdefault(sample.version, []).append(sample.ended)
     return tuple(
-        Served(version=version, first=times[0], last=times[-1], count=len(times))
-        for version, times in seen.items()
+        Served(version=version, first=times[0], last=times[-1], count=len(times)) for version, times in seen.items()
     )

@@ -45,6 +45,38 @@ def answers(address: str, port: int = 22) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
+class Claims:
+    """Addresses this process has picked for hosts that do not answer yet; a context manager.
+
+    A claim holds on the whole machine, against hosts that another sandbox directory boots at the same
+    moment, and the kernel drops it when this process ends. Linux only.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._held:
+            self._held.pop().close()
+
+    def in_use(self, address: str) -> bool:
+        """Whether a stranger uses or has claimed `address`; if not, it is claimed now."""
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0deployer-sandbox/{address}")
+        except OSError:
+            claim.close()
+            return True
+        if answers(address):
+            claim.close()
+            return True
+        self._held.append(claim)
+        return False
+
+
 def free_ports(count: int) -> list[int]:
     """TCP ports of 127.0.0.1, all different, that nobody listens on just now."""
     with contextlib.ExitStack() as stack:

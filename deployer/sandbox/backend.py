@@ -42,8 +42,8 @@ class Backend(Protocol):
     def require(self) -> None:
         """Raise SandboxError, saying what to install, when it cannot work here."""
 
-    def endpoint(self, taken: Iterable[str]) -> Endpoint:
-        """A free place for one more host; `taken` are the addresses of the others."""
+    def endpoint(self, taken: Iterable[str], in_use: Callable[[str], bool]) -> Endpoint:
+        """A free place for one more host, neither `taken` by another one nor `in_use` by strangers."""
 
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """Build the image unless it is there; what `create` wants to know of it."""

@@ -34,7 +34,5 @@ def run(
         raise SandboxError(f"`{' '.join(argv)}` did not end within {timeout:g} s.") from None
     if check and result.returncode != 0:
         last = (result.stderr or result.stdout).decode(errors="replace").strip()
-        raise SandboxError(
-            f"`{' '.join(argv[:6])}` failed with status {result.returncode}.", console=last[-2000:]
-        )
+        raise SandboxError(f"`{' '.join(argv[:6])}` failed with status {result.returncode}.", console=last[-2000:])
     return result

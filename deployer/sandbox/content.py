@@ -54,9 +54,7 @@ for unit in {" ".join(MASKED_UNITS)}; do ln -sf /dev/null "/etc/systemd/system/$
 
 def recipe_digest(distribution: str, bundle: str) -> str:
     """A short key that changes whenever the image of `distribution` would come out differently."""
-    recipe = json.dumps(
-        [2, distribution, PACKAGES, FINISH_SCRIPT, hashlib.sha256(bundle.encode()).hexdigest()]
-    )
+    recipe = json.dumps([2, distribution, PACKAGES, FINISH_SCRIPT, hashlib.sha256(bundle.encode()).hexdigest()])
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from deployer.sandbox import addresses, docker_image, mounts
@@ -94,19 +94,17 @@ class Docker:
         if problem := unusable(self.environment):
             raise problem
 
-    def endpoint(self, taken: Iterable[str]) -> Endpoint:
+    def endpoint(self, taken: Iterable[str], in_use: Callable[[str], bool]) -> Endpoint:
         """An address of its own where containers can share this machine's network, else two ports."""
         if self._shares_network():
-            address = addresses.lowest_free(taken, in_use=addresses.answers)
+            address = addresses.lowest_free(taken, in_use=in_use)
             return Endpoint(address=address, ssh_port=22, http_port=80, listen=address)
         ssh_port, http_port = addresses.free_ports(2)
-        return Endpoint(address="127.0.0.1", ssh_port=ssh_port, http_port=http_port, listen="0.0.0.0")  # noqa: S104
+        return Endpoint(address="127.0.0.1", ssh_port=ssh_port, http_port=http_port, listen="0.0.0.0")
 
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """The image's name."""
-        return docker_image.ensure(
-            self.state.images, distribution, environment=self.environment, progress=progress
-        )
+        return docker_image.ensure(self.state.images, distribution, environment=self.environment, progress=progress)
 
     def create(self, record: Record, image: str, files: Iterable[File]) -> None:
         """Create the container and copy `files` into it."""

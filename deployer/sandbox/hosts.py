@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from deployer.sandbox import keys, mounts, ssh
-from deployer.sandbox.addresses import lowest_name
+from deployer.sandbox.addresses import Claims, lowest_name
 from deployer.sandbox.backend import Backend
 from deployer.sandbox.backends import choose
 from deployer.sandbox.content import DISTRIBUTIONS, Identity, host_files
@@ -43,15 +43,17 @@ def up(
     engine.require()
     sweep()
     image = engine.ensure_image(distribution, say)
-    record, identity = _register(state, engine, name, distribution, Process.current() if owned else None)
-    host = _host(state, engine, record)
-    try:
-        say(f"booting {record.name} at {record.address}")
-        engine.create(record, image, (*host_files(identity), *index_files(discover(os.environ))))
-        host.boot()
-    except BaseException:
-        _remove(state, engine, record)
-        raise
+    owner = Process.current() if owned else None
+    with Claims() as claims:
+        record, identity = _register(state, engine, name, distribution, owner, claims)
+        host = _host(state, engine, record)
+        try:
+            say(f"booting {record.name} at {record.address}")
+            engine.create(record, image, (*host_files(identity), *index_files(discover(os.environ))))
+            host.boot()
+        except BaseException:
+            _remove(state, engine, record)
+            raise
     if owned:
         atexit.register(_down_at_exit, state, record.name, os.getpid())
     return host
@@ -119,7 +121,7 @@ def _check(name: str | None, distribution: str) -> None:
 
 
 def _register(
-    state: State, engine: Backend, name: str | None, distribution: str, owner: Process | None
+    state: State, engine: Backend, name: str | None, distribution: str, owner: Process | None, claims: Claims
 ) -> tuple[Record, Identity]:
     """Reserve a name and an address, and let ssh know the host before it exists."""
     pair = keys.generate("deployer-sandbox-host")
@@ -132,7 +134,7 @@ def _register(
                 state="It was left alone.",
                 hint=f"fab sandbox.down {name}, or choose another name",
             )
-        place = engine.endpoint([record.address for record in records])
+        place = engine.endpoint([record.address for record in records], claims.in_use)
         record = Record(
             name=name or lowest_name(names),
             distribution=distribution,

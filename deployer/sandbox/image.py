@@ -19,9 +19,7 @@ BUILD_TIMEOUT = 900.0
 Progress = Callable[[str], None]
 
 
-def ensure_tree(
-    images: Path, distribution: str, *, environment: Mapping[str, str], progress: Progress
-) -> Path:
+def ensure_tree(images: Path, distribution: str, *, environment: Mapping[str, str], progress: Progress) -> Path:
     """The root directory of `distribution`'s image, built if it is not there yet.
 
     Two builders of one distribution take turns, and a tree has its final name only when it is whole.

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,16 +87,14 @@ class Nspawn:
         if int(_INOTIFY.read_text()) < INOTIFY_INSTANCES:
             _INOTIFY.write_text(str(INOTIFY_INSTANCES))
 
-    def endpoint(self, taken: Iterable[str]) -> Endpoint:
+    def endpoint(self, taken: Iterable[str], in_use: Callable[[str], bool]) -> Endpoint:
         """The host shares the machine's network, on an address of its own."""
-        address = addresses.lowest_free(taken, in_use=addresses.answers)
+        address = addresses.lowest_free(taken, in_use=in_use)
         return Endpoint(address=address, ssh_port=22, http_port=80, listen=address)
 
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """The path of the image's tree."""
-        tree = image.ensure_tree(
-            self.state.images, distribution, environment=self.environment, progress=progress
-        )
+        tree = image.ensure_tree(self.state.images, distribution, environment=self.environment, progress=progress)
         return str(tree)
 
     def create(self, record: Record, image: str, files: Iterable[File]) -> None:
@@ -127,7 +125,7 @@ class Nspawn:
         for supervisor in self._supervisors(record):
             for init in processes.children(supervisor):
                 init.send(_POWER_BUTTON)
-            gone = processes.wait_until(lambda: not supervisor.is_alive(), seconds=POWER_OFF_SECONDS)  # noqa: B023
+            gone = processes.wait_until(lambda: not supervisor.is_alive(), seconds=POWER_OFF_SECONDS)
             if not gone:
                 self.kill(record)
                 raise SandboxError(
@@ -140,7 +138,7 @@ class Nspawn:
         for supervisor in self._supervisors(record):
             for init in processes.children(supervisor):
                 processes.kill(init)
-            if not processes.wait_until(lambda: not supervisor.is_alive(), seconds=2):  # noqa: B023
+            if not processes.wait_until(lambda: not supervisor.is_alive(), seconds=2):
                 processes.kill(supervisor)
         self._free(record)
 

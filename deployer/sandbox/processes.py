@@ -104,7 +104,5 @@ def _stamp(pid: int) -> str | None:
 
 def _stamp_from_ps(pid: int) -> str | None:
     """Where there is no /proc (macOS)."""
-    shown = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.stdout.strip() or None

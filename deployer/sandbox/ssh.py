@@ -16,7 +16,7 @@ from deployer.sandbox.state import State
 def socket_path(state: State, name: str) -> Path:
     """Where the shared connection's socket lives: outside the state directory, whose path may be too long
     for a socket (104 bytes)."""
-    return Path(f"/tmp/deployer-sandbox-{os.geteuid()}") / state.label(name).removeprefix("deployer-sandbox-")  # noqa: S108  (owner checked)
+    return Path(f"/tmp/deployer-sandbox-{os.geteuid()}") / state.label(name).removeprefix("deployer-sandbox-")
 
 
 def arguments(state: State, name: str) -> list[str]:
@@ -49,9 +49,7 @@ def share_connection(state: State, name: str) -> None:
         check=False,
     )
     if opened.returncode != 0:
-        raise SandboxError(
-            f"ssh cannot log in to sandbox host {name}.", hint=f"ssh -v -F {state.ssh_config} {name}"
-        )
+        raise SandboxError(f"ssh cannot log in to sandbox host {name}.", hint=f"ssh -v -F {state.ssh_config} {name}")
 
 
 def end_sharing(state: State, name: str) -> None:

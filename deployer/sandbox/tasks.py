@@ -27,9 +27,7 @@ from deployer.sandbox.host import SandboxHost
 def up(_: Context, name: str = "", distribution: str = "bookworm", backend: str = "") -> None:
     """Boot a throwaway host on this machine; it stays until sandbox.down."""
     with _mistakes_shown():
-        host = hosts.up(
-            name or None, distribution=distribution, backend=backend or None, progress=_say, owned=False
-        )
+        host = hosts.up(name or None, distribution=distribution, backend=backend or None, progress=_say, owned=False)
     _say(f"{host.name} is up at {host.address}. Next: ssh -F {host.ssh_config} {host.name}")
 
 
@@ -48,7 +46,7 @@ def list_(_: Context) -> None:
         found = hosts.listing()
         rows = [(host, "on" if host.is_on() else "off") for host in found]
     if rows:
-        print(table(rows))  # noqa: T201
+        print(table(rows))
     else:
         _say("There are no sandbox hosts. Next: fab sandbox.up")
 
@@ -58,7 +56,7 @@ def ssh(_: Context, name: str) -> None:
     """Log in to a throwaway host, as root."""
     with _mistakes_shown():
         host = hosts.get(name)
-    os.execvp("ssh", ["ssh", "-F", str(host.ssh_config), name])  # noqa: S606
+    os.execvp("ssh", ["ssh", "-F", str(host.ssh_config), name])
 
 
 def table(rows: list[tuple[SandboxHost, str]]) -> str:
@@ -81,7 +79,7 @@ def _mistakes_shown() -> Iterator[None]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(text, file=sys.stderr, flush=True)
 
 
 namespace = Collection("sandbox", up, down, list_, ssh)

@@ -7,6 +7,7 @@ import binascii
 import contextlib
 import shlex
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from deployer.ssh.transport import StrictTransport
 MAX_OFFERS = 5
 """sshd hangs up at the sixth failure (MaxAuthTries)."""
 AGENT_TIMEOUT = 60.0
+LOGIN_TIMEOUT = 30.0
+"""Seconds that sshd may take to answer an attempt to log in."""
 SECOND_FACTORS = frozenset({"password", "keyboard-interactive"})
 
 
@@ -130,6 +133,7 @@ def _unlock(path: Path, options: SshOptions, attempt: Attempt) -> Any:
 def authenticate(transport: StrictTransport, target: Target, options: SshOptions, settings: Settings) -> None:
     """Logs in as ``settings.user``, or raises Unreachable with all that was tried."""
     attempt = Attempt()
+    transport.auth_timeout = LOGIN_TIMEOUT
     agent = SocketAgent(settings.identity_agent)
     try:
         if _with_keys(transport, options, settings, agent, attempt):
@@ -146,64 +150,70 @@ def _with_keys(
 ) -> bool:
     for offer in offers(settings, agent.get_keys(), lambda path: load_key(path, options, attempt)):
         if len(attempt.rejected) == MAX_OFFERS:
-            attempt.unusable.append(
-                "the other keys were not tried: IdentityFile in ssh_config can name the right one"
-            )
+            attempt.unusable.append("other keys were not tried: name the right one by IdentityFile")
             return False
         try:
-            further = transport.auth_publickey(settings.user, offer.load())
+            key = offer.load()
+            with _answered(transport):
+                further = transport.auth_publickey(settings.user, key)
         except UnusableKeyError as error:
             attempt.unusable.append(str(error))
         except BadAuthenticationType as error:
             attempt.methods = error.allowed_types
             return False
         except AuthenticationException:
-            _still_there(transport)
             attempt.rejected.append(offer.label)
         else:
-            if not further:
-                return True
             attempt.methods = further
             if "publickey" not in further:
-                return False
+                return bool(transport.is_authenticated())
     return False
 
 
 def _with_password(
     transport: StrictTransport, target: Target, options: SshOptions, settings: Settings, attempt: Attempt
 ) -> bool:
+    """With a password, when the host takes one and we have one or can ask."""
     attempt.methods = attempt.methods or _methods(transport, settings.user)
-    if transport.is_authenticated():
-        return True
-    if not SECOND_FACTORS & set(attempt.methods):
-        return False
+    if transport.is_authenticated() or not SECOND_FACTORS & set(attempt.methods):
+        return bool(transport.is_authenticated())
     password = options.password
     if password is None and options.password_prompt is not None:
         password = options.password_prompt(f"Password of {settings.user} at {target.name}: ")
     if password is None:
         return False
     try:
-        transport.auth_password(settings.user, password)
+        with _answered(transport):
+            transport.auth_password(settings.user, password)
     except AuthenticationException:
-        _still_there(transport)
         attempt.rejected.append("the password")
-        return False
     return bool(transport.is_authenticated())
 
 
 def _methods(transport: StrictTransport, user: str) -> Sequence[str]:
+    """What the host would take: it says so when it refuses to take nothing."""
     try:
-        transport.auth_none(user)
+        with _answered(transport):
+            transport.auth_none(user)
     except BadAuthenticationType as error:
         return list(error.allowed_types)
     except AuthenticationException:
-        _still_there(transport)
+        return ()
     return ()
 
 
-def _still_there(transport: StrictTransport) -> None:
-    if not transport.is_active():
-        raise EOFError("the host hung up while logging in")
+@contextlib.contextmanager
+def _answered(transport: StrictTransport) -> Iterator[None]:
+    """Tells a refusal (AuthenticationException) from a host that hung up or doesn't answer."""
+    begun = time.monotonic()
+    try:
+        yield
+    except AuthenticationException as error:
+        if not transport.is_active():
+            raise EOFError("the host hung up while logging in") from error
+        if time.monotonic() - begun >= transport.auth_timeout:
+            raise TimeoutError(f"{transport.auth_timeout:g} s") from error
+        raise
 
 
 def _denied(target: Target, options: SshOptions, settings: Settings, attempt: Attempt) -> DeployerError:

@@ -93,9 +93,7 @@ class Channel:
         Read stdout to its end first: a program whose output nobody reads doesn't end.
         """
         if not self._raw.status_event.wait(timeout):
-            raise Unreachable(
-                message=f"the program at {self._host} did not end within {timeout} s", host=self._host
-            )
+            raise Unreachable(message=f"the program at {self._host} did not end within {timeout} s", host=self._host)
         self._drain.join(1.0)
         status = int(self._raw.exit_status)
         if status < 0:

@@ -107,11 +107,10 @@ def lookup(settings: Settings) -> Known:
 def _search(name: str, files: Iterable[Path]) -> tuple[KnownKey, ...]:
     found: list[KnownKey] = []
     for file in files:
-        argv = ["ssh-keygen", "-F", name.lower(), "-f", str(file)]
-        done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+        done = _ssh_keygen("-F", name.lower(), "-f", str(file))
         if done.returncode not in (0, 1):
             why = done.stderr.decode(errors="replace").strip()
-            raise ConfigError(message=f"{file} can't be read: {why}", state="nothing was touched")
+            raise _unchecked(f"{file} can't be read: {why}")
         found += read_found(done.stdout.decode(errors="replace"), file)
     return tuple(found)
 
@@ -151,13 +150,25 @@ def in_revocation_list(settings: Settings, key: HostKey) -> bool:
     with tempfile.NamedTemporaryFile("w", suffix=".pub") as file:
         file.write(f"{key.type} {base64.b64encode(key.blob).decode()}\n")
         file.flush()
-        argv = ["ssh-keygen", "-Q", "-f", str(settings.revoked_host_keys), file.name]
-        return subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=60).returncode != 0
+        return _ssh_keygen("-Q", "-f", str(settings.revoked_host_keys), file.name).returncode != 0
+
+
+def _ssh_keygen(*args: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["ssh-keygen", *args], capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    except FileNotFoundError:
+        raise _unchecked("OpenSSH's ssh-keygen is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise _unchecked("ssh-keygen did not answer within 60 s") from None
+
+
+def _unchecked(why: str) -> ConfigError:
+    return ConfigError(message=f"host keys can't be checked: {why}", state="nothing was touched")
 
 
 def record(file: Path, name: str, key: HostKey, *, hashed: bool) -> None:
     """Appends one line to ``file``, creating it 0600 (and its directory 0700)."""
-    line = f"{_hashed(name) if hashed else name} {key.type} {base64.b64encode(key.blob).decode()}\n"
+    line = f"{_hashed(name.lower()) if hashed else name.lower()} {key.type} {base64.b64encode(key.blob).decode()}\n"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         ended = not file.is_file() or file.stat().st_size == 0 or file.read_bytes().endswith(b"\n")
@@ -171,5 +182,5 @@ def record(file: Path, name: str, key: HostKey, *, hashed: bool) -> None:
 
 def _hashed(name: str) -> str:
     salt = os.urandom(20)
-    digest = hmac.new(salt, name.lower().encode(), hashlib.sha1).digest()
+    digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
     return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"

@@ -104,12 +104,12 @@ def _start(transport: StrictTransport, settings: Settings) -> None:
     begun = time.monotonic()
     try:
         transport.start_client(timeout=settings.connect_timeout * 2)
-    except (SSHException, EOFError, OSError) as error:
+    except Exception as error:  # whatever the far end's bytes made of Paramiko
         if time.monotonic() - begun >= settings.connect_timeout:
             raise TimeoutError from error
         if not transport.remote_version:
             raise NoGreetingError(str(error)) from error
-        raise
+        raise SSHException(f"no agreement on how to encrypt: {error or 'it hung up'}") from error
     if not transport.initial_kex_done:
         raise TimeoutError
 
@@ -122,9 +122,7 @@ def translated(target: Target, options: SshOptions, settings: Settings) -> Itera
     except (NoGreetingError, SSHException, EOFError, OSError) as error:
         why, then = _explain(error, settings, f"{ssh_command(target, options)} true")
         message = f"{target.name} can't be reached: {why}"
-        raise Unreachable(
-            message=message, state="nothing was touched", next=then, host=target.name
-        ) from error
+        raise Unreachable(message=message, state="nothing was touched", next=then, host=target.name) from error
 
 
 def _explain(error: Exception, settings: Settings, by_hand: str) -> tuple[str, str]:
@@ -136,7 +134,7 @@ def _explain(error: Exception, settings: Settings, by_hand: str) -> tuple[str, s
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens at {where}", "check the port, and that sshd runs there"
     if isinstance(error, TimeoutError):
-        limit = f"{settings.connect_timeout:g} s"
+        limit = str(error) or f"{settings.connect_timeout:g} s"
         return f"no answer from {where} within {limit}", "check the address and the firewall; is the host up?"
     if isinstance(error, NoGreetingError):
         return f"what answers at {where} does not speak SSH, or turned us away", look

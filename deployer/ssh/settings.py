@@ -78,13 +78,9 @@ def resolve(target: Target, options: SshOptions, jump: str | None = None) -> Set
     try:
         done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
     except FileNotFoundError:
-        raise _unresolved(
-            target, "OpenSSH's ssh is not installed", "install it: apt install openssh-client"
-        ) from None
+        raise _unresolved(target, "OpenSSH's ssh is not installed", "install it: apt install openssh-client") from None
     except subprocess.TimeoutExpired:
-        raise _unresolved(
-            target, "ssh -G did not answer within 60 s", "look for a Match exec in ssh_config"
-        ) from None
+        raise _unresolved(target, "ssh -G did not answer within 60 s", "look for a Match exec in ssh_config") from None
     if done.returncode != 0:
         why = done.stderr.decode(errors="replace").strip() or f"ssh -G ended with {done.returncode}"
         raise _unresolved(target, why, "put your ssh_config right")
@@ -121,9 +117,7 @@ def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str
         accept_new=_accepts_new(one.get("stricthostkeychecking", "ask"), options),
         proxy_jump=tuple(filter(None, (_unless_none(one.get("proxyjump")) or "").split(","))),
         proxy_command=_unless_none(given) and _expand(given or "", tokens),
-        connect_timeout=options.connect_timeout
-        or (float(timeout) if timeout.isdigit() else 0)
-        or DEFAULT_TIMEOUT,
+        connect_timeout=options.connect_timeout or (float(timeout) if timeout.isdigit() else 0) or DEFAULT_TIMEOUT,
         address_family=_FAMILIES.get(one.get("addressfamily", "any"), socket.AF_UNSPEC),
     )
 
@@ -173,9 +167,7 @@ def _path(text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> P
     return Path(named).expanduser()
 
 
-def _identities(
-    names: Sequence[str], tokens: Mapping[str, str], environ: Mapping[str, str]
-) -> tuple[Identity, ...]:
+def _identities(names: Sequence[str], tokens: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Identity, ...]:
     return tuple(
         Identity(path=_path(name, tokens, environ), chosen=name not in DEFAULT_IDENTITIES)
         for name in names

@@ -33,15 +33,9 @@ def _accept(target: Target, options: SshOptions, settings: Settings, key: HostKe
     options.report(Warn(host=target.name, text=text))
 
 
-def _unknown(
-    target: Target, options: SshOptions, settings: Settings, known: Known, key: HostKey
-) -> DeployerError:
+def _unknown(target: Target, options: SshOptions, settings: Settings, known: Known, key: HostKey) -> DeployerError:
     authority = next((line for line in known.keys if line.marker == "CA"), None)
-    also = (
-        f" ({authority.where} trusts a certificate authority for it: that can't be checked)"
-        if authority
-        else ""
-    )
+    also = f" ({authority.where} trusts a certificate authority for it: that can't be checked)" if authority else ""
     return Unreachable(
         message=f"{target.name} shows a host key that is not known: {key}{also}",
         state="nothing was touched",
@@ -69,9 +63,7 @@ def _short(key: HostKey) -> str:
     return "ecdsa" if key.type.startswith("ecdsa") else key.type.removeprefix("ssh-")
 
 
-def _changed(
-    target: Target, options: SshOptions, settings: Settings, key: HostKey, old: KnownKey
-) -> DeployerError:
+def _changed(target: Target, options: SshOptions, settings: Settings, key: HostKey, old: KnownKey) -> DeployerError:
     remove = shlex.join(["ssh-keygen", "-R", settings.known_as, "-f", str(old.file)])
     return Unreachable(
         message=f"{target.name} shows another host key than before: {key}; {old.where} has {old.key}. "

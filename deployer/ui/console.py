@@ -141,9 +141,7 @@ class ConsoleReporter:
             if row.state == "failed" and row.output and not self._verbose:
                 shown += row.output
                 left_out = row.printed - len(row.output)
-                title = f"output of {row.name}" + (
-                    f", without its first {left_out} lines" if left_out else ""
-                )
+                title = f"output of {row.name}" + (f", without its first {left_out} lines" if left_out else "")
                 paint.panel(self._console, title, row.output)
         host = section.host if self._board.many() else ""
         for failed in section.failures:

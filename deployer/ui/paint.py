@@ -16,7 +16,7 @@ __all__ = ["failure", "header", "panel", "rows", "say", "summary"]
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARKS = {
     "done": ("✓", "green"),
-    "skipped": ("–", "dim"),  # noqa: RUF001
+    "skipped": ("–", "dim"),
     "failed": ("✗", "bold red"),
     "left": ("…", "yellow"),
 }

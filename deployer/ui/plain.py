@@ -14,7 +14,7 @@ from deployer.ui.text import clean, clean_lines, seconds, size
 
 __all__ = ["PlainReporter", "failure_lines"]
 
-_MARKS = {"done": "✓", "skipped": "–", "failed": "✗", "warn": "!"}  # noqa: RUF001
+_MARKS = {"done": "✓", "skipped": "–", "failed": "✗", "warn": "!"}
 _WORDS = {"done": "ok", "skipped": "--", "failed": "FAILED", "warn": "WARNING"}
 
 STEP_PERCENT = 10
@@ -80,9 +80,7 @@ class PlainReporter:
             case ev.Output() if self._verbose:
                 yield f"  {clean(event.phase)} | {clean(event.line)}"
             case ev.Switched():
-                yield f"{clean(event.to)} serves" + (
-                    f", after {clean(event.previous)}" if event.previous else ""
-                )
+                yield f"{clean(event.to)} serves" + (f", after {clean(event.previous)}" if event.previous else "")
             case ev.Note():
                 yield from clean_lines(event.text)
             case ev.Warn():

@@ -7,7 +7,7 @@ from typing import TextIO, cast
 
 __all__ = ["can_unicode", "safe"]
 
-_ASCII = str.maketrans("→…✓✗–●○·━─│", ">.+x-*o-=-|")  # noqa: RUF001
+_ASCII = str.maketrans("→…✓✗–●○·━─│", ">.+x-*o-=-|")
 """One for one, so that tables stay aligned."""
 
 

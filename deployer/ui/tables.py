@@ -60,9 +60,7 @@ def releases_table(
     return console.print(table)
 
 
-def status_view(
-    status: Status, *, json: bool = False, stream: TextIO | None = None, now: float | None = None
-) -> None:
+def status_view(status: Status, *, json: bool = False, stream: TextIO | None = None, now: float | None = None) -> None:
     """What one app does on one host; with ``json`` one object on one line."""
     if json:
         return write_object(safe(stream or sys.stdout), asdict(status))
@@ -84,9 +82,7 @@ def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> No
         name = Text(clean(step.step))
         name.append(f"\n{clean(step.outcome)}" if step.outcome else "", style="dim italic")
         times = [f"{value:.0f} ms" if step.sent else "" for value in (step.p50, step.p99, step.max)]
-        table.add_row(
-            name, seconds(step.seconds), clean(step.release), f"{step.sent:,}", _lost(step.failed), *times
-        )
+        table.add_row(name, seconds(step.seconds), clean(step.release), f"{step.sent:,}", _lost(step.failed), *times)
     table.add_section()
     sent, failed = sum(step.sent for step in steps), sum(step.failed for step in steps)
     table.add_row(
@@ -108,13 +104,9 @@ def _serving(console: Console, status: Status, now: float) -> None:
     if status.release:
         by = f" by {clean(status.release.by)}" if status.release.by else ""
         made = f", {age(status.release.at, now)}" if status.release.at else ""
-        paint.say(
-            console, "             ", _what(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim")
-        )
+        paint.say(console, "             ", _what(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim"))
     if status.standby:
-        paint.say(
-            console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim")
-        )
+        paint.say(console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim"))
 
 
 def _units(units: Sequence[UnitRow], now: float) -> Table:
@@ -125,9 +117,7 @@ def _units(units: Sequence[UnitRow], now: float) -> Table:
         restarts = Text(str(unit.restarts), style="bold red" if unit.restarts else "dim")
         memory = size(unit.memory_bytes) if unit.memory_bytes else ""
         pid = str(unit.pid) if unit.pid else ""
-        table.add_row(
-            Text(clean(unit.name), overflow="fold"), state, pid, memory, restarts, age(unit.since, now)
-        )
+        table.add_row(Text(clean(unit.name), overflow="fold"), state, pid, memory, restarts, age(unit.since, now))
     return table
 
 

@@ -13,15 +13,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Event, Warn
-from deployer.ssh import Link, SshOptions, Target, connect, transport
+from deployer.ssh import Link, SshOptions, Target, auth, connect, transport
 from tests.host.sshd import Sshd, fingerprint, free_port, make_key, public, running, write_config
 
 
@@ -37,9 +38,7 @@ def reach(directory: Path, hosts: dict[str, Sshd], known: str, extra: str = "", 
     return connect(Target.parse("web"), SshOptions(config_file=config, **options))
 
 
-def refusal(
-    directory: Path, hosts: dict[str, Sshd], known: str, extra: str = "", **options: Any
-) -> DeployerError:
+def refusal(directory: Path, hosts: dict[str, Sshd], known: str, extra: str = "", **options: Any) -> DeployerError:
     """The error that connecting ends with; it has touched nothing and exits with 3."""
     with pytest.raises(Unreachable) as caught:
         reach(directory, hosts, known, extra, **options).close()
@@ -102,10 +101,7 @@ def test_a_revocation_list_is_honoured(sshd: Sshd, tmp_path: Path) -> None:
     revoked = tmp_path / "krl"
     subprocess.run(["ssh-keygen", "-q", "-k", "-f", revoked, f"{sshd.keys['ed25519']}.pub"], check=True)
     assert "revoked" in refusal(tmp_path, {"web": sshd}, sshd.known(), f"RevokedHostKeys {revoked}\n").message
-    assert (
-        "revoked"
-        in refusal(tmp_path, {"web": sshd}, sshd.known(), f"RevokedHostKeys {revoked}-not\n").message
-    )
+    assert "revoked" in refusal(tmp_path, {"web": sshd}, sshd.known(), f"RevokedHostKeys {revoked}-not\n").message
 
 
 def test_a_certificate_authority_alone_is_not_enough(sshd: Sshd, tmp_path: Path) -> None:
@@ -117,18 +113,14 @@ def test_a_certificate_authority_alone_is_not_enough(sshd: Sshd, tmp_path: Path)
 def test_hashed_names_are_known(sshd: Sshd, tmp_path: Path) -> None:
     """A known_hosts file hashed by ssh-keygen -H is read."""
     write_config(tmp_path, {"web": sshd}, sshd.known())
-    subprocess.run(
-        ["ssh-keygen", "-q", "-H", "-f", tmp_path / "known_hosts"], check=True, capture_output=True
-    )
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", tmp_path / "known_hosts"], check=True, capture_output=True)
     assert "127.0.0.1" not in (tmp_path / "known_hosts").read_text()
     reach(tmp_path, {"web": sshd}, "").close()
 
 
 def test_wildcards_aliases_and_names_without_port_are_known(sshd: Sshd, tmp_path: Path) -> None:
     """What OpenSSH takes for a match in known_hosts, we do."""
-    for place, (name, extra) in enumerate(
-        [("[127.0.0.*]:*", ""), ("127.0.0.1", ""), ("box", "HostKeyAlias box\n")]
-    ):
+    for place, (name, extra) in enumerate([("[127.0.0.*]:*", ""), ("127.0.0.1", ""), ("box", "HostKeyAlias box\n")]):
         reach(tmp_path / str(place), {"web": sshd}, sshd.known(name=name), extra).close()
 
 
@@ -283,6 +275,78 @@ def test_the_agent_is_asked_and_identities_only_limits_it(sshd: Sshd, tmp_path: 
     refusal(tmp_path, {}, sshd.known(), f"{base}IdentitiesOnly yes\n{none}")
     only = f"{base}IdentitiesOnly yes\n{alias(sshd, Path(f'{sshd.client}.pub'))}"
     reach(tmp_path, {}, sshd.known(), only).close()
+
+
+class FakeServer(paramiko.ServerInterface):  # type: ignore[misc]
+    """An SSH server that takes one password, and keeps anyone with a key waiting until ``patience`` is set."""
+
+    def __init__(self, methods: str, patience: threading.Event) -> None:
+        self.methods = methods
+        self.patience = patience
+        self.passwords: list[str] = []
+
+    def get_allowed_auths(self, username: str) -> str:
+        return self.methods
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        self.passwords.append(password)
+        return int(paramiko.AUTH_SUCCESSFUL if password == "sesame" else paramiko.AUTH_FAILED)
+
+    def check_auth_publickey(self, username: str, key: Any) -> int:
+        self.patience.wait(30)
+        return int(paramiko.AUTH_FAILED)
+
+
+@contextmanager
+def fake(directory: Path, methods: str, *, patient: bool = True) -> Iterator[tuple[FakeServer, str, str]]:
+    """A FakeServer for one connection, the known_hosts line and the ssh_config part for it."""
+    host_key = make_key(directory / "fake_host")
+    patience = threading.Event()
+    if patient:
+        patience.set()
+    server = FakeServer(methods, patience)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve_ssh, args=(listening, server, host_key), daemon=True).start()
+        port = listening.getsockname()[1]
+        known = f"[127.0.0.1]:{port} {public(host_key)}\n"
+        yield server, known, f"Host web\n HostName 127.0.0.1\n Port {port}\n User me\n"
+        patience.set()
+
+
+def serve_ssh(listening: socket.socket, server: FakeServer, host_key: Path) -> None:
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        transport = paramiko.Transport(listening.accept()[0])
+        transport.add_server_key(paramiko.PKey.from_path(host_key))
+        transport.start_server(server=server)
+        transport.accept(30)
+
+
+def test_a_password_is_asked_for_when_the_host_takes_one(tmp_path: Path) -> None:
+    """Without a key the prompt is asked, for that user and host; nobody is asked when one was given."""
+    with fake(tmp_path, "password") as (server, known, extra):
+        answers = {"Password of me at web: ": "sesame"}
+        reach(tmp_path, {}, known, extra, password_prompt=answers.get).close()
+        assert server.passwords == ["sesame"]
+    (tmp_path / "again").mkdir()
+    with fake(tmp_path / "again", "password") as (server, known, extra):
+        reach(tmp_path, {}, known, extra, password="sesame", password_prompt=lambda question: "asked").close()
+        assert server.passwords == ["sesame"]
+
+
+def test_a_wrong_password_is_a_failed_login(tmp_path: Path) -> None:
+    """The message says that the password was tried, and not what it was."""
+    with fake(tmp_path, "password") as (_, known, extra):
+        error = refusal(tmp_path, {}, known, extra, password="hunter2")
+    assert "tried: the password" in error.message and "hunter2" not in error.message
+
+
+def test_a_host_that_never_answers_a_login_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login that stalls is a timeout, not a key that was refused."""
+    monkeypatch.setattr(auth, "LOGIN_TIMEOUT", 0.3)
+    key = make_key(tmp_path / "mine")
+    with fake(tmp_path, "publickey", patient=False) as (_, known, extra):
+        error = refusal(tmp_path, {}, known, f"{extra} IdentityFile {key}\n")
+    assert "no answer" in error.message and "within 0.3 s" in error.message
 
 
 # when it can't

@@ -45,7 +45,7 @@ def read_tree(root: Path) -> Tree:
     for path in sorted(root.rglob("*")):
         name, mode = path.relative_to(root).as_posix(), stat.S_IMODE(path.lstat().st_mode)
         if path.is_symlink():
-            tree[name] = (LINK, os.fsencode(os.readlink(path)))  # noqa: PTH115 (the text)
+            tree[name] = (LINK, os.fsencode(os.readlink(path)))
         elif path.is_dir():
             assert mode == 0o755, f"{name} has mode {mode:o}"
         else:
@@ -60,9 +60,7 @@ class Host:
         self.root = root
         self.made = 0
 
-    def apply(
-        self, delta: Delta, body: bytes, base: Path | None = None, entries: tuple[Entry, ...] = ()
-    ) -> Path:
+    def apply(self, delta: Delta, body: bytes, base: Path | None = None, entries: tuple[Entry, ...] = ()) -> Path:
         """Build a tree from a body; its directory."""
         self.made += 1
         place = self.root / f"tree{self.made}"
@@ -84,9 +82,7 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-parts = st.sampled_from(
-    ["a", "b", "c d", "it's", 'q"q', "$(id)", "100%", "new\u2028line", "ñ", "-rf", ";x", "*"]
-)
+parts = st.sampled_from(["a", "b", "c d", "it's", 'q"q', "$(id)", "100%", "new\u2028line", "ñ", "-rf", ";x", "*"])
 paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
 files = st.tuples(st.sampled_from([FILE, EXECUTABLE]), st.binary(max_size=200))
 links = st.tuples(st.just(LINK), parts.map(str.encode))
@@ -247,9 +243,7 @@ def refused(host: Host, delta: Delta, body: bytes, **options: object) -> Mismatc
     with pytest.raises(ValueError) as caught:
         host.apply(delta, body, **options)  # type: ignore[arg-type]
     assert read_tree(outside) == {"file": (FILE, b"untouched")}
-    assert all(
-        path.name in ("outside", "body") or path.name.startswith("tree") for path in host.root.iterdir()
-    )
+    assert all(path.name in ("outside", "body") or path.name.startswith("tree") for path in host.root.iterdir())
     return caught.value
 
 
@@ -347,7 +341,7 @@ def test_targets_that_are_none_are_refused(host: Host, target: bytes) -> None:
 
 
 def test_the_final_tree_must_be_the_announced_one(host: Host) -> None:
-    """A wrong digest of the whole, or a drop of what the base lacks, is refused before anything is written."""
+    """A wrong digest of the whole, or a drop of what the base lacks, is refused before any write."""
     delta, body = forged([entry("f")], b"x")
     for wrong in (replace(delta, digest="0" * 64), replace(delta, drop=(b"12345",))):
         assert isinstance(refused(host, wrong, body), Mismatch)

@@ -32,9 +32,7 @@ class DelayProxy:
     that connect() returns at once (the wait follows), and that a target that refuses shows as a reset later.
     """
 
-    def __init__(
-        self, target_host: str, target_port: int, listen_host: str = "127.0.20.1", rtt_ms: float = 50
-    ) -> None:
+    def __init__(self, target_host: str, target_port: int, listen_host: str = "127.0.20.1", rtt_ms: float = 50) -> None:
         self._spec = json.dumps([target_host, target_port, listen_host, rtt_ms / 1000])
         self.host = listen_host
         self.port = 0

@@ -88,9 +88,20 @@ class Site:
         self.project.commit("configure")
 
     def argv(self, *arguments: str, user: str = "deploy") -> list[str]:
-        return [FAB, "-S", str(self.host.ssh_config), "-i", str(self.host.identity), *arguments, "-H", f"{user}@{self.host.name}"]
+        return [
+            FAB,
+            "-S",
+            str(self.host.ssh_config),
+            "-i",
+            str(self.host.identity),
+            *arguments,
+            "-H",
+            f"{user}@{self.host.name}",
+        ]
 
-    def fab(self, *arguments: str, user: str = "deploy", timeout: float = 180, env: dict[str, str] | None = None) -> Ended:
+    def fab(
+        self, *arguments: str, user: str = "deploy", timeout: float = 180, env: dict[str, str] | None = None
+    ) -> Ended:
         """Run ``fab ARGUMENTS -H user@host`` in the project, as people see it when they pipe it."""
         done = subprocess.run(
             self.argv(*arguments, user=user),

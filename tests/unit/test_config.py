@@ -36,9 +36,7 @@ def refusal(toml):
         with pytest.raises(ConfigError) as caught:
             toml(text, environment)
         assert caught.value.exit == Exit.USAGE
-        return "\n".join(
-            line.rpartition("/deploy.toml:")[2] or line for line in caught.value.message.split("\n")
-        )
+        return "\n".join(line.rpartition("/deploy.toml:")[2] or line for line in caught.value.message.split("\n"))
 
     return message
 
@@ -239,9 +237,7 @@ def test_reserved_names(refusal, name: str) -> None:
     assert f"env.{name}: is set by systemd or by deployer" in refusal(app(f'[env]\n{name} = "x"'))
 
 
-@pytest.mark.parametrize(
-    "name", ["LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "STATE_DIRECTORY", "PATH", "PYTHONHOME"]
-)
+@pytest.mark.parametrize("name", ["LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "STATE_DIRECTORY", "PATH", "PYTHONHOME"])
 def test_the_essential_names_are_reserved(name: str) -> None:
     """The names that would break socket activation, readiness or the interpreter are in the list."""
     assert name in RESERVED
@@ -330,18 +326,14 @@ def test_environments_that_are_not_asked_for_are_checked(refusal) -> None:
 
 def test_a_mistake_of_the_base_is_told_once(refusal) -> None:
     """What is wrong at the top is not repeated for each environment."""
-    message = refusal(
-        app('[web]\nworkers = 0\n[environments.a]\nhosts = ["x"]\n[environments.b]\nhosts = ["y"]')
-    )
+    message = refusal(app('[web]\nworkers = 0\n[environments.a]\nhosts = ["x"]\n[environments.b]\nhosts = ["y"]'))
     assert message.count("workers") == 1
 
 
 def test_the_reference_page_is_current() -> None:
     """docs/reference/deploy-toml.md is what the schema says today."""
     page = ROOT / "docs" / "reference" / "deploy-toml.md"
-    assert page.read_text(encoding="utf-8") == describe.markdown(), (
-        f"type: python -m deployer.config.describe {page}"
-    )
+    assert page.read_text(encoding="utf-8") == describe.markdown(), f"type: python -m deployer.config.describe {page}"
 
 
 def test_every_key_is_described() -> None:

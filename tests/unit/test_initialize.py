@@ -176,9 +176,7 @@ def test_nothing_is_overwritten(project) -> None:
     assert {name: (root / name).read_text() for name in own} == own
     text = "\n".join(lines)
     assert "kept deploy.toml: it exists" in text
-    assert (
-        "kept fabfile.py; add this line" in text and FABFILE.strip() in text and "namespace.add_task" in text
-    )
+    assert "kept fabfile.py; add this line" in text and FABFILE.strip() in text and "namespace.add_task" in text
     assert "kept fabric.yaml; add this setting" in text and "deployer.executor.FleetExecutor" in text
 
 
@@ -207,8 +205,7 @@ def test_hints(project) -> None:
     (root / "backend").mkdir()
     (root / "manage.py").rename(root / "backend/manage.py")
     assert any(
-        line == "manage.py is in backend: type `deployer init` there instead"
-        for line in write(inspect(root), {})
+        line == "manage.py is in backend: type `deployer init` there instead" for line in write(inspect(root), {})
     )
 
 

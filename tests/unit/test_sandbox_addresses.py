@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from deployer.sandbox.addresses import answers, free_ports, lowest_free, lowest_name
+from deployer.sandbox.addresses import Claims, answers, free_ports, lowest_free, lowest_name
 from deployer.sandbox.errors import SandboxError
 
 
@@ -44,3 +44,13 @@ def test_a_listener_is_noticed() -> None:
 def test_free_ports_are_different() -> None:
     """Ports asked for together never collide."""
     assert len(set(free_ports(5))) == 5
+
+
+def test_a_claim_holds_until_it_is_dropped() -> None:
+    """Two sandboxes that boot hosts at the same moment never pick the same address."""
+    address = "127.0.10.254"
+    with Claims() as first, Claims() as second:
+        assert not first.in_use(address)
+        assert second.in_use(address)
+    with Claims() as third:
+        assert not third.in_use(address)

@@ -79,9 +79,7 @@ def test_no_container_is_privileged() -> None:
         ("Docker Desktop|[name=seccomp]", "darwin", "", False),
     ],
 )
-def test_when_containers_share_the_machines_network(
-    info: str, platform: str, docker_host: str, shared: bool
-) -> None:
+def test_when_containers_share_the_machines_network(info: str, platform: str, docker_host: str, shared: bool) -> None:
     """Only a local engine outside any virtual machine can give hosts addresses that this machine reaches."""
     assert docker.shares_network(info, platform=platform, docker_host=docker_host) is shared
 

@@ -100,9 +100,7 @@ def test_two_builders_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not leftover.exists()
 
 
-def test_a_missing_mmdebstrap_is_answered_with_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_mmdebstrap_is_answered_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who lacks the tool is told what to install."""
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(SandboxError, match="apt-get install mmdebstrap"):

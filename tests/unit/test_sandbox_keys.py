@@ -52,9 +52,7 @@ def test_the_identity_is_made_once_and_is_private(tmp_path: Path) -> None:
     first = ensure_identity(state)
     assert ensure_identity(state) == first
     assert state.identity.stat().st_mode & 0o777 == 0o600
-    derived = subprocess.run(
-        ["ssh-keygen", "-y", "-f", state.identity], capture_output=True, check=True
-    ).stdout
+    derived = subprocess.run(["ssh-keygen", "-y", "-f", state.identity], capture_output=True, check=True).stdout
     assert derived.split()[1] == first.split()[1]
 
 

@@ -64,9 +64,7 @@ def test_uv_is_told_the_same() -> None:
     index = Index(index_url="https://i.example", extra_index_url=("https://a.example",), trusted_host=("i",))
     text = uv_toml(index)
     assert 'allow-insecure-host = ["i"]\n' in text
-    assert (
-        '[[index]]\nurl = "https://a.example"\n[[index]]\nurl = "https://i.example"\ndefault = true' in text
-    )
+    assert '[[index]]\nurl = "https://a.example"\n[[index]]\nurl = "https://i.example"\ndefault = true' in text
 
 
 def test_a_machine_with_nothing_special_writes_nothing() -> None:
@@ -76,9 +74,7 @@ def test_a_machine_with_nothing_special_writes_nothing() -> None:
 
 def test_own_certificates_reach_logins_and_units() -> None:
     """Programs that bring their own authorities are told of the host's, in sessions and in units."""
-    files = {
-        file.path: file.content.decode() for file in index_files(index_from({}, {"SSL_CERT_FILE": "/x"}))
-    }
+    files = {file.path: file.content.decode() for file in index_files(index_from({}, {"SSL_CERT_FILE": "/x"}))}
     assert files["/etc/environment"] == f"SSL_CERT_FILE={HOST_BUNDLE}\n"
     assert f"SSL_CERT_FILE={HOST_BUNDLE}" in files["/etc/systemd/system.conf.d/certificates.conf"]
     assert "/etc/uv/uv.toml" not in files

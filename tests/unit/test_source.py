@@ -277,9 +277,7 @@ def test_no_git_program(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> No
     assert "git program is not installed" in refusal(repo.root).message
 
 
-def test_a_hook_of_another_repository_does_not_mislead(
-    repo: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hook_of_another_repository_does_not_mislead(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIT_DIR, which git sets for its hooks, does not make another repository ship."""
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     assert contents(collect(repo.root))["app.py"] == "one"
@@ -304,9 +302,7 @@ def test_submodules_are_warned_about(repo: Repository, tmp_path: Path) -> None:
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner.root), "vendor/inner")
     repo.commit()
     for source in (collect(repo.root), collect(repo.root, dirty=True)):
-        assert any(
-            warning.startswith("vendor/inner is another git repository") for warning in source.warnings
-        )
+        assert any(warning.startswith("vendor/inner is another git repository") for warning in source.warnings)
         assert source.find("vendor/inner/x") is None
 
 
@@ -329,7 +325,7 @@ def test_links_inside_are_kept(repo: Repository) -> None:
 
 
 def test_include_adds_untracked_files(repo: Repository) -> None:
-    """A pattern adds ignored files from the disk; a directory stands for all in it; modes and links are kept."""
+    """A pattern adds ignored files from the disk; a directory means all in it; modes and links stay."""
     repo.write(".gitignore", "dist\n")
     repo.commit()
     repo.write("web/dist/app.js", "js")
@@ -537,7 +533,7 @@ def test_the_digest_follows_nested_requirements(repo: Repository) -> None:
     ],
 )
 def test_requirements_that_cannot_be_followed(repo: Repository, line: str, told: str) -> None:
-    """A requirement that is missing, or whose changes the digest would miss, is refused with file and line."""
+    """A requirement that is missing, or whose changes would be missed, is refused with file and line."""
     with pytest.raises(ConfigError) as caught:
         locked(repo, {"requirements.txt": f"django\n{line}"})
     assert told in caught.value.message
@@ -545,22 +541,17 @@ def test_requirements_that_cannot_be_followed(repo: Repository, line: str, told:
 
 def test_vendored_wheels_are_part_of_the_lock(repo: Repository) -> None:
     """A wheel that ships may be required by its path, and its content is part of the digest."""
-    first = locked(
-        repo, {"requirements.txt": "./vendor/x-1-py3-none-any.whl", "vendor/x-1-py3-none-any.whl": "1"}
-    )
+    first = locked(repo, {"requirements.txt": "./vendor/x-1-py3-none-any.whl", "vendor/x-1-py3-none-any.whl": "1"})
     second = locked(repo, {"vendor/x-1-py3-none-any.whl": "2"})
     assert first.digest != second.digest
 
 
 def test_uv_needs_its_pyproject(repo: Repository) -> None:
-    """uv.lock without pyproject.toml is refused; what of that uv goes by is in the digest, and nothing else."""
+    """uv.lock without pyproject.toml is refused; what uv goes by is in the digest, and nothing else."""
     with pytest.raises(ConfigError, match=r"without its pyproject\.toml"):
         locked(repo, {"uv.lock": "version = 1"})
     first = locked(repo, {"pyproject.toml": PYPROJECT})
-    assert (
-        locked(repo, {"pyproject.toml": PYPROJECT + "[tool.ruff]\nline-length = 110\n"}).digest
-        == first.digest
-    )
+    assert locked(repo, {"pyproject.toml": PYPROJECT + "[tool.ruff]\nline-length = 110\n"}).digest == first.digest
     changed = PYPROJECT + '[tool.uv]\ndefault-groups = ["x"]\n'
     assert locked(repo, {"pyproject.toml": changed}).digest != first.digest
 

@@ -133,7 +133,7 @@ def test_a_success_reads_as_its_phases_and_one_summary(show: Callable[..., str])
     assert "deploy shop → web1" in text
     assert re.search(r"✓ upload .*3\.3 s", text)
     assert "3 files, 1.2 KiB" in text
-    assert re.search(r"– install.*dependencies unchanged", text)  # noqa: RUF001
+    assert re.search(r"– install.*dependencies unchanged", text)
     assert re.search(r"✓ v43 is live.*12 s", text.splitlines()[-1])
 
 

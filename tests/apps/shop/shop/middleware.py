@@ -5,7 +5,7 @@ from shop.version import VERSION
 
 
 @sync_and_async_middleware
-def VersionMiddleware(get_response):  # noqa: N802
+def VersionMiddleware(get_response):
     """Puts the version on every response, errors and refusals included."""
     if iscoroutinefunction(get_response):
 

@@ -1,0 +1,56 @@
+# make demo    the whole product on a throwaway host, in a minute
+# make test    all tests, on real systemd hosts booted for the purpose
+# make bench   the figures: round trips, bytes, latencies, beside peers
+# make lint    ruff, strict mypy, import rules
+# Each does its own set-up: packages by name (as root), a virtual environment in .venv.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := python3-venv git openssh-client openssh-server make systemd-container mmdebstrap iproute2
+
+.PHONY: demo test test-unit bench lint packages clean
+
+demo: .venv/ready packages
+	@$(BIN)/python -m tests.demo $(ARGS)
+
+test: .venv/ready packages lint
+	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: .venv/ready
+	$(BIN)/python -m pytest tests/unit tests/host $(ARGS)
+
+bench: .venv/ready packages
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Only what is missing is installed, and only where we may: elsewhere the sandbox says what it lacks.
+packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  missing=""; \
+	  for name in $(PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
+	  if [ -n "$$missing" ]; then \
+	    echo "installing$$missing"; \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq update && \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $$missing >/dev/null; \
+	  fi; \
+	fi
+
+.venv/ready: pyproject.toml
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq -y install python3-venv >/dev/null; \
+	fi
+	@echo "making the virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev -e .
+	@touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
