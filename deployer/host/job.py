@@ -179,7 +179,7 @@ class Attempt:
                 raise HostError(f"the {link} of {release.name} is gone from the host", next="fab deploy")
             if key:
                 files.point(ctx.paths.release(release.number) / link, f"../../{store.directory.name}/{key}")
-        return handover.install(ctx, release)
+        return handover.install(ctx, release, proven=self._proven())
 
     def _start(self) -> str:
         return handover.start(self.ctx, self.release, self.current)

@@ -118,7 +118,9 @@ class Provision:
                 self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
                 raise
             total += len(changed)
-            detail = ", ".join(changed) or "as it should be"
+            for what in changed[1:]:
+                self.emit("note", text=f"{name}: {what}")
+            detail = f"{changed[0]}{_more(changed)}" if changed else "as it should be"
             self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
         return total
 
@@ -302,6 +304,10 @@ def install_site(path: Path, text: str) -> list[str]:
     if systemd.show("nginx.service").active == "active":
         systemd.require("reload", "nginx.service")
     return [str(path)]
+
+
+def _more(changed: list[str]) -> str:
+    return f", and {len(changed) - 1} more" if len(changed) > 1 else ""
 
 
 def _file(path: Path, text: str, mode: int) -> list[str]:

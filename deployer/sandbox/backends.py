@@ -39,5 +39,5 @@ def _best(environment: Mapping[str, str]) -> str:
     raise SandboxError(
         "Neither systemd-nspawn (which needs root on Linux) nor Docker can be used here.",
         state="Nothing was created.",
-        hint=f"{problem.hint}; or start Docker",
+        hint=f"{problem.hint}, or install and start Docker",
     )

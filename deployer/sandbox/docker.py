@@ -100,7 +100,7 @@ class Docker:
             address = addresses.lowest_free(taken, in_use=in_use)
             return Endpoint(address=address, ssh_port=22, http_port=80, listen=address)
         ssh_port, http_port = addresses.free_ports(2)
-        return Endpoint(address="127.0.0.1", ssh_port=ssh_port, http_port=http_port, listen="0.0.0.0")
+        return Endpoint(address="127.0.0.1", ssh_port=ssh_port, http_port=http_port, listen="0.0.0.0")  # noqa: S104
 
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """The image's name."""

@@ -43,7 +43,8 @@ class SandboxHost:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.remove(self.name)
+        if self.state.find(self.name) is not None:  # else it was taken down in the block
+            self.remove(self.name)
 
     @property
     def ssh_config(self) -> Path:

@@ -39,7 +39,7 @@ def unusable() -> SandboxError | None:
         return SandboxError(
             "systemd-nspawn hosts need root on Linux.",
             state="Nothing was created.",
-            hint="sudo, or use Docker",
+            hint="run it as root (sudo)",
         )
     packages = {PROGRAM: "systemd-container", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
     missing = [package for program, package in packages.items() if shutil.which(program) is None]
@@ -125,8 +125,7 @@ class Nspawn:
         for supervisor in self._supervisors(record):
             for init in processes.children(supervisor):
                 init.send(_POWER_BUTTON)
-            gone = processes.wait_until(lambda: not supervisor.is_alive(), seconds=POWER_OFF_SECONDS)
-            if not gone:
+            if not processes.wait_for_end(supervisor, seconds=POWER_OFF_SECONDS):
                 self.kill(record)
                 raise SandboxError(
                     f"{record.name} did not shut down within {POWER_OFF_SECONDS:g} s.", state="It was killed."
@@ -138,7 +137,7 @@ class Nspawn:
         for supervisor in self._supervisors(record):
             for init in processes.children(supervisor):
                 processes.kill(init)
-            if not processes.wait_until(lambda: not supervisor.is_alive(), seconds=2):
+            if not processes.wait_for_end(supervisor, seconds=2):
                 processes.kill(supervisor)
         self._free(record)
 

@@ -70,10 +70,15 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
     return True
 
 
+def wait_for_end(process: Process, *, seconds: float) -> bool:
+    """Wait up to `seconds` for `process` to end; whether it did."""
+    return wait_until(lambda: not process.is_alive(), seconds=seconds)
+
+
 def kill(process: Process, *, seconds: float = 10) -> bool:
     """SIGKILL `process` and wait up to `seconds`; whether it is gone."""
     process.send(signal.SIGKILL)
-    return wait_until(lambda: not process.is_alive(), seconds=seconds)
+    return wait_for_end(process, seconds=seconds)
 
 
 def _pids() -> list[int]:

@@ -16,7 +16,8 @@ from deployer.sandbox.state import State
 def socket_path(state: State, name: str) -> Path:
     """Where the shared connection's socket lives: outside the state directory, whose path may be too long
     for a socket (104 bytes)."""
-    return Path(f"/tmp/deployer-sandbox-{os.geteuid()}") / state.label(name).removeprefix("deployer-sandbox-")
+    directory = f"/tmp/deployer-sandbox-{os.geteuid()}"  # noqa: S108  (its owner is checked before it is used)
+    return Path(directory) / state.label(name).removeprefix("deployer-sandbox-")
 
 
 def arguments(state: State, name: str) -> list[str]:

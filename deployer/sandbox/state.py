@@ -162,7 +162,7 @@ def directory_for(environment: Mapping[str, str], *, is_root: bool) -> Path:
     if chosen := environment.get("DEPLOYER_SANDBOX_DIR"):
         return Path(chosen).expanduser().absolute()
     if is_root:
-        return Path("/var/tmp/deployer-sandbox")
+        return Path("/var/tmp/deployer-sandbox")  # noqa: S108  (its owner is checked when it is opened)
     return Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "deployer-sandbox"
 
 

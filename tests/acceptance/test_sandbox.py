@@ -213,9 +213,7 @@ def test_a_host_whose_init_cannot_start_is_given_up_at_once(monkeypatch: pytest.
 
 def test_a_killed_owners_host_is_swept() -> None:
     """When a host's owner is killed outright, the next sweep ends its processes and frees its mounts."""
-    with subprocess.Popen(
-        [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as owner:
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
         name = owner.stdout.readline().decode().strip()
         state = State.open(os.environ)
@@ -231,9 +229,7 @@ def test_a_killed_owners_host_is_swept() -> None:
 
 def test_an_owner_that_ends_takes_its_host_along() -> None:
     """A program that forgets to take its host down leaves none behind."""
-    with subprocess.Popen(
-        [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as owner:
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
         name = owner.stdout.readline().decode().strip()
         state = State.open(os.environ)
@@ -245,9 +241,7 @@ def test_an_owner_that_ends_takes_its_host_along() -> None:
 def test_a_host_without_an_owner_outlives_its_maker() -> None:
     """What the task boots stays until it is taken down, whatever is swept in between."""
     program = "from deployer import sandbox; print(sandbox.up(owned=False).name)"
-    made = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
-    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     name = made.stdout.strip()
     try:
         assert name not in sandbox.sweep()
@@ -255,6 +249,13 @@ def test_a_host_without_an_owner_outlives_its_maker() -> None:
     finally:
         sandbox.down(name)
     assert remains(State.open(os.environ), name) == []
+
+
+def test_a_host_may_be_taken_down_inside_its_block() -> None:
+    """Leaving the block of a host that is gone already is no error."""
+    with sandbox.up() as booted:
+        sandbox.down(booted.name)
+    assert remains(booted.state, booted.name) == []
 
 
 def test_a_name_is_given_once(host: sandbox.SandboxHost) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: they print what things cost and assert nothing about time. Run ``python -m tests.bench``."""

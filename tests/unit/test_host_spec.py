@@ -1,0 +1,77 @@
+"""The strict reader at the root boundary: every key of the right type and form, or a refusal that names it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deployer.host.spec import Spec, check_variable, parse_app, parse_environment
+from tests.unit.test_host_catalog import SPEC
+
+
+def sent() -> Any:
+    """The spec as it arrives: through JSON."""
+    return json.loads(json.dumps(SPEC.as_json()))
+
+
+def changed(path: str, value: Any) -> Any:
+    spec = sent()
+    *parents, last = path.split(".")
+    place = spec
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    return spec
+
+
+def test_a_spec_survives_the_channel() -> None:
+    """What the laptop builds is what the host reads."""
+    assert Spec.parse(sent()) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("source.digest", "../../etc"), ("source.commit", "x"), ("source.dirty", 1), ("python", "3.12; id"),
+        ("lock.files", ["a\nb"]), ("lock.kind", "pip"), ("build", "ls"), ("build", ["a\0b"]), ("web.server", "sh"),
+        ("web.workers", True), ("web.workers", 0), ("web.args", ["a\nExecStartPre=/bin/sh"]),
+        ("web.unit", {"User=root\nX": ["1"]}), ("web.unit", {"Nice": ["1\nUser=root"]}), ("health.path", "no-slash"),
+        ("health.path", "/a b"), ("health.path", "/\r\nX: y"), ("health.host", "a\r\nb"), ("health.host", "a b"),
+        ("health.status", [[200, 99]]), ("health.status", []), ("health.timeout", "30"), ("watch", -1),
+        ("keep", 1), ("overlap", "yes"), ("surprise", 1),
+    ],
+)  # fmt: skip
+def test_what_is_not_as_it_must_be_is_refused(path: str, value: Any) -> None:
+    """Wrong types, control characters, traversal, unknown keys: each is a ValueError that names the key."""
+    with pytest.raises(ValueError) as caught:
+        Spec.parse(changed(path, value))
+    assert path.split(".")[-1] in str(caught.value) or path.split(".")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "../etc", "a b", "a$(id)", "-a", "a-", "a--b", "x" * 25, "a\n", 5, None])
+def test_app_names_are_plain_words(name: Any) -> None:
+    """An app's name becomes a user, a directory and a unit: nothing else can be a name."""
+    with pytest.raises(ValueError):
+        parse_app(name)
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "LISTEN_FDS", "NOTIFY_SOCKET", "DEPLOYER_RELEASE", "A-B", "1A", ""])
+def test_variables_that_systemd_or_the_linker_obeys_are_refused(name: str) -> None:
+    """They would break the socket hand-over, or run another's code."""
+    with pytest.raises(ValueError):
+        check_variable(name, "x")
+
+
+def test_a_refused_value_is_never_shown() -> None:
+    """The message names the variable; the value may be a secret."""
+    with pytest.raises(ValueError) as caught:
+        parse_environment({"TOKEN": "s3cret\x07"})
+    assert "TOKEN" in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_ordinary_values_pass_as_they_are() -> None:
+    """Spaces, quotes, newlines, shell text: all of it is data."""
+    values = {"A": "two words", "B": "'\"`$(id)%n", "C": "a\nb\tc", "D": "ünï"}
+    assert parse_environment(values) == values

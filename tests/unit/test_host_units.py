@@ -1,0 +1,136 @@
+"""Units, overrides and environment files, as text."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from deployer.host.errors import BadRequest
+from deployer.host.overrides import ALLOWED, check
+from deployer.host.paths import AppPaths
+from deployer.host.spec import Web, environment_file
+from deployer.host.units import (
+    HARDENING,
+    Capabilities,
+    argv,
+    handle_unit,
+    override,
+    quote,
+    service_unit,
+    socket_unit,
+)
+
+PATHS = AppPaths("shop")
+
+
+def web(**changes: object) -> Web:
+    values: dict[str, object] = {
+        "server": "gunicorn", "target": "shop.wsgi:application", "workers": 3, "args": (), "memory": 0, "unit": (),
+    }  # fmt: skip
+    return Web(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def service(web_: Web) -> str:
+    return service_unit(web_, PATHS, 42, drain=30, start=20, can=Capabilities())
+
+
+def lines(text: str, name: str) -> list[str]:
+    return [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{name}=")]
+
+
+def test_each_release_has_its_own_socket_and_paths() -> None:
+    """The units of a release name that release's socket, code, environment and nobody else's."""
+    socket = socket_unit(PATHS, 42, "www-data")
+    assert lines(socket, "ListenStream") == ["/srv/shop/releases/v42/run/web.sock"]
+    assert lines(socket, "SocketMode") == ["0660"]
+    text = service(web())
+    assert lines(text, "EnvironmentFile") == ["/srv/shop/releases/v42/env"]
+    assert lines(text, "Requires") == ["shop-web@v42.socket"]
+    assert lines(text, "User") == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("server", "kind", "part"),
+    [("gunicorn", "notify", "--workers 3"), ("uvicorn", "exec", "--fd 3"), ("hypercorn", "exec", "--bind fd://3")],
+)
+def test_each_server_serves_on_the_inherited_socket(server: str, kind: str, part: str) -> None:
+    """Only gunicorn notifies systemd; uvicorn and hypercorn are told the descriptor."""
+    text = service(web(server=server))
+    assert lines(text, "Type") == [kind]
+    assert part in lines(text, "ExecStart")[0]
+
+
+def test_a_free_command_is_looked_up_in_the_virtual_environment() -> None:
+    """A bare program name is the release's own; an absolute path stays."""
+    free = web(server="command", target="", args=("daphne", "--fd", "3", "shop.asgi:application"))
+    assert argv(free, PATHS, 42, 30, Capabilities())[0] == "/srv/shop/releases/v42/venv/bin/daphne"
+    absolute = web(server="command", target="", args=("/usr/bin/node", "x"))
+    assert argv(absolute, PATHS, 42, 30, Capabilities())[0] == "/usr/bin/node"
+
+
+def test_gunicorns_control_socket_is_off_only_where_the_option_exists() -> None:
+    """An option that an older server does not know would stop it from starting."""
+    assert "--no-control-socket" not in argv(web(), PATHS, 1, 30, Capabilities())
+    assert "--no-control-socket" in argv(web(), PATHS, 1, 30, Capabilities(gunicorn_control_socket=True))
+
+
+@pytest.mark.parametrize("word", ["%n", "$HOME", "a b", 'say "x"', "back\\slash", "tab\t", "", "per%cent$"])
+def test_a_word_of_a_command_line_is_never_expanded_or_split(word: str) -> None:
+    """Specifiers and variables are doubled, the rest quoted: systemd reads back the word itself."""
+    quoted = quote(word)
+    unescaped = quoted.replace("%%", "%").replace("$$", "$").replace("\\t", "\t")
+    assert shlex.split(unescaped) == [word]
+
+
+def test_an_override_replaces_the_generated_line() -> None:
+    """A relaxed hardening line is there once, with the new value."""
+    text = service(web(unit=(("ProtectHome", ("read-only",)), ("MemoryMax", ("1G",)))))
+    assert lines(text, "ProtectHome") == ["read-only"]
+    assert lines(text, "MemoryMax") == ["1G"]
+    assert lines(text, "ProtectSystem") == ["strict"]
+
+
+def test_a_list_override_resets_the_directive_first() -> None:
+    """Filters add up in systemd: an override that is a list starts from nothing."""
+    filters = override(HARDENING, (("SystemCallFilter", ("@system-service", "@resources")),))
+    assert [value for name, value in filters if name == "SystemCallFilter"] == ["", "@system-service", "@resources"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ExecStartPre", "/bin/sh"), ("User", "root"), ("AmbientCapabilities", "CAP_SYS_ADMIN"),
+        ("EnvironmentFile", "/etc/shadow"), ("MemoryMax", "lots"), ("NoNewPrivileges", "no"), ("Nice", "-20"),
+        ("RootDirectory", "/"), ("SupplementaryGroups", "root"), ("BindPaths", "/etc"), ("LimitNOFILE", "many"),
+    ],
+)  # fmt: skip
+def test_directives_that_give_power_or_make_no_sense_are_refused(name: str, value: str) -> None:
+    """What deploy.toml may override is an allow-list, and its values are checked."""
+    with pytest.raises(BadRequest) as caught:
+        check(((name, (value,)),))
+    assert name in caught.value.message
+
+
+def test_root_can_widen_the_list() -> None:
+    """A directive that root allowed at set-up passes."""
+    check((("CPUSchedulingPolicy", ("batch",)),), also=["CPUSchedulingPolicy"])
+
+
+def test_every_hardening_line_that_can_be_relaxed_is_on_the_list() -> None:
+    """But for those that would hand out privileges."""
+    fixed = {"CapabilityBoundingSet", "AmbientCapabilities", "SystemCallErrorNumber"}
+    assert {name for name, _ in HARDENING} - set(ALLOWED) == fixed
+
+
+def test_the_handle_calls_the_root_owned_program() -> None:
+    """systemctl start, stop and reload reach the host program, and boot starts it."""
+    text = handle_unit("shop", "/x/deployer-host")
+    assert lines(text, "ExecReload") == ["/x/deployer-host reload shop"]
+    assert lines(text, "WantedBy") == ["multi-user.target"]
+
+
+def test_an_environment_file_escapes_what_systemd_would_read_otherwise() -> None:
+    """Quotes, backslashes, dollars and backticks are escaped; newlines and percent signs stand as they are."""
+    text = environment_file({"A": 'x"\\$`', "B": "two\nlines", "C": "100%"}).decode()
+    assert text == 'A="x\\"\\\\\\$\\`"\nB="two\nlines"\nC="100%"\n'
