@@ -45,7 +45,7 @@ def respec(config: Config, current: Spec) -> Spec:
         web = replace(
             current.web,
             workers=config.web.workers,
-            args=config.web.args,
+            args=config.web.args if current.web.target else current.web.args,
             memory=config.web.memory_bytes or 0,
             unit=_unit(config),
         )

@@ -1,0 +1,116 @@
+"""What a deploy.toml asks of a host, and what the laptop and the host say to each other."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deployer import events, plan
+from deployer.config import Config, load
+from deployer.host.protocol import PHASES, dumps, read_message
+from deployer.host.request import Request
+from deployer.model import Secret
+from deployer.program import host_program
+from tests.unit.test_host_catalog import SPEC
+
+TOML = """\
+app = "shop"
+[web]
+wsgi = "shop.wsgi:application"
+workers = 3
+memory = "300M"
+health = { path = "/healthz", host = "shop.example.com", status = ["200", "300-399"] }
+unit = { MemoryMax = "1G", ProtectHome = false, SystemCallFilter = ["@system-service", "@resources"] }
+[release]
+migrate = "python manage.py migrate"
+keep = 7
+[env]
+A = "plain"
+B = "plain"
+"""
+
+
+def config(tmp_path: Path, text: str = TOML) -> Config:
+    path = tmp_path / "deploy.toml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_settings_reach_the_host_as_it_reads_them(tmp_path: Path) -> None:
+    """Units of measure, booleans and ranges are translated; the host's strict reader takes all of it."""
+    spec = plan.respec(config(tmp_path), SPEC)
+    assert spec.web.memory == 300 * 1024 * 1024
+    assert spec.health.status == ((200, 200), (300, 399))
+    assert dict(spec.web.unit) == {
+        "MemoryMax": ("1G",),
+        "ProtectHome": ("no",),
+        "SystemCallFilter": ("@system-service", "@resources"),
+    }
+    assert type(spec).parse(json.loads(json.dumps(spec.as_json()))) == spec
+
+
+def test_a_reload_keeps_what_is_found_in_the_code(tmp_path: Path) -> None:
+    """A deploy.toml that leaves the callable to be found says nothing about it: the current one stays."""
+    silent = config(tmp_path, 'app = "shop"\n[web]\nworkers = 9\n')
+    spec = plan.respec(silent, SPEC)
+    assert (spec.web.server, spec.web.args, spec.web.workers) == (SPEC.web.server, SPEC.web.args, 9)
+    assert spec.source == SPEC.source
+
+
+def test_the_env_file_wins_over_env(tmp_path: Path) -> None:
+    """Secrets override what deploy.toml says, and are revealed only here."""
+    values = plan.environment_of(config(tmp_path), {"B": Secret("secret")})
+    assert values == {"A": "plain", "B": "secret"}
+
+
+def test_a_free_command_is_split_as_a_shell_would(tmp_path: Path) -> None:
+    """Quotes group; nothing else of a shell happens."""
+    text = 'app = "shop"\n[web]\ncommand = "serve --name \'a b\' $(id)"\n'
+    assert plan.respec(config(tmp_path, text), SPEC).web.args == ("serve", "--name", "a b", "$(id)")
+
+
+def test_a_request_is_what_the_host_accepts() -> None:
+    """The one message that starts a release passes the host's own reader."""
+    message = plan.release_request(kind="reload", by="ada@x", spec=SPEC, environment={"A": "1"})
+    assert message.pop("op") == "release"
+    request = Request.parse(json.loads(dumps(message)))
+    assert (request.kind, request.phases, request.environment) == ("reload", PHASES, {"A": "1"})
+
+
+def test_phases_between_are_a_run_of_neighbours() -> None:
+    """Both ends are included."""
+    assert plan.phases_between("install", "check") == ("install", "start", "migrate", "check")
+
+
+def test_the_host_program_is_the_same_every_time_and_holds_only_itself() -> None:
+    """Its digest names its directory on the host; nothing of the laptop's half is in it."""
+    program = host_program()
+    host_program.cache_clear()
+    assert host_program() == program
+    names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
+    assert "deployer/host/__main__.py" in names
+    assert all(name == "deployer/__init__.py" or name.startswith("deployer/host/") for name in names)
+
+
+def test_messages_survive_the_channel() -> None:
+    """One line each, whatever is in them."""
+    message = {"event": "note", "text": "a\nb\u2028 ünï"}
+    assert read_message(io.BytesIO(dumps(message))) == message
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]\n", b'"x"\n', b"nonsense\n"])
+def test_what_is_not_a_message_is_refused(line: bytes) -> None:
+    """A cut line, or something other than an object."""
+    with pytest.raises(ValueError):
+        read_message(io.BytesIO(line))
+
+
+def test_a_host_event_becomes_its_value() -> None:
+    """Known fields only: a newer host may say more."""
+    event = events.parse({"event": "phase.done", "phase": "build", "seconds": 1.5, "new": 1}, "web1")
+    assert event == events.PhaseDone(host="web1", phase="build", seconds=1.5)
+    assert events.parse({"event": "from the future"}, "web1") is None
