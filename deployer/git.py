@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from deployer.errors import ConfigError
 
@@ -140,9 +140,9 @@ def archive(root: Path, commit: str) -> Iterator[IO[bytes]]:
         arguments = command(["-c", "tar.umask=0022", "archive", "--format=tar", commit])
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "stdin": subprocess.DEVNULL}
         with subprocess.Popen(arguments, cwd=root, env=environment(), **streams) as process:
-            assert process.stdout is not None
-            yield process.stdout
-            while process.stdout.read(1 << 16):
+            stdout = cast(IO[bytes], process.stdout)
+            yield stdout
+            while stdout.read(1 << 16):
                 pass
         if process.returncode != 0:
             stderr.seek(0)

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 from deployer import git
 from deployer.errors import ConfigError
@@ -140,8 +140,7 @@ def add_member(collection: Collection, archive: tarfile.TarFile, member: tarfile
     if member.issym():
         collection.add_link(member.name, member.linkname)
     elif member.isreg():
-        content = archive.extractfile(member)
-        assert content is not None
+        content = cast(IO[bytes], archive.extractfile(member))
         collection.add_file(member.name, content, executable=bool(member.mode & 0o100))
 
 
@@ -194,8 +193,8 @@ def refuse_env_file(source: Source, env_file: Path | None) -> None:
     """Raises ConfigError when the file that holds the secrets is among those that would ship."""
     if env_file is None:
         return
-    root = Path(os.path.abspath(source.root))
-    named = Path(os.path.abspath(root / env_file))
+    root = Path(os.path.normpath(source.root.absolute()))
+    named = Path(os.path.normpath(root / env_file))
     for path in (named, named.resolve()):
         for base in (root, root.resolve()):
             inside = path.relative_to(base).as_posix() if path.is_relative_to(base) else ""

@@ -24,7 +24,7 @@ class Spool:
     """Contents one after the other. They are added by one thread, and may be read by several at once."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="deployer-")
+        self._file = tempfile.TemporaryFile(prefix="deployer-")  # noqa: SIM115 (it lives as long as the spool)
         self._lock = threading.Lock()
         self.size = 0
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -55,8 +55,7 @@ class Key:
 def keys_of(table: type[Struct]) -> dict[str, Key]:
     """The keys a table may have."""
     info = types.type_info(table)
-    assert isinstance(info, types.StructType)
-    return {field.encode_name: key_of(field) for field in info.fields}
+    return {field.encode_name: key_of(field) for field in cast(types.StructType, info).fields}
 
 
 def key_of(field: types.Field) -> Key:

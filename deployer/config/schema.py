@@ -53,9 +53,6 @@ class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settle: Annotated[float, key(
         "How many seconds the candidate must then stay up and healthy before it gets traffic.",
         "a number of seconds from 0 to 600", ge=0, le=600)] = 3.0
-    interval: Annotated[float, key(
-        "The pause between two checks, in seconds.",
-        "a number of seconds above 0 and up to 60", gt=0, le=60)] = 0.25
 
     def __post_init__(self) -> None:
         check.statuses("status", self.status)

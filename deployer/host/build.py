@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Callable
 
-from deployer.host import files
+from deployer.host import bytecode, files
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Entry
@@ -67,30 +67,9 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
         ctx.trees.discard(key)
         raise disk_error(error, destination, "unpacking the code") from error
     if base_path is not None and base is not None:
-        _carry_bytecode(base_path, destination, base_of(base), entries)
+        bytecode.carry(base_path, destination, base_of(base), entries)
     os.chmod(str(destination), 0o755)
     return entries
-
-
-def _carry_bytecode(base: Path, tree: Path, before: Sequence[Entry], after: Sequence[Entry]) -> None:
-    """Bring the compiled form of every module that did not change; it names its source by time and size."""
-    for entry in set(before) & set(after):
-        if not entry.path.endswith(".py"):
-            continue
-        status = os.stat(str(base / entry.path))
-        os.utime(str(tree / entry.path), ns=(status.st_mtime_ns, status.st_mtime_ns))
-        directory, _, name = entry.path.rpartition("/")
-        cache = base / directory / "__pycache__"
-        with contextlib.suppress(OSError):
-            for compiled in cache.glob(f"{_escape(name[:-3])}.cpython-*.pyc"):
-                if compiled.is_file() and not compiled.is_symlink():
-                    target = tree / directory / "__pycache__"
-                    target.mkdir(mode=0o755, exist_ok=True)
-                    shutil.copyfile(str(compiled), str(target / compiled.name))
-
-
-def _escape(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, environment: Mapping[str, str]) -> None:
@@ -166,12 +145,12 @@ def build_tree(
 
 def _altered(tree: Path, entries: Sequence[Entry]) -> list[str]:
     """Shipped files that the build commands changed or removed."""
-    return [entry.path for entry in entries if entry.kind != LINK and not _intact(tree / entry.path, entry)]
+    return [entry.path for entry in entries if entry.kind != LINK and not _intact(tree, entry)]
 
 
-def _intact(path: Path, entry: Entry) -> bool:
+def _intact(tree: Path, entry: Entry) -> bool:
     try:
-        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = files.open_below(tree, entry.path, os.O_RDONLY)
     except OSError:
         return False
     with os.fdopen(descriptor, "rb") as file:

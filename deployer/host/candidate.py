@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import Callable
@@ -15,25 +16,40 @@ from deployer.host.spec import Health
 _PAUSE = 0.25
 _ONE_REQUEST = 10.0
 """Seconds after which one request counts as hung, when the whole wait allows more."""
+_HELPERS = 2
+"""Processes seen only once that may end without being counted: until it runs its own program, a server's helper looks
+like a worker."""
 
 
 @dataclass
 class Workers:
-    """Which worker processes a server has had. ``gone`` counts those that ended since they were first seen twice."""
+    """Which worker processes a server has had: how often each was seen, the most at once, and how many have ended."""
 
     seen: dict[int, int] = field(default_factory=dict)
+    most: int = 0
     gone: int = 0
+    fleeting: int = 0
 
     def look(self, pid: int) -> int:
         """Take note of the server's present workers; the number of them that have ended so far."""
         present: set[int] = processes.workers(pid) if pid else set()
+        self.most = max(self.most, len(present))
         for worker in present:
             self.seen[worker] = self.seen.get(worker, 0) + 1
-        for worker, times in list(self.seen.items()):
-            if worker not in present:
-                self.gone += 1 if times > 1 else 0
-                del self.seen[worker]
-        return self.gone
+        for worker in set(self.seen) - present:
+            if self.seen.pop(worker) > 1:
+                self.gone += 1
+            else:
+                self.fleeting += 1
+        return self.gone + max(0, self.fleeting - _HELPERS)
+
+    @property
+    def hopeless(self) -> bool:
+        """Each has ended about three times over: the server goes on starting what cannot run.
+
+        Fewer are no proof: gunicorn's ``--max-requests`` replaces healthy ones.
+        """
+        return self.gone + self.fleeting >= 3 * max(2, self.most)
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class Candidate:
     def socket(self) -> str:
         return unit_name(self.paths.app, "web", self.number, "socket")
 
-    def ask(self, timeout: float, tick: Callable[[], None] = lambda: None) -> Answer:
+    def ask(self, timeout: float, tick: Callable[[], object] = lambda: None) -> Answer:
         return request(str(self.paths.socket(self.number)), self.health, timeout, tick)
 
     def boot(self) -> Answer:
@@ -62,14 +78,15 @@ class Candidate:
         nothing answers within the health check's timeout.
         """
         deadline = time.monotonic() + self.health.timeout
+        workers = Workers()
         while True:
             left = deadline - time.monotonic()
-            answer = self.ask(max(0.1, min(left, _ONE_REQUEST)), self._refuse_if_crashed)
+            answer = self.ask(max(0.1, min(left, _ONE_REQUEST)), lambda: self._refuse_if_hopeless(workers))
             if answer.status:
                 return answer
             self._refuse_if_crashed(grace=True)
             if time.monotonic() >= deadline:
-                raise self.failure(f"{answer.describe(self.health)}; waited {self.health.timeout:g} s")
+                raise self.failure(f"{answer.describe(self.health)}, for {self.health.timeout:g} s")
             time.sleep(_PAUSE)
 
     def become_healthy(self) -> None:
@@ -107,26 +124,61 @@ class Candidate:
     def _refuse_if_crashed(self, grace: bool = False) -> systemd.UnitState:
         """Raise when systemd saw the process end. ``grace`` gives systemd a moment to notice what just happened."""
         state = systemd.show(self.service)
-        if grace and not state.crashed:
+        if grace and not crashed(state):
             time.sleep(0.3)
             state = systemd.show(self.service)
-        if state.crashed:
-            raise self.failure(
-                "the process ended by itself" + (f" ({state.result})" if state.result != "success" else "")
-            )
+        if crashed(state):
+            raise self.failure(f"the process ended by itself{self.ending()}")
         return state
+
+    def _refuse_if_hopeless(self, workers: Workers) -> None:
+        """Raise, too, when the server lives and its workers do not: it would start new ones for ever."""
+        workers.look(self._refuse_if_crashed().main_pid)
+        if workers.hopeless:
+            raise self.failure("its worker processes end as soon as they are started")
+
+    def ending(self) -> str:
+        """How the process ended, in brackets, as far as systemd still knows: it forgets at the next start."""
+        shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", self.service).out
+        value = dict(line.partition("=")[::2] for line in shown.splitlines())
+        if value.get("Result") == "oom-kill":
+            return " (killed: the host, or MemoryMax, had no more memory for it)"
+        code, status = value.get("ExecMainCode"), value.get("ExecMainStatus", "")
+        if code == "1":
+            return f" (exit status {status})"
+        if code in ("2", "3") and status.isdigit():
+            return f" (killed by {_signal_name(int(status))})"
+        return ""
 
     def failure(self, why: str) -> HostError:
         """The refusal of this release, with the last words of its process."""
-        return HostError(f"v{self.number} is not healthy: {why}", logs=systemd.own_lines(self.service, 30))
+        return HostError(
+            f"v{self.number} is not healthy: {why}",
+            logs=systemd.own_lines(self.service, 30),
+            next="fab logs -n 200   (all it said); mend it, commit, fab deploy",
+        )
+
+
+def crashed(state: systemd.UnitState) -> bool:
+    """Whether the process ended by itself, even if systemd has yet to start it again (``auto-restart``)."""
+    return state.crashed or state.sub.startswith("auto-restart")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 @dataclass
 class Watch:
-    """Judges a release that has traffic: a crash counts at once, a failed health check when it is the third in a row."""
+    """Judges a release that has traffic: a crash counts at once, a failed health check when it is the third in a row.
+
+    So does a crash between the switch and the watch: its unit is as young as the release, and has never restarted.
+    """
 
     candidate: Candidate
-    restarts: int
     main_pid: int
     workers: Workers = field(default_factory=Workers)
     failures: int = 0
@@ -135,13 +187,13 @@ class Watch:
     def verdict(self) -> str:
         """Why the release must go; empty while it may stay."""
         state = systemd.show(self.candidate.service)
-        if state.restarts > self.restarts or state.active == "failed":
-            return "the process crashed"
+        if crashed(state):
+            return f"the process ended by itself{self.candidate.ending()}"
         if state.active == "active" and state.main_pid != self.main_pid:
             return "the process ended and was started again"
-        gone = self.workers.look(state.main_pid)
-        if gone > max(2, len(self.workers.seen)):
-            return f"{gone} worker processes died"
+        self.workers.look(state.main_pid)
+        if self.workers.hopeless:
+            return "its worker processes keep ending"
         self.last = self.candidate.ask(_ONE_REQUEST)
         self.failures = 0 if self.last.healthy(self.candidate.health) else self.failures + 1
         return self.last.describe(self.candidate.health) if self.failures >= 3 else ""

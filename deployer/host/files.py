@@ -1,14 +1,22 @@
-"""Files that survive a power cut: temp + fsync + rename, and the directory fsynced too."""
+"""Files that survive a power cut (temp + fsync + rename, and the directory fsynced too), and trees that change hands.
+
+Root works here beside a user who may be hostile and does not hold still: whatever that user could have put there is
+opened without following links, looked at through its descriptor, and changed through its descriptor.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 import stat
+import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Set, Tuple
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEPTH = 200
+"""Directories within directories that a tree may have: each one open takes a descriptor."""
 
 
 def sync_directory(path: Path) -> None:
@@ -67,49 +75,136 @@ def make_directory(path: Path, mode: int) -> None:
     os.chmod(str(path), mode)
 
 
+def own_directory(path: Path, mode: int, uid: int, gid: int) -> bool:
+    """Make or mend a directory below directories of root's; True when something changed."""
+    with contextlib.suppress(FileNotFoundError):
+        before = os.lstat(str(path))
+        if (before.st_mode, before.st_uid, before.st_gid) == (stat.S_IFDIR | mode, uid, gid):
+            return False
+    make_directory(path, mode)
+    os.chown(str(path), uid, gid, follow_symlinks=False)
+    return True
+
+
 def remove_tree(path: Path) -> None:
-    """Remove a directory whatever is in it; absent is fine. Never follows a link."""
+    """Remove a directory whatever is in it, however deep; absent is fine. Never follows a link."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
-        shutil.rmtree(str(path))
+        done = subprocess.run(
+            ["/bin/rm", "-rf", "--one-file-system", "--", str(path)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        if done.returncode:
+            raise OSError(done.stderr.decode("utf-8", "replace").strip()[-400:])
+
+
+def open_below(root: Path, path: str, flags: int) -> int:
+    """A descriptor of ``path`` (relative, with ``/``) below ``root``; no part of ``path`` may be a link.
+
+    Never waits for the far end of a pipe. Raises OSError.
+    """
+    *parents, name = path.split("/")
+    directory = os.open(str(root), _DIRECTORY)
+    try:
+        for parent in parents:
+            inner = os.open(parent, _DIRECTORY, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def give(path: Path, uid: int, gid: int) -> None:
-    """Give a tree that root has just written to ``uid:gid``, to build in; no link is followed."""
-    for _, directories, names, descriptor in os.fwalk(str(path), follow_symlinks=False):
-        for name in names + directories:
-            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
-        os.fchown(descriptor, uid, gid)
+    """Give a tree that root alone has written to ``uid:gid``, to build in; no link is followed.
+
+    A directory goes after all that is in it: until then its new owner can swap nothing there. Raises PermissionError
+    when somebody has had the tree before, or it is nested too deep; the tree is then best removed.
+    """
+    directory = os.open(str(path), _DIRECTORY)
+    try:
+        _give(directory, uid, gid, 0)
+    finally:
+        os.close(directory)
+
+
+def _give(directory: int, uid: int, gid: int, depth: int) -> None:
+    _refuse_depth(depth)
+    if os.fstat(directory).st_uid != 0:
+        raise PermissionError("a build has had this code before: it must be sent afresh")
+    for name in os.listdir(directory):
+        if stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
+            inner = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                _give(inner, uid, gid, depth + 1)
+            finally:
+                os.close(inner)
+        else:
+            os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+    os.fchown(directory, uid, gid)
 
 
 def seal(path: Path, owner: int) -> int:
     """Take a tree that ``owner`` has built in for root: read-only, without set-id bits. Returns its size in bytes.
 
-    Every entry is opened without following links and changed through its descriptor, so that an owner who swaps
-    entries meanwhile changes nothing outside the tree. Raises PermissionError for a hard link to a file that is not
-    the owner's.
+    Sockets, pipes and devices are removed. Raises PermissionError for what belongs to somebody else (a hard link, a
+    file moved in from elsewhere), for another file system, and for directories nested too deep.
     """
-    total = 0
-    for _, _, names, descriptor in os.fwalk(str(path), follow_symlinks=False):
-        os.fchown(descriptor, 0, 0)
-        os.fchmod(descriptor, 0o755)
-        total += sum(_seal_entry(name, descriptor, owner) for name in names)
-    return total
-
-
-def _seal_entry(name: str, directory: int, owner: int) -> int:
-    status = os.lstat(name, dir_fd=directory)
-    if not stat.S_ISREG(status.st_mode):
-        os.chown(name, 0, 0, dir_fd=directory, follow_symlinks=False)
-        return 0
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    directory = os.open(str(path), _DIRECTORY)
     try:
+        return _Seal(owner, os.fstat(directory).st_dev).directory(directory, 0)
+    finally:
+        os.close(directory)
+
+
+class _Seal:
+    """One tree's change of hands. ``_taken`` are the files that are root's by now: their further hard links are fine."""
+
+    def __init__(self, owner: int, device: int) -> None:
+        self._owner = owner
+        self._device = device
+        self._taken: Set[Tuple[int, int]] = set()
+
+    def directory(self, directory: int, depth: int) -> int:
+        _refuse_depth(depth)
+        self._refuse_foreign(os.fstat(directory), "a directory")
+        os.fchown(directory, 0, 0)
+        os.fchmod(directory, 0o755)
+        # From here on only root can change what is in it: what is listed now is all there will be.
+        return sum(self._entry(name, directory, depth) for name in os.listdir(directory))
+
+    def _entry(self, name: str, parent: int, depth: int) -> int:
+        mode = os.lstat(name, dir_fd=parent).st_mode
+        if stat.S_ISLNK(mode):
+            os.chown(name, 0, 0, dir_fd=parent, follow_symlinks=False)
+            return 0
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            os.unlink(name, dir_fd=parent)
+            return 0
+        flags = _DIRECTORY if stat.S_ISDIR(mode) else os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=parent)
+        try:
+            return self.directory(descriptor, depth + 1) if stat.S_ISDIR(mode) else self._file(descriptor, name)
+        finally:
+            os.close(descriptor)
+
+    def _file(self, descriptor: int, name: str) -> int:
         status = os.fstat(descriptor)
-        if status.st_nlink > 1 and status.st_uid != owner:
-            raise PermissionError(f"{name!r} is a hard link to a file of another user")
+        if (status.st_dev, status.st_ino) in self._taken:
+            return 0
+        self._refuse_foreign(status, repr(name))
         os.fchown(descriptor, 0, 0)
         os.fchmod(descriptor, (status.st_mode | 0o444) & 0o555)
+        self._taken.add((status.st_dev, status.st_ino))
         return status.st_size
-    finally:
-        os.close(descriptor)
+
+    def _refuse_foreign(self, status: os.stat_result, what: str) -> None:
+        if status.st_uid != self._owner:
+            raise PermissionError(f"{what} in the built tree belongs to another user (uid {status.st_uid})")
+        if status.st_dev != self._device:
+            raise PermissionError(f"{what} in the built tree lies on another file system")
+
+
+def _refuse_depth(depth: int) -> None:
+    if depth > _DEPTH:
+        raise PermissionError(f"directories are nested more than {_DEPTH} deep")

@@ -26,6 +26,10 @@ from deployer.host.units import (
 
 _RESERVE = 32 * 1024 * 1024
 """Bytes of memory that must be left when a second generation is up."""
+_STUCK = 2.0
+"""Seconds after which the queue of a failed release is taken from it."""
+_MOMENT = 3.0
+"""Seconds that a process without requests has for its end."""
 
 
 def candidate_of(ctx: Context, release: Release) -> Candidate:
@@ -48,19 +52,24 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
 
 
 def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
-    spec, number = release.spec, release.number
-    service = service_unit(
+    number = release.number
+    return {
+        unit_name(ctx.app, "web", number, "socket"): socket_unit(ctx.paths, number, ctx.settings.socket_group),
+        unit_name(ctx.app, "web", number, "service"): _service_text(ctx, release),
+    }
+
+
+def _service_text(ctx: Context, release: Release, behind: int = 0) -> str:
+    spec = release.spec
+    return service_unit(
         spec.web,
         ctx.paths,
-        number,
+        release.number,
         drain=spec.drain,
         start=max(spec.health.timeout, 5),
         can=capabilities(ctx.venvs.path(release.venv) if release.venv else None),
+        behind=behind,
     )
-    return {
-        unit_name(ctx.app, "web", number, "socket"): socket_unit(ctx.paths, number, ctx.settings.socket_group),
-        unit_name(ctx.app, "web", number, "service"): service,
-    }
 
 
 def capabilities(venv: Path | None) -> Capabilities:
@@ -212,7 +221,7 @@ def watch(ctx: Context, release: Release) -> str:
     """Look after the release that serves now for a while. Raises HostError when it must be taken back."""
     candidate = candidate_of(ctx, release)
     state = systemd.show(candidate.service)
-    judge = Watch(candidate=candidate, restarts=state.restarts, main_pid=state.main_pid)
+    judge = Watch(candidate=candidate, main_pid=state.main_pid)
     deadline = time.monotonic() + release.spec.watch
     while time.monotonic() < deadline:
         why = judge.verdict()
@@ -226,21 +235,40 @@ def resume(ctx: Context, failed: Release, standby: Release | None) -> str:
     """After a failure behind the switch: the standby serves again. Returns what serves, for people.
 
     The standby is started and asked before the rename, like any candidate; its socket has been listening all along.
+    No request is lost but those that were inside the failed process: from the first moment on, the standby's code
+    answers what waits in the failed release's socket.
     """
     if standby is None:
         with contextlib.suppress(FileNotFoundError):
             ctx.paths.current.unlink()
         remove_units(ctx, failed)
         return ""
+    _replace_code(ctx, failed, standby)
     candidate = candidate_of(ctx, standby)
     systemd.systemctl("start", candidate.socket)
     with contextlib.suppress(HostError):
         candidate.boot()
     files.point(ctx.paths.current, f"releases/{standby.name}")
     ctx.emit("switched", to=standby.name, previous=failed.name)
-    wait_for_queue(ctx, failed, min(10.0, failed.spec.drain))
+    _finish_queue(ctx, failed)
     remove_units(ctx, failed)
     return standby.name
+
+
+def _replace_code(ctx: Context, failed: Release, standby: Release) -> None:
+    """From its next start on (after a crash: within a second) the failed release's unit runs the standby's code."""
+    text = _service_text(ctx, standby, behind=failed.number)
+    with contextlib.suppress(OSError):
+        files.write_file(ctx.paths.units / candidate_of(ctx, failed).service, text.encode(), 0o644)
+    systemd.systemctl("daemon-reload")
+
+
+def _finish_queue(ctx: Context, failed: Release) -> None:
+    """Have all answered that waits in the failed release's socket, which nothing new reaches any more."""
+    if wait_for_queue(ctx, failed, _STUCK):
+        return
+    systemd.systemctl("restart", candidate_of(ctx, failed).service, timeout=failed.spec.drain + 90)
+    wait_for_queue(ctx, failed, failed.spec.drain)
 
 
 def retire(ctx: Context, release: Release) -> None:
@@ -249,14 +277,27 @@ def retire(ctx: Context, release: Release) -> None:
     remove_units(ctx, release)
 
 
-def remove_units(ctx: Context, release: Release) -> None:
-    """Stop a release's units and take them away. Idempotent; never fails for what is already gone."""
+def remove_units(ctx: Context, release: Release, *, unused: bool = False) -> None:
+    """Stop a release's units and take them away. Idempotent; never fails for what is already gone.
+
+    An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows.
+    """
     names = [unit_name(ctx.app, "web", release.number, kind) for kind in ("service", "socket")]
     if not any((ctx.paths.units / name).exists() for name in names):
         return
+    if unused:
+        _end_soon(names[0], _MOMENT)
     systemd.systemctl("stop", *reversed(names), timeout=release.spec.drain + 30)
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(str(ctx.paths.units / name))
     systemd.systemctl("daemon-reload")
     systemd.systemctl("reset-failed", *names)
+
+
+def _end_soon(service: str, seconds: float) -> None:
+    systemd.systemctl("stop", "--no-block", service)
+    deadline = time.monotonic() + seconds
+    while systemd.show(service).active not in ("inactive", "failed") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    systemd.systemctl("kill", "--signal=SIGKILL", service)

@@ -78,7 +78,7 @@ class Attempt:
         serving = self.ctx.catalog.current()
         for left in self.ctx.catalog.all():
             if left.result in (PREPARING, READY) and left.number != serving:
-                handover.remove_units(self.ctx, left)
+                handover.remove_units(self.ctx, left, unused=True)
                 self._close(left, FAILED, HostError("abandoned before the switch"))
 
     def _run(self, phase: str) -> None:
@@ -236,7 +236,7 @@ class Attempt:
     def _discard(self, release: Release, error: HostError) -> tuple[Exit, str]:
         if release.result == GOOD:
             return error.exit, f"{release.name} was good before and is left alone"
-        handover.remove_units(self.ctx, release)
+        handover.remove_units(self.ctx, release, unused=True)
         self._close(release, FAILED, error)
         return error.exit, f"{self._serving_text()}, uninterrupted; {release.name} never got a request"
 

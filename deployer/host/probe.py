@@ -33,13 +33,14 @@ class Answer:
         if self.status == 400:
             return (
                 f"{asked} answered 400 Bad Request to the host name {health.host!r}: "
-                "Django does so when ALLOWED_HOSTS lacks that name"
+                "Django does so when ALLOWED_HOSTS lacks that name. "
+                "Set web.health.host in deploy.toml to a name it has"
             )
         elsewhere = f" to {self.location}" if self.location else ""
         return f"{asked} answered {self.status}{elsewhere}"
 
 
-def request(path: str, health: Health, timeout: float, tick: Callable[[], None]) -> Answer:
+def request(path: str, health: Health, timeout: float, tick: Callable[[], object]) -> Answer:
     """Ask once, for at most ``timeout`` seconds; ``tick`` is called about ten times a second meanwhile.
 
     What ``tick`` raises ends the wait: a process that is already known to be dead is not waited for.
@@ -71,7 +72,7 @@ def _message(health: Health) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
-def _read_head(connection: socket.socket, deadline: float, tick: Callable[[], None]) -> bytes:
+def _read_head(connection: socket.socket, deadline: float, tick: Callable[[], object]) -> bytes:
     received = b""
     while b"\r\n\r\n" not in received and len(received) < _LONGEST_ANSWER:
         try:

@@ -120,9 +120,14 @@ def socket_unit(paths: AppPaths, number: int, group: str) -> str:
     )
 
 
-def service_unit(web: Web, paths: AppPaths, number: int, *, drain: float, start: float, can: Capabilities) -> str:
-    """The web process of one release. ``drain`` and ``start`` bound its stop and its start, in seconds."""
-    socket = unit_name(paths.app, "web", number, "socket")
+def service_unit(
+    web: Web, paths: AppPaths, number: int, *, drain: float, start: float, can: Capabilities, behind: int = 0
+) -> str:
+    """The web process of one release. ``drain`` and ``start`` bound its stop and its start, in seconds.
+
+    ``behind`` is the release whose socket it serves (0: its own).
+    """
+    socket = unit_name(paths.app, "web", behind or number, "socket")
     release = paths.release(number)
     base = [
         ("Type", "notify" if web.server == "gunicorn" else "exec"),

@@ -17,6 +17,7 @@ from typing import Any
 from deployer.sandbox import SandboxHost, up
 from tests.bench import projects
 from tests.bench.show import progress
+from tests.bench.tap import Tap
 from tests.support.delayproxy import DelayProxy
 from tests.support.project import Project
 from tests.support.site import FAB
@@ -24,11 +25,12 @@ from tests.support.site import FAB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One command: seconds from its start to its exit, bytes through the proxy, and what ``--json`` printed."""
+    """One command: seconds from its start to its exit, bytes and round trips, and what ``--json`` printed."""
 
     wall: float
     up: int
     down: int
+    trips: int
     events: Sequence[dict[str, Any]] = ()
 
     @property
@@ -62,11 +64,11 @@ class Way:
 
     name: str
     config: Path
-    proxy: DelayProxy
+    tap: Tap
 
     def run(self, argv: Sequence[str], cwd: Path, timeout: float = 300) -> Run:
         """Run a command that goes this way. Raises RuntimeError with its output when it fails."""
-        up, down = self.proxy.bytes_up, self.proxy.bytes_down
+        self.tap.take()
         started = time.monotonic()
         done = subprocess.run(
             list(argv), cwd=cwd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
@@ -75,9 +77,8 @@ class Way:
         if done.returncode != 0:
             raise RuntimeError(f"{argv}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event"')]
-        return Run(
-            wall=wall, up=self.proxy.bytes_up - up, down=self.proxy.bytes_down - down, events=tuple(events)
-        )
+        up, down, trips = self.tap.take()
+        return Run(wall=wall, up=up, down=down, trips=trips, events=tuple(events))
 
     def fab(self, project: Project, *arguments: str, user: str = "deploy") -> Run:
         """Our ``fab``, with ``--json``, in a project."""
@@ -114,10 +115,13 @@ class Bed:
     @contextlib.contextmanager
     def way(self, rtt_ms: float, *, user: str = "deploy") -> Iterator[Way]:
         """A way to the host that takes so many milliseconds there and back."""
-        with DelayProxy(self.host.address, self.host.ssh_port, rtt_ms=rtt_ms) as proxy:
-            config = self.directory / f"ssh_config.{proxy.port}"
-            config.write_text(ssh_config(self.host, proxy, user))
-            yield Way(name=f"far-{self.host.name}", config=config, proxy=proxy)
+        with (
+            DelayProxy(self.host.address, self.host.ssh_port, rtt_ms=rtt_ms) as proxy,
+            Tap(proxy.host, proxy.port) as tap,
+        ):
+            config = self.directory / f"ssh_config.{tap.port}"
+            config.write_text(ssh_config(self.host, tap, user))
+            yield Way(name=f"far-{self.host.name}", config=config, tap=tap)
 
     def _deployed(self, app: str) -> Project:
         if app not in self._projects:
@@ -131,12 +135,12 @@ class Bed:
         return self._projects[app]
 
 
-def ssh_config(host: SandboxHost, proxy: DelayProxy, user: str) -> str:
+def ssh_config(host: SandboxHost, tap: Tap, user: str) -> str:
     """The host under another name, behind the proxy; its key is checked all the same, under its own name."""
     known_as = host.address if host.ssh_port == 22 else f"[{host.address}]:{host.ssh_port}"
     return (
         f"Host far-{host.name}\n"
-        f"  HostName {proxy.host}\n  Port {proxy.port}\n  User {user}\n  HostKeyAlias {known_as}\n"
+        f"  HostName {tap.host}\n  Port {tap.port}\n  User {user}\n  HostKeyAlias {known_as}\n"
         f'  IdentityFile "{host.identity}"\n  IdentitiesOnly yes\n'
         f'  UserKnownHostsFile "{host.known_hosts}"\n  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n'
     )

@@ -45,7 +45,7 @@ def read_tree(root: Path) -> Tree:
     for path in sorted(root.rglob("*")):
         name, mode = path.relative_to(root).as_posix(), stat.S_IMODE(path.lstat().st_mode)
         if path.is_symlink():
-            tree[name] = (LINK, os.fsencode(os.readlink(path)))
+            tree[name] = (LINK, os.fsencode(path.readlink()))
         elif path.is_dir():
             assert mode == 0o755, f"{name} has mode {mode:o}"
         else:
@@ -382,6 +382,8 @@ def test_a_base_that_a_build_has_changed_is_noticed(host: Host, change: str) -> 
     with pytest.raises(Mismatch) as caught:
         host.upload(upload, base, source.entries)
     assert caught.value.path == name
+    written = host.root / f"tree{host.made}" / name
+    assert change != "longer" or written.stat().st_size <= len(b"one")
 
 
 def test_keeping_files_of_no_base_is_refused(host: Host) -> None:

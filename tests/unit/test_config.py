@@ -128,7 +128,7 @@ def test_health_host_defaults_to_the_site(toml) -> None:
         (
             'app = "shop"\n[web.health]\nzzz = 1',
             3,
-            ["web.health.zzz", "host, interval, path, settle, status, timeout"],
+            ["web.health.zzz", "host, path, settle, status, timeout"],
         ),
         ('app = "shop"\n[processes.worker]\ncommand = "x"', 2, ["processes", "no such key"]),
         ('app = "shop"\n[environments.s.web]\nwokers = 1', 3, ["environments.s.web.wokers", "workers"]),
@@ -191,7 +191,6 @@ BAD = [
     (app("[web.health]\nstatus = []"), "web.health.status: must be"),
     (app("[web.health]\ntimeout = 0"), "web.health.timeout: must be a number of seconds above 0"),
     (app("[web.health]\ntimeout = nan"), "web.health.timeout: must be"),
-    (app("[web.health]\ninterval = -1"), "web.health.interval: must be"),
     (app("[web.health]\nsettle = -1"), "web.health.settle: must be"),
     (app('[web.unit]\n"memory-max" = 1'), 'web.unit.memory-max: is not the name of a systemd directive'),
     (app('[web.unit]\nNice = 1\nMemoryMax = 1.5'), "web.unit.MemoryMax: "),
