@@ -6,10 +6,11 @@ import getpass
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from deployer import events, plan
@@ -57,26 +58,39 @@ def deploy(
 ) -> Outcome:
     """Release a commit, or the working tree. All bad input is found before anything is sent."""
     started = time.monotonic()
-    with ThreadPoolExecutor(1, thread_name_prefix="connect") as pool:
-        connecting = pool.submit(_connect, site)
+    connecting = _connect_meanwhile(site)
+    try:
+        source, spec, environment = _read_project(site, ref, dirty)
+    except BaseException:
+        connecting.add_done_callback(_close)
+        raise
+    with connecting.result() as link:
+        remote = Remote(link, site.config.app, site.report)
+        facts = _ask(site, remote, started)
+        remote.refuse_if_busy(facts)
+        message = plan.release_request(
+            kind="deploy",
+            by=_who(),
+            spec=spec,
+            environment=environment,
+            phases=tuple(phases),
+            no_migrate=no_migrate,
+        )
+        return _upload(site, remote, source, facts, message)
+
+
+def _connect_meanwhile(site: Site) -> Future[Link]:
+    """Connect while the project is read. A Ctrl-C does not wait for a host that does not answer."""
+    promise: Future[Link] = Future()
+
+    def work() -> None:
         try:
-            source, spec, environment = _read_project(site, ref, dirty)
-        except BaseException:
-            connecting.add_done_callback(_close)
-            raise
-        with connecting.result() as link:
-            remote = Remote(link, site.config.app, site.report)
-            facts = _ask(site, remote, started)
-            remote.refuse_if_busy(facts)
-            message = plan.release_request(
-                kind="deploy",
-                by=_who(),
-                spec=spec,
-                environment=environment,
-                phases=tuple(phases),
-                no_migrate=no_migrate,
-            )
-            return _upload(site, remote, source, facts, message)
+            promise.set_result(_connect(site))
+        except BaseException as error:
+            promise.set_exception(error)
+
+    Thread(target=work, daemon=True, name="connect").start()
+    return promise
 
 
 def _connect(site: Site) -> Link:
@@ -119,7 +133,8 @@ def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
     needed = sum(entry.size for entry in upload.delta.add) + upload.delta.length
     if needed > facts.free:
         raise ConfigError(
-            message=f"the disk of {site.host} is full: the code needs {needed // 1024:,} KiB, {facts.free // 1024:,} KiB are free",
+            message=f"the disk of {site.host} is full: the code needs {needed // 1024:,} KiB, "
+            f"{facts.free // 1024:,} KiB are free",
             state="nothing was touched",
             next="make room, then fab deploy",
             host=site.host,
@@ -166,21 +181,20 @@ def reload(site: Site) -> Outcome:
 
 def rollback(site: Site, *, to: str = "", yes: bool = False) -> Outcome:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
+    number = _number(to) if to else 0
     with open_remote(site) as (remote, facts):
         remote.refuse_if_busy(facts)
         spec = _current(site, facts)
         return remote.run(
-            plan.release_request(
-                kind="rollback", by=_who(), spec=spec, environment={}, of=_number(to) if to else 0, yes=yes
-            )
+            plan.release_request(kind="rollback", by=_who(), spec=spec, environment={}, of=number, yes=yes)
         )
 
 
 def run_phases(site: Site, phases: Sequence[str], release: str) -> Outcome:
     """Run phases after ``upload`` of a release that is being made: ``release``, or the newest."""
+    number = _number(release) if release else 0
     with open_remote(site) as (remote, facts):
         remote.refuse_if_busy(facts)
-        number = _number(release) if release else 0
         return remote.run({"op": "phases", "phases": list(phases), "release": number, "by": _who()})
 
 

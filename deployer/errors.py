@@ -44,9 +44,13 @@ class DeployerError(Exception):
 
 
 class ConfigError(DeployerError):
-    """Bad usage or a bad ``deploy.toml``: nothing was touched (exit 2)."""
+    """Bad usage or a bad ``deploy.toml``: nothing was touched (exit 2), which ``state`` says unless told otherwise."""
 
     exit = Exit.USAGE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.state = self.state or "nothing was touched"
 
 
 class Unreachable(DeployerError):

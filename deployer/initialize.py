@@ -120,6 +120,8 @@ def hints(project: Project) -> Iterator[str]:
         yield "no uv.lock, pylock.toml or requirements.txt: type `uv lock` or `pip freeze > requirements.txt`"
     elif (server := missing_server(project)) is not None:
         yield f"{project.lock} does not name {server}: add it to the dependencies"
+    for doubt in project.doubts:
+        yield f"{project.settings}: {doubt}"
     if not project.git:
         yield "this is not a git repository: type `git init`, or deploy with --dirty"
 

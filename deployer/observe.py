@@ -42,7 +42,7 @@ def releases(site: Site) -> tuple[ReleaseRow, ...]:
 def logs(site: Site, *, lines: int, follow: bool = False) -> Outcome:
     """The last lines of the app's journal, all its releases together; with ``follow`` until Ctrl-C."""
     with open_remote(site) as (remote, _):
-        return remote.run({"op": "logs", "lines": lines, "follow": follow})
+        return remote.read({"op": "logs", "lines": lines, "follow": follow})
 
 
 def _row(value: Mapping[str, Any]) -> ReleaseRow:

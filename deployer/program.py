@@ -41,13 +41,16 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(info, content)
 
 
+TOO_OLD = 64
+"""The exit status that says so."""
 BOOTSTRAP = """
-import compileall, hashlib, io, os, shutil, sys, zipfile
+import hashlib, os, sys, tempfile
 if sys.version_info < (3, 9):
-    sys.exit("deployer needs Python 3.9 or newer on the host; this is " + sys.version.split()[0])
+    sys.stderr.write("deployer needs Python 3.9 or newer on the host; its python3 is " + sys.version.split()[0])
+    sys.exit(64)
 if os.geteuid() != 0:
     sys.exit("fab setup must log in as root, or as an admin whom sudo lets be root without a password")
-size, digest, base, program = int(sys.argv[1]), sys.argv[2], "/usr/local/lib/deployer", sys.argv[3]
+size, digest = int(sys.argv[1]), sys.argv[2]
 content = b""
 while len(content) < size:
     part = os.read(0, size - len(content))
@@ -56,26 +59,11 @@ while len(content) < size:
     content += part
 if hashlib.sha256(content).hexdigest() != digest:
     sys.exit("the host program did not arrive as it was sent")
-os.umask(0o022)
-os.makedirs(base, exist_ok=True)
-target = os.path.join(base, digest)
-fresh = not os.path.isdir(target)
-if fresh:
-    temporary = target + ".tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    zipfile.ZipFile(io.BytesIO(content)).extractall(temporary)
-    compileall.compile_dir(temporary, quiet=2, ddir=target)
-    os.rename(temporary, target)
-launcher = (
-    "#!/usr/bin/python3 -I\\nimport sys\\nsys.path.insert(0, %r)\\n"
-    "from deployer.host.__main__ import main\\nsys.exit(main(sys.argv[1:]))\\n" % target
-)
-with open(program + ".tmp", "w") as file:
-    file.write(launcher)
-    file.flush()
-    os.fchmod(file.fileno(), 0o755)
-    os.fsync(file.fileno())
-os.replace(program + ".tmp", program)
-os.execv(program, [program, "setup", digest[:12] if fresh else ""])
+with tempfile.NamedTemporaryFile(prefix="deployer-", suffix=".zip", dir="/run") as archive:
+    archive.write(content)
+    archive.flush()
+    sys.path.insert(0, archive.name)
+    from deployer.host.__main__ import set_up
+    sys.exit(set_up(content))
 """
-"""Run by the host's own python3: takes the program from standard input, installs it root-owned, and becomes it."""
+"""Run by the host's own python3: takes the program from standard input, and runs it. It installs itself."""

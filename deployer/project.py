@@ -67,6 +67,7 @@ class Project:
     static_url: str | None = None
     static_root: str | None = None
     migrations: bool = False
+    doubts: tuple[str, ...] = ()  # settings that suit a laptop and not a host, a sentence each
 
 
 def inspect(root: Path) -> Project:
@@ -91,7 +92,24 @@ def inspect(root: Path) -> Project:
         static_url=static_url(values),
         static_root=last_string(values.get("STATIC_ROOT")),
         migrations="DATABASES" in values,
+        doubts=tuple(doubts_about(values)),
     )
+
+
+def doubts_about(values: dict[str, ast.expr]) -> Iterator[str]:
+    """What ``startproject`` writes and a host refuses: said before the first deploy does."""
+    databases = ast.unparse(values["DATABASES"]) if "DATABASES" in values else ""
+    if "sqlite3" in databases and "BASE_DIR" in databases:
+        yield (
+            "the SQLite database lies in the code, which is read-only on a host: "
+            'put it below os.environ.get("STATE_DIRECTORY", BASE_DIR)'
+        )
+    hosts = values.get("ALLOWED_HOSTS")
+    if isinstance(hosts, ast.List) and not hosts.elts:
+        yield "ALLOWED_HOSTS is empty: name the site's host there, and under [web] health = { host = … }"
+    debug = values.get("DEBUG")
+    if isinstance(debug, ast.Constant) and debug.value is True:
+        yield 'DEBUG is on: read it from the environment, such as DEBUG = os.environ.get("DEBUG") == "1"'
 
 
 def complete(config: Config, files: TextFiles) -> Config:

@@ -18,6 +18,9 @@ from deployer.ssh import Channel, Link
 
 __all__ = ["Facts", "Outcome", "Over", "Remote"]
 
+_IN_FLIGHT = 64 * 1024
+"""Bytes that may have arrived though it is not known: when no more than these are left, the host may have begun."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -53,18 +56,14 @@ class Remote:
         self.app = app
         self.report = report
         argv = [PROGRAM, "session", app]
+        self._begun = False
         self._channel: Channel = link.open(argv if link.is_root else ["sudo", "-n", "--", *argv])
 
     def ask(self) -> Facts:
         """What the host has. Raises ConfigError when it was not set up for the app, or by another version."""
         answer = self.query({"op": "ask"})
         if answer.get("protocol") != PROTOCOL:
-            raise ConfigError(
-                message=f"{self.host} was set up by another version of deployer",
-                state="nothing was touched",
-                next=f"fab setup -H root@{_bare(self.host)}",
-                host=self.host,
-            )
+            raise self._other_version(answer.get("protocol"))
         base = answer["base"]
         return Facts(
             current=answer["current"],
@@ -76,6 +75,16 @@ class Remote:
             partials=answer["partials"],
             free=answer["free"],
             program=answer["program"],
+        )
+
+    def _other_version(self, theirs: object) -> ConfigError:
+        newer = isinstance(theirs, int) and theirs > PROTOCOL
+        return ConfigError(
+            message=f"{self.host} was set up by {'a newer' if newer else 'an older'} version of deployer than this one",
+            next="upgrade deployer here: pip install -U deployer"
+            if newer
+            else f"fab setup -H root@{_bare(self.host)}   (brings the host up to date; what serves goes on)",
+            host=self.host,
         )
 
     def refuse_if_busy(self, facts: Facts) -> None:
@@ -112,22 +121,34 @@ class Remote:
         total: int = 0,
         edit: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda event: event,
     ) -> Outcome:
-        """Send a request, its body if any, and follow the host's events to the last. ``edit`` may change or drop one."""
+        """Send a request, its body if any, and follow the host's events to the last. ``edit`` may change or drop one.
+
+        Ctrl-C and a lost connection are told by whether the host has begun, which it does when it has all of it.
+        """
         length = total - offset if body is not None else 0
-        sent = False
+        self._begun = length <= _IN_FLIGHT
         try:
             self._send({**message, "offset": offset, "body": length} if body is not None else message)
             if body is not None:
                 self._upload(body, offset, length)
-            sent = True
+            self._begun = True
             return self._follow(edit)
         except KeyboardInterrupt:
-            raise self._interrupted(sent) from None
+            raise self._interrupted() from None
         except Unreachable as error:
-            raise self._lost(error, sent) from None
+            raise self._lost(error) from None
+
+    def read(self, message: Mapping[str, Any]) -> Outcome:
+        """Ask for something that only tells, and goes on until it ends or Ctrl-C ends it."""
+        try:
+            self._send(message)
+            return self._follow(lambda event: event)
+        except KeyboardInterrupt:
+            return Outcome(host=self.host, exit=Exit.INTERRUPTED, release="", serving="")
 
     def _upload(self, body: BinaryIO, offset: int, length: int) -> None:
         def advance(done: int) -> None:
+            self._begun = length - done <= _IN_FLIGHT
             total = offset + length
             self.report(events.Progress(host=self.host, phase="upload", done=offset + done, total=total))
 
@@ -189,20 +210,23 @@ class Remote:
             logs=said[-10:],
         )
 
-    def _interrupted(self, sent: bool) -> Interrupted:
-        if sent:
+    def _interrupted(self) -> Interrupted:
+        if self._begun:
             return Interrupted(
-                message="stopped following: the host finishes, or undoes, by itself",
-                state="what runs there goes on",
+                message="interrupted here; what runs on the host goes on",
+                state="the host finishes by itself, or undoes: what serves is a whole release, the new or the old one",
                 next="fab attach   (follows it again), or fab status",
                 host=self.host,
             )
         return Interrupted(
-            message="interrupted", state="nothing was touched", next="fab deploy   (goes on)", host=self.host
+            message="interrupted during the upload",
+            state="nothing was touched; what has arrived is kept for the next try",
+            next="fab deploy   (goes on where it stopped)",
+            host=self.host,
         )
 
-    def _lost(self, error: Unreachable, sent: bool) -> Exception:
-        if sent:
+    def _lost(self, error: Unreachable) -> Exception:
+        if self._begun:
             return Mixed(
                 message=error.message,
                 state="what runs on the host goes on by itself, to a whole release, the new or the old one",

@@ -11,13 +11,15 @@ from typing import Any
 from deployer import events, plan
 from deployer.deploy import Site
 from deployer.errors import ConfigError, Exit
-from deployer.host.protocol import PROGRAM, dumps
-from deployer.program import BOOTSTRAP, host_program
+from deployer.host.protocol import dumps
+from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
 from deployer.ssh import Channel, Link, connect
 
 __all__ = ["public_keys", "setup"]
 
+_NOT_FOUND = 127
+"""A shell's exit status for a command that is not there."""
 _DEFAULT_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub", "id_ed25519_sk.pub", "id_ecdsa_sk.pub")
 
 
@@ -34,7 +36,7 @@ def setup(site: Site, *, keys: Sequence[str] = (), allow_units: Sequence[str] = 
 
 def _start(link: Link, request: dict[str, Any]) -> Channel:
     program = host_program()
-    python = ["/usr/bin/python3", "-I", "-c", BOOTSTRAP, str(len(program.content)), program.digest, PROGRAM]
+    python = ["/usr/bin/python3", "-I", "-c", BOOTSTRAP, str(len(program.content)), program.digest]
     channel = link.open(python if link.is_root else ["sudo", "-n", "--", *python])
     try:
         channel.write(program.content)
@@ -52,14 +54,27 @@ def _follow(site: Site, channel: Channel, link: Link) -> Outcome:
             site.report(event)
         if isinstance(event, events.Finished):
             return Outcome(host=site.host, exit=Exit(event.exit), release="", serving="")
+    raise _not_started(site, link, channel)
+
+
+def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
+    """The program ended without a last word: nearly always because it could not become root."""
     status = channel.exit_status(30)
     said = channel.stderr.decode("utf-8", "replace").strip().splitlines()
-    raise ConfigError(
-        message=f"{link.user}@{link.settings.hostname} could not be set up (exit status {status})",
-        state="nothing that serves was touched",
-        next=f"fab setup -H root@{site.target.host}   (root, or an admin whom sudo asks for no password)",
-        host=site.host,
-        logs=said[-15:],
+    bare = site.target.name.rpartition("@")[2]
+    message = f"{link.user} cannot set up {bare}: its program does not run there as root (exit status {status})"
+    next = f"fab setup -H root@{bare}   (root, or an admin whom sudo asks for no password)"
+    if status == TOO_OLD and said:
+        message, next, said = (
+            said[-1],
+            "install a newer Python as /usr/bin/python3 on the host, or upgrade its system",
+            [],
+        )
+    elif status == _NOT_FOUND:
+        lacks = "python3" if link.is_root else "sudo or python3"
+        message, next = f"{bare} lacks {lacks}", f"as root on the host: apt-get install {lacks.replace(' or', '')}"
+    return ConfigError(
+        message=message, state="nothing that serves was touched", next=next, host=site.host, logs=said[-15:]
     )
 
 

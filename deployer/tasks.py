@@ -18,9 +18,11 @@ from deployer.executor import fleet_task, hosts_of, ssh_options_of
 from deployer.host.protocol import PHASES
 
 if TYPE_CHECKING:
+    from deployer.advice import Typed
     from deployer.deploy import Site
     from deployer.events import Event, Reporter
     from deployer.remote import Outcome
+    from deployer.ssh import Target
 
 __all__ = ["namespace"]
 
@@ -90,42 +92,76 @@ def _site(
     json: bool,
     verbose: bool,
 ) -> Iterator[Site]:
-    """The place a command works on, with a reporter that lives as long as the block."""
+    """The place a command works on, with a reporter that lives as long as the block.
+
+    What is advised next, by the host or by an error, is made to fit the command line.
+    """
     from dataclasses import replace
 
+    from deployer.advice import Typed
     from deployer.config import load
     from deployer.deploy import Site
     from deployer.ssh import Target
-    from deployer.ui import reporter
 
     path = Path(config).resolve() if config else _find_config()
     settings = load(path, environment=env or None)
-    target = Target.parse(_one(hosts_of(c) or settings.hosts))
+    named = hosts_of(c)
+    target = Target.parse(_one(named or settings.hosts))
+    typed = Typed(program=_program(), target=target.name, hosts=",".join(named), env=env, config=config)
     options = ssh_options_of(c)
     if accept_new:
         options = replace(options, host_keys="accept-new")
-    stream = sys.stdout if answer else None
-    with reporter(
-        json=json, title=f"{title} {settings.app}", hosts=[target.name], verbose=verbose, stream=stream
-    ) as report:
-        heard = _quiet(report) if answer else report
-        yield Site(
-            root=path.parent,
-            config=settings,
-            target=target,
-            ssh=replace(options, report=report),
-            report=heard,
-        )
+    shown = f"{title} {settings.app}"
+    with _answering(json, target) if answer else _showing(json, target, title=shown, verbose=verbose) as report:
+        hear = _advising(report, typed)
+        try:
+            yield Site(root=path.parent, config=settings, target=target, ssh=replace(options, report=hear), report=hear)
+        except DeployerError as error:
+            error.next = typed.adapt(error.next)
+            raise
 
 
-def _quiet(report: Reporter) -> Reporter:
-    from deployer.events import Connected, Connecting, Finished
+def _program() -> str:
+    """What was typed: ``fab``, or our own command."""
+    return "deployer" if Path(sys.argv[0]).name == "deployer" else "fab"
+
+
+def _advising(report: Reporter, typed: Typed) -> Reporter:
+    from dataclasses import replace
+
+    from deployer.events import Failed
 
     def hear(event: Event) -> None:
-        if not isinstance(event, (Connecting, Connected, Finished)):
-            report(event)
+        report(replace(event, next=typed.adapt(event.next)) if isinstance(event, Failed) else event)
 
     return hear
+
+
+@contextmanager
+def _showing(json: bool, target: Target, *, title: str, verbose: bool) -> Iterator[Reporter]:
+    """For commands that do something: people follow on standard error."""
+    from deployer.ui import reporter
+
+    with reporter(json=json, title=title, hosts=[target.name], verbose=verbose) as report:
+        yield report
+
+
+@contextmanager
+def _answering(json: bool, target: Target) -> Iterator[Reporter]:
+    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error."""
+    from deployer.events import Connected, Connecting, Finished, Logs
+    from deployer.ui import reporter
+
+    hosts = [target.name]
+    with reporter(json=json, hosts=hosts) as errors, reporter(json=json, hosts=hosts, stream=sys.stdout) as answers:
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Logs):
+                answers(event)
+            elif not isinstance(event, (Connecting, Connected, Finished)):
+                errors(event)
+
+        yield hear
 
 
 def _find_config() -> Path:
@@ -144,8 +180,8 @@ def _one(hosts: tuple[str, ...]) -> str:
         )
     if len(hosts) > 1:
         raise ConfigError(
-            message=f"{len(hosts)} hosts were named ({', '.join(hosts)}); this version works on one at a time, "
-            "because releasing to several safely means all of them or none",
+            message=f"{len(hosts)} hosts were named ({', '.join(hosts)}); this version works on one at a time: "
+            "one after the other, some would have the new release when it fails on the next",
             state="nothing was touched",
             next=f"name one: -H {hosts[0]}",
         )

@@ -197,7 +197,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deploy_user: Annotated[str, key(
         "The Unix user that `fab setup` makes for deploying.",
         "the name of a Unix user", pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")] = "deploy"
-    python: Annotated[Annotated[str, text(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?")] | None, key(
+    python: Annotated[Annotated[str, text(r"3\.[0-9]{1,2}")] | None, key(
         "The Python version of the virtual environments. Left out: the host's own python3.",
         'a version such as "3.12", in quotes')] = None
     include: Annotated[tuple[str, ...], key(

@@ -3,11 +3,13 @@
 deployer-host session APP      one laptop's channel
 deployer-host job APP ID       a deploy, inside its transient unit
 deployer-host start|stop|reload APP     for APP.service
-deployer-host setup FRESH      prepare this host for an app; the request comes on standard input
+
+``fab setup`` sends this program and runs it as it is, by :func:`set_up`: it installs itself once it knows it may.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -34,10 +36,6 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str]) -> Exit:
     if os.geteuid() != 0:
         raise BadRequest("deployer-host must run as root: through sudo, by systemd, or by root")
-    if argv[:1] == ["setup"] and len(argv) == 2:
-        from deployer.host.provision import main as provision
-
-        return provision(sys.stdin.buffer, emit, argv[1])
     if len(argv) < 2:
         raise BadRequest(__doc__ or "")
     command, app, rest = argv[0], _app(argv[1]), argv[2:]
@@ -50,6 +48,18 @@ def _run(argv: list[str]) -> Exit:
 
         return Exit(getattr(handle, command)(open_context(app, _silent, time.time)))
     raise BadRequest(__doc__ or "")
+
+
+def set_up(program: bytes) -> int:
+    """Prepare this host for an app; the request comes on standard input. ``program`` is the zip that runs now."""
+    from deployer.host.provision import main as provision
+
+    def tell(name: str, **fields: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody listens any more: it is finished all the same
+            emit(name, **fields)
+
+    os.umask(0o022)
+    return int(provision(sys.stdin.buffer, tell, program))
 
 
 def _app(text: str) -> str:
@@ -69,10 +79,10 @@ def _session(app: str) -> Exit:
         emit("finished", exit=int(error.exit), serving="", summary=error.message)
         return error.exit
     try:
-        Session(ctx, sys.stdin.buffer, forward).serve()
+        return Session(ctx, sys.stdin.buffer, forward).serve()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the laptop has gone; the job, if any, goes on
-    return Exit.OK
+        return Exit.OK
 
 
 def _job(app: str, name: str) -> Exit:

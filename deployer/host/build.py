@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Callable
@@ -20,6 +21,9 @@ from deployer.host.systemd import stream, systemctl, transient
 from deployer.host.unpack import Mismatch, apply, parse_delta
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
+_LIMIT = 3600
+"""Seconds after which a command that builds or migrates is stopped."""
+_MAKE_ROOM = "make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy"
 _LOCK_COMMANDS = {
     "requirements": ["pip", "install", "--requirement"],
     "pylock": ["pip", "sync"],
@@ -212,6 +216,11 @@ def _run_build(
     raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
 
 
+def unit_of(ctx: Context, name: str) -> str:
+    """The transient unit in which the app's ``build`` or ``migrate`` commands run."""
+    return f"deployer-{ctx.app}-{name}.service"
+
+
 def run_as(
     ctx: Context,
     name: str,
@@ -224,9 +233,10 @@ def run_as(
 ) -> tuple[int, list[str]]:
     """Run a command as ``user`` in a transient unit, whose every process ends with it. Returns status and output.
 
-    The environment goes through a file only root can read: never through an argument list.
+    The environment goes through a file only root can read: never through an argument list. Raises HostError when the
+    command takes longer than _LIMIT: one that hangs must not hold the app's lock for ever.
     """
-    unit = f"deployer-{ctx.app}-{name}.service"
+    unit = unit_of(ctx, name)
     systemctl("stop", unit)
     env_path = ctx.paths.private / f"{name}.env"
     files.write_file(env_path, environment_file(environment), 0o600)
@@ -243,18 +253,22 @@ def run_as(
         "EnvironmentFile=-/etc/environment",
         f"EnvironmentFile={env_path}",
         "TimeoutStopSec=10",
+        f"RuntimeMaxSec={_LIMIT}",
         *properties,
     ]
+    started = time.monotonic()
     try:
         status = stream(transient(unit, settings, argv, wait=True), take)
     finally:
         with contextlib.suppress(FileNotFoundError):
             env_path.unlink()
+    if status != 0 and time.monotonic() - started >= _LIMIT:
+        raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
     return status, lines
 
 
 def _stop_build(ctx: Context) -> None:
-    systemctl("stop", f"deployer-{ctx.app}-build.service")
+    systemctl("stop", unit_of(ctx, "build"))
 
 
 def disk_error(error: OSError, path: Path, what: str) -> HostError:
@@ -266,12 +280,22 @@ def disk_error(error: OSError, path: Path, what: str) -> HostError:
     return HostError(f"{what} failed: {error}")
 
 
+def require_room(directory: Path, needed: int, what: str) -> None:
+    """Raises HostError when fewer than ``needed`` bytes are free below ``directory``."""
+    free = free_bytes(str(directory))
+    if free < needed:
+        raise HostError(
+            f"the disk is full: {what} needs {needed // 1024:,} KiB below {directory}, {free // 1024:,} KiB are free",
+            next=_MAKE_ROOM,
+        )
+
+
 def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
     where = path.parent if path.parent.exists() else Path("/srv")
     return HostError(
         f"the disk is full: {what} needs more than the {free_bytes(str(where)) // 1024} KiB left below {where}",
         logs=list(lines)[-20:],
-        next="make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy",
+        next=_MAKE_ROOM,
     )
 
 

@@ -10,8 +10,8 @@ import contextlib
 import os
 import re
 import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Dict, Iterator, Sequence, Set
 
 from deployer.host import files
 from deployer.host.manifest import LINK, Entry
@@ -32,9 +32,9 @@ def carry(base: Path, tree: Path, before: Sequence[Entry], after: Sequence[Entry
                 _copy_compiled(compiled, cache, names)
 
 
-def _unchanged(before: Sequence[Entry], after: Sequence[Entry]) -> Dict[str, Set[str]]:
+def _unchanged(before: Sequence[Entry], after: Sequence[Entry]) -> dict[str, set[str]]:
     """The names of the modules that stay, by directory."""
-    found: Dict[str, Set[str]] = {}
+    found: dict[str, set[str]] = {}
     for entry in set(before) & set(after):
         if entry.kind != LINK and entry.path.endswith(".py"):
             directory, _, name = entry.path.rpartition("/")
@@ -61,13 +61,13 @@ def _inner(directory: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _copy_times(source: int, target: int, names: Set[str]) -> None:
+def _copy_times(source: int, target: int, names: set[str]) -> None:
     for name in names:
         status = os.lstat(name, dir_fd=source)
         os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
 
-def _copy_compiled(source: int, target: int, names: Set[str]) -> None:
+def _copy_compiled(source: int, target: int, names: set[str]) -> None:
     for name in os.listdir(source):
         found = _COMPILED.match(name)
         if found and f"{found.group(1)}.py" in names:

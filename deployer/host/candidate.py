@@ -86,7 +86,7 @@ class Candidate:
                 return answer
             self._refuse_if_crashed(grace=True)
             if time.monotonic() >= deadline:
-                raise self.failure(f"{answer.describe(self.health)}, for {self.health.timeout:g} s")
+                raise self.failure(self._in_vain(answer))
             time.sleep(_PAUSE)
 
     def become_healthy(self) -> None:
@@ -102,9 +102,13 @@ class Candidate:
                 break
             self._refuse_if_crashed(grace=not answer.status)
             if time.monotonic() >= deadline or 400 <= answer.status < 500:
-                raise self.failure(answer.describe(self.health))
+                raise self.failure(self._in_vain(answer))
             time.sleep(_PAUSE)
         self._settle(workers)
+
+    def _in_vain(self, answer: Answer) -> str:
+        tried = f" (tried for {self.health.timeout:g} s)" if answer.seconds < self.health.timeout / 2 else ""
+        return answer.describe(self.health) + ("" if 400 <= answer.status < 500 else tried)
 
     def _settle(self, workers: Workers) -> None:
         started = time.monotonic()

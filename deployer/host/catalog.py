@@ -88,7 +88,10 @@ class Catalog:
         if release is None:
             there = ", ".join(f"v{other}" for other in self.numbers()) or "none"
             raise HostError(
-                f"there is no release v{number} of {self.paths.app}; there are: {there}", next="fab releases"
+                f"there is no release v{number} of {self.paths.app}; there are: {there}",
+                exit=Exit.USAGE,
+                state="nothing was touched",
+                next="fab releases",
             )
         return release
 

@@ -11,7 +11,6 @@ import os
 import pwd
 import stat
 from pathlib import Path
-from typing import Optional
 
 from deployer.host import systemd
 from deployer.host.errors import HostError
@@ -26,12 +25,12 @@ def check(paths: AppPaths, deploy_user: str) -> None:
     user = find_user(paths.app)
     _check_user(paths.app, user)
     _check_unit(paths)
-    _check_directory(paths.home, paths.app, user, owner=0)
-    _check_directory(paths.state, paths.app, user, owner=user.pw_uid if user else 0)
+    _check_directory(paths.home, user, owner=0)
+    _check_directory(paths.state, user, owner=user.pw_uid if user else 0)
     _check_deploy_user(deploy_user)
 
 
-def find_user(name: str) -> Optional[pwd.struct_passwd]:
+def find_user(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)
     except KeyError:
@@ -50,7 +49,7 @@ def _taken(what: str, next: str = "choose another app name in deploy.toml") -> H
     return HostError(f"this host has {what} that deployer did not make", state="nothing was touched", next=next)
 
 
-def _check_user(app: str, user: Optional[pwd.struct_passwd]) -> None:
+def _check_user(app: str, user: pwd.struct_passwd | None) -> None:
     if user is None and group_exists(app):
         raise _taken(f"a group {app!r}")
     if user is not None and (user.pw_gecos.split(",")[0] != f"{COMMENT} {app}" or user.pw_uid == 0):
@@ -64,7 +63,7 @@ def _check_unit(paths: AppPaths) -> None:
         raise _taken(f"a {paths.app}.service ({shown})")
 
 
-def _check_directory(path: Path, app: str, user: Optional[pwd.struct_passwd], owner: int) -> None:
+def _check_directory(path: Path, user: pwd.struct_passwd | None, owner: int) -> None:
     """It must be absent, empty, or the app's already. Its parents are root's: it cannot be swapped meanwhile."""
     try:
         status = os.lstat(str(path))
@@ -87,7 +86,7 @@ def _check_deploy_user(name: str) -> None:
             state="nothing was touched",
             next="choose another deploy_user in deploy.toml: a deploy key must not be able to become root",
         )
-    if user.pw_gecos.startswith(COMMENT) or os.path.basename(user.pw_shell) in ("nologin", "false"):  # noqa: PTH119
+    if user.pw_gecos.startswith(COMMENT) or Path(user.pw_shell).name in ("nologin", "false"):
         raise HostError(
             f"the deploy user {name!r} exists and cannot log in (its shell is {user.pw_shell or 'not set'})",
             state="nothing was touched",

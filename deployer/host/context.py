@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 from dataclasses import dataclass
@@ -82,21 +81,20 @@ class Context:
 def open_context(app: str, emit: Emit, clock: Callable[[], float]) -> Context:
     """The app's context. Raises BadRequest when it was never set up on this host."""
     paths = AppPaths(app)
-    value = files.read_json(paths.settings)
-    if value is None:
+    try:
+        value = files.read_json(paths.settings)
+        settings = Settings.parse(value) if value is not None else None
+    except ValueError as error:
+        raise BadRequest(
+            f"{paths.settings} is not as this version writes it: {error}",
+            next="fab setup -H root@HOST   (writes it again)",
+        ) from None
+    if settings is None:
         raise BadRequest(
             f"this host is not set up for the app {app!r}",
             next="fab setup -H root@HOST   (once; then deploy as the deploy user)",
         )
-    return Context(paths=paths, settings=Settings.parse(value), emit=emit, clock=clock)
-
-
-def group_exists(name: str) -> bool:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
+    return Context(paths=paths, settings=settings, emit=emit, clock=clock)
 
 
 def free_bytes(path: str) -> int:

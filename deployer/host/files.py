@@ -12,7 +12,7 @@ import os
 import stat
 import subprocess
 from pathlib import Path
-from typing import Any, Set, Tuple
+from typing import Any
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEPTH = 200
@@ -158,12 +158,12 @@ def seal(path: Path, owner: int) -> int:
 
 
 class _Seal:
-    """One tree's change of hands. ``_taken`` are the files that are root's by now: their further hard links are fine."""
+    """One tree's change of hands. ``_taken`` are files that are root's by now: their further hard links are fine."""
 
     def __init__(self, owner: int, device: int) -> None:
         self._owner = owner
         self._device = device
-        self._taken: Set[Tuple[int, int]] = set()
+        self._taken: set[tuple[int, int]] = set()
 
     def directory(self, directory: int, depth: int) -> int:
         _refuse_depth(depth)

@@ -1,4 +1,4 @@
-"""The host program's own files: one directory a version, named by its digest, and the launcher that starts one of them."""
+"""The host program's own files: a directory for each version, and the launcher that starts one of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import List
 
 from deployer.host import files
 from deployer.host.protocol import PROGRAM
@@ -20,7 +19,7 @@ _KEPT = 3
 """Versions that stay, the new one among them: a job that is under way still imports from its own."""
 
 
-def install(content: bytes, base: Path = BASE) -> List[str]:
+def install(content: bytes, base: Path = BASE) -> list[str]:
     """Put the program (a zip) where its digest says, have the launcher start it, remove old versions.
 
     Returns what changed, in words. Done twice, the second time changes nothing.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import build, catalog, files, handover, keys, systemd
+from deployer.host import build, catalog, files, handover, keys, overrides, systemd
 from deployer.host.catalog import FAILED, GOOD, PREPARING, READY, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -23,7 +23,8 @@ from deployer.host.request import Request
 from deployer.host.spec import environment_file
 from deployer.host.unpack import parse_delta
 
-_AFTER = PHASES.index("switch")
+_GIVEN_UP = 60.0
+"""Seconds without a byte after which an unfinished upload is cleared away by the next release."""
 
 
 class Attempt:
@@ -40,7 +41,7 @@ class Attempt:
 
     def run(self) -> Exit:
         """All phases that were asked for. The exit code also went out in the last event."""
-        signal.signal(signal.SIGTERM, _abort)
+        signal.signal(signal.SIGTERM, self._abort)
         try:
             self.release = self._open()
             for phase in self.request.phases:
@@ -54,6 +55,11 @@ class Attempt:
             return self._fail(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
         return self._end(Exit.OK, self._summary())
 
+    def _abort(self, *_: object) -> None:
+        """SIGTERM: somebody stops the deploy's unit, or the host goes down. Undo; a command under way must not hold us up."""
+        systemd.systemctl("stop", "--no-block", *(build.unit_of(self.ctx, name) for name in ("build", "migrate")))
+        raise HostError("aborted: the deploy's unit was stopped on the host", next="fab status")
+
     def _open(self) -> Release:
         request, all_of = self.request, self.ctx.catalog
         if request.release:
@@ -62,6 +68,7 @@ class Attempt:
             if release.previous and release.result in (SERVED,):
                 self.current = all_of.find(release.previous)
             return release
+        overrides.check(request.spec.web.unit, self.ctx.settings.units)
         self._sweep()
         release = all_of.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
         directory = self.ctx.paths.release(release.number)
@@ -77,7 +84,7 @@ class Attempt:
         """Clear away what an attempt before this one left: it died, or was abandoned between two phases."""
         serving = self.ctx.catalog.current()
         for left in self.ctx.catalog.all():
-            if left.result in (PREPARING, READY) and left.number != serving:
+            if left.result in (PREPARING, READY, SERVED) and left.number != serving:
                 handover.remove_units(self.ctx, left, unused=True)
                 self._close(left, FAILED, HostError("abandoned before the switch"))
 
@@ -134,12 +141,19 @@ class Attempt:
         self.release = ctx.catalog.update(self.release, tree=tree, venv=venv)
         body = ctx.paths.incoming / f"{delta.body}.body"
         if ctx.trees.record(tree) is None:
+            build.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
             entries = list(build.unpack(ctx, tree, delta_value, body))
             path = ctx.paths.release(self.release.number) / "entries.json"
             files.write_json(path, [entry.as_list() for entry in entries], 0o600)
-        for leftover in ctx.paths.incoming.iterdir():
-            leftover.unlink()
+        self._clear_incoming()
         return f"{len(delta.add)} of {len(entries)} files, {_kib(delta.length)} compressed"
+
+    def _clear_incoming(self) -> None:
+        """Remove uploads that are used up, or were given up. One that grows belongs to a laptop that is about to hear
+        that we are busy, and goes on with it later."""
+        for left in self.ctx.paths.incoming.iterdir():
+            if left.suffix == ".body" or self.ctx.clock() - left.stat().st_mtime > _GIVEN_UP:
+                left.unlink()
 
     def _build(self) -> str:
         ctx, release = self.ctx, self.release
@@ -216,6 +230,8 @@ class Attempt:
 
     def _fail(self, error: HostError) -> Exit:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(OSError):
+            self._clear_incoming()
         release = getattr(self, "release", None)
         if release is None:
             exit, state = error.exit, "nothing was touched"
@@ -238,7 +254,10 @@ class Attempt:
             return error.exit, f"{release.name} was good before and is left alone"
         handover.remove_units(self.ctx, release, unused=True)
         self._close(release, FAILED, error)
-        return error.exit, f"{self._serving_text()}, uninterrupted; {release.name} never got a request"
+        state = f"{self._serving_text()}, uninterrupted; {release.name} never got a request"
+        if (release.phases or {}).get("migrate"):
+            state += "; its migration ran before, and stays applied"
+        return error.exit, state
 
     def _take_back(self, release: Release, error: HostError) -> tuple[Exit, str]:
         serving = handover.resume(self.ctx, release, self.current)
@@ -278,10 +297,6 @@ class Attempt:
             summary=summary,
         )
         return exit
-
-
-def _abort(signum: int, frame: object) -> None:
-    raise HostError("aborted", next="fab status")
 
 
 def _check_order(release: Release, phases: Sequence[str]) -> None:
@@ -324,10 +339,6 @@ def ensure_handle(app: str) -> None:
     """Have ``APP.service`` count as started, without waiting: it may be the one that runs us."""
     if systemd.show(f"{app}.service").active not in ("active", "reloading", "activating"):
         systemd.systemctl("start", "--no-block", f"{app}.service")
-
-
-def body_path(ctx: Context, digest: str) -> Path:
-    return ctx.paths.incoming / f"{digest}.body"
 
 
 def run_job(ctx: Context, directory: Path) -> Exit:

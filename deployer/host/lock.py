@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -21,13 +23,20 @@ KEPT_JOBS = 20
 
 
 class EventLog:
-    """Appends events to a job's file, one JSON object a line; whoever follows reads them there."""
+    """Appends events to a job's file, one JSON object a line; whoever follows reads them there.
+
+    An event that the disk has no room for is left out whole: a deploy must not fail for its log, nor its log be cut.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = open(str(path), "ab", buffering=0)
 
     def __call__(self, name: str, **fields: Any) -> None:
-        self._file.write(dumps({"event": name, "at": time.time(), **fields}))
+        line, size = dumps({"event": name, "at": time.time(), **fields}), os.fstat(self._file.fileno()).st_size
+        with contextlib.suppress(OSError):
+            if self._file.write(line) == len(line):
+                return
+        os.ftruncate(self._file.fileno(), size)
 
 
 def running(ctx: Context) -> dict[str, Any] | None:

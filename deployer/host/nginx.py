@@ -1,19 +1,22 @@
-"""The nginx site of an app. Pure text; :mod:`provision` installs it."""
+"""The nginx site of an app, as text, and where this host's nginx wants it; :mod:`provision` installs it."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deployer.host.paths import AppPaths
 from deployer.host.spec import Reader
 
 _NAME = re.compile(r"(?:[A-Za-z0-9_*.-]{1,253})\Z")
-_LISTEN = re.compile(r"(?:[0-9.]+:|\[[0-9a-fA-F:]+\]:)?[0-9]{1,5}\Z")
-_SIZE = re.compile(r"[0-9]{1,6}[kmg]?\Z")
+_LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+:|\[[0-9a-fA-F:.]+\]:)?[0-9]{1,5}\Z")
+_SIZE = re.compile(r"[0-9]{1,9}[kmg]?\Z")
 _PREFIX = re.compile(r"/(?:[A-Za-z0-9._~-]+/)*\Z")
-_DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*\Z")
+_DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?\Z")
+_ETC = Path("/etc/nginx")
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,33 @@ class Site:
 
 def _static(value: Any) -> tuple[tuple[str, str], ...]:
     read = Reader(value, "site.static")
-    found = tuple((prefix, read.text(prefix, _DIRECTORY)) for prefix in sorted(value))
+    found = tuple((prefix, read.text(prefix, _DIRECTORY).rstrip("/")) for prefix in sorted(value))
     for prefix, _ in found:
         if not _PREFIX.match(prefix) or prefix == "/":
             raise ValueError(f"site.static: not a URL prefix like /static/: {prefix[:60]!r}")
     return found
 
 
+def site_path(app: str, etc: Path = _ETC) -> Path:
+    """Where the site goes: as Debian has it, else as nginx's own packages have it."""
+    directory = etc / "sites-enabled"
+    return (directory if directory.is_dir() else etc / "conf.d") / f"deployer-{app}.conf"
+
+
+def worker_user(etc: Path = _ETC) -> str:
+    """The user that nginx's workers run as; ``www-data`` where nothing says otherwise."""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = (etc / "nginx.conf").read_text()
+    found = re.search(r"^\s*user\s+([A-Za-z_][A-Za-z0-9_-]*)", text, re.MULTILINE)
+    return found.group(1) if found else "www-data"
+
+
 def render(site: Site, paths: AppPaths) -> str:
-    """The site's file. Upstream keep-alive stays off: a pooled connection would go on reaching the old release."""
+    """The site's file. Upstream keep-alive stays off: a pooled connection would go on reaching the old release.
+
+    No link in the code is followed: nginx may read every app of the host, who ships one of them may not.
+    """
     variable = f"$deployer_{paths.app.replace('-', '_')}_connection"
     lines = [
         f"# Written by deployer for {paths.app}; fab setup writes it again.",
@@ -63,7 +84,12 @@ def render(site: Site, paths: AppPaths) -> str:
         f"    client_max_body_size {site.client_max_body_size};",
     ]
     for prefix, directory in site.static:
-        lines += [f"    location {prefix} {{", f"        alias {paths.current}/code/{directory}/;", "    }"]
+        lines += [
+            f"    location {prefix} {{",
+            f"        alias {paths.current}/code/{directory}/;",
+            f"        disable_symlinks on from={paths.current}/code;",
+            "    }",
+        ]
     lines += [
         "    location / {",
         f"        proxy_pass http://unix:{paths.current}/run/web.sock;",

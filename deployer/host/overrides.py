@@ -50,6 +50,8 @@ REPEATABLE = {
     "IPAddressDeny",
 }
 
+_NEXT = "mend [web.unit] in deploy.toml, then fab deploy"
+
 
 def check(overrides: Iterable[tuple[str, tuple[str, ...]]], also: Iterable[str] = ()) -> None:
     """Raises BadRequest naming the directive that may not be set, or the value that systemd would not read.
@@ -67,6 +69,6 @@ def check(overrides: Iterable[tuple[str, tuple[str, ...]]], also: Iterable[str] 
             )
         for value in values:
             if not re.fullmatch(ALLOWED[name], value):
-                raise BadRequest(f"web.unit.{name}: systemd does not accept {value!r} here")
+                raise BadRequest(f"web.unit.{name}: systemd does not accept {value!r} here", next=_NEXT)
         if len(values) > 1 and name not in REPEATABLE:
-            raise BadRequest(f"web.unit.{name}: takes one value, not {len(values)}")
+            raise BadRequest(f"web.unit.{name}: takes one value, not {len(values)}", next=_NEXT)

@@ -53,7 +53,7 @@ def request(path: str, health: Health, timeout: float, tick: Callable[[], object
             connection.sendall(_message(health))
             head = _read_head(connection, started + timeout, tick)
     except socket.timeout:
-        return Answer(0, f"no answer within {timeout:g} s", time.monotonic() - started)
+        return Answer(0, f"no answer within {timeout:.3g} s", time.monotonic() - started)
     except OSError as error:
         return Answer(0, _fault(error), time.monotonic() - started)
     return _parse(head, time.monotonic() - started)

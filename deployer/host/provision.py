@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import grp
 import pwd
 import re
 import time
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import files, nginx, systemd
-from deployer.host.context import Emit, Settings, group_exists
+from deployer.host import claims, files, install, nginx, systemd
+from deployer.host.context import Emit, Settings
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
 from deployer.host.protocol import PROGRAM, Exit, read_message
@@ -20,11 +20,24 @@ from deployer.host.spec import Reader, parse_app
 from deployer.host.units import handle_unit
 
 TOOLS = Path("/usr/local/lib/deployer/tools")
+STEPS = (
+    "ownership",
+    "packages",
+    "users",
+    "directories",
+    "program",
+    "sudo",
+    "handle",
+    "tools",
+    "proxy",
+    "settings",
+)
 _UV = "uv>=0.8,<1"
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\Z")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
-_COMMENT = "deployer app"
+_RESERVED = re.compile(r"deployer(-.*)?\Z|.*-(build|migrate)\Z")
+"""Apps of these names would meet the units and directories that deployer itself has for other apps."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ class Setup:
             site=nginx.Site.parse(site) if site is not None else None,
         )
         read.done()
+        if _RESERVED.match(setup.app):
+            raise ValueError(f"setup.app: {setup.app!r} is a name that deployer needs for itself")
         if setup.deploy_user in ("root", setup.app):
             raise ValueError(
                 f"setup.deploy_user: must be neither root nor the app's own user, not {setup.deploy_user!r}"
@@ -60,88 +75,63 @@ class Setup:
         return setup
 
 
-def main(stream: BinaryIO, emit: Emit, fresh: str) -> Exit:
+def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
     """Read one request, do it, report each step as a phase; the last event is ``finished``.
 
-    ``fresh`` names this program when it has just been installed; it is empty when it was there already.
+    ``program`` is this program as it was sent, a zip: one of the steps installs it.
     """
     started = time.monotonic()
     exit, summary = Exit.OK, ""
     try:
         setup = Setup.parse(read_message(stream))
-        changes = Provision(setup, emit, fresh).run()
-        summary = (
-            f"{setup.app} is set up: {changes} changes" if changes else f"{setup.app} was set up already: no changes"
-        )
+        summary = _told(setup.app, Provision(setup, emit, program).run())
     except ValueError as error:
         exit, summary = Exit.USAGE, f"the request is not acceptable: {error}"
         emit("failed", exit=int(exit), message=summary, state="nothing was touched", next="", logs=[])
     except (HostError, OSError) as error:
-        told = error if isinstance(error, HostError) else HostError(str(error))
-        exit, summary = Exit.USAGE if told.exit == Exit.REFUSED else told.exit, told.message
-        state = told.state or "what ran before this step is done; nothing that serves was touched"
-        emit("failed", exit=int(exit), message=told.message, state=state, next=told.next, logs=list(told.logs))
+        said = error if isinstance(error, HostError) else HostError(str(error))
+        exit, summary = Exit.USAGE if said.exit == Exit.REFUSED else said.exit, said.message
+        state = said.state or "the steps before this one are done; nothing that serves was touched"
+        next = said.next or "put that right, then fab setup again: it goes on where it stopped"
+        emit("failed", exit=int(exit), message=said.message, state=state, next=next, logs=list(said.logs))
     emit("finished", exit=int(exit), seconds=time.monotonic() - started, summary=summary)
     return exit
+
+
+def _told(app: str, changes: int) -> str:
+    if not changes:
+        return f"{app} was set up already: no changes"
+    return f"{app} is set up: {changes} change{'s' if changes > 1 else ''}"
 
 
 class Provision:
     """The steps of a set-up. Each returns what it changed, in words."""
 
-    def __init__(self, setup: Setup, emit: Emit, fresh: str) -> None:
+    def __init__(self, setup: Setup, emit: Emit, program: bytes) -> None:
         self.setup = setup
-        self.fresh = fresh
+        self.program = program
         self.paths = AppPaths(setup.app)
         self.emit = emit
 
     def run(self) -> int:
         """All steps; the number of changes. Raises HostError at the first step that cannot be done."""
-        steps = (
-            "ownership",
-            "packages",
-            "users",
-            "directories",
-            "program",
-            "sudo",
-            "handle",
-            "tools",
-            "proxy",
-            "settings",
-        )
-        total = 0
-        for name in steps:
-            started = time.monotonic()
-            self.emit("phase.started", phase=name)
-            try:
-                changed: list[str] = getattr(self, f"_{name}")()
-            except BaseException:
-                self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
-                raise
-            total += len(changed)
-            for what in changed[1:]:
-                self.emit("note", text=f"{name}: {what}")
-            detail = f"{changed[0]}{_more(changed)}" if changed else "as it should be"
-            self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
-        return total
+        return sum(len(self._step(name)) for name in STEPS)
+
+    def _step(self, name: str) -> list[str]:
+        started = time.monotonic()
+        self.emit("phase.started", phase=name)
+        try:
+            changed: list[str] = getattr(self, f"_{name}")()
+        except BaseException:
+            self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
+            raise
+        detail = ", ".join(changed) or "as it should be"
+        self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
+        return changed
 
     def _ownership(self) -> list[str]:
         """Refuse names that belong to somebody else on this host, before anything is touched."""
-        app = self.setup.app
-        with contextlib.suppress(KeyError):
-            if not pwd.getpwnam(app).pw_gecos.startswith(_COMMENT):
-                raise HostError(
-                    f"this host has a user {app!r} that deployer did not make",
-                    state="nothing was touched",
-                    next="choose another app name in deploy.toml",
-                )
-        shown = systemd.systemctl("show", "-p", "FragmentPath", "--value", f"{app}.service").out.strip()
-        ours = self.paths.units / f"{app}.service"
-        if shown and (Path(shown) != ours or b"Written by deployer" not in ours.read_bytes()):
-            raise HostError(
-                f"this host has a {app}.service that deployer did not make: {shown}",
-                state="nothing was touched",
-                next="choose another app name in deploy.toml",
-            )
+        claims.check(self.paths, self.setup.deploy_user)
         return []
 
     def _packages(self) -> list[str]:
@@ -155,10 +145,8 @@ class Provision:
             raise HostError(
                 f"this host lacks {', '.join(missing)}", next="install them with the host's package manager"
             )
-        for argv in (
-            ["apt-get", "-q", "update"],
-            ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing],
-        ):
+        install = ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing]
+        for argv in (["apt-get", "-q", "update"], install):
             done = systemd.run(["env", "DEBIAN_FRONTEND=noninteractive", *argv], timeout=900)
             if not done.ok:
                 raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
@@ -167,53 +155,57 @@ class Provision:
     def _users(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
         changed = []
-        if not _user_exists(app):
+        if claims.find_user(app) is None:
             _do("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/var/lib/{app}",
-                "--shell", "/usr/sbin/nologin", "--comment", f"{_COMMENT} {app}", app)  # fmt: skip
+                "--shell", "/usr/sbin/nologin", "--comment", f"{claims.COMMENT} {app}", app)  # fmt: skip
             changed.append(f"user {app}")
-        if not _user_exists(deploy):
+        if claims.find_user(deploy) is None:
             _do("useradd", "--create-home", "--shell", "/bin/bash", "--comment", "deploys by deployer", deploy)
             changed.append(f"user {deploy}")
-        members = [deploy, *(["www-data"] if self.setup.proxy and _user_exists("www-data") else [])]
-        for member in members:
-            if app not in systemd.run(["id", "-nG", member]).out.split():
+        return changed + self._groups() + self._keys()
+
+    def _groups(self) -> list[str]:
+        """The deploy user and the proxy may look into /srv/APP; the deploy user of before no longer may."""
+        app, deploy, worker = self.setup.app, self.setup.deploy_user, nginx.worker_user()
+        wanted = [deploy, *([worker] if self.setup.proxy and claims.find_user(worker) else [])]
+        members = grp.getgrnam(app).gr_mem
+        changed = []
+        for member in wanted:
+            if member not in members:
                 _do("usermod", "--append", "--groups", app, member)
                 changed.append(f"{member} in group {app}")
-        return changed + self._keys()
+        before = (files.read_json(self.paths.settings) or {}).get("deploy_user", deploy)
+        if before != deploy and before in members:
+            _do("gpasswd", "--delete", before, app)
+            changed.append(f"{before} no longer in group {app}")
+        return changed
 
     def _keys(self) -> list[str]:
         """Add public keys, as the deploy user itself: root writes nothing through a path that user could swap."""
-        script = (
-            "umask 077; mkdir -p ~/.ssh; touch ~/.ssh/authorized_keys; added=0; while IFS= read -r key; do "
-            'grep -qxF -- "$key" ~/.ssh/authorized_keys || { printf "%s\\n" "$key" >> ~/.ssh/authorized_keys; '
-            "added=$((added+1)); }; done; echo $added"
-        )
+        user = self.setup.deploy_user
         if not self.setup.keys:
             return []
+        home = pwd.getpwnam(user).pw_dir
         text = "".join(f"{key}\n" for key in self.setup.keys).encode()
-        done = systemd.run(["runuser", "-l", self.setup.deploy_user, "-s", "/bin/sh", "-c", script], stdin=text)
+        argv = ["runuser", "-u", user, "--", "env", f"HOME={home}", "/bin/sh", "-euc", _ADD_KEYS]
+        done = systemd.run(argv, stdin=text)
         if not done.ok:
-            raise HostError(f"the keys of {self.setup.deploy_user} could not be written", logs=done.tail())
-        count = done.out.strip().splitlines()[-1:]
-        return [f"{count[0]} keys for {self.setup.deploy_user}"] if count and count != ["0"] else []
+            raise HostError(f"the keys of {user} could not be written", logs=done.tail())
+        count = int(done.out)
+        return [f"{count} key{'s' if count > 1 else ''} for {user}"] if count else []
 
     def _directories(self) -> list[str]:
-        paths, group = self.paths, pwd.getpwnam(self.setup.app).pw_gid
-        service = pwd.getpwnam(self.setup.app).pw_uid
+        paths, user = self.paths, pwd.getpwnam(self.setup.app)
         wanted = [
-            (paths.home, 0o750, 0, group),
+            (paths.home, 0o750, 0, user.pw_gid),
             *((path, 0o755, 0, 0) for path in (paths.releases, paths.trees, paths.venvs, paths.settings.parent)),
             *((path, 0o700, 0, 0) for path in (paths.private.parent, paths.private, paths.incoming, paths.jobs)),
-            (paths.state, 0o700, service, group),
+            (paths.state, 0o700, user.pw_uid, user.pw_gid),
         ]
-        return [str(path) for path, mode, uid, gid in wanted if _directory(path, mode, uid, gid)]
+        return [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
 
     def _program(self) -> list[str]:
-        """The program is this one: installed before it could say so. Old versions go, but for the last three."""
-        versions = [path for path in TOOLS.parent.iterdir() if re.fullmatch(r"[0-9a-f]{64}", path.name)]
-        for path in sorted(versions, key=lambda one: one.stat().st_mtime)[:-3]:
-            files.remove_tree(path)
-        return [f"{PROGRAM} is version {self.fresh}"] if self.fresh else []
+        return install.install(self.program)
 
     def _sudo(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
@@ -222,15 +214,24 @@ class Provision:
             f"{deploy} ALL=(root) NOPASSWD: {PROGRAM} session {app}\n"
         )
         path = Path(f"/etc/sudoers.d/deployer-{app}")
-        if path.exists() and path.read_text() == text:
-            return []
+        changed = [] if path.exists() and path.read_text() == text else self._install_sudoers(path, text)
+        if not _may(deploy, PROGRAM, "session", app):
+            raise HostError(
+                f"sudo does not read {path}, so {deploy} could not deploy",
+                next="add the line @includedir /etc/sudoers.d to /etc/sudoers (visudo)",
+            )
+        if _may(deploy, "/bin/sh"):
+            self.emit("warn", text=f"other sudo rules let {deploy} become root: so could a stolen deploy key")
+        return changed
+
+    def _install_sudoers(self, path: Path, text: str) -> list[str]:
         trial = self.paths.private / "sudoers"
         files.write_file(trial, text.encode(), 0o440)
         done = systemd.run(["visudo", "-c", "-q", "-f", str(trial)])
         trial.unlink()
         if not done.ok:
             raise HostError("visudo refuses the sudoers file; it was not installed", logs=done.tail())
-        files.make_directory(path.parent, 0o750)
+        path.parent.mkdir(mode=0o750, exist_ok=True)
         files.write_file(path, text.encode(), 0o440)
         return [str(path)]
 
@@ -245,13 +246,12 @@ class Provision:
         return changed
 
     def _tools(self) -> list[str]:
+        """uv, for all apps of this host. As a wheel: nothing is built as root."""
         if systemd.run(["test", "-x", f"{TOOLS}/bin/uv"]).ok:
             return []
         environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
-        for argv in (
-            ["/usr/bin/python3", "-m", "venv", str(TOOLS)],
-            [f"{TOOLS}/bin/pip", "install", "-q", _UV],
-        ):
+        pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]
+        for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
             done = systemd.run(["env", *environment, *argv], timeout=900)
             if not done.ok:
                 raise HostError(
@@ -263,18 +263,18 @@ class Provision:
     def _proxy(self) -> list[str]:
         if self.setup.proxy != "nginx" or self.setup.site is None:
             return []
-        name = f"deployer-{self.setup.app}.conf"
-        changed = install_site(Path("/etc/nginx/sites-enabled") / name, nginx.render(self.setup.site, self.paths))
+        path = nginx.site_path(self.setup.app)
+        changed = install_site(path, nginx.render(self.setup.site, self.paths), self.emit)
         if systemd.show("nginx.service").active != "active":
-            systemd.require("enable", "--now", "nginx.service")
+            _start_nginx()
             return [*changed, "nginx started"]
         return changed
 
     def _settings(self) -> list[str]:
-        group = "www-data" if group_exists("www-data") else self.setup.app
+        worker = claims.find_user(nginx.worker_user())
         settings = Settings(
             deploy_user=self.setup.deploy_user,
-            socket_group=group,
+            socket_group=grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app,
             units=self.setup.units,
             proxy=self.setup.proxy,
         )
@@ -284,13 +284,31 @@ class Provision:
         return [str(self.paths.settings)]
 
 
-def install_site(path: Path, text: str) -> list[str]:
+_ADD_KEYS = """
+umask 077
+mkdir -p ~/.ssh
+file=~/.ssh/authorized_keys
+touch "$file"
+added=0
+while read -r kind blob comment; do
+    if ! grep -v '^#' "$file" | grep -qF -- "$kind $blob"; then
+        if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >> "$file"; fi
+        printf '%s\\n' "$kind $blob${comment:+ $comment}" >> "$file"
+        added=$((added + 1))
+    fi
+done
+echo $added
+"""
+"""Run by the deploy user; the keys come on standard input. One that is there counts, whatever its comment says."""
+
+
+def install_site(path: Path, text: str, emit: Emit) -> list[str]:
     """Write the site, have nginx check all it reads, then reload it; what was there before comes back if it objects."""
     before = path.read_bytes() if path.exists() else None
     if before == text.encode():
         return []
     files.write_file(path, text.encode(), 0o644)
-    done = systemd.run(["nginx", "-t", "-q"])
+    done = systemd.run(["nginx", "-t"])
     if not done.ok:
         if before is None:
             path.unlink()
@@ -301,13 +319,22 @@ def install_site(path: Path, text: str) -> list[str]:
             logs=done.tail(),
             next="mend [proxy] in deploy.toml, or what else the lines above name",
         )
+    for line in done.err.splitlines():
+        if "[warn]" in line:
+            emit("warn", text=line)
     if systemd.show("nginx.service").active == "active":
         systemd.require("reload", "nginx.service")
     return [str(path)]
 
 
-def _more(changed: list[str]) -> str:
-    return f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+def _start_nginx() -> None:
+    done = systemd.systemctl("enable", "--now", "nginx.service")
+    if not done.ok:
+        raise HostError(
+            "nginx does not start",
+            logs=systemd.own_lines("nginx.service", 10),
+            next="if another server has the port: stop it, or set listen under [proxy] in deploy.toml",
+        )
 
 
 def _file(path: Path, text: str, mode: int) -> list[str]:
@@ -317,20 +344,15 @@ def _file(path: Path, text: str, mode: int) -> list[str]:
     return [str(path)]
 
 
-def _directory(path: Path, mode: int, uid: int, gid: int) -> bool:
-    """Make or mend a directory; True when something changed. Parents are root's, so the path cannot be swapped."""
-    before = os.lstat(str(path)) if path.exists() else None
-    if before is not None and (before.st_mode & 0o7777, before.st_uid, before.st_gid) == (mode, uid, gid):
-        return False
-    files.make_directory(path, mode)
-    os.chown(str(path), uid, gid)
-    return True
-
-
 def _do(*argv: str) -> None:
     done = systemd.run(argv)
     if not done.ok:
-        raise HostError(f"{' '.join(argv[:1])} failed: {' '.join(argv)}", logs=done.tail())
+        raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
+
+
+def _may(user: str, *command: str) -> bool:
+    """Whether sudo lets ``user`` run a command as root."""
+    return systemd.run(["sudo", "-n", "-l", "-U", user, *command]).ok
 
 
 def _has(command: str) -> bool:
@@ -339,14 +361,6 @@ def _has(command: str) -> bool:
 
 def _has_venv() -> bool:
     return systemd.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
-
-
-def _user_exists(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
 
 
 def _login_environment() -> dict[str, str]:

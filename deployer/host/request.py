@@ -70,7 +70,7 @@ class Request:
             by=read.text("by", length=256),
             phases=read.texts("phases"),
             of=read.integer("of", 0, 10**9),
-            release=read.integer("release", 0, 10**9),
+            release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
             environment=parse_environment(read.raw("env")),
             delta=delta,
@@ -79,6 +79,8 @@ class Request:
         )
         read.done()
         _check_phases(request.phases)
+        if request.phases[0] != PHASES[0]:
+            raise ValueError(f"phases: a release begins with {PHASES[0]}")
         if delta is not None and parse_delta(delta).digest != request.spec.source.digest:
             raise ValueError("delta: is of another tree than the release")
         if request.kind == "deploy" and delta is None:
@@ -94,6 +96,8 @@ def phases_request(catalog: Catalog, message: dict[str, Any]) -> Request:
         by, phases = read.text("by", length=256), read.texts("phases")
         read.done()
         _check_phases(phases)
+        if phases[0] == PHASES[0]:
+            raise ValueError(f"phases: {PHASES[0]} begins a release, and is never run again")
     except ValueError as error:
         raise BadRequest(f"the request is not acceptable: {error}") from None
     release = catalog.get(number) if number else catalog.under_way()

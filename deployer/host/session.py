@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Callable
 
-from deployer.host import build, lock, systemd
+from deployer.host import build, files, lock, systemd
 from deployer.host.catalog import Release, migrations_since, rollback_target
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import BadRequest, HostError
@@ -41,19 +42,28 @@ class Session:
             "attach": lambda _: self._follow(lock.find_job(self.ctx)),
         }
 
-    def serve(self) -> None:
-        while True:
-            try:
+    def serve(self) -> Exit:
+        """Answer until the stream ends, or a request fails: that one is the last. Returns how it ended.
+
+        Whatever comes in is answered by events. Raises BrokenPipeError when nobody takes them any more.
+        """
+        try:
+            while True:
                 message = read_message(self.stream)
                 if message is None:
-                    return
+                    return Exit.OK
                 self._dispatch(message)
-            except HostError as error:
-                self._failed(error)
-                return
-            except ValueError as error:
-                self._failed(BadRequest(f"not a request: {error}"))
-                return
+        except HostError as error:
+            return self._failed(error)
+        except (ValueError, RecursionError) as error:
+            return self._failed(BadRequest(f"not a request: {error}"))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return self._failed(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
+        except Exception as error:
+            logs = traceback.format_exc().splitlines()[-12:]
+            return self._failed(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         answer = self._answers.get(str(message.pop("op", "")))
@@ -63,8 +73,7 @@ class Session:
             )
         answer(message)
 
-    def _failed(self, error: HostError) -> None:
-        number = self.ctx.catalog.current()
+    def _failed(self, error: HostError) -> Exit:
         self.ctx.emit(
             "failed",
             exit=int(error.exit),
@@ -73,12 +82,21 @@ class Session:
             next=error.next,
             logs=list(error.logs),
         )
-        self.ctx.emit("finished", exit=int(error.exit), serving=f"v{number}" if number else "", summary=error.message)
+        self.ctx.emit("finished", exit=int(error.exit), serving=self._serving(), summary=error.message)
+        return error.exit
+
+    def _serving(self) -> str:
+        """What serves, as far as can be told."""
+        try:
+            number = self.ctx.catalog.current()
+        except (HostError, OSError):
+            return ""
+        return f"v{number}" if number else ""
 
     def _answer(self, **fields: Any) -> None:
         self.ctx.emit("answer", **fields)
 
-    def _ask(self, message: dict[str, Any]) -> None:
+    def _ask(self, _: dict[str, Any]) -> None:
         """All a laptop needs to know before it sends anything."""
         ctx = self.ctx
         number = ctx.catalog.current()
@@ -144,7 +162,7 @@ class Session:
                 next="fab releases",
             )
         self._warn_of_migrations(target, current, request.yes)
-        environment = build.files.read_json(self.ctx.paths.release(target.number) / "env.json") or {}
+        environment = files.read_json(self.ctx.paths.release(target.number) / "env.json") or {}
         return replace(request, of=target.number, spec=target.spec, environment=environment, delta=None)
 
     def _warn_of_migrations(self, target: Release, current: Release, accepted: bool) -> None:
@@ -175,7 +193,8 @@ class Session:
         free, needed = free_bytes(str(part.parent)), length + _ROOM
         if free < needed:
             raise HostError(
-                f"the disk is full: the upload needs {needed // 1024} KiB below {part.parent}, {free // 1024} KiB are free",
+                f"the disk is full: the upload needs {needed // 1024} KiB below {part.parent}, "
+                f"{free // 1024} KiB are free",
                 state="nothing was touched",
                 next="make room, then fab deploy",
             )

@@ -16,18 +16,23 @@ from deployer.host.protocol import APP, APP_LENGTH, DIGEST, ENV_NAME
 SERVERS = ("gunicorn", "uvicorn", "hypercorn", "command")
 LOCKS = ("uv", "pylock", "requirements", "none")
 
-_LINE = re.compile(r"[^\0\r\n]*\Z")
+_LINE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
+_TEXT = re.compile(r"[^\x00\ud800-\udfff]*\Z")
+_COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
+_VALUE = re.compile(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
+"""A directive's value. A backslash at its end would make the next line a part of it."""
 _TARGET = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.()]*)?\Z")
 _HOST = re.compile(r"[A-Za-z0-9.\-:\[\]_]{0,253}\Z")
 _URL_PATH = re.compile(r"/[!-~]*\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 _PYTHON = re.compile(r"(?:3\.[0-9]{1,2})?\Z")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
-_PATH = re.compile(r"[^\0\r\n]{1,1024}\Z")
+_PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
 
 RESERVED_ENV = re.compile(
     r"(LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|(STATE|CACHE|LOGS|RUNTIME|CONFIGURATION)_DIRECTORY|DEPLOYER_.*|PATH|LD_.*"
-    r"|PYTHONHOME|PYTHONSTARTUP|HOME|USER|LOGNAME|SHELL|INVOCATION_ID|JOURNAL_STREAM|MAINPID|WATCHDOG_.*)\Z"
+    r"|PYTHONHOME|PYTHONSTARTUP|HOME|USER|LOGNAME|SHELL|INVOCATION_ID|JOURNAL_STREAM|MAINPID|WATCHDOG_.*"
+    r"|VIRTUAL_ENV|CREDENTIALS_DIRECTORY|PYTHONEXECUTABLE|BASH_ENV)\Z"
 )
 """Names that systemd or deployer itself sets, or that the dynamic linker obeys."""
 
@@ -170,9 +175,11 @@ class Health:
 
 def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
     try:
-        ranges = tuple((int(low), int(high)) for low, high in value)
+        ranges = tuple((low, high) for low, high in value)
     except (TypeError, ValueError):
         raise ValueError("health.status: must be a list of [low, high]") from None
+    if any(type(bound) is not int for bounds in ranges for bound in bounds):
+        raise ValueError("health.status: must hold whole numbers")
     if not ranges or len(ranges) > 20 or any(not 100 <= low <= high <= 599 for low, high in ranges):
         raise ValueError("health.status: each range must lie within 100 to 599")
     return ranges
@@ -216,7 +223,7 @@ def _unit(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     for name in names:
         if not _DIRECTIVE.match(name):
             raise ValueError(f"web.unit: {name[:60]!r} is not the name of a systemd directive")
-    return tuple((name, read.texts(name, count=32)) for name in names)
+    return tuple((name, read.texts(name, _VALUE, 32)) for name in names)
 
 
 @dataclass(frozen=True)
@@ -248,8 +255,8 @@ class Spec:
             source=Source.parse(read.raw("source")),
             lock=Lock.parse(read.raw("lock")),
             python=read.text("python", _PYTHON),
-            build=read.texts("build", re.compile(r"[^\0]+\Z")),
-            migrate=read.text("migrate", re.compile(r"[^\0]*\Z"), 16384),
+            build=read.texts("build", _COMMAND),
+            migrate=read.text("migrate", _TEXT, 16384),
             web=Web.parse(read.raw("web")),
             health=Health.parse(read.raw("health")),
             watch=read.seconds("watch", 0, 3600),
@@ -285,7 +292,7 @@ def check_variable(name: str, value: Any) -> None:
         raise ValueError(f"env: {name} is set by systemd or deployer itself")
     if not isinstance(value, str) or len(value) > 128 * 1024:
         raise ValueError(f"env: {name} must be a string of at most 128 KiB")
-    if any(ord(character) < 32 and character not in "\t\n" for character in value):
+    if any((ord(character) < 32 and character not in "\t\n") or character == "\x7f" for character in value):
         raise ValueError(f"env: {name} holds a control character, which systemd refuses")
     try:
         value.encode("utf-8")
@@ -295,7 +302,8 @@ def check_variable(name: str, value: Any) -> None:
 
 def environment_file(values: Mapping[str, str], note: str | None = None) -> bytes:
     """The text of an ``EnvironmentFile=`` (systemd.exec(5)): double quotes, in which only ``"``, ``\\``, `````` ` ``````
-    and ``$`` are escaped; newlines stand as they are, and nothing is expanded."""
+    and ``$`` are escaped; newlines stand as they are, nothing is expanded.
+    """
     escape = str.maketrans({character: "\\" + character for character in '"\\`$'})
     lines = [f"# {note}\n"] if note else []
     lines += [f'{name}="{value.translate(escape)}"\n' for name, value in sorted(values.items())]

@@ -53,7 +53,10 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None)
 
 
 def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
-    """Run a command, hand each line it prints to ``on_line``, return its exit status."""
+    """Run a command, hand each line it prints to ``on_line``, return its exit status.
+
+    A line longer than 64 KiB is handed on in pieces: what a build prints must not fill root's memory.
+    """
     with subprocess.Popen(
         list(argv),
         stdin=subprocess.DEVNULL,
@@ -63,8 +66,12 @@ def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
         cwd="/",
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+        try:
+            for line in iter(lambda: process.stdout.readline(_LONGEST_LINE), b""):  # type: ignore[union-attr]
+                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+        except BaseException:
+            process.kill()
+            raise
     return process.returncode
 
 
@@ -85,6 +92,8 @@ class UnitState:
         """It ended at least once without being asked. ``activating`` is what a crash loop looks like."""
         return self.restarts > 0 or self.active == "failed"
 
+
+_LONGEST_LINE = 64 * 1024
 
 _SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic"
 
@@ -161,8 +170,11 @@ def transient(
     wait: bool,
     environment: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it."""
-    mode = ["--pipe", "--wait"] if wait else ["--no-block"]
+    """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it.
+
+    With ``wait`` it ends when the unit has ended, else when it has started: from then on systemd knows it as active.
+    """
+    mode = ["--pipe", "--wait"] if wait else []
     settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
         "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,

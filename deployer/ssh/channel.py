@@ -116,8 +116,6 @@ class Channel:
             sent = int(self._raw.send(data))
         except (OSError, EOFError) as error:
             raise self._refused() from error
-        if not self._alive():
-            raise self._lost()
         if sent == 0:
             raise self._refused()
         return sent

@@ -92,7 +92,7 @@ def negotiate(transport: StrictTransport, target: Target, options: SshOptions, s
     known = hostkeys.lookup(settings)
     choices = transport.get_security_options()
     choices.key_types = hostkeys.preference(known, settings.host_key_algorithms, choices.key_types)
-    transport.banner_timeout = transport.handshake_timeout = settings.connect_timeout
+    transport.banner_timeout = settings.connect_timeout
     transport.channel_timeout = max(settings.connect_timeout, 30.0)
     _start(transport, settings)
     key = transport.get_remote_server_key()

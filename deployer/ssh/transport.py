@@ -36,18 +36,6 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         self.watched: StrictTransport | None = None
         self._silence = 0.0
         self._tick = time.monotonic()
-        self._deadline: float | None = None
-
-    def start_handshake(self, timeout: float) -> None:
-        """Paramiko's own timer is a thread that outlives a failed handshake and holds up the exit."""
-        if self._deadline is None:
-            self._deadline = time.monotonic() + timeout
-
-    def handshake_timed_out(self) -> bool:
-        return self._deadline is not None and time.monotonic() > self._deadline
-
-    def complete_handshake(self) -> None:
-        self._deadline = float("inf")
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         data: bytes = super().read_all(n, check_rekey)

@@ -39,7 +39,7 @@ class Run:
 
     def at(self, name: str, **fields: Any) -> float:
         """When the first event of that name and fields happened, in seconds since 1970."""
-        return float(self._event(name, fields)["at"])
+        return float(self.event(name, **fields)["at"])
 
     def phase(self, name: str) -> float:
         """Seconds that a phase took by its own account; 0.0 if it was skipped."""
@@ -48,10 +48,11 @@ class Run:
 
     @property
     def on_host(self) -> float:
-        """Seconds that the job on the host took by its own account."""
-        return float(self._event("finished", {})["seconds"])
+        """Seconds that the job on the host took by its own account; 0.0 when the command is not ours."""
+        return 0.0 if not self.events else float(self.event("finished")["seconds"])
 
-    def _event(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    def event(self, name: str, **fields: Any) -> dict[str, Any]:
+        """The first event of that name and fields. Raises LookupError."""
         for event in self.events:
             if event["event"] == name and all(event.get(key) == value for key, value in fields.items()):
                 return event

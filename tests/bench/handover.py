@@ -8,57 +8,106 @@ from dataclasses import dataclass, field
 from deployer.sandbox.load import Load, Report
 from tests.bench.bed import Bed, Run
 from tests.bench.boot import boots
+from tests.bench.projects import SETTLE, WATCH, WORKERS
 from tests.bench.show import progress, table, title
-from tests.bench.stats import median, milliseconds, percentile, seconds, spread
+from tests.bench.stats import median, milliseconds, percentile, spread
 
-CLIENTS = 2
-"""As many as the app has workers: none waits for another, so a delay is the handover's."""
-PAUSE = 0.02
 QUIET = 3.0
-"""Seconds of load before a handover, and after it, that are left as they are."""
+"""Seconds of load with nothing else, in each turn."""
+SHOWN = "one client a worker, each sending one 20 ms request after the other, through nginx"
 
 
 @dataclass(slots=True)
 class Side:
     """Requests of one kind of time, from several turns."""
 
+    name: str
     latencies: list[float] = field(default_factory=list)
     p99s: list[float] = field(default_factory=list)
     failed: int = 0
-    turns: int = 0
 
     def add(self, report: Report) -> None:
         found = [sample.latency for sample in report.samples if not sample.failure]
         self.latencies += found
         self.p99s.append(percentile(found, 99))
         self.failed += report.failed
-        self.turns += 1
 
-    def row(self, name: str) -> list[str]:
+    @property
+    def p99(self) -> float:
+        return percentile(self.latencies, 99)
+
+    def row(self) -> list[str]:
         shown = [milliseconds(percentile(self.latencies, percent)) for percent in (50, 99, 100)]
-        return [name, str(self.turns), str(len(self.latencies)), *shown, spread(self.p99s, milliseconds), str(self.failed)]
+        return [self.name, str(len(self.latencies)), *shown, spread(self.p99s, milliseconds), str(self.failed)]
 
 
 def measure(bed: Bed, *, quick: bool) -> None:
     """Print both tables."""
-    turns = 2 if quick else 6
+    turns = 2 if quick else 8
     small = bed.small()
-    steady, moving, alone = Side(), Side(), Side()
+    steady, alone, moving = Side("steady"), Side("the app boots beside, no handover"), Side("handover")
     runs: list[Run] = []
-    with bed.way(0) as way, Load(f"{bed.url}/work?ms=20", clients=CLIENTS, pause=PAUSE) as load:
-        time.sleep(1)
+    booted: list[float] = []
+    with bed.way(0) as way, Load(f"{bed.url}/work?ms=20", clients=WORKERS) as load:
         for turn in range(turns):
             progress(f"handover under load, {turn + 1} of {turns}")
-            first = load.mark("steady")
+            begun = time.monotonic()
             time.sleep(QUIET)
-            busy = load.mark("busy")
-            bed.burn(way, QUIET)
-            begin = load.mark("handover")
-            runs.append(way.fab(small, "reload"))
-            end = load.mark("end")
+            quiet = (begun, time.monotonic())
+            (boot,) = boots(bed, 1)
+            booted.append(boot[1] - boot[0])
+            run = way.fab(small, "reload")
+            runs.append(run)
             seen = load.snapshot()
-            steady.add(seen.between(first, busy))
-            alone.add(seen.between(busy, begin))
-            moving.add(seen.between(begin, end))
-    _show_latencies(steady, alone, moving)
-    _show_cost(runs, boots(bed, times=3 if quick else 7))
+            steady.add(seen.between(*quiet))
+            alone.add(seen.between(boot[0] - seen.epoch, boot[1] - seen.epoch))
+            moving.add(seen.between(_first(run) - seen.epoch, run.at("finished") - seen.epoch))
+    _show_latencies([steady, alone, moving], turns)
+    _show_cost(runs, booted)
+
+
+def _first(run: Run) -> float:
+    """When the host began with the release's first phase."""
+    return run.at("phase.started", phase="install")
+
+
+def _show_latencies(sides: list[Side], turns: int) -> None:
+    title(
+        "2. Requests during a handover",
+        f"Milliseconds; {SHOWN}; {turns} turns of each, one after the other, all under",
+        "one load. Handover: from the first phase on the host to the job's last word. The middle row has the same",
+        "app boot at the same time, without a handover: what any start of a second generation costs on these cores.",
+        "p99 by turn: median (least to most). Target: p99 during a handover at most 1.5 times the steady p99.",
+    )
+    table(["requests", "answered", "p50", "p99", "max", "p99 by turn", "failed"], [side.row() for side in sides])
+    steady, alone, moving = sides
+    print(
+        f"p99 during a handover: {moving.p99 / steady.p99:.2f} times the steady p99, "
+        f"{moving.p99 / alone.p99:.2f} times that of the app's boot alone"
+    )
+
+
+def _show_cost(runs: list[Run], booted: list[float]) -> None:
+    phases = {name: [run.phase(name) for run in runs] for name in ("install", "start", "check", "switch", "drain", "watch")}
+    boot = median(booted)
+    own = [
+        run.phase("install") + run.phase("switch") + run.phase("drain") + run.phase("start") - boot for run in runs
+    ]
+    rows = [
+        ("request to first phase (unit, interpreter)", [_first(run) - run.at("connected") for run in runs]),
+        ("install", phases["install"]),
+        ("start", phases["start"]),
+        ("the app's boot alone, to its first answer", booted),
+        ("start less the app's boot", [value - boot for value in phases["start"]]),
+        ("check less settle", [value - SETTLE for value in phases["check"]]),
+        ("switch", phases["switch"]),
+        ("drain", phases["drain"]),
+        ("watch less its set time (prune included)", [value - WATCH for value in phases["watch"]]),
+        ("OWN COST: install + start - boot + switch + drain", own),
+    ]
+    title(
+        "3. What a handover costs the host, less the app's boot",
+        f"Milliseconds, from the events of {len(runs)} reloads under the load of figure 2 (the drain has requests to wait",
+        "for); the boot alone was taken in the same turns. Median (least to most).",
+    )
+    table(["part", "ms"], [[name, spread(values, milliseconds)] for name, values in rows])

@@ -11,16 +11,18 @@ from tests.support.site import FABFILE
 
 SMALL, LARGE = "shop", "bulk"
 LARGE_FILES = 5_000
+WORKERS, SETTLE, WATCH = 2, 0.25, 0.5
+"""Waits are what a user chooses: here they are short, and the same throughout. Seconds."""
 
 CONFIG = """\
 app = "{app}"
 [web]
 workers = {workers}
-health = {{ path = "/healthz", settle = 0.25, timeout = 30 }}
+health = {{ path = "/healthz", settle = {settle}, timeout = 30 }}
 [release]
 build = ["python manage.py collectstatic --noinput"]
 migrate = "python manage.py migrate --noinput"
-watch = 0.5
+watch = {watch}
 drain = 10
 {proxy}
 [env]
@@ -32,19 +34,21 @@ kind = "nginx"
 listen = "{address}:80"
 static = {{ "/static/" = "staticfiles" }}
 """
-"""``settle`` and ``watch`` are waits that a user chooses; here they are short, and the same throughout."""
+
+def config_text(app: str, proxy: str = "") -> str:
+    """The deploy.toml of an app."""
+    return CONFIG.format(app=app, workers=WORKERS, settle=SETTLE, watch=WATCH, proxy=proxy)
 
 
 def small(path: Path, address: str) -> Project:
     """The sample Django app, behind nginx."""
-    proxy = PROXY.format(address=address)
-    config = CONFIG.format(app=SMALL, workers=2, proxy=proxy)
+    config = config_text(SMALL, PROXY.format(address=address))
     return make_project(path, extra_files=dict(FABFILE), config=config)
 
 
 def large(path: Path) -> Project:
     """The same app among 5,000 files of about 20 MB: modules, templates, and pictures that do not compress."""
-    config = CONFIG.format(app=LARGE, workers=2, proxy="")
+    config = config_text(LARGE)
     project = make_project(path, extra_files=dict(FABFILE), config=config)
     shutil.rmtree(path / "bulk", ignore_errors=True)
     have = len(project.git("ls-files").splitlines())

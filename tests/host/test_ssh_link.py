@@ -365,17 +365,22 @@ def test_a_name_without_address_is_said_so(tmp_path: Path) -> None:
     assert "nowhere.invalid has no address" in error.message
 
 
-@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_what_does_not_speak_ssh_is_said_so_quietly(
-    tmp_path: Path, greeting: bytes, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-me\r\n"])
+def test_what_does_not_speak_ssh_is_said_so_quietly(greeting: bytes) -> None:
     """One that hangs up or speaks another protocol is one clear error; Paramiko's log stays out of sight."""
+    program = (
+        "import sys\n"
+        "from deployer.errors import Unreachable\n"
+        "from deployer.ssh import SshOptions, Target, connect\n"
+        "try: connect(Target.parse(sys.argv[1]), SshOptions())\n"
+        "except Unreachable as error: print(error)\n"
+    )
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=serve, args=(server, greeting), daemon=True).start()
-        port = server.getsockname()[1]
-        error = refusal(tmp_path, {}, "", f"Host web\n HostName 127.0.0.1\n Port {port}\n")
-    assert "does not speak SSH" in error.message
-    assert capfd.readouterr().err == ""
+        name = f"127.0.0.1:{server.getsockname()[1]}"
+        done = subprocess.run([sys.executable, "-c", program, name], capture_output=True, text=True)
+    assert ("no agreement" if greeting.startswith(b"SSH") else "does not speak SSH") in done.stdout
+    assert done.stderr == ""
 
 
 def serve(server: socket.socket, greeting: bytes) -> None:
@@ -541,28 +546,3 @@ def test_a_quiet_program_is_not_given_up(sshd: Sshd, tmp_path: Path, monkeypatch
     monkeypatch.setattr(transport, "SILENCE", 0.5)
     with reach(tmp_path, {"web": sshd}, sshd.known()) as link:
         assert link.run(["sh", "-c", "sleep 1.5; echo still here"]).stdout == b"still here\n"
-
-
-def test_the_process_ends_at_once_after_a_failed_handshake(tmp_path: Path) -> None:
-    """No thread of Paramiko's holds up the exit of a process whose connection failed halfway."""
-    program = (
-        "import sys, threading\n"
-        "from deployer.errors import Unreachable\n"
-        "from deployer.ssh import SshOptions, Target, connect\n"
-        "try: connect(Target.parse(sys.argv[1]), SshOptions())\n"
-        "except Unreachable: print([t.name for t in threading.enumerate() if not t.daemon])\n"
-    )
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=greet, args=(server,), daemon=True).start()
-        name = f"127.0.0.1:{server.getsockname()[1]}"
-        done = subprocess.run([sys.executable, "-c", program, name], capture_output=True, text=True)
-    assert done.stdout == "['MainThread']\n"
-
-
-def greet(server: socket.socket) -> None:
-    with suppress(OSError):
-        while True:
-            client, _ = server.accept()
-            with client:
-                client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-                client.recv(10000)

@@ -234,3 +234,16 @@ def test_nothing_to_serve_is_refused(project) -> None:
     with pytest.raises(ConfigError, match="no WSGI or ASGI application") as caught:
         complete(load(root / "deploy.toml"), DiskFiles(root))
     assert "wsgi = " in caught.value.next
+
+
+def test_what_startproject_writes_is_doubted(tmp_path: Path) -> None:
+    """A database in the code, nobody in ALLOWED_HOSTS, DEBUG on: init names all three before a host does."""
+    (tmp_path / "manage.py").write_text('os.environ.setdefault("DJANGO_SETTINGS_MODULE", "blog.settings")\n')
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog/settings.py").write_text(
+        'DEBUG = True\nALLOWED_HOSTS = []\nDATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", '
+        '"NAME": BASE_DIR / "db.sqlite3"}}\n'
+    )
+    project = inspect(tmp_path)
+    told = "\n".join(write(project, plan_init(project)))
+    assert "STATE_DIRECTORY" in told and "ALLOWED_HOSTS is empty" in told and "DEBUG is on" in told

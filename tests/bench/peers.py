@@ -1,3 +1,0 @@
-"""Stub."""
-from __future__ import annotations
-def series(bed, *, quick): return []

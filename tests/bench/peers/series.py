@@ -1,0 +1,45 @@
+"""Which peers there are in a run."""
+
+from __future__ import annotations
+
+from tests.bench.bed import Bed
+from tests.bench.peers.ansible import Ansible
+from tests.bench.peers.fabric_stock import StockFabric
+from tests.bench.peers.place import Place
+from tests.bench.projects import LARGE, SMALL
+from tests.bench.series import Command, Series
+from tests.bench.show import say
+from tests.support.site import FAB
+
+
+def peers(bed: Bed, *, quick: bool) -> list[Series]:
+    """The floor (connect, run one command) and the same deploy by other tools."""
+    small = Place(app=SMALL)
+    small.prepare(bed)
+    found = [
+        Series("floor: ssh HOST true", _ssh_true(bed)),
+        Series("floor: stock fab -- true", _fab_true(bed)),
+        Series("stock Fabric, small app", StockFabric(bed=bed, project=bed.small(), place=small)),
+    ]
+    if quick:
+        return found
+    large = Place(app=LARGE)
+    large.prepare(bed)
+    found += [
+        Series("stock Fabric, 5,000 files", StockFabric(bed=bed, project=bed.large(), place=large)),
+        Series("stock Fabric, whole tar", StockFabric(bed=bed, project=bed.large(), place=large, whole=True)),
+    ]
+    ansible = Ansible.installed(bed, small)
+    if ansible is None:
+        say("Ansible could not be installed: left out")
+        return found
+    return [*found, Series("Ansible, small app", ansible)]
+
+
+def _ssh_true(bed: Bed) -> Command:
+    return lambda way: way.run(["ssh", "-F", str(way.config), way.name, "true"], bed.directory)
+
+
+def _fab_true(bed: Bed) -> Command:
+    argv = [FAB, "-S"]
+    return lambda way: way.run([*argv, str(way.config), "-H", way.name, "--", "true"], bed.directory)

@@ -1,0 +1,42 @@
+"""One command, run again and again at several round-trip times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.bench.bed import Run, Way
+from tests.bench.stats import kib, median, seconds, slope, spread
+
+Command = Callable[[Way], Run]
+HEAD = ("command", "trips", "by time", "KiB up", "KiB down", "KiB")
+
+
+@dataclass(slots=True)
+class Series:
+    """``runs`` by round-trip time in milliseconds."""
+
+    name: str
+    command: Command
+    runs: dict[int, list[Run]] = field(default_factory=dict)
+
+    def take(self, rtt: int, way: Way) -> None:
+        self.runs.setdefault(rtt, []).append(self.command(way))
+
+    @property
+    def every(self) -> list[Run]:
+        return [run for runs in self.runs.values() for run in runs]
+
+    def slope(self) -> float:
+        """By how much the wall time grows for each unit of round-trip time.
+
+        What the host's own job took by its own account is taken off first, where a command says so.
+        """
+        return slope([(rtt / 1000, run.wall - run.on_host) for rtt, runs in self.runs.items() for run in runs])
+
+    def row(self) -> list[str]:
+        """Cells for HEAD and, behind its first, a wall time for each round-trip time."""
+        walls = [spread([run.wall for run in self.runs[rtt]], seconds) for rtt in sorted(self.runs)]
+        trips = median([run.trips for rtt, runs in self.runs.items() for run in runs if rtt])
+        up, down = median([run.up for run in self.every]), median([run.down for run in self.every])
+        return [self.name, *walls, f"{trips:.0f}", f"{self.slope():.1f}", kib(up), kib(down), kib(up + down)]
