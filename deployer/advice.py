@@ -13,7 +13,7 @@ _COMMAND = re.compile(r"\bfab ((?:phase\.)?[a-z]+)\b(?P<hosts> -H \S+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typed:
-    """What the command line said. ``hosts`` is what ``-H`` named (empty: deploy.toml did), ``target`` the one at work."""
+    """What the command line said. ``hosts`` are those of ``-H`` (none: deploy.toml has them), ``target`` is at work."""
 
     program: str
     target: str

@@ -7,10 +7,10 @@ import re
 import sys
 
 from deployer.host import handover, lock, systemd
-from deployer.host.catalog import Release
+from deployer.host.catalog import GOOD, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
-from deployer.host.paths import unit_name
+from deployer.host.paths import job_unit
 from deployer.host.protocol import PHASES, Exit
 from deployer.host.request import Request
 
@@ -30,8 +30,15 @@ def start(ctx: Context) -> Exit:
     systemd.require("start", candidate.service, timeout=release.spec.health.timeout + 60)
     if lock.running(ctx) is None:
         _remove_others(ctx, number)
+        _finish_watch(ctx, release)
     print(f"{release.name} serves")
     return Exit.OK
+
+
+def _finish_watch(ctx: Context, release: Release) -> None:
+    """The host went down while the release was watched. It serves again and is healthy: then it is a good one."""
+    if release.result == SERVED and handover.candidate_of(ctx, release).ask(10).healthy(release.spec.health):
+        ctx.catalog.update(release, result=GOOD)
 
 
 def _remove_others(ctx: Context, current: int) -> None:
@@ -43,22 +50,17 @@ def _remove_others(ctx: Context, current: int) -> None:
 
 
 def stop(ctx: Context) -> Exit:
-    """Stop what serves. For a restart the socket stays: connections wait in it, and none is refused."""
+    """Stop all of the app, a deploy under way included. For a restart the socket stays: requests wait in it."""
     number = ctx.catalog.current()
-    if not number:
+    release = ctx.catalog.find(number) if number else None
+    drain = release.spec.drain if release else 0.0
+    if release is not None and _is_restart(f"{ctx.app}.service"):
+        systemd.systemctl("stop", handover.candidate_of(ctx, release).service, timeout=drain + 30)
         return Exit.OK
-    release = ctx.catalog.get(number)
-    candidate = handover.candidate_of(ctx, release)
-    if _is_restart(f"{ctx.app}.service"):
-        systemd.systemctl("stop", candidate.service, timeout=release.spec.drain + 30)
-        return Exit.OK
-    handover.wait_for_queue(ctx, release, min(5.0, release.spec.drain))
-    systemd.systemctl(
-        "stop",
-        candidate.socket,
-        unit_name(ctx.app, "web", number, "service"),
-        timeout=release.spec.drain + 30,
-    )
+    systemd.systemctl("stop", job_unit(ctx.app), timeout=200)
+    if release is not None:
+        handover.wait_for_queue(ctx, release, min(5.0, drain))
+    systemd.systemctl("stop", f"{ctx.app}-web@*.socket", f"{ctx.app}-web@*.service", timeout=drain + 30)
     return Exit.OK
 
 

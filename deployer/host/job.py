@@ -288,6 +288,7 @@ class Attempt:
     def _end(self, exit: Exit, summary: str) -> Exit:
         serving = self.ctx.catalog.current()
         release = getattr(self, "release", None)
+        self._tell_admins(exit, f"v{serving} serves" if serving else "nothing serves", summary)
         self.ctx.emit(
             "finished",
             exit=int(exit),
@@ -297,6 +298,13 @@ class Attempt:
             summary=summary,
         )
         return exit
+
+
+    def _tell_admins(self, exit: Exit, serving: str, summary: str) -> None:
+        """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then tell the app's history."""
+        request = self.request
+        text = serving if exit == Exit.OK else f"{summary}; {serving}"
+        systemd.tell(f"{self.ctx.app}.service", f"{text} ({request.kind} by {request.by})")
 
 
 def _check_order(release: Release, phases: Sequence[str]) -> None:

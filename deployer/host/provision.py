@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import claims, files, install, nginx, systemd
+from deployer.host import accounts, claims, files, install, nginx, proxy, systemd
 from deployer.host.context import Emit, Settings
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
@@ -153,46 +153,14 @@ class Provision:
         return [f"installed {name}" for name in missing]
 
     def _users(self) -> list[str]:
-        app, deploy = self.setup.app, self.setup.deploy_user
-        changed = []
-        if claims.find_user(app) is None:
-            _do("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/var/lib/{app}",
-                "--shell", "/usr/sbin/nologin", "--comment", f"{claims.COMMENT} {app}", app)  # fmt: skip
-            changed.append(f"user {app}")
-        if claims.find_user(deploy) is None:
-            _do("useradd", "--create-home", "--shell", "/bin/bash", "--comment", "deploys by deployer", deploy)
-            changed.append(f"user {deploy}")
-        return changed + self._groups() + self._keys()
-
-    def _groups(self) -> list[str]:
-        """The deploy user and the proxy may look into /srv/APP; the deploy user of before no longer may."""
-        app, deploy, worker = self.setup.app, self.setup.deploy_user, nginx.worker_user()
-        wanted = [deploy, *([worker] if self.setup.proxy and claims.find_user(worker) else [])]
-        members = grp.getgrnam(app).gr_mem
-        changed = []
-        for member in wanted:
-            if member not in members:
-                _do("usermod", "--append", "--groups", app, member)
-                changed.append(f"{member} in group {app}")
-        before = (files.read_json(self.paths.settings) or {}).get("deploy_user", deploy)
-        if before != deploy and before in members:
-            _do("gpasswd", "--delete", before, app)
-            changed.append(f"{before} no longer in group {app}")
-        return changed
-
-    def _keys(self) -> list[str]:
-        """Add public keys, as the deploy user itself: root writes nothing through a path that user could swap."""
-        user = self.setup.deploy_user
-        if not self.setup.keys:
-            return []
-        home = pwd.getpwnam(user).pw_dir
-        text = "".join(f"{key}\n" for key in self.setup.keys).encode()
-        argv = ["runuser", "-u", user, "--", "env", f"HOME={home}", "/bin/sh", "-euc", _ADD_KEYS]
-        done = systemd.run(argv, stdin=text)
-        if not done.ok:
-            raise HostError(f"the keys of {user} could not be written", logs=done.tail())
-        count = int(done.out)
-        return [f"{count} key{'s' if count > 1 else ''} for {user}"] if count else []
+        setup = self.setup
+        before = (files.read_json(self.paths.settings) or {}).get("deploy_user", setup.deploy_user)
+        worker = nginx.worker_user() if setup.proxy else ""
+        return [
+            *accounts.ensure_users(setup.app, setup.deploy_user),
+            *accounts.ensure_members(setup.app, (setup.deploy_user, worker), former=before),
+            *accounts.ensure_keys(setup.deploy_user, setup.keys),
+        ]
 
     def _directories(self) -> list[str]:
         paths, user = self.paths, pwd.getpwnam(self.setup.app)
@@ -263,12 +231,8 @@ class Provision:
     def _proxy(self) -> list[str]:
         if self.setup.proxy != "nginx" or self.setup.site is None:
             return []
-        path = nginx.site_path(self.setup.app)
-        changed = install_site(path, nginx.render(self.setup.site, self.paths), self.emit)
-        if systemd.show("nginx.service").active != "active":
-            _start_nginx()
-            return [*changed, "nginx started"]
-        return changed
+        text = nginx.render(self.setup.site, self.paths)
+        return proxy.install_site(nginx.site_path(self.setup.app), text, self.emit) + proxy.ensure_started()
 
     def _settings(self) -> list[str]:
         worker = claims.find_user(nginx.worker_user())
@@ -284,70 +248,11 @@ class Provision:
         return [str(self.paths.settings)]
 
 
-_ADD_KEYS = """
-umask 077
-mkdir -p ~/.ssh
-file=~/.ssh/authorized_keys
-touch "$file"
-added=0
-while read -r kind blob comment; do
-    if ! grep -v '^#' "$file" | grep -qF -- "$kind $blob"; then
-        if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >> "$file"; fi
-        printf '%s\\n' "$kind $blob${comment:+ $comment}" >> "$file"
-        added=$((added + 1))
-    fi
-done
-echo $added
-"""
-"""Run by the deploy user; the keys come on standard input. One that is there counts, whatever its comment says."""
-
-
-def install_site(path: Path, text: str, emit: Emit) -> list[str]:
-    """Write the site, have nginx check all it reads, then reload it; what was there before comes back if it objects."""
-    before = path.read_bytes() if path.exists() else None
-    if before == text.encode():
-        return []
-    files.write_file(path, text.encode(), 0o644)
-    done = systemd.run(["nginx", "-t"])
-    if not done.ok:
-        if before is None:
-            path.unlink()
-        else:
-            files.write_file(path, before, 0o644)
-        raise HostError(
-            "nginx refuses the site; the one before is back and nginx was not reloaded",
-            logs=done.tail(),
-            next="mend [proxy] in deploy.toml, or what else the lines above name",
-        )
-    for line in done.err.splitlines():
-        if "[warn]" in line:
-            emit("warn", text=line)
-    if systemd.show("nginx.service").active == "active":
-        systemd.require("reload", "nginx.service")
-    return [str(path)]
-
-
-def _start_nginx() -> None:
-    done = systemd.systemctl("enable", "--now", "nginx.service")
-    if not done.ok:
-        raise HostError(
-            "nginx does not start",
-            logs=systemd.own_lines("nginx.service", 10),
-            next="if another server has the port: stop it, or set listen under [proxy] in deploy.toml",
-        )
-
-
 def _file(path: Path, text: str, mode: int) -> list[str]:
     if path.exists() and path.read_text() == text:
         return []
     files.write_file(path, text.encode(), mode)
     return [str(path)]
-
-
-def _do(*argv: str) -> None:
-    done = systemd.run(argv)
-    if not done.ok:
-        raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
 
 
 def _may(user: str, *command: str) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
+import select
+import signal
+import threading
 import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Callable
+from typing import Any, BinaryIO
 
 from deployer.host import build, files, lock, systemd
 from deployer.host.catalog import Release, migrations_since, rollback_target
@@ -15,14 +19,11 @@ from deployer.host.context import Context, free_bytes
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import releases_report, status_report
 from deployer.host.manifest import pack_ids
-from deployer.host.protocol import DIGEST, PROTOCOL, Exit, read_message
+from deployer.host.protocol import PROTOCOL, Exit, read_message
+from deployer.host.receive import receive, upload_size
 from deployer.host.request import Request, phases_request
 from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
-
-_CHUNK = 256 * 1024
-_ROOM = 16 * 1024 * 1024
-"""Bytes that stay free beyond what an upload needs, for records and logs."""
 
 
 class Session:
@@ -124,11 +125,11 @@ class Session:
         return {"key": "", "digest": "", "ids": ""}
 
     def _release(self, message: dict[str, Any]) -> None:
-        offset, length = _upload_size(message)
+        offset, length = upload_size(message)
         request = self._complete(Request.parse(message))
         lock.refuse_if_busy(self.ctx)
         if length:
-            self._receive(request, offset, length)
+            receive(self.stream, self.ctx.paths.incoming, parse_delta(request.delta), offset, length)
         self._follow(lock.submit(self.ctx, request))
 
     def _phases(self, message: dict[str, Any]) -> None:
@@ -183,51 +184,10 @@ class Session:
             )
         self.ctx.emit("warn", text=text)
 
-    def _receive(self, request: Request, offset: int, length: int) -> None:
-        """Take the body's bytes from ``offset`` on. What has arrived stays when the rest does not, for the next try."""
-        delta = parse_delta(request.delta)
-        part, whole = (self.ctx.paths.incoming / f"{delta.body}.{kind}" for kind in ("part", "body"))
-        have = part.stat().st_size if part.exists() else 0
-        if offset != have or offset + length != delta.length or not DIGEST.match(delta.body):
-            raise BadRequest("the upload does not continue where it stopped", next="fab deploy   (again)")
-        free, needed = free_bytes(str(part.parent)), length + _ROOM
-        if free < needed:
-            raise HostError(
-                f"the disk is full: the upload needs {needed // 1024} KiB below {part.parent}, "
-                f"{free // 1024} KiB are free",
-                state="nothing was touched",
-                next="make room, then fab deploy",
-            )
-        self._append(part, length)
-        if _sha256(part) != delta.body:
-            part.unlink()
-            raise HostError(
-                "what arrived is not what was sent: its digest differs", next="fab deploy   (sends it afresh)"
-            )
-        os.replace(str(part), str(whole))
-
-    def _append(self, part: Path, length: int) -> None:
-        try:
-            with open(str(part), "ab", buffering=0) as file:
-                os.fchmod(file.fileno(), 0o600)
-                while length:
-                    chunk = self.stream.read(min(_CHUNK, length))
-                    if not chunk:
-                        raise ConnectionResetError
-                    file.write(chunk)
-                    length -= len(chunk)
-                os.fsync(file.fileno())
-        except ConnectionResetError:
-            raise HostError(
-                "the connection ended in the middle of the upload", next="fab deploy   (goes on there)"
-            ) from None
-        except OSError as error:
-            part.unlink()
-            raise build.disk_error(error, part, "the upload") from error
-
     def _follow(self, directory: Path) -> None:
-        for event in lock.follow(self.ctx, directory):
-            self.forward(event)
+        with _while_heard():
+            for event in lock.follow(self.ctx, directory):
+                self.forward(event)
         lock.forget_old_jobs(self.ctx)
 
     def _logs(self, message: dict[str, Any]) -> None:
@@ -242,23 +202,28 @@ class Session:
             self.ctx.emit("logs", unit=pattern, lines=systemd.journal(pattern, count, output="short-iso"))
             self._answer()
             return
-        for line in systemd.follow_journal(pattern, count):
-            self.ctx.emit("logs", unit=pattern, lines=[line])
+        with _while_heard():
+            for line in systemd.follow_journal(pattern, count):
+                self.ctx.emit("logs", unit=pattern, lines=[line])
 
 
-def _upload_size(message: dict[str, Any]) -> list[int]:
-    sizes = [message.pop(name, 0) for name in ("offset", "body")]
-    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in sizes):
-        raise BadRequest("offset and body must be whole numbers")
-    return sizes
+@contextlib.contextmanager
+def _while_heard() -> Iterator[None]:
+    """Meanwhile, end this program when the laptop has gone: with nothing to say it would not notice, and stay."""
+    done = threading.Event()
 
+    def watch() -> None:
+        outlet = select.poll()
+        outlet.register(1, 0)  # the end of the far end (POLLERR, POLLHUP) is always told
+        while not done.is_set():
+            if outlet.poll(500) and not done.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(str(path), "rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _digest_of_this_program() -> str:

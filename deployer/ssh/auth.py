@@ -9,7 +9,7 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -235,5 +235,10 @@ def _remedy(target: Target, options: SshOptions, settings: Settings, attempt: At
     if not there and not attempt.rejected:
         return f"make a key: ssh-keygen -t ed25519, and have it put on the host; {login} true must work"
     key = there[0] if there else Path("~/.ssh/id_ed25519")
-    copy = login.replace("ssh ", f"ssh-copy-id -i {shlex.quote(str(key))}.pub ", 1)
-    return f"put your public key there: {copy}; or name another user or key; {login} true must work"
+    public = shlex.quote(f"{key}.pub")
+    if settings.user == "root":
+        bare = ssh_command(target, replace(options, identities=()))
+        allow = bare.replace("ssh ", f"ssh-copy-id -i {public} ", 1)
+    else:
+        allow = f"fab setup -H root@HOST --key {public}"
+    return f"have the host accept your key: {allow}; or name another user or key; {login} true must work"

@@ -168,11 +168,11 @@ def _path(text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> P
 
 
 def _identities(names: Sequence[str], tokens: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Identity, ...]:
-    return tuple(
-        Identity(path=_path(name, tokens, environ), chosen=name not in DEFAULT_IDENTITIES)
-        for name in names
-        if name.lower() != "none"
-    )
+    """Each file once, in their order: one that ``-i`` and ssh_config both name is one key."""
+    chosen = {
+        _path(name, tokens, environ): name not in DEFAULT_IDENTITIES for name in reversed(names) if name.lower() != "none"
+    }
+    return tuple(Identity(path=path, chosen=named) for path, named in reversed(chosen.items()))
 
 
 def _agent(value: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str | None:

@@ -96,7 +96,8 @@ def test_thirty_changes_in_a_row(site: Site) -> None:
     """Thirty releases, asked for by laptop and host in turn: numbers rise by one, each serves for its own time only."""
     site.configure(workers=1, **QUICK)
     first = number(site.deploy())
-    with site.under_load(clients=4, **CALM) as load, site.under_load(clients=4, keepalive=True, **CALM) as kept:
+    path, kind = "/work?ms=5", {"clients": 4, **CALM}
+    with site.under_load(path, **kind) as load, site.under_load(path, keepalive=True, **kind) as kept:
         changes, served = [deploy(site, "2")], {"1": first, "2": first + 1}
         for step in range(29):
             version = "1122"[step % 4]

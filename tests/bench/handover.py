@@ -38,7 +38,13 @@ class Side:
 
     def row(self) -> list[str]:
         shown = [milliseconds(percentile(self.latencies, percent)) for percent in (50, 99, 100)]
-        return [self.name, str(len(self.latencies)), *shown, spread(self.p99s, milliseconds), str(self.failed)]
+        return [
+            self.name,
+            str(len(self.latencies)),
+            *shown,
+            spread(self.p99s, milliseconds),
+            str(self.failed),
+        ]
 
 
 def measure(bed: Bed, *, quick: bool) -> None:
@@ -48,7 +54,7 @@ def measure(bed: Bed, *, quick: bool) -> None:
     steady, alone, moving = Side("steady"), Side("the app boots beside, no handover"), Side("handover")
     runs: list[Run] = []
     booted: list[float] = []
-    with bed.way(0) as way, Load(f"{bed.url}/work?ms=20", clients=WORKERS) as load:
+    with Load(f"{bed.url}/work?ms=20", clients=WORKERS) as load:
         for turn in range(turns):
             progress(f"handover under load, {turn + 1} of {turns}")
             begun = time.monotonic()
@@ -56,7 +62,7 @@ def measure(bed: Bed, *, quick: bool) -> None:
             quiet = (begun, time.monotonic())
             (boot,) = boots(bed, 1)
             booted.append(boot[1] - boot[0])
-            run = way.fab(small, "reload")
+            run = bed.near().fab(small, "reload")
             runs.append(run)
             seen = load.snapshot()
             steady.add(seen.between(*quiet))
@@ -74,9 +80,10 @@ def _first(run: Run) -> float:
 def _show_latencies(sides: list[Side], turns: int) -> None:
     title(
         "2. Requests during a handover",
-        f"Milliseconds; {SHOWN}; {turns} turns of each, one after the other, all under",
-        "one load. Handover: from the first phase on the host to the job's last word. The middle row has the same",
-        "app boot at the same time, without a handover: what any start of a second generation costs on these cores.",
+        f"Milliseconds; {SHOWN};",
+        f"{turns} turns of each, one after the other, all under one load. Handover: from the first phase on the host to",
+        "the job's last word. The middle row has the same app boot at the same time, without a handover: what any",
+        "start of a second generation costs on these cores.",
         "p99 by turn: median (least to most). Target: p99 during a handover at most 1.5 times the steady p99.",
     )
     table(["requests", "answered", "p50", "p99", "max", "p99 by turn", "failed"], [side.row() for side in sides])
@@ -88,11 +95,11 @@ def _show_latencies(sides: list[Side], turns: int) -> None:
 
 
 def _show_cost(runs: list[Run], booted: list[float]) -> None:
-    phases = {name: [run.phase(name) for run in runs] for name in ("install", "start", "check", "switch", "drain", "watch")}
+    phases = {
+        name: [run.phase(name) for run in runs] for name in ("install", "start", "check", "switch", "drain", "watch")
+    }
     boot = median(booted)
-    own = [
-        run.phase("install") + run.phase("switch") + run.phase("drain") + run.phase("start") - boot for run in runs
-    ]
+    own = [run.phase("install") + run.phase("switch") + run.phase("drain") + run.phase("start") - boot for run in runs]
     rows = [
         ("request to first phase (unit, interpreter)", [_first(run) - run.at("connected") for run in runs]),
         ("install", phases["install"]),
@@ -107,7 +114,7 @@ def _show_cost(runs: list[Run], booted: list[float]) -> None:
     ]
     title(
         "3. What a handover costs the host, less the app's boot",
-        f"Milliseconds, from the events of {len(runs)} reloads under the load of figure 2 (the drain has requests to wait",
-        "for); the boot alone was taken in the same turns. Median (least to most).",
+        f"Milliseconds, from the events of {len(runs)} reloads under the load of figure 2 (the drain has requests to",
+        "wait for); the boot alone was taken in the same turns. Median (least to most).",
     )
     table(["part", "ms"], [[name, spread(values, milliseconds)] for name, values in rows])

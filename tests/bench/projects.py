@@ -35,6 +35,7 @@ listen = "{address}:80"
 static = {{ "/static/" = "staticfiles" }}
 """
 
+
 def config_text(app: str, proxy: str = "") -> str:
     """The deploy.toml of an app."""
     return CONFIG.format(app=app, workers=WORKERS, settle=SETTLE, watch=WATCH, proxy=proxy)
@@ -66,7 +67,10 @@ def _file(number: int, chance: random.Random) -> tuple[str, bytes]:
         return f"bulk/media/{number % 37}/picture{number}.png", chance.randbytes(20_000)
     words = " ".join(f"word{chance.randrange(5_000)}" for _ in range(220))
     if number % 10 < 6:
-        return f"bulk/package{number % 97}/module{number}.py", f'"""{words}."""\n\nVALUE = {number}\n'.encode()
+        return (
+            f"bulk/package{number % 97}/module{number}.py",
+            f'"""{words}."""\n\nVALUE = {number}\n'.encode(),
+        )
     return f"bulk/templates/{number % 53}/page{number}.html", f"<p>{words} {words}</p>\n".encode()
 
 

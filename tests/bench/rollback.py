@@ -18,17 +18,16 @@ def measure(bed: Bed, *, quick: bool) -> None:
     versions = ["1", "2"]
     runs: list[Run] = []
     visible: list[float] = []
-    with bed.way(0) as way:
-        small.change(version=versions[-1])
-        number = int(way.fab(small, "deploy").event("finished")["serving"][1:])
-        with Load(f"{bed.url}/", clients=1, pause=PAUSE) as load:
-            for turn in range(times):
-                progress(f"rollback, {turn + 1} of {times}")
-                versions.reverse()
-                run = way.fab(small, "rollback", "--to", f"v{number - 1}")
-                number += 1
-                runs.append(run)
-                visible.append(_first_answer(load.snapshot(), versions[-1], run.at("connected")))
+    small.change(version=versions[-1])
+    number = int(bed.near().fab(small, "deploy").event("finished")["serving"][1:])
+    with Load(f"{bed.url}/", clients=1, pause=PAUSE) as load:
+        for turn in range(times):
+            progress(f"rollback, {turn + 1} of {times}")
+            versions.reverse()
+            run = bed.near().fab(small, "rollback", "--to", f"v{number - 1}")
+            number += 1
+            runs.append(run)
+            visible.append(_first_answer(load.snapshot(), versions[-1], run.at("connected")))
     _show(runs, visible)
 
 
@@ -46,7 +45,10 @@ def _show(runs: list[Run], visible: list[float]) -> None:
     )
     first = [run.at("phase.started", phase="install") for run in runs]
     parts = [
-        ("request to first phase (unit, interpreter)", [at - run.at("connected") for at, run in zip(first, runs, strict=True)]),
+        (
+            "request to first phase (unit, interpreter)",
+            [at - run.at("connected") for at, run in zip(first, runs, strict=True)],
+        ),
         ("install", [run.phase("install") for run in runs]),
         ("start (the app's boot, mostly)", [run.phase("start") for run in runs]),
         ("check", [run.phase("check") for run in runs]),

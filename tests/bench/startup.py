@@ -26,9 +26,15 @@ def measure(scratch: Path, *, quick: bool) -> None:
     times = 10 if quick else 25
     sides = {
         "python -c pass": (_directory(scratch / "none", {}), [sys.executable, "-c", "pass"]),
-        "stock fab --list (one empty task)": (_directory(scratch / "stock", {"fabfile.py": STOCK}), [FAB, "--list"]),
+        "stock fab --list (one empty task)": (
+            _directory(scratch / "stock", {"fabfile.py": STOCK}),
+            [FAB, "--list"],
+        ),
         "fab --list (our fabfile)": (_directory(scratch / "ours", FABFILE), [FAB, "--list"]),
-        "deployer --list": (_directory(scratch / "bare", {}), [str(Path(FAB).with_name("deployer")), "--list"]),
+        "deployer --list": (
+            _directory(scratch / "bare", {}),
+            [str(Path(FAB).with_name("deployer")), "--list"],
+        ),
     }
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
     for turn in range(times + 1):
@@ -42,7 +48,10 @@ def measure(scratch: Path, *, quick: bool) -> None:
         "5. Start-up",
         f"Milliseconds; {times} runs of each, taking turns. The ratio is the median of the turns' ratios to stock fab.",
     )
-    table(["command", "wall", "CPU", "wall ratio", "CPU ratio"], [_row(name, cost, base) for name, cost in costs.items()])
+    table(
+        ["command", "wall", "CPU", "wall ratio", "CPU ratio"],
+        [_row(name, cost, base) for name, cost in costs.items()],
+    )
     _imports(*sides["fab --list (our fabfile)"], *sides["stock fab --list (one empty task)"])
 
 

@@ -24,11 +24,11 @@ def measure(bed: Bed, *, quick: bool) -> None:
     title(
         "1. One command through a link",
         "Wall time in seconds, from the start of the command to its exit, at three round-trip times;",
-        f"{times} run(s) of each at each, the tools taking turns; median (least to most). settle and watch are 0.25 s and",
-        "0.5 s in ours. Trips: how often the host was heard after the client had spoken, and the opening of connections,",
+        f"{times} run(s) of each at each, the tools taking turns; median (least to most). In ours settle is 0.25 s and",
+        "watch 0.5 s. Trips: how often the host was heard after the client had spoken, and connections opened, as",
         "counted on the wire at 50 and 150 ms: never too low. By time: the slope of wall time over round-trip time",
         "(Theil-Sen), in ours less what the host's job says it took. KiB: SSH and connecting included; medians.",
-        "The link delays but is no TCP: Nagle's waits, which cost Paramiko as it comes one trip a command, do not show.",
+        "The link delays but is no TCP: Nagle's waits, which cost stock Paramiko a trip a command, do not show.",
         "Targets: at most 12 trips; at most 64 KiB for the one-line change among 5,000 files.",
     )
     first, *rest = HEAD

@@ -80,7 +80,7 @@ class Ansible:
         project = self.bed.small()
         self.bed.change(project)
         self.count += 1
-        directory = self.bed.directory / f"ansible-{way.tap.port}"
+        directory = self.bed.directory / f"ansible-{way.config.suffix[1:]}"
         directory.mkdir(exist_ok=True)
         archive, release = directory / "change.tgz", f"a{self.count}"
         (directory / "play.yml").write_text(PLAYBOOK.format(name=self.place.name, release=release, archive=archive))
@@ -90,5 +90,5 @@ class Ansible:
         pack = ["tar", "-C", str(project.path), "-czf", str(archive), *changed]
         # The archive and the end of the persistent connection belong to the command: one wall time, no left-over.
         stop = f"ssh -F {way.config} -o ControlPath={directory}/cm-%C -O exit root@{way.name} 2>/dev/null; exit $s"
-        script = f'{" ".join(pack)} && {" ".join(argv)}; s=$?; {stop}'
+        script = f"{' '.join(pack)} && {' '.join(argv)}; s=$?; {stop}"
         return way.run(["sh", "-c", script], directory)

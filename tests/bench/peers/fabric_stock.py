@@ -53,7 +53,13 @@ class StockFabric:
         self.bed.change(self.project)
         self.count += 1
         release = f"{'w' if self.whole else 'r'}{self.count}"
-        task = ["deploy", str(self.project.path), self.place.name, release, *(["--whole"] if self.whole else [])]
+        task = [
+            "deploy",
+            str(self.project.path),
+            self.place.name,
+            release,
+            *(["--whole"] if self.whole else []),
+        ]
         run = way.run([FAB, "-S", str(way.config), "-H", f"root@{way.name}", *task], directory)
         (directory / f"{release}.tgz").unlink()
         return run

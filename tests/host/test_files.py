@@ -1,0 +1,406 @@
+"""What root writes survives, and what a build had in its hands is taken from it without being led astray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer.host import files
+
+OWNER = 61001
+OTHER = 61002
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files change hands only as root")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory that users without any rights can enter."""
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.stat().st_uid == 0 and directory != Path("/tmp") and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o055)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Files are made, and refused, as that user's."""
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def built(place: Path) -> Path:
+    """A small tree as a build leaves it."""
+    tree = place / "tree"
+    (tree / "pkg").mkdir(parents=True)
+    (tree / "pkg/mod.py").write_text("x = 1\n")
+    (tree / "run.sh").write_text("#!/bin/sh\n")
+    (tree / "run.sh").chmod(0o755)
+    files.give(tree, OWNER, OWNER)
+    return tree
+
+
+def modes(tree: Path) -> dict[str, tuple[int, int]]:
+    """Owner and mode of all that is in the tree."""
+    found = {}
+    for path in (tree, *tree.rglob("*")):
+        status = path.lstat()
+        found[str(path.relative_to(tree))] = (status.st_uid, stat.S_IMODE(status.st_mode))
+    return found
+
+
+def test_a_written_file_has_its_mode_and_leaves_no_trace(place: Path) -> None:
+    """A secret is 0600 whatever the umask and whatever was there before, and no temporary file stays."""
+    target = place / "env"
+    target.write_text("old")
+    target.chmod(0o666)
+    before = os.umask(0)
+    try:
+        files.write_file(target, b"new", 0o600)
+    finally:
+        os.umask(before)
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"new", 0o600)
+    assert os.listdir(place) == ["env"]
+
+
+def test_a_write_goes_through_no_link(place: Path) -> None:
+    """A link in the place of the file, or of its temporary name, is replaced: what it points at stays as it was."""
+    victim = place / "victim"
+    victim.write_text("precious")
+    (place / "env").symlink_to(victim)
+    (place / ".env.tmp").symlink_to(victim)
+    files.write_file(place / "env", b"new", 0o600)
+    assert victim.read_text() == "precious"
+    assert not (place / "env").is_symlink()
+
+
+def test_a_failed_write_keeps_what_was_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is full the old content stays whole, and the temporary file goes."""
+    target = place / "settings"
+    target.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_file(target, b"new")
+    assert target.read_text() == "old"
+    assert os.listdir(place) == ["settings"]
+
+
+def test_a_link_is_switched_without_a_gap(place: Path) -> None:
+    """Whoever reads ``current`` all the time finds it all the time, leading to one release or the other."""
+    for name in ("v1", "v2"):
+        (place / name).mkdir()
+    link = place / "current"
+    files.point(link, "v1")
+    seen: set[str] = set()
+    missing: list[OSError] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                seen.add(os.readlink(link))
+            except OSError as error:
+                missing.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(200):
+        files.point(link, "v2")
+        files.point(link, "v1")
+    done.set()
+    reader.join()
+    assert missing == []
+    assert seen <= {"v1", "v2"}
+    assert os.listdir(place / "v1") == []
+
+
+def test_sealed_is_read_only_and_roots(place: Path) -> None:
+    """After the seal all is root's, readable by all, writable by none, executable where it was."""
+    tree = built(place)
+    size = files.seal(tree, OWNER)
+    assert size == len("x = 1\n") + len("#!/bin/sh\n")
+    assert modes(tree) == {
+        ".": (0, 0o755), "pkg": (0, 0o755), "pkg/mod.py": (0, 0o444), "run.sh": (0, 0o555),
+    }  # fmt: skip
+    with as_user(OWNER), pytest.raises(PermissionError):
+        (tree / "pkg/mod.py").write_text("x = 2\n")
+    with as_user(OWNER), pytest.raises(PermissionError):
+        (tree / "pkg/new.py").touch()
+
+
+def test_set_id_bits_are_dropped(place: Path) -> None:
+    """A build that leaves a set-uid program leaves an ordinary one."""
+    tree = built(place)
+    with as_user(OWNER):
+        (tree / "run.sh").chmod(0o6777)
+        (tree / "pkg").chmod(0o3777)
+    files.seal(tree, OWNER)
+    assert modes(tree)["run.sh"] == (0, 0o555)
+    assert modes(tree)["pkg"] == (0, 0o755)
+
+
+def test_links_are_not_followed(place: Path) -> None:
+    """Links to a file and to a directory outside are taken as links: what they point at keeps its owner and mode."""
+    tree, outside = built(place), place / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep/shadow").write_text("root:x")
+    (outside / "deep/shadow").chmod(0o600)
+    os.chown(outside / "deep/shadow", OTHER, OTHER)
+    with as_user(OWNER):
+        (tree / "file").symlink_to(outside / "deep/shadow")
+        (tree / "directory").symlink_to(outside)
+        (tree / "pkg/mod.py").unlink()
+        (tree / "pkg").rmdir()
+        (tree / "pkg").symlink_to(outside / "deep")
+    before = modes(outside)
+    files.seal(tree, OWNER)
+    assert modes(outside) == before
+    assert (tree / "file").is_symlink()
+    assert modes(tree)["file"][0] == 0
+
+
+def test_a_tree_that_is_a_link_is_refused(place: Path) -> None:
+    """The tree's own path may not lead elsewhere either."""
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    (place / "tree").symlink_to(elsewhere)
+    os.chown(elsewhere, OTHER, OTHER)
+    for take in (lambda path: files.give(path, OWNER, OWNER), lambda path: files.seal(path, OWNER)):
+        with pytest.raises(OSError, match="tree"):
+            take(place / "tree")
+    assert elsewhere.stat().st_uid == OTHER
+
+
+def test_a_hard_link_to_anothers_file_is_refused(place: Path) -> None:
+    """A hard link to a file of somebody else, which a kernel may allow, is refused and keeps owner and mode."""
+    tree, shadow = built(place), place / "shadow"
+    shadow.write_text("root:x")
+    shadow.chmod(0o600)
+    os.link(shadow, tree / "pkg/mine.txt")
+    with pytest.raises(PermissionError, match="another user"):
+        files.seal(tree, OWNER)
+    assert (shadow.stat().st_uid, stat.S_IMODE(shadow.stat().st_mode)) == (0, 0o600)
+
+
+def test_a_file_moved_in_from_elsewhere_is_refused(place: Path) -> None:
+    """A secret of root's that lay in a directory of the owner's, and was moved in, is not made readable."""
+    tree, secret = built(place), place / "secret"
+    secret.write_text("token")
+    secret.chmod(0o600)
+    secret.rename(tree / "pkg/secret")
+    with pytest.raises(PermissionError, match="another user"):
+        files.seal(tree, OWNER)
+    assert stat.S_IMODE((tree / "pkg/secret").stat().st_mode) == 0o600
+
+
+def test_hard_links_within_the_tree_are_fine(place: Path) -> None:
+    """Two names of one file of the owner's are sealed both, and counted once."""
+    tree = built(place)
+    with as_user(OWNER):
+        os.link(tree / "pkg/mod.py", tree / "pkg/same.py")
+    assert files.seal(tree, OWNER) == len("x = 1\n") + len("#!/bin/sh\n")
+    assert modes(tree)["pkg/same.py"] == (0, 0o444)
+
+
+def test_a_hard_link_outside_does_not_keep_the_file_writable(place: Path) -> None:
+    """The owner's second name for a sealed file, outside of the tree, gives no way to change it."""
+    tree, home = built(place), place / "home"
+    home.mkdir()
+    os.chown(home, OWNER, OWNER)
+    with as_user(OWNER):
+        os.link(tree / "pkg/mod.py", home / "mod.py")
+    files.seal(tree, OWNER)
+    with as_user(OWNER), pytest.raises(PermissionError):
+        (home / "mod.py").write_text("x = 2\n")
+
+
+def test_sockets_and_pipes_are_removed(place: Path) -> None:
+    """A pipe would stop whoever reads the tree later; it goes, and so does a socket."""
+    tree = built(place)
+    with as_user(OWNER):
+        os.mkfifo(tree / "pkg/pipe")
+        with socket.socket(socket.AF_UNIX) as listening:
+            os.chdir(tree)  # the path may be too long for a socket's address
+            listening.bind("socket")
+            os.chdir("/")
+    files.seal(tree, OWNER)
+    assert sorted(modes(tree)) == [".", "pkg", "pkg/mod.py", "run.sh"]
+
+
+def test_an_unreadable_directory_is_sealed_all_the_same(place: Path) -> None:
+    """A directory without any permissions becomes one that all can read."""
+    tree = built(place)
+    with as_user(OWNER):
+        (tree / "pkg").chmod(0)
+    files.seal(tree, OWNER)
+    assert modes(tree)["pkg"] == (0, 0o755)
+
+
+def test_what_is_swapped_while_it_is_sealed_does_no_harm(place: Path) -> None:
+    """An owner who swaps files for links all the while changes nothing outside, and cannot change the sealed tree."""
+    tree, outside = built(place), place / "outside"
+    outside.mkdir()
+    (outside / "shadow").write_text("root:x")
+    (outside / "shadow").chmod(0o600)
+    os.chown(outside / "shadow", OTHER, OTHER)
+    for number in range(60):
+        (tree / f"d{number}").mkdir()
+        (tree / f"d{number}/file").write_text("x")
+        os.chown(tree / f"d{number}", OWNER, OWNER)
+        os.chown(tree / f"d{number}/file", OWNER, OWNER)
+    swapper = os.fork()
+    if swapper == 0:
+        _swap_for_ever(tree, outside)
+    try:
+        with contextlib.suppress(OSError):  # a name that vanished at the wrong moment: the release is refused
+            files.seal(tree, OWNER)
+    finally:
+        os.kill(swapper, 9)
+        os.waitpid(swapper, 0)
+    assert (outside.stat().st_uid, outside.stat().st_mode & 0o777) == (0, 0o755)
+    assert ((outside / "shadow").stat().st_uid, (outside / "shadow").stat().st_mode & 0o777) == (OTHER, 0o600)
+
+
+def _swap_for_ever(tree: Path, outside: Path) -> None:
+    os.setgid(OWNER)
+    os.setuid(OWNER)
+    while True:
+        for number in range(60):
+            with contextlib.suppress(OSError):
+                os.unlink(tree / f"d{number}/file")
+                os.symlink(outside / "shadow", tree / f"d{number}/file")
+            with contextlib.suppress(OSError):
+                os.unlink(tree / f"d{number}/file")
+                os.rmdir(tree / f"d{number}")
+                os.symlink(outside, tree / f"d{number}")
+            with contextlib.suppress(OSError):
+                os.unlink(tree / f"d{number}")
+                os.mkdir(tree / f"d{number}")
+                (tree / f"d{number}/file").touch()
+
+
+def test_what_appears_before_a_directory_is_taken_is_sealed_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries are listed only once nobody can add any: one made at the last moment does not stay the owner's."""
+    tree = built(place)
+    take = os.fchown
+
+    def late(descriptor: int, uid: int, gid: int) -> None:
+        if (status := os.fstat(descriptor)).st_uid == OWNER and stat.S_ISDIR(status.st_mode):
+            with as_user(OWNER):
+                os.mkdir("late", 0o777, dir_fd=descriptor) if not (tree / "late").exists() else None
+        take(descriptor, uid, gid)
+
+    monkeypatch.setattr(os, "fchown", late)
+    files.seal(tree, OWNER)
+    assert modes(tree)["late"] == (0, 0o755)
+
+
+def test_a_tree_without_end_is_refused(place: Path) -> None:
+    """Directories nested deeper than descriptors last are refused; they can still be removed."""
+    tree = built(place)
+    os.chdir(tree)
+    for _ in range(3000):
+        os.mkdir("d")
+        os.chown("d", OWNER, OWNER)
+        os.chdir("d")
+    os.chdir("/")
+    with pytest.raises(PermissionError, match="nested"):
+        files.seal(tree, OWNER)
+    files.remove_tree(tree)
+    assert not tree.exists()
+
+
+def test_giving_goes_from_the_leaves_to_the_root(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While root still gives what is in a directory, its new owner cannot write there: nothing can be swapped in."""
+    tree = place / "tree"
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "a/b/file").write_text("x")
+    give = os.chown
+    parents: list[int] = []
+
+    def watched(name: str, uid: int, gid: int, *, dir_fd: int, follow_symlinks: bool) -> None:
+        assert not follow_symlinks
+        parents.append(os.fstat(dir_fd).st_uid)
+        give(name, uid, gid, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "chown", watched)
+    files.give(tree, OWNER, OWNER)
+    assert parents == [0]
+    assert {uid for uid, _ in modes(tree).values()} == {OWNER}
+
+
+def test_a_tree_that_was_in_other_hands_is_not_given_again(place: Path) -> None:
+    """A build that died half-way has left a tree of its owner's making: it is not taken for one of root's."""
+    tree = built(place)
+    with pytest.raises(PermissionError, match="sent afresh"):
+        files.give(tree, OWNER, OWNER)
+
+
+def test_given_links_are_given_themselves(place: Path) -> None:
+    """A shipped link goes to the new owner; what it points at does not."""
+    tree, outside = place / "tree", place / "outside"
+    tree.mkdir()
+    outside.mkdir()
+    (tree / "link").symlink_to(outside)
+    files.give(tree, OWNER, OWNER)
+    assert (tree / "link").lstat().st_uid == OWNER
+    assert outside.stat().st_uid == 0
+
+
+def test_open_below_follows_no_link_at_any_depth(place: Path) -> None:
+    """A link as the last part or on the way is refused; a real file opens; a pipe does not block."""
+    (place / "root/a").mkdir(parents=True)
+    (place / "root/a/file").write_text("here")
+    (place / "secret").mkdir()
+    (place / "secret/file").write_text("there")
+    (place / "root/way").symlink_to(place / "secret")
+    (place / "root/a/end").symlink_to(place / "secret/file")
+    os.mkfifo(place / "root/a/pipe")
+    descriptor = files.open_below(place / "root", "a/file", os.O_RDONLY)
+    assert os.read(descriptor, 9) == b"here"
+    os.close(descriptor)
+    for path in ("way/file", "a/end"):
+        with pytest.raises(OSError):  # noqa: PT011  (ELOOP or ENOTDIR, by kernel)
+            files.open_below(place / "root", path, os.O_RDONLY)
+    os.close(files.open_below(place / "root", "a/pipe", os.O_RDONLY))
+
+
+def test_directories_are_mended_and_left_alone(place: Path) -> None:
+    """A directory gets the owner and mode it should have, once: the second time nothing changes."""
+    path = place / "state"
+    assert files.own_directory(path, 0o700, OWNER, OWNER)
+    before = path.stat()
+    assert not files.own_directory(path, 0o700, OWNER, OWNER)
+    assert path.stat().st_ctime_ns == before.st_ctime_ns
+    path.chmod(0o755)
+    assert files.own_directory(path, 0o700, OWNER, OWNER)
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (OWNER, 0o700)
+
+
+def test_removing_follows_no_link(place: Path) -> None:
+    """What a link inside points at stays; a link in the place of the tree goes alone."""
+    tree, outside = built(place), place / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("x")
+    (tree / "link").symlink_to(outside)
+    files.remove_tree(tree)
+    (place / "tree").symlink_to(outside)
+    files.remove_tree(place / "tree")
+    files.remove_tree(place / "absent")
+    assert (outside / "file").exists()
+    assert not (place / "tree").is_symlink()
