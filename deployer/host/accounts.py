@@ -13,7 +13,7 @@ _ADD_KEYS = """
 umask 077
 mkdir -p ~/.ssh
 file=~/.ssh/authorized_keys
-touch "$file"
+[ -e "$file" ] || : > "$file"
 added=0
 while read -r kind blob comment; do
     if ! grep -v '^#' "$file" | grep -qF -- "$kind $blob"; then

@@ -203,6 +203,7 @@ def _run_build(
             "NoNewPrivileges=yes",
             "PrivateTmp=yes",
             "ProtectSystem=strict",
+            "ProtectHome=read-only",
             "UMask=0022",
             *(f"ReadWritePaths={path}" for path in writable),
         ],

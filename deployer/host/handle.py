@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+from dataclasses import replace
 
 from deployer.host import handover, lock, systemd
 from deployer.host.catalog import GOOD, SERVED, Release
@@ -29,7 +30,7 @@ def start(ctx: Context) -> Exit:
     systemd.require("start", candidate.socket)
     systemd.require("start", candidate.service, timeout=release.spec.health.timeout + 60)
     if lock.running(ctx) is None:
-        _remove_others(ctx, number)
+        _remove_others(ctx, release)
         _finish_watch(ctx, release)
     print(f"{release.name} serves")
     return Exit.OK
@@ -41,12 +42,12 @@ def _finish_watch(ctx: Context, release: Release) -> None:
         ctx.catalog.update(release, result=GOOD)
 
 
-def _remove_others(ctx: Context, current: int) -> None:
-    for path in ctx.paths.units.glob(f"{ctx.app}-web@v*.service"):
-        found = re.fullmatch(rf"{ctx.app}-web@v([1-9][0-9]*)\.service", path.name)
-        release = ctx.catalog.find(int(found.group(1))) if found else None
-        if release is not None and release.number != current:
-            handover.remove_units(ctx, release)
+def _remove_others(ctx: Context, current: Release) -> None:
+    """Take away what a deploy that never ended has left: nothing but ``current`` may run."""
+    names = (path.name for path in ctx.paths.units.glob(f"{ctx.app}-web@v*"))
+    found = (re.fullmatch(rf"{ctx.app}-web@v([1-9][0-9]*)\.(?:service|socket)", name) for name in names)
+    for number in {int(match.group(1)) for match in found if match} - {current.number}:
+        handover.remove_units(ctx, ctx.catalog.find(number) or replace(current, number=number))
 
 
 def stop(ctx: Context) -> Exit:
@@ -70,7 +71,7 @@ def _is_restart(unit: str) -> bool:
 
 
 def reload(ctx: Context) -> Exit:
-    """A graceful reload from the host itself: a new release with the parts and the environment of the one that serves."""
+    """A graceful reload from the host itself: a new release with all the parts of the one that serves."""
     number = ctx.catalog.current()
     if not number:
         raise HostError("nothing is deployed here yet", exit=Exit.USAGE)
@@ -82,7 +83,7 @@ def reload(ctx: Context) -> Exit:
             if event["event"] == "phase.done":
                 print(f"{event['phase']}: {event['detail']}")
             elif event["event"] == "failed":
-                print(f"{event['message']}. {event['state']}", file=sys.stderr)
+                print(*event["logs"], f"{event['message']}. {event['state']}", sep="\n", file=sys.stderr)
             elif event["event"] == "finished":
                 exit = Exit(event["exit"])
     return exit

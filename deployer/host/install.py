@@ -26,14 +26,15 @@ def install(content: bytes, base: Path = BASE) -> list[str]:
     """
     digest = hashlib.sha256(content).hexdigest()
     files.own_directory(base, 0o755, 0, 0)
-    if not (base / digest).is_dir():
-        _unpack(content, base, digest)
     changed = []
+    if not _is_whole(content, base / digest):
+        _unpack(content, base, digest)
+        changed.append(f"version {digest[:12]} of {Path(PROGRAM).name}")
     launcher, path = launcher_of(base / digest), base / Path(PROGRAM).name
     if not path.exists() or path.read_text() != launcher:
         files.write_file(path, launcher.encode(), 0o755)
         os.utime(str(base / digest))
-        changed.append(f"{Path(PROGRAM).name} is version {digest[:12]}")
+        changed.append(str(path))
     _prune(base)
     return changed
 
@@ -47,6 +48,14 @@ def launcher_of(directory: Path) -> str:
     )
 
 
+def _is_whole(content: bytes, directory: Path) -> bool:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return all((directory / name).read_bytes() == archive.read(name) for name in archive.namelist())
+    except OSError:
+        return False
+
+
 def _unpack(content: bytes, base: Path, digest: str) -> None:
     temporary = base / f"{digest}.tmp"
     files.remove_tree(temporary)
@@ -57,6 +66,7 @@ def _unpack(content: bytes, base: Path, digest: str) -> None:
         for name in names:
             _sync(Path(directory) / name)
         files.sync_directory(Path(directory))
+    files.remove_tree(base / digest)
     os.rename(str(temporary), str(base / digest))
     files.sync_directory(base)
 

@@ -288,7 +288,7 @@ class Attempt:
     def _end(self, exit: Exit, summary: str) -> Exit:
         serving = self.ctx.catalog.current()
         release = getattr(self, "release", None)
-        self._tell_admins(exit, f"v{serving} serves" if serving else "nothing serves", summary)
+        self._tell_admins(f"v{serving} serves" if serving else "nothing serves", summary)
         self.ctx.emit(
             "finished",
             exit=int(exit),
@@ -299,11 +299,10 @@ class Attempt:
         )
         return exit
 
-
-    def _tell_admins(self, exit: Exit, serving: str, summary: str) -> None:
+    def _tell_admins(self, serving: str, summary: str) -> None:
         """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then tell the app's history."""
         request = self.request
-        text = serving if exit == Exit.OK else f"{summary}; {serving}"
+        text = summary if summary == serving else f"{summary}; {serving}"
         systemd.tell(f"{self.ctx.app}.service", f"{text} ({request.kind} by {request.by})")
 
 

@@ -19,6 +19,9 @@ from deployer.host.protocol import PROGRAM, Exit, dumps
 from deployer.host.request import Request
 
 _POLL = 0.03
+_ASK = 1.0
+"""Seconds between looks at a job's file, and between questions to systemd whether it runs: they cost PID 1 time."""
+_ALIVE = ("active", "activating", "deactivating", "reloading")
 KEPT_JOBS = 20
 
 
@@ -45,7 +48,7 @@ def running(ctx: Context) -> dict[str, Any] | None:
     A job that has said its last word is given a moment to leave.
     """
     deadline = time.monotonic() + 5
-    while systemd.show(job_unit(ctx.app)).active in ("active", "activating", "deactivating"):
+    while _is_alive(ctx):
         directory = _latest(ctx)
         if directory is None:
             return {"by": "", "since": 0.0, "phase": "", "kind": "", "job": ""}
@@ -101,7 +104,7 @@ def submit(ctx: Context, request: Request) -> Path:
 
 def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """Every event of a job from the first one on, until its last; then says so itself if the job died without one."""
-    position, dead = 0, False
+    position, dead, asked = 0, False, time.monotonic()
     while True:
         with open(str(directory / "events.jsonl"), "rb") as file:
             file.seek(position)
@@ -117,13 +120,13 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             yield from _died(ctx)
             return
         if not complete:
-            dead = systemd.show(job_unit(ctx.app)).active not in (
-                "active",
-                "activating",
-                "deactivating",
-                "reloading",
-            )
             time.sleep(_POLL)
+        if time.monotonic() - asked > _ASK:
+            dead, asked = not _is_alive(ctx), time.monotonic()
+
+
+def _is_alive(ctx: Context) -> bool:
+    return systemd.show(job_unit(ctx.app)).active in _ALIVE
 
 
 def _died(ctx: Context) -> Iterator[dict[str, Any]]:

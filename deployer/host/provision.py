@@ -28,10 +28,11 @@ STEPS = (
     "program",
     "sudo",
     "handle",
-    "tools",
     "proxy",
+    "tools",
     "settings",
 )
+"""What refuses comes early, what takes long comes late; the settings are last, and say that all of it is done."""
 _UV = "uv>=0.8,<1"
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")

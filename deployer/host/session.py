@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, files, lock, systemd
+from deployer.host import build, files, lock, overrides, systemd
 from deployer.host.catalog import Release, migrations_since, rollback_target
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import BadRequest, HostError
@@ -127,6 +127,7 @@ class Session:
     def _release(self, message: dict[str, Any]) -> None:
         offset, length = upload_size(message)
         request = self._complete(Request.parse(message))
+        overrides.check(request.spec.web.unit, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
         if length:
             receive(self.stream, self.ctx.paths.incoming, parse_delta(request.delta), offset, length)

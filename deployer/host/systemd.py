@@ -151,11 +151,12 @@ def follow_journal(unit: str, lines: int) -> Iterator[str]:
 
 
 def tell(unit: str, text: str) -> None:
-    """Add a line to the journal of ``unit``, which is not running: ``journalctl -u`` and ``systemctl status`` show it."""
-    fields = {"MESSAGE": " ".join(text.split()), "PRIORITY": "6", "SYSLOG_IDENTIFIER": "deployer", "OBJECT_SYSTEMD_UNIT": unit}
+    """Add a line to the journal of another ``unit``: ``journalctl -u`` and ``systemctl status`` show it."""
+    line = " ".join(text.split())
+    fields = {"MESSAGE": line, "PRIORITY": "6", "SYSLOG_IDENTIFIER": "deployer", "OBJECT_SYSTEMD_UNIT": unit}
     message = "".join(f"{name}={value}\n" for name, value in fields.items()).encode("utf-8", "replace")
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal_socket:
-        journal_socket.sendto(message, "/run/systemd/journal/socket")
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+        sending.sendto(message, "/run/systemd/journal/socket")
 
 
 def own_lines(unit: str, lines: int) -> list[str]:

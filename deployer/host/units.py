@@ -100,10 +100,24 @@ def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
 
 
 def socket_unit(paths: AppPaths, number: int, group: str) -> str:
-    """The socket that systemd holds for the release, whatever becomes of its processes."""
+    """The socket that systemd holds for the release, whatever becomes of its processes.
+
+    Its dependencies are the default ones but for ``Before=sockets.target``: when the host goes down, that would have
+    the socket stop after APP.service, whose own stop waits for the socket.
+    """
     return _text(
         f"the socket of release v{number} of {paths.app}",
-        ("Unit", [("Description", f"{paths.app} web v{number} (socket)")]),
+        (
+            "Unit",
+            [
+                ("Description", f"{paths.app} web v{number} (socket)"),
+                ("DefaultDependencies", "no"),
+                ("Requires", "sysinit.target"),
+                ("After", "sysinit.target"),
+                ("Conflicts", "shutdown.target"),
+                ("Before", "shutdown.target"),
+            ],
+        ),
         (
             "Socket",
             [

@@ -1,4 +1,4 @@
-"""Releases whose code is bad: refused before they get traffic, or taken back; what served before serves on."""
+"""Releases whose code is bad: refused before they get traffic, or taken back; the old one serves."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_worker_that_dies_two_seconds_after_the_start(shop: Shop) -> None:
 
 
 def test_a_crash_loop_that_systemd_calls_activating(shop: Shop) -> None:
-    """The process is killed as soon as it has started, and systemd restarts it for ever: that is no success."""
+    """The process dies as soon as it has started, and systemd restarts it for ever: that is no success."""
     shop.configure(settle=3)
     shop.project.change(fault="crash-after:0")
     shop.refuses("the process ended by itself", "--no-migrate", phase="start check")
@@ -79,7 +79,7 @@ def test_a_crash_loop_that_systemd_calls_activating(shop: Shop) -> None:
 
 
 def test_a_crash_loop_under_a_server_that_lives(shop: Shop) -> None:
-    """gunicorn replaces workers that die for ever: it is told from their deaths, long before the time is up."""
+    """gunicorn replaces dying workers for ever: told from their deaths, long before the time is up."""
     shop.configure(timeout=120)
     shop.project.change(fault="crash-loop")
     shop.refuses("its worker processes end as soon as they are started", phase="start", logs="exited with code 1")
@@ -87,7 +87,7 @@ def test_a_crash_loop_under_a_server_that_lives(shop: Shop) -> None:
 
 
 def test_a_crash_after_the_switch(shop: Shop) -> None:
-    """The old release serves again; only what was inside the dying process is lost, never what waited in its queue."""
+    """The old release serves again; what was inside the dying process is lost, never what waited in its queue."""
     shop.configure(watch=60)
     shop.host.run(["rm", "-f", SWITCH_OFF])
     shop.project.change(version="2", fault=f"crash-when:{SWITCH_OFF}")
@@ -141,7 +141,11 @@ def test_a_health_check_that_fails_after_the_switch(shop: Shop) -> None:
     [
         ("health-500", "check", "GET /healthz answered 500 (tried for 4 s)"),
         ("health-hang", "start", "GET /healthz: no answer within 4 s"),
-        ("health-close", "start", "GET /healthz: the connection was closed without an answer (tried for 4 s)"),
+        (
+            "health-close",
+            "start",
+            "GET /healthz: the connection was closed without an answer (tried for 4 s)",
+        ),
     ],
 )
 def test_a_health_check_that_fails(shop: Shop, fault: str, phase: str, says: str) -> None:
@@ -192,7 +196,10 @@ def test_a_migration_that_hangs(shop: Shop) -> None:
     with shop.site.under_load(clients=2), running(shop.site, "deploy", "--json") as fab:
         fab.until("phase.started", phase="migrate")
         unit = "deployer-shop-migrate.service"
-        wait_until(lambda: shop.host.run(["systemctl", "is-active", unit], check=False).stdout == "active\n", "it runs")
+        wait_until(
+            lambda: shop.host.run(["systemctl", "is-active", unit], check=False).stdout == "active\n",
+            "it runs",
+        )
         limit = shop.host.run(["systemctl", "show", "-P", "RuntimeMaxUSec", unit]).stdout.strip()
         shop.host.run(["systemctl", "stop", "deployer-shop.service"])
         ended = fab.end()

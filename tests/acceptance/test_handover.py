@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from deployer.sandbox import SandboxHost
-from deployer.sandbox.load import Load, Report
+from deployer.sandbox.load import Load
 from tests.support.site import Ended, Site, make_site, wait_until
-from tests.support.traffic import Change, across, change, strays
+from tests.support.traffic import Change, across, change, note, strays
 
 pytestmark = pytest.mark.acceptance
 
@@ -41,11 +41,6 @@ def deploy(site: Site, version: str) -> Change:
 
 def rollback(site: Site, *arguments: str, expect: int = 0) -> Ended:
     return site.expect(expect, "rollback", "--json", *arguments)
-
-
-def note(report: Report, what: str) -> None:
-    """Figures for people: pytest -rP shows them."""
-    print(f"{what}: {report.sent} sent, {report.failed} failed, {report.retried} retried, {report.latencies}")
 
 
 # Under load
@@ -132,7 +127,7 @@ RuntimeDirectory=plain
 WorkingDirectory=/srv/shop/current/code
 EnvironmentFile=/srv/shop/current/env
 Environment=STATE_DIRECTORY=/var/lib/shop
-ExecStart=/srv/shop/current/venv/bin/gunicorn --workers 2 --umask 0 --bind unix:/run/plain/web.sock shop.wsgi:application
+ExecStart=/srv/shop/current/venv/bin/gunicorn --workers 2 --umask 0 --bind unix:/run/plain/web.sock shop.wsgi
 """
 PLAIN_SITE = """\
 server {{

@@ -1,4 +1,4 @@
-"""What every test of a failure does: break a release, deploy it under load, look at all that must not have changed."""
+"""What every test of a failure does: deploy a bad release under load, look at all that must not have changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.support.site import Ended, Site, make_site
 QUICK: dict[str, Any] = {"settle": 0, "watch": 0, "timeout": 15}
 CLIENTS = 2
 FOOTPRINT = r"""
-cd /srv/{app} && readlink current && ls -1 trees venvs && find releases -mindepth 2 ! -name release.json | sort
+cd /srv/{app} && readlink current && ls -1 trees venvs
+find releases -mindepth 2 ! -name release.json | sort
 find . /var/lib/deployer/{app} \( -name '.*.tmp' -o -name '*.env' \) 2>/dev/null
 ls -1 /var/lib/deployer/{app}/incoming && ls -1 /etc/systemd/system | grep '^{app}-web@'
 systemctl list-units --all --plain --no-legend '{app}-web@*' 'deployer-{app}-*' | awk '{{print $1, $3}}'
@@ -25,7 +26,7 @@ systemctl list-units --all --plain --no-legend '{app}-web@*' 'deployer-{app}-*' 
 
 
 class Shop:
-    """A site on which a good release serves. ``ready`` brings that about again, whatever a test has left behind."""
+    """A site on which a good release serves; ``ready`` brings that about again, whatever a test has left."""
 
     def __init__(self, host: SandboxHost, path: Path) -> None:
         self.site = make_site(host, path)
@@ -73,15 +74,15 @@ class Shop:
         self.site.configure(**{**QUICK, **values})
 
     def footprint(self) -> list[str]:
-        """All that the app has on the host: links, trees, environments, releases, uploads, unit files and units."""
+        """All that the app has on the host: link, trees, environments, releases, uploads, unit files, units."""
         return self.host.run(FOOTPRINT.format(app=self.site.app), check=False).stdout.splitlines()
 
     def refuses(
         self, message: str, *arguments: str, exit: int = 5, phase: str = "", logs: str = "", next: str = ""
     ) -> Ended:
-        """Deploy what must not get through: the old release serves on, no request fails, nothing stays, it says why.
+        """Deploy what must not get through: it says why, no request fails, nothing of it stays.
 
-        ``phase`` is the one in which it fails (or several that it may be); empty: before there is a release at all.
+        ``phase`` is the one in which it fails (or those that it may be); empty: there is no release as yet.
         """
         before, serving = self.footprint(), self.site.serving
         with self.site.under_load(clients=CLIENTS):

@@ -25,11 +25,13 @@ def change(ended: Ended, version: str) -> Change:
 
 
 def strays(report: Report, first: str, changes: Sequence[Change]) -> list[Sample]:
-    """Answers by a version that was current at no moment of the request: by an old one after its time, or a new one before.
+    """Answers by a version that was current at no moment of the request: too old, or too new.
 
     ``first`` is the version that served when the load began.
     """
-    return [sample for sample in report.samples if sample.version not in _current_during(sample, report, first, changes)]
+    return [
+        sample for sample in report.samples if sample.version not in _current_during(sample, report, first, changes)
+    ]
 
 
 def _current_during(sample: Sample, report: Report, first: str, changes: Sequence[Change]) -> set[str]:
@@ -44,3 +46,9 @@ def across(report: Report, at: float) -> list[Sample]:
     """The requests that had well begun when the switch ``at`` came, and ended after it."""
     moment = at - report.epoch
     return [one for one in report.samples if one.ended - one.latency < moment - SLACK and one.ended > moment]
+
+
+def note(report: Report, what: str) -> None:
+    """Figures for people: pytest -rP shows them."""
+    lost = f"{report.failed} failed {report.failures or ''}".strip()
+    print(f"{what}: {report.sent} sent, {lost}, {report.retried} retried, {report.latencies}")

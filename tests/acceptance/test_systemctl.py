@@ -1,0 +1,172 @@
+"""An admin on the host, and accidents: start, stop, reload, restart, kill -9, reboot and a pulled plug."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import urllib.error
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.site import Site, wait_until
+from tests.support.traffic import note
+
+pytestmark = pytest.mark.acceptance
+
+
+def unit(release: str) -> str:
+    return f"shop-web@{release}.service"
+
+
+def show(site: Site, what: str, name: str) -> str:
+    """One property of a unit, as systemd has it now."""
+    return site.host.run(f"systemctl show -p {what} --value {name}").stdout.strip()
+
+
+def units_of(release: str) -> list[str]:
+    return [f"shop-web@{release}.service", f"shop-web@{release}.socket"]
+
+
+def following(release: str) -> str:
+    return f"v{int(release[1:]) + 1}"
+
+
+def active(site: Site) -> str:
+    """What of the app runs or listens, and its processes; nothing when it is stopped."""
+    return site.host.run(
+        "systemctl list-units --plain --no-legend --state=active 'shop-web@*'; pgrep -u shop", check=False
+    ).stdout
+
+
+@contextlib.contextmanager
+def deploying(site: Site) -> Iterator[subprocess.Popen[bytes]]:
+    """A deploy under way; it is killed at the end of the block if it is still there."""
+    with subprocess.Popen(
+        site.argv("deploy", "--json"), cwd=site.project.path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_stop_and_start(deployed: Site) -> None:
+    """``stop`` ends every process and closes the socket; ``start`` brings the same release back."""
+    release = deployed.serving
+    deployed.host.run("systemctl stop shop")
+    assert active(deployed) == ""
+    with pytest.raises(urllib.error.HTTPError, match="502"):
+        deployed.get()
+    deployed.host.run("systemctl start shop")
+    assert deployed.serving == release
+
+
+def test_stop_ends_a_deploy_under_way(deployed: Site) -> None:
+    """The admin's word counts: the deploy is refused, its candidate is gone, and nothing starts the app again."""
+    release = deployed.serving
+    deployed.project.change(version="2", fault="slow-import:60")
+    with deploying(deployed) as deploy:
+        wait_until(lambda: active(deployed).count(".service") == 2, "the candidate starts")
+        deployed.host.run("systemctl stop shop", timeout=120)
+        assert deploy.wait(60) == 5
+    assert active(deployed) == ""
+    assert deployed.units() == units_of(release)
+    deployed.host.run("systemctl start shop")
+    assert deployed.serving == release
+
+
+def test_reload_makes_a_release(deployed: Site) -> None:
+    """``systemctl reload`` is a handover to a new release of the same parts, and ``status`` tells of it."""
+    new = following(deployed.serving)
+    with deployed.under_load() as load:
+        deployed.host.run("systemctl reload shop")
+        assert deployed.serving == new
+        assert deployed.units() == units_of(new)
+    note(load.stop(), "systemctl reload")
+    status = deployed.host.run("systemctl status --no-pager shop").stdout
+    assert "active (exited)" in status
+    assert f"{new} serves (reload by systemctl reload)" in status
+
+
+def test_a_failed_reload_says_so(deployed: Site) -> None:
+    """When the code on the disk does not import any more: exit status, journal, and the old release serves on."""
+    release = deployed.serving
+    deployed.host.run("echo 'raise RuntimeError(\"spoilt\")' >> /srv/shop/current/code/shop/wsgi.py")
+    with deployed.under_load():
+        done = deployed.host.run("systemctl reload shop", check=False)
+        assert done.returncode != 0
+        assert (deployed.serving, deployed.units()) == (release, units_of(release))
+    journal = deployed.host.run("journalctl -u shop.service -o cat -n 60").stdout
+    assert "RuntimeError: spoilt" in journal
+    assert f"{following(release)} is not healthy" in journal
+    assert f"{release} serves, uninterrupted" in journal
+    assert show(deployed, "ActiveState", "shop.service") == "active"
+
+
+@pytest.mark.parametrize("name", ["shop.service", "shop-web@{}.service"])
+def test_restart_only_stalls(deployed: Site, name: str) -> None:
+    """A restart of the handle, or of the release's own unit: requests wait in the socket, which stays."""
+    release = deployed.serving
+    before = show(deployed, "MainPID", unit(release))
+    with deployed.under_load() as load:
+        deployed.host.run(f"systemctl restart {name.format(release)}")
+        assert deployed.serving == release
+        assert show(deployed, "MainPID", unit(release)) not in (before, "0")
+    note(load.stop(), f"systemctl restart {name}")
+
+
+def test_killed_main_process_costs_what_it_had_in_hand(deployed: Site) -> None:
+    """``kill -9`` of gunicorn's master: at most one request a worker fails; all others wait until it is back."""
+    release = deployed.serving
+    with deployed.load(clients=8) as load:
+        wait_until(lambda: load.snapshot().succeeded > 10, "the load is on")
+        before = show(deployed, "MainPID", unit(release))
+        deployed.host.run(f"kill -9 {before}")
+        wait_until(lambda: show(deployed, "MainPID", unit(release)) not in (before, "0"), "it is started again")
+        served = load.snapshot().succeeded
+        wait_until(lambda: load.snapshot().succeeded > served + 20, "it serves again")
+    report = load.stop()
+    note(report, "kill -9 of gunicorn's main process, 2 workers")
+    assert report.failed <= 2, report.examples
+    assert show(deployed, "NRestarts", unit(release)) == "1"
+
+
+@pytest.mark.parametrize("how", ["power_off", "pull_plug"])
+def test_after_a_reboot_the_same_release_serves(deployed: Site, how: str) -> None:
+    """Even when it happened in the middle of a deploy: its candidate does not come back, and the next deploy works."""
+    release = deployed.serving
+    deployed.project.change(version="2", fault="slow-import:60")
+    with deploying(deployed) as deploy:
+        wait_until(lambda: active(deployed).count(".service") == 2, "the candidate starts")
+        getattr(deployed.host, how)()
+        deployed.host.boot()
+        undone = deploy.wait(60)
+    assert undone == (5 if how == "power_off" else 7)
+    assert deployed.serving == release
+    assert deployed.units() == units_of(release)
+    deployed.project.change(version="3", fault="")
+    with deployed.under_load():
+        deployed.deploy()
+    assert deployed.get()["version"] == "3"
+
+
+def test_the_plug_is_pulled_after_the_switch(site: Site) -> None:
+    """What had been switched to serves after the reboot, alone, and counts as a good release from then on."""
+    site.configure(settle=0, watch=0)
+    site.deploy()
+    new = following(site.serving)
+    site.configure(settle=0, watch=600)
+    site.project.change(version="2")
+    with deploying(site):
+        wait_until(lambda: site.serving == new, "the new release is switched to")
+        site.host.pull_plug()
+    site.host.boot()
+    assert (site.serving, site.get()["version"]) == (new, "2")
+    assert site.units() == units_of(new)
+    site.configure(settle=0, watch=0)
+    site.project.change(version="3")
+    site.deploy()
+    listed = json.loads(site.expect(0, "releases", "--json").out)["releases"]
+    assert {one["number"]: one["state"] for one in listed}[new] == "standby"

@@ -1,0 +1,515 @@
+"""The strict boundary: whatever comes in is answered by events, and only what is well formed does anything."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.host import systemd
+from deployer.host.context import Context, Settings
+from deployer.host.manifest import Delta, Entry, tree_digest
+from deployer.host.paths import AppPaths
+from deployer.host.protocol import MAX_LINE, PHASES, Exit
+from deployer.host.session import Session
+
+CONTENT = b"print('hello')\n"
+BODY = zlib.compress(CONTENT)
+ENTRY = Entry("app.py", "f", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+DELTA = Delta(
+    digest=tree_digest([ENTRY]),
+    base="",
+    drop=(),
+    add=(ENTRY,),
+    body=hashlib.sha256(BODY).hexdigest(),
+    length=len(BODY),
+).as_json()
+SPEC: dict[str, Any] = {
+    "source": {"digest": DELTA["digest"], "commit": "a" * 40, "ref": "main", "dirty": False},
+    "lock": {"kind": "none", "path": "", "files": []},
+    "python": "",
+    "build": ["true"],
+    "migrate": "",
+    "web": {"server": "gunicorn", "target": "a:b", "workers": 1, "args": [], "memory": 0, "unit": {}},
+    "health": {"path": "/", "host": "localhost", "status": [[200, 399]], "timeout": 5, "settle": 0},
+    "watch": 1,
+    "drain": 1,
+    "keep": 5,
+    "overlap": True,
+}
+GOOD: dict[str, Any] = {
+    "op": "release",
+    "kind": "deploy",
+    "by": "ada@laptop",
+    "phases": list(PHASES),
+    "of": 0,
+    "release": 0,
+    "spec": SPEC,
+    "env": {"DEBUG": "0"},
+    "delta": DELTA,
+    "yes": False,
+    "no_migrate": False,
+    "offset": 0,
+    "body": len(BODY),
+}
+
+
+@dataclass
+class Host:
+    """A host in a directory. ``commands`` are those root would have run; none really is."""
+
+    root: Path
+    commands: list[list[str]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def paths(self) -> AppPaths:
+        return AppPaths("shop", self.root)
+
+    def serve(self, data: bytes) -> Exit:
+        """One session that hears ``data`` and then the end."""
+        self.events.clear()
+
+        def emit(name: str, **fields: Any) -> None:
+            self.events.append({"event": name, **fields})
+
+        ctx = Context(paths=self.paths, settings=Settings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
+        return Session(ctx, io.BytesIO(data), self.events.append).serve()
+
+    def files(self) -> dict[str, bytes | None]:
+        """Everything on the host."""
+        return {
+            str(path.relative_to(self.root)): path.read_bytes() if path.is_file() else None
+            for path in self.root.rglob("*")
+        }
+
+    @property
+    def started(self) -> list[list[str]]:
+        return [command for command in self.commands if command[0] == "systemd-run"]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    made = Host(tmp_path)
+    paths = made.paths
+    for path in (paths.releases, paths.trees, paths.venvs, paths.incoming, paths.jobs, paths.units):
+        path.mkdir(parents=True)
+
+    def run(argv: Sequence[str], **_: Any) -> systemd.Result:
+        made.commands.append(list(argv))
+        return systemd.Result(0, "ActiveState=inactive\n", "")
+
+    monkeypatch.setattr(systemd, "run", run)
+    return made
+
+
+def line(message: Any) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The good request with one value replaced (``...``: taken away)."""
+    message = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    place: Any = message
+    for key in parents:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return message
+
+
+def delta_of(*entries: list[Any], **changes: Any) -> dict[str, Any]:
+    """The good request with other entries in its delta, all digests right."""
+    found = [Entry(*one) for one in entries]
+    try:
+        digest = tree_digest(found)
+    except (UnicodeEncodeError, TypeError):
+        digest = "0" * 64
+    message = changed("delta", {**DELTA, "add": list(entries), "digest": digest, **changes})
+    message["spec"]["source"]["digest"] = message["delta"]["digest"]
+    return message
+
+
+def refused(host: Host, data: bytes) -> dict[str, Any]:
+    """What was said of data that must be refused as bad usage, and left nothing, and started nothing."""
+    before = host.files()
+    assert host.serve(data) == Exit.USAGE
+    assert [(event["event"], event["exit"]) for event in host.events] == [("failed", 2), ("finished", 2)]
+    assert host.files() == before
+    assert host.started == []
+    failed = host.events[0]
+    assert failed["message"]
+    assert failed["state"] == "nothing was touched"
+    return failed
+
+
+def test_a_good_request_starts_one_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: the request that all others here are made from is taken, stored for root only, and started once."""
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    assert host.serve(line(GOOD) + BODY) == Exit.OK
+    assert host.events == []
+    assert len(host.started) == 1
+    (job,) = host.paths.jobs.iterdir()
+    assert (host.paths.incoming / f"{DELTA['body']}.body").read_bytes() == BODY
+    assert (job / "request.json").stat().st_mode & 0o777 == 0o600
+    assert not any("DEBUG" in word or "ada" in word for command in host.commands for word in command)
+
+
+WIRE = {
+    "not JSON": b"hello\n",
+    "empty line": b"\n",
+    "a list": b"[]\n",
+    "a number": b"1\n",
+    "cut short": b'{"op":"ask"}',
+    "not UTF-8": b'{"op":"\xff\xfe"}\n',
+    "NUL": b'{"op":"ask"\0}\n',
+    "two objects": b'{"op":"ask"}{"op":"ask"}\n',
+    "too deep": b"[" * 100_000 + b"\n",
+    "too deep an object": b'{"op":' * 100_000 + b"1" + b"}" * 100_000 + b"\n",
+    "too long": b" " * (MAX_LINE + 1) + b"\n",
+    "no op": b"{}\n",
+    "an unknown op": b'{"op":"setup"}\n',
+    "an op that is a list": b'{"op":["ask"]}\n',
+    "an attribute as op": b'{"op":"__class__"}\n',
+}
+
+
+@pytest.mark.parametrize("data", WIRE.values(), ids=WIRE.keys())
+def test_what_is_not_a_message_is_refused(host: Host, data: bytes) -> None:
+    """Bytes that are no request end the session with one failure, however long or deep they are."""
+    refused(host, data)
+
+
+NAMES = ["LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "HOME", "NOTIFY_SOCKET", "DEPLOYER_RELEASE", "PYTHONHOME", "BASH_ENV"]
+VALUES: list[tuple[str, Any]] = [
+    *((f"env.{name}", "x") for name in NAMES),
+    *((f"env.{name}", "x") for name in ("", "1A", "A B", "A=B", "A\nB", "A\0", "É", "A;id")),
+    ("env.A", 1),
+    ("env.A", "nul\0"),
+    ("env.A", "bell\a"),
+    ("env.A", "return\r"),
+    ("env.A", "delete\x7f"),
+    ("env.A", "\ud800"),
+    ("env.A", "x" * (128 * 1024 + 1)),
+    ("env", []),
+    ("env", ...),
+    ("kind", "Deploy"),
+    ("kind", "deploy\n"),
+    ("kind", None),
+    ("by", "a\nb"),
+    ("by", "a\x1b[2Jb"),
+    ("by", "x" * 257),
+    ("by", 5),
+    ("of", -1),
+    ("of", "1"),
+    ("of", True),
+    ("of", 1.0),
+    ("release", 1),
+    ("yes", 1),
+    ("no_migrate", "no"),
+    ("surprise", 1),
+    ("phases", []),
+    ("phases", "upload"),
+    ("phases", ["upload", "upload"]),
+    ("phases", ["build", "upload"]),
+    ("phases", ["upload", "switch"]),
+    ("phases", ["switch"]),
+    ("phases", ["start", "migrate", "check", "switch"]),
+    ("phases", ["upload", "root"]),
+    ("phases", [["upload"]]),
+    ("offset", -1),
+    ("offset", True),
+    ("offset", "0"),
+    ("offset", 1),
+    ("body", -1),
+    ("body", 1.5),
+    ("body", len(BODY) + 1),
+    ("body", 1 << 80),
+    ("delta", None),
+    ("delta", []),
+    ("delta.digest", "0" * 64),
+    ("delta.digest", "../../etc/passwd"),
+    ("delta.body", "../../../etc/cron.d/x"),
+    ("delta.body", DELTA["body"].upper()),
+    ("delta.base", "../x"),
+    ("delta.base", 0),
+    ("delta.drop", "not base64"),
+    ("delta.drop", "AAAA"),
+    ("delta.length", -1),
+    ("delta.length", True),
+    ("delta.more", 1),
+    ("spec", None),
+    ("spec.more", 1),
+    ("spec.source.digest", "0" * 63),
+    ("spec.source.commit", "HEAD"),
+    ("spec.source.ref", "a\nb"),
+    ("spec.source.dirty", 0),
+    ("spec.lock", {"kind": "uv", "path": "uv.lock", "files": []}),
+    ("spec.lock", {"kind": "conda", "path": "", "files": []}),
+    ("spec.lock", {"kind": "none", "path": "x", "files": ["x"]}),
+    ("spec.lock", {"kind": "uv", "path": "a\nb", "files": ["a\nb"]}),
+    ("spec.python", "3.12; id"),
+    ("spec.python", "../../tmp/python"),
+    ("spec.python", "3.12.1"),
+    ("spec.build", "true"),
+    ("spec.build", [""]),
+    ("spec.build", ["a\0b"]),
+    ("spec.build", ["\ud800"]),
+    ("spec.build", ["x" * 16385]),
+    ("spec.build", ["true"] * 257),
+    ("spec.migrate", ["true"]),
+    ("spec.migrate", "a\0"),
+    ("spec.web.server", "bash"),
+    ("spec.web.target", "a:b --config /tmp/x"),
+    ("spec.web.target", "a:b\n"),
+    ("spec.web.target", "--config:x"),
+    ("spec.web.target", ""),
+    ("spec.web.workers", 0),
+    ("spec.web.workers", True),
+    ("spec.web.args", ["a\nExecStartPre=/bin/sh"]),
+    ("spec.web.args", ["a\rb"]),
+    ("spec.web.args", ["a\0b"]),
+    ("spec.web.args", ["\ud800"]),
+    ("spec.web.args", [1]),
+    ("spec.web.memory", -1),
+    ("spec.health.path", "/ HTTP/1.1\r\nX: y"),
+    ("spec.health.path", "/a b"),
+    ("spec.health.path", "healthz"),
+    ("spec.health.path", "/\x7f"),
+    ("spec.health.host", "a\r\nX: y"),
+    ("spec.health.host", "a b"),
+    ("spec.health.host", "x" * 254),
+    ("spec.health.status", [[200, 700]]),
+    ("spec.health.status", [[300, 200]]),
+    ("spec.health.status", []),
+    ("spec.health.status", [["200", "300"]]),
+    ("spec.health.status", [[200.5, 300]]),
+    ("spec.health.status", "12"),
+    ("spec.health.status", [200]),
+    ("spec.health.timeout", 0),
+    ("spec.health.timeout", True),
+    ("spec.health.settle", -1),
+    ("spec.health.settle", "3"),
+    ("spec.watch", 3601),
+    ("spec.drain", None),
+    ("spec.keep", 1),
+    ("spec.overlap", "yes"),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), VALUES, ids=[f"{path}={str(value)[:24]!r}" for path, value in VALUES])
+def test_a_value_that_may_not_be_is_refused(host: Host, path: str, value: Any) -> None:
+    """One wrong value anywhere in a request: nothing is written, nothing is started."""
+    message = {**GOOD, "env": {path[4:]: value}} if path.startswith("env.") else changed(path, value)
+    refused(host, line(message) + BODY)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("path", ["spec.watch", "spec.health.timeout", "spec.health.status"])
+def test_numbers_that_are_none_are_refused(host: Host, path: str, text: str) -> None:
+    """JSON as Python reads it knows infinities: no wait may last for ever."""
+    value = "@@" if path != "spec.health.status" else [["@@", 300]]
+    refused(host, line(changed(path, value)).replace(b'"@@"', text.encode()) + BODY)
+
+
+DIRECTIVES = [
+    ("User", ["root"]),
+    ("Group", ["root"]),
+    ("ExecStartPre", ["+/bin/sh -c id"]),
+    ("ExecStart", ["/bin/sh"]),
+    ("AmbientCapabilities", ["CAP_SYS_ADMIN"]),
+    ("CapabilityBoundingSet", ["~"]),
+    ("EnvironmentFile", ["/etc/shadow"]),
+    ("Environment", ["LD_PRELOAD=/tmp/x"]),
+    ("LoadCredential", ["x:/etc/shadow"]),
+    ("BindPaths", ["/etc:/srv"]),
+    ("RootDirectory", ["/tmp"]),
+    ("StateDirectory", ["../../etc"]),
+    ("PermissionsStartOnly", ["yes"]),
+    ("SupplementaryGroups", ["sudo"]),
+    ("PAMName", ["su"]),
+    ("NoNewPrivileges", ["no"]),
+    ("StandardOutput", ["file:/etc/cron.d/x"]),
+    ("OnFailure", ["x.service"]),
+    ("MemoryMax", ["1G\nUser=root"]),
+    ("MemoryMax", ["1G\\"]),
+    ("MemoryMax", ["1G", "2G"]),
+    ("MemoryMax", "1G"),
+    ("ReadWritePaths", ["/srv\\"]),
+    ("OOMScoreAdjust", ["-1000"]),
+    ("Nice", ["-5"]),
+    ("memoryMax", ["1G"]),
+    ("Memory Max", ["1G"]),
+    ("[Install]", ["x"]),
+    ("X\nUser", ["root"]),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), DIRECTIVES, ids=[f"{name}={value}" for name, value in DIRECTIVES])
+def test_a_directive_that_gives_more_than_the_app_has_is_refused(host: Host, name: str, values: Any) -> None:
+    """Unit overrides outside the allow-list, or with values that would begin another line, end the request at once."""
+    failed = refused(host, line(changed("spec.web.unit", {name: values})) + BODY)
+    assert "web.unit" in failed["message"]
+
+
+def test_root_may_widen_the_list_of_directives(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root allowed at set-up passes; what was refused names the command that allows it."""
+    failed = refused(host, line(changed("spec.web.unit", {"Slice": ["x.slice"]})) + BODY)
+    assert "--allow-unit Slice" in failed["next"]
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    ctx = Context(
+        paths=host.paths,
+        settings=Settings("deploy", "www-data", units=("Slice",)),
+        emit=lambda *_, **__: None,
+        clock=lambda: 0.0,
+    )
+    message = changed("spec.web.unit", {"Slice": ["x.slice"]})
+    assert Session(ctx, io.BytesIO(line(message) + BODY), lambda _: None).serve() == Exit.OK
+    assert len(host.started) == 1
+
+
+D = "0" * 64
+ENTRIES: dict[str, list[list[Any]]] = {
+    "absolute": [["/etc/cron.d/x", "f", 1, D]],
+    "parent": [["../x", "f", 1, D]],
+    "parent inside": [["a/../../x", "f", 1, D]],
+    "dot": [["./x", "f", 1, D]],
+    "empty": [["", "f", 1, D]],
+    "empty part": [["a//b", "f", 1, D]],
+    "NUL": [["a\0b", "f", 1, D]],
+    "newline": [["a\nb", "f", 1, D]],
+    "surrogate": [["a\ud800", "f", 1, D]],
+    "below a link": [["a", "l", 4, D], ["a/b", "f", 1, D]],
+    "below a file": [["a", "f", 4, D], ["a/b", "f", 1, D]],
+    "twice": [["a", "f", 1, D], ["a", "f", 1, D]],
+    "a device": [["a", "c", 1, D]],
+    "negative": [["a", "f", -1, D]],
+    "huge": [["a", "f", 1 << 70, D]],
+    "a fraction": [["a", "f", 1.5, D]],
+    "a wrong digest": [["a", "f", 1, "x"]],
+    "a long link": [["a", "l", 5000, D]],
+    "an empty link": [["a", "l", 0, D]],
+    "a long name": [["a" * 256, "f", 1, D]],
+    "a long path": [["a/" * 600 + "a", "f", 1, D]],
+}
+
+
+@pytest.mark.parametrize("entries", ENTRIES.values(), ids=ENTRIES.keys())
+def test_files_that_could_land_elsewhere_are_refused(host: Host, entries: list[list[Any]]) -> None:
+    """A tree may not reach outside of its directory, nor hold what is neither a file nor a link."""
+    refused(host, line(delta_of(*entries)) + BODY)
+
+
+PHASE_REQUESTS: list[dict[str, Any]] = [
+    {"phases": ["upload"]},
+    {"phases": ["switch", "check"]},
+    {"phases": ["build", "start"]},
+    {"phases": []},
+    {"phases": ["../x"]},
+    {"release": -1},
+    {"release": "v1"},
+    {"by": "a\nb"},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("change", PHASE_REQUESTS, ids=[str(one) for one in PHASE_REQUESTS])
+def test_phases_are_asked_for_strictly(host: Host, change: dict[str, Any]) -> None:
+    """Phases of a release under way: their order and their release are checked before any job starts."""
+    refused(host, line({"op": "phases", "phases": ["build"], "release": 0, "by": "ada", **change}))
+
+
+@pytest.mark.parametrize("message", [{"lines": -1}, {"lines": "5"}, {"lines": 10**9}, {"follow": 1}, {"unit": "ssh"}])
+def test_logs_are_asked_for_strictly(host: Host, message: dict[str, Any]) -> None:
+    """The journal of the app and nothing else, so many lines and no more."""
+    refused(host, line({"op": "logs", "lines": 5, "follow": False, **message}))
+    assert host.commands == []
+
+
+def test_a_failure_is_the_last_thing_a_session_does(host: Host) -> None:
+    """What follows a bad request is not looked at: it may be the rest of it."""
+    refused(host, b"nonsense\n" + line(GOOD) + BODY)
+
+
+def test_a_damaged_upload_is_thrown_away(host: Host) -> None:
+    """Bytes that are not those announced are refused, and do not stay for the next try to build on."""
+    assert host.serve(line(GOOD) + bytes(len(BODY))) == Exit.REFUSED
+    assert "digest" in host.events[0]["message"]
+    assert list(host.paths.incoming.iterdir()) == []
+    assert host.started == []
+
+
+def test_an_upload_goes_on_where_it_was_cut(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrived before the connection ended is kept, is told to whoever asks, and is not sent twice."""
+    assert host.serve(line(GOOD) + BODY[:7]) == Exit.REFUSED
+    assert "connection ended" in host.events[0]["message"]
+    host.serve(line({"op": "ask"}))
+    assert host.events[0]["partials"] == {DELTA["body"]: 7}
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    assert host.serve(line({**GOOD, "offset": 7, "body": len(BODY) - 7}) + BODY[7:]) == Exit.OK
+    assert len(host.started) == 1
+
+
+def test_a_full_disk_is_told_before_anything_is_taken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload for which there is no room is refused with what is missing, and leaves nothing."""
+    monkeypatch.setattr("deployer.host.receive.free_bytes", lambda _: 1024)
+    assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
+    assert "disk is full" in host.events[0]["message"]
+    assert list(host.paths.incoming.iterdir()) == []
+
+
+def test_a_disk_that_fails_is_told_as_an_event(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the host's own is an event for the laptop too, not a traceback."""
+
+    def fails(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("deployer.host.lock.submit", fails)
+    assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
+    assert "Input/output error" in host.events[0]["message"]
+
+
+def test_a_bug_is_told_as_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody thought of is an event with exit code 1 and the lines a report needs."""
+    monkeypatch.setattr("deployer.host.session.status_report", lambda _: 1 / 0)
+    assert host.serve(line({"op": "status"})) == Exit.BUG
+    assert "bug" in host.events[0]["message"]
+    assert any("ZeroDivisionError" in text for text in host.events[0]["logs"])
+
+
+def test_a_listener_that_has_gone_is_not_answered(host: Host) -> None:
+    """When nobody takes the answer the session ends by that error, which its caller knows."""
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    ctx = Context(paths=host.paths, settings=Settings("deploy", "www-data"), emit=gone, clock=lambda: 0.0)
+    with pytest.raises(BrokenPipeError):
+        Session(ctx, io.BytesIO(line({"op": "ask"})), lambda _: None).serve()
+
+
+@pytest.mark.parametrize("target", ["/etc", "releases/../../x", "releases/v0", "releases/v1/"])
+def test_a_current_that_nobody_wrote_is_told(host: Host, target: str) -> None:
+    """A ``current`` that leads elsewhere is named, and not followed."""
+    host.paths.current.symlink_to(target)
+    host.serve(line({"op": "ask"}))
+    assert "which deployer did not write" in host.events[0]["message"]
+    assert [event["event"] for event in host.events] == ["failed", "finished"]
+
+
+@pytest.mark.parametrize("kind", ["reload", "rollback"])
+def test_nothing_to_reload_is_bad_usage(host: Host, kind: str) -> None:
+    """A reload or a rollback before the first deploy touches nothing."""
+    message = {**GOOD, "kind": kind, "delta": None, "body": 0}
+    assert "nothing is deployed" in refused(host, line(message))["message"]
