@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,16 +21,15 @@ __all__ = ["public_keys", "setup"]
 
 _NOT_FOUND = 127
 """A shell's exit status for a command that is not there."""
-_DEFAULT_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub", "id_ed25519_sk.pub", "id_ecdsa_sk.pub")
 
 
 def setup(site: Site, *, keys: Sequence[str] = (), allow_units: Sequence[str] = ()) -> Outcome:
     """Prepare a host, as root or as an admin with passwordless sudo. Idempotent: says what it changed."""
-    public = public_keys(keys, site.ssh.identities)
     started = time.monotonic()
     site.report(events.Connecting(host=site.host))
     with connect(site.target, site.ssh) as link:
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
+        public = public_keys(keys, [identity.path for identity in link.settings.identities])
         request = plan.setup_request(site.config, public, tuple(allow_units))
         return _follow(site, _start(link, request), link)
 
@@ -89,21 +89,29 @@ def _messages(channel: Channel) -> Iterator[dict[str, Any]]:
 
 
 def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, ...]:
-    """The public keys that may deploy: the files given, else those beside ``-i``, else the ones in ``~/.ssh``.
+    """The public keys that may deploy: the files given, else those beside the keys that ssh would offer this host
+    (``-i``, ssh_config, the usual names in ``~/.ssh``), else the agent's.
 
     Raises ConfigError when there is none, or when a file holds a private key.
     """
-    paths = [Path(name).expanduser() for name in given] or [Path(f"{path}.pub") for path in identities]
-    if not paths:
-        paths = [path for name in _DEFAULT_KEYS if (path := Path.home() / ".ssh" / name).exists()]
-    keys = [_public_key(path) for path in paths]
+    paths = [Path(name).expanduser() for name in given]
+    paths = paths or [path for identity in identities if (path := Path(f"{identity}.pub")).is_file()]
+    keys = [_public_key(path) for path in paths] or _agent_keys()
     if not keys:
         raise ConfigError(
-            message="no public key to give to the deploy user: none of ~/.ssh/id_*.pub exists",
+            message="no public key to give to the deploy user: none lies beside the keys that ssh would use",
             state="nothing was touched",
             next="ssh-keygen -t ed25519, or fab setup --key FILE.pub",
         )
-    return tuple(keys)
+    return tuple(dict.fromkeys(keys))
+
+
+def _agent_keys() -> list[str]:
+    try:
+        done = subprocess.run(["ssh-add", "-L"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 def _public_key(path: Path) -> str:

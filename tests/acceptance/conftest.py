@@ -9,6 +9,7 @@ import pytest
 
 from deployer.sandbox import SandboxHost, sweep, up
 from tests.support.site import Site, make_site
+from tests.support.tiny import TinySite, make_tiny
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +42,21 @@ def deployed(site: Site) -> Site:
     site.deploy()
     assert site.get()["version"] == "1"
     return site
+
+
+@pytest.fixture(scope="session")
+def two_apps(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> tuple[TinySite, TinySite]:
+    """Two tiny apps on one host, each with a deploy user of its own; both are set up, and serve."""
+    path = tmp_path_factory.mktemp("apps")
+    mini = make_tiny(bookworm, path / "mini")
+    blog = make_tiny(bookworm, path / "blog", app="blog", user="deploy-blog", port=8002)
+    for site in (mini, blog):
+        site.expect(0, "setup", user="root")
+        site.expect(0, "deploy")
+    return mini, blog
+
+
+@pytest.fixture
+def mini(two_apps: tuple[TinySite, TinySite], tmp_path: Path) -> TinySite:
+    """A fresh project for a tiny app that serves already."""
+    return make_tiny(two_apps[0].host, tmp_path / "mini")

@@ -114,6 +114,11 @@ def test_the_site_goes_where_this_nginx_looks(tmp_path: Path) -> None:
     assert nginx.worker_user(tmp_path) == "nginx"
 
 
+def written(directory: Path) -> dict[Path, tuple[int, int]]:
+    """Which file lies where, and when it was written."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in directory.rglob("*")}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="the program is installed as root")
 def test_a_program_is_installed_once_and_mended_when_bent(tmp_path: Path) -> None:
     """The second time nothing is written; a file that was cut short is put right."""
@@ -123,9 +128,9 @@ def test_a_program_is_installed_once_and_mended_when_bent(tmp_path: Path) -> Non
         f"version {program.digest[:12]} of deployer-host",
         str(launcher),
     ]
-    before = {path: path.stat() for path in tmp_path.rglob("*")}
+    before = written(tmp_path)
     assert install.install(program.content, tmp_path) == []
-    assert {path: path.stat() for path in tmp_path.rglob("*")} == before
+    assert written(tmp_path) == before
     (directory / "deployer/host/job.py").write_text("")
     assert install.install(program.content, tmp_path) == [f"version {program.digest[:12]} of deployer-host"]
     assert (directory / "deployer/host/job.py").read_text()

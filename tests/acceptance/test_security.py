@@ -1,0 +1,391 @@
+"""Promise 6 on a real host: a stolen deploy key can replace its app; it cannot become root, nor read another app's secrets.
+
+Each test is something an attacker would try who holds the deploy key, or who runs code in the app.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from deployer.host.protocol import MAX_LINE, PHASES, PROGRAM
+from tests.support.tiny import TinySite, make_tiny, ship
+
+pytestmark = pytest.mark.acceptance
+
+SECRET = "s3cret-token-of-the-test"  # noqa: S105
+ETC = "find /etc /root /usr/local/lib/deployer /usr/bin -printf '%p %i %m %U:%G %s %C@\\n' 2>/dev/null"
+"""All that root's own things are: whoever writes, chmods or chowns one of them changes a line of this."""
+
+
+@pytest.fixture
+def blog(two_apps: tuple[TinySite, TinySite]) -> TinySite:
+    """The other app, with its own deploy user."""
+    return two_apps[1]
+
+
+def made(site: TinySite) -> str:
+    """What root has made of the app's requests so far."""
+    return site.host.run(
+        f"find /srv/{site.app} /var/lib/deployer/{site.app} /etc/systemd/system -printf '%p %i %C@\\n'; "
+        "systemctl list-units --all --no-legend 'deployer-*'"
+    ).stdout
+
+
+# The channel
+
+
+def evil_requests(site: TinySite) -> dict[str, bytes]:
+    """Requests of every kind that may do nothing at all."""
+    good = ship(site, {"x.txt": ("f", b"x")}, phases=PHASES)
+
+    def changed(path: str, value: object) -> bytes:
+        request = json.loads(json.dumps(good.request))
+        *parents, last = path.split(".")
+        place = request
+        for key in parents:
+            place = place[key]
+        place[last] = value
+        return json.dumps({**request, "body": len(good.body)}).encode() + b"\n" + good.body
+
+    def entries(path: str, kind: str = "f") -> bytes:
+        return changed("delta", {**good.request["delta"], "add": [[path, kind, 1, "0" * 64]]})
+
+    return {
+        "not JSON": b"; id\n",
+        "NUL": b'{"op":"ask\0"}\n',
+        "too deep": b"[" * 200_000 + b"\n",
+        "too long": b'"' + b"x" * (MAX_LINE + 10) + b'"\n',
+        "wrong type": b'{"op":["ask"]}\n',
+        "unknown": b'{"op":"setup","app":"mini"}\n',
+        "absolute path": entries("/etc/cron.d/evil"),
+        "parent path": entries("../../../etc/cron.d/evil"),
+        "a device": entries("sda", "b"),
+        "path as digest": changed("delta.body", "../../../etc/cron.d/evil"),
+        "path as base": changed("delta.base", "../../../../etc"),
+        "wrong digest": changed("delta.digest", "0" * 64),
+        "User": changed("spec.web.unit", {"User": ["root"]}),
+        "ExecStartPre": changed("spec.web.unit", {"ExecStartPre": ["+/bin/touch /root/evil"]}),
+        "AmbientCapabilities": changed("spec.web.unit", {"AmbientCapabilities": ["CAP_SYS_ADMIN"]}),
+        "EnvironmentFile": changed("spec.web.unit", {"EnvironmentFile": ["/etc/shadow"]}),
+        "two lines in a directive": changed("spec.web.unit", {"MemoryMax": ["1G\nUser=root"]}),
+        "two lines in an argument": changed("spec.web.args", ["x\nUser=root"]),
+        "two lines in by": changed("by", "x\nUser=root"),
+        "two lines in ref": changed("spec.source.ref", "x\ny"),
+        "two headers": changed("spec.health.host", "x\r\nX-Evil: 1"),
+        "two requests": changed("spec.health.path", "/ HTTP/1.1\r\n\r\nGET /x"),
+        "another python": changed("spec.python", "../../../home/deploy/evil"),
+        "LD_PRELOAD": changed("env", {"LD_PRELOAD": "/home/deploy/evil.so"}),
+        "PATH": changed("env", {"PATH": "/home/deploy"}),
+        "a name with a line": changed("env", {"A\nUser": "root"}),
+        "a phase too early": changed("phases", ["switch"]),
+        "phases in disorder": changed("phases", ["upload", "switch"]),
+        "into another release": changed("release", 1),
+        "upload again": b'{"op":"phases","phases":["upload"],"release":0,"by":"x"}\n',
+        "another unit's journal": b'{"op":"logs","lines":5,"follow":false,"unit":"ssh"}\n',
+    }
+
+
+def test_evil_requests_do_nothing_and_are_answered(mini: TinySite) -> None:
+    """Over the real sudo rule: one ``failed``, one ``finished`` with exit 2, no traceback, nothing written, nothing run."""
+    etc, before = mini.host.run(ETC).stdout, made(mini)
+    for name, data in evil_requests(mini).items():
+        ended = mini.session(data)
+        assert [(event["event"], event["exit"]) for event in ended.events] == [("failed", 2), ("finished", 2)], name
+        assert ended.events[0]["state"] == "nothing was touched", name
+        assert (ended.err, ended.status) == ("", 2), name
+    assert made(mini) == before
+    assert mini.host.run(ETC).stdout == etc
+
+
+@pytest.mark.parametrize("app", ["blog", "../blog", "mini/../blog", "-h", "''", "mini\n", "deployer"])
+def test_another_apps_session_is_out_of_reach(mini: TinySite, app: str) -> None:
+    """The rule names one app: no other, whatever it is called, can be spoken for."""
+    done = mini.ssh("sudo", "-n", PROGRAM, "session", app, input=b'{"op":"ask"}\n')
+    assert done.returncode != 0
+    assert b"answer" not in done.stdout
+
+
+HOSTILE = """\
+mkdir -p ~/evil/deployer/host ~/.local/lib/python3.11/site-packages
+cd ~/evil
+for name in json.py os.py hashlib.py deployer/__init__.py deployer/host/__main__.py sitecustomize.py usercustomize.py; do
+    echo 'open("/home/deploy/evil/ran", "a").write(__file__)' > $name
+done
+cp usercustomize.py ~/.local/lib/python3.11/site-packages/
+export PYTHONPATH=~/evil PYTHONSTARTUP=~/evil/json.py PYTHONINSPECT=1 PYTHONHOME=~/evil PYTHONWARNINGS=error
+export LD_PRELOAD=~/evil/x.so LD_LIBRARY_PATH=~/evil BASH_ENV=~/evil/json.py ENV=~/evil/json.py PATH=~/evil:$PATH HOME=~/evil
+umask 0
+echo '{"op":"ask"}' | /usr/bin/sudo -n PROGRAM session mini
+"""
+
+
+def test_the_callers_surroundings_have_no_say(mini: TinySite) -> None:
+    """Working directory, PYTHON…, LD_…, PATH, HOME, user site: root's program imports and runs nothing of the deploy user's."""
+    said = mini.sh(HOSTILE.replace("PROGRAM", PROGRAM))
+    assert '"event":"answer"' in said
+    assert "Traceback" not in said
+    assert mini.host.run("ls /home/deploy/evil/ran", check=False).returncode != 0
+    mini.host.run("rm -rf /home/deploy/evil /home/deploy/.local")
+
+
+def test_a_hostile_umask_and_limits_weaken_nothing(mini: TinySite, tmp_path: Path) -> None:
+    """Under umask 0 what root writes is as private as ever; under a file limit of 0 it fails with an event, no traceback."""
+    shipment = ship(mini, {"x.txt": ("f", b"umask")}, phases=PHASES)
+    run = f"exec sudo -n {PROGRAM} session mini"
+    done = mini.ssh("/bin/sh", "-c", f"'umask 0; {run}'", input=shipment.data)
+    assert json.loads(done.stdout.splitlines()[-1])["exit"] == 0
+    loose = "find /srv/mini /var/lib/deployer /etc/systemd/system ! -type l -perm /022"
+    assert mini.host.run(loose).stdout == ""
+    jobs = mini.host.run("find /var/lib/deployer/mini/jobs -mindepth 1 -printf '%m\\n' | sort -u").stdout
+    assert set(jobs.split()) <= {"700", "600"}
+    shipment = ship(mini, {"x.txt": ("f", b"limits")}, phases=PHASES)
+    before = made(mini)
+    done = mini.ssh("/bin/sh", "-c", f"'ulimit -f 0; {run}'", input=shipment.data)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["failed", "finished"]
+    assert b"Traceback" not in done.stderr
+    assert made(mini).count("jobs/") == before.count("jobs/")
+
+
+# What root does with files
+
+
+def deploy_with(site: TinySite, *build: str, files: dict[str, str] | None = None, expect: int = 0) -> dict[str, str]:
+    """Deploy with build commands; what they printed, by line."""
+    site.configure(build=list(build))
+    if files:
+        site.project.change(files=files)
+    ended = site.expect(expect, "deploy", "--json")
+    return {event["line"]: event["phase"] for event in ended.events if event["event"] == "output"}
+
+
+def test_bytecode_is_not_written_along_a_shipped_link(mini: TinySite) -> None:
+    """Shipping ``__pycache__`` as a link to one's own directory, full of links into /etc, makes root write nothing there."""
+    deploy_with(
+        mini,
+        "mkdir -p pkg/__pycache__; echo '* * * * * root id' > pkg/__pycache__/mod.cpython-99.pyc",
+        files={"pkg/mod.py": "x = 1\n"},
+    )
+    mini.sh("mkdir -p ~/evil; ln -sf /etc/cron.d/evil ~/evil/mod.cpython-99.pyc; ln -sf /etc/cron.d ~/evil-cron")
+    for target in (b"/home/deploy/evil", b"/home/deploy/evil-cron", b"/etc/cron.d"):
+        ended = mini.session(ship(mini, {"pkg/__pycache__": ("l", target)}, phases=PHASES[:1]).data)
+        assert ended.last["event"] == "finished"
+    assert mini.host.run("ls /etc/cron.d 2>/dev/null | grep -E 'evil|pyc' || true").stdout == ""
+    mini.host.run("rm -rf /home/deploy/evil /home/deploy/evil-cron")
+
+
+def test_bytecode_is_not_read_along_a_link_in_the_tree(mini: TinySite, blog: TinySite) -> None:
+    """A build that puts a link to another app's code in the place of a directory gets nothing of it copied by root."""
+    blog.project.change(files={"settings/__init__.py": "", "settings/secret.py": f"KEY = {SECRET!r}\n"})
+    blog.expect(0, "deploy")
+    files = {"settings/__init__.py": "", "settings/secret.py": f"KEY = {SECRET!r}\n"}
+    deploy_with(mini, "rm -r settings; ln -s /srv/blog/current/code/settings settings; ls -l settings", files=files)
+    ended = mini.session(ship(mini, {"more.txt": ("f", b"x")}, phases=PHASES[:1]).data)
+    assert ended.last["event"] == "finished"
+    found = mini.sh(
+        f"grep -rls {SECRET} /srv/mini/trees --include='*.pyc'; ls -l /srv/mini/trees/*/settings/__pycache__"
+    )
+    assert ".pyc" not in found
+
+
+EVIL_BUILD = [
+    "mkdir -p pkg; rm -r pkg; ln -s /etc pkg",
+    "ln -s /etc/shadow shadow; ln -s / root",
+    "cp /bin/sh setuid; chmod 6777 setuid; mkdir sgid; chmod 3777 sgid",
+    "mkfifo pipe; python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\"",
+    "ln /etc/passwd hard 2>&1 || true; ln /etc/shadow hard2 2>&1 || true",
+    "mknod device c 1 3 2>&1 || true",
+    "setfacl -m u:deploy:rwx . 2>&1 || true; chmod 0 server.py; chmod 644 server.py",
+    "mkdir -p deep; cd deep; for i in $(seq 50); do mkdir d; cd d; done; touch leaf",
+]
+
+
+def test_an_evil_build_is_sealed_without_harm(mini: TinySite) -> None:
+    """Links, set-id files, pipes, sockets, devices: nothing outside changes owner or mode, and the tree is root's, read-only."""
+    before = mini.host.run(ETC).stdout
+    deploy_with(mini, *EVIL_BUILD, files={"pkg/mod.py": "x = 1\n"})
+    assert mini.host.run(ETC).stdout == before
+    tree = mini.host.run("readlink -f /srv/mini/current/code").stdout.strip()
+    assert mini.host.run(f"find {tree} ! -user root; find {tree} ! -type l -perm /7022").stdout == ""
+    kinds = mini.host.run(f"find {tree} -mindepth 1 -printf '%y\\n' | sort -u").stdout.split()
+    assert kinds == ["d", "f", "l"]
+    assert "denied" in mini.sh(f"echo x >> {tree}/server.py; touch {tree}/new")
+    assert mini.get("/")["release"]
+
+
+def test_an_endless_tree_is_refused_and_removed(mini: TinySite) -> None:
+    """Directories nested thousands deep end in a refusal, not in a host program that cannot clean up."""
+    deep = "python3 -c \"import os\nfor i in range(3000):\n os.mkdir('d'); os.chdir('d')\""
+    serving = mini.get("/")["release"]
+    mini.configure(build=[deep])
+    failed = mini.expect(5, "deploy", "--json").event("failed")
+    assert "nested" in failed["message"]
+    assert mini.get("/")["release"] == serving
+    assert mini.host.run("find /srv/mini/trees -maxdepth 1 -user deploy").stdout == ""
+
+
+def test_builds_run_as_the_deploy_user_and_write_nowhere_else(mini: TinySite) -> None:
+    """Builds are the deploy user's, may not gain rights, and can write the tree, their cache and a private /tmp only."""
+    mini.sh("rm -f ~/touched")
+    places = "/etc/x /srv/mini/x /srv/mini/releases/x /srv/mini/venvs/x /var/lib/mini/x /home/deploy/touched /usr/x /var/tmp/../x"
+    said = deploy_with(
+        mini,
+        "id -un; id -u",
+        "grep NoNewPrivs /proc/self/status",
+        f"for place in {places}; do (echo x > $place) 2>/dev/null && echo WROTE $place; done; true",
+        "touch here /tmp/seen; test -w $HOME && echo home $HOME",
+        "sudo -n true 2>&1 || true",
+    )
+    uid = mini.host.run("id -u deploy").stdout.strip()
+    assert {"deploy", uid, "NoNewPrivs:\t1", "home /var/cache/deployer-mini"} <= set(said)
+    assert not [line for line in said if line.startswith("WROTE")]
+    assert mini.host.run("ls /tmp/seen /home/deploy/touched", check=False).stdout == ""
+
+
+def test_nothing_of_a_build_lives_on(mini: TinySite) -> None:
+    """Processes that a build sends to the background, in sessions of their own, end with it."""
+    deploy_with(
+        mini,
+        "(setsid nohup sleep 4242 >/dev/null 2>&1 &)",
+        "python3 -c \"import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  os.execvp('sleep', ['sleep', '4243'])\"",
+        "ps -eo args | grep -c '[s]leep 424' || true",
+    )
+    assert mini.host.run("ps -eo args | grep '[s]leep 424' || true").stdout == ""
+
+
+def test_a_full_release_of_a_service_user_who_lays_traps(mini: TinySite) -> None:
+    """Links that the app's own code lays in its state directory lead root nowhere when the next release starts."""
+    before = mini.host.run(ETC).stdout
+    mini.host.run(
+        "cd /var/lib/mini; runuser -u mini -- ln -sfn /etc/passwd x; runuser -u mini -- ln -sfn /etc y; "
+        "runuser -u mini -- mkfifo -m 666 pipe; chmod 755 /var/lib/mini"
+    )
+    mini.project.change(files={"n.txt": "1"})
+    mini.expect(0, "deploy")
+    mini.expect(0, "setup", user="root")
+    assert mini.host.run(ETC).stdout == before
+    assert mini.host.run("stat -c '%a %U' /var/lib/mini").stdout == "700 mini\n"
+    mini.host.run("rm -f /var/lib/mini/x /var/lib/mini/y /var/lib/mini/pipe")
+
+
+def test_nobody_but_root_can_write_what_root_reads(mini: TinySite) -> None:
+    """Of all files on the host the deploy user can write its home, its build's cache and the usual temporary places only."""
+    find = "find / -xdev -writable ! -type l ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' 2>/dev/null"
+    allowed = ("/tmp", "/var/tmp", "/run/lock", "/run/user/", "/home/deploy", "/var/cache/deployer-")  # noqa: S108
+    sockets = ("/run/dbus/", "/run/systemd/", "/run/nginx", "/run/uuidd")
+    found = [path for path in mini.sh(find).splitlines() if not path.startswith((*allowed, *sockets))]
+    assert found == []
+    service = mini.host.run(f"runuser -u mini -- {find} || true").stdout
+    allowed = ("/tmp", "/var/tmp", "/run/lock", "/var/lib/mini")  # noqa: S108
+    assert [path for path in service.splitlines() if not path.startswith((*allowed, *sockets))] == []
+
+
+# Secrets
+
+
+def test_the_environment_is_nowhere_but_where_it_must_be(mini: TinySite, tmp_path: Path) -> None:
+    """A secret of env_file reaches the app; it is in no output, journal, unit, argument list, and in no file others can read."""
+    (tmp_path / "secrets.env").write_text(f"TEST_SECRET={SECRET}\n")
+    mini.configure(top=f'env_file = "{tmp_path}/secrets.env"', build=["true"])
+    ended = mini.expect(0, "deploy", "--json", "--verbose")
+    assert mini.get("/env?key=TEST_SECRET")["value"] == SECRET
+    assert SECRET not in ended.text
+    release = mini.get("/")["release"]
+    host = mini.host
+    assert host.run(f"stat -c '%a %U' /srv/mini/releases/{release}/env").stdout == "600 root\n"
+    assert (
+        host.run(f"systemctl show 'mini-web@{release}.service' 'deployer-mini*' mini | grep -c {SECRET} || true").stdout
+        == "0\n"
+    )
+    assert host.run(f"journalctl --no-pager -o export | grep -c {SECRET} || true").stdout == "0\n"
+    assert host.run(f"cat /proc/[0-9]*/cmdline | grep -c {SECRET} || true").stdout == "0\n"
+    reading = f"grep -rls {SECRET} /srv /var /etc /run /tmp /home /usr/local /dev/shm 2>/dev/null; true"
+    assert mini.sh(reading) == ""
+    assert host.run(f"runuser -u mini -- sh -c '{reading}'").stdout == ""
+    roots = host.run(reading).stdout.split()
+    assert roots
+    assert all(path.startswith(("/srv/mini/releases/", "/var/lib/deployer/mini/jobs/")) for path in roots), roots
+
+
+def test_the_deploy_user_cannot_read_the_environment_of_the_app(mini: TinySite) -> None:
+    """Neither the file nor the process tells it."""
+    release = mini.get("/")["release"]
+    pid = mini.host.run(f"systemctl show -p MainPID --value 'mini-web@{release}.service'").stdout.strip()
+    for path in (f"/srv/mini/releases/{release}/env", f"/srv/mini/releases/{release}/env.json", f"/proc/{pid}/environ"):
+        assert "denied" in mini.sh(f"cat {path}")
+
+
+def test_the_other_apps_things_are_out_of_reach(mini: TinySite, blog: TinySite) -> None:
+    """Neither this app's deploy user nor its running code can read, list, write or connect to what is the other's."""
+    release = blog.get("/")["release"]
+    for path in (
+        "/srv/blog/current/code/server.py",
+        f"/srv/blog/releases/{release}/env",
+        f"/srv/blog/releases/{release}/release.json",
+        "/var/lib/blog/x",
+        "/var/lib/deployer/blog/jobs",
+        "/home/deploy-blog/.ssh/authorized_keys",
+        "/etc/sudoers.d/deployer-blog",
+    ):
+        assert "denied" in mini.sh(f"cat {path}"), path
+        assert mini.get(f"/read?path={path}")["error"] in ("PermissionError", "FileNotFoundError"), path
+    connect = "python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('/srv/blog/current/run/web.sock')\""
+    assert "PermissionError" in mini.sh(connect)
+    assert "PermissionError" in mini.host.run(f"runuser -u mini -- {connect}", check=False).stderr
+    for where in ("/srv/blog", "/var/lib/blog"):
+        assert "denied" in mini.sh(f"ls {where}; touch {where}/x")
+        assert "denied" in mini.host.run(f"runuser -u mini -- ls {where}", check=False).stderr
+    assert "denied" in mini.sh("ls /var/cache/deployer-blog 2>&1 || true") + mini.sh("cat /var/cache/deployer-blog/x")
+
+
+def test_nginx_reads_nothing_for_one_app_that_is_anothers(mini: TinySite, blog: TinySite) -> None:
+    """nginx may read every app: links in one app's static files do not make it serve the other's code, or the host's files."""
+    blog.project.change(files={"settings.py": f"KEY = {SECRET!r}\n"})
+    blog.expect(0, "deploy")
+    deploy_with(
+        mini,
+        "ln -s /srv/blog/current/code/settings.py static/stolen.txt",
+        "ln -s /srv/blog/current/code static/code; ln -s /etc static/etc; echo fine > static/fine.txt",
+    )
+    with urllib.request.urlopen(mini.url + "/static/fine.txt", timeout=10) as answer:
+        assert answer.read() == b"fine\n"
+    for path in ("stolen.txt", "code/settings.py", "etc/passwd", "../server.py", "%2e%2e/server.py", "..%2fserver.py"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{mini.url}/static/{path}", timeout=10)
+        assert refused.value.code in (400, 403, 404), path
+
+
+def test_a_whole_static_directory_may_not_be_a_link(mini: TinySite, blog: TinySite) -> None:
+    """The directory that nginx is pointed at may be no link out of the code either."""
+    deploy_with(mini, "rm -r static; ln -s /srv/blog/current/code static")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{mini.url}/static/server.py", timeout=10)
+    assert refused.value.code in (403, 404)
+
+
+def test_the_running_app_has_no_way_up(mini: TinySite) -> None:
+    """The process runs as its own user, in its own group alone, without capabilities or a way to gain any."""
+    release = mini.get("/")["release"]
+    host = mini.host
+    assert mini.get("/")["uid"] == int(host.run("id -u mini").stdout)
+    pid = host.run(f"systemctl show -p MainPID --value 'mini-web@{release}.service'").stdout.strip()
+    status = dict(
+        line.split(":\t", 1) for line in host.run(f"cat /proc/{pid}/status").stdout.splitlines() if ":\t" in line
+    )
+    assert status["Groups"].split() == [host.run("id -g mini").stdout.strip()]
+    assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0000000000000000"}
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_a_deploy_key_can_do_what_it_is_for(mini: TinySite, tmp_path: Path) -> None:
+    """The control: the same user, over the same channel, replaces the app."""
+    site = make_tiny(mini.host, tmp_path / "again")
+    before = site.get("/")["release"]
+    site.project.change(files={"z.txt": "z"})
+    site.expect(0, "deploy")
+    assert site.get("/")["release"] != before
