@@ -60,7 +60,8 @@ def deploy(
     started = time.monotonic()
     connecting = _connect_meanwhile(site)
     try:
-        source, spec, environment = _read_project(site, ref, dirty)
+        source, spec = _read_project(site, ref, dirty)
+        secrets = site.secrets()
     except BaseException:
         connecting.add_done_callback(_close)
         raise
@@ -72,7 +73,8 @@ def deploy(
             kind="deploy",
             by=_who(),
             spec=spec,
-            environment=environment,
+            environment=plan.environment_of(site.config, secrets),
+            secret=secrets,
             phases=tuple(phases),
             no_migrate=no_migrate,
         )
@@ -103,15 +105,14 @@ def _close(done: Any) -> None:
         done.result().close()
 
 
-def _read_project(site: Site, ref: str | None, dirty: bool) -> tuple[Source, Spec, dict[str, str]]:
+def _read_project(site: Site, ref: str | None, dirty: bool) -> tuple[Source, Spec]:
     config = site.config
     env_file = Path(config.env_file) if config.env_file else None
     source = collect(site.root, ref=ref, dirty=dirty, include=config.include, env_file=env_file)
     for text in source.warnings:
         site.report(events.Warn(host=site.host, text=text))
     config = complete(config, source)
-    spec = plan.spec_of(config, source, find_lock(source, required=not config.web.command))
-    return source, spec, plan.environment_of(config, site.secrets())
+    return source, plan.spec_of(config, source, find_lock(source, required=not config.web.command))
 
 
 def _upload(site: Site, remote: Remote, source: Source, facts: Facts, message: dict[str, Any]) -> Outcome:
@@ -172,11 +173,14 @@ def _ask(site: Site, remote: Remote, started: float) -> Facts:
 
 def reload(site: Site) -> Outcome:
     """A new release of the code that serves, under today's settings and environment."""
-    environment = plan.environment_of(site.config, site.secrets())
+    secrets = site.secrets()
+    environment = plan.environment_of(site.config, secrets)
     with open_remote(site) as (remote, facts):
         remote.refuse_if_busy(facts)
         spec = plan.respec(site.config, _current(site, facts))
-        return remote.run(plan.release_request(kind="reload", by=_who(), spec=spec, environment=environment))
+        return remote.run(
+            plan.release_request(kind="reload", by=_who(), spec=spec, environment=environment, secret=secrets)
+        )
 
 
 def rollback(site: Site, *, to: str = "", yes: bool = False) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +77,7 @@ def release_request(
     by: str,
     spec: Spec,
     environment: Mapping[str, str],
+    secret: Iterable[str] = (),
     phases: tuple[str, ...] = PHASES,
     delta: Mapping[str, Any] | None = None,
     of: int = 0,
@@ -86,7 +87,7 @@ def release_request(
     """The one message that starts a release."""
     return {
         "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": 0,
-        "spec": spec.as_json(), "env": dict(environment), "delta": delta, "yes": yes, "no_migrate": no_migrate,
+        "spec": spec.as_json(), "env": dict(environment), "secret": sorted(secret), "delta": delta, "yes": yes, "no_migrate": no_migrate,
     }  # fmt: skip
 
 

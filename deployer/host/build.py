@@ -207,7 +207,7 @@ def _run_build(
             "UMask=0022",
             *(f"ReadWritePaths={path}" for path in writable),
         ],
-        (lambda line: ctx.emit("output", phase="build", line=line)) if what else (lambda line: None),
+        (lambda line: ctx.emit("output", phase="build", line=line)) if what else (lambda _: None),
     )
     if status == 0 or not what:
         return

@@ -7,7 +7,7 @@ import re
 import sys
 from dataclasses import replace
 
-from deployer.host import handover, lock, systemd
+from deployer.host import handover, lock, masking, systemd
 from deployer.host.catalog import GOOD, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -98,6 +98,7 @@ def _reload_request(ctx: Context, current: Release) -> Request:
         release=0,
         spec=current.spec,
         environment=handover.read_environment(ctx, current),
+        secret=masking.stored_names(ctx.paths, current.number),
         delta=None,
         yes=False,
         no_migrate=True,

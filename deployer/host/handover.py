@@ -26,8 +26,6 @@ from deployer.host.units import (
 
 _RESERVE = 32 * 1024 * 1024
 """Bytes of memory that must be left when a second generation is up."""
-_STUCK = 2.0
-"""Seconds after which the queue of a failed release is taken from it."""
 _MOMENT = 3.0
 """Seconds that a process without requests has for its end."""
 
@@ -55,11 +53,12 @@ def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
     number = release.number
     return {
         unit_name(ctx.app, "web", number, "socket"): socket_unit(ctx.paths, number, ctx.settings.socket_group),
-        unit_name(ctx.app, "web", number, "service"): _service_text(ctx, release),
+        unit_name(ctx.app, "web", number, "service"): service_text(ctx, release),
     }
 
 
-def _service_text(ctx: Context, release: Release, behind: int = 0) -> str:
+def service_text(ctx: Context, release: Release, behind: int = 0) -> str:
+    """The service unit of a release, serving its own socket or (``behind``) that of another release."""
     spec = release.spec
     return service_unit(
         spec.web,
@@ -115,7 +114,8 @@ def check_memory(ctx: Context, release: Release, current: Release) -> None:
     if needed + _RESERVE <= available:
         return
     raise HostError(
-        f"there is not memory enough for two generations of {ctx.app}: one needs {_mib(needed)}, {_mib(available)} are free",
+        f"there is not memory enough for two generations of {ctx.app}: "
+        f"one needs {_mib(needed)}, {_mib(available)} are free",
         next="fewer workers, more memory or swap; or overlap = false under [web] in deploy.toml: requests then wait "
         "while the old generation stops and the new one starts",
     )
@@ -229,46 +229,6 @@ def watch(ctx: Context, release: Release) -> str:
             raise candidate.failure(why)
         time.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
     return f"healthy for {release.spec.watch:g} s"
-
-
-def resume(ctx: Context, failed: Release, standby: Release | None) -> str:
-    """After a failure behind the switch: the standby serves again. Returns what serves, for people.
-
-    The standby is started and asked before the rename, like any candidate; its socket has been listening all along.
-    No request is lost but those that were inside the failed process: from the first moment on, the standby's code
-    answers what waits in the failed release's socket.
-    """
-    if standby is None:
-        with contextlib.suppress(FileNotFoundError):
-            ctx.paths.current.unlink()
-        remove_units(ctx, failed)
-        return ""
-    _replace_code(ctx, failed, standby)
-    candidate = candidate_of(ctx, standby)
-    systemd.systemctl("start", candidate.socket)
-    with contextlib.suppress(HostError):
-        candidate.boot()
-    files.point(ctx.paths.current, f"releases/{standby.name}")
-    ctx.emit("switched", to=standby.name, previous=failed.name)
-    _finish_queue(ctx, failed)
-    remove_units(ctx, failed)
-    return standby.name
-
-
-def _replace_code(ctx: Context, failed: Release, standby: Release) -> None:
-    """From its next start on (after a crash: within a second) the failed release's unit runs the standby's code."""
-    text = _service_text(ctx, standby, behind=failed.number)
-    with contextlib.suppress(OSError):
-        files.write_file(ctx.paths.units / candidate_of(ctx, failed).service, text.encode(), 0o644)
-    systemd.systemctl("daemon-reload")
-
-
-def _finish_queue(ctx: Context, failed: Release) -> None:
-    """Have all answered that waits in the failed release's socket, which nothing new reaches any more."""
-    if wait_for_queue(ctx, failed, _STUCK):
-        return
-    systemd.systemctl("restart", candidate_of(ctx, failed).service, timeout=failed.spec.drain + 90)
-    wait_for_queue(ctx, failed, failed.spec.drain)
 
 
 def retire(ctx: Context, release: Release) -> None:

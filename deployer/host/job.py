@@ -10,10 +10,11 @@ import signal
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import build, catalog, files, handover, keys, overrides, systemd
+from deployer.host import build, catalog, files, handover, keys, masking, resume, systemd
 from deployer.host.catalog import FAILED, GOOD, PREPARING, READY, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -44,6 +45,8 @@ class Attempt:
         signal.signal(signal.SIGTERM, self._abort)
         try:
             self.release = self._open()
+            values = masking.stored_values(self.ctx.paths, self.release.number)
+            self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, values))
             for phase in self.request.phases:
                 self._run(phase)
         except HostError as error:
@@ -56,7 +59,7 @@ class Attempt:
         return self._end(Exit.OK, self._summary())
 
     def _abort(self, *_: object) -> None:
-        """SIGTERM: somebody stops the deploy's unit, or the host goes down. Undo; a command under way must not hold us up."""
+        """SIGTERM: somebody stops the deploy's unit, or the host goes down. Undo, without waiting for what runs."""
         systemd.systemctl("stop", "--no-block", *(build.unit_of(self.ctx, name) for name in ("build", "migrate")))
         raise HostError("aborted: the deploy's unit was stopped on the host", next="fab status")
 
@@ -68,11 +71,12 @@ class Attempt:
             if release.previous and release.result in (SERVED,):
                 self.current = all_of.find(release.previous)
             return release
-        overrides.check(request.spec.web.unit, self.ctx.settings.units)
         self._sweep()
         release = all_of.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
+        self.release = release
         directory = self.ctx.paths.release(release.number)
         files.write_json(directory / "env.json", request.environment, 0o600)
+        files.write_json(directory / "secret.json", list(request.secret), 0o600)
         note = f"release {release.name} of {self.ctx.app}"
         files.write_file(directory / "env", environment_file(request.environment, note), 0o600)
         if request.of:
@@ -86,7 +90,7 @@ class Attempt:
         for left in self.ctx.catalog.all():
             if left.result in (PREPARING, READY, SERVED) and left.number != serving:
                 handover.remove_units(self.ctx, left, unused=True)
-                self._close(left, FAILED, HostError("abandoned before the switch"))
+                self._close(left, FAILED, HostError("abandoned: its deploy ended without a result"))
 
     def _run(self, phase: str) -> None:
         started = time.monotonic()
@@ -260,7 +264,7 @@ class Attempt:
         return error.exit, state
 
     def _take_back(self, release: Release, error: HostError) -> tuple[Exit, str]:
-        serving = handover.resume(self.ctx, release, self.current)
+        serving = resume.resume(self.ctx, release, self.current)
         self._close(release, ROLLED_BACK, error)
         if not serving:
             return Exit.ROLLED_BACK, "nothing serves: there was no release to go back to"

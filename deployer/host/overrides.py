@@ -20,23 +20,28 @@ _PATHS = r"[-+]?/[^\s%\\]*(?: [-+]?/[^\s%\\]*)*"
 ALLOWED: Mapping[str, str] = {
     # resources
     "MemoryMax": _BYTES, "MemoryHigh": _BYTES, "MemorySwapMax": _BYTES, "CPUQuota": r"\d+%", "CPUWeight": r"\d+|idle",
-    "IOWeight": r"\d+", "TasksMax": _NUMBER + r"|\d+%", "LimitNOFILE": rf"{_NUMBER}(?::{_NUMBER})?", "LimitNPROC": _NUMBER,
+    "IOWeight": r"\d+", "TasksMax": _NUMBER + r"|\d+%", "LimitNOFILE": rf"{_NUMBER}(?::{_NUMBER})?",
+    "LimitNPROC": _NUMBER,
     "LimitCORE": _NUMBER, "Nice": r"1?\d", "OOMScoreAdjust": r"\d{1,3}|1000", "OOMPolicy": "continue|stop|kill",
     "CPUAffinity": r"[\d, -]+",
     # times and restarts
-    "TimeoutStartSec": _TIME, "TimeoutStopSec": _TIME, "RestartSec": _TIME, "RuntimeMaxSec": _TIME, "WatchdogSec": _TIME,
+    "TimeoutStartSec": _TIME, "TimeoutStopSec": _TIME, "RestartSec": _TIME, "RuntimeMaxSec": _TIME,
+    "WatchdogSec": _TIME,
     "Restart": "no|always|on-success|on-failure|on-abnormal|on-abort|on-watchdog", "KillSignal": r"SIG(TERM|INT|QUIT)",
     "KillMode": "control-group|mixed|process",
     # the hardening lines, each of which can be relaxed
     "NoNewPrivileges": "yes|true", "ProtectSystem": rf"{_BOOL}|full|strict", "ProtectHome": rf"{_BOOL}|read-only|tmpfs",
-    "PrivateTmp": _BOOL, "PrivateDevices": _BOOL, "PrivateUsers": _BOOL, "PrivateNetwork": _BOOL, "PrivateMounts": _BOOL,
+    "PrivateTmp": _BOOL, "PrivateDevices": _BOOL, "PrivateUsers": _BOOL, "PrivateNetwork": _BOOL,
+    "PrivateMounts": _BOOL,
     "ProtectKernelTunables": _BOOL, "ProtectKernelModules": _BOOL, "ProtectKernelLogs": _BOOL,
     "ProtectControlGroups": _BOOL, "ProtectClock": _BOOL, "ProtectHostname": _BOOL,
     "ProtectProc": "noaccess|invisible|ptraceable|default", "ProcSubset": "all|pid", "RestrictNamespaces": _BOOL,
     "RestrictRealtime": _BOOL, "RestrictSUIDSGID": _BOOL, "LockPersonality": _BOOL, "MemoryDenyWriteExecute": _BOOL,
     "RemoveIPC": _BOOL, "KeyringMode": "inherit|private|shared",
-    "RestrictAddressFamilies": r"~?(?:AF_[A-Z0-9_]+|none)(?: AF_[A-Z0-9_]+)*", "SystemCallFilter": r"~?@?[a-z0-9_-]+(?: @?[a-z0-9_-]+)*",
-    "SystemCallArchitectures": r"native|[a-z0-9-]+(?: [a-z0-9-]+)*", "UMask": r"0?[0-7]{3}", "DevicePolicy": "auto|closed|strict",
+    "RestrictAddressFamilies": r"~?(?:AF_[A-Z0-9_]+|none)(?: AF_[A-Z0-9_]+)*",
+    "SystemCallFilter": r"~?@?[a-z0-9_-]+(?: @?[a-z0-9_-]+)*",
+    "SystemCallArchitectures": r"native|[a-z0-9-]+(?: [a-z0-9-]+)*", "UMask": r"0?[0-7]{3}",
+    "DevicePolicy": "auto|closed|strict",
     "IPAddressAllow": r"[0-9a-fA-F:./ a-z-]+", "IPAddressDeny": r"[0-9a-fA-F:./ a-z-]+",
     "ReadOnlyPaths": _PATHS, "InaccessiblePaths": _PATHS, "ReadWritePaths": _PATHS,
 }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest
 from deployer.host.protocol import PHASES
-from deployer.host.spec import Reader, Spec, parse_environment
+from deployer.host.spec import ENV_NAME_LINE, Reader, Spec, parse_environment
 from deployer.host.unpack import parse_delta
 
 KINDS = ("deploy", "reload", "rollback")
@@ -19,7 +19,7 @@ class Request:
     """A release to make, or (``release`` not 0) phases to run of one that is being made.
 
     ``of`` is the release whose code and dependencies it takes (0: its own, from ``delta``). ``yes`` accepts a
-    rollback behind migrations.
+    rollback behind migrations; ``secret`` names the variables of ``environment`` whose values no event may show.
     """
 
     kind: str
@@ -29,6 +29,7 @@ class Request:
     release: int
     spec: Spec
     environment: dict[str, str]
+    secret: tuple[str, ...]
     delta: Any
     yes: bool
     no_migrate: bool
@@ -42,6 +43,7 @@ class Request:
             "release": self.release,
             "spec": self.spec.as_json(),
             "environment": self.environment,
+            "secret": list(self.secret),
             "delta": self.delta,
             "yes": self.yes,
             "no_migrate": self.no_migrate,
@@ -51,7 +53,8 @@ class Request:
     def stored(cls, value: Any) -> Request:
         """A request that this program wrote itself."""
         phases = tuple(value["phases"])
-        return cls(**{**value, "phases": phases, "spec": Spec.parse(value["spec"])})
+        secret = tuple(value["secret"])
+        return cls(**{**value, "phases": phases, "secret": secret, "spec": Spec.parse(value["spec"])})
 
     @classmethod
     def parse(cls, value: Any) -> Request:
@@ -73,6 +76,7 @@ class Request:
             release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
             environment=parse_environment(read.raw("env")),
+            secret=read.texts("secret", ENV_NAME_LINE, 2000),
             delta=delta,
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),
@@ -109,6 +113,7 @@ def phases_request(catalog: Catalog, message: dict[str, Any]) -> Request:
         release=release.number,
         spec=release.spec,
         environment={},
+        secret=(),
         delta=None,
         yes=False,
         no_migrate=False,

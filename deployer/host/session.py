@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, files, lock, overrides, systemd
+from deployer.host import build, files, lock, masking, overrides, systemd
 from deployer.host.catalog import Release, migrations_since, rollback_target
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import BadRequest, HostError
@@ -165,7 +165,10 @@ class Session:
             )
         self._warn_of_migrations(target, current, request.yes)
         environment = files.read_json(self.ctx.paths.release(target.number) / "env.json") or {}
-        return replace(request, of=target.number, spec=target.spec, environment=environment, delta=None)
+        secret = masking.stored_names(self.ctx.paths, target.number)
+        return replace(
+            request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None
+        )
 
     def _warn_of_migrations(self, target: Release, current: Release, accepted: bool) -> None:
         trees = [self.ctx.trees.record(release.tree) for release in (target, current)]
@@ -199,13 +202,14 @@ class Session:
         except ValueError as error:
             raise BadRequest(str(error)) from None
         pattern = f"{self.ctx.app}-web@*.service"
+        emit = masking.masked(self.ctx.emit, masking.stored_values(self.ctx.paths, self.ctx.catalog.current()))
         if not follow:
-            self.ctx.emit("logs", unit=pattern, lines=systemd.journal(pattern, count, output="short-iso"))
+            emit("logs", unit=pattern, lines=systemd.journal(pattern, count, output="short-iso"))
             self._answer()
             return
         with _while_heard():
             for line in systemd.follow_journal(pattern, count):
-                self.ctx.emit("logs", unit=pattern, lines=[line])
+                emit("logs", unit=pattern, lines=[line])
 
 
 @contextlib.contextmanager

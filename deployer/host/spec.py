@@ -26,6 +26,7 @@ _HOST = re.compile(r"[A-Za-z0-9.\-:\[\]_]{0,253}\Z")
 _URL_PATH = re.compile(r"/[!-~]*\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 _PYTHON = re.compile(r"(?:3\.[0-9]{1,2})?\Z")
+ENV_NAME_LINE = re.compile(ENV_NAME.pattern)
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
 _PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
 

@@ -21,3 +21,17 @@ def test_deploy_reload_rollback_lose_no_request(deployed: Site) -> None:
         deployed.expect(0, "rollback", "--to", first)
         assert (deployed.serving not in serving, deployed.get()["version"]) == (True, "1")
     assert versions(load.stop())[:2] == ["1", "2"]
+
+
+def test_a_secret_that_a_build_prints_is_masked(site: Site) -> None:
+    """The value of a variable from the env_file never reaches the output, though the build prints it."""
+    site.project.write(".gitignore", ".env\n")
+    site.project.write(".env", "TEST_TOKEN=hunter2-hunter2\n")
+    site.configure()
+    config = (site.project.path / "deploy.toml").read_text().replace("build = [", 'build = ["echo token $TEST_TOKEN", ')
+    site.project.write("deploy.toml", 'env_file = ".env"\n' + config)
+    site.project.commit("a secret")
+    ended = site.deploy()
+    assert site.get("/env?key=TEST_TOKEN")["value"] == "hunter2-hunter2"
+    assert ended.event("output", line="token ****")
+    assert "hunter2" not in ended.text

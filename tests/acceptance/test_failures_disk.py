@@ -105,13 +105,15 @@ def test_dependencies_that_fill_the_disk(shop: Shop) -> None:
 
 
 def test_no_room_for_a_record(shop: Shop) -> None:
-    """Not one byte is left, for a release that sends none: refused, and not a traceback."""
+    """Not one byte is left, for a release that sends none: refused, not a traceback, and nothing stays in the way."""
     leave(shop, 0)
     before = shop.footprint()
+    last = shop.site.expect(0, "attach", "--json").event("finished")["release"]
     with shop.site.under_load(clients=2):
         ended = shop.site.fab("reload", "--json")
     assert ended.exit == 5
     assert "the disk is full" in ended.event("failed")["message"]
     assert shop.footprint() == before
+    assert shop.site.expect(0, "attach", "--json").event("finished")["release"] == last
     make_room(shop)
     shop.site.expect(0, "reload")

@@ -81,9 +81,9 @@ def _show_latencies(sides: list[Side], turns: int) -> None:
     title(
         "2. Requests during a handover",
         f"Milliseconds; {SHOWN};",
-        f"{turns} turns of each, one after the other, all under one load. Handover: from the first phase on the host to",
-        "the job's last word. The middle row has the same app boot at the same time, without a handover: what any",
-        "start of a second generation costs on these cores.",
+        f"{turns} turns of each, one after the other, all under one load. Handover: from the first phase on the host",
+        "to the job's last word. The middle row has the same app boot at the same time, without a handover: what",
+        "any start of a second generation costs on these cores.",
         "p99 by turn: median (least to most). Target: p99 during a handover at most 1.5 times the steady p99.",
     )
     table(["requests", "answered", "p50", "p99", "max", "p99 by turn", "failed"], [side.row() for side in sides])

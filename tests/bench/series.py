@@ -8,19 +8,25 @@ from dataclasses import dataclass, field
 from tests.bench.bed import Run, Way
 from tests.bench.stats import kib, median, seconds, slope, spread
 
+RTTS = (0, 50, 150)
+"""Milliseconds."""
 Command = Callable[[Way], Run]
 HEAD = ("command", "trips", "by time", "KiB up", "KiB down", "KiB")
 
 
 @dataclass(slots=True)
 class Series:
-    """``runs`` by round-trip time in milliseconds."""
+    """``runs`` by round-trip time in milliseconds; only at ``rtts``, if any are given."""
 
     name: str
     command: Command
+    rtts: tuple[int, ...] = ()
     runs: dict[int, list[Run]] = field(default_factory=dict)
 
     def take(self, rtt: int, way: Way) -> None:
+        """Run it once more, unless this distance is none of its."""
+        if self.rtts and rtt not in self.rtts:
+            return
         self.runs.setdefault(rtt, []).append(self.command(way))
 
     @property
@@ -36,7 +42,8 @@ class Series:
 
     def row(self) -> list[str]:
         """Cells for HEAD and, behind its first, a wall time for each round-trip time."""
-        walls = [spread([run.wall for run in self.runs[rtt]], seconds) for rtt in sorted(self.runs)]
+        walls = [spread([run.wall for run in self.runs.get(rtt, [])], seconds) for rtt in RTTS]
         trips = median([run.trips for rtt, runs in self.runs.items() for run in runs if rtt])
         up, down = median([run.up for run in self.every]), median([run.down for run in self.every])
-        return [self.name, *walls, f"{trips:.0f}", f"{self.slope():.1f}", kib(up), kib(down), kib(up + down)]
+        slope = f"{self.slope():.1f}" if len(self.runs) > 2 else "-"
+        return [self.name, *walls, f"{trips:.0f}", slope, kib(up), kib(down), kib(up + down)]

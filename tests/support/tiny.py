@@ -226,6 +226,6 @@ def ship(
     spec["build"] = list(build)
     request = {
         "op": "release", "kind": "deploy", "by": "mallory", "phases": list(phases), "of": 0, "release": 0, "spec": spec,
-        "env": {}, "delta": delta.as_json(), "yes": False, "no_migrate": False, "offset": 0,
+        "env": {}, "secret": [], "delta": delta.as_json(), "yes": False, "no_migrate": False, "offset": 0,
     }  # fmt: skip
     return Shipment(request, body)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.bed import Bed, Run, Way
+from tests.bench.peers.environment import environment
 from tests.bench.peers.place import Place
-from tests.bench.show import progress
 
 PACKAGE = "ansible-core>=2.19,<2.20"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deployer-bench"
 
 CONFIG = """\
 [defaults]
@@ -64,17 +60,9 @@ class Ansible:
 
     @classmethod
     def installed(cls, bed: Bed, place: Place) -> Ansible | None:
-        """With Ansible in an environment of its own, kept in the user's cache; None if it cannot be had."""
-        program = CACHE / "ansible" / "bin/ansible-playbook"
-        if not program.exists():
-            progress(f"installing {PACKAGE}")
-            commands = [
-                [sys.executable, "-m", "venv", str(CACHE / "ansible")],
-                [str(CACHE / "ansible/bin/pip"), "install", "--quiet", PACKAGE],
-            ]
-            if any(subprocess.run(command, capture_output=True).returncode for command in commands):
-                return None
-        return cls(bed=bed, place=place, playbook=program)
+        """Ready to deploy; None if Ansible cannot be had."""
+        found = environment("ansible", PACKAGE)
+        return cls(bed=bed, place=place, playbook=found / "ansible-playbook") if found else None
 
     def __call__(self, way: Way) -> Run:
         project = self.bed.small()

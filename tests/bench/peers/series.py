@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.bench.bed import Bed
 from tests.bench.peers.ansible import Ansible
 from tests.bench.peers.fabric_stock import StockFabric
+from tests.bench.peers.fujin import Fujin
 from tests.bench.peers.place import Place
 from tests.bench.projects import LARGE, SMALL
 from tests.bench.series import Command, Series
@@ -29,11 +30,12 @@ def peers(bed: Bed, *, quick: bool) -> list[Series]:
         Series("stock Fabric, 5,000 files", StockFabric(bed=bed, project=bed.large(), place=large)),
         Series("stock Fabric, whole tar", StockFabric(bed=bed, project=bed.large(), place=large, whole=True)),
     ]
-    ansible = Ansible.installed(bed, small)
-    if ansible is None:
-        say("Ansible could not be installed: left out")
-        return found
-    return [*found, Series("Ansible, small app", ansible)]
+    for name, peer in {"Ansible": Ansible.installed(bed, small), "Fujin": Fujin.installed(bed)}.items():
+        if peer is None:
+            say(f"{name} could not be installed: left out")
+        else:
+            found.append(Series(f"{name}, small app", peer))
+    return found
 
 
 def _ssh_true(bed: Bed) -> Command:

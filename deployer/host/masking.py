@@ -1,0 +1,52 @@
+"""Secrets in what an app or a build prints: replaced before a line becomes an event.
+
+Only values that the laptop named as secret are looked for. A value shorter than SHORTEST characters is left alone: to
+replace every ``on`` or ``5432`` would hide nothing and spoil every line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+from deployer.host import files
+from deployer.host.paths import AppPaths
+
+MASK = "****"
+SHORTEST = 6
+
+
+def secret_values(environment: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
+    """What to look for, the longest first; of a value with several lines each line too, as logs are made of lines."""
+    found = {part for name in names for part in (environment.get(name, ""), *environment.get(name, "").splitlines())}
+    return tuple(sorted((part for part in found if len(part.strip()) >= SHORTEST), key=len, reverse=True))
+
+
+def masked(emit: Callable[..., None], values: tuple[str, ...]) -> Callable[..., None]:
+    """``emit``, with every secret value replaced in all text that passes."""
+    if not values:
+        return emit
+
+    def hear(name: str, **fields: Any) -> None:
+        emit(name, **{key: _clean(value, values) for key, value in fields.items()})
+
+    return hear
+
+
+def _clean(value: Any, values: tuple[str, ...]) -> Any:
+    if isinstance(value, str):
+        for secret in values:
+            value = value.replace(secret, MASK)
+        return value
+    return [_clean(item, values) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def stored_names(paths: AppPaths, number: int) -> tuple[str, ...]:
+    """The names of a release's secret variables."""
+    return tuple(files.read_json(paths.release(number) / "secret.json") or ())
+
+
+def stored_values(paths: AppPaths, number: int) -> tuple[str, ...]:
+    """The secret values of a release, to be looked for."""
+    environment = files.read_json(paths.release(number) / "env.json") or {}
+    return secret_values(environment, stored_names(paths, number))

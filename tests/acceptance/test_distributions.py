@@ -1,0 +1,95 @@
+"""The oldest and the newest Debian that deployer knows: Python 3.9 and systemd 247; Python 3.13 and systemd 257."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deployer.host.protocol import PROGRAM
+from deployer.sandbox import up
+from tests.support.site import Site, make_site
+from tests.support.traffic import change, note, strays
+
+pytestmark = pytest.mark.acceptance
+
+VERSIONS = {"bullseye": ("Python 3.9.", "systemd 247 "), "trixie": ("Python 3.13.", "systemd 257 ")}
+IMPORT_ALL = f"""\
+import importlib, pkgutil, sys
+sys.path.insert(0, {PROGRAM!r})
+import deployer.host
+for module in pkgutil.iter_modules(deployer.host.__path__):
+    importlib.import_module("deployer.host." + module.name)
+    print(module.name)
+"""
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A host of that distribution on which ``fab setup`` has been run, and a project that is not deployed yet."""
+    with up(distribution=request.param) as host:
+        site = make_site(host, tmp_path_factory.mktemp(request.param) / "shop")
+        site.setup()
+        yield site
+
+
+@pytest.fixture
+def serving(fresh: Site) -> Site:
+    """Version 1 serves, and nothing is left of what was there before."""
+    fresh.wipe()
+    fresh.project.change(version="1", fault="")
+    fresh.deploy()
+    return fresh
+
+
+def test_the_host_is_what_it_is_taken_for(fresh: Site, request: pytest.FixtureRequest) -> None:
+    """The image has the old, or new, Python and systemd that these tests are about; set-up there is idempotent."""
+    python, systemd = VERSIONS[fresh.host.distribution]
+    told = fresh.host.run("/usr/bin/python3 --version; systemctl --version").stdout
+    assert told.startswith(python)
+    assert systemd in told
+    assert "no changes" in fresh.setup().err
+
+
+def test_the_host_program_imports(fresh: Site) -> None:
+    """Every module of it, in the host's own Python: nothing in them is newer than that."""
+    names = fresh.host.run(["/usr/bin/python3", "-I", "-W", "error", "-c", IMPORT_ALL]).stdout.split()
+    assert {"__main__", "session", "job", "handle", "provision", "unpack"} <= set(names)
+
+
+def test_deploy_reload_rollback_and_a_broken_release(serving: Site) -> None:
+    """Each under load, three clients too many for every worker: none of them loses a request."""
+    site, first = serving, serving.serving
+    with site.under_load(clients=16, pause=0.02) as load:
+        site.project.change(version="2")
+        changes = [change(site.deploy(), "2"), change(site.expect(0, "reload", "--json"), "2")]
+        site.project.change(version="3", fault="import-error")
+        refused = site.deploy(expect=5)
+        changes.append(change(site.expect(0, "rollback", "--json", "--to", first), "1"))
+    note(load.stop(), f"{site.host.distribution}: deploy, reload, broken release, rollback")
+    assert "a_module_that_nobody_installed" in "\n".join(refused.event("failed")["logs"])
+    assert strays(load.stop(), "1", changes) == []
+    assert site.units() == [f"shop-web@{site.serving}.{kind}" for kind in ("service", "socket")]
+
+
+def test_systemd_reads_every_line_of_the_units(serving: Site) -> None:
+    """It would only log and carry on without a line it does not know; the exposure is as low as elsewhere."""
+    unit = f"shop-web@{serving.serving}.service"
+    verified = serving.host.run(f"systemd-analyze verify --man=no {unit} shop.service")
+    ours = [line for line in (verified.stdout + verified.stderr).splitlines() if "shop" in line]
+    assert ours == []
+    last = serving.host.run(f"systemd-analyze security --no-pager {unit}").stdout.strip().splitlines()[-1]
+    print(serving.host.distribution, last)
+    assert float(last.rpartition(": ")[2].split()[0]) <= 1.5
+
+
+def test_systemctl_and_a_reboot(serving: Site) -> None:
+    """A restart of the handle stalls and loses nothing, ``reload`` makes a release, and a reboot brings it back."""
+    before = int(serving.serving[1:])
+    with serving.under_load() as load:
+        serving.host.run("systemctl restart shop")
+        serving.host.run("systemctl reload shop")
+    note(load.stop(), f"{serving.host.distribution}: systemctl restart and reload")
+    serving.host.power_off()
+    serving.host.boot()
+    assert serving.serving == f"v{before + 1}"
