@@ -191,10 +191,12 @@ class Watch:
     """Judges a release that has traffic: a crash counts at once, a failed health check when it is the third in a row.
 
     So does a crash between the switch and the watch: its unit is as young as the release, and has never restarted.
+    ``recycles`` says that the server was told to replace its workers now and then: their ends say nothing.
     """
 
     candidate: Candidate
     main_pid: int
+    recycles: bool = False
     workers: Workers = field(default_factory=Workers)
     failures: int = 0
     last: Answer | None = None
@@ -207,7 +209,7 @@ class Watch:
         if state.active == "active" and state.main_pid != self.main_pid:
             return "the process ended and was started again"
         self.workers.look(state.main_pid)
-        if self.workers.hopeless:
+        if self.workers.hopeless and not self.recycles:
             return "its worker processes keep ending"
         self.last = self.candidate.ask(_ONE_REQUEST)
         self.failures = 0 if self.last.healthy(self.candidate.health) else self.failures + 1

@@ -45,7 +45,7 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
         files.write_file(ctx.paths.units / name, text.encode(), 0o644)
     if not proven:  # what has served once was accepted once, and a rollback is in a hurry
         _verify([ctx.paths.units / name for name in texts])
-    systemd.require("daemon-reload")
+    systemd.ensure_loaded(list(texts))
     return f"{len(texts)} units"
 
 
@@ -221,7 +221,8 @@ def watch(ctx: Context, release: Release) -> str:
     """Look after the release that serves now for a while. Raises HostError when it must be taken back."""
     candidate = candidate_of(ctx, release)
     state = systemd.show(candidate.service)
-    judge = Watch(candidate=candidate, main_pid=state.main_pid)
+    recycles = any("max-requests" in argument for argument in release.spec.web.args)
+    judge = Watch(candidate=candidate, main_pid=state.main_pid, recycles=recycles)
     deadline = time.monotonic() + release.spec.watch
     while time.monotonic() < deadline:
         why = judge.verdict()
@@ -251,8 +252,7 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False) -> Non
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(str(ctx.paths.units / name))
-    systemd.systemctl("daemon-reload")
-    systemd.systemctl("reset-failed", *names)
+    systemd.ensure_forgotten(names)
 
 
 def _end_soon(service: str, seconds: float) -> None:

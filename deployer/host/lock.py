@@ -84,9 +84,13 @@ def submit(ctx: Context, request: Request) -> Path:
     """Start the job for ``request``; returns its directory. Raises HostError (exit 4) when another one runs."""
     refuse_if_busy(ctx)
     directory = ctx.paths.jobs / f"{int(ctx.clock()):010d}-{secrets.token_hex(4)}"
-    files.make_directory(directory, 0o700)
-    files.write_json(directory / "request.json", request.as_json(), 0o600)
-    (directory / "events.jsonl").touch(mode=0o600)
+    try:
+        files.make_directory(directory, 0o700)
+        files.write_json(directory / "request.json", request.as_json(), 0o600)
+        (directory / "events.jsonl").touch(mode=0o600)
+    except OSError:
+        files.remove_tree(directory)  # half of one would be taken for the last job
+        raise
     settings = [
         "Type=exec",
         "TimeoutStopSec=180",

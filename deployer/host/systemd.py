@@ -191,3 +191,23 @@ def transient(
         "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,
         *(part for value in properties for part in ("-p", value)), *settings, "--", *argv,
     ]  # fmt: skip
+
+
+def ensure_loaded(units: Sequence[str]) -> None:
+    """Have systemd know the units as they are on the disk. Raises HostError.
+
+    It reads a new unit's file when the unit is first named (seen on 247, 252 and 257). A daemon-reload reads them all,
+    which takes a third of a second in which PID 1 does nothing else: only where a unit was known before.
+    """
+    done = run(["systemctl", "show", "-p", "LoadState,NeedDaemonReload", *units])
+    lines = [line for line in done.out.splitlines() if line]
+    if lines != ["LoadState=loaded", "NeedDaemonReload=no"] * len(units):
+        require("daemon-reload")
+
+
+def ensure_forgotten(units: Sequence[str]) -> None:
+    """Have systemd hold nothing more of stopped units whose files are gone."""
+    systemctl("reset-failed", *units)
+    done = run(["systemctl", "show", "-p", "LoadState", *units])
+    if [line for line in done.out.splitlines() if line] != ["LoadState=not-found"] * len(units):
+        systemctl("daemon-reload")

@@ -109,13 +109,13 @@ def test_thirty_changes_in_a_row(site: Site) -> None:
 
 def test_recycled_workers_are_no_crash(site: Site) -> None:
     """Workers that end after so many requests, as ``--max-requests`` asks: no request fails, nothing is rolled back."""
-    site.configure(web='args = ["--max-requests", "20"]', settle=0, watch=4)
+    site.configure(web='args = ["--max-requests", "20"]', settle=0, watch=6)
     site.deploy()
     with site.under_load(clients=4) as load:
         switch = deploy(site, "2")
         recycled = site.host.run(f"journalctl -u 'shop-web@{site.serving}.service' -o cat").stdout
     note(load.stop(), "recycled workers")
-    assert recycled.count("Autorestarting worker") > 5, recycled[-2000:]
+    assert recycled.count("Autorestarting worker") > 6, recycled[-2000:]
     assert strays(load.stop(), "1", [switch]) == []
 
 

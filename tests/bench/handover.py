@@ -9,7 +9,7 @@ from deployer.sandbox.load import Load, Report
 from tests.bench.bed import Bed, Run
 from tests.bench.boot import boots
 from tests.bench.projects import SETTLE, WATCH, WORKERS
-from tests.bench.show import progress, table, title
+from tests.bench.show import progress, say, table, title
 from tests.bench.stats import median, milliseconds, percentile, spread
 
 QUIET = 3.0
@@ -88,7 +88,7 @@ def _show_latencies(sides: list[Side], turns: int) -> None:
     )
     table(["requests", "answered", "p50", "p99", "max", "p99 by turn", "failed"], [side.row() for side in sides])
     steady, alone, moving = sides
-    print(
+    say(
         f"p99 during a handover: {moving.p99 / steady.p99:.2f} times the steady p99, "
         f"{moving.p99 / alone.p99:.2f} times that of the app's boot alone"
     )

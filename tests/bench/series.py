@@ -16,18 +16,28 @@ HEAD = ("command", "trips", "by time", "KiB up", "KiB down", "KiB")
 
 @dataclass(slots=True)
 class Series:
-    """``runs`` by round-trip time in milliseconds; only at ``rtts``, if any are given."""
+    """``runs`` by round-trip time in milliseconds; only at ``rtts``, if any are given.
+
+    A ``peer`` that fails is left out from then on, and ``failed`` says why; a failure of ours is an error.
+    """
 
     name: str
     command: Command
     rtts: tuple[int, ...] = ()
+    peer: bool = False
+    failed: str = ""
     runs: dict[int, list[Run]] = field(default_factory=dict)
 
     def take(self, rtt: int, way: Way) -> None:
-        """Run it once more, unless this distance is none of its."""
-        if self.rtts and rtt not in self.rtts:
+        """Run it once more, unless this distance is none of its. Raises RuntimeError when ours fails."""
+        if self.failed or (self.rtts and rtt not in self.rtts):
             return
-        self.runs.setdefault(rtt, []).append(self.command(way))
+        try:
+            self.runs.setdefault(rtt, []).append(self.command(way))
+        except RuntimeError as error:
+            if not self.peer:
+                raise
+            self.failed = str(error).strip().splitlines()[-1]
 
     @property
     def every(self) -> list[Run]:
@@ -42,6 +52,8 @@ class Series:
 
     def row(self) -> list[str]:
         """Cells for HEAD and, behind its first, a wall time for each round-trip time."""
+        if self.failed:
+            return [f"{self.name}: failed", *["-"] * (len(RTTS) + len(HEAD) - 1)]
         walls = [spread([run.wall for run in self.runs.get(rtt, [])], seconds) for rtt in RTTS]
         trips = median([run.trips for rtt, runs in self.runs.items() for run in runs if rtt])
         up, down = median([run.up for run in self.every]), median([run.down for run in self.every])

@@ -23,6 +23,8 @@ SERVER = '''\
 import json
 import os
 import socket
+import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -35,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if self.headers.get("Upgrade") == "websocket":
             return self.upgrade()
-        answers = {"/": self.home, "/env": self.env, "/headers": self.seen, "/read": self.read}
+        answers = {"/": self.home, "/env": self.env, "/headers": self.seen, "/read": self.read, "/argv": self.argv}
         self.answer(answers.get(url.path, lambda query: "ok")(query))
 
     def home(self, query):
@@ -43,6 +45,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def env(self, query):
         return {"value": os.environ.get(query["key"]), "names": sorted(os.environ)}
+
+    def argv(self, query):
+        return sys.argv[1:]
 
     def seen(self, query):
         return dict(self.headers.items())
@@ -90,6 +95,8 @@ class Server(ThreadingHTTPServer):
         self.socket = socket.socket(fileno=3)
 
 
+if "TEST_DIE_AFTER" in os.environ:
+    threading.Timer(float(os.environ["TEST_DIE_AFTER"]), os._exit, [1]).start()
 Server().serve_forever()
 '''
 CONFIG = """\
@@ -97,8 +104,8 @@ app = "{app}"
 deploy_user = "{user}"
 {top}
 [web]
-command = "/usr/bin/python3 server.py"
-health = {{ path = "/healthz", settle = 0, timeout = 10 }}
+command = {command}
+health = {{ path = "/healthz", {health} }}
 {web}
 [release]
 watch = {watch}
@@ -128,11 +135,20 @@ class TinySite(Site):
     def url(self) -> str:
         return f"http://{self.host.address}:{self.port}"
 
-    def configure(self, *, build: Sequence[str] = (), **texts: Any) -> None:
+    def configure(self, *, build: Sequence[str] = (), arguments: str = "", **texts: Any) -> None:
         """Write and commit a deploy.toml; ``top``, ``web``, ``release``, ``proxy`` and ``env`` are more lines."""
-        defaults = {"top": "", "web": "", "release": "", "proxy": "", "env": "", "watch": 0}
-        values = {"app": self.app, "user": self.user, "address": self.host.address, "port": self.port}
-        text = CONFIG.format(**values, build=json.dumps(list(build)), **{**defaults, **texts})
+        values: dict[str, Any] = {
+            "app": self.app,
+            "user": self.user,
+            "address": self.host.address,
+            "port": self.port,
+            "command": json.dumps(f"/usr/bin/python3 server.py {arguments}".strip()),
+            "health": "settle = 0, timeout = 10",
+            "watch": 0,
+            **dict.fromkeys(("top", "web", "release", "proxy", "env"), ""),
+            **texts,
+        }
+        text = CONFIG.format(**values, build=json.dumps(list(build)))
         self.project.write("deploy.toml", text)
         self.project.commit("configure")
 

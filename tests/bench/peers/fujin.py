@@ -15,17 +15,18 @@ APP = "peerfujin"
 PACKAGES = ("fujin-cli==0.27.1", "hatchling>=1.27")
 UV = "/usr/local/lib/deployer/tools/bin/uv"
 
-PREPARE = f"""\
+PREPARE = rf"""\
 set -eu
 test ! -e /opt/fujin || exit 0
 useradd --create-home --shell /bin/bash fujin
-echo 'fujin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/fujin
+printf 'fujin ALL=(ALL) NOPASSWD: ALL\nDefaults:fujin env_keep += SSL_CERT_FILE\n' > /etc/sudoers.d/fujin
 mkdir -p /home/fujin/.ssh /home/fujin/.local/bin /opt/fujin/{APP}/.install
 cp /root/.ssh/authorized_keys /home/fujin/.ssh/
 cp {UV} /home/fujin/.local/bin/uv
 cd /opt/fujin/{APP}/.install
 {UV} venv --quiet --python /usr/bin/python3 .venv
-{UV} pip install --quiet --cache-dir /var/cache/deployer-{SMALL} --python .venv/bin/python --compile-bytecode -r /dev/stdin
+export UV_CACHE_DIR=/var/cache/deployer-{SMALL}
+{UV} pip install --quiet --python .venv/bin/python --compile-bytecode -r /dev/stdin
 chown -R fujin:fujin /home/fujin /opt/fujin
 """
 """What ``fujin server bootstrap`` makes, and the app's dependencies, as after an earlier deploy."""
@@ -53,6 +54,7 @@ build-backend = "hatchling.build"
 [project]
 name = "{app}"
 version = "1.{number}"
+requires-python = ">=3.9"
 [project.scripts]
 {app} = "manage:main"
 [tool.hatch.build.targets.wheel]

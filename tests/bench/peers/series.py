@@ -18,23 +18,24 @@ def peers(bed: Bed, *, quick: bool) -> list[Series]:
     small = Place(app=SMALL)
     small.prepare(bed)
     found = [
-        Series("floor: ssh HOST true", _ssh_true(bed)),
-        Series("floor: stock fab -- true", _fab_true(bed)),
-        Series("stock Fabric, small app", StockFabric(bed=bed, project=bed.small(), place=small)),
+        Series("floor: ssh HOST true", _ssh_true(bed), peer=True),
+        Series("floor: stock fab -- true", _fab_true(bed), peer=True),
+        Series("stock Fabric, small app", StockFabric(bed=bed, project=bed.small(), place=small), peer=True),
     ]
     if quick:
         return found
     large = Place(app=LARGE)
     large.prepare(bed)
+    whole = StockFabric(bed=bed, project=bed.large(), place=large, whole=True)
     found += [
-        Series("stock Fabric, 5,000 files", StockFabric(bed=bed, project=bed.large(), place=large)),
-        Series("stock Fabric, whole tar", StockFabric(bed=bed, project=bed.large(), place=large, whole=True)),
+        Series("stock Fabric, 5,000 files", StockFabric(bed=bed, project=bed.large(), place=large), peer=True),
+        Series("stock Fabric, whole tar", whole, rtts=(50,), peer=True),
     ]
     for name, peer in {"Ansible": Ansible.installed(bed, small), "Fujin": Fujin.installed(bed)}.items():
         if peer is None:
             say(f"{name} could not be installed: left out")
         else:
-            found.append(Series(f"{name}, small app", peer))
+            found.append(Series(f"{name}, small app", peer, peer=True))
     return found
 
 

@@ -1,0 +1,183 @@
+"""The documentation says what the code does: every link, command, option, event, exit code and test that it names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from invoke.collection import Collection
+from invoke.exceptions import ParseError
+from invoke.parser import Parser
+
+from deployer.cli import program
+from deployer.config.describe import markdown
+from deployer.events import NAMES
+from deployer.host.overrides import ALLOWED
+from deployer.host.protocol import PHASES, Exit
+from deployer.host.units import HARDENING
+from deployer.sandbox.tasks import namespace as sandbox
+from deployer.tasks import namespace
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+OWN = [page for page in PAGES if "decisions" not in page.parts]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
+COMMON = ("env", "config", "accept-new", "json", "verbose")
+
+
+def names(pages: list[Path]) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages]
+
+
+def prose(page: Path) -> str:
+    """The page without its code blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def anchor(heading: str) -> str:
+    """A heading's anchor, as code hosts make it."""
+    text = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", lambda found: found[1] or "", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {anchor(heading) for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)}
+
+
+def section(page: Path, heading: str) -> str:
+    """What stands below a heading, up to the next of its kind."""
+    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^\1 |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert found, f"{page.name} has no section {heading!r}"
+    return found[2]
+
+
+def everything() -> Collection:
+    """All tasks: those of the deployer command, and this checkout's throwaway hosts."""
+    every = Collection.from_module(namespace) if not isinstance(namespace, Collection) else Collection()
+    for task in namespace.tasks.values():
+        every.add_task(task)
+    for name, collection in {**namespace.collections, "sandbox": sandbox}.items():
+        every.add_collection(collection, name=name)
+    return every
+
+
+@pytest.mark.parametrize("page", OWN, ids=names(OWN))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file or a heading of this project has one at its end."""
+    for target in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{target} does not exist"
+        if fragment:
+            assert fragment in anchors(there), f"{target}: no such heading"
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Every ``fab …`` and ``deployer …`` that the page tells to type, in blocks and within lines."""
+    for language, block in FENCE.findall(page.read_text()):
+        if language in ("sh", "console", "yaml"):
+            joined = block.replace("\\\n", " ")
+            for line in joined.splitlines():
+                yield from re.findall(r"(?:^\s*(?:\$ |- run: )?|&& |\| |; )((?:fab|deployer) [^|;&>#]+)", line)
+    yield from re.findall(r"`((?:fab|deployer) [^`]+)`", prose(page))
+
+
+@pytest.mark.parametrize("page", OWN, ids=names(OWN))
+def test_commands_exist(page: Path) -> None:
+    """Each command on the page names a task there is, with options it has."""
+    parser = Parser(initial=program().initial_context, contexts=everything().to_contexts())
+    for command in commands(page):
+        words = shlex.split(command.replace("…", ""))
+        try:
+            parser.parse_argv(words[1:])
+        except ParseError as error:
+            pytest.fail(f"{command!r}: {error}")
+
+
+@pytest.mark.parametrize("name", sorted(everything().task_names))
+def test_tasks_are_documented(name: str) -> None:
+    """Each task has a section in the reference, which names each of its options; those of all hosts are told once."""
+    page = DOCS / "reference/commands.md"
+    told = section(page, f"fab {name}")
+    if name in namespace.task_names and name != "init":
+        told += section(page, "Options of every task on a host")
+    task = everything()[name]
+    for argument in task.get_arguments():
+        option = f"--{argument.name}" if not argument.positional else argument.name
+        assert option.lower() in told.lower() or f"-{argument.name} " in told, f"fab {name}: {option} is not documented"
+
+
+def test_common_options_are_documented() -> None:
+    """The options that every task on a host takes are those that the reference lists as such."""
+    told = section(DOCS / "reference/commands.md", "Options of every task on a host")
+    given = {argument.name for argument in everything()["status"].get_arguments()}
+    assert given == set(COMMON)
+    assert set(re.findall(r"`--([a-z-]+)", told)) >= given
+
+
+@pytest.mark.parametrize("kind", NAMES, ids=NAMES.get)
+def test_events_are_documented(kind: type) -> None:
+    """Each event has a section in the reference that names each of its own fields."""
+    told = section(DOCS / "reference/events.md", f"{NAMES[kind]}")
+    for field in fields(kind):
+        if field.name not in ("host", "at"):
+            assert f"`{field.name}`" in told, f"{NAMES[kind]}: {field.name} is not documented"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/exit-codes.md"])
+def test_exit_codes_are_documented(page: str) -> None:
+    """Each exit code has a row in the tables."""
+    rows = re.findall(r"^\| (\d+) \|", (ROOT / page).read_text(), re.MULTILINE)
+    assert [int(row) for row in rows] == sorted(int(code) for code in Exit)
+
+
+def test_the_page_of_deploy_toml_is_the_schemas() -> None:
+    """The reference of deploy.toml is what the schema makes of itself; write it anew with the command it names."""
+    assert (DOCS / "reference/deploy-toml.md").read_text() == markdown()
+
+
+def test_phases_are_documented_in_their_order() -> None:
+    """The explanation of the handover lists the phases as they run."""
+    told = re.findall(r"^\| `([a-z]+)` \|", section(DOCS / "explanation/handover.md", "The phases"), re.MULTILINE)
+    assert told == list(PHASES)
+
+
+def test_unit_directives_are_documented() -> None:
+    """The how-to lists each directive that deploy.toml may set, and each line of the hardening."""
+    page = DOCS / "how-to/relax-the-sandbox.md"
+    told = set(re.findall(r"`([A-Z]\w+)`", section(page, "What `[web.unit]` may set")))
+    assert told == set(ALLOWED)
+    lines = section(page, "The lines there are")
+    for name, value in HARDENING:
+        assert f"{name}={value}" in lines
+
+
+@pytest.mark.parametrize("page", OWN, ids=names(OWN))
+def test_tests_that_are_named_exist(page: Path) -> None:
+    """Each test that a page calls a proof is there, in the file that the page links to."""
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    for name in re.findall(r"`(test_\w+)`", page.read_text()):
+        assert any(f"def {name}(" in text for text in sources.values()), f"there is no test {name}"
+
+
+@pytest.mark.parametrize("page", OWN, ids=names(OWN))
+def test_pages_are_finished(page: Path) -> None:
+    """A page has one title, nothing left to do, and no line that only its author understands."""
+    text = page.read_text()
+    assert len(re.findall(r"^# ", prose(page), re.MULTILINE)) == 1
+    assert not re.search(r"\b(TODO|FIXME|XXX|TBD)\b", text)
+
+
+def test_every_page_is_in_the_index() -> None:
+    """docs/README.md links to each page."""
+    linked = {(DOCS / target).resolve() for target in LINK.findall((DOCS / "README.md").read_text())}
+    missing = [str(page.relative_to(DOCS)) for page in PAGES if DOCS in page.parents and page.resolve() not in linked]
+    assert not [name for name in missing if name != "README.md" and "decisions" not in name]
