@@ -95,6 +95,8 @@ class UnitState:
         return self.restarts > 0 or self.active == "failed"
 
 
+_TIMED_OUT = 124
+"""As timeout(1) has it."""
 _LONGEST_LINE = 64 * 1024
 
 _SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic"
@@ -122,7 +124,11 @@ def _number(text: str) -> int:
 
 
 def systemctl(*arguments: str, timeout: float = 90) -> Result:
-    return run(["systemctl", *arguments], timeout=timeout)
+    """A systemctl command that may fail, or take too long: cleaning up must go on to the next step."""
+    try:
+        return run(["systemctl", *arguments], timeout=timeout)
+    except HostError as error:
+        return Result(_TIMED_OUT, "", error.message)
 
 
 def require(*arguments: str, timeout: float = 90) -> None:
