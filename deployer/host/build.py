@@ -200,6 +200,7 @@ def _run_build(
         {**environment, **own},
         [
             f"CacheDirectory=deployer-{ctx.app}",
+            "CacheDirectoryMode=0700",
             "NoNewPrivileges=yes",
             "PrivateTmp=yes",
             "ProtectSystem=strict",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ KEPT_FAILURES = 20
 class Release:
     """A release's record. ``of`` is the number whose code it carries (0: its own), ``previous`` what served before it.
 
+    ``same`` says that it carries all else of that one, too: a reload that changed nothing.
     ``at`` and ``switched`` are seconds since the epoch; ``phase`` is the last phase that ended well.
     """
 
@@ -50,10 +51,16 @@ class Release:
     previous: int = 0
     switched: float = 0.0
     phases: dict[str, float] | None = None
+    same: bool = False
 
     @property
     def name(self) -> str:
         return f"v{self.number}"
+
+    @property
+    def copies(self) -> int:
+        """The release all of whose parts it carries; 0 when some are its own."""
+        return self.of if self.same or self.kind == "rollback" else 0
 
     @property
     def usable(self) -> bool:
@@ -156,29 +163,29 @@ def rollback_target(releases: Sequence[Release], current: int) -> Release | None
     if serving is None:
         return None
     origin = origin_of(serving, by_number)
-    older = [one for one in releases if one.usable and one.number < origin.number and not same_parts(one, serving)]
+    older = [one for one in releases if one.usable and one.number < origin and origin_of(one, by_number) != origin]
     return older[-1] if older else None
 
 
-def origin_of(release: Release, by_number: dict[int, Release]) -> Release:
-    """The release whose parts a rolled-back-to release carries."""
-    while release.kind == "rollback" and release.of in by_number:
-        release = by_number[release.of]
-    return release
-
-
-def same_parts(one: Release, other: Release) -> bool:
-    return one.number == other.number or (one.kind == "rollback" and one.of == other.number)
+def origin_of(release: Release, by_number: Mapping[int, Release]) -> int:
+    """The number of the release whose parts this one carries; its own when they are new. That one may be gone."""
+    while release.copies and release.copies in by_number:
+        release = by_number[release.copies]
+    return release.copies or release.number
 
 
 def to_prune(releases: Sequence[Release], protected: set[int], keep: int) -> list[int]:
     """Good releases beyond the newest ``keep``, and dead ones beyond the newest KEPT_FAILURES records.
 
-    ``protected`` (current, standby) is never among them, and failed releases never use up the count.
+    ``protected`` (current, standby) is never among them, failed releases never use up the count, and neither do
+    copies: ever so many reloads leave ``keep`` different releases to go back to.
     """
+    by_number = {release.number: release for release in releases}
     good = [release.number for release in releases if release.usable]
     dead = [release.number for release in releases if not release.usable]
-    return [number for number in good[:-keep] + dead[:-KEPT_FAILURES] if number not in protected]
+    newest = {origin_of(by_number[number], by_number): number for number in good}
+    kept = {*good[-keep:], *sorted(newest.values())[-keep:], *dead[-KEPT_FAILURES:], *protected}
+    return sorted({*good, *dead} - kept)
 
 
 def used(releases: Iterable[Release], what: str) -> set[str]:

@@ -86,6 +86,7 @@ def reload(ctx: Context) -> Exit:
                 print(*event["logs"], f"{event['message']}. {event['state']}", sep="\n", file=sys.stderr)
             elif event["event"] == "finished":
                 exit = Exit(event["exit"])
+    lock.forget_old_jobs(ctx)
     return exit
 
 

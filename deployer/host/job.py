@@ -81,7 +81,8 @@ class Attempt:
         files.write_file(directory / "env", environment_file(request.environment, note), 0o600)
         if request.of:
             parts = all_of.get(request.of)
-            release = all_of.update(release, tree=parts.tree, venv=parts.venv)
+            same = request.spec == parts.spec and request.environment == handover.read_environment(self.ctx, parts)
+            release = all_of.update(release, tree=parts.tree, venv=parts.venv, same=same)
         return release
 
     def _sweep(self) -> None:
@@ -271,13 +272,13 @@ class Attempt:
         return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped"
 
     def _close(self, release: Release, result: str, error: HostError) -> None:
-        """Keep the record of a dead release, and nothing else of it."""
-        directory = self.ctx.paths.release(release.number)
+        """Keep the record of a dead release, and nothing else of it: that first, to have room for the record."""
+        for path in self.ctx.paths.release(release.number).iterdir():
+            if path.name != "release.json":
+                with contextlib.suppress(OSError):
+                    files.remove_tree(path)
         with contextlib.suppress(OSError):
             self.ctx.catalog.update(release, result=result, reason=error.message)
-        for name in ("code", "venv", "env", "env.json", "entries.json", "run"):
-            with contextlib.suppress(OSError):
-                files.remove_tree(directory / name)
         with contextlib.suppress(HostError, OSError):
             prune(self.ctx, release.spec.keep)
 
@@ -313,7 +314,12 @@ class Attempt:
 def _check_order(release: Release, phases: Sequence[str]) -> None:
     """Raises HostError when a phase is asked for whose forerunner has not ended well, or of a dead release."""
     if release.result not in (PREPARING, READY, SERVED):
-        raise HostError(f"{release.name} is {release.result}: its phases are over", next="fab releases")
+        raise HostError(
+            f"{release.name} is {release.result}: its phases are over",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next="fab releases",
+        )
     first = PHASES.index(phases[0])
     if first and release.phase not in PHASES[first - 1 :]:
         missing = PHASES[first - 1]

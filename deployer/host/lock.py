@@ -83,7 +83,7 @@ def refuse_if_busy(ctx: Context) -> None:
 def submit(ctx: Context, request: Request) -> Path:
     """Start the job for ``request``; returns its directory. Raises HostError (exit 4) when another one runs."""
     refuse_if_busy(ctx)
-    directory = ctx.paths.jobs / f"{int(ctx.clock()):010d}-{secrets.token_hex(4)}"
+    directory = ctx.paths.jobs / f"{int(ctx.clock() * 1000):013d}-{secrets.token_hex(4)}"
     try:
         files.make_directory(directory, 0o700)
         files.write_json(directory / "request.json", request.as_json(), 0o600)

@@ -7,13 +7,14 @@ import grp
 import pwd
 import re
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.host import accounts, claims, files, install, nginx, proxy, systemd
 from deployer.host.context import Emit, Settings
-from deployer.host.errors import HostError
+from deployer.host.errors import BadRequest, HostError
 from deployer.host.paths import AppPaths
 from deployer.host.protocol import PROGRAM, Exit, read_message
 from deployer.host.spec import Reader, parse_app
@@ -53,7 +54,16 @@ class Setup:
     site: nginx.Site | None
 
     @classmethod
+    def read(cls, stream: BinaryIO) -> Setup:
+        """What came over the channel. Raises BadRequest."""
+        try:
+            return cls.parse(read_message(stream))
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"the request is not acceptable: {error}", next="mend deploy.toml") from None
+
+    @classmethod
     def parse(cls, value: Any) -> Setup:
+        """Raises ValueError naming what may not be."""
         read = Reader(value, "setup")
         site = read.raw("site")
         setup = cls(
@@ -82,21 +92,31 @@ def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
     ``program`` is this program as it was sent, a zip: one of the steps installs it.
     """
     started = time.monotonic()
-    exit, summary = Exit.OK, ""
     try:
-        setup = Setup.parse(read_message(stream))
-        summary = _told(setup.app, Provision(setup, emit, program).run())
-    except ValueError as error:
-        exit, summary = Exit.USAGE, f"the request is not acceptable: {error}"
-        emit("failed", exit=int(exit), message=summary, state="nothing was touched", next="", logs=[])
+        setup = Setup.read(stream)
+        exit, summary = Exit.OK, _told(setup.app, Provision(setup, emit, program).run())
     except (HostError, OSError) as error:
         said = error if isinstance(error, HostError) else HostError(str(error))
-        exit, summary = Exit.USAGE if said.exit == Exit.REFUSED else said.exit, said.message
-        state = said.state or "the steps before this one are done; nothing that serves was touched"
-        next = said.next or "put that right, then fab setup again: it goes on where it stopped"
-        emit("failed", exit=int(exit), message=said.message, state=state, next=next, logs=list(said.logs))
+        exit, summary = _failed(emit, said)
+    except Exception as error:
+        logs = traceback.format_exc().splitlines()[-12:]
+        exit, summary = _failed(emit, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
     emit("finished", exit=int(exit), seconds=time.monotonic() - started, summary=summary)
     return exit
+
+
+def _failed(emit: Emit, error: HostError) -> tuple[Exit, str]:
+    """Report why the set-up ends. What can be put right and tried again is bad usage, whatever it was."""
+    exit = Exit.USAGE if error.exit == Exit.REFUSED else error.exit
+    emit(
+        "failed",
+        exit=int(exit),
+        message=error.message,
+        state=error.state or "the steps before this one are done; nothing that serves was touched",
+        next=error.next or "put that right, then fab setup again: it goes on where it stopped",
+        logs=list(error.logs),
+    )
+    return exit, error.message
 
 
 def _told(app: str, changes: int) -> str:
@@ -155,13 +175,20 @@ class Provision:
 
     def _users(self) -> list[str]:
         setup = self.setup
-        before = (files.read_json(self.paths.settings) or {}).get("deploy_user", setup.deploy_user)
+        before = self._stored().get("deploy_user", setup.deploy_user)
         worker = nginx.worker_user() if setup.proxy else ""
         return [
             *accounts.ensure_users(setup.app, setup.deploy_user),
             *accounts.ensure_members(setup.app, (setup.deploy_user, worker), former=before),
             *accounts.ensure_keys(setup.deploy_user, setup.keys),
         ]
+
+    def _stored(self) -> dict[str, Any]:
+        """The settings of the set-up before; none when they cannot be read: they are written again."""
+        with contextlib.suppress(ValueError):
+            stored = files.read_json(self.paths.settings)
+            return stored if isinstance(stored, dict) else {}
+        return {}
 
     def _directories(self) -> list[str]:
         paths, user = self.paths, pwd.getpwnam(self.setup.app)
@@ -243,7 +270,7 @@ class Provision:
             units=self.setup.units,
             proxy=self.setup.proxy,
         )
-        if files.read_json(self.paths.settings) == settings.as_json():
+        if self._stored() == settings.as_json():
             return []
         files.write_json(self.paths.settings, settings.as_json(), 0o644)
         return [str(self.paths.settings)]

@@ -189,13 +189,15 @@ def transient(
 ) -> list[str]:
     """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it.
 
+    systemd would put variables' values into the arguments; each ``$`` is doubled, so that they arrive as they are.
+
     With ``wait`` it ends when the unit has ended, else when it has started: from then on systemd knows it as active.
     """
     mode = ["--pipe", "--wait"] if wait else []
     settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
         "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,
-        *(part for value in properties for part in ("-p", value)), *settings, "--", *argv,
+        *(part for value in properties for part in ("-p", value)), *settings, "--", *(word.replace("$", "$$") for word in argv),
     ]  # fmt: skip
 
 

@@ -52,7 +52,8 @@ def _trust(target: Target, options: SshOptions, settings: Settings, key: HostKey
         return f"{ssh_command(target, options)} true, and answer yes"
     port = ["-p", str(settings.port)] if settings.port != 22 else []
     scan = shlex.join(["ssh-keyscan", "-H", "-t", _short(key), *port, settings.hostname])
-    return f"{scan} >> {shlex.quote(str(file))}"
+    make = "" if file.parent.is_dir() else f"mkdir -p -m 700 {shlex.quote(str(file.parent))} && "
+    return f"{make}{scan} >> {shlex.quote(str(file))}"
 
 
 def _ask_host(key: HostKey) -> str:

@@ -221,13 +221,14 @@ def test_the_health_check_reaches_a_candidate_before_any_client(handed_over: Han
 
 
 def test_a_rollback_goes_past_failures_and_further_back_each_time(site: Site) -> None:
-    """From v3 to v2's parts, then to v1's, whatever failed in between; an unknown or failed target is refused."""
+    """From v3 (reloaded as it is) to v2's parts, then to v1's; an unknown or failed target is refused with a list."""
     site.configure(workers=1, **QUICK)
     first = number(site.deploy())
     for version in ("2", "3"):
         deploy(site, version)
     site.project.change(version="4", fault="import-error")
     failed = site.deploy(expect=5).event("finished")["release"]
+    site.host.run("systemctl reload shop")
     with site.under_load(**CALM):
         assert rollback(site, "--to", "v987", expect=2).event("failed")["message"].count(f"v{first}")
         assert failed in rollback(site, "--to", failed, expect=2).event("failed")["message"]

@@ -145,7 +145,7 @@ def test_the_users_are_those_of_a_service(mini: TinySite) -> None:
         ("systemctl disable mini.service", "handle", "mini.service starts at boot"),
         ("gpasswd -d deploy mini", "users", "deploy in group mini"),
         ("rm /etc/nginx/sites-enabled/deployer-mini.conf", "proxy", "/etc/nginx/sites-enabled/deployer-mini.conf"),
-        ("echo '{}' > /etc/deployer/mini.json", "settings", "/etc/deployer/mini.json"),
+        ("echo '{' > /etc/deployer/mini.json", "settings", "/etc/deployer/mini.json"),
         (f"rm {PROGRAM}", "program", PROGRAM),
         ("truncate -s 0 /usr/local/lib/deployer/????*/deployer/host/job.py", "program", "version"),
     ],

@@ -83,11 +83,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def commands(page: Path) -> Iterator[str]:
     """Every ``fab …`` and ``deployer …`` that the page tells to type, in blocks and within lines."""
+    starts = {"console": r"^\$ ", "sh": r"^\s*", "yaml": r"^\s*- run: "}
     for language, block in FENCE.findall(page.read_text()):
-        if language in ("sh", "console", "yaml"):
-            joined = block.replace("\\\n", " ")
-            for line in joined.splitlines():
-                yield from re.findall(r"(?:^\s*(?:\$ |- run: )?|&& |\| |; )((?:fab|deployer) [^|;&>#]+)", line)
+        if language in starts:
+            yield from re.findall(
+                rf"(?:{starts[language]}|&& |\| |; )((?:fab|deployer) [^|;&>#\n]+)", block, re.MULTILINE
+            )
     yield from re.findall(r"`((?:fab|deployer) [^`]+)`", prose(page))
 
 
@@ -132,7 +133,9 @@ def test_events_are_documented(kind: type) -> None:
             assert f"`{field.name}`" in told, f"{NAMES[kind]}: {field.name} is not documented"
 
 
-@pytest.mark.parametrize(("page", "heading"), [("README.md", "Exit codes"), ("docs/reference/exit-codes.md", "Exit codes")])
+@pytest.mark.parametrize(
+    ("page", "heading"), [("README.md", "Exit codes"), ("docs/reference/exit-codes.md", "Exit codes")]
+)
 def test_exit_codes_are_documented(page: str, heading: str) -> None:
     """Each exit code has a row in the tables."""
     rows = re.findall(r"^\| (\d+) \|", section(ROOT / page, heading), re.MULTILINE)
