@@ -7,7 +7,7 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := python3-venv git openssh-client openssh-server make systemd-container mmdebstrap iproute2
+PACKAGES := python3-venv git openssh-client openssh-server make systemd-container mmdebstrap debian-archive-keyring iproute2
 
 .PHONY: demo test test-unit bench lint packages clean
 

@@ -26,6 +26,8 @@ _NOT_FOUND = 127
 def setup(site: Site, *, keys: Sequence[str] = (), allow_units: Sequence[str] = ()) -> Outcome:
     """Prepare a host, as root or as an admin with passwordless sudo. Idempotent: says what it changed."""
     started = time.monotonic()
+    for name in keys:  # bad ones are found before anything is connected
+        _public_key(Path(name).expanduser())
     site.report(events.Connecting(host=site.host))
     with connect(site.target, site.ssh) as link:
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))

@@ -259,7 +259,7 @@ class Attempt:
             return error.exit, f"{release.name} was good before and is left alone"
         handover.remove_units(self.ctx, release, unused=True)
         self._close(release, FAILED, error)
-        state = f"{self._serving_text()}, uninterrupted; {release.name} never got a request"
+        state = f"{self._serving_text()}; {release.name} never got a request"
         if (release.phases or {}).get("migrate"):
             state += "; its migration ran before, and stays applied"
         return error.exit, state
@@ -283,7 +283,7 @@ class Attempt:
             prune(self.ctx, release.spec.keep)
 
     def _serving_text(self) -> str:
-        return f"{self.current.name} serves" if self.current else "nothing serves yet"
+        return f"{self.current.name} serves, uninterrupted" if self.current else "nothing serves yet"
 
     def _summary(self) -> str:
         if self.request.phases[-1] == "watch":

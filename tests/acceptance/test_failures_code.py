@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from collections.abc import Iterator
 
@@ -35,6 +36,17 @@ def _shop(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def shop(_shop: Shop) -> Shop:
     return _shop.ready()
+
+
+def test_a_first_release_that_fails(_shop: Shop) -> None:
+    """Where nothing served before, nothing serves afterwards: no link, no unit; and the next one gets through."""
+    _shop.site.wipe()
+    _shop.project.change(fault="import-error")
+    failed = _shop.site.deploy(expect=5).event("failed")
+    assert re.fullmatch(r"nothing serves yet; v\d+ never got a request", failed["state"])
+    assert _shop.host.run(["test", "-e", "/srv/shop/current"], check=False).returncode == 1
+    assert _shop.site.units() == []
+    _shop.recovers()
 
 
 @pytest.mark.parametrize(

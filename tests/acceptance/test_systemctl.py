@@ -64,11 +64,12 @@ def test_stop_and_start(deployed: Site) -> None:
 
 
 def test_stop_ends_a_deploy_under_way(deployed: Site) -> None:
-    """The admin's word counts: the deploy is refused, its candidate is gone, and nothing starts the app again."""
+    """The admin's word counts: a deploy that builds is refused, and does not start the app again behind their back."""
     release = deployed.serving
-    deployed.project.change(version="2", fault="slow-import:60")
+    config = (deployed.project.path / "deploy.toml").read_text()
+    deployed.project.change(version="2", files={"deploy.toml": config.replace("build = [", 'build = ["sleep 60", ')})
     with deploying(deployed) as deploy:
-        wait_until(lambda: active(deployed).count(".service") == 2, "the candidate starts")
+        wait_until(lambda: show(deployed, "ActiveState", "deployer-shop-build.service") == "active", "it builds")
         deployed.host.run("systemctl stop shop", timeout=120)
         assert deploy.wait(60) == 5
     assert active(deployed) == ""

@@ -47,7 +47,7 @@ with Connection(host, config=settings) as connection:
 
 def measure(bed: Bed, *, quick: bool) -> None:
     """Print both tables."""
-    times = 2 if quick else 5
+    times = 2 if quick else 3
     local = bed.directory / "incompressible"
     local.write_bytes(random.Random(1).randbytes(SIZE))
     ssh = ["ssh", "-F", str(bed.host.ssh_config), bed.host.name]
