@@ -87,7 +87,8 @@ def release_request(
     """The one message that starts a release."""
     return {
         "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": 0,
-        "spec": spec.as_json(), "env": dict(environment), "secret": sorted(secret), "delta": delta, "yes": yes, "no_migrate": no_migrate,
+        "spec": spec.as_json(), "env": dict(environment), "secret": sorted(secret), "delta": delta,
+        "yes": yes, "no_migrate": no_migrate,
     }  # fmt: skip
 
 

@@ -125,7 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             config = CONFIG.format(host=host.name, address=host.address)
             project = make_project(Path(directory) / "shop", version="1", config=config, extra_files=FILES)
-            say(f"a Django project in {project.path}, a {host.distribution} host with systemd, sshd and nginx at {host.address}")
+            say(f"a Django project in {project.path}")
+            say(f"a {host.distribution} host with systemd, sshd and nginx at {host.address}")
             os.environ.setdefault("COLUMNS", "100")
             status = Demo(host, project).run()
     except SandboxError as error:

@@ -32,7 +32,7 @@ class EventLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(str(path), "ab", buffering=0)
+        self._file = open(str(path), "ab", buffering=0)  # noqa: SIM115  (open as long as the job runs)
 
     def __call__(self, name: str, **fields: Any) -> None:
         line, size = dumps({"event": name, "at": time.time(), **fields}), os.fstat(self._file.fileno()).st_size
@@ -73,7 +73,8 @@ def refuse_if_busy(ctx: Context) -> None:
     if job is not None:
         since = time.strftime("%H:%M:%S UTC", time.gmtime(job["since"]))
         raise HostError(
-            f"busy: a {job['kind'] or 'deploy'} by {job['by'] or 'someone'} runs since {since}, at {job['phase'] or 'its start'}",
+            f"busy: a {job['kind'] or 'deploy'} by {job['by'] or 'someone'} runs since {since}, "
+            f"at {job['phase'] or 'its start'}",
             exit=Exit.BUSY,
             state="nothing was touched",
             next="fab attach   (follows it)",

@@ -166,9 +166,7 @@ class Session:
         self._warn_of_migrations(target, current, request.yes)
         environment = files.read_json(self.ctx.paths.release(target.number) / "env.json") or {}
         secret = masking.stored_names(self.ctx.paths, target.number)
-        return replace(
-            request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None
-        )
+        return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)
 
     def _warn_of_migrations(self, target: Release, current: Release, accepted: bool) -> None:
         trees = [self.ctx.trees.record(release.tree) for release in (target, current)]

@@ -302,8 +302,8 @@ def check_variable(name: str, value: Any) -> None:
 
 
 def environment_file(values: Mapping[str, str], note: str | None = None) -> bytes:
-    """The text of an ``EnvironmentFile=`` (systemd.exec(5)): double quotes, in which only ``"``, ``\\``, `````` ` ``````
-    and ``$`` are escaped; newlines stand as they are, nothing is expanded.
+    """The text of an ``EnvironmentFile=`` (systemd.exec(5)): double quotes, in which only the double quote, the
+    backslash, the backtick and the dollar are escaped; newlines stand as they are, nothing is expanded.
     """
     escape = str.maketrans({character: "\\" + character for character in '"\\`$'})
     lines = [f"# {note}\n"] if note else []

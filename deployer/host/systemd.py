@@ -197,7 +197,8 @@ def transient(
     settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
         "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,
-        *(part for value in properties for part in ("-p", value)), *settings, "--", *(word.replace("$", "$$") for word in argv),
+        *(part for value in properties for part in ("-p", value)), *settings, "--",
+        *(word.replace("$", "$$") for word in argv),
     ]  # fmt: skip
 
 

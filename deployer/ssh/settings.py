@@ -169,9 +169,8 @@ def _path(text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> P
 
 def _identities(names: Sequence[str], tokens: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Identity, ...]:
     """Each file once, in their order: one that ``-i`` and ssh_config both name is one key."""
-    chosen = {
-        _path(name, tokens, environ): name not in DEFAULT_IDENTITIES for name in reversed(names) if name.lower() != "none"
-    }
+    there = [name for name in reversed(names) if name.lower() != "none"]
+    chosen = {_path(name, tokens, environ): name not in DEFAULT_IDENTITIES for name in there}
     return tuple(Identity(path=path, chosen=named) for path, named in reversed(chosen.items()))
 
 

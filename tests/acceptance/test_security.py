@@ -308,7 +308,7 @@ def connect_to(path: str) -> str:
 
 
 def test_the_environment_is_nowhere_but_where_it_must_be(mini: TinySite, tmp_path: Path) -> None:
-    """A secret in env_file reaches the app, and is in no output, journal, unit or command line, nor in others' reach."""
+    """A secret in env_file reaches the app, and is in no output, journal, unit or command line, nor readable."""
     (tmp_path / "secrets.env").write_text(f"TEST_SECRET={TOKEN}\n")
     mini.configure(top=f'env_file = "{tmp_path}/secrets.env"', build=["true"])
     ended = mini.expect(0, "deploy", "--json", "--verbose")

@@ -22,9 +22,7 @@ from deployer.sandbox.load import Load, Report
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def answer(
-    body: bytes = b"ok", *, status: str = "200 OK", length: int | None = None, more: str = ""
-) -> bytes:
+def answer(body: bytes = b"ok", *, status: str = "200 OK", length: int | None = None, more: str = "") -> bytes:
     size = len(body) if length is None else length
     return f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\nX-Version: 1\r\n{more}\r\n".encode() + body
 
@@ -188,16 +186,12 @@ def test_an_answer_that_never_comes_is_a_timeout() -> None:
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while True:
         _, body = await read_request(reader)
-        writer.write(
-            answer(json.dumps({"sha256": hashlib.sha256(body).hexdigest(), "length": len(body)}).encode())
-        )
+        writer.write(answer(json.dumps({"sha256": hashlib.sha256(body).hexdigest(), "length": len(body)}).encode()))
 
 
 async def forgetful_echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     _, body = await read_request(reader)
-    writer.write(
-        answer(json.dumps({"sha256": hashlib.sha256(body[1:]).hexdigest(), "length": len(body)}).encode())
-    )
+    writer.write(answer(json.dumps({"sha256": hashlib.sha256(body[1:]).hexdigest(), "length": len(body)}).encode()))
 
 
 def test_a_posted_body_is_verified() -> None:

@@ -235,9 +235,7 @@ def test_static_files_are_collected(tmp_path: Path) -> None:
     """The build's collectstatic needs no secret and no state, and fills STATIC_ROOT."""
     project = make_project(tmp_path / "shop", fault="crash-loop")
     command = [sys.executable, "manage.py", "collectstatic", "--noinput"]
-    subprocess.run(
-        command, cwd=project.path, env={"PATH": os.environ["PATH"]}, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run(command, cwd=project.path, env={"PATH": os.environ["PATH"]}, check=True, stdout=subprocess.DEVNULL)
     assert (project.path / "staticfiles/catalog/site.css").is_file()
 
 

@@ -90,9 +90,7 @@ class Live:
         self.console = Console(
             file=safe(self.file), width=80, height=height, force_terminal=True, _environ={"TERM": "xterm"}
         )
-        self.report = ConsoleReporter(
-            self.console, verbose=verbose, title="deploy shop", hosts=hosts, clock=self.clock
-        )
+        self.report = ConsoleReporter(self.console, verbose=verbose, title="deploy shop", hosts=hosts, clock=self.clock)
 
     def feed(self, events: Iterable[ev.Event]) -> Live:
         for event in events:
@@ -203,16 +201,12 @@ def test_logs_that_no_failure_follows_are_not_lost(show: Callable[..., str]) -> 
 @both
 def test_hosts_are_told_apart(show: Callable[..., str]) -> None:
     """With two hosts, a warning says which of them it is about."""
-    text = show(
-        (UPLOAD, ev.PhaseStarted(host="web2", phase="upload"), ev.Warn(host="web2", text="disk 91 %"))
-    )
+    text = show((UPLOAD, ev.PhaseStarted(host="web2", phase="upload"), ev.Warn(host="web2", text="disk 91 %")))
     assert re.search(r"web2\W+disk 91 %", text.replace("! ", ""))
 
 
 @both
-@pytest.mark.parametrize(
-    ("code", "serving", "expected"), [(5, "v42", "✗ refused: v42 serves"), (1, "", "✗ failed")]
-)
+@pytest.mark.parametrize(("code", "serving", "expected"), [(5, "v42", "✗ refused: v42 serves"), (1, "", "✗ failed")])
 def test_a_summary_does_not_repeat_the_failure(
     show: Callable[..., str], code: int, serving: str, expected: str
 ) -> None:
@@ -473,12 +467,8 @@ def test_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 ROWS = (
-    ReleaseRow(
-        number="v44", state="current", kind="rollback", by="al[i]ce", at=820, commit="a1b2c3d4e5", of="v42"
-    ),
-    ReleaseRow(
-        number="v43", state="failed", kind="deploy", at=100, dirty=True, reason="500 on [/]", size=3 << 20
-    ),
+    ReleaseRow(number="v44", state="current", kind="rollback", by="al[i]ce", at=820, commit="a1b2c3d4e5", of="v42"),
+    ReleaseRow(number="v43", state="failed", kind="deploy", at=100, dirty=True, reason="500 on [/]", size=3 << 20),
 )
 
 
@@ -491,9 +481,7 @@ def shown(show: Callable[..., object], *args: object, **options: object) -> str:
 def test_releases_are_a_table() -> None:
     """Each release shows its state in words, its age, a short commit, its origin and why it failed."""
     text = shown(releases_table, ROWS, host="web1", now=1000)
-    current, failed = (
-        next(line for line in text.splitlines() if number in line) for number in ("v44", "v43")
-    )
+    current, failed = (next(line for line in text.splitlines() if number in line) for number in ("v44", "v43"))
     for part in ("● v44", "current", "3 min ago", "al[i]ce", "rollback a1b2c3d, parts of v42"):
         assert part in current
     for part in ("✗ v43", "failed", "15 min ago", "deploy + local changes", "3.0 MiB"):
@@ -525,18 +513,13 @@ def test_tables_are_one_json_object_for_machines() -> None:
     """With ``json`` the releases and the status are one line of JSON each."""
     told = json.loads(shown(releases_table, ROWS, app="shop", host="web1", json=True))
     assert (told["host"], told["releases"][1]["reason"]) == ("web1", "500 on [/]")
-    assert (
-        json.loads(shown(status_view, Status(app="shop", host="h", current="v1"), json=True))["current"]
-        == "v1"
-    )
+    assert json.loads(shown(status_view, Status(app="shop", host="h", current="v1"), json=True))["current"] == "v1"
 
 
 def test_the_demo_ends_with_a_sum() -> None:
     """Every step has its line with requests and latencies, and the last line sums requests and failures."""
     step = DemoStep(step="reload", seconds=2.1, release="v3", sent=1843, failed=0, p50=24.2, p99=31, max=58)
-    lost = DemoStep(
-        step="deploy a broken release", seconds=70, release="[b]v3", sent=1, failed=2, outcome="refused"
-    )
+    lost = DemoStep(step="deploy a broken release", seconds=70, release="[b]v3", sent=1, failed=2, outcome="refused")
     text = shown(demo_table, [step, lost])
     assert re.search(r"reload +2\.1 s +v3 +1,843 +0 +24 ms +31 ms +58 ms", text)
     assert re.search(r"all of it +1 min 12 s +1,844 +2", text)
