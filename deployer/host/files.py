@@ -115,6 +115,14 @@ def open_below(root: Path, path: str, flags: int) -> int:
         os.close(directory)
 
 
+def read_below(root: Path, path: str, limit: int) -> bytes:
+    """The first ``limit`` bytes of a regular file below ``root``, found as by :func:`open_below`. Raises OSError."""
+    with os.fdopen(open_below(root, path, os.O_RDONLY), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        return file.read(limit)
+
+
 def give(path: Path, uid: int, gid: int) -> None:
     """Give a tree that root alone has written to ``uid:gid``, to build in; no link is followed.
 

@@ -104,3 +104,9 @@ def _reload_request(ctx: Context, current: Release) -> Request:
         yes=False,
         no_migrate=True,
     )
+
+
+def ensure_started(app: str) -> None:
+    """Have ``APP.service`` count as started, without waiting: it may be the one that runs us."""
+    if systemd.show(f"{app}.service").active not in ("active", "reloading", "activating"):
+        systemd.systemctl("start", "--no-block", f"{app}.service")

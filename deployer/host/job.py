@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import build, catalog, files, handover, keys, masking, resume, systemd
+from deployer.host import build, files, handle, handover, keys, masking, resume, retention, systemd
 from deployer.host.catalog import FAILED, GOOD, PREPARING, READY, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -227,11 +227,17 @@ class Attempt:
     def _watch(self) -> str:
         detail = handover.watch(self.ctx, self.release)
         self.release = self.ctx.catalog.update(self.release, result=GOOD)
+        try:
+            self._tidy()
+        except (HostError, OSError) as error:  # the release is good: nothing that fails now may take it back
+            self.ctx.emit("warn", text=f"{self.release.name} serves, but tidying up after it failed: {error}")
+        return detail
+
+    def _tidy(self) -> None:
         if self.current is not None:
             handover.retire(self.ctx, self.current)
-        prune(self.ctx, self.release.spec.keep)
-        ensure_handle(self.ctx.app)
-        return detail
+        retention.prune(self.ctx, self.release.spec.keep)
+        handle.ensure_started(self.ctx.app)
 
     def _fail(self, error: HostError) -> Exit:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -280,7 +286,7 @@ class Attempt:
         with contextlib.suppress(OSError):
             self.ctx.catalog.update(release, result=result, reason=error.message)
         with contextlib.suppress(HostError, OSError):
-            prune(self.ctx, release.spec.keep)
+            retention.prune(self.ctx, release.spec.keep)
 
     def _serving_text(self) -> str:
         return f"{self.current.name} serves, uninterrupted" if self.current else "nothing serves yet"
@@ -337,25 +343,6 @@ def _final(drop: Sequence[bytes], base: Sequence[Entry], add: Sequence[Entry]) -
 
 def _kib(count: int) -> str:
     return f"{count / 1024:,.1f} KiB"
-
-
-def prune(ctx: Context, keep: int) -> None:
-    """Remove releases beyond ``keep`` and content no release names. Never what serves, nor what served before it."""
-    releases = ctx.catalog.all()
-    number = ctx.catalog.current()
-    current = ctx.catalog.find(number) if number else None
-    protected = {number, current.previous} if current else set()
-    for gone in catalog.to_prune(releases, protected, keep):
-        files.remove_tree(ctx.paths.release(gone))
-    left = ctx.catalog.all()
-    ctx.trees.keep_only(catalog.used(left, "tree"))
-    ctx.venvs.keep_only(catalog.used(left, "venv"))
-
-
-def ensure_handle(app: str) -> None:
-    """Have ``APP.service`` count as started, without waiting: it may be the one that runs us."""
-    if systemd.show(f"{app}.service").active not in ("active", "reloading", "activating"):
-        systemd.systemctl("start", "--no-block", f"{app}.service")
 
 
 def run_job(ctx: Context, directory: Path) -> Exit:

@@ -58,8 +58,6 @@ class Session:
             return self._failed(error)
         except (ValueError, RecursionError) as error:
             return self._failed(BadRequest(f"not a request: {error}"))
-        except BrokenPipeError:
-            raise
         except OSError as error:
             return self._failed(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
         except Exception as error:

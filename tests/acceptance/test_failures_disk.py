@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -50,6 +51,19 @@ def leave(shop: Shop, megabytes: int) -> None:
 
 def make_room(shop: Shop) -> None:
     shop.host.run(["rm", "-f", "/srv/small/filler"])
+
+
+def test_a_first_release_that_does_not_fit(_shop: Shop) -> None:
+    """Where nothing served before, nothing serves afterwards: no link, no unit; and with more room it gets through."""
+    leave(_shop, 2 * BLOB + 12)
+    failed = _shop.site.deploy(expect=5).event("failed")
+    assert failed["message"].startswith("the disk is full: installing the dependencies needs more than")
+    assert re.fullmatch(r"nothing serves yet; v\d+ never got a request", failed["state"])
+    assert _shop.host.run(["ls", "/srv/shop", "/srv/shop/venvs"]).stdout.split("\n\n")[1] == "/srv/shop/venvs:\n"
+    assert not _shop.host.run(["find", "/srv/shop", "-name", "current"]).stdout
+    assert _shop.site.units() == []
+    make_room(_shop)
+    _shop.recovers()
 
 
 def test_code_larger_than_the_disk(shop: Shop) -> None:

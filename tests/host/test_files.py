@@ -384,6 +384,17 @@ def test_open_below_follows_no_link_at_any_depth(place: Path) -> None:
     os.close(files.open_below(place / "root", "a/pipe", os.O_RDONLY))
 
 
+def test_read_below_reads_files_only_and_not_for_ever(place: Path) -> None:
+    """A regular file is read up to the limit; a link to an endless device and a pipe are refused."""
+    (place / "file").write_text("content")
+    (place / "endless").symlink_to("/dev/zero")
+    os.mkfifo(place / "pipe")
+    assert files.read_below(place, "file", 4) == b"cont"
+    for name in ("endless", "pipe", "absent"):
+        with pytest.raises(OSError):
+            files.read_below(place, name, 4)
+
+
 def test_directories_are_mended_and_left_alone(place: Path) -> None:
     """A directory gets the owner and mode it should have, once: the second time nothing changes."""
     path = place / "state"

@@ -378,6 +378,8 @@ def test_root_may_widen_the_list_of_directives(host: Host, monkeypatch: pytest.M
         emit=lambda *_, **__: None,
         clock=lambda: 0.0,
     )
+    cut = changed("spec.web.unit", {"Slice": ["x.slice\\"]})
+    assert Session(ctx, io.BytesIO(line(cut) + BODY), lambda _: None).serve() == Exit.USAGE
     message = changed("spec.web.unit", {"Slice": ["x.slice"]})
     assert Session(ctx, io.BytesIO(line(message) + BODY), lambda _: None).serve() == Exit.OK
     assert len(host.started) == 1
@@ -431,7 +433,8 @@ PHASE_REQUESTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("change", PHASE_REQUESTS, ids=[str(one) for one in PHASE_REQUESTS])
 def test_phases_are_asked_for_strictly(host: Host, change: dict[str, Any]) -> None:
     """Phases of a release under way: their order and their release are checked before any job starts."""
-    refused(host, line({"op": "phases", "phases": ["build"], "release": 0, "by": "ada", **change}))
+    failed = refused(host, line({"op": "phases", "phases": ["build"], "release": 0, "by": "ada", **change}))
+    assert "not acceptable" in failed["message"]
 
 
 @pytest.mark.parametrize("message", [{"lines": -1}, {"lines": "5"}, {"lines": 10**9}, {"follow": 1}, {"unit": "ssh"}])
@@ -461,6 +464,7 @@ def test_an_upload_goes_on_where_it_was_cut(host: Host, monkeypatch: pytest.Monk
     host.serve(line({"op": "ask"}))
     assert host.events[0]["partials"] == {DELTA["body"]: 7}
     monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    refused(host, line(GOOD) + BODY)
     assert host.serve(line({**GOOD, "offset": 7, "body": len(BODY) - 7}) + BODY[7:]) == Exit.OK
     assert len(host.started) == 1
 

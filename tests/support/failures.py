@@ -54,7 +54,7 @@ class Shop:
 
     def _serves_well(self) -> bool:
         try:
-            return len(self.site.units()) == 2 and self.site.get()["version"] == "1"
+            return len(self.site.units()) == 2 and bool(self.site.serving)
         except OSError:
             return False
 
