@@ -214,7 +214,7 @@ def _run_build(
         return
     free = free_bytes(str(writable[0]))
     if free < 4 * 1024 * 1024:
-        raise full_disk(writable[0], what, lines)
+        raise full_disk(writable[0].parent, what, lines)
     raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
 
 
@@ -293,7 +293,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
 
 
 def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
-    where = path.parent if path.parent.exists() else Path("/srv")
+    where = next(directory for directory in (path, *path.parents) if directory.is_dir())
     return HostError(
         f"the disk is full: {what} needs more than the {free_bytes(str(where)) // 1024} KiB left below {where}",
         logs=list(lines)[-20:],

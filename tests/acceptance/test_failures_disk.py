@@ -14,7 +14,7 @@ from tests.support.failures import Shop
 pytestmark = pytest.mark.acceptance
 BUILD = 'build = ["python manage.py collectstatic --noinput"]'
 MOUNTS = {"shop": "/srv/shop", "records": "/var/lib/deployer"}
-SIZE, BLOB = 200, 24
+SIZE, BLOB = 400, 24
 """Megabytes: of the file system, and of a file that every release has."""
 
 
@@ -55,7 +55,7 @@ def make_room(shop: Shop) -> None:
 
 def test_a_first_release_that_does_not_fit(_shop: Shop) -> None:
     """Where nothing served before, nothing serves afterwards: no link, no unit; and with more room it gets through."""
-    leave(_shop, 2 * BLOB + 12)
+    leave(_shop, 2 * BLOB + 2)
     failed = _shop.site.deploy(expect=5).event("failed")
     assert failed["message"].startswith("the disk is full: installing the dependencies needs more than")
     assert re.fullmatch(r"nothing serves yet; v\d+ never got a request", failed["state"])
