@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -274,11 +275,9 @@ def _stop_build(ctx: Context) -> None:
 
 
 def disk_error(error: OSError, path: Path, what: str) -> HostError:
-    """A failed write, told so that it can be acted on."""
-    import errno
-
+    """A failed write, told so that it can be acted on. ``path`` is where, unless the error itself knows better."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return full_disk(path, what, [])
+        return full_disk(Path(error.filename) if isinstance(error.filename, str) else path, what, [])
     return HostError(f"{what} failed: {error}")
 
 

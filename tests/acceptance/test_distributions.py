@@ -24,35 +24,27 @@ for module in pkgutil.iter_modules(deployer.host.__path__):
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A host of that distribution on which ``fab setup`` has been run, and a project that is not deployed yet."""
+def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A host of that distribution, set up, on which version 1 serves. Each test leaves it like that."""
     with up(distribution=request.param) as host:
         site = make_site(host, tmp_path_factory.mktemp(request.param) / "shop")
         site.setup()
+        site.deploy()
         yield site
 
 
-@pytest.fixture
-def serving(fresh: Site) -> Site:
-    """Version 1 serves, and nothing is left of what was there before."""
-    fresh.wipe()
-    fresh.project.change(version="1", fault="")
-    fresh.deploy()
-    return fresh
-
-
-def test_the_host_is_what_it_is_taken_for(fresh: Site) -> None:
+def test_the_host_is_what_it_is_taken_for(serving: Site) -> None:
     """The image has the old, or new, Python and systemd that these tests are about; set-up there is idempotent."""
-    python, systemd = VERSIONS[fresh.host.distribution]
-    told = fresh.host.run("/usr/bin/python3 --version; systemctl --version").stdout
+    python, systemd = VERSIONS[serving.host.distribution]
+    told = serving.host.run("/usr/bin/python3 --version; systemctl --version").stdout
     assert told.startswith(python)
     assert systemd in told
-    assert "no changes" in fresh.setup().err
+    assert "no changes" in serving.setup().err
 
 
-def test_the_host_program_imports(fresh: Site) -> None:
+def test_the_host_program_imports(serving: Site) -> None:
     """Every module of it, in the host's own Python: nothing in them is newer than that."""
-    names = fresh.host.run(["/usr/bin/python3", "-I", "-W", "error", "-c", IMPORT_ALL]).stdout.split()
+    names = serving.host.run(["/usr/bin/python3", "-I", "-W", "error", "-c", IMPORT_ALL]).stdout.split()
     assert {"__main__", "session", "job", "handle", "provision", "unpack"} <= set(names)
 
 

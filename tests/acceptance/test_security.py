@@ -96,8 +96,7 @@ def evil_requests(site: TinySite) -> dict[str, bytes]:
 def test_evil_requests_do_nothing_and_are_answered(mini: TinySite) -> None:
     """Over the real sudo rule: ``failed``, ``finished`` with exit 2, no traceback, nothing written, nothing run."""
     etc, before = mini.host.run(ETC).stdout, made(mini)
-    for name, data in evil_requests(mini).items():
-        ended = mini.session(data)
+    for name, ended in mini.sessions(evil_requests(mini)).items():
         assert [(event["event"], event["exit"]) for event in ended.events] == [("failed", 2), ("finished", 2)], name
         assert ended.events[0]["state"] == "nothing was touched", name
         assert (ended.err, ended.status) == ("", 2), name

@@ -58,8 +58,8 @@ def test_a_bare_asgi_app(bookworm: SandboxHost, tmp_path: Path, server: Server) 
 
 
 def test_django_under_uvicorn(site: Site) -> None:
-    """The shop's ASGI application, two workers: the same, and the exposure is as low as under gunicorn."""
-    site.configure(web='asgi = "shop.asgi:application"')
+    """The shop's ASGI application: the same, and the exposure is as low as under gunicorn."""
+    site.configure(workers=1, web='asgi = "shop.asgi:application"')
     site.deploy()
     lose_nothing(site, {"FAULT.txt": "import-error\n"}, "Django under uvicorn")
     assert properties(site)["Type"] == "exec"

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.site import Site, wait_until
+from deployer.sandbox import SandboxHost
+from tests.support.site import Site, make_site, wait_until
 from tests.support.traffic import note
 
 pytestmark = pytest.mark.acceptance
@@ -52,15 +53,65 @@ def deploying(site: Site) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def test_stop_and_start(deployed: Site) -> None:
+@pytest.fixture(scope="module")
+def running(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that serves, for the tests that leave it as they find it; they come first."""
+    site = make_site(bookworm, tmp_path_factory.mktemp("running") / "shop")
+    site.wipe()
+    site.deploy()
+    return site
+
+
+def test_stop_and_start(running: Site) -> None:
     """``stop`` ends every process and closes the socket; ``start`` brings the same release back."""
-    release = deployed.serving
-    deployed.host.run("systemctl stop shop")
-    assert active(deployed) == ""
+    release = running.serving
+    running.host.run("systemctl stop shop")
+    assert active(running) == ""
     with pytest.raises(urllib.error.HTTPError, match="502"):
-        deployed.get()
-    deployed.host.run("systemctl start shop")
-    assert deployed.serving == release
+        running.get()
+    running.host.run("systemctl start shop")
+    assert running.serving == release
+
+
+def test_reload_makes_a_release(running: Site) -> None:
+    """``systemctl reload`` is a handover to a new release of the same parts, and ``status`` tells of it."""
+    new = following(running.serving)
+    with running.under_load() as load:
+        running.host.run("systemctl reload shop")
+        assert running.serving == new
+        assert running.units() == units_of(new)
+    note(load.stop(), "systemctl reload")
+    status = running.host.run("systemctl status --no-pager shop").stdout
+    assert "active (exited)" in status
+    assert f"{new} serves (reload by systemctl reload)" in status
+
+
+@pytest.mark.parametrize("name", ["shop.service", "shop-web@{}.service"])
+def test_restart_only_stalls(running: Site, name: str) -> None:
+    """A restart of the handle, or of the release's own unit: requests wait in the socket, which stays."""
+    release = running.serving
+    before = show(running, "MainPID", unit(release))
+    with running.under_load() as load:
+        running.host.run(f"systemctl restart {name.format(release)}")
+        assert running.serving == release
+        assert show(running, "MainPID", unit(release)) not in (before, "0")
+    note(load.stop(), f"systemctl restart {name}")
+
+
+def test_killed_main_process_costs_what_it_had_in_hand(running: Site) -> None:
+    """``kill -9`` of gunicorn's master: at most one request a worker fails; all others wait until it is back."""
+    release = running.serving
+    with running.load(clients=8) as load:
+        wait_until(lambda: load.snapshot().succeeded > 10, "the load is on")
+        before = show(running, "MainPID", unit(release))
+        running.host.run(f"kill -9 {before}")
+        wait_until(lambda: show(running, "MainPID", unit(release)) not in (before, "0"), "it is started again")
+        served = load.snapshot().succeeded
+        wait_until(lambda: load.snapshot().succeeded > served + 20, "it serves again")
+    report = load.stop()
+    note(report, "kill -9 of gunicorn's main process, 2 workers")
+    assert report.failed <= 2, report.examples
+    assert show(running, "NRestarts", unit(release)) == "1"
 
 
 def test_stop_ends_a_deploy_under_way(deployed: Site) -> None:
@@ -78,19 +129,6 @@ def test_stop_ends_a_deploy_under_way(deployed: Site) -> None:
     assert deployed.serving == release
 
 
-def test_reload_makes_a_release(deployed: Site) -> None:
-    """``systemctl reload`` is a handover to a new release of the same parts, and ``status`` tells of it."""
-    new = following(deployed.serving)
-    with deployed.under_load() as load:
-        deployed.host.run("systemctl reload shop")
-        assert deployed.serving == new
-        assert deployed.units() == units_of(new)
-    note(load.stop(), "systemctl reload")
-    status = deployed.host.run("systemctl status --no-pager shop").stdout
-    assert "active (exited)" in status
-    assert f"{new} serves (reload by systemctl reload)" in status
-
-
 def test_a_failed_reload_says_so(deployed: Site) -> None:
     """When the code on the disk does not import any more: exit status, journal, and the old release serves on."""
     release = deployed.serving
@@ -106,39 +144,12 @@ def test_a_failed_reload_says_so(deployed: Site) -> None:
     assert show(deployed, "ActiveState", "shop.service") == "active"
 
 
-@pytest.mark.parametrize("name", ["shop.service", "shop-web@{}.service"])
-def test_restart_only_stalls(deployed: Site, name: str) -> None:
-    """A restart of the handle, or of the release's own unit: requests wait in the socket, which stays."""
-    release = deployed.serving
-    before = show(deployed, "MainPID", unit(release))
-    with deployed.under_load() as load:
-        deployed.host.run(f"systemctl restart {name.format(release)}")
-        assert deployed.serving == release
-        assert show(deployed, "MainPID", unit(release)) not in (before, "0")
-    note(load.stop(), f"systemctl restart {name}")
-
-
-def test_killed_main_process_costs_what_it_had_in_hand(deployed: Site) -> None:
-    """``kill -9`` of gunicorn's master: at most one request a worker fails; all others wait until it is back."""
-    release = deployed.serving
-    with deployed.load(clients=8) as load:
-        wait_until(lambda: load.snapshot().succeeded > 10, "the load is on")
-        before = show(deployed, "MainPID", unit(release))
-        deployed.host.run(f"kill -9 {before}")
-        wait_until(lambda: show(deployed, "MainPID", unit(release)) not in (before, "0"), "it is started again")
-        served = load.snapshot().succeeded
-        wait_until(lambda: load.snapshot().succeeded > served + 20, "it serves again")
-    report = load.stop()
-    note(report, "kill -9 of gunicorn's main process, 2 workers")
-    assert report.failed <= 2, report.examples
-    assert show(deployed, "NRestarts", unit(release)) == "1"
-
-
 @pytest.mark.parametrize("how", ["power_off", "pull_plug"])
 def test_after_a_reboot_the_same_release_serves(deployed: Site, how: str) -> None:
     """Even when it happened in the middle of a deploy: its candidate does not come back, and the next deploy works."""
     release = deployed.serving
-    deployed.project.change(version="2", fault="slow-import:60")
+    deployed.configure(timeout=300)
+    deployed.project.change(version="2", fault="slow-import:300")
     with deploying(deployed) as deploy:
         wait_until(lambda: active(deployed).count(".service") == 2, "the candidate starts")
         getattr(deployed.host, how)()
