@@ -21,6 +21,7 @@ from deployer.events import Reporter
 from deployer.host.protocol import PHASES
 from deployer.host.spec import Spec
 from deployer.model import Secret
+from deployer.program import host_program
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
 from deployer.source import Source, collect
@@ -168,6 +169,9 @@ def _ask(site: Site, remote: Remote, started: float) -> Facts:
     facts = remote.ask()
     detail = f"{facts.current} serves" if facts.current else "nothing serves yet"
     site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=detail))
+    if facts.program != host_program().digest:
+        text = f"the host program is of another version than this deployer; fab setup -H root@{site.target.host} updates it"
+        site.report(events.Warn(host=site.host, text=text))
     return facts
 
 

@@ -210,7 +210,7 @@ def _end(result: Outcome | Callable[..., None], *, json: bool) -> None:
 def _print_error(error: DeployerError) -> None:
     from deployer.ui.errors import print_error
 
-    print_error(error, json="--json" in sys.argv)
+    print_error(error, json=bool({"--json", "-j"} & set(sys.argv)))
 
 
 @host_task("deploy")

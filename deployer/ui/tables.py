@@ -105,6 +105,9 @@ def _serving(console: Console, status: Status, now: float) -> None:
         by = f" by {clean(status.release.by)}" if status.release.by else ""
         made = f", {age(status.release.at, now)}" if status.release.at else ""
         paint.say(console, "             ", _what(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim"))
+    if status.healthy is not None:
+        style, word = ("green", "healthy") if status.healthy else ("bold red", "not healthy")
+        paint.say(console, "    health   ", (word, style), f": {clean(status.health)}" if status.health else "")
     if status.standby:
         paint.say(console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim"))
 

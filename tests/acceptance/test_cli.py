@@ -687,7 +687,8 @@ def test_following_logs_ends_with_ctrl_c_and_leaves_nothing(mini: TinySite) -> N
     assert process.stdout is not None
     process.stdout.readline()
     mini.host.run("systemctl restart mini")
-    assert process.stdout.readline()
+    while "Started mini-web" not in process.stdout.readline():
+        pass
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")

@@ -49,7 +49,7 @@ class Side:
 
 def measure(bed: Bed, *, quick: bool) -> None:
     """Print both tables."""
-    turns = 2 if quick else 8
+    turns = 2 if quick else 6
     small = bed.small()
     steady, alone, moving = Side("steady"), Side("the app boots beside, no handover"), Side("handover")
     runs: list[Run] = []

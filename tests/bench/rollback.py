@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployer.sandbox.load import Load, Report
 from tests.bench.bed import Bed, Run
+from tests.bench.boot import boots
 from tests.bench.show import progress, say, table, title
 from tests.bench.stats import milliseconds, seconds, spread
 
@@ -13,11 +14,12 @@ PAUSE = 0.01
 
 def measure(bed: Bed, *, quick: bool) -> None:
     """Print the table."""
-    times = 3 if quick else 12
+    times = 3 if quick else 10
     small = bed.small()
     versions = ["1", "2"]
     runs: list[Run] = []
     visible: list[float] = []
+    booted: list[float] = []
     small.change(version=versions[-1])
     number = int(bed.near().fab(small, "deploy").event("finished")["serving"][1:])
     with Load(f"{bed.url}/", clients=1, pause=PAUSE) as load:
@@ -27,8 +29,10 @@ def measure(bed: Bed, *, quick: bool) -> None:
             run = bed.near().fab(small, "rollback", "--to", f"v{number - 1}")
             number += 1
             runs.append(run)
+            ((begun, ended),) = boots(bed, 1)
+            booted.append(ended - begun)
             visible.append(_first_answer(load.snapshot(), versions[-1], run.at("connected")))
-    _show(runs, visible)
+    _show(runs, visible, booted)
 
 
 def _first_answer(seen: Report, version: str, since: float) -> float:
@@ -37,7 +41,7 @@ def _first_answer(seen: Report, version: str, since: float) -> float:
     return min(one.ended for one in seen.samples if one.version == version and one.ended > begun) - begun
 
 
-def _show(runs: list[Run], visible: list[float]) -> None:
+def _show(runs: list[Run], visible: list[float], booted: list[float]) -> None:
     title(
         "4. A rollback, as a client sees it",
         f"From the Connected event to the client's first answer with the other version; {len(runs)} rollbacks at 0 ms,",
@@ -53,6 +57,8 @@ def _show(runs: list[Run], visible: list[float]) -> None:
         ("start (the app's boot, mostly)", [run.phase("start") for run in runs]),
         ("check", [run.phase("check") for run in runs]),
         ("VISIBLE after Connected", visible),
+        ("of which the app's boot, measured alone", booted),
+        ("VISIBLE less the app's boot", [value - boot for value, boot in zip(visible, booted, strict=True)]),
         ("the whole command, for comparison", [run.wall for run in runs]),
     ]
     table(["part", "ms"], [[name, spread(values, milliseconds)] for name, values in parts])

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+_PROBE = 0.5
+"""Seconds of CPU."""
 PACKAGES = ("deployer", "fabric", "invoke", "paramiko", "cryptography")
 
 
@@ -53,6 +55,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         say("  ".join(cells).rstrip())
         if number == 0:
             say("  ".join("-" * width for width in widths))
+
+
+def contention(when: str) -> None:
+    """How much of a core a busy process gets now, by a short calculation: below 100 %, others use the machine too."""
+    wall, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < _PROBE:
+        pass
+    share = (time.process_time() - used) / (time.monotonic() - wall)
+    say(f"[{when}: a busy process gets {share:.0%} of a core; load {os.getloadavg()[0]:.1f}]")
 
 
 def say(*lines: str) -> None:

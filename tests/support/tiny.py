@@ -188,8 +188,9 @@ class TinySite(Site):
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
         script = (
-            f"d=$(mktemp -d); cd $d; tar x; for f in *; do sudo -n {PROGRAM} session {self.app} < $f > $f.out 2> $f.err; "
-            "echo $? > $f.status; done; tar c *.out *.err *.status; rm -r $d"
+            "d=$(mktemp -d); cd $d; tar x; for f in *; do "
+            f"sudo -n {PROGRAM} session {self.app} < $f > $f.out 2> $f.err; echo $? > $f.status; done; "
+            "tar c *.out *.err *.status; rm -r $d"
         )
         done = self.ssh(script, input=buffer.getvalue())
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
