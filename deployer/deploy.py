@@ -170,8 +170,8 @@ def _ask(site: Site, remote: Remote, started: float) -> Facts:
     detail = f"{facts.current} serves" if facts.current else "nothing serves yet"
     site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=detail))
     if facts.program != host_program().digest:
-        text = f"the host program is of another version than this deployer; fab setup -H root@{site.target.host} updates it"
-        site.report(events.Warn(host=site.host, text=text))
+        text = "the host program is of another version than this deployer"
+        site.report(events.Warn(host=site.host, text=f"{text}; fab setup -H root@{site.target.host} updates it"))
     return facts
 
 

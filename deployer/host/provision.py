@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import accounts, claims, files, install, nginx, proxy, systemd
+from deployer.host import accounts, claims, files, install, nginx, packages, proxy, systemd
 from deployer.host.context import Emit, Settings
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.paths import AppPaths
@@ -20,7 +20,6 @@ from deployer.host.protocol import PROGRAM, Exit, read_message
 from deployer.host.spec import Reader, parse_app
 from deployer.host.units import handle_unit
 
-TOOLS = Path("/usr/local/lib/deployer/tools")
 STEPS = (
     "ownership",
     "packages",
@@ -34,7 +33,6 @@ STEPS = (
     "settings",
 )
 """What refuses comes early, what takes long comes late; the settings are last, and say that all of it is done."""
-_UV = "uv>=0.8,<1"
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
@@ -156,22 +154,7 @@ class Provision:
         return []
 
     def _packages(self) -> list[str]:
-        wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
-        if self.setup.proxy == "nginx":
-            wanted["nginx-light"] = _has("nginx")
-        missing = [name for name, there in wanted.items() if not there]
-        if not missing:
-            return []
-        if not _has("apt-get"):
-            raise HostError(
-                f"this host lacks {', '.join(missing)}", next="install them with the host's package manager"
-            )
-        install = ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing]
-        for argv in (["apt-get", "-q", "update"], install):
-            done = systemd.run(["env", "DEBIAN_FRONTEND=noninteractive", *argv], timeout=900)
-            if not done.ok:
-                raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
-        return [f"installed {name}" for name in missing]
+        return packages.ensure_packages(nginx=self.setup.proxy == "nginx")
 
     def _users(self) -> list[str]:
         setup = self.setup
@@ -242,19 +225,7 @@ class Provision:
         return changed
 
     def _tools(self) -> list[str]:
-        """uv, for all apps of this host. As a wheel: nothing is built as root."""
-        if systemd.run(["test", "-x", f"{TOOLS}/bin/uv"]).ok:
-            return []
-        environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
-        pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]
-        for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
-            done = systemd.run(["env", *environment, *argv], timeout=900)
-            if not done.ok:
-                raise HostError(
-                    f"{' '.join(argv)} failed", logs=done.tail(), next="can this host reach a package index?"
-                )
-        version = systemd.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
-        return [f"uv {version[0] if version else ''}".strip()]
+        return packages.ensure_uv()
 
     def _proxy(self) -> list[str]:
         if self.setup.proxy != "nginx" or self.setup.site is None:
@@ -286,22 +257,3 @@ def _file(path: Path, text: str, mode: int) -> list[str]:
 def _may(user: str, *command: str) -> bool:
     """Whether sudo lets ``user`` run a command as root."""
     return systemd.run(["sudo", "-n", "-l", "-U", user, *command]).ok
-
-
-def _has(command: str) -> bool:
-    return systemd.run(["sh", "-c", f"command -v {command}"]).ok
-
-
-def _has_venv() -> bool:
-    return systemd.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
-
-
-def _login_environment() -> dict[str, str]:
-    """What /etc/environment sets at log-in: proxies and certificates that the package index may need."""
-    found: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/etc/environment").read_text().splitlines():
-            name, equals, value = line.strip().partition("=")
-            if equals and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                found[name] = value.strip("\"'")
-    return found

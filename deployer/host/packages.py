@@ -1,0 +1,64 @@
+"""What a host needs besides us: a few packages of its own, and uv for the builds."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from deployer.host import systemd
+from deployer.host.errors import HostError
+
+TOOLS = Path("/usr/local/lib/deployer/tools")
+_UV = "uv>=0.8,<1"
+
+
+def ensure_packages(*, nginx: bool) -> list[str]:
+    """The host's own packages that the rest needs; what was installed, in words. Raises HostError."""
+    wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
+    if nginx:
+        wanted["nginx-light"] = _has("nginx")
+    missing = [name for name, there in wanted.items() if not there]
+    if not missing:
+        return []
+    if not _has("apt-get"):
+        raise HostError(f"this host lacks {', '.join(missing)}", next="install them with the host's package manager")
+    install = ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing]
+    for argv in (["apt-get", "-q", "update"], install):
+        done = systemd.run(["env", "DEBIAN_FRONTEND=noninteractive", *argv], timeout=900)
+        if not done.ok:
+            raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
+    return [f"installed {name}" for name in missing]
+
+
+def ensure_uv() -> list[str]:
+    """uv, for all apps of this host. As a wheel: nothing is built as root."""
+    if systemd.run(["test", "-x", f"{TOOLS}/bin/uv"]).ok:
+        return []
+    environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
+    pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]
+    for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
+        done = systemd.run(["env", *environment, *argv], timeout=900)
+        if not done.ok:
+            raise HostError(f"{' '.join(argv)} failed", logs=done.tail(), next="can this host reach a package index?")
+    version = systemd.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
+    return [f"uv {version[0] if version else ''}".strip()]
+
+
+def _has(command: str) -> bool:
+    return systemd.run(["sh", "-c", f"command -v {command}"]).ok
+
+
+def _has_venv() -> bool:
+    return systemd.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
+
+
+def _login_environment() -> dict[str, str]:
+    """What /etc/environment sets at log-in: proxies and certificates that the package index may need."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/etc/environment").read_text().splitlines():
+            name, equals, value = line.strip().partition("=")
+            if equals and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                found[name] = value.strip("\"'")
+    return found
