@@ -298,8 +298,3 @@ def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
         logs=list(lines)[-20:],
         next=_MAKE_ROOM,
     )
-
-
-def sizes(ctx: Context, keys: Sequence[str]) -> dict[str, int]:
-    """Bytes of each sealed tree."""
-    return {key: int((ctx.trees.record(key) or {}).get("size", 0)) for key in keys}
