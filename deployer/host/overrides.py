@@ -37,7 +37,7 @@ ALLOWED: Mapping[str, str] = {
     "ProtectControlGroups": _BOOL, "ProtectClock": _BOOL, "ProtectHostname": _BOOL,
     "ProtectProc": "noaccess|invisible|ptraceable|default", "ProcSubset": "all|pid", "RestrictNamespaces": _BOOL,
     "RestrictRealtime": _BOOL, "RestrictSUIDSGID": _BOOL, "LockPersonality": _BOOL, "MemoryDenyWriteExecute": _BOOL,
-    "RemoveIPC": _BOOL, "KeyringMode": "inherit|private|shared",
+    "RemoveIPC": _BOOL, "KeyringMode": "private|shared",
     "RestrictAddressFamilies": r"~?(?:AF_[A-Z0-9_]+|none)(?: AF_[A-Z0-9_]+)*",
     "SystemCallFilter": r"~?@?[a-z0-9_-]+(?: @?[a-z0-9_-]+)*",
     "SystemCallArchitectures": r"native|[a-z0-9-]+(?: [a-z0-9-]+)*", "UMask": r"0?[0-7]{3}",

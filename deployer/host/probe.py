@@ -75,6 +75,8 @@ def _message(health: Health) -> bytes:
 def _read_head(connection: socket.socket, deadline: float, tick: Callable[[], object]) -> bytes:
     received = b""
     while b"\r\n\r\n" not in received and len(received) < _LONGEST_ANSWER:
+        if received and time.monotonic() >= deadline:
+            raise socket.timeout
         try:
             part = connection.recv(65536)
         except socket.timeout:

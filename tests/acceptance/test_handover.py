@@ -83,7 +83,9 @@ def test_slow_requests_are_finished_by_the_release_that_has_them(site: Site) -> 
     report = load.stop()
     note(report, "1.5 s requests across a switch")
     assert report.failed == 0, report.examples
-    assert [one.version for one in across(report, switch.at)] == ["1"] * 4
+    caught = [one.version for one in across(report, switch.at)]
+    assert len(caught) >= 2
+    assert set(caught) == {"1"}
     assert strays(report, "1", [switch]) == []
 
 
