@@ -107,6 +107,9 @@ def _reload_request(ctx: Context, current: Release) -> Request:
 
 
 def ensure_started(app: str) -> None:
-    """Have ``APP.service`` count as started, without waiting: it may be the one that runs us."""
+    """Have ``APP.service`` count as started once something serves; for a start that is under way it does not wait.
+
+    Waits for its own: a ``systemctl stop`` that cuts a start short would find nothing to stop.
+    """
     if systemd.show(f"{app}.service").active not in ("active", "reloading", "activating"):
-        systemd.systemctl("start", "--no-block", f"{app}.service")
+        systemd.systemctl("start", f"{app}.service", timeout=60)
