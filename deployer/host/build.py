@@ -126,6 +126,8 @@ def build_tree(
     """Run the build commands in the tree, compile its bytecode, seal it. Raises HostError; nothing stays."""
     tree = ctx.trees.path(key)
     uid, gid = ctx.builder()
+    carried = next(tree.glob("**/__pycache__"), None) is not None  # root alone has written here so far
+    jobs = [] if carried else ["-j", "0"]  # a pool of processes costs more than it saves when little is left to do
     files.give(tree, uid, gid)
     seen = dict(environment)
     if venv is not None:
@@ -135,7 +137,7 @@ def build_tree(
             shell = ["/bin/sh", "-euc", command]
             _run_build(ctx, shell, tree, [tree], seen, f"the build command {command!r}", venv)
         python = str(venv / "bin/python") if venv else "/usr/bin/python3"
-        _run_build(ctx, [python, "-m", "compileall", "-q", "-j", "0", "."], tree, [tree], seen, "", venv)
+        _run_build(ctx, [python, "-m", "compileall", "-q", *jobs, "."], tree, [tree], seen, "", venv)
         record = {
             "source": spec.source.digest,
             "entries": [entry.as_list() for entry in entries],
