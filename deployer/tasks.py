@@ -39,7 +39,7 @@ _HELP = {
     "yes": "go back although migrations were applied since",
     "n": "how many lines",
     "follow": "go on with new lines until Ctrl-C",
-    "key": "a file with a public key that may deploy (may be given several times; default: yours in ~/.ssh)",
+    "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
     "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
     "release": "the release under way (default: the newest)",
 }

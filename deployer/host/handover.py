@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -87,10 +86,8 @@ def _contains(venv: Path, module: str, text: bytes) -> bool:
     """Whether an installed module holds ``text``. A build made these files: no link is followed, no device is read."""
     for python in os.listdir(venv / "lib") if (venv / "lib").is_dir() else ():
         with contextlib.suppress(OSError):
-            descriptor = files.open_below(venv, f"lib/{python}/site-packages/{module}", os.O_RDONLY)
-            with os.fdopen(descriptor, "rb") as file:
-                if stat.S_ISREG(os.fstat(descriptor).st_mode) and text in file.read(_LARGEST_MODULE):
-                    return True
+            if text in files.read_below(venv, f"lib/{python}/site-packages/{module}", _LARGEST_MODULE):
+                return True
     return False
 
 

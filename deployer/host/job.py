@@ -129,10 +129,7 @@ class Attempt:
             return "no migrate command in deploy.toml"
         if self.release.kind != "deploy":
             return f"a {self.release.kind} does not migrate"
-        if self.request.no_migrate:
-            return "as asked"
-        same = self.current is not None and self.current.tree == self.release.tree
-        return "the code is the one that serves" if same else ""
+        return "as asked" if self.request.no_migrate else ""
 
     def _upload(self) -> str:
         ctx, spec, delta_value = self.ctx, self.release.spec, self.request.delta
@@ -255,7 +252,7 @@ class Attempt:
             exit=int(exit),
             message=error.message,
             state=state,
-            next=error.next,
+            next=error.next or "fab status, then fab deploy",
             logs=list(error.logs),
         )
         return self._end(exit, error.message)

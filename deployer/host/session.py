@@ -133,7 +133,6 @@ class Session:
 
     def _phases(self, message: dict[str, Any]) -> None:
         """Run phases of a release that is under way: the one named, or (0) the newest."""
-        lock.refuse_if_busy(self.ctx)
         self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, message)))
 
     def _complete(self, request: Request) -> Request:

@@ -35,3 +35,9 @@ def test_a_secret_that_a_build_prints_is_masked(site: Site) -> None:
     assert site.get("/env?key=TEST_TOKEN")["value"] == "hunter2-hunter2"
     assert ended.event("output", line="token ****")
     assert "hunter2" not in ended.text
+
+
+def test_a_migration_left_out_is_made_up_for(site: Site) -> None:
+    """A deploy of the code that serves already still migrates: the one before may have been told not to."""
+    site.deploy("--no-migrate")
+    assert site.deploy().event("phase.done", phase="migrate")
