@@ -30,7 +30,6 @@ class Facts:
     spec: Spec | None
     busy: Mapping[str, Any] | None
     base_key: str
-    base_digest: str
     base_ids: list[bytes]
     partials: Mapping[str, int]
     free: int
@@ -70,7 +69,6 @@ class Remote:
             spec=Spec.parse(answer["spec"]) if answer["spec"] else None,
             busy=answer["busy"],
             base_key=base["key"],
-            base_digest=base["digest"],
             base_ids=unpack_ids(base["ids"]),
             partials=answer["partials"],
             free=answer["free"],

@@ -119,8 +119,8 @@ class Session:
             record = self.ctx.trees.record(key)
             if record is not None:
                 ids = pack_ids(entry.id for entry in build.base_of(record))
-                return {"key": key, "digest": record["source"], "ids": ids}
-        return {"key": "", "digest": "", "ids": ""}
+                return {"key": key, "ids": ids}
+        return {"key": "", "ids": ""}
 
     def _release(self, message: dict[str, Any]) -> None:
         offset, length = upload_size(message)
