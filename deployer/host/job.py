@@ -226,7 +226,7 @@ class Attempt:
         self.release = self.ctx.catalog.update(self.release, result=GOOD)
         try:
             self._tidy()
-        except (HostError, OSError) as error:  # the release is good: nothing that fails now may take it back
+        except Exception as error:  # the release is good: nothing that fails now may take it back
             self.ctx.emit("warn", text=f"{self.release.name} serves, but tidying up after it failed: {error}")
         return detail
 
