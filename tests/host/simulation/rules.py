@@ -58,8 +58,10 @@ def at_every_moment(host: SimulatedHost) -> Iterator[str]:
                 yield f"v{number} has traffic, and was never healthy"
 
 
-def in_the_end(host: SimulatedHost, *, served: bool = True) -> Iterator[str]:
-    """After the host has had its time. ``served``: there is a release that must serve."""
+def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True) -> Iterator[str]:
+    """After the host has had its time. ``served``: there is a release that must serve. ``tidy``: what a laptop's
+    session that died has left is gone, too; the next release sees to that.
+    """
     yield from host.broken
     yield from host.web.failed
     yield from host.programs.bugs
@@ -73,7 +75,7 @@ def in_the_end(host: SimulatedHost, *, served: bool = True) -> Iterator[str]:
         yield from _serves(host, number)
     yield from _unfinished(host)
     yield from _units(host, number)
-    yield from _leftovers(host, number)
+    yield from _leftovers(host, tidy)
     yield from _ledger(host)
     yield from _promises(host, number)
 
@@ -126,7 +128,7 @@ def _units(host: SimulatedHost, current: int) -> Iterator[str]:
             yield f"{unit.name} still is {unit.active}"
 
 
-def _leftovers(host: SimulatedHost, current: int) -> Iterator[str]:
+def _leftovers(host: SimulatedHost, tidy: bool) -> Iterator[str]:
     paths = host.paths
     records = {number: record(host, number) for number in release_numbers(host)}
     living = [one for number, one in records.items() if one.get("result") == "good" or held(host, one)]
@@ -135,11 +137,12 @@ def _leftovers(host: SimulatedHost, current: int) -> Iterator[str]:
         for path in sorted(directory.iterdir()):
             if path.name.split(".")[0] not in wanted:
                 yield f"{path.relative_to(host.root)} is named by no release"
-    for path in [*paths.incoming.iterdir(), *paths.private.glob("*.env"), *paths.tickets.iterdir()]:
+    for path in [*(paths.incoming.iterdir() if tidy else ()), *paths.private.glob("*.env"), *paths.tickets.iterdir()]:
         if not path.name.endswith(".part"):
             yield f"{path.relative_to(host.root)} is left"
     for path in _hidden([paths.home, paths.private]):
-        yield f"{path.relative_to(host.root)} is left"
+        if paths.jobs not in path.parents:
+            yield f"{path.relative_to(host.root)} is left"
     for number, found in records.items():
         if not found:
             yield f"v{number} has no record"
