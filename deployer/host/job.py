@@ -43,12 +43,15 @@ def run_job(ctx: Context, directory: Path) -> int:
     value: Any = files.read_json(directory / "request.json")
     before = _look_back(directory)
     if not before:
-        files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
+        with contextlib.suppress(OSError):  # it only serves to tell a reboot from a killed process
+            files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
     recovering = value["kind"] == lock.RECOVER
     try:
         ended = _recover(ctx, before) if before or recovering else _attempt(ctx, Request.stored(value), directory)
     except signals.PowerOff:
         return 0  # the next boot goes on from here
+    with contextlib.suppress(OSError):
+        (directory / "body").unlink()
     if before is None or not before.finished:
         _tell(ctx, ended, time.monotonic() - started, value)
     return 0
