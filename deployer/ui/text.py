@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["age", "clean", "clean_lines", "commit", "seconds", "size"]
+from deployer.events import Waiting
+from deployer.report import Job
+
+__all__ = ["age", "clean", "clean_lines", "commit", "queue", "seconds", "size"]
 
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -65,3 +68,12 @@ def age(at: float, now: float) -> str:
 def commit(digest: str) -> str:
     """A commit's first seven digits."""
     return clean(digest)[:7]
+
+
+def queue(event: Waiting) -> str:
+    """For whom one waits: ``a deploy by ada@laptop runs since 12:03:04, at build; 2 others wait before this one``."""
+    job = Job(by=event.by, kind=event.kind, since=event.since, phase=event.phase)
+    if not event.ahead:
+        return str(job)
+    others = "another one waits" if event.ahead == 1 else f"{event.ahead} others wait"
+    return f"{job}; {others} before this one"
