@@ -136,7 +136,7 @@ class Run:
         while True:
             try:
                 self._links.append(self._reconnect())
-                self._remote = Remote(self._links[-1], self._remote.app, self._report)
+                self._remote = Remote(self._links[-1], self._remote.app, self._remote.report)
                 break
             except (Unreachable, ConfigError):
                 if time.monotonic() - started > PATIENCE:

@@ -29,7 +29,7 @@ class Inbox:
         self._items: SimpleQueue[Message | BaseException | int] = SimpleQueue()
         self._pending = False
         self._before: dict[signal.Signals, Any] = {}
-        threading.Thread(target=self._read, args=(source,), daemon=True, name="inbox").start()
+        self._reader = threading.Thread(target=self._read, args=(source,), daemon=True, name="inbox")
 
     def __enter__(self) -> Inbox:
         self.signal = 0
@@ -37,6 +37,8 @@ class Inbox:
             for number, usual in _HEEDED.items():
                 if signal.getsignal(number) == usual:
                     self._before[number] = signal.signal(number, self._take)
+        if not self._reader.ident:
+            self._reader.start()
         return self
 
     def __exit__(self, *_: object) -> None:
