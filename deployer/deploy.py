@@ -168,7 +168,7 @@ def abort(site: Site) -> Outcome:
     with open_remote(site) as (remote, _):
         job = Job.parse(remote.query({"op": "abort", "by": who()})["job"])
         site.report(events.Note(host=site.host, text=f"told to abort: {job}"))
-        outcome = _run(replace(site, decide=None), remote).send({"op": "attach"}, edit=_as_wanted)
+        outcome = _run(replace(site, decide=None), remote).send({"op": "attach", "job": job.id}, edit=_as_wanted)
     ended = outcome.exit in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
     return replace(outcome, exit=Exit.OK) if ended else outcome
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -24,15 +23,13 @@ PATIENCE = 30.0
 """Seconds within which a lost connection must be made again; an attempt that has begun is let end."""
 PAUSE = 1.0
 MOST_LOSSES = 20
-_ASIDE = ("note", "warn")
-"""What a session says of itself, beside the events of the job."""
 
 
 class Run:
     """One request that starts a job, or shows one. Use it once.
 
     ``decide`` is asked when a person presses Ctrl-C while the host is at work; None: the host is left to finish.
-    ``by`` is this person, as the job knows them. ``reconnect`` makes a new connection when one is lost.
+    ``by`` is this person, for the records. ``reconnect`` makes a new connection when one is lost.
     """
 
     def __init__(
@@ -42,8 +39,9 @@ class Run:
         self._reconnect = reconnect
         self._decide = decide
         self._by = by
-        self._begun = self._aborted = self._replaying = False
-        self._told: set[int] = set()
+        self._begun = self._aborted = False
+        self._job = ""
+        self._told = self._skip = 0
         self._doing = "the deploy is at its start"
         self._links: list[Link] = []
 
@@ -103,32 +101,24 @@ class Run:
             self._on_signal(inbox.signal)
 
     def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
-        if self._is_old(event):
+        if event["event"] == "following":
+            self._job, self._skip, self._told = str(event["job"]), self._told, 0
             return
+        self._told += bool(self._job)
+        if self._told <= self._skip:
+            return  # it was reported before the connection was lost
         if event["event"] == "phase.started":
             self._doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
         edited = edit(event)
         if edited is not None:
             self._remote.pass_on(edited)
 
-    def _is_old(self, event: Mapping[str, Any]) -> bool:
-        """Whether it was told before the connection was lost. Raises Mixed when what is followed is another job."""
-        key = hash(json.dumps(event, sort_keys=True))
-        if key in self._told:
-            self._replaying = False
-            return True
-        if self._replaying and event["event"] not in _ASIDE:
-            message = f"{self._remote.host} was reached again, but by now it tells of another deploy than ours"
-            raise self._lost(Unreachable(message=message, host=self._remote.host))
-        self._told.add(key)
-        return False
-
     def _attach_again(self, lost: Unreachable) -> None:
         """A new connection, and the job's events from the first one on. Raises ``lost`` when that does not work out.
 
-        Nor does it without one event of the job: it is not known then whether it ever began.
+        Nor does it before the host has named the job: it is not known then whether it ever began.
         """
-        if not self._told:
+        if not self._job:
             raise lost
         host = self._remote.host
         self._report(events.Warn(host=host, text=f"{lost.message}; the host goes on by itself. Connecting again …"))
@@ -142,8 +132,7 @@ class Run:
                 if time.monotonic() - started > PATIENCE:
                     raise lost from None
                 time.sleep(PAUSE)
-        self._remote.send({"op": "attach"})
-        self._replaying = True
+        self._remote.send({"op": "attach", "job": self._job})
         text = f"connected again after {time.monotonic() - started:.0f} s; what happened meanwhile follows"
         self._report(events.Note(host=host, text=text))
 
@@ -162,11 +151,7 @@ class Run:
         host = self._remote.host
         try:
             other = Remote(self._remote.link, self._remote.app, _unheard)
-            busy = other.ask().busy
-            if busy is None or busy.by != self._by:
-                self._report(events.Note(host=host, text="too late to abort: it has ended"))
-                return
-            other.query({"op": "abort", "by": self._by})
+            other.query({"op": "abort", "by": self._by, "job": self._job})
             other.close()
         except Over:
             self._report(events.Note(host=host, text="too late to abort: it has ended"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -13,6 +13,8 @@ __all__ = ["Inbox"]
 
 _HEEDED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 """The signals that are taken in, and what they must have done before: one that is ignored stays ignored."""
+_LOOK = 0.5
+"""Seconds after which Python is given the chance to run a handler whose signal came just before it began to wait."""
 
 Message = dict[str, Any]
 
@@ -49,7 +51,10 @@ class Inbox:
     def __iter__(self) -> Iterator[Message]:
         """The next messages; ends at a signal, and can then be gone on with."""
         while True:
-            item = self._items.get()
+            try:
+                item = self._items.get(timeout=_LOOK)
+            except Empty:
+                continue
             if isinstance(item, int):
                 self._pending, self.signal = False, item
                 return
