@@ -16,11 +16,17 @@ from deployer.ssh import connect
 
 __all__ = ["fix", "look"]
 
+_BY_ITSELF = ("unfinished", "leftover", "down")
+"""The kinds of findings that a host can put right by itself."""
+
 
 def look(site: Site) -> tuple[Exit, Diagnosis]:
     """What the host finds in itself; nothing is changed."""
     with open_remote(site) as (remote, _):
-        return _judged(Exit.OK, _look(site, remote))
+        found = _look(site, remote)
+    if any(one.kind in _BY_ITSELF for one in found.findings):
+        found = replace(found, next=site.advise("fab doctor --fix"))
+    return _judged(Exit.OK, found)
 
 
 def fix(site: Site) -> tuple[Exit, Diagnosis]:

@@ -12,6 +12,7 @@ __all__ = ["merge"]
 
 Entry = Mapping[str, Any]
 
+_INTERRUPTED = "interrupted"
 _STATES = {"good": "retired"}
 """What the ledger calls an end, where the list of releases calls it otherwise."""
 
@@ -54,9 +55,9 @@ def _ended(row: ReleaseRow, entry: Entry) -> ReleaseRow:
     result = str(entry.get("result") or "")
     phase, serving = str(entry.get("phase") or ""), str(entry.get("serving") or "")
     reason = str(entry.get("reason") or "")
-    if result == "interrupted":
-        serves = f"{serving} serves" if serving else "nothing serves"
-        reason = reason or f"interrupted at {phase or 'its start'}; {serves}"
+    if result == _INTERRUPTED:
+        cut = f"interrupted at {phase or 'its start'}"
+        reason = f"{reason or cut}; {serving or 'nothing'} served then"
     return replace(row, state=_STATES.get(result, result), phase=phase or row.phase, reason=reason)
 
 
@@ -67,7 +68,10 @@ def _good(entry: Entry, told: Mapping[str, ReleaseRow]) -> list[str]:
 
 def _recorded(row: ReleaseRow, told: ReleaseRow | None) -> ReleaseRow:
     """A record, with what only the ledger kept."""
-    return replace(row, reason=row.reason or told.reason, phase=row.phase or told.phase) if told else row
+    if told is None:
+        return row
+    reason = told.reason if row.state == _INTERRUPTED and told.reason else row.reason
+    return replace(row, reason=reason or told.reason, phase=row.phase or told.phase)
 
 
 def _number(row: ReleaseRow) -> int:

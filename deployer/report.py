@@ -129,13 +129,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What ``fab doctor`` found on one host: all is well without findings. ``busy``: who deploys now."""
+    """What ``fab doctor`` found on one host: all is well without findings. ``busy``: who deploys now.
+
+    ``next`` is the command that puts right what the host can put right by itself.
+    """
 
     app: str
     host: str
     current: str | None
     busy: str | None = None
     findings: tuple[Finding, ...] = ()
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

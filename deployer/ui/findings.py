@@ -36,14 +36,18 @@ def doctor_view(found: Diagnosis, *, json: bool = False, stream: TextIO | None =
     if not found.findings:
         return paint.say(console, ("  ✓ ", "green"), ("all is well", "bold"), f": {serves}")
     count = "1 finding" if len(found.findings) == 1 else f"{len(found.findings)} findings"
-    return paint.say(console, ("✗ ", "bold red"), (count, "bold"), f"; {serves}")
+    paint.say(console, ("✗ ", "bold red"), (count, "bold"), f"; {serves}")
+    if found.next:
+        paint.say(console, ("next:", "bold"))
+        paint.say(console, "  ", (clean(found.next), "cyan"))
+    return None
 
 
 def _finding(console: Console, finding: Finding) -> None:
     text = Text.assemble(("✗ ", "bold red"), (clean(finding.kind), "bold"), "  ", (clean(finding.what), "cyan"))
-    console.print(Padding(text, (0, 0, 0, INDENT - 2)))
+    console.print(Padding.indent(text, INDENT - 2))
     if finding.text:
-        console.print(Padding(Text(clean(finding.text)), (0, 0, 0, INDENT)))
+        console.print(Padding.indent(Text(clean(finding.text)), INDENT))
     if finding.repair:
         text = Text.assemble(("repair: ", "bold"), (clean(finding.repair), "cyan"))
-        console.print(Padding(text, (0, 0, 0, INDENT)))
+        console.print(Padding.indent(text, INDENT))

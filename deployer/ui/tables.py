@@ -116,7 +116,7 @@ def _serving(console: Console, status: Status, now: float) -> None:
 
 def _around(console: Console, status: Status, now: float) -> None:
     """What is there beside the release that serves: the last attempt when it came to nothing, one held, one at work."""
-    if status.last:
+    if status.last and (status.last.state in FAILED or not (status.busy or status.held)):
         style = STATES.get(status.last.state, ("", "yellow"))[1]
         made = f", {age(status.last.at, now)}" if status.last.at else ""
         by = f" by {clean(status.last.by)}" if status.last.by else ""

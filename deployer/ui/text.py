@@ -71,9 +71,7 @@ def commit(digest: str) -> str:
 
 
 def queue(event: Waiting) -> str:
-    """For whom one waits: ``a deploy by ada@laptop runs since 12:03:04, at build; 2 others wait before this one``."""
+    """For whom one waits: ``2 more before us; a deploy by ada@laptop runs since 12:03:04, at build``."""
     job = Job(by=event.by, kind=event.kind, since=event.since, phase=event.phase)
-    if not event.ahead:
-        return str(job)
-    others = "another one waits" if event.ahead == 1 else f"{event.ahead} others wait"
-    return f"{job}; {others} before this one"
+    runs = str(job) if event.since else "nothing runs"
+    return f"{event.ahead} more before us; {runs}" if event.ahead else runs
