@@ -269,6 +269,8 @@ def run_as(
     finally:
         with contextlib.suppress(FileNotFoundError):
             env_path.unlink()
+    if status != 0:
+        systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= _LIMIT:
         raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
     return status, lines
