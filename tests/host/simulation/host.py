@@ -24,7 +24,7 @@ from deployer.host.protocol import PHASES, PROGRAM
 from deployer.host.session import Session
 from deployer.host.units import handle_unit
 
-from . import builds, service
+from . import builds, rules, service
 from .clock import Clock, FakeTime
 from .faults import Fault, PowerLost
 from .programs import DIED, Programs
@@ -71,9 +71,9 @@ class SimulatedHost:
         self.boots = 1
         self.is_on = True
         self.broken: list[str] = []
-        self.pointed: list[tuple[int, str, bool]] = []
-        self.messages: list[str] = []
-        self._last_current = 0
+        self.last_current = 0
+        self.seen: tuple[Any, dict[str, Any]] = (None, {})
+        self.home, self.units = str(self.paths.home), str(self.paths.units)
         self.said: list[dict[str, Any]] = []
 
     # what is there
@@ -125,7 +125,8 @@ class SimulatedHost:
                 return job.run_job(self.context(self._heard(log)), directory)
             finally:
                 log._file._file.close() if hasattr(log._file, "_file") else log._file.close()
-        return int(getattr(handle, command)(self.context(lambda *_, **__: None)))
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return int(getattr(handle, command)(self.context(lambda *_, **__: None)))
 
     def _heard(self, log: EventLog) -> Any:
         def emit(name: str, **fields: Any) -> None:
@@ -142,8 +143,6 @@ class SimulatedHost:
         if not self.is_on:
             return
         self.web.call()
-        from . import rules
-
         self.broken += [f"at change {self.programs.count}: {text}" for text in rules.at_every_moment(self)]
 
     # what a laptop does
@@ -304,9 +303,9 @@ class Saved:
         host.web.running, host.web.since, host.web.queues = (dict(one) for one in self._web)
         host.clock.forget()
         host.web.failed.clear()
-        for seen in (host.broken, host.said, host.pointed, host.programs.bugs, host.programs.trace):
+        for seen in (host.broken, host.said, host.programs.bugs, host.programs.trace):
             seen.clear()
-        host._last_current = host.web.current()
+        host.last_current = host.web.current()
 
 
 def _unit() -> Any:

@@ -15,7 +15,7 @@ from .service import NEVER_HEALTHY, read
 from .units import ALIVE
 
 if TYPE_CHECKING:
-    from .host import SimulatedHost
+    from .host import Outcome, SimulatedHost
 
 
 def record(host: SimulatedHost, number: int) -> dict[str, Any]:
@@ -27,43 +27,60 @@ def record(host: SimulatedHost, number: int) -> dict[str, Any]:
 
 
 def at_every_moment(host: SimulatedHost) -> Iterator[str]:
-    """``current`` names a sealed release that is all there; and one that may have traffic."""
-    if not os.path.lexists(host.paths.current):
-        if host._last_current and host.web.answered:
-            first = record(host, host._last_current)
-            if first.get("previous"):
-                yield "current is gone"
-        host._last_current = 0
+    """``current`` names a sealed release that is all there; and one that may have traffic.
+
+    This is looked at some hundred times in a deploy: hence the plain strings.
+    """
+    try:
+        target = os.readlink(f"{host.home}/current")
+    except FileNotFoundError:
+        if host.last_current and record(host, host.last_current).get("previous"):
+            yield "current is gone"
+        host.last_current = 0
         return
-    target = os.readlink(host.paths.current)
     if not re.fullmatch(r"releases/v[1-9][0-9]*", target):
         yield f"current leads to {target}"
         return
-    number = int(target.partition("/v")[2])
-    found = record(host, number)
+    number = int(target[10:])
+    found = _known(host, number)
     if not found.get("sealed"):
         yield f"current is v{number}, which is not sealed"
         return
-    if not (host.paths.trees / found["tree"]).is_dir() or not (host.paths.venvs / found["venv"]).is_dir():
+    if not os.path.isdir(f"{host.home}/trees/{found['tree']}") or not os.path.isdir(f"{host.home}/venvs/{found['venv']}"):
         yield f"current is v{number}, whose content is gone"
     for name in (host.web.socket(number), host.web.service(number)):
-        if not (host.paths.units / name).exists():
+        if not os.path.exists(f"{host.units}/{name}"):
             yield f"current is v{number}, and {name} is not there"
-    if number != host._last_current:
-        host._last_current = number
-        if (host.paths.units / host.web.service(number)).exists() and found["spec"]["overlap"]:
-            unit = host.table.load(host.web.service(number))
-            program = read(unit.directives) if unit else None
-            if program is not None and program.behaviour in NEVER_HEALTHY:
-                yield f"v{number} has traffic, and was never healthy"
+    if number != host.last_current:
+        host.last_current = number
+        yield from _may_have_traffic(host, number, found)
+
+
+def _known(host: SimulatedHost, number: int) -> dict[str, Any]:
+    """A release's record, read again when its file is another one."""
+    try:
+        status = os.stat(f"{host.home}/releases/v{number}/release.json")
+    except FileNotFoundError:
+        return {}
+    key = (number, status.st_ino, status.st_mtime_ns)
+    if host.seen[0] != key:
+        host.seen = (key, record(host, number))
+    return host.seen[1]
+
+
+def _may_have_traffic(host: SimulatedHost, number: int, found: dict[str, Any]) -> Iterator[str]:
+    unit = host.table.load(host.web.service(number)) if found["spec"]["overlap"] else None
+    program = read(unit.directives) if unit else None
+    if program is not None and program.behaviour in NEVER_HEALTHY:
+        yield f"v{number} has traffic, and was never healthy"
 
 
 def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True) -> Iterator[str]:
     """After the host has had its time. ``served``: there is a release that must serve. ``tidy``: what a laptop's
     session that died has left is gone, too; the next release sees to that.
     """
-    yield from host.broken
-    yield from host.web.failed
+    yield from dict.fromkeys(re.sub(r"^at change \d+: ", "at some moment ", text) for text in host.broken)
+    yield from dict.fromkeys(host.web.failed)
     yield from host.programs.bugs
     for event in host.said:
         if "a bug of deployer" in event["message"] or not event["message"].strip():
@@ -78,6 +95,24 @@ def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True) -
     yield from _leftovers(host, tidy)
     yield from _ledger(host)
     yield from _promises(host, number)
+
+
+def told_right(host: SimulatedHost, outcome: Outcome, before: int, *, switches: bool = True) -> Iterator[str]:
+    """The exit code says what serves now, in words for people. ``before`` served before."""
+    serving = host.web.current()
+    if outcome.exit is None:
+        return
+    if outcome.exit == 0 and serving == before and switches:
+        yield f"exit 0, and v{before} serves as before"
+    if outcome.exit in (2, 4, 5, 6) and serving != before:
+        yield f"{outcome}, and v{serving} serves, not v{before}"
+    if outcome.exit not in (0, 2, 4, 5, 6, 7):
+        yield f"told: {outcome}"
+    if outcome.exit and not (outcome.failure.get("message") and outcome.failure.get("state")):
+        yield f"exit {outcome.exit} without words: {outcome}"
+    told = f"{outcome}"
+    if "Traceback" in told or "Error(" in told or "object has no" in told:
+        yield f"told: {outcome}"
 
 
 def _serves(host: SimulatedHost, number: int) -> Iterator[str]:
@@ -198,3 +233,13 @@ def _promises(host: SimulatedHost, current: int) -> Iterator[str]:
         for name in ("env", "env.json", "secret.json", "code/app.py", "code/static/out.txt", "venv/bin/gunicorn"):
             if not (directory / name).exists():
                 yield f"v{number} is good, and lacks {name}"
+
+
+def kept(host: SimulatedHost, keep: int) -> Iterator[str]:
+    """The newest good releases are all there, what serves and its standby among them."""
+    good = [int(one["release"][1:]) for one in ledger_entries(host) if one.get("result") == "good"]
+    current = record(host, host.web.current()) if host.web.current() else {}
+    standby = {current["previous"]} & set(good) if current else set()
+    for number in {*good[-keep:], *standby}:
+        if record(host, number).get("result") != "good":
+            yield f"v{number} was good, and is {record(host, number).get('result', 'gone')}"
