@@ -38,6 +38,8 @@ def entries_of(record: Mapping[str, object]) -> list[Entry]:
 
 def base_of(record: Mapping[str, object]) -> list[Entry]:
     """The source files of a sealed tree that are still as they were shipped: what an upload may build on."""
+    if record.get("damaged"):
+        return []
     altered = set(record.get("altered", ()))  # type: ignore[call-overload]
     return [entry for entry in entries_of(record) if entry.path not in altered]
 
