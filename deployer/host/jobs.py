@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from deployer.host.errors import Damaged
 
 JOB = re.compile(r"(?:[0-9]{8})?\Z")
 KEPT = 20
+_PHASE = b'{"event":"phase.started"'
+"""As :func:`deployer.host.protocol.dumps` writes it; within a string its quotes would be escaped."""
 
 
 def new_directory(jobs: Path) -> Path:
@@ -63,6 +66,34 @@ def events_of(directory: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
         except ValueError:
             return
+
+
+@dataclass(frozen=True)
+class Glance:
+    """As much of a job's events as tells how far it is: when it began (0.0: unknown), its phase, whether it is over."""
+
+    since: float = 0.0
+    phase: str = ""
+    finished: bool = False
+
+
+def glance(directory: Path) -> Glance:
+    """Cheap however much a build has printed: only three lines are parsed."""
+    try:
+        text = (directory / "events.jsonl").read_bytes()
+    except FileNotFoundError:
+        return Glance()
+    whole = text[: text.rfind(b"\n") + 1]
+    first, last = _line(whole, 0), _line(whole, whole.rfind(b"\n", 0, -1) + 1)
+    phase = _line(whole, whole.rfind(_PHASE))
+    return Glance(float(first.get("at", 0.0)), str(phase.get("phase", "")), last.get("event") == "finished")
+
+
+def _line(text: bytes, start: int) -> dict[str, Any]:
+    """The event that begins at ``start`` (-1: none)."""
+    with contextlib.suppress(ValueError):
+        return dict(json.loads(text[start : text.find(b"\n", start)])) if start >= 0 else {}
+    return {}
 
 
 def has_finished(events: Iterable[dict[str, Any]]) -> bool:

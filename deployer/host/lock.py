@@ -40,20 +40,19 @@ def running(ctx: Context) -> dict[str, Any] | None:
         if not _is_alive(shown):
             return None
         directory = _directory_of(ctx, shown)
-        events = list(jobs.events_of(directory)) if directory else []
-        if not jobs.has_finished(events) or time.monotonic() >= deadline:
-            return _description(directory, events)
+        seen = jobs.glance(directory) if directory else jobs.Glance()
+        if not seen.finished or time.monotonic() >= deadline:
+            return _description(directory, seen)
         time.sleep(_POLL)
 
 
-def _description(directory: Path | None, events: list[dict[str, Any]]) -> dict[str, Any]:
+def _description(directory: Path | None, seen: jobs.Glance) -> dict[str, Any]:
     request = jobs.request_of(directory) if directory else {}
-    phase = next((event.get("phase") for event in reversed(events) if event.get("event") == "phase.started"), "")
     return {
         "by": request.get("by", ""),
         "kind": request.get("kind", ""),
-        "since": events[0].get("at", 0.0) if events else time.time(),
-        "phase": phase,
+        "since": seen.since or time.time(),
+        "phase": seen.phase,
         "job": directory.name if directory else "",
     }
 
@@ -106,7 +105,7 @@ def submit_recovery(ctx: Context) -> Path:
     """
     refuse_if_busy(ctx)
     directory = jobs.latest(ctx.paths.jobs)
-    if directory is None or jobs.has_finished(jobs.events_of(directory)):
+    if directory is None or jobs.glance(directory).finished:
         again = directory is not None and jobs.request_of(directory).get("kind") == RECOVER
         directory = directory if again and directory is not None else jobs.new_directory(ctx.paths.jobs)
         (directory / "events.jsonl").write_bytes(b"")

@@ -131,7 +131,7 @@ def is_needed(ctx: Context) -> bool:
     if any(one.unfinished and not lease.left(one.held) for one in ctx.catalog.all()):
         return True
     newest = jobs.latest(ctx.paths.jobs)
-    if newest is not None and not jobs.has_finished(jobs.events_of(newest)):
+    if newest is not None and not jobs.glance(newest).finished:
         return True
     return bool(set(ctx.ledger.open_numbers()) - {one.number for one in ctx.catalog.all() if one.unfinished})
 
