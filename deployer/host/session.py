@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, files, lock, masking, overrides, systemd, turns
+from deployer.host import build, files, jobs, lock, masking, overrides, systemd, turns
 from deployer.host.catalog import Release, migrations_since, rollback_target
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
@@ -147,13 +147,13 @@ class Session:
     def _abort(self, message: dict[str, Any]) -> None:
         """End the job that runs; with ``job``, that one and no other: it may have made way for the next meanwhile."""
         message.setdefault("job", "")
-        by, job = _read(message, "abort", lambda read: (read.text("by", length=256), read.text("job", lock.JOB)))
+        by, job = _read(message, "abort", lambda read: (read.text("by", length=256), read.text("job", jobs.JOB)))
         self._answer(job=lock.abort(self.ctx, by, job))
 
     def _attach(self, message: dict[str, Any]) -> None:
         """Follow the job that runs, or ran last; or the one that is named."""
         message.setdefault("job", "")
-        job = _read(message, "attach", lambda read: read.text("job", lock.JOB))
+        job = _read(message, "attach", lambda read: read.text("job", jobs.JOB))
         self._follow(lock.find_job(self.ctx, job))
 
     def _doctor(self, message: dict[str, Any]) -> None:
@@ -219,7 +219,7 @@ class Session:
         with _while_heard():
             for event in lock.follow(self.ctx, directory):
                 self.forward(event)
-        lock.forget_old_jobs(self.ctx)
+        jobs.forget_old(self.ctx.paths.jobs)
 
     def _logs(self, message: dict[str, Any]) -> None:
         count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))
