@@ -77,9 +77,10 @@ class Programs:
             status = DIED
         except HostError as error:
             status = int(error.exit)
-        except Exception:
+        except Exception as error:
             status = 1
-            if not process.dead:
+            refused = isinstance(error, OSError) and any(isinstance(fault, DiskFails) for fault in self.faults)
+            if not process.dead and not refused:
                 self.bugs.append(f"{name}: {traceback.format_exc()}")
         finally:
             self.stack.pop()

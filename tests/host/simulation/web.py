@@ -127,7 +127,7 @@ class Web:
 
     def _close(self, socket: Unit) -> None:
         waiting = self.queues.pop(socket.name, 0)
-        if waiting:
+        if waiting and self.current():  # with nothing to go back to, nobody can answer them
             self.failed.append(f"{waiting} connections were waiting in {socket.name} when it was closed")
         path = Path(socket.directives["ListenStream"][-1])
         if path.exists():
