@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ def test_a_deploy_is_aborted_wherever_it_is(mini: TinySite, phase: str, exit: in
     """Not one request fails, nothing of the release stays, who ended it is told, and the next deploy gets through."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
     before, serving = footprint(mini), mini.serving
+    mini.project.write("new.txt", str(time.time()))  # what is built already is not built again
     mini.configure(**config)
     with mini.under_load("/", clients=2), running(mini, "deploy", "--json") as deploying:
         release = deploying.until("phase.started", phase=phase)["release"]
@@ -61,6 +63,7 @@ def test_an_abort_reads_as_what_happened(mini: TinySite) -> None:
     """People see whose deploy it is and how it is undone, and no failure at the end."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
     serving = mini.serving
+    mini.project.write("new.txt", str(time.time()))  # what is built already is not built again
     mini.configure(build=[FOR_EVER])
     with running(mini, "deploy", "--json") as deploying:
         deploying.until("phase.started", phase="build")
@@ -83,6 +86,7 @@ def test_without_a_deploy_there_is_nothing_to_abort(mini: TinySite) -> None:
 def test_an_abort_ends_the_one_that_runs_and_not_the_next_in_line(mini: TinySite) -> None:
     """Who waits for its end gets their turn, and is not ended with it."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
+    mini.project.write("new.txt", str(time.time()))  # what is built already is not built again
     mini.configure(build=[FOR_EVER])
     with running(mini, "deploy", "--json") as first:
         first.until("phase.started", phase="build")

@@ -694,7 +694,7 @@ def test_following_logs_ends_with_ctrl_c_and_leaves_nothing(mini: TinySite) -> N
 
 
 def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
-    """Pressed by a person who leaves then: exit 130, one explanation, the cursor is back, the settings are as they were."""
+    """Pressed by a person who leaves then: exit 130, one explanation; cursor and settings are as before."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
     mini.configure(build=SLOW_BUILD)
     terminal = Terminal(mini.argv("deploy"), mini.project.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -23,6 +24,7 @@ FOR_EVER = "until [ -e $HOME/go ]; do sleep 0.1; done"
 def busy(mini: TinySite) -> Iterator[Running]:
     """A deploy that is at its build until :func:`go` says so."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
+    mini.project.write("new.txt", str(time.time()))  # what is built already is not built again
     mini.configure(build=[FOR_EVER])
     with running(mini, "deploy", "--json") as first:
         first.until("phase.started", phase="build")
@@ -88,11 +90,14 @@ def rows(site: TinySite) -> list[dict[str, Any]]:
 def test_who_leaves_the_line_touches_nothing_and_holds_nobody_up(mini: TinySite, busy: Running) -> None:
     """Ctrl-C while waiting: exit 130; a laptop that is gone without a word is passed by as well."""
     with ExitStack() as stack:
-        leaving, vanishing, last = (stack.enter_context(running(mini, "deploy", "--json", "--wait")) for _ in range(3))
-        for command in (leaving, vanishing, last):
-            command.until("waiting")
+        line = []
+        for place in range(3):
+            line.append(stack.enter_context(running(mini, "deploy", "--json", "--wait")))
+            line[place].until("waiting", ahead=place)
+        leaving, vanishing, last = line
         leaving.process.send_signal(signal.SIGINT)
         left = leaving.end()
+        last.until("waiting", ahead=1)
         vanishing.kill()
         last.until("waiting", ahead=0)
         go(mini)
