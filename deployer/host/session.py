@@ -18,13 +18,16 @@ from deployer.host.complete import complete
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.inspect import readable, releases_report, status_report
+from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
 from deployer.host.protocol import PROTOCOL, Exit, read_message
 from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
 from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
+
+_LOOKING = ("status", "releases", "history", "logs", "attach")
+"""What only looks has the host put right what nobody has finished. A release does so itself, before it begins."""
 
 
 class Session:
@@ -70,7 +73,10 @@ class Session:
             return self._failed(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
 
     def _dispatch(self, message: dict[str, Any]) -> None:
-        answer = self._answers.get(str(message.pop("op", "")))
+        op = str(message.pop("op", ""))
+        answer = self._answers.get(op)
+        if op in _LOOKING:
+            look_after(self.ctx)
         if answer is None:
             raise BadRequest(
                 "this host's program does not know that request", next="fab setup -H root@HOST   (updates it)"
