@@ -28,7 +28,7 @@ def start(ctx: Context) -> Exit:
     if lock.running(ctx) is None and recovery.is_needed(ctx):
         print("a deploy never ended: putting that right")
         lease.arm(ctx.app)
-        with contextlib.suppress(HostError):  # a deploy that begins this moment sees to it itself
+        with contextlib.suppress(HostError, OSError):  # a deploy that begins this moment sees to it itself
             lock.submit_recovery(ctx)
     return Exit.OK
 
@@ -49,7 +49,7 @@ def recover(ctx: Context) -> Exit:
     if lock.running(ctx) is not None:
         return Exit.OK
     if recovery.is_needed(ctx):
-        with contextlib.suppress(HostError):
+        with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
     elif not any(release.unfinished for release in ctx.catalog.all()):
         lease.disarm(ctx.app)
