@@ -43,7 +43,7 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
     """
     started = time.monotonic()
     lease.arm(ctx.app)
-    value: Any = files.read_json(directory / "request.json")
+    value = jobs.request_of(directory)
     before = _look_back(directory)
     if not before:
         with contextlib.suppress(OSError):  # it only serves to tell a reboot from a killed process
@@ -182,7 +182,7 @@ def _tell(ctx: Context, ended: Ended, seconds: float, request: dict[str, Any]) -
 
 def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
     """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then tell the app's history."""
-    systemd.tell(f"{ctx.app}.service", f"{text} ({request['kind']} by {request['by']})")
+    systemd.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")
 
 
 def _serving(ctx: Context) -> str:
