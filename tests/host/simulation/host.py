@@ -49,7 +49,11 @@ class Outcome:
 
     @property
     def failure(self) -> dict[str, Any]:
-        return next((event for event in self.events if event["event"] == "failed"), {})
+        """What it says failed: in its own event, or, had the disk no room for that, in the last one."""
+        kinds = [event for event in self.events if event["event"] in ("failed", "finished") and event.get("exit")]
+        if kinds and kinds[0]["event"] == "finished":
+            return {"message": kinds[0]["summary"], "state": kinds[0]["serving"] or "nothing serves"}
+        return kinds[0] if kinds else {}
 
     def __str__(self) -> str:
         return f"exit {self.exit}: {self.failure.get('message', '')} | {self.failure.get('state', '')}"
@@ -122,7 +126,7 @@ class SimulatedHost:
             directory = self.paths.jobs / rest[0]
             log = EventLog(directory / "events.jsonl")
             try:
-                return job.run_job(self.context(self._heard(log)), directory)
+                return job.run_job(self.context(self._heard(log)), directory, recovering="recover" in rest[1:])
             finally:
                 log._file._file.close() if hasattr(log._file, "_file") else log._file.close()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
