@@ -131,6 +131,8 @@ def is_needed(ctx: Context) -> bool:
     if any(one.unfinished and not lease.left(one.held) for one in ctx.catalog.all()):
         return True
     newest = jobs.latest(ctx.paths.jobs)
+    if jobs.abandoned(ctx.paths.jobs):
+        return True
     if newest is not None and not jobs.glance(newest).finished:
         return True
     return bool(set(ctx.ledger.open_numbers()) - {one.number for one in ctx.catalog.all() if one.unfinished})
