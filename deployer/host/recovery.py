@@ -15,7 +15,7 @@ from deployer.host import debris, ending, handover, jobs, lease, resume, systemd
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
-from deployer.host.errors import Damaged
+from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import unit_name
 from deployer.host.protocol import PHASES
 from deployer.host.request import Request
@@ -99,6 +99,8 @@ def plan(found: Survey) -> list[Step]:
 
 _ORDER = (START, DISCARD, CLEAR, STOP, REMOVE, CLOSE, TAKE_BACK, FINISH)
 """What serves comes first, what takes long last."""
+_WEIGHTY = (DISCARD, CLEAR, TAKE_BACK, FINISH)
+"""What a new release cannot begin without. Litter that does not go away is in nobody's way."""
 
 
 def _plan_release(found: Survey, release: Release) -> Iterable[Step]:
@@ -141,14 +143,21 @@ def is_needed(ctx: Context) -> bool:
 def recover(ctx: Context, why: str, *, leases: bool = True) -> Ended | None:
     """Carry the plan out; how what was switched to ended, or None when nothing had been. Only under the app's lock.
 
-    ``why`` says what ended the attempt before its time. Raises HostError, OSError: what is left is tried again.
+    ``why`` says what ended the attempt before its time. One step that fails does not keep the others from being done;
+    raises HostError, OSError at the end when it was one that matters: what is left is tried again.
     """
-    ended = None
+    ended, failed = None, None
     for step in plan(survey(ctx, leases=leases)):
-        if step.do in (FINISH, TAKE_BACK):
-            ended = _finish(ctx, ctx.catalog.get(step.number), why)
-        else:
-            _carry_out(ctx, step, why)
+        try:
+            if step.do in (FINISH, TAKE_BACK):
+                ended = _finish(ctx, ctx.catalog.get(step.number), why)
+            else:
+                _carry_out(ctx, step, why)
+        except (HostError, OSError) as error:
+            ctx.emit("warn", text=f"{step.why}: that could not be put right ({error})")
+            failed = failed or (error if step.do in _WEIGHTY else None)
+    if failed is not None:
+        raise failed
     return ended
 
 
