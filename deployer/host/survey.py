@@ -1,4 +1,4 @@
-"""What is on the host, and what of it must be finished, taken back or cleared away. Looks and plans; changes nothing."""
+"""What is on a host, and what of it must be finished, taken back or cleared away. Looks and plans, and that is all."""
 
 from __future__ import annotations
 
