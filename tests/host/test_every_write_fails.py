@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.simulation import service, walk
-from tests.host.simulation.faults import Kill
-from tests.host.simulation.host import Outcome, Saved, SimulatedHost
+from tests.host.simulation.host import Saved, SimulatedHost
 from tests.host.simulation.walk import Command, Trial
 
 pytestmark = [
@@ -75,18 +74,3 @@ def test_ended_from_outside_at_every_boundary(two: Saved, command: str, trial: T
 def test_the_disk_refuses_at_every_write(two: Saved, command: str, trial: Trial) -> None:
     """The old or the new release serves all along; mended, the host puts itself right, and the next deploy goes well."""
     check(walk.walk(two, COMMANDS[command], trial))
-
-
-def interrupted(host: SimulatedHost) -> None:
-    """A deploy that was killed after the switch, and again whenever systemd started it again: all is still to be done."""
-    switch = next(
-        change.number + 1 for change in _trace(host) if change.what == "replace" and change.words[1].endswith("/current")
-    )
-    del switch
-
-
-def _trace(host: SimulatedHost) -> list[walk.Change]:
-    return list(host.programs.trace)
-
-
-__all__ = ["Kill", "Outcome"]
