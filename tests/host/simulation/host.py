@@ -26,7 +26,7 @@ from deployer.host.units import handle_unit
 
 from . import builds, rules, service
 from .clock import Clock, FakeTime
-from .faults import Fault, PowerLost
+from .faults import Fault, PowerCut, PowerLost
 from .programs import DIED, Programs
 from .seam import Seam, host_modules, replaced
 from .systemd import FakeSystemd
@@ -71,9 +71,11 @@ class SimulatedHost:
         self.table = Table(self.paths.units)
         self.web = Web(APP, self.paths.home, self.table, self.clock)
         self.systemd = FakeSystemd(APP, self.table, self.web, self.programs, self._main, self.paths.state)
+        self.systemd.synced = self.seam.cache.sync_all
         self.time = FakeTime(self.clock, self.programs.sleep)
         self.boots = 1
         self.is_on = True
+        self.forgets = False
         self.broken: list[str] = []
         self.last_current = 0
         self.seen: tuple[Any, dict[str, Any]] = (None, {})
@@ -109,6 +111,7 @@ class SimulatedHost:
             enter(_patched(processes, "resident", lambda _: 50 << 20))
             enter(_patched(processes, "workers", lambda pid: {pid + 1, pid + 2}))
             enter(self.seam.in_place())
+            stack.callback(self.seam.cache.close)
             yield
 
     def _ask(self, path: str, health: Any, timeout: float, tick: Any) -> probe.Answer:
@@ -239,6 +242,7 @@ class SimulatedHost:
         """After the power went: all that ran is gone."""
         self.programs.dark = self.programs.stopping = False
         self.programs.stack.clear()
+        self.seam.cache.lose() if self.forgets else self.seam.cache.clear()
         self.boots += 1
         self.is_on = False
         self.clock.switched_on()
@@ -262,10 +266,13 @@ class SimulatedHost:
         """Changes are counted anew, and these faults strike meanwhile."""
         self.programs.count, self.programs.faults = 0, list(faults)
         self.programs.trace.clear()
+        self.forgets = self.seam.cache.on = any(isinstance(one, PowerCut) and one.forgets for one in faults)
         try:
             yield
         finally:
             self.programs.faults = []
+            self.forgets = self.seam.cache.on = False
+            self.seam.cache.clear()
 
     # keep and bring back
 

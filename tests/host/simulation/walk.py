@@ -56,6 +56,7 @@ class Trial:
 
 KILLED = Trial("killed", Kill, deaths)
 POWER = Trial("power cut", PowerCut, deaths)
+FORGETFUL = Trial("power cut, nothing written", lambda at: PowerCut(at, forgets=True), every)
 ABORTED = Trial("aborted", Terminate, every)
 SHUT_DOWN = Trial("shut down", lambda at: Terminate(at, shutdown=True), deaths)
 FULL = Trial("disk full", lambda at: DiskFails(at, errno.ENOSPC), refusals(errno.ENOSPC))
