@@ -240,7 +240,7 @@ class SimulatedHost:
 
     def power_on(self) -> None:
         """After the power went: all that ran is gone."""
-        self.programs.dark = self.programs.stopping = False
+        self.programs.dark = self.programs.stopping = self.web.going_down = False
         self.programs.stack.clear()
         self.seam.cache.lose() if self.forgets else self.seam.cache.clear()
         self.boots += 1
@@ -251,7 +251,7 @@ class SimulatedHost:
 
     def reboot(self) -> None:
         """``systemctl reboot``: APP.service is stopped, then all is."""
-        self.programs.stopping = True
+        self.programs.stopping = self.web.going_down = True
         self.is_on = False
         self.systemctl("stop", f"deployer-{APP}.service")
         self.systemctl("stop", f"{APP}.service")
