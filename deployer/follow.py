@@ -104,9 +104,10 @@ class Run:
         if event["event"] == "following":
             self._job, self._skip, self._told = str(event["job"]), self._told, 0
             return
-        self._told += bool(self._job)
-        if self._told <= self._skip:
-            return  # it was reported before the connection was lost
+        if self._job:
+            self._told += 1
+            if self._told <= self._skip:
+                return  # it was reported before the connection was lost
         if event["event"] == "phase.started":
             self._doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
         edited = edit(event)

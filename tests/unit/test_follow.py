@@ -203,6 +203,14 @@ def test_a_job_that_is_gone_is_a_failure() -> None:
     assert following.send().exit == Exit.USAGE
 
 
+def test_a_refusal_before_any_job_is_reported() -> None:
+    """What the session itself says, a warning or why it refuses, needs no job to be told."""
+    warning = {"event": "warn", "at": 0.5, "text": "2 migrations"}
+    following = Following(FakeChannel(warning, *refusal(2)))
+    assert following.send().exit == Exit.USAGE
+    assert following.names() == ["warn", "failed", "finished"]
+
+
 # Ctrl-C
 
 
