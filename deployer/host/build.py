@@ -38,6 +38,8 @@ def entries_of(record: Mapping[str, object]) -> list[Entry]:
 
 def base_of(record: Mapping[str, object]) -> list[Entry]:
     """The source files of a sealed tree that are still as they were shipped: what an upload may build on."""
+    if record.get("damaged"):
+        return []
     altered = set(record.get("altered", ()))  # type: ignore[call-overload]
     return [entry for entry in entries_of(record) if entry.path not in altered]
 
@@ -274,6 +276,13 @@ def run_as(
     if status != 0 and time.monotonic() - started >= _LIMIT:
         raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
     return status, lines
+
+
+def forget_environments(ctx: Context) -> None:
+    """Remove the files through which commands got their environment, should one have been cut short."""
+    for name in ("build", "migrate"):
+        with contextlib.suppress(OSError):
+            (ctx.paths.private / f"{name}.env").unlink()
 
 
 def _stop_build(ctx: Context) -> None:

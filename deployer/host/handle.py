@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from deployer.host import handover, lease, lock, masking, recovery, systemd
+from deployer.host import handover, jobs, lease, lock, masking, recovery, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -92,7 +92,7 @@ def reload(ctx: Context) -> Exit:
                 print(*event["logs"], f"{event['message']}. {event['state']}", sep="\n", file=sys.stderr)
             elif event["event"] == "finished":
                 exit = Exit(event["exit"])
-    lock.forget_old_jobs(ctx)
+    jobs.forget_old(ctx.paths.jobs)
     return exit
 
 

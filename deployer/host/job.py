@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.host import build, files, lease, lock, recovery, signals, systemd
+from deployer.host import build, files, jobs, lease, lock, recovery, retention, signals, systemd
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
@@ -90,7 +90,15 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
     except Exception as error:
         logs = traceback.format_exc().splitlines()[-12:]
         return _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+    _prune(ctx)
     return ended or _outcome(ctx, before)
+
+
+def _prune(ctx: Context) -> None:
+    """What the job that was cut short did not come to."""
+    with contextlib.suppress(HostError, OSError):
+        release = ctx.catalog.serving()
+        retention.prune(ctx, release.spec.keep if release else 1)
 
 
 def _without_notes(emit: Emit) -> Emit:
@@ -134,7 +142,7 @@ def _outcome(ctx: Context, before: _Before | None) -> Ended:
 
 def _look_back(directory: Path) -> _Before | None:
     """What this job has done already; None when it begins now."""
-    events = list(lock.events_of(directory))
+    events = list(jobs.events_of(directory))
     if not events:
         return None
     phases = [event for event in events if event.get("event") == "phase.started"]
@@ -142,7 +150,7 @@ def _look_back(directory: Path) -> _Before | None:
     return _Before(
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
-        finished=any(event.get("event") == "finished" for event in events),
+        finished=jobs.has_finished(events),
         rebooted=boot.exists() and boot.read_text().strip() != lease.boot_id(),
     )
 

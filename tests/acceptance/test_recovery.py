@@ -185,3 +185,38 @@ def test_a_record_that_cannot_be_read_is_in_nobodys_way(shop: Shop) -> None:
     assert shop.site.serving == ended.event("finished")["release"]
     shop.host.run(f"rm -r {HOME}/releases/{serving}")
     shop.keep()
+
+
+def test_the_doctor_finds_what_should_not_be_there_and_puts_it_right(shop: Shop) -> None:
+    """Units, trees, environments, half-made releases, temporary files: told, then removed; what serves stays."""
+    before, serving = shop.footprint(), shop.site.serving
+    assert shop.site.expect(0, "doctor").exit == 0
+    for path in LITTER:
+        shop.host.run(f"mkdir -p $(dirname {path}) && touch {path}")
+    unit = "/etc/systemd/system/shop-web@v998.socket"
+    shop.host.run(f"printf '[Socket]\\nListenStream=/run/stray.sock\\n' > {unit}; cp {unit} {unit[:-7]}.service")
+    shop.host.run("systemctl start shop-web@v998.socket", check=False)
+    told = shop.site.expect(7, "doctor").text
+    assert "v998" in told
+    for path in LITTER:
+        assert path in told or path.removesuffix("/x") in told or ("releases/v999" in path and "/v999:" in told)
+    with shop.site.under_load(clients=2):
+        shop.site.expect(0, "doctor", "--fix")
+    assert (set(shop.footprint()) ^ set(before), shop.site.serving) == (set(), serving)
+    assert out(shop, "ls -d " + " ".join(LITTER)) == ""
+    shop.site.expect(0, "doctor")
+
+
+def test_an_app_that_is_down_is_started_by_the_doctor(shop: Shop) -> None:
+    """Its units stopped behind systemd's handle; but what an admin has stopped by the handle is left to them."""
+    serving = shop.site.serving
+    shop.host.run(f"systemctl stop shop-web@{serving}.socket shop-web@{serving}.service")
+    assert f"{serving} is current and does not run" in shop.site.expect(7, "doctor").text
+    shop.site.expect(0, "doctor", "--fix")
+    assert shop.site.serving == serving
+    shop.host.run(["systemctl", "stop", "shop"])
+    told = shop.site.expect(7, "doctor", "--fix").text
+    assert "systemctl start shop" in told
+    assert out(shop, f"systemctl is-active shop-web@{serving}.socket") == "inactive"
+    shop.host.run(["systemctl", "start", "shop"])
+    assert shop.site.serving == serving
