@@ -170,7 +170,7 @@ def test_a_program_that_never_spoke_was_not_set_up() -> None:
 def test_it_is_tried_again_until_patience_ends() -> None:
     """A host that stays away is given up: not known how it ended, and the host goes on by itself."""
     following = Following(FakeChannel(FOLLOWING, STARTED, LOST), later=[LOST, LOST])
-    with pytest.raises(Mixed, match="was lost") as caught:
+    with pytest.raises(Mixed, match="was lost, and could not be made again") as caught:
         following.send()
     assert "goes on by itself" in caught.value.state
     assert caught.value.next.startswith("fab attach")
