@@ -109,6 +109,19 @@ def test_who_follows_on_sees_the_end(slow: TinySite) -> None:
         assert f"✓\x1b[0m {phase}" in last or f"{phase}" in last
 
 
+def test_who_only_watches_is_not_asked(slow: TinySite) -> None:
+    """``fab attach`` follows a deploy that may be anybody's: Ctrl-C ends the following, and the deploy goes on."""
+    with running(slow, "deploy", "--json") as command:
+        command.until("phase.started", phase="build")
+        terminal = Terminal(slow.argv("attach"), slow.project.path)
+        terminal.wait_for(b"build")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        assert QUESTION not in terminal.seen
+        go(slow)
+        assert command.end().exit == 0
+
+
 # Where nobody can be asked
 
 

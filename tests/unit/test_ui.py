@@ -159,7 +159,10 @@ def test_hosts_are_told_apart(show: Callable[..., str]) -> None:
 
 
 @both
-@pytest.mark.parametrize(("code", "serving", "expected"), [(5, "v42", "✗ refused: v42 serves"), (1, "", "✗ failed")])
+@pytest.mark.parametrize(
+    ("code", "serving", "expected"),
+    [(5, "v42", "✗ refused: v42 serves"), (2, "v42", "✗ nothing was done: v42 serves"), (1, "", "✗ failed")],
+)
 def test_a_summary_does_not_repeat_the_failure(
     show: Callable[..., str], code: int, serving: str, expected: str
 ) -> None:
