@@ -52,8 +52,9 @@ def status_report(ctx: Context) -> dict[str, Any]:
 
 def look_after(ctx: Context) -> None:
     """Where an attempt died and nobody has noticed yet, have it put right; what is told then is that this goes on."""
-    if lock.running(ctx) is None and recovery.is_needed(ctx):
-        with contextlib.suppress(HostError):
+    # Looked at twice: a job that ran at the first look, and has ended by the second, has left nothing.
+    if recovery.is_needed(ctx) and lock.running(ctx) is None and recovery.is_needed(ctx):
+        with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
 
 

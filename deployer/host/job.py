@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.host import build, files, jobs, lease, lock, recovery, retention, signals, systemd
+from deployer.host import build, files, jobs, lease, recovery, retention, signals, systemd
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
@@ -36,16 +36,18 @@ class _Before:
         return "the host went down" if self.rebooted else "its process on the host was killed"
 
 
-def run_job(ctx: Context, directory: Path) -> int:
-    """Run the job whose request lies in ``directory``. Returns 0 when all of it was told, however it ended."""
+def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
+    """Run the job whose request lies in ``directory``; or only put right what it, or others, have left.
+
+    Returns 0 when all of it was told, however it ended.
+    """
     started = time.monotonic()
     lease.arm(ctx.app)
-    value: Any = files.read_json(directory / "request.json")
+    value = jobs.request_of(directory)
     before = _look_back(directory)
     if not before:
         with contextlib.suppress(OSError):  # it only serves to tell a reboot from a killed process
             files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
-    recovering = value["kind"] == lock.RECOVER
     try:
         ended = _recover(ctx, before) if before or recovering else _attempt(ctx, Request.stored(value), directory)
     except signals.PowerOff:
@@ -180,7 +182,7 @@ def _tell(ctx: Context, ended: Ended, seconds: float, request: dict[str, Any]) -
 
 def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
     """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then tell the app's history."""
-    systemd.tell(f"{ctx.app}.service", f"{text} ({request['kind']} by {request['by']})")
+    systemd.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")
 
 
 def _serving(ctx: Context) -> str:

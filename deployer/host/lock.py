@@ -106,15 +106,25 @@ def submit_recovery(ctx: Context) -> Path:
     refuse_if_busy(ctx)
     directory = jobs.latest(ctx.paths.jobs)
     if directory is None or jobs.glance(directory).finished:
-        again = directory is not None and jobs.request_of(directory).get("kind") == RECOVER
-        directory = directory if again and directory is not None else jobs.new_directory(ctx.paths.jobs)
-        (directory / "events.jsonl").write_bytes(b"")
-        files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
-    _start(ctx, directory, f"put {ctx.app} right")
+        try:
+            directory = _recovery_directory(ctx, directory)
+        except OSError:
+            if directory is None:
+                raise  # else the newest one's place will do: a full disk is freed by nothing but this
+    _start(ctx, directory, f"put {ctx.app} right", RECOVER)
     return directory
 
 
-def _start(ctx: Context, directory: Path, what: str) -> None:
+def _recovery_directory(ctx: Context, newest: Path | None) -> Path:
+    """A fresh one; or that of the recovery before, which was in vain: else every half minute would leave one."""
+    again = newest is not None and jobs.request_of(newest).get("kind") == RECOVER
+    directory = newest if again and newest is not None else jobs.new_directory(ctx.paths.jobs)
+    files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
+    (directory / "events.jsonl").write_bytes(b"")
+    return directory
+
+
+def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     settings = [
         "Type=exec",
         "Restart=on-failure",
@@ -123,7 +133,7 @@ def _start(ctx: Context, directory: Path, what: str) -> None:
         "KillMode=mixed",
         f"Description=deployer job {directory.name}: {what}",
     ]
-    argv = [PROGRAM, "job", ctx.app, directory.name]
+    argv = [PROGRAM, "job", ctx.app, directory.name, *how]
     done = systemd.run(systemd.transient(job_unit(ctx.app), settings, argv, wait=False))
     if not done.ok:
         refuse_if_busy(ctx)
@@ -191,7 +201,12 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     name = next((str(one["release"]) for one in reversed(list(jobs.events_of(directory))) if one.get("release")), "")
     release = ctx.catalog.find(int(name[1:])) if name else None
     exit, state = Exit.MIXED, f"{serving or 'nothing'} is current; the host puts that right by itself"
-    if release is None:
+    if release is not None and release.unfinished and release.number != number:
+        exit, state = (
+            Exit.REFUSED,
+            f"{serving or 'nothing'} serves, uninterrupted; the host clears away what {name} left",
+        )
+    elif release is None:
         exit, state = Exit.REFUSED, "nothing was touched"
     elif release.result in DEAD:
         exit = Exit.ROLLED_BACK if release.result == ROLLED_BACK else Exit.REFUSED
