@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -696,6 +697,7 @@ def test_following_logs_ends_with_ctrl_c_and_leaves_nothing(mini: TinySite) -> N
 def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
     """Pressed by a person who leaves then: exit 130, one explanation; cursor and settings are as before."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
+    mini.project.write("new.txt", str(time.time()))  # what is built already is not built again
     mini.configure(build=SLOW_BUILD)
     terminal = Terminal(mini.argv("deploy"), mini.project.path)
     try:

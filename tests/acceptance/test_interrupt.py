@@ -109,6 +109,19 @@ def test_who_follows_on_sees_the_end(slow: TinySite) -> None:
         assert f"✓\x1b[0m {phase}" in last or f"{phase}" in last
 
 
+def test_who_only_watches_is_not_asked(slow: TinySite) -> None:
+    """``fab attach`` follows a deploy that may be anybody's: Ctrl-C ends the following, and the deploy goes on."""
+    with running(slow, "deploy", "--json") as command:
+        command.until("phase.started", phase="build")
+        terminal = Terminal(slow.argv("attach"), slow.project.path)
+        terminal.wait_for(b"build")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        assert QUESTION not in terminal.seen
+        go(slow)
+        assert command.end().exit == 0
+
+
 # Where nobody can be asked
 
 
@@ -178,7 +191,7 @@ def test_a_network_that_comes_back_is_not_even_an_interruption(slow: TinySite, t
         go(slow)
         proxy.restore()
         ended = command.end()
-    assert "was lost; the host goes on by itself" in lost["text"]
+    assert "was lost; the host goes on" in lost["text"]
     assert ended.exit == 0, ended.text
     assert ended.event("finished")["serving"] == slow.serving != before
     starts = [event["phase"] for event in ended.events if event["event"] == "phase.started" and event["release"]]
