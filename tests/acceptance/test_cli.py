@@ -712,7 +712,7 @@ def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
         assert terminal.end() == 130
     finally:
         go(mini)
-    seen = terminal.seen.decode()
+    seen = terminal.text
     assert settings == terminal.before
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
     assert seen.count("the host finishes by itself") == 1
@@ -726,7 +726,7 @@ def test_no_color_means_no_colour(mini: TinySite) -> None:
     for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         terminal = Terminal(mini.argv("releases"), mini.project.path, **env)
         assert terminal.end() == 0
-        styles = {code for code in colour.findall(terminal.seen.decode()) if re.search(r"[349]\d", code)}
+        styles = {code for code in colour.findall(terminal.text) if re.search(r"[349]\d", code)}
         assert bool(styles) == coloured
 
 

@@ -68,7 +68,7 @@ def test_who_leaves_lets_the_host_finish(slow: TinySite, answer: str) -> None:
     terminal = asked(deploying(slow, "build"))
     terminal.type(answer)
     assert terminal.end() == 130
-    seen = terminal.seen.decode()
+    seen = terminal.text
     assert "Traceback" not in seen
     assert seen.count("the host finishes by itself") == 1
     assert "fab attach -H " in seen and "fab abort -H " in seen
@@ -88,7 +88,7 @@ def test_who_aborts_sees_it_undone(slow: TinySite, phase: str, exit: int) -> Non
         terminal = asked(deploying(slow, phase))
         terminal.type("a\n")
         assert terminal.end() == exit
-    seen = terminal.seen.decode()
+    seen = terminal.text
     assert "the host was told to abort" in seen
     assert "aborted by " in seen.rpartition("told to abort")[2]
     assert "Traceback" not in seen
@@ -104,9 +104,9 @@ def test_who_follows_on_sees_the_end(slow: TinySite) -> None:
     wait_until(lambda: slow.serving != before, "the host goes on while one is asked")
     terminal.type("f\n")
     assert terminal.end() == 0
-    last = terminal.seen.decode().rpartition(QUESTION.decode())[2]
+    last = terminal.text.rpartition(QUESTION.decode())[2]
     for phase in ("build", "install", "start", "check", "switch", "watch"):
-        assert f"✓\x1b[0m {phase}" in last or f"{phase}" in last
+        assert phase in last
 
 
 def test_who_only_watches_is_not_asked(slow: TinySite) -> None:
