@@ -16,30 +16,29 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.host.simulation import rules, service
 from tests.host.simulation.faults import DiskFails, Fault, Kill, Meanwhile, PowerCut, Terminate
 from tests.host.simulation.host import Outcome, SimulatedHost
 
-STORIES = int(os.environ.get("SIMULATED_DAYS", "15"))
+STORIES = int(os.environ.get("SIMULATED_DAYS", "40"))
 UP_TO_CHECK = ("upload", "build", "install", "start", "migrate", "check")
 BEHIND = ("switch", "drain", "watch")
 
 moments = st.integers(1, 330)
-faults = st.lists(
-    st.one_of(
-        st.builds(Kill, moments),
-        st.builds(PowerCut, moments),
-        st.builds(Terminate, moments, st.booleans()),
-        st.builds(DiskFails, moments, st.sampled_from([errno.ENOSPC, errno.EROFS, errno.EIO])),
-        st.builds(DiskFails, moments, st.just(errno.ENOSPC), st.just(False)),
-    ),
-    max_size=2,
+fault = st.one_of(
+    st.builds(Kill, moments),
+    st.builds(PowerCut, moments, st.booleans()),
+    st.builds(Terminate, moments, st.booleans()),
+    st.builds(DiskFails, moments, st.sampled_from([errno.ENOSPC, errno.EROFS, errno.EIO])),
+    st.builds(DiskFails, moments, st.just(errno.ENOSPC), st.just(False)),
 )
+faults = st.one_of(st.just([]), st.lists(fault, min_size=1, max_size=2))
 meanwhile = st.lists(st.tuples(moments, st.sampled_from(["deploy", "clock", "recover", "start"])), max_size=1)
 codes = st.one_of(st.just(service.GOOD), st.sampled_from(service.BEHAVIOURS))
-texts = st.sampled_from(["a", "b", "c"])
+texts = st.sampled_from("abcdef")
+keeps = st.sampled_from([3, 3, 3, 3, 2])
 environments = st.sampled_from([{}, {"A": "1"}, {service.VARIABLE: service.BROKEN}])
 
 
@@ -64,7 +63,14 @@ class Days(RuleBasedStateMachine):
 
     # events
 
-    @rule(code=codes, text=texts, overlap=st.booleans(), keep=st.sampled_from([3, 3, 2]), fate=faults, by=meanwhile)
+    @initialize(count=st.integers(0, 3))
+    def good_releases(self, count: int) -> None:
+        """What was before the story begins."""
+        for number in range(count):
+            assert self.host.deploy(text=f"before {number}").exit == 0
+        self._look()
+
+    @rule(code=codes, text=texts, overlap=st.booleans(), keep=keeps, fate=faults, by=meanwhile)
     def deploy(self, code: str, text: str, overlap: bool, keep: int, fate: list[Fault], by: Any) -> None:
         self.keep = min(self.keep, keep)
         self._during(fate, by, lambda: self.host.deploy(code, text, overlap=overlap, keep=keep))
