@@ -7,9 +7,10 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from deployer.host import build, ending, files, handover, lease, masking, resume, signals, systemd
-from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK, SERVED, Release
+from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.phases import DEEDS, Work, reason_to_skip
@@ -17,7 +18,8 @@ from deployer.host.protocol import PHASES, Exit
 from deployer.host.request import Request
 from deployer.host.spec import environment_file
 
-BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
+_SWITCH = PHASES.index("switch")
+BEHIND_THE_SWITCH = PHASES[_SWITCH:]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Attempt:
         self.directory = directory
         self.current = _serving(ctx, request)
         self.work: Work | None = None
+        self.secrets = masking.secret_values(request.environment, request.secret)
 
     def run(self) -> Ended:
         """All phases that were asked for. Raises nothing but PowerOff: every failure is undone, and told."""
@@ -56,6 +59,7 @@ class Attempt:
         signals.ignore_terminate()
         self.current = self.ctx.catalog.find(release.previous) if release.previous else None
         self.work = Work(self.ctx, self.request, release, self.current)
+        self.secrets = masking.stored_values(self.ctx.paths, release.number)
         return self._fail(HostError(release.reason, exit=Exit.ROLLED_BACK))
 
     def _run_all(self, *, revive: bool) -> Ended:
@@ -63,14 +67,16 @@ class Attempt:
         try:
             release = self._open()
             body = self.directory / "body" if self.directory else None
-            values = masking.stored_values(self.ctx.paths, release.number)
-            self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, values))
+            self.secrets = self.secrets or masking.stored_values(self.ctx.paths, release.number)
+            self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, self.secrets))
             self.work = Work(self.ctx, self.request, release, self.current, body)
             if revive:
                 handover.revive(self.ctx, release)
             for phase in self.request.phases:
                 self._run(self.work, phase)
             self._hold(self.work)
+        except signals.Terminated as terminated:
+            return self._fail(terminated.error)
         except HostError as error:
             return self._fail(error)
         except OSError as error:
@@ -91,7 +97,7 @@ class Attempt:
             raise signals.PowerOff
         asked = files.read_json(self.directory / "abort.json") if self.directory else None
         who = f"aborted by {asked['by']}" if asked else "aborted: the deploy's unit was stopped on the host"
-        raise HostError(who, next="fab status")
+        raise signals.Terminated(HostError(who, next="fab status"))
 
     def _has_switched(self) -> bool:
         return self.work is not None and self.ctx.catalog.current() == self.work.release.number
@@ -101,7 +107,7 @@ class Attempt:
         if request.release:
             release = catalog.get(request.release)
             _check_order(release, request.phases)
-            if release.result == SERVED:
+            if release.result == SERVED or release.number == catalog.current():
                 self.current = catalog.find(release.previous) if release.previous else None
             return catalog.update(release, held=None)
         with signals.uninterrupted():
@@ -157,20 +163,35 @@ class Attempt:
         signals.ignore_terminate()
         build.forget_environments(self.ctx)
         if self.work is None:
-            return _ended(error, "", error.exit, error.state or "nothing was touched")
-        release = self.work.release
+            return self._ended(error, error.exit, error.state or "nothing was touched")
         try:
-            exit, state = self._undo(release, error)
+            exit, state = self._undo(self.work.release, error)
         except (HostError, OSError) as further:
             serving = self.ctx.catalog.current()
             state = f"{f'v{serving}' if serving else 'nothing'} is current; undoing it failed as well: {further}"
-            return _ended(error, release.name, Exit.MIXED, f"{state}; the host tries again by itself")
-        return _ended(error, release.name, exit, state)
+            return self._ended(error, Exit.MIXED, f"{state}; the host tries again by itself")
+        return self._ended(error, exit, state)
+
+    def _ended(self, error: HostError, exit: Exit, state: str) -> Ended:
+        """What a process printed, or an error quotes, may hold secrets: none of them leaves the host."""
+        message = str(self._clean(error.message))
+        return Ended(
+            exit,
+            self.work.release.name if self.work else "",
+            message,
+            message=message,
+            state=str(self._clean(state)),
+            next=error.next or "fab status, then fab deploy",
+            logs=tuple(self._clean(error.logs)),
+        )
+
+    def _clean(self, value: Any) -> Any:
+        return masking.clean(value, self.secrets)
 
     def _undo(self, release: Release, error: HostError) -> tuple[Exit, str]:
         if release.result == GOOD:
             return error.exit, f"{release.name} was good before and is left alone"
-        reason = masking.clean(error.message, masking.stored_values(self.ctx.paths, release.number))
+        reason = str(self._clean(error.message))
         if self._has_switched():
             return self.take_back(release, reason)
         return error.exit, self._discard(release, reason)
@@ -196,18 +217,6 @@ class Attempt:
         return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped"
 
 
-def _ended(error: HostError, release: str, exit: Exit, state: str) -> Ended:
-    return Ended(
-        exit,
-        release,
-        error.message,
-        message=error.message,
-        state=state,
-        next=error.next or "fab status, then fab deploy",
-        logs=error.logs,
-    )
-
-
 def _serving(ctx: Context, request: Request) -> Release | None:
     """What ``current`` names. Where its record is damaged, what can be told without: it serves all the same."""
     try:
@@ -228,6 +237,13 @@ def _check_order(release: Release, phases: Sequence[str]) -> None:
             next="fab releases",
         )
     first = PHASES.index(phases[0])
+    if release.result in (SERVED, CONDEMNED) and (first < _SWITCH or (first == _SWITCH and release.phase != "check")):
+        raise HostError(
+            f"{release.name} is switched to already: {phases[0]} is over",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next=f"fab phase.{release.next_phase or PHASES[-1]}",
+        )
     if first and release.phase not in PHASES[first - 1 :]:
         missing = PHASES[first - 1]
         raise HostError(

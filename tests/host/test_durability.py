@@ -99,7 +99,9 @@ def test_a_name_is_on_the_disk_before_anything_else_is_done(trace: list[Change])
 
 def test_the_ledger_is_on_the_disk_line_by_line(trace: list[Change]) -> None:
     """Each line is fsynced before its program does anything else."""
-    written = [place for place, one in enumerate(trace) if one.what == "write" and one.words[0].endswith("ledger.jsonl")]
+    written = [
+        place for place, one in enumerate(trace) if one.what == "write" and one.words[0].endswith("ledger.jsonl")
+    ]
     assert written
     for place in written:
         following = next(one for one in trace[place + 1 :] if one.process == trace[place].process)
@@ -109,7 +111,9 @@ def test_the_ledger_is_on_the_disk_line_by_line(trace: list[Change]) -> None:
 def test_a_tree_is_on_the_disk_before_its_seal(host: SimulatedHost) -> None:
     """All that a build wrote is synced before the seal says that it is whole."""
     trace = recorded(host, lambda one: one.deploy(text="new", lock="another"))
-    seals = [(place, new) for place, _, new in moves(trace) if "s/" in new and Path(new).parent.name in ("trees", "venvs")]
+    seals = [
+        (place, new) for place, _, new in moves(trace) if "s/" in new and Path(new).parent.name in ("trees", "venvs")
+    ]
     sealed = [(place, new) for place, new in seals if new.endswith(".json")]
     assert len(sealed) == 2
     for place, new in sealed:

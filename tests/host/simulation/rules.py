@@ -46,7 +46,9 @@ def at_every_moment(host: SimulatedHost) -> Iterator[str]:
     if not found.get("sealed"):
         yield f"current is v{number}, which is not sealed"
         return
-    if not os.path.isdir(f"{host.home}/trees/{found['tree']}") or not os.path.isdir(f"{host.home}/venvs/{found['venv']}"):
+    if not os.path.isdir(f"{host.home}/trees/{found['tree']}") or not os.path.isdir(
+        f"{host.home}/venvs/{found['venv']}"
+    ):
         yield f"current is v{number}, whose content is gone"
     for name in (host.web.socket(number), host.web.service(number)):
         if not os.path.exists(f"{host.units}/{name}"):

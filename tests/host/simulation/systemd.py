@@ -287,4 +287,3 @@ class FakeSystemd:
 def _property(words: Sequence[str], name: str) -> str:
     pairs = [words[place + 1] for place, word in enumerate(words[:-1]) if word == "-p"]
     return next((pair.partition("=")[2] for pair in pairs if re.match(rf"{name}=", pair)), "")
-
