@@ -50,7 +50,8 @@ def test_a_secret_that_a_failing_migration_prints_is_masked(site: Site) -> None:
     site.project.commit("a secret")
     ended = site.deploy(expect=5)
     assert "****" in ended.event("failed")["logs"]
-    kept = "/var/lib/deployer/shop/ledger.jsonl /var/lib/deployer/shop/jobs/*/events.jsonl /srv/shop/releases/*/release.json"
+    private = "/var/lib/deployer/shop"
+    kept = f"{private}/ledger.jsonl {private}/jobs/*/events.jsonl /srv/shop/releases/*/release.json"
     told = (
         ended.text,
         site.fab("attach").text,
