@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Sequence
@@ -57,17 +58,23 @@ class Attempt:
     def go_back(self, release: Release) -> Ended:
         """Take a condemned release back, whose way back was cut short."""
         signals.ignore_terminate()
-        self.current = self.ctx.catalog.find(release.previous) if release.previous else None
+        self.current = _standby(self.ctx, release)
         self.work = Work(self.ctx, self.request, release, self.current)
-        self.secrets = masking.stored_values(self.ctx.paths, release.number)
+        self._know_secrets(release)
         return self._fail(HostError(release.reason, exit=Exit.ROLLED_BACK))
 
+    def _know_secrets(self, release: Release) -> None:
+        """What no message may show: of a release that goes on, as it is stored."""
+        with contextlib.suppress(HostError):
+            self.secrets = self.secrets or masking.stored_values(self.ctx.paths, release.number)
+
     def _run_all(self, *, revive: bool) -> Ended:
-        signals.on_terminate(self._abort)
         try:
+            signals.on_terminate(self._abort)
+            signals.release()
             release = self._open()
             body = self.directory / "body" if self.directory else None
-            self.secrets = self.secrets or masking.stored_values(self.ctx.paths, release.number)
+            self._know_secrets(release)
             self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, self.secrets))
             self.work = Work(self.ctx, self.request, release, self.current, body)
             if revive:
@@ -84,6 +91,8 @@ class Attempt:
         except Exception as error:
             logs = traceback.format_exc().splitlines()[-12:]
             return self._fail(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+        finally:
+            signals.hold()
         return Ended(Exit.OK, self.work.release.name, self._summary(self.work.release))
 
     def _abort(self) -> None:
@@ -108,7 +117,7 @@ class Attempt:
             release = catalog.get(request.release)
             _check_order(release, request.phases)
             if release.result == SERVED or release.number == catalog.current():
-                self.current = catalog.find(release.previous) if release.previous else None
+                self.current = _standby(self.ctx, release)
             return catalog.update(release, held=None)
         with signals.uninterrupted():
             release = catalog.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
@@ -152,8 +161,13 @@ class Attempt:
 
     def _hold(self, work: Work) -> None:
         """A release whose phases are run one by one belongs to nobody for a while; then the host ends it."""
-        if work.release.unfinished and self.request.phases[-1] != PHASES[-1]:
+        if not work.release.unfinished or self.request.phases[-1] == PHASES[-1]:
+            return
+        try:
             work.record(held=lease.grant())
+        except OSError:  # without a lease it is judged at once, but not taken back for that
+            if self.request.phases[-1] not in BEHIND_THE_SWITCH:
+                raise
 
     def _summary(self, release: Release) -> str:
         last = self.request.phases[-1]
@@ -217,6 +231,13 @@ class Attempt:
         return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped"
 
 
+def _standby(ctx: Context, release: Release) -> Release | None:
+    """What served before a release; None when nothing did, or when its record cannot be read."""
+    with contextlib.suppress(Damaged):
+        return ctx.catalog.find(release.previous) if release.previous else None
+    return None
+
+
 def _serving(ctx: Context, request: Request) -> Release | None:
     """What ``current`` names. Where its record is damaged, what can be told without: it serves all the same."""
     try:
@@ -236,8 +257,15 @@ def _check_order(release: Release, phases: Sequence[str]) -> None:
             state="nothing was touched",
             next="fab releases",
         )
+    if release.result == CONDEMNED:
+        raise HostError(
+            f"{release.name} is being taken back: its phases are over",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next="fab status",
+        )
     first = PHASES.index(phases[0])
-    if release.result in (SERVED, CONDEMNED) and (first < _SWITCH or (first == _SWITCH and release.phase != "check")):
+    if release.result == SERVED and (first < _SWITCH or (first == _SWITCH and release.phase != "check")):
         raise HostError(
             f"{release.name} is switched to already: {phases[0]} is over",
             exit=Exit.USAGE,

@@ -32,6 +32,16 @@ def on_terminate(act: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
+def hold() -> None:
+    """A SIGTERM that comes from now on waits for :func:`release`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def release() -> None:
+    """Hear a SIGTERM that has come, and those to come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def ignore_terminate() -> None:
     """From now on what is done is not ended from outside."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
