@@ -3,6 +3,7 @@
 deployer-host session APP      one laptop's channel
 deployer-host job APP ID       a deploy, inside its transient unit
 deployer-host start|stop|reload APP     for APP.service
+deployer-host recover APP      the dead-man's switch: for the timer of unfinished deploys
 
 ``fab setup`` sends this program and runs it as it is, by :func:`set_up`: it installs itself once it knows it may.
 """
@@ -10,7 +11,9 @@ deployer-host start|stop|reload APP     for APP.service
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import sys
 import time
 from typing import Any
@@ -19,6 +22,9 @@ from deployer.host.context import Context, open_context
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.protocol import Exit, dumps
 from deployer.host.spec import parse_app
+
+SILENCE = 300.0
+"""Seconds without a byte after which a laptop is taken for gone."""
 
 
 def main(argv: list[str]) -> int:
@@ -33,7 +39,7 @@ def main(argv: list[str]) -> int:
         return int(error.exit)
 
 
-def _run(argv: list[str]) -> Exit:
+def _run(argv: list[str]) -> int:
     if os.geteuid() != 0:
         raise BadRequest("deployer-host must run as root: through sudo, by systemd, or by root")
     if len(argv) < 2:
@@ -43,7 +49,7 @@ def _run(argv: list[str]) -> Exit:
         return _session(app)
     if command == "job" and len(rest) == 1:
         return _job(app, rest[0])
-    if command in ("start", "stop", "reload") and not rest:
+    if command in ("start", "stop", "reload", "recover") and not rest:
         from deployer.host import handle
 
         return Exit(getattr(handle, command)(open_context(app, _silent, time.time)))
@@ -79,20 +85,41 @@ def _session(app: str) -> Exit:
         emit("finished", exit=int(error.exit), serving="", summary=error.message)
         return error.exit
     try:
-        return Session(ctx, sys.stdin.buffer, forward).serve()
+        return Session(ctx, io.BufferedReader(Patient(0)), forward).serve()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the laptop has gone; the job, if any, goes on
         return Exit.OK
 
 
-def _job(app: str, name: str) -> Exit:
+def _job(app: str, name: str) -> int:
+    from deployer.host.eventlog import EventLog
     from deployer.host.job import run_job
-    from deployer.host.lock import EventLog
     from deployer.host.paths import AppPaths
 
     directory = AppPaths(app).jobs / os.path.basename(name)
     ctx = open_context(app, EventLog(directory / "events.jsonl"), time.time)
     return run_job(ctx, directory)
+
+
+class Patient(io.RawIOBase):
+    """A descriptor that is read as long as something comes: a laptop whose network was cut never says good-bye."""
+
+    def __init__(self, descriptor: int, seconds: float = SILENCE) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._seconds = seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises TimeoutError after ``seconds`` without a byte."""
+        ready, _, _ = select.select([self._descriptor], [], [], self._seconds)
+        if not ready:
+            raise TimeoutError(f"the laptop has said nothing for {self._seconds:g} s")
+        data = os.read(self._descriptor, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def emit(name: str, **fields: Any) -> None:

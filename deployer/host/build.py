@@ -67,6 +67,8 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
         )
     except Mismatch as error:
         ctx.trees.discard(key)
+        if base is not None and error.path in {entry.path for entry in base_of(base)}:
+            ctx.trees.mark_altered(delta.base, error.path)  # the next upload brings that file itself
         raise HostError(f"what arrived is not what was sent: {error}", next="fab deploy   (sends it afresh)") from None
     except OSError as error:
         ctx.trees.discard(key)

@@ -10,20 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files
-from deployer.host.errors import HostError
+from deployer.host.errors import Damaged, HostError
+from deployer.host.ledger import BEGUN, Ledger
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import Exit
+from deployer.host.protocol import PHASES, Exit
 from deployer.host.spec import Spec
 
-PREPARING, READY, SERVED, GOOD, FAILED, ROLLED_BACK = (
+PREPARING, READY, SERVED, CONDEMNED, GOOD, FAILED, ROLLED_BACK, INTERRUPTED = (
     "preparing",
     "ready",
     "served",
+    "rolling back",
     "good",
     "failed",
     "rolled back",
+    "interrupted",
 )
-"""What became of a release: being made; healthy, without traffic; switched to, watched; kept; refused; taken back."""
+"""What became of a release: being made; healthy, without traffic; switched to, watched; being taken back; kept;
+refused; taken back; its attempt died before the switch."""
+
+UNFINISHED = (PREPARING, READY, SERVED, CONDEMNED)
+DEAD = (FAILED, ROLLED_BACK, INTERRUPTED)
 
 KEPT_FAILURES = 20
 """Records (not content) of failed releases that are kept to be read."""
@@ -34,7 +41,9 @@ class Release:
     """A release's record. ``of`` is the number whose code it carries (0: its own), ``previous`` what served before it.
 
     ``same`` says that it carries all else of that one, too: a reload that changed nothing.
-    ``at`` and ``switched`` are seconds since the epoch; ``phase`` is the last phase that ended well.
+    ``at``, ``switched`` and ``ended`` are seconds since the epoch; ``phase`` is the last phase that ended well.
+    ``sealed`` are the digests of its parts (see :mod:`deployer.host.seal`): without them it does not count. ``held`` is
+    its lease between two phases that are run one by one.
     """
 
     number: int
@@ -52,6 +61,9 @@ class Release:
     switched: float = 0.0
     phases: dict[str, float] | None = None
     same: bool = False
+    sealed: dict[str, Any] | None = None
+    held: dict[str, Any] | None = None
+    ended: float = 0.0
 
     @property
     def name(self) -> str:
@@ -61,6 +73,16 @@ class Release:
     def copies(self) -> int:
         """The release all of whose parts it carries; 0 when some are its own."""
         return self.of if self.same or self.kind == "rollback" else 0
+
+    @property
+    def unfinished(self) -> bool:
+        return self.result in UNFINISHED
+
+    @property
+    def next_phase(self) -> str:
+        """The phase after the last one that ended well; empty after the last."""
+        done = PHASES.index(self.phase) + 1 if self.phase in PHASES else 0
+        return PHASES[done] if done < len(PHASES) else ""
 
     @property
     def usable(self) -> bool:
@@ -86,8 +108,17 @@ class Catalog:
         return sorted(int(name[1:]) for name in names if re.fullmatch(r"v[1-9][0-9]*", name))
 
     def find(self, number: int) -> Release | None:
+        """The record of a release; None when there is none. Raises Damaged."""
         value = files.read_json(self._record(number))
-        return Release.parse(value) if value else None
+        try:
+            return Release.parse(value) if value is not None else None
+        except (TypeError, ValueError, KeyError):
+            raise Damaged(self._record(number)) from None
+
+    def serving(self) -> Release | None:
+        """The release that ``current`` names; None before the first."""
+        number = self.current()
+        return self.find(number) if number else None
 
     def get(self, number: int) -> Release:
         """Raises HostError naming the releases there are when there is no such release."""
@@ -103,14 +134,20 @@ class Catalog:
         return release
 
     def all(self) -> list[Release]:
-        """Every release that has a record, oldest first."""
-        found = (self.find(number) for number in self.numbers())
+        """Every release that has a record which can be read, oldest first."""
+        found = (self._readable(number) for number in self.numbers())
         return [release for release in found if release is not None]
+
+    def _readable(self, number: int) -> Release | None:
+        try:
+            return self.find(number)
+        except (Damaged, FileNotFoundError, NotADirectoryError):
+            return None
 
     def under_way(self) -> Release:
         """The newest release whose phases are not over. Raises HostError when there is none."""
         for release in reversed(self.all()):
-            if release.result in (PREPARING, READY, SERVED):
+            if release.unfinished:
                 return release
         raise HostError(
             "no release is under way", exit=Exit.USAGE, state="nothing was touched", next="fab phase.upload"
@@ -121,15 +158,28 @@ class Catalog:
         return release
 
     def create(self, kind: str, of: int, by: str, at: float, spec: Spec) -> Release:
-        """A new release under a number that was never used before."""
+        """A new release under a number that was never used before, and the ledger's line for it."""
         counter = self.paths.private / "last-release"
-        last = int(counter.read_text()) if counter.exists() else 0
-        number = max([last, *self.numbers()]) + 1
+        number = max(self._counted(counter), self.ledger.last_number(), *self.numbers(), 0) + 1
         files.write_file(counter, f"{number}\n".encode(), 0o600)
+        release = Release(number=number, kind=kind, of=of, by=by, at=at, spec=spec)
+        source = spec.source
+        told = {"kind": kind, "by": by, "commit": source.commit, "ref": source.ref, "of": f"v{of}" if of else ""}
+        self.ledger.add(BEGUN, at, release=release.name, **told)
         directory = self.paths.release(number)
         files.make_directory(directory, 0o755)
         files.make_directory(directory / "run", 0o755)
-        return self.save(Release(number=number, kind=kind, of=of, by=by, at=at, spec=spec))
+        return self.save(release)
+
+    def _counted(self, counter: Path) -> int:
+        try:
+            return int(counter.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.paths.ledger)
 
     def update(self, release: Release, **changes: Any) -> Release:
         return self.save(replace(release, **changes))
@@ -177,12 +227,13 @@ def origin_of(release: Release, by_number: Mapping[int, Release]) -> int:
 def to_prune(releases: Sequence[Release], protected: set[int], keep: int) -> list[int]:
     """Good releases beyond the newest ``keep``, and dead ones beyond the newest KEPT_FAILURES records.
 
-    ``protected`` (current, standby) is never among them, failed releases never use up the count, and neither do
-    copies: ever so many reloads leave ``keep`` different releases to go back to.
+    ``protected`` (current, standby) is never among them, nor is the last known good one, nor one under way. Failed
+    releases never use up the count, and neither do copies: ever so many reloads leave ``keep`` different releases.
     """
+    keep = max(keep, 1)
     by_number = {release.number: release for release in releases}
     good = [release.number for release in releases if release.usable]
-    dead = [release.number for release in releases if not release.usable]
+    dead = [release.number for release in releases if release.result in DEAD]
     newest = {origin_of(by_number[number], by_number): number for number in good}
     kept = {*good[-keep:], *sorted(newest.values())[-keep:], *dead[-KEPT_FAILURES:], *protected}
     return sorted({*good, *dead} - kept)
@@ -190,7 +241,7 @@ def to_prune(releases: Sequence[Release], protected: set[int], keep: int) -> lis
 
 def used(releases: Iterable[Release], what: str) -> set[str]:
     """The keys of trees or virtual environments that releases with content name."""
-    return {getattr(release, what) for release in releases if release.result not in (FAILED, ROLLED_BACK)} - {""}
+    return {getattr(release, what) for release in releases if release.result not in DEAD} - {""}
 
 
 def migrations_since(target: Sequence[str], current: Sequence[str]) -> list[str]:

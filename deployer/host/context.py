@@ -9,7 +9,8 @@ from typing import Any, Callable
 
 from deployer.host import files
 from deployer.host.catalog import Catalog
-from deployer.host.errors import BadRequest
+from deployer.host.errors import BadRequest, Damaged
+from deployer.host.ledger import Ledger
 from deployer.host.paths import AppPaths
 from deployer.host.spec import Reader
 from deployer.host.store import Store
@@ -65,6 +66,10 @@ class Context:
         return Catalog(self.paths)
 
     @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.paths.ledger)
+
+    @property
     def trees(self) -> Store:
         return Store(self.paths.trees)
 
@@ -84,7 +89,7 @@ def open_context(app: str, emit: Emit, clock: Callable[[], float]) -> Context:
     try:
         value = files.read_json(paths.settings)
         settings = Settings.parse(value) if value is not None else None
-    except ValueError as error:
+    except (ValueError, Damaged) as error:
         raise BadRequest(
             f"{paths.settings} is not as this version writes it: {error}",
             next="fab setup -H root@HOST   (writes it again)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from deployer.host.protocol import Exit
 
@@ -35,3 +36,11 @@ class BadRequest(HostError):
 
     def __init__(self, message: str, *, next: str = "") -> None:
         super().__init__(message, exit=Exit.USAGE, state="nothing was touched", next=next)
+
+
+class Damaged(HostError):
+    """A file of deployer's own does not hold what was written to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is damaged: it does not hold what deployer wrote there", next="fab doctor")
+        self.path = path

@@ -7,6 +7,7 @@ opened without following links, looked at through its descriptor, and changed th
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -14,7 +15,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from deployer.host.errors import Damaged
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+TEMPORARY, GONE = ".tmp", ".gone"
 _DEPTH = 200
 """Directories within directories that a tree may have: each one open takes a descriptor."""
 
@@ -29,7 +33,7 @@ def sync_directory(path: Path) -> None:
 
 def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Put ``content`` at ``path`` in one step; with ``mode`` from the first byte on."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     try:
@@ -52,16 +56,44 @@ def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value stored at ``path``; None when there is no such file."""
+    """The value stored at ``path``; None when there is no such file. Raises Damaged when it is no JSON."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError:
+        raise Damaged(path) from None
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add one line (without its newline) to a file that only grows, durably. Raises OSError; nothing is added then.
+
+    What a power cut left of a line is ended first: it spoils no line but itself.
+    """
+    new = not path.exists()
+    descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        text = (b"\n" if torn else b"") + line + b"\n"
+        try:
+            written = os.write(descriptor, text)
+            if written != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+    if new:
+        sync_directory(path.parent)
 
 
 def point(link: Path, target: str) -> None:
     """Make the symbolic link ``link`` lead to ``target`` by one ``rename(2)``: never absent in between."""
-    temporary = link.with_name(f".{link.name}.tmp")
+    temporary = link.with_name(f".{link.name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     temporary.symlink_to(target)
@@ -70,9 +102,12 @@ def point(link: Path, target: str) -> None:
 
 
 def make_directory(path: Path, mode: int) -> None:
-    """A directory with exactly ``mode``, made or mended."""
+    """A directory with exactly ``mode``, made or mended; a new one outlives a power cut."""
+    new = not path.exists()
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     os.chmod(str(path), mode)
+    if new:
+        sync_directory(path.parent)
 
 
 def own_directory(path: Path, mode: int, uid: int, gid: int) -> bool:
@@ -87,15 +122,33 @@ def own_directory(path: Path, mode: int, uid: int, gid: int) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory whatever is in it, however deep; absent is fine. Never follows a link."""
+    """Remove a directory whatever is in it, however deep; absent is fine. Never follows a link.
+
+    It goes under its name in one step, and only then bit by bit: nobody ever takes a half for the whole.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink()
-    elif path.exists():
-        done = subprocess.run(
-            ["/bin/rm", "-rf", "--one-file-system", "--", str(path)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        if done.returncode:
-            raise OSError(done.stderr.decode("utf-8", "replace").strip()[-400:])
+        return
+    gone = path if path.name.endswith(GONE) else path.with_name(f".{path.name}{GONE}")
+    if path.exists() and gone != path:
+        _remove(gone)
+        os.rename(str(path), str(gone))
+    _remove(gone)
+
+
+def _remove(path: Path) -> None:
+    if not path.exists():
+        return
+    done = subprocess.run(
+        ["/bin/rm", "-rf", "--one-file-system", "--", str(path)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    if done.returncode:
+        raise OSError(done.stderr.decode("utf-8", "replace").strip()[-400:])
+
+
+def is_debris(name: str) -> bool:
+    """Whether a file or directory of ours is the rest of a write or a removal that was cut short."""
+    return name.startswith(".") and name.endswith((TEMPORARY, GONE))
 
 
 def open_below(root: Path, path: str, flags: int) -> int:

@@ -1,14 +1,12 @@
-"""What ``shop.service`` runs: make what runs match ``current``; stop it; release it again with the same parts."""
+"""What systemd runs for an app: start, stop and reload of ``shop.service``; the look of the dead-man's switch."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
-from dataclasses import replace
 
-from deployer.host import handover, lock, masking, systemd
-from deployer.host.catalog import GOOD, SERVED, Release
+from deployer.host import handover, lease, lock, masking, recovery, systemd
+from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.paths import job_unit
@@ -17,37 +15,45 @@ from deployer.host.request import Request
 
 
 def start(ctx: Context) -> Exit:
-    """Start what ``current`` names and nothing else. Level-triggered: right at boot, after a crash, and at any time."""
-    number = ctx.catalog.current()
-    if not number:
+    """Start what ``current`` names. Level-triggered: right at boot, after a crash, and at any time.
+
+    What else is to be put right after a deploy that never ended is a job's work: it holds the lock, and may take long.
+    """
+    release = ctx.catalog.serving()
+    if release is not None:
+        _run(ctx, release)
+        print(f"{release.name} serves")
+    else:
         print(f"nothing of {ctx.app} is deployed yet")
-        return Exit.OK
-    release = ctx.catalog.get(number)
-    candidate = handover.candidate_of(ctx, release)
-    missing = [name for name in (candidate.socket, candidate.service) if not (ctx.paths.units / name).exists()]
-    if missing:
-        handover.install(ctx, release)
-    systemd.require("start", candidate.socket)
-    systemd.require("start", candidate.service, timeout=release.spec.health.timeout + 60)
-    if lock.running(ctx) is None:
-        _remove_others(ctx, release)
-        _finish_watch(ctx, release)
-    print(f"{release.name} serves")
+    if lock.running(ctx) is None and recovery.is_needed(ctx):
+        print("a deploy never ended: putting that right")
+        lease.arm(ctx.app)
+        with contextlib.suppress(HostError):  # a deploy that begins this moment sees to it itself
+            lock.submit_recovery(ctx)
     return Exit.OK
 
 
-def _finish_watch(ctx: Context, release: Release) -> None:
-    """The host went down while the release was watched. It serves again and is healthy: then it is a good one."""
-    if release.result == SERVED and handover.candidate_of(ctx, release).ask(10).healthy(release.spec.health):
-        ctx.catalog.update(release, result=GOOD)
+def _run(ctx: Context, release: Release) -> None:
+    """One that was never judged may be unable to start: the recovery takes it back then."""
+    handover.ensure_units(ctx, release)
+    candidate = handover.candidate_of(ctx, release)
+    systemd.require("start", candidate.socket)
+    if release.unfinished:
+        systemd.systemctl("start", "--no-block", candidate.service)
+    else:
+        systemd.require("start", candidate.service, timeout=release.spec.health.timeout + 60)
 
 
-def _remove_others(ctx: Context, current: Release) -> None:
-    """Take away what a deploy that never ended has left: nothing but ``current`` may run."""
-    names = (path.name for path in ctx.paths.units.glob(f"{ctx.app}-web@v*"))
-    found = (re.fullmatch(rf"{ctx.app}-web@v([1-9][0-9]*)\.(?:service|socket)", name) for name in names)
-    for number in {int(match.group(1)) for match in found if match} - {current.number}:
-        handover.remove_units(ctx, ctx.catalog.find(number) or replace(current, number=number))
+def recover(ctx: Context) -> Exit:
+    """What the dead-man's switch runs: see that whatever no job finishes is finished; when nothing is, stop it."""
+    if lock.running(ctx) is not None:
+        return Exit.OK
+    if recovery.is_needed(ctx):
+        with contextlib.suppress(HostError):
+            lock.submit_recovery(ctx)
+    elif not any(release.unfinished for release in ctx.catalog.all()):
+        lease.disarm(ctx.app)
+    return Exit.OK
 
 
 def stop(ctx: Context) -> Exit:
@@ -104,12 +110,3 @@ def _reload_request(ctx: Context, current: Release) -> Request:
         yes=False,
         no_migrate=True,
     )
-
-
-def ensure_started(app: str) -> None:
-    """Have ``APP.service`` count as started once something serves; for a start that is under way it does not wait.
-
-    Waits for its own: a ``systemctl stop`` that cuts a start short would find nothing to stop.
-    """
-    if systemd.show(f"{app}.service").active not in ("active", "reloading", "activating"):
-        systemd.systemctl("start", f"{app}.service", timeout=60)

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.host import files, overrides, processes, systemd
+from deployer.host import files, overrides, processes, seal, systemd
 from deployer.host.build import run_as
 from deployer.host.candidate import Candidate, Watch
 from deployer.host.catalog import Release
@@ -49,6 +49,13 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
         _verify([ctx.paths.units / name for name in texts])
     systemd.ensure_loaded(list(texts))
     return f"{len(texts)} units"
+
+
+def ensure_units(ctx: Context, release: Release) -> None:
+    """The units of a release that has served, written again where they are gone. Raises HostError."""
+    candidate = candidate_of(ctx, release)
+    if not all((ctx.paths.units / name).exists() for name in (candidate.socket, candidate.service)):
+        install(ctx, release, proven=True)
 
 
 def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
@@ -180,15 +187,29 @@ def _become_healthy(ctx: Context, release: Release, proven: bool) -> str:
     return f"GET {health.path} is healthy{settled}"
 
 
-def switch(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
+def point(ctx: Context, release: Release, previous: Release | None) -> None:
     """The one rename that moves code and traffic together."""
     files.point(ctx.paths.current, f"releases/{release.name}")
-    ctx.emit("switched", to=release.name, previous=current.name if current else "")
+    ctx.emit("switched", to=release.name, previous=previous.name if previous else "")
+
+
+def after_switch(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
+    """For ``overlap = false`` it is now that one stops and the other starts: requests wait in the new one's socket."""
     if current is not None and not release.spec.overlap:
         retire_service(ctx, current)
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven)
     return f"{current.name if current else 'nothing'} → {release.name}"
+
+
+def revive(ctx: Context, release: Release) -> None:
+    """Have a release run that is current and was not judged yet. Raises HostError when it is not what it was."""
+    damage = seal.damage(ctx, release, whole=False)
+    if damage:
+        raise HostError(f"{release.name} is no longer what was switched to: {damage} has changed")
+    candidate = candidate_of(ctx, release)
+    systemd.systemctl("start", candidate.socket)
+    candidate.boot()
 
 
 def drain(ctx: Context, current: Release | None) -> str:

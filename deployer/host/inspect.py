@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
-from deployer.host import lock, processes, systemd
-from deployer.host.catalog import FAILED, GOOD, PREPARING, READY, ROLLED_BACK, SERVED, Release
+from deployer.host import lease, lock, processes, recovery, systemd
+from deployer.host.catalog import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
 from deployer.host.context import Context
+from deployer.host.errors import Damaged, HostError
 from deployer.host.handover import candidate_of
 
-_WORDS = {
-    PREPARING: "preparing",
-    READY: "candidate",
-    SERVED: "preparing",
-    GOOD: "retired",
-    FAILED: "failed",
-    ROLLED_BACK: "rolled back",
-}
+_WORDS = {PREPARING: "preparing", READY: "candidate", SERVED: "preparing", CONDEMNED: "rolling back", GOOD: "retired"}
+"""Where the word for people is another than the record's."""
+
+
+def readable(ctx: Context) -> Release | None:
+    """The record of the release that serves; None before the first, and when it cannot be read."""
+    try:
+        return ctx.catalog.serving()
+    except Damaged:
+        return None
 
 
 def status_report(ctx: Context) -> dict[str, Any]:
     """What serves, how it is, and whether a deploy runs. Sizes in bytes, times in seconds since 1970."""
-    number = ctx.catalog.current()
-    current = ctx.catalog.find(number) if number else None
+    look_after(ctx)
+    number, current = ctx.catalog.current(), readable(ctx)
     report: dict[str, Any] = {
         "app": ctx.app,
         "current": f"v{number}" if number else "",
@@ -32,6 +36,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
         "health": "",
         "units": [],
         "release": None,
+        **_attempts(ctx, number),
     }
     if current is not None:
         answer = candidate_of(ctx, current).ask(10)
@@ -44,6 +49,24 @@ def status_report(ctx: Context) -> dict[str, Any]:
         report["units"] = [_unit(ctx, current)]
         report["release"] = _row(current, number, current.previous, ctx)
     return report
+
+
+def look_after(ctx: Context) -> None:
+    """Where an attempt died and nobody has noticed yet, have it put right; what is told then is that this goes on."""
+    if lock.running(ctx) is None and recovery.is_needed(ctx):
+        with contextlib.suppress(HostError):
+            lock.submit_recovery(ctx)
+
+
+def _attempts(ctx: Context, current: int) -> dict[str, Any]:
+    """The newest attempt, when it is not what serves; and the candidate under lease, with the seconds that are left."""
+    releases = ctx.catalog.all()
+    newest = releases[-1] if releases and releases[-1].number != current else None
+    held = next((one for one in reversed(releases) if one.unfinished and lease.left(one.held)), None)
+    return {
+        "last": _row(newest, current, 0, ctx) if newest else None,
+        "held": {"release": held.name, "seconds": lease.left(held.held)} if held else None,
+    }
 
 
 def _unit(ctx: Context, release: Release) -> dict[str, Any]:
@@ -62,8 +85,8 @@ def _unit(ctx: Context, release: Release) -> dict[str, Any]:
 
 def releases_report(ctx: Context) -> list[dict[str, Any]]:
     """Every release that has a record, newest first."""
-    number = ctx.catalog.current()
-    current = ctx.catalog.find(number) if number else None
+    look_after(ctx)
+    number, current = ctx.catalog.current(), readable(ctx)
     standby = current.previous if current else 0
     return [_row(release, number, standby, ctx) for release in reversed(ctx.catalog.all())]
 
@@ -82,6 +105,7 @@ def _row(release: Release, current: int, standby: int, ctx: Context) -> dict[str
         "by": release.by,
         "at": release.at,
         "switched": release.switched,
+        "ended": release.ended,
         "commit": source.commit,
         "ref": source.ref,
         "dirty": source.dirty,

@@ -28,17 +28,18 @@ def masked(emit: Callable[..., None], values: tuple[str, ...]) -> Callable[..., 
         return emit
 
     def hear(name: str, **fields: Any) -> None:
-        emit(name, **{key: _clean(value, values) for key, value in fields.items()})
+        emit(name, **{key: clean(value, values) for key, value in fields.items()})
 
     return hear
 
 
-def _clean(value: Any, values: tuple[str, ...]) -> Any:
+def clean(value: Any, values: tuple[str, ...]) -> Any:
+    """``value`` with every secret in its text replaced."""
     if isinstance(value, str):
         for secret in values:
             value = value.replace(secret, MASK)
         return value
-    return [_clean(item, values) for item in value] if isinstance(value, (list, tuple)) else value
+    return [clean(item, values) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def stored_names(paths: AppPaths, number: int) -> tuple[str, ...]:

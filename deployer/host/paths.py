@@ -52,6 +52,15 @@ class AppPaths:
         return self.private / "jobs"
 
     @property
+    def ledger(self) -> Path:
+        return self.private / "ledger.jsonl"
+
+    @property
+    def tickets(self) -> Path:
+        """Of those who wait for the lock."""
+        return self.private / "waiting"
+
+    @property
     def settings(self) -> Path:
         """What root decided at set-up; the deploy user cannot change it."""
         return self.root / "etc/deployer" / f"{self.app}.json"
@@ -75,3 +84,8 @@ def unit_name(app: str, process: str, number: int, kind: str) -> str:
 def job_unit(app: str) -> str:
     """The transient unit of a running deploy. Its name is the app's lock."""
     return f"deployer-{app}.service"
+
+
+def lease_unit(app: str, kind: str) -> str:
+    """The transient timer (and its service) that looks for what no job finishes any more."""
+    return f"deployer-{app}-lease.{kind}"

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from deployer.host import accounts, claims, files, install, nginx, packages, proxy, systemd
 from deployer.host.context import Emit, Settings
-from deployer.host.errors import BadRequest, HostError
+from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.paths import AppPaths
 from deployer.host.protocol import PROGRAM, Exit, read_message
 from deployer.host.spec import Reader, parse_app
@@ -168,7 +168,7 @@ class Provision:
 
     def _stored(self) -> dict[str, Any]:
         """The settings of the set-up before; none when they cannot be read: they are written again."""
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, Damaged):
             stored = files.read_json(self.paths.settings)
             return stored if isinstance(stored, dict) else {}
         return {}
@@ -178,7 +178,8 @@ class Provision:
         wanted = [
             (paths.home, 0o750, 0, user.pw_gid),
             *((path, 0o755, 0, 0) for path in (paths.releases, paths.trees, paths.venvs, paths.settings.parent)),
-            *((path, 0o700, 0, 0) for path in (paths.private.parent, paths.private, paths.incoming, paths.jobs)),
+            *((path, 0o700, 0, 0) for path in (paths.private.parent, paths.private)),
+            *((path, 0o700, 0, 0) for path in (paths.incoming, paths.jobs, paths.tickets)),
             (paths.state, 0o700, user.pw_uid, user.pw_gid),
         ]
         return [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build
+from deployer.host import build, debris
 from deployer.host.context import free_bytes
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.manifest import Delta
+from deployer.host.protocol import DIGEST
 
 _CHUNK = 256 * 1024
 _ROOM = 16 * 1024 * 1024
@@ -25,12 +30,66 @@ def upload_size(message: dict[str, Any]) -> tuple[int, int]:
     return offset, length
 
 
-def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length: int) -> None:
-    """Take the body's bytes from ``offset`` on. What has arrived stays when the rest does not, for the next try."""
-    part, whole = (incoming / f"{delta.body}.{kind}" for kind in ("part", "body"))
-    have = part.stat().st_size if part.exists() else 0
-    if offset != have or offset + length != delta.length:
-        raise BadRequest("the upload does not continue where it stopped", next="fab deploy   (again)")
+def partials(incoming: Path) -> dict[str, int]:
+    """Interrupted uploads that can be gone on with: bytes there, by digest. Not those that somebody is sending now."""
+    found = {path.name[:-5]: path for path in incoming.glob("*.part")}
+    return {
+        digest: path.stat().st_size
+        for digest, path in found.items()
+        if DIGEST.match(digest) and not debris.is_locked(path)
+    }
+
+
+def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length: int) -> Path:
+    """Take the body's bytes from ``offset`` on; the file that is whole then, ours alone.
+
+    What has arrived stays when the rest does not, for the next try. While it is written it is locked (flock(2)):
+    another laptop that sends the same, even one that has gone silent, is in nobody's way.
+    """
+    token = secrets.token_hex(4)
+    with _open_part(incoming, delta.body, token) as (file, part):
+        if offset != os.fstat(file.fileno()).st_size or offset + length != delta.length:
+            raise BadRequest("the upload does not continue where it stopped", next="fab deploy   (again)")
+        _require_room(incoming, length)
+        _append(stream, file, part, length)
+        if _sha256(part) != delta.body:
+            part.unlink()
+            raise HostError(
+                "what arrived is not what was sent: its digest differs", next="fab deploy   (sends it afresh)"
+            )
+        whole = incoming / f"{delta.body}.{token}.body"
+        os.replace(str(part), str(whole))
+    return whole
+
+
+@contextlib.contextmanager
+def _open_part(incoming: Path, digest: str, token: str) -> Iterator[tuple[BinaryIO, Path]]:
+    """The file that holds what has come so far, locked; one of our own when another laptop is at the usual one."""
+    for name in (digest, f"{digest}.{token}"):
+        part = incoming / f"{name}.part"
+        with open(str(part), "ab") as file:
+            os.fchmod(file.fileno(), 0o600)
+            if not _lock(file, part):
+                continue
+            try:
+                yield file, part
+            finally:
+                if os.fstat(file.fileno()).st_size == 0 and part.exists():
+                    part.unlink()
+            return
+    raise AssertionError("a name that nobody else has is locked")
+
+
+def _lock(file: BinaryIO, path: Path) -> bool:
+    """Whether the file is ours now, and still the one at ``path``: its writer before us may just have been done."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.stat(str(path)).st_ino == os.fstat(file.fileno()).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _require_room(incoming: Path, length: int) -> None:
     free, needed = free_bytes(str(incoming)), length + _ROOM
     if free < needed:
         raise HostError(
@@ -38,20 +97,15 @@ def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length:
             state="nothing was touched",
             next="make room, then fab deploy",
         )
-    _append(stream, part, length)
-    if _sha256(part) != delta.body:
-        part.unlink()
-        raise HostError("what arrived is not what was sent: its digest differs", next="fab deploy   (sends it afresh)")
-    os.replace(str(part), str(whole))
 
 
-def _append(stream: BinaryIO, part: Path, length: int) -> None:
+def _append(stream: BinaryIO, file: BinaryIO, part: Path, length: int) -> None:
     try:
-        with open(str(part), "ab") as file:
-            os.fchmod(file.fileno(), 0o600)
-            whole = _copy(stream, file, length)
-            file.flush()
-            os.fsync(file.fileno())
+        whole = _copy(stream, file, length)
+        file.flush()
+        os.fsync(file.fileno())
+    except TimeoutError:
+        whole = False
     except OSError as error:
         part.unlink()
         raise build.disk_error(error, part, "the upload") from error

@@ -20,6 +20,7 @@ class Request:
 
     ``of`` is the release whose code and dependencies it takes (0: its own, from ``delta``). ``yes`` accepts a
     rollback behind migrations; ``secret`` names the variables of ``environment`` whose values no event may show.
+    ``reason`` is the host's own: why it goes on with a release whose deploy was interrupted.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Request:
     delta: Any
     yes: bool
     no_migrate: bool
+    reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -47,6 +49,7 @@ class Request:
             "delta": self.delta,
             "yes": self.yes,
             "no_migrate": self.no_migrate,
+            "reason": self.reason,
         }
 
     @classmethod

@@ -18,23 +18,31 @@ def resume(ctx: Context, failed: Release, standby: Release | None) -> str:
 
     The standby is started and asked before the rename, like any candidate; its socket has been listening all along.
     No request is lost but those that were inside the failed process: from the first moment on, the standby's code
-    answers what waits in the failed release's socket.
+    answers what waits in the failed release's socket. Every step can be repeated: whoever was cut short begins again.
     """
     if standby is None:
         with contextlib.suppress(FileNotFoundError):
             ctx.paths.current.unlink()
+            files.sync_directory(ctx.paths.current.parent)
         handover.remove_units(ctx, failed)
         return ""
     _replace_code(ctx, failed, standby)
     candidate = handover.candidate_of(ctx, standby)
+    handover.ensure_units(ctx, standby)
     systemd.systemctl("start", candidate.socket)
     with contextlib.suppress(HostError):
         candidate.boot()
     files.point(ctx.paths.current, f"releases/{standby.name}")
     ctx.emit("switched", to=standby.name, previous=failed.name)
-    _finish_queue(ctx, failed)
-    handover.remove_units(ctx, failed)
+    clear(ctx, failed)
     return standby.name
+
+
+def clear(ctx: Context, failed: Release) -> None:
+    """Have all answered that waits in the socket of a release which nothing new reaches any more; take it away."""
+    if (ctx.paths.units / handover.candidate_of(ctx, failed).service).exists():
+        _finish_queue(ctx, failed)
+    handover.remove_units(ctx, failed)
 
 
 def _replace_code(ctx: Context, failed: Release, standby: Release) -> None:

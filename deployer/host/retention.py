@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from deployer.host import catalog, files
 from deployer.host.context import Context
+from deployer.host.ledger import PRUNED
 
 
 def prune(ctx: Context, keep: int) -> None:
-    """Remove releases beyond ``keep`` and content no release names. Never what serves, nor what served before it."""
+    """Remove releases beyond ``keep`` and content no release names. Never what serves, what served before it, or what
+    was last known to be good."""
     releases = ctx.catalog.all()
     number = ctx.catalog.current()
     current = ctx.catalog.find(number) if number else None
-    protected = {number, current.previous} if current else set()
-    for gone in catalog.to_prune(releases, protected, keep):
-        files.remove_tree(ctx.paths.release(gone))
+    protected = {number, current.previous} if current else {number}
+    gone = catalog.to_prune(releases, protected, keep)
+    for one in gone:
+        files.remove_tree(ctx.paths.release(one))
+    if gone:
+        with contextlib.suppress(OSError):
+            ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
     left = ctx.catalog.all()
     ctx.trees.keep_only(catalog.used(left, "tree"))
     ctx.venvs.keep_only(catalog.used(left, "venv"))

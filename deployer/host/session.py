@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, files, lock, masking, overrides, systemd
+from deployer.host import build, files, lock, masking, overrides, systemd, turns
 from deployer.host.catalog import Release, migrations_since, rollback_target
 from deployer.host.context import Context, free_bytes
+from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.inspect import releases_report, status_report
+from deployer.host.inspect import readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
 from deployer.host.protocol import PROTOCOL, Exit, read_message
-from deployer.host.receive import receive, upload_size
+from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
 from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
@@ -40,7 +41,11 @@ class Session:
             "status": lambda _: self._answer(status=status_report(self.ctx)),
             "releases": lambda _: self._answer(releases=releases_report(self.ctx)),
             "logs": self._logs,
-            "attach": lambda _: self._follow(lock.find_job(self.ctx)),
+            "attach": self._attach,
+            "wait": self._wait,
+            "abort": self._abort,
+            "doctor": self._doctor,
+            "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
         }
 
     def serve(self) -> Exit:
@@ -98,8 +103,7 @@ class Session:
     def _ask(self, _: dict[str, Any]) -> None:
         """All a laptop needs to know before it sends anything."""
         ctx = self.ctx
-        number = ctx.catalog.current()
-        current = ctx.catalog.find(number) if number else None
+        number, current = ctx.catalog.current(), readable(ctx)
         self._answer(
             protocol=PROTOCOL,
             program=_digest_of_this_program(),
@@ -108,13 +112,13 @@ class Session:
             spec=current.spec.as_json() if current else None,
             busy=lock.running(ctx),
             base=self._base(current),
-            partials={path.name[:-5]: path.stat().st_size for path in ctx.paths.incoming.glob("*.part")},
+            partials=partials(ctx.paths.incoming),
             free=free_bytes(str(ctx.paths.home)),
         )
 
     def _base(self, current: Release | None) -> dict[str, Any]:
         """The tree that an upload should build on: the one that serves, else any that is whole."""
-        keys = ([current.tree] if current else []) + self.ctx.trees.keys()
+        keys = ([current.tree] if current else []) + self.ctx.trees.found()
         for key in keys:
             record = self.ctx.trees.record(key)
             if record is not None:
@@ -127,9 +131,38 @@ class Session:
         request = self._complete(Request.parse(message))
         overrides.check(request.spec.web.unit, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
+        body = None
         if length:
-            receive(self.stream, self.ctx.paths.incoming, parse_delta(request.delta), offset, length)
-        self._follow(lock.submit(self.ctx, request))
+            body = receive(self.stream, self.ctx.paths.incoming, parse_delta(request.delta), offset, length)
+        try:
+            self._follow(lock.submit(self.ctx, request, body))
+        finally:
+            if body is not None:  # whatever came of it, nobody else knows of this file
+                with contextlib.suppress(OSError):
+                    body.unlink()
+
+    def _wait(self, _: dict[str, Any]) -> None:
+        with _while_heard():
+            turns.wait(self.ctx, lambda job: self.ctx.emit("waiting", **job))
+        self._answer()
+
+    def _abort(self, message: dict[str, Any]) -> None:
+        """End the job that runs; with ``job``, that one and no other: it may have made way for the next meanwhile."""
+        message.setdefault("job", "")
+        by, job = _read(message, "abort", lambda read: (read.text("by", length=256), read.text("job", lock.JOB)))
+        self._answer(job=lock.abort(self.ctx, by, job))
+
+    def _attach(self, message: dict[str, Any]) -> None:
+        """Follow the job that runs, or ran last; or the one that is named."""
+        message.setdefault("job", "")
+        job = _read(message, "attach", lambda read: read.text("job", lock.JOB))
+        self._follow(lock.find_job(self.ctx, job))
+
+    def _doctor(self, message: dict[str, Any]) -> None:
+        if _read(message, "doctor", lambda read: read.boolean("fix")):
+            self._follow(lock.submit_recovery(self.ctx))
+        else:
+            self._answer(**examine(self.ctx))
 
     def _phases(self, message: dict[str, Any]) -> None:
         """Run phases of a release that is under way: the one named, or (0) the newest."""
@@ -184,18 +217,14 @@ class Session:
         self.ctx.emit("warn", text=text)
 
     def _follow(self, directory: Path) -> None:
+        self.ctx.emit("following", job=directory.name)
         with _while_heard():
             for event in lock.follow(self.ctx, directory):
                 self.forward(event)
         lock.forget_old_jobs(self.ctx)
 
     def _logs(self, message: dict[str, Any]) -> None:
-        try:
-            read = Reader(message, "logs")
-            count, follow = read.integer("lines", 0, 100_000), read.boolean("follow")
-            read.done()
-        except ValueError as error:
-            raise BadRequest(str(error)) from None
+        count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))
         pattern = f"{self.ctx.app}-web@*.service"
         emit = masking.masked(self.ctx.emit, masking.stored_values(self.ctx.paths, self.ctx.catalog.current()))
         if not follow:
@@ -224,6 +253,17 @@ def _while_heard() -> Iterator[None]:
         yield
     finally:
         done.set()
+
+
+def _read(message: dict[str, Any], where: str, take: Callable[[Reader], Any]) -> Any:
+    """What ``take`` reads of a request that holds nothing else. Raises BadRequest."""
+    try:
+        read = Reader(message, where)
+        value = take(read)
+        read.done()
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    return value
 
 
 def _digest_of_this_program() -> str:

@@ -138,6 +138,11 @@ def require(*arguments: str, timeout: float = 90) -> None:
         raise HostError(f"systemctl {' '.join(arguments)} failed (exit status {done.status})", logs=done.tail())
 
 
+def is_stopping() -> bool:
+    """Whether the host is going down."""
+    return systemctl("is-system-running").out.strip() == "stopping"
+
+
 def journal(unit: str, lines: int, *, output: str = "cat") -> list[str]:
     """The last ``lines`` lines that ``unit`` (or a pattern of units) logged, oldest first."""
     done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines), "-o", output])
@@ -162,6 +167,7 @@ def tell(unit: str, text: str) -> None:
     fields = {"MESSAGE": line, "PRIORITY": "6", "SYSLOG_IDENTIFIER": "deployer", "OBJECT_SYSTEMD_UNIT": unit}
     message = "".join(f"{name}={value}\n" for name, value in fields.items()).encode("utf-8", "replace")
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+        sending.settimeout(1.0)  # a journal that does not read holds up nothing
         sending.sendto(message, "/run/systemd/journal/socket")
 
 
@@ -220,3 +226,12 @@ def ensure_forgotten(units: Sequence[str]) -> None:
     done = run(["systemctl", "show", "-p", "LoadState", *units])
     if [line for line in done.out.splitlines() if line] != ["LoadState=not-found"] * len(units):
         systemctl("daemon-reload")
+
+
+def ensure_started(app: str) -> None:
+    """Have ``APP.service`` count as started once something serves; for a start that is under way it does not wait.
+
+    Waits for its own: a ``systemctl stop`` that cuts a start short would find nothing to stop.
+    """
+    if show(f"{app}.service").active not in ("active", "reloading", "activating"):
+        systemctl("start", f"{app}.service", timeout=60)

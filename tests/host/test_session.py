@@ -162,7 +162,7 @@ def test_a_good_request_starts_one_job(host: Host, monkeypatch: pytest.MonkeyPat
     assert host.events == []
     assert len(host.started) == 1
     (job,) = host.paths.jobs.iterdir()
-    assert (host.paths.incoming / f"{DELTA['body']}.body").read_bytes() == BODY
+    assert (job / "body").read_bytes() == BODY
     assert (job / "request.json").stat().st_mode & 0o777 == 0o600
     assert not any("DEBUG" in word or "ada" in word for command in host.commands for word in command)
 

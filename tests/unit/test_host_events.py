@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import lock
-from deployer.host.lock import EventLog
+from deployer.host import eventlog
+from deployer.host.eventlog import EventLog
 
 
 def test_endless_output_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound what commands print is left out; what the deploy itself says is not."""
-    monkeypatch.setattr(lock, "_LARGEST_LOG", 1000)
+    monkeypatch.setattr(eventlog, "_LARGEST", 1000)
     log = EventLog(tmp_path / "events.jsonl")
     for _ in range(100):
         log("output", phase="build", line="x" * 50)

@@ -1,0 +1,236 @@
+"""One attempt at a release: its phases in order, and what happens when one fails."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deployer.host import build, ending, files, handover, lease, masking, resume, signals, systemd
+from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK, SERVED, Release
+from deployer.host.context import Context
+from deployer.host.errors import Damaged, HostError
+from deployer.host.phases import DEEDS, Work, reason_to_skip
+from deployer.host.protocol import PHASES, Exit
+from deployer.host.request import Request
+from deployer.host.spec import environment_file
+
+BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended. ``message`` is empty when it went well; ``state``, ``next`` and ``logs`` go with it."""
+
+    exit: Exit
+    release: str
+    summary: str
+    message: str = ""
+    state: str = ""
+    next: str = ""
+    logs: tuple[str, ...] = ()
+
+
+class Attempt:
+    """A release on its way. ``release`` is its record; ``current`` is what serves, or served before the switch."""
+
+    def __init__(self, ctx: Context, request: Request, directory: Path | None = None) -> None:
+        self.ctx = ctx
+        self.request = request
+        self.directory = directory
+        self.current = _serving(ctx, request)
+        self.work: Work | None = None
+
+    def run(self) -> Ended:
+        """All phases that were asked for. Raises nothing but PowerOff: every failure is undone, and told."""
+        return self._run_all(revive=False)
+
+    def go_on(self) -> Ended:
+        """The same for a release that was switched to by an attempt that died: first have it run again, as it was."""
+        return self._run_all(revive=True)
+
+    def go_back(self, release: Release) -> Ended:
+        """Take a condemned release back, whose way back was cut short."""
+        signals.ignore_terminate()
+        self.current = self.ctx.catalog.find(release.previous) if release.previous else None
+        self.work = Work(self.ctx, self.request, release, self.current)
+        return self._fail(HostError(release.reason, exit=Exit.ROLLED_BACK))
+
+    def _run_all(self, *, revive: bool) -> Ended:
+        signals.on_terminate(self._abort)
+        try:
+            release = self._open()
+            body = self.directory / "body" if self.directory else None
+            values = masking.stored_values(self.ctx.paths, release.number)
+            self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, values))
+            self.work = Work(self.ctx, self.request, release, self.current, body)
+            if revive:
+                handover.revive(self.ctx, release)
+            for phase in self.request.phases:
+                self._run(self.work, phase)
+            self._hold(self.work)
+        except HostError as error:
+            return self._fail(error)
+        except OSError as error:
+            return self._fail(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
+        except Exception as error:
+            logs = traceback.format_exc().splitlines()[-12:]
+            return self._fail(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+        return Ended(Exit.OK, self.work.release.name, self._summary(self.work.release))
+
+    def _abort(self) -> None:
+        """SIGTERM: somebody ends the deploy, or the host goes down. Undo, without waiting for what runs.
+
+        When the host goes down behind the switch, nothing is undone: what failed was not the release.
+        """
+        units = (build.unit_of(self.ctx, name) for name in ("build", "migrate"))
+        systemd.systemctl("stop", "--no-block", *units)
+        if self._has_switched() and systemd.is_stopping():
+            raise signals.PowerOff
+        asked = files.read_json(self.directory / "abort.json") if self.directory else None
+        who = f"aborted by {asked['by']}" if asked else "aborted: the deploy's unit was stopped on the host"
+        raise HostError(who, next="fab status")
+
+    def _has_switched(self) -> bool:
+        return self.work is not None and self.ctx.catalog.current() == self.work.release.number
+
+    def _open(self) -> Release:
+        request, catalog = self.request, self.ctx.catalog
+        if request.release:
+            release = catalog.get(request.release)
+            _check_order(release, request.phases)
+            if release.previous and release.result == SERVED:
+                self.current = catalog.find(release.previous)
+            return catalog.update(release, held=None)
+        with signals.uninterrupted():
+            release = catalog.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
+            self.work = Work(self.ctx, request, release, self.current)
+        directory = self.work.directory
+        files.write_json(directory / "env.json", request.environment, 0o600)
+        files.write_json(directory / "secret.json", list(request.secret), 0o600)
+        note = f"release {release.name} of {self.ctx.app}"
+        files.write_file(directory / "env", environment_file(request.environment, note), 0o600)
+        if request.of:
+            parts = catalog.get(request.of)
+            same = request.spec == parts.spec and request.environment == handover.read_environment(self.ctx, parts)
+            release = catalog.update(release, tree=parts.tree, venv=parts.venv, same=same)
+        return release
+
+    def _run(self, work: Work, phase: str) -> None:
+        started = time.monotonic()
+        name = work.release.name
+        reason = reason_to_skip(work, phase)
+        if reason:
+            self.ctx.emit("phase.skipped", phase=phase, release=name, detail=reason)
+            self._record(work, phase, 0.0)
+            return
+        self.ctx.emit("phase.started", phase=phase, release=name)
+        try:
+            detail = DEEDS[phase](work)
+        except BaseException:
+            self.ctx.emit("phase.failed", phase=phase, release=name, seconds=time.monotonic() - started)
+            raise
+        seconds = time.monotonic() - started
+        self.ctx.emit("phase.done", phase=phase, release=name, seconds=seconds, detail=detail)
+        self._record(work, phase, seconds)
+
+    def _record(self, work: Work, phase: str, seconds: float) -> None:
+        """Note how far it is. Behind the switch a note that cannot be made takes no release back."""
+        try:
+            work.record(phase=phase, phases={**(work.release.phases or {}), phase: round(seconds, 3)})
+        except OSError:
+            if phase not in BEHIND_THE_SWITCH:
+                raise
+
+    def _hold(self, work: Work) -> None:
+        """A release whose phases are run one by one belongs to nobody for a while; then the host ends it."""
+        if work.release.unfinished and self.request.phases[-1] != PHASES[-1]:
+            work.record(held=lease.grant())
+
+    def _summary(self, release: Release) -> str:
+        last = self.request.phases[-1]
+        return f"{release.name} serves" if last == PHASES[-1] else f"{release.name}: {last} done"
+
+    def _fail(self, error: HostError) -> Ended:
+        signals.ignore_terminate()
+        if self.work is None:
+            return _ended(error, "", error.exit, error.state or "nothing was touched")
+        release = self.work.release
+        try:
+            exit, state = self._undo(release, error)
+        except (HostError, OSError) as further:
+            serving = self.ctx.catalog.current()
+            state = f"{f'v{serving}' if serving else 'nothing'} is current; undoing it failed as well: {further}"
+            return _ended(error, release.name, Exit.MIXED, f"{state}; the host tries again by itself")
+        return _ended(error, release.name, exit, state)
+
+    def _undo(self, release: Release, error: HostError) -> tuple[Exit, str]:
+        if release.result == GOOD:
+            return error.exit, f"{release.name} was good before and is left alone"
+        reason = masking.clean(error.message, masking.stored_values(self.ctx.paths, release.number))
+        if self._has_switched():
+            return self.take_back(release, reason)
+        return error.exit, self._discard(release, reason)
+
+    def _discard(self, release: Release, reason: str) -> str:
+        handover.remove_units(self.ctx, release, unused=True)
+        ending.close(self.ctx, release, FAILED, reason)
+        serving = f"{self.current.name} serves, uninterrupted" if self.current else "nothing serves yet"
+        state = f"{serving}; {release.name} never got a request"
+        if (release.phases or {}).get("migrate"):
+            state += "; its migration ran before, and stays applied"
+        return state
+
+    def take_back(self, release: Release, reason: str) -> tuple[Exit, str]:
+        """The standby serves again. Raises HostError, OSError when it cannot; it is tried again then."""
+        if release.previous and self.current is None:
+            raise HostError(f"v{release.previous}, which served before, is gone: there is no way back")
+        condemned = ending.condemn(self.ctx, release, reason)
+        serving = resume.resume(self.ctx, condemned, self.current)
+        ending.close(self.ctx, condemned, ROLLED_BACK, reason)
+        if not serving:
+            return Exit.ROLLED_BACK, "nothing serves: there was no release to go back to"
+        return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped"
+
+
+def _ended(error: HostError, release: str, exit: Exit, state: str) -> Ended:
+    return Ended(
+        exit,
+        release,
+        error.message,
+        message=error.message,
+        state=state,
+        next=error.next or "fab status, then fab deploy",
+        logs=error.logs,
+    )
+
+
+def _serving(ctx: Context, request: Request) -> Release | None:
+    """What ``current`` names. Where its record is damaged, what can be told without: it serves all the same."""
+    try:
+        return ctx.catalog.serving()
+    except Damaged as error:
+        ctx.emit("warn", text=f"{error.message}; the release that serves cannot be gone back to")
+        number = ctx.catalog.current()
+        return Release(number=number, kind="deploy", of=0, by="", at=0.0, spec=request.spec, result=GOOD)
+
+
+def _check_order(release: Release, phases: Sequence[str]) -> None:
+    """Raises HostError when a phase is asked for whose forerunner has not ended well, or of a dead release."""
+    if not release.unfinished:
+        raise HostError(
+            f"{release.name} is {release.result}: its phases are over",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next="fab releases",
+        )
+    first = PHASES.index(phases[0])
+    if first and release.phase not in PHASES[first - 1 :]:
+        missing = PHASES[first - 1]
+        raise HostError(
+            f"{release.name} has not been through {missing} yet (last: {release.phase or 'none'})",
+            exit=Exit.USAGE,
+            next=f"fab phase.{missing}",
+        )

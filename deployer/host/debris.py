@@ -1,0 +1,113 @@
+"""What dead attempts leave on a host: where to look for it, and how to take it away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from deployer.host import build, catalog, files, systemd
+from deployer.host.context import Context
+
+GIVEN_UP = 60.0
+"""Seconds after which an upload that nobody goes on with is cleared away by the next release."""
+_RECORD = "release.json"
+
+
+def find(ctx: Context, known: set[int]) -> Iterator[Path]:
+    """Files and directories that nothing needs any more. ``known`` are the releases whose directories stay."""
+    yield from _temporary(ctx)
+    yield from _releases(ctx, known)
+    yield from _stores(ctx)
+    yield from _uploads(ctx)
+    yield from (path for path in (ctx.paths.private / f"{name}.env" for name in ("build", "migrate")) if path.exists())
+
+
+def _temporary(ctx: Context) -> Iterator[Path]:
+    paths = ctx.paths
+    places = [paths.home, paths.releases, paths.trees, paths.venvs, paths.private, *_directories(paths.releases)]
+    for place in places:
+        yield from (place / name for name in _names(place) if files.is_debris(name))
+    ours = re.compile(rf"\.{re.escape(ctx.app)}-web@v[0-9]+\.(?:service|socket)\.tmp\Z")
+    yield from (paths.units / name for name in _names(paths.units) if ours.match(name))
+
+
+def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
+    """Directories that never got a record; and what is still in those of dead releases."""
+    for number in ctx.catalog.numbers():
+        directory = ctx.paths.release(number)
+        if number not in known and not (directory / _RECORD).exists():
+            yield directory
+    for release in ctx.catalog.all():
+        if release.result in catalog.DEAD:
+            directory = ctx.paths.release(release.number)
+            yield from (directory / name for name in _names(directory) if name != _RECORD)
+
+
+def _stores(ctx: Context) -> Iterator[Path]:
+    """Content that was never sealed, unless a release under way is building it."""
+    releases = ctx.catalog.all()
+    for store, what in ((ctx.trees, "tree"), (ctx.venvs, "venv")):
+        used = catalog.used(releases, what)
+        yield from (store.path(key) for key in store.found() if key not in used and store.record(key) is None)
+
+
+def _uploads(ctx: Context) -> Iterator[Path]:
+    """Uploads that nobody is sending. One that was interrupted a moment ago may be gone on with."""
+    for name in _names(ctx.paths.incoming):
+        path = ctx.paths.incoming / name
+        if files.is_debris(name) or is_locked(path):
+            continue
+        age = abs(ctx.clock() - path.stat().st_mtime)  # a clock that was set makes it look old: it is sent again then
+        if not name.endswith(".part") or age > GIVEN_UP:
+            yield path
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds a flock(2) on it: it has not died, then."""
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def unit_numbers(ctx: Context) -> set[int]:
+    """The releases that have unit files, or units that systemd still runs."""
+    pattern = re.compile(rf"{re.escape(ctx.app)}-web@v([1-9][0-9]*)\.(?:service|socket)\Z")
+    shown = systemd.systemctl("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-web@*").out
+    names = [*_names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())]
+    return {int(match.group(1)) for match in map(pattern.match, names) if match}
+
+
+def stop_commands(ctx: Context) -> None:
+    """End what an attempt before this one was building or migrating: it outlives the job that began it."""
+    for name in ("build", "migrate"):
+        systemd.systemctl("stop", build.unit_of(ctx, name))
+
+
+def remove(ctx: Context, path: Path) -> None:
+    for store in (ctx.trees, ctx.venvs):
+        if path.parent == store.directory and not files.is_debris(path.name):
+            store.discard(path.name)
+            return
+    files.remove_tree(path)
+
+
+def _directories(path: Path) -> list[Path]:
+    return [path / name for name in _names(path) if (path / name).is_dir() and not files.is_debris(name)]
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,92 @@
+"""``fab doctor``: what is not as it should be on this host, and what would put it right. Looks, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployer.host import lock, recovery, seal, systemd
+from deployer.host.catalog import Release
+from deployer.host.context import Context
+from deployer.host.errors import Damaged
+from deployer.host.handover import candidate_of
+
+_REPAIRS = {
+    recovery.START: ("down", "it is started"),
+    recovery.DISCARD: ("unfinished", "its candidate is taken away; what serves is not touched"),
+    recovery.CLEAR: ("unfinished", "what waits for it is answered, then it is taken away"),
+    recovery.STOP: ("leftover", "they are stopped and removed"),
+    recovery.REMOVE: ("leftover", "it is removed"),
+    recovery.CLOSE: ("leftover", "the line is added"),
+    recovery.TAKE_BACK: ("unfinished", "the release before it serves again"),
+    recovery.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
+}
+
+
+def examine(ctx: Context) -> dict[str, Any]:
+    """The findings: each with its kind, what it is about, a sentence, and what ``fab doctor --fix`` would do.
+
+    While a deploy runs, only what serves is looked at: the rest is in motion.
+    """
+    busy = lock.running(ctx)
+    number = ctx.catalog.current()
+    findings = [] if busy else [_planned(step) for step in recovery.plan(recovery.survey(ctx))]
+    findings += _unreadable(ctx) + _stopped(ctx, number)
+    try:
+        current = ctx.catalog.serving()
+    except Damaged:
+        current = None  # told by _unreadable
+    if current is not None:
+        findings += _health(ctx, current)
+        findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
+    return {"findings": findings, "current": f"v{number}" if number else "", "busy": busy}
+
+
+def _planned(step: recovery.Step) -> dict[str, str]:
+    kind, repair = _REPAIRS[step.do]
+    return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair)
+
+
+def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, str]:
+    return {"kind": kind, "what": what, "text": text, "repair": repair}
+
+
+def _unreadable(ctx: Context) -> list[dict[str, str]]:
+    found = []
+    for number in ctx.catalog.numbers():
+        try:
+            ctx.catalog.find(number)
+        except Damaged as error:
+            repair = f"fab deploy, then remove {ctx.paths.release(number)}: nothing can go back to it"
+            found.append(_finding("damaged", f"v{number}", error.message, repair))
+    return found
+
+
+def _stopped(ctx: Context, number: int) -> list[dict[str, str]]:
+    """What an admin has stopped is not started behind their back."""
+    handle = f"{ctx.app}.service"
+    if not number or systemd.show(handle).active in ("active", "activating", "reloading"):
+        return []
+    return [_finding("down", handle, f"{handle} is stopped", f"on the host, as root: systemctl start {ctx.app}")]
+
+
+def _health(ctx: Context, current: Release) -> list[dict[str, str]]:
+    answer = candidate_of(ctx, current).ask(10)
+    if answer.healthy(current.spec.health):
+        return []
+    text = f"{current.name} serves and is not healthy: {answer.describe(current.spec.health)}"
+    return [_finding("unhealthy", current.name, text, "fab logs; mend it and fab deploy, or fab rollback")]
+
+
+def _standby(ctx: Context, current: Release) -> Release | None:
+    try:
+        return ctx.catalog.find(current.previous) if current.previous else None
+    except Damaged:
+        return None
+
+
+def _damage(ctx: Context, release: Release) -> list[dict[str, str]]:
+    """Only the content: a standby has no units, and those of what serves are systemd's business."""
+    damage = seal.content_damage(ctx, release) if release.sealed else ""
+    text = f"{release.name} is no longer what was built: its digest differs {damage}"
+    repair = "fab deploy   (builds what is damaged anew); and look at the disk"
+    return [_finding("damaged", release.name, text, repair)] if damage else []

@@ -1,0 +1,71 @@
+"""How a release's story ends: its record, the ledger's line, and what is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+
+from deployer.host import files, retention
+from deployer.host.catalog import CONDEMNED, GOOD, Release
+from deployer.host.context import Context
+from deployer.host.errors import HostError
+from deployer.host.ledger import ENDED
+
+
+def good(ctx: Context, release: Release, reason: str = "") -> bool:
+    """It serves, and stays. False when that cannot be written down: the host tries again until it can.
+
+    ``reason`` tells what was not as usual. To make room for the record, old releases may go.
+    """
+    changes = {"result": GOOD, "phase": "watch", "reason": reason, "ended": ctx.clock(), "held": None}
+    try:
+        kept = _write(ctx, release, changes)
+    except OSError as error:
+        text = f"{release.name} serves and is healthy, but that could not be recorded: {error}"
+        ctx.emit("warn", text=f"{text}; the host records it as soon as it can")
+        return False
+    write_end(ctx, kept)
+    return True
+
+
+def _write(ctx: Context, release: Release, changes: dict[str, object]) -> Release:
+    try:
+        return ctx.catalog.update(release, **changes)
+    except OSError:
+        with contextlib.suppress(HostError, OSError):
+            retention.prune(ctx, release.spec.keep)
+        return ctx.catalog.update(release, **changes)
+
+
+def condemn(ctx: Context, release: Release, reason: str) -> Release:
+    """Say that a release goes, before anything of it does: whoever has to go on from here then knows."""
+    with contextlib.suppress(OSError):
+        return ctx.catalog.update(release, result=CONDEMNED, reason=reason, held=None)
+    return release
+
+
+def close(ctx: Context, release: Release, result: str, reason: str) -> None:
+    """Keep the record of a dead release, and nothing else of it: that first, to have room for the record."""
+    for path in ctx.paths.release(release.number).iterdir():
+        if path.name != "release.json":
+            with contextlib.suppress(OSError):
+                files.remove_tree(path)
+    with contextlib.suppress(OSError):
+        changes = {"result": result, "reason": reason, "ended": ctx.clock(), "held": None, "sealed": None}
+        write_end(ctx, ctx.catalog.update(release, **changes))
+    with contextlib.suppress(HostError, OSError):
+        retention.prune(ctx, release.spec.keep)
+
+
+def write_end(ctx: Context, release: Release) -> None:
+    """The ledger's last line on a release. One that is missing is made up for when the host next recovers."""
+    with contextlib.suppress(HostError, OSError):
+        serving = ctx.catalog.current()
+        ctx.ledger.add(
+            ENDED,
+            release.ended,
+            release=release.name,
+            result=release.result,
+            phase=release.phase,
+            reason=release.reason,
+            serving=f"v{serving}" if serving else "",
+        )

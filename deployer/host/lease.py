@@ -1,0 +1,55 @@
+"""Leases: how long a release between two phases may be held, and the timer that looks for what nobody finishes.
+
+Time is counted since boot (CLOCK_BOOTTIME), together with the boot's id: no clock that is set, and no reboot, makes a
+lease longer.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from deployer.host import systemd
+from deployer.host.paths import lease_unit
+from deployer.host.protocol import LEASE, PROGRAM
+
+PERIOD = 30
+"""Seconds between two looks of the dead-man's switch."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Of this boot of the host: random(4)."""
+    return _BOOT_ID.read_text().strip()
+
+
+def grant(seconds: float = LEASE) -> dict[str, Any]:
+    """A lease from now on."""
+    return {"boot": boot_id(), "until": now() + seconds}
+
+
+def left(held: dict[str, Any] | None) -> float:
+    """Seconds that a lease still has; 0 when it is over, was given before a reboot, or never was."""
+    if held is None or held.get("boot") != boot_id():
+        return 0.0
+    return max(0.0, float(held["until"]) - now())
+
+
+def now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def arm(app: str) -> None:
+    """Start the dead-man's switch, unless it runs: from now on the host looks every PERIOD seconds for itself."""
+    systemd.run(
+        [
+            "systemd-run", "--quiet", "--collect", f"--unit={lease_unit(app, 'service')}", f"--on-active={PERIOD}",
+            f"--on-unit-inactive={PERIOD}", "--timer-property=AccuracySec=1s",
+            f"--description=deployer: looks after unfinished deploys of {app}", "--", PROGRAM, "recover", app,
+        ]
+    )  # fmt: skip
+
+
+def disarm(app: str) -> None:
+    systemd.systemctl("stop", "--no-block", lease_unit(app, "timer"))

@@ -1,0 +1,73 @@
+"""The history of an app on this host: a line for each attempt that began, ended, or was pruned. It only ever grows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployer.host import files
+from deployer.host.protocol import dumps
+
+BEGUN, ENDED, PRUNED = "begun", "ended", "pruned"
+_TAIL = 64 * 1024
+"""Bytes at the end of the ledger in which the last attempts are found."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One JSON object a line: ``at`` (seconds since 1970), ``what`` (BEGUN, ENDED, PRUNED) and what belongs to it."""
+
+    path: Path
+
+    def add(self, what: str, at: float, **fields: Any) -> None:
+        """Append an entry, durably. Raises OSError."""
+        files.append_line(self.path, dumps({"at": at, "what": what, **fields}).rstrip(b"\n"))
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """All entries, oldest first. Lines that a power cut has torn are left out."""
+        if self.path.exists():
+            yield from _parse(self.path.read_bytes())
+
+    def last_number(self) -> int:
+        """The greatest release number of the last entries; 0 when there is none."""
+        found = [number_of(entry) for entry in self._tail()]
+        return max(found, default=0)
+
+    def open_numbers(self) -> list[int]:
+        """Of the last entries, the numbers of the attempts that began and of whose end nothing is written."""
+        found: dict[int, bool] = {}
+        for entry in self._tail():
+            if entry["what"] == BEGUN:
+                found[number_of(entry)] = True
+            elif entry["what"] == ENDED:
+                found.pop(number_of(entry), None)
+        return list(found)
+
+    def _tail(self) -> list[dict[str, Any]]:
+        try:
+            with open(str(self.path), "rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - _TAIL))
+                return list(_parse(file.read()))
+        except FileNotFoundError:
+            return []
+
+
+def number_of(entry: dict[str, Any]) -> int:
+    """The number of the release that an entry is about; 0 when it is about none."""
+    found = re.fullmatch(r"v([1-9][0-9]*)", str(entry.get("release", "")))
+    return int(found.group(1)) if found else 0
+
+
+def _parse(text: bytes) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "what" in entry:
+            yield entry

@@ -1,0 +1,245 @@
+"""The nine phases of a release, one function each: it does its part and returns a short fact, or raises HostError."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable
+
+from deployer.host import build, ending, files, handover, keys, retention, seal, systemd
+from deployer.host.catalog import READY, SERVED, Release
+from deployer.host.context import Context
+from deployer.host.errors import HostError
+from deployer.host.manifest import Entry
+from deployer.host.request import Request
+from deployer.host.signals import ignore_terminate, uninterrupted
+from deployer.host.store import Store
+from deployer.host.unpack import parse_delta
+
+_LONGEST_PROOF = 900.0
+"""Seconds that reading a release's files may take before the switch."""
+
+
+@dataclass
+class Work:
+    """A release on its way. ``release`` is its record, saved at each change; ``current`` is what serves, or served.
+
+    ``body`` is the file with what the laptop sent.
+    """
+
+    ctx: Context
+    request: Request
+    release: Release
+    current: Release | None
+    body: Path | None = None
+    proof: Proof | None = field(default=None, repr=False)
+
+    def record(self, **changes: Any) -> None:
+        self.release = self.ctx.catalog.update(self.release, **changes)
+
+    @property
+    def directory(self) -> Path:
+        return self.ctx.paths.release(self.release.number)
+
+    @property
+    def proven(self) -> bool:
+        """Its very parts have served before."""
+        return self.release.kind == "rollback"
+
+
+class Proof:
+    """All parts of a sealed release are read again, while something else goes on, and compared with the seal."""
+
+    def __init__(self, ctx: Context, release: Release) -> None:
+        self._ctx, self._release = ctx, release
+        self._found = "nobody has looked at its files"
+        self._thread = threading.Thread(target=self._look, daemon=True, name="proof")
+        with uninterrupted():
+            self._thread.start()
+
+    def _look(self) -> None:
+        try:
+            self._found = seal.damage(self._ctx, self._release)
+        except (HostError, OSError) as error:
+            self._found = f"they cannot be read ({error})"
+
+    def damage(self) -> str:
+        """What has changed since the seal was made, for people; empty when nothing has."""
+        self._thread.join(_LONGEST_PROOF)
+        return self._found
+
+
+def upload(work: Work) -> str:
+    """Put the code tree together from what the host has and what was sent; every digest is checked."""
+    ctx, spec, value = work.ctx, work.release.spec, work.request.delta
+    delta = parse_delta(value)
+    base = ctx.trees.record(delta.base)
+    entries = _final(delta.drop, build.base_of(base) if base else [], delta.add)
+    interpreter = keys.find_interpreter(spec.python)
+    venv = keys.venv_key(spec, entries, interpreter)
+    secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
+    tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, work.request.environment, secret)
+    work.record(tree=_sound(ctx.trees, tree), venv=_sound(ctx.venvs, venv))
+    if ctx.trees.record(work.release.tree) is None:
+        build.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
+        body = work.body or ctx.paths.incoming / f"{delta.body}.body"
+        entries = list(build.unpack(ctx, work.release.tree, value, body))
+        files.write_json(work.directory / "entries.json", [entry.as_list() for entry in entries], 0o600)
+    if work.body is not None and work.body.exists():
+        work.body.unlink()
+    return f"{len(delta.add)} of {len(entries)} files, {delta.length / 1024:,.1f} KiB compressed"
+
+
+def _sound(store: Store, key: str) -> str:
+    """The key to build under: another one where what is sealed under this one was found damaged, and may be in use."""
+    while key and (store.record(key) or {}).get("damaged"):
+        key = hashlib.sha256(f"{key} again".encode()).hexdigest()
+    return key
+
+
+def _final(drop: Sequence[bytes], base: Sequence[Entry], add: Sequence[Entry]) -> list[Entry]:
+    dropped = set(drop)
+    return [entry for entry in base if entry.id not in dropped] + list(add)
+
+
+def make(work: Work) -> str:
+    """``build``: locked dependencies into a virtual environment, build commands, seal."""
+    ctx, release = work.ctx, work.release
+    told = _make_venv(work)
+    if release.venv:
+        build.check_server(ctx, release.venv, release.spec)
+    if ctx.trees.record(release.tree) is not None:
+        return f"{told}code unchanged"
+    entries = [Entry(*value) for value in files.read_json(work.directory / "entries.json") or []]
+    venv = ctx.venvs.path(release.venv) if release.venv else None
+    build.build_tree(ctx, release.tree, release.spec, entries, venv, _environment(work))
+    return f"{told}code built"
+
+
+def _make_venv(work: Work) -> str:
+    ctx, release = work.ctx, work.release
+    if not release.venv:
+        return ""
+    if ctx.venvs.record(release.venv) is not None:
+        return "dependencies unchanged, "
+    python, tree = keys.find_interpreter(release.spec.python).path, ctx.trees.path(release.tree)
+    build.build_venv(ctx, release.venv, release.spec, python, tree, _environment(work))
+    return f"dependencies of {release.spec.lock.path} installed, "
+
+
+def _environment(work: Work) -> dict[str, str]:
+    return {**handover.read_environment(work.ctx, work.release), "DEPLOYER_APP": work.ctx.app}
+
+
+def install(work: Work) -> str:
+    """Link the parts, write the units, and seal the release: from now on it counts."""
+    ctx, release = work.ctx, work.release
+    for link, store, key in (("code", ctx.trees, release.tree), ("venv", ctx.venvs, release.venv)):
+        record = store.record(key) if key else {}
+        if record is None or record.get("damaged"):
+            why = f"damaged: {record['damaged']}" if record else "gone from the host"
+            raise HostError(f"the {link} of {release.name} is {why}", next="fab deploy   (builds it anew)")
+        if key:
+            files.point(work.directory / link, f"../../{store.directory.name}/{key}")
+    detail = handover.install(ctx, release, proven=work.proven)
+    work.record(sealed=seal.take(ctx, release, list(handover.unit_texts(ctx, release))))
+    work.proof = Proof(ctx, work.release)
+    return detail
+
+
+def start(work: Work) -> str:
+    return handover.start(work.ctx, work.release, work.current)
+
+
+def migrate(work: Work) -> str:
+    return handover.migrate(work.ctx, work.release)
+
+
+def check(work: Work) -> str:
+    """Healthy, and still what was sealed: only then is it ready for the switch."""
+    proof = work.proof or Proof(work.ctx, work.release)
+    detail = handover.check(work.ctx, work.release, work.current, proven=work.proven)
+    damage = proof.damage()
+    if damage:
+        _remember(work, damage)
+        raise HostError(
+            f"{work.release.name} is no longer what was built: its digest differs {damage}",
+            next="fab deploy   (builds what is damaged anew); and look at the disk",
+        )
+    work.record(result=READY)
+    return detail
+
+
+def _remember(work: Work, damage: str) -> None:
+    """Neither store gives out again what is damaged; what runs from it goes on."""
+    for store, key in ((work.ctx.trees, work.release.tree), (work.ctx.venvs, work.release.venv)):
+        if key and store.damage(key):
+            store.condemn(key, damage)
+
+
+def switch(work: Work) -> str:
+    """The rename. Its record comes first, and no SIGTERM between the two: what was switched to is always known."""
+    if work.release.sealed is None:
+        raise HostError(f"{work.release.name} was never sealed", next="fab deploy")
+    with uninterrupted():
+        previous = work.current.number if work.current else 0
+        work.record(result=SERVED, previous=previous, switched=work.ctx.clock())
+        handover.point(work.ctx, work.release, work.current)
+    return handover.after_switch(work.ctx, work.release, work.current, proven=work.proven)
+
+
+def drain(work: Work) -> str:
+    return handover.drain(work.ctx, work.current)
+
+
+def watch(work: Work) -> str:
+    """Look after it for a while; then it is good, whatever may fail from now on."""
+    detail = handover.watch(work.ctx, work.release)
+    ignore_terminate()
+    if not ending.good(work.ctx, work.release, work.request.reason):
+        return f"{detail}; not recorded yet"
+    work.release = work.ctx.catalog.get(work.release.number)
+    try:
+        _tidy(work)
+    except Exception as error:  # the release is good: nothing that fails now may take it back
+        work.ctx.emit("warn", text=f"{work.release.name} serves, but tidying up after it failed: {error}")
+    return detail
+
+
+def _tidy(work: Work) -> None:
+    if work.current is not None:
+        handover.retire(work.ctx, work.current)
+    retention.prune(work.ctx, work.release.spec.keep)
+    systemd.ensure_started(work.ctx.app)
+
+
+def reason_to_skip(work: Work, phase: str) -> str:
+    """Why there is nothing to do in a phase; empty when there is."""
+    release, request = work.release, work.request
+    if phase in ("upload", "build") and request.of:
+        return f"the parts of v{request.of}"
+    if phase == "drain" and work.current is None:
+        return "nothing served before"
+    if phase != "migrate":
+        return ""
+    if not release.spec.migrate:
+        return "no migrate command in deploy.toml"
+    if release.kind != "deploy":
+        return f"a {release.kind} does not migrate"
+    return "as asked" if request.no_migrate else ""
+
+
+DEEDS: Mapping[str, Callable[[Work], str]] = {
+    "upload": upload,
+    "build": make,
+    "install": install,
+    "start": start,
+    "migrate": migrate,
+    "check": check,
+    "switch": switch,
+    "drain": drain,
+    "watch": watch,
+}

@@ -1,0 +1,66 @@
+"""The seal of a release: digests of all its parts, taken when it is whole, and compared before it gets traffic."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from deployer.host.catalog import Release
+from deployer.host.context import Context
+
+_FILES = ("env", "env.json", "secret.json")
+
+
+def take(ctx: Context, release: Release, units: list[str]) -> dict[str, Any]:
+    """The digests of the release's parts as they are now. Raises OSError when one is missing."""
+    return {
+        "tree": _sums(ctx.trees.record(release.tree)),
+        "venv": _sums(ctx.venvs.record(release.venv)) if release.venv else "",
+        "files": {name: _digest(ctx.paths.release(release.number) / name) for name in _FILES},
+        "units": {name: _digest(ctx.paths.units / name) for name in units},
+    }
+
+
+def damage(ctx: Context, release: Release, *, whole: bool = True) -> str:
+    """What is not as it was sealed, for people; empty when all is. ``whole`` reads every file of code and environment.
+
+    An unfinished way back has rewritten the units of a release: so :mod:`deployer.host.recovery` sees it.
+    """
+    if release.sealed is None:
+        return f"{release.name} was never sealed"
+    directory = ctx.paths.release(release.number)
+    for parent, digests in ((directory, release.sealed["files"]), (ctx.paths.units, release.sealed["units"])):
+        for name, digest in digests.items():
+            if _found(parent / name) != digest:
+                return f"{parent / name}"
+    return content_damage(ctx, release) if whole else ""
+
+
+def content_damage(ctx: Context, release: Release) -> str:
+    """Which file of code or environment is not as it was; reads them all. Empty when none."""
+    sealed = release.sealed or {}
+    for store, key, digest in ((ctx.trees, release.tree, sealed["tree"]), (ctx.venvs, release.venv, sealed["venv"])):
+        if not key:
+            continue
+        if _sums(store.record(key)) != digest:
+            return f"{store.path(key)} (another one was built in its place)"
+        found = store.damage(key)
+        if found:
+            return found
+    return ""
+
+
+def _sums(record: dict[str, Any] | None) -> str:
+    return str((record or {}).get("sums", ""))
+
+
+def _found(path: Path) -> str:
+    try:
+        return _digest(path)
+    except OSError:
+        return ""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

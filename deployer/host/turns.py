@@ -1,0 +1,75 @@
+"""Who waits for the lock, in the order of their coming. A ticket is a file under flock(2): the dead hold none."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from deployer.host import debris, lock
+from deployer.host.context import Context
+
+_TICKET = re.compile(r"[0-9]{8}\Z")
+_POLL = 0.25
+_PATIENCE = 5.0
+"""Seconds that each of those before us has to take the lock once it is free: one that hangs is passed by."""
+
+
+def wait(ctx: Context, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Return when it is our turn: no job runs, and all who came before us have gone, or did not go when they could.
+
+    ``tell`` hears whom we wait for, at each change.
+    """
+    with _ticket(ctx.paths.tickets) as own:
+        told: dict[str, Any] | None = None
+        free_since = 0.0
+        while True:
+            job, ahead = lock.running(ctx), _ahead(own)
+            if job is None:
+                free_since = free_since or time.monotonic()
+                if time.monotonic() - free_since >= _PATIENCE * ahead:
+                    return
+            else:
+                free_since = 0.0
+            now = {**(job or {"by": "", "kind": "", "since": 0.0, "phase": ""}), "ahead": ahead}
+            if now != told:
+                tell(now)
+                told = now
+            time.sleep(_POLL)
+
+
+@contextlib.contextmanager
+def _ticket(directory: Path) -> Iterator[Path]:
+    directory.mkdir(mode=0o700, exist_ok=True)
+    path, descriptor = _draw(directory)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _draw(directory: Path) -> tuple[Path, int]:
+    while True:
+        last = max((int(name) for name in os.listdir(directory) if _TICKET.match(name)), default=0)
+        path = directory / f"{last + 1:08d}"
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return path, descriptor
+
+
+def _ahead(own: Path) -> int:
+    """How many came before us and are still there; the tickets of the dead are thrown away."""
+    before = [own.parent / name for name in os.listdir(own.parent) if _TICKET.match(name) and name < own.name]
+    alive = [path for path in before if debris.is_locked(path)]
+    for path in set(before) - set(alive):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    return len(alive)
