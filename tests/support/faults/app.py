@@ -102,6 +102,7 @@ class WholeSite(Site):
     def wipe(self) -> None:
         super().wipe()
         app = self.app
+        self.host.run(f"systemctl stop deployer-{app}-lease.timer", check=False)
         self.host.run(f"rm -rf /var/lib/deployer/{app}/ledger.jsonl /srv/{app}/venvs/*", check=False)
 
 

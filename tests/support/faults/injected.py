@@ -80,7 +80,7 @@ def label(name: str, fields: dict[str, Any]) -> str:
 
 
 def _patch_events(order: dict[str, Any]) -> None:
-    from deployer.host.lock import EventLog
+    from deployer.host.eventlog import EventLog
 
     begin, write = EventLog.__init__, EventLog.__call__
 

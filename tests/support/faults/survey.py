@@ -44,6 +44,7 @@ odd = re.compile(r"^\..*|.*\.tmp$|.*\.env$|.*\.new$|.*\.part$|.*\.body$")
 litter = [path for top in (home, home + "/releases", home + "/releases/*", home + "/releases/*/run", home + "/trees",
                            home + "/venvs", private, private + "/*", private + "/jobs/*")
           for path in glob.glob(top + "/*") + glob.glob(top + "/.*") if odd.match(os.path.basename(path))]
+litter += glob.glob(private + "/jobs/*/body")
 litter += [path for path in glob.glob(units + "/.*") if app in path]
 loaded = [line.split()[:4] for line in
           run("systemctl", "list-units", "--all", "--plain", "--no-legend", f"*{app}*").splitlines()]
