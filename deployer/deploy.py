@@ -1,52 +1,28 @@
-"""The use cases that make a release: deploy, reload, rollback, and the phases one by one."""
+"""The use cases that make a release, follow one or end one: deploy, reload, rollback, the phases, attach, abort."""
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from deployer import events, plan
-from deployer.config import Config, read_env_file
 from deployer.delta import Upload, make_delta
-from deployer.errors import ConfigError
-from deployer.events import Reporter
+from deployer.errors import ConfigError, Exit
+from deployer.follow import Run
 from deployer.host.protocol import PHASES
 from deployer.host.spec import Spec
-from deployer.model import Secret
-from deployer.program import host_program
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
+from deployer.report import Job
+from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
 from deployer.source import Source, collect
-from deployer.ssh import Link, SshOptions, Target, connect
+from deployer.ssh import connect
+from deployer.turn import Turn
 
-__all__ = ["Site", "attach", "deploy", "open_remote", "reload", "rollback", "run_phases"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a command works: the project on this machine, one host, and who hears of it."""
-
-    root: Path
-    config: Config
-    target: Target
-    ssh: SshOptions
-    report: Reporter
-
-    @property
-    def host(self) -> str:
-        return self.target.name
-
-    def secrets(self) -> dict[str, Secret]:
-        """What the local ``env_file`` says."""
-        return read_env_file(self.root / self.config.env_file) if self.config.env_file else {}
+__all__ = ["Site", "abort", "attach", "deploy", "open_remote", "reload", "rollback", "run_phases"]
 
 
 def deploy(
@@ -55,55 +31,31 @@ def deploy(
     ref: str | None = None,
     dirty: bool = False,
     no_migrate: bool = False,
+    wait: bool = False,
     phases: Sequence[str] = PHASES,
 ) -> Outcome:
     """Release a commit, or the working tree. All bad input is found before anything is sent."""
     started = time.monotonic()
-    connecting = _connect_meanwhile(site)
+    connecting = connect_meanwhile(site)
     try:
         source, spec = _read_project(site, ref, dirty)
         secrets = site.secrets()
     except BaseException:
-        connecting.add_done_callback(_close)
+        close_later(connecting)
         raise
+    message = plan.release_request(
+        kind="deploy",
+        by=who(),
+        spec=spec,
+        environment=plan.environment_of(site.config, secrets),
+        secret=secrets,
+        phases=tuple(phases),
+        no_migrate=no_migrate,
+    )
     with connecting.result() as link:
         remote = Remote(link, site.config.app, site.report)
-        facts = _ask(site, remote, started)
-        remote.refuse_if_busy(facts)
-        message = plan.release_request(
-            kind="deploy",
-            by=_who(),
-            spec=spec,
-            environment=plan.environment_of(site.config, secrets),
-            secret=secrets,
-            phases=tuple(phases),
-            no_migrate=no_migrate,
-        )
-        return _upload(site, remote, source, facts, message)
-
-
-def _connect_meanwhile(site: Site) -> Future[Link]:
-    """Connect while the project is read. A Ctrl-C does not wait for a host that does not answer."""
-    promise: Future[Link] = Future()
-
-    def work() -> None:
-        try:
-            promise.set_result(_connect(site))
-        except BaseException as error:
-            promise.set_exception(error)
-
-    Thread(target=work, daemon=True, name="connect").start()
-    return promise
-
-
-def _connect(site: Site) -> Link:
-    site.report(events.Connecting(host=site.host))
-    return connect(site.target, site.ssh)
-
-
-def _close(done: Any) -> None:
-    if done.exception() is None:
-        done.result().close()
+        turn = Turn(site, remote, ask(site, remote, started), again="fab deploy", wait=wait)
+        return turn.take(lambda remote, facts: _upload(site, remote, source, facts, turn, message))
 
 
 def _read_project(site: Site, ref: str | None, dirty: bool) -> tuple[Source, Spec]:
@@ -116,19 +68,27 @@ def _read_project(site: Site, ref: str | None, dirty: bool) -> tuple[Source, Spe
     return source, plan.spec_of(config, source, find_lock(source, required=not config.web.command))
 
 
-def _upload(site: Site, remote: Remote, source: Source, facts: Facts, message: dict[str, Any]) -> Outcome:
+def _upload(site: Site, remote: Remote, source: Source, facts: Facts, turn: Turn, message: dict[str, Any]) -> Outcome:
     started = time.monotonic()
     site.report(events.PhaseStarted(host=site.host, phase="upload", detail="finding what the host lacks"))
     upload = make_delta(source, facts.base_key, facts.base_ids)
     offset = facts.partials.get(upload.delta.body, 0)
     _check_room(site, upload, facts)
-    return remote.run(
+    join = _one_upload(started)
+    outcome = _run(site, remote).send(
         {**message, "delta": upload.delta.as_json()},
         body=upload.open_at(offset),
         offset=offset,
         total=upload.delta.length,
-        edit=_one_upload(started),
+        edit=lambda event: join(event) if turn.edit(event) else None,
     )
+    if outcome.exit == Exit.BUSY:
+        site.report(events.PhaseSkipped(host=site.host, phase="upload", detail="another deploy began first"))
+    return outcome
+
+
+def _run(site: Site, remote: Remote) -> Run:
+    return Run(remote, reconnect=lambda: connect(site.target, site.ssh), decide=site.decide, by=who())
 
 
 def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
@@ -156,46 +116,34 @@ def _one_upload(started: float) -> Callable[[dict[str, Any]], dict[str, Any] | N
     return edit
 
 
-@contextmanager
-def open_remote(site: Site) -> Iterator[tuple[Remote, Facts]]:
-    """A session with the host, and what it says of itself."""
-    started = time.monotonic()
-    with _connect(site) as link:
-        remote = Remote(link, site.config.app, site.report)
-        yield remote, _ask(site, remote, started)
-
-
-def _ask(site: Site, remote: Remote, started: float) -> Facts:
-    facts = remote.ask()
-    detail = f"{facts.current} serves" if facts.current else "nothing serves yet"
-    site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=detail))
-    if facts.program != host_program().digest:
-        text = "the host program is of another version than this deployer"
-        site.report(events.Warn(host=site.host, text=f"{text}; fab setup -H root@{site.target.host} updates it"))
-    return facts
-
-
-def reload(site: Site) -> Outcome:
+def reload(site: Site, *, wait: bool = False) -> Outcome:
     """A new release of the code that serves, under today's settings and environment."""
     secrets = site.secrets()
     environment = plan.environment_of(site.config, secrets)
-    with open_remote(site) as (remote, facts):
-        remote.refuse_if_busy(facts)
+
+    def send(remote: Remote, facts: Facts) -> Outcome:
         spec = plan.respec(site.config, _current(site, facts))
-        return remote.run(
-            plan.release_request(kind="reload", by=_who(), spec=spec, environment=environment, secret=secrets)
-        )
+        message = plan.release_request(kind="reload", by=who(), spec=spec, environment=environment, secret=secrets)
+        return _run(site, remote).send(message, edit=turn.edit)
+
+    with open_remote(site) as (remote, facts):
+        turn = Turn(site, remote, facts, again="fab reload", wait=wait)
+        return turn.take(send)
 
 
-def rollback(site: Site, *, to: str = "", yes: bool = False) -> Outcome:
+def rollback(site: Site, *, to: str = "", yes: bool = False, wait: bool = False) -> Outcome:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
     number = _number(to) if to else 0
-    with open_remote(site) as (remote, facts):
-        remote.refuse_if_busy(facts)
+
+    def send(remote: Remote, facts: Facts) -> Outcome:
         spec = _current(site, facts)
-        return remote.run(
-            plan.release_request(kind="rollback", by=_who(), spec=spec, environment={}, of=number, yes=yes)
-        )
+        message = plan.release_request(kind="rollback", by=who(), spec=spec, environment={}, of=number, yes=yes)
+        return _run(site, remote).send(message, edit=turn.edit)
+
+    again = "fab rollback" + (f" --to v{number}" if number else "") + (" --yes" if yes else "")
+    with open_remote(site) as (remote, facts):
+        turn = Turn(site, remote, facts, again=again, wait=wait)
+        return turn.take(send)
 
 
 def run_phases(site: Site, phases: Sequence[str], release: str) -> Outcome:
@@ -203,13 +151,41 @@ def run_phases(site: Site, phases: Sequence[str], release: str) -> Outcome:
     number = _number(release) if release else 0
     with open_remote(site) as (remote, facts):
         remote.refuse_if_busy(facts)
-        return remote.run({"op": "phases", "phases": list(phases), "release": number, "by": _who()})
+        return _run(site, remote).send({"op": "phases", "phases": list(phases), "release": number, "by": who()})
 
 
 def attach(site: Site) -> Outcome:
-    """Follow the deploy that runs on the host (or the last one that ran) from its first event on."""
+    """Follow the deploy that runs on the host (or the last one that ran) from its first event on.
+
+    Ctrl-C ends the following, and is not asked about: it is not known whose deploy it is.
+    """
     with open_remote(site) as (remote, _):
-        return remote.run({"op": "attach"})
+        return _run(replace(site, decide=None), remote).send({"op": "attach"})
+
+
+def abort(site: Site) -> Outcome:
+    """Have the host end the deploy that runs on it, and follow how it undoes what it did."""
+    with open_remote(site) as (remote, _):
+        job = Job.parse(remote.query({"op": "abort", "by": who()})["job"])
+        site.report(events.Note(host=site.host, text=f"told to abort: {job}"))
+        outcome = _run(replace(site, decide=None), remote).send({"op": "attach", "job": job.id}, edit=_as_wanted)
+    ended = outcome.exit in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
+    return replace(outcome, exit=Exit.OK) if ended else outcome
+
+
+def _as_wanted(event: dict[str, Any]) -> dict[str, Any]:
+    """To one who aborted it, the end of a deploy is a success, and not a failure; that it was too late is told."""
+    if event.get("exit") not in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK):
+        return event
+    if event["event"] == "failed":
+        text = "; ".join(filter(None, (event.get("message"), event.get("state"))))
+        return {"event": "note", "at": event.get("at", 0.0), "text": text}
+    if event["event"] != "finished":
+        return event
+    serves = f"{event['serving']} serves" if event.get("serving") else "nothing serves"
+    if event["exit"] == Exit.OK:
+        return {**event, "summary": f"too late to abort: it had been found good; {serves}"}
+    return {**event, "exit": int(Exit.OK), "summary": f"aborted: {serves}"}
 
 
 def _current(site: Site, facts: Facts) -> Spec:
@@ -227,10 +203,3 @@ def _number(release: str) -> int:
     if not release.removeprefix("v").isdigit() or int(release.removeprefix("v")) < 1:
         raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
     return int(release.removeprefix("v"))
-
-
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):
-        return socket.gethostname()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployer.host.protocol import Exit
 
@@ -17,6 +17,7 @@ __all__ = [
     "Refused",
     "RolledBack",
     "Unreachable",
+    "lost_before",
 ]
 
 
@@ -84,6 +85,11 @@ class Mixed(DeployerError):
 
 
 class Interrupted(DeployerError):
-    """Ctrl-C, or the connection was lost while the host was at work (exit 130, as shells report SIGINT)."""
+    """Ctrl-C here, or SIGTERM while the host was at work (exit 130, as shells report SIGINT)."""
 
     exit = Exit.INTERRUPTED
+
+
+def lost_before(error: Unreachable, *, next: str) -> Unreachable:
+    """The same error, of a connection that was lost before the host had begun, and what to type then."""
+    return replace(error, state=error.state or "nothing was touched", next=error.next or next)

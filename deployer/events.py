@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 __all__ = [
     "Connected", "Connecting", "Event", "Failed", "Finished", "Logs", "Note", "Output", "PhaseDone", "PhaseFailed",
-    "PhaseSkipped", "PhaseStarted", "Progress", "Reporter", "Switched", "Warn", "parse",
+    "PhaseSkipped", "PhaseStarted", "Progress", "Reporter", "Switched", "Waiting", "Warn", "parse",
 ]  # fmt: skip
 
 
@@ -88,6 +88,21 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Event):
+    """Another deploy runs, and this one waits for its turn; told again whenever something of it changes.
+
+    ``by``, ``kind``, ``since`` (seconds since the epoch) and ``phase`` are those of the one that runs; ``ahead`` others
+    wait before this one.
+    """
+
+    by: str = ""
+    kind: str = ""
+    since: float = 0.0
+    phase: str = ""
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Output(Event):
     """A line that a build or migration command printed."""
 
@@ -155,6 +170,7 @@ NAMES: dict[type[Event], str] = {
     PhaseSkipped: "phase.skipped",
     PhaseFailed: "phase.failed",
     Progress: "progress",
+    Waiting: "waiting",
     Output: "output",
     Logs: "logs",
     Switched: "switched",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from deployer.deploy import Site, open_remote
+from deployer.history import merge
 from deployer.remote import Outcome
-from deployer.report import ReleaseRow, Status, UnitRow
+from deployer.report import Held, Job, ReleaseRow, Status, UnitRow
+from deployer.site import Site, open_remote
 
-__all__ = ["logs", "releases", "status"]
+__all__ = ["attempts", "logs", "releases", "status"]
 
 
 def status(site: Site) -> Status:
@@ -27,9 +27,11 @@ def status(site: Site) -> Status:
         since=row["switched"] if row else 0.0,
         release=_row(row) if row else None,
         units=tuple(_unit(unit) for unit in value["units"]),
-        busy=_busy(value["busy"]),
+        busy=str(Job.parse(value["busy"])) if value["busy"] else None,
         healthy=value["healthy"],
         health=value["health"],
+        last=_row(value["last"]) if value.get("last") else None,
+        held=Held(**value["held"]) if value.get("held") else None,
     )
 
 
@@ -37,6 +39,14 @@ def releases(site: Site) -> tuple[ReleaseRow, ...]:
     """Every release the host has a record of, newest first."""
     with open_remote(site) as (remote, _):
         return tuple(_row(value) for value in remote.query({"op": "releases"})["releases"])
+
+
+def attempts(site: Site) -> tuple[ReleaseRow, ...]:
+    """Every attempt that the host's ledger has or that left a record, newest first."""
+    with open_remote(site) as (remote, _):
+        records = remote.query({"op": "releases"})["releases"]
+        entries = remote.query({"op": "history"})["entries"]
+    return merge([_row(value) for value in records], entries)
 
 
 def logs(site: Site, *, lines: int, follow: bool = False) -> Outcome:
@@ -60,10 +70,3 @@ def _unit(value: Mapping[str, Any]) -> UnitRow:
         memory_bytes=value["memory"],
         since=value["since"],
     )
-
-
-def _busy(job: Mapping[str, Any] | None) -> str | None:
-    if job is None:
-        return None
-    since = time.strftime("%H:%M:%S", time.localtime(job["since"]))
-    return f"a {job['kind'] or 'deploy'} by {job['by'] or 'someone'} since {since}, at {job['phase'] or 'its start'}"

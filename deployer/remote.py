@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from deployer import events
-from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
+from deployer.errors import Busy, ConfigError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
 from deployer.host.manifest import unpack_ids
 from deployer.host.protocol import PROGRAM, PROTOCOL, dumps
 from deployer.host.spec import Spec
+from deployer.report import Job
 from deployer.ssh import Channel, Link
 
-__all__ = ["Facts", "Outcome", "Over", "Remote"]
+__all__ = ["Facts", "Outcome", "Over", "Remote", "unchanged"]
 
-_IN_FLIGHT = 64 * 1024
-"""Bytes that may have arrived though it is not known: when no more than these are left, the host may have begun."""
+Edit = Callable[[dict[str, Any]], "dict[str, Any] | None"]
+"""Changes an event of the host before it is reported, or drops it."""
+
+
+def unchanged(event: dict[str, Any]) -> dict[str, Any]:
+    """The Edit that does nothing."""
+    return event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +33,7 @@ class Facts:
 
     current: str
     spec: Spec | None
-    busy: Mapping[str, Any] | None
+    busy: Job | None
     base_key: str
     base_ids: list[bytes]
     partials: Mapping[str, int]
@@ -46,8 +51,16 @@ class Outcome:
     serving: str
 
 
+class Over(Exception):
+    """A question was answered by a refusal; everything was reported."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.exit)
+        self.outcome = outcome
+
+
 class Remote:
-    """One session for one app on one host. Host events go to ``report`` as they come."""
+    """One session for one app on one host. What the host tells goes to ``report`` as it comes."""
 
     def __init__(self, link: Link, app: str, report: Reporter) -> None:
         self.link = link
@@ -55,7 +68,7 @@ class Remote:
         self.app = app
         self.report = report
         argv = [PROGRAM, "session", app]
-        self._begun = False
+        self._answered = False
         self._channel: Channel = link.open(argv if link.is_root else ["sudo", "-n", "--", *argv])
 
     def ask(self) -> Facts:
@@ -67,7 +80,7 @@ class Remote:
         return Facts(
             current=answer["current"],
             spec=Spec.parse(answer["spec"]) if answer["spec"] else None,
-            busy=answer["busy"],
+            busy=Job.parse(answer["busy"]) if answer["busy"] else None,
             base_key=base["key"],
             base_ids=unpack_ids(base["ids"]),
             partials=answer["partials"],
@@ -85,92 +98,68 @@ class Remote:
             host=self.host,
         )
 
-    def refuse_if_busy(self, facts: Facts) -> None:
-        """Raises Busy saying who deploys, since when and at which phase."""
+    def refuse_if_busy(self, facts: Facts, *, patient: str = "") -> None:
+        """Raises Busy saying who deploys, since when and at which phase. ``patient`` is the command that would wait."""
         if facts.busy is None:
             return
-        job = facts.busy
-        since = time.strftime("%H:%M:%S", time.localtime(job["since"]))
+        wait = f", or {patient}   (waits for its turn)" if patient else ""
         raise Busy(
-            message=f"busy: a {job['kind'] or 'deploy'} by {job['by'] or 'someone'} runs since {since}, "
-            f"at {job['phase'] or 'its start'}",
+            message=f"busy: {facts.busy}",
             state="nothing was touched",
-            next="fab attach   (follows it)",
+            next=f"fab attach   (follows it){wait}",
             host=self.host,
         )
 
+    def wait(self, again: str) -> None:
+        """Stand in line until it is this session's turn; who is waited for is reported whenever it changes.
+
+        ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
+        """
+        try:
+            self.query({"op": "wait"})
+        except KeyboardInterrupt:
+            message = "interrupted while waiting for another deploy"
+            raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None
+        except Unreachable as error:
+            raise lost_before(error, next=again) from None
+
     def query(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Ask one question; its answer."""
-        self._send(message)
-        for event in self._messages():
+        self.send(message)
+        for event in self.messages():
             if event["event"] == "answer":
                 return event
-            self._pass_on(event)
+            self.pass_on(event)
             if event["event"] == "finished":
-                raise Over(self._outcome(event))
+                raise Over(self.outcome(event))
         raise AssertionError("unreachable")
-
-    def run(
-        self,
-        message: Mapping[str, Any],
-        *,
-        body: BinaryIO | None = None,
-        offset: int = 0,
-        total: int = 0,
-        edit: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda event: event,
-    ) -> Outcome:
-        """Send a request, its body if any, and follow the host's events to the last. ``edit`` may change or drop one.
-
-        Ctrl-C and a lost connection are told by whether the host has begun, which it does when it has all of it.
-        """
-        length = total - offset if body is not None else 0
-        self._begun = length <= _IN_FLIGHT
-        try:
-            self._send({**message, "offset": offset, "body": length} if body is not None else message)
-            if body is not None:
-                self._upload(body, offset, length)
-            self._begun = True
-            return self._follow(edit)
-        except KeyboardInterrupt:
-            raise self._interrupted() from None
-        except Unreachable as error:
-            raise self._lost(error) from None
 
     def read(self, message: Mapping[str, Any]) -> Outcome:
         """Ask for something that only tells, and goes on until it ends or Ctrl-C ends it."""
         try:
-            self._send(message)
-            return self._follow(lambda event: event)
+            self.send(message)
+            for event in self.messages():
+                self.pass_on(event)
+                if event["event"] in ("finished", "answer"):
+                    return self.outcome(event)
         except KeyboardInterrupt:
             return Outcome(host=self.host, exit=Exit.INTERRUPTED, release="", serving="")
-
-    def _upload(self, body: BinaryIO, offset: int, length: int) -> None:
-        def advance(done: int) -> None:
-            self._begun = length - done <= _IN_FLIGHT
-            total = offset + length
-            self.report(events.Progress(host=self.host, phase="upload", done=offset + done, total=total))
-
-        try:
-            self._channel.write_file(body, length, advance)
-        except BrokenPipeError:
-            return  # the host has refused; its events say why
-
-    def _follow(self, edit: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Outcome:
-        for event in self._messages():
-            edited = edit(event)
-            if edited is not None:
-                self._pass_on(edited)
-            if event["event"] in ("finished", "answer"):
-                return self._outcome(event)
         raise AssertionError("unreachable")
 
-    def _send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any]) -> None:
         try:
             self._channel.write(dumps(dict(message)))
         except BrokenPipeError:
             return  # what the host said before it went is still to be read
 
-    def _messages(self) -> Iterator[dict[str, Any]]:
+    def send_file(self, body: BinaryIO, length: int, advance: Callable[[int], None]) -> None:
+        try:
+            self._channel.write_file(body, length, advance)
+        except BrokenPipeError:
+            return  # the host has refused; its events say why
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What the host says, one by one, without end: raises when there is no more."""
         while True:
             line = self._channel.readline()
             if not line:
@@ -180,14 +169,15 @@ class Remote:
             except ValueError:
                 continue  # a login banner or a shell's greeting
             if isinstance(message, dict) and "event" in message:
+                self._answered = True
                 yield message
 
-    def _pass_on(self, message: Mapping[str, Any]) -> None:
+    def pass_on(self, message: Mapping[str, Any]) -> None:
         event = events.parse(message, self.host)
         if event is not None:
             self.report(event)
 
-    def _outcome(self, event: Mapping[str, Any]) -> Outcome:
+    def outcome(self, event: Mapping[str, Any]) -> Outcome:
         return Outcome(
             host=self.host,
             exit=Exit(int(event.get("exit", 0))),
@@ -195,11 +185,18 @@ class Remote:
             serving=str(event.get("serving", "")),
         )
 
+    def close(self) -> None:
+        """End the session; what runs on the host goes on."""
+        self._channel.close()
+
     def _ended(self) -> Exception:
-        """The program ended without a last word: nearly always because it could not be started."""
+        """The program ended without a last word: at its first one nearly always because it could not be started."""
         status = self._channel.exit_status(10)
         said = self._channel.stderr.decode("utf-8", "replace").strip().splitlines()
         host = _bare(self.host)
+        if self._answered:
+            message = f"the host program at {self.host} ended without a last word (exit status {status})"
+            return Unreachable(message=message, host=self.host, logs=said[-10:])
         return ConfigError(
             message=f"{self.link.user}@{host} could not start the host program for {self.app} (exit status {status})",
             state="nothing was touched",
@@ -207,46 +204,6 @@ class Remote:
             host=self.host,
             logs=said[-10:],
         )
-
-    def _interrupted(self) -> Interrupted:
-        if self._begun:
-            return Interrupted(
-                message="interrupted here; what runs on the host goes on",
-                state="the host finishes by itself, or undoes: what serves is a whole release, the new or the old one",
-                next="fab attach   (follows it again), or fab status",
-                host=self.host,
-            )
-        return Interrupted(
-            message="interrupted during the upload",
-            state="nothing was touched; what has arrived is kept for the next try",
-            next="fab deploy   (goes on where it stopped)",
-            host=self.host,
-        )
-
-    def _lost(self, error: Unreachable) -> Exception:
-        if self._begun:
-            return Mixed(
-                message=error.message,
-                state="what runs on the host goes on by itself, to a whole release, the new or the old one",
-                next="fab attach   (follows it again), or fab status",
-                host=self.host,
-            )
-        return replace_error(
-            error, state="nothing was touched", next="fab deploy   (the upload goes on where it stopped)"
-        )
-
-
-class Over(Exception):
-    """A question was answered by a refusal; everything was reported."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.exit)
-        self.outcome = outcome
-
-
-def replace_error(error: Unreachable, *, state: str, next: str) -> Unreachable:
-    """The same error with another state and next step."""
-    return replace(error, state=error.state or state, next=error.next or next)
 
 
 def _bare(host: str) -> str:

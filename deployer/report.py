@@ -1,19 +1,60 @@
-"""What ``fab releases``, ``fab status`` and the demo show, as frozen values."""
+"""What ``fab releases``, ``fab status``, ``fab doctor`` and the demo show, as frozen values."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["DemoStep", "ReleaseRow", "Status", "UnitRow"]
+__all__ = ["DemoStep", "Diagnosis", "Finding", "Held", "Job", "ReleaseRow", "Status", "UnitRow"]
+
+RECOVER = "recover"
+"""The kind of a job by which a host ends what another left unfinished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What runs on a host and holds the lock: whose deploy, reload, … it is, since when, and at which phase.
+
+    ``since`` is in seconds since the epoch (0.0: unknown), ``id`` the host's name for it.
+    """
+
+    by: str = ""
+    kind: str = ""
+    since: float = 0.0
+    phase: str = ""
+    id: str = ""
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Job:
+        """What a host says of it."""
+        return cls(
+            by=str(value.get("by") or ""),
+            kind=str(value.get("kind") or ""),
+            since=float(value.get("since") or 0),
+            phase=str(value.get("phase") or ""),
+            id=str(value.get("job") or ""),
+        )
+
+    def __str__(self) -> str:
+        """``a deploy by ada@laptop runs since 12:03:04, at build``."""
+        since = f" since {time.strftime('%H:%M:%S', time.localtime(self.since))}" if self.since else ""
+        if self.kind == RECOVER:
+            what = "the host is finishing an interrupted deploy"
+        else:
+            what = f"a {self.kind or 'deploy'} by {self.by or 'someone'} runs"
+        return f"{what}{since}, at {self.phase or 'its start'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRow:
     """One release of an app on one host.
 
-    ``state`` is one of current, standby, retired, failed, preparing, rolled back. ``kind`` is the command
-    that made it. ``at`` is in seconds since the epoch (0.0: unknown), ``size`` in bytes (0: unknown). ``of``
-    names the release whose parts it has (a reload, a rollback); ``reason`` says why it failed.
+    ``state`` is one of current, standby, candidate, retired, failed, preparing, rolled back, interrupted, and for one
+    that only the ledger knows also pruned. ``kind`` is the command that made it. ``at`` is in seconds since the epoch
+    (0.0: unknown), ``size`` in bytes (0: unknown). ``of`` names the release whose parts it has (a reload, a rollback);
+    ``reason`` says why it failed, or what befell it; ``phase`` how far it came.
     """
 
     number: str
@@ -26,6 +67,7 @@ class ReleaseRow:
     dirty: bool = False
     of: str = ""
     reason: str = ""
+    phase: str = ""
     size: int = 0
 
 
@@ -43,10 +85,19 @@ class UnitRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A candidate whose next phase the host waits for, for so many ``seconds`` more."""
+
+    release: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What an app does on one host. ``since``: when ``current`` began to serve; ``busy``: who deploys now.
 
     ``healthy`` is the result of a health check made just now (None: nothing serves); ``health`` says what came back.
+    ``last`` is the last attempt when that did not end as a good release.
     """
 
     app: str
@@ -59,6 +110,36 @@ class Status:
     busy: str | None = None
     healthy: bool | None = None
     health: str = ""
+    last: ReleaseRow | None = None
+    held: Held | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something on a host that is not as it should be, and what is done about it.
+
+    ``kind`` is one of unfinished, leftover, down, unhealthy, damaged, program; ``what`` names the thing.
+    """
+
+    kind: str
+    what: str
+    text: str
+    repair: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What ``fab doctor`` found on one host: all is well without findings. ``busy``: who deploys now.
+
+    ``next`` is the command that puts right what the host can put right by itself.
+    """
+
+    app: str
+    host: str
+    current: str | None
+    busy: str | None = None
+    findings: tuple[Finding, ...] = ()
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,239 +2,46 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.exceptions import Exit as Quit
 
-from deployer.errors import ConfigError, DeployerError, Exit
-from deployer.executor import fleet_task, hosts_of, ssh_options_of
+from deployer.command import Answer, host_task, print_error
+from deployer.executor import fleet_task
 from deployer.host.protocol import PHASES
 
 if TYPE_CHECKING:
-    from deployer.advice import Typed
     from deployer.deploy import Site
-    from deployer.events import Event, Reporter
     from deployer.remote import Outcome
-    from deployer.ssh import Target
 
 __all__ = ["namespace"]
 
-_HELP = {
-    "env": "the [environments.NAME] of deploy.toml to use",
-    "config": "another deploy.toml",
-    "accept_new": "accept and record the key of a host that is not known yet (a changed key is always refused)",
-    "json": "print one JSON event a line on standard output, for machines",
-    "verbose": "show everything that builds and migrations print",
-    "ref": "the branch, tag or commit to deploy (default: HEAD)",
-    "dirty": "ship the working tree as it is, committed or not; the release's record says so",
-    "no_migrate": "leave out the migration",
-    "to": "the release to go back to, such as v40 (default: the good one before what serves)",
-    "yes": "go back although migrations were applied since",
-    "n": "how many lines",
-    "follow": "go on with new lines until Ctrl-C",
-    "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
-    "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
-    "release": "the release under way (default: the newest)",
-}
-
-
-def _common(
-    *, env: str = "", config: str = "", accept_new: bool = False, json: bool = False, verbose: bool = False
-) -> None:
-    """The options that every task on a host takes: its signature is added to the task's own."""
-
-
-_COMMON = inspect.signature(_common).parameters
-
-
-def host_task(title: str, *, answer: bool = False, iterable: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Any]:
-    """Makes a task of ``function(site, **own options)``, which returns an Outcome, or prints an answer itself.
-
-    ``title`` is what the display says is being done. With ``answer`` the output is the answer to a question, on
-    standard output, without the coming and going of connections.
-    """
-
-    def wrap(function: Callable[..., Any]) -> Any:
-        own = list(inspect.signature(function).parameters.values())[1:]
-
-        def body(c: Context, **given: Any) -> None:
-            common = {name: given.pop(name) for name in _COMMON}
-            with _over(), _site(c, title, answer=answer, **common) as site:
-                outcome = function(site, **given)
-            _end(outcome, json=common["json"])
-
-        first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*own, *_COMMON.values())]
-        body.__signature__ = inspect.Signature([first, *positional])  # type: ignore[attr-defined]
-        body.__name__, body.__doc__ = function.__name__, function.__doc__
-        texts = {one.name.replace("_", "-"): _HELP[one.name] for one in positional}
-        return fleet_task(on_error=_print_error, iterable=list(iterable), help=texts)(body)
-
-    return wrap
-
-
-@contextmanager
-def _site(
-    c: Context,
-    title: str,
-    *,
-    answer: bool,
-    env: str,
-    config: str,
-    accept_new: bool,
-    json: bool,
-    verbose: bool,
-) -> Iterator[Site]:
-    """The place a command works on, with a reporter that lives as long as the block.
-
-    What is advised next, by the host or by an error, is made to fit the command line.
-    """
-    from dataclasses import replace
-
-    from deployer.advice import Typed
-    from deployer.config import load
-    from deployer.deploy import Site
-    from deployer.ssh import Target
-
-    path = Path(config).resolve() if config else _find_config()
-    settings = load(path, environment=env or None)
-    named = hosts_of(c)
-    target = Target.parse(_one(named or settings.hosts))
-    typed = Typed(program=_program(), target=target.name, hosts=",".join(named), env=env, config=config)
-    options = ssh_options_of(c)
-    if accept_new:
-        options = replace(options, host_keys="accept-new")
-    shown = f"{title} {settings.app}"
-    with _answering(json, target) if answer else _showing(json, target, title=shown, verbose=verbose) as report:
-        hear = _advising(report, typed)
-        try:
-            yield Site(root=path.parent, config=settings, target=target, ssh=replace(options, report=hear), report=hear)
-        except DeployerError as error:
-            error.next = typed.adapt(error.next)
-            raise
-
-
-def _program() -> str:
-    """What was typed: ``fab``, or our own command."""
-    return "deployer" if Path(sys.argv[0]).name == "deployer" else "fab"
-
-
-def _advising(report: Reporter, typed: Typed) -> Reporter:
-    from dataclasses import replace
-
-    from deployer.events import Failed
-
-    def hear(event: Event) -> None:
-        report(replace(event, next=typed.adapt(event.next)) if isinstance(event, Failed) else event)
-
-    return hear
-
-
-@contextmanager
-def _showing(json: bool, target: Target, *, title: str, verbose: bool) -> Iterator[Reporter]:
-    """For commands that do something: people follow on standard error."""
-    from deployer.ui import reporter
-
-    with reporter(json=json, title=title, hosts=[target.name], verbose=verbose) as report:
-        yield report
-
-
-@contextmanager
-def _answering(json: bool, target: Target) -> Iterator[Reporter]:
-    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error."""
-    from deployer.events import Connected, Connecting, Finished, Logs
-    from deployer.ui import reporter
-
-    hosts = [target.name]
-    with reporter(json=json, hosts=hosts) as errors, reporter(json=json, hosts=hosts, stream=sys.stdout) as answers:
-
-        def hear(event: Event) -> None:
-            if isinstance(event, Logs):
-                answers(event)
-            elif not isinstance(event, (Connecting, Connected, Finished)):
-                errors(event)
-
-        yield hear
-
-
-def _find_config() -> Path:
-    """``deploy.toml`` here or in a directory above, as git finds its repository."""
-    here = Path.cwd()
-    found = (directory for directory in (here, *here.parents) if (directory / "deploy.toml").is_file())
-    return next(found, here) / "deploy.toml"
-
-
-def _one(hosts: tuple[str, ...]) -> str:
-    if not hosts:
-        raise ConfigError(
-            message="no host was named",
-            state="nothing was touched",
-            next='add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml',
-        )
-    if len(hosts) > 1:
-        raise ConfigError(
-            message=f"{len(hosts)} hosts were named ({', '.join(hosts)}); this version works on one at a time: "
-            "one after the other, some would have the new release when it fails on the next",
-            state="nothing was touched",
-            next=f"name one: -H {hosts[0]}",
-        )
-    return hosts[0]
-
-
-@contextmanager
-def _over() -> Iterator[None]:
-    """A question that the host refused was explained by its events already."""
-    from deployer.remote import Over
-
-    try:
-        yield
-    except Over as over:
-        raise Quit(code=int(over.outcome.exit)) from None
-
-
-def _end(result: Outcome | Callable[..., None], *, json: bool) -> None:
-    """An answer is printed once the reporter has gone; an outcome that is not good ends the process."""
-    if callable(result):
-        result(json=json)
-    elif result.exit != Exit.OK:
-        raise Quit(code=int(result.exit))
-
-
-def _print_error(error: DeployerError) -> None:
-    from deployer.ui.errors import print_error
-
-    print_error(error, json=bool({"--json", "-j"} & set(sys.argv)))
-
 
 @host_task("deploy")
-def deploy(site: Site, ref: str = "", dirty: bool = False, no_migrate: bool = False) -> Outcome:
+def deploy(site: Site, ref: str = "", dirty: bool = False, no_migrate: bool = False, wait: bool = False) -> Outcome:
     """Release the code: upload, build, check in private, switch, drain, watch."""
     from deployer import deploy as use
 
-    return use.deploy(site, ref=ref or None, dirty=dirty, no_migrate=no_migrate)
+    return use.deploy(site, ref=ref or None, dirty=dirty, no_migrate=no_migrate, wait=wait)
 
 
 @host_task("reload")
-def reload(site: Site) -> Outcome:
+def reload(site: Site, wait: bool = False) -> Outcome:
     """Release the code that serves again, with today's settings and environment."""
     from deployer import deploy as use
 
-    return use.reload(site)
+    return use.reload(site, wait=wait)
 
 
 @host_task("roll back")
-def rollback(site: Site, to: str = "", yes: bool = False) -> Outcome:
+def rollback(site: Site, to: str = "", yes: bool = False, wait: bool = False) -> Outcome:
     """Go back to an older release: code, dependencies, environment and units together."""
     from deployer import deploy as use
 
-    return use.rollback(site, to=to, yes=yes)
+    return use.rollback(site, to=to, yes=yes, wait=wait)
 
 
 @host_task("attach to")
@@ -245,8 +52,16 @@ def attach(site: Site) -> Outcome:
     return use.attach(site)
 
 
+@host_task("abort")
+def abort(site: Site) -> Outcome:
+    """End the deploy that runs on the host: it undoes what it did, and the old release serves."""
+    from deployer import deploy as use
+
+    return use.abort(site)
+
+
 @host_task("status of", answer=True)
-def status(site: Site) -> Callable[..., None]:
+def status(site: Site) -> Answer:
     """What serves, since when, and how it is."""
     from deployer import observe
 
@@ -257,22 +72,37 @@ def status(site: Site) -> Callable[..., None]:
 
         status_view(found, json=json)
 
-    return show
+    return Answer(show=show)
 
 
 @host_task("releases of", answer=True)
-def releases(site: Site) -> Callable[..., None]:
+def releases(site: Site, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
     from deployer import observe
 
-    rows = observe.releases(site)
+    rows = observe.attempts(site) if all else observe.releases(site)
 
     def show(*, json: bool) -> None:
         from deployer.ui.tables import releases_table
 
         releases_table(rows, app=site.config.app, host=site.host, json=json)
 
-    return show
+    return Answer(show=show)
+
+
+@host_task("doctor", answer=lambda given: not given["fix"])
+def doctor(site: Site, fix: bool = False) -> Outcome | Answer:
+    """What is not as it should be on the host, and what puts it right."""
+    from deployer import doctor as use
+
+    exit, found = use.fix(site) if fix else use.look(site)
+
+    def show(*, json: bool) -> None:
+        from deployer.ui.findings import doctor_view
+
+        doctor_view(found, json=json)
+
+    return Answer(show=show, exit=exit)
 
 
 @host_task("logs of", answer=True)
@@ -291,7 +121,7 @@ def setup(site: Site, key: list[str], allow_unit: list[str]) -> Outcome:
     return use(site, keys=key, allow_units=allow_unit)
 
 
-@fleet_task(on_error=_print_error)  # type: ignore[untyped-decorator]
+@fleet_task(on_error=print_error)  # type: ignore[untyped-decorator]
 def init(_: Context) -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
     from deployer.initialize import plan_init, write
@@ -332,7 +162,7 @@ def _phase(name: str) -> Any:
 
 
 def _namespace() -> Collection:
-    everything = Collection(deploy, reload, rollback, attach, status, releases, logs, setup, init)
+    everything = Collection(deploy, reload, rollback, attach, abort, status, releases, logs, doctor, setup, init)
     everything.add_collection(Collection("phase", upload, *(_phase(name) for name in PHASES[1:])))
     return everything
 

@@ -38,6 +38,8 @@ def entries_of(record: Mapping[str, object]) -> list[Entry]:
 
 def base_of(record: Mapping[str, object]) -> list[Entry]:
     """The source files of a sealed tree that are still as they were shipped: what an upload may build on."""
+    if record.get("damaged"):
+        return []
     altered = set(record.get("altered", ()))  # type: ignore[call-overload]
     return [entry for entry in entries_of(record) if entry.path not in altered]
 
@@ -269,6 +271,8 @@ def run_as(
     finally:
         with contextlib.suppress(FileNotFoundError):
             env_path.unlink()
+    if status != 0:
+        systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= _LIMIT:
         raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
     return status, lines

@@ -55,7 +55,10 @@ def _stores(ctx: Context) -> Iterator[Path]:
 
 
 def _uploads(ctx: Context) -> Iterator[Path]:
-    """Uploads that nobody is sending. One that was interrupted a moment ago may be gone on with."""
+    """Uploads that nobody is sending, tickets that nobody holds. An upload that was interrupted a moment ago stays: it
+    may be gone on with."""
+    tickets = [ctx.paths.tickets / name for name in _names(ctx.paths.tickets)]
+    yield from (path for path in tickets if not is_locked(path))
     for name in _names(ctx.paths.incoming):
         path = ctx.paths.incoming / name
         if files.is_debris(name) or is_locked(path):

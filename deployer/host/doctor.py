@@ -1,10 +1,10 @@
-"""``fab doctor``: what is not as it should be on this host, and what would put it right. Looks, and changes nothing."""
+"""``fab doctor``: what is not as it should be on this host, and what would put it right."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from deployer.host import lock, recovery, seal, systemd
+from deployer.host import lock, recovery, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged
@@ -25,7 +25,7 @@ _REPAIRS = {
 def examine(ctx: Context) -> dict[str, Any]:
     """The findings: each with its kind, what it is about, a sentence, and what ``fab doctor --fix`` would do.
 
-    While a deploy runs, only what serves is looked at: the rest is in motion.
+    While a deploy runs, only what serves is looked at: the rest is in motion. Raises OSError.
     """
     busy = lock.running(ctx)
     number = ctx.catalog.current()
@@ -85,8 +85,17 @@ def _standby(ctx: Context, current: Release) -> Release | None:
 
 
 def _damage(ctx: Context, release: Release) -> list[dict[str, str]]:
-    """Only the content: a standby has no units, and those of what serves are systemd's business."""
-    damage = seal.content_damage(ctx, release) if release.sealed else ""
-    text = f"{release.name} is no longer what was built: its digest differs {damage}"
-    repair = "fab deploy   (builds what is damaged anew); and look at the disk"
-    return [_finding("damaged", release.name, text, repair)] if damage else []
+    """Only the content: a standby has no units, and those of what serves are systemd's business.
+
+    What is found is noted in the seal: no later release takes it over, and no upload builds on it.
+    """
+    found = []
+    for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
+        damage = store.damage(key) if key else ""
+        if damage:
+            if store.record(key):
+                store.condemn(key, damage)
+            text = f"{release.name} is no longer what was built: its digest differs {damage}"
+            repair = "fab deploy   (builds what is damaged anew); and look at the disk"
+            found.append(_finding("damaged", release.name, text, repair))
+    return found

@@ -132,7 +132,9 @@ def remove_tree(path: Path) -> None:
     gone = path if path.name.endswith(GONE) else path.with_name(f".{path.name}{GONE}")
     if path.exists() and gone != path:
         _remove(gone)
-        os.rename(str(path), str(gone))
+        with contextlib.suppress(OSError):  # a full disk may have no room even for that
+            os.rename(str(path), str(gone))
+        _remove(path)
     _remove(gone)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from deployer.host import build, files, lease, lock, recovery, signals, systemd
 from deployer.host.attempt import Attempt, Ended
-from deployer.host.catalog import GOOD, ROLLED_BACK
-from deployer.host.context import Context
+from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
+from deployer.host.context import Context, Emit
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
 from deployer.host.request import Request
@@ -43,12 +43,15 @@ def run_job(ctx: Context, directory: Path) -> int:
     value: Any = files.read_json(directory / "request.json")
     before = _look_back(directory)
     if not before:
-        files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
+        with contextlib.suppress(OSError):  # it only serves to tell a reboot from a killed process
+            files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
     recovering = value["kind"] == lock.RECOVER
     try:
         ended = _recover(ctx, before) if before or recovering else _attempt(ctx, Request.stored(value), directory)
     except signals.PowerOff:
         return 0  # the next boot goes on from here
+    with contextlib.suppress(OSError):
+        (directory / "body").unlink()
     if before is None or not before.finished:
         _tell(ctx, ended, time.monotonic() - started, value)
     return 0
@@ -79,14 +82,23 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
     why = before.why if before else "it was left alone"
     if before and not before.finished:
         ctx.emit("warn", text=f"the deploy was cut short: {before.why}; the host puts that right by itself")
+    told = replace(ctx, emit=_without_notes(ctx.emit)) if before else ctx  # the last event tells the same
     try:
-        ended = recovery.recover(ctx, why)
+        ended = recovery.recover(told, why)
     except (HostError, OSError) as error:
         return _in_vain(ctx, error)
     except Exception as error:
         logs = traceback.format_exc().splitlines()[-12:]
         return _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
     return ended or _outcome(ctx, before)
+
+
+def _without_notes(emit: Emit) -> Emit:
+    def hear(name: str, **fields: Any) -> None:
+        if name != "note":
+            emit(name, **fields)
+
+    return hear
 
 
 def _in_vain(ctx: Context, error: Exception) -> Ended:
@@ -113,7 +125,8 @@ def _outcome(ctx: Context, before: _Before | None) -> Ended:
     if release is not None and release.result == GOOD:
         return Ended(Exit.OK, release.name, now)
     name = release.name if release else ""
-    what = f"{name or 'the deploy'} was interrupted at {before.phase or 'its start'}: {before.why}"
+    interrupted = f"{name or 'the deploy'} was interrupted at {before.phase or 'its start'}: {before.why}"
+    what = release.reason if release is not None and release.result in (FAILED, ROLLED_BACK) else interrupted
     exit = Exit.ROLLED_BACK if release is not None and release.result == ROLLED_BACK else Exit.REFUSED
     state = f"{now}; what {name} left is cleared away" if name else f"{now}; nothing was touched"
     return Ended(exit, name, what, message=what, state=state, next="fab deploy")

@@ -40,11 +40,12 @@ def partials(incoming: Path) -> dict[str, int]:
     }
 
 
-def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length: int) -> Path:
-    """Take the body's bytes from ``offset`` on; the file that is whole then, ours alone.
+@contextlib.contextmanager
+def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length: int) -> Iterator[Path]:
+    """Take the body's bytes from ``offset`` on; for the block, the file that is whole then, and ours alone.
 
-    What has arrived stays when the rest does not, for the next try. While it is written it is locked (flock(2)):
-    another laptop that sends the same, even one that has gone silent, is in nobody's way.
+    What has arrived stays when the rest does not, for the next try. As long as it is ours it is locked (flock(2)):
+    nobody clears it away, and a laptop that has gone silent is in no other's way.
     """
     token = secrets.token_hex(4)
     with _open_part(incoming, delta.body, token) as (file, part):
@@ -59,7 +60,11 @@ def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length:
             )
         whole = incoming / f"{delta.body}.{token}.body"
         os.replace(str(part), str(whole))
-    return whole
+        try:
+            yield whole
+        finally:
+            if whole.exists():  # no job has taken it
+                whole.unlink()
 
 
 @contextlib.contextmanager

@@ -34,11 +34,10 @@ def damage(ctx: Context, release: Release, *, whole: bool = True) -> str:
         for name, digest in digests.items():
             if _found(parent / name) != digest:
                 return f"{parent / name}"
-    return content_damage(ctx, release) if whole else ""
+    return _content(ctx, release) if whole else ""
 
 
-def content_damage(ctx: Context, release: Release) -> str:
-    """Which file of code or environment is not as it was; reads them all. Empty when none."""
+def _content(ctx: Context, release: Release) -> str:
     sealed = release.sealed or {}
     for store, key, digest in ((ctx.trees, release.tree, sealed["tree"]), (ctx.venvs, release.venv, sealed["venv"])):
         if not key:

@@ -131,15 +131,13 @@ class Session:
         request = self._complete(Request.parse(message))
         overrides.check(request.spec.web.unit, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
-        body = None
         if length:
-            body = receive(self.stream, self.ctx.paths.incoming, parse_delta(request.delta), offset, length)
-        try:
-            self._follow(lock.submit(self.ctx, request, body))
-        finally:
-            if body is not None:  # whatever came of it, nobody else knows of this file
-                with contextlib.suppress(OSError):
-                    body.unlink()
+            incoming = self.ctx.paths.incoming
+            with receive(self.stream, incoming, parse_delta(request.delta), offset, length) as body:
+                directory = lock.submit(self.ctx, request, body)
+        else:
+            directory = lock.submit(self.ctx, request)
+        self._follow(directory)
 
     def _wait(self, _: dict[str, Any]) -> None:
         with _while_heard():

@@ -82,7 +82,7 @@ def _login(target: Target, options: SshOptions, settings: Settings, way: Via) ->
         undo.callback(transport.close)
         negotiate(transport, target, options, settings)
         authenticate(transport, target, options, settings)
-        transport.watch()
+        transport.watch(settings.alive_interval, settings.alive_interval * settings.alive_count)
         undo.pop_all()
     return Login(transport=transport, settings=settings, beneath=beneath)
 

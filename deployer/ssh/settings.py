@@ -15,6 +15,9 @@ from deployer.errors import ConfigError
 from deployer.ssh.target import SshOptions, Target
 
 DEFAULT_TIMEOUT = 15.0
+ALIVE_INTERVAL = 15.0
+ALIVE_COUNT = 3
+"""OpenSSH waits for ever unless ServerAliveInterval is set; a deploy must not."""
 DEFAULT_IDENTITIES = frozenset(
     f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss", "dsa")
 )
@@ -50,6 +53,10 @@ class Settings:
     proxy_command: str | None = None
     connect_timeout: float = DEFAULT_TIMEOUT
     address_family: socket.AddressFamily = socket.AF_UNSPEC
+    alive_interval: float = ALIVE_INTERVAL
+    """Seconds of silence after which the far end is asked whether it is there."""
+    alive_count: int = ALIVE_COUNT
+    """So many intervals of silence, and the far end counts as gone."""
 
     @property
     def known_as(self) -> str:
@@ -101,6 +108,7 @@ def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str
     tokens = _tokens(target, one["hostname"], user, port)
     given = one.get("proxycommand")
     timeout = one.get("connecttimeout", "none")
+    alive = int(one.get("serveraliveinterval", "0"))
     return Settings(
         hostname=one["hostname"].strip("[]"),
         user=user,
@@ -119,6 +127,8 @@ def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str
         proxy_command=_unless_none(given) and _expand(given or "", tokens),
         connect_timeout=options.connect_timeout or (float(timeout) if timeout.isdigit() else 0) or DEFAULT_TIMEOUT,
         address_family=_FAMILIES.get(one.get("addressfamily", "any"), socket.AF_UNSPEC),
+        alive_interval=float(alive or ALIVE_INTERVAL),
+        alive_count=max(int(one.get("serveralivecountmax", ALIVE_COUNT)), 1) if alive else ALIVE_COUNT,
     )
 
 

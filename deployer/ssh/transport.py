@@ -13,10 +13,6 @@ from paramiko.message import Message
 from paramiko.packet import Packetizer
 from paramiko.transport import Transport
 
-INTERVAL = 15.0
-"""Seconds of silence after which the far end is asked whether it is there."""
-SILENCE = 45.0
-"""Seconds of silence after which the far end counts as gone."""
 CIPHERS = (
     "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr",
 )  # fmt: skip
@@ -34,6 +30,7 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         super().__init__(sock)
         self.bytes_up = self.bytes_down = 0
         self.watched: StrictTransport | None = None
+        self.interval = self.limit = 0.0
         self._silence = 0.0
         self._tick = time.monotonic()
 
@@ -55,9 +52,9 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         self._tick = now
         if self.watched is None:
             return
-        if self._silence > SILENCE:
-            raise EOFError(f"nothing was heard for {SILENCE:.0f} s")
-        if self._silence // INTERVAL > before // INTERVAL:
+        if self._silence > self.limit:
+            raise EOFError(f"nothing was heard for {self.limit:.0f} s")
+        if self._silence // self.interval > before // self.interval:
             self.watched.ping()
 
 
@@ -67,8 +64,6 @@ class StrictTransport(Transport):  # type: ignore[misc]
     def __init__(self, sock: Any) -> None:
         with contextlib.suppress(AttributeError, OSError):  # a jump host's channel is no socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(AttributeError, OSError):  # sent and not acknowledged: Linux only
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE * 1000))
         super().__init__(sock, packetizer_class=WatchedPacketizer)
         logging.getLogger(LOG).addHandler(logging.NullHandler())
         self.set_log_channel(LOG)
@@ -76,8 +71,12 @@ class StrictTransport(Transport):  # type: ignore[misc]
         choices.ciphers = CIPHERS
         choices.digests = DIGESTS
 
-    def watch(self) -> None:
-        """From now on, a far end that falls silent ends the connection."""
+    def watch(self, interval: float, limit: float) -> None:
+        """From now on, a far end is asked for a sign of life after ``interval`` seconds of silence, and counts as gone
+        after ``limit`` seconds: that ends the connection."""
+        with contextlib.suppress(AttributeError, OSError):  # sent and not acknowledged: Linux only
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limit * 1000))
+        self.packetizer.interval, self.packetizer.limit = interval, limit
         self.packetizer.watched = self
 
     def ping(self) -> None:

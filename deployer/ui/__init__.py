@@ -8,16 +8,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol, TextIO
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from deployer.events import Event, Reporter
+from deployer.events import Event
 
-__all__ = ["reporter"]
+if TYPE_CHECKING:
+    from deployer.ui.question import Pause
+
+__all__ = ["Display", "reporter"]
 
 
-class _Closing(Protocol):
+class Display(Protocol):
+    """A reporter with a terminal that it can hand over for a while: ``pause`` gives a :class:`question.Pause`."""
+
     def __call__(self, event: Event) -> None: ...
+
+    def pause(self) -> AbstractContextManager[Pause]: ...
 
     def close(self) -> None: ...
 
@@ -30,7 +37,7 @@ def reporter(
     verbose: bool = False,
     title: str = "",
     hosts: Sequence[str] = (),
-) -> Iterator[Reporter]:
+) -> Iterator[Display]:
     """The reporter that suits the reader: JSON lines on stdout; a live view or plain lines on ``stream``.
 
     ``stream`` is stderr unless given. ``title`` says what runs (``deploy shop``); ``hosts`` are those
@@ -44,7 +51,7 @@ def reporter(
         chosen.close()
 
 
-def _choose(*, json: bool, stream: TextIO, verbose: bool, title: str, hosts: Sequence[str]) -> _Closing:
+def _choose(*, json: bool, stream: TextIO, verbose: bool, title: str, hosts: Sequence[str]) -> Display:
     if json:
         from deployer.ui.jsonlines import JsonLines
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from deployer import events as ev
 from deployer.host.protocol import Exit
+from deployer.ui.text import queue
 
 __all__ = ["Board", "Row", "Section"]
 
@@ -78,6 +79,11 @@ class Section:
         self.rows.append(Row(name, now))
         return self.rows[-1]
 
+    def waiting(self, now: float) -> Row:
+        """The row of the line that this command stands in: one for each time."""
+        row = self.row("wait", now)
+        return row if row.state == "running" else self.start("wait", now)
+
     def end_running(self, state: str, now: float) -> None:
         for row in self.rows:
             if row.state == "running":
@@ -146,6 +152,8 @@ class Board:
                 row = section.row(event.phase, now)
                 row.output.append(event.line)
                 row.printed += 1
+            case ev.Waiting():
+                section.waiting(now).detail = queue(event)
             case ev.Switched():
                 self._switched(section, event)
             case ev.Logs():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import TextIO
 
@@ -15,6 +16,7 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.ui import paint
 from deployer.ui.board import Board, Section
+from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 from deployer.ui.text import clean, clean_lines
 
@@ -46,7 +48,7 @@ class ConsoleReporter:
         self._hosts = hosts
         self._board = Board(hosts)
         self._live: Live | None = None
-        self._closed = False
+        self._closed = self._paused = False
         self._turn, self._state = Lock(), Lock()
 
     def __call__(self, event: ev.Event) -> None:
@@ -68,13 +70,39 @@ class ConsoleReporter:
             self._closed = True
             self._settle()
 
+    @contextmanager
+    def pause(self) -> Iterator[Pause]:
+        """The view stands still, and the terminal is somebody else's; afterwards what they said is wiped away."""
+        pause = Pause(self._put)
+        with self._turn:
+            was_live = self._live is not None
+            self._stop()
+            self._paused = True
+            frame = self._frame()
+            for line in frame:
+                self._put("\n", line)
+        try:
+            yield pause
+        finally:
+            with self._turn:
+                self._paused = False
+                self._console.file.write(f"\x1b[{len(frame) + pause.lines}A\r\x1b[J")
+                if was_live:
+                    self._start()
+
+    def _put(self, end: str, *parts: Part | Text) -> None:
+        self._console.print(Text.assemble(*parts), end=end, no_wrap=True, overflow="ellipsis")
+
     def draw(self) -> RenderableType:
         """What is on the screen now: all of it, or what is running when the window is too low."""
+        return Group(*self._frame())
+
+    def _frame(self) -> list[Text]:
         with self._state:
             lines = self._lines(running_only=False)
             if len(lines) >= self._console.height:
                 lines = self._lines(running_only=True)
-        return Group(*lines[: max(self._console.height - 1, 1)])
+        return lines[: max(self._console.height - 1, 1)]
 
     def _lines(self, *, running_only: bool) -> list[Text]:
         lines: list[Text] = []
@@ -87,7 +115,7 @@ class ConsoleReporter:
         return lines
 
     def _start(self) -> None:
-        if self._live is None:
+        if self._live is None and not self._paused:
             self._live = Live(
                 get_renderable=self.draw,
                 console=self._console,

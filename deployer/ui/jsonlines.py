@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
 from typing import Any, TextIO
 
 from deployer.events import Event
+from deployer.ui.question import Pause
 from deployer.ui.stream import safe
 
 __all__ = ["JsonLines", "write_object"]
@@ -27,6 +29,10 @@ class JsonLines:
         stamped = event if event.at else replace(event, at=self._clock())
         with self._lock:
             write_object(self._stream, stamped.as_json())
+
+    def pause(self) -> AbstractContextManager[Pause]:
+        """Nobody reads a question that stands among events: it is not shown."""
+        return nullcontext(Pause(lambda *_: None))
 
     def close(self) -> None:
         self._stream.flush()

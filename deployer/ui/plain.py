@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import TextIO
 
 from deployer import events as ev
 from deployer.ui.board import Board, Section
+from deployer.ui.question import Part, Pause
 from deployer.ui.stream import can_unicode, safe
-from deployer.ui.text import clean, clean_lines, seconds, size
+from deployer.ui.text import clean, clean_lines, queue, seconds, size
 
 __all__ = ["PlainReporter", "failure_lines"]
 
@@ -59,6 +61,15 @@ class PlainReporter:
                     self._stream.write("".join(f"{line}\n" for line in _log_lines(section.logs)))
             self._stream.flush()
 
+    @contextmanager
+    def pause(self) -> Iterator[Pause]:
+        """Lines are lines: nothing has to stand still."""
+        yield Pause(self._put)
+
+    def _put(self, end: str, *parts: Part) -> None:
+        self._stream.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)
+        self._stream.flush()
+
     def _header(self, host: str) -> Iterator[str]:
         if self._title and host:
             yield f"{self._title} → {clean(host)}"
@@ -77,6 +88,8 @@ class PlainReporter:
                 yield self._line("failed", event.phase, event.seconds, event.detail)
             case ev.Progress():
                 yield from self._progress_line(event)
+            case ev.Waiting():
+                yield f"wait ... {clean(queue(event))}"
             case ev.Output() if self._verbose:
                 yield f"  {clean(event.phase)} | {clean(event.line)}"
             case ev.Switched():

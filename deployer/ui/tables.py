@@ -20,7 +20,7 @@ from deployer.ui.jsonlines import write_object
 from deployer.ui.stream import safe
 from deployer.ui.text import age, clean, commit, seconds, size
 
-__all__ = ["demo_table", "releases_table", "status_view"]
+__all__ = ["console_for", "demo_table", "releases_table", "status_view"]
 
 STATES = {
     "current": ("●", "bold green"),
@@ -28,7 +28,10 @@ STATES = {
     "preparing": ("…", "yellow"),
     "failed": ("✗", "red"),
     "rolled back": ("✗", "red"),
+    "interrupted": ("✗", "red"),
+    "unfinished": ("✗", "yellow"),
 }
+FAILED = ("failed", "rolled back", "interrupted")
 PIPED_WIDTH = 200
 
 
@@ -45,7 +48,7 @@ def releases_table(
     if json:
         answer = {"app": app, "host": host, "releases": [asdict(row) for row in rows]}
         return write_object(safe(stream or sys.stdout), answer)
-    console = _console(stream)
+    console = console_for(stream)
     if app or host:
         console.print(paint.header(app, host, console.width))
     if not rows:
@@ -65,11 +68,10 @@ def status_view(status: Status, *, json: bool = False, stream: TextIO | None = N
     if json:
         return write_object(safe(stream or sys.stdout), asdict(status))
     now = time.time() if now is None else now
-    console = _console(stream)
+    console = console_for(stream)
     console.print(paint.header(status.app, status.host, console.width))
     _serving(console, status, now)
-    if status.busy:
-        paint.say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
+    _around(console, status, now)
     if status.units:
         console.print(_units(status.units, now))
     return None
@@ -92,7 +94,7 @@ def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> No
         f"{sent:,}",
         _lost(failed),
     )
-    _console(stream).print(table)
+    console_for(stream).print(table)
 
 
 def _serving(console: Console, status: Status, now: float) -> None:
@@ -112,6 +114,23 @@ def _serving(console: Console, status: Status, now: float) -> None:
         paint.say(console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim"))
 
 
+def _around(console: Console, status: Status, now: float) -> None:
+    """What is there beside the release that serves: the last attempt when it came to nothing, one held, one at work."""
+    if status.last and (status.last.state in FAILED or not (status.busy or status.held)):
+        style = STATES.get(status.last.state, ("", "yellow"))[1]
+        made = f", {age(status.last.at, now)}" if status.last.at else ""
+        by = f" by {clean(status.last.by)}" if status.last.by else ""
+        what = f" {clean(status.last.number)}, a {clean(status.last.kind) or 'deploy'}{by}{made}"
+        paint.say(console, ("  ✗ last     ", style), (clean(status.last.state), style), what)
+        if status.last.reason:
+            paint.say(console, "             ", clean(status.last.reason))
+    if status.held:
+        left = f"has no traffic, and is held for {seconds(status.held.seconds)} more; then it is discarded"
+        paint.say(console, ("  … held     ", "yellow"), (clean(status.held.release), "bold"), f" {left}")
+    if status.busy:
+        paint.say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
+
+
 def _units(units: Sequence[UnitRow], now: float) -> Table:
     table = _table("unit", "state", ">pid", ">memory", ">restarts", "since")
     for unit in units:
@@ -125,13 +144,13 @@ def _units(units: Sequence[UnitRow], now: float) -> Table:
 
 
 def _what(row: ReleaseRow) -> Text:
-    """What a release is made of, and why it failed on a line of its own."""
+    """What a release is made of, and on a line of its own why it failed, or what befell one that is good."""
     parts = [clean(row.kind), clean(row.ref), commit(row.commit)]
     text = Text(" ".join(part for part in parts if part), overflow="fold")
     text.append(" + local changes" if row.dirty else "", style="yellow")
     text.append(f", parts of {clean(row.of)}" if row.of else "", style="dim")
     if row.reason:
-        text.append(f"\n{clean(row.reason)}", style="red")
+        text.append(f"\n{clean(row.reason)}", style="red" if row.state in FAILED else "yellow")
     return text
 
 
@@ -159,7 +178,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _console(stream: TextIO | None) -> Console:
+def console_for(stream: TextIO | None) -> Console:
     """Standard output; when it is not a terminal, wide enough that nothing is folded."""
     stream = stream or sys.stdout
     return console_on(stream, width=None if stream.isatty() else PIPED_WIDTH)

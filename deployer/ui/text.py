@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["age", "clean", "clean_lines", "commit", "seconds", "size"]
+from deployer.events import Waiting
+from deployer.report import Job
+
+__all__ = ["age", "clean", "clean_lines", "commit", "queue", "seconds", "size"]
 
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -65,3 +68,10 @@ def age(at: float, now: float) -> str:
 def commit(digest: str) -> str:
     """A commit's first seven digits."""
     return clean(digest)[:7]
+
+
+def queue(event: Waiting) -> str:
+    """For whom one waits: ``2 more before us; a deploy by ada@laptop runs since 12:03:04, at build``."""
+    job = Job(by=event.by, kind=event.kind, since=event.since, phase=event.phase)
+    runs = str(job) if event.since else "nothing runs"
+    return f"{event.ahead} more before us; {runs}" if event.ahead else runs

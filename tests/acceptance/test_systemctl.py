@@ -165,20 +165,21 @@ def test_after_a_reboot_the_same_release_serves(deployed: Site, how: str) -> Non
 
 
 def test_the_plug_is_pulled_after_the_switch(site: Site) -> None:
-    """What had been switched to serves after the reboot, alone, and counts as a good release from then on."""
+    """What had been switched to serves after the reboot; the host watches it to the end, and finds it good."""
     site.configure(settle=0, watch=0)
     site.deploy()
     new = following(site.serving)
-    site.configure(settle=0, watch=600)
+    site.configure(settle=0, watch=8)
     site.project.change(version="2")
     with deploying(site):
         wait_until(lambda: site.serving == new, "the new release is switched to")
         site.host.pull_plug()
     site.host.boot()
     assert (site.serving, site.get()["version"]) == (new, "2")
-    assert site.units() == units_of(new)
+    wait_until(lambda: site.units() == units_of(new), "the host has judged it")
     site.configure(settle=0, watch=0)
     site.project.change(version="3")
     site.deploy()
     listed = json.loads(site.expect(0, "releases", "--json").out)["releases"]
     assert {one["number"]: one["state"] for one in listed}[new] == "standby"
+    assert "the host went down; the host found it healthy" in {one["number"]: one["reason"] for one in listed}[new]

@@ -22,8 +22,9 @@ import pytest
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Event, Warn
-from deployer.ssh import Link, SshOptions, Target, auth, connect, transport
+from deployer.ssh import Link, SshOptions, Target, auth, connect, settings
 from tests.host.sshd import Sshd, fingerprint, free_port, make_key, public, running, write_config
+from tests.support.delayproxy import DelayProxy
 
 
 @pytest.fixture(scope="module")
@@ -527,8 +528,7 @@ def test_a_host_that_falls_silent_is_given_up(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool
 ) -> None:
     """A host that vanishes without a word ends the wait, be it idle or in the middle of an upload."""
-    monkeypatch.setattr(transport, "INTERVAL", 0.2)
-    monkeypatch.setattr(transport, "SILENCE", 0.8)
+    monkeypatch.setattr(settings, "ALIVE_INTERVAL", 0.2)
     link = reach(tmp_path, {"web": sshd}, sshd.known())
     with link, link.open(["sh", "-c", "echo $PPID; exec sleep 60"]) as channel:
         victim = int(channel.readline())
@@ -542,7 +542,21 @@ def test_a_host_that_falls_silent_is_given_up(
 
 def test_a_quiet_program_is_not_given_up(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host whose program is silent for longer than the limit answers our question and stays connected."""
-    monkeypatch.setattr(transport, "INTERVAL", 0.1)
-    monkeypatch.setattr(transport, "SILENCE", 0.5)
+    monkeypatch.setattr(settings, "ALIVE_INTERVAL", 0.15)
     with reach(tmp_path, {"web": sshd}, sshd.known()) as link:
         assert link.run(["sh", "-c", "sleep 1.5; echo still here"]).stdout == b"still here\n"
+
+
+def test_a_network_that_is_cut_is_noticed_in_the_time_that_ssh_config_says(sshd: Sshd, tmp_path: Path) -> None:
+    """Neither bytes nor a reset arrive any more: ServerAliveInterval and ServerAliveCountMax bound the wait."""
+    with DelayProxy("127.0.0.1", sshd.port, rtt_ms=1) as proxy:
+        alive = "ServerAliveInterval 1\n ServerAliveCountMax 1\n"
+        extra = f"Host web\n HostName {proxy.host}\n Port {proxy.port}\n HostKeyAlias box\n {alive}"
+        with (
+            reach(tmp_path, {"web": sshd}, sshd.known(name="box"), extra) as link,
+            link.open(["sh", "-c", "echo here; exec sleep 60"]) as channel,
+        ):
+            assert channel.readline() == b"here\n"
+            proxy.blackhole()
+            with pytest.raises(Unreachable, match="the connection to web was lost"):
+                channel.readline()

@@ -214,3 +214,19 @@ def test_the_command_to_type_reaches_the_same_host() -> None:
     """What we tell people to type carries -F, -i, the port and the user."""
     options = SshOptions(config_file=Path("/my cfg"), identities=(Path("/k"),))
     assert ssh_command(Target.parse("me@web:5"), options) == "ssh -F '/my cfg' -i /k -p 5 me@web"
+
+
+@pytest.mark.parametrize(
+    ("said", "interval", "count"),
+    [
+        ("", 15.0, 3),
+        ("serveraliveinterval 0\nserveralivecountmax 3\n", 15.0, 3),
+        ("serveraliveinterval 0\nserveralivecountmax 99\n", 15.0, 3),
+        ("serveraliveinterval 60\nserveralivecountmax 5\n", 60.0, 5),
+        ("serveraliveinterval 5\nserveralivecountmax 0\n", 5.0, 1),
+    ],
+)
+def test_a_silent_host_is_given_up_as_ssh_config_says_or_soon(said: str, interval: float, count: int) -> None:
+    """OpenSSH's own default is to wait for ever; here it is 45 seconds, unless ServerAliveInterval says otherwise."""
+    found = settings(SAID + said)
+    assert (found.alive_interval, found.alive_count) == (interval, count)

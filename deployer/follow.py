@@ -1,0 +1,196 @@
+"""A job on a host, followed from the request that starts it to its last event, whatever happens on the way."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+from deployer import events
+from deployer.errors import ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
+from deployer.events import Event
+from deployer.inbox import Inbox
+from deployer.model import Decide, Decision
+from deployer.remote import Edit, Outcome, Over, Remote, unchanged
+from deployer.ssh import Link
+
+__all__ = ["Run"]
+
+_IN_FLIGHT = 64 * 1024
+"""Bytes that may have arrived though it is not known: when no more than these are left, the host may have begun."""
+PATIENCE = 30.0
+"""Seconds within which a lost connection must be made again; an attempt that has begun is let end."""
+PAUSE = 1.0
+MOST_LOSSES = 20
+
+
+class Run:
+    """One request that starts a job, or shows one. Use it once.
+
+    ``decide`` is asked when a person presses Ctrl-C while the host is at work; None: the host is left to finish.
+    ``by`` is this person, for the records. ``reconnect`` makes a new connection when one is lost.
+    """
+
+    def __init__(
+        self, remote: Remote, *, reconnect: Callable[[], Link], decide: Decide | None = None, by: str = ""
+    ) -> None:
+        self._remote = remote
+        self._reconnect = reconnect
+        self._decide = decide
+        self._by = by
+        self._begun = self._aborted = False
+        self._job = ""
+        self._told = self._skip = 0
+        self._doing = "the deploy is at its start"
+        self._links: list[Link] = []
+
+    def send(
+        self,
+        message: Mapping[str, Any],
+        *,
+        body: BinaryIO | None = None,
+        offset: int = 0,
+        total: int = 0,
+        edit: Edit = unchanged,
+    ) -> Outcome:
+        """Send the request, its body if any, and report the host's events to the last. ``edit`` may change or drop one.
+
+        Ctrl-C and a lost connection are told by whether the host has begun, which it does when it has all of it.
+        """
+        length = total - offset if body is not None else 0
+        self._begun = length <= _IN_FLIGHT
+        try:
+            self._remote.send({**message, "offset": offset, "body": length} if body is not None else message)
+            if body is not None:
+                self._upload(body, offset, length)
+            self._begun = True
+            return self._follow(edit)
+        except KeyboardInterrupt:
+            raise self._interrupted() from None
+        except Unreachable as error:
+            raise self._lost(error) from None
+        finally:
+            for link in self._links:
+                link.close()
+
+    def _upload(self, body: BinaryIO, offset: int, length: int) -> None:
+        def advance(done: int) -> None:
+            self._begun = length - done <= _IN_FLIGHT
+            total = offset + length
+            self._report(events.Progress(host=self._remote.host, phase="upload", done=offset + done, total=total))
+
+        self._remote.send_file(body, length, advance)
+
+    def _follow(self, edit: Edit) -> Outcome:
+        for _ in range(MOST_LOSSES):
+            try:
+                return self._listen(edit)
+            except Unreachable as error:
+                self._attach_again(error)
+        return self._listen(edit)
+
+    def _listen(self, edit: Edit) -> Outcome:
+        inbox = Inbox(self._remote.messages())
+        while True:
+            with inbox:
+                for event in inbox:
+                    self._pass_on(event, edit)
+                    if event["event"] in ("finished", "answer"):
+                        return self._remote.outcome(event)
+            self._on_signal(inbox.signal)
+
+    def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
+        if event["event"] == "following":
+            self._job, self._skip, self._told = str(event["job"]), self._told, 0
+            return
+        self._told += bool(self._job)
+        if self._told <= self._skip:
+            return  # it was reported before the connection was lost
+        if event["event"] == "phase.started":
+            self._doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
+        edited = edit(event)
+        if edited is not None:
+            self._remote.pass_on(edited)
+
+    def _attach_again(self, lost: Unreachable) -> None:
+        """A new connection, and the job's events from the first one on. Raises ``lost`` when that does not work out.
+
+        Nor does it before the host has named the job: it is not known then whether it ever began.
+        """
+        if not self._job:
+            raise lost
+        host = self._remote.host
+        self._report(events.Warn(host=host, text=f"{lost.message}; the host goes on by itself. Connecting again …"))
+        started = time.monotonic()
+        while True:
+            try:
+                self._links.append(self._reconnect())
+                self._remote = Remote(self._links[-1], self._remote.app, self._remote.report)
+                break
+            except (Unreachable, ConfigError):
+                if time.monotonic() - started > PATIENCE:
+                    raise lost from None
+                time.sleep(PAUSE)
+        self._remote.send({"op": "attach", "job": self._job})
+        text = f"connected again after {time.monotonic() - started:.0f} s; what happened meanwhile follows"
+        self._report(events.Note(host=host, text=text))
+
+    def _on_signal(self, number: int) -> None:
+        """Raises KeyboardInterrupt when that is what the signal is to mean."""
+        if number != signal.SIGINT or self._decide is None or self._aborted:
+            raise KeyboardInterrupt
+        decision = self._decide(self._doing)
+        if decision is Decision.LEAVE:
+            raise KeyboardInterrupt
+        if decision is Decision.ABORT:
+            self._abort()
+
+    def _abort(self) -> None:
+        """Tell the host over a second channel: the first one is busy telling how it goes on."""
+        host = self._remote.host
+        try:
+            other = Remote(self._remote.link, self._remote.app, _unheard)
+            other.query({"op": "abort", "by": self._by, "job": self._job})
+            other.close()
+        except Over:
+            self._report(events.Note(host=host, text="too late to abort: it has ended"))
+        except DeployerError as error:
+            self._report(events.Warn(host=host, text=f"the host could not be told to abort: {error.message}"))
+        else:
+            self._aborted = True
+            self._report(events.Note(host=host, text="the host was told to abort; it undoes what it did"))
+
+    def _report(self, event: Event) -> None:
+        self._remote.report(event)
+
+    def _interrupted(self) -> Interrupted:
+        if not self._begun:
+            return Interrupted(
+                message="interrupted during the upload",
+                state="nothing was touched; what has arrived is kept for the next try",
+                next="fab deploy   (goes on where it stopped)",
+                host=self._remote.host,
+            )
+        does = "was told to abort, and undoes" if self._aborted else "finishes by itself, or undoes"
+        abort = "" if self._aborted else ", fab abort   (ends it)"
+        return Interrupted(
+            message="interrupted here; what runs on the host goes on",
+            state=f"the host {does}: what serves is a whole release, the new or the old one",
+            next=f"fab attach   (follows it again){abort}, or fab status",
+            host=self._remote.host,
+        )
+
+    def _lost(self, error: Unreachable) -> DeployerError:
+        if not self._begun:
+            return lost_before(error, next="fab deploy   (the upload goes on where it stopped)")
+        return Mixed(
+            message=error.message,
+            state="what runs on the host goes on by itself, to a whole release, the new or the old one",
+            next="fab attach   (follows it again), or fab status",
+            host=self._remote.host,
+        )
+
+
+def _unheard(event: Event) -> None:
+    """The reporter of a channel beside the one that is followed."""

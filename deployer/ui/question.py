@@ -1,0 +1,96 @@
+"""What Ctrl-C is to mean while a host is at work: asked once, at the terminal."""
+
+from __future__ import annotations
+
+import sys
+import termios
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, TextIO
+
+from deployer.model import Decide, Decision
+from deployer.ui.text import clean
+
+__all__ = ["Part", "Pausable", "Pause", "on_interrupt"]
+
+TRIES = 3
+ANSWERS = {
+    "": Decision.LEAVE,
+    "l": Decision.LEAVE,
+    "leave": Decision.LEAVE,
+    "a": Decision.ABORT,
+    "abort": Decision.ABORT,
+    "f": Decision.FOLLOW,
+    "follow": Decision.FOLLOW,
+}
+CHOICES = (
+    ("Enter", "leave: it is finished without you (fab attach follows it again)"),
+    ("a", "abort: what it did is undone, and the old release serves"),
+    ("f", "follow on"),
+)
+
+Part = str | tuple[str, str]
+"""A text, or a text and its style."""
+
+
+class Pause:
+    """A terminal that was handed over. ``put(end, *parts)`` writes; ``lines`` counts what was written so far."""
+
+    def __init__(self, put: Callable[..., None]) -> None:
+        self._put = put
+        self.lines = 0
+
+    def say(self, *parts: Part) -> None:
+        self._put("\n", *parts)
+        self.lines += 1
+
+    def ask(self, stdin: TextIO) -> str:
+        """What is typed, with its newline; empty at the end of the input and at Ctrl-C."""
+        self._put("", ("? ", "bold"))
+        try:
+            typed = stdin.readline()
+        except KeyboardInterrupt:
+            typed = ""
+        if not typed.endswith("\n"):
+            self._put("\n")
+        self.lines += 1
+        return typed
+
+
+class Pausable(Protocol):
+    """A reporter that can hand over the terminal for a while."""
+
+    def pause(self) -> AbstractContextManager[Pause]: ...
+
+
+def on_interrupt(report: Pausable, *, stdin: TextIO | None = None) -> Decide:
+    """Asks whoever pressed Ctrl-C. Enter, the end of the input and another Ctrl-C all leave the host to finish."""
+
+    def decide(doing: str) -> Decision:
+        with report.pause() as pause:
+            pause.say()
+            pause.say((f"{clean(doing)}, and the host goes on with it. What shall Ctrl-C mean?", "bold"))
+            for key, meaning in CHOICES:
+                pause.say((f"  {key:<6}", "bold cyan"), meaning)
+            return _answer(pause, stdin or sys.stdin)
+
+    return decide
+
+
+def _answer(pause: Pause, stdin: TextIO) -> Decision:
+    _forget_typed(stdin)
+    for _ in range(TRIES):
+        typed = pause.ask(stdin)
+        decision = ANSWERS.get(typed.strip().lower())
+        if decision is not None:
+            return decision
+        pause.say("please type a or f, or only Enter")
+    return Decision.LEAVE
+
+
+def _forget_typed(stdin: TextIO) -> None:
+    """What was typed before the question is no answer to it."""
+    try:
+        termios.tcflush(stdin.fileno(), termios.TCIFLUSH)
+    except (OSError, ValueError, termios.error):
+        return

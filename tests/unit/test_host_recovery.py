@@ -1,0 +1,123 @@
+"""The plan that puts a host right: what is done about each kind of attempt that died, and about nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.host import recovery
+from deployer.host.catalog import (
+    CONDEMNED,
+    FAILED,
+    GOOD,
+    INTERRUPTED,
+    PREPARING,
+    READY,
+    ROLLED_BACK,
+    SERVED,
+    Release,
+)
+from deployer.host.protocol import PHASES
+from deployer.host.recovery import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
+from deployer.host.spec import Spec
+from tests.host.test_session import SPEC
+
+WELL = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=Spec.parse(SPEC), result=GOOD, phase="watch")
+
+
+def attempt(result: str, phase: str = "", previous: int = 1) -> Release:
+    return replace(WELL, number=2, result=result, phase=phase, previous=previous)
+
+
+def found(*releases: Release, current: int = 1, **changes: Any) -> Survey:
+    """A host on which v1 serves."""
+    survey = Survey(
+        current=current,
+        releases=(WELL, *releases),
+        held=frozenset(),
+        units=frozenset({current}),
+        debris=(),
+        open=frozenset(),
+        down=False,
+        wanted=True,
+    )
+    return replace(survey, **changes)
+
+
+def done(survey: Survey) -> list[tuple[str, int]]:
+    return [(step.do, step.number) for step in plan(survey)]
+
+
+@pytest.mark.parametrize("result", [GOOD, FAILED, ROLLED_BACK, INTERRUPTED])
+def test_a_host_where_all_has_ended_is_left_alone(result: str) -> None:
+    """Nothing is planned for a release whose story is over."""
+    assert plan(found(attempt(result))) == []
+
+
+@pytest.mark.parametrize("phase", ["", *PHASES[: PHASES.index("switch")]])
+@pytest.mark.parametrize("result", [PREPARING, READY])
+def test_before_the_switch_it_is_discarded(result: str, phase: str) -> None:
+    """Wherever it died: what serves is not touched."""
+    assert done(found(attempt(result, phase), units=frozenset({1, 2}))) == [(DISCARD, 2)]
+
+
+@pytest.mark.parametrize("phase", ["check", "switch", "drain"])
+def test_behind_the_switch_it_is_judged(phase: str) -> None:
+    """Its standby keeps its units meanwhile: it may be needed."""
+    assert done(found(attempt(SERVED, phase), current=2, units=frozenset({1, 2}))) == [(FINISH, 2)]
+
+
+def test_between_the_record_and_the_rename() -> None:
+    """The record says that it was switched to, the link does not: the link is right; but whoever waits is answered."""
+    assert done(found(attempt(SERVED, "check"), units=frozenset({1, 2}))) == [(CLEAR, 2)]
+
+
+def test_a_way_back_that_was_cut_short() -> None:
+    """Before the rename it is gone again from its start; behind it only what is left is cleared away."""
+    assert done(found(attempt(CONDEMNED, "drain"), current=2, units=frozenset({1, 2}))) == [(TAKE_BACK, 2)]
+    assert done(found(attempt(CONDEMNED, "drain"), current=1, units=frozenset({1, 2}))) == [(CLEAR, 2)]
+
+
+@pytest.mark.parametrize("result", [PREPARING, READY, SERVED])
+def test_a_lease_protects(result: str) -> None:
+    """A candidate between two phases, with its units and its line in the ledger, is not touched."""
+    survey = found(attempt(result), held=frozenset({2}), units=frozenset({1, 2}), open=frozenset({2}))
+    assert plan(survey) == []
+
+
+def test_units_that_neither_serve_nor_stand_by_are_stopped() -> None:
+    """Those of a standby go once the watch is over; those of unknown releases at once."""
+    assert done(found(attempt(GOOD), current=2, units=frozenset({1, 2, 7}))) == [(STOP, 1), (STOP, 7)]
+
+
+def test_debris_and_gaps_in_the_ledger() -> None:
+    """Each is a step of its own; an attempt under way has no end in the ledger yet."""
+    path = Path("/srv/shop/.current.tmp")
+    survey = found(attempt(SERVED, "switch"), current=2, units=frozenset({2}), debris=(path,), open=frozenset({2, 9}))
+    assert [(step.do, step.number, step.path) for step in plan(survey)] == [
+        (REMOVE, 0, path),
+        (CLOSE, 9, None),
+        (FINISH, 2, None),
+    ]
+
+
+def test_what_serves_comes_first_and_what_takes_long_last() -> None:
+    """An app that is down is started before anything is cleared away."""
+    two, three = attempt(PREPARING), replace(attempt(READY), number=3)
+    steps = done(found(two, three, down=True, units=frozenset({1, 5})))
+    assert steps == [(START, 1), (DISCARD, 2), (DISCARD, 3), (STOP, 5)]
+
+
+def test_what_an_admin_has_stopped_stays_stopped() -> None:
+    """``systemctl stop`` is an answer, not a fault."""
+    assert plan(found(down=True, wanted=False)) == []
+
+
+def test_every_step_has_a_reason_for_people() -> None:
+    """``fab doctor`` prints it."""
+    survey = found(attempt(PREPARING), down=True, units=frozenset({1, 5}), debris=(Path("/x"),), open=frozenset({9}))
+    assert all(step.why for step in plan(survey))
+    assert {step.do for step in plan(survey)} <= set(recovery._ORDER)
