@@ -14,12 +14,13 @@ from deployer.sandbox import SandboxHost, sweep, up
 from tests.support.faults.app import make_whole
 from tests.support.faults.case import Bench, Cell
 from tests.support.faults.install import faults
-from tests.support.faults.matrix import markdown
+from tests.support.faults.matrix import line, markdown
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fault matrix")
     group.addoption("--matrix", metavar="FILE", help="write the fault matrix to this file, as Markdown")
+    group.addoption("--progress", metavar="FILE", help="add a line to this file for each case, as it ends")
     group.addoption("--boundary", action="append", default=[], metavar="TEXT", help="only boundaries that hold TEXT")
 
 
@@ -63,7 +64,12 @@ def bench(host: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def show(request: pytest.FixtureRequest) -> Callable[[list[Cell]], None]:
     """Hand cells to the table at the end, all those of a test each time."""
 
+    progress = request.config.getoption("--progress")
+
     def take(cells: list[Cell]) -> None:
+        if progress:
+            with Path(progress).open("a") as file:
+                file.write(line(cells[-1]))
         request.node.user_properties[:] = [("cells", json.dumps([asdict(cell) for cell in cells]))]
 
     return take

@@ -25,8 +25,6 @@ def test_an_accident_at_every_boundary(
     cells = []
     for boundary in chosen:
         cells.append(Case(bench, command, boundary, fault).run())
-        print(f"{command} / {boundary} / {fault}: {cells[-1].serves} in {cells[-1].seconds:.1f} s", flush=True)
-        print(problems(cells[-1:]), end="", flush=True)
         show(cells)
     wrong = problems(cells) or "\n".join(bench.rests())
     if wrong:

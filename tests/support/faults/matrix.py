@@ -43,6 +43,12 @@ def _cell(cell: Cell | None) -> str:
     return f"{cell.serves}, {cell.failed} of {cell.sent}{mark}"
 
 
+def line(cell: Cell) -> str:
+    """One case, as it ends, with all that was not as it must be."""
+    told = f"{cell.command} / {cell.boundary} / {cell.fault}: {_cell(cell)}, {cell.seconds:.1f} s, exit {cell.exit}\n"
+    return told + "".join(f"    {what}\n" for what in cell.problems)
+
+
 def problems(cells: Iterable[Cell]) -> str:
     """All that was not as it must be, for people."""
     return "\n".join(
