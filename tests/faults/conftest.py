@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from deployer.sandbox import SandboxHost, sweep, up
-from tests.support.faults.app import make_whole
-from tests.support.faults.case import Bench, Cell
-from tests.support.faults.install import faults
+from tests.support.faults.bench import Bench, bench_on
+from tests.support.faults.case import Cell
 from tests.support.faults.matrix import line, markdown
 
 
@@ -54,10 +53,8 @@ def host() -> Iterator[SandboxHost]:
 @pytest.fixture(scope="session")
 def bench(host: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """An app that is set up, and accidents that can be ordered for it."""
-    site = make_whole(host, tmp_path_factory.mktemp("whole"))
-    site.expect(0, "setup", user="root")
-    with faults(host, site.app) as ordered:
-        yield Bench(site, ordered)
+    with bench_on(host, tmp_path_factory.mktemp("whole")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.faults.accident import FAULTS
-from tests.support.faults.case import COMMANDS, Bench, Case
+from tests.support.faults.bench import COMMANDS, Bench
+from tests.support.faults.case import Case
 from tests.support.faults.matrix import problems
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]

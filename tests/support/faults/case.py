@@ -8,17 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.host import lease
 from deployer.sandbox.load import Load, Report
 from tests.support.faults.accident import FAULTS, Aftermath, Scene
-from tests.support.faults.app import Parts, WholeSite
-from tests.support.faults.install import Faults
-from tests.support.faults.survey import Survey, survey
+from tests.support.faults.app import Parts
+from tests.support.faults.bench import COMMANDS, Bench
+from tests.support.faults.survey import Survey
 from tests.support.site import wait_until
-
-BOUND = 60.0
-"""Seconds within which a host must be whole again."""
-COMMANDS = {"deploy": ("deploy", "--json"), "reload": ("reload", "--json"), "rollback": ("rollback", "--json", "--yes")}
 
 
 @dataclass(frozen=True)
@@ -34,76 +29,6 @@ class Cell:
     failed: int
     seconds: float
     problems: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Bench:
-    """A site for one case after the other: each begins with the release that the one before it ended with."""
-
-    site: WholeSite
-    faults: Faults
-    releases: dict[str, Parts] = field(default_factory=dict)
-    """What each release is made of that was ever made here."""
-    turn: int = 1
-
-    def survey(self) -> Survey:
-        return survey(self.site.host, self.site.app)
-
-    def ready(self) -> Survey:
-        """Two good releases and nothing else; made afresh when the case before has left something."""
-        self.faults.clear()
-        if self.releases and not self.survey().leftovers(timer=True):
-            return self.survey()
-        self.site.wipe()
-        self.releases.clear()
-        for _ in range(2):
-            self.deploy()
-        return self.survey()
-
-    def deploy(self) -> None:
-        """The good deploy of a new commit, without a manual step before it."""
-        self.turn += 1
-        parts = Parts(self.turn, self.turn)
-        self.site.write(parts)
-        ended = self.site.fab("deploy", "--json")
-        assert ended.exit == 0, f"the next deploy: exit {ended.exit}\n{ended.text}"
-        self.releases[ended.event("finished")["release"]] = parts
-
-    def prepare(self, command: str, before: Survey) -> Parts | None:
-        """Change the project so that ``command`` has something to do; what its release will be made of, if known."""
-        self.turn += 1
-        old = self.releases[before.current]
-        if command == "rollback":
-            return None
-        parts = Parts(self.turn if command == "deploy" else old.version, self.turn)
-        self.site.write(Parts(self.turn, self.turn))
-        return parts
-
-    def rests(self) -> list[str]:
-        """What is still there when the dead-man's switch, too, must have ended."""
-        deadline = time.monotonic() + BOUND + lease.PERIOD
-        while self.survey().leftovers() and time.monotonic() < deadline:
-            time.sleep(0.5)
-        return self.survey().leftovers()
-
-    def boundaries(self, command: str) -> list[str]:
-        """Every boundary of a command, as a clean run passes them; the job's first breath is one."""
-        before = self.ready()
-        parts = self.prepare(command, before)
-        ended = self.site.expect(0, *COMMANDS[command])
-        release = ended.event("finished")["release"]
-        self.releases[release] = parts or self.releases[self._origin(self.survey(), release)]
-        return ["begun", *labels(ended.events)]
-
-    def _origin(self, now: Survey, release: str) -> str:
-        return f"v{now.records[release]['of']}"
-
-
-def labels(events: list[dict[str, Any]]) -> list[str]:
-    """The boundaries that a job's events stand for, as ``injected.label`` names them; each once."""
-    left_out = ("connecting", "connected", "progress", "output", "logs")
-    told = (" ".join(filter(None, (event["event"], event.get("phase")))) for event in events)
-    return list(dict.fromkeys(one for one in told if not one.startswith(left_out)))
 
 
 @dataclass
@@ -143,21 +68,16 @@ class Case:
         scene = Scene(self.bench.site, self.bench.faults, COMMANDS[self.command], self.boundary, settled)
         return FAULTS[self.fault](scene)
 
-    def _wait_for(self, wrong: Callable[[Survey], list[str]], when: str, seconds: float = BOUND) -> Survey:
+    def _wait_for(self, wrong: Callable[[Survey], list[str]], when: str) -> Survey:
         """Until nothing is wrong on the host; what is still wrong after that is a problem."""
-        deadline = time.monotonic() + seconds
-        while True:
-            now = self.bench.survey()
-            if not wrong(now) or time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
+        now = self.bench.settled(wrong)
         self.problems += [f"{when}: {what}" for what in wrong(now)]
         return now
 
     def _judge(self, before: Survey, parts: Parts | None, after: Aftermath) -> str:
         now = self._wait_for(lambda one: one.leftovers(timer=True), "afterwards")
-        self._made(now, parts)
-        self._serves_one_whole(now)
+        self.bench.note(now, parts)
+        self.problems += self.bench.mixed(now)
         serves = self._old_or_new(before, now)
         if serves != expected(self.boundary, self.fault):
             self.problems.append(f"the {serves} release serves, not the {expected(self.boundary, self.fault)} one")
@@ -165,31 +85,10 @@ class Case:
         self._ending(serves, after)
         return serves
 
-    def _made(self, now: Survey, parts: Parts | None) -> None:
-        """Note what the releases that the command made consist of: the attempt, and any that recovery made."""
-        for name, record in now.records.items():
-            if name not in self.bench.releases and "of" in record:
-                self.bench.releases[name] = parts or self.bench.releases[f"v{record['of']}"]
-
     def _old_or_new(self, before: Survey, now: Survey) -> str:
         if now.current == before.current:
             return "old"
         return "new" if int(now.current[1:] or 0) > before.newest else "?"
-
-    def _serves_one_whole(self, now: Survey) -> None:
-        """Code, virtual environment, environment and units are all those of the one release that ``current`` names."""
-        record, parts = now.records[now.current], self.bench.releases[now.current]
-        wanted = {
-            "release": now.current,
-            "code": record["tree"],
-            "venv": record["venv"],
-            "version": str(parts.version),
-            "env": str(parts.mark),
-            "unit": str(parts.mark),
-        }
-        there = self.bench.site.get()
-        if there != wanted:
-            self.problems.append(f"what serves is {there}, not {wanted}")
 
     def _told(self, before: Survey, serves: str, now: Survey) -> None:
         """``fab releases`` tells how the attempt ended, and in which phase."""
@@ -220,8 +119,9 @@ class Case:
     def _deploy_again(self) -> None:
         self.bench.faults.clear()
         self.bench.deploy()
-        self._wait_for(lambda one: one.leftovers(timer=True), "after the next deploy")
-        self._serves_one_whole(self.bench.survey())
+        self.problems += self.bench.mixed(
+            self._wait_for(lambda one: one.leftovers(timer=True), "after the next deploy")
+        )
 
     def _requests(self, load: Load, report: Report, after: Aftermath) -> tuple[int, int]:
         """Failed and all requests; those that overlap the time when the host was off do not count."""
