@@ -102,6 +102,7 @@ class Bench:
         parts = self.prepare(command, before)
         ended = self.site.expect(0, *COMMANDS[command])
         self.note(self.survey(), parts)
+        self.deploy()
         return ["begun", *labels(ended.events)]
 
 

@@ -4,21 +4,21 @@ It runs before anything of the host program is imported, reads what is ordered f
 nothing when there is nothing. Python 3.9, standard library only; ``pathlib`` must not be imported before the patches.
 
 orders.json   {"app": "shop", "boundary": {"at": "phase.done check", "do": "kill" | "pause"},
-               "write": {"command": "job", "number": 7, "errno": 28, "sticky": true}}
+               "write": {"command": "job", "what": "replace /srv/shop/current", "do": "fail" | "kill",
+                         "errno": 28, "sticky": true}}
 clock         seconds by which the host program's wall clock is wrong; read whenever it is asked for the time
 reached       made when the boundary is reached, so that it is reached once; whoever pauses goes on when it is ``go``
-writes        with "number": 0, the write operations in their order, one a line
-broken        there from the first write that failed; a sticky fault lasts as long as it is there
+writes        with "what": "", the writes in their order, one a line; numbers are N there, and digests HASH
+broken        there from the write on that failed; a sticky fault lasts as long as it is there
 """
 
 from __future__ import annotations
 
 import builtins
-import errno
 import json
 import os
+import re
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,16 +26,17 @@ from typing import Any
 HOME = "/run/deployer-faults"
 PAUSE = 120.0  # seconds
 _REAL_OPEN, _REAL_OS_OPEN, _REAL_TIME = builtins.open, os.open, time.time
+_HASH, _NUMBER = re.compile("[0-9a-f]{64}"), re.compile("(?<=[/v])[0-9]+")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def apply(argv: list[str]) -> None:
     """Have what is ordered happen to the command ``argv`` (command, app, …)."""
     command, app = [*argv, "", ""][:2]
-    orders = _orders()
-    if not orders or orders.get("app") != app:
-        return
     time.time = _wrong_time
+    orders = _orders()
+    if orders.get("app") != app:
+        return
     write = orders.get("write")
     if write and write["command"] == command:
         _Writes(write).patch()
@@ -110,11 +111,10 @@ def _at(boundary: str, order: dict[str, Any]) -> None:
 
 
 class _Writes:
-    """Counts what this process writes to the disk, and has the operation of that number fail."""
+    """Looks at each write of this process to the disk, and has the one that is ordered fail."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
-        self.count = 0
 
     def patch(self) -> None:
         for name in ("mkdir", "symlink", "link", "rename", "replace", "fsync", "ftruncate"):
@@ -124,27 +124,36 @@ class _Writes:
 
     def failing(self, name: str, real: Any, counts: Callable[[tuple[Any, ...]], bool]) -> Any:
         def called(*arguments: Any, **options: Any) -> Any:
-            if counts(arguments) and not str(arguments[0]).startswith(("/dev/", "/proc/", HOME)):
-                self.look(f"{name} {' '.join(str(one) for one in arguments[:2])}")
+            if counts(arguments):
+                path = _path(arguments[1 if name == "symlink" else 0])
+                if not path.startswith(("/dev/", "/proc/", HOME, "pipe:", "socket:")):
+                    self.look(f"{name} {_NUMBER.sub('N', _HASH.sub('HASH', path))}")
             return real(*arguments, **options)
 
         return called
 
     def look(self, what: str) -> None:
-        self.count += 1
-        if not self.order["number"]:
+        if not self.order["what"]:
             with _REAL_OPEN(HOME + "/writes", "a") as file:
                 file.write(what + "\n")
             return
         broken = self.order["sticky"] and _there("broken")
-        if broken or (self.count == self.order["number"] and _once("broken")):
-            sys.stderr.write(f"fault: {what}\n")
+        if broken or (what == self.order["what"] and _once("broken")):
+            if self.order["do"] == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             raise OSError(self.order["errno"], os.strerror(self.order["errno"]))
+
+
+def _path(value: Any) -> str:
+    """The path of what is written, by name or by descriptor."""
+    if isinstance(value, int):
+        try:
+            return os.readlink(f"/proc/self/fd/{value}")  # noqa: PTH115
+        except OSError:
+            return ""
+    return str(value)
 
 
 def _opens_to_write(arguments: tuple[Any, ...]) -> bool:
     path, mode = (*arguments, "r")[:2]
     return isinstance(path, str) and any(letter in mode for letter in "wax+")
-
-
-NO_SPACE, READ_ONLY = errno.ENOSPC, errno.EROFS

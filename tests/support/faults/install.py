@@ -27,30 +27,32 @@ class Faults:
     host: SandboxHost
     app: str
 
-    def boundary(self, at: str, do: str, **more: Any) -> None:
-        """At that boundary of the next job: ``kill`` it, have it ``pause`` until :meth:`go_on`, or ``pass`` it."""
-        self._order(boundary={"at": at, "do": do, **more})
+    def boundary(self, at: str, do: str, *, clock: float = 0) -> None:
+        """At that boundary of the next job: ``kill`` it, have it ``pause`` until :meth:`go_on`, or ``pass`` it.
 
-    def write(self, number: int, error: int, *, sticky: bool = True, command: str = "job") -> None:
-        """Have a write operation of the next job fail, and with ``sticky`` all after it until :meth:`mend`."""
-        self._order(write={"number": number, "errno": error, "sticky": sticky, "command": command})
+        From then on the host program takes it to be ``clock`` seconds later than it is.
+        """
+        self._order(boundary={"at": at, "do": do, **({"clock": clock} if clock else {})})
 
-    def count_writes(self, command: str = "job") -> None:
-        """Have the next job note its write operations, for :meth:`writes`."""
-        self.write(0, 0, command=command)
+    def write(self, what: str, *, do: str = "fail", error: int = 0, sticky: bool = True) -> None:
+        """At that write of the next job (see :meth:`writes`) ``kill`` it; or have it ``fail``.
+
+        With ``sticky`` all writes after it fail as well, of whatever job, until :meth:`clear`.
+        """
+        self._order(write={"what": what, "do": do, "errno": error, "sticky": sticky, "command": "job"})
 
     def writes(self) -> list[str]:
-        return str(self.host.run(["cat", f"{HOME}/writes"]).stdout).splitlines()
+        """What the job wrote since ``write("")``, in its order; each once, for the first time that it does so."""
+        return list(dict.fromkeys(str(self.host.run(["cat", f"{HOME}/writes"]).stdout).splitlines()))
 
     def clock(self, seconds: float) -> None:
         """From now on the host program takes it to be so much later."""
-        self._order(clock=True)
-        self.host.run(f"echo {seconds:g} > {HOME}/clock")
+        self.host.run(f"mkdir -p {HOME} && echo {seconds:g} > {HOME}/clock")
 
     def _order(self, **orders: Any) -> None:
-        self.clear()
         text = json.dumps({"app": self.app, **orders})
-        self.host.run(f"mkdir -p {HOME} && cat > {HOME}/orders.json", input=text.encode())
+        others = " ".join(f"{HOME}/{name}" for name in ("reached", "go", "writes", "broken"))
+        self.host.run(f"mkdir -p {HOME} && rm -f {others} && cat > {HOME}/orders.json", input=text.encode())
 
     def wait_until_reached(self, seconds: float = 60) -> None:
         """Return when the ordered boundary is reached; AssertionError when it is not."""

@@ -12,6 +12,8 @@ TITLES = {
     "session": "the session dies",
     "network": "the network is cut",
     "plug": "the plug is pulled",
+    "full": "the disk is full",
+    "kill": "the host program dies",
 }
 
 

@@ -40,6 +40,7 @@ def processes():
         elif f"{home}/" in line and "gunicorn" not in line:
             yield line
 
+releases = [name for name in names(home + "/releases") if re.match(r"v[0-9]+$", name)]
 odd = re.compile(r"^\..*|.*\.tmp$|.*\.env$|.*\.new$|.*\.part$|.*\.body$")
 litter = [path for top in (home, home + "/releases", home + "/releases/*", home + "/releases/*/run", home + "/trees",
                            home + "/venvs", private, private + "/*", private + "/jobs/*")
@@ -52,8 +53,8 @@ lock = dict(line.split("=", 1) for line in
             run("systemctl", "show", "-p", "LoadState,ActiveState,SubState", f"deployer-{app}.service").split())
 print(json.dumps({
     "current": os.readlink(home + "/current") if os.path.islink(home + "/current") else "",
-    "records": {name: record(name) for name in names(home + "/releases")},
-    "contents": {name: names(f"{home}/releases/{name}") for name in names(home + "/releases")},
+    "records": {name: record(name) for name in releases},
+    "contents": {name: names(f"{home}/releases/{name}") for name in releases},
     "home": names(home),
     "trees": names(home + "/trees"),
     "venvs": names(home + "/venvs"),
@@ -67,6 +68,9 @@ print(json.dumps({
 }))
 """
 """Run by the host's python3."""
+
+
+ENDED = ("good", "failed", "rolled back", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ class Survey:
         told = []
         for name, record in self.records.items():
             good = record.get("result") == "good"
+            if record.get("result") not in ENDED:
+                told.append(f"{name} is still {record.get('result')}")
             wanted = whole if good else ["release.json"]
             if [one for one in self.found["contents"][name] if not (good and one == "entries.json")] != wanted:
                 told.append(f"{name} ({record.get('result')}) holds {self.found['contents'][name]}, not {wanted}")
