@@ -1,7 +1,7 @@
 """The host program. ``session APP`` is all that sudo lets the deploy user run; the rest is root's.
 
 deployer-host session APP      one laptop's channel
-deployer-host job APP ID       a deploy, inside its transient unit
+deployer-host job APP ID [recover]   a deploy, or what puts one right that died, inside their transient unit
 deployer-host start|stop|reload APP     for APP.service
 deployer-host recover APP      the dead-man's switch: for the timer of unfinished deploys
 
@@ -37,6 +37,9 @@ def main(argv: list[str]) -> int:
         if error.next:
             print(f"next: {error.next}", file=sys.stderr)
         return int(error.exit)
+    except OSError as error:
+        print(f"deployer-host: {error}", file=sys.stderr)
+        return int(Exit.BUG)
 
 
 def _run(argv: list[str]) -> int:
@@ -47,8 +50,8 @@ def _run(argv: list[str]) -> int:
     command, app, rest = argv[0], _app(argv[1]), argv[2:]
     if command == "session" and not rest:
         return _session(app)
-    if command == "job" and len(rest) == 1:
-        return _job(app, rest[0])
+    if command == "job" and rest and rest[1:] in ([], ["recover"]):
+        return _job(app, rest[0], recovering=len(rest) > 1)
     if command in ("start", "stop", "reload", "recover") and not rest:
         from deployer.host import handle
 
@@ -91,14 +94,14 @@ def _session(app: str) -> Exit:
         return Exit.OK
 
 
-def _job(app: str, name: str) -> int:
+def _job(app: str, name: str, *, recovering: bool) -> int:
     from deployer.host.eventlog import EventLog
     from deployer.host.job import run_job
     from deployer.host.paths import AppPaths
 
     directory = AppPaths(app).jobs / os.path.basename(name)
     ctx = open_context(app, EventLog(directory / "events.jsonl"), time.time)
-    return run_job(ctx, directory)
+    return run_job(ctx, directory, recovering=recovering)
 
 
 class Patient(io.RawIOBase):

@@ -101,8 +101,8 @@ class Attempt:
         if request.release:
             release = catalog.get(request.release)
             _check_order(release, request.phases)
-            if release.previous and release.result == SERVED:
-                self.current = catalog.find(release.previous)
+            if release.result == SERVED:
+                self.current = catalog.find(release.previous) if release.previous else None
             return catalog.update(release, held=None)
         with signals.uninterrupted():
             release = catalog.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
@@ -155,6 +155,7 @@ class Attempt:
 
     def _fail(self, error: HostError) -> Ended:
         signals.ignore_terminate()
+        build.forget_environments(self.ctx)
         if self.work is None:
             return _ended(error, "", error.exit, error.state or "nothing was touched")
         release = self.work.release

@@ -278,6 +278,13 @@ def run_as(
     return status, lines
 
 
+def forget_environments(ctx: Context) -> None:
+    """Remove the files through which commands got their environment, should one have been cut short."""
+    for name in ("build", "migrate"):
+        with contextlib.suppress(OSError):
+            (ctx.paths.private / f"{name}.env").unlink()
+
+
 def _stop_build(ctx: Context) -> None:
     systemctl("stop", unit_of(ctx, "build"))
 

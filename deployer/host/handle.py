@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from deployer.host import handover, lease, lock, masking, recovery, systemd
+from deployer.host import handover, jobs, lease, lock, masking, recovery, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -19,18 +19,22 @@ def start(ctx: Context) -> Exit:
 
     What else is to be put right after a deploy that never ended is a job's work: it holds the lock, and may take long.
     """
-    release = ctx.catalog.serving()
-    if release is not None:
-        _run(ctx, release)
-        print(f"{release.name} serves")
-    else:
-        print(f"nothing of {ctx.app} is deployed yet")
+    try:
+        release = ctx.catalog.serving()
+        if release is not None:
+            _run(ctx, release)
+        print(f"{release.name} serves" if release else f"nothing of {ctx.app} is deployed yet")
+    finally:
+        _see_to_the_rest(ctx)
+    return Exit.OK
+
+
+def _see_to_the_rest(ctx: Context) -> None:
     if lock.running(ctx) is None and recovery.is_needed(ctx):
         print("a deploy never ended: putting that right")
         lease.arm(ctx.app)
-        with contextlib.suppress(HostError):  # a deploy that begins this moment sees to it itself
+        with contextlib.suppress(HostError, OSError):  # a deploy that begins this moment sees to it itself
             lock.submit_recovery(ctx)
-    return Exit.OK
 
 
 def _run(ctx: Context, release: Release) -> None:
@@ -49,7 +53,7 @@ def recover(ctx: Context) -> Exit:
     if lock.running(ctx) is not None:
         return Exit.OK
     if recovery.is_needed(ctx):
-        with contextlib.suppress(HostError):
+        with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
     elif not any(release.unfinished for release in ctx.catalog.all()):
         lease.disarm(ctx.app)
@@ -92,7 +96,7 @@ def reload(ctx: Context) -> Exit:
                 print(*event["logs"], f"{event['message']}. {event['state']}", sep="\n", file=sys.stderr)
             elif event["event"] == "finished":
                 exit = Exit(event["exit"])
-    lock.forget_old_jobs(ctx)
+    jobs.forget_old(ctx.paths.jobs)
     return exit
 
 

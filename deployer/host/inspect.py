@@ -25,7 +25,6 @@ def readable(ctx: Context) -> Release | None:
 
 def status_report(ctx: Context) -> dict[str, Any]:
     """What serves, how it is, and whether a deploy runs. Sizes in bytes, times in seconds since 1970."""
-    look_after(ctx)
     number, current = ctx.catalog.current(), readable(ctx)
     report: dict[str, Any] = {
         "app": ctx.app,
@@ -53,8 +52,9 @@ def status_report(ctx: Context) -> dict[str, Any]:
 
 def look_after(ctx: Context) -> None:
     """Where an attempt died and nobody has noticed yet, have it put right; what is told then is that this goes on."""
-    if lock.running(ctx) is None and recovery.is_needed(ctx):
-        with contextlib.suppress(HostError):
+    # Looked at twice: a job that ran at the first look, and has ended by the second, has left nothing.
+    if recovery.is_needed(ctx) and lock.running(ctx) is None and recovery.is_needed(ctx):
+        with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
 
 
@@ -85,7 +85,6 @@ def _unit(ctx: Context, release: Release) -> dict[str, Any]:
 
 def releases_report(ctx: Context) -> list[dict[str, Any]]:
     """Every release that has a record, newest first."""
-    look_after(ctx)
     number, current = ctx.catalog.current(), readable(ctx)
     standby = current.previous if current else 0
     return [_row(release, number, standby, ctx) for release in reversed(ctx.catalog.all())]

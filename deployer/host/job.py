@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.host import build, files, lease, lock, recovery, signals, systemd
+from deployer.host import build, files, jobs, lease, recovery, retention, signals, systemd
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
@@ -36,16 +36,18 @@ class _Before:
         return "the host went down" if self.rebooted else "its process on the host was killed"
 
 
-def run_job(ctx: Context, directory: Path) -> int:
-    """Run the job whose request lies in ``directory``. Returns 0 when all of it was told, however it ended."""
+def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
+    """Run the job whose request lies in ``directory``; or only put right what it, or others, have left.
+
+    Returns 0 when all of it was told, however it ended.
+    """
     started = time.monotonic()
     lease.arm(ctx.app)
-    value: Any = files.read_json(directory / "request.json")
+    value = jobs.request_of(directory)
     before = _look_back(directory)
     if not before:
         with contextlib.suppress(OSError):  # it only serves to tell a reboot from a killed process
             files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
-    recovering = value["kind"] == lock.RECOVER
     try:
         ended = _recover(ctx, before) if before or recovering else _attempt(ctx, Request.stored(value), directory)
     except signals.PowerOff:
@@ -90,7 +92,15 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
     except Exception as error:
         logs = traceback.format_exc().splitlines()[-12:]
         return _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+    _prune(ctx)
     return ended or _outcome(ctx, before)
+
+
+def _prune(ctx: Context) -> None:
+    """What the job that was cut short did not come to."""
+    with contextlib.suppress(HostError, OSError):
+        release = ctx.catalog.serving()
+        retention.prune(ctx, release.spec.keep if release else 1)
 
 
 def _without_notes(emit: Emit) -> Emit:
@@ -134,7 +144,7 @@ def _outcome(ctx: Context, before: _Before | None) -> Ended:
 
 def _look_back(directory: Path) -> _Before | None:
     """What this job has done already; None when it begins now."""
-    events = list(lock.events_of(directory))
+    events = list(jobs.events_of(directory))
     if not events:
         return None
     phases = [event for event in events if event.get("event") == "phase.started"]
@@ -142,7 +152,7 @@ def _look_back(directory: Path) -> _Before | None:
     return _Before(
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
-        finished=any(event.get("event") == "finished" for event in events),
+        finished=jobs.has_finished(events),
         rebooted=boot.exists() and boot.read_text().strip() != lease.boot_id(),
     )
 
@@ -172,7 +182,7 @@ def _tell(ctx: Context, ended: Ended, seconds: float, request: dict[str, Any]) -
 
 def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
     """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then tell the app's history."""
-    systemd.tell(f"{ctx.app}.service", f"{text} ({request['kind']} by {request['by']})")
+    systemd.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")
 
 
 def _serving(ctx: Context) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deployer.host import files, systemd
+from deployer.host import files, jobs, systemd
 from deployer.host.catalog import DEAD, ROLLED_BACK
 from deployer.host.context import Context
-from deployer.host.errors import Damaged, HostError
+from deployer.host.errors import HostError
 from deployer.host.paths import job_unit
 from deployer.host.protocol import PROGRAM, Exit
 from deployer.host.request import Request
@@ -23,12 +23,10 @@ _POLL = 0.03
 _ASK = 1.0
 """Seconds between looks at a job's file, and between questions to systemd whether it runs: they cost PID 1 time."""
 _ALIVE = ("active", "activating", "deactivating", "reloading")
-KEPT_JOBS = 20
 _LEAVING = 5.0
 """Seconds that a job has for its end after its last word."""
 RECOVER = "recover"
 """The kind of a job that only puts right what others have left."""
-JOB = re.compile(r"(?:[0-9]{8})?\Z")
 
 
 def running(ctx: Context) -> dict[str, Any] | None:
@@ -42,28 +40,21 @@ def running(ctx: Context) -> dict[str, Any] | None:
         if not _is_alive(shown):
             return None
         directory = _directory_of(ctx, shown)
-        events = list(events_of(directory)) if directory else []
-        if not _has_finished(events) or time.monotonic() >= deadline:
-            return _description(directory, events)
+        seen = jobs.glance(directory) if directory else jobs.Glance()
+        if not seen.finished or time.monotonic() >= deadline:
+            return _description(directory, seen)
         time.sleep(_POLL)
 
 
-def _description(directory: Path | None, events: list[dict[str, Any]]) -> dict[str, Any]:
-    request = _request_of(directory) if directory else {}
-    phase = next((event.get("phase") for event in reversed(events) if event.get("event") == "phase.started"), "")
+def _description(directory: Path | None, seen: jobs.Glance) -> dict[str, Any]:
+    request = jobs.request_of(directory) if directory else {}
     return {
         "by": request.get("by", ""),
         "kind": request.get("kind", ""),
-        "since": events[0].get("at", 0.0) if events else time.time(),
-        "phase": phase,
+        "since": seen.since or time.time(),
+        "phase": seen.phase,
         "job": directory.name if directory else "",
     }
-
-
-def _request_of(directory: Path) -> dict[str, Any]:
-    with contextlib.suppress(Damaged):
-        return dict(files.read_json(directory / "request.json") or {})
-    return {}
 
 
 def refuse_if_busy(ctx: Context) -> None:
@@ -92,7 +83,7 @@ def submit(ctx: Context, request: Request, body: Path | None = None) -> Path:
     The job takes the file ``body`` for its own.
     """
     refuse_if_busy(ctx)
-    directory = _new_directory(ctx)
+    directory = jobs.new_directory(ctx.paths.jobs)
     try:
         files.write_json(directory / "request.json", request.as_json(), 0o600)
         (directory / "events.jsonl").touch(mode=0o600)
@@ -113,27 +104,27 @@ def submit_recovery(ctx: Context) -> Path:
     Raises HostError (exit 4) when a job runs: it sees to it itself.
     """
     refuse_if_busy(ctx)
-    directory = _latest(ctx)
-    if directory is None or _has_finished(events_of(directory)):
-        again = directory is not None and _request_of(directory).get("kind") == RECOVER
-        directory = directory if again and directory is not None else _new_directory(ctx)
-        (directory / "events.jsonl").write_bytes(b"")
-        files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
-    _start(ctx, directory, f"put {ctx.app} right")
+    directory = jobs.latest(ctx.paths.jobs)
+    if directory is None or jobs.glance(directory).finished:
+        try:
+            directory = _recovery_directory(ctx, directory)
+        except OSError:
+            if directory is None:
+                raise  # else the newest one's place will do: a full disk is freed by nothing but this
+    _start(ctx, directory, f"put {ctx.app} right", RECOVER)
     return directory
 
 
-def _new_directory(ctx: Context) -> Path:
-    """Under a number that only grows: no clock has a say in which job is the newest."""
-    while True:
-        last = max((int(path.name) for path in _jobs(ctx)), default=0)
-        directory = ctx.paths.jobs / f"{last + 1:08d}"
-        with contextlib.suppress(FileExistsError):  # another laptop's, made this moment
-            directory.mkdir(mode=0o700)
-            return directory
+def _recovery_directory(ctx: Context, newest: Path | None) -> Path:
+    """A fresh one; or that of the recovery before, which was in vain: else every half minute would leave one."""
+    again = newest is not None and jobs.request_of(newest).get("kind") == RECOVER
+    directory = newest if again and newest is not None else jobs.new_directory(ctx.paths.jobs)
+    files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
+    (directory / "events.jsonl").write_bytes(b"")
+    return directory
 
 
-def _start(ctx: Context, directory: Path, what: str) -> None:
+def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     settings = [
         "Type=exec",
         "Restart=on-failure",
@@ -142,7 +133,7 @@ def _start(ctx: Context, directory: Path, what: str) -> None:
         "KillMode=mixed",
         f"Description=deployer job {directory.name}: {what}",
     ]
-    argv = [PROGRAM, "job", ctx.app, directory.name]
+    argv = [PROGRAM, "job", ctx.app, directory.name, *how]
     done = systemd.run(systemd.transient(job_unit(ctx.app), settings, argv, wait=False))
     if not done.ok:
         refuse_if_busy(ctx)
@@ -207,10 +198,15 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """A job that is gone without a last word: what became of it, as far as the records tell."""
     number = ctx.catalog.current()
     serving = f"v{number}" if number else ""
-    name = next((str(one["release"]) for one in reversed(list(events_of(directory))) if one.get("release")), "")
+    name = next((str(one["release"]) for one in reversed(list(jobs.events_of(directory))) if one.get("release")), "")
     release = ctx.catalog.find(int(name[1:])) if name else None
     exit, state = Exit.MIXED, f"{serving or 'nothing'} is current; the host puts that right by itself"
-    if release is None:
+    if release is not None and release.unfinished and release.number != number:
+        exit, state = (
+            Exit.REFUSED,
+            f"{serving or 'nothing'} serves, uninterrupted; the host clears away what {name} left",
+        )
+    elif release is None:
         exit, state = Exit.REFUSED, "nothing was touched"
     elif release.result in DEAD:
         exit = Exit.ROLLED_BACK if release.result == ROLLED_BACK else Exit.REFUSED
@@ -237,44 +233,7 @@ def find_job(ctx: Context, name: str = "") -> Path:
             return ctx.paths.jobs / name
         raise HostError(f"there is no job {name} any more", exit=Exit.USAGE, next="fab releases --all")
     shown = _shown(ctx)
-    directory = (_directory_of(ctx, shown) if _is_alive(shown) else None) or _latest(ctx)
+    directory = (_directory_of(ctx, shown) if _is_alive(shown) else None) or jobs.latest(ctx.paths.jobs)
     if directory is None:
         raise HostError("no deploy has run on this host yet", exit=Exit.USAGE, state="nothing was touched")
     return directory
-
-
-def forget_old_jobs(ctx: Context) -> None:
-    """All but the newest, and whatever else has come to lie there."""
-    kept = {path.name for path in _jobs(ctx)[-KEPT_JOBS:]}
-    for path in list(ctx.paths.jobs.iterdir()):
-        if path.name not in kept:
-            with contextlib.suppress(OSError):
-                files.remove_tree(path)
-
-
-def _jobs(ctx: Context) -> list[Path]:
-    return sorted(path for path in ctx.paths.jobs.iterdir() if path.name and JOB.match(path.name))
-
-
-def _latest(ctx: Context) -> Path | None:
-    """The newest job that has said something: one that has not is only just being made, or never was."""
-    found = _jobs(ctx)
-    spoken = [path for path in found if (path / "events.jsonl").exists() and (path / "events.jsonl").stat().st_size]
-    return next(reversed(spoken or found), None)
-
-
-def _has_finished(events: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> bool:
-    return any(event.get("event") == "finished" for event in events)
-
-
-def events_of(directory: Path) -> Iterator[dict[str, Any]]:
-    """The events of a job so far; up to a line that is not whole."""
-    try:
-        lines = (directory / "events.jsonl").read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.host import debris, ending, handover, lease, resume, systemd
+from deployer.host import debris, ending, handover, jobs, lease, resume, systemd
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
@@ -124,8 +124,14 @@ def _with_units(found: Survey, by_number: dict[int, Release]) -> set[int]:
 
 
 def is_needed(ctx: Context) -> bool:
-    """Whether some attempt has not ended, and no lease holds it: cheap, and without looking for what it has left."""
+    """Whether some attempt has not ended and no lease holds it, or the newest job never came to its last word.
+
+    Cheap, and without looking for what it has left. For when no job runs.
+    """
     if any(one.unfinished and not lease.left(one.held) for one in ctx.catalog.all()):
+        return True
+    newest = jobs.latest(ctx.paths.jobs)
+    if newest is not None and not jobs.glance(newest).finished:
         return True
     return bool(set(ctx.ledger.open_numbers()) - {one.number for one in ctx.catalog.all() if one.unfinished})
 

@@ -9,22 +9,25 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, files, lock, masking, overrides, systemd, turns
-from deployer.host.catalog import Release, migrations_since, rollback_target
+from deployer.host import build, jobs, lock, masking, overrides, systemd, turns
+from deployer.host.catalog import Release
+from deployer.host.complete import complete
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.inspect import readable, releases_report, status_report
+from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
 from deployer.host.protocol import PROTOCOL, Exit, read_message
 from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
 from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
+
+_LOOKING = ("status", "releases", "history", "logs", "attach")
+"""What only looks has the host put right what nobody has finished. A release does so itself, before it begins."""
 
 
 class Session:
@@ -70,7 +73,10 @@ class Session:
             return self._failed(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
 
     def _dispatch(self, message: dict[str, Any]) -> None:
-        answer = self._answers.get(str(message.pop("op", "")))
+        op = str(message.pop("op", ""))
+        answer = self._answers.get(op)
+        if op in _LOOKING:
+            look_after(self.ctx)
         if answer is None:
             raise BadRequest(
                 "this host's program does not know that request", next="fab setup -H root@HOST   (updates it)"
@@ -128,7 +134,7 @@ class Session:
 
     def _release(self, message: dict[str, Any]) -> None:
         offset, length = upload_size(message)
-        request = self._complete(Request.parse(message))
+        request = complete(self.ctx, Request.parse(message))
         overrides.check(request.spec.web.unit, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
         if length:
@@ -147,13 +153,13 @@ class Session:
     def _abort(self, message: dict[str, Any]) -> None:
         """End the job that runs; with ``job``, that one and no other: it may have made way for the next meanwhile."""
         message.setdefault("job", "")
-        by, job = _read(message, "abort", lambda read: (read.text("by", length=256), read.text("job", lock.JOB)))
+        by, job = _read(message, "abort", lambda read: (read.text("by", length=256), read.text("job", jobs.JOB)))
         self._answer(job=lock.abort(self.ctx, by, job))
 
     def _attach(self, message: dict[str, Any]) -> None:
         """Follow the job that runs, or ran last; or the one that is named."""
         message.setdefault("job", "")
-        job = _read(message, "attach", lambda read: read.text("job", lock.JOB))
+        job = _read(message, "attach", lambda read: read.text("job", jobs.JOB))
         self._follow(lock.find_job(self.ctx, job))
 
     def _doctor(self, message: dict[str, Any]) -> None:
@@ -166,60 +172,12 @@ class Session:
         """Run phases of a release that is under way: the one named, or (0) the newest."""
         self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, message)))
 
-    def _complete(self, request: Request) -> Request:
-        """Fill in what only the host knows: which parts a reload or a rollback takes."""
-        catalog = self.ctx.catalog
-        if request.kind == "deploy":
-            return replace(request, of=0)
-        current = catalog.current()
-        if not current:
-            raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next="fab deploy")
-        if request.kind == "reload":
-            old = catalog.get(current).spec
-            parts = replace(request.spec, source=old.source, lock=old.lock, python=old.python, build=old.build)
-            return replace(request, of=current, spec=parts, delta=None)
-        return self._complete_rollback(request, catalog.get(current))
-
-    def _complete_rollback(self, request: Request, current: Release) -> Request:
-        catalog = self.ctx.catalog
-        target = catalog.get(request.of) if request.of else rollback_target(catalog.all(), current.number)
-        if target is None:
-            raise HostError("there is no good release before the one that serves", exit=Exit.USAGE, next="fab releases")
-        if not target.usable:
-            raise HostError(
-                f"{target.name} is {target.result}: it never served well",
-                exit=Exit.USAGE,
-                next="fab releases",
-            )
-        self._warn_of_migrations(target, current, request.yes)
-        environment = files.read_json(self.ctx.paths.release(target.number) / "env.json") or {}
-        secret = masking.stored_names(self.ctx.paths, target.number)
-        return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)
-
-    def _warn_of_migrations(self, target: Release, current: Release, accepted: bool) -> None:
-        trees = [self.ctx.trees.record(release.tree) for release in (target, current)]
-        lists = [
-            [f"{entry.path} {entry.digest}" for entry in build.entries_of(tree or {"entries": []})] for tree in trees
-        ]
-        added = migrations_since(lists[0], lists[1])
-        if not added or target.number > current.number:
-            return
-        text = f"{len(added)} migrations were applied since {target.name} and stay applied: {', '.join(added[:5])}"
-        if not accepted:
-            raise HostError(
-                text + (", …" if len(added) > 5 else ""),
-                exit=Exit.USAGE,
-                state="nothing was touched",
-                next=f"if the code of {target.name} can live with that: fab rollback --to {target.name} --yes",
-            )
-        self.ctx.emit("warn", text=text)
-
     def _follow(self, directory: Path) -> None:
         self.ctx.emit("following", job=directory.name)
         with _while_heard():
             for event in lock.follow(self.ctx, directory):
                 self.forward(event)
-        lock.forget_old_jobs(self.ctx)
+        jobs.forget_old(self.ctx.paths.jobs)
 
     def _logs(self, message: dict[str, Any]) -> None:
         count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))

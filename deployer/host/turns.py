@@ -15,7 +15,7 @@ from deployer.host import debris, lock
 from deployer.host.context import Context
 
 _TICKET = re.compile(r"[0-9]{8}\Z")
-_POLL = 0.25
+_POLL = 0.5
 _PATIENCE = 5.0
 """Seconds that each of those before us has to take the lock once it is free: one that hangs is passed by."""
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import shlex
 import shutil
 import signal
 import subprocess
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import pytest
 
 from tests.support.delayproxy import DelayProxy
 from tests.support.site import FAB, Ended, wait_until
+from tests.support.terminal import Terminal
 from tests.support.tiny import TinySite
 
 pytestmark = pytest.mark.acceptance
@@ -695,43 +693,8 @@ def test_following_logs_ends_with_ctrl_c_and_leaves_nothing(mini: TinySite) -> N
     wait_until(lambda: "journalctl --no-pager" not in mini.host.run("ps -eo args").stdout, "journalctl has gone")
 
 
-class Terminal:
-    """A command in a terminal of its own, as a person has it."""
-
-    def __init__(self, argv: list[str], cwd: Path, **env: str) -> None:
-        self.seen = b""
-        self.pid, self.descriptor = pty.fork()
-        if self.pid == 0:
-            os.chdir(cwd)
-            os.execve(argv[0], argv, {**os.environ, "TERM": "xterm-256color", **env})
-        self.before = termios.tcgetattr(self.descriptor)
-
-    def wait_for(self, text: bytes, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen.decode(errors="replace")
-            assert self._read(), f"ended before {text!r}: {self.seen.decode(errors='replace')}"
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self.descriptor], [], [], 1)
-        try:
-            data = os.read(self.descriptor, 65536) if ready else b""
-        except OSError:
-            return False
-        self.seen += data
-        return bool(data) or not ready
-
-    def end(self) -> int:
-        """Read to the end; the exit status."""
-        while self._read():
-            pass
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.descriptor)
-        return os.waitstatus_to_exitcode(status)
-
-
 def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
-    """Pressed by a person during a build: exit 130, one explanation, the cursor is back, the settings are as before."""
+    """Pressed by a person who leaves then: exit 130, one explanation; cursor and settings are as before."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
     mini.configure(build=SLOW_BUILD)
     terminal = Terminal(mini.argv("deploy"), mini.project.path)
@@ -739,7 +702,9 @@ def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
         terminal.wait_for(b"build")
         terminal.wait_for(b"\x1b[?25l")
         wait_until(lambda: busy(mini), "the host is at work")
-        os.write(terminal.descriptor, b"\x03")
+        terminal.type("\x03")
+        terminal.wait_for(b"What shall Ctrl-C mean?")
+        terminal.type("\n")
         terminal.wait_for(b"next:")
         settings = termios.tcgetattr(terminal.descriptor)
         assert terminal.end() == 130

@@ -164,7 +164,8 @@ def test_after_a_reboot_the_same_release_serves(deployed: Site, how: str) -> Non
     assert deployed.get()["version"] == "3"
 
 
-def test_the_plug_is_pulled_after_the_switch(site: Site) -> None:
+@pytest.mark.parametrize("how", ["power_off", "pull_plug"])
+def test_the_host_goes_down_after_the_switch(site: Site, how: str) -> None:
     """What had been switched to serves after the reboot; the host watches it to the end, and finds it good."""
     site.configure(settle=0, watch=0)
     site.deploy()
@@ -173,7 +174,7 @@ def test_the_plug_is_pulled_after_the_switch(site: Site) -> None:
     site.project.change(version="2")
     with deploying(site):
         wait_until(lambda: site.serving == new, "the new release is switched to")
-        site.host.pull_plug()
+        getattr(site.host, how)()
     site.host.boot()
     assert (site.serving, site.get()["version"]) == (new, "2")
     wait_until(lambda: site.units() == units_of(new), "the host has judged it")

@@ -21,7 +21,7 @@ cd /srv/{app} && readlink current && ls -1 trees venvs
 find releases -mindepth 2 ! -name release.json | sort
 find . /var/lib/deployer/{app} \( -name '.*.tmp' -o -name '*.env' \) 2>/dev/null
 ls -1 /var/lib/deployer/{app}/incoming && ls -1 /etc/systemd/system | grep '^{app}-web@'
-systemctl list-units --all --plain --no-legend '{app}-web@*' 'deployer-{app}-*' | awk '{{print $1, $3}}'
+systemctl list-units --all --plain --no-legend '{app}-web@*' 'deployer-{app}-*' | awk '!/-lease/ {{print $1, $3}}'
 """
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import eventlog
+from deployer.host import eventlog, jobs
 from deployer.host.eventlog import EventLog
 
 
@@ -20,3 +20,20 @@ def test_endless_output_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pyte
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
     assert len(lines) < 15
     assert '"finished"' in lines[-1]
+
+
+def test_a_glance_tells_how_far_a_job_is(tmp_path: Path) -> None:
+    """When it began, its last phase, and whether it is over: whatever a build prints, and wherever the log is cut."""
+    log = EventLog(tmp_path / "events.jsonl")
+    assert jobs.glance(tmp_path) == jobs.Glance()
+    log("warn", text="x")
+    log("phase.started", phase="upload")
+    log("phase.started", phase="build")
+    log("output", line='{"event":"phase.started","phase":"faked"}\n{"event":"finished"}')
+    seen = jobs.glance(tmp_path)
+    assert (seen.phase, seen.finished, seen.since > 0) == ("build", False, True)
+    log("finished", exit=0)
+    assert jobs.glance(tmp_path).finished
+    text = (tmp_path / "events.jsonl").read_bytes()
+    (tmp_path / "events.jsonl").write_bytes(text[:-3])
+    assert jobs.glance(tmp_path) == seen

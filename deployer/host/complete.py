@@ -1,0 +1,67 @@
+"""What only the host knows of a request: which parts a reload or a rollback takes, and what stands in its way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deployer.host import build, files, masking
+from deployer.host.catalog import Release, migrations_since, rollback_target
+from deployer.host.context import Context
+from deployer.host.errors import HostError
+from deployer.host.protocol import Exit
+from deployer.host.request import Request
+
+_NAMED = 5
+"""Migrations that a message names."""
+
+
+def complete(ctx: Context, request: Request) -> Request:
+    """The request with all its parts. Raises HostError (exit 2) when there is nothing to reload or to go back to."""
+    if request.kind == "deploy":
+        return replace(request, of=0)
+    number = ctx.catalog.current()
+    if not number:
+        raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next="fab deploy")
+    current = ctx.catalog.get(number)
+    return _reload(request, current) if request.kind == "reload" else _rollback(ctx, request, current)
+
+
+def _reload(request: Request, current: Release) -> Request:
+    old = current.spec
+    parts = replace(request.spec, source=old.source, lock=old.lock, python=old.python, build=old.build)
+    return replace(request, of=current.number, spec=parts, delta=None)
+
+
+def _rollback(ctx: Context, request: Request, current: Release) -> Request:
+    catalog = ctx.catalog
+    target = catalog.get(request.of) if request.of else rollback_target(catalog.all(), current.number)
+    if target is None:
+        raise HostError("there is no good release before the one that serves", exit=Exit.USAGE, next="fab releases")
+    if not target.usable:
+        raise HostError(
+            f"{target.name} is {target.result}: it never served well",
+            exit=Exit.USAGE,
+            next="fab releases",
+        )
+    _warn_of_migrations(ctx, target, current, request.yes)
+    environment = files.read_json(ctx.paths.release(target.number) / "env.json") or {}
+    secret = masking.stored_names(ctx.paths, target.number)
+    return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)
+
+
+def _warn_of_migrations(ctx: Context, target: Release, current: Release, accepted: bool) -> None:
+    """Raises HostError unless the rollback behind migrations was ``accepted``."""
+    trees = [ctx.trees.record(release.tree) for release in (target, current)]
+    lists = [[f"{entry.path} {entry.digest}" for entry in build.entries_of(tree or {"entries": []})] for tree in trees]
+    added = migrations_since(lists[0], lists[1])
+    if not added or target.number > current.number:
+        return
+    text = f"{len(added)} migrations were applied since {target.name} and stay applied: {', '.join(added[:_NAMED])}"
+    if not accepted:
+        raise HostError(
+            text + (", …" if len(added) > _NAMED else ""),
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next=f"if the code of {target.name} can live with that: fab rollback --to {target.name} --yes",
+        )
+    ctx.emit("warn", text=text)

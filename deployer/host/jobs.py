@@ -1,0 +1,101 @@
+"""The directories of an app's jobs: their numbers, their requests, what they have said so far."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployer.host import files
+from deployer.host.errors import Damaged
+
+JOB = re.compile(r"(?:[0-9]{8})?\Z")
+KEPT = 20
+_PHASE = b'{"event":"phase.started"'
+"""As :func:`deployer.host.protocol.dumps` writes it; within a string its quotes would be escaped."""
+
+
+def new_directory(jobs: Path) -> Path:
+    """Under a number that only grows: no clock has a say in which job is the newest."""
+    while True:
+        last = max((int(path.name) for path in _all(jobs)), default=0)
+        directory = jobs / f"{last + 1:08d}"
+        with contextlib.suppress(FileExistsError):  # another laptop's, made this moment
+            directory.mkdir(mode=0o700)
+            return directory
+
+
+def latest(jobs: Path) -> Path | None:
+    """The newest job that has said something: one that has not is only just being made, or never was."""
+    logs = [path / "events.jsonl" for path in _all(jobs)]
+    return next((log.parent for log in reversed(logs) if log.exists() and log.stat().st_size), None)
+
+
+def forget_old(jobs: Path) -> None:
+    """All but the newest, and whatever else has come to lie there."""
+    kept = {path.name for path in _all(jobs)[-KEPT:]}
+    for path in list(jobs.iterdir()):
+        if path.name not in kept:
+            with contextlib.suppress(OSError):
+                files.remove_tree(path)
+
+
+def _all(jobs: Path) -> list[Path]:
+    return sorted(path for path in jobs.iterdir() if path.name and JOB.match(path.name))
+
+
+def request_of(directory: Path) -> dict[str, Any]:
+    """What was asked for; empty when that cannot be read."""
+    with contextlib.suppress(Damaged):
+        return dict(files.read_json(directory / "request.json") or {})
+    return {}
+
+
+def events_of(directory: Path) -> Iterator[dict[str, Any]]:
+    """The events of a job so far; up to a line that is not whole."""
+    try:
+        lines = (directory / "events.jsonl").read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+@dataclass(frozen=True)
+class Glance:
+    """As much of a job's events as tells how far it is: when it began (0.0: unknown), its phase, whether it is over."""
+
+    since: float = 0.0
+    phase: str = ""
+    finished: bool = False
+
+
+def glance(directory: Path) -> Glance:
+    """Cheap however much a build has printed: only three lines are parsed."""
+    try:
+        text = (directory / "events.jsonl").read_bytes()
+    except FileNotFoundError:
+        return Glance()
+    whole = text[: text.rfind(b"\n") + 1]
+    first, last = _line(whole, 0), _line(whole, whole.rfind(b"\n", 0, -1) + 1)
+    phase = _line(whole, whole.rfind(_PHASE))
+    return Glance(float(first.get("at", 0.0)), str(phase.get("phase", "")), last.get("event") == "finished")
+
+
+def _line(text: bytes, start: int) -> dict[str, Any]:
+    """The event that begins at ``start`` (-1: none)."""
+    with contextlib.suppress(ValueError):
+        return dict(json.loads(text[start : text.find(b"\n", start)])) if start >= 0 else {}
+    return {}
+
+
+def has_finished(events: Iterable[dict[str, Any]]) -> bool:
+    """Whether the last word was said."""
+    return any(event.get("event") == "finished" for event in events)

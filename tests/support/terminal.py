@@ -1,0 +1,48 @@
+"""A command in a terminal, as a person has it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import termios
+import time
+from pathlib import Path
+
+
+class Terminal:
+    """A command in a terminal of its own; ``seen`` is all that it has drawn there."""
+
+    def __init__(self, argv: list[str], cwd: Path, **env: str) -> None:
+        self.seen = b""
+        self.pid, self.descriptor = pty.fork()
+        if self.pid == 0:
+            os.chdir(cwd)
+            os.execve(argv[0], argv, {**os.environ, "TERM": "xterm-256color", **env})
+        self.before = termios.tcgetattr(self.descriptor)
+
+    def wait_for(self, text: bytes, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen.decode(errors="replace")
+            assert self._read(), f"ended before {text!r}: {self.seen.decode(errors='replace')}"
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self.descriptor], [], [], 1)
+        try:
+            data = os.read(self.descriptor, 65536) if ready else b""
+        except OSError:
+            return False
+        self.seen += data
+        return bool(data) or not ready
+
+    def end(self) -> int:
+        """Read to the end; the exit status."""
+        while self._read():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.descriptor)
+        return os.waitstatus_to_exitcode(status)
