@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployer.host import build, catalog, files, systemd
+from deployer.host import build, catalog, files, jobs, systemd
 from deployer.host.context import Context
 
 GIVEN_UP = 60.0
@@ -22,6 +21,7 @@ def find(ctx: Context, known: set[int]) -> Iterator[Path]:
     yield from _releases(ctx, known)
     yield from _stores(ctx)
     yield from _uploads(ctx)
+    yield from jobs.abandoned(ctx.paths.jobs)
     yield from (path for path in (ctx.paths.private / f"{name}.env" for name in ("build", "migrate")) if path.exists())
 
 
@@ -58,29 +58,14 @@ def _uploads(ctx: Context) -> Iterator[Path]:
     """Uploads that nobody is sending, tickets that nobody holds. An upload that was interrupted a moment ago stays: it
     may be gone on with."""
     tickets = [ctx.paths.tickets / name for name in _names(ctx.paths.tickets)]
-    yield from (path for path in tickets if not is_locked(path))
+    yield from (path for path in tickets if not files.is_locked(path))
     for name in _names(ctx.paths.incoming):
         path = ctx.paths.incoming / name
-        if files.is_debris(name) or is_locked(path):
+        if files.is_debris(name) or files.is_locked(path):
             continue
         age = abs(ctx.clock() - path.stat().st_mtime)  # a clock that was set makes it look old: it is sent again then
         if not name.endswith(".part") or age > GIVEN_UP:
             yield path
-
-
-def is_locked(path: Path) -> bool:
-    """Whether some process holds a flock(2) on it: it has not died, then."""
-    try:
-        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def unit_numbers(ctx: Context) -> set[int]:

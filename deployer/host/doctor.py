@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.host import lock, recovery, systemd
+from deployer.host import lock, survey, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged
 from deployer.host.handover import candidate_of
 
 _REPAIRS = {
-    recovery.START: ("down", "it is started"),
-    recovery.DISCARD: ("unfinished", "its candidate is taken away; what serves is not touched"),
-    recovery.CLEAR: ("unfinished", "what waits for it is answered, then it is taken away"),
-    recovery.STOP: ("leftover", "they are stopped and removed"),
-    recovery.REMOVE: ("leftover", "it is removed"),
-    recovery.CLOSE: ("leftover", "the line is added"),
-    recovery.TAKE_BACK: ("unfinished", "the release before it serves again"),
-    recovery.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
+    survey.START: ("down", "it is started"),
+    survey.DISCARD: ("unfinished", "its candidate is taken away; what serves is not touched"),
+    survey.CLEAR: ("unfinished", "what waits for it is answered, then it is taken away"),
+    survey.STOP: ("leftover", "they are stopped and removed"),
+    survey.REMOVE: ("leftover", "it is removed"),
+    survey.CLOSE: ("leftover", "the line is added"),
+    survey.TAKE_BACK: ("unfinished", "the release before it serves again"),
+    survey.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
 }
 
 
@@ -29,7 +29,7 @@ def examine(ctx: Context) -> dict[str, Any]:
     """
     busy = lock.running(ctx)
     number = ctx.catalog.current()
-    findings = [] if busy else [_planned(step) for step in recovery.plan(recovery.survey(ctx))]
+    findings = [] if busy else [_planned(step) for step in survey.plan(survey.look(ctx))]
     findings += _unreadable(ctx) + _stopped(ctx, number)
     try:
         current = ctx.catalog.serving()
@@ -41,7 +41,7 @@ def examine(ctx: Context) -> dict[str, Any]:
     return {"findings": findings, "current": f"v{number}" if number else "", "busy": busy}
 
 
-def _planned(step: recovery.Step) -> dict[str, str]:
+def _planned(step: survey.Step) -> dict[str, str]:
     kind, repair = _REPAIRS[step.do]
     return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -151,6 +152,40 @@ def _remove(path: Path) -> None:
 def is_debris(name: str) -> bool:
     """Whether a file or directory of ours is the rest of a write or a removal that was cut short."""
     return name.startswith(".") and name.endswith((TEMPORARY, GONE))
+
+
+def lock(path: Path) -> int | None:
+    """A descriptor that holds a lock (flock(2)) on a file or directory until it is closed, or its process dies.
+
+    None when ``path`` is something else by then, or gone. Those who hold it may be several.
+    """
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        if os.stat(str(path)).st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    except FileNotFoundError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds a lock on it: it has not died, then."""
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def open_below(root: Path, path: str, flags: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from deployer.host import handover, jobs, lease, lock, masking, recovery, systemd
+from deployer.host import handover, jobs, lease, lock, masking, survey, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -30,7 +30,7 @@ def start(ctx: Context) -> Exit:
 
 
 def _see_to_the_rest(ctx: Context) -> None:
-    if lock.running(ctx) is None and recovery.is_needed(ctx):
+    if lock.running(ctx) is None and survey.is_needed(ctx):
         print("a deploy never ended: putting that right")
         lease.arm(ctx.app)
         with contextlib.suppress(HostError, OSError):  # a deploy that begins this moment sees to it itself
@@ -52,7 +52,7 @@ def recover(ctx: Context) -> Exit:
     """What the dead-man's switch runs: see that whatever no job finishes is finished; when nothing is, stop it."""
     if lock.running(ctx) is not None:
         return Exit.OK
-    if recovery.is_needed(ctx):
+    if survey.is_needed(ctx):
         with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
     elif not any(release.unfinished for release in ctx.catalog.all()):

@@ -189,7 +189,11 @@ def _become_healthy(ctx: Context, release: Release, proven: bool) -> str:
 
 def point(ctx: Context, release: Release, previous: Release | None) -> None:
     """The one rename that moves code and traffic together."""
-    files.point(ctx.paths.current, f"releases/{release.name}")
+    try:
+        files.point(ctx.paths.current, f"releases/{release.name}")
+    except OSError:
+        if ctx.catalog.current() != release.number:
+            raise  # else it is switched, and only not known to be durable: after a power cut the record decides
     ctx.emit("switched", to=release.name, previous=previous.name if previous else "")
 
 

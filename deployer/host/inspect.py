@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from deployer.host import lease, lock, processes, recovery, systemd
+from deployer.host import lease, lock, processes, survey, systemd
 from deployer.host.catalog import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
@@ -53,7 +53,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
 def look_after(ctx: Context) -> None:
     """Where an attempt died and nobody has noticed yet, have it put right; what is told then is that this goes on."""
     # Looked at twice: a job that ran at the first look, and has ended by the second, has left nothing.
-    if recovery.is_needed(ctx) and lock.running(ctx) is None and recovery.is_needed(ctx):
+    if survey.is_needed(ctx) and lock.running(ctx) is None and survey.is_needed(ctx):
         with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
 

@@ -41,8 +41,13 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
 
     Returns 0 when all of it was told, however it ended.
     """
+    with jobs.claimed(directory):
+        lease.arm(ctx.app)
+        return _run(ctx, directory, recovering)
+
+
+def _run(ctx: Context, directory: Path, recovering: bool) -> int:
     started = time.monotonic()
-    lease.arm(ctx.app)
     value = jobs.request_of(directory)
     before = _look_back(directory)
     if not before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,20 +20,54 @@ _PHASE = b'{"event":"phase.started"'
 """As :func:`deployer.host.protocol.dumps` writes it; within a string its quotes would be escaped."""
 
 
-def new_directory(jobs: Path) -> Path:
-    """Under a number that only grows: no clock has a say in which job is the newest."""
+@contextlib.contextmanager
+def new_directory(jobs: Path) -> Iterator[Path]:
+    """Under a number that only grows: no clock has a say in which job is the newest. Locked for the block."""
+    directory, descriptor = _make(jobs)
+    try:
+        yield directory
+    finally:
+        os.close(descriptor)
+
+
+def _make(jobs: Path) -> tuple[Path, int]:
     while True:
         last = max((int(path.name) for path in _all(jobs)), default=0)
         directory = jobs / f"{last + 1:08d}"
         with contextlib.suppress(FileExistsError):  # another laptop's, made this moment
             directory.mkdir(mode=0o700)
-            return directory
+            descriptor = files.lock(directory)
+            if descriptor is not None:
+                return directory, descriptor  # else somebody took it for abandoned, this moment
+
+
+@contextlib.contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Nobody takes a job for abandoned in this block, and anybody once its process has died."""
+    descriptor = files.lock(directory)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def abandoned(jobs: Path) -> list[Path]:
+    """Directories of jobs that never said a word, and that nobody is at: whoever was making them has died."""
+    silent = (path for path in _all(jobs) if not _log_size(path))
+    return [path for path in silent if not files.is_locked(path)]
+
+
+def _log_size(directory: Path) -> int:
+    try:
+        return (directory / "events.jsonl").stat().st_size
+    except OSError:
+        return 0
 
 
 def latest(jobs: Path) -> Path | None:
     """The newest job that has said something: one that has not is only just being made, or never was."""
-    logs = [path / "events.jsonl" for path in _all(jobs)]
-    return next((log.parent for log in reversed(logs) if log.exists() and log.stat().st_size), None)
+    return next((path for path in reversed(_all(jobs)) if _log_size(path)), None)
 
 
 def forget_old(jobs: Path) -> None:

@@ -83,18 +83,18 @@ def submit(ctx: Context, request: Request, body: Path | None = None) -> Path:
     The job takes the file ``body`` for its own.
     """
     refuse_if_busy(ctx)
-    directory = jobs.new_directory(ctx.paths.jobs)
-    try:
-        files.write_json(directory / "request.json", request.as_json(), 0o600)
-        (directory / "events.jsonl").touch(mode=0o600)
-        if body is not None:
-            os.replace(str(body), str(directory / "body"))
-        files.sync_directory(directory)
-        _start(ctx, directory, f"{request.kind} {ctx.app}")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            files.remove_tree(directory)  # half of one would be taken for the last job
-        raise
+    with jobs.new_directory(ctx.paths.jobs) as directory:
+        try:
+            files.write_json(directory / "request.json", request.as_json(), 0o600)
+            (directory / "events.jsonl").touch(mode=0o600)
+            if body is not None:
+                os.replace(str(body), str(directory / "body"))
+            files.sync_directory(directory)
+            _start(ctx, directory, f"{request.kind} {ctx.app}")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                files.remove_tree(directory)  # half of one would be taken for the last job
+            raise
     return directory
 
 
@@ -117,10 +117,11 @@ def submit_recovery(ctx: Context) -> Path:
 
 def _recovery_directory(ctx: Context, newest: Path | None) -> Path:
     """A fresh one; or that of the recovery before, which was in vain: else every half minute would leave one."""
-    again = newest is not None and jobs.request_of(newest).get("kind") == RECOVER
-    directory = newest if again and newest is not None else jobs.new_directory(ctx.paths.jobs)
-    files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
-    (directory / "events.jsonl").write_bytes(b"")
+    with contextlib.ExitStack() as stack:
+        again = newest is not None and jobs.request_of(newest).get("kind") == RECOVER
+        directory = newest if again and newest else stack.enter_context(jobs.new_directory(ctx.paths.jobs))
+        files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
+        (directory / "events.jsonl").write_bytes(b"")
     return directory
 
 

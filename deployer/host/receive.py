@@ -7,17 +7,19 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, debris
+from deployer.host import build, files
 from deployer.host.context import free_bytes
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.manifest import Delta
 from deployer.host.protocol import DIGEST
 
 _CHUNK = 256 * 1024
+_TRIES = 10
 _ROOM = 16 * 1024 * 1024
 """Bytes that stay free beyond what an upload needs, for records and logs."""
 
@@ -36,7 +38,7 @@ def partials(incoming: Path) -> dict[str, int]:
     return {
         digest: path.stat().st_size
         for digest, path in found.items()
-        if DIGEST.match(digest) and not debris.is_locked(path)
+        if DIGEST.match(digest) and not files.is_locked(path)
     }
 
 
@@ -86,12 +88,19 @@ def _open_part(incoming: Path, digest: str, token: str) -> Iterator[tuple[Binary
 
 
 def _lock(file: BinaryIO, path: Path) -> bool:
-    """Whether the file is ours now, and still the one at ``path``: its writer before us may just have been done."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.stat(str(path)).st_ino == os.fstat(file.fileno()).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
+    """Whether the file is ours now, and still the one at ``path``: its writer before us may just have been done.
+
+    Somebody may be trying this moment whether it is locked: so it is tried some times.
+    """
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.stat(str(path)).st_ino == os.fstat(file.fileno()).st_ino
+        except BlockingIOError:
+            time.sleep(0.02)
+        except FileNotFoundError:
+            return False
+    return False
 
 
 def _require_room(incoming: Path, length: int) -> None:

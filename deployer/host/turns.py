@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deployer.host import debris, lock
+from deployer.host import files, lock
 from deployer.host.context import Context
 
 _TICKET = re.compile(r"[0-9]{8}\Z")
@@ -68,7 +68,7 @@ def _draw(directory: Path) -> tuple[Path, int]:
 def _ahead(own: Path) -> int:
     """How many came before us and are still there; the tickets of the dead are thrown away."""
     before = [own.parent / name for name in os.listdir(own.parent) if _TICKET.match(name) and name < own.name]
-    alive = [path for path in before if debris.is_locked(path)]
+    alive = [path for path in before if files.is_locked(path)]
     for path in set(before) - set(alive):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host import recovery
+from deployer.host import survey as module
 from deployer.host.catalog import (
     CONDEMNED,
     FAILED,
@@ -21,8 +21,8 @@ from deployer.host.catalog import (
     Release,
 )
 from deployer.host.protocol import PHASES
-from deployer.host.recovery import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
 from deployer.host.spec import Spec
+from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
 from tests.host.test_session import SPEC
 
 WELL = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=Spec.parse(SPEC), result=GOOD, phase="watch")
@@ -120,4 +120,4 @@ def test_every_step_has_a_reason_for_people() -> None:
     """``fab doctor`` prints it."""
     survey = found(attempt(PREPARING), down=True, units=frozenset({1, 5}), debris=(Path("/x"),), open=frozenset({9}))
     assert all(step.why for step in plan(survey))
-    assert {step.do for step in plan(survey)} <= set(recovery._ORDER)
+    assert {step.do for step in plan(survey)} <= set(module._ORDER)

@@ -1,0 +1,130 @@
+"""What is on a host, and what of it must be finished, taken back or cleared away. Looks and plans, and that is all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.host import debris, jobs, lease, systemd
+from deployer.host.catalog import CONDEMNED, SERVED, Release
+from deployer.host.context import Context
+from deployer.host.paths import unit_name
+from deployer.host.protocol import PHASES
+
+DISCARD, CLEAR, FINISH, TAKE_BACK, CLOSE, START, REMOVE, STOP = (
+    "discard",
+    "clear",
+    "finish",
+    "take back",
+    "close",
+    "start",
+    "remove",
+    "stop",
+)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is on the host. ``held`` are the releases under lease; ``wanted`` says that root has not stopped the app.
+
+    ``units`` are the numbers of releases that have units; ``open`` those of attempts without an end in the ledger.
+    """
+
+    current: int
+    releases: tuple[Release, ...]
+    held: frozenset[int]
+    units: frozenset[int]
+    debris: tuple[Path, ...]
+    open: frozenset[int]
+    down: bool
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, and why, for people. ``number`` is the release it is about, ``path`` what is removed."""
+
+    do: str
+    why: str
+    number: int = 0
+    path: Path | None = None
+
+
+def look(ctx: Context, *, leases: bool = True) -> Survey:
+    """Look. With ``leases`` a candidate between two phases is left in peace as long as its lease lasts."""
+    catalog = ctx.catalog
+    releases = tuple(catalog.all())
+    current = catalog.current()
+    return Survey(
+        current=current,
+        releases=releases,
+        held=frozenset(one.number for one in releases if leases and one.unfinished and lease.left(one.held)),
+        units=frozenset(debris.unit_numbers(ctx)),
+        debris=tuple(debris.find(ctx, {one.number for one in releases} | {current})),
+        open=frozenset(ctx.ledger.open_numbers()),
+        down=bool(current) and _is_down(ctx, current),
+        wanted=systemd.show(f"{ctx.app}.service").active in ("active", "activating", "reloading"),
+    )
+
+
+def _is_down(ctx: Context, number: int) -> bool:
+    return systemd.show(unit_name(ctx.app, "web", number, "socket")).active != "active"
+
+
+def plan(found: Survey) -> list[Step]:
+    """What must happen, in this order. Pure; empty when all is as it should be."""
+    by_number = {release.number: release for release in found.releases}
+    steps = [step for release in found.releases if release.unfinished for step in _plan_release(found, release)]
+    kept = _with_units(found, by_number)
+    steps += [Step(STOP, f"units of v{one}, which does not serve", number=one) for one in sorted(found.units - kept)]
+    steps += [Step(REMOVE, f"{path}: the rest of something that was cut short", path=path) for path in found.debris]
+    unfinished = {release.number for release in found.releases if release.unfinished}
+    steps += [
+        Step(CLOSE, f"the ledger does not tell how v{one} ended", number=one)
+        for one in sorted(found.open - unfinished - found.held)
+    ]
+    if found.down and found.wanted and found.current not in unfinished:
+        steps.append(Step(START, f"v{found.current} is current and does not run", number=found.current))
+    return sorted(steps, key=lambda step: _ORDER.index(step.do))
+
+
+_ORDER = (START, DISCARD, CLEAR, STOP, REMOVE, CLOSE, TAKE_BACK, FINISH)
+"""What serves comes first, what takes long last."""
+
+
+def _plan_release(found: Survey, release: Release) -> Iterable[Step]:
+    if release.number in found.held:
+        return
+    phase = release.next_phase or PHASES[-1]
+    if release.number != found.current:
+        do = CLEAR if release.result in (SERVED, CONDEMNED) else DISCARD
+        yield Step(do, f"{release.name} was interrupted at {phase} and has no traffic", number=release.number)
+    elif release.result == CONDEMNED:
+        yield Step(TAKE_BACK, f"{release.name} failed, and its way back was interrupted", number=release.number)
+    else:
+        yield Step(FINISH, f"{release.name} serves, but was interrupted at {phase}", number=release.number)
+
+
+def _with_units(found: Survey, by_number: dict[int, Release]) -> set[int]:
+    """The releases that may have units: what serves, its standby as long as it is watched, and what has a step."""
+    kept = {release.number for release in found.releases if release.unfinished} | {found.current}
+    current = by_number.get(found.current)
+    if current is not None and current.unfinished:
+        kept.add(current.previous)
+    return kept
+
+
+def is_needed(ctx: Context) -> bool:
+    """Whether some attempt has not ended and no lease holds it, or the newest job never came to its last word.
+
+    Cheap, and without looking for what it has left. For when no job runs.
+    """
+    if any(one.unfinished and not lease.left(one.held) for one in ctx.catalog.all()):
+        return True
+    newest = jobs.latest(ctx.paths.jobs)
+    if jobs.abandoned(ctx.paths.jobs):
+        return True
+    if newest is not None and not jobs.glance(newest).finished:
+        return True
+    return bool(set(ctx.ledger.open_numbers()) - {one.number for one in ctx.catalog.all() if one.unfinished})
