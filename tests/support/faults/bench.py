@@ -36,8 +36,9 @@ class Bench:
     def ready(self) -> Survey:
         """Two good releases and nothing else; made afresh when the case before has left something."""
         self.faults.clear()
-        if self.releases and not self.survey().leftovers(timer=True):
-            return self.survey()
+        now = self.survey()
+        if now.current in self.releases and not now.leftovers(timer=True):
+            return now
         self.site.wipe()
         self.releases.clear()
         for _ in range(2):
