@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from deployer.sandbox import SandboxHost
 from tests.support.delayproxy import DelayProxy
@@ -51,6 +52,14 @@ class Fab:
     def said(self) -> str:
         self._out.seek(0)
         return self._out.read().decode(errors="replace")
+
+    def event(self, name: str, **wanted: Any) -> dict[str, Any]:
+        """The last event of that name whose fields are as wanted; the command was told --json."""
+        every = (json.loads(line) for line in reversed(self.said.splitlines()) if line.startswith('{"event"'))
+        found = (one for one in every if one["event"] == name and all(one.get(key) == wanted[key] for key in wanted))
+        event: dict[str, Any] | None = next(found, None)
+        assert event is not None, f"no event {name} {wanted} in:\n{self.said}"
+        return event
 
 
 @contextlib.contextmanager

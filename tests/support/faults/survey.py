@@ -48,7 +48,8 @@ litter = [path for top in (home, home + "/releases", home + "/releases/*", home 
 litter += glob.glob(private + "/jobs/*/body")
 litter += [path for path in glob.glob(units + "/.*") if app in path]
 loaded = [line.split()[:4] for line in
-          run("systemctl", "list-units", "--all", "--plain", "--no-legend", f"*{app}*").splitlines()]
+          run("systemctl", "list-units", "--all", "--plain", "--no-legend", f"*{app}*").splitlines()
+          if not line.split()[0].endswith(".mount")]
 lock = dict(line.split("=", 1) for line in
             run("systemctl", "show", "-p", "LoadState,ActiveState,SubState", f"deployer-{app}.service").split())
 print(json.dumps({

@@ -24,17 +24,18 @@ def writes_of(bench: Bench, command: str) -> list[str]:
     return found
 
 
-def at_write(bench: Bench, command: str, what: str, do: str, *, sticky: bool = True) -> Cell:
+def at_write(bench: Bench, command: str, what: str, do: str, *, at_once: bool | None = None) -> Cell:
     """One case; ``what`` is from :func:`writes_of`, ``do`` is full or kill."""
     states = NOT_SERVING if do == "full" else ("interrupted",)
-    accident = _accident(what, do, sticky)
-    return Case(bench, command, what, do, accident=accident, states=states, either=True, at_once=do == "full").run()
+    at_once = do == "full" if at_once is None else at_once
+    accident = _accident(what, do)
+    return Case(bench, command, what, do, accident=accident, states=states, either=True, at_once=at_once).run()
 
 
-def _accident(what: str, do: str, sticky: bool) -> Callable[[Scene], Aftermath]:
+def _accident(what: str, do: str) -> Callable[[Scene], Aftermath]:
     def accident(scene: Scene) -> Aftermath:
         faults = scene.faults
-        faults.write(what, do="kill" if do == "kill" else "fail", error=errno.ENOSPC, sticky=sticky)
+        faults.write(what, do="kill" if do == "kill" else "fail", error=errno.ENOSPC)
         with running(scene.site, *scene.command) as fab:
             exit, said = fab.end(), fab.said
         assert faults.has_broken(), f"there was no such write: exit {exit}\n{said}"
