@@ -16,15 +16,12 @@ from deployer.ssh import connect
 
 __all__ = ["fix", "look"]
 
-_BY_ITSELF = ("unfinished", "leftover", "down")
-"""The kinds of findings that a host can put right by itself."""
-
 
 def look(site: Site) -> tuple[Exit, Diagnosis]:
     """What the host finds in itself; nothing is changed."""
     with open_remote(site) as (remote, _):
         found = _look(site, remote)
-    if any(one.kind in _BY_ITSELF for one in found.findings):
+    if any(one.fix for one in found.findings):
         found = replace(found, next=site.advise("fab doctor --fix"))
     return _judged(Exit.OK, found)
 
@@ -61,6 +58,7 @@ def _look(site: Site, remote: Remote) -> Diagnosis:
 def _finding(site: Site, value: Mapping[str, Any]) -> Finding:
     return Finding(
         kind=str(value.get("kind") or ""),
+        fix=bool(value.get("fix")),
         what=str(value.get("what") or ""),
         text=str(value.get("text") or ""),
         repair=site.advise(str(value.get("repair") or "")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from deployer import events
@@ -104,9 +105,10 @@ class Run:
         if event["event"] == "following":
             self._job, self._skip, self._told = str(event["job"]), self._told, 0
             return
-        self._told += bool(self._job)
-        if self._told <= self._skip:
-            return  # it was reported before the connection was lost
+        if self._job:
+            self._told += 1
+            if self._told <= self._skip:
+                return  # it was reported before the connection was lost
         if event["event"] == "phase.started":
             self._doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
         edited = edit(event)
@@ -121,7 +123,7 @@ class Run:
         if not self._job:
             raise lost
         host = self._remote.host
-        self._report(events.Warn(host=host, text=f"{lost.message}; the host goes on by itself. Connecting again …"))
+        self._report(events.Warn(host=host, text=f"{lost.message}; the host goes on. Connecting again …"))
         started = time.monotonic()
         while True:
             try:
@@ -129,8 +131,10 @@ class Run:
                 self._remote = Remote(self._links[-1], self._remote.app, self._remote.report)
                 break
             except (Unreachable, ConfigError):
-                if time.monotonic() - started > PATIENCE:
-                    raise lost from None
+                took = time.monotonic() - started
+                if took > PATIENCE:
+                    text = f"{lost.message}, and could not be made again within {took:.0f} s"
+                    raise replace(lost, message=text) from None
                 time.sleep(PAUSE)
         self._remote.send({"op": "attach", "job": self._job})
         text = f"connected again after {time.monotonic() - started:.0f} s; what happened meanwhile follows"

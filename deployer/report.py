@@ -118,13 +118,15 @@ class Status:
 class Finding:
     """Something on a host that is not as it should be, and what is done about it.
 
-    ``kind`` is one of unfinished, leftover, down, unhealthy, damaged, program; ``what`` names the thing.
+    ``kind`` is one of unfinished, leftover, down, unhealthy, damaged; ``what`` names the thing; ``fix`` says that the
+    host can put it right by itself.
     """
 
     kind: str
     what: str
     text: str
     repair: str = ""
+    fix: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

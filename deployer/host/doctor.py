@@ -41,16 +41,17 @@ def examine(ctx: Context) -> dict[str, Any]:
     return {"findings": findings, "current": f"v{number}" if number else "", "busy": busy}
 
 
-def _planned(step: survey.Step) -> dict[str, str]:
+def _planned(step: survey.Step) -> dict[str, Any]:
     kind, repair = _REPAIRS[step.do]
-    return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair)
+    return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair, fix=True)
 
 
-def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, str]:
-    return {"kind": kind, "what": what, "text": text, "repair": repair}
+def _finding(kind: str, what: str, text: str, repair: str, *, fix: bool = False) -> dict[str, Any]:
+    """``fix`` says that the host can do it by itself."""
+    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": fix}
 
 
-def _unreadable(ctx: Context) -> list[dict[str, str]]:
+def _unreadable(ctx: Context) -> list[dict[str, Any]]:
     found = []
     for number in ctx.catalog.numbers():
         try:
@@ -61,7 +62,7 @@ def _unreadable(ctx: Context) -> list[dict[str, str]]:
     return found
 
 
-def _stopped(ctx: Context, number: int) -> list[dict[str, str]]:
+def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
     """What an admin has stopped is not started behind their back."""
     handle = f"{ctx.app}.service"
     if not number or systemd.show(handle).active in ("active", "activating", "reloading"):
@@ -69,7 +70,7 @@ def _stopped(ctx: Context, number: int) -> list[dict[str, str]]:
     return [_finding("down", handle, f"{handle} is stopped", f"on the host, as root: systemctl start {ctx.app}")]
 
 
-def _health(ctx: Context, current: Release) -> list[dict[str, str]]:
+def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
     answer = candidate_of(ctx, current).ask(10)
     if answer.healthy(current.spec.health):
         return []
@@ -84,7 +85,7 @@ def _standby(ctx: Context, current: Release) -> Release | None:
         return None
 
 
-def _damage(ctx: Context, release: Release) -> list[dict[str, str]]:
+def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
     """Only the content: a standby has no units, and those of what serves are systemd's business.
 
     What is found is noted in the seal: no later release takes it over, and no upload builds on it.

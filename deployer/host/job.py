@@ -70,7 +70,7 @@ def _attempt(ctx: Context, request: Request, directory: Path) -> Ended:
         try:
             recovery.recover(_quiet(ctx), "it was left unfinished", leases=False)
         except (HostError, OSError) as error:
-            return _in_vain(ctx, error)
+            return _in_vain(ctx, error, Exit.REFUSED)
     return Attempt(ctx, request, directory).run()
 
 
@@ -93,10 +93,10 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
     try:
         ended = recovery.recover(told, why)
     except (HostError, OSError) as error:
-        return _in_vain(ctx, error)
+        return _in_vain(ctx, error, Exit.MIXED)
     except Exception as error:
         logs = traceback.format_exc().splitlines()[-12:]
-        return _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+        return _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs), Exit.BUG)
     _prune(ctx)
     return ended or _outcome(ctx, before)
 
@@ -116,11 +116,11 @@ def _without_notes(emit: Emit) -> Emit:
     return hear
 
 
-def _in_vain(ctx: Context, error: Exception) -> Ended:
-    said = error if isinstance(error, HostError) else build.disk_error(error, ctx.paths.home, "clearing up")  # type: ignore[arg-type]
+def _in_vain(ctx: Context, error: HostError | OSError, exit: Exit) -> Ended:
+    said = error if isinstance(error, HostError) else build.disk_error(error, ctx.paths.home, "clearing up")
     serving = _serving(ctx)
     return Ended(
-        Exit.BUG if said.exit == Exit.BUG else Exit.REFUSED,
+        exit,
         "",
         said.message,
         message=f"what an interrupted deploy left could not be put right: {said.message}",

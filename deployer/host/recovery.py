@@ -72,11 +72,17 @@ def _end(ctx: Context, release: Release, why: str) -> None:
     if release.result == CONDEMNED:
         ending.close(ctx, release, ROLLED_BACK, release.reason)
         return
-    reason = f"interrupted at {release.next_phase}: {why}"
+    reason = _told(release, why)
     if (release.phases or {}).get("migrate"):
         reason += "; its migration ran, and stays applied"
     ending.close(ctx, release, INTERRUPTED, reason)
     ctx.emit("note", text=f"{release.name} was {reason}; what it left is cleared away")
+
+
+def _told(release: Release, why: str) -> str:
+    if release.held is not None:
+        return f"left alone after {release.phase}"
+    return f"interrupted at {release.next_phase}: {why}"
 
 
 def _stop(ctx: Context, number: int) -> None:
@@ -114,7 +120,7 @@ def _close(ctx: Context, number: int) -> None:
 
 def _finish(ctx: Context, release: Release, why: str) -> Ended:
     """What was switched to and not yet judged: do what is left to do, with the verdict that goes with it."""
-    text = f"its deploy was interrupted at {release.next_phase}: {why}"
+    text = f"its deploy was {_told(release, why)}"
     phases = PHASES[max(PHASES.index(release.next_phase or PHASES[-1]), PHASES.index("switch")) :]
     attempt = Attempt(ctx, _request(release, phases, f"{text}; the host found it healthy"))
     return attempt.go_back(release) if release.result == CONDEMNED else attempt.go_on()

@@ -96,14 +96,19 @@ _ORDER = (START, DISCARD, CLEAR, STOP, REMOVE, CLOSE, TAKE_BACK, FINISH)
 def _plan_release(found: Survey, release: Release) -> Iterable[Step]:
     if release.number in found.held:
         return
-    phase = release.next_phase or PHASES[-1]
     if release.number != found.current:
         do = CLEAR if release.result in (SERVED, CONDEMNED) else DISCARD
-        yield Step(do, f"{release.name} was interrupted at {phase} and has no traffic", number=release.number)
+        yield Step(do, f"{release.name} was {_how(release)} and has no traffic", number=release.number)
     elif release.result == CONDEMNED:
         yield Step(TAKE_BACK, f"{release.name} failed, and its way back was interrupted", number=release.number)
     else:
-        yield Step(FINISH, f"{release.name} serves, but was interrupted at {phase}", number=release.number)
+        yield Step(FINISH, f"{release.name} serves, but was {_how(release)}", number=release.number)
+
+
+def _how(release: Release) -> str:
+    if release.held is not None:
+        return f"left alone after {release.phase}"
+    return f"interrupted at {release.next_phase or PHASES[-1]}"
 
 
 def _with_units(found: Survey, by_number: dict[int, Release]) -> set[int]:

@@ -15,6 +15,7 @@ __all__ = ["Board", "Row", "Section"]
 KEPT_LINES = 10_000
 """Lines of a build that are kept for the case that it fails."""
 VERDICTS: dict[int, str] = {
+    Exit.USAGE: "nothing was done",
     Exit.BUSY: "busy",
     Exit.REFUSED: "refused",
     Exit.ROLLED_BACK: "rolled back",

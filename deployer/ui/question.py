@@ -67,18 +67,19 @@ def on_interrupt(report: Pausable, *, stdin: TextIO | None = None) -> Decide:
     """Asks whoever pressed Ctrl-C. Enter, the end of the input and another Ctrl-C all leave the host to finish."""
 
     def decide(doing: str) -> Decision:
+        keyboard = stdin or sys.stdin
         with report.pause() as pause:
+            _forget_typed(keyboard)
             pause.say()
             pause.say((f"{clean(doing)}, and the host goes on with it. What shall Ctrl-C mean?", "bold"))
             for key, meaning in CHOICES:
                 pause.say((f"  {key:<6}", "bold cyan"), meaning)
-            return _answer(pause, stdin or sys.stdin)
+            return _answer(pause, keyboard)
 
     return decide
 
 
 def _answer(pause: Pause, stdin: TextIO) -> Decision:
-    _forget_typed(stdin)
     for _ in range(TRIES):
         typed = pause.ask(stdin)
         decision = ANSWERS.get(typed.strip().lower())

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -696,6 +697,7 @@ def test_following_logs_ends_with_ctrl_c_and_leaves_nothing(mini: TinySite) -> N
 def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
     """Pressed by a person who leaves then: exit 130, one explanation; cursor and settings are as before."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
+    mini.project.write("new.txt", str(time.time()))  # what is built already is not built again
     mini.configure(build=SLOW_BUILD)
     terminal = Terminal(mini.argv("deploy"), mini.project.path)
     try:
@@ -710,7 +712,7 @@ def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
         assert terminal.end() == 130
     finally:
         go(mini)
-    seen = terminal.seen.decode()
+    seen = terminal.text
     assert settings == terminal.before
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
     assert seen.count("the host finishes by itself") == 1
@@ -724,7 +726,7 @@ def test_no_color_means_no_colour(mini: TinySite) -> None:
     for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         terminal = Terminal(mini.argv("releases"), mini.project.path, **env)
         assert terminal.end() == 0
-        styles = {code for code in colour.findall(terminal.seen.decode()) if re.search(r"[349]\d", code)}
+        styles = {code for code in colour.findall(terminal.text) if re.search(r"[349]\d", code)}
         assert bool(styles) == coloured
 
 

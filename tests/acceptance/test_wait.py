@@ -32,6 +32,12 @@ def busy(mini: TinySite) -> Iterator[Running]:
             yield first
         finally:
             go(mini)
+            wait_until(lambda: not is_busy(mini), "the host has ended what it began")
+
+
+def is_busy(site: TinySite) -> bool:
+    shown = site.host.run("systemctl is-active deployer-mini.service", check=False).stdout.strip()
+    return shown in ("active", "activating", "deactivating")
 
 
 def go(site: TinySite) -> None:

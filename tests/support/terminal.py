@@ -21,11 +21,16 @@ class Terminal:
             os.execve(argv[0], argv, {**os.environ, "TERM": "xterm-256color", **env})
         self.before = termios.tcgetattr(self.descriptor)
 
+    @property
+    def text(self) -> str:
+        """What it has drawn; at Ctrl-C the kernel drops what was on its way, be it in the middle of a character."""
+        return self.seen.decode(errors="replace")
+
     def wait_for(self, text: bytes, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen.decode(errors="replace")
-            assert self._read(), f"ended before {text!r}: {self.seen.decode(errors='replace')}"
+            assert time.monotonic() < deadline, self.text
+            assert self._read(), f"ended before {text!r}: {self.text}"
 
     def type(self, text: str) -> None:
         os.write(self.descriptor, text.encode())

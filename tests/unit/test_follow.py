@@ -170,7 +170,7 @@ def test_a_program_that_never_spoke_was_not_set_up() -> None:
 def test_it_is_tried_again_until_patience_ends() -> None:
     """A host that stays away is given up: not known how it ended, and the host goes on by itself."""
     following = Following(FakeChannel(FOLLOWING, STARTED, LOST), later=[LOST, LOST])
-    with pytest.raises(Mixed, match="was lost") as caught:
+    with pytest.raises(Mixed, match="was lost, and could not be made again") as caught:
         following.send()
     assert "goes on by itself" in caught.value.state
     assert caught.value.next.startswith("fab attach")
@@ -201,6 +201,14 @@ def test_a_job_that_is_gone_is_a_failure() -> None:
     """What the host says when it is asked for a job it no longer knows is reported, and ends the command."""
     following = Following(FakeChannel(FOLLOWING, STARTED, LOST), later=[FakeLink(FakeChannel(*refusal(2)))])
     assert following.send().exit == Exit.USAGE
+
+
+def test_a_refusal_before_any_job_is_reported() -> None:
+    """What the session itself says, a warning or why it refuses, needs no job to be told."""
+    warning = {"event": "warn", "at": 0.5, "text": "2 migrations"}
+    following = Following(FakeChannel(warning, *refusal(2)))
+    assert following.send().exit == Exit.USAGE
+    assert following.names() == ["warn", "failed", "finished"]
 
 
 # Ctrl-C

@@ -9,10 +9,9 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import pytest
-from rich.console import Console
 
 from deployer import events as ev
 from deployer.errors import Unreachable
@@ -22,9 +21,9 @@ from deployer.ui.console import ConsoleReporter
 from deployer.ui.errors import print_error
 from deployer.ui.jsonlines import JsonLines
 from deployer.ui.plain import PlainReporter
-from deployer.ui.stream import safe
 from deployer.ui.tables import demo_table, releases_table, status_view
 from deployer.ui.text import age, clean, seconds, size
+from tests.support.screen import ANSI, Clock, Live, Terminal
 
 SUCCESS = (
     ev.Connecting(host="web1"),
@@ -60,52 +59,6 @@ BUILD_FAILED = (
     ev.Failed(host="web1", exit=5, message="the build failed", logs=("line 6", "line 7")),
 )
 UPLOAD = ev.PhaseStarted(host="web1", phase="upload")
-ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-
-
-class Clock:
-    """Seconds that pass when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers all that was written to it."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-
-class Live:
-    """A live view on an 80-column terminal; ``screen`` is what it draws, ``text`` all it printed."""
-
-    def __init__(self, *, height: int = 30, verbose: bool = False, hosts: Sequence[str] = ()) -> None:
-        self.file, self.clock = Terminal(), Clock()
-        self.console = Console(
-            file=safe(self.file), width=80, height=height, force_terminal=True, _environ={"TERM": "xterm"}
-        )
-        self.report = ConsoleReporter(self.console, verbose=verbose, title="deploy shop", hosts=hosts, clock=self.clock)
-
-    def feed(self, events: Iterable[ev.Event]) -> Live:
-        for event in events:
-            self.report(event)
-        return self
-
-    def screen(self) -> list[str]:
-        quiet = Console(file=io.StringIO(), width=80)
-        with quiet.capture() as capture:
-            quiet.print(self.report.draw())
-        return [line.rstrip() for line in capture.get().splitlines()]
-
-    def text(self) -> str:
-        self.report.close()
-        return ANSI.sub("", self.file.getvalue())
 
 
 def plain(events: Iterable[ev.Event], **options: object) -> str:
@@ -206,7 +159,10 @@ def test_hosts_are_told_apart(show: Callable[..., str]) -> None:
 
 
 @both
-@pytest.mark.parametrize(("code", "serving", "expected"), [(5, "v42", "✗ refused: v42 serves"), (1, "", "✗ failed")])
+@pytest.mark.parametrize(
+    ("code", "serving", "expected"),
+    [(5, "v42", "✗ refused: v42 serves"), (2, "v42", "✗ nothing was done: v42 serves"), (1, "", "✗ failed")],
+)
 def test_a_summary_does_not_repeat_the_failure(
     show: Callable[..., str], code: int, serving: str, expected: str
 ) -> None:

@@ -1,0 +1,55 @@
+"""What the commands of an app do when they build or migrate: a few files, one after the other."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+COLLECT = "collect"
+MIGRATE = "migrate"
+FAILS = "false"
+BUILDER = "nobody"
+
+Deed = Callable[[], None]
+
+
+def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
+    """What a command does, step by step; a step raises OSError when it cannot. ``state`` is the app's own directory."""
+    words = list(argv)
+    if words[0].endswith("/uv") and words[1] == "venv":
+        return [lambda: _make(Path(words[-1]), "bin/python")]
+    if words[0].endswith("/uv"):
+        venv = Path(words[-1]).parent.parent
+        return [lambda: _make(venv, "bin/gunicorn"), lambda: _make(venv, "lib/python3/site-packages/gunicorn/config.py")]
+    if "compileall" in words:
+        return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
+    if words[-1] == COLLECT:
+        return [lambda: _make(directory, "static/a.txt"), lambda: _make(directory, "static/out.txt")]
+    if words[-1] == MIGRATE:
+        return [lambda: _migrate(state)]
+    return [_fail]
+
+
+def _make(directory: Path, name: str) -> None:
+    """A file that the deploy user makes, in a directory that is his."""
+    user = pwd.getpwnam(BUILDER)
+    if directory.stat().st_uid != user.pw_uid:
+        raise PermissionError(f"{directory} is not the builder's")
+    path = directory / name
+    for parent in reversed([one for one in path.parents if directory in one.parents]):
+        if not parent.exists():
+            parent.mkdir()
+            os.chown(parent, user.pw_uid, user.pw_gid)
+    path.write_text(f"{name} as it was built\n")
+    os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def _migrate(state: Path) -> None:
+    with (state / "migrations").open("a") as file:
+        file.write("migrated\n")
+
+
+def _fail() -> None:
+    raise OSError("it fails")

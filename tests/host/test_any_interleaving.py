@@ -1,0 +1,186 @@
+"""Whatever happens to a host, in whatever order: it ends in one whole release, and loses nothing that it should keep.
+
+``SIMULATED_DAYS=1000`` tries as many stories (default: a few that fit into a minute's test run).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from tests.host.simulation import rules, service
+from tests.host.simulation.faults import DiskFails, Fault, Kill, Meanwhile, PowerCut, Terminate
+from tests.host.simulation.host import Outcome, SimulatedHost
+
+STORIES = int(os.environ.get("SIMULATED_DAYS", "15"))
+UP_TO_CHECK = ("upload", "build", "install", "start", "migrate", "check")
+BEHIND = ("switch", "drain", "watch")
+
+moments = st.integers(1, 330)
+faults = st.lists(
+    st.one_of(
+        st.builds(Kill, moments),
+        st.builds(PowerCut, moments),
+        st.builds(Terminate, moments, st.booleans()),
+        st.builds(DiskFails, moments, st.sampled_from([errno.ENOSPC, errno.EROFS, errno.EIO]), st.booleans()),
+    ),
+    max_size=2,
+)
+meanwhile = st.lists(st.tuples(moments, st.sampled_from(["deploy", "clock", "recover", "start"])), max_size=1)
+codes = st.one_of(st.just(service.GOOD), st.sampled_from(service.BEHAVIOURS))
+texts = st.sampled_from(["a", "b", "c"])
+environments = st.sampled_from([{}, {"A": "1"}, {service.VARIABLE: service.BROKEN}])
+
+
+class Days(RuleBasedStateMachine):
+    """The life of one host. After each event it has its time, and is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.place = Path(tempfile.mkdtemp(prefix="deployer-days-", dir=base))
+        self.host = SimulatedHost(self.place / "disk")
+        self.host.set_up()
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(self.host.in_place())
+        self.ledger = b""
+        self.keep = 3
+        self.served = False
+
+    def teardown(self) -> None:
+        self._stack.close()
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    # events
+
+    @rule(code=codes, text=texts, overlap=st.booleans(), keep=st.sampled_from([3, 3, 2]), fate=faults, by=meanwhile)
+    def deploy(self, code: str, text: str, overlap: bool, keep: int, fate: list[Fault], by: Any) -> None:
+        self.keep = min(self.keep, keep)
+        self._during(fate, by, lambda: self.host.deploy(code, text, overlap=overlap, keep=keep))
+
+    @precondition(lambda self: self.served)
+    @rule(env=environments, fate=faults, by=meanwhile)
+    def reload(self, env: dict[str, str], fate: list[Fault], by: Any) -> None:
+        self._during(fate, by, lambda: self.host.reload(env=env))
+
+    @precondition(lambda self: self.served)
+    @rule(to=st.integers(0, 12), fate=faults, by=meanwhile)
+    def rollback(self, to: int, fate: list[Fault], by: Any) -> None:
+        self._during(fate, by, lambda: self.host.rollback(to))
+
+    @rule(code=codes, fate=faults)
+    def prepare(self, code: str, fate: list[Fault]) -> None:
+        """The first phases, one command; the release is held from then on."""
+        self._during(fate, [], lambda: self.host.deploy(code, "p", phases=UP_TO_CHECK), switches=False)
+
+    @rule(fate=faults)
+    def go_on(self, fate: list[Fault]) -> None:
+        """The phases behind them, of whatever is under way."""
+        self._during(fate, [], lambda: self.host.phases(*BEHIND))
+
+    @rule(by=st.sampled_from([-3600.0, 3600.0]))
+    def the_clock_is_set(self, by: float) -> None:
+        self.host.clock.set_wall(by)
+
+    @rule(seconds=st.sampled_from([20.0, 1000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.host.wait(seconds)
+        self._look()
+
+    @rule()
+    def the_power_goes(self) -> None:
+        self.host.power_on()
+        self._look()
+
+    @rule()
+    def somebody_reboots(self) -> None:
+        self.host.reboot()
+        self._look()
+
+    @rule(fate=faults)
+    def doctor(self, fate: list[Fault]) -> None:
+        self._during(fate, [], self.host.doctor_fix, switches=False)
+
+    @precondition(lambda self: self.served)
+    @rule()
+    def the_service_crashes(self) -> None:
+        unit = self.host.table.known(self.host.web.service(self.host.web.current()))
+        if unit is not None and unit.pid:
+            self.host.web.exits(unit, "signal")
+        self._look()
+
+    @rule()
+    def an_admin_stops_and_starts(self) -> None:
+        self.host.web.clients = False
+        self.host.systemctl("stop", "shop.service")
+        self.host.wait(70)
+        self.host.systemctl("start", "shop.service")
+        self.host.web.clients = True
+        self._look()
+
+    # what is looked at
+
+    def _during(self, fate: list[Fault], by: list[tuple[int, str]], command: Any, *, switches: bool = True) -> None:
+        before = self.host.web.current()
+        others = [Meanwhile(moment, self._other(what)) for moment, what in by]
+        with self.host.suffering(*fate, *others):
+            outcome: Outcome = command()
+            if self.host.programs.stopping:
+                self.host.reboot()
+            if any(isinstance(fault, DiskFails) for fault in fate):
+                self.host.wait(40)
+        self._look()
+        wrong = list(rules.told_right(self.host, outcome, before, switches=switches))
+        assert not wrong, wrong
+
+    def _other(self, what: str) -> Any:
+        def act() -> None:
+            host = self.host
+            if what == "clock":
+                host.clock.set_wall(-3600.0)
+            elif what == "deploy":
+                host.deploy(text="the other one", phases=UP_TO_CHECK)
+            elif what == "recover":
+                host.doctor_fix()
+            else:
+                host.systemd.run(["systemctl", "start", "shop.service"])
+
+        return act
+
+    def _look(self) -> None:
+        host = self.host
+        host.recover()
+        self.served = self.served or bool(host.web.current())
+        wrong = list(rules.in_the_end(host, served=self.served, tidy=False))
+        wrong += rules.kept(host, self.keep)
+        if not host.ledger.startswith(self.ledger):
+            wrong.append("the ledger is not what it was with something added")
+        self.ledger = host.ledger
+        assert not wrong, "\n".join(wrong).replace(str(host.root), "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
+@pytest.mark.timeout(0 if STORIES > 100 else 600)
+def test_any_interleaving() -> None:
+    """Deploys good and bad, reloads, rollbacks, deaths, reboots, full disks and clocks that are set, in any order."""
+    run_state_machine_as_test(
+        Days,
+        settings=settings(
+            max_examples=STORIES,
+            stateful_step_count=10,
+            deadline=None,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,149 @@
+"""What a power cut must not undo is on the disk before anything that depends on it begins: read off the changes made."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.simulation import service
+from tests.host.simulation.faults import Kill
+from tests.host.simulation.host import SimulatedHost
+from tests.host.simulation.programs import Change
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
+
+COMMANDS: dict[str, Callable[[SimulatedHost], object]] = {
+    "deploy": lambda host: host.deploy(text="new"),
+    "reload": lambda host: host.reload(env={"GREETING": "hello"}),
+    "rollback": lambda host: host.rollback(),
+    "a deploy that is taken back": lambda host: host.deploy(service.DIES_LATER),
+}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+    made = SimulatedHost(tmp_path / "disk")
+    made.set_up()
+    with made.in_place():
+        assert made.deploy(text="one").exit == 0
+        assert made.deploy(text="two").exit == 0
+        yield made
+
+
+def recorded(host: SimulatedHost, command: Callable[[SimulatedHost], object]) -> list[Change]:
+    with host.suffering():
+        command(host)
+        host.recover()
+        return list(host.programs.trace)
+
+
+def recovery(host: SimulatedHost) -> list[Change]:
+    """What the host does after a deploy that was killed right after the switch."""
+    switch = next(one for one in recorded(host, COMMANDS["deploy"]) if is_switch(one))
+    with host.suffering(Kill(switch.number + 2)):
+        host.deploy(text="another")
+        host.recover()
+        trace = host.programs.trace
+        died = next(place for place, one in enumerate(trace) if is_switch(one))
+        return list(trace[died:])
+
+
+@pytest.fixture(params=[*COMMANDS, "recovery"])
+def trace(request: pytest.FixtureRequest, host: SimulatedHost) -> list[Change]:
+    """All changes of one command, in their order, by every program that ran."""
+    if request.param == "recovery":
+        return recovery(host)
+    return recorded(host, COMMANDS[request.param])
+
+
+def is_switch(change: Change) -> bool:
+    return change.what == "replace" and change.words[1].endswith("/shop/current")
+
+
+def lasting(path: str) -> bool:
+    """Whether a later boot relies on it. Uploads are sent again, and a job's events are only told."""
+    return "/incoming/" not in path and not path.endswith(("/events.jsonl", "/body"))
+
+
+def moves(trace: list[Change]) -> list[tuple[int, str, str]]:
+    """Where in the trace a file gets its final name: place, old name, new name."""
+    return [
+        (place, *change.words[:2])
+        for place, change in enumerate(trace)
+        if change.what in ("replace", "rename") and lasting(change.words[1]) and not change.words[1].endswith(".gone")
+    ]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(trace: list[Change]) -> None:
+    """Between the last write to a file and the rename that makes it count there is an fsync of it."""
+    found = moves(trace)
+    assert len(found) > 5
+    for place, old, _ in found:
+        touched = [one for one in trace[:place] if one.words and one.words[0] == old]
+        since_made = touched[max(0, max((n for n, one in enumerate(touched) if one.what == "create"), default=0)) :]
+        if not since_made or since_made[-1].what == "symlink":
+            continue  # a link has no content of its own
+        assert since_made[-1].what == "fsync", [str(one) for one in since_made]
+
+
+def test_a_name_is_on_the_disk_before_anything_else_is_done(trace: list[Change]) -> None:
+    """The directory is fsynced by the very next change of the same program."""
+    for place, _, new in moves(trace):
+        following = next(one for one in trace[place + 1 :] if one.process == trace[place].process)
+        assert (following.what, following.words) == ("fsync", (os.path.dirname(new),)), f"{trace[place]} → {following}"
+
+
+def test_the_ledger_is_on_the_disk_line_by_line(trace: list[Change]) -> None:
+    """Each line is fsynced before its program does anything else."""
+    written = [place for place, one in enumerate(trace) if one.what == "write" and one.words[0].endswith("ledger.jsonl")]
+    assert written
+    for place in written:
+        following = next(one for one in trace[place + 1 :] if one.process == trace[place].process)
+        assert (following.what, following.words) == ("fsync", trace[place].words)
+
+
+def test_a_tree_is_on_the_disk_before_its_seal(host: SimulatedHost) -> None:
+    """All that a build wrote is synced before the seal says that it is whole."""
+    trace = recorded(host, lambda one: one.deploy(text="new", lock="another"))
+    seals = [(place, new) for place, _, new in moves(trace) if "s/" in new and Path(new).parent.name in ("trees", "venvs")]
+    sealed = [(place, new) for place, new in seals if new.endswith(".json")]
+    assert len(sealed) == 2
+    for place, new in sealed:
+        synced = [n for n, one in enumerate(trace) if one.words[:2] == ("sync", "-f") and one.words[2] == new[:-5]]
+        built = [n for n, one in enumerate(trace) if one.what == "waits" and n < place]
+        assert synced, f"{new} was never synced"
+        assert max(built) < synced[-1] < place
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_switched_to_that_a_power_cut_could_undo(host: SimulatedHost, command: str) -> None:
+    """When ``current`` is renamed, the record that says sealed and served is on the disk, and so are the units."""
+    seen: list[tuple[str, str]] = []
+    watch = host.programs.watch
+
+    def look() -> None:
+        target = os.readlink(host.paths.current)
+        if not seen or seen[-1][0] != target:
+            record = json.loads((host.paths.home / target / "release.json").read_bytes())
+            seen.append((target, record["result"] if record["sealed"] else "not sealed"))
+        watch()
+
+    host.programs.watch = look
+    trace = recorded(host, COMMANDS[command])
+    assert [result for _, result in seen[1:]][0] == "served"
+    assert "not sealed" not in [result for _, result in seen]
+    place = next(place for place, one in enumerate(trace) if is_switch(one))
+    dirty: set[str] = set()
+    for change in trace[:place]:
+        if change.what in ("replace", "create", "mkdir", "symlink", "unlink"):
+            dirty.add(os.path.dirname(change.words[-1]))
+        elif change.what == "fsync":
+            dirty.discard(change.words[0])
+        elif change.words[:2] == ("sync", "-f"):
+            dirty = {one for one in dirty if not one.startswith(change.words[2])}
+    left = {one for one in dirty if "/releases/" in one or "/systemd/" in one or one.endswith(("/trees", "/venvs"))}
+    assert not left

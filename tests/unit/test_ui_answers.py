@@ -1,0 +1,212 @@
+"""What is asked at Ctrl-C, who is waited for, what the doctor finds, and what became of each attempt."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deployer import events as ev
+from deployer.model import Decision
+from deployer.report import Diagnosis, Finding, Held, ReleaseRow, Status
+from deployer.ui.findings import doctor_view
+from deployer.ui.plain import PlainReporter
+from deployer.ui.question import on_interrupt
+from deployer.ui.tables import releases_table, status_view
+from tests.support.screen import ANSI, Live, Terminal
+
+CHECKING = (
+    ev.Connecting(host="web1"),
+    ev.Connected(host="web1", seconds=0.2),
+    ev.PhaseStarted(host="web1", phase="check", release="v2"),
+)
+WAITING = ev.Waiting(host="web1", by="ada@laptop", kind="deploy", since=1.0, phase="build", ahead=2)
+QUESTION = "v2 is at check, and the host goes on with it. What shall Ctrl-C mean?"
+
+
+class Keyboard(io.StringIO):
+    """A person at the keyboard, who may press Ctrl-C instead of an answer."""
+
+    def readline(self, size: int | None = -1, /) -> str:
+        line = super().readline()
+        if line == "^C\n":
+            raise KeyboardInterrupt
+        return line
+
+
+# The question
+
+
+@pytest.mark.parametrize(
+    ("typed", "decision"),
+    [
+        ("\n", Decision.LEAVE),
+        ("", Decision.LEAVE),
+        ("^C\n", Decision.LEAVE),
+        ("l\n", Decision.LEAVE),
+        ("a\n", Decision.ABORT),
+        (" Abort \n", Decision.ABORT),
+        ("f\n", Decision.FOLLOW),
+        ("what?\na\n", Decision.ABORT),
+        ("what?\nno\nnever\na\n", Decision.LEAVE),
+    ],
+)
+def test_what_is_not_clearly_another_wish_leaves_the_host_to_finish(typed: str, decision: Decision) -> None:
+    """Enter, the end of the input, Ctrl-C and three answers that make no sense leave; nothing aborts by accident."""
+    stream = io.StringIO()
+    decide = on_interrupt(PlainReporter(stream), stdin=Keyboard(typed))
+    assert decide("v2 is at check") is decision
+    text = stream.getvalue()
+    assert QUESTION in text
+    assert text.count("please type a or f") == sum(word in typed for word in ("what", "no\n", "never"))
+
+
+def test_the_view_stands_still_while_one_is_asked_and_then_goes_on() -> None:
+    """What was drawn stays above the question, nothing is drawn over it, and afterwards all of it is wiped away."""
+    view = Live().feed(CHECKING)
+    report = view.report
+    decide = on_interrupt(report, stdin=Keyboard("f\n"))
+    before = len(view.file.getvalue())
+    assert report._live is not None
+    assert decide("v2 is at check") is Decision.FOLLOW
+    asked = view.file.getvalue()[before:]
+    assert report._live is not None
+    plain = ANSI.sub("", asked)
+    assert plain.index("check") < plain.index(QUESTION)
+    # 3 lines of the view, an empty one, the question, three answers, and the line in which one types
+    assert "\x1b[9A\r\x1b[J" in asked
+    assert asked.index("\x1b[9A") > asked.index("follow on")
+    view.report.close()
+
+
+def test_events_that_come_while_one_is_asked_do_not_start_the_view() -> None:
+    """Another thread may report meanwhile: the question stays readable."""
+    view = Live().feed(CHECKING)
+    with view.report.pause():
+        assert view.report._live is None
+        view.feed([ev.PhaseStarted(host="web1", phase="switch")])
+        assert view.report._live is None
+    assert view.report._live is not None
+    assert any("switch" in line for line in view.screen())
+    view.report.close()
+
+
+def test_a_question_never_touches_the_terminal_with_what_a_host_said() -> None:
+    """A release's name comes from the host: escape sequences in it are removed."""
+    stream = io.StringIO()
+    on_interrupt(PlainReporter(stream), stdin=Keyboard("\n"))("v2\x1b[2J is at check")
+    assert "\x1b" not in stream.getvalue()
+
+
+# Waiting
+
+
+def test_the_line_one_stands_in_is_one_row_that_changes() -> None:
+    """Who is waited for and how many come first stand in one row, and a second wait is a row of its own."""
+    view = Live().feed((*CHECKING[:2], WAITING))
+    (row,) = (line for line in view.screen() if " wait " in line)
+    assert "2 more before us; a deploy by ada@laptop runs since " in row
+    view.feed([ev.Waiting(host="web1", by="ada@laptop", kind="deploy", since=1.0, phase="watch")])
+    (row,) = (line for line in view.screen() if " wait " in line)
+    assert "more before us" not in row and "at watch" in row
+    view.feed([ev.PhaseDone(host="web1", phase="wait", seconds=4, detail="v2 serves now"), WAITING])
+    first, second = (line for line in view.screen() if " wait " in line)
+    assert "✓" in first and "v2 serves now" in first
+    assert "2 more before us" in second
+    view.report.close()
+
+
+def test_in_a_log_each_change_of_the_line_is_a_line() -> None:
+    """Plain text says who is waited for; when nothing runs any more it says that."""
+    stream = io.StringIO()
+    report = PlainReporter(stream)
+    for event in (WAITING, ev.Waiting(host="web1", ahead=1)):
+        report(event)
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("wait ... 2 more before us; a deploy by ada@laptop runs since ")
+    assert second == "wait ... 1 more before us; nothing runs"
+
+
+# The doctor
+
+
+def shown(show: Callable[..., None], *arguments: Any, **options: Any) -> str:
+    stream = io.StringIO()
+    show(*arguments, stream=stream, **options)
+    return stream.getvalue()
+
+
+def test_a_healthy_host_is_one_line() -> None:
+    """No findings: all is well, and what serves."""
+    text = shown(doctor_view, Diagnosis(app="shop", host="web1", current="v5"))
+    assert text == "shop → web1\n  ✓ all is well: v5 serves\n"
+    assert "nothing serves" in shown(doctor_view, Diagnosis(app="shop", host="web1", current=None))
+
+
+def test_findings_say_what_and_what_puts_it_right() -> None:
+    """Kind, thing, a sentence and the repair of each; the number of them, and the command, at the end."""
+    findings = (
+        Finding(kind="leftover", what="v77", text="units of v77\x1b[2J", repair="they are removed"),
+        Finding(kind="damaged", what="v5", text="not what was built", repair="fab deploy"),
+    )
+    found = Diagnosis(
+        app="shop", host="web1", current="v5", busy="a deploy runs", findings=findings, next="fab doctor --fix"
+    )
+    lines = [line.strip() for line in shown(doctor_view, found).splitlines()]
+    assert lines[1].startswith("… a deploy runs")
+    assert lines[2:8] == [
+        "✗ leftover  v77", "units of v77", "repair: they are removed",
+        "✗ damaged  v5", "not what was built", "repair: fab deploy",
+    ]  # fmt: skip
+    assert lines[8:] == ["✗ 2 findings; v5 serves", "next:", "fab doctor --fix"]
+    told = json.loads(shown(doctor_view, found, json=True))
+    assert [finding["kind"] for finding in told["findings"]] == ["leftover", "damaged"]
+    assert (told["next"], told["current"], told["busy"]) == ("fab doctor --fix", "v5", "a deploy runs")
+
+
+# What became of attempts
+
+
+def coloured(show: Callable[..., None], *arguments: Any, **options: Any) -> str:
+    terminal = Terminal()
+    show(*arguments, stream=terminal, **options)
+    return terminal.getvalue()
+
+
+def test_an_interrupted_attempt_is_red_and_a_remark_on_a_good_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that serves although its deploy was interrupted is no failure."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    remark = "its deploy was interrupted at watch; the host found it healthy"
+    rows = [
+        ReleaseRow(number="v3", state="interrupted", reason="interrupted at check"),
+        ReleaseRow(number="v2", state="current", reason=remark),
+    ]
+    lines = coloured(releases_table, rows).splitlines()
+    red, yellow = "\x1b[31m", "\x1b[33m"
+    assert f"{red}✗ v3" in next(line for line in lines if "v3" in line)
+    assert red in next(line for line in lines if "interrupted at check" in line)
+    found = next(line for line in lines if "its deploy was" in line)
+    assert yellow in found and red not in found
+
+
+def test_the_status_tells_of_an_attempt_that_came_to_nothing() -> None:
+    """Its number, state, age and reason stand beside what serves."""
+    last = ReleaseRow(number="v6", state="interrupted", kind="deploy", by="ada", at=940.0, reason="killed at build")
+    text = shown(status_view, Status(app="shop", host="web1", current="v5", last=last), now=1000)
+    assert "✗ last     interrupted v6, a deploy by ada, 1 min ago" in text
+    assert "killed at build" in text
+
+
+def test_the_status_tells_how_long_a_candidate_is_held() -> None:
+    """It is not told as a failed attempt as well; neither is the one that runs."""
+    preparing = ReleaseRow(number="v6", state="candidate")
+    held = Status(app="shop", host="web1", current="v5", last=preparing, held=Held(release="v6", seconds=754))
+    text = shown(status_view, held, now=1000)
+    assert "… held     v6 has no traffic, and is held for 12 min 34 s more; then it is discarded" in text
+    assert "last" not in text
+    busy = Status(app="shop", host="web1", current="v5", last=preparing, busy="a deploy runs")
+    assert "last" not in shown(status_view, busy, now=1000)
