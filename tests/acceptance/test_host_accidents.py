@@ -299,9 +299,8 @@ def test_a_journal_that_stands_still(bench: Bench, exit: int) -> None:
     with loaded(bench):
         with standing(bench, "phase.done build") as fab:
             script = STALL.format(go=f"{HOME}/go", job=f"deployer-{APP}.service")
-            bench.site.host.run(
-                f"cat > {HOME}/stall && setsid sh {HOME}/stall > /dev/null 2>&1 &", input=script.encode()
-            )
+            bench.site.host.run(f"cat > {HOME}/stall", input=script.encode())
+            bench.site.host.run(f"setsid sh {HOME}/stall > /dev/null 2>&1 < /dev/null &")
             assert fab.end() == exit, fab.said
         bench.site.project.write("server.py", SERVER)
         assert (recovers(bench, parts) == before) is (exit == 5)
@@ -346,7 +345,7 @@ def test_ten_laptops_that_wait_for_their_turn(bench: Bench, laptops: list[WholeS
     with loaded(bench), contextlib.ExitStack() as stack:
         fabs = [stack.enter_context(running(site, *DEPLOY, "--wait")) for site in laptops]
         assert [fab.end() for fab in fabs] == [0] * 10, [fab.said[-300:] for fab in fabs]
-    made = sorted(int_of(fab.event("finished")["release"]) for fab in fabs)
+        made = sorted(int_of(fab.event("finished")["release"]) for fab in fabs)
     assert made == list(range(before + 1, before + 11))
     listed = json.loads(bench.site.expect(0, "releases", "--all", "--json").out)["releases"]
     assert [int_of(row["number"]) for row in listed][:10] == made[::-1]
@@ -359,23 +358,18 @@ def test_ten_laptops_that_wait_for_their_turn(bench: Bench, laptops: list[WholeS
 # A disk that forgets.
 
 
-def flip(bench: Bench, path: str) -> None:
-    """Change one byte of a file, and neither its size nor its times."""
-    bench.site.host.run(
-        ["python3", "-c", FLIP, path],
-    )
-
-
 FLIP = """
 import os, sys
 path = sys.argv[1]
 before = os.stat(path)
 with open(path, "r+b") as file:
-    byte = file.read(1)
-    file.seek(0)
-    file.write(bytes([byte[0] ^ 1]))
+    text = file.read()
+    place = max(place for place, byte in enumerate(text) if chr(byte).isdigit())
+    file.seek(place)
+    file.write(bytes([text[place] ^ 1]))
 os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 """
+"""Makes the last digit of a file another one; neither its size nor its times tell."""
 
 
 @pytest.mark.parametrize(
@@ -383,7 +377,6 @@ os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     [
         ("rollback", "code/server.py"),
         ("rollback", "venv/pyvenv.cfg"),
-        ("rollback", "env"),
         ("rollback", "env.json"),
         ("reload", "code/server.py"),
         ("reload", "venv/pyvenv.cfg"),
@@ -395,12 +388,12 @@ def test_a_byte_that_changed_on_the_disk(bench: Bench, command: str, part: str) 
     source = now.current if command == "reload" else f"v{now.records[now.current]['previous']}"
     path = bench.site.host.run(["readlink", "-f", f"/srv/{APP}/releases/{source}/{part}"]).stdout.strip()
     with loaded(bench):
-        flip(bench, path)
+        bench.site.host.run(["python3", "-c", FLIP, path])
         bench.prepare(command, now)
         extra = ["--yes"] if command == "rollback" else []
         ended = bench.site.expect(5, command, "--json", *extra)
         assert bench.site.serving == now.current
         assert Path(part).name in failed(ended)["message"], failed(ended)
-        assert "fab deploy" in failed(ended)["next"]
+        assert "fab deploy" in failed(ended)["next"] or "fab doctor" in failed(ended)["next"]
         bench.deploy()
     bench.releases.clear()
