@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from deployer.host import build, ending, files, handover, lease, masking, resume, signals, systemd
-from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK, SERVED, Release
+from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.phases import DEEDS, Work, reason_to_skip
@@ -17,7 +19,8 @@ from deployer.host.protocol import PHASES, Exit
 from deployer.host.request import Request
 from deployer.host.spec import environment_file
 
-BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
+_SWITCH = PHASES.index("switch")
+BEHIND_THE_SWITCH = PHASES[_SWITCH:]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Attempt:
         self.directory = directory
         self.current = _serving(ctx, request)
         self.work: Work | None = None
+        self.secrets = masking.secret_values(request.environment, request.secret)
 
     def run(self) -> Ended:
         """All phases that were asked for. Raises nothing but PowerOff: every failure is undone, and told."""
@@ -54,23 +58,32 @@ class Attempt:
     def go_back(self, release: Release) -> Ended:
         """Take a condemned release back, whose way back was cut short."""
         signals.ignore_terminate()
-        self.current = self.ctx.catalog.find(release.previous) if release.previous else None
+        self.current = _standby(self.ctx, release)
         self.work = Work(self.ctx, self.request, release, self.current)
+        self._know_secrets(release)
         return self._fail(HostError(release.reason, exit=Exit.ROLLED_BACK))
 
+    def _know_secrets(self, release: Release) -> None:
+        """What no message may show: of a release that goes on, as it is stored."""
+        with contextlib.suppress(HostError):
+            self.secrets = self.secrets or masking.stored_values(self.ctx.paths, release.number)
+
     def _run_all(self, *, revive: bool) -> Ended:
-        signals.on_terminate(self._abort)
         try:
+            signals.on_terminate(self._abort)
+            signals.release()
             release = self._open()
             body = self.directory / "body" if self.directory else None
-            values = masking.stored_values(self.ctx.paths, release.number)
-            self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, values))
+            self._know_secrets(release)
+            self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, self.secrets))
             self.work = Work(self.ctx, self.request, release, self.current, body)
             if revive:
                 handover.revive(self.ctx, release)
             for phase in self.request.phases:
                 self._run(self.work, phase)
             self._hold(self.work)
+        except signals.Terminated as terminated:
+            return self._fail(terminated.error)
         except HostError as error:
             return self._fail(error)
         except OSError as error:
@@ -78,6 +91,8 @@ class Attempt:
         except Exception as error:
             logs = traceback.format_exc().splitlines()[-12:]
             return self._fail(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+        finally:
+            signals.hold()
         return Ended(Exit.OK, self.work.release.name, self._summary(self.work.release))
 
     def _abort(self) -> None:
@@ -91,7 +106,7 @@ class Attempt:
             raise signals.PowerOff
         asked = files.read_json(self.directory / "abort.json") if self.directory else None
         who = f"aborted by {asked['by']}" if asked else "aborted: the deploy's unit was stopped on the host"
-        raise HostError(who, next="fab status")
+        raise signals.Terminated(HostError(who, next="fab status"))
 
     def _has_switched(self) -> bool:
         return self.work is not None and self.ctx.catalog.current() == self.work.release.number
@@ -101,8 +116,8 @@ class Attempt:
         if request.release:
             release = catalog.get(request.release)
             _check_order(release, request.phases)
-            if release.result == SERVED:
-                self.current = catalog.find(release.previous) if release.previous else None
+            if release.result == SERVED or release.number == catalog.current():
+                self.current = _standby(self.ctx, release)
             return catalog.update(release, held=None)
         with signals.uninterrupted():
             release = catalog.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
@@ -146,8 +161,13 @@ class Attempt:
 
     def _hold(self, work: Work) -> None:
         """A release whose phases are run one by one belongs to nobody for a while; then the host ends it."""
-        if work.release.unfinished and self.request.phases[-1] != PHASES[-1]:
+        if not work.release.unfinished or self.request.phases[-1] == PHASES[-1]:
+            return
+        try:
             work.record(held=lease.grant())
+        except OSError:  # without a lease it is judged at once, but not taken back for that
+            if self.request.phases[-1] not in BEHIND_THE_SWITCH:
+                raise
 
     def _summary(self, release: Release) -> str:
         last = self.request.phases[-1]
@@ -157,20 +177,35 @@ class Attempt:
         signals.ignore_terminate()
         build.forget_environments(self.ctx)
         if self.work is None:
-            return _ended(error, "", error.exit, error.state or "nothing was touched")
-        release = self.work.release
+            return self._ended(error, error.exit, error.state or "nothing was touched")
         try:
-            exit, state = self._undo(release, error)
+            exit, state = self._undo(self.work.release, error)
         except (HostError, OSError) as further:
             serving = self.ctx.catalog.current()
             state = f"{f'v{serving}' if serving else 'nothing'} is current; undoing it failed as well: {further}"
-            return _ended(error, release.name, Exit.MIXED, f"{state}; the host tries again by itself")
-        return _ended(error, release.name, exit, state)
+            return self._ended(error, Exit.MIXED, f"{state}; the host tries again by itself")
+        return self._ended(error, exit, state)
+
+    def _ended(self, error: HostError, exit: Exit, state: str) -> Ended:
+        """What a process printed, or an error quotes, may hold secrets: none of them leaves the host."""
+        message = str(self._clean(error.message))
+        return Ended(
+            exit,
+            self.work.release.name if self.work else "",
+            message,
+            message=message,
+            state=str(self._clean(state)),
+            next=error.next or "fab status, then fab deploy",
+            logs=tuple(self._clean(error.logs)),
+        )
+
+    def _clean(self, value: Any) -> Any:
+        return masking.clean(value, self.secrets)
 
     def _undo(self, release: Release, error: HostError) -> tuple[Exit, str]:
         if release.result == GOOD:
             return error.exit, f"{release.name} was good before and is left alone"
-        reason = masking.clean(error.message, masking.stored_values(self.ctx.paths, release.number))
+        reason = str(self._clean(error.message))
         if self._has_switched():
             return self.take_back(release, reason)
         return error.exit, self._discard(release, reason)
@@ -196,16 +231,11 @@ class Attempt:
         return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped"
 
 
-def _ended(error: HostError, release: str, exit: Exit, state: str) -> Ended:
-    return Ended(
-        exit,
-        release,
-        error.message,
-        message=error.message,
-        state=state,
-        next=error.next or "fab status, then fab deploy",
-        logs=error.logs,
-    )
+def _standby(ctx: Context, release: Release) -> Release | None:
+    """What served before a release; None when nothing did, or when its record cannot be read."""
+    with contextlib.suppress(Damaged):
+        return ctx.catalog.find(release.previous) if release.previous else None
+    return None
 
 
 def _serving(ctx: Context, request: Request) -> Release | None:
@@ -227,7 +257,21 @@ def _check_order(release: Release, phases: Sequence[str]) -> None:
             state="nothing was touched",
             next="fab releases",
         )
+    if release.result == CONDEMNED:
+        raise HostError(
+            f"{release.name} is being taken back: its phases are over",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next="fab status",
+        )
     first = PHASES.index(phases[0])
+    if release.result == SERVED and (first < _SWITCH or (first == _SWITCH and release.phase != "check")):
+        raise HostError(
+            f"{release.name} is switched to already: {phases[0]} is over",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next=f"fab phase.{release.next_phase or PHASES[-1]}",
+        )
     if first and release.phase not in PHASES[first - 1 :]:
         missing = PHASES[first - 1]
         raise HostError(

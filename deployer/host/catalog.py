@@ -115,6 +115,11 @@ class Catalog:
         except (TypeError, ValueError, KeyError):
             raise Damaged(self._record(number)) from None
 
+    def serving_name(self) -> str:
+        """``v42``; empty when nothing serves."""
+        number = self.current()
+        return f"v{number}" if number else ""
+
     def serving(self) -> Release | None:
         """The release that ``current`` names; None before the first."""
         number = self.current()

@@ -38,7 +38,7 @@ def examine(ctx: Context) -> dict[str, Any]:
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
-    return {"findings": findings, "current": f"v{number}" if number else "", "busy": busy}
+    return {"findings": findings, "current": ctx.catalog.serving_name(), "busy": busy}
 
 
 def _planned(step: survey.Step) -> dict[str, Any]:
@@ -94,8 +94,7 @@ def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
     for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
         damage = store.damage(key) if key else ""
         if damage:
-            if store.record(key):
-                store.condemn(key, damage)
+            store.condemn(key, damage)
             text = f"{release.name} is no longer what was built: its digest differs {damage}"
             repair = "fab deploy   (builds what is damaged anew); and look at the disk"
             found.append(_finding("damaged", release.name, text, repair))

@@ -9,6 +9,7 @@ from deployer.host.catalog import CONDEMNED, GOOD, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.ledger import ENDED
+from deployer.host.protocol import Exit
 
 
 def good(ctx: Context, release: Release, reason: str = "") -> bool:
@@ -16,6 +17,8 @@ def good(ctx: Context, release: Release, reason: str = "") -> bool:
 
     ``reason`` tells what was not as usual. To make room for the record, old releases may go.
     """
+    if release.result == CONDEMNED:
+        raise HostError(f"{release.name} is being taken back, and cannot be good", exit=Exit.BUG)
     changes = {"result": GOOD, "phase": "watch", "reason": reason, "ended": ctx.clock(), "held": None}
     try:
         kept = _write(ctx, release, changes)
@@ -53,13 +56,13 @@ def close(ctx: Context, release: Release, result: str, reason: str) -> None:
         changes = {"result": result, "reason": reason, "ended": ctx.clock(), "held": None, "sealed": None}
         write_end(ctx, ctx.catalog.update(release, **changes))
     with contextlib.suppress(HostError, OSError):
-        retention.prune(ctx, release.spec.keep)
+        serving = ctx.catalog.serving()
+        retention.prune(ctx, (serving or release).spec.keep)
 
 
 def write_end(ctx: Context, release: Release) -> None:
     """The ledger's last line on a release. One that is missing is made up for when the host next recovers."""
     with contextlib.suppress(HostError, OSError):
-        serving = ctx.catalog.current()
         ctx.ledger.add(
             ENDED,
             release.ended,
@@ -67,5 +70,5 @@ def write_end(ctx: Context, release: Release) -> None:
             result=release.result,
             phase=release.phase,
             reason=release.reason,
-            serving=f"v{serving}" if serving else "",
+            serving=ctx.catalog.serving_name(),
         )

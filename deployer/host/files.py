@@ -246,11 +246,16 @@ def seal(path: Path, owner: int) -> int:
     """Take a tree that ``owner`` has built in for root: read-only, without set-id bits. Returns its size in bytes.
 
     Sockets, pipes and devices are removed. Raises PermissionError for what belongs to somebody else (a hard link, a
-    file moved in from elsewhere), for another file system, and for directories nested too deep.
+    file moved in from elsewhere), for another file system, for directories nested too deep, and for files with holes
+    that are larger together than their file system: root reads all of them afterwards.
     """
     directory = os.open(str(path), _DIRECTORY)
     try:
-        return _Seal(owner, os.fstat(directory).st_dev).directory(directory, 0)
+        size = _Seal(owner, os.fstat(directory).st_dev).directory(directory, 0)
+        system = os.fstatvfs(directory)
+        if size > system.f_blocks * system.f_frsize:
+            raise PermissionError(f"the built tree claims {size // 2**20:,} MiB, more than its file system holds")
+        return size
     finally:
         os.close(directory)
 

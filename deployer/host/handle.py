@@ -8,8 +8,8 @@ import sys
 from deployer.host import handover, jobs, lease, lock, masking, survey, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
-from deployer.host.errors import HostError
-from deployer.host.paths import job_unit
+from deployer.host.errors import Damaged, HostError
+from deployer.host.paths import job_unit, unit_name
 from deployer.host.protocol import PHASES, Exit
 from deployer.host.request import Request
 
@@ -20,10 +20,10 @@ def start(ctx: Context) -> Exit:
     What else is to be put right after a deploy that never ended is a job's work: it holds the lock, and may take long.
     """
     try:
-        release = ctx.catalog.serving()
-        if release is not None:
-            _run(ctx, release)
-        print(f"{release.name} serves" if release else f"nothing of {ctx.app} is deployed yet")
+        name = ctx.catalog.serving_name()
+        if name:
+            _run(ctx, ctx.catalog.current())
+        print(f"{name} serves" if name else f"nothing of {ctx.app} is deployed yet")
     finally:
         _see_to_the_rest(ctx)
     return Exit.OK
@@ -37,15 +37,21 @@ def _see_to_the_rest(ctx: Context) -> None:
             lock.submit_recovery(ctx)
 
 
-def _run(ctx: Context, release: Release) -> None:
-    """One that was never judged may be unable to start: the recovery takes it back then."""
-    handover.ensure_units(ctx, release)
-    candidate = handover.candidate_of(ctx, release)
-    systemd.require("start", candidate.socket)
-    if release.unfinished:
-        systemd.systemctl("start", "--no-block", candidate.service)
+def _run(ctx: Context, number: int) -> None:
+    """Start a release's units. One that was never judged may be unable to: the recovery takes it back then.
+
+    One whose record cannot be read still has its units: they are enough.
+    """
+    release = None
+    with contextlib.suppress(Damaged):
+        release = ctx.catalog.get(number)
+        handover.ensure_units(ctx, release)
+    socket, service = (unit_name(ctx.app, "web", number, kind) for kind in ("socket", "service"))
+    systemd.require("start", socket)
+    if release is None or release.unfinished:
+        systemd.systemctl("start", "--no-block", service)
     else:
-        systemd.require("start", candidate.service, timeout=release.spec.health.timeout + 60)
+        systemd.require("start", service, timeout=release.spec.health.timeout + 60)
 
 
 def recover(ctx: Context) -> Exit:
@@ -55,15 +61,22 @@ def recover(ctx: Context) -> Exit:
     if survey.is_needed(ctx):
         with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
-    elif not any(release.unfinished for release in ctx.catalog.all()):
+    elif not _is_open(ctx):
         lease.disarm(ctx.app)
+        if lock.running(ctx) is not None or _is_open(ctx):  # a job that began this moment found it armed
+            lease.arm(ctx.app)
     return Exit.OK
+
+
+def _is_open(ctx: Context) -> bool:
+    return any(release.unfinished for release in ctx.catalog.all())
 
 
 def stop(ctx: Context) -> Exit:
     """Stop all of the app, a deploy under way included. For a restart the socket stays: requests wait in it."""
-    number = ctx.catalog.current()
-    release = ctx.catalog.find(number) if number else None
+    release = None
+    with contextlib.suppress(Damaged):
+        release = ctx.catalog.serving()
     drain = release.spec.drain if release else 0.0
     if release is not None and _is_restart(f"{ctx.app}.service"):
         systemd.systemctl("stop", handover.candidate_of(ctx, release).service, timeout=drain + 30)

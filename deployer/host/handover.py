@@ -15,6 +15,7 @@ from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.paths import unit_name
+from deployer.host.protocol import Exit
 from deployer.host.units import (
     HARDENING,
     Capabilities,
@@ -232,6 +233,7 @@ def retire_service(ctx: Context, release: Release) -> float:
 
     Stopping first would reset the queue: 168 of 2,017 requests lost under overload, against 0 (measured).
     """
+    refuse_what_serves(ctx, release)
     started = time.monotonic()
     wait_for_queue(ctx, release, release.spec.drain)
     systemd.systemctl("stop", candidate_of(ctx, release).service, timeout=release.spec.drain + 30)
@@ -264,6 +266,12 @@ def watch(ctx: Context, release: Release) -> str:
     return f"healthy for {release.spec.watch:g} s"
 
 
+def refuse_what_serves(ctx: Context, release: Release) -> None:
+    """Whatever went wrong before: what ``current`` names is never stopped for another's sake. Raises HostError."""
+    if ctx.catalog.current() == release.number:
+        raise HostError(f"{release.name} serves, and is not stopped", exit=Exit.BUG)
+
+
 def retire(ctx: Context, release: Release) -> None:
     """Close a release that no traffic can reach any more: first whatever still came in late, then its socket."""
     wait_for_queue(ctx, release, release.spec.drain)
@@ -275,6 +283,7 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False) -> Non
 
     An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows.
     """
+    refuse_what_serves(ctx, release)
     names = [unit_name(ctx.app, "web", release.number, kind) for kind in ("service", "socket")]
     if not any((ctx.paths.units / name).exists() for name in names):
         return

@@ -28,7 +28,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
     number, current = ctx.catalog.current(), readable(ctx)
     report: dict[str, Any] = {
         "app": ctx.app,
-        "current": f"v{number}" if number else "",
+        "current": ctx.catalog.serving_name(),
         "busy": lock.running(ctx),
         "standby": "",
         "healthy": None,

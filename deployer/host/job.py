@@ -41,9 +41,15 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
 
     Returns 0 when all of it was told, however it ended.
     """
-    with jobs.claimed(directory):
+    with (
+        jobs.claimed(directory),
+        signals.uninterrupted(),
+    ):  # an attempt hears a SIGTERM when it begins, and until it ends
         lease.arm(ctx.app)
-        return _run(ctx, directory, recovering)
+        try:
+            return _run(ctx, directory, recovering)
+        finally:
+            signals.ignore_terminate()
 
 
 def _run(ctx: Context, directory: Path, recovering: bool) -> int:
@@ -57,6 +63,9 @@ def _run(ctx: Context, directory: Path, recovering: bool) -> int:
         ended = _recover(ctx, before) if before or recovering else _attempt(ctx, Request.stored(value), directory)
     except signals.PowerOff:
         return 0  # the next boot goes on from here
+    except Exception as error:
+        logs = traceback.format_exc().splitlines()[-12:]
+        ended = _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs), Exit.BUG)
     with contextlib.suppress(OSError):
         (directory / "body").unlink()
     if before is None or not before.finished:
@@ -85,7 +94,7 @@ def _quiet(ctx: Context) -> Context:
 
 
 def _recover(ctx: Context, before: _Before | None) -> Ended:
-    """Never raises, whatever it finds: what could not be done is tried again by the dead-man's switch."""
+    """What could not be done is told, and tried again by the dead-man's switch."""
     why = before.why if before else "it was left alone"
     if before and not before.finished:
         ctx.emit("warn", text=f"the deploy was cut short: {before.why}; the host puts that right by itself")
@@ -94,9 +103,6 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
         ended = recovery.recover(told, why)
     except (HostError, OSError) as error:
         return _in_vain(ctx, error, Exit.MIXED)
-    except Exception as error:
-        logs = traceback.format_exc().splitlines()[-12:]
-        return _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs), Exit.BUG)
     _prune(ctx)
     return ended or _outcome(ctx, before)
 
@@ -136,7 +142,9 @@ def _outcome(ctx: Context, before: _Before | None) -> Ended:
     now = f"{serving} serves" if serving else "nothing serves"
     if before is None:
         return Ended(Exit.OK, "", f"all is as it should be; {now}")
-    release = ctx.catalog.find(int(before.release[1:])) if before.release else None
+    release = None
+    with contextlib.suppress(HostError):
+        release = ctx.catalog.find(int(before.release[1:])) if before.release else None
     if release is not None and release.result == GOOD:
         return Ended(Exit.OK, release.name, now)
     name = release.name if release else ""
@@ -192,6 +200,5 @@ def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
 
 def _serving(ctx: Context) -> str:
     with contextlib.suppress(HostError, OSError):
-        number = ctx.catalog.current()
-        return f"v{number}" if number else ""
+        return ctx.catalog.serving_name()
     return ""

@@ -52,4 +52,4 @@ def arm(app: str) -> None:
 
 
 def disarm(app: str) -> None:
-    systemd.systemctl("stop", "--no-block", lease_unit(app, "timer"))
+    systemd.systemctl("stop", lease_unit(app, "timer"))

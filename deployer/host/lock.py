@@ -14,7 +14,7 @@ from typing import Any
 from deployer.host import files, jobs, systemd
 from deployer.host.catalog import DEAD, ROLLED_BACK
 from deployer.host.context import Context
-from deployer.host.errors import HostError
+from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
 from deployer.host.protocol import PROGRAM, Exit
 from deployer.host.request import Request
@@ -104,24 +104,33 @@ def submit_recovery(ctx: Context) -> Path:
     Raises HostError (exit 4) when a job runs: it sees to it itself.
     """
     refuse_if_busy(ctx)
-    directory = jobs.latest(ctx.paths.jobs)
-    if directory is None or jobs.glance(directory).finished:
+    newest = jobs.latest(ctx.paths.jobs)
+    if newest is not None and not jobs.glance(newest).finished:
+        _start(ctx, newest, f"put {ctx.app} right", RECOVER)
+        return newest
+    try:
+        return _submit_fresh_recovery(ctx, newest)
+    except OSError:
+        if newest is None:
+            raise
+        _start(ctx, newest, f"put {ctx.app} right", RECOVER)  # a full disk is freed by nothing but this
+        return newest
+
+
+def _submit_fresh_recovery(ctx: Context, newest: Path | None) -> Path:
+    """In a directory of its own. That of the recovery just before goes: else every half minute would leave one."""
+    with jobs.new_directory(ctx.paths.jobs) as directory:
         try:
-            directory = _recovery_directory(ctx, directory)
-        except OSError:
-            if directory is None:
-                raise  # else the newest one's place will do: a full disk is freed by nothing but this
-    _start(ctx, directory, f"put {ctx.app} right", RECOVER)
-    return directory
-
-
-def _recovery_directory(ctx: Context, newest: Path | None) -> Path:
-    """A fresh one; or that of the recovery before, which was in vain: else every half minute would leave one."""
-    with contextlib.ExitStack() as stack:
-        again = newest is not None and jobs.request_of(newest).get("kind") == RECOVER
-        directory = newest if again and newest else stack.enter_context(jobs.new_directory(ctx.paths.jobs))
-        files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
-        (directory / "events.jsonl").write_bytes(b"")
+            files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
+            (directory / "events.jsonl").touch(mode=0o600)
+            _start(ctx, directory, f"put {ctx.app} right", RECOVER)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                files.remove_tree(directory)
+            raise
+    if newest is not None and jobs.request_of(newest).get("kind") == RECOVER:
+        with contextlib.suppress(OSError):
+            files.remove_tree(newest)
     return directory
 
 
@@ -130,6 +139,8 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
         "Type=exec",
         "Restart=on-failure",
         "RestartSec=100ms",
+        "StartLimitIntervalSec=600",
+        "StartLimitBurst=5",
         "TimeoutStopSec=180",
         "KillMode=mixed",
         f"Description=deployer job {directory.name}: {what}",
@@ -197,10 +208,11 @@ def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
 
 def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """A job that is gone without a last word: what became of it, as far as the records tell."""
-    number = ctx.catalog.current()
-    serving = f"v{number}" if number else ""
+    number, serving = ctx.catalog.current(), ctx.catalog.serving_name()
     name = next((str(one["release"]) for one in reversed(list(jobs.events_of(directory))) if one.get("release")), "")
-    release = ctx.catalog.find(int(name[1:])) if name else None
+    release = None
+    with contextlib.suppress(Damaged):
+        release = ctx.catalog.find(int(name[1:])) if name else None
     exit, state = Exit.MIXED, f"{serving or 'nothing'} is current; the host puts that right by itself"
     if release is not None and release.unfinished and release.number != number:
         exit, state = (

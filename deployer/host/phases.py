@@ -55,7 +55,7 @@ class Proof:
 
     def __init__(self, ctx: Context, release: Release) -> None:
         self._ctx, self._release = ctx, release
-        self._found = "nobody has looked at its files"
+        self._found = f"(its files could not be read within {_LONGEST_PROOF:g} s)"
         self._thread = threading.Thread(target=self._look, daemon=True, name="proof")
         with uninterrupted():
             self._thread.start()
@@ -176,7 +176,7 @@ def check(work: Work) -> str:
 def _remember(work: Work, damage: str) -> None:
     """Neither store gives out again what is damaged; what runs from it goes on."""
     for store, key in ((work.ctx.trees, work.release.tree), (work.ctx.venvs, work.release.venv)):
-        if key and store.damage(key):
+        if key and str(store.path(key)) in damage:
             store.condemn(key, damage)
 
 
@@ -185,7 +185,7 @@ def switch(work: Work) -> str:
     if work.release.sealed is None:
         raise HostError(f"{work.release.name} was never sealed", next="fab deploy")
     with uninterrupted():
-        previous = work.current.number if work.current else 0
+        previous = work.current.number if work.current else work.release.previous
         work.record(result=SERVED, previous=previous, switched=work.ctx.clock())
         handover.point(work.ctx, work.release, work.current)
     return handover.after_switch(work.ctx, work.release, work.current, proven=work.proven)

@@ -36,7 +36,7 @@ STEPS = (
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
-_RESERVED = re.compile(r"deployer(-.*)?\Z|.*-(build|migrate)\Z")
+_RESERVED = re.compile(r"deployer(-.*)?\Z|.*-(build|migrate|lease)\Z")
 """Apps of these names would meet the units and directories that deployer itself has for other apps."""
 
 

@@ -87,6 +87,8 @@ def _told(release: Release, why: str) -> str:
 
 def _stop(ctx: Context, number: int) -> None:
     """Units of a release that neither serves nor stands by: what came in late is answered first."""
+    if number == ctx.catalog.current():
+        return  # it has come to serve since the survey
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.find(number)
@@ -112,8 +114,7 @@ def _close(ctx: Context, number: int) -> None:
     if release is not None:
         ending.write_end(ctx, release)
         return
-    current = ctx.catalog.current()
-    serving = f"v{current}" if current else ""
+    serving = ctx.catalog.serving_name()
     fields = {"result": INTERRUPTED, "phase": "", "reason": "interrupted before it began", "serving": serving}
     ctx.ledger.add("ended", ctx.clock(), release=f"v{number}", **fields)
 

@@ -98,10 +98,9 @@ class Session:
     def _serving(self) -> str:
         """What serves, as far as can be told."""
         try:
-            number = self.ctx.catalog.current()
+            return self.ctx.catalog.serving_name()
         except (HostError, OSError):
             return ""
-        return f"v{number}" if number else ""
 
     def _answer(self, **fields: Any) -> None:
         self.ctx.emit("answer", **fields)
@@ -109,12 +108,12 @@ class Session:
     def _ask(self, _: dict[str, Any]) -> None:
         """All a laptop needs to know before it sends anything."""
         ctx = self.ctx
-        number, current = ctx.catalog.current(), readable(ctx)
+        current = readable(ctx)
         self._answer(
             protocol=PROTOCOL,
             program=_digest_of_this_program(),
             app=ctx.app,
-            current=f"v{number}" if number else "",
+            current=ctx.catalog.serving_name(),
             spec=current.spec.as_json() if current else None,
             busy=lock.running(ctx),
             base=self._base(current),

@@ -7,6 +7,16 @@ import signal
 from collections.abc import Iterator
 from typing import Callable
 
+from deployer.host.errors import HostError
+
+
+class Terminated(BaseException):
+    """SIGTERM has come: ``error`` says what for. No HostError itself: nothing on its way up may take it for one."""
+
+    def __init__(self, error: HostError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
 
 class PowerOff(BaseException):
     """The host goes down behind the switch: nothing is undone now, the next boot judges."""
@@ -20,6 +30,16 @@ def on_terminate(act: Callable[[], None]) -> None:
         act()
 
     signal.signal(signal.SIGTERM, handle)
+
+
+def hold() -> None:
+    """A SIGTERM that comes from now on waits for :func:`release`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def release() -> None:
+    """Hear a SIGTERM that has come, and those to come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def ignore_terminate() -> None:

@@ -45,7 +45,7 @@ class Store:
 
     def begin(self, key: str) -> Path:
         """An empty directory, root's alone, for new content."""
-        files.remove_tree(self.path(key))
+        self.discard(key)
         self.path(key).mkdir(mode=0o755)
         return self.path(key)
 
@@ -82,12 +82,15 @@ class Store:
 
     def condemn(self, key: str, damage: str) -> None:
         """Say in the seal that the content is damaged: it is not given out again, but what runs from it goes on."""
-        files.write_json(self.seal_path(key), {**(self.record(key) or {}), "damaged": damage}, 0o600)
+        record = self.record(key)
+        if record is not None:  # else it has just been removed
+            files.write_json(self.seal_path(key), {**record, "damaged": damage}, 0o600)
 
     def mark_altered(self, key: str, path: str) -> None:
         """Say in the seal that a source file is not as it was shipped: no upload builds on it any more."""
-        record = self.record(key) or {}
-        files.write_json(self.seal_path(key), {**record, "altered": [*record.get("altered", ()), path]}, 0o600)
+        record = self.record(key)
+        if record is not None:
+            files.write_json(self.seal_path(key), {**record, "altered": [*record.get("altered", ()), path]}, 0o600)
 
     def discard(self, key: str) -> None:
         for path in (self.seal_path(key), self.sums_path(key)):

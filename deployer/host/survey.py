@@ -64,7 +64,7 @@ def look(ctx: Context, *, leases: bool = True) -> Survey:
         debris=tuple(debris.find(ctx, {one.number for one in releases} | {current})),
         open=frozenset(ctx.ledger.open_numbers()),
         down=bool(current) and _is_down(ctx, current),
-        wanted=systemd.show(f"{ctx.app}.service").active in ("active", "activating", "reloading"),
+        wanted=not systemd.was_stopped(f"{ctx.app}.service"),
     )
 
 
@@ -94,7 +94,7 @@ _ORDER = (START, DISCARD, CLEAR, STOP, REMOVE, CLOSE, TAKE_BACK, FINISH)
 
 
 def _plan_release(found: Survey, release: Release) -> Iterable[Step]:
-    if release.number in found.held:
+    if release.number in found.held or (release.number == found.current and not found.wanted):
         return
     if release.number != found.current:
         do = CLEAR if release.result in (SERVED, CONDEMNED) else DISCARD
@@ -125,11 +125,17 @@ def is_needed(ctx: Context) -> bool:
 
     Cheap, and without looking for what it has left. For when no job runs.
     """
-    if any(one.unfinished and not lease.left(one.held) for one in ctx.catalog.all()):
+    unfinished = [release for release in ctx.catalog.all() if release.unfinished]
+    if any(_needs_care(ctx, release) for release in unfinished):
         return True
     newest = jobs.latest(ctx.paths.jobs)
-    if jobs.abandoned(ctx.paths.jobs):
+    if jobs.abandoned(ctx.paths.jobs) or (newest is not None and not jobs.glance(newest).finished):
         return True
-    if newest is not None and not jobs.glance(newest).finished:
-        return True
-    return bool(set(ctx.ledger.open_numbers()) - {one.number for one in ctx.catalog.all() if one.unfinished})
+    return bool(set(ctx.ledger.open_numbers()) - {release.number for release in unfinished})
+
+
+def _needs_care(ctx: Context, release: Release) -> bool:
+    """What was switched to waits as long as an admin has the app stopped."""
+    if lease.left(release.held):
+        return False
+    return release.number != ctx.catalog.current() or not systemd.was_stopped(f"{ctx.app}.service")

@@ -138,6 +138,13 @@ def require(*arguments: str, timeout: float = 90) -> None:
         raise HostError(f"systemctl {' '.join(arguments)} failed (exit status {done.status})", logs=done.tail())
 
 
+def was_stopped(unit: str) -> bool:
+    """Whether a unit that ran since boot was stopped in good order: an admin's answer, not a fault."""
+    shown = systemctl("show", "-p", "ActiveState,InactiveEnterTimestampMonotonic", unit).out
+    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    return value.get("ActiveState") == "inactive" and value.get("InactiveEnterTimestampMonotonic", "0") not in ("", "0")
+
+
 def is_stopping() -> bool:
     """Whether the host is going down."""
     return systemctl("is-system-running").out.strip() == "stopping"

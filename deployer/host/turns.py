@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import time
@@ -60,9 +59,10 @@ def _draw(directory: Path) -> tuple[Path, int]:
         last = max((int(name) for name in os.listdir(directory) if _TICKET.match(name)), default=0)
         path = directory / f"{last + 1:08d}"
         with contextlib.suppress(FileExistsError):
-            descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            return path, descriptor
+            os.close(os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            descriptor = files.lock(path)
+            if descriptor is not None:
+                return path, descriptor  # else somebody took it for a dead one's, this moment
 
 
 def _ahead(own: Path) -> int:

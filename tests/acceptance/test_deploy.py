@@ -37,6 +37,29 @@ def test_a_secret_that_a_build_prints_is_masked(site: Site) -> None:
     assert "hunter2" not in ended.text
 
 
+def test_a_secret_that_a_failing_migration_prints_is_masked(site: Site) -> None:
+    """Its last words are shown, told again to whoever attaches, and kept in the records: nowhere with the value."""
+    site.deploy()
+    site.project.write(".gitignore", ".env\n")
+    site.project.write(".env", "TEST_TOKEN=hunter2-hunter2\n")
+    site.configure()
+    config = (
+        (site.project.path / "deploy.toml").read_text().replace('migrate = "', 'migrate = "echo $TEST_TOKEN; false ')
+    )
+    site.project.write("deploy.toml", 'env_file = ".env"\n' + config)
+    site.project.commit("a secret")
+    ended = site.deploy(expect=5)
+    assert "****" in ended.event("failed")["logs"]
+    private = "/var/lib/deployer/shop"
+    kept = f"{private}/ledger.jsonl {private}/jobs/*/events.jsonl /srv/shop/releases/*/release.json"
+    told = (
+        ended.text,
+        site.fab("attach").text,
+        site.host.run(f"cat {kept}; journalctl --no-pager -u shop.service").stdout,
+    )
+    assert ["hunter2" in one.replace("echo $TEST_TOKEN", "") for one in told] == [False, False, False]
+
+
 def test_a_migration_left_out_is_made_up_for(site: Site) -> None:
     """A deploy of the code that serves already still migrates: the one before may have been told not to."""
     site.deploy("--no-migrate")

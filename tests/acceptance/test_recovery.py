@@ -158,6 +158,20 @@ def test_a_release_that_nobody_watches_and_that_goes_bad(shop: Shop) -> None:
     assert row(shop, release)["state"] == "rolled back"
 
 
+def test_a_phase_that_is_over_is_not_run_again(shop: Shop) -> None:
+    """What is switched to can be drained and watched, and nothing else: it is neither checked nor switched to again."""
+    release = begin(shop, "switch")
+    for phase in ("build", "check", "switch"):
+        told = shop.site.expect(2, f"phase.{phase}").text
+        assert f"{release} is switched to already: {phase} is over" in told
+        assert "fab phase.drain" in told
+    shop.site.expect(0, "phase.drain")
+    shop.site.expect(0, "phase.watch")
+    assert shop.site.serving == release
+    assert len(shop.site.units()) == 2
+    shop.keep()
+
+
 LITTER = (
     f"{HOME}/.current.tmp",
     f"{HOME}/trees/.{'a' * 64}.gone/x",

@@ -32,7 +32,8 @@ faults = st.lists(
         st.builds(Kill, moments),
         st.builds(PowerCut, moments),
         st.builds(Terminate, moments, st.booleans()),
-        st.builds(DiskFails, moments, st.sampled_from([errno.ENOSPC, errno.EROFS, errno.EIO]), st.booleans()),
+        st.builds(DiskFails, moments, st.sampled_from([errno.ENOSPC, errno.EROFS, errno.EIO])),
+        st.builds(DiskFails, moments, st.just(errno.ENOSPC), st.just(False)),
     ),
     max_size=2,
 )

@@ -1,15 +1,20 @@
-"""At every boundary of every command: the program dies, the power goes, the disk refuses. One whole release serves."""
+"""At every boundary of every command: the program dies, the power goes, the disk refuses. One whole release serves.
+
+``EVERY_WALK=1`` makes all the walks; without it only those that differ most.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.host.simulation import service, walk
-from tests.host.simulation.host import Saved, SimulatedHost
+from tests.host.simulation.host import SimulatedHost
+from tests.host.simulation.saved import Saved
 from tests.host.simulation.walk import Command, Trial
 
 pytestmark = [
@@ -41,7 +46,7 @@ def two(empty: SimulatedHost, tmp_path: Path) -> Saved:
     assert empty.deploy(text="one").exit == 0
     assert empty.deploy(text="two").exit == 0
     empty.recover()
-    return empty.save(tmp_path / "saved")
+    return Saved(tmp_path / "saved", empty)
 
 
 def check(found: walk.Findings) -> None:
@@ -49,28 +54,51 @@ def check(found: walk.Findings) -> None:
     assert not found.wrong, f"of {found.moments} moments:\n{found}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("trial", [walk.KILLED, walk.POWER], ids=str)
+TAKEN_BACK = "a deploy that dies once it serves"
+ALL = bool(os.environ.get("EVERY_WALK"))
+
+
+def walks(trials: Sequence[Trial], commands: Iterable[str], *, always: Sequence[tuple[Trial, str]] = ()) -> Any:
+    """Parameters of a test: every trial with every command, or only those that are ``always`` made."""
+    chosen = [(trial, command) for trial in trials for command in commands if ALL or (trial, command) in always]
+    return pytest.mark.parametrize(("trial", "command"), chosen, ids=[f"{trial}, {name}" for trial, name in chosen])
+
+
+@walks(
+    [walk.KILLED, walk.POWER, walk.FORGETFUL],
+    COMMANDS,
+    always=[
+        *((walk.KILLED, command) for command in COMMANDS),
+        (walk.FORGETFUL, "deploy"),
+        (walk.FORGETFUL, TAKEN_BACK),
+    ],
+)
 def test_death_at_every_boundary(two: Saved, command: str, trial: Trial) -> None:
     """Whoever dies, whenever: one whole release serves by itself, nothing is left, and the next deploy goes well."""
     check(walk.walk(two, COMMANDS[command], trial))
 
 
-@pytest.mark.parametrize("trial", [walk.KILLED, walk.POWER], ids=str)
+@pytest.mark.parametrize("trial", [walk.KILLED, walk.FORGETFUL] if ALL else [walk.KILLED], ids=str)
 def test_the_first_deploy_dies_at_every_boundary(empty: SimulatedHost, tmp_path: Path, trial: Trial) -> None:
     """With nothing to go back to the new release serves, or nothing is left of it."""
-    check(walk.walk(empty.save(tmp_path / "saved"), COMMANDS["deploy"], trial, served=False))
+    check(walk.walk(Saved(tmp_path / "saved", empty), COMMANDS["deploy"], trial, served=False))
 
 
-@pytest.mark.parametrize("command", ["deploy", "a deploy that dies once it serves"])
-@pytest.mark.parametrize("trial", [walk.ABORTED, walk.SHUT_DOWN], ids=str)
+@walks(
+    [walk.ABORTED, walk.SHUT_DOWN],
+    ["deploy", TAKEN_BACK],
+    always=[(walk.ABORTED, "deploy"), (walk.SHUT_DOWN, "deploy")],
+)
 def test_ended_from_outside_at_every_boundary(two: Saved, command: str, trial: Trial) -> None:
     """``fab abort``, ``systemctl stop`` and a shutdown come at any time, and nothing is half done."""
     check(walk.walk(two, COMMANDS[command], trial))
 
 
-@pytest.mark.parametrize("command", ["deploy", "reload", "rollback", "a deploy that dies once it serves"])
-@pytest.mark.parametrize("trial", [walk.FULL, walk.FULL_ONCE, walk.READ_ONLY, walk.BAD_SECTOR], ids=str)
+@walks(
+    [walk.FULL, walk.FULL_ONCE, walk.READ_ONLY, walk.BAD_SECTOR],
+    ["deploy", "reload", "rollback", TAKEN_BACK],
+    always=[(walk.FULL, "deploy"), (walk.FULL, TAKEN_BACK), (walk.FULL_ONCE, "deploy"), (walk.READ_ONLY, "deploy")],
+)
 def test_the_disk_refuses_at_every_write(two: Saved, command: str, trial: Trial) -> None:
-    """The old or the new release serves all along; mended, the host puts itself right, and the next deploy goes well."""
+    """One whole release serves all along; once the disk is mended nothing is left, and the next deploy goes well."""
     check(walk.walk(two, COMMANDS[command], trial))

@@ -22,7 +22,10 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
         return [lambda: _make(Path(words[-1]), "bin/python")]
     if words[0].endswith("/uv"):
         venv = Path(words[-1]).parent.parent
-        return [lambda: _make(venv, "bin/gunicorn"), lambda: _make(venv, "lib/python3/site-packages/gunicorn/config.py")]
+        return [
+            lambda: _make(venv, "bin/gunicorn"),
+            lambda: _make(venv, "lib/python3/site-packages/gunicorn/config.py"),
+        ]
     if "compileall" in words:
         return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
     if words[-1] == COLLECT:

@@ -30,9 +30,10 @@ class Kill:
 
 @dataclass(frozen=True)
 class PowerCut:
-    """The host loses its power just before change ``at``."""
+    """The host loses its power just before change ``at``; with ``forgets`` all that was not synced is gone, too."""
 
     at: int
+    forgets: bool = False
 
 
 @dataclass(frozen=True)

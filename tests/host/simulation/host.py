@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
-import os
-import re
-import shutil
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.host import handle, job, lease, manifest, probe, processes, session, systemd
+from deployer.host import handle, job, lease, probe, processes, session, systemd
 from deployer.host.context import Context, Settings
 from deployer.host.eventlog import EventLog
-from deployer.host.manifest import Delta, Entry, difference, tree_digest
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import PHASES, PROGRAM
+from deployer.host.protocol import PROGRAM
 from deployer.host.session import Session
 from deployer.host.units import handle_unit
 
 from . import builds, rules, service
 from .clock import Clock, FakeTime
-from .faults import Fault, PowerLost
+from .faults import Fault, PowerCut, PowerLost
+from .laptop import line, make_delta, release_request
 from .programs import DIED, Programs
 from .seam import Seam, host_modules, replaced
 from .systemd import FakeSystemd
@@ -70,10 +64,13 @@ class SimulatedHost:
         self.seam = Seam(root, self.programs)
         self.table = Table(self.paths.units)
         self.web = Web(APP, self.paths.home, self.table, self.clock)
+        self.web.going_down = lambda: self.programs.stopping
         self.systemd = FakeSystemd(APP, self.table, self.web, self.programs, self._main, self.paths.state)
+        self.systemd.synced = self.seam.cache.sync_all
         self.time = FakeTime(self.clock, self.programs.sleep)
         self.boots = 1
         self.is_on = True
+        self.forgets = False
         self.broken: list[str] = []
         self.last_current = 0
         self.seen: tuple[Any, dict[str, Any]] = (None, {})
@@ -109,6 +106,7 @@ class SimulatedHost:
             enter(_patched(processes, "resident", lambda _: 50 << 20))
             enter(_patched(processes, "workers", lambda pid: {pid + 1, pid + 2}))
             enter(self.seam.in_place())
+            stack.callback(self.seam.cache.close)
             yield
 
     def _ask(self, path: str, health: Any, timeout: float, tick: Any) -> probe.Answer:
@@ -176,7 +174,7 @@ class SimulatedHost:
             return DIED
 
     def ask(self) -> dict[str, Any]:
-        answer = self.session(_line({"op": "ask"})).events
+        answer = self.session(line({"op": "ask"})).events
         return answer[0] if answer and answer[0]["event"] == "answer" else {}
 
     def deploy(self, code: str = service.GOOD, text: str = "", **settings: Any) -> Outcome:
@@ -190,30 +188,30 @@ class SimulatedHost:
         delta, body = make_delta(contents, base)
         request = release_request("deploy", delta.digest, settings)
         request["delta"] = delta.as_json()
-        return self.session(_line({**request, "offset": 0, "body": len(body)}), body)
+        return self.session(line({**request, "offset": 0, "body": len(body)}), body)
 
     def reload(self, **settings: Any) -> Outcome:
         """``fab reload``, with the settings and the environment of this moment."""
-        return self.session(_line(release_request("reload", "0" * 64, settings)))
+        return self.session(line(release_request("reload", "0" * 64, settings)))
 
     def rollback(self, to: int = 0, **settings: Any) -> Outcome:
         request = release_request("rollback", "0" * 64, settings)
-        return self.session(_line({**request, "of": to, "yes": True}))
+        return self.session(line({**request, "of": to, "yes": True}))
 
     def phases(self, *names: str, release: int = 0) -> Outcome:
-        return self.session(_line({"op": "phases", "release": release, "by": "ada", "phases": list(names)}))
+        return self.session(line({"op": "phases", "release": release, "by": "ada", "phases": list(names)}))
 
     def doctor_fix(self) -> Outcome:
-        return self.session(_line({"op": "doctor", "fix": True}))
+        return self.session(line({"op": "doctor", "fix": True}))
 
     def doctor(self) -> Outcome:
-        return self.session(_line({"op": "doctor", "fix": False}))
+        return self.session(line({"op": "doctor", "fix": False}))
 
     def status(self) -> Outcome:
-        return self.session(_line({"op": "status"}))
+        return self.session(line({"op": "status"}))
 
     def abort(self) -> Outcome:
-        return self.session(_line({"op": "abort", "by": "bob"}))
+        return self.session(line({"op": "abort", "by": "bob"}))
 
     # what happens to a host
 
@@ -239,6 +237,7 @@ class SimulatedHost:
         """After the power went: all that ran is gone."""
         self.programs.dark = self.programs.stopping = False
         self.programs.stack.clear()
+        self.seam.cache.lose() if self.forgets else self.seam.cache.clear()
         self.boots += 1
         self.is_on = False
         self.clock.switched_on()
@@ -262,67 +261,17 @@ class SimulatedHost:
         """Changes are counted anew, and these faults strike meanwhile."""
         self.programs.count, self.programs.faults = 0, list(faults)
         self.programs.trace.clear()
+        self.forgets = self.seam.cache.on = any(isinstance(one, PowerCut) and one.forgets for one in faults)
         try:
             yield
         finally:
             self.programs.faults = []
-
-    # keep and bring back
-
-    def save(self, place: Path) -> Saved:
-        assert not self.programs.stack
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(self.root, place, symlinks=True)
-        _copy_owners(self.root, place)
-        return Saved(place, self)
+            self.forgets = self.seam.cache.on = False
+            self.seam.cache.clear()
 
     @property
     def ledger(self) -> bytes:
         return self.paths.ledger.read_bytes() if self.paths.ledger.exists() else b""
-
-
-@dataclass
-class Saved:
-    """A host as it was: only one on which nothing is under way but its services."""
-
-    place: Path
-    host: SimulatedHost
-    units: dict[str, dict[str, Any]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        host = self.host
-        assert host.clock.idle, "something is still due"
-        self.units = {name: dict(vars(unit)) for name, unit in host.table.units.items()}
-        self._web = (dict(host.web.running), dict(host.web.since), dict(host.web.queues))
-
-    def bring_back(self) -> None:
-        host = self.host
-        shutil.rmtree(host.root)
-        shutil.copytree(self.place, host.root, symlinks=True)
-        _copy_owners(self.place, host.root)
-        host.table.units.clear()
-        for name, values in self.units.items():
-            unit = host.table.units[name] = type(host.table.load(name) or _unit())(name)
-            vars(unit).update(values, starts=list(values["starts"]))
-        host.web.running, host.web.since, host.web.queues = (dict(one) for one in self._web)
-        host.clock.forget()
-        host.web.failed.clear()
-        for seen in (host.broken, host.said, host.programs.bugs, host.programs.trace):
-            seen.clear()
-        host.last_current = host.web.current()
-
-
-def _unit() -> Any:
-    from .units import Unit
-
-    return Unit("")
-
-
-def _copy_owners(source: Path, target: Path) -> None:
-    for path in source.rglob("*"):
-        status = path.lstat()
-        if status.st_uid:
-            os.chown(target / path.relative_to(source), status.st_uid, status.st_gid, follow_symlinks=False)
 
 
 @contextlib.contextmanager
@@ -333,54 +282,3 @@ def _patched(module: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(module, name, before)
-
-
-def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[Delta, bytes]:
-    """What a laptop sends of these files, when the host has that base."""
-    data = {path: text.encode() for path, text in contents.items()}
-    entries = [Entry(path, "f", len(text), hashlib.sha256(text).hexdigest()) for path, text in sorted(data.items())]
-    drop, add = difference(manifest.unpack_ids(base["ids"]), entries)
-    body = zlib.compress(b"".join(data[entry.path] for entry in add))
-    digest = hashlib.sha256(body).hexdigest()
-    return Delta(tree_digest(entries), base["key"], drop, add, digest, len(body)), body
-
-
-def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A request to the session. ``settings`` may have env, phases, and any key of the spec."""
-    spec: dict[str, Any] = {
-        "source": {"digest": digest, "commit": "a" * 40, "ref": "main", "dirty": False},
-        "lock": {"kind": "requirements", "path": "requirements.txt", "files": ["requirements.txt"]},
-        "python": "",
-        "build": [builds.COLLECT],
-        "migrate": builds.MIGRATE,
-        "web": {"server": "gunicorn", "target": "app:app", "workers": 2, "args": [], "memory": 0, "unit": {}},
-        "health": {"path": "/", "host": "localhost", "status": [[200, 399]], "timeout": 5, "settle": 1},
-        "watch": 2,
-        "drain": 1,
-        "keep": 3,
-        "overlap": True,
-    }
-    env, phases = settings.get("env", {}), settings.get("phases", PHASES)
-    spec.update({key: value for key, value in settings.items() if key not in ("env", "phases")})
-    return {
-        "op": "release",
-        "kind": kind,
-        "by": "ada@laptop",
-        "phases": list(phases),
-        "of": 0,
-        "release": 0,
-        "spec": spec,
-        "env": dict(env),
-        "secret": [],
-        "delta": None,
-        "yes": False,
-        "no_migrate": False,
-    }
-
-
-def _line(message: Mapping[str, Any]) -> bytes:
-    return json.dumps(message).encode() + b"\n"
-
-
-def numbers_of(names: Sequence[str]) -> list[int]:
-    return [int(found.group(1)) for found in (re.search(r"@v([0-9]+)\.", name) for name in names) if found]

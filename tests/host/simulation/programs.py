@@ -190,7 +190,7 @@ def _default(*_: object) -> None:
     raise Killed
 
 
-def below(root: Path, path: object) -> bool:
+def below(root: object, path: object) -> bool:
     """Whether ``path`` belongs to the host in ``root``."""
     try:
         return os.fsdecode(path).startswith(str(root))  # type: ignore[arg-type]

@@ -46,7 +46,9 @@ def at_every_moment(host: SimulatedHost) -> Iterator[str]:
     if not found.get("sealed"):
         yield f"current is v{number}, which is not sealed"
         return
-    if not os.path.isdir(f"{host.home}/trees/{found['tree']}") or not os.path.isdir(f"{host.home}/venvs/{found['venv']}"):
+    if not os.path.isdir(f"{host.home}/trees/{found['tree']}") or not os.path.isdir(
+        f"{host.home}/venvs/{found['venv']}"
+    ):
         yield f"current is v{number}, whose content is gone"
     for name in (host.web.socket(number), host.web.service(number)):
         if not os.path.exists(f"{host.units}/{name}"):
@@ -75,9 +77,10 @@ def _may_have_traffic(host: SimulatedHost, number: int, found: dict[str, Any]) -
         yield f"v{number} has traffic, and was never healthy"
 
 
-def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True) -> Iterator[str]:
+def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True, swept: bool = True) -> Iterator[str]:
     """After the host has had its time. ``served``: there is a release that must serve. ``tidy``: what a laptop's
-    session that died has left is gone, too; the next release sees to that.
+    session that died has left is gone, too. ``swept``: so is what the disk once refused to remove. The next release
+    sees to both.
     """
     yield from dict.fromkeys(re.sub(r"^at change \d+: ", "at some moment ", text) for text in host.broken)
     yield from dict.fromkeys(host.web.failed)
@@ -91,8 +94,9 @@ def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True) -
     if number:
         yield from _serves(host, number)
     yield from _unfinished(host)
-    yield from _units(host, number)
-    yield from _leftovers(host, tidy)
+    if swept:
+        yield from _units(host, number)
+        yield from _leftovers(host, tidy)
     yield from _ledger(host)
     yield from _promises(host, number)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from .cache import Cache
 from .programs import Programs, below
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -32,7 +33,9 @@ class Writer:
             self._file.write(data[: len(data) // 2])
             self._file.flush()
 
-        self._seam.programs.change("write", self._seam.path_of(self._file.fileno()), torn=torn)
+        path = self._seam.path_of(self._file.fileno())
+        self._seam.cache.write(path)
+        self._seam.programs.change("write", path, torn=torn)
         count: int = self._file.write(data)
         self._file.flush()
         return count
@@ -52,6 +55,7 @@ class Seam:
 
     def __init__(self, root: Path, programs: Programs) -> None:
         self.root, self.programs = root, programs
+        self.cache = Cache()
         self._real: dict[str, Any] = {}
 
     @contextlib.contextmanager
@@ -93,12 +97,14 @@ class Seam:
         ours = self._ours(path, dir_fd) if flags & _WRITING else ""
         if ours and flags & os.O_CREAT and not os.path.lexists(ours):
             self.programs.change("create", ours)
+            self.cache.make(ours)
         descriptor: int = self._real["open"](path, flags, mode, dir_fd=dir_fd)
         return descriptor
 
     def _write(self, descriptor: int, data: bytes) -> int:
         ours = self._ours_open(descriptor)
         if ours:
+            self.cache.write(ours)
             self.programs.change("write", ours, torn=lambda: self._real["write"](descriptor, data[: len(data) // 2]))
         count: int = self._real["write"](descriptor, data)
         return count
@@ -106,28 +112,33 @@ class Seam:
     def _replace(self, source: Any, target: Any, **more: Any) -> None:
         if self._ours(target):
             self.programs.change("replace", os.fsdecode(source), os.fsdecode(target))
+            self.cache.move(os.fsdecode(source), os.fsdecode(target))
         self._real["replace"](source, target, **more)
 
     def _rename(self, source: Any, target: Any, **more: Any) -> None:
         if self._ours(target):
             self.programs.change("rename", os.fsdecode(source), os.fsdecode(target))
+            self.cache.move(os.fsdecode(source), os.fsdecode(target))
         self._real["rename"](source, target, **more)
 
     def _symlink(self, target: Any, path: Any, *rest: Any, dir_fd: int | None = None) -> None:
         if ours := self._ours(path, dir_fd):
             self.programs.change("symlink", ours)
+            self.cache.make(ours)
         self._real["symlink"](target, path, *rest, dir_fd=dir_fd)
 
     def _mkdir(self, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         ours = self._ours(path, dir_fd)
         if ours and not os.path.lexists(ours):
             self.programs.change("mkdir", ours)
+            self.cache.make(ours)
         self._real["mkdir"](path, mode, dir_fd=dir_fd)
 
     def _unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
         ours = self._ours(path, dir_fd)
         if ours and os.path.lexists(ours):
             self.programs.change("unlink", ours)
+            self.cache.remove(ours)
         self._real["unlink"](path, dir_fd=dir_fd)
 
     def _rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
@@ -142,6 +153,7 @@ class Seam:
             self._real["fsync"](descriptor)
         elif self._ours_open(descriptor):
             self.programs.change("fsync", name)
+            self.cache.sync(name)
 
     def _ftruncate(self, descriptor: int, size: int) -> None:
         ours = self._ours_open(descriptor)
@@ -159,6 +171,7 @@ class Seam:
             return _REAL_OPEN(path, mode, *rest, **more)
         if not Path(ours).exists():
             self.programs.change("create", ours)
+            self.cache.make(ours)
         elif "w" in mode:
             self.programs.change("truncate", ours)
         return Writer(_REAL_OPEN(path, mode, *rest, **more), self)
@@ -173,6 +186,7 @@ class Seam:
                 one.unlink()
 
         try:
+            self.cache.remove(str(path))
             self.programs.change("rm", str(path), torn=half)
         except OSError as error:
             return types.SimpleNamespace(returncode=1, stderr=f"rm: {error}".encode())

@@ -30,6 +30,7 @@ class FakeSystemd:
         self.app, self.table, self.web, self.programs, self.main, self.state = app, table, web, programs, main, state
         self.clock = programs.clock
         self.told: list[str] = []
+        self.synced: Callable[[], None] = lambda: None
 
     # what the host program calls
 
@@ -181,6 +182,8 @@ class FakeSystemd:
             return refused("sync: Input/output error")
         if program.startswith("python"):
             return Result(0, "CPython 3.11.2 x86_64\n", "")
+        if program == "sync":
+            self.synced()
         if program in ("systemd-analyze", "journalctl", "sync"):
             return OK
         raise AssertionError(f"a command that nobody foresaw: {words}")
@@ -287,4 +290,3 @@ class FakeSystemd:
 def _property(words: Sequence[str], name: str) -> str:
     pairs = [words[place + 1] for place, word in enumerate(words[:-1]) if word == "-p"]
     return next((pair.partition("=")[2] for pair in pairs if re.match(rf"{name}=", pair)), "")
-

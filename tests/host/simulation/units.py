@@ -28,6 +28,7 @@ class Unit:
     restarts: int = 0
     pid: int = 0
     entered: float = 0.0
+    left: float = 0.0
     spell: int = 0
     description: str = ""
     argv: tuple[str, ...] = ()
@@ -40,6 +41,8 @@ class Unit:
         return parse(self.text)
 
     def becomes(self, active: str, sub: str, result: str = "") -> None:
+        if active == "inactive" and self.active != "inactive":
+            self.left = 1.0
         self.active, self.sub, self.spell = active, sub, self.spell + 1
         self.result = result or self.result
 
@@ -108,6 +111,7 @@ def _values(unit: Unit | None, path: Path) -> dict[str, str]:
         "MainPID": str(unit.pid),
         "MemoryCurrent": "50000000" if unit.pid else "[not set]",
         "ActiveEnterTimestampMonotonic": str(int(unit.entered * 1e6)),
+        "InactiveEnterTimestampMonotonic": str(int(unit.left * 1e6)),
         "LoadState": load,
         "NeedDaemonReload": "yes" if outdated else "no",
         "Description": unit.description,

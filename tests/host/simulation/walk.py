@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from . import rules
 from .faults import REFUSED_BY, DiskFails, Fault, Kill, PowerCut, Terminate
-from .host import Outcome, Saved, SimulatedHost
+from .host import Outcome, SimulatedHost
 from .programs import Change
+from .saved import Saved
 
 Command = Callable[[SimulatedHost], Outcome]
 _LOOKS = ("show", "list-units", "list-jobs", "is-system-running", "verify", "-xlnH", "-I")
@@ -56,6 +57,7 @@ class Trial:
 
 KILLED = Trial("killed", Kill, deaths)
 POWER = Trial("power cut", PowerCut, deaths)
+FORGETFUL = Trial("power cut, nothing written", lambda at: PowerCut(at, forgets=True), every)
 ABORTED = Trial("aborted", Terminate, every)
 SHUT_DOWN = Trial("shut down", lambda at: Terminate(at, shutdown=True), deaths)
 FULL = Trial("disk full", lambda at: DiskFails(at, errno.ENOSPC), refusals(errno.ENOSPC))
@@ -123,7 +125,8 @@ def _one(
             host.wait(40)  # the host tries in vain
     found.exits[moment] = outcome.exit
     host.recover()
-    yield from rules.in_the_end(host, served=served, tidy=False)
+    swept = not isinstance(fault, DiskFails) or fault.lasts
+    yield from rules.in_the_end(host, served=served, tidy=False, swept=swept)
     yield from rules.told_right(host, outcome, before)
     again = host.deploy(text="the next one")
     if again.exit != 0:

@@ -30,6 +30,7 @@ class Web:
     since: dict[str, float] = field(default_factory=dict)
     queues: dict[str, int] = field(default_factory=dict)
     clients: bool = True
+    going_down: Callable[[], bool] = lambda: False
     answered: int = 0
     failed: list[str] = field(default_factory=list)
     pids: int = 5000
@@ -127,7 +128,7 @@ class Web:
 
     def _close(self, socket: Unit) -> None:
         waiting = self.queues.pop(socket.name, 0)
-        if waiting and self.current():  # with nothing to go back to, nobody can answer them
+        if waiting and self.current() and not self.going_down():  # with nothing to go back to, nobody can answer them
             self.failed.append(f"{waiting} connections were waiting in {socket.name} when it was closed")
         path = Path(socket.directives["ListenStream"][-1])
         if path.exists():

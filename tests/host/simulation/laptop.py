@@ -1,0 +1,62 @@
+"""What a laptop sends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from deployer.host import manifest
+from deployer.host.manifest import Delta, Entry, difference, tree_digest
+from deployer.host.protocol import PHASES
+
+from . import builds
+
+
+def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[Delta, bytes]:
+    """What a laptop sends of these files, when the host has that base."""
+    data = {path: text.encode() for path, text in contents.items()}
+    entries = [Entry(path, "f", len(text), hashlib.sha256(text).hexdigest()) for path, text in sorted(data.items())]
+    drop, add = difference(manifest.unpack_ids(base["ids"]), entries)
+    body = zlib.compress(b"".join(data[entry.path] for entry in add))
+    digest = hashlib.sha256(body).hexdigest()
+    return Delta(tree_digest(entries), base["key"], drop, add, digest, len(body)), body
+
+
+def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A request to the session. ``settings`` may have env, phases, and any key of the spec."""
+    spec: dict[str, Any] = {
+        "source": {"digest": digest, "commit": "a" * 40, "ref": "main", "dirty": False},
+        "lock": {"kind": "requirements", "path": "requirements.txt", "files": ["requirements.txt"]},
+        "python": "",
+        "build": [builds.COLLECT],
+        "migrate": builds.MIGRATE,
+        "web": {"server": "gunicorn", "target": "app:app", "workers": 2, "args": [], "memory": 0, "unit": {}},
+        "health": {"path": "/", "host": "localhost", "status": [[200, 399]], "timeout": 5, "settle": 1},
+        "watch": 2,
+        "drain": 1,
+        "keep": 3,
+        "overlap": True,
+    }
+    env, phases = settings.get("env", {}), settings.get("phases", PHASES)
+    spec.update({key: value for key, value in settings.items() if key not in ("env", "phases")})
+    return {
+        "op": "release",
+        "kind": kind,
+        "by": "ada@laptop",
+        "phases": list(phases),
+        "of": 0,
+        "release": 0,
+        "spec": spec,
+        "env": dict(env),
+        "secret": [],
+        "delta": None,
+        "yes": False,
+        "no_migrate": False,
+    }
+
+
+def line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"

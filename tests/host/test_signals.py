@@ -1,0 +1,60 @@
+"""SIGTERM ends a deploy wherever it is, and nothing on the way takes it for something else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from deployer.host import signals, systemd
+from deployer.host.errors import HostError
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def end() -> None:
+    raise signals.Terminated(HostError("aborted by ada"))
+
+
+def soon() -> threading.Timer:
+    timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM])
+    timer.start()
+    return timer
+
+
+def test_it_is_heard_while_systemctl_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that may fail swallows its own failures only."""
+    real = systemd.run
+    monkeypatch.setattr(systemd, "run", lambda argv, **options: real(["sleep", "20"], **options))
+    signals.on_terminate(end)
+    timer = soon()
+    with pytest.raises(signals.Terminated) as caught:
+        systemd.systemctl("stop", "shop-web@v1.service")
+    timer.join()
+    assert caught.value.error.message == "aborted by ada"
+
+
+def test_it_waits_for_what_must_not_be_cut_in_two() -> None:
+    """The block is done to its end; then it is heard."""
+    signals.on_terminate(end)
+    done = []
+    with pytest.raises(signals.Terminated), signals.uninterrupted():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append(True)
+    assert done == [True]
+
+
+def test_a_second_one_disturbs_no_undoing() -> None:
+    """The first is heard, all others are not."""
+    signals.on_terminate(end)
+    with pytest.raises(signals.Terminated):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
