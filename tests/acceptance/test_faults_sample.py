@@ -26,6 +26,7 @@ SAMPLE = (
     ("rollback", "phase.done install", "laptop"),
     ("rollback", "phase.done switch", "job"),
     ("rollback", "switched", "session"),
+    ("deploy", "phase.started drain", "abort"),
     ("rollback", "phase.started watch", "plug"),
 )
 

@@ -120,6 +120,18 @@ def session_dies(scene: Scene) -> Aftermath:
         return Aftermath(fab.end(), fab.said)
 
 
+def is_aborted(scene: Scene) -> Aftermath:
+    """Somebody ends it with ``fab abort``, which must end well itself."""
+    unit = f"deployer-{scene.site.app}.service"
+    told = f"for i in $(seq 500); do [ $(systemctl is-active {unit}) = active ] || exit 0; sleep 0.02; done; exit 1"
+    with scene.paused() as fab, running(scene.site, "abort") as abort:
+        scene.site.host.run(told, timeout=90)
+        scene.faults.go_on()
+        aftermath = Aftermath(fab.end(), fab.said)
+        assert abort.end() == 0, abort.said
+        return aftermath
+
+
 def network_is_cut(scene: Scene) -> Aftermath:
     """Nothing arrives any more, in neither direction, and nobody is told."""
     host = scene.site.host
@@ -156,6 +168,7 @@ FAULTS: dict[str, Callable[[Scene], Aftermath]] = {
     "laptop": laptop_dies,
     "job": job_dies,
     "session": session_dies,
+    "abort": is_aborted,
     "network": network_is_cut,
     "plug": plug_is_pulled,
 }

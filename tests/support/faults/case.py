@@ -113,7 +113,10 @@ class Case:
             self.problems.append(f"fab releases does not know v{before.newest + 1}")
 
     def _told_interrupted(self, row: dict[str, Any]) -> None:
-        if row["state"] not in self.states or not row["reason"] or self.phase not in row["reason"]:
+        if self.fault == "abort":
+            if row["state"] not in ("failed", "rolled back") or not row["reason"].startswith("aborted by "):
+                self.problems.append(f"fab releases tells {row['state']!r}, {row['reason']!r}")
+        elif row["state"] not in self.states or not row["reason"] or self.phase not in row["reason"]:
             self.problems.append(f"fab releases tells {row['state']!r}, {row['reason']!r}")
 
     @property
@@ -158,6 +161,8 @@ def expected(boundary: str, fault: str) -> str:
 
     A job that was killed before its first word has done nothing yet, and just begins again.
     """
+    if fault == "abort":
+        return "new" if boundary in ("phase.done watch", "finished") else "old"
     if fault not in ("job", "plug") or (boundary, fault) == ("begun", "job"):
         return "new"
     name, _, phase = boundary.partition(" ")

@@ -10,6 +10,7 @@ TITLES = {
     "laptop": "the laptop dies",
     "job": "the host program dies",
     "session": "the session dies",
+    "abort": "`fab abort`",
     "network": "the network is cut",
     "plug": "the plug is pulled",
     "full": "the disk is full",
