@@ -1,5 +1,6 @@
 # make demo    the whole product on a throwaway host, in a minute
 # make test    all tests, on real systemd hosts booted for the purpose
+# make test-faults   every accident at every step of a deploy, and the matrix of what serves afterwards
 # make bench   the figures: round trips, bytes, latencies, beside peers
 # make lint    ruff, strict mypy, import rules
 # Each does its own set-up: packages by name (as root), a virtual environment in .venv.
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := python3-venv git openssh-client openssh-server make systemd-container mmdebstrap debian-archive-keyring iproute2
 
-.PHONY: demo test test-unit bench lint packages clean
+.PHONY: demo test test-unit test-faults bench lint packages clean
 
 demo: .venv/ready packages
 	@$(BIN)/python -m tests.demo $(ARGS)
@@ -19,6 +20,9 @@ test: .venv/ready packages lint
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/host $(ARGS)
+
+test-faults: .venv/ready packages
+	$(BIN)/python -m pytest tests/faults -n 2 --dist load $(ARGS)
 
 bench: .venv/ready packages
 	$(BIN)/python -m tests.bench $(ARGS)

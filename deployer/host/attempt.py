@@ -15,12 +15,11 @@ from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, 
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.phases import DEEDS, Work, reason_to_skip
-from deployer.host.protocol import PHASES, Exit
+from deployer.host.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 from deployer.host.request import Request
 from deployer.host.spec import environment_file
 
 _SWITCH = PHASES.index("switch")
-BEHIND_THE_SWITCH = PHASES[_SWITCH:]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deployer.host import build, files, masking
+from deployer.host import build, files, masking, seal
 from deployer.host.catalog import Release, migrations_since, rollback_target
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -44,6 +44,7 @@ def _rollback(ctx: Context, request: Request, current: Release) -> Request:
             next="fab releases",
         )
     _warn_of_migrations(ctx, target, current, request.yes)
+    seal.refuse_changed_environment(ctx, target)
     environment = files.read_json(ctx.paths.release(target.number) / "env.json") or {}
     secret = masking.stored_names(ctx.paths, target.number)
     return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)

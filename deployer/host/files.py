@@ -97,8 +97,13 @@ def point(link: Path, target: str) -> None:
     temporary = link.with_name(f".{link.name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
-    temporary.symlink_to(target)
-    os.replace(str(temporary), str(link))
+    try:
+        temporary.symlink_to(target)
+        os.replace(str(temporary), str(link))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     sync_directory(link.parent)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from deployer.host import handover, jobs, lease, lock, masking, survey, systemd
+from deployer.host import handover, jobs, lease, lock, masking, seal, survey, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
@@ -114,6 +114,7 @@ def reload(ctx: Context) -> Exit:
 
 
 def _reload_request(ctx: Context, current: Release) -> Request:
+    seal.refuse_changed_environment(ctx, current)
     return Request(
         kind="reload",
         by="systemctl reload",

@@ -16,7 +16,7 @@ from deployer.host.catalog import DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
-from deployer.host.protocol import PROGRAM, Exit
+from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, Exit
 from deployer.host.request import Request
 
 _POLL = 0.03
@@ -27,12 +27,15 @@ _LEAVING = 5.0
 """Seconds that a job has for its end after its last word."""
 RECOVER = "recover"
 """The kind of a job that only puts right what others have left."""
+RIGHTING = "put right"
+"""What the description of its unit says."""
 
 
 def running(ctx: Context) -> dict[str, Any] | None:
     """The job that runs now: who, since when, at which phase, and its directory; None when there is none.
 
-    A job that has said its last word is given a moment to leave.
+    A job that has said its last word is given a moment to leave, and one that only clears away what a dead one has
+    left the time for it: nobody need hear that they came in that second.
     """
     deadline = time.monotonic() + _LEAVING
     while True:
@@ -41,16 +44,18 @@ def running(ctx: Context) -> dict[str, Any] | None:
             return None
         directory = _directory_of(ctx, shown)
         seen = jobs.glance(directory) if directory else jobs.Glance()
-        if not seen.finished or time.monotonic() >= deadline:
-            return _description(directory, seen)
+        recovers = f": {RIGHTING} " in shown.get("Description", "")
+        leaves = seen.finished or (recovers and seen.phase not in BEHIND_THE_SWITCH)
+        if not leaves or time.monotonic() >= deadline:
+            return _description(directory, seen, recovers)
         time.sleep(_POLL)
 
 
-def _description(directory: Path | None, seen: jobs.Glance) -> dict[str, Any]:
+def _description(directory: Path | None, seen: jobs.Glance, recovers: bool) -> dict[str, Any]:
     request = jobs.request_of(directory) if directory else {}
     return {
         "by": request.get("by", ""),
-        "kind": request.get("kind", ""),
+        "kind": RECOVER if recovers else request.get("kind", ""),
         "since": seen.since or time.time(),
         "phase": seen.phase,
         "job": directory.name if directory else "",
@@ -106,14 +111,14 @@ def submit_recovery(ctx: Context) -> Path:
     refuse_if_busy(ctx)
     newest = jobs.latest(ctx.paths.jobs)
     if newest is not None and not jobs.glance(newest).finished:
-        _start(ctx, newest, f"put {ctx.app} right", RECOVER)
+        _start(ctx, newest, f"{RIGHTING} {ctx.app}", RECOVER)
         return newest
     try:
         return _submit_fresh_recovery(ctx, newest)
     except OSError:
         if newest is None:
             raise
-        _start(ctx, newest, f"put {ctx.app} right", RECOVER)  # a full disk is freed by nothing but this
+        _start(ctx, newest, f"{RIGHTING} {ctx.app}", RECOVER)  # a full disk is freed by nothing but this
         return newest
 
 
@@ -123,7 +128,7 @@ def _submit_fresh_recovery(ctx: Context, newest: Path | None) -> Path:
         try:
             files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
             (directory / "events.jsonl").touch(mode=0o600)
-            _start(ctx, directory, f"put {ctx.app} right", RECOVER)
+            _start(ctx, directory, f"{RIGHTING} {ctx.app}", RECOVER)
         except BaseException:
             with contextlib.suppress(OSError):
                 files.remove_tree(directory)

@@ -27,6 +27,9 @@ MAX_LINE = 64 * 1024 * 1024
 PHASES = ("upload", "build", "install", "start", "migrate", "check", "switch", "drain", "watch")
 """In the order they run. Up to ``check`` no one but the health check reaches the new release."""
 
+BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
+"""The phases of a release that may have traffic already."""
+
 LEASE = 900
 """Seconds that a release is held between two phases that are run one by one."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from deployer.host.catalog import Release
 from deployer.host.context import Context
+from deployer.host.errors import HostError
 
 _FILES = ("env", "env.json", "secret.json")
 
@@ -30,11 +31,24 @@ def damage(ctx: Context, release: Release, *, whole: bool = True) -> str:
     if release.sealed is None:
         return f"{release.name} was never sealed"
     directory = ctx.paths.release(release.number)
-    for parent, digests in ((directory, release.sealed["files"]), (ctx.paths.units, release.sealed["units"])):
-        for name, digest in digests.items():
-            if _found(parent / name) != digest:
-                return f"{parent / name}"
-    return _content(ctx, release) if whole else ""
+    changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
+    return changed or (_content(ctx, release) if whole else "")
+
+
+def refuse_changed_environment(ctx: Context, release: Release) -> None:
+    """Raises HostError when the environment that another release is to take over is not what it was."""
+    changed = _changed(ctx.paths.release(release.number), release.sealed["files"]) if release.sealed else ""
+    if changed:
+        raise HostError(
+            f"{release.name} is no longer what was made: its digest differs {changed}",
+            state="nothing was touched",
+            next="fab deploy, or fab rollback --to another release (fab releases); and look at the disk",
+        )
+
+
+def _changed(parent: Path, digests: dict[str, str]) -> str:
+    paths = (parent / name for name, digest in digests.items() if _found(parent / name) != digest)
+    return str(next(paths, ""))
 
 
 def _content(ctx: Context, release: Release) -> str:

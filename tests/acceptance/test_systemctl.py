@@ -157,7 +157,7 @@ def test_after_a_reboot_the_same_release_serves(deployed: Site, how: str) -> Non
         undone = deploy.wait(60)
     assert undone == (5 if how == "power_off" else 7)
     assert deployed.serving == release
-    assert deployed.units() == units_of(release)
+    wait_until(lambda: deployed.units() == units_of(release), "the candidate is cleared away")
     deployed.project.change(version="3", fault="")
     with deployed.under_load():
         deployed.deploy()

@@ -1,0 +1,399 @@
+"""Accidents of the host itself: disk, clock, memory, systemd and journal; and laptops that crowd it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.sandbox import SandboxHost
+from tests.support.faults.accident import Fab, Scene, running
+from tests.support.faults.app import APP, SERVER, Parts, WholeSite
+from tests.support.faults.bench import Bench, bench_on
+from tests.support.faults.injected import HOME
+from tests.support.faults.matrix import problems
+from tests.support.faults.writes import at_write, spread, writes_of
+from tests.support.project import Project
+from tests.support.site import wait_until
+
+pytestmark = pytest.mark.acceptance
+DEPLOY = ("deploy", "--json")
+HOUR = 3600
+PLACES = (f"/srv/{APP}", f"/var/lib/deployer/{APP}")
+
+
+@pytest.fixture(scope="module")
+def _bench(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with bench_on(bookworm, tmp_path_factory.mktemp("accidents")) as made:
+        yield made
+
+
+@pytest.fixture
+def bench(_bench: Bench) -> Iterator[Bench]:
+    """Two good releases, and nothing else."""
+    _bench.site.project.write("server.py", SERVER)
+    _bench.ready()
+    yield _bench
+    _bench.faults.clear()
+
+
+@contextlib.contextmanager
+def loaded(bench: Bench) -> Iterator[None]:
+    """Not one request may fail in here."""
+    with bench.site.under_load(clients=2, pause=0.02):
+        yield
+
+
+@contextlib.contextmanager
+def standing(bench: Bench, at: str, *command: str) -> Iterator[Fab]:
+    """A command that stands at a boundary, until ``bench.faults.go_on()``."""
+    with Scene(bench.site, bench.faults, command or DEPLOY, at, lambda: None).paused() as fab:
+        yield fab
+
+
+def change(bench: Bench) -> Parts:
+    """A new commit; what a deploy of it is made of."""
+    parts = bench.prepare("deploy", bench.survey())
+    assert parts is not None
+    return parts
+
+
+def recovers(bench: Bench, parts: Parts | None = None) -> str:
+    """The host comes to rest by itself, on one whole release, which is returned; and the next deploy just works."""
+    now = bench.settled(lambda one: one.leftovers(timer=True))
+    assert now.leftovers(timer=True) == []
+    bench.note(now, parts)
+    assert bench.mixed(now) == []
+    bench.faults.clear()
+    bench.deploy()
+    again = bench.settled(lambda one: one.leftovers(timer=True))
+    assert again.leftovers(timer=True) + bench.mixed(again) == []
+    return now.current
+
+
+def failed(ended: Any) -> dict[str, Any]:
+    event: dict[str, Any] = ended.event("failed")
+    return event
+
+
+# A file system that is read-only.
+
+
+@pytest.fixture
+def mounts(bench: Bench) -> Iterator[Bench]:
+    """The app's directories are file systems of their own."""
+    for place in PLACES:
+        bench.site.host.run(["mount", "--bind", place, place])
+    try:
+        yield bench
+    finally:
+        bench.site.host.run(["umount", "-l", *PLACES])
+
+
+def remount(bench: Bench, mode: str, *places: str) -> None:
+    for place in places or PLACES:
+        bench.site.host.run(["mount", "-o", f"remount,bind,{mode}", place])
+
+
+def test_a_read_only_disk_before_a_deploy(mounts: Bench) -> None:
+    """The deploy is refused and says why, what can be asked is answered, and with the disk back all is well."""
+    parts, before = change(mounts), mounts.survey().current
+    with loaded(mounts):
+        remount(mounts, "ro")
+        ended = mounts.site.deploy(expect=5)
+        status = json.loads(mounts.site.expect(0, "status", "--json").out)
+        remount(mounts, "rw")
+        assert "Read-only file system" in failed(ended)["message"] or "read-only" in failed(ended)["message"]
+        assert status["current"] == before
+        assert recovers(mounts, parts) == before
+
+
+@pytest.mark.parametrize(("at", "exit"), [("phase.done install", 5), ("switched", 0)])
+def test_a_disk_that_turns_read_only_during_a_deploy(mounts: Bench, at: str, exit: int) -> None:
+    """Before the switch the deploy is refused; after it, what is healthy stays; what cannot be written down waits."""
+    parts, before = change(mounts), mounts.survey().current
+    with loaded(mounts):
+        with standing(mounts, at) as fab:
+            remount(mounts, "ro", PLACES[0])
+            mounts.faults.go_on()
+            assert fab.end() == exit, fab.said
+        remount(mounts, "rw", PLACES[0])
+        assert (recovers(mounts, parts) == before) is (exit == 5)
+
+
+# A disk that is full, at any moment.
+
+
+def test_a_disk_that_fills_up_during_a_deploy(bench: Bench) -> None:
+    """Wherever it is that nothing can be written any more, one whole release serves, and with room all goes on."""
+    for what in spread(writes_of(bench, "deploy"), 7):
+        cell = at_write(bench, "deploy", what, "full")
+        assert not cell.problems, problems([cell])
+
+
+def test_a_disk_that_was_full_is_cleared_up_by_the_host(bench: Bench) -> None:
+    """What a deploy could neither do nor undo is put right when there is room again, with nobody connected."""
+    cell = at_write(bench, "deploy", f"symlink /srv/{APP}/.current.tmp", "full", at_once=False)
+    assert not cell.problems, problems([cell])
+
+
+# A clock that is set.
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_clock_that_is_set_between_two_deploys(bench: Bench, step: int) -> None:
+    """The newest release and the newest job are those that came last, whatever the clock says."""
+    with loaded(bench):
+        bench.faults.clock(step)
+        bench.deploy()
+        bench.faults.clock(-step)
+        bench.deploy()
+        now = bench.survey()
+        newest = f"v{now.newest}"
+        attached = bench.site.expect(0, "attach", "--json").event("finished")
+        assert attached["release"] == attached["serving"] == now.current == newest
+        status = json.loads(bench.site.expect(0, "status", "--json").out)
+        assert (status["current"], status["busy"]) == (newest, None)
+        listed = json.loads(bench.site.expect(0, "releases", "--json").out)["releases"]
+        assert [int(row["number"][1:]) for row in listed] == sorted(map(int_of, now.records), reverse=True)
+        assert now.leftovers(timer=True) == []
+
+
+def int_of(release: str) -> int:
+    return int(release[1:])
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_clock_that_is_set_during_a_deploy(bench: Bench, step: int) -> None:
+    """Nothing waits for the clock: no deadline comes too early or too late."""
+    parts = change(bench)
+    with loaded(bench):
+        bench.faults.boundary("phase.done install", "pass", clock=step)
+        ended = bench.site.deploy()
+        assert ended.event("finished")["seconds"] < HOUR / 2
+        assert recovers(bench, parts) == ended.event("finished")["release"]
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_who_is_told_to_be_at_work_after_the_clock_was_set(bench: Bench, step: int) -> None:
+    """The busy message and ``fab attach`` mean the job that runs, not one that seems to be younger."""
+    bench.faults.clock(step)
+    bench.deploy()
+    bench.faults.clock(-step)
+    parts = change(bench)
+    with loaded(bench), standing(bench, "phase.started check") as first:
+        busy = failed(bench.site.deploy(expect=4))["message"]
+        with running(bench.site, "attach", "--json") as attached:
+            bench.faults.go_on()
+            assert (first.end(), attached.end()) == (0, 0), attached.said
+            assert attached.event("finished")["release"] == first.event("finished")["release"]
+    assert busy.startswith("busy: a deploy by ")
+    assert busy.endswith(", at check")
+    bench.note(bench.survey(), parts)
+    bench.faults.clear()
+
+
+# A process that the kernel ends for its memory.
+
+
+@pytest.mark.parametrize(("at", "exit"), [("phase.done start", 5), ("switched", 6)])
+def test_a_release_that_is_killed(bench: Bench, at: str, exit: int) -> None:
+    """A candidate that the kernel kills is refused, a release with traffic taken back; both say what ended it."""
+    change(bench)
+    before = bench.survey().current
+    with bench.site.load(clients=2, pause=0.02) as load, standing(bench, at) as fab:
+        unit = f"{APP}-web@v{bench.survey().newest}.service"
+        bench.site.host.run(f"kill -KILL $(systemctl show -p MainPID --value {unit})")
+        bench.faults.go_on()
+        assert fab.end() == exit, fab.said
+        assert "the process ended by itself (killed by SIGKILL)" in failed(fab)["message"]
+        assert recovers(bench, Parts(0, 0)) == before
+    lost = load.stop().failed
+    assert lost <= (0 if exit == 5 else 2), "more was lost than what was inside the process that was killed"
+
+
+# A systemd that does not do as it is told.
+
+STUBBORN = """#!/bin/sh
+for word in "$@"; do test "$word" = daemon-reload && echo 'Failed to reload daemon' >&2 && exit 1; done
+exec /usr/bin/systemctl "$@"
+"""
+
+
+@pytest.fixture
+def stubborn(bench: Bench) -> Iterator[Bench]:
+    """A host on which ``systemctl daemon-reload`` fails."""
+    path = "/usr/local/sbin/systemctl"
+    bench.site.host.run(f"cat > {path} && chmod 755 {path}", input=STUBBORN.encode())
+    try:
+        yield bench
+    finally:
+        bench.site.host.run(["rm", "-f", path])
+
+
+def test_a_daemon_reload_that_fails(stubborn: Bench) -> None:
+    """A deploy needs none; a release that goes bad after the switch is taken back without one."""
+    with loaded(stubborn):
+        stubborn.deploy()
+    change(stubborn)
+    before = stubborn.survey().current
+    with stubborn.site.load(clients=2, pause=0.02) as load, standing(stubborn, "switched") as fab:
+        unit = f"{APP}-web@v{stubborn.survey().newest}.service"
+        stubborn.site.host.run(f"kill -KILL $(systemctl show -p MainPID --value {unit})")
+        stubborn.faults.go_on()
+        assert fab.end() == 6, fab.said
+        assert stubborn.site.serving == before
+    assert load.stop().failed <= 2
+    stubborn.site.host.run(["rm", "-f", "/usr/local/sbin/systemctl"])
+    assert recovers(stubborn, Parts(0, 0)) == before
+
+
+# A journal that takes nothing.
+
+JOURNAL = ("systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald-audit.socket")
+STALL = """
+pid=$(systemctl show -p MainPID --value systemd-journald.service)
+kill -STOP $pid && touch {go}
+i=0
+while test $i -lt 600 && systemctl -q is-active {job}; do i=$((i + 1)); sleep 0.1; done
+kill -CONT $pid
+"""
+"""The journal stands still for as long as a job runs, and at most for a minute."""
+
+
+def break_server(bench: Bench) -> None:
+    bench.site.project.write("server.py", "import nothing_like_that\n")
+    bench.site.project.commit("does not import")
+
+
+def test_a_journal_that_is_not_there(bench: Bench) -> None:
+    """Logs are for people: without them a good release gets through, and a bad one is refused."""
+    host = bench.site.host
+    with loaded(bench):
+        host.run(["systemctl", "stop", *JOURNAL, "systemd-journald.service"], check=False)
+        try:
+            bench.deploy()
+            before = bench.survey().current
+            change(bench)
+            break_server(bench)
+            ended = bench.site.deploy(expect=5)
+        finally:
+            host.run(["systemctl", "start", *JOURNAL, "systemd-journald.service"])
+        assert failed(ended)["state"].startswith(f"{before} serves, uninterrupted")
+        bench.site.project.write("server.py", SERVER)
+        assert recovers(bench, Parts(0, 0)) == before
+
+
+@pytest.mark.parametrize("exit", [0, 5])
+def test_a_journal_that_stands_still(bench: Bench, exit: int) -> None:
+    """Who writes to it may have to wait for ever: a deploy does not."""
+    parts, before = change(bench), bench.survey().current
+    if exit == 5:
+        break_server(bench)
+    with loaded(bench):
+        with standing(bench, "phase.done build") as fab:
+            script = STALL.format(go=f"{HOME}/go", job=f"deployer-{APP}.service")
+            bench.site.host.run(f"cat > {HOME}/stall", input=script.encode())
+            bench.site.host.run(f"setsid sh {HOME}/stall > /dev/null 2>&1 < /dev/null &")
+            assert fab.end() == exit, fab.said
+        bench.site.project.write("server.py", SERVER)
+        assert (recovers(bench, parts) == before) is (exit == 5)
+
+
+# Many laptops at once.
+
+
+@pytest.fixture
+def laptops(bench: Bench, tmp_path: Path) -> list[WholeSite]:
+    """Ten checkouts, each with a commit of its own."""
+    found = []
+    for number in range(10):
+        path = tmp_path / str(number)
+        shutil.copytree(bench.site.project.path, path)
+        site = replace(bench.site, project=Project(path))
+        bench.turn += 1
+        site.write(Parts(bench.turn, bench.turn))
+        found.append(site)
+    return found
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_laptops_that_deploy_at_once(bench: Bench, laptops: list[WholeSite], count: int) -> None:
+    """Exactly one gets through; all others hear who it is, and have touched nothing."""
+    bench.faults.boundary("phase.started check", "pause")
+    with loaded(bench), contextlib.ExitStack() as stack:
+        fabs = [stack.enter_context(running(site, *DEPLOY)) for site in laptops[:count]]
+        bench.faults.wait_until_reached()
+        wait_until(lambda: sum(fab.process.poll() is None for fab in fabs) == 1, "all but one are sent away", 90)
+        told = [failed(fab)["message"] for fab in fabs if fab.process.poll() is not None]
+        bench.faults.go_on()
+        exits = [fab.end() for fab in fabs]
+    assert sorted(map(str, exits)) == ["0"] + ["4"] * (count - 1), [fab.said[-300:] for fab in fabs]
+    assert all(text.startswith("busy: a deploy by ") for text in told)
+    bench.releases.clear()
+
+
+def test_ten_laptops_that_wait_for_their_turn(bench: Bench, laptops: list[WholeSite]) -> None:
+    """With --wait all of them get through, one after the other, each as a release of its own; the ledger agrees."""
+    before = bench.survey().newest
+    with loaded(bench), contextlib.ExitStack() as stack:
+        fabs = [stack.enter_context(running(site, *DEPLOY, "--wait")) for site in laptops]
+        assert [fab.end() for fab in fabs] == [0] * 10, [fab.said[-300:] for fab in fabs]
+        made = sorted(int_of(fab.event("finished")["release"]) for fab in fabs)
+    assert made == list(range(before + 1, before + 11))
+    listed = json.loads(bench.site.expect(0, "releases", "--all", "--json").out)["releases"]
+    assert [int_of(row["number"]) for row in listed][:10] == made[::-1]
+    assert {row["state"] for row in listed[:10]} <= {"current", "standby", "retired", "pruned"}
+    assert bench.survey().current == f"v{made[-1]}"
+    assert bench.survey().leftovers(timer=True) == []
+    bench.releases.clear()
+
+
+# A disk that forgets.
+
+
+FLIP = """
+import os, sys
+path = sys.argv[1]
+before = os.stat(path)
+with open(path, "r+b") as file:
+    text = file.read()
+    place = max(place for place, byte in enumerate(text) if chr(byte).isdigit())
+    file.seek(place)
+    file.write(bytes([text[place] ^ 1]))
+os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+"""
+"""Makes the last digit of a file another one; neither its size nor its times tell."""
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        ("rollback", "code/server.py"),
+        ("rollback", "venv/pyvenv.cfg"),
+        ("rollback", "env.json"),
+        ("reload", "code/server.py"),
+        ("reload", "venv/pyvenv.cfg"),
+    ],
+)
+def test_a_byte_that_changed_on_the_disk(bench: Bench, command: str, part: str) -> None:
+    """What is no longer what was built is found before the switch: what it is, is told, and how to go on."""
+    now = bench.survey()
+    source = now.current if command == "reload" else f"v{now.records[now.current]['previous']}"
+    path = bench.site.host.run(["readlink", "-f", f"/srv/{APP}/releases/{source}/{part}"]).stdout.strip()
+    with loaded(bench):
+        bench.site.host.run(["python3", "-c", FLIP, path])
+        bench.prepare(command, now)
+        extra = ["--yes"] if command == "rollback" else []
+        ended = bench.site.expect(5, command, "--json", *extra)
+        assert bench.site.serving == now.current
+        assert Path(part).name in failed(ended)["message"], failed(ended)
+        assert "fab deploy" in failed(ended)["next"] or "fab doctor" in failed(ended)["next"]
+        bench.deploy()
+    bench.releases.clear()

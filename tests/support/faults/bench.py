@@ -1,0 +1,124 @@
+"""A site for one case after the other: each begins with the release that the one before it ended with."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployer.host import lease
+from deployer.sandbox import SandboxHost
+from tests.support.faults.app import Parts, WholeSite, make_whole
+from tests.support.faults.install import Faults, faults
+from tests.support.faults.survey import Survey, survey
+
+BOUND = 60.0
+"""Seconds within which a host must be whole again."""
+COMMANDS = {"deploy": ("deploy", "--json"), "reload": ("reload", "--json"), "rollback": ("rollback", "--json", "--yes")}
+
+
+@dataclass
+class Bench:
+    """A site for one case after the other: each begins with the release that the one before it ended with."""
+
+    site: WholeSite
+    faults: Faults
+    releases: dict[str, Parts] = field(default_factory=dict)
+    """What each release is made of that was ever made here."""
+    turn: int = 1
+
+    def survey(self) -> Survey:
+        return survey(self.site.host, self.site.app)
+
+    def ready(self) -> Survey:
+        """Two good releases and nothing else; made afresh when the case before has left something."""
+        self.faults.clear()
+        now = self.survey()
+        if now.current in self.releases and not now.leftovers(timer=True):
+            return now
+        self.site.wipe()
+        self.releases.clear()
+        for _ in range(2):
+            self.deploy()
+        return self.survey()
+
+    def deploy(self) -> None:
+        """The good deploy of a new commit, without a manual step before it."""
+        self.turn += 1
+        parts = Parts(self.turn, self.turn)
+        self.site.write(parts)
+        ended = self.site.fab("deploy", "--json")
+        assert ended.exit == 0, f"the next deploy: exit {ended.exit}\n{ended.text}"
+        self.releases[ended.event("finished")["release"]] = parts
+
+    def prepare(self, command: str, before: Survey) -> Parts | None:
+        """Change the project so that ``command`` has something to do; what its release will be made of, if known."""
+        self.turn += 1
+        old = self.releases[before.current]
+        if command == "rollback":
+            return None
+        parts = Parts(self.turn if command == "deploy" else old.version, self.turn)
+        self.site.write(Parts(self.turn, self.turn))
+        return parts
+
+    def settled(self, wrong: Callable[[Survey], list[str]], seconds: float = BOUND) -> Survey:
+        """Wait until nothing is wrong; the last look, whatever it shows."""
+        deadline = time.monotonic() + seconds
+        while True:
+            now = self.survey()
+            if not wrong(now) or time.monotonic() > deadline:
+                return now
+            time.sleep(0.2)
+
+    def rests(self) -> list[str]:
+        """What is still there when the dead-man's switch, too, must have ended."""
+        return self.settled(lambda now: now.leftovers(), BOUND + lease.PERIOD).leftovers()
+
+    def note(self, now: Survey, parts: Parts | None) -> None:
+        """Remember what the newest releases consist of: of ``parts``, else of what they were copied from."""
+        for name, record in now.records.items():
+            if name not in self.releases and "of" in record:
+                self.releases[name] = parts or self.releases[f"v{record['of']}"]
+
+    def mixed(self, now: Survey) -> list[str]:
+        """Unless code, virtual environment, environment and units are all those of the release ``current`` names."""
+        record, parts = now.records[now.current], self.releases[now.current]
+        wanted = {
+            "release": now.current,
+            "code": record["tree"],
+            "venv": record["venv"],
+            "version": str(parts.version),
+            "env": str(parts.mark),
+            "unit": str(parts.mark),
+        }
+        there = self.site.get()
+        return [] if there == wanted else [f"what serves is {there}, not {wanted}"]
+
+    def boundaries(self, command: str) -> list[str]:
+        """Every boundary of a command, as a clean run passes them; the job's first breath is one."""
+        before = self.ready()
+        parts = self.prepare(command, before)
+        ended = self.site.expect(0, *COMMANDS[command])
+        self.note(self.survey(), parts)
+        self.deploy()
+        return ["begun", *labels(ended.events)]
+
+
+def labels(events: list[dict[str, Any]]) -> list[str]:
+    """The boundaries that a job's events stand for, as ``injected.label`` names them; each once."""
+    left_out = ("connecting", "connected", "progress", "output", "logs")
+    told = (" ".join(filter(None, (event["event"], event.get("phase")))) for event in events)
+    return list(dict.fromkeys(one for one in told if not one.startswith(left_out)))
+
+
+@contextlib.contextmanager
+def bench_on(host: SandboxHost, path: Path) -> Iterator[Bench]:
+    """The app set up on a host, where accidents can be ordered for as long as the block; then it is wiped."""
+    site = make_whole(host, path)
+    site.expect(0, "setup", user="root")
+    with faults(host, site.app) as ordered:
+        yield Bench(site, ordered)
+    site.wipe()
