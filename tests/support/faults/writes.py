@@ -35,7 +35,7 @@ def at_write(bench: Bench, command: str, what: str, do: str, *, at_once: bool | 
 def _accident(what: str, do: str) -> Callable[[Scene], Aftermath]:
     def accident(scene: Scene) -> Aftermath:
         faults = scene.faults
-        faults.write(what, do="kill" if do == "kill" else "fail", error=errno.ENOSPC)
+        faults.write(what, do="kill" if do == "kill" else "fail", error=errno.ENOSPC, sticky=do == "full")
         with running(scene.site, *scene.command) as fab:
             exit, said = fab.end(), fab.said
         assert faults.has_broken(), f"there was no such write: exit {exit}\n{said}"
