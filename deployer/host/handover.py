@@ -217,6 +217,14 @@ def revive(ctx: Context, release: Release) -> None:
     candidate.boot()
 
 
+def wake(ctx: Context, release: Release, current: Release | None) -> None:
+    """Have a candidate listen, and answer well, that was started a while ago. Raises HostError."""
+    systemd.require("start", candidate_of(ctx, release).socket)
+    if current is None or release.spec.overlap:
+        candidate_of(ctx, release).boot()
+        _become_healthy(ctx, release, proven=True)
+
+
 def drain(ctx: Context, current: Release | None) -> str:
     """Let the old release finish all it has accepted, then stop its process. Its socket stays, held by systemd.
 

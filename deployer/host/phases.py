@@ -162,6 +162,12 @@ def check(work: Work) -> str:
     """Healthy, and still what was sealed: only then is it ready for the switch."""
     proof = work.proof or Proof(work.ctx, work.release)
     detail = handover.check(work.ctx, work.release, work.current, proven=work.proven)
+    _refuse_damage(work, proof)
+    work.record(result=READY)
+    return detail
+
+
+def _refuse_damage(work: Work, proof: Proof) -> None:
     damage = proof.damage()
     if damage:
         _remember(work, damage)
@@ -169,8 +175,6 @@ def check(work: Work) -> str:
             f"{work.release.name} is no longer what was built: its digest differs {damage}",
             next="fab deploy   (builds what is damaged anew); and look at the disk",
         )
-    work.record(result=READY)
-    return detail
 
 
 def _remember(work: Work, damage: str) -> None:
@@ -184,11 +188,20 @@ def switch(work: Work) -> str:
     """The rename. Its record comes first, and no SIGTERM between the two: what was switched to is always known."""
     if work.release.sealed is None:
         raise HostError(f"{work.release.name} was never sealed", next="fab deploy")
+    if work.proof is None and work.release.result != SERVED:
+        _ask_again(work)
     with uninterrupted():
         previous = work.current.number if work.current else work.release.previous
         work.record(result=SERVED, previous=previous, switched=work.ctx.clock())
         handover.point(work.ctx, work.release, work.current)
     return handover.after_switch(work.ctx, work.release, work.current, proven=work.proven)
+
+
+def _ask_again(work: Work) -> None:
+    """It was found healthy by a job before this one. Much may have happened since: it is asked once more."""
+    proof = Proof(work.ctx, work.release)
+    handover.wake(work.ctx, work.release, work.current)
+    _refuse_damage(work, proof)
 
 
 def drain(work: Work) -> str:

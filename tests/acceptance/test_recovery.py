@@ -234,3 +234,23 @@ def test_an_app_that_is_down_is_started_by_the_doctor(shop: Shop) -> None:
     assert out(shop, f"systemctl is-active shop-web@{serving}.socket") == "inactive"
     shop.host.run(["systemctl", "start", "shop"])
     assert shop.site.serving == serving
+
+
+def test_a_candidate_that_went_down_meanwhile_is_not_switched_to(shop: Shop) -> None:
+    """Healthy at its check, dead when its switch is typed: it is asked once more, started if need be, or refused."""
+    serving = shop.site.serving
+    with shop.site.under_load(clients=2):
+        release = begin(shop)
+        shop.host.run(f"systemctl stop shop-web@{release}.socket shop-web@{release}.service")
+        shop.site.expect(0, "phase.switch")
+        assert shop.site.serving == release
+        shop.site.expect(0, "phase.drain")
+        shop.site.expect(0, "phase.watch")
+        shop.project.change(version="3")
+        dead = begin(shop)
+        shop.host.run(f"chmod a-x $(readlink -f /srv/shop/releases/{dead}/venv)/bin/gunicorn")
+        shop.host.run(f"systemctl stop shop-web@{dead}.socket shop-web@{dead}.service")
+        shop.site.expect(5, "phase.switch")
+        assert shop.site.serving == release != serving
+    shop.host.run(f"chmod a+x $(readlink -f /srv/shop/releases/{release}/venv)/bin/gunicorn")
+    shop.keep()
