@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,9 +299,15 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False) -> Non
     if unused:
         _end_soon(names[0], _MOMENT)
     systemd.systemctl("stop", *reversed(names), timeout=release.spec.drain + 30)
+    delete_units(ctx, names)
+
+
+def delete_units(ctx: Context, names: Sequence[str]) -> None:
+    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them."""
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(str(ctx.paths.units / name))
+    files.sync_directory(ctx.paths.units)
     systemd.ensure_forgotten(names)
 
 

@@ -96,10 +96,7 @@ def _stop(ctx: Context, number: int) -> None:
         handover.wait_for_queue(ctx, release, release.spec.drain)
     names = _units(ctx, number)
     systemd.systemctl("stop", *reversed(names), timeout=(release.spec.drain if release else 30) + 60)
-    for name in names:
-        with contextlib.suppress(FileNotFoundError):
-            (ctx.paths.units / name).unlink()
-    systemd.ensure_forgotten(names)
+    handover.delete_units(ctx, names)
 
 
 def _units(ctx: Context, number: int) -> list[str]:

@@ -195,6 +195,8 @@ def handle_unit(app: str, program: str) -> str:
                 ("ExecStart", f"{program} start {app}"),
                 ("ExecReload", f"{program} reload {app}"),
                 ("ExecStop", f"{program} stop {app}"),
+                ("Restart", "on-abnormal"),
+                ("RestartSec", "1"),
                 ("TimeoutStartSec", "infinity"),
                 ("TimeoutStopSec", "120"),
             ],

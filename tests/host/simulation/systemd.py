@@ -240,6 +240,8 @@ class FakeSystemd:
             return OK
         unit.becomes("activating", "start")
         status = self.programs.run(name, lambda: self.main(unit.directives["ExecStart"][-1].split()))
+        if status == DIED and unit.directives.get("Restart") == ["on-abnormal"]:
+            status = self.programs.run(name, lambda: self.main(unit.directives["ExecStart"][-1].split()))
         if status == 0:
             unit.becomes("active", "exited", "success")
             return OK
