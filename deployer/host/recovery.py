@@ -15,7 +15,7 @@ from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import unit_name
 from deployer.host.protocol import PHASES
-from deployer.host.request import Request
+from deployer.host.request import of_release
 from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, START, STOP, TAKE_BACK, Step, look, plan
 
 _WEIGHTY = (DISCARD, CLEAR, TAKE_BACK, FINISH)
@@ -120,22 +120,5 @@ def _finish(ctx: Context, release: Release, why: str) -> Ended:
     """What was switched to and not yet judged: do what is left to do, with the verdict that goes with it."""
     text = f"its deploy was {_told(release, why)}"
     phases = PHASES[max(PHASES.index(release.next_phase or PHASES[-1]), PHASES.index("switch")) :]
-    attempt = Attempt(ctx, _request(release, phases, f"{text}; the host found it healthy"))
+    attempt = Attempt(ctx, of_release(release, release.by, phases, f"{text}; the host found it healthy"))
     return attempt.go_back(release) if release.result == CONDEMNED else attempt.go_on()
-
-
-def _request(release: Release, phases: tuple[str, ...], reason: str) -> Request:
-    return Request(
-        kind=release.kind,
-        by=release.by,
-        phases=phases,
-        of=release.of,
-        release=release.number,
-        spec=release.spec,
-        environment={},
-        secret=(),
-        delta=None,
-        yes=False,
-        no_migrate=True,
-        reason=reason,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host.catalog import Catalog
+from deployer.host.catalog import Catalog, Release
 from deployer.host.errors import BadRequest
 from deployer.host.protocol import PHASES
 from deployer.host.spec import ENV_NAME_LINE, Reader, Spec, parse_environment
@@ -107,7 +107,11 @@ def phases_request(catalog: Catalog, message: dict[str, Any]) -> Request:
             raise ValueError(f"phases: {PHASES[0]} begins a release, and is never run again")
     except ValueError as error:
         raise BadRequest(f"the request is not acceptable: {error}") from None
-    release = catalog.get(number) if number else catalog.under_way()
+    return of_release(catalog.get(number) if number else catalog.under_way(), by, phases)
+
+
+def of_release(release: Release, by: str, phases: tuple[str, ...], reason: str = "") -> Request:
+    """Phases to run of a release that is being made: all else of it is in its record."""
     return Request(
         kind=release.kind,
         by=by,
@@ -120,6 +124,7 @@ def phases_request(catalog: Catalog, message: dict[str, Any]) -> Request:
         delta=None,
         yes=False,
         no_migrate=False,
+        reason=reason,
     )
 
 
