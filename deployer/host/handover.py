@@ -307,7 +307,8 @@ def delete_units(ctx: Context, names: Sequence[str]) -> None:
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(str(ctx.paths.units / name))
-    files.sync_directory(ctx.paths.units)
+    with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
+        files.sync_directory(ctx.paths.units)
     systemd.ensure_forgotten(names)
 
 
