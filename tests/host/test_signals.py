@@ -44,7 +44,7 @@ def test_it_is_heard_while_systemctl_takes_its_time(monkeypatch: pytest.MonkeyPa
 
 
 def test_it_waits_for_what_must_not_be_cut_in_two() -> None:
-    """The block is done to its end; then it is heard. (Sent to this thread: others of the test run hold nothing back.)"""
+    """The block is done to its end; then it is heard. (Sent to this thread: the others hold nothing back.)"""
     signals.on_terminate(end)
     done = []
     with pytest.raises(signals.Terminated), signals.uninterrupted():
