@@ -103,9 +103,14 @@ class Attempt:
         systemd.systemctl("stop", "--no-block", *units)
         if self._has_switched() and systemd.is_stopping():
             raise signals.PowerOff
-        asked = files.read_json(self.directory / "abort.json") if self.directory else None
-        who = f"aborted by {asked['by']}" if asked else "aborted: the deploy's unit was stopped on the host"
-        raise signals.Terminated(HostError(who, next="fab status"))
+        raise signals.Terminated(HostError(self._aborted_by(), next="fab status"))
+
+    def _aborted_by(self) -> str:
+        """Never raises: in a signal handler another error would be taken for one of what it interrupts."""
+        with contextlib.suppress(HostError, OSError, KeyError, TypeError):
+            if self.directory and (asked := files.read_json(self.directory / "abort.json")):
+                return f"aborted by {asked['by']}"
+        return "aborted: the deploy's unit was stopped on the host"
 
     def _has_switched(self) -> bool:
         return self.work is not None and self.ctx.catalog.current() == self.work.release.number
@@ -180,8 +185,8 @@ class Attempt:
         try:
             exit, state = self._undo(self.work.release, error)
         except (HostError, OSError) as further:
-            serving = self.ctx.catalog.current()
-            state = f"{f'v{serving}' if serving else 'nothing'} is current; undoing it failed as well: {further}"
+            serving = self.ctx.catalog.serving_name() or "nothing"
+            state = f"{serving} is current; undoing it failed as well: {further}"
             return self._ended(error, Exit.MIXED, f"{state}; the host tries again by itself")
         return self._ended(error, exit, state)
 

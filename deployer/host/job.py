@@ -165,7 +165,7 @@ def _look_back(directory: Path) -> _Before | None:
     return _Before(
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
-        finished=jobs.has_finished(events),
+        finished=jobs.glance(directory).finished,
         rebooted=boot.exists() and boot.read_text().strip() != lease.boot_id(),
     )
 

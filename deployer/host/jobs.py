@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from deployer.host.errors import Damaged
 
 JOB = re.compile(r"(?:[0-9]{8})?\Z")
 KEPT = 20
-_PHASE = b'{"event":"phase.started"'
+_PHASE, _FINISHED = b'{"event":"phase.started"', b'{"event":"finished"'
 """As :func:`deployer.host.protocol.dumps` writes it; within a string its quotes would be escaped."""
 
 
@@ -113,15 +113,17 @@ class Glance:
 
 
 def glance(directory: Path) -> Glance:
-    """Cheap however much a build has printed: only three lines are parsed."""
+    """Cheap however much a build has printed: only two lines are parsed.
+
+    What is over stays over, even when a recovery that found no room for a log of its own has added to this one.
+    """
     try:
         text = (directory / "events.jsonl").read_bytes()
     except FileNotFoundError:
         return Glance()
     whole = text[: text.rfind(b"\n") + 1]
-    first, last = _line(whole, 0), _line(whole, whole.rfind(b"\n", 0, -1) + 1)
-    phase = _line(whole, whole.rfind(_PHASE))
-    return Glance(float(first.get("at", 0.0)), str(phase.get("phase", "")), last.get("event") == "finished")
+    first, phase = _line(whole, 0), _line(whole, whole.rfind(_PHASE))
+    return Glance(float(first.get("at", 0.0)), str(phase.get("phase", "")), _FINISHED in whole)
 
 
 def _line(text: bytes, start: int) -> dict[str, Any]:
@@ -129,8 +131,3 @@ def _line(text: bytes, start: int) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         return dict(json.loads(text[start : text.find(b"\n", start)])) if start >= 0 else {}
     return {}
-
-
-def has_finished(events: Iterable[dict[str, Any]]) -> bool:
-    """Whether the last word was said."""
-    return any(event.get("event") == "finished" for event in events)

@@ -218,19 +218,17 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.find(int(name[1:])) if name else None
-    exit, state = Exit.MIXED, f"{serving or 'nothing'} is current; the host puts that right by itself"
-    if release is not None and release.unfinished and release.number != number:
-        exit, state = (
-            Exit.REFUSED,
-            f"{serving or 'nothing'} serves, uninterrupted; the host clears away what {name} left",
-        )
-    elif release is None:
+    now = serving or "nothing"
+    exit, state = Exit.MIXED, f"{now} is current; the host puts that right by itself"
+    if release is None:
         exit, state = Exit.REFUSED, "nothing was touched"
     elif release.result in DEAD:
         exit = Exit.ROLLED_BACK if release.result == ROLLED_BACK else Exit.REFUSED
-        state = f"{serving or 'nothing'} serves; {name} is {release.result}"
+        state = f"{now} serves; {name} is {release.result}"
     elif not release.unfinished:
-        exit, state = Exit.OK, f"{serving} serves"
+        exit, state = Exit.OK, f"{now} serves"
+    elif release.number != number:
+        exit, state = Exit.REFUSED, f"{now} serves, uninterrupted; the host clears away what {name} left"
     message = "the deploy ended on the host without a last word: it was killed, or the disk had no room for it"
     if exit != Exit.OK:
         yield {

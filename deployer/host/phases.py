@@ -64,7 +64,7 @@ class Proof:
         try:
             self._found = seal.damage(self._ctx, self._release)
         except (HostError, OSError) as error:
-            self._found = f"they cannot be read ({error})"
+            self._found = f"(its files cannot be read: {error})"
 
     def damage(self) -> str:
         """What has changed since the seal was made, for people; empty when nothing has."""
@@ -85,8 +85,9 @@ def upload(work: Work) -> str:
     work.record(tree=_sound(ctx.trees, tree), venv=_sound(ctx.venvs, venv))
     if ctx.trees.record(work.release.tree) is None:
         build.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
-        body = work.body or ctx.paths.incoming / f"{delta.body}.body"
-        entries = list(build.unpack(ctx, work.release.tree, value, body))
+        if work.body is None:
+            raise HostError("the job has no upload of its own", next="fab deploy   (again)")
+        entries = list(build.unpack(ctx, work.release.tree, value, work.body))
         files.write_json(work.directory / "entries.json", [entry.as_list() for entry in entries], 0o600)
     if work.body is not None and work.body.exists():
         work.body.unlink()

@@ -136,7 +136,7 @@ class Session:
         request = complete(self.ctx, Request.parse(message))
         overrides.check(request.spec.web.unit, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
-        if length:
+        if length or request.delta is not None:  # of an upload that broke off at its very end no byte is left to come
             incoming = self.ctx.paths.incoming
             with receive(self.stream, incoming, parse_delta(request.delta), offset, length) as body:
                 directory = lock.submit(self.ctx, request, body)

@@ -167,6 +167,16 @@ def test_a_good_request_starts_one_job(host: Host, monkeypatch: pytest.MonkeyPat
     assert not any("DEBUG" in word or "ada" in word for command in host.commands for word in command)
 
 
+def test_an_upload_that_broke_off_at_its_very_end(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All bytes were there and nobody took them: no byte has to come again, and the job gets the whole of it."""
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    (host.paths.incoming / f"{DELTA['body']}.part").write_bytes(BODY)
+    assert host.serve(line({**GOOD, "offset": len(BODY), "body": 0})) == Exit.OK
+    (job,) = host.paths.jobs.iterdir()
+    assert (job / "body").read_bytes() == BODY
+    assert list(host.paths.incoming.iterdir()) == []
+
+
 WIRE = {
     "not JSON": b"hello\n",
     "empty line": b"\n",

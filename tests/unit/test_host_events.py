@@ -34,6 +34,9 @@ def test_a_glance_tells_how_far_a_job_is(tmp_path: Path) -> None:
     assert (seen.phase, seen.finished, seen.since > 0) == ("build", False, True)
     log("finished", exit=0)
     assert jobs.glance(tmp_path).finished
+    log("warn", text="a recovery found no room for a log of its own")
+    assert jobs.glance(tmp_path).finished
     text = (tmp_path / "events.jsonl").read_bytes()
+    text = text[: text.rfind(b"\n", 0, -1) + 1]
     (tmp_path / "events.jsonl").write_bytes(text[:-3])
     assert jobs.glance(tmp_path) == seen
