@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import build, ending, files, handover, keys, retention, seal, systemd
+from deployer.host import build, catalog, ending, files, handover, keys, retention, seal, systemd
 from deployer.host.catalog import READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -82,7 +82,8 @@ def upload(work: Work) -> str:
     venv = keys.venv_key(spec, entries, interpreter)
     secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
     tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, work.request.environment, secret)
-    work.record(tree=_sound(ctx.trees, tree), venv=_sound(ctx.venvs, venv))
+    used = {what: catalog.used(ctx.catalog.all(), what) for what in ("tree", "venv")}
+    work.record(tree=_sound(ctx.trees, tree, used["tree"]), venv=_sound(ctx.venvs, venv, used["venv"]))
     if ctx.trees.record(work.release.tree) is None:
         build.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
         if work.body is None:
@@ -94,9 +95,15 @@ def upload(work: Work) -> str:
     return f"{len(delta.add)} of {len(entries)} files, {delta.length / 1024:,.1f} KiB compressed"
 
 
-def _sound(store: Store, key: str) -> str:
-    """The key to build under: another one where what is sealed under this one was found damaged, and may be in use."""
-    while key and (store.record(key) or {}).get("damaged"):
+def _sound(store: Store, key: str, used: set[str]) -> str:
+    """The key to build under: another one where what lies under this one is damaged, or has lost its seal in use.
+
+    To build in its place would take the code from under what runs from it.
+    """
+    while key:
+        record = store.record(key)
+        if not (record.get("damaged") if record is not None else key in used):
+            break
         key = hashlib.sha256(f"{key} again".encode()).hexdigest()
     return key
 

@@ -44,3 +44,13 @@ def test_a_bad_release_does_not(host: SimulatedHost, code: str) -> None:
     host.recover()
     assert list(rules.in_the_end(host)) == []
     assert host.web.current() == 1
+
+
+def test_code_that_lost_its_seal_is_not_taken_from_under_what_runs(host: SimulatedHost) -> None:
+    """The same code again is built beside it, not in its place."""
+    assert host.deploy(text="one").exit == 0
+    (seal,) = host.paths.trees.glob("*.json")
+    seal.write_text("spoilt")
+    assert host.deploy(text="one").exit == 0
+    assert (host.paths.releases / "v1/code").resolve().is_dir()
+    assert (host.paths.releases / "v1/code").resolve() != (host.paths.releases / "v2/code").resolve()
