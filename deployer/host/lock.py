@@ -25,6 +25,8 @@ _ASK = 1.0
 _ALIVE = ("active", "activating", "deactivating", "reloading")
 _LEAVING = 5.0
 """Seconds that a job has for its end after its last word."""
+_TRIES = 30
+"""How often a job is started whose unit's name systemd does not give, though no job runs."""
 RECOVER = "recover"
 """The kind of a job that only puts right what others have left."""
 RIGHTING = "put right"
@@ -150,11 +152,14 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
         "KillMode=mixed",
         f"Description=deployer job {directory.name}: {what}",
     ]
-    argv = [PROGRAM, "job", ctx.app, directory.name, *how]
-    done = systemd.run(systemd.transient(job_unit(ctx.app), settings, argv, wait=False))
-    if not done.ok:
+    argv = systemd.transient(job_unit(ctx.app), settings, [PROGRAM, "job", ctx.app, directory.name, *how], wait=False)
+    for _ in range(_TRIES):
+        done = systemd.run(argv)
+        if done.ok:
+            return
         refuse_if_busy(ctx)
-        raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
+        time.sleep(_POLL)  # the name is another's whose job is about to start, or has just ended: neither shows as one
+    raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
 
 
 def abort(ctx: Context, by: str, name: str = "") -> dict[str, Any]:

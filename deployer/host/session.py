@@ -37,6 +37,8 @@ class Session:
         self.ctx = ctx
         self.stream = stream
         self.forward = forward
+        self._ticket: Path | None = None
+        self._held = contextlib.ExitStack()
         self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
             "ask": self._ask,
             "release": self._release,
@@ -56,6 +58,10 @@ class Session:
 
         Whatever comes in is answered by events. Raises BrokenPipeError when nobody takes them any more.
         """
+        with self._held:
+            return self._serve()
+
+    def _serve(self) -> Exit:
         try:
             while True:
                 message = read_message(self.stream)
@@ -142,12 +148,19 @@ class Session:
                 directory = lock.submit(self.ctx, request, body)
         else:
             directory = lock.submit(self.ctx, request)
+        self._leave_the_line()
         self._follow(directory)
 
     def _wait(self, _: dict[str, Any]) -> None:
+        if self._ticket is None:
+            self._ticket = self._held.enter_context(turns.ticket(self.ctx.paths.tickets))
         with _while_heard():
-            turns.wait(self.ctx, lambda job: self.ctx.emit("waiting", **job))
+            turns.wait(self.ctx, self._ticket, lambda job: self.ctx.emit("waiting", **job))
         self._answer()
+
+    def _leave_the_line(self) -> None:
+        self._held.close()
+        self._ticket = None
 
     def _abort(self, message: dict[str, Any]) -> None:
         """End the job that runs; with ``job``, that one and no other: it may have made way for the next meanwhile."""

@@ -19,31 +19,32 @@ _PATIENCE = 5.0
 """Seconds that each of those before us has to take the lock once it is free: one that hangs is passed by."""
 
 
-def wait(ctx: Context, tell: Callable[[dict[str, Any]], None]) -> None:
+def wait(ctx: Context, own: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     """Return when it is our turn: no job runs, and all who came before us have gone, or did not go when they could.
 
-    ``tell`` hears whom we wait for, at each change.
+    ``own`` is our ticket; ``tell`` hears whom we wait for, at each change.
     """
-    with _ticket(ctx.paths.tickets) as own:
-        told: dict[str, Any] | None = None
-        free_since = 0.0
-        while True:
-            job, ahead = lock.running(ctx), _ahead(own)
-            if job is None:
-                free_since = free_since or time.monotonic()
-                if time.monotonic() - free_since >= _PATIENCE * ahead:
-                    return
-            else:
-                free_since = 0.0
-            now = {**(job or {"by": "", "kind": "", "since": 0.0, "phase": ""}), "ahead": ahead}
-            if now != told:
-                tell(now)
-                told = now
-            time.sleep(_POLL)
+    told: dict[str, Any] | None = None
+    free_since = 0.0
+    while True:
+        job, ahead = lock.running(ctx), _ahead(own)
+        if job is None:
+            free_since = free_since or time.monotonic()
+            if time.monotonic() - free_since >= _PATIENCE * ahead:
+                return
+        else:
+            free_since = 0.0
+        now = {**(job or {"by": "", "kind": "", "since": 0.0, "phase": ""}), "ahead": ahead}
+        if now != told:
+            tell(now)
+            told = now
+        time.sleep(_POLL)
 
 
 @contextlib.contextmanager
-def _ticket(directory: Path) -> Iterator[Path]:
+def ticket(directory: Path) -> Iterator[Path]:
+    """A place in the line, for the block. Whoever has it keeps it until its job has begun: else all who wait would
+    come at once."""
     directory.mkdir(mode=0o700, exist_ok=True)
     path, descriptor = _draw(directory)
     try:

@@ -531,3 +531,33 @@ def test_nothing_to_reload_is_bad_usage(host: Host, kind: str) -> None:
     """A reload or a rollback before the first deploy touches nothing."""
     message = {**GOOD, "kind": kind, "delta": None, "body": 0}
     assert "nothing is deployed" in refused(host, line(message))["message"]
+
+
+def test_a_unit_name_that_another_still_has_is_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd has another's unit for a moment before its job shows, and after it has ended: that is no failure."""
+    real, refusals = systemd.run, iter([True, True, False])
+
+    def run(argv: Sequence[str], **options: Any) -> systemd.Result:
+        done = real(argv, **options)
+        refused = argv[0] == "systemd-run" and next(refusals)
+        return systemd.Result(1, "", "already loaded or has a fragment file") if refused else done
+
+    monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr("deployer.host.session.lock.follow", lambda *_: iter([{"event": "finished"}]))
+    assert host.serve(line(GOOD) + BODY) == Exit.OK
+    assert len(host.started) == 3
+
+
+def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What systemd said is told, nothing was touched, and no half of a job is left."""
+    real = systemd.run
+
+    def run(argv: Sequence[str], **options: Any) -> systemd.Result:
+        done = real(argv, **options)
+        return systemd.Result(1, "", "out of luck") if argv[0] == "systemd-run" else done
+
+    monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr("deployer.host.lock._POLL", 0.001)
+    assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
+    assert host.events[0]["logs"] == ["out of luck"]
+    assert list(host.paths.jobs.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,17 @@ def ctx(tmp_path: Path) -> Context:
     return Context(paths, Settings("deploy", "www-data"), lambda *_, **__: None, lambda: 0.0)
 
 
+def stand(ctx: Context, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Wait for our turn, and do nothing with it."""
+    with turns.ticket(ctx.paths.tickets) as own:
+        turns.wait(ctx, own, tell)
+
+
 def test_a_free_lock_is_ours_at_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is waited for, and no ticket stays."""
     monkeypatch.setattr(lock, "running", lambda _: None)
     told: list[dict[str, Any]] = []
-    turns.wait(ctx, told.append)
+    stand(ctx, told.append)
     assert (told, list(ctx.paths.tickets.iterdir())) == ([], [])
 
 
@@ -36,8 +43,9 @@ def test_they_go_in_the_order_of_their_coming(ctx: Context, monkeypatch: pytest.
     monkeypatch.setattr(lock, "running", lambda _: {"by": "ada", "phase": "build"} if busy.is_set() else None)
 
     def wait(name: str, waiting: threading.Event) -> None:
-        turns.wait(ctx, lambda told: waiting.set())
-        busy.set()
+        with turns.ticket(ctx.paths.tickets) as own:
+            turns.wait(ctx, own, lambda told: waiting.set())
+            busy.set()
         went.append(name)
 
     threads = []
@@ -57,7 +65,7 @@ def test_the_dead_are_not_waited_for(ctx: Context, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(lock, "running", lambda _: None)
     ctx.paths.tickets.mkdir()
     (ctx.paths.tickets / "00000007").touch()
-    turns.wait(ctx, lambda _: None)
+    stand(ctx, lambda _: None)
     assert list(ctx.paths.tickets.iterdir()) == []
 
 
@@ -67,6 +75,29 @@ def test_one_that_hangs_is_passed_by(ctx: Context, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(turns, "_POLL", 0.005)
     monkeypatch.setattr(lock, "running", lambda _: None)
     told: list[int] = []
-    with turns._ticket(ctx.paths.tickets):
-        turns.wait(ctx, lambda job: told.append(job["ahead"]))
+    with turns.ticket(ctx.paths.tickets):
+        stand(ctx, lambda job: told.append(job["ahead"]))
     assert told == [1]
+
+
+def test_whose_turn_it_is_holds_back_the_others_until_its_job_runs(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its turn and its job lies an upload: were its ticket gone by then, all the others would come at once."""
+    monkeypatch.setattr(turns, "_POLL", 0.005)
+    monkeypatch.setattr(turns, "_PATIENCE", 60.0)
+    monkeypatch.setattr(lock, "running", lambda _: None)
+    went, waiting = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        stand(ctx, lambda job: waiting.set())
+        went.set()
+
+    with turns.ticket(ctx.paths.tickets) as own:
+        turns.wait(ctx, own, lambda _: None)
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        assert waiting.wait(10)
+        assert not went.wait(0.1)
+    thread.join(10)
+    assert went.is_set()
