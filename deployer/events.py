@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 __all__ = [
-    "Connected", "Connecting", "Event", "Failed", "Finished", "Logs", "Note", "Output", "PhaseDone", "PhaseFailed",
-    "PhaseSkipped", "PhaseStarted", "Progress", "Reporter", "Switched", "Waiting", "Warn", "parse",
+    "Connected", "Connecting", "Event", "Failed", "Finished", "FleetFinished", "HostEnd", "Logs", "Note", "Output",
+    "PhaseDone", "PhaseFailed", "PhaseSkipped", "PhaseStarted", "Progress", "Ready", "Reporter", "Switched", "Waiting",
+    "Warn", "parse",
 ]  # fmt: skip
 
 
@@ -127,6 +128,14 @@ class Switched(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ready(Event):
+    """The host waits for the rest of its fleet: before ``phase``, or, where that is ``keep``, at the end of its watch."""
+
+    phase: str
+    release: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Event):
     """Something worth a line."""
 
@@ -162,6 +171,42 @@ class Finished(Event):
     summary: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEnd:
+    """How a command on a fleet ended on one host.
+
+    ``result`` is one of: done, failed (this host is the reason), discarded (its candidate went, because of another),
+    rolled back (it had switched, and serves the old release again, because of another), untouched, unreachable, busy,
+    lost (the connection broke, and what became of it is not known). ``serving`` is what it serves, as far as is known
+    (empty: nothing, or unknown); ``detail`` one line for people, such as why it failed; ``logs`` the lines that show it.
+    """
+
+    host: str
+    result: str
+    exit: int = 0
+    release: str = ""
+    serving: str = ""
+    seconds: float = 0.0
+    detail: str = ""
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetFinished(Event):
+    """The end of a command on several hosts: every host's outcome, in the order in which they were named.
+
+    ``host`` is empty. ``summary`` is one line for people, ``state`` what serves where, ``next`` what to type now.
+    """
+
+    exit: int
+    hosts: tuple[HostEnd, ...]
+    release: str = ""
+    seconds: float = 0.0
+    summary: str = ""
+    state: str = ""
+    next: str = ""
+
+
 NAMES: dict[type[Event], str] = {
     Connecting: "connecting",
     Connected: "connected",
@@ -174,10 +219,12 @@ NAMES: dict[type[Event], str] = {
     Output: "output",
     Logs: "logs",
     Switched: "switched",
+    Ready: "ready",
     Note: "note",
     Warn: "warn",
     Failed: "failed",
     Finished: "finished",
+    FleetFinished: "fleet.finished",
 }
 TYPES = {name: kind for kind, name in NAMES.items()}
 
