@@ -129,7 +129,7 @@ class Switched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready(Event):
-    """The host waits for the rest of its fleet: before ``phase``, or, where that is ``keep``, at the end of its watch."""
+    """The host waits for the rest of its fleet: before ``phase``; where that is ``keep``, at the end of its watch."""
 
     phase: str
     release: str = ""
@@ -178,7 +178,7 @@ class HostEnd:
     ``result`` is one of: done, failed (this host is the reason), discarded (its candidate went, because of another),
     rolled back (it had switched, and serves the old release again, because of another), untouched, unreachable, busy,
     lost (the connection broke, and what became of it is not known). ``serving`` is what it serves, as far as is known
-    (empty: nothing, or unknown); ``detail`` one line for people, such as why it failed; ``logs`` the lines that show it.
+    (empty: nothing, or unknown); ``detail`` one line for people, such as why it failed; ``logs`` the lines behind it.
     """
 
     host: str
