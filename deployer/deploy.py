@@ -151,7 +151,8 @@ def run_phases(site: Site, phases: Sequence[str], release: str) -> Outcome:
     number = _number(release) if release else 0
     with open_remote(site) as (remote, facts):
         remote.refuse_if_busy(facts)
-        return _run(site, remote).send({"op": "phases", "phases": list(phases), "release": number, "by": who()})
+        message = {"op": "phases", "phases": list(phases), "release": number, "by": who(), "no_migrate": False}
+        return _run(site, remote).send(message)
 
 
 def attach(site: Site) -> Outcome:

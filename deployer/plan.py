@@ -83,12 +83,14 @@ def release_request(
     of: int = 0,
     yes: bool = False,
     no_migrate: bool = False,
+    barriers: tuple[str, ...] = (),
+    number: int = 0,
 ) -> dict[str, Any]:
-    """The one message that starts a release."""
+    """The one message that starts a release. ``barriers`` and ``number`` are for one of several hosts."""
     return {
         "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": 0,
         "spec": spec.as_json(), "env": dict(environment), "secret": sorted(secret), "delta": delta,
-        "yes": yes, "no_migrate": no_migrate,
+        "yes": yes, "no_migrate": no_migrate, "barriers": list(barriers), "number": number,
     }  # fmt: skip
 
 

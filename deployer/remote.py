@@ -29,7 +29,11 @@ def unchanged(event: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a host says before anything is sent. ``partials`` are interrupted uploads: bytes there, by digest."""
+    """What a host says before anything is sent. ``partials`` are interrupted uploads: bytes there, by digest.
+
+    ``next`` is the number its next release would have, ``target`` what a rollback would go back to (empty: nothing),
+    ``usable`` the digest of the source of each release that can be gone back to.
+    """
 
     current: str
     spec: Spec | None
@@ -39,6 +43,9 @@ class Facts:
     partials: Mapping[str, int]
     free: int
     program: str
+    next: int
+    target: str
+    usable: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,9 @@ class Remote:
             partials=answer["partials"],
             free=answer["free"],
             program=answer["program"],
+            next=answer["next"],
+            target=answer["target"],
+            usable=answer["usable"],
         )
 
     def _other_version(self, theirs: object) -> ConfigError:
@@ -110,13 +120,14 @@ class Remote:
             host=self.host,
         )
 
-    def wait(self, again: str) -> None:
+    def wait(self, again: str, *, queue: bool = True) -> None:
         """Stand in line until it is this session's turn; who is waited for is reported whenever it changes.
 
-        ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
+        The place is kept until this session's job begins. Without ``queue`` it is taken only if it is the first: else
+        Over is raised. ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
         """
         try:
-            self.query({"op": "wait"})
+            self.query({"op": "wait", "queue": queue})
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
             raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None

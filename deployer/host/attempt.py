@@ -18,6 +18,7 @@ from deployer.host.phases import DEEDS, Work, reason_to_skip
 from deployer.host.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 from deployer.host.request import Request
 from deployer.host.spec import environment_file
+from deployer.host.word import Word
 
 _SWITCH = PHASES.index("switch")
 
@@ -76,9 +77,13 @@ class Attempt:
             self._know_secrets(release)
             self.ctx = replace(self.ctx, emit=masking.masked(self.ctx.emit, self.secrets))
             self.work = Work(self.ctx, self.request, release, self.current, body)
+            if self.directory is not None and self.request.barriers:
+                self.work.word = Word(self.directory)
             if revive:
                 handover.revive(self.ctx, release)
             for phase in self.request.phases:
+                if phase in self.request.barriers:
+                    self._stand_at(self.work, phase)
                 self._run(self.work, phase)
             self._hold(self.work)
         except signals.Terminated as terminated:
@@ -109,7 +114,7 @@ class Attempt:
         """Never raises: in a signal handler another error would be taken for one of what it interrupts."""
         with contextlib.suppress(HostError, OSError, KeyError, TypeError):
             if self.directory and (asked := files.read_json(self.directory / "abort.json")):
-                return f"aborted by {asked['by']}"
+                return str(asked.get("why") or f"aborted by {asked['by']}")
         return "aborted: the deploy's unit was stopped on the host"
 
     def _has_switched(self) -> bool:
@@ -124,7 +129,9 @@ class Attempt:
                 self.current = _standby(self.ctx, release)
             return catalog.update(release, held=None)
         with signals.uninterrupted():
-            release = catalog.create(request.kind, request.of, request.by, self.ctx.clock(), request.spec)
+            release = catalog.create(
+                request.kind, request.of, request.by, self.ctx.clock(), request.spec, request.number
+            )
             self.work = Work(self.ctx, request, release, self.current)
         directory = self.work.directory
         files.write_json(directory / "env.json", request.environment, 0o600)
@@ -154,6 +161,20 @@ class Attempt:
         seconds = time.monotonic() - started
         self.ctx.emit("phase.done", phase=phase, release=name, seconds=seconds, detail=detail)
         self._record(work, phase, seconds)
+
+    def _stand_at(self, work: Work, barrier: str) -> None:
+        """Wait for the fleet before a phase. Raises HostError when nothing is heard of it, or what waits goes bad."""
+        word = work.word
+        if word is None:
+            return
+        self.ctx.emit("ready", phase=barrier, release=work.release.name)
+        if barrier == "switch":
+            handover.stand_by(self.ctx, work.release, self.current, lambda: word.said(barrier) or word.over)
+        if not word.wait(barrier):
+            raise HostError(
+                f"nothing was heard of the laptop for {word.silence:.0f} s while the fleet got ready to {barrier}",
+                next="fab status, then fab deploy",
+            )
 
     def _record(self, work: Work, phase: str, seconds: float) -> None:
         """Note how far it is. Behind the switch a note that cannot be made takes no release back."""

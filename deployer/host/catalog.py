@@ -162,10 +162,19 @@ class Catalog:
         files.write_json(self._record(release.number), release.as_json(), 0o600)
         return release
 
-    def create(self, kind: str, of: int, by: str, at: float, spec: Spec) -> Release:
-        """A new release under a number that was never used before, and the ledger's line for it."""
-        counter = self.paths.private / "last-release"
-        number = max(self._counted(counter), self.ledger.last_number(), *self.numbers(), 0) + 1
+    def next_number(self) -> int:
+        """A number that was never used before."""
+        return max(self._counted(self._counter), self.ledger.last_number(), *self.numbers(), 0) + 1
+
+    def create(self, kind: str, of: int, by: str, at: float, spec: Spec, number: int = 0) -> Release:
+        """A new release under a number that was never used before, and the ledger's line for it.
+
+        ``number`` is the one of its fleet (0: the next). Raises HostError when a command that came between took it.
+        """
+        counter, least = self._counter, self.next_number()
+        if number and number < least:
+            raise HostError(f"v{number} was made here meanwhile, by another command", next="fab deploy   (again)")
+        number = number or least
         files.write_file(counter, f"{number}\n".encode(), 0o600)
         release = Release(number=number, kind=kind, of=of, by=by, at=at, spec=spec)
         source = spec.source
@@ -175,6 +184,10 @@ class Catalog:
         files.make_directory(directory, 0o755)
         files.make_directory(directory / "run", 0o755)
         return self.save(release)
+
+    @property
+    def _counter(self) -> Path:
+        return self.paths.private / "last-release"
 
     def _counted(self, counter: Path) -> int:
         try:

@@ -162,8 +162,8 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
 
 
-def abort(ctx: Context, by: str, name: str = "") -> dict[str, Any]:
-    """Have the running job undo what it did. Returns what it is.
+def abort(ctx: Context, by: str, name: str = "", why: str = "") -> dict[str, Any]:
+    """Have the running job undo what it did. Returns what it is. ``why`` is told in place of who it was.
 
     Raises HostError (exit 2) when none runs, or not the one that is named.
     """
@@ -172,7 +172,7 @@ def abort(ctx: Context, by: str, name: str = "") -> dict[str, Any]:
         raise HostError("no deploy is running", exit=Exit.USAGE, state="nothing was touched", next="fab status")
     if job["job"]:
         with contextlib.suppress(OSError):
-            files.write_json(ctx.paths.jobs / job["job"] / "abort.json", {"by": by}, 0o600)
+            files.write_json(ctx.paths.jobs / job["job"] / "abort.json", {"by": by, "why": why}, 0o600)
     systemd.require("stop", "--no-block", job_unit(ctx.app))
     return job
 

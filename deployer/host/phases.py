@@ -18,6 +18,7 @@ from deployer.host.request import Request
 from deployer.host.signals import ignore_terminate, uninterrupted
 from deployer.host.store import Store
 from deployer.host.unpack import parse_delta
+from deployer.host.word import Word
 
 _LONGEST_PROOF = 900.0
 """Seconds that reading a release's files may take before the switch."""
@@ -27,7 +28,7 @@ _LONGEST_PROOF = 900.0
 class Work:
     """A release on its way. ``release`` is its record, saved at each change; ``current`` is what serves, or served.
 
-    ``body`` is the file with what the laptop sent.
+    ``body`` is the file with what the laptop sent, ``word`` what the fleet says to one of its hosts.
     """
 
     ctx: Context
@@ -36,6 +37,7 @@ class Work:
     current: Release | None
     body: Path | None = None
     proof: Proof | None = field(default=None, repr=False)
+    word: Word | None = None
 
     def record(self, **changes: Any) -> None:
         self.release = self.ctx.catalog.update(self.release, **changes)
@@ -219,6 +221,8 @@ def drain(work: Work) -> str:
 def watch(work: Work) -> str:
     """Look after it for a while; then it is good, whatever may fail from now on."""
     detail = handover.watch(work.ctx, work.release)
+    if work.word is not None:
+        detail += _watch_on(work, work.word)
     ignore_terminate()
     if not ending.good(work.ctx, work.release, work.request.reason):
         return f"{detail}; not recorded yet"
@@ -228,6 +232,13 @@ def watch(work: Work) -> str:
     except Exception as error:  # the release is good: nothing that fails now may take it back
         work.ctx.emit("warn", text=f"{work.release.name} serves, but tidying up after it failed: {error}")
     return detail
+
+
+def _watch_on(work: Work, word: Word) -> str:
+    """The fleet is not through: what serves is watched until it is. Nobody left to say so: it stays, being healthy."""
+    work.ctx.emit("ready", phase="keep", release=work.release.name)
+    handover.watch_until(work.ctx, work.release, lambda: word.said("keep") or word.over)
+    return "" if word.said("keep") else f"; kept, as nothing was heard of the laptop for {word.silence:.0f} s"
 
 
 def _tidy(work: Work) -> None:

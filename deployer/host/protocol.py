@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any, BinaryIO
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever an old host program and a new laptop (or the reverse) could misunderstand each other."""
 
 APP = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
@@ -29,6 +29,12 @@ PHASES = ("upload", "build", "install", "start", "migrate", "check", "switch", "
 
 BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
 """The phases of a release that may have traffic already."""
+
+BARRIERS = ("migrate", "check", "switch", "keep")
+"""Where the job of a fleet waits for the laptop's word: before these phases; ``keep`` is the end of the watch."""
+
+FLEET_LEASE = 60.0
+"""Seconds without a sign of the laptop after which a job at a barrier goes its own way."""
 
 LEASE = 900
 """Seconds that a release is held between two phases that are run one by one."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.host.catalog import Catalog, Release
 from deployer.host.errors import BadRequest
-from deployer.host.protocol import PHASES
+from deployer.host.protocol import BARRIERS, PHASES
 from deployer.host.spec import ENV_NAME_LINE, Reader, Spec, parse_environment
 from deployer.host.unpack import parse_delta
 
@@ -20,7 +20,9 @@ class Request:
 
     ``of`` is the release whose code and dependencies it takes (0: its own, from ``delta``). ``yes`` accepts a
     rollback behind migrations; ``secret`` names the variables of ``environment`` whose values no event may show.
-    ``reason`` is the host's own: why it goes on with a release whose deploy was interrupted.
+    ``barriers`` are those at which the job of a fleet waits for the laptop's word, ``number`` is the one that the
+    release is to have in the whole fleet (0: this host's next). ``reason`` is the host's own: why it goes on with a
+    release whose deploy was interrupted.
     """
 
     kind: str
@@ -34,6 +36,8 @@ class Request:
     delta: Any
     yes: bool
     no_migrate: bool
+    barriers: tuple[str, ...] = ()
+    number: int = 0
     reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -49,15 +53,16 @@ class Request:
             "delta": self.delta,
             "yes": self.yes,
             "no_migrate": self.no_migrate,
+            "barriers": list(self.barriers),
+            "number": self.number,
             "reason": self.reason,
         }
 
     @classmethod
     def stored(cls, value: Any) -> Request:
         """A request that this program wrote itself."""
-        phases = tuple(value["phases"])
-        secret = tuple(value["secret"])
-        return cls(**{**value, "phases": phases, "secret": secret, "spec": Spec.parse(value["spec"])})
+        lists = {name: tuple(value.get(name, ())) for name in ("phases", "secret", "barriers")}
+        return cls(**{**value, **lists, "spec": Spec.parse(value["spec"])})
 
     @classmethod
     def parse(cls, value: Any) -> Request:
@@ -83,9 +88,12 @@ class Request:
             delta=delta,
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),
+            barriers=read.texts("barriers"),
+            number=read.integer("number", 0, 10**9),
         )
         read.done()
         _check_phases(request.phases)
+        _check_barriers(request.barriers, request.phases)
         if request.phases[0] != PHASES[0]:
             raise ValueError(f"phases: a release begins with {PHASES[0]}")
         if delta is not None and parse_delta(delta).digest != request.spec.source.digest:
@@ -100,14 +108,15 @@ def phases_request(catalog: Catalog, message: dict[str, Any]) -> Request:
     try:
         read = Reader(message, "phases")
         number = read.integer("release", 0, 10**9)
-        by, phases = read.text("by", length=256), read.texts("phases")
+        by, phases, no_migrate = read.text("by", length=256), read.texts("phases"), read.boolean("no_migrate")
         read.done()
         _check_phases(phases)
         if phases[0] == PHASES[0]:
             raise ValueError(f"phases: {PHASES[0]} begins a release, and is never run again")
     except ValueError as error:
         raise BadRequest(f"the request is not acceptable: {error}") from None
-    return of_release(catalog.get(number) if number else catalog.under_way(), by, phases)
+    request = of_release(catalog.get(number) if number else catalog.under_way(), by, phases)
+    return replace(request, no_migrate=no_migrate)
 
 
 def of_release(release: Release, by: str, phases: tuple[str, ...], reason: str = "") -> Request:
@@ -136,3 +145,10 @@ def _check_phases(phases: tuple[str, ...]) -> None:
     first = PHASES.index(phases[0])
     if tuple(PHASES[first : first + len(phases)]) != phases:
         raise ValueError("phases: there is a gap")
+
+
+def _check_barriers(barriers: tuple[str, ...], phases: tuple[str, ...]) -> None:
+    if list(barriers) != [name for name in BARRIERS if name in barriers]:
+        raise ValueError("barriers: unknown, twice, or out of order")
+    if barriers and phases != PHASES:
+        raise ValueError("barriers: go with all phases of a release, from the first to the last")

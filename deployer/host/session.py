@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, jobs, lock, masking, overrides, systemd, turns
-from deployer.host.catalog import Release
+from deployer.host import build, jobs, lock, masking, overrides, systemd, turns, word
+from deployer.host.catalog import Release, rollback_target
 from deployer.host.complete import complete
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
-from deployer.host.protocol import PROTOCOL, Exit, read_message
+from deployer.host.protocol import BARRIERS, PROTOCOL, Exit, read_message
 from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
 from deployer.host.spec import Reader
@@ -39,6 +39,7 @@ class Session:
         self.forward = forward
         self._ticket: Path | None = None
         self._held = contextlib.ExitStack()
+        self._over = False
         self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
             "ask": self._ask,
             "release": self._release,
@@ -63,11 +64,12 @@ class Session:
 
     def _serve(self) -> Exit:
         try:
-            while True:
+            while not self._over:
                 message = read_message(self.stream)
                 if message is None:
-                    return Exit.OK
+                    break
                 self._dispatch(message)
+            return Exit.OK
         except HostError as error:
             return self._failed(error)
         except (ValueError, RecursionError) as error:
@@ -125,7 +127,18 @@ class Session:
             base=self._base(current),
             partials=partials(ctx.paths.incoming),
             free=free_bytes(str(ctx.paths.home)),
+            **self._history(),
         )
+
+    def _history(self) -> dict[str, Any]:
+        """What a fleet must agree on: the next number, and what can be gone back to."""
+        releases = self.ctx.catalog.all()
+        target = rollback_target(releases, self.ctx.catalog.current())
+        return {
+            "next": self.ctx.catalog.next_number(),
+            "target": target.name if target else "",
+            "usable": {one.name: one.spec.source.digest for one in releases if one.usable},
+        }
 
     def _base(self, current: Release | None) -> dict[str, Any]:
         """The tree that an upload should build on: the one that serves, else any that is whole."""
@@ -151,9 +164,13 @@ class Session:
         self._leave_the_line()
         self._follow(directory)
 
-    def _wait(self, _: dict[str, Any]) -> None:
+    def _wait(self, message: dict[str, Any]) -> None:
+        """A place in the line, kept until the job of this session begins; without ``queue`` only if it is the first."""
+        queue = _read(message, "wait", lambda read: read.boolean("queue"))
         if self._ticket is None:
             self._ticket = self._held.enter_context(turns.ticket(self.ctx.paths.tickets))
+        if not queue:
+            turns.refuse_if_not_first(self.ctx, self._ticket)
         with _while_heard():
             turns.wait(self.ctx, self._ticket, lambda job: self.ctx.emit("waiting", **job))
         self._answer()
@@ -187,9 +204,34 @@ class Session:
     def _follow(self, directory: Path) -> None:
         self.ctx.emit("following", job=directory.name)
         with _while_heard():
+            if jobs.request_of(directory).get("barriers"):
+                self._hear_words(directory)
             for event in lock.follow(self.ctx, directory):
                 self.forward(event)
         jobs.forget_old(self.ctx.paths.jobs)
+
+    def _hear_words(self, directory: Path) -> None:
+        """From now on, and to the end of this session, what comes in is the word of a fleet to the job."""
+
+        def listen() -> None:
+            with contextlib.suppress(OSError, ValueError, HostError):  # a laptop that has gone, or talks nonsense
+                while (message := read_message(self.stream)) is not None:
+                    self._pass_on(message, directory)
+
+        self._over = True
+        threading.Thread(target=listen, daemon=True, name="words").start()
+
+    def _pass_on(self, message: dict[str, Any], directory: Path) -> None:
+        op = str(message.pop("op", ""))
+        if op == "hold":
+            word.hold(directory)
+            self.ctx.emit("holding")
+        elif op == "go":
+            word.go(directory, _read(message, "go", lambda read: read.choice("barrier", BARRIERS)))
+        elif op == "undo":
+            by, why = _read(message, "undo", lambda read: (read.text("by", length=256), read.text("why", length=2000)))
+            with contextlib.suppress(HostError):  # it has ended by itself
+                lock.abort(self.ctx, by, directory.name, why)
 
     def _logs(self, message: dict[str, Any]) -> None:
         count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))

@@ -12,6 +12,8 @@ from typing import Any
 
 from deployer.host import files, lock
 from deployer.host.context import Context
+from deployer.host.errors import HostError
+from deployer.host.protocol import Exit
 
 _TICKET = re.compile(r"[0-9]{8}\Z")
 _POLL = 0.5
@@ -39,6 +41,18 @@ def wait(ctx: Context, own: Path, tell: Callable[[dict[str, Any]], None]) -> Non
             tell(now)
             told = now
         time.sleep(_POLL)
+
+
+def refuse_if_not_first(ctx: Context, own: Path) -> None:
+    """Raises HostError (exit 4) unless it is our turn now."""
+    lock.refuse_if_busy(ctx)
+    if _ahead(own):
+        raise HostError(
+            "busy: another command is about to begin",
+            exit=Exit.BUSY,
+            state="nothing was touched",
+            next="fab attach   (follows it)",
+        )
 
 
 @contextlib.contextmanager

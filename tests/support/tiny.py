@@ -270,5 +270,6 @@ def ship(
     request = {
         "op": "release", "kind": "deploy", "by": "mallory", "phases": list(phases), "of": 0, "release": 0, "spec": spec,
         "env": {}, "secret": [], "delta": delta.as_json(), "yes": False, "no_migrate": False, "offset": 0,
+        "barriers": [], "number": 0,
     }  # fmt: skip
     return Shipment(request, body)

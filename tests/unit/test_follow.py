@@ -14,6 +14,7 @@ import pytest
 from deployer import deploy, events, follow
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
 from deployer.follow import Run
+from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
 from deployer.remote import Facts, Outcome, Over, Remote
 from deployer.report import Job
@@ -23,7 +24,8 @@ Item = dict[str, Any] | Callable[[], None] | Exception
 HOST = "deploy@web1"
 LOST = Unreachable(message=f"the connection to {HOST} was lost", host=HOST)
 FACTS = {
-    "event": "answer", "protocol": 1, "program": "", "app": "shop", "current": "v1", "spec": None, "busy": None,
+    "event": "answer", "protocol": PROTOCOL, "next": 2, "target": "", "usable": {},
+    "program": "", "app": "shop", "current": "v1", "spec": None, "busy": None,
     "base": {"key": "", "ids": ""}, "partials": {}, "free": 1,
 }  # fmt: skip
 BUSY = {"by": "ada@laptop", "kind": "deploy", "since": 1.0, "phase": "build", "job": "7"}

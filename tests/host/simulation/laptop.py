@@ -55,6 +55,8 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "delta": None,
         "yes": False,
         "no_migrate": False,
+        "barriers": [],
+        "number": 0,
     }
 
 
