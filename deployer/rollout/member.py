@@ -1,0 +1,138 @@
+"""One host of a rollout: what it has said, what it was told, and what can be known of it from that."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployer.errors import Exit
+from deployer.rollout.waves import BARRIERS
+
+__all__ = ["Hook", "How", "Member"]
+
+
+class How(enum.Enum):
+    """How a host's part was over: by its own last word, without any, or before its job had begun."""
+
+    FINISHED = "finished"
+    LOST = "lost"
+    REFUSED = "refused"
+
+
+class Hook(enum.Enum):
+    """How far a host's ``hooks.drain`` or ``hooks.undrain`` is."""
+
+    IDLE = "idle"
+    RUNS = "runs"
+    ENDED = "ended"
+
+
+@dataclass(slots=True, kw_only=True)
+class Member:
+    """What is known of one host.
+
+    ``at`` is the barrier at which it stands, ``told`` are those past which it was told to go; ``undone``: it was told
+    to give up. ``failing``: a phase has failed, and its last word is awaited. ``fault`` says why this host is a reason
+    for the fleet to go back; ``message``, ``next`` and ``logs`` are what it, or the connection to it, had to say.
+    ``serving`` is what it was last seen to serve (empty: nothing; None: nobody has asked). ``notes`` are warnings.
+    """
+
+    host: str
+    serving: str | None = None
+    release: str = ""
+    begun: bool = False
+    migrated: bool = False
+    switched: bool = False
+    failing: bool = False
+    at: str = ""
+    told: list[str] = field(default_factory=list)
+    undone: bool = False
+    drain: Hook = Hook.IDLE
+    undrain: Hook = Hook.IDLE
+    how: How | None = None
+    exit: int = 0
+    fault: str = ""
+    message: str = ""
+    next: str = ""
+    logs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will be heard of it."""
+        return self.how is not None
+
+    @property
+    def quiet(self) -> bool:
+        """No hook of it runs or has to be run."""
+        return self.drain is Hook.IDLE or self.undrain is Hook.ENDED
+
+    @property
+    def may_have_switched(self) -> bool:
+        """It was told to. A word that was sent and never seen to arrive counts as heard: it may have been."""
+        return "switch" in self.told
+
+    @property
+    def stands_good(self) -> bool:
+        """It serves the new release, and its watch has found nothing wrong."""
+        return (self.at == "keep" or "keep" in self.told) and not self.failing
+
+    @property
+    def settled(self) -> bool:
+        """No other host has to wait for it any more."""
+        return self.over or self.stands_good
+
+    @property
+    def found_good(self) -> bool:
+        """As far as anybody can see now, the new release is good there."""
+        return self.stands_good if self.how is None else self.how is How.FINISHED and not self.exit
+
+    @property
+    def seen_to_fail(self) -> bool:
+        """The host itself has said that it failed or went back, so that losing it now takes nothing from that."""
+        return bool(self.message) or (self.switched and bool(self.release) and self.serving != self.release)
+
+    def reached(self, barrier: str) -> bool:
+        """It stands there, or has been told to go past it or a later one."""
+        place = BARRIERS.index(barrier)
+        return any(BARRIERS.index(passed) >= place for passed in (*self.told, self.at) if passed)
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """An event of the host's own; what does not matter here, or comes twice, changes nothing."""
+        match event.get("event"):
+            case "following":
+                self.begun = True
+            case "phase.started":
+                self.begun, self.failing = True, False
+                self.release = str(event.get("release") or self.release)
+                self.migrated = self.migrated or event.get("phase") == "migrate"
+            case "phase.failed":
+                self.failing, self.at = True, ""
+            case "ready":
+                self._ready(str(event.get("phase")), str(event.get("release") or ""))
+            case "switched":
+                self.begun = self.switched = True
+                self.serving = str(event.get("to") or "")
+            case "failed":
+                self.message = str(event.get("message") or "")
+                self.next = str(event.get("next") or "")
+                self.logs = tuple(str(line) for line in event.get("logs") or ())
+            case "finished":
+                self._finished(event)
+
+    def _ready(self, barrier: str, release: str) -> None:
+        self.begun, self.failing = True, False
+        self.release = release or self.release
+        if barrier in BARRIERS and not self.reached(barrier):  # else it is told again by a new connection
+            self.at = barrier
+
+    def _finished(self, event: Mapping[str, Any]) -> None:
+        self.exit = int(event.get("exit", Exit.BUG))  # a missing exit status is a failure
+        self.how = How.FINISHED if self.begun or not self.exit else How.REFUSED
+        self.release = str(event.get("release") or self.release)
+        self.serving = str(event.get("serving") or "")
+        self.seconds = float(event.get("seconds") or 0.0)
+        self.message = self.message or str(event.get("summary") or "")

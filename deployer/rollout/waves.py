@@ -1,0 +1,72 @@
+"""In which order the hosts of a fleet switch, which of them migrates, and where each waits for the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deployer.errors import ConfigError
+
+__all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "waves"]
+
+BARRIERS = ("migrate", "check", "switch", "keep")
+"""In the order in which a host comes to them."""
+
+_BATCH = re.compile(r"([1-9][0-9]{0,5})(%?)\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """How a fleet switches: all at once (0, 0), or in waves.
+
+    ``batch`` is how many hosts switch at a time: a number (``"2"``) or a share of the fleet (``"25%"``, rounded down,
+    at least one); empty for all. ``canary`` hosts go first, and serve for ``bake`` seconds before the others follow.
+    ``keep_going`` leaves what was found good when a later wave fails.
+    """
+
+    batch: str = ""
+    canary: int = 0
+    bake: float = 0.0
+    keep_going: bool = False
+
+
+def waves(hosts: Sequence[str], strategy: Strategy) -> tuple[tuple[str, ...], ...]:
+    """The hosts in the order they were named, in the groups that switch together. Raises ConfigError.
+
+    A canary that is the whole fleet is its only wave, and bakes all the same.
+    """
+    size = _size(strategy.batch, len(hosts))
+    if strategy.canary < 0:
+        raise ConfigError(message=f"--canary {strategy.canary}: a number of hosts is wanted", next="say --canary 1")
+    if strategy.bake < 0 or (strategy.bake and not strategy.canary):
+        raise ConfigError(message="--bake is how long a canary serves before the others follow", next="say --canary 1")
+    rest = hosts[strategy.canary :]
+    batches = (rest[start : start + size] for start in range(0, len(rest), size))
+    return tuple(tuple(wave) for wave in (hosts[: strategy.canary], *batches) if wave)
+
+
+def _size(batch: str, fleet: int) -> int:
+    if not batch:
+        return max(1, fleet)
+    match = _BATCH.match(batch)
+    number = int(match[1]) if match else 0
+    if not match or (match[2] and number > 100):
+        text = f"--batch {batch}: a number of hosts, or a share from 1% to 100%, is wanted"
+        raise ConfigError(message=text, next="say --batch 2 or --batch 25%")
+    return max(1, fleet * number // 100) if match[2] else number
+
+
+def migrator(hosts: Sequence[str], chosen: str | None) -> str:
+    """The host that runs the migration: the one that was chosen, else the first by name. Raises ConfigError."""
+    if chosen and chosen not in hosts:
+        text = f"{chosen} is to run the migration, and is not among the hosts of this command"
+        raise ConfigError(message=text, next=f"add {chosen} to the hosts, or say --no-migrate")
+    return chosen or min(hosts)
+
+
+def barriers(host: str, *, migrator: str, migrates: bool) -> tuple[str, ...]:
+    """Where a host waits for the word of the laptop. Without a migration there is nothing to await before the check."""
+    if not migrates:
+        return BARRIERS[2:]
+    return BARRIERS if host == migrator else BARRIERS[1:]
