@@ -92,6 +92,9 @@ def split(raw: Raw) -> tuple[Raw, dict[str, Raw], list[Problem]]:
 def normalise(raw: Raw) -> Raw:
     """The same with every short form written in full: ``proxy = "nginx"``, one string instead of a list."""
     raw = copy.deepcopy(raw)
+    fleet = raw.get("fleet")
+    if isinstance(fleet, dict) and type(fleet.get("batch")) is int:
+        fleet["batch"] = str(fleet["batch"])
     if isinstance(raw.get("proxy"), str):
         raw["proxy"] = {"kind": raw["proxy"]}
     listed(raw, ("web", "health"), "status")
@@ -115,9 +118,12 @@ def listed(raw: Raw, tables: tuple[str, ...], key: str) -> None:
 def merge(base: Raw, over: Raw) -> Raw:
     """``base`` with the keys of ``over``: tables are merged, all else is replaced.
 
-    One of wsgi, asgi and command replaces the other two, and the server that ran them.
+    One of wsgi, asgi and command replaces the other two, and the server that ran them. ``hosts`` are replaced as a
+    whole, in whichever form: no host of one environment may be in another because both are tables.
     """
     merged = copy.deepcopy(base)
+    if "hosts" in over:
+        merged.pop("hosts", None)
     if any(key in over for key in CALLABLES):
         for key in (*CALLABLES, "server"):
             merged.pop(key, None)
