@@ -3,7 +3,7 @@
 from deployer.config.env_file import read_env_file
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HostSettings, Inventory
-from deployer.config.load import load
+from deployer.config.load import load, refusal
 from deployer.config.schema import Config, Health, Proxy, Release, Web
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Web",
     "load",
     "read_env_file",
+    "refusal",
 ]

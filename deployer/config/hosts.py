@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -45,8 +44,8 @@ class HostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Inventory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the hosts are not named here but kept in an inventory: `hosts = { ansible = "inventory.yml", group = "web" }`.
-    Tables beside these two keys hold what is different on hosts of that name in the inventory."""
+    """Where an inventory knows the hosts, as in `hosts = { ansible = "inventory.yml", group = "web" }`. Tables beside
+    these two keys hold what is different on hosts of that name in the inventory."""
 
     ansible: Annotated[str, key(
         "An Ansible inventory, relative to deploy.toml: INI, YAML, a directory, or a script that prints one. It is "
@@ -75,7 +74,8 @@ def settings_of(written: tuple[str, ...] | Table) -> dict[str, HostSettings]:
 
 def inventory_of(written: tuple[str, ...] | Table) -> Inventory | None:
     """Where the hosts are to be asked for; None when the file names them. Raises Invalid."""
-    given = {} if isinstance(written, tuple) else {name: value for name, value in written.items() if is_text(value)}
+    values = {} if isinstance(written, tuple) else written
+    given = {name: value for name, value in values.items() if isinstance(value, str)}
     for name in given:
         if name not in Inventory.__struct_fields__:
             raise Invalid("hosts", not_a_table(name), name)
@@ -85,10 +85,6 @@ def inventory_of(written: tuple[str, ...] | Table) -> Inventory | None:
         return Inventory(**given) if given else None
     except Invalid as invalid:
         raise Invalid("hosts", invalid.message, *invalid.path) from None
-
-
-def is_text(value: HostSettings | str) -> bool:
-    return isinstance(value, str)
 
 
 def not_a_table(name: str) -> str:
@@ -119,14 +115,14 @@ def check_written(written: tuple[str, ...] | Table) -> None:
         seen[place] = name
 
 
-def find(table: Mapping[str, HostSettings], typed: str) -> str | None:
-    """The name in the table of the host that was typed; None when it has none such.
+def only(table: dict[str, HostSettings], typed: str) -> dict[str, HostSettings]:
+    """Of the table, the host that was typed; nothing when it has none such.
 
     A name is matched as typed; else by its host part: ``web3`` is ``deploy@web3:22``, where no other port was typed.
     Raises ConfigError when that fits several which are not alike.
     """
     if typed in table:
-        return typed
+        return {typed: table[typed]}
     given = Target.parse(typed)
     names = [name for name, settings in table.items() if fits(given, name) or fits(given, settings.address)]
     if any(table[name] != table[names[0]] for name in names):
@@ -134,7 +130,7 @@ def find(table: Mapping[str, HostSettings], typed: str) -> str | None:
             message=f"{typed!r} may be any of these hosts of deploy.toml: {', '.join(names)}",
             next=f"name it as it stands there, such as -H {names[0]}",
         )
-    return names[0] if names else None
+    return {name: table[name] for name in names[:1]}
 
 
 def fits(given: Target, text: str | None) -> bool:
@@ -145,15 +141,14 @@ def fits(given: Target, text: str | None) -> bool:
     return given.host == known.host and (not given.port or not known.port or given.port == known.port)
 
 
-def target_of(table: Mapping[str, HostSettings], typed: str) -> Target:
+def target_of(table: dict[str, HostSettings], typed: str) -> Target:
     """Where to log in for a host that was typed, or that the table names.
 
     Where the table has an address for it, what was not typed (user, port) is taken from that. Raises ConfigError.
     """
     given = Target.parse(typed)
-    name = find(table, typed)
-    address = table[name].address if name is not None else None
-    if address is None:
-        return given
-    known = Target.parse(address)
-    return replace(known, user=given.user or known.user, port=given.port or known.port, name=typed)
+    for settings in only(table, typed).values():
+        if settings.address is not None:
+            known = Target.parse(settings.address)
+            return replace(known, user=given.user or known.user, port=given.port or known.port, name=typed)
+    return given

@@ -11,7 +11,7 @@ from typing import Any
 from deployer.config import problems
 from deployer.config.problems import Problem
 from deployer.config.schema import Config
-from deployer.config.where import line_of
+from deployer.config.where import key_lines, line_of
 from deployer.errors import ConfigError
 
 tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -147,3 +147,12 @@ def error(path: Path, text: str, found: list[Problem]) -> ConfigError:
     placed = sorted((line_of(text, problem.path) or 1, str(problem)) for problem in found)
     lines = dict.fromkeys(f"{path}:{line}: {told}" for line, told in placed)
     return ConfigError(message="\n".join(lines), state="nothing was touched")
+
+
+def refusal(path: Path, environment: str | None, key: tuple[str, ...], message: str) -> ConfigError:
+    """The error for a value that proved wrong after the file was read, where that environment has it from."""
+    text = read(path)
+    problem = Problem(key, message)
+    if environment is not None and ("environments", environment, key[0]) in key_lines(text):
+        problem = problem.below("environments", environment)
+    return error(path, text, [problem])

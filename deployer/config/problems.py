@@ -22,6 +22,7 @@ PLACE = re.compile(r" - at `\$(?P<place>.*)`\Z")
 STEP = re.compile(r"\.(?P<key>[A-Za-z0-9_]+)|\[(?P<index>[0-9]+)\]|\[(?P<any>\.\.\.)\]")
 BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 LIMIT = 50
+SHOWN = 30
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def keys_of(table: type[Struct]) -> dict[str, Key]:
 
 def key_of(field: types.Field) -> Key:
     """What the schema says about one key."""
-    kind, description, extra = field.type, "", {}
+    kind, description = field.type, ""
+    extra: Raw = {}
     while isinstance(kind, types.Metadata):
         description = description or (kind.extra_json_schema or {}).get("description", "")
         extra = extra or kind.extra or {}
@@ -136,10 +138,11 @@ def paths(table: type[Struct]) -> Iterator[tuple[str, ...]]:
 
 
 def suggestion(name: str, names: Iterable[str], what: str) -> str:
-    """The nearest of the names, or all of them."""
-    names = list(names)
+    """The nearest of the names, or all of them as far as they can be taken in."""
+    names = sorted(names)
     close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"{what}: {', '.join(sorted(names))}"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"did you mean {close[0]}?" if close else f"{what}: {', '.join(names[:SHOWN])}{more}"
 
 
 def convert(raw: Raw, table: type[T]) -> tuple[T | None, Raw, list[Problem]]:

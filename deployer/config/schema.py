@@ -243,21 +243,19 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return hosts.target_of(self.host_settings, name)
 
     def of_host(self, name: str) -> Config:
-        """The configuration of one host, named here or by -H: its own settings are merged in.
+        """The configuration of one host, named here or by -H: its own settings are merged in, other hosts are left out.
 
         A host that has none here has what all have. Raises ConfigError for a name that fits several.
         """
-        settings = self._of(name)
+        table = hosts.only(self.host_settings, name)
+        settings = next(iter(table.values()), HostSettings())
         own = {key: getattr(settings, key) for key in ("workers", "memory") if getattr(settings, key) is not None}
-        return replace(self, web=replace(self.web, **own), env={**self.env, **settings.env})
+        env = {**self.env, **settings.env}
+        return replace(self, hosts_written=table, web=replace(self.web, **own), env=env)
 
     def migrates(self, name: str) -> bool:
         """Whether the file says that the fleet's migration runs on this host. Raises ConfigError as ``of_host``."""
-        return self._of(name).migrate
-
-    def _of(self, name: str) -> HostSettings:
-        known = hosts.find(self.host_settings, name)
-        return HostSettings() if known is None else self.host_settings[known]
+        return any(settings.migrate for settings in hosts.only(self.host_settings, name).values())
 
     @property
     def health_host(self) -> str:
