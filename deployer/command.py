@@ -120,12 +120,13 @@ def _site(
     from deployer.advice import Typed
     from deployer.config import load
     from deployer.deploy import Site
-    from deployer.ssh import Target
+    from deployer.inventory import resolve
 
     path = Path(config).resolve() if config else _find_config()
-    settings = load(path, environment=env or None)
+    settings = resolve(load(path, environment=env or None), path, env or None)
     named = hosts_of(c)
-    target = Target.parse(_one(named or settings.hosts))
+    name = _one(named or settings.hosts)
+    target = settings.target(name)
     typed = Typed(program=_program(), target=target.name, hosts=",".join(named), env=env, config=config)
     options = ssh_options_of(c)
     if accept_new:
@@ -136,7 +137,7 @@ def _site(
         try:
             yield Site(
                 root=path.parent,
-                config=settings,
+                config=settings.of_host(name),
                 target=target,
                 ssh=replace(options, report=hear),
                 report=hear,

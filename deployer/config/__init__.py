@@ -1,7 +1,22 @@
 """``deploy.toml`` and the dotenv file: validated, frozen; refused with the line and the key that is wrong."""
 
 from deployer.config.env_file import read_env_file
-from deployer.config.load import load
+from deployer.config.fleet import FleetSettings, Hooks
+from deployer.config.hosts import HostSettings, Inventory
+from deployer.config.load import load, refusal
 from deployer.config.schema import Config, Health, Proxy, Release, Web
 
-__all__ = ["Config", "Health", "Proxy", "Release", "Web", "load", "read_env_file"]
+__all__ = [
+    "Config",
+    "FleetSettings",
+    "Health",
+    "Hooks",
+    "HostSettings",
+    "Inventory",
+    "Proxy",
+    "Release",
+    "Web",
+    "load",
+    "read_env_file",
+    "refusal",
+]

@@ -6,7 +6,9 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
+from deployer.errors import ConfigError
 from deployer.host.protocol import ENV_NAME
+from deployer.target import Target
 
 RESERVED = frozenset(
     {
@@ -32,14 +34,16 @@ DIRECTORY = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*/?\Z")
 LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):)?([0-9]{1,5})\Z")
 STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
 SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)\Z")
+BATCH = re.compile(r"(?P<hosts>[1-9][0-9]{0,3})|(?P<percent>[1-9][0-9]?|100)%")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Invalid(ValueError):
-    """A refused value: ``key`` is its key in the table checked, ``item`` a key or ``[index]`` below."""
+    """A refused value: ``key`` is its key in the table checked, ``below`` the keys (or an ``[index]``) that lead on."""
 
-    def __init__(self, key: str, message: str, item: str = "") -> None:
+    def __init__(self, key: str, message: str, *below: str) -> None:
         super().__init__(message)
-        self.path = (key, item) if item else (key,)
+        self.path = (key, *filter(None, below))
         self.message = message
 
 
@@ -82,6 +86,29 @@ def command(key: str, text: str, item: str = "") -> None:
         raise Invalid(key, f"is not a command that can be read: {str(error).lower()}", item) from error
     if not words:
         raise Invalid(key, "is empty", item)
+
+
+def hook(key: str, text: str) -> None:
+    """Refuse what :func:`command` refuses, and placeholders that nothing is filled into."""
+    command(key, text)
+    for name in PLACEHOLDER.findall(text):
+        if name != "host":
+            raise Invalid(key, f"holds {{{name}}}, but {{host}} is all that can be filled in")
+
+
+def host(key: str, text: str, item: str = "") -> None:
+    """Refuse what cannot be connected to."""
+    try:
+        Target.parse(text)
+    except ConfigError as error:
+        raise Invalid(key, error.message, item) from None
+
+
+def batch_problem(text: str) -> str:
+    """Why this is not how many hosts may switch at a time; empty when it is. Nothing at all means all of them."""
+    if not text or BATCH.fullmatch(text):
+        return ""
+    return f'must be a number of hosts such as "2", or a share of them such as "25%", not {text!r}'
 
 
 def arguments(key: str, arguments: Iterable[str]) -> None:

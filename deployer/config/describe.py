@@ -25,7 +25,8 @@ ENVIRONMENTS = """\
 ## [environments.NAME]
 
 Any key above, for one environment. Tables are merged with those above; every other value replaces the one
-above. One of `wsgi`, `asgi` and `command` replaces the other two, and `server`.
+above. One of `wsgi`, `asgi` and `command` replaces the other two, and `server`. `hosts` is replaced as a whole,
+whichever form it has: an environment with `hosts` of its own has these and no others, with no settings from above.
 
 ```toml
 [environments.staging]
@@ -49,10 +50,11 @@ def section(path: tuple[str, ...], description: str, table: type[Struct]) -> Ite
     title = f"[{'.'.join(path)}]" if path else "Top level"
     rows = [row(key) for key in keys if key.table is None]
     head = ["| key | default | what it is |", "| --- | --- | --- |"]
-    yield "\n".join([f"## {title}", "", description, "", *head, *rows, ""])
+    yield "\n".join([f"## {title}", "", " ".join(description.split()), "", *head, *rows, ""])
     for key in keys:
-        if key.table is not None:
-            yield from section((*path, key.name), key.description, key.table)
+        for name, below in (((), key.table), ((), key.beside), (("NAME",), key.each)):
+            if below is not None:
+                yield from section((*path, key.name, *name), below.__doc__ or "", below)
 
 
 def row(key: Key) -> str:
@@ -64,7 +66,7 @@ def row(key: Key) -> str:
 
 def written(value: Any) -> str:
     """A default as TOML writes it."""
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}, ""):
         return "none"
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]

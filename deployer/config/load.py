@@ -11,7 +11,7 @@ from typing import Any
 from deployer.config import problems
 from deployer.config.problems import Problem
 from deployer.config.schema import Config
-from deployer.config.where import line_of
+from deployer.config.where import key_lines, line_of
 from deployer.errors import ConfigError
 
 tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -92,6 +92,9 @@ def split(raw: Raw) -> tuple[Raw, dict[str, Raw], list[Problem]]:
 def normalise(raw: Raw) -> Raw:
     """The same with every short form written in full: ``proxy = "nginx"``, one string instead of a list."""
     raw = copy.deepcopy(raw)
+    fleet = raw.get("fleet")
+    if isinstance(fleet, dict) and type(fleet.get("batch")) is int:
+        fleet["batch"] = str(fleet["batch"])
     if isinstance(raw.get("proxy"), str):
         raw["proxy"] = {"kind": raw["proxy"]}
     listed(raw, ("web", "health"), "status")
@@ -115,9 +118,12 @@ def listed(raw: Raw, tables: tuple[str, ...], key: str) -> None:
 def merge(base: Raw, over: Raw) -> Raw:
     """``base`` with the keys of ``over``: tables are merged, all else is replaced.
 
-    One of wsgi, asgi and command replaces the other two, and the server that ran them.
+    One of wsgi, asgi and command replaces the other two, and the server that ran them. ``hosts`` are replaced as a
+    whole, in whichever form: no host of one environment may be in another because both are tables.
     """
     merged = copy.deepcopy(base)
+    if "hosts" in over:
+        merged.pop("hosts", None)
     if any(key in over for key in CALLABLES):
         for key in (*CALLABLES, "server"):
             merged.pop(key, None)
@@ -141,3 +147,12 @@ def error(path: Path, text: str, found: list[Problem]) -> ConfigError:
     placed = sorted((line_of(text, problem.path) or 1, str(problem)) for problem in found)
     lines = dict.fromkeys(f"{path}:{line}: {told}" for line, told in placed)
     return ConfigError(message="\n".join(lines), state="nothing was touched")
+
+
+def refusal(path: Path, environment: str | None, key: tuple[str, ...], message: str) -> ConfigError:
+    """The error for a value that proved wrong after the file was read, where that environment has it from."""
+    text = read(path)
+    problem = Problem(key, message)
+    if environment is not None and ("environments", environment, key[0]) in key_lines(text):
+        problem = problem.below("environments", environment)
+    return error(path, text, [problem])

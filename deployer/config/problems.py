@@ -22,6 +22,7 @@ PLACE = re.compile(r" - at `\$(?P<place>.*)`\Z")
 STEP = re.compile(r"\.(?P<key>[A-Za-z0-9_]+)|\[(?P<index>[0-9]+)\]|\[(?P<any>\.\.\.)\]")
 BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 LIMIT = 50
+SHOWN = 30
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a table: what it is, what it expects, its default, and the table that it holds, if any."""
+    """A key of a table: what it is, what it expects, its default, and the table that it holds, if any.
+
+    ``each`` is the kind of table that a table of free names holds, ``beside`` the keys that may stand among them.
+    """
 
     name: str
     description: str
@@ -50,6 +54,8 @@ class Key:
     required: bool
     default: Any
     table: type[Struct] | None
+    each: type[Struct] | None = None
+    beside: type[Struct] | None = None
 
 
 def keys_of(table: type[Struct]) -> dict[str, Key]:
@@ -60,19 +66,31 @@ def keys_of(table: type[Struct]) -> dict[str, Key]:
 
 def key_of(field: types.Field) -> Key:
     """What the schema says about one key."""
-    kind, description, expects = field.type, "", ""
+    kind, description = field.type, ""
+    extra: Raw = {}
     while isinstance(kind, types.Metadata):
         description = description or (kind.extra_json_schema or {}).get("description", "")
-        expects = expects or (kind.extra or {}).get("expects", "")
+        extra = extra or kind.extra or {}
         kind = kind.type
     return Key(
         name=field.encode_name,
         description=description,
-        expects=expects,
+        expects=extra.get("expects", ""),
         required=field.required,
         default=None if field.default is msgspec.NODEFAULT else field.default,
         table=kind.cls if isinstance(kind, types.StructType) else None,
+        each=each_of(kind),
+        beside=extra.get("beside"),
     )
+
+
+def each_of(kind: types.Type) -> type[Struct] | None:
+    """The kind of table that stands below free names, where it is such a table of tables."""
+    for one in kind.types if isinstance(kind, types.UnionType) else (kind,):
+        if isinstance(one, types.DictType):
+            values = one.value_type.types if isinstance(one.value_type, types.UnionType) else (one.value_type,)
+            return next((value.cls for value in values if isinstance(value, types.StructType)), None)
+    return None
 
 
 def unknown_keys(raw: Raw, table: type[Struct]) -> tuple[Raw, list[Problem]]:
@@ -85,8 +103,21 @@ def unknown_keys(raw: Raw, table: type[Struct]) -> tuple[Raw, list[Problem]]:
         elif key.table is not None and isinstance(value, dict):
             known[name], below = unknown_keys(value, key.table)
             found += [problem.below(name) for problem in below]
+        elif key.each is not None and isinstance(value, dict):
+            known[name], below = unknown_in_each(value, key.each)
+            found += [problem.below(name) for problem in below]
         else:
             known[name] = value
+    return known, found
+
+
+def unknown_in_each(raw: Raw, table: type[Struct]) -> tuple[Raw, list[Problem]]:
+    """As :func:`unknown_keys`, for the tables below free names."""
+    known, found = dict(raw), []
+    for name, value in raw.items():
+        if isinstance(value, dict):
+            known[name], below = unknown_keys(value, table)
+            found += [problem.below(name) for problem in below]
     return known, found
 
 
@@ -107,10 +138,11 @@ def paths(table: type[Struct]) -> Iterator[tuple[str, ...]]:
 
 
 def suggestion(name: str, names: Iterable[str], what: str) -> str:
-    """The nearest of the names, or all of them."""
-    names = list(names)
+    """The nearest of the names, or all of them as far as they can be taken in."""
+    names = sorted(names)
     close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"{what}: {', '.join(sorted(names))}"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"did you mean {close[0]}?" if close else f"{what}: {', '.join(names[:SHOWN])}{more}"
 
 
 def convert(raw: Raw, table: type[T]) -> tuple[T | None, Raw, list[Problem]]:
@@ -159,9 +191,7 @@ def place(error: msgspec.ValidationError, raw: Raw, table: type[Struct]) -> tupl
     match = PLACE.search(str(error))
     path: tuple[str, ...] = ()
     for step in STEP.finditer(match["place"] if match else ""):
-        if step["any"]:
-            return path + culprit(raw, path, table)
-        path += (step["key"] or f"[{step['index']}]",)
+        path += culprit(raw, path, table) if step["any"] else (step["key"] or f"[{step['index']}]",)
     return path
 
 
@@ -191,21 +221,27 @@ def at(raw: Any, path: tuple[str, ...]) -> Any:
 
 def wording(path: tuple[str, ...], raw: Raw, table: type[Struct]) -> str:
     """What the key at ``path`` expects, and what stands there instead."""
-    expects = ""
-    for part in path:
-        key = keys_of(table).get(part)
-        if key is None:
-            break
-        expects = key.expects
-        if key.table is None:
-            break
-        table = key.table
-    if path[:1] == ("env",) and len(path) > 1:
+    expects, below = expected(path, table)
+    if below and expects.startswith("a table of strings"):
         return "must be a string, in quotes"
     told = shown(at(raw, path))
     if path and path[-1].startswith("["):
         return f"{told} is not accepted; the key must be {expects}"
     return f"must be {expects}, not {told}"
+
+
+def expected(path: tuple[str, ...], table: type[Struct]) -> tuple[str, tuple[str, ...]]:
+    """What the last declared key on ``path`` expects, and how the path goes on below it."""
+    expects = ""
+    while path and (key := keys_of(table).get(path[0])) is not None:
+        expects, path = key.expects, path[1:]
+        if key.each is not None and path and not path[0].startswith("["):
+            expects, path, table = "a table", path[1:], key.each
+        elif key.table is not None:
+            table = key.table
+        else:
+            break
+    return expects, path
 
 
 def shown(value: Any) -> str:

@@ -7,30 +7,24 @@ these structs hold a tuple.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
-from deployer.config import check
+from deployer.config import check, hosts
 from deployer.config.check import Invalid
+from deployer.config.declare import key, text
+from deployer.config.fleet import FleetSettings, Hooks
+from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.host.protocol import APP, APP_LENGTH
+from deployer.target import Target
 
 WSGI_SERVERS = ("gunicorn",)
 ASGI_SERVERS = ("uvicorn", "hypercorn")
 CALLABLE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\(\))?\Z"
 HOST_HEADER = r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9a-fA-F:]+\](:[0-9]+)?"
-HOST = r"(?:(?!-)[A-Za-z0-9._-]+@)?(?!-)[A-Za-z0-9._:%\[\]-]+"
 Unit = dict[str, str | int | bool | tuple[str | int, ...]]
-
-
-def key(description: str, expects: str, **constraints: Any) -> Meta:
-    """A key's description (for the reference) and what it expects (for the reference and for errors)."""
-    return Meta(description=description, extra={"expects": expects}, **constraints)
-
-
-def text(pattern: str, length: int = 1024) -> Meta:
-    """A constraint on a string: all of it must match, in at most ``length`` characters."""
-    return Meta(pattern=rf"^(?:{pattern})\Z", max_length=length)
 
 
 # fmt: off
@@ -191,9 +185,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "The app's name. It names the directories, the Unix user and the units on the hosts.",
         f"a name of at most {APP_LENGTH} lower-case letters, digits and single dashes, a letter first",
         pattern=f"^{APP.pattern}", max_length=APP_LENGTH)]
-    hosts: Annotated[tuple[Annotated[str, text(HOST, 320)], ...], key(
-        "The hosts, used when -H is not given.",
-        'a list of hosts such as ["deploy@web1.example.com"]')] = ()
+    hosts_written: Annotated[tuple[Annotated[str, text(HOST, HOST_LENGTH)], ...] | dict[str, HostSettings | str], key(
+        "The hosts, used when -H is not given: a list of `[user@]host[:port]`; or a table for each of them, with what "
+        "is different there; or an inventory that knows them.",
+        'a list of hosts such as ["deploy@web1.example.com"], or tables such as [hosts."web1.example.com"]',
+        beside=Inventory)] = field(default=(), name="hosts")
     deploy_user: Annotated[str, key(
         "The Unix user that `fab setup` makes for deploying.",
         "the name of a Unix user", pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")] = "deploy"
@@ -213,6 +209,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         'a table of strings, such as DJANGO_SETTINGS_MODULE = "shop.settings"')] = {}
     web: Annotated[Web, key(Web.__doc__ or "", "a table")] = field(default_factory=Web)
     release: Annotated[Release, key(Release.__doc__ or "", "a table")] = field(default_factory=Release)
+    fleet: Annotated[FleetSettings, key(FleetSettings.__doc__ or "", "a table")] = field(default_factory=FleetSettings)
+    hooks: Annotated[Hooks, key(Hooks.__doc__ or "", "a table")] = field(default_factory=Hooks)
     proxy: Annotated[Proxy, key(Proxy.__doc__ or "", 'a table, or "nginx"')] = field(default_factory=Proxy)
 
     def __post_init__(self) -> None:
@@ -223,6 +221,41 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.env_file is not None and check.control(self.env_file):
             raise Invalid("env_file", "must not hold control characters")
         check.env_table("env", self.env)
+        hosts.check_written(self.hosts_written)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of all hosts, in their order; none as long as an inventory was not asked for them."""
+        return () if self.inventory else tuple(self.host_settings)
+
+    @property
+    def host_settings(self) -> dict[str, HostSettings]:
+        """What is different on which host, by its name; hosts without settings of their own are in it, too."""
+        return hosts.settings_of(self.hosts_written)
+
+    @property
+    def inventory(self) -> Inventory | None:
+        """What is to be asked for the hosts (see ``deployer.inventory``); None when that was done, or need not be."""
+        return hosts.inventory_of(self.hosts_written)
+
+    def target(self, name: str) -> Target:
+        """Where to log in for a host named here or by -H. Raises ConfigError for one that fits several."""
+        return hosts.target_of(self.host_settings, name)
+
+    def of_host(self, name: str) -> Config:
+        """The configuration of one host, named here or by -H: its own settings are merged in, other hosts are left out.
+
+        A host that has none here has what all have. Raises ConfigError for a name that fits several.
+        """
+        table = hosts.only(self.host_settings, name)
+        settings = next(iter(table.values()), HostSettings())
+        own = {key: getattr(settings, key) for key in ("workers", "memory") if getattr(settings, key) is not None}
+        env = {**self.env, **settings.env}
+        return replace(self, hosts_written=table, web=replace(self.web, **own), env=env)
+
+    def migrates(self, name: str) -> bool:
+        """Whether the file says that the fleet's migration runs on this host. Raises ConfigError as ``of_host``."""
+        return any(settings.migrate for settings in hosts.only(self.host_settings, name).values())
 
     @property
     def health_host(self) -> str:

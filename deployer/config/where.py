@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-HEADER = re.compile(r"\s*\[\[?(?P<key>[^\]]+)\]\]?\s*(?:#.*)?\Z")
+HEADER = re.compile(r"""\s*\[\[?(?P<key>(?:"[^"]*"|'[^']*'|[^\]"'])+)\]\]?\s*(?:#.*)?\Z""")
 ASSIGNMENT = re.compile(
     r"""\s*(?P<key>(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
 )

@@ -2,82 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from deployer.errors import ConfigError
 from deployer.events import Event, Reporter
+from deployer.target import Target
 
-USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,63}\Z")
-HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\Z")
-PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
+__all__ = ["HostKeys", "SshOptions", "Target", "ignore", "ssh_command"]
 
 HostKeys = Literal["config", "strict", "accept-new"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A host: ``[user@]host[:port]``, ``name`` as it was typed. ``None`` is left to ssh_config."""
-
-    host: str
-    user: str | None = None
-    port: int | None = None
-    name: str
-
-    @classmethod
-    def parse(cls, text: str) -> Target:
-        """The target that ``text`` names; an IPv6 address needs brackets to carry a port.
-
-        Raises ConfigError for anything a host name, user or port can't be, option-like text first of all.
-        """
-        user, at, rest = text.rpartition("@")
-        if at and not USER.match(user):
-            raise _refused(text, f"{user!r} can't be a user name")
-        host, port = _split_port(text, rest)
-        if port is not None and int(port) > 65535:
-            raise _refused(text, f"port {port} is above 65535")
-        return cls(host=host, user=user or None, port=int(port) if port else None, name=text)
-
-
-def _split_port(text: str, rest: str) -> tuple[str, str | None]:
-    if rest.startswith("["):
-        inner, bracket, tail = rest[1:].partition("]")
-        if not bracket or not _is_ipv6(inner) or (tail and not tail.startswith(":")):
-            raise _refused(text, "the brackets must hold an IPv6 address")
-        return inner, _port(text, tail[1:]) if tail else None
-    if _is_ipv6(rest):
-        return rest, None
-    host, colon, port = rest.partition(":")
-    if not HOST.match(host):
-        raise _refused(text, f"{host!r} can't be a host name")
-    return host, _port(text, port) if colon else None
-
-
-def _port(text: str, port: str) -> str:
-    if not PORT.match(port):
-        raise _refused(text, f"{port!r} is not a port")
-    return port
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return not re.search(r"[^0-9A-Za-z:.%_-]", text)
-
-
-def _refused(text: str, why: str) -> ConfigError:
-    return ConfigError(
-        message=f"{text!r} is not a host to connect to: {why}",
-        state="nothing was touched",
-        next="write it as [user@]host[:port], for example deploy@web1.example.com:2222",
-    )
 
 
 def ignore(event: Event) -> None:

@@ -150,7 +150,7 @@ BAD = [
     (app('hosts = ["-oProxyCommand=x"]'), 'hosts[0]: "-oProxyCommand=x" is not accepted'),
     (app('hosts = ["a b"]'), "hosts[0]: "),
     (app('hosts = ["deploy@-x"]'), "hosts[0]: "),
-    (app('hosts = "web1"'), 'hosts: must be a list of hosts such as ["deploy@web1.example.com"], not "web1"'),
+    (app('hosts = "web1"'), 'hosts: must be a list of hosts such as ["deploy@web1.example.com"], or tables such as'),
     (app('deploy_user = "root"'), "deploy_user: may not be root"),
     (app('deploy_user = "a b"'), "deploy_user: must be"),
     (app("python = 3.12"), 'python: must be a version such as "3.12", in quotes, not 3.12'),
