@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -26,20 +27,39 @@ PAUSE = 1.0
 MOST_LOSSES = 20
 
 
+Hear = Callable[[Mapping[str, Any]], None]
+
+
+def _unheard(event: Mapping[str, Any]) -> None:
+    """Nobody listens to the host's own words."""
+
+
+def _unreported(event: Event) -> None:
+    """The reporter of a channel beside the one that is followed."""
+
+
 class Run:
     """One request that starts a job, or shows one. Use it once.
 
     ``decide`` is asked when a person presses Ctrl-C while the host is at work; None: the host is left to finish.
-    ``by`` is this person, for the records. ``reconnect`` makes a new connection when one is lost.
+    ``by`` is this person, for the records. ``reconnect`` makes a new connection when one is lost. ``hear`` gets each
+    event of the host as it came, once; that the job is followed (``following``) after each new connection.
     """
 
     def __init__(
-        self, remote: Remote, *, reconnect: Callable[[], Link], decide: Decide | None = None, by: str = ""
+        self,
+        remote: Remote,
+        *,
+        reconnect: Callable[[], Link],
+        decide: Decide | None = None,
+        by: str = "",
+        hear: Hear = _unheard,
     ) -> None:
         self._remote = remote
         self._reconnect = reconnect
         self._decide = decide
         self._by = by
+        self._hear = hear
         self._begun = self._aborted = False
         self._job = ""
         self._told = self._skip = 0
@@ -75,6 +95,15 @@ class Run:
             for link in self._links:
                 link.close()
 
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Say something beside what is followed, from any thread; a connection that is lost is noticed by whoever reads."""
+        with contextlib.suppress(Unreachable):
+            self._remote.send(message)
+
+    def drop(self) -> None:
+        """Take the connection for lost, from any thread."""
+        self._remote.close()
+
     def _upload(self, body: BinaryIO, offset: int, length: int) -> None:
         def advance(done: int) -> None:
             self._begun = length - done <= _IN_FLIGHT
@@ -104,11 +133,13 @@ class Run:
     def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
         if event["event"] == "following":
             self._job, self._skip, self._told = str(event["job"]), self._told, 0
+            self._hear(event)
             return
-        if self._job:
+        if self._job and event["event"] != "holding":
             self._told += 1
             if self._told <= self._skip:
                 return  # it was reported before the connection was lost
+        self._hear(event)
         if event["event"] == "phase.started":
             self._doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
         edited = edit(event)
@@ -154,7 +185,7 @@ class Run:
         """Tell the host over a second channel: the first one is busy telling how it goes on."""
         host = self._remote.host
         try:
-            other = Remote(self._remote.link, self._remote.app, _unheard)
+            other = Remote(self._remote.link, self._remote.app, _unreported)
             other.query({"op": "abort", "by": self._by, "job": self._job})
             other.close()
         except Over:
@@ -195,6 +226,3 @@ class Run:
             host=self._remote.host,
         )
 
-
-def _unheard(event: Event) -> None:
-    """The reporter of a channel beside the one that is followed."""

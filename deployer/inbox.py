@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Inbox"]
 
@@ -16,19 +16,19 @@ _HEEDED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG
 _LOOK = 0.5
 """Seconds after which Python is given the chance to run a handler whose signal came just before it began to wait."""
 
-Message = dict[str, Any]
+T = TypeVar("T")
 
 
-class Inbox:
-    """The messages of ``source``, read by a thread; what that raises is raised by whoever takes them.
+class Inbox(Generic[T]):
+    """The messages of ``source`` (no numbers), read by a thread; what that raises is raised by whoever takes them.
 
     Within its ``with`` block a signal ends the iteration when its turn comes: ``signal`` says which it was. Another
     one that comes before is raised as KeyboardInterrupt at once: the program is held up by something else.
     """
 
-    def __init__(self, source: Iterator[Message]) -> None:
+    def __init__(self, source: Iterator[T]) -> None:
         self.signal = 0
-        self._items: SimpleQueue[Message | BaseException | int] = SimpleQueue()
+        self._items: SimpleQueue[T | BaseException | int] = SimpleQueue()
         self._pending = False
         self._before: dict[signal.Signals, Any] = {}
         self._reader = threading.Thread(target=self._read, args=(source,), daemon=True, name="inbox")
@@ -48,7 +48,7 @@ class Inbox:
             signal.signal(number, handler)
         self._before.clear()
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[T]:
         """The next messages; ends at a signal, and can then be gone on with."""
         while True:
             try:
@@ -68,7 +68,7 @@ class Inbox:
         self._pending = True
         self._items.put(number)  # a SimpleQueue may be put into from a signal handler, whatever it interrupts
 
-    def _read(self, source: Iterator[Message]) -> None:
+    def _read(self, source: Iterator[T]) -> None:
         try:
             for message in source:
                 self._items.put(message)

@@ -1,0 +1,245 @@
+"""What is released: a commit, the code that serves, or an older release; and what of it goes to each host."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deployer import events, plan
+from deployer.config import Config
+from deployer.delta import Upload, make_delta
+from deployer.errors import ConfigError
+from deployer.host.protocol import PHASES
+from deployer.host.spec import Spec
+from deployer.lock import Lock
+from deployer.part import Sending, Share
+from deployer.project import complete
+from deployer.remote import Edit, Facts, unchanged
+from deployer.rollout import migrator
+from deployer.site import Site, who
+from deployer.source import Source
+
+__all__ = ["Deploy", "Reload", "Rollback"]
+
+
+class _Uploads:
+    """The archives of a source: one for each base that hosts have, however many hosts have it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._made: dict[tuple[bytes, ...], Upload] = {}
+        self._lock = threading.Lock()
+
+    def upload(self, facts: Facts) -> Upload:
+        ids = tuple(facts.base_ids)
+        with self._lock:
+            made = self._made.get(ids) or make_delta(self._source, facts.base_key, facts.base_ids)
+            self._made[ids] = made
+        return replace(made, delta=replace(made.delta, base=facts.base_key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy:
+    """A commit, or the working tree. ``config`` is what deploy.toml says for all hosts."""
+
+    config: Config
+    source: Source
+    lock: Lock
+    no_migrate: bool = False
+    phases: tuple[str, ...] = PHASES
+    again: str = "fab deploy"
+    uploads: _Uploads = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uploads", _Uploads(self.source))
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """Whatever the hosts serve, they serve the same afterwards."""
+
+    def migrator(self, hosts: Sequence[str]) -> str:
+        if not self.config.release.migrate or self.no_migrate:
+            return ""
+        chosen = [host for host in hosts if self.config.migrates(host)]
+        return migrator(hosts, chosen[0] if chosen else None)
+
+    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+        started = time.monotonic()
+        site.report(events.PhaseStarted(host=site.host, phase="upload", detail="finding what the host lacks"))
+        upload = self.uploads.upload(facts)
+        _check_room(site, upload, facts)
+        message = plan.release_request(
+            kind="deploy",
+            by=who(),
+            spec=plan.spec_of(complete(site.config, self.source), self.source, self.lock),
+            environment=plan.environment_of(site.config, site.secrets()),
+            secret=site.secrets(),
+            phases=self.phases,
+            delta=upload.delta.as_json(),
+            no_migrate=self.no_migrate or not share.migrates(site.host),
+            barriers=share.barriers,
+            number=share.number,
+        )
+        offset = facts.partials.get(upload.delta.body, 0)
+        edit = _both(_one_upload(started), _where_it_migrates(site, share))
+        return Sending(message=message, upload=upload, offset=offset, edit=edit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """The code that serves, under today's settings and environment."""
+
+    again: str = "fab reload"
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """A reload of different releases would give one number to different code."""
+        _refuse_nothing(facts)
+        _refuse_skew(facts, "reload")
+
+    def migrator(self, hosts: Sequence[str]) -> str:
+        return ""
+
+    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+        message = plan.release_request(
+            kind="reload",
+            by=who(),
+            spec=plan.respec(site.config, current_of(site.host, facts)),
+            environment=plan.environment_of(site.config, site.secrets()),
+            secret=site.secrets(),
+            barriers=share.barriers,
+            number=share.number,
+        )
+        return Sending(message=message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """An older release: number ``to``, or (0) the good one before what serves. ``yes`` accepts one behind migrations."""
+
+    to: int = 0
+    yes: bool = False
+
+    @property
+    def again(self) -> str:
+        return "fab rollback" + (f" --to v{self.to}" if self.to else "") + (" --yes" if self.yes else "")
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """All hosts must have what is gone back to, and it must be the same everywhere."""
+        _refuse_nothing(facts)
+        if len(facts) > 1:
+            self._target(facts)
+
+    def _target(self, facts: Mapping[str, Facts]) -> str:
+        targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
+        if len(set(targets.values())) > 1:
+            told = "; ".join(f"{host} would go back to {name or 'nothing'}" for host, name in targets.items())
+            raise ConfigError(
+                message=f"the hosts have not had the same releases: {told}",
+                next="fab status, then fab rollback --to vN with a release that all of them have",
+            )
+        name = next(iter(targets.values()))
+        lacking = [host for host, one in facts.items() if name not in one.usable]
+        if lacking:
+            common = set.intersection(*(set(one.usable) for one in facts.values()))
+            there = ", ".join(sorted(common, key=lambda one: int(one[1:]), reverse=True)) or "none"
+            raise ConfigError(
+                message=f"{', '.join(lacking)} cannot go back to {name or 'an older release'}; all hosts can to: {there}",
+                next="fab rollback --to vN, or fab deploy",
+            )
+        if len({one.usable[name] for one in facts.values()}) > 1:
+            raise ConfigError(message=f"{name} is not the same code on all hosts", next="fab deploy")
+        return name
+
+    def migrator(self, hosts: Sequence[str]) -> str:
+        return ""
+
+    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+        spec = current_of(site.host, facts)
+        number = self.to or (int(facts.target[1:]) if share.number and facts.target else 0)
+        message = plan.release_request(
+            kind="rollback",
+            by=who(),
+            spec=spec,
+            environment={},
+            of=number,
+            yes=self.yes,
+            barriers=share.barriers,
+            number=share.number,
+        )
+        return Sending(message=message)
+
+
+def current_of(host: str, facts: Facts) -> Spec:
+    """The spec of what serves. Raises ConfigError when nothing does."""
+    if facts.spec is None:
+        raise ConfigError(
+            message=f"nothing is deployed on {host} yet", state="nothing was touched", next="fab deploy", host=host
+        )
+    return facts.spec
+
+
+def _refuse_nothing(facts: Mapping[str, Facts]) -> None:
+    for host, one in facts.items():
+        current_of(host, one)
+
+
+def _refuse_skew(facts: Mapping[str, Facts], what: str) -> None:
+    serving: dict[str, list[str]] = {}
+    for host, one in facts.items():
+        serving.setdefault(one.current, []).append(host)
+    if len(serving) > 1:
+        told = "; ".join(f"{name} serves on {', '.join(hosts)}" for name, hosts in serving.items())
+        raise ConfigError(
+            message=f"the hosts serve different releases, and a {what} would keep it so: {told}",
+            next="fab deploy   (makes them one)",
+        )
+
+
+def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
+    needed = sum(entry.size for entry in upload.delta.add) + upload.delta.length
+    if needed > facts.free:
+        raise ConfigError(
+            message=f"the disk of {site.host} is full: the code needs {needed // 1024:,} KiB, "
+            f"{facts.free // 1024:,} KiB are free",
+            state="nothing was touched",
+            next="make room, then fab deploy",
+            host=site.host,
+        )
+
+
+def _one_upload(started: float) -> Edit:
+    """Join the laptop's half of the phase (sending) and the host's (unpacking) into one."""
+
+    def edit(event: dict[str, Any]) -> dict[str, Any] | None:
+        if event.get("phase") == "upload" and event["event"] == "phase.started":
+            return None
+        if event.get("phase") == "upload" and event["event"] in ("phase.done", "phase.failed"):
+            return {**event, "seconds": time.monotonic() - started}
+        return event
+
+    return edit
+
+
+def _where_it_migrates(site: Site, share: Share) -> Edit:
+    """On the other hosts of a fleet the migration is not left out: it runs elsewhere."""
+    if not share.migrator or share.migrates(site.host):
+        return unchanged
+
+    def edit(event: dict[str, Any]) -> dict[str, Any] | None:
+        skipped = event["event"] == "phase.skipped" and event.get("phase") == "migrate"
+        return {**event, "detail": f"runs on {share.migrator}"} if skipped else event
+
+    return edit
+
+
+def _both(first: Edit, second: Edit) -> Edit:
+    def edit(event: dict[str, Any]) -> dict[str, Any] | None:
+        edited = first(event)
+        return second(edited) if edited is not None else None
+
+    return edit
+
+
+Check = Callable[[Mapping[str, Facts]], None]
