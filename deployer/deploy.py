@@ -1,10 +1,9 @@
-"""The use cases that make a release, follow one or end one: deploy, reload, rollback, the phases, attach, abort."""
+"""The use cases that make a release: deploy, reload, rollback, the phases."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ from deployer.host.protocol import PHASES
 from deployer.host.spec import Spec
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
-from deployer.report import Job
 from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
 from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["Site", "abort", "attach", "deploy", "open_remote", "reload", "rollback", "run_phases"]
+__all__ = ["Site", "deploy", "open_remote", "reload", "rollback", "run_phases"]
 
 
 def deploy(
@@ -152,40 +150,6 @@ def run_phases(site: Site, phases: Sequence[str], release: str) -> Outcome:
     with open_remote(site) as (remote, facts):
         remote.refuse_if_busy(facts)
         return _run(site, remote).send({"op": "phases", "phases": list(phases), "release": number, "by": who()})
-
-
-def attach(site: Site) -> Outcome:
-    """Follow the deploy that runs on the host (or the last one that ran) from its first event on.
-
-    Ctrl-C ends the following, and is not asked about: it is not known whose deploy it is.
-    """
-    with open_remote(site) as (remote, _):
-        return _run(replace(site, decide=None), remote).send({"op": "attach"})
-
-
-def abort(site: Site) -> Outcome:
-    """Have the host end the deploy that runs on it, and follow how it undoes what it did."""
-    with open_remote(site) as (remote, _):
-        job = Job.parse(remote.query({"op": "abort", "by": who()})["job"])
-        site.report(events.Note(host=site.host, text=f"told to abort: {job}"))
-        outcome = _run(replace(site, decide=None), remote).send({"op": "attach", "job": job.id}, edit=_as_wanted)
-    ended = outcome.exit in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
-    return replace(outcome, exit=Exit.OK) if ended else outcome
-
-
-def _as_wanted(event: dict[str, Any]) -> dict[str, Any]:
-    """To one who aborted it, the end of a deploy is a success, and not a failure; that it was too late is told."""
-    if event.get("exit") not in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK):
-        return event
-    if event["event"] == "failed":
-        text = "; ".join(filter(None, (event.get("message"), event.get("state"))))
-        return {"event": "note", "at": event.get("at", 0.0), "text": text}
-    if event["event"] != "finished":
-        return event
-    serves = f"{event['serving']} serves" if event.get("serving") else "nothing serves"
-    if event["exit"] == Exit.OK:
-        return {**event, "summary": f"too late to abort: it had been found good; {serves}"}
-    return {**event, "exit": int(Exit.OK), "summary": f"aborted: {serves}"}
 
 
 def _current(site: Site, facts: Facts) -> Spec:

@@ -33,6 +33,9 @@ BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
 LEASE = 900
 """Seconds that a release is held between two phases that are run one by one."""
 
+HOLD = 60
+"""Seconds without a sign of life after which a laptop that must give them is taken for gone."""
+
 PROGRAM = "/usr/local/lib/deployer/deployer-host"
 """The root-owned program on the host; sudoers names it."""
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from deployer.errors import ConfigError
 from deployer.events import Event, Reporter
+from deployer.ssh.doors import Doors
 
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,63}\Z")
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\Z")
@@ -93,6 +94,7 @@ class SshOptions:
     key is refused whatever this says. ``connect_timeout`` (seconds) bounds each step of connecting; None is
     ssh_config's ConnectTimeout, or 15. ``password_prompt(question)`` may be called from several threads; None
     (or an answer of None) means that nobody can be asked. ``report`` gets a Warn for each recorded host key.
+    ``doors`` bounds how many of those that share it log in to one sshd at the same time.
     """
 
     config_file: Path | None = None
@@ -103,6 +105,7 @@ class SshOptions:
     passphrase: str | None = field(default=None, repr=False)
     password_prompt: Callable[[str], str | None] | None = None
     report: Reporter = ignore
+    doors: Doors = field(default_factory=Doors, repr=False, compare=False)
 
 
 def ssh_command(target: Target, options: SshOptions) -> str:
