@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,7 +59,7 @@ class Deploy:
     def agree(self, facts: Mapping[str, Facts]) -> None:
         """Whatever the hosts serve, they serve the same afterwards."""
 
-    def migrator(self, hosts: Sequence[str]) -> str:
+    def migrator(self, hosts: Sequence[str], /) -> str:
         if not self.config.release.migrate or self.no_migrate:
             return ""
         chosen = [host for host in hosts if self.config.migrates(host)]
@@ -98,7 +98,7 @@ class Reload:
         _refuse_nothing(facts)
         _refuse_skew(facts, "reload")
 
-    def migrator(self, hosts: Sequence[str]) -> str:
+    def migrator(self, _: Sequence[str], /) -> str:
         return ""
 
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
@@ -116,7 +116,7 @@ class Reload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """An older release: number ``to``, or (0) the good one before what serves. ``yes`` accepts one behind migrations."""
+    """An older release: number ``to``, or (0) the good one before what serves. ``yes``: even behind migrations."""
 
     to: int = 0
     yes: bool = False
@@ -131,7 +131,7 @@ class Rollback:
         if len(facts) > 1:
             self._target(facts)
 
-    def _target(self, facts: Mapping[str, Facts]) -> str:
+    def _target(self, facts: Mapping[str, Facts]) -> None:
         targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
         if len(set(targets.values())) > 1:
             told = "; ".join(f"{host} would go back to {name or 'nothing'}" for host, name in targets.items())
@@ -145,14 +145,13 @@ class Rollback:
             common = set.intersection(*(set(one.usable) for one in facts.values()))
             there = ", ".join(sorted(common, key=lambda one: int(one[1:]), reverse=True)) or "none"
             raise ConfigError(
-                message=f"{', '.join(lacking)} cannot go back to {name or 'an older release'}; all hosts can to: {there}",
+                message=f"{', '.join(lacking)} cannot go back to {name or 'an older release'}; all can to: {there}",
                 next="fab rollback --to vN, or fab deploy",
             )
         if len({one.usable[name] for one in facts.values()}) > 1:
             raise ConfigError(message=f"{name} is not the same code on all hosts", next="fab deploy")
-        return name
 
-    def migrator(self, hosts: Sequence[str]) -> str:
+    def migrator(self, _: Sequence[str], /) -> str:
         return ""
 
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
@@ -240,6 +239,3 @@ def _both(first: Edit, second: Edit) -> Edit:
         return second(edited) if edited is not None else None
 
     return edit
-
-
-Check = Callable[[Mapping[str, Facts]], None]

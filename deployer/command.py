@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,20 @@ from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
 from deployer.errors import ConfigError, DeployerError, Exit
-from deployer.executor import fleet_task, hosts_of, ssh_options_of
+from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
 
 if TYPE_CHECKING:
-    from deployer.advice import Typed
-    from deployer.deploy import Site
+    from deployer.config import Config
     from deployer.events import Event, Reporter
+    from deployer.fleet import Fleet
     from deployer.model import Decide
     from deployer.remote import Outcome
     from deployer.ssh import Target
 
 __all__ = ["Answer", "host_task", "print_error"]
+
+_SSH = 22
+"""The port where nothing else is said."""
 
 _HELP = {
     "env": "the [environments.NAME] of deploy.toml to use",
@@ -32,10 +36,15 @@ _HELP = {
     "accept_new": "accept and record the key of a host that is not known yet (a changed key is always refused)",
     "json": "print one JSON event a line on standard output, for machines",
     "verbose": "show everything that builds and migrations print",
+    "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
     "ref": "the branch, tag or commit to deploy (default: HEAD)",
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
+    "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",
+    "canary": "how many hosts switch before all others",
+    "bake": "how long the canary serves before the others follow, such as 60s or 5m",
+    "keep_going": "when a later wave fails, leave the hosts that were found good on the new release",
     "to": "the release to go back to, such as v40 (default: the good one before what serves)",
     "yes": "go back although migrations were applied since",
     "all": "every attempt there ever was, also those whose release is gone",
@@ -59,34 +68,44 @@ class Answer:
     """What a task found out: ``show`` prints it when the reporter has gone, ``exit`` ends the process."""
 
     show: Show
-    exit: Exit = Exit.OK
+    exit: int = Exit.OK
 
 
 def _common(
-    *, env: str = "", config: str = "", accept_new: bool = False, json: bool = False, verbose: bool = False
+    *,
+    env: str = "",
+    config: str = "",
+    accept_new: bool = False,
+    json: bool = False,
+    verbose: bool = False,
+    parallel: int = 0,
 ) -> None:
     """The options that every task on a host takes: its signature is added to the task's own."""
 
 
 _COMMON = inspect.signature(_common).parameters
+_WORDS = "words"
 
 
 def host_task(
     title: str, *, answer: bool | Callable[[Mapping[str, Any]], bool] = False, iterable: Iterable[str] = ()
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Makes a task of ``function(site, **own options)``, which returns an Outcome or an Answer.
+    """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
 
     ``title`` is what the display says is being done. With ``answer`` (it may depend on the options) the output is the
-    answer to a question, on standard output, without the coming and going of connections.
+    answer to a question, on standard output, without the coming and going of connections. A parameter ``words`` of the
+    function is no option: it gets what was typed after ``--``.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
-        own = list(inspect.signature(function).parameters.values())[1:]
+        taken = list(inspect.signature(function).parameters.values())[1:]
+        own = [one for one in taken if one.name != _WORDS]
 
         def body(c: Context, **given: Any) -> None:
             common = {name: given.pop(name) for name in _COMMON}
-            with _over(), _site(c, title, answer=answer(given) if callable(answer) else answer, **common) as site:
-                outcome = function(site, **given)
+            words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
+            with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
+                outcome = function(fleet, **given, **words)
             _end(outcome, json=common["json"])
 
         first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -100,7 +119,7 @@ def host_task(
 
 
 @contextmanager
-def _site(
+def _fleet(
     c: Context,
     title: str,
     *,
@@ -110,43 +129,86 @@ def _site(
     accept_new: bool,
     json: bool,
     verbose: bool,
-) -> Iterator[Site]:
-    """The place a command works on, with a reporter that lives as long as the block.
+    parallel: int,
+) -> Iterator[Fleet]:
+    """The hosts a command works on, with a reporter that lives as long as the block.
 
-    What is advised next, by the host or by an error, is made to fit the command line.
+    What is advised next, by a host or by an error, is made to fit the command line.
     """
     from dataclasses import replace
 
     from deployer.advice import Typed
     from deployer.config import load
-    from deployer.deploy import Site
+    from deployer.fleet import Fleet
     from deployer.inventory import resolve
+    from deployer.site import Site
 
+    if parallel < 0:
+        raise ConfigError(message=f"--parallel {parallel}: at least one host must be worked on at a time")
     path = Path(config).resolve() if config else _find_config()
     settings = resolve(load(path, environment=env or None), path, env or None)
     named = hosts_of(c)
-    name = _one(named or settings.hosts)
-    target = settings.target(name)
-    typed = Typed(program=_program(), target=target.name, hosts=",".join(named), env=env, config=config)
+    places = _places(settings, named)
+    hosts = [target.name for target, _ in places]
     options = ssh_options_of(c)
     if accept_new:
         options = replace(options, host_keys="accept-new")
     shown = f"{title} {settings.app}"
-    with _answering(json, target) if answer else _showing(json, target, title=shown, verbose=verbose) as (report, ask):
-        hear = _advising(report, typed)
-        try:
-            yield Site(
+    typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
+    of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
+    shows = _answering(json, hosts) if answer else _showing(json, hosts, title=shown, verbose=verbose)
+    with shows as (report, ask), _until_over(report) as heard:
+
+        def site(target: Target, own: Config) -> Site:
+            advise = replace(typed, target=target.name).adapt
+            hear = _advising(heard, advise)
+            return Site(
                 root=path.parent,
-                config=settings.of_host(name),
+                config=own,
                 target=target,
                 ssh=replace(options, report=hear),
                 report=hear,
+                decide=ask if len(places) == 1 else None,
+                advise=advise,
+            )
+
+        try:
+            yield Fleet(
+                sites=tuple(site(target, own) for target, own in places),
+                config=settings,
+                report=_advising(heard, of_all.adapt),
+                parallel=parallel or settings.fleet.parallel,
                 decide=ask,
-                advise=typed.adapt,
+                advise=of_all.adapt,
             )
         except DeployerError as error:
-            error.next = typed.adapt(error.next)
+            error.next = of_all.adapt(error.next)
             raise
+
+
+def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config]]:
+    """The hosts of a command, in their order, each with what deploy.toml says for it.
+
+    Raises ConfigError when there is none, or when one is named twice: it would be worked on twice at the same time.
+    """
+    names = named or settings.hosts
+    if not names:
+        raise ConfigError(
+            message="no host was named",
+            state="nothing was touched",
+            next='add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml',
+        )
+    found: dict[tuple[str, int], tuple[Target, Config]] = {}
+    for name in names:
+        place = settings.target(name), settings.of_host(name)
+        same, _ = found.setdefault((place[0].host.lower(), place[0].port or _SSH), place)
+        if same is not place[0]:
+            raise ConfigError(
+                message=f"one host was named twice: {same.name} and {name}",
+                state="nothing was touched",
+                next=f"name it once: leave out {name}",
+            )
+    return list(found.values())
 
 
 def _program() -> str:
@@ -154,23 +216,41 @@ def _program() -> str:
     return "deployer" if Path(sys.argv[0]).name == "deployer" else "fab"
 
 
-def _advising(report: Reporter, typed: Typed) -> Reporter:
+def _advising(report: Reporter, adapt: Callable[[str], str]) -> Reporter:
     from dataclasses import replace
 
-    from deployer.events import Failed
+    from deployer.events import Failed, FleetFinished
 
     def hear(event: Event) -> None:
-        report(replace(event, next=typed.adapt(event.next)) if isinstance(event, Failed) else event)
+        report(replace(event, next=adapt(event.next)) if isinstance(event, (Failed, FleetFinished)) else event)
 
     return hear
 
 
 @contextmanager
-def _showing(json: bool, target: Target, *, title: str, verbose: bool) -> Iterator[tuple[Reporter, Decide | None]]:
+def _until_over(report: Reporter) -> Iterator[Reporter]:
+    """Hears nothing more once the block has ended: at a Ctrl-C there may be threads that still follow their hosts."""
+    lock = threading.Lock()
+    over = False
+
+    def hear(event: Event) -> None:
+        with lock:
+            if not over:
+                report(event)
+
+    try:
+        yield hear
+    finally:
+        with lock:
+            over = True
+
+
+@contextmanager
+def _showing(json: bool, hosts: list[str], *, title: str, verbose: bool) -> Iterator[tuple[Reporter, Decide | None]]:
     """For commands that do something: people follow on standard error, and are asked there what Ctrl-C is to mean."""
     from deployer.ui import reporter
 
-    with reporter(json=json, title=title, hosts=[target.name], verbose=verbose) as report:
+    with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
         if json or not (sys.stdin.isatty() and sys.stderr.isatty()):
             yield report, None
         else:
@@ -180,16 +260,20 @@ def _showing(json: bool, target: Target, *, title: str, verbose: bool) -> Iterat
 
 
 @contextmanager
-def _answering(json: bool, target: Target) -> Iterator[tuple[Reporter, None]]:
-    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error."""
-    from deployer.events import Connected, Connecting, Finished, Logs
+def _answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None]]:
+    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error.
+
+    What a command on a host prints is an answer, too, and shown as logs are: as it is.
+    """
+    from deployer.events import Connected, Connecting, Finished, Logs, Output
     from deployer.ui import reporter
 
-    hosts = [target.name]
     with reporter(json=json, hosts=hosts) as errors, reporter(json=json, hosts=hosts, stream=sys.stdout) as answers:
 
         def hear(event: Event) -> None:
-            if isinstance(event, Logs):
+            if isinstance(event, Output) and not json:
+                answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
+            elif isinstance(event, (Logs, Output)):
                 answers(event)
             elif not isinstance(event, (Connecting, Connected, Finished)):
                 errors(event)
@@ -202,23 +286,6 @@ def _find_config() -> Path:
     here = Path.cwd()
     found = (directory for directory in (here, *here.parents) if (directory / "deploy.toml").is_file())
     return next(found, here) / "deploy.toml"
-
-
-def _one(hosts: tuple[str, ...]) -> str:
-    if not hosts:
-        raise ConfigError(
-            message="no host was named",
-            state="nothing was touched",
-            next='add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml',
-        )
-    if len(hosts) > 1:
-        raise ConfigError(
-            message=f"{len(hosts)} hosts were named ({', '.join(hosts)}); this version works on one at a time: "
-            "one after the other, some would have the new release when it fails on the next",
-            state="nothing was touched",
-            next=f"name one: -H {hosts[0]}",
-        )
-    return hosts[0]
 
 
 @contextmanager

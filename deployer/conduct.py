@@ -18,7 +18,7 @@ from deployer.events import FleetFinished
 from deployer.fleet import Fleet
 from deployer.inbox import Inbox
 from deployer.model import Decision
-from deployer.part import Happening, Part, Sending, Share
+from deployer.part import Happening, Part, Plan, Sending, Share
 from deployer.remote import Facts, Over
 from deployer.rollout import Order, Rollout, Strategy, barriers
 from deployer.site import Site, who
@@ -38,21 +38,20 @@ DEAD = 90.0
 class Campaign(Protocol):
     """What is to be released: the use case. ``again`` is the command that would try once more."""
 
-    again: str
+    @property
+    def again(self) -> str: ...
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
         """Raises ConfigError unless the hosts are of one mind, as far as they must be."""
 
-    def migrator(self, hosts: Sequence[str]) -> str:
+    def migrator(self, hosts: Sequence[str], /) -> str:
         """The host that runs the migration; empty when there is none to run."""
 
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
         """What goes to one host. Raises DeployerError. Called in that host's thread."""
 
 
-def conduct(
-    fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool = False
-) -> FleetFinished:
+def conduct(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool = False) -> FleetFinished:
     """Carry a release through a fleet; how it ended, which is reported, too.
 
     ``campaign`` is made while the connections are. Raises DeployerError for what is wrong here: nothing was touched.
@@ -201,7 +200,7 @@ class _Conductor:
 
     def _take_turns(self, again: str, *, wait: bool) -> None:
         """A place in the line of the host that is first by name, kept until its job runs: of two commands for the same
-        hosts one gets all of them. Who waits stands in every line, in the order of names: no two wait for each other."""
+        hosts one gets them all. Who waits stands in the lines in the order of names: no two wait for each other."""
         gate, waited = min(self._parts), False
         for host in sorted(self._parts):
             if host != gate and self._facts[host].busy is None:
@@ -235,8 +234,7 @@ class _Conductor:
         for host, part in self._parts.items():
             waits = barriers(host, migrator=migrator, migrates=bool(migrator))
             share = Share(number=number, barriers=waits, migrator=migrator)
-            facts = self._facts[host]
-            part.send(lambda site, _, facts=facts, share=share: campaign.sending(site, facts, share))  # type: ignore[misc]
+            part.send(_plan(campaign, self._facts[host], share))
 
     # How
 
@@ -261,9 +259,13 @@ class _Conductor:
     def _left(self) -> Interrupted:
         return Interrupted(
             message="interrupted here; the hosts go on by themselves",
-            state="hosts that had not switched discard the release within a minute; those that had keep it when it is good",
+            state="hosts that have not switched discard it within a minute; those that have keep it when it is good",
             next="fab status",
         )
+
+
+def _plan(campaign: Campaign, facts: Facts, share: Share) -> Plan:
+    return lambda site: campaign.sending(site, facts, share)
 
 
 def _now() -> float:

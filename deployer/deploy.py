@@ -1,4 +1,4 @@
-"""The use cases that make a release, follow one or end one: deploy, reload, rollback, the phases, attach, abort."""
+"""The use cases that make a release, on one host or on a whole fleet: deploy, reload, rollback, the phases."""
 
 from __future__ import annotations
 
@@ -6,198 +6,171 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from deployer import events, plan
-from deployer.delta import Upload, make_delta
+from deployer import events
+from deployer.campaign import Deploy, Reload, Rollback
+from deployer.conduct import Campaign, conduct
 from deployer.errors import ConfigError, Exit
+from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
 from deployer.host.protocol import PHASES
-from deployer.host.spec import Spec
+from deployer.part import Share
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
-from deployer.report import Job
+from deployer.rollout import Strategy
 from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
 from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["Site", "abort", "attach", "deploy", "open_remote", "reload", "rollback", "run_phases"]
+__all__ = ["deploy", "reload", "rollback", "run_phases"]
+
+AT_ONCE = Strategy()
 
 
 def deploy(
-    site: Site,
+    fleet: Fleet,
     *,
     ref: str | None = None,
     dirty: bool = False,
     no_migrate: bool = False,
     wait: bool = False,
-    phases: Sequence[str] = PHASES,
-) -> Outcome:
-    """Release a commit, or the working tree. All bad input is found before anything is sent."""
+    strategy: Strategy = AT_ONCE,
+) -> int:
+    """Release a commit, or the working tree; the exit code. All bad input is found before anything is sent."""
+    return _release(
+        fleet, lambda: _read_project(fleet, ref, dirty, no_migrate=no_migrate), strategy=strategy, wait=wait
+    )
+
+
+def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
+    """A new release of the code that serves, under today's settings and environment; the exit code."""
+    return _release(fleet, Reload, strategy=strategy, wait=wait)
+
+
+def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
+    """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
+    campaign = Rollback(to=_number(to) if to else 0, yes=yes)
+    return _release(fleet, lambda: campaign, strategy=strategy, wait=wait)
+
+
+def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False) -> int:
+    """Begin a release on every host, under one number: send what it lacks and unpack it; the exit code."""
+    campaign = _read_project(fleet, ref, dirty, phases=PHASES[:1])
+    number = 0
+    if len(fleet.sites) > 1:
+        met = each(fleet, _ask)
+        number = max((ended.value.next for ended in met if ended.value is not None), default=0)
+
+    def send(site: Site) -> Outcome:
+        return _on_one(site, lambda: campaign, wait=False, share=Share(number=number))
+
+    return conclude(fleet, each(fleet, send), exit_of=_exit)
+
+
+def _ask(site: Site) -> Facts:
+    with open_remote(site) as (_, facts):
+        return facts
+
+
+def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
+    """Run phases after ``upload`` of a release that is being made: ``release``, or the newest; the exit code.
+
+    Of a fleet's hosts one runs the migration.
+    """
+    number = _number(release) if release else 0
+    migrator = _migrator(fleet)
+
+    def run(site: Site) -> Outcome:
+        with open_remote(site) as (remote, facts):
+            remote.refuse_if_busy(facts)
+            elsewhere = site.host != migrator
+            message = {"op": "phases", "phases": list(phases), "release": number, "by": who(), "no_migrate": elsewhere}
+            return _run(site, remote).send(message)
+
+    return conclude(fleet, each(fleet, run), exit_of=_exit)
+
+
+def _migrator(fleet: Fleet) -> str:
+    chosen = [host for host in fleet.hosts if fleet.config.migrates(host)]
+    return chosen[0] if chosen else min(fleet.hosts)
+
+
+def _exit(outcome: Outcome) -> int:
+    return int(outcome.exit)
+
+
+def _release(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool) -> int:
+    """On a single host nothing is waited for: its deploy ends by itself, whatever becomes of this machine."""
+    if len(fleet.sites) == 1:
+        return int(_on_one(replace(fleet.sites[0], decide=fleet.decide), campaign, wait=wait).exit)
+    made: list[Campaign] = []
+
+    def once() -> Campaign:
+        if not made:
+            made.append(campaign())
+        return made[0]
+
+    while True:
+        verdict = conduct(fleet, once, strategy=strategy, wait=wait)
+        if not (wait and verdict.exit == Exit.BUSY):
+            return verdict.exit
+
+
+def _on_one(site: Site, make: Callable[[], Campaign], *, wait: bool, share: Share | None = None) -> Outcome:
     started = time.monotonic()
     connecting = connect_meanwhile(site)
     try:
-        source, spec = _read_project(site, ref, dirty)
-        secrets = site.secrets()
+        campaign = make()
     except BaseException:
         close_later(connecting)
         raise
-    message = plan.release_request(
-        kind="deploy",
-        by=who(),
-        spec=spec,
-        environment=plan.environment_of(site.config, secrets),
-        secret=secrets,
-        phases=tuple(phases),
-        no_migrate=no_migrate,
-    )
+
+    def send(remote: Remote, facts: Facts) -> Outcome:
+        campaign.agree({site.host: facts})
+        sending = campaign.sending(site, facts, share or Share())
+        upload = sending.upload
+        outcome = _run(site, remote).send(
+            sending.message,
+            body=upload.open_at(sending.offset) if upload else None,
+            offset=sending.offset,
+            total=upload.delta.length if upload else 0,
+            edit=lambda event: sending.edit(event) if turn.edit(event) else None,
+        )
+        if upload and outcome.exit == Exit.BUSY:
+            site.report(events.PhaseSkipped(host=site.host, phase="upload", detail="another deploy began first"))
+        return outcome
+
     with connecting.result() as link:
         remote = Remote(link, site.config.app, site.report)
-        turn = Turn(site, remote, ask(site, remote, started), again="fab deploy", wait=wait)
-        return turn.take(lambda remote, facts: _upload(site, remote, source, facts, turn, message))
-
-
-def _read_project(site: Site, ref: str | None, dirty: bool) -> tuple[Source, Spec]:
-    config = site.config
-    env_file = Path(config.env_file) if config.env_file else None
-    source = collect(site.root, ref=ref, dirty=dirty, include=config.include, env_file=env_file)
-    for text in source.warnings:
-        site.report(events.Warn(host=site.host, text=text))
-    config = complete(config, source)
-    return source, plan.spec_of(config, source, find_lock(source, required=not config.web.command))
-
-
-def _upload(site: Site, remote: Remote, source: Source, facts: Facts, turn: Turn, message: dict[str, Any]) -> Outcome:
-    started = time.monotonic()
-    site.report(events.PhaseStarted(host=site.host, phase="upload", detail="finding what the host lacks"))
-    upload = make_delta(source, facts.base_key, facts.base_ids)
-    offset = facts.partials.get(upload.delta.body, 0)
-    _check_room(site, upload, facts)
-    join = _one_upload(started)
-    outcome = _run(site, remote).send(
-        {**message, "delta": upload.delta.as_json()},
-        body=upload.open_at(offset),
-        offset=offset,
-        total=upload.delta.length,
-        edit=lambda event: join(event) if turn.edit(event) else None,
-    )
-    if outcome.exit == Exit.BUSY:
-        site.report(events.PhaseSkipped(host=site.host, phase="upload", detail="another deploy began first"))
-    return outcome
+        turn = Turn(site, remote, ask(site, remote, started), again=campaign.again, wait=wait)
+        return turn.take(send)
 
 
 def _run(site: Site, remote: Remote) -> Run:
     return Run(remote, reconnect=lambda: connect(site.target, site.ssh), decide=site.decide, by=who())
 
 
-def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
-    needed = sum(entry.size for entry in upload.delta.add) + upload.delta.length
-    if needed > facts.free:
-        raise ConfigError(
-            message=f"the disk of {site.host} is full: the code needs {needed // 1024:,} KiB, "
-            f"{facts.free // 1024:,} KiB are free",
-            state="nothing was touched",
-            next="make room, then fab deploy",
-            host=site.host,
-        )
+def _read_project(
+    fleet: Fleet, ref: str | None, dirty: bool, *, no_migrate: bool = False, phases: tuple[str, ...] = PHASES
+) -> Deploy:
+    """All that is wrong here is found now: with the code, with deploy.toml for it, with the environment."""
+    source = _collect(fleet, ref, dirty)
+    lock = find_lock(source, required=not fleet.config.web.command)
+    for site in fleet.sites:
+        complete(site.config, source)
+        site.secrets()
+    return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
 
 
-def _one_upload(started: float) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
-    """Join the laptop's half of the phase (sending) and the host's (unpacking) into one."""
-
-    def edit(event: dict[str, Any]) -> dict[str, Any] | None:
-        if event.get("phase") == "upload" and event["event"] == "phase.started":
-            return None
-        if event.get("phase") == "upload" and event["event"] in ("phase.done", "phase.failed"):
-            return {**event, "seconds": time.monotonic() - started}
-        return event
-
-    return edit
-
-
-def reload(site: Site, *, wait: bool = False) -> Outcome:
-    """A new release of the code that serves, under today's settings and environment."""
-    secrets = site.secrets()
-    environment = plan.environment_of(site.config, secrets)
-
-    def send(remote: Remote, facts: Facts) -> Outcome:
-        spec = plan.respec(site.config, _current(site, facts))
-        message = plan.release_request(kind="reload", by=who(), spec=spec, environment=environment, secret=secrets)
-        return _run(site, remote).send(message, edit=turn.edit)
-
-    with open_remote(site) as (remote, facts):
-        turn = Turn(site, remote, facts, again="fab reload", wait=wait)
-        return turn.take(send)
-
-
-def rollback(site: Site, *, to: str = "", yes: bool = False, wait: bool = False) -> Outcome:
-    """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
-    number = _number(to) if to else 0
-
-    def send(remote: Remote, facts: Facts) -> Outcome:
-        spec = _current(site, facts)
-        message = plan.release_request(kind="rollback", by=who(), spec=spec, environment={}, of=number, yes=yes)
-        return _run(site, remote).send(message, edit=turn.edit)
-
-    again = "fab rollback" + (f" --to v{number}" if number else "") + (" --yes" if yes else "")
-    with open_remote(site) as (remote, facts):
-        turn = Turn(site, remote, facts, again=again, wait=wait)
-        return turn.take(send)
-
-
-def run_phases(site: Site, phases: Sequence[str], release: str) -> Outcome:
-    """Run phases after ``upload`` of a release that is being made: ``release``, or the newest."""
-    number = _number(release) if release else 0
-    with open_remote(site) as (remote, facts):
-        remote.refuse_if_busy(facts)
-        message = {"op": "phases", "phases": list(phases), "release": number, "by": who(), "no_migrate": False}
-        return _run(site, remote).send(message)
-
-
-def attach(site: Site) -> Outcome:
-    """Follow the deploy that runs on the host (or the last one that ran) from its first event on.
-
-    Ctrl-C ends the following, and is not asked about: it is not known whose deploy it is.
-    """
-    with open_remote(site) as (remote, _):
-        return _run(replace(site, decide=None), remote).send({"op": "attach"})
-
-
-def abort(site: Site) -> Outcome:
-    """Have the host end the deploy that runs on it, and follow how it undoes what it did."""
-    with open_remote(site) as (remote, _):
-        job = Job.parse(remote.query({"op": "abort", "by": who()})["job"])
-        site.report(events.Note(host=site.host, text=f"told to abort: {job}"))
-        outcome = _run(replace(site, decide=None), remote).send({"op": "attach", "job": job.id}, edit=_as_wanted)
-    ended = outcome.exit in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
-    return replace(outcome, exit=Exit.OK) if ended else outcome
-
-
-def _as_wanted(event: dict[str, Any]) -> dict[str, Any]:
-    """To one who aborted it, the end of a deploy is a success, and not a failure; that it was too late is told."""
-    if event.get("exit") not in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK):
-        return event
-    if event["event"] == "failed":
-        text = "; ".join(filter(None, (event.get("message"), event.get("state"))))
-        return {"event": "note", "at": event.get("at", 0.0), "text": text}
-    if event["event"] != "finished":
-        return event
-    serves = f"{event['serving']} serves" if event.get("serving") else "nothing serves"
-    if event["exit"] == Exit.OK:
-        return {**event, "summary": f"too late to abort: it had been found good; {serves}"}
-    return {**event, "exit": int(Exit.OK), "summary": f"aborted: {serves}"}
-
-
-def _current(site: Site, facts: Facts) -> Spec:
-    if facts.spec is None:
-        raise ConfigError(
-            message=f"nothing of {site.config.app} is deployed on {site.host} yet",
-            state="nothing was touched",
-            next="fab deploy",
-            host=site.host,
-        )
-    return facts.spec
+def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
+    config, root = fleet.config, fleet.sites[0].root
+    env_file = Path(config.env_file) if config.env_file else None
+    source = collect(root, ref=ref, dirty=dirty, include=config.include, env_file=env_file)
+    host = fleet.sites[0].host if len(fleet.sites) == 1 else ""
+    for text in source.warnings:
+        fleet.report(events.Warn(host=host, text=text))
+    return source
 
 
 def _number(release: str) -> int:

@@ -16,6 +16,9 @@ from deployer.ssh import connect
 
 __all__ = ["fix", "look"]
 
+_EXAMINATION = 600.0
+"""Seconds that a host has to look at itself: it reads every file of what serves, and of its standby."""
+
 
 def look(site: Site) -> tuple[Exit, Diagnosis]:
     """What the host finds in itself; nothing is changed."""
@@ -45,7 +48,7 @@ def _judged(exit: Exit, found: Diagnosis) -> tuple[Exit, Diagnosis]:
 
 
 def _look(site: Site, remote: Remote) -> Diagnosis:
-    answer = remote.query({"op": "doctor", "fix": False})
+    answer = remote.query({"op": "doctor", "fix": False}, limit=_EXAMINATION)
     return Diagnosis(
         app=site.config.app,
         host=site.host,

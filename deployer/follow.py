@@ -96,7 +96,7 @@ class Run:
                 link.close()
 
     def say(self, message: Mapping[str, Any]) -> None:
-        """Say something beside what is followed, from any thread; a connection that is lost is noticed by whoever reads."""
+        """Say something from any thread; that a connection is lost is for the one who follows to notice."""
         with contextlib.suppress(Unreachable):
             self._remote.send(message)
 
@@ -225,4 +225,3 @@ class Run:
             next="fab attach   (follows it again), or fab status",
             host=self._remote.host,
         )
-

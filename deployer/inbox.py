@@ -33,7 +33,7 @@ class Inbox(Generic[T]):
         self._before: dict[signal.Signals, Any] = {}
         self._reader = threading.Thread(target=self._read, args=(source,), daemon=True, name="inbox")
 
-    def __enter__(self) -> Inbox:
+    def __enter__(self) -> Inbox[T]:
         self.signal = 0
         if threading.current_thread() is threading.main_thread():
             for number, usual in _HEEDED.items():

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from deployer.errors import Exit
+from deployer.fleet import Fleet, conclude, each
 from deployer.history import merge
 from deployer.remote import Outcome
 from deployer.report import Held, Job, ReleaseRow, Status, UnitRow
@@ -49,10 +51,18 @@ def attempts(site: Site) -> tuple[ReleaseRow, ...]:
     return merge([_row(value) for value in records], entries)
 
 
-def logs(site: Site, *, lines: int, follow: bool = False) -> Outcome:
-    """The last lines of the app's journal, all its releases together; with ``follow`` until Ctrl-C."""
-    with open_remote(site) as (remote, _):
-        return remote.read({"op": "logs", "lines": lines, "follow": follow})
+def logs(fleet: Fleet, *, lines: int, follow: bool = False) -> int:
+    """The last lines of the app's journal, all its releases together; with ``follow`` until Ctrl-C. The exit code."""
+
+    def read(site: Site) -> Outcome:
+        with open_remote(site) as (remote, _):
+            return remote.read({"op": "logs", "lines": lines, "follow": follow})
+
+    try:
+        ends = each(fleet, read, all_at_once=True)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
+    return conclude(fleet, ends, exit_of=lambda outcome: outcome.exit)
 
 
 def _row(value: Mapping[str, Any]) -> ReleaseRow:

@@ -19,13 +19,13 @@ from deployer.remote import Edit, Facts, Over, Remote, unchanged
 from deployer.site import Site, ask, who
 from deployer.ssh import connect
 
-__all__ = ["Happening", "Part", "Sending", "Share"]
+__all__ = ["Happening", "Part", "Plan", "Sending", "Share"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A host's share in a release of a fleet: its ``number`` everywhere, the ``barriers`` where this host waits, and the
-    host that runs the migration for all (empty: there is none to run). Of a single host's release nothing is said."""
+    """A host's share in a release of a fleet: its ``number`` everywhere, the ``barriers`` where this host waits, and
+    the host that runs the migration for all (empty: there is none to run). Of a single host nothing is said."""
 
     number: int = 0
     barriers: tuple[str, ...] = ()
@@ -66,6 +66,10 @@ class Happening:
     do: str = ""
 
 
+Plan = Callable[[Site], Sending]
+"""Makes what goes to a host, in that host's thread."""
+
+
 class _Dismissed(Exception):
     """The fleet has given up before this host's job had begun."""
 
@@ -81,7 +85,7 @@ class Part:
         self._site = replace(site, report=self._report)
         self._pass_on = site.report
         self._tell, self._room, self._has_room = tell, room, False
-        self._plan: SimpleQueue[Callable[[Site, Facts], Sending] | None] = SimpleQueue()
+        self._plan: SimpleQueue[Plan | None] = SimpleQueue()
         self._dismissed = False
         self._run: Run | None = None
         self._lock = threading.Lock()
@@ -92,7 +96,7 @@ class Part:
         """Connect, and ask what the host has."""
         threading.Thread(target=self._work, daemon=True, name=f"part-{self._site.host}").start()
 
-    def send(self, plan: Callable[[Site, Facts], Sending]) -> None:
+    def send(self, plan: Plan) -> None:
         """Send what ``plan`` makes, and follow it to its end."""
         self._plan.put(plan)
 
@@ -144,9 +148,9 @@ class Part:
             self.fail(failure)
             happening = Happening(what="lost" if isinstance(failure, Mixed) else "refused", host=host, error=failure)
         except BaseException as bug:  # it must not leave the others waiting for this host
-            failure = DeployerError(message=f"a bug of deployer: {bug!r}", host=host)
-            self.fail(failure)
-            happening = Happening(what="lost" if self.followed else "refused", host=host, error=failure)
+            error = DeployerError(message=f"a bug of deployer: {bug!r}", host=host)
+            self.fail(error)
+            happening = Happening(what="lost" if self.followed else "refused", host=host, error=error)
         finally:
             self._leave_room()
         self._tell(happening)
@@ -164,7 +168,7 @@ class Part:
             if plan is None:
                 raise _Dismissed
             self._enter_room()
-            self._follow(plan(site, facts), self.remote)
+            self._follow(plan(site), self.remote)
 
     def _follow(self, sending: Sending, remote: Remote) -> None:
         site, upload = self._site, sending.upload
@@ -231,7 +235,8 @@ class Part:
     def refusal(self, over: Over) -> DeployerError:
         """What the host has told when it refused, as an error."""
         told, exit = self.failed, over.outcome.exit
-        error = DeployerError(message=told.message if told else f"refused (exit code {int(exit)})", host=self._site.host)
+        message = told.message if told else f"refused (exit code {int(exit)})"
+        error = DeployerError(message=message, host=self._site.host)
         error.exit = exit
         if told is not None:
             error.state, error.next, error.logs = told.state, told.next, told.logs

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -11,12 +14,17 @@ from deployer import events
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
 from deployer.host.manifest import unpack_ids
-from deployer.host.protocol import PROGRAM, PROTOCOL, dumps
+from deployer.host.protocol import HOLD, PROGRAM, PROTOCOL, dumps
 from deployer.host.spec import Spec
 from deployer.report import Job
 from deployer.ssh import Channel, Link
 
 __all__ = ["Facts", "Outcome", "Over", "Remote", "unchanged"]
+
+ANSWER = 60.0
+"""Seconds that a host has for the answer to a question."""
+SIGN = HOLD / 6
+"""Seconds between two signs of life to a host that ends what it does without them."""
 
 Edit = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 """Changes an event of the host before it is reported, or drops it."""
@@ -127,23 +135,49 @@ class Remote:
         Over is raised. ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
         """
         try:
-            self.query({"op": "wait", "queue": queue})
+            self.query({"op": "wait", "queue": queue}, limit=None)
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
             raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None
         except Unreachable as error:
             raise lost_before(error, next=again) from None
 
-    def query(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask one question; its answer."""
+    def query(self, message: Mapping[str, Any], *, limit: float | None = ANSWER) -> dict[str, Any]:
+        """Ask one question; its answer. Raises Unreachable when it has not come within ``limit`` seconds."""
         self.send(message)
-        for event in self.messages():
+        for event in self.messages(limit):
             if event["event"] == "answer":
                 return event
             self.pass_on(event)
             if event["event"] == "finished":
                 raise Over(self.outcome(event))
         raise AssertionError("unreachable")
+
+    def execute(self, argv: Sequence[str]) -> int:
+        """Run a command on the host, in the release that serves; its exit status. What it prints is reported.
+
+        It is ended on the host when this session ends, or when the laptop gives no sign of life any more.
+        """
+        with self._signs_of_life():
+            return int(self.query({"op": "run", "argv": list(argv)}, limit=None)["status"])
+
+    @contextmanager
+    def _signs_of_life(self) -> Iterator[None]:
+        """Given by a thread: between two of them this one may be waiting for a host that has nothing to say."""
+        over = threading.Event()
+
+        def give() -> None:
+            while not over.wait(SIGN):
+                try:
+                    self.send({"op": "hold"})
+                except Unreachable:
+                    return  # whoever reads has noticed, too
+
+        threading.Thread(target=give, daemon=True, name="signs-of-life").start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def read(self, message: Mapping[str, Any]) -> Outcome:
         """Ask for something that only tells, and goes on until it ends or Ctrl-C ends it."""
@@ -169,10 +203,17 @@ class Remote:
         except BrokenPipeError:
             return  # the host has refused; its events say why
 
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """What the host says, one by one, without end: raises when there is no more."""
+    def messages(self, limit: float | None = None) -> Iterator[dict[str, Any]]:
+        """What the host says, one by one, without end: raises when there is no more.
+
+        Raises Unreachable when ``limit`` seconds have passed.
+        """
+        deadline = None if limit is None else time.monotonic() + limit
         while True:
-            line = self._channel.readline()
+            try:
+                line = self._channel.readline(deadline)
+            except TimeoutError:
+                raise self._silent(limit) from None
             if not line:
                 raise self._ended()
             try:
@@ -199,6 +240,13 @@ class Remote:
     def close(self) -> None:
         """End the session; what runs on the host goes on."""
         self._channel.close()
+
+    def _silent(self, limit: float | None) -> Unreachable:
+        return Unreachable(
+            message=f"{self.host} has let us in, but its program has not answered within {limit:g} s",
+            next=f"look at the host: is its disk, or its memory, at the end? ssh {self.host} uptime",
+            host=self.host,
+        )
 
     def _ended(self) -> Exception:
         """The program ended without a last word: at its first one nearly always because it could not be started."""

@@ -10,24 +10,36 @@ from pathlib import Path
 from typing import Any
 
 from deployer import events, plan
-from deployer.deploy import Site
-from deployer.errors import ConfigError, Exit
+from deployer.errors import ConfigError, Exit, Unreachable
+from deployer.fleet import Fleet, conclude, each
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
+from deployer.site import Site
 from deployer.ssh import Channel, Link, connect
 
 __all__ = ["public_keys", "setup"]
 
+_SILENCE = 2000.0
+"""Seconds that a host may have nothing to say: it installs packages, for 15 minutes each time at the most."""
 _NOT_FOUND = 127
 """A shell's exit status for a command that is not there."""
 
 
-def setup(site: Site, *, keys: Sequence[str] = (), allow_units: Sequence[str] = ()) -> Outcome:
-    """Prepare a host, as root or as an admin with passwordless sudo. Idempotent: says what it changed."""
-    started = time.monotonic()
+def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] = ()) -> int:
+    """Prepare the hosts, as root or as an admin with passwordless sudo. Idempotent: says what it changed.
+
+    Returns the exit code. What goes wrong on one host keeps no other from being prepared.
+    """
     for name in keys:  # bad ones are found before anything is connected
         _public_key(Path(name).expanduser())
+    return conclude(
+        fleet, each(fleet, lambda site: _setup(site, keys, allow_units)), exit_of=lambda outcome: outcome.exit
+    )
+
+
+def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str]) -> Outcome:
+    started = time.monotonic()
     site.report(events.Connecting(host=site.host))
     with connect(site.target, site.ssh) as link:
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
@@ -50,7 +62,7 @@ def _start(link: Link, request: dict[str, Any]) -> Channel:
 
 
 def _follow(site: Site, channel: Channel, link: Link) -> Outcome:
-    for message in _messages(channel):
+    for message in _messages(site, channel):
         event = events.parse(message, site.host)
         if event is not None:
             site.report(event)
@@ -80,14 +92,27 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
     )
 
 
-def _messages(channel: Channel) -> Iterator[dict[str, Any]]:
-    while line := channel.readline():
+def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
+    """Raises Unreachable when the next one has not come within _SILENCE."""
+    while line := _line(site, channel):
         try:
             message = json.loads(line)
         except ValueError:
             continue
         if isinstance(message, dict):
             yield message
+
+
+def _line(site: Site, channel: Channel) -> bytes:
+    try:
+        return channel.readline(time.monotonic() + _SILENCE)
+    except TimeoutError:
+        raise Unreachable(
+            message=f"{site.host} has said nothing for {_SILENCE / 60:.0f} minutes",
+            state="nothing that serves was touched; what it is at goes on",
+            next=f"look at the host; then fab setup -H root@{site.target.host}   (again)",
+            host=site.host,
+        ) from None
 
 
 def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, ...]:

@@ -14,111 +14,176 @@ from deployer.executor import fleet_task
 from deployer.host.protocol import PHASES
 
 if TYPE_CHECKING:
-    from deployer.deploy import Site
-    from deployer.remote import Outcome
+    from deployer.fleet import Fleet
+    from deployer.rollout import Strategy
 
 __all__ = ["namespace"]
 
 
 @host_task("deploy")
-def deploy(site: Site, ref: str = "", dirty: bool = False, no_migrate: bool = False, wait: bool = False) -> Outcome:
-    """Release the code: upload, build, check in private, switch, drain, watch."""
+def deploy(
+    fleet: Fleet,
+    ref: str = "",
+    dirty: bool = False,
+    no_migrate: bool = False,
+    wait: bool = False,
+    batch: str = "",
+    canary: int = 0,
+    bake: str = "",
+    keep_going: bool = False,
+) -> Answer:
+    """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer import deploy as use
 
-    return use.deploy(site, ref=ref or None, dirty=dirty, no_migrate=no_migrate, wait=wait)
+    waves = _strategy(fleet, batch, canary, bake, keep_going)
+    return _told(use.deploy(fleet, ref=ref or None, dirty=dirty, no_migrate=no_migrate, wait=wait, strategy=waves))
 
 
 @host_task("reload")
-def reload(site: Site, wait: bool = False) -> Outcome:
+def reload(
+    fleet: Fleet, wait: bool = False, batch: str = "", canary: int = 0, bake: str = "", keep_going: bool = False
+) -> Answer:
     """Release the code that serves again, with today's settings and environment."""
     from deployer import deploy as use
 
-    return use.reload(site, wait=wait)
+    return _told(use.reload(fleet, wait=wait, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
 
 @host_task("roll back")
-def rollback(site: Site, to: str = "", yes: bool = False, wait: bool = False) -> Outcome:
+def rollback(
+    fleet: Fleet,
+    to: str = "",
+    yes: bool = False,
+    wait: bool = False,
+    batch: str = "",
+    canary: int = 0,
+    bake: str = "",
+    keep_going: bool = False,
+) -> Answer:
     """Go back to an older release: code, dependencies, environment and units together."""
     from deployer import deploy as use
 
-    return use.rollback(site, to=to, yes=yes, wait=wait)
+    waves = _strategy(fleet, batch, canary, bake, keep_going)
+    return _told(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=waves))
+
+
+def _strategy(fleet: Fleet, batch: str, canary: int, bake: str, keep_going: bool) -> Strategy:
+    """What the command line says of waves, and deploy.toml where that says nothing."""
+    from deployer.rollout import Strategy, seconds
+
+    usual = fleet.config.fleet
+    return Strategy(
+        batch=batch or usual.batch,
+        canary=canary or usual.canary,
+        bake=seconds(bake) if bake else usual.bake,
+        keep_going=keep_going,
+    )
 
 
 @host_task("attach to")
-def attach(site: Site) -> Outcome:
+def attach(fleet: Fleet) -> Answer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
-    from deployer import deploy as use
+    from deployer import underway
 
-    return use.attach(site)
+    return _told(underway.attach(fleet))
 
 
 @host_task("abort")
-def abort(site: Site) -> Outcome:
+def abort(fleet: Fleet) -> Answer:
     """End the deploy that runs on the host: it undoes what it did, and the old release serves."""
-    from deployer import deploy as use
+    from deployer import underway
 
-    return use.abort(site)
+    return _told(underway.abort(fleet))
+
+
+def _told(exit: int) -> Answer:
+    """The end of a command whose events have told all."""
+
+    def show(*, json: bool) -> None:
+        pass
+
+    return Answer(show=show, exit=exit)
 
 
 @host_task("status of", answer=True)
-def status(site: Site) -> Answer:
+def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
     from deployer import observe
+    from deployer.fleet import conclude, each
 
-    found = observe.status(site)
+    ends = each(fleet, observe.status)
+    exit = conclude(fleet, ends)
 
     def show(*, json: bool) -> None:
         from deployer.ui.tables import status_view
 
-        status_view(found, json=json)
+        for ended in ends:
+            if ended.value is not None:
+                status_view(ended.value, json=json)
 
-    return Answer(show=show)
+    return Answer(show=show, exit=exit)
 
 
 @host_task("releases of", answer=True)
-def releases(site: Site, all: bool = False) -> Answer:
+def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
     from deployer import observe
+    from deployer.fleet import conclude, each
 
-    rows = observe.attempts(site) if all else observe.releases(site)
+    ends = each(fleet, observe.attempts if all else observe.releases)
+    exit = conclude(fleet, ends)
 
     def show(*, json: bool) -> None:
         from deployer.ui.tables import releases_table
 
-        releases_table(rows, app=site.config.app, host=site.host, json=json)
+        for ended in ends:
+            if ended.value is not None:
+                releases_table(ended.value, app=fleet.config.app, host=ended.site.host, json=json)
 
-    return Answer(show=show)
+    return Answer(show=show, exit=exit)
 
 
 @host_task("doctor", answer=lambda given: not given["fix"])
-def doctor(site: Site, fix: bool = False) -> Outcome | Answer:
+def doctor(fleet: Fleet, fix: bool = False) -> Answer:
     """What is not as it should be on the host, and what puts it right."""
     from deployer import doctor as use
+    from deployer.fleet import conclude, each
 
-    exit, found = use.fix(site) if fix else use.look(site)
+    ends = each(fleet, use.fix if fix else use.look)
+    exit = conclude(fleet, ends, exit_of=lambda found: found[0])
 
     def show(*, json: bool) -> None:
         from deployer.ui.findings import doctor_view
 
-        doctor_view(found, json=json)
+        for ended in ends:
+            if ended.value is not None:
+                doctor_view(ended.value[1], json=json)
 
     return Answer(show=show, exit=exit)
 
 
 @host_task("logs of", answer=True)
-def logs(site: Site, n: int = 50, follow: bool = False) -> Outcome:
+def logs(fleet: Fleet, n: int = 50, follow: bool = False) -> Answer:
     """The app's journal: the last lines of all its releases, oldest first (-n 100, -f)."""
     from deployer import observe
 
-    return observe.logs(site, lines=n, follow=follow)
+    return _told(observe.logs(fleet, lines=n, follow=follow))
+
+
+@host_task("run on", answer=True)
+def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
+    """Run a command on every host, in the release that serves: fab run -- python manage.py check."""
+    from deployer.execute import execute
+
+    return _told(execute(fleet, words))
 
 
 @host_task("set up", iterable=["key", "allow_unit"])
-def setup(site: Site, key: list[str], allow_unit: list[str]) -> Outcome:
+def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
     from deployer.setup import setup as use
 
-    return use(site, keys=key, allow_units=allow_unit)
+    return _told(use(fleet, keys=key, allow_units=allow_unit))
 
 
 @fleet_task(on_error=print_error)  # type: ignore[untyped-decorator]
@@ -132,11 +197,11 @@ def init(_: Context) -> None:
 
 
 @host_task("upload")
-def upload(site: Site, ref: str = "", dirty: bool = False) -> Outcome:
+def upload(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
     """Begin a release: send what the host lacks and unpack it."""
     from deployer import deploy as use
 
-    return use.deploy(site, ref=ref or None, dirty=dirty, phases=PHASES[:1])
+    return _told(use.upload(fleet, ref=ref or None, dirty=dirty))
 
 
 _PHASES = {
@@ -152,17 +217,17 @@ _PHASES = {
 
 
 def _phase(name: str) -> Any:
-    def run(site: Site, release: str = "") -> Outcome:
+    def run(fleet: Fleet, release: str = "") -> Answer:
         from deployer import deploy as use
 
-        return use.run_phases(site, (name,), release)
+        return _told(use.run_phases(fleet, (name,), release))
 
     run.__name__, run.__doc__ = name, _PHASES[name]
     return host_task(name)(run)
 
 
 def _namespace() -> Collection:
-    everything = Collection(deploy, reload, rollback, attach, abort, status, releases, logs, doctor, setup, init)
+    everything = Collection(deploy, reload, rollback, attach, abort, status, releases, logs, run, doctor, setup, init)
     everything.add_collection(Collection("phase", upload, *(_phase(name) for name in PHASES[1:])))
     return everything
 

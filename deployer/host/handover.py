@@ -18,14 +18,7 @@ from deployer.host.context import Context
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.paths import unit_name
 from deployer.host.protocol import Exit
-from deployer.host.units import (
-    HARDENING,
-    Capabilities,
-    own_environment,
-    properties,
-    service_unit,
-    socket_unit,
-)
+from deployer.host.units import Capabilities, confinement, own_environment, service_unit, socket_unit
 
 _RESERVE = 32 * 1024 * 1024
 """Bytes of memory that must be left when a second generation is up."""
@@ -150,8 +143,6 @@ def migrate(ctx: Context, release: Release) -> str:
     """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
     directory = ctx.paths.release(release.number)
     environment = {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)}
-    relaxed = {name for name, _ in release.spec.web.unit}
-    hardening = [line for line in HARDENING if line[0] not in relaxed]
     status, lines = run_as(
         ctx,
         "migrate",
@@ -159,7 +150,7 @@ def migrate(ctx: Context, release: Release) -> str:
         ["/bin/sh", "-euc", release.spec.migrate],
         directory / "code",
         environment,
-        [f"StateDirectory={ctx.app}", "StateDirectoryMode=0700", *properties(hardening)],
+        confinement(ctx.app, release.spec.web),
         lambda line: ctx.emit("output", phase="migrate", line=line),
     )
     if status != 0:

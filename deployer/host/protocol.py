@@ -39,6 +39,9 @@ FLEET_LEASE = 60.0
 LEASE = 900
 """Seconds that a release is held between two phases that are run one by one."""
 
+HOLD = 60
+"""Seconds without a sign of life after which a laptop that must give them is taken for gone."""
+
 PROGRAM = "/usr/local/lib/deployer/deployer-host"
 """The root-owned program on the host; sudoers names it."""
 

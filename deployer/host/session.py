@@ -23,6 +23,7 @@ from deployer.host.manifest import pack_ids
 from deployer.host.protocol import BARRIERS, PROTOCOL, Exit, read_message
 from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
+from deployer.host.run import Command, run, while_there_is_life
 from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
 
@@ -47,6 +48,7 @@ class Session:
             "status": lambda _: self._answer(status=status_report(self.ctx)),
             "releases": lambda _: self._answer(releases=releases_report(self.ctx)),
             "logs": self._logs,
+            "run": self._run,
             "attach": self._attach,
             "wait": self._wait,
             "abort": self._abort,
@@ -244,6 +246,12 @@ class Session:
         with _while_heard():
             for line in systemd.follow_journal(pattern, count):
                 emit("logs", unit=pattern, lines=[line])
+
+    def _run(self, message: dict[str, Any]) -> None:
+        command = Command.parse(message)
+        with _while_heard(), while_there_is_life():
+            status = run(self.ctx, command)
+        self._answer(status=status)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ LOCKS = ("uv", "pylock", "requirements", "none")
 
 _LINE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
 _TEXT = re.compile(r"[^\x00\ud800-\udfff]*\Z")
+WORD = _TEXT
+"""An argument of a command: anything but NUL."""
 _COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
 _VALUE = re.compile(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
 """A directive's value. A backslash at its end would make the next line a part of it."""

@@ -219,6 +219,16 @@ def override(
     return kept
 
 
+def confinement(app: str, web: Web) -> list[str]:
+    """What a command of the app's that is no process of its lives under, as ``systemd-run -p`` takes it.
+
+    What ``[web.unit]`` relaxes is relaxed here, too.
+    """
+    relaxed = {name for name, _ in web.unit}
+    hardening = [line for line in HARDENING if line[0] not in relaxed]
+    return [f"StateDirectory={app}", "StateDirectoryMode=0700", *properties(hardening)]
+
+
 def properties(lines: Iterable[tuple[str, str]]) -> list[str]:
     """The same lines as ``systemd-run -p`` takes them."""
     return [f"{name}={value}" for name, value in lines]

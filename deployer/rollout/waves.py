@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from deployer.errors import ConfigError
 
-__all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "waves"]
+__all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "seconds", "waves"]
 
 BARRIERS = ("migrate", "check", "switch", "keep")
 """In the order in which a host comes to them."""
 
+_TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|m|h|)\Z")
 _BATCH = re.compile(r"([1-9][0-9]{0,5})(%?)\Z")
 
 
@@ -70,3 +71,11 @@ def barriers(host: str, *, migrator: str, migrates: bool) -> tuple[str, ...]:
     if not migrates:
         return BARRIERS[2:]
     return BARRIERS if host == migrator else BARRIERS[1:]
+
+
+def seconds(text: str) -> float:
+    """How long a canary bakes: ``90``, ``90s``, ``2m``, ``1h``. Raises ConfigError."""
+    match = _TIME.match(text)
+    if match is None:
+        raise ConfigError(message=f"--bake {text}: a time is wanted", next="say --bake 90s, or --bake 2m")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -58,14 +59,17 @@ class Channel:
         with contextlib.suppress(OSError, EOFError):
             self._raw.shutdown_write()
 
-    def readline(self) -> bytes:
-        """The next line with its newline; what is left when the program closed stdout; then ``b""``."""
+    def readline(self, deadline: float | None = None) -> bytes:
+        """The next line with its newline; what is left when the program closed stdout; then ``b""``.
+
+        Raises TimeoutError when it has not come by ``deadline`` (of ``time.monotonic``).
+        """
         start = 0
         while (found := self._buffer.find(b"\n", start)) < 0:
             start = len(self._buffer)
             if start > MAX_LINE:
                 raise ValueError(f"a line of more than {MAX_LINE} bytes came from {self._host}")
-            data = self._receive()
+            data = self._receive_by(deadline)
             if not data:
                 return self._take(len(self._buffer))
             self._buffer += data
@@ -126,6 +130,16 @@ class Channel:
         if not data and not ended and not self._alive():
             raise self._lost()
         return data
+
+    def _receive_by(self, deadline: float | None) -> bytes:
+        """Paramiko's time limit is one for sending, too: it is set for as long as it is needed."""
+        if deadline is None:
+            return self._receive()
+        self._raw.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            return self._receive()
+        finally:
+            self._raw.settimeout(None)
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._buffer[:size])

@@ -74,7 +74,7 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
 
 
 def _login(target: Target, options: SshOptions, settings: Settings, way: Via) -> Login:
-    with contextlib.ExitStack() as undo:
+    with options.doors.through(settings), contextlib.ExitStack() as undo:
         sock, beneath = way(settings)
         for part in beneath:
             undo.callback(part.close)

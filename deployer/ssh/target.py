@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from deployer.events import Event, Reporter
+from deployer.ssh.doors import Doors
 from deployer.target import Target
 
 __all__ = ["HostKeys", "SshOptions", "Target", "ignore", "ssh_command"]
@@ -29,6 +30,7 @@ class SshOptions:
     key is refused whatever this says. ``connect_timeout`` (seconds) bounds each step of connecting; None is
     ssh_config's ConnectTimeout, or 15. ``password_prompt(question)`` may be called from several threads; None
     (or an answer of None) means that nobody can be asked. ``report`` gets a Warn for each recorded host key.
+    ``doors`` bounds how many of those that share it log in to one sshd at the same time.
     """
 
     config_file: Path | None = None
@@ -39,6 +41,7 @@ class SshOptions:
     passphrase: str | None = field(default=None, repr=False)
     password_prompt: Callable[[str], str | None] | None = None
     report: Reporter = ignore
+    doors: Doors = field(default_factory=Doors, repr=False, compare=False)
 
 
 def ssh_command(target: Target, options: SshOptions) -> str:

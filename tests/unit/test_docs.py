@@ -28,7 +28,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *s
 OWN = [page for page in PAGES if "decisions" not in page.parts]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
-COMMON = {"--env", "--config", "--accept-new", "--json", "--verbose"}
+COMMON = {"--env", "--config", "--accept-new", "--json", "--verbose", "--parallel"}
 
 
 def names(pages: list[Path]) -> list[str]:
