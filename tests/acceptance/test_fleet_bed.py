@@ -40,7 +40,7 @@ def test_a_fault_bites_on_its_host_alone(fleet: FleetBed, kind: str, exit: int, 
     """The next release fails there, in the way that was asked for, and gets through elsewhere."""
     bad, good = fleet.names[1:3]
     before = fleet.serving[bad]
-    version = fleet.change(migrate=True, timeout=3)
+    version = fleet.change(migrate=True, timeout=3, watch=2)
     fleet[bad].break_app(kind)
     with fleet.under_load(but=[bad] if kind == "dies-in-service" else []):
         failed = fleet.deploy(expect=exit, hosts=[bad]).event("failed")
@@ -85,9 +85,6 @@ def test_a_cut_network_is_between_the_laptop_and_one_host(fleet: FleetBed, tmp_p
     """The way through the proxy works until it is cut."""
     name = fleet.names[1]
     with behind_proxy(fleet[name].host, tmp_path) as (proxy, config):
-        fleet.config = config
-        try:
+        with fleet.by_way_of(config):
             fleet.alone("status", among=fleet.names[:2])
-            assert proxy.bytes_up > 0
-        finally:
-            fleet.config = None
+        assert proxy.bytes_up > 0

@@ -1,7 +1,8 @@
 """The app of a fleet: no dependency, a quick start, a graceful end; it fails on the hosts, and at the time, told to.
 
-What is to go wrong on a host is told by files below ``FAULTS`` there, gone with a reboot. A process looks which there
-are when it starts: what serves already goes on as it is. Only ``sick`` is looked at all the time: it names releases.
+What is to go wrong on a host is told by files below ``FAULTS`` there, gone with a reboot; each holds the version of the
+code from which on it goes wrong. A process looks at them when it starts: what serves already goes on as it is. Only
+``sick`` is looked at all the time: it names releases.
 """
 
 from __future__ import annotations
@@ -29,10 +30,18 @@ RELEASE = os.environ["DEPLOYER_RELEASE"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "VERSION.txt")) as file:
     VERSION = file.read().strip()
-try:
-    KINDS = set(os.listdir("{FAULTS}"))
-except OSError:
-    KINDS = set()
+
+
+def goes_wrong(kind):
+    """Whether that is to happen to this release."""
+    try:
+        with open("{FAULTS}/" + kind) as file:
+            return int(VERSION) >= int(file.read())
+    except OSError:
+        return False
+
+
+KINDS = set(filter(goes_wrong, ("unhealthy", "dies-at-start", "sick-in-service", "dies-in-service")))
 
 
 def current():

@@ -55,8 +55,9 @@ class Member(Site):
         return Faults(self.host, self.app)
 
     def break_app(self, kind: str) -> None:
-        """Have the next process of the app here be unhealthy, sick-in-service, … (see :mod:`.app`)."""
-        self.host.run(f"mkdir -p {app.FAULTS} && touch {app.FAULTS}/{kind}")
+        """Have the code that is committed now be unhealthy, sick-in-service, … on this host (see :mod:`.app`)."""
+        version = (self.project.path / "VERSION.txt").read_text().strip()
+        self.host.run(f"mkdir -p {app.FAULTS} && echo {version} > {app.FAULTS}/{kind}")
 
     def make_sick(self, release: str) -> None:
         """Have the app say from now on that it is not well, where it is of that release."""
@@ -64,6 +65,12 @@ class Member(Site):
 
     def survey(self) -> Survey:
         return survey(self.host, self.app)
+
+    @property
+    def job(self) -> str:
+        """How systemd calls the state of the host's job: active, deactivating, inactive …"""
+        unit = f"deployer-{self.app}.service"
+        return str(self.host.run(["systemctl", "is-active", unit], check=False).stdout).strip()
 
     def migrations(self) -> list[str]:
         """The releases that the migration ran for on this host."""
@@ -131,6 +138,15 @@ class FleetBed:
         """``fab ARGUMENTS -H …`` under way, killed at the end of the block if it still runs."""
         return under_way(self.argv(*arguments, hosts=hosts), self.project.path)
 
+    @contextlib.contextmanager
+    def by_way_of(self, config: Path) -> Iterator[None]:
+        """Reach the hosts by another ssh_config, for as long as the block."""
+        self.config = config
+        try:
+            yield
+        finally:
+            self.config = None
+
     def fab(self, *arguments: str, hosts: Sequence[str] | None = None, user: str = app.USER) -> FleetEnded:
         """``fab ARGUMENTS -H …`` for all hosts, or some, to its end."""
         with under_way(self.argv(*arguments, hosts=hosts, user=user), self.project.path) as command:
@@ -147,12 +163,11 @@ class FleetBed:
         return self.expect(expect, "deploy", "--json", *arguments, hosts=hosts)
 
     def repeat(self, line: str) -> FleetEnded:
-        """A command as ``fab`` printed it for people to type (the words after ``fab``, ``-H`` and all)."""
+        """A command as ``fab`` printed it for people to type, for all hosts where it names none."""
         words = line.partition("   (")[0].split()
         assert words[0] == "fab", line
-        some = self.hosts[0]
-        argv = [FAB, "-S", str(self.config or some.ssh_config), "-i", str(some.identity), *words[1:]]
-        with under_way(argv, self.project.path) as command:
+        argv = self.argv(*words[1:])
+        with under_way(argv[:-2] if "-H" in words else argv, self.project.path) as command:
             return command.end()
 
     def each(
