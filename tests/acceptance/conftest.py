@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.sandbox import SandboxHost, sweep, up
+from tests.support.fleet import FleetBed, fleet_bed
 from tests.support.site import Site, make_site
 from tests.support.tiny import TinySite, make_tiny
 
@@ -60,3 +61,15 @@ def two_apps(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) ->
 def mini(two_apps: tuple[TinySite, TinySite], tmp_path: Path) -> TinySite:
     """A fresh project for a tiny app that serves already."""
     return make_tiny(two_apps[0].host, tmp_path / "mini")
+
+
+@pytest.fixture(scope="session")
+def _fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetBed]:
+    with fleet_bed(5, tmp_path_factory.mktemp("fleet") / "project") as bed:
+        yield bed
+
+
+@pytest.fixture
+def fleet(_fleet: FleetBed) -> FleetBed:
+    """Five hosts that serve the same good release, and hold nothing else; a change is committed."""
+    return _fleet.ready()

@@ -7,6 +7,7 @@ import pty
 import select
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -32,11 +33,18 @@ class Terminal:
             assert time.monotonic() < deadline, self.text
             assert self._read(), f"ended before {text!r}: {self.text}"
 
+    def read_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        """Take what it draws, as a terminal does, until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.text
+            assert self._read(0.1), f"ended: {self.text}"
+
     def type(self, text: str) -> None:
         os.write(self.descriptor, text.encode())
 
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self.descriptor], [], [], 1)
+    def _read(self, seconds: float = 1) -> bool:
+        ready, _, _ = select.select([self.descriptor], [], [], seconds)
         try:
             data = os.read(self.descriptor, 65536) if ready else b""
         except OSError:

@@ -49,6 +49,10 @@ class Faults:
         """From now on the host program takes it to be so much later."""
         self.host.run(f"mkdir -p {HOME} && echo {seconds:g} > {HOME}/clock")
 
+    def lease(self, seconds: float) -> None:
+        """From now on a fleet's candidates wait only so long for a sign of the laptop."""
+        self.host.run(f"mkdir -p {HOME} && echo {seconds:g} > {HOME}/lease")
+
     def _order(self, **orders: Any) -> None:
         text = json.dumps({"app": self.app, **orders})
         others = " ".join(f"{HOME}/{name}" for name in ("reached", "go", "writes", "broken"))

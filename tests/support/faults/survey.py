@@ -130,12 +130,13 @@ class Survey:
         ]
 
     def _contents(self) -> list[str]:
-        whole = ["code", "env", "env.json", "release.json", "run", "secret.json", "venv"]
+        parts = ["code", "env", "env.json", "release.json", "run", "secret.json"]
         told = []
         for name, record in self.records.items():
             good = record.get("result") == "good"
             if record.get("result") not in ENDED:
                 told.append(f"{name} is still {record.get('result')}")
+            whole = [*parts, "venv"] if record.get("venv") else parts  # an app without dependencies has none
             wanted = whole if good else ["release.json"]
             if [one for one in self.found["contents"][name] if not (good and one == "entries.json")] != wanted:
                 told.append(f"{name} ({record.get('result')}) holds {self.found['contents'][name]}, not {wanted}")
