@@ -158,7 +158,10 @@ def ask(root: Path, inventory: Path, timeout: float) -> Listing:
             next="install Ansible, for example: pipx install ansible-core",
         )
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = run([program, "-i", str(inventory.absolute()), "--list"], root, out, err, timeout)
+        try:
+            code = run([program, "-i", str(inventory.absolute()), "--list"], root, out, err, timeout)
+        except OSError as error:
+            raise Unusable(message=f"{PROGRAM} cannot be started: {program}: {error.strerror}") from None
         told, said = (read(file) for file in (out, err))
     lines = [line for line in (told + said if code else said).splitlines() if line.strip()][-LAST:]
     if code is None:

@@ -4,7 +4,8 @@ from deployer.config.env_file import read_env_file
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HostSettings, Inventory
 from deployer.config.load import load, refusal
-from deployer.config.schema import Config, Health, Proxy, Release, Web
+from deployer.config.schema import Config, Proxy, Release
+from deployer.config.web import Health, Web
 
 __all__ = [
     "Config",

@@ -1,0 +1,36 @@
+"""What the tests of deploy.toml share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployer.config import Config, load
+from deployer.errors import ConfigError
+from deployer.host.protocol import Exit
+
+
+@pytest.fixture
+def toml(tmp_path: Path):
+    """A function that loads a text as deploy.toml."""
+
+    def loaded(text: str, environment: str | None = None) -> Config:
+        path = tmp_path / "deploy.toml"
+        path.write_text(text, encoding="utf-8")
+        return load(path, environment=environment)
+
+    return loaded
+
+
+@pytest.fixture
+def refusal(toml):
+    """A function that gives the message with which a text is refused, without the directory."""
+
+    def message(text: str, environment: str | None = None) -> str:
+        with pytest.raises(ConfigError) as caught:
+            toml(text, environment)
+        assert caught.value.exit == Exit.USAGE
+        return "\n".join(line.rpartition("/deploy.toml:")[2] or line for line in caught.value.message.split("\n"))
+
+    return message
