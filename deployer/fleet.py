@@ -107,9 +107,9 @@ def each(fleet: Fleet, work: Callable[[Site], T], *, all_at_once: bool = False) 
             done.put((number, _one_of_many(site, work)))
 
     count = len(fleet.sites) if all_at_once else min(max(fleet.parallel, 1), len(fleet.sites))
-    for _ in range(count):
-        threading.Thread(target=serve, daemon=True, name="host").start()
     try:
+        for _ in range(count):
+            threading.Thread(target=serve, daemon=True, name="host").start()
         return _all(done, len(fleet.sites))
     except BaseException:
         _empty(todo)
@@ -150,7 +150,8 @@ def _alone(site: Site, work: Callable[[Site], T]) -> Ended[T]:
 def _one_of_many(site: Site, work: Callable[[Site], T]) -> Ended[T]:
     started = time.monotonic()
     ear = _Ear(site.report)
-    value, error = None, None
+    value: T | None = None
+    error: BaseException | None = None
     try:
         value = work(replace(site, report=ear))
     except Over as over:

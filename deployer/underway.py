@@ -68,8 +68,8 @@ def _run(site: Site, remote: Remote) -> Run:
     return Run(remote, reconnect=lambda: connect(site.target, site.ssh), by=who())
 
 
-def _exit(outcome: Outcome) -> int:
-    return int(outcome.exit)
+def _exit(outcome: Outcome | None) -> int:
+    return int(outcome.exit) if outcome else 0
 
 
 def _as_wanted(event: dict[str, Any]) -> dict[str, Any]:

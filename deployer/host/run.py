@@ -68,7 +68,7 @@ def run(ctx: Context, command: Command) -> int:
         )
     emit = masking.masked(ctx.emit, masking.stored_values(ctx.paths, release.number))
     name = f"deployer-{ctx.app}-run.{os.getpid()}-{secrets.token_hex(4)}"
-    with _as_long_as_this_program(name) as scope:
+    with while_there_is_life(), _as_long_as_this_program(name) as scope:
         argv = systemd.transient(
             f"{name}.service",
             _settings(ctx, release, scope),

@@ -23,7 +23,7 @@ from deployer.host.manifest import pack_ids
 from deployer.host.protocol import BARRIERS, PROTOCOL, Exit, read_message
 from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
-from deployer.host.run import Command, run, while_there_is_life
+from deployer.host.run import Command, run
 from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
 
@@ -248,8 +248,9 @@ class Session:
                 emit("logs", unit=pattern, lines=[line])
 
     def _run(self, message: dict[str, Any]) -> None:
+        """Run a command in the release that serves. The last request of a session: what comes meanwhile is not kept."""
         command = Command.parse(message)
-        with _while_heard(), while_there_is_life():
+        with _while_heard():
             status = run(self.ctx, command)
         self._answer(status=status)
 

@@ -70,8 +70,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(directory: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: str = "") -> Iterator[Sshd]:
-    """An sshd with host keys of ``kinds``; ``extra`` lines go to its configuration."""
+def running(
+    directory: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: str = "", startups: int = 100
+) -> Iterator[Sshd]:
+    """An sshd with host keys of ``kinds``; ``extra`` lines go to its configuration.
+
+    It turns away who comes while ``startups`` others are logging in.
+    """
     if BINARY is None:
         pytest.skip("no sshd is installed (openssh-server)")
     if os.getuid() == 0:
@@ -82,7 +87,7 @@ def running(directory: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: st
     (directory / "authorized").write_text(public(client) + "\n")
     port = free_port()
     lines = [f"HostKey {path}" for path in keys.values()]
-    (directory / "sshd_config").write_text("\n".join([*lines, *_settings(directory, port), extra, ""]))
+    (directory / "sshd_config").write_text("\n".join([*lines, *_settings(directory, port, startups), extra, ""]))
     argv = [BINARY, "-D", "-f", str(directory / "sshd_config"), "-E", str(directory / "log")]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
     sshd = Sshd(directory=directory, port=port, client=client, keys=keys, process=process)
@@ -93,7 +98,7 @@ def running(directory: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: st
         sshd.stop()
 
 
-def _settings(directory: Path, port: int) -> list[str]:
+def _settings(directory: Path, port: int, startups: int) -> list[str]:
     return [
         f"ListenAddress {ADDRESS}:{port}",
         f"AuthorizedKeysFile {directory}/authorized",
@@ -103,7 +108,7 @@ def _settings(directory: Path, port: int) -> list[str]:
         "PasswordAuthentication no",
         "KbdInteractiveAuthentication no",
         "PermitRootLogin yes",
-        "MaxStartups 100",
+        f"MaxStartups {startups}",
     ]
 
 

@@ -462,6 +462,35 @@ def test_logs_are_asked_for_strictly(host: Host, message: dict[str, Any]) -> Non
     assert host.commands == []
 
 
+COMMANDS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a text": {"argv": "ls -l"},
+    "no words": {"argv": []},
+    "an empty program": {"argv": ["", "x"]},
+    "a number": {"argv": ["ls", 1]},
+    "a NUL": {"argv": ["ls", "a\0b"]},
+    "half a character": {"argv": ["ls", "\ud800"]},
+    "a word that is too long": {"argv": ["ls", "x" * 16385]},
+    "too many words": {"argv": ["ls"] * 1001},
+    "too many bytes": {"argv": ["é" * 16000] * 3},
+    "a user": {"argv": ["ls"], "user": "root"},
+    "an environment": {"argv": ["ls"], "env": {"A": "b"}},
+}
+
+
+@pytest.mark.parametrize("message", COMMANDS.values(), ids=COMMANDS.keys())
+def test_what_is_no_command_is_refused(host: Host, message: dict[str, Any]) -> None:
+    """Nothing is started, nothing is written."""
+    refused(host, line({"op": "run", **message}))
+
+
+def test_before_the_first_release_there_is_nothing_to_run_it_in(host: Host) -> None:
+    """Exit 2, and what to type."""
+    failed = refused(host, line({"op": "run", "argv": ["true"]}))
+    assert failed["message"] == "nothing of shop is deployed yet"
+    assert failed["next"] == "fab deploy"
+
+
 def test_a_failure_is_the_last_thing_a_session_does(host: Host) -> None:
     """What follows a bad request is not looked at: it may be the rest of it."""
     refused(host, b"nonsense\n" + line(GOOD) + BODY)

@@ -181,6 +181,33 @@ def test_a_chain_of_jump_hosts_is_followed_in_order(sshd: Sshd, tmp_path: Path) 
         assert "jump host" in error.message
 
 
+def test_a_fleet_behind_one_jump_host_logs_in_a_few_at_a_time(sshd: Sshd, tmp_path: Path) -> None:
+    """A jump host that turns away whoever comes while ten are logging in has to turn away none of thirty."""
+    with running(tmp_path / "bastion", startups=10) as bastion:
+        config = write_config(
+            tmp_path,
+            {"bastion": bastion, "web": sshd},
+            bastion.known() + sshd.known(),
+            "Host web\n ProxyJump bastion\n",
+        )
+        options = SshOptions(config_file=config)
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                connect(Target.parse("web"), options).close()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert failures == []
+        assert "MaxStartups" not in bastion.log()  # it says there whom it turns away
+
+
 def test_a_jump_host_with_an_unknown_key_is_refused(sshd: Sshd, tmp_path: Path) -> None:
     """Each hop is checked as strictly as the host itself."""
     with running(tmp_path / "bastion") as bastion:
@@ -482,6 +509,17 @@ def test_a_program_that_stops_reading_is_no_lost_connection(link: Link) -> None:
             channel.write(bytes(64 * 1024 * 1024))
         assert channel.readline() == b"no\n"
         assert channel.exit_status(10) == 7
+
+
+def test_a_line_that_does_not_come_is_waited_for_so_long(link: Link) -> None:
+    """A deadline ends the wait for a line, and no later one; without it the wait goes on."""
+    with link.open(["sh", "-c", "read x; echo $x; read x; echo $x"]) as channel:
+        with pytest.raises(TimeoutError):
+            channel.readline(time.monotonic() + 0.05)
+        channel.write(b"one\n")
+        assert channel.readline(time.monotonic() + 30) == b"one\n"
+        channel.write(b"two\n")
+        assert channel.readline() == b"two\n"
 
 
 # when it breaks

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployer import deploy, events, follow
+from deployer import deploy, events, follow, underway
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
 from deployer.follow import Run
 from deployer.host.protocol import PROTOCOL
@@ -63,7 +63,7 @@ class FakeChannel:
     def write(self, data: bytes) -> None:
         self.sent.append(json.loads(data))
 
-    def readline(self) -> bytes:
+    def readline(self, deadline: float | None = None) -> bytes:
         while self.items:
             item = self.items.pop(0)
             if isinstance(item, Exception):
@@ -453,12 +453,12 @@ def test_to_one_who_aborted_it_the_end_is_no_failure(exit: int, summary: str) ->
     """What failed is a note, the last event is a success, and an abort that came too late says so."""
     failed = {"event": "failed", "exit": exit, "message": "aborted by me", "state": "v1 serves"}
     if exit:
-        assert deploy._as_wanted(failed)["text"] == "aborted by me; v1 serves"
-    ended = deploy._as_wanted({**ABORTED, "exit": exit})
+        assert underway._as_wanted(failed)["text"] == "aborted by me; v1 serves"
+    ended = underway._as_wanted({**ABORTED, "exit": exit})
     assert (ended["exit"], ended["summary"]) == (0, summary)
 
 
 def test_an_end_that_is_not_known_stays_a_failure() -> None:
     """Exit 7 is what it was."""
     for event in ({**ABORTED, "exit": 7}, {"event": "failed", "exit": 7, "message": "m"}):
-        assert deploy._as_wanted(event) == event
+        assert underway._as_wanted(event) == event

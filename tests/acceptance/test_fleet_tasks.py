@@ -1,0 +1,244 @@
+"""The tasks that make no release, on two hosts at once: each answers for itself, and one that can't stops no other."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.sandbox import SandboxHost, up
+from tests.support.failures import Running
+from tests.support.site import FAB, Ended, wait_until
+from tests.support.tiny import TinySite, make_tiny
+
+pytestmark = pytest.mark.acceptance
+
+CONFIG = """\
+app = "duo"
+deploy_user = "deploy-duo"
+[web]
+command = "/usr/bin/python3 server.py"
+health = {{ path = "/healthz", settle = 0, timeout = 10 }}
+[release]
+watch = 0
+drain = 1
+build = {build}
+"""
+NOBODY = "deploy-duo@127.0.0.1:1"
+"""Nothing listens there."""
+
+
+@dataclass
+class Duo:
+    """A tiny app on two hosts."""
+
+    first: TinySite
+    second: TinySite
+
+    @property
+    def path(self) -> Path:
+        return self.first.project.path
+
+    def names(self, user: str = "deploy-duo") -> list[str]:
+        return [f"{user}@{site.host.name}" for site in (self.first, self.second)]
+
+    def configure(self, build: Sequence[str] = ()) -> None:
+        self.first.project.write("deploy.toml", CONFIG.format(build=json.dumps(list(build))))
+        self.first.project.write("new.txt", str(time.time()))  # what is built already is not built again
+        self.first.project.commit("configure")
+
+    def argv(self, task: str, *options: str, user: str = "deploy-duo", also: Sequence[str] = ()) -> list[str]:
+        host = self.first.host
+        hosts = ",".join([*self.names(user), *also])
+        return [FAB, "-S", str(host.ssh_config), "-i", str(host.identity), "-H", hosts, task, *options]
+
+    def fab(self, task: str, *options: str, user: str = "deploy-duo", also: Sequence[str] = ()) -> Ended:
+        argv = self.argv(task, *options, user=user, also=also)
+        done = subprocess.run(
+            argv, cwd=self.path, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL
+        )
+        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event"')]
+        return Ended(done.returncode, done.stdout, done.stderr, events)
+
+
+@pytest.fixture(scope="module")
+def duo(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Duo]:
+    """Two hosts that were set up by one command, each with a release of its own."""
+    with up(distribution="bookworm") as other:
+        path = tmp_path_factory.mktemp("duo") / "duo"
+        first = make_tiny(bookworm, path, app="duo", user="deploy-duo", port=8004)
+        made = Duo(first, TinySite(other, first.project, app="duo", user="deploy-duo", port=8004))
+        made.configure()
+        ended = made.fab("setup", user="root")
+        assert ended.exit == 0, ended.text
+        for site in (made.first, made.second):
+            site.expect(0, "deploy")
+        made.second.expect(0, "reload")  # they differ
+        yield made
+
+
+def answers(ended: Ended) -> list[dict[str, Any]]:
+    """The objects on standard output that are no events."""
+    return [json.loads(line) for line in ended.out.splitlines() if not line.startswith('{"event"')]
+
+
+def test_setup_prepares_all_hosts(duo: Duo) -> None:
+    """Again it changes nothing, on either host; the output names both."""
+    ended = duo.fab("setup", user="root")
+    assert ended.exit == 0
+    for name in duo.names("root"):
+        assert name in ended.err
+
+
+def test_a_status_of_both(duo: Duo) -> None:
+    """Each host's own answer, in their order; that they differ is no failure."""
+    ended = duo.fab("status", "--json")
+    assert ended.exit == 0
+    assert [(one["host"], one["current"]) for one in answers(ended)] == list(
+        zip(duo.names(), ["v1", "v2"], strict=True)
+    )
+    shown = duo.fab("status")
+    assert shown.exit == 0
+    assert all(name in shown.out for name in duo.names())
+
+
+def test_a_host_that_is_not_there_is_named_and_the_others_answer(duo: Duo) -> None:
+    """Exit 3; every host's end is told."""
+    ended = duo.fab("status", "--json", also=[NOBODY])
+    assert ended.exit == 3
+    assert [one["host"] for one in answers(ended)] == duo.names()
+    told = ended.event("fleet.finished")
+    assert [(end["host"], end["result"], end["exit"]) for end in told["hosts"]] == [
+        (duo.names()[0], "done", 0),
+        (duo.names()[1], "done", 0),
+        (NOBODY, "unreachable", 3),
+    ]
+    assert "nothing listens" in told["hosts"][2]["detail"]
+    shown = duo.fab("releases", also=[NOBODY])
+    assert shown.exit == 3
+    assert all(name in shown.out for name in duo.names())
+    assert "nothing listens" in shown.err
+
+
+def test_logs_of_both_name_their_hosts(duo: Duo) -> None:
+    """Each line says whose it is."""
+    for site in (duo.first, duo.second):
+        site.host.run(
+            f"logger --journald <<'EOF'\nMESSAGE=from {site.host.name}\nOBJECT_SYSTEMD_UNIT=duo-web@v1.service\nEOF"
+        )
+    ended = duo.fab("logs", "-n", "5")
+    assert ended.exit == 0
+    assert {line.split("]")[0].lstrip("[") for line in ended.out.splitlines()} == set(duo.names())
+
+
+def test_logs_of_both_are_followed_until_ctrl_c(duo: Duo) -> None:
+    """Lines come from both hosts as they are written; Ctrl-C ends it at once, with 130 and without a word."""
+    argv = duo.argv("logs", "-f", "-n", "1")
+    with subprocess.Popen(
+        argv, cwd=duo.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            seen: set[str] = set()
+            lines = iter(process.stdout.readline, "")
+            wait_until(lambda: seen.add(next(lines).split("]")[0].lstrip("[")) or len(seen) == 2, "both have spoken")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, "")
+    assert seen == set(duo.names())
+
+
+def test_a_command_on_both(duo: Duo) -> None:
+    """Lines name their host; the exit code is the highest, and who is not well is told."""
+    ended = duo.fab("run", "--", "sh", "-c", "echo $DEPLOYER_RELEASE; test $DEPLOYER_RELEASE = v1 || exit 9")
+    assert ended.exit == 9
+    first, second = duo.names()
+    assert sorted(ended.out.splitlines()) == sorted([f"[{first}] v1", f"[{second}] v2"])
+    assert f"[{second}]" in ended.err and "exit status 9" in ended.err
+    assert first not in ended.err
+
+
+def commands_of(site: TinySite) -> str:
+    return site.host.run("systemctl list-units --all --plain --no-legend 'deployer-duo-run*'").stdout
+
+
+def test_ctrl_c_ends_a_command_on_both(duo: Duo) -> None:
+    """On each host nothing of it stays."""
+    words = ["--json", "--", "sh", "-c", "echo begun; sleep 600"]
+    with subprocess.Popen(
+        duo.argv("run", *words),
+        cwd=duo.path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            commands = Running(process)
+            hosts = {commands.until("output", line="begun")["host"] for _ in range(2)}
+            assert hosts == set(duo.names())
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    wait_until(lambda: not any(commands_of(site) for site in (duo.first, duo.second)), "the commands have ended")
+
+
+def test_doctor_finds_what_is_wrong_on_one(duo: Duo) -> None:
+    """Exit 7, and which host; --fix puts it right there, and finds all well on the other."""
+    assert duo.fab("doctor").exit == 0
+    duo.second.host.run("systemctl stop duo-web@v2.service duo-web@v2.socket")
+    ended = duo.fab("doctor", "--json")
+    assert ended.exit == 7
+    found = {one["host"]: bool(one["findings"]) for one in answers(ended)}
+    assert found == dict(zip(duo.names(), [False, True], strict=True))
+    told = ended.event("fleet.finished")["hosts"]
+    assert [end["result"] for end in told] == ["done", "failed"]
+    fixed = duo.fab("doctor", "--fix")
+    assert fixed.exit == 0, fixed.text
+    assert duo.fab("doctor").exit == 0
+
+
+def test_an_attach_follows_both(duo: Duo) -> None:
+    """The last job of each host, to its end."""
+    ended = duo.fab("attach", "--json")
+    assert ended.exit == 0
+    assert {event["host"] for event in ended.events if event["event"] == "finished"} == set(duo.names())
+
+
+def test_an_abort_ends_what_runs_on_any(duo: Duo) -> None:
+    """Nothing runs on either: 2. A deploy on one: it ends, the other host is passed by, and that is a success."""
+    assert duo.fab("abort").exit == 2
+    duo.configure(build=["until [ -e $HOME/go ]; do sleep 0.1; done"])
+    argv = duo.first.argv("deploy", "--json")
+    with subprocess.Popen(
+        argv, cwd=duo.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            deploying = Running(process)
+            deploying.until("phase.started", phase="build")
+            aborting = duo.fab("abort", "--json")
+            assert deploying.end().exit == 5
+        finally:
+            process.kill()
+    assert aborting.exit == 0, aborting.text
+    ends = {event["host"]: event["summary"] for event in aborting.events if event["event"] == "finished"}
+    assert ends == dict(zip(duo.names(), ["aborted: v1 serves", "nothing to abort"], strict=True))
+    duo.configure()
+
+
+def test_a_release_on_both_at_once_is_refused(duo: Duo) -> None:
+    """Exit 2, before anything is connected."""
+    ended = duo.fab("deploy")
+    assert ended.exit == 2
+    assert "2 hosts were named" in ended.err

@@ -1,0 +1,92 @@
+"""Which hosts a command works on, and what of its events is shown where."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployer import command, events
+from deployer.config import Config
+from deployer.errors import ConfigError
+
+FAB = Path(sys.executable).with_name("fab")
+CONFIG = Config(app="shop")
+
+
+def names(config: Config, *named: str) -> list[str]:
+    return [target.name for target, _ in command._places(config, named)]
+
+
+def test_hosts_of_the_command_line_come_before_those_of_the_file() -> None:
+    """In the order in which they were named."""
+    config = Config(app="shop", hosts=("web3",))
+    assert names(config, "deploy@web2", "web1:22") == ["deploy@web2", "web1:22"]
+    assert names(config) == ["web3"]
+
+
+def test_without_any_it_says_how_to_name_one() -> None:
+    """Exit 2, and both ways."""
+    with pytest.raises(ConfigError) as caught:
+        names(CONFIG)
+    assert caught.value.message == "no host was named"
+    assert "-H deploy@HOST" in caught.value.next and "hosts =" in caught.value.next
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("web1", "web1"), ("web1", "WEB1:22"), ("deploy@web1", "root@web1"), ("[::1]:22", "::1")]
+)
+def test_a_host_that_is_named_twice_is_refused(one: str, other: str) -> None:
+    """Two commands at once on one machine would be in each other's way; the message has both names."""
+    with pytest.raises(ConfigError) as caught:
+        names(CONFIG, one, "web9", other)
+    assert one in caught.value.message and other in caught.value.message
+    assert caught.value.next == f"name it once: leave out {other}"
+
+
+def test_two_sshds_of_one_name_are_two_hosts() -> None:
+    """Another port is another machine, as behind a forwarding router."""
+    assert names(CONFIG, "web1:2201", "web1:2202") == ["web1:2201", "web1:2202"]
+
+
+@pytest.mark.parametrize("value", ["-1", "-20"])
+def test_no_fewer_hosts_than_one_at_a_time(value: str, tmp_path: Path) -> None:
+    """--parallel is checked before anything is connected."""
+    (tmp_path / "fabfile.py").write_text("from deployer.tasks import namespace\n")
+    (tmp_path / "fabric.yaml").write_text("tasks: {executor_class: deployer.executor.FleetExecutor}\n")
+    (tmp_path / "deploy.toml").write_text('app = "shop"\n')
+    argv = [str(FAB), "-H", "web1", "status", f"--parallel={value}"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert f"--parallel {value}" in done.stderr
+
+
+def test_after_the_end_nothing_more_is_heard() -> None:
+    """A thread that still follows its host has nobody to tell: the terminal is given back already."""
+    heard: list[events.Event] = []
+    with command._until_over(heard.append) as hear:
+        hear(events.Note(host="a", text="before"))
+    hear(events.Note(host="a", text="after"))
+    assert [event.text for event in heard if isinstance(event, events.Note)] == ["before"]
+
+
+def test_what_a_command_prints_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard output as it is, each line with its host when there are several; not so what went wrong."""
+    with command._answering(False, ["a", "b"]) as (hear, _):
+        hear(events.Output(host="a", phase="run", line="one  two"))
+        hear(events.Warn(host="b", text="careful"))
+    out, err = capsys.readouterr()
+    assert out == "[a] one  two\n"
+    assert "careful" in err
+    with command._answering(False, ["a"]) as (hear, _):
+        hear(events.Output(host="a", phase="run", line="alone"))
+    assert capsys.readouterr().out == "alone\n"
+
+
+def test_machines_get_the_events_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json a line is an output event."""
+    with command._answering(True, ["a"]) as (hear, _):
+        hear(events.Output(host="a", phase="run", line="one"))
+    assert '"event": "output"' in capsys.readouterr().out
