@@ -81,7 +81,7 @@ class FleetLog:
         counts = " · ".join(f"{count} {clean(stage.name)}" for stage, count in self._roster.counts())
         self._quiet = min(self._quiet * 2, QUIET[1]) if counts == self._counts else QUIET[0]
         self._counts, self._last = counts, now
-        yield f"… {seconds(self._roster.elapsed(now))}: {counts}"
+        yield f"... {seconds(self._roster.elapsed(now))}: {counts}"
 
     def rest(self, now: float) -> Iterator[str]:
         """The command ends without the end of its fleet: what was not told yet, and what went wrong."""
@@ -112,7 +112,7 @@ class FleetLog:
                 yield from failure_lines(event, mark=self._marks["failed"])
             case _:
                 yield from (self._of(event.host, line) for line in self._host_lines(event))
-                if isinstance(event, (ev.PhaseFailed, ev.Failed, ev.Finished)):
+                if isinstance(event, (ev.Failed, ev.Finished)):
                     yield from self._complete()
 
     def _host_lines(self, event: ev.Event) -> Iterator[str]:
@@ -142,7 +142,7 @@ class FleetLog:
                 yield from (f"  {line}" for line in more)
 
     def _of(self, host: str, line: str) -> str:
-        return f"[{self._names(host)}] {line}" if host else line
+        return f"{self._names.prefix(host)}{line}"
 
     def _complete(self) -> Iterator[str]:
         """Phases that no host has still before it."""
@@ -180,7 +180,7 @@ def end_lines(outcome: Outcome, names: Names, marks: Mapping[str, str] = MARKS) 
     if not outcome.agreed:
         yield from _table(outcome, names)
     elif pace:
-        yield f"each in {pace}"
+        yield pace
     for panel in outcome.panels:
         yield from log_lines(ev.Logs(unit=panel.title, lines=panel.lines))
     if outcome.panels:

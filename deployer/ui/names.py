@@ -20,6 +20,10 @@ class Names:
     def __call__(self, host: str) -> str:
         return clean(host.removeprefix(self._prefix))
 
+    def prefix(self, host: str) -> str:
+        """``[web1] ``; empty for the laptop itself."""
+        return f"[{self(host)}] " if host else ""
+
     def few(self, hosts: Sequence[str], most: int = 4) -> str:
         """``web1, web2 and 17 more``."""
         shown = hosts if len(hosts) <= most + 1 else hosts[:most]

@@ -19,7 +19,7 @@ GUILTY = ("failed", "lost", "unreachable", "busy")
 """Those that are the reason why a command failed."""
 UNSEEN = ("lost", "unreachable")
 PANELS = 5
-"""Hosts whose log lines are shown; the first failures explain the others."""
+"""How many hosts' lines are shown, those counted once that say the same: the first failures explain the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,10 @@ class Panel:
 
     title: str
     lines: tuple[str, ...]
+
+    def on(self, hosts: str) -> Panel:
+        """The same, with the hosts that said it."""
+        return Panel(title=f"{hosts}: {self.title}", lines=self.lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ class Outcome:
         if len(timed) < 2:
             return ""
         quick, slow = timed[0], timed[-1]
-        return f"{seconds(quick.seconds)} ({names(quick.host)}) to {seconds(slow.seconds)} ({names(slow.host)})"
+        return f"each in {seconds(quick.seconds)} ({names(quick.host)}) to {seconds(slow.seconds)} ({names(slow.host)})"
 
 
 def ordered(rows: Sequence[ev.HostEnd]) -> tuple[ev.HostEnd, ...]:
@@ -80,14 +84,17 @@ def outcome_of(end: ev.FleetFinished, board: Board, names: Names, *, verbose: bo
     """What is to be printed of a fleet's end. ``board`` knows what the hosts said; ``verbose``: it was printed."""
     rows = ordered([_completed(row, board.section(row.host)) for row in end.hosts])
     agreed = not end.exit and len({(row.result, row.serving) for row in rows}) == 1 and rows[0].result == "done"
-    explained = [(row, list(_panels(row, board.section(row.host), names, verbose=verbose))) for row in rows]
-    told = [(row, panels) for row, panels in explained if panels]
+    lines: dict[tuple[Panel, ...], list[str]] = {}
+    for row in rows:
+        if row.result in GUILTY and (found := tuple(_panels(row, board.section(row.host), verbose=verbose))):
+            lines.setdefault(found, []).append(row.host)
+    told = list(lines.items())
     return Outcome(
         end=end,
         rows=rows,
         agreed=agreed,
-        panels=tuple(panel for _, panels in told[:PANELS] for panel in panels),
-        left_out=tuple(row.host for row, _ in told[PANELS:]),
+        panels=tuple(panel.on(names.few(hosts)) for panels, hosts in told[:PANELS] for panel in panels),
+        left_out=tuple(host for _, hosts in told[PANELS:] for host in hosts),
     )
 
 
@@ -108,17 +115,15 @@ def _completed(row: ev.HostEnd, section: Section) -> ev.HostEnd:
     )
 
 
-def _panels(row: ev.HostEnd, section: Section, names: Names, *, verbose: bool) -> Iterator[Panel]:
-    if row.result not in GUILTY:
-        return
-    host, shown = names(row.host), list[str]()
+def _panels(row: ev.HostEnd, section: Section, *, verbose: bool) -> Iterator[Panel]:
+    shown: list[str] = []
     for title, output in () if verbose else section.failed_output():
         shown += output
-        yield Panel(title=f"{host}: {title}", lines=tuple(output))
+        yield Panel(title=title, lines=tuple(output))
     logs = section.logs
     lines = tuple(row.logs) or (tuple(logs.lines) if logs else ())
     if lines and tuple(shown[-len(lines) :]) != lines:
-        yield Panel(title=f"{host}: {clean(logs.unit) if logs and logs.unit else 'last log lines'}", lines=lines)
+        yield Panel(title=logs.unit if logs and logs.unit else "last log lines", lines=lines)
 
 
 def unfinished(roster: Roster, now: float) -> Iterator[ev.Failed]:

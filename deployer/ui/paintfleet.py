@@ -63,11 +63,15 @@ def hosts(sections: Sequence[Section], names: Names, now: float, width: int) -> 
     stages = [stage_of(section) for section in sections]
     name = min(max((len(names(section.host)) for section in sections), default=0), max(width * 2 // 5, 8))
     stage = min(max((len(clean(stage.name)) for stage in stages), default=0), 22)
-    return [_host(section, at, names, now, (width, name, stage)) for section, at in zip(sections, stages, strict=True)]
+    took = [_took(section, stage, now) for section, stage in zip(sections, stages, strict=True)]
+    widths = (width, name, stage, max(map(len, took), default=0))
+    return [_host(*host, names, now, widths) for host in zip(sections, stages, took, strict=True)]
 
 
-def _host(section: Section, stage: Stage, names: Names, now: float, widths: tuple[int, int, int]) -> Text:
-    width, name_width, stage_width = widths
+def _host(
+    section: Section, stage: Stage, took: str, names: Names, now: float, widths: tuple[int, int, int, int]
+) -> Text:
+    width, name_width, stage_width, time_width = widths
     spin = paint.SPINNER[int(now * 12) % len(paint.SPINNER)]
     mark, style = STYLES.get(stage.kind, (spin, "cyan"))
     name = Text(names(section.host), style="" if stage.kind in ("todo", "ready", "done") else "bold")
@@ -75,9 +79,8 @@ def _host(section: Section, stage: Stage, names: Names, now: float, widths: tupl
     what = Text(clean(stage.name), style="" if stage.kind == "running" else style)
     what.truncate(stage_width, overflow="ellipsis", pad=True)
     text = Text.assemble("  ", (mark, style), " ", name, "  ", what, "  ", _busy_with(section, stage))
-    took = _took(section, stage, now)
-    text.truncate(max(width - 13, 10), overflow="ellipsis", pad=True)
-    text.append(f"{took:>12}", style="dim")
+    text.truncate(max(width - time_width - 1, 10), overflow="ellipsis", pad=True)
+    text.append(f" {took:>{time_width}}", style="dim")
     return paint.cut(text, width)
 
 
@@ -105,8 +108,8 @@ def _busy_with(section: Section, stage: Stage) -> Text:
         return Text(clean(section.rows[-1].detail), style="dim")
     if row.total:
         text = paint.bar(row.done / row.total, BAR)
-        speed = f"  {size(row.speed())}/s" if row.speed() else ""
-        return text.append(f" {int(100 * row.done / row.total):>3} % of {size(row.total)}").append(speed, style="dim")
+        text.append(f" {int(100 * row.done / row.total):>3} %")
+        return text.append(f"  {size(row.speed())}/s" if row.speed() else "", style="dim")
     return Text(clean(row.output[-1] if row.output else row.detail), style="dim")
 
 
@@ -160,4 +163,7 @@ def _cells(row: ev.HostEnd, usual: str, names: Names, *, serves: bool, timed: bo
         yield Text(served(row), style="" if row.serving == usual else "bold red")
     if timed:
         yield Text(seconds(row.seconds) if row.seconds else "", style="dim")
-    yield Text(detail(row), style="" if style == STYLES["failed"][1] else "dim")
+    guilty = style == STYLES["failed"][1]
+    yield Text(
+        detail(row), style="" if guilty else "dim", no_wrap=not guilty, overflow="fold" if guilty else "ellipsis"
+    )

@@ -44,7 +44,7 @@ class Stage:
     def place(self) -> tuple[int, int]:
         """How far on the way it is; failures come last."""
         if self.kind in ("failed", "ended"):
-            return (3, 0)
+            return (3, -1 if self.kind == "failed" else 0)
         if self.name in BEFORE:
             return (0, BEFORE.index(self.name))
         if self.name in AFTER:
