@@ -37,32 +37,40 @@ def reporter(
     verbose: bool = False,
     title: str = "",
     hosts: Sequence[str] = (),
+    prefixed: bool = False,
 ) -> Iterator[Display]:
     """The reporter that suits the reader: JSON lines on stdout; a live view or plain lines on ``stream``.
 
-    ``stream`` is stderr unless given. ``title`` says what runs (``deploy shop``); ``hosts`` are those
-    of the command, where they are known before. However the block ends, the terminal is restored and what was
-    held back is printed.
+    ``stream`` is stderr unless given (with ``prefixed`` stdout). ``title`` says what runs (``deploy shop``);
+    ``hosts`` are those of the command: with more than one the view is that of a fleet. With ``prefixed`` the lines
+    that ``Logs`` and ``Output`` bring are the answer: they go to ``stream`` as they come, each with its host.
+    However the block ends, the terminal is restored and what was held back is printed.
     """
-    chosen = _choose(json=json, stream=stream or sys.stderr, verbose=verbose, title=title, hosts=hosts)
+    if json:
+        from deployer.ui.jsonlines import JsonLines
+
+        chosen: Display = JsonLines(sys.stdout)
+    elif prefixed:
+        from deployer.ui.prefixed import PrefixedReporter
+
+        chosen = PrefixedReporter(stream or sys.stdout, hosts=hosts)
+    else:
+        chosen = _choose(stream or sys.stderr, verbose=verbose, title=title, hosts=hosts)
     try:
         yield chosen
     finally:
         chosen.close()
 
 
-def _choose(*, json: bool, stream: TextIO, verbose: bool, title: str, hosts: Sequence[str]) -> Display:
-    if json:
-        from deployer.ui.jsonlines import JsonLines
-
-        return JsonLines(sys.stdout)
+def _choose(stream: TextIO, *, verbose: bool, title: str, hosts: Sequence[str]) -> Display:
     if is_live(stream):
-        from deployer.ui.console import ConsoleReporter, console_on
+        from deployer.ui.console import ConsoleReporter, console_on, view_of
 
-        return ConsoleReporter(console_on(stream), verbose=verbose, title=title, hosts=hosts)
-    from deployer.ui.plain import PlainReporter
+        return ConsoleReporter(console_on(stream), view_of(title=title, hosts=hosts, verbose=verbose))
+    from deployer.ui.plain import PlainReporter, log_of
 
-    return PlainReporter(stream, verbose=verbose, title=title, hosts=hosts)
+    log = log_of(stream, title=title, hosts=hosts, verbose=verbose)
+    return PlainReporter(stream, log, beat=len(hosts) > 1)
 
 
 def is_live(stream: TextIO) -> bool:

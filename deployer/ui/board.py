@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from deployer import events as ev
@@ -21,6 +21,8 @@ VERDICTS: dict[int, str] = {
     Exit.ROLLED_BACK: "rolled back",
     Exit.MIXED: "mixed",
 }
+HOOKS = "hooks."
+"""What the phases that run on the laptop begin with: a host that waits goes on waiting meanwhile."""
 SPEED_WINDOW = 5.0
 """Seconds over which the speed of an upload is averaged."""
 
@@ -64,13 +66,21 @@ class Row:
 
 @dataclass(slots=True)
 class Section:
-    """One host."""
+    """One host.
+
+    ``ready`` names the phase before which it waits for its fleet, ``ready_at`` how many rows it had then, and when
+    that was; ``serving`` is what it switched to.
+    """
 
     host: str
     rows: list[Row] = field(default_factory=list)
     logs: ev.Logs | None = None
     failures: list[ev.Failed] = field(default_factory=list)
     finished: ev.Finished | None = None
+    ready: str = ""
+    ready_at: tuple[int, float] = (0, 0.0)
+    serving: str = ""
+    undone: bool = False
 
     def row(self, name: str, now: float) -> Row:
         """The latest row of that name, begun when there is none."""
@@ -98,6 +108,14 @@ class Section:
         """A connection that worked is not news once it is over."""
         return self.in_phase() or any(row.state != "done" for row in self.rows)
 
+    def failed_output(self) -> Iterator[tuple[str, list[str]]]:
+        """What the commands of failed phases printed, each with a title."""
+        for row in self.rows:
+            if row.state == "failed" and row.output:
+                left_out = row.printed - len(row.output)
+                title = f"output of {row.name}" + (f", without its first {left_out} lines" if left_out else "")
+                yield title, list(row.output)
+
     def ending(self) -> str:
         """The summary for people; when it only repeats the failure above it, what serves instead."""
         end = self.finished
@@ -111,7 +129,7 @@ class Section:
 
 
 class Board:
-    """All hosts of the command. Not thread-safe: its owner locks."""
+    """All hosts of the command, in the order in which they were named. Not thread-safe: its owner locks."""
 
     def __init__(self, hosts: Sequence[str] = ()) -> None:
         self.expected = frozenset(hosts)
@@ -120,17 +138,10 @@ class Board:
     def section(self, host: str) -> Section:
         return self.sections.setdefault(host, Section(host))
 
-    def hosts(self) -> frozenset[str]:
-        """Those known before and those that have spoken; the laptop itself (``""``) is none."""
-        return (self.expected | self.sections.keys()) - {""}
-
-    def many(self) -> bool:
-        return len(self.hosts()) > 1
-
     def settled(self) -> bool:
-        """Every host has come to its end."""
+        """Every host has come to its end; the laptop itself (``""``) is none."""
         ended = {host for host, section in self.sections.items() if section.finished}
-        return bool(ended) and ended >= self.hosts()
+        return bool(ended) and ended >= (self.expected | self.sections.keys()) - {""}
 
     def apply(self, event: ev.Event, now: float) -> None:
         section = self.section(event.host)
@@ -141,6 +152,8 @@ class Board:
                 section.row("connect", now).end("done", now, event.seconds, event.detail)
             case ev.PhaseStarted():
                 section.start(event.phase, now).detail = event.detail
+                if not event.phase.startswith(HOOKS):
+                    section.ready = ""
             case ev.PhaseDone():
                 section.row(event.phase, now).end("done", now, event.seconds, event.detail)
             case ev.PhaseSkipped():
@@ -153,6 +166,8 @@ class Board:
                 row = section.row(event.phase, now)
                 row.output.append(event.line)
                 row.printed += 1
+            case ev.Ready():
+                section.ready, section.ready_at = event.phase, (len(section.rows), now)
             case ev.Waiting():
                 section.waiting(now).detail = queue(event)
             case ev.Switched():
@@ -167,6 +182,7 @@ class Board:
                 section.finished = event
 
     def _switched(self, section: Section, event: ev.Switched) -> None:
+        section.serving = event.to
         for row in section.rows:
             if row.name == "switch" and not row.detail:
                 row.detail = f"{event.previous} → {event.to}" if event.previous else event.to

@@ -1,26 +1,24 @@
-"""The live view for terminals: what each host is doing, in place; what was said stays above it."""
+"""The live view for terminals: what the hosts are doing, in place; what was said stays above it."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui import paint
-from deployer.ui.board import Board, Section
+from deployer.ui.fleetview import FleetView
+from deployer.ui.frame import Frame
+from deployer.ui.hostview import HostView
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
-from deployer.ui.text import clean, clean_lines
 
-__all__ = ["ConsoleReporter", "console_on"]
+__all__ = ["ConsoleReporter", "View", "console_on", "view_of"]
 
 
 def console_on(stream: TextIO, *, width: int | None = None) -> Console:
@@ -28,26 +26,44 @@ def console_on(stream: TextIO, *, width: int | None = None) -> Console:
     return Console(file=safe(stream), width=width, markup=False, highlight=False, emoji=False)
 
 
-class ConsoleReporter:
-    """Draws the phases of every host in place; when all have ended, leaves them, the failures and a summary.
+class View(Protocol):
+    """What is drawn of a command: of one host, or of a fleet. Not thread-safe: its owner locks."""
 
-    Two locks, always taken in this order: ``_turn`` for one event at a time, ``_state`` around the board,
+    def apply(self, event: ev.Event, now: float) -> None: ...
+
+    def ends_live(self, event: ev.Event) -> bool:
+        """Whether the live part goes because of the event."""
+
+    def say(self, event: ev.Event, console: Console) -> None:
+        """Print what is said at once, above the live part."""
+
+    def frame(self, now: float, width: int, height: int) -> list[Text]:
+        """The live part: fewer lines than ``height``, none longer than ``width``."""
+
+    def settled(self) -> bool:
+        """Whether the command has come to its end."""
+
+    def settle(self, console: Console, now: float) -> None:
+        """Print what is to stay, and begin anew."""
+
+
+def view_of(*, title: str, hosts: Sequence[str], verbose: bool = False) -> View:
+    """The view of one host, or of a fleet."""
+    if len(hosts) > 1:
+        return FleetView(title=title, hosts=hosts, verbose=verbose)
+    return HostView(title=title, hosts=hosts, verbose=verbose)
+
+
+class ConsoleReporter:
+    """Draws a view in place; when the command has ended, leaves what is to stay of it.
+
+    Two locks, always taken in this order: ``_turn`` for one event at a time, ``_state`` around the view's state,
     which the drawing thread reads. Nothing is printed under ``_state``.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        *,
-        verbose: bool = False,
-        title: str = "",
-        hosts: Sequence[str] = (),
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._console, self._verbose, self._title, self._clock = console, verbose, title, clock
-        self._hosts = hosts
-        self._board = Board(hosts)
-        self._live: Live | None = None
+    def __init__(self, console: Console, view: View, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._view, self._clock = console, view, clock
+        self._live: Frame | None = None
         self._closed = self._paused = False
         self._turn, self._state = Lock(), Lock()
 
@@ -56,12 +72,13 @@ class ConsoleReporter:
             if self._closed:
                 return
             with self._state:
-                self._board.apply(event, self._clock())
-                section = self._board.section(event.host)
+                self._view.apply(event, self._clock())
             if isinstance(event, (ev.Connecting, ev.PhaseStarted)):
                 self._start()
-            self._say(event, section)
-            if self._board.settled():
+            if self._view.ends_live(event):
+                self._stop()
+            self._view.say(event, self._console)
+            if self._view.settled():
                 self._settle()
 
     def close(self) -> None:
@@ -94,36 +111,16 @@ class ConsoleReporter:
         self._console.print(Text.assemble(*parts), end=end, no_wrap=True, overflow="ellipsis")
 
     def draw(self) -> RenderableType:
-        """What is on the screen now: all of it, or what is running when the window is too low."""
+        """What is on the screen now."""
         return Group(*self._frame())
 
     def _frame(self) -> list[Text]:
         with self._state:
-            lines = self._lines(running_only=False)
-            if len(lines) >= self._console.height:
-                lines = self._lines(running_only=True)
-        return lines[: max(self._console.height - 1, 1)]
-
-    def _lines(self, *, running_only: bool) -> list[Text]:
-        lines: list[Text] = []
-        for section in self._board.sections.values():
-            blocks = zip(section.rows, paint.rows(section, self._clock(), self._console.width), strict=True)
-            kept = [block for row, block in blocks if not running_only or row.state == "running"]
-            if section.rows:
-                lines.append(paint.header(self._title, section.host, self._console.width))
-            lines += [line for block in kept for line in block]
-        return lines
+            return self._view.frame(self._clock(), *self._console.size)
 
     def _start(self) -> None:
         if self._live is None and not self._paused:
-            self._live = Live(
-                get_renderable=self.draw,
-                console=self._console,
-                refresh_per_second=12.5,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=self._console.file is sys.stderr,
-            )
+            self._live = Frame(self._console, self._frame)
             self._live.start()
 
     def _stop(self) -> None:
@@ -131,53 +128,6 @@ class ConsoleReporter:
         if live is not None:
             live.stop()
 
-    def _say(self, event: ev.Event, section: Section) -> None:
-        """What is said at once, above the live part."""
-        where = f"{clean(event.host)}: " if self._board.many() and event.host else ""
-        match event:
-            case ev.Note():
-                for line in clean_lines(event.text):
-                    paint.say(self._console, (where, "cyan"), line)
-            case ev.Warn():
-                for line in clean_lines(event.text):
-                    paint.say(self._console, ("! ", "bold yellow"), (f"{where}{line}", "yellow"))
-            case ev.Output() if self._verbose:
-                paint.say(self._console, (f"  {where}{clean(event.phase)} │ ", "dim"), clean(event.line))
-            case ev.Logs() if not section.in_phase():
-                section.logs = None
-                self._stop()
-                for line in event.lines:
-                    paint.say(self._console, (where, "cyan"), clean(line))
-
     def _settle(self) -> None:
-        """Replace the live part by what is to stay, and begin anew."""
         self._stop()
-        now = self._clock()
-        for section in self._board.sections.values():
-            section.end_running("left", now)
-            if section.worth_keeping() and section.rows:
-                self._console.print(paint.header(self._title, section.host, self._console.width))
-                for block in paint.rows(section, now, self._console.width):
-                    self._console.print(Group(*block))
-        for section in self._board.sections.values():
-            self._end(section)
-        self._board = Board(self._hosts)
-
-    def _end(self, section: Section) -> None:
-        shown: list[str] = []
-        for row in section.rows:
-            if row.state == "failed" and row.output and not self._verbose:
-                shown += row.output
-                left_out = row.printed - len(row.output)
-                title = f"output of {row.name}" + (f", without its first {left_out} lines" if left_out else "")
-                paint.panel(self._console, title, row.output)
-        host = section.host if self._board.many() else ""
-        for failed in section.failures:
-            self._console.print()
-            paint.failure(self._console, failed, section.logs, shown=shown, host=host)
-        if section.logs and not section.failures:
-            paint.panel(self._console, section.logs.unit, section.logs.lines)
-        if section.failures and section.finished:
-            self._console.print()
-        if section.finished:
-            paint.summary(self._console, section, section.finished, many=self._board.many())
+        self._view.settle(self._console, self._clock())

@@ -36,7 +36,7 @@ def print_error(error: DeployerError, *, json: bool, stream: TextIO | None = Non
 
 
 def _print_plain(event: Failed, stream: TextIO) -> None:
-    from deployer.ui.plain import failure_lines
+    from deployer.ui.lines import failure_lines
     from deployer.ui.stream import can_unicode, safe
     from deployer.ui.text import clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TextIO
 
@@ -10,14 +11,18 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from deployer.events import HostEnd
 from deployer.report import Diagnosis, Finding
 from deployer.ui import paint
+from deployer.ui.fleets import counted
 from deployer.ui.jsonlines import write_object
+from deployer.ui.names import Names
+from deployer.ui.outcome import detail
 from deployer.ui.stream import safe
 from deployer.ui.tables import console_for
 from deployer.ui.text import clean
 
-__all__ = ["doctor_view"]
+__all__ = ["doctor_view", "fleet_doctor"]
 
 INDENT = 4
 
@@ -27,20 +32,74 @@ def doctor_view(found: Diagnosis, *, json: bool = False, stream: TextIO | None =
     if json:
         return write_object(safe(stream or sys.stdout), asdict(found))
     console = console_for(stream)
-    console.print(paint.header(found.app, found.host, console.width))
-    serves = f"{clean(found.current)} serves" if found.current else "nothing serves"
+    _host(console, found, found.host)
+    if not found.findings:
+        return paint.say(console, ("  ✓ ", "green"), ("all is well", "bold"), f": {_serves(found)}")
+    count = counted(len(found.findings), "finding")
+    paint.say(console, ("✗ ", "bold red"), (count, "bold"), f"; {_serves(found)}")
+    paint.advise(console, "", found.next)
+    return None
+
+
+def fleet_doctor(
+    found: Sequence[Diagnosis],
+    unreachable: Sequence[HostEnd] = (),
+    *,
+    app: str = "",
+    json: bool = False,
+    stream: TextIO | None = None,
+) -> None:
+    """What is not as it should be on the hosts of a fleet; with ``json`` one object on one line.
+
+    Hosts on which all is well are one line for each release that they serve. One host alone is shown as ever.
+    """
+    if len(found) == 1 and not unreachable:
+        return doctor_view(found[0], json=json, stream=stream)
+    if json:
+        answer = {"hosts": [*map(asdict, found), *map(asdict, unreachable)]}
+        return write_object(safe(stream or sys.stdout), answer)
+    console = console_for(stream)
+    names = Names([*(one.host for one in found), *(end.host for end in unreachable)])
+    app = app or (found[0].app if found else "")
+    console.print(paint.header(app, counted(len(found) + len(unreachable)), console.width))
+    well: dict[str, list[str]] = {}
+    for one in found:
+        if not one.findings and not one.busy:
+            well.setdefault(_serves(one), []).append(one.host)
+    for serves, hosts in well.items():
+        where = names.few(hosts, 8)
+        paint.say(
+            console,
+            ("  ✓ ", "green"),
+            ("all is well", "bold"),
+            f" on {counted(len(hosts))}: {serves}  ",
+            (where, "dim"),
+        )
+    for one in found:
+        if one.findings or one.busy:
+            _host(console, one, names(one.host))
+    for end in unreachable:
+        paint.say(console, ("✗ ", "bold red"), f"{names(end.host)}: ", (detail(end), "red"))
+    ill = [one for one in found if one.findings]
+    if ill:
+        count = counted(sum(len(one.findings) for one in ill), "finding")
+        paint.say(
+            console, ("✗ ", "bold red"), (count, "bold"), f" on {len(ill)} of {counted(len(found) + len(unreachable))}"
+        )
+        paint.advise(console, "", "\n".join(dict.fromkeys(one.next for one in ill if one.next)))
+    return None
+
+
+def _host(console: Console, found: Diagnosis, name: str) -> None:
+    console.print(paint.header(found.app, name, console.width))
     if found.busy:
         paint.say(console, ("  … ", "bold yellow"), f"{clean(found.busy)}; what it is at is no finding")
     for finding in found.findings:
         _finding(console, finding)
-    if not found.findings:
-        return paint.say(console, ("  ✓ ", "green"), ("all is well", "bold"), f": {serves}")
-    count = "1 finding" if len(found.findings) == 1 else f"{len(found.findings)} findings"
-    paint.say(console, ("✗ ", "bold red"), (count, "bold"), f"; {serves}")
-    if found.next:
-        paint.say(console, ("next:", "bold"))
-        paint.say(console, "  ", (clean(found.next), "cyan"))
-    return None
+
+
+def _serves(found: Diagnosis) -> str:
+    return f"{clean(found.current)} serves" if found.current else "nothing serves"
 
 
 def _finding(console: Console, finding: Finding) -> None:

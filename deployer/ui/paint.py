@@ -11,7 +11,9 @@ from deployer import events as ev
 from deployer.ui.board import Row, Section
 from deployer.ui.text import clean, clean_lines, seconds, size
 
-__all__ = ["failure", "header", "panel", "rows", "say", "summary"]
+__all__ = [
+    "MARKS", "SPINNER", "advise", "bar", "cut", "failure", "header", "panel", "rows", "say", "summary", "verdict",
+]  # fmt: skip
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARKS = {
@@ -35,7 +37,7 @@ def header(title: str, host: str, width: int) -> Text:
     text = Text(clean(title), style="bold")
     if host:
         text.append(" → " if title else "").append(clean(host), style="bold cyan")
-    return _cut(text, width)
+    return cut(text, width)
 
 
 def rows(section: Section, now: float, width: int) -> Iterator[list[Text]]:
@@ -56,23 +58,28 @@ def _row(row: Row, now: float, width: int, name_width: int) -> Iterator[Text]:
     text.append_text(name).append("  ").append(clean(row.detail), style="" if running else "dim")
     text.truncate(max(width - 13, 10), overflow="ellipsis", pad=True)
     text.append(f"{took:>12}", style="dim")
-    yield _cut(text, width)
+    yield cut(text, width)
     if running and row.total:
-        yield _cut(_upload(row), width)
+        yield cut(_upload(row), width)
     if running:
         tail = [row.output[at] for at in range(-min(TAIL, len(row.output)), 0)]
-        yield from (_cut(Text(f"      {clean(line)}", style="dim"), width) for line in tail)
+        yield from (cut(Text(f"      {clean(line)}", style="dim"), width) for line in tail)
 
 
 def _upload(row: Row) -> Text:
     """A bar, bytes, bytes a second, and the time that remains."""
     share = min(max(row.done / row.total, 0.0), 1.0)
-    filled = round(BAR * share)
-    text = Text.assemble("      ", ("━" * filled, "cyan"), ("━" * (BAR - filled), "bright_black"))
+    text = Text("      ").append_text(bar(share, BAR))
     text.append(f" {int(share * 100):>3} %  {size(row.done)} of {size(row.total)}")
     if speed := row.speed():
         text.append(f"  {size(speed)}/s  {seconds((row.total - row.done) / speed)} left", style="dim")
     return text
+
+
+def bar(share: float, length: int) -> Text:
+    """So much of a line."""
+    filled = round(length * min(max(share, 0.0), 1.0))
+    return Text.assemble(("━" * filled, "cyan"), ("━" * (length - filled), "bright_black"))
 
 
 def failure(
@@ -92,9 +99,14 @@ def failure(
     lines = tuple(event.logs) or (logs.lines if logs else ())
     if lines and tuple(shown[-len(lines) :]) != lines:
         panel(console, logs.unit if logs else "", lines)
-    for line in clean_lines(event.state):
+    advise(console, event.state, event.next)
+
+
+def advise(console: Console, state: str, next: str) -> None:
+    """The state everything is in, and what to type now."""
+    for line in clean_lines(state):
         say(console, ("state: ", "bold"), line)
-    commands = clean_lines(event.next)
+    commands = clean_lines(next)
     if commands:
         say(console, ("next:", "bold"))
     for command in commands:
@@ -104,7 +116,7 @@ def failure(
 def panel(console: Console, title: str, lines: Sequence[str]) -> None:
     """Log lines between two rules, without side borders: they can be copied as they are."""
     width = min(console.width, WIDEST)
-    heading = _cut(Text(f"── {clean(title) or 'last log lines'} ", style="yellow"), width)
+    heading = cut(Text(f"── {clean(title) or 'last log lines'} ", style="yellow"), width)
     heading.append("─" * (width - heading.cell_len))
     say(console, (heading.plain, "yellow"))
     for line in lines:
@@ -112,18 +124,21 @@ def panel(console: Console, title: str, lines: Sequence[str]) -> None:
     say(console, ("─" * width, "yellow"))
 
 
-def summary(console: Console, section: Section, event: ev.Finished, *, many: bool) -> None:
+def summary(console: Console, section: Section, event: ev.Finished) -> None:
     """The command's end on one host, in one line."""
-    text = clean(section.ending())
+    verdict(console, section.ending(), failed=bool(event.exit), took=event.seconds)
+
+
+def verdict(console: Console, text: str, *, failed: bool, took: float) -> None:
+    """How it ended, in one line."""
     if not text:
         return
-    where = f"{clean(event.host)}: " if many and event.host else ""
-    mark, style = MARKS["failed" if event.exit else "done"]
-    after = f"  {seconds(event.seconds)}" if event.seconds else ""
-    say(console, (f"{mark} ", style), (f"{where}{text}", "bold"), (after, "dim"))
+    mark, style = MARKS["failed" if failed else "done"]
+    after = f"  {seconds(took)}" if took else ""
+    say(console, (f"{mark} ", style), (clean(text), "bold"), (after, "dim"))
 
 
-def _cut(text: Text, width: int) -> Text:
+def cut(text: Text, width: int) -> Text:
     text.no_wrap = True
     text.truncate(width, overflow="ellipsis")
     return text

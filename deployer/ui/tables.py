@@ -20,7 +20,7 @@ from deployer.ui.jsonlines import write_object
 from deployer.ui.stream import safe
 from deployer.ui.text import age, clean, commit, seconds, size
 
-__all__ = ["console_for", "demo_table", "releases_table", "status_view"]
+__all__ = ["FAILED", "STATES", "console_for", "demo_table", "light_table", "releases_table", "status_view", "what_of"]
 
 STATES = {
     "current": ("●", "bold green"),
@@ -53,13 +53,13 @@ def releases_table(
         console.print(paint.header(app, host, console.width))
     if not rows:
         return paint.say(console, "no releases yet; the first one: fab deploy")
-    table = _table("  release", "state", "made", "by", "what", ">size")
+    table = light_table("  release", "state", "made", "by", "~what", ">size")
     for row in rows:
         mark, style = STATES.get(row.state, (" ", "dim"))
         state = Text(clean(row.state), style=style)
         made = age(row.at, time.time() if now is None else now)
         name = Text(f"{mark} {clean(row.number)}", style=style)
-        table.add_row(name, state, made, _short(row.by, 12), _what(row), size(row.size) if row.size else "")
+        table.add_row(name, state, made, _short(row.by, 12), what_of(row), size(row.size) if row.size else "")
     return console.print(table)
 
 
@@ -79,7 +79,7 @@ def status_view(status: Status, *, json: bool = False, stream: TextIO | None = N
 
 def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> None:
     """The demo's result: each step under load, and the sum of requests."""
-    table = _table("step", ">time", "serves", ">requests", ">failed", ">p50", ">p99", ">max")
+    table = light_table("~step", ">time", "serves", ">requests", ">failed", ">p50", ">p99", ">max")
     for step in steps:
         name = Text(clean(step.step))
         name.append(f"\n{clean(step.outcome)}" if step.outcome else "", style="dim italic")
@@ -106,7 +106,7 @@ def _serving(console: Console, status: Status, now: float) -> None:
     if status.release:
         by = f" by {clean(status.release.by)}" if status.release.by else ""
         made = f", {age(status.release.at, now)}" if status.release.at else ""
-        paint.say(console, "             ", _what(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim"))
+        paint.say(console, "             ", what_of(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim"))
     if status.healthy is not None:
         style, word = ("green", "healthy") if status.healthy else ("bold red", "not healthy")
         paint.say(console, "    health   ", (word, style), f": {clean(status.health)}" if status.health else "")
@@ -132,7 +132,7 @@ def _around(console: Console, status: Status, now: float) -> None:
 
 
 def _units(units: Sequence[UnitRow], now: float) -> Table:
-    table = _table("unit", "state", ">pid", ">memory", ">restarts", "since")
+    table = light_table("~unit", "state", ">pid", ">memory", ">restarts", "since")
     for unit in units:
         style = {"active": "green", "failed": "bold red"}.get(unit.active, "yellow")
         state = Text(clean(unit.sub or unit.active), style=style)
@@ -143,7 +143,7 @@ def _units(units: Sequence[UnitRow], now: float) -> Table:
     return table
 
 
-def _what(row: ReleaseRow) -> Text:
+def what_of(row: ReleaseRow) -> Text:
     """What a release is made of, and on a line of its own why it failed, or what befell one that is good."""
     parts = [clean(row.kind), clean(row.ref), commit(row.commit)]
     text = Text(" ".join(part for part in parts if part), overflow="fold")
@@ -164,15 +164,14 @@ def _short(text: str, width: int) -> Text:
     return short
 
 
-def _table(*columns: str) -> Table:
-    """A light table; ``>`` before a heading sets the column to the right."""
+def light_table(*columns: str) -> Table:
+    """A light table; ``>`` before a heading sets the column to the right, ``~`` lets it wrap."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        wraps = column in ("what", "unit", "step")
         table.add_column(
-            column.lstrip(">"),
+            column.lstrip(">~"),
             justify="right" if column.startswith(">") else "left",
-            no_wrap=not wraps,
+            no_wrap=not column.startswith("~"),
             overflow="fold",
         )
     return table

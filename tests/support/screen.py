@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 
 from deployer import events as ev
-from deployer.ui.console import ConsoleReporter
+from deployer.ui.console import ConsoleReporter, view_of
 from deployer.ui.stream import safe
 
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -42,7 +42,8 @@ class Live:
         self.console = Console(
             file=safe(self.file), width=80, height=height, force_terminal=True, _environ={"TERM": "xterm"}
         )
-        self.report = ConsoleReporter(self.console, verbose=verbose, title="deploy shop", hosts=hosts, clock=self.clock)
+        view = view_of(title="deploy shop", hosts=hosts, verbose=verbose)
+        self.report = ConsoleReporter(self.console, view, clock=self.clock)
 
     def feed(self, events: Iterable[ev.Event]) -> Live:
         for event in events:

@@ -13,7 +13,7 @@ from deployer import events as ev
 from deployer.model import Decision
 from deployer.report import Diagnosis, Finding, Held, ReleaseRow, Status
 from deployer.ui.findings import doctor_view
-from deployer.ui.plain import PlainReporter
+from deployer.ui.plain import PlainReporter, log_of
 from deployer.ui.question import on_interrupt
 from deployer.ui.tables import releases_table, status_view
 from tests.support.screen import ANSI, Live, Terminal
@@ -57,7 +57,7 @@ class Keyboard(io.StringIO):
 def test_what_is_not_clearly_another_wish_leaves_the_host_to_finish(typed: str, decision: Decision) -> None:
     """Enter, the end of the input, Ctrl-C and three answers that make no sense leave; nothing aborts by accident."""
     stream = io.StringIO()
-    decide = on_interrupt(PlainReporter(stream), stdin=Keyboard(typed))
+    decide = on_interrupt(PlainReporter(stream, log_of(stream)), stdin=Keyboard(typed))
     assert decide("v2 is at check") is decision
     text = stream.getvalue()
     assert QUESTION in text
@@ -97,7 +97,7 @@ def test_events_that_come_while_one_is_asked_do_not_start_the_view() -> None:
 def test_a_question_never_touches_the_terminal_with_what_a_host_said() -> None:
     """A release's name comes from the host: escape sequences in it are removed."""
     stream = io.StringIO()
-    on_interrupt(PlainReporter(stream), stdin=Keyboard("\n"))("v2\x1b[2J is at check")
+    on_interrupt(PlainReporter(stream, log_of(stream)), stdin=Keyboard("\n"))("v2\x1b[2J is at check")
     assert "\x1b" not in stream.getvalue()
 
 
@@ -122,7 +122,7 @@ def test_the_line_one_stands_in_is_one_row_that_changes() -> None:
 def test_in_a_log_each_change_of_the_line_is_a_line() -> None:
     """Plain text says who is waited for; when nothing runs any more it says that."""
     stream = io.StringIO()
-    report = PlainReporter(stream)
+    report = PlainReporter(stream, log_of(stream))
     for event in (WAITING, ev.Waiting(host="web1", ahead=1)):
         report(event)
     first, second = stream.getvalue().splitlines()

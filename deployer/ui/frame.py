@@ -1,0 +1,44 @@
+"""Lines on a terminal that are drawn over and over, also when its window changes its size."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console, ConsoleRenderable, Group, RenderableType
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType
+from rich.text import Text
+
+__all__ = ["Frame"]
+
+
+class Frame(Live):
+    """Draws what ``lines`` gives, several times a second. Leaves nothing behind.
+
+    A terminal that becomes narrower folds what is on it; the folded rows are wiped away, too.
+    """
+
+    def __init__(self, console: Console, lines: Callable[[], list[Text]]) -> None:
+        self._lines = lines
+        self._next: list[Text] = []
+        self._drawn: list[int] = []
+        super().__init__(
+            console=console,
+            refresh_per_second=12.5,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=console.file is sys.stderr,
+        )
+
+    def get_renderable(self) -> RenderableType:
+        self._next = self._lines()
+        return Group(*self._next)
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        width = self.console.width
+        folded = sum((length - 1) // width for length in self._drawn if length)
+        self._drawn = [min(line.cell_len, width) for line in self._next]
+        up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * folded
+        return [Control(*up), *super().process_renderables(renderables)]

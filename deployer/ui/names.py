@@ -1,0 +1,31 @@
+"""The names of a fleet's hosts, as short as they can be told apart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deployer.ui.text import clean
+
+__all__ = ["Names"]
+
+
+class Names:
+    """What each host is called in views of a fleet: as typed, without a ``user@`` that is the same for all."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        users = {host.rpartition("@")[0] for host in hosts}
+        self._prefix = f"{users.pop()}@" if len(users) == 1 and "" not in users else ""
+        self.width = max((len(self(host)) for host in hosts), default=0)
+
+    def __call__(self, host: str) -> str:
+        return clean(host.removeprefix(self._prefix))
+
+    def prefix(self, host: str) -> str:
+        """``[web1] ``; empty for the laptop itself."""
+        return f"[{self(host)}] " if host else ""
+
+    def few(self, hosts: Sequence[str], most: int = 4) -> str:
+        """``web1, web2 and 17 more``."""
+        shown = hosts if len(hosts) <= most + 1 else hosts[:most]
+        left = len(hosts) - len(shown)
+        return ", ".join(map(self, shown)) + (f" and {left} more" if left else "")

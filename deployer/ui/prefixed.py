@@ -1,0 +1,111 @@
+"""Lines of many hosts as they come, each with its host: ``fab logs -f`` and ``fab run``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import TextIO
+
+from deployer import events as ev
+from deployer.ui import is_live
+from deployer.ui.board import Board
+from deployer.ui.fleetlog import end_lines
+from deployer.ui.lines import failure_lines, marks_for
+from deployer.ui.names import Names
+from deployer.ui.outcome import outcome_of
+from deployer.ui.question import Part, Pause
+from deployer.ui.stream import safe
+from deployer.ui.text import clean, clean_lines
+
+__all__ = ["PrefixedReporter"]
+
+COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_cyan", "bright_magenta", "bright_yellow")
+
+Write = Callable[[str, Sequence[str]], None]
+"""Writes lines of a host (empty: of none)."""
+
+
+class PrefixedReporter:
+    """Writes what ``Logs`` and ``Output`` bring on ``stream``; what goes wrong, on ``errors``. In whole lines.
+
+    One host has no prefix. On a terminal each has a colour, which depends on its place among ``hosts``.
+    """
+
+    def __init__(self, stream: TextIO, *, errors: TextIO | None = None, hosts: Sequence[str] = ()) -> None:
+        errors = errors or sys.stderr
+        self._names, self._board = Names(hosts), Board(hosts)
+        self._many = len(hosts) > 1
+        self._marks = marks_for(errors)
+        colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
+        self._put = self._writer(stream, colours)
+        self._complain = self._writer(errors, colours)
+        self._lock = Lock()
+
+    def __call__(self, event: ev.Event) -> None:
+        with self._lock:
+            match event:
+                case ev.Logs():
+                    self._put(event.host, event.lines)
+                case ev.Output():
+                    self._put(event.host, [event.line])
+                case ev.Note():
+                    self._complain(event.host, clean_lines(event.text))
+                case ev.Warn():
+                    self._complain(event.host, [f"{self._marks['warn']} {line}" for line in clean_lines(event.text)])
+                case ev.Failed():
+                    self._complain(event.host, list(failure_lines(event, mark=self._marks["failed"])))
+                case ev.FleetFinished():
+                    self._end(event)
+
+    def _end(self, event: ev.FleetFinished) -> None:
+        """The lines were the answer: that all is well need not be said."""
+        outcome = outcome_of(event, self._board, self._names)
+        if not outcome.agreed:
+            self._complain("", list(end_lines(outcome, self._names, self._marks)))
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    @contextmanager
+    def pause(self) -> Iterator[Pause]:
+        """Nothing is written meanwhile."""
+
+        def put(end: str, *parts: Part) -> None:
+            sys.stderr.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)
+            sys.stderr.flush()
+
+        with self._lock:
+            yield Pause(put)
+
+    def _writer(self, stream: TextIO, colours: dict[str, str]) -> Write:
+        if self._many and is_live(stream):
+            return self._coloured(stream, colours)
+        stream = safe(stream)
+
+        def write(host: str, lines: Sequence[str]) -> None:
+            where = f"{self._names(host)}: " if host and self._many else ""
+            stream.write("".join(f"{where}{clean(line)}\n" for line in lines))
+            stream.flush()
+
+        return write
+
+    def _coloured(self, stream: TextIO, colours: dict[str, str]) -> Write:
+        from rich.text import Text
+
+        from deployer.ui.console import console_on
+
+        console = console_on(stream)
+
+        def write(host: str, lines: Sequence[str]) -> None:
+            text = Text()
+            for at, line in enumerate(lines):
+                text.append("\n" if at else "")
+                if host:
+                    text.append(f"{self._names(host):<{self._names.width}} │ ", style=colours.get(host, "dim"))
+                text.append(clean(line))
+            if lines:
+                console.print(text, soft_wrap=True)
+
+        return write
