@@ -25,29 +25,42 @@ def test_every_host_serves_the_same_and_nothing_else(fleet: FleetBed) -> None:
     fleet.comes_to_rest()
 
 
-@pytest.mark.parametrize(
-    ("kind", "exit", "says"),
-    [
-        ("unhealthy", 5, "503"),
-        ("dies-at-start", 5, "no licence for this host"),
-        ("sick-in-service", 6, "503"),
-        ("dies-in-service", 6, ""),
-        ("no-build", 5, "no-build"),
-        ("no-migration", 5, 'relation "orders" does not exist'),
-    ],
-)
-def test_a_fault_bites_on_its_host_alone(fleet: FleetBed, kind: str, exit: int, says: str) -> None:
-    """The next release fails there, in the way that was asked for, and gets through elsewhere."""
+FAULTS = {
+    "unhealthy": (5, "503"),
+    "dies-at-start": (5, "no licence for this host"),
+    "no-build": (5, "no-build"),
+    "no-migration": (5, 'relation "orders" does not exist'),
+    "sick-in-service": (6, "503"),
+}
+
+
+def test_a_fault_bites_on_its_host_alone(fleet: FleetBed) -> None:
+    """A fault on each host: the same commit fails there in the way that was asked for, and no request with it."""
+    before = fleet.serving
+    fleet.change(migrate=True, timeout=3, watch=2)
+    kinds = dict(zip(fleet.names, FAULTS, strict=True))
+    for name, kind in kinds.items():
+        fleet[name].break_app(kind)
+    with fleet.under_load():
+        ended = fleet.each(lambda member: fleet.fab("deploy", "--json", hosts=[member.name]))
+    failed = {kinds[name]: one.event("failed") for name, one in ended.items()}
+    for kind, (exit, says) in FAULTS.items():
+        assert failed[kind]["exit"] == exit
+        assert says in failed[kind]["message"] + "\n".join(failed[kind]["logs"])
+    assert fleet.serving == before
+    assert not fleet.leftovers()
+
+
+def test_a_process_that_dies_in_service_costs_requests(fleet: FleetBed) -> None:
+    """The load notices them, on that host, and the release before serves again."""
     bad, good = fleet.names[1:3]
-    before = fleet.serving[bad]
-    version = fleet.change(migrate=True, timeout=3, watch=2)
-    fleet[bad].break_app(kind)
-    with fleet.under_load(but=[bad] if kind == "dies-in-service" else []):
-        failed = fleet.deploy(expect=exit, hosts=[bad]).event("failed")
-        fleet.deploy(hosts=[good])
-    assert says in failed["message"] + "\n".join(failed["logs"])
-    assert (fleet.serving[bad], fleet.versions[good]) == (before, version)
-    assert fleet[good].migrations() == [fleet.serving[good]]
+    before = fleet.serving
+    fleet.change(watch=2)
+    fleet[bad].break_app("dies-in-service")
+    with fleet.under_load(but=[bad]) as load:
+        fleet.deploy(expect=6, hosts=[bad])
+    assert load.stop()[bad].failed > 0 and load.stop()[good].failed == 0
+    assert fleet.serving == before
 
 
 def test_a_disk_is_full_on_its_host_alone(fleet: FleetBed) -> None:
