@@ -256,7 +256,7 @@ def _showing(json: bool, hosts: list[str], *, title: str, verbose: bool) -> Iter
         else:
             from deployer.ui.question import on_interrupt
 
-            yield report, on_interrupt(report)
+            yield report, on_interrupt(report, fleet=len(hosts) > 1)
 
 
 @contextmanager

@@ -76,6 +76,7 @@ class _Conductor:
         self._gone: set[str] = set()
         self._beaten = _now()
         self._interrupted = False
+        self._release = ""
         self._rollout = self._course("fab deploy")
         for part in self._parts.values():
             part.begin()
@@ -140,6 +141,7 @@ class _Conductor:
             self._rollout.met(host, happening.facts.current, now)
         elif happening.what == "heard" and happening.event is not None:
             self._rollout.hear(host, happening.event, now)
+            self._release = str(happening.event.get("release") or self._release)
         elif happening.what == "refused" and error is not None:
             self._refused(host, error)
         elif happening.what == "lost" and error is not None:
@@ -244,7 +246,7 @@ class _Conductor:
             raise self._left()
         decide = self._fleet.decide
         if number == signal.SIGINT and decide is not None:
-            decision = decide(f"{self._fleet.config.app} is being released on {len(self._parts)} hosts")
+            decision = decide(f"{self._doing} on {len(self._parts)} hosts")
             if decision is Decision.FOLLOW:
                 return
             if decision is Decision.LEAVE:
@@ -255,6 +257,10 @@ class _Conductor:
         else:
             text = "too late to abort: the release was found good on all hosts"
         self._fleet.report(events.Note(text=text))
+
+    @property
+    def _doing(self) -> str:
+        return f"{self._release or self._fleet.config.app} is being released"
 
     def _left(self) -> Interrupted:
         return Interrupted(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from deployer import events
@@ -103,7 +102,7 @@ def _exit(outcome: Outcome) -> int:
 def _release(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool) -> int:
     """On a single host nothing is waited for: its deploy ends by itself, whatever becomes of this machine."""
     if len(fleet.sites) == 1:
-        return int(_on_one(replace(fleet.sites[0], decide=fleet.decide), campaign, wait=wait).exit)
+        return int(_on_one(fleet.sites[0], campaign, wait=wait).exit)
     made: list[Campaign] = []
 
     def once() -> Campaign:

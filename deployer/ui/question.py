@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
@@ -28,6 +28,12 @@ CHOICES = (
     ("a", "abort: what it did is undone, and the old release serves"),
     ("f", "follow on"),
 )
+OF_A_FLEET = (
+    ("Enter", "follow on"),
+    ("a", "abort: what the hosts did is undone, and the old release serves on all"),
+    ("l", "leave: hosts that have not switched discard it, those that have keep it"),
+)
+"""A fleet is not finished without the one who leads it: to leave must be meant."""
 
 Part = str | tuple[str, str]
 """A text, or a text and its style."""
@@ -63,29 +69,34 @@ class Pausable(Protocol):
     def pause(self) -> AbstractContextManager[Pause]: ...
 
 
-def on_interrupt(report: Pausable, *, stdin: TextIO | None = None) -> Decide:
-    """Asks whoever pressed Ctrl-C. Enter, the end of the input and another Ctrl-C all leave the host to finish."""
+def on_interrupt(report: Pausable, *, fleet: bool = False, stdin: TextIO | None = None) -> Decide:
+    """Asks whoever pressed Ctrl-C. The end of the input and another Ctrl-C leave; so does Enter, but not a fleet."""
+    choices = OF_A_FLEET if fleet else CHOICES
+    goes_on = "and the hosts go on with it" if fleet else "and the host goes on with it"
+    usual = Decision.FOLLOW if fleet else Decision.LEAVE
 
     def decide(doing: str) -> Decision:
         keyboard = stdin or sys.stdin
         with report.pause() as pause:
             _forget_typed(keyboard)
             pause.say()
-            pause.say((f"{clean(doing)}, and the host goes on with it. What shall Ctrl-C mean?", "bold"))
-            for key, meaning in CHOICES:
+            pause.say((f"{clean(doing)}, {goes_on}.", "bold"))
+            pause.say(("What shall Ctrl-C mean?", "bold"))
+            for key, meaning in choices:
                 pause.say((f"  {key:<6}", "bold cyan"), meaning)
-            return _answer(pause, keyboard)
+            return _answer(pause, keyboard, {**ANSWERS, "\n": usual}, "/".join(key for key, _ in choices))
 
     return decide
 
 
-def _answer(pause: Pause, stdin: TextIO) -> Decision:
+def _answer(pause: Pause, stdin: TextIO, answers: Mapping[str, Decision], keys: str) -> Decision:
+    """``answers`` has what an empty line means under its newline; the end of the input is an empty text."""
     for _ in range(TRIES):
         typed = pause.ask(stdin)
-        decision = ANSWERS.get(typed.strip().lower())
+        decision = answers.get(typed.strip().lower() or typed)
         if decision is not None:
             return decision
-        pause.say("please type a or f, or only Enter")
+        pause.say(f"please type one of {keys}")
     return Decision.LEAVE
 
 

@@ -24,7 +24,7 @@ CHECKING = (
     ev.PhaseStarted(host="web1", phase="check", release="v2"),
 )
 WAITING = ev.Waiting(host="web1", by="ada@laptop", kind="deploy", since=1.0, phase="build", ahead=2)
-QUESTION = "v2 is at check, and the host goes on with it. What shall Ctrl-C mean?"
+QUESTION = "v2 is at check, and the host goes on with it."
 
 
 class Keyboard(io.StringIO):
@@ -61,7 +61,26 @@ def test_what_is_not_clearly_another_wish_leaves_the_host_to_finish(typed: str, 
     assert decide("v2 is at check") is decision
     text = stream.getvalue()
     assert QUESTION in text
-    assert text.count("please type a or f") == sum(word in typed for word in ("what", "no\n", "never"))
+    assert text.count("please type one of Enter/a/f") == sum(word in typed for word in ("what", "no\n", "never"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "decision"),
+    [
+        ("\n", Decision.FOLLOW),
+        ("f\n", Decision.FOLLOW),
+        ("a\n", Decision.ABORT),
+        ("l\n", Decision.LEAVE),
+        ("", Decision.LEAVE),
+        ("^C\n", Decision.LEAVE),
+    ],
+)
+def test_a_fleet_is_not_left_by_accident(typed: str, decision: Decision) -> None:
+    """It is not finished without the one who leads it: Enter follows on, and to leave must be meant."""
+    stream = io.StringIO()
+    decide = on_interrupt(PlainReporter(stream, log_of(stream)), fleet=True, stdin=Keyboard(typed))
+    assert decide("v2 is being released on 3 hosts") is decision
+    assert "hosts that have not switched discard it" in stream.getvalue()
 
 
 def test_the_view_stands_still_while_one_is_asked_and_then_goes_on() -> None:
@@ -76,9 +95,9 @@ def test_the_view_stands_still_while_one_is_asked_and_then_goes_on() -> None:
     assert report._live is not None
     plain = ANSI.sub("", asked)
     assert plain.index("check") < plain.index(QUESTION)
-    # 3 lines of the view, an empty one, the question, three answers, and the line in which one types
-    assert "\x1b[9A\r\x1b[J" in asked
-    assert asked.index("\x1b[9A") > asked.index("follow on")
+    # 3 lines of the view, an empty one, two of the question, three answers, and the line in which one types
+    assert "\x1b[10A\r\x1b[J" in asked
+    assert asked.index("\x1b[10A") > asked.index("follow on")
     view.report.close()
 
 
