@@ -196,7 +196,7 @@ BAD = [
     ("[hosts.a.env]\nA = 1", "3: hosts.a.env.A: must be a string, in quotes"),
     ('[hosts.a.env]\nPATH = "x"', "3: hosts.a.env.PATH: is set by systemd or by deployer"),
     ('[hosts.a]\nmigrate = "yes"', '3: hosts.a.migrate: must be true or false, not "yes"'),
-    ("[hosts.a]\nmigrate = true\n[hosts.b]\nmigrate = true", "5: hosts.b.migrate: the migration runs on one host, and a"),
+    ("[hosts.a]\nmigrate = true\n[hosts.b]\nmigrate = true", "5: hosts.b.migrate: the migration runs on one host"),
     ('[hosts.a]\naddress = "-oProxyCommand=x"', "3: hosts.a.address: must be a host such as"),
     ('[hosts.a]\naddress = "b:99999"', "3: hosts.a.address: 'b:99999' is not a host to connect to: port 99999"),
     ('[hosts.a]\naddress = "b"\n[hosts."root@b"]', '4: hosts."root@b": is the same host as a'),
