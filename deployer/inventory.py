@@ -32,6 +32,8 @@ LAST = 30
 SSH = ("ssh", "smart", "paramiko", "paramiko_ssh")
 SETTINGS = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "1", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 """By default the program takes an inventory that it cannot read for an empty one, and ends well."""
+WITHOUT = 'make it work; or, to do without it for once, name the hosts in deploy.toml: hosts = ["deploy@HOST"]'
+"""What to do when a rollback is urgent and the cloud that a script asks does not answer."""
 
 Listing = Mapping[str, Any]
 
@@ -165,9 +167,9 @@ def ask(root: Path, inventory: Path, timeout: float) -> Listing:
         told, said = (read(file) for file in (out, err))
     lines = [line for line in (told + said if code else said).splitlines() if line.strip()][-LAST:]
     if code is None:
-        raise Unusable(message=f"{PROGRAM} gave no answer within {timeout:g} s", logs=lines)
+        raise Unusable(message=f"{PROGRAM} gave no answer within {timeout:g} s", logs=lines, next=WITHOUT)
     if code:
-        raise Unusable(message=f"{PROGRAM} failed with exit code {code}", logs=lines)
+        raise Unusable(message=f"{PROGRAM} failed with exit code {code}", logs=lines, next=WITHOUT)
     try:
         listing = json.loads(told)
     except ValueError:

@@ -87,6 +87,18 @@ def test_hosts_come_from_the_configuration_too(mini: TinySite) -> None:
     assert "next: fab phase.upload\n" in ended.err
 
 
+def test_a_host_has_its_own_settings_and_name(mini: TinySite) -> None:
+    """A host that deploy.toml gives an address is deployed to by its name there, with the variables it has there."""
+    mini.configure(top=f'hosts.blue = {{ address = "{here(mini)}", env = {{ TEST_COLOUR = "blue" }} }}')
+    options = ("-S", str(mini.host.ssh_config), "-i", str(mini.host.identity))
+    ended = run(mini, FAB, *options, "deploy", "--json")
+    assert (ended.exit, ended.event("finished")["host"]) == (0, "blue"), ended.text
+    assert mini.get("/env?key=TEST_COLOUR")["value"] == "blue"
+    mini.configure(top=f'hosts.blue = {{ address = "{here(mini)}" }}')
+    assert run(mini, FAB, *options, "-H", "blue", "reload").exit == 0
+    assert mini.get("/env?key=TEST_COLOUR")["value"] == "green"
+
+
 # The configuration file
 
 TYPOS = [

@@ -220,6 +220,7 @@ def test_a_failing_program_s_last_lines_are_shown(resolved: Resolve, program: Ca
     error = refused(resolved, of("web"))
     assert error.message == "3: hosts.ansible: ansible-inventory failed with exit code 1"
     assert list(error.logs) == ["no credentials for the cloud", "[ERROR]: No inventory was parsed"]
+    assert 'hosts = ["deploy@HOST"]' in error.next
 
 
 def test_a_program_that_hangs_is_ended_with_all_it_started(
