@@ -74,7 +74,7 @@ def _common(
     accept_new: bool = False,
     json: bool = False,
     verbose: bool = False,
-    parallel: int = 0,
+    parallel: str = "",
 ) -> None:
     """The options that every task on a host takes: its signature is added to the task's own."""
 
@@ -125,7 +125,7 @@ def _fleet(
     accept_new: bool,
     json: bool,
     verbose: bool,
-    parallel: int,
+    parallel: str,
 ) -> Iterator[Fleet]:
     """The hosts a command works on, with a reporter that lives as long as the block.
 
@@ -138,8 +138,7 @@ def _fleet(
     from deployer.fleet import PARALLEL, Fleet
     from deployer.site import Site
 
-    if parallel < 0:
-        raise ConfigError(message=f"--parallel {parallel}: at least one host must be worked on at a time")
+    at_a_time = _at_a_time(parallel) or PARALLEL
     path = Path(config).resolve() if config else _find_config()
     settings = load(path, environment=env or None)
     named = hosts_of(c)
@@ -172,13 +171,20 @@ def _fleet(
                 sites=tuple(site(target, own) for target, own in places),
                 config=settings,
                 report=_advising(heard, of_all.adapt),
-                parallel=parallel or PARALLEL,
+                parallel=at_a_time,
                 decide=ask,
                 advise=of_all.adapt,
             )
         except DeployerError as error:
             error.next = of_all.adapt(error.next)
             raise
+
+
+def _at_a_time(text: str) -> int:
+    """What ``--parallel`` says, 0 for nothing. Invoke would meet what is no number with a traceback."""
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise ConfigError(message=f"--parallel {text}: not a number of hosts, which is 1 or more")
+    return int(text) if text else 0
 
 
 def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config]]:
