@@ -99,6 +99,7 @@ def host_task(
 
         def body(c: Context, **given: Any) -> None:
             common = {name: given.pop(name) for name in _COMMON}
+            common["parallel"] = _at_a_time(common["parallel"])
             words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
             with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
                 outcome = function(fleet, **given, **words)
@@ -125,7 +126,7 @@ def _fleet(
     accept_new: bool,
     json: bool,
     verbose: bool,
-    parallel: str,
+    parallel: int,
 ) -> Iterator[Fleet]:
     """The hosts a command works on, with a reporter that lives as long as the block.
 
@@ -138,7 +139,6 @@ def _fleet(
     from deployer.fleet import PARALLEL, Fleet
     from deployer.site import Site
 
-    at_a_time = _at_a_time(parallel) or PARALLEL
     path = Path(config).resolve() if config else _find_config()
     settings = load(path, environment=env or None)
     named = hosts_of(c)
@@ -171,7 +171,7 @@ def _fleet(
                 sites=tuple(site(target, own) for target, own in places),
                 config=settings,
                 report=_advising(heard, of_all.adapt),
-                parallel=at_a_time,
+                parallel=parallel or PARALLEL,
                 decide=ask,
                 advise=of_all.adapt,
             )
