@@ -78,7 +78,7 @@ def _common(
     accept_new: bool = False,
     json: bool = False,
     verbose: bool = False,
-    parallel: int = 0,
+    parallel: str = "",
 ) -> None:
     """The options that every task on a host takes: its signature is added to the task's own."""
 
@@ -103,6 +103,7 @@ def host_task(
 
         def body(c: Context, **given: Any) -> None:
             common = {name: given.pop(name) for name in _COMMON}
+            common["parallel"] = _at_a_time(common["parallel"])
             words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
             with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
                 outcome = function(fleet, **given, **words)
@@ -143,8 +144,6 @@ def _fleet(
     from deployer.inventory import resolve
     from deployer.site import Site
 
-    if parallel < 0:
-        raise ConfigError(message=f"--parallel {parallel}: at least one host must be worked on at a time")
     path = Path(config).resolve() if config else _find_config()
     settings = resolve(load(path, environment=env or None), path, env or None)
     named = hosts_of(c)
@@ -184,6 +183,13 @@ def _fleet(
         except DeployerError as error:
             error.next = of_all.adapt(error.next)
             raise
+
+
+def _at_a_time(text: str) -> int:
+    """What ``--parallel`` says, 0 for nothing. Invoke would meet what is no number with a traceback."""
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise ConfigError(message=f"--parallel {text}: not a number of hosts, which is 1 or more")
+    return int(text) if text else 0
 
 
 def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config]]:

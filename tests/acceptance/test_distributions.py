@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from deployer.sandbox import up
-from tests.support.site import Site, make_site
+from tests.support.site import Site, make_site, wait_until
 from tests.support.traffic import change, note, strays
 
 pytestmark = pytest.mark.acceptance
@@ -72,6 +73,25 @@ def test_systemd_reads_every_line_of_the_units(serving: Site) -> None:
     last = serving.host.run(f"systemd-analyze security --no-pager {unit}").stdout.strip().splitlines()[-1]
     print(serving.host.distribution, last)
     assert float(last.rpartition(": ")[2].split()[0]) <= 1.5
+
+
+def test_a_command_lives_as_long_as_its_session(serving: Site) -> None:
+    """Its status is its own; killed with its session it leaves nothing."""
+    host, project = serving.host, serving.project.path
+    for script, status in (("exit 42", 42), ("kill -TERM $$", 143), ("python -c 'import django'", 0)):
+        done = subprocess.run([*serving.argv("run"), "--", "sh", "-c", script], cwd=project, timeout=60, check=False)
+        assert done.returncode == status, script
+    words = [*serving.argv("run"), "--", "sh", "-c", "echo begun; sleep 600"]
+    with subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            host.run("pkill -KILL -f 'deployer-host session shop'", check=False)
+            assert process.wait(60) == 3
+        finally:
+            process.kill()
+    listed = "systemctl list-units --all --plain --no-legend 'deployer-shop-run*'"
+    wait_until(lambda: not host.run(listed).stdout, "the command has ended")
 
 
 def test_systemctl_and_a_reboot(serving: Site) -> None:

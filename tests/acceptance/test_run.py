@@ -100,6 +100,7 @@ def test_it_runs_as_the_app_in_its_release(mini: TinySite) -> None:
     assert (user, colour, release, home, said, there) == ("mini", "green", serving, "/var/lib/mini", "", True)
     assert directory.startswith("/srv/mini/trees/")
     assert path == f"/srv/mini/releases/{serving}/venv/bin"
+    assert run(mini, "df", "-h", ".").exit == 0
 
 
 def test_words_arrive_as_they_are(mini: TinySite) -> None:

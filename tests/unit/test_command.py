@@ -51,7 +51,7 @@ def test_two_sshds_of_one_name_are_two_hosts() -> None:
     assert names(CONFIG, "web1:2201", "web1:2202") == ["web1:2201", "web1:2202"]
 
 
-@pytest.mark.parametrize("value", ["-1", "-20"])
+@pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5", "²"])
 def test_no_fewer_hosts_than_one_at_a_time(value: str, tmp_path: Path) -> None:
     """--parallel is checked before anything is connected."""
     (tmp_path / "fabfile.py").write_text("from deployer.tasks import namespace\n")
