@@ -127,7 +127,7 @@ def outcome(console: Console, outcome: Outcome, names: Names) -> None:
     """One line when all agree; else every host's outcome, what explains the failures, and what to type now."""
     end = outcome.end
     if outcome.agreed:
-        for line in (names.few([row.host for row in outcome.rows], 8), outcome.pace(names)):
+        for line in (names.fitting([row.host for row in outcome.rows], console.width - 2), outcome.pace(names)):
             if line:
                 console.print(paint.cut(Text(f"  {line}", style="dim"), console.width))
     elif outcome.rows:

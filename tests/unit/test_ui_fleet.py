@@ -138,6 +138,8 @@ def test_many_names_are_cut() -> None:
     """A few hosts are named, the others counted; one is never left alone to be counted."""
     assert Names(FIVE).few(FIVE) == "web01, web02, web03, web04, web05"
     assert Names(fleet(9)).few(fleet(9)) == "web01, web02, web03, web04 and 5 more"
+    assert Names(fleet(9)).fitting(fleet(9), 26) == "web01, web02 and 7 more"
+    assert Names(fleet(9)).fitting(fleet(9), 3) == "web01 and 8 more"
 
 
 # The live view
