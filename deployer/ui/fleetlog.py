@@ -177,7 +177,7 @@ def _own(phase: str) -> bool:
 def end_lines(outcome: Outcome, names: Names, marks: Mapping[str, str] = MARKS) -> Iterator[str]:
     """One line when all agree; else every host's outcome, what explains the failures, and what to type now."""
     end, pace = outcome.end, outcome.pace(names)
-    if not outcome.agreed:
+    if outcome.rows and not outcome.agreed:
         yield from _table(outcome, names)
     elif pace:
         yield pace
@@ -195,11 +195,20 @@ def end_lines(outcome: Outcome, names: Names, marks: Mapping[str, str] = MARKS) 
 
 
 def _table(outcome: Outcome, names: Names) -> Iterator[str]:
-    """Columns as wide as they need be."""
-    rows = [("host", "outcome", "serves", "time", "detail")]
-    for row in outcome.rows:
-        took = seconds(row.seconds) if row.seconds else ""
-        rows.append((names(row.host), clean(row.result), served(row), took, detail(row)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for cells in rows:
+    """Columns as wide as they need be; none that is empty."""
+    serves = any(row.serving for row in outcome.rows)
+    rows = [
+        (
+            names(row.host),
+            clean(row.result),
+            served(row) if serves else "",
+            seconds(row.seconds) if row.seconds else "",
+            detail(row),
+        )
+        for row in outcome.rows
+    ]
+    columns = zip(("host", "outcome", "serves", "time", "detail"), zip(*rows, strict=True), strict=True)
+    kept = [(heading, *cells) for heading, cells in columns if any(cells)]
+    widths = [max(map(len, column)) for column in kept]
+    for cells in zip(*kept, strict=True):
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))

@@ -37,8 +37,12 @@ class Frame(Live):
         return Group(*self._next)
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        with self._lock:
+            return [self._unfolded(), *super().process_renderables(renderables)]
+
+    def _unfolded(self) -> Control:
+        """Moves up as many rows as the last picture has become longer."""
         width = self.console.width
         folded = sum((length - 1) // width for length in self._drawn if length)
         self._drawn = [min(line.cell_len, width) for line in self._next]
-        up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * folded
-        return [Control(*up), *super().process_renderables(renderables)]
+        return Control(*((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * folded)

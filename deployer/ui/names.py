@@ -29,3 +29,8 @@ class Names:
         shown = hosts if len(hosts) <= most + 1 else hosts[:most]
         left = len(hosts) - len(shown)
         return ", ".join(map(self, shown)) + (f" and {left} more" if left else "")
+
+    def fitting(self, hosts: Sequence[str], width: int, most: int = 8) -> str:
+        """As many of them as go into so many columns; one at least."""
+        texts = (self.few(hosts, count) for count in range(most, 0, -1))
+        return next((text for text in texts if len(text) <= width), self.few(hosts, 1))

@@ -22,6 +22,7 @@ __all__ = ["counts", "header", "hosts", "others", "outcome"]
 STYLES = {
     "failed": ("✗", "bold red"),
     "ended": ("↺", "yellow"),
+    "left": paint.MARKS["left"],
     "todo": ("·", "dim"),
     "ready": ("✓", "cyan"),
     "done": ("✓", "green"),
@@ -107,8 +108,7 @@ def _busy_with(section: Section, stage: Stage) -> Text:
     if row is None:
         return Text(clean(section.rows[-1].detail), style="dim")
     if row.total:
-        text = paint.bar(row.done / row.total, BAR)
-        text.append(f" {int(100 * row.done / row.total):>3} %")
+        text = Text(f"{int(100 * row.done / row.total):>3} %  ").append_text(paint.bar(row.done / row.total, BAR))
         return text.append(f"  {size(row.speed())}/s" if row.speed() else "", style="dim")
     return Text(clean(row.output[-1] if row.output else row.detail), style="dim")
 
@@ -127,10 +127,10 @@ def outcome(console: Console, outcome: Outcome, names: Names) -> None:
     """One line when all agree; else every host's outcome, what explains the failures, and what to type now."""
     end = outcome.end
     if outcome.agreed:
-        for line in (names.few([row.host for row in outcome.rows], 8), outcome.pace(names)):
+        for line in (names.fitting([row.host for row in outcome.rows], console.width - 2), outcome.pace(names)):
             if line:
                 console.print(paint.cut(Text(f"  {line}", style="dim"), console.width))
-    else:
+    elif outcome.rows:
         console.print(_table(outcome, names))
     for panel in outcome.panels:
         paint.panel(console, panel.title, panel.lines)

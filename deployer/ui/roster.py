@@ -28,7 +28,7 @@ ENDED: dict[int, str] = {
 UNDONE = (Exit.REFUSED, Exit.ROLLED_BACK)
 BEFORE = ("not begun", "connect", "wait")
 AFTER = ("hooks.undrain", "found good", "done")
-ORDER = ("failed", "ended", "running", "todo", "ready", "done")
+ORDER = ("failed", "ended", "running", "left", "todo", "ready", "done")
 """Kinds of stages, those first that are worth a line."""
 
 
@@ -74,7 +74,7 @@ def stage_of(section: Section) -> Stage:
         return Stage(name=READY.get(section.ready, f"ready for {section.ready}"), kind="ready", since=since)
     if last is None:
         return Stage(name="not begun", kind="todo")
-    return Stage(name=last.name, kind="running", since=last.started)
+    return Stage(name=last.name, kind="left" if last.state == "left" else "running", since=last.started)
 
 
 class Roster:

@@ -138,6 +138,8 @@ def test_many_names_are_cut() -> None:
     """A few hosts are named, the others counted; one is never left alone to be counted."""
     assert Names(FIVE).few(FIVE) == "web01, web02, web03, web04, web05"
     assert Names(fleet(9)).few(fleet(9)) == "web01, web02, web03, web04 and 5 more"
+    assert Names(fleet(9)).fitting(fleet(9), 26) == "web01, web02 and 7 more"
+    assert Names(fleet(9)).fitting(fleet(9), 3) == "web01 and 8 more"
 
 
 # The live view
@@ -157,7 +159,7 @@ def test_hosts_have_one_line_each_in_the_order_in_which_they_were_named() -> Non
     assert header == "deploy shop → 5 hosts  v43  7.0 s"
     assert counts == "  1 ready for the switch · 1 build · 1 upload 30 % · 2 not begun"
     assert [line.split()[1] for line in hosts] == ["web01", "web02", "web03", "web04", "web05"]
-    assert re.search(r"upload +━+ +30 % +7\.0 s$", hosts[1])
+    assert re.search(r"upload +30 % +━+ +7\.0 s$", hosts[1])
     assert re.search(r"build +Collecting \[b\] +7\.0 s$", hosts[3])
     assert "✓ web01  ready for the switch" in hosts[0]
 
@@ -290,6 +292,12 @@ def test_hosts_that_disagree_are_a_table_although_all_is_done(show: Callable[...
 
 
 @both
+def test_an_end_without_hosts_is_its_summary(show: Callable[..., str]) -> None:
+    """Whatever the end lacks, the display does not break the command."""
+    assert "✗ nothing was done" in show([ev.FleetFinished(exit=2, hosts=(), summary="nothing was done")])
+
+
+@both
 def test_what_is_not_known_is_not_told_as_nothing(show: Callable[..., str]) -> None:
     """What a lost host serves is a question mark; a host that serves nothing has a dash."""
     ends = (ev.HostEnd(host=FIVE[0], result="lost"), ev.HostEnd(host=FIVE[1], result="discarded"))
@@ -306,6 +314,12 @@ def test_without_an_end_the_failures_are_told(show: Callable[..., str]) -> None:
     assert "web02" in text
     assert re.search(r"✗ (web02: )?the build failed", text)
     assert not re.search(r"✗ .*told to give up", text)
+
+
+def test_what_was_left_does_not_look_as_if_it_went_on() -> None:
+    """After an interruption each host stands there as it was left, with the mark for that."""
+    text = live([*at("build", *FIVE), ev.Output(host=FIVE[0], phase="build", line="x")])
+    assert "  … web01  build" in text.rpartition("deploy shop")[2]
 
 
 @both
