@@ -180,8 +180,7 @@ class Rollout:
 
     @property
     def _keeps_going(self) -> bool:
-        told = any(member.may_have_switched for member in self._members.values())
-        return bool(self._why) and self._strategy.keep_going and told and not self._aborted
+        return bool(self._why) and self._strategy.keep_going and not self._aborted
 
     def _look_for_a_witness(self) -> None:
         """No wave follows hosts of which none is left to show that the release is good."""

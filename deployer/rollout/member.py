@@ -78,17 +78,12 @@ class Member:
     @property
     def stands_good(self) -> bool:
         """It serves the new release, and its watch has found nothing wrong."""
-        return (self.at == "keep" or "keep" in self.told) and not self.failing
+        return self.at == "keep" or "keep" in self.told
 
     @property
     def settled(self) -> bool:
         """No other host has to wait for it any more."""
         return self.over or self.stands_good
-
-    @property
-    def found_good(self) -> bool:
-        """As far as anybody can see now, the new release is good there."""
-        return self.stands_good if self.how is None else self.how is How.FINISHED and not self.exit
 
     @property
     def seen_to_fail(self) -> bool:

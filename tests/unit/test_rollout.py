@@ -384,6 +384,36 @@ def test_a_host_that_was_seen_to_go_back_has_failed_though_it_was_lost() -> None
     assert fleet.lose("web3") == all_of("undo", "web1", "web2")
 
 
+def test_the_word_of_a_host_that_failed_counts_though_its_end_was_not_seen() -> None:
+    """It had told why; its last event was cut off with the connection."""
+    fleet = Fleet()
+    fleet.ready("switch")
+    fleet.hear("web3", "failed", exit=6, message="errors in the watch")
+    assert fleet.lose("web3") == all_of("undo", "web1", "web2")
+    assert fleet.end("web3").detail.startswith("errors in the watch; then the connection was lost; ")
+
+
+@pytest.mark.parametrize("back", ["phase.started", "ready"])
+def test_a_host_that_went_down_and_is_back_goes_with_the_others_again(back: str) -> None:
+    """Its phase was cut short, and has begun anew: it is no longer about to end by itself."""
+    fleet = Fleet()
+    fleet.ready("switch")
+    fleet.hear("web3", "phase.failed", phase="watch")
+    fleet.hear("web3", back, phase="watch" if back == "phase.started" else "keep", release="v43")
+    assert fleet.finish(6, "web1", message="errors in the watch") == all_of("undo", "web2", "web3")
+
+
+def test_what_was_told_to_stay_is_not_taken_back() -> None:
+    """A host that fails in that very moment goes back alone: its mixed fleet is told of, and not made worse."""
+    fleet = Fleet()
+    fleet.ready("switch")
+    fleet.ready("keep")
+    assert fleet.finish(6, "web3", message="errors in the watch") == []
+    fleet.finish(0, "web1", "web2")
+    verdict = fleet.rollout.verdict()
+    assert (verdict.exit, verdict.next) == (7, "fab status, then fab deploy")
+
+
 def test_nobody_follows_a_canary_that_was_lost() -> None:
     """A release that took its host down with it looks just like that."""
     fleet = Fleet(strategy=Strategy(canary=1, bake=60))
