@@ -274,10 +274,14 @@ def _answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None]]:
     from deployer.events import Connected, Connecting, Finished, Logs, Output
     from deployer.ui import reporter
 
-    with reporter(json=json, hosts=hosts) as errors, reporter(json=json, hosts=hosts, stream=sys.stdout) as answers:
+    many = len(hosts) > 1
+    with (
+        reporter(json=json, hosts=hosts, prefixed=many) as errors,
+        reporter(json=json, hosts=hosts, stream=sys.stdout, prefixed=many) as answers,
+    ):
 
         def hear(event: Event) -> None:
-            if isinstance(event, Output) and not json:
+            if isinstance(event, Output) and not json and not many:
                 answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
             elif isinstance(event, (Logs, Output)):
                 answers(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ from deployer.model import Decide
 from deployer.remote import Over
 from deployer.site import Site
 
-__all__ = ["Ended", "Fleet", "conclude", "each", "gravest"]
+__all__ = ["Ended", "Fleet", "Found", "asked", "conclude", "each", "gravest"]
 
 T = TypeVar("T")
 
@@ -222,6 +222,26 @@ def conclude(
             )
         )
     return exit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Generic[T]):
+    """The answers to a question: by host, in the fleet's order; ``missing`` are the hosts that gave none, and why."""
+
+    values: Mapping[str, T]
+    missing: tuple[HostEnd, ...]
+    exit: int
+
+
+def asked(fleet: Fleet, question: Callable[[Site], T], *, exit_of: Callable[[T], int] = lambda _: 0) -> Found[T]:
+    """Ask every host; what some answer is worth having though others do not. The error of a single host is raised."""
+    ends = each(fleet, question)
+    if len(ends) == 1:
+        ends[0].result()
+    values = {ended.site.host: ended.value for ended in ends if ended.value is not None}
+    missing = tuple(_end_of(ended, exit_of) for ended in ends if ended.value is None)
+    exit = gravest([*(exit_of(value) for value in values.values()), *(end.exit for end in missing)])
+    return Found(values=values, missing=missing, exit=exit)
 
 
 def _end_of(ended: Ended[T], exit_of: Callable[[T], int]) -> HostEnd:

@@ -109,57 +109,55 @@ def _told(exit: int) -> Answer:
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
     from deployer import observe
-    from deployer.fleet import conclude, each
+    from deployer.fleet import asked
 
-    ends = each(fleet, observe.status)
-    exit = conclude(fleet, ends)
+    found = asked(fleet, observe.status)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.tables import status_view
+        from deployer.ui.fleets import fleet_status
 
-        for ended in ends:
-            if ended.value is not None:
-                status_view(ended.value, json=json)
+        fleet_status(
+            list(found.values.values()),
+            found.missing,
+            app=fleet.config.app,
+            hosts=fleet.hosts,
+            next=fleet.advise("fab deploy"),
+            json=json,
+        )
 
-    return Answer(show=show, exit=exit)
+    return Answer(show=show, exit=found.exit)
 
 
 @host_task("releases of", answer=True)
 def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
     from deployer import observe
-    from deployer.fleet import conclude, each
+    from deployer.fleet import asked
 
-    ends = each(fleet, observe.attempts if all else observe.releases)
-    exit = conclude(fleet, ends)
+    found = asked(fleet, observe.attempts if all else observe.releases)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.tables import releases_table
+        from deployer.ui.fleets import fleet_releases
 
-        for ended in ends:
-            if ended.value is not None:
-                releases_table(ended.value, app=fleet.config.app, host=ended.site.host, json=json)
+        fleet_releases(found.values, found.missing, app=fleet.config.app, json=json)
 
-    return Answer(show=show, exit=exit)
+    return Answer(show=show, exit=found.exit)
 
 
 @host_task("doctor", answer=lambda given: not given["fix"])
 def doctor(fleet: Fleet, fix: bool = False) -> Answer:
     """What is not as it should be on the host, and what puts it right."""
     from deployer import doctor as use
-    from deployer.fleet import conclude, each
+    from deployer.fleet import asked
 
-    ends = each(fleet, use.fix if fix else use.look)
-    exit = conclude(fleet, ends, exit_of=lambda found: found[0])
+    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0])
 
     def show(*, json: bool) -> None:
-        from deployer.ui.findings import doctor_view
+        from deployer.ui.findings import fleet_doctor
 
-        for ended in ends:
-            if ended.value is not None:
-                doctor_view(ended.value[1], json=json)
+        fleet_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
 
-    return Answer(show=show, exit=exit)
+    return Answer(show=show, exit=found.exit)
 
 
 @host_task("logs of", answer=True)

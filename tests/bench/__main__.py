@@ -42,7 +42,7 @@ def main() -> int:
     """Exit status 0 when everything could be measured, whatever came of it; 1 otherwise."""
     names = "; ".join(f"{name} ({what})" for name, what in FIGURES.items())
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="What deployer costs.")
-    parser.add_argument("--quick", action="store_true", help="fewer runs, no slow peers: about 3 minutes instead of 12")
+    parser.add_argument("--quick", action="store_true", help="fewer runs, no slow peers: about 4 minutes instead of 18")
     parser.add_argument("--only", action="append", choices=list(FIGURES), metavar="NAME", help=f"one of: {names}")
     options = parser.parse_args()
     begun = time.monotonic()

@@ -215,7 +215,7 @@ def _show(sides: Sequence[Side], sizes: Sequence[int], turns: int, bed: str) -> 
         "One commit to several hosts of a small app without dependencies, watch 0.5 s, at 0 ms; median (least to most)",
         f"of {turns} run(s) of each, in turns. Ours: all hosts prepared, then all switched. Stock Fabric: a tar of the",
         "change, a link, a restart, host by host, as root, nothing tried beforehand. CPU: user and system of the",
-        "command on the laptop, children included; MiB: its largest process at its peak; both whole, and by host.",
+        "command on the laptop, children included; MiB: its largest process at its peak; both whole and for each host.",
         "KiB and trips as in figure 1. Skew: from the first host's first new answer to the last host's, as one client",
         "process sees it that asks every host over a connection that is kept, with an answer every",
         f"{spread(steps, milliseconds)} ms. {bed}",
