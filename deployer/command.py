@@ -99,7 +99,7 @@ def host_task(
 
     def wrap(function: Callable[..., Any]) -> Any:
         taken = list(inspect.signature(function).parameters.values())[1:]
-        own = [one for one in taken if one.name != _WORDS]
+        own = [_optional(one) for one in taken if one.name != _WORDS]
 
         def body(c: Context, **given: Any) -> None:
             common = {name: given.pop(name) for name in _COMMON}
@@ -109,14 +109,20 @@ def host_task(
                 outcome = function(fleet, **given, **words)
             _end(outcome, json=common["json"])
 
+        # Those of all tasks come first: Invoke gives short names in this order, and theirs are the same everywhere.
         first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*own, *_COMMON.values())]
+        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*_COMMON.values(), *own)]
         body.__signature__ = inspect.Signature([first, *positional])  # type: ignore[attr-defined]
         body.__name__, body.__doc__ = function.__name__, function.__doc__
         texts = {one.name.replace("_", "-"): _HELP[one.name] for one in positional}
         return fleet_task(on_error=print_error, iterable=list(iterable), help=texts)(body)
 
     return wrap
+
+
+def _optional(one: inspect.Parameter) -> inspect.Parameter:
+    """An option that may be given several times has no default of its own; Invoke makes an empty list of None."""
+    return one.replace(default=None) if one.default is inspect.Parameter.empty else one
 
 
 @contextmanager

@@ -27,10 +27,10 @@ def deploy(
     dirty: bool = False,
     no_migrate: bool = False,
     wait: bool = False,
+    keep_going: bool = False,
     batch: str = "",
     canary: int = 0,
     bake: str = "",
-    keep_going: bool = False,
 ) -> Answer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer import deploy as use
@@ -41,7 +41,7 @@ def deploy(
 
 @host_task("reload")
 def reload(
-    fleet: Fleet, wait: bool = False, batch: str = "", canary: int = 0, bake: str = "", keep_going: bool = False
+    fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: int = 0, bake: str = ""
 ) -> Answer:
     """Release the code that serves again, with today's settings and environment."""
     from deployer import deploy as use
@@ -55,10 +55,10 @@ def rollback(
     to: str = "",
     yes: bool = False,
     wait: bool = False,
+    keep_going: bool = False,
     batch: str = "",
     canary: int = 0,
     bake: str = "",
-    keep_going: bool = False,
 ) -> Answer:
     """Go back to an older release: code, dependencies, environment and units together."""
     from deployer import deploy as use

@@ -22,7 +22,7 @@ def names(config: Config, *named: str) -> list[str]:
 
 def test_hosts_of_the_command_line_come_before_those_of_the_file() -> None:
     """In the order in which they were named."""
-    config = Config(app="shop", hosts=("web3",))
+    config = Config(app="shop", hosts_written=("web3",))
     assert names(config, "deploy@web2", "web1:22") == ["deploy@web2", "web1:22"]
     assert names(config) == ["web3"]
 
@@ -78,7 +78,7 @@ def test_what_a_command_prints_is_an_answer(capsys: pytest.CaptureFixture[str]) 
         hear(events.Output(host="a", phase="run", line="one  two"))
         hear(events.Warn(host="b", text="careful"))
     out, err = capsys.readouterr()
-    assert out == "[a] one  two\n"
+    assert out == "a: one  two\n"
     assert "careful" in err
     with command._answering(False, ["a"]) as (hear, _):
         hear(events.Output(host="a", phase="run", line="alone"))
