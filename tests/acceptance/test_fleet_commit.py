@@ -217,6 +217,7 @@ def test_a_fleet_that_is_aborted_by_another_laptop(fleet: FleetBed) -> None:
     slow = fleet[fleet.names[2]]
     slow.faults.boundary("phase.started build", "pause")
     with fleet.under_load(), fleet.running("deploy", "--json") as command:
+        command.until("phase.started", host=slow.name, phase="build")
         slow.faults.wait_until_reached()
         with fleet.running("abort", "--json") as abort:
             wait_until(lambda: slow.job != "active", "the job that stands still is told to end")

@@ -26,6 +26,7 @@ def all_but_one_ready(fleet: FleetBed, slow: str, *, lease: float = 0) -> Iterat
         fleet.lease(lease)
     fleet[slow].faults.boundary("phase.started check", "pause")
     with fleet.running("deploy", "--json") as command:
+        command.until("phase.started", host=slow, phase="check")
         fleet[slow].faults.wait_until_reached()
         command.until_all("ready", [name for name in fleet.names if name != slow], phase="switch")
         yield command
@@ -172,6 +173,7 @@ def test_a_laptop_that_dies_while_hosts_are_prepared(fleet: FleetBed, at: str, o
     fleet[slow].faults.boundary(f"phase.started {at}", "pause")
     with fleet.under_load():
         with fleet.running("deploy", "--json") as command:
+            command.until("phase.started", host=slow, phase=at)
             fleet[slow].faults.wait_until_reached()
             command.until_all(others, [name for name in fleet.names if name != slow], phase=phase)
             command.kill()
