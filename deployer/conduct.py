@@ -27,9 +27,9 @@ __all__ = ["Campaign", "conduct"]
 
 TICK = 0.5
 """Seconds after which time itself is something that happens."""
-BEAT = 5.0
+BEAT = 2.0
 """Seconds between two signs of life for hosts whose job waits: a fraction of its lease."""
-MUTE = 30.0
+MUTE = 15.0
 """Seconds without any answer after which the connection to a host is made anew."""
 DEAD = 90.0
 """Seconds without any answer after which a host is given up."""
@@ -184,6 +184,8 @@ class _Conductor:
                 part.say({"op": "go", "barrier": order.barrier})
             elif order.do == "undo":
                 part.undo(order.why)
+            elif order.do == "call":
+                part.say({"op": "hold"}, once=True)
             else:
                 threading.Thread(target=self._hook, args=(order,), daemon=True, name="hook").start()
 

@@ -196,8 +196,7 @@ class Part:
             self._listen_to_words()
         if kind in ("ready", "finished"):
             self._leave_room()
-        if kind != "holding":
-            self._tell(Happening(what="heard", host=self._site.host, event=event))
+        self._tell(Happening(what="heard", host=self._site.host, event=event))
 
     def _listen_to_words(self) -> None:
         """All that was said so far is said again: it may have been said to a connection that was lost."""

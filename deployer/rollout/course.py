@@ -19,7 +19,8 @@ __all__ = ["Order", "Rollout"]
 class Order:
     """What a host is to be told (``go`` past its ``barrier``, ``undo``), or what hook is to be run for it.
 
-    ``do`` is one of go, undo, drain, undrain; ``why`` names the reason of an undo: the host and what befell it.
+    ``do`` is one of go, undo, call, drain, undrain. A call asks for a sign of life, which comes back as the event
+    ``holding``; it may be given again. ``why`` names the reason of an undo: the host and what befell it.
     """
 
     host: str
@@ -216,12 +217,27 @@ class Rollout:
 
     def _switch(self, wave: list[Member]) -> list[Order]:
         if not self._hooks:
-            return _go("switch", wave)
+            return self._switch_if_all_answer(wave)
         fresh = [member for member in wave if member.drain is Hook.IDLE]
         for member in fresh:
             member.drain = Hook.RUNS
-        drained = all(member.drain is Hook.ENDED for member in wave)
-        return _go("switch", wave) if drained else [Order(host=member.host, do="drain") for member in fresh]
+        if fresh:
+            return [Order(host=member.host, do="drain") for member in fresh]
+        return self._switch_if_all_answer(wave) if all(member.drain is Hook.ENDED for member in wave) else []
+
+    def _switch_if_all_answer(self, wave: list[Member]) -> list[Order]:
+        """The last call: a host that stood ready may be gone by now without a word. The switch is for hosts that are
+        heard, all of them, this moment."""
+        uncalled = [member for member in self._live() if not member.called]
+        for member in uncalled:
+            member.called, member.answered = True, False
+        if uncalled:
+            return [Order(host=member.host, do="call") for member in uncalled]
+        if not all(member.answered for member in self._live()):
+            return []
+        for member in self._live():
+            member.called = False
+        return _go("switch", wave)
 
     def _has_baked(self) -> bool:
         if self._bake_until is None:

@@ -33,6 +33,7 @@ class Hook(enum.Enum):
 class Member:
     """What is known of one host.
 
+    ``called``: it was asked for a sign of life, which is there when it has ``answered``.
     ``at`` is the barrier at which it stands, ``told`` are those past which it was told to go; ``undone``: it was told
     to give up. ``failing``: a phase has failed, and its last word is awaited. ``fault`` says why this host is a reason
     for the fleet to go back; ``message``, ``next`` and ``logs`` are what it, or the connection to it, had to say.
@@ -47,6 +48,8 @@ class Member:
     switched: bool = False
     failing: bool = False
     at: str = ""
+    called: bool = False
+    answered: bool = False
     told: list[str] = field(default_factory=list)
     undone: bool = False
     drain: Hook = Hook.IDLE
@@ -106,6 +109,8 @@ class Member:
                 self.migrated = self.migrated or event.get("phase") == "migrate"
             case "phase.failed":
                 self.failing, self.at = True, ""
+            case "holding":
+                self.answered = True
             case "ready":
                 self._ready(str(event.get("phase")), str(event.get("release") or ""))
             case "switched":

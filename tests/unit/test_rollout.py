@@ -22,6 +22,7 @@ class Fleet:
         self.hosts = hosts or HOSTS
         self.rollout = Rollout(self.hosts, strategy=strategy or Strategy(), hooks=hooks)
         self.now = 0.0
+        self.mute: set[str] = set()
         for host in self.hosts:
             self.rollout.met(host, "v42", self.now)
 
@@ -36,8 +37,13 @@ class Fleet:
         return self.orders()
 
     def orders(self) -> list[Told]:
-        """Who is told what: (``web1``, ``go switch``)."""
-        return [(order.host, f"{order.do} {order.barrier}".strip()) for order in self.rollout.orders(self.now)]
+        """Who is told what: (``web1``, ``go switch``). Whoever is called answers, but for the ``mute``."""
+        given = self.rollout.orders(self.now)
+        told = [(order.host, f"{order.do} {order.barrier}".strip()) for order in given if order.do != "call"]
+        answering = [order.host for order in given if order.do == "call" and order.host not in self.mute]
+        for host in answering:
+            self.hear(host, "holding")
+        return [*told, *(self.orders() if answering else [])]
 
     def finish(self, exit: int, *hosts: str, message: str = "", serving: str = "v42") -> list[Told]:
         for host in hosts:
@@ -606,3 +612,39 @@ def test_an_ending_without_a_code_is_a_failure() -> None:
     fleet.ready("switch", "web1")
     fleet.hear("web1", "finished", serving="v42")
     assert fleet.orders() == all_of("undo", "web2", "web3")
+
+
+# The last call
+
+
+def test_nobody_switches_while_one_does_not_answer() -> None:
+    """All stood ready, and one is gone since, without a word: it is called, and awaited, before the first switches."""
+    fleet = Fleet()
+    fleet.mute = {"web2"}
+    fleet.ready("check")
+    assert fleet.ready("switch") == []
+    assert fleet.orders() == []
+    assert fleet.lose("web2") == all_of("undo", "web1", "web3")
+    assert fleet.finish(5, "web1", "web3") == []
+    assert fleet.rollout.verdict().exit == 5
+
+
+def test_a_host_that_answers_late_holds_nobody_up_for_ever() -> None:
+    """Its connection was made anew: then all switch."""
+    fleet = Fleet()
+    fleet.mute = {"web2"}
+    fleet.ready("check")
+    assert fleet.ready("switch") == []
+    fleet.hear("web2", "following", job="7")
+    fleet.hear("web2", "holding")
+    assert fleet.orders() == all_of("go switch")
+
+
+def test_each_wave_is_called_anew() -> None:
+    """What was alive before the first wave may be gone before the second."""
+    fleet = Fleet(strategy=Strategy(batch="1"))
+    fleet.ready("check")
+    assert fleet.ready("switch") == all_of("go switch", "web1")
+    fleet.mute = {"web3"}
+    assert fleet.ready("keep", "web1") == []
+    assert fleet.lose("web3") == all_of("undo", "web1", "web2")

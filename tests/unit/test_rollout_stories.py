@@ -133,6 +133,7 @@ class World:
         self.waves = waves(list(self.by_name), self.strategy)
         self.over: set[str] = set()
         self.lost: set[str] = set()
+        self.unanswered: set[str] = set()
         self.own_faults: set[str] = set()
         self.in_use = dict.fromkeys(self.by_name, True)
 
@@ -164,6 +165,8 @@ class World:
 
     def do_deliver(self, host: SimulatedHost) -> None:
         event = host.said.pop(0)
+        if event["event"] == "holding":
+            self.unanswered.discard(host.name)
         if event["event"] == "finished":
             self.over.add(host.name)
             if event["exit"] and not self.told(host.name, "undo"):
@@ -231,9 +234,12 @@ class World:
         for order in orders:
             self.check(order)
         for order in orders:
-            assert order not in self.given, "an order is given once"
+            assert order not in self.given or order.do == "call", "an order is given once"
             self.given.append(order)
-            if order.do in HOOKS:
+            if order.do == "call":
+                self.unanswered.add(order.host)
+                self.by_name[order.host].say("holding")
+            elif order.do in HOOKS:
                 self.running.append(order)
             elif not self.by_name[order.host].cut:
                 self.by_name[order.host].words.append(order)
@@ -252,6 +258,8 @@ class World:
         if order.do == "drain":
             assert self.hooks and len(self.waves) > 1 and not self.failed
             self._earlier_waves_are_good(host.name)
+        elif order.do == "call":
+            assert not self.failed, "after a failure nobody is to switch any more"
         elif order.do == "undo":
             assert order.why
             assert not self.told(host.name, "undo")
@@ -270,6 +278,8 @@ class World:
         if barrier in ("check", "switch"):
             assert all(barrier in other.came_to for other in self.hosts)
         if barrier == "switch":
+            assert self.unanswered <= self.over, "nobody switches while one does not answer"
+            assert all(self.told(other, "call") for other in self.by_name if other not in self.over)
             self._earlier_waves_are_good(host.name)
             assert not self.told(host.name, "drain") or not self.in_use[host.name]
             assert self.told(host.name, "drain") or not self.hooks or len(self.waves) == 1
