@@ -113,12 +113,15 @@ class Run:
         self._remote.send_file(body, length, advance)
 
     def _follow(self, edit: Edit) -> Outcome:
-        for _ in range(MOST_LOSSES):
+        losses = 0
+        while True:
             try:
                 return self._listen(edit)
             except (Unreachable, ConfigError) as error:
-                self._attach_again(_as_loss(error) if self._job else error)
-        return self._listen(edit)
+                lost, losses = _as_loss(error) if self._job else error, losses + 1
+                if losses > MOST_LOSSES:
+                    raise lost from None
+                self._attach_again(lost)
 
     def _listen(self, edit: Edit) -> Outcome:
         inbox = Inbox(self._remote.messages())

@@ -16,7 +16,8 @@ from deployer.host.errors import Damaged
 
 JOB = re.compile(r"(?:[0-9]{8})?\Z")
 KEPT = 20
-_PHASE, _READY, _FINISHED = b'{"event":"phase.started"', b'{"event":"ready"', b'{"event":"finished"'
+_PHASE, _FINISHED = b'{"event":"phase.started"', b'{"event":"finished"'
+_READY, _RECOVERING = b'{"event":"ready"', b'{"event":"recovering"'
 """As :func:`deployer.host.protocol.dumps` writes it; within a string its quotes would be escaped."""
 
 
@@ -132,7 +133,7 @@ def glance(directory: Path) -> Glance:
         since=float(first.get("at", 0.0)),
         phase=str(phase.get("phase", "")),
         finished=_FINISHED in whole,
-        waits=str(ready.get("phase", "")) if stands > began else "",
+        waits=str(ready.get("phase", "")) if stands > max(began, whole.rfind(_RECOVERING)) else "",
     )
 
 

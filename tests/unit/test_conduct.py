@@ -16,9 +16,9 @@ import pytest
 
 from deployer import conduct as conducting
 from deployer import events, follow, hooks, part
+from deployer.conduct import conduct
 from deployer.config import Config
 from deployer.config.fleet import Hooks
-from deployer.conduct import conduct
 from deployer.errors import ConfigError, Exit, Interrupted, Unreachable
 from deployer.events import FleetFinished
 from deployer.fleet import Fleet
