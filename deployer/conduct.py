@@ -34,6 +34,9 @@ MUTE = 30.0
 """Seconds without any answer after which the connection to a host is made anew."""
 DEAD = 90.0
 """Seconds without any answer after which a host is given up."""
+BEGINS = 300.0
+"""Seconds that a host has to begin with its job once nothing more is sent to it: what was sent may still be on its way
+over a slow line. The host's own patience with a laptop is the same."""
 
 
 class Campaign(Protocol):
@@ -186,8 +189,8 @@ class _Conductor:
                 continue
             if away:
                 part.silent_since = now
-            silence = now - part.silent_since
-            if silence > DEAD:
+            silence = part.silence(now)
+            if silence > (DEAD if part.followed else BEGINS):
                 self._gone.add(host)
                 part.drop()
                 self._rollout.lost(host, f"nothing was heard of it for {silence:.0f} s", now)

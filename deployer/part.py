@@ -22,6 +22,8 @@ from deployer.ssh import Link, connect
 
 __all__ = ["Happening", "Part", "Plan", "Sending", "Share"]
 
+_SOMETHING = 16 * 1024
+"""Bytes that are more than the signs of life of an SSH connection."""
 _LONGEST_WHY = 1000
 """Characters of the reason that a host is given for an undo."""
 
@@ -97,6 +99,7 @@ class Part:
         self._dismissed = self._left = False
         self._run: Run | None = None
         self._dropped_at = 0.0
+        self._sent = 0
         self._lock = threading.Lock()
         self._told: list[Mapping[str, Any]] = []
         self._outbox: SimpleQueue[Mapping[str, Any] | None] | None = None
@@ -138,6 +141,14 @@ class Part:
         if self._outbox is not None:
             self._outbox.put(None)
         threading.Thread(target=self._hang_up, daemon=True, name="hang-up").start()
+
+    def silence(self, now: float) -> float:
+        """Seconds since something was heard of the host, or (before its job is followed) went to it."""
+        if self.remote is not None and not self.followed:
+            sent = self.remote.link.bytes_up
+            if sent - self._sent > _SOMETHING:
+                self._sent, self.silent_since = sent, now
+        return now - self.silent_since
 
     @property
     def session(self) -> Remote:

@@ -26,7 +26,7 @@ from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
 from deployer.part import Part, Sending, Share
 from deployer.program import host_program
-from deployer.remote import Facts
+from deployer.remote import Facts, Remote
 from deployer.rollout import Strategy
 from deployer.site import Site
 from deployer.ssh import SshOptions, Target
@@ -154,6 +154,7 @@ class Link:
         self._lines: SimpleQueue[bytes | Exception] = SimpleQueue()
         self.closed = threading.Event()
         self.stderr = b""
+        self.bytes_up = 0
 
     def open(self, argv: Sequence[str]) -> Link:
         return self
@@ -346,11 +347,24 @@ def test_no_word_comes_before_the_new_connection_is_attached(bed: Bed) -> None:
 
 def test_a_host_that_is_silent_while_it_begins_is_given_up(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes the request and then hangs, before there is a job to follow, does not hang the run."""
-    monkeypatch.setattr(conducting, "DEAD", 0.2)
+    monkeypatch.setattr(conducting, "BEGINS", 0.2)
     bed["web3"].deaf = "release"
     verdict = bed.conduct()
     assert (verdict.exit, results(verdict)["web3"]) == (Exit.REFUSED, "lost")
     assert not any(host.said("go") for host in bed.hosts.values())
+
+
+def test_a_host_to_which_much_is_still_sent_is_not_silent(bed: Bed) -> None:
+    """A long request takes its time over a slow line; the signs of life of SSH itself are not taken for that."""
+    site = bed.fleet().sites[0]
+    one = Part(site, lambda _: None, threading.BoundedSemaphore(1))
+    link = bed["web2"].connect()
+    one.remote = Remote(link, "shop", bed.told.append)  # type: ignore[arg-type]
+    one.silent_since = 100.0
+    link.bytes_up = 200
+    assert one.silence(150.0) == 50.0
+    link.bytes_up = 100_000
+    assert one.silence(150.0) == 0.0
 
 
 def test_a_host_that_falls_silent_is_given_up(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
