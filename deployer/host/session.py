@@ -216,9 +216,11 @@ class Session:
         """From now on, and to the end of this session, what comes in is the word of a fleet to the job."""
 
         def listen() -> None:
-            with contextlib.suppress(OSError, ValueError, HostError):  # a laptop that has gone, or talks nonsense
+            gone_or_nonsense = (OSError, ValueError, RecursionError, HostError)
+            with contextlib.suppress(*gone_or_nonsense):
                 while (message := read_message(self.stream)) is not None:
-                    self._pass_on(message, directory)
+                    with contextlib.suppress(OSError):  # a word for which the disk has no room is not the last one
+                        self._pass_on(message, directory)
 
         self._over = True
         threading.Thread(target=listen, daemon=True, name="words").start()
@@ -226,14 +228,14 @@ class Session:
     def _pass_on(self, message: dict[str, Any], directory: Path) -> None:
         op = str(message.pop("op", ""))
         if op == "hold":
-            word.hold(directory)
             self.ctx.emit("holding")
+            word.hold(directory)
         elif op == "go":
             word.go(directory, _read(message, "go", lambda read: read.choice("barrier", BARRIERS)))
         elif op == "undo":
-            by, why = _read(message, "undo", lambda read: (read.text("by", length=256), read.text("why", length=2000)))
+            by, why = _read(message, "undo", lambda read: (read.text("by", length=256), read.raw("why")))
             with contextlib.suppress(HostError):  # it has ended by itself
-                lock.abort(self.ctx, by, directory.name, why)
+                lock.abort(self.ctx, by, directory.name, _one_line(why))
 
     def _logs(self, message: dict[str, Any]) -> None:
         count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))
@@ -283,6 +285,12 @@ def _read(message: dict[str, Any], where: str, take: Callable[[Reader], Any]) ->
     except ValueError as error:
         raise BadRequest(str(error)) from None
     return value
+
+
+def _one_line(why: Any) -> str:
+    """Why a fleet gives up. It quotes what failed on another host: no undo is refused for what is in it."""
+    text = why if isinstance(why, str) else ""
+    return "".join(one if one.isprintable() else " " for one in text[:2000]).strip()
 
 
 def _digest_of_this_program() -> str:
