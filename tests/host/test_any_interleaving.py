@@ -9,8 +9,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from deployer.host.protocol import BARRIERS
-from tests.host.simulation import fleet, rules, service
+from tests.host.simulation import fleet, place, rules, service
 from tests.host.simulation.faults import DiskFails, Fault, Kill, Meanwhile, PowerCut, Terminate
 from tests.host.simulation.host import Outcome, SimulatedHost
 
@@ -51,8 +49,7 @@ class Days(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.place = Path(tempfile.mkdtemp(prefix="deployer-days-", dir=base))
+        self.place = place.make()
         self.host = SimulatedHost(self.place / "disk")
         self.host.set_up()
         self._stack = contextlib.ExitStack()
