@@ -219,8 +219,9 @@ class SimulatedHost:
 
         The fleet is ``ahead`` of this host by so many releases.
         """
-        self.laptop = Laptop(self.clock, self.programs, words, self.ask().get("next", 1) + ahead)
-        return command(number=self.laptop.number, **{"barriers": BARRIERS, **more})
+        number = max(1, self.ask().get("next", 1) + ahead)
+        self.laptop = Laptop(self.clock, self.programs, words, number)
+        return command(number=number, **{"barriers": BARRIERS, **more})
 
     def phases(self, *names: str, release: int = 0) -> Outcome:
         asked = {"release": release, "by": "ada", "phases": list(names), "no_migrate": False}
