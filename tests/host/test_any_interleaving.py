@@ -94,11 +94,15 @@ class Days(RuleBasedStateMachine):
         self._in_a_fleet(lambda **more: self.host.deploy(code, text, **more), words, barriers, ahead, fate)
 
     @precondition(lambda self: self.served)
-    @rule(kind=st.sampled_from(["reload", "rollback"]), words=words, barriers=barriers, ahead=aheads, fate=faults)
-    def reload_or_rollback_of_a_fleet(
-        self, kind: str, words: dict[str, str], barriers: tuple[str, ...], ahead: int, fate: list[Fault]
-    ) -> None:
-        self._in_a_fleet(getattr(self.host, kind), words, barriers, ahead, fate)
+    @rule(env=environments, words=words, ahead=aheads, fate=faults)
+    def reload_of_a_fleet(self, env: dict[str, str], words: dict[str, str], ahead: int, fate: list[Fault]) -> None:
+        """Or a change of its environment: the same request."""
+        self._in_a_fleet(lambda **more: self.host.reload(env=env, **more), words, BARRIERS[-2:], ahead, fate)
+
+    @precondition(lambda self: self.served)
+    @rule(to=st.integers(0, 12), words=words, ahead=aheads, fate=faults)
+    def rollback_of_a_fleet(self, to: int, words: dict[str, str], ahead: int, fate: list[Fault]) -> None:
+        self._in_a_fleet(lambda **more: self.host.rollback(to, **more), words, BARRIERS[-2:], ahead, fate)
 
     @rule(code=codes, fate=faults)
     def prepare(self, code: str, fate: list[Fault]) -> None:
