@@ -136,8 +136,10 @@ def test_without_overlap_it_waits_as_well(host: SimulatedHost) -> None:
     assert host.web.current() == 3
 
 
-def test_a_candidate_that_dies_while_it_waits_is_told_at_once(host: SimulatedHost) -> None:
-    """Before anybody has switched, not when it is told to."""
+@pytest.mark.parametrize("barrier", ["switch", "keep"])
+def test_what_dies_while_it_waits_is_told_at_once(host: SimulatedHost, barrier: str) -> None:
+    """A candidate, before anybody has switched; and what serves, before anybody keeps it. Not when the word comes."""
+    began = host.clock.now
 
     def crash() -> None:
         unit = host.table.known(host.web.service(3))
@@ -145,8 +147,10 @@ def test_a_candidate_that_dies_while_it_waits_is_told_at_once(host: SimulatedHos
             host.web.exits(unit, "signal")
 
     host.clock.later(60.0, crash)
-    outcome = deployed(host, {"switch": fleet.LATE})
-    assert (outcome.exit, host.web.current(), result(host)) == (5, 2, "failed")
+    outcome = host.fleet(host.deploy, {barrier: fleet.LATE}, text="three")
+    assert 60 < host.clock.now - began < 90
+    ended = (6, 2, "rolled back") if barrier == "keep" else (5, 2, "failed")
+    assert (outcome.exit, host.web.current(), result(host)) == ended
     assert "ended by itself" in outcome.failure["message"]
 
 
