@@ -108,11 +108,13 @@ def test_what_is_said_after_all_is_over_is_no_request(host: Host) -> None:
     assert not any("stop" in command for command in host.commands)
 
 
-NONSENSE = {
+GARBLED = {
     "not JSON": b"hello\n",
     "a list": b"[]\n",
     "cut short": b'{"op":"hold"',
     "too deep": b"[" * 100_000 + b"\n",
+}
+NONSENSE = {
     "go where": line({"op": "go"}),
     "go nowhere": line({"op": "go", "barrier": "drain"}),
     "go elsewhere": line({"op": "go", "barrier": "../../../etc/x"}),
@@ -126,7 +128,21 @@ NONSENSE = {
 
 @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE.keys())
 @pytest.mark.usefixtures("job")
-def test_nonsense_is_the_last_word(host: Host, monkeypatch: pytest.MonkeyPatch, nonsense: bytes) -> None:
+def test_a_word_that_is_not_understood_is_passed_over(
+    host: Host, monkeypatch: pytest.MonkeyPatch, nonsense: bytes
+) -> None:
+    """It is not obeyed, and the next one is heard: it may be the one that takes everything back."""
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    assert host.serve(say(FLEET, BODY, HOLD, nonsense, KEEP)) == Exit.OK
+    assert words(host) == ["go-keep", "heard"]
+    assert not any("stop" in command for command in host.commands)
+    assert died == []
+
+
+@pytest.mark.parametrize("nonsense", GARBLED.values(), ids=GARBLED.keys())
+@pytest.mark.usefixtures("job")
+def test_what_is_no_message_is_the_last_word(host: Host, monkeypatch: pytest.MonkeyPatch, nonsense: bytes) -> None:
     """It is not obeyed, and nothing after it is; the job is followed to its end. No thread dies of it."""
     died: list[object] = []
     monkeypatch.setattr(threading, "excepthook", died.append)
@@ -217,7 +233,7 @@ def test_undo_is_not_refused_for_its_wording(
 @pytest.mark.usefixtures("job")
 def test_a_job_without_barriers_has_no_words(host: Host) -> None:
     """What follows its request is the next request, as ever."""
-    assert host.serve(say(GOOD, BODY, HOLD)) == Exit.USAGE
+    assert host.serve(say(GOOD, BODY, KEEP)) == Exit.USAGE
     assert told(host) == ["following", "finished", "failed", "finished"]
     assert words(host) == []
 
@@ -258,7 +274,7 @@ def test_with_somebody_ahead_it_is_busy(host: Host) -> None:
 
 def test_while_a_job_runs_it_is_busy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 4 at once, with who it is."""
-    running = {"by": "bob@desk", "kind": "deploy", "since": 0.0, "phase": "build", "job": "00000001"}
+    running = {"by": "bob@desk", "kind": "deploy", "since": 0.0, "phase": "build", "waits": "", "job": "00000001"}
     monkeypatch.setattr(lock, "running", lambda _: running)
     assert host.serve(say({"op": "wait", "queue": False})) == Exit.BUSY
     assert "bob@desk" in host.events[0]["message"]
