@@ -24,10 +24,11 @@ from deployer.events import FleetFinished
 from deployer.fleet import Fleet
 from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
-from deployer.part import Part, Sending, Share
+from deployer.part import Part
 from deployer.program import host_program
 from deployer.remote import Facts, Remote
 from deployer.rollout import Strategy
+from deployer.share import Sending, Share
 from deployer.site import Site
 from deployer.ssh import SshOptions, Target
 
