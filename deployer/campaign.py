@@ -133,20 +133,17 @@ class Rollback:
 
     def _target(self, facts: Mapping[str, Facts]) -> None:
         targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
+        if not any(targets.values()):
+            raise ConfigError(message="there is no good release before the one that serves", next="fab releases")
         if len(set(targets.values())) > 1:
             told = "; ".join(f"{host} would go back to {name or 'nothing'}" for host, name in targets.items())
-            raise ConfigError(
-                message=f"the hosts have not had the same releases: {told}",
-                next="fab status, then fab rollback --to vN with a release that all of them have",
-            )
+            raise ConfigError(message=f"the hosts have not had the same releases: {told}", next=_common_target(facts))
         name = next(iter(targets.values()))
         lacking = [host for host, one in facts.items() if name not in one.usable]
         if lacking:
-            common = set.intersection(*(set(one.usable) for one in facts.values()))
-            there = ", ".join(sorted(common, key=lambda one: int(one[1:]), reverse=True)) or "none"
             raise ConfigError(
-                message=f"{', '.join(lacking)} cannot go back to {name or 'an older release'}; all can to: {there}",
-                next="fab rollback --to vN, or fab deploy",
+                message=f"{', '.join(lacking)} cannot go back to {name}: it is not there, or never served well",
+                next=_common_target(facts),
             )
         if len({one.usable[name] for one in facts.values()}) > 1:
             raise ConfigError(message=f"{name} is not the same code on all hosts", next="fab deploy")
@@ -184,6 +181,17 @@ def _refuse_nothing(facts: Mapping[str, Facts]) -> None:
         current_of(host, one)
 
 
+def _common_target(facts: Mapping[str, Facts]) -> str:
+    """What to type when the hosts cannot all go back to the same: the newest release that all of them have, if any."""
+    common = set.intersection(*(set(one.usable.items()) for one in facts.values()))
+    serving = {one.current for one in facts.values()}
+    names = sorted((name for name, _ in common), key=lambda name: int(name[1:]), reverse=True)
+    older = [name for name in names if {name} != serving]
+    if not older:
+        return "fab deploy   (there is no release that all of them have had)"
+    return f"fab rollback --to {older[0]}   (all can go back to: {', '.join(older)})"
+
+
 def _refuse_skew(facts: Mapping[str, Facts], what: str) -> None:
     serving: dict[str, list[str]] = {}
     for host, one in facts.items():
@@ -192,6 +200,12 @@ def _refuse_skew(facts: Mapping[str, Facts], what: str) -> None:
         told = "; ".join(f"{name} serves on {', '.join(hosts)}" for name, hosts in serving.items())
         raise ConfigError(
             message=f"the hosts serve different releases, and a {what} would keep it so: {told}",
+            next="fab deploy   (makes them one)",
+        )
+    if len({one.spec.source.digest for one in facts.values() if one.spec}) > 1:
+        name = next(iter(serving))
+        raise ConfigError(
+            message=f"{name} is not the same code on all hosts, and a {what} would keep it so",
             next="fab deploy   (makes them one)",
         )
 

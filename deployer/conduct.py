@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from deployer.fleet import Fleet
 from deployer.inbox import Inbox
 from deployer.model import Decision
 from deployer.part import Happening, Part, Plan, Sending, Share
-from deployer.remote import Facts, Over
+from deployer.remote import Facts, Over, Remote
 from deployer.rollout import Order, Rollout, Strategy, barriers
 from deployer.site import Site, who
 
@@ -33,6 +34,9 @@ MUTE = 15.0
 """Seconds without any answer after which the connection to a host is made anew."""
 DEAD = 90.0
 """Seconds without any answer after which a host is given up."""
+BEGINS = 300.0
+"""Seconds that a host has to begin with its job once nothing more is sent to it: what was sent may still be on its way
+over a slow line. The host's own patience with a laptop is the same."""
 
 
 class Campaign(Protocol):
@@ -55,6 +59,7 @@ def conduct(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strateg
     """Carry a release through a fleet; how it ended, which is reported, too.
 
     ``campaign`` is made while the connections are. Raises DeployerError for what is wrong here: nothing was touched.
+    With ``wait`` the end is not reported when somebody was quicker on a host (Exit.BUSY): it is to be tried again.
     """
     conductor = _Conductor(fleet, strategy)
     try:
@@ -74,8 +79,9 @@ class _Conductor:
         self._parts = {site.host: Part(site, self._happenings.put, room) for site in fleet.sites}
         self._facts: dict[str, Facts] = {}
         self._gone: set[str] = set()
-        self._beaten = _now()
-        self._interrupted = False
+        self._looked = _now()
+        self._back = self._interrupted = False
+        self._drained: set[str] = set()
         self._release = ""
         self._rollout = self._course("fab deploy")
         for part in self._parts.values():
@@ -90,14 +96,22 @@ class _Conductor:
     def run(self, campaign: Campaign, *, wait: bool) -> FleetFinished:
         self._rollout = self._course(campaign.again)
         self._hear_until(lambda: self._facts.keys() | self._gone >= self._parts.keys())
-        if not self._gone:
+        if self._goes_on:
             self._take_turns(campaign.again, wait=wait)
-        if not self._gone:
+        if self._goes_on:
             self._send(campaign)
         self._hear_until(lambda: self._rollout.over)
         verdict = self._rollout.verdict()
-        self._fleet.report(verdict)
+        if wait and verdict.exit == Exit.BUSY:
+            self._fleet.report(events.Note(text="another command was quicker; waiting for it"))
+        else:
+            self._fleet.report(verdict)
         return verdict
+
+    @property
+    def _goes_on(self) -> bool:
+        """No host has said no yet, and nobody has given up."""
+        return not self._gone and not self._back
 
     def _course(self, again: str) -> Rollout:
         hooked = self._fleet.config.hooks
@@ -151,6 +165,8 @@ class _Conductor:
             self._gone.add(host)
             self._rollout.lost(host, "it ended without a last word", now)  # heard before: then this changes nothing
         elif happening.what == "hooked":
+            if happening.do == "undrain" and not error:
+                self._drained.discard(host)
             self._rollout.hooked(host, happening.do, error.message if error else "", now)
 
     def _refused(self, host: str, error: DeployerError) -> None:
@@ -159,21 +175,47 @@ class _Conductor:
         self._rollout.refused(host, exit, error.message, _now(), next=error.next, logs=tuple(error.logs))
 
     def _look_after_all(self) -> None:
-        """A sign of life for all whose job runs, and an eye on those that give none."""
+        """A sign of life for all whose job runs, and an eye on those that give none.
+
+        What was not listened to is no silence: a person may have thought about a Ctrl-C, or have closed the lid.
+        """
         now = _now()
-        if now - self._beaten < BEAT:
+        if now - self._looked < BEAT:
             return
-        self._beaten = now
+        away, self._looked = now - self._looked > 2 * BEAT, now
+        self._give_signs()
         for host, part in self._parts.items():
-            if host in self._gone or not part.followed:
+            if host in self._gone or not part.sent:
                 continue
-            silence = now - part.silent_since
-            if silence > DEAD:
+            if away:
+                part.silent_since = now
+            silence = part.silence(now)
+            if silence > (DEAD if part.followed else BEGINS):
                 self._gone.add(host)
-                self._rollout.lost(host, f"nothing was heard of it for {silence:.0f} s", now)
-            elif silence > MUTE:
                 part.drop()
-            part.say({"op": "hold"}, once=True)
+                self._rollout.lost(host, f"nothing was heard of it for {silence:.0f} s", now)
+            elif silence > MUTE and part.followed:
+                part.drop()
+
+    def _give_signs(self) -> None:
+        for host, part in self._parts.items():
+            if part.followed and host not in self._gone:
+                part.say({"op": "hold"}, once=True)
+
+    @contextmanager
+    def _signs_of_life(self) -> Iterator[None]:
+        """Meanwhile they are given by a thread: no lease runs out while a person thinks."""
+        over = threading.Event()
+
+        def give() -> None:
+            while not over.wait(BEAT):
+                self._give_signs()
+
+        threading.Thread(target=give, daemon=True, name="signs-of-life").start()
+        try:
+            yield
+        finally:
+            over.set()
 
     # What follows
 
@@ -183,62 +225,77 @@ class _Conductor:
             if order.do == "go":
                 part.say({"op": "go", "barrier": order.barrier})
             elif order.do == "undo":
+                self._back = True
                 part.undo(order.why)
             elif order.do == "call":
                 part.say({"op": "hold"}, once=True)
             else:
+                self._drained.add(order.host)
                 threading.Thread(target=self._hook, args=(order,), daemon=True, name="hook").start()
 
     def _hook(self, order: Order) -> None:
-        host, hooked, started = order.host, self._fleet.config.hooks, _now()
-        phase = f"hooks.{order.do}"
-        argv = hooked.drain_of(host) if order.do == "drain" else hooked.undrain_of(host)
-        error = ""
-        if argv:
-            self._fleet.report(events.PhaseStarted(host=host, phase=phase))
-            error = hooks.run(argv, timeout=hooked.timeout)
-            kind = events.PhaseFailed if error else events.PhaseDone
-            self._fleet.report(kind(host=host, phase=phase, seconds=_now() - started, detail=error))
-        failure = DeployerError(message=error, host=host) if error else None
-        self._happenings.put(Happening(what="hooked", host=host, do=order.do, error=failure))
+        """In a thread of its own. Whatever becomes of it is told: all wait for it."""
+        try:
+            error = self._run_hook(order.host, order.do)
+        except BaseException as bug:
+            error = f"a bug of deployer: {bug!r}"
+        failure = DeployerError(message=error, host=order.host) if error else None
+        self._happenings.put(Happening(what="hooked", host=order.host, do=order.do, error=failure))
+
+    def _run_hook(self, host: str, do: str) -> str:
+        """Why it failed; empty when it did not, or when there is none."""
+        hooked, started, phase = self._fleet.config.hooks, _now(), f"hooks.{do}"
+        argv = hooked.drain_of(host) if do == "drain" else hooked.undrain_of(host)
+        if not argv:
+            return ""
+        self._fleet.report(events.PhaseStarted(host=host, phase=phase))
+        error = hooks.run(argv, timeout=hooked.timeout)
+        kind = events.PhaseFailed if error else events.PhaseDone
+        self._fleet.report(kind(host=host, phase=phase, seconds=_now() - started, detail=error))
+        return error
 
     def _take_turns(self, again: str, *, wait: bool) -> None:
         """A place in the line of the host that is first by name, kept until its job runs: of two commands for the same
-        hosts one gets them all. Who waits stands in the lines in the order of names: no two wait for each other."""
-        gate, waited = min(self._parts), False
-        for host in sorted(self._parts):
-            if host != gate and self._facts[host].busy is None:
-                continue
-            part = self._parts[host]
-            if part.remote is None:
-                continue
-            try:
-                if not wait:
-                    part.remote.refuse_if_busy(self._facts[host], patient=f"{again} --wait")
-                waited = waited or self._facts[host].busy is not None
-                part.remote.wait(f"{again} --wait", queue=wait)
-            except Over as over:
-                self._refused(host, part.refusal(over))
-                part.undo("")
-            except Interrupted:
-                raise
-            except DeployerError as error:
-                part.fail(error)
-                self._refused(host, error)
-                part.undo("")
-        if waited and not self._gone:
-            for host, part in self._parts.items():
-                if part.remote is not None:
-                    self._facts[host] = part.remote.ask()
+        hosts one gets them all. Who waits stands in the lines of all, in the order of names: no two wait for each
+        other, and what the hosts said before is old by then."""
+        hosts = sorted(self._parts)
+        for host in hosts:
+            if wait or host == hosts[0] or self._facts[host].busy is not None:
+                with self._ends(host) as remote:
+                    if not wait:
+                        remote.refuse_if_busy(self._facts[host], patient=f"{again} --wait")
+                    remote.wait(f"{again} --wait", queue=wait)
+            if wait and self._gone:
+                return
+        for host in hosts if wait else ():
+            with self._ends(host) as remote:
+                self._facts[host] = remote.ask()
+
+    @contextmanager
+    def _ends(self, host: str) -> Iterator[Remote]:
+        """The session of a host that has been met. What goes wrong with it is that host's end."""
+        part = self._parts[host]
+        try:
+            yield part.session
+        except Over as over:
+            self._refused(host, part.refusal(over))
+            part.undo("")
+        except Interrupted:
+            raise
+        except DeployerError as error:
+            part.fail(error)
+            self._refused(host, error)
+            part.undo("")
 
     def _send(self, campaign: Campaign) -> None:
-        campaign.agree(self._facts)
-        number = max(facts.next for facts in self._facts.values())
+        facts = {host: self._facts[host] for host in self._parts}  # as they were named, not as they answered
+        campaign.agree(facts)
+        number = max(one.next for one in facts.values())
         migrator = campaign.migrator(self._fleet.hosts)
-        for host, part in self._parts.items():
+        for host in sorted(self._parts):  # the one whose line all others stand in begins first
             waits = barriers(host, migrator=migrator, migrates=bool(migrator))
             share = Share(number=number, barriers=waits, migrator=migrator)
-            part.send(_plan(campaign, self._facts[host], share))
+            self._parts[host].send(_plan(campaign, facts[host], share))
 
     # How
 
@@ -248,7 +305,8 @@ class _Conductor:
             raise self._left()
         decide = self._fleet.decide
         if number == signal.SIGINT and decide is not None:
-            decision = decide(f"{self._doing} on {len(self._parts)} hosts")
+            with self._signs_of_life():
+                decision = decide(f"{self._doing} on {len(self._parts)} hosts")
             if decision is Decision.FOLLOW:
                 return
             if decision is Decision.LEAVE:
@@ -265,11 +323,10 @@ class _Conductor:
         return f"{self._release or self._fleet.config.app} is being released"
 
     def _left(self) -> Interrupted:
-        return Interrupted(
-            message="interrupted here; the hosts go on by themselves",
-            state="hosts that have not switched discard it within a minute; those that have keep it when it is good",
-            next="fab status",
-        )
+        state = "hosts that have not switched discard it within a minute; those that have keep it when it is good"
+        if self._drained:
+            state += f"; hooks.undrain is not run any more: look after {', '.join(sorted(self._drained))}"
+        return Interrupted(message="interrupted here; the hosts go on by themselves", state=state, next="fab status")
 
 
 def _plan(campaign: Campaign, facts: Facts, share: Share) -> Plan:

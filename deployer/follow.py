@@ -113,12 +113,15 @@ class Run:
         self._remote.send_file(body, length, advance)
 
     def _follow(self, edit: Edit) -> Outcome:
-        for _ in range(MOST_LOSSES):
+        losses = 0
+        while True:
             try:
                 return self._listen(edit)
-            except Unreachable as error:
-                self._attach_again(error)
-        return self._listen(edit)
+            except (Unreachable, ConfigError) as error:
+                lost, losses = _as_loss(error) if self._job else error, losses + 1
+                if losses > MOST_LOSSES:
+                    raise lost from None
+                self._attach_again(lost)
 
     def _listen(self, edit: Edit) -> Outcome:
         inbox = Inbox(self._remote.messages())
@@ -132,7 +135,7 @@ class Run:
 
     def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
         if event["event"] == "following":
-            self._job, self._skip, self._told = str(event["job"]), self._told, 0
+            self._job, self._skip, self._told = str(event["job"]), max(self._skip, self._told), 0
             self._hear(event)
             return
         if self._job and event["event"] != "holding":
@@ -146,20 +149,24 @@ class Run:
         if edited is not None:
             self._remote.pass_on(edited)
 
-    def _attach_again(self, lost: Unreachable) -> None:
+    def _attach_again(self, lost: Unreachable | ConfigError) -> None:
         """A new connection, and the job's events from the first one on. Raises ``lost`` when that does not work out.
 
         Nor does it before the host has named the job: it is not known then whether it ever began.
         """
-        if not self._job:
+        if not self._job or not isinstance(lost, Unreachable):
             raise lost
         host = self._remote.host
         self._report(events.Warn(host=host, text=f"{lost.message}; the host goes on. Connecting again …"))
         started = time.monotonic()
+        if self._links:
+            time.sleep(PAUSE)  # not the first loss: a host that takes us in and sends us away is not asked at once
         while True:
             try:
                 self._links.append(self._reconnect())
-                self._remote = Remote(self._links[-1], self._remote.app, self._remote.report)
+                remote = Remote(self._links[-1], self._remote.app, self._remote.report)
+                remote.send({"op": "attach", "job": self._job})
+                self._remote = remote  # only now: what another thread says would come before it
                 break
             except (Unreachable, ConfigError):
                 took = time.monotonic() - started
@@ -167,7 +174,6 @@ class Run:
                     text = f"{lost.message}, and could not be made again within {took:.0f} s"
                     raise replace(lost, message=text) from None
                 time.sleep(PAUSE)
-        self._remote.send({"op": "attach", "job": self._job})
         text = f"connected again after {time.monotonic() - started:.0f} s; what happened meanwhile follows"
         self._report(events.Note(host=host, text=text))
 
@@ -225,3 +231,10 @@ class Run:
             next="fab attach   (follows it again), or fab status",
             host=self._remote.host,
         )
+
+
+def _as_loss(error: Unreachable | ConfigError) -> Unreachable:
+    """A host that named its job has the program. One that cannot start it now goes down, or has no memory left."""
+    if isinstance(error, Unreachable):
+        return error
+    return Unreachable(message=error.message, host=error.host, logs=error.logs)

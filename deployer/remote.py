@@ -135,7 +135,7 @@ class Remote:
         Over is raised. ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
         """
         try:
-            self.query({"op": "wait", "queue": queue}, limit=None)
+            self.query({"op": "wait", "queue": queue}, limit=None if queue else ANSWER)
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
             raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None

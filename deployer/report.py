@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.host.protocol import standing
+
 __all__ = ["DemoStep", "Diagnosis", "Finding", "Held", "Job", "ReleaseRow", "Status", "UnitRow"]
 
 RECOVER = "recover"
@@ -17,7 +19,8 @@ RECOVER = "recover"
 class Job:
     """What runs on a host and holds the lock: whose deploy, reload, … it is, since when, and at which phase.
 
-    ``since`` is in seconds since the epoch (0.0: unknown), ``id`` the host's name for it.
+    ``since`` is in seconds since the epoch (0.0: unknown), ``id`` the host's name for it. ``waits`` is the barrier at
+    which it stands until its fleet goes on; empty when it is at work.
     """
 
     by: str = ""
@@ -25,6 +28,7 @@ class Job:
     since: float = 0.0
     phase: str = ""
     id: str = ""
+    waits: str = ""
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Job:
@@ -35,6 +39,7 @@ class Job:
             since=float(value.get("since") or 0),
             phase=str(value.get("phase") or ""),
             id=str(value.get("job") or ""),
+            waits=str(value.get("waits") or ""),
         )
 
     def __str__(self) -> str:
@@ -44,7 +49,7 @@ class Job:
             what = "the host is finishing an interrupted deploy"
         else:
             what = f"a {self.kind or 'deploy'} by {self.by or 'someone'} runs"
-        return f"{what}{since}, at {self.phase or 'its start'}"
+        return f"{what}{since}, {standing(self.phase, self.waits)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

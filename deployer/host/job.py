@@ -97,6 +97,7 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
     """What could not be done is told, and tried again by the dead-man's switch."""
     why = before.why if before else "it was left alone"
     if before and not before.finished:
+        ctx.emit("recovering")  # for its fleet: it stands at no barrier any more
         ctx.emit("warn", text=f"the deploy was cut short: {before.why}; the host puts that right by itself")
     told = replace(ctx, emit=_without_notes(ctx.emit)) if before else ctx  # the last event tells the same
     try:

@@ -17,6 +17,7 @@ from deployer.host.errors import Damaged
 JOB = re.compile(r"(?:[0-9]{8})?\Z")
 KEPT = 20
 _PHASE, _FINISHED = b'{"event":"phase.started"', b'{"event":"finished"'
+_READY, _RECOVERING = b'{"event":"ready"', b'{"event":"recovering"'
 """As :func:`deployer.host.protocol.dumps` writes it; within a string its quotes would be escaped."""
 
 
@@ -105,15 +106,19 @@ def events_of(directory: Path) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Glance:
-    """As much of a job's events as tells how far it is: when it began (0.0: unknown), its phase, whether it is over."""
+    """As much of a job's events as tells how far it is: when it began (0.0: unknown), its phase, whether it is over.
+
+    ``waits`` is the barrier at which it stands until its fleet goes on; empty when it is at work.
+    """
 
     since: float = 0.0
     phase: str = ""
     finished: bool = False
+    waits: str = ""
 
 
 def glance(directory: Path) -> Glance:
-    """Cheap however much a build has printed: only two lines are parsed.
+    """Cheap however much a build has printed: only three lines are parsed.
 
     What is over stays over, even when a recovery that found no room for a log of its own has added to this one.
     """
@@ -122,8 +127,14 @@ def glance(directory: Path) -> Glance:
     except FileNotFoundError:
         return Glance()
     whole = text[: text.rfind(b"\n") + 1]
-    first, phase = _line(whole, 0), _line(whole, whole.rfind(_PHASE))
-    return Glance(float(first.get("at", 0.0)), str(phase.get("phase", "")), _FINISHED in whole)
+    began, stands = whole.rfind(_PHASE), whole.rfind(_READY)
+    first, phase, ready = _line(whole, 0), _line(whole, began), _line(whole, stands)
+    return Glance(
+        since=float(first.get("at", 0.0)),
+        phase=str(phase.get("phase", "")),
+        finished=_FINISHED in whole,
+        waits=str(ready.get("phase", "")) if stands > max(began, whole.rfind(_RECOVERING)) else "",
+    )
 
 
 def _line(text: bytes, start: int) -> dict[str, Any]:

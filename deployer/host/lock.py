@@ -16,7 +16,7 @@ from deployer.host.catalog import DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
-from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, Exit
+from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, Exit, standing
 from deployer.host.request import Request
 
 _POLL = 0.03
@@ -60,6 +60,7 @@ def _description(directory: Path | None, seen: jobs.Glance, recovers: bool) -> d
         "kind": RECOVER if recovers else request.get("kind", ""),
         "since": seen.since or time.time(),
         "phase": seen.phase,
+        "waits": seen.waits,
         "job": directory.name if directory else "",
     }
 
@@ -78,7 +79,7 @@ def refuse_if_busy(ctx: Context) -> None:
 
 def busy_text(job: dict[str, Any]) -> str:
     since = time.strftime("%H:%M:%S UTC", time.gmtime(job["since"]))
-    at = f"at {job['phase'] or 'its start'}"
+    at = standing(job["phase"], job["waits"])
     if job["kind"] == RECOVER:
         return f"busy: the host puts an interrupted deploy right since {since}, {at}"
     return f"busy: a {job['kind'] or 'deploy'} by {job['by'] or 'someone'} runs since {since}, {at}"

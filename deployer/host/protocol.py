@@ -60,6 +60,13 @@ class Exit(enum.IntEnum):
     INTERRUPTED = 130
 
 
+def standing(phase: str, waits: str) -> str:
+    """How far a job is, for people. One that ``waits`` at a barrier has done all of its last phase but at ``keep``."""
+    if waits == "keep":
+        return f"at {phase}, until its fleet is through"
+    return f"waiting for its fleet before {waits}" if waits else f"at {phase or 'its start'}"
+
+
 def dumps(message: dict[str, Any]) -> bytes:
     """One message as one line of UTF-8 JSON."""
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

@@ -51,6 +51,7 @@ class Session:
             "run": self._run,
             "attach": self._attach,
             "wait": self._wait,
+            "hold": lambda _: None,  # a sign of a laptop that has not made up its mind yet
             "abort": self._abort,
             "doctor": self._doctor,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
@@ -216,9 +217,10 @@ class Session:
         """From now on, and to the end of this session, what comes in is the word of a fleet to the job."""
 
         def listen() -> None:
-            with contextlib.suppress(OSError, ValueError, HostError):  # a laptop that has gone, or talks nonsense
+            with contextlib.suppress(OSError, ValueError, RecursionError):  # a laptop that has gone, or talks nonsense
                 while (message := read_message(self.stream)) is not None:
-                    self._pass_on(message, directory)
+                    with contextlib.suppress(HostError):  # one word that is not understood is not the last one
+                        self._pass_on(message, directory)
 
         self._over = True
         threading.Thread(target=listen, daemon=True, name="words").start()
@@ -232,8 +234,7 @@ class Session:
             word.go(directory, _read(message, "go", lambda read: read.choice("barrier", BARRIERS)))
         elif op == "undo":
             by, why = _read(message, "undo", lambda read: (read.text("by", length=256), read.text("why", length=2000)))
-            with contextlib.suppress(HostError):  # it has ended by itself
-                lock.abort(self.ctx, by, directory.name, why)
+            lock.abort(self.ctx, by, directory.name, why)  # raises HostError when it has ended by itself
 
     def _logs(self, message: dict[str, Any]) -> None:
         count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))

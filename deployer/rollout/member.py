@@ -35,9 +35,10 @@ class Member:
 
     ``called``: it was asked for a sign of life, which is there when it has ``answered``.
     ``at`` is the barrier at which it stands, ``told`` are those past which it was told to go; ``undone``: it was told
-    to give up. ``failing``: a phase has failed, and its last word is awaited. ``fault`` says why this host is a reason
-    for the fleet to go back; ``message``, ``next`` and ``logs`` are what it, or the connection to it, had to say.
-    ``serving`` is what it was last seen to serve (empty: nothing; None: nobody has asked). ``notes`` are warnings.
+    to give up. ``failing``: a phase has failed, or its job was cut short, and its last word is awaited. ``fault`` says
+    why this host is a reason for the fleet to go back; ``message``, ``next`` and ``logs`` are what it, or the
+    connection to it, had to say. ``serving`` is what it was last seen to serve (empty: nothing; None: nobody has
+    asked). ``notes`` are warnings.
     """
 
     host: str
@@ -107,7 +108,7 @@ class Member:
                 self.begun, self.failing = True, False
                 self.release = str(event.get("release") or self.release)
                 self.migrated = self.migrated or event.get("phase") == "migrate"
-            case "phase.failed":
+            case "phase.failed" | "recovering":
                 self.failing, self.at = True, ""
             case "holding":
                 self.answered = True

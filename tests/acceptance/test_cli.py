@@ -60,14 +60,6 @@ def test_without_a_host_nothing_happens(mini: TinySite) -> None:
     assert "hosts =" in ended.err
 
 
-def test_two_hosts_are_refused(mini: TinySite) -> None:
-    """Two hosts: exit 2 before anything is connected, why, and what to type."""
-    ended = run(mini, FAB, "deploy", "-H", "deploy@web1,deploy@web2")
-    assert ended.exit == 2
-    assert "2 hosts were named (deploy@web1, deploy@web2)" in ended.err
-    assert "next: name one: -H deploy@web1" in ended.err
-
-
 @pytest.mark.parametrize(
     "host", ["-oProxyCommand=touch /tmp/x", "a b", "deploy@", "web1:99999", "x;id", "$(id)", "[::1"]
 )

@@ -138,7 +138,7 @@ def test_reload_and_rollback_are_all_or_none_too(fleet: FleetBed) -> None:
         assert len({reloaded.fleet["release"], back.fleet["release"], *first.values()}) == 3
         assert set(fleet.serving.values()) == {back.fleet["release"]}
         fleet.change(mark="red", timeout=3)
-        fleet[fleet.names[4]].break_app("unhealthy")
+        fleet[fleet.names[4]].break_app("dies-at-start", fleet.versions[fleet.names[4]])
         ended = fleet.expect(5, "reload", "--json")
         none_switched(fleet, ended, dict.fromkeys(fleet.names, back.fleet["release"]), fleet.names[4], result="failed")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from deployer.host.protocol import PHASES
 from deployer.sandbox import SandboxHost, up
 from tests.support.failures import Running
 from tests.support.site import FAB, Ended, wait_until
@@ -85,16 +86,23 @@ def duo(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def answers(ended: Ended) -> list[dict[str, Any]]:
-    """The objects on standard output that are no events."""
-    return [json.loads(line) for line in ended.out.splitlines() if not line.startswith('{"event"')]
+    """What the one object on standard output that is no event says of each host."""
+    (answer,) = (json.loads(line) for line in ended.out.splitlines() if not line.startswith('{"event"'))
+    return list(answer["hosts"])
+
+
+def short(names: Sequence[str]) -> list[str]:
+    """As they are shown: without the user that is the same for all."""
+    return [name.rpartition("@")[2] for name in names]
 
 
 def test_setup_prepares_all_hosts(duo: Duo) -> None:
     """Again it changes nothing, on either host; the output names both."""
     ended = duo.fab("setup", user="root")
     assert ended.exit == 0
-    for name in duo.names("root"):
+    for name in short(duo.names("root")):
         assert name in ended.err
+    assert "as it should be" in ended.err
 
 
 def test_a_status_of_both(duo: Duo) -> None:
@@ -106,25 +114,23 @@ def test_a_status_of_both(duo: Duo) -> None:
     )
     shown = duo.fab("status")
     assert shown.exit == 0
-    assert all(name in shown.out for name in duo.names())
+    first, second = short(duo.names())
+    assert f"{first} serves v1, {second} v2" in shown.out or f"{second} serves v2" in shown.out, shown.out
 
 
 def test_a_host_that_is_not_there_is_named_and_the_others_answer(duo: Duo) -> None:
     """Exit 3; every host's end is told."""
     ended = duo.fab("status", "--json", also=[NOBODY])
     assert ended.exit == 3
-    assert [one["host"] for one in answers(ended)] == duo.names()
-    told = ended.event("fleet.finished")
-    assert [(end["host"], end["result"], end["exit"]) for end in told["hosts"]] == [
-        (duo.names()[0], "done", 0),
-        (duo.names()[1], "done", 0),
-        (NOBODY, "unreachable", 3),
-    ]
-    assert "nothing listens" in told["hosts"][2]["detail"]
+    told = answers(ended)
+    assert [one["host"] for one in told] == [*duo.names(), NOBODY]
+    assert [one.get("current") for one in told[:2]] == ["v1", "v2"]
+    assert (told[2]["result"], told[2]["exit"]) == ("unreachable", 3)
+    assert "nothing listens" in told[2]["detail"]
     shown = duo.fab("releases", also=[NOBODY])
     assert shown.exit == 3
-    assert all(name in shown.out for name in duo.names())
-    assert "nothing listens" in shown.err
+    assert {"v1", "v2"} <= set(shown.out.split())
+    assert "nothing listens" in shown.out + shown.err
 
 
 def test_logs_of_both_name_their_hosts(duo: Duo) -> None:
@@ -135,7 +141,7 @@ def test_logs_of_both_name_their_hosts(duo: Duo) -> None:
         )
     ended = duo.fab("logs", "-n", "5")
     assert ended.exit == 0
-    assert {line.split("]")[0].lstrip("[") for line in ended.out.splitlines()} == set(duo.names())
+    assert {line.split(":")[0] for line in ended.out.splitlines()} == set(short(duo.names()))
 
 
 def test_logs_of_both_are_followed_until_ctrl_c(duo: Duo) -> None:
@@ -148,23 +154,22 @@ def test_logs_of_both_are_followed_until_ctrl_c(duo: Duo) -> None:
             assert process.stdout is not None
             seen: set[str] = set()
             lines = iter(process.stdout.readline, "")
-            wait_until(lambda: seen.add(next(lines).split("]")[0].lstrip("[")) or len(seen) == 2, "both have spoken")
+            wait_until(lambda: seen.add(next(lines).split(":")[0]) or len(seen) == 2, "both have spoken")
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
         finally:
             process.kill()
     assert (process.returncode, err) == (130, "")
-    assert seen == set(duo.names())
+    assert seen == set(short(duo.names()))
 
 
 def test_a_command_on_both(duo: Duo) -> None:
     """Lines name their host; the exit code is the highest, and who is not well is told."""
     ended = duo.fab("run", "--", "sh", "-c", "echo $DEPLOYER_RELEASE; test $DEPLOYER_RELEASE = v1 || exit 9")
     assert ended.exit == 9
-    first, second = duo.names()
-    assert sorted(ended.out.splitlines()) == sorted([f"[{first}] v1", f"[{second}] v2"])
-    assert f"[{second}]" in ended.err and "exit status 9" in ended.err
-    assert first not in ended.err
+    first, second = short(duo.names())
+    assert sorted(ended.out.splitlines()) == [f"{first}: v1", f"{second}: v2"]
+    assert second in ended.err and "exit status 9" in ended.err
 
 
 def commands_of(site: TinySite) -> str:
@@ -202,8 +207,6 @@ def test_doctor_finds_what_is_wrong_on_one(duo: Duo) -> None:
     assert ended.exit == 7
     found = {one["host"]: bool(one["findings"]) for one in answers(ended)}
     assert found == dict(zip(duo.names(), [False, True], strict=True))
-    told = ended.event("fleet.finished")["hosts"]
-    assert [end["result"] for end in told] == ["done", "failed"]
     fixed = duo.fab("doctor", "--fix")
     assert fixed.exit == 0, fixed.text
     assert duo.fab("doctor").exit == 0
@@ -237,8 +240,11 @@ def test_an_abort_ends_what_runs_on_any(duo: Duo) -> None:
     duo.configure()
 
 
-def test_a_release_on_both_at_once_is_refused(duo: Duo) -> None:
-    """Exit 2, before anything is connected."""
-    ended = duo.fab("deploy")
-    assert ended.exit == 2
-    assert "2 hosts were named" in ended.err
+def test_the_phases_of_a_release_on_both(duo: Duo) -> None:
+    """Run one by one they make one release, of one number, on both hosts."""
+    before = {one["current"] for one in answers(duo.fab("status", "--json"))}
+    for phase in PHASES:
+        ended = duo.fab(f"phase.{phase}", "--json")
+        assert ended.exit == 0, ended.text
+    after = {one["current"] for one in answers(duo.fab("status", "--json"))}
+    assert len(after) == 1 and not after & before

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import io
 import json
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host import systemd
+from deployer.host import systemd, word
 from deployer.host.context import Context, Settings
 from deployer.host.manifest import Delta, Entry, tree_digest
 from deployer.host.paths import AppPaths
@@ -598,3 +599,70 @@ def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytes
     assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
     assert host.events[0]["logs"] == ["out of luck"]
     assert list(host.paths.jobs.iterdir()) == []
+
+
+def session(host: Host, data: bytes) -> Session:
+    def emit(name: str, **fields: Any) -> None:
+        host.events.append({"event": name, **fields})
+
+    ctx = Context(paths=host.paths, settings=Settings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
+    return Session(ctx, io.BytesIO(data), host.events.append)
+
+
+def heard(host: Host, *words: Any) -> set[str]:
+    """The files that these words to a job have left, once it has heard them all."""
+    directory = host.paths.jobs / "00000007"
+    directory.mkdir()
+    before = set(threading.enumerate())
+    session(host, b"".join(line(word) for word in words))._hear_words(directory)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+    return {path.name for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        {"op": "undo", "by": "ada@laptop", "why": "two\nlines"},
+        {"op": "undo", "by": "ada@laptop"},
+        {"op": "go", "barrier": "../../x"},
+        {"op": "go"},
+        {"op": "sing"},
+    ],
+)
+def test_a_word_that_is_not_understood_is_not_the_last(host: Host, word: dict[str, Any]) -> None:
+    """It does nothing, and those that come after it are heard: an undo among them must not be lost."""
+    assert heard(host, word, {"op": "go", "barrier": "switch"}) == {"heard", "go-switch"}
+
+
+def test_an_undo_ends_no_job_but_its_own(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that has ended may have made way for somebody else's: that one goes on."""
+    (host.paths.jobs / "00000008").mkdir()
+    shown = "ActiveState=active\nDescription=deployer job 00000008: deploy shop\n"
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, shown, ""))
+    stopped: list[object] = []
+    monkeypatch.setattr(systemd, "require", lambda *what, **_: stopped.append(what))
+    assert heard(host, {"op": "undo", "by": "ada@laptop", "why": "web2: no"}) == set()
+    assert stopped == []
+
+
+def test_a_laptop_that_has_not_made_up_its_mind_may_say_so(host: Host) -> None:
+    """A sign of life before any request is no request: it is not answered, and ends nothing."""
+    assert host.serve(line({"op": "hold"}) + line({"op": "history"})) == Exit.OK
+    assert [event["event"] for event in host.events] == ["answer"]
+
+
+@pytest.mark.parametrize("disk", ["full", "not full"])
+def test_a_word_to_go_on_needs_hardly_any_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str) -> None:
+    """A full disk has no room for the time of the last sign; the word itself is an empty file."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if disk == "full":
+        monkeypatch.setattr(word, "hold", no_room)
+        with pytest.raises(OSError):
+            word.go(tmp_path, "switch")
+    else:
+        word.go(tmp_path, "switch")
+    assert word.Word(tmp_path).said("switch")

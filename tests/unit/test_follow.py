@@ -190,6 +190,49 @@ def test_several_losses_are_survived() -> None:
     assert told == ["phase.started", "output", "phase.done", "finished"]
 
 
+def test_a_second_loss_while_it_is_told_again_repeats_nothing() -> None:
+    """What was told before the first loss stays told, however little of it came before the second."""
+    links = [
+        FakeLink(FakeChannel(FOLLOWING, STARTED, LOST)),
+        FakeLink(FakeChannel(FOLLOWING, STARTED, SAID, DONE, FINISHED)),
+    ]
+    following = Following(FakeChannel(FOLLOWING, STARTED, SAID, LOST), later=links)
+    assert following.send().exit == Exit.OK
+    told = [name for name in following.names() if name not in ("warn", "note")]
+    assert told == ["phase.started", "output", "phase.done", "finished"]
+
+
+def test_a_host_that_cannot_start_the_program_now_is_asked_again() -> None:
+    """It named the job, so it has the program: it goes down, or is short of memory. Nothing was refused."""
+    links = [FakeLink(FakeChannel()), FakeLink(FakeChannel(FOLLOWING, STARTED, FINISHED))]
+    following = Following(FakeChannel(FOLLOWING, STARTED, LOST), later=links)
+    assert following.send().exit == Exit.OK
+
+
+def test_a_host_that_never_starts_the_program_again_is_lost_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs there goes on by itself: nobody says that nothing was touched."""
+    monkeypatch.setattr(follow, "MOST_LOSSES", 2)
+    links = [FakeLink(FakeChannel()) for _ in range(2)]
+    with pytest.raises(Mixed, match="could not start the host program"):
+        Following(FakeChannel(FOLLOWING, STARTED, LOST), later=links).send()
+
+
+def test_what_is_said_while_a_connection_is_made_does_not_come_before_the_attach() -> None:
+    """The first request of a session says what it is for; another thread's word must not be that."""
+    again = FakeChannel(FOLLOWING, FINISHED)
+    following = Following(FakeChannel(FOLLOWING, STARTED, LOST), later=[FakeLink(again)])
+    write = again.write
+
+    def interrupted(data: bytes) -> None:
+        if not again.sent:
+            following.run.say({"op": "hold"})  # as another thread would, at the worst moment
+        write(data)
+
+    again.write = interrupted  # type: ignore[method-assign]
+    assert following.send().exit == Exit.OK
+    assert [message["op"] for message in again.sent] == ["attach"]
+
+
 def test_before_the_host_has_named_the_job_nothing_is_followed() -> None:
     """Whether the host ever began is not known then: what it would tell could be an older deploy."""
     warning = {"event": "warn", "at": 0.5, "text": "2 migrations"}

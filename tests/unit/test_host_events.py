@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import eventlog, jobs
+from deployer.host import eventlog, jobs, lock
 from deployer.host.eventlog import EventLog
 
 
@@ -40,3 +40,32 @@ def test_a_glance_tells_how_far_a_job_is(tmp_path: Path) -> None:
     text = text[: text.rfind(b"\n", 0, -1) + 1]
     (tmp_path / "events.jsonl").write_bytes(text[:-3])
     assert jobs.glance(tmp_path) == seen
+
+
+def test_a_glance_tells_for_whom_a_job_waits(tmp_path: Path) -> None:
+    """A job at a barrier is at no phase; one that went on, or is being put right, waits for nobody."""
+    log = EventLog(tmp_path / "events.jsonl")
+    log("phase.started", phase="check")
+    log("ready", phase="switch", release="v2")
+    seen = jobs.glance(tmp_path)
+    assert (seen.phase, seen.waits) == ("check", "switch")
+    log("recovering")
+    assert jobs.glance(tmp_path).waits == ""
+    log("ready", phase="switch", release="v2")
+    log("phase.started", phase="switch")
+    assert jobs.glance(tmp_path).waits == ""
+
+
+@pytest.mark.parametrize(
+    ("phase", "waits", "told"),
+    [
+        ("", "", "at its start"),
+        ("build", "", "at build"),
+        ("check", "switch", "waiting for its fleet before switch"),
+        ("watch", "keep", "at watch, until its fleet is through"),
+    ],
+)
+def test_who_is_sent_away_is_told_how_far_the_other_is(phase: str, waits: str, told: str) -> None:
+    """That it waits for its fleet is told; behind the switch it is watched meanwhile."""
+    job = {"by": "ada@laptop", "kind": "deploy", "since": 1.0, "phase": phase, "waits": waits, "job": "00000007"}
+    assert lock.busy_text(job).endswith(told)

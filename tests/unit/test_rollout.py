@@ -409,6 +409,15 @@ def test_a_host_that_went_down_and_is_back_goes_with_the_others_again(back: str)
     assert fleet.finish(6, "web1", message="errors in the watch") == all_of("undo", "web2", "web3")
 
 
+def test_a_host_whose_job_was_killed_at_a_barrier_stands_there_no_more() -> None:
+    """It clears away what it had begun: the others are not told to switch because it once was ready."""
+    fleet = Fleet()
+    fleet.ready("switch", "web1")
+    fleet.hear("web1", "recovering")
+    assert fleet.ready("switch", "web2", "web3") == []
+    assert fleet.finish(5, "web1", message="its process on the host was killed") == all_of("undo", "web2", "web3")
+
+
 def test_what_was_told_to_stay_is_not_taken_back() -> None:
     """A host that fails in that very moment goes back alone: its mixed fleet is told of, and not made worse."""
     fleet = Fleet()

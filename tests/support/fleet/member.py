@@ -30,9 +30,9 @@ class Member(Site):
         """What may be ordered to happen to the host program: pauses and kills at a boundary, failing writes."""
         return Faults(self.host, self.app)
 
-    def break_app(self, kind: str) -> None:
-        """Have the code that is committed now be unhealthy, sick-in-service, … on this host (see :mod:`.app`)."""
-        version = (self.project.path / "VERSION.txt").read_text().strip()
+    def break_app(self, kind: str, version: int = 0) -> None:
+        """Have the code that is committed now, or that ``version``, be unhealthy, sick-in-service, … on this host."""
+        version = version or int((self.project.path / "VERSION.txt").read_text())
         self.host.run(f"mkdir -p {app.FAULTS} && echo {version} > {app.FAULTS}/{kind}")
 
     def make_sick(self, release: str) -> None:

@@ -1,0 +1,126 @@
+"""What the hosts of a fleet must agree on before anything is sent, and what each of them gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.campaign import Reload, Rollback
+from deployer.config import Config
+from deployer.errors import ConfigError
+from deployer.host.spec import Spec
+from deployer.part import Share
+from deployer.remote import Facts
+from deployer.site import Site
+from deployer.ssh import SshOptions, Target
+
+SPEC: dict[str, Any] = {
+    "source": {"digest": "a" * 64, "commit": "a" * 40, "ref": "main", "dirty": False},
+    "lock": {"kind": "none", "path": "", "files": []},
+    "python": "",
+    "build": [],
+    "migrate": "",
+    "web": {"server": "gunicorn", "target": "a:b", "workers": 1, "args": [], "memory": 0, "unit": {}},
+    "health": {"path": "/", "host": "localhost", "status": [[200, 399]], "timeout": 5, "settle": 0},
+    "watch": 1,
+    "drain": 1,
+    "keep": 5,
+    "overlap": True,
+}
+
+
+def facts(current: str = "v3", *, target: str = "v2", code: str = "a", **usable: str) -> Facts:
+    """What a host says; ``usable`` are its releases by name, with a word for their code."""
+    spec = Spec.parse({**SPEC, "source": {**SPEC["source"], "digest": code * 64}}) if current else None
+    return Facts(
+        current=current, spec=spec, busy=None, base_key="", base_ids=[], partials={}, free=1, program="", next=4,
+        target=target, usable=usable or {"v3": "c", "v2": "b", "v1": "a"},
+    )  # fmt: skip
+
+
+def refusal(campaign: Reload | Rollback, **hosts: Facts) -> tuple[str, str]:
+    """The message, and what to type next."""
+    with pytest.raises(ConfigError) as caught:
+        campaign.agree(hosts)
+    assert caught.value.state == "nothing was touched"
+    return caught.value.message, caught.value.next
+
+
+@pytest.mark.parametrize("campaign", [Reload(), Rollback(), Rollback(to=2)])
+def test_hosts_that_are_alike_agree(campaign: Reload | Rollback) -> None:
+    """They serve the same, and have had the same."""
+    campaign.agree({"web2": facts(), "web1": facts()})
+
+
+@pytest.mark.parametrize("campaign", [Reload(), Rollback()])
+def test_a_host_that_serves_nothing_is_named(campaign: Reload | Rollback) -> None:
+    """There is nothing to reload or to go back from."""
+    message, then = refusal(campaign, web2=facts(), web1=facts("", target=""))
+    assert (message, then) == ("nothing is deployed on web1 yet", "fab deploy")
+
+
+def test_a_reload_would_keep_a_skew() -> None:
+    """Hosts that serve different releases are told of, in the order in which they were named."""
+    message, then = refusal(Reload(), web2=facts("v4"), web1=facts("v3"), web3=facts("v4"))
+    assert message == (
+        "the hosts serve different releases, and a reload would keep it so: v4 serves on web2, web3; v3 serves on web1"
+    )
+    assert then.startswith("fab deploy ")
+
+
+def test_a_reload_of_two_releases_of_one_name_is_refused() -> None:
+    """Hosts that were deployed to one by one may call different code v3."""
+    message, _ = refusal(Reload(), web1=facts(code="a"), web2=facts(code="b"))
+    assert message == "v3 is not the same code on all hosts, and a reload would keep it so"
+
+
+def test_no_host_has_a_release_to_go_back_to() -> None:
+    """The same words as on a single host."""
+    message, then = refusal(Rollback(), web1=facts(target="", v3="c"), web2=facts(target="", v3="c"))
+    assert (message, then) == ("there is no good release before the one that serves", "fab releases")
+
+
+def test_hosts_that_would_go_back_to_different_releases() -> None:
+    """Each is told, in the order in which they were named, with the newest release that all of them have had."""
+    message, then = refusal(
+        Rollback(),
+        web2=facts(target="v1", v3="c", v1="a"),
+        web1=facts(target="v2", v3="c", v2="b", v1="a"),
+        web3=facts(target="", v3="c"),
+    )
+    assert message == (
+        "the hosts have not had the same releases: web2 would go back to v1; web1 would go back to v2; "
+        "web3 would go back to nothing"
+    )
+    assert then.startswith("fab deploy ")
+    _, then = refusal(
+        Rollback(), web2=facts(target="v1", v3="c", v1="a"), web1=facts(target="v2", v3="c", v2="b", v1="a")
+    )
+    assert then == "fab rollback --to v1   (all can go back to: v1)"
+
+
+def test_a_release_that_some_hosts_lack() -> None:
+    """They are named, and what all of them can go back to."""
+    message, then = refusal(Rollback(to=2), web1=facts(v3="c", v1="a"), web2=facts())
+    assert message == "web1 cannot go back to v2: it is not there, or never served well"
+    assert then.startswith("fab rollback --to v1 ")
+
+
+def test_one_name_for_different_code_is_nothing_to_go_back_to() -> None:
+    """It is the same release only if it is the same code; nor is it offered."""
+    message, _ = refusal(Rollback(to=2), web1=facts(), web2=facts(v3="c", v2="x", v1="a"))
+    assert message == "v2 is not the same code on all hosts"
+    _, then = refusal(Rollback(to=9), web1=facts(), web2=facts(v3="c", v2="x", v1="a"))
+    assert then == "fab rollback --to v1   (all can go back to: v1)"
+
+
+def test_all_hosts_of_a_fleet_go_back_to_the_release_that_was_agreed_on() -> None:
+    """The host is told which: nothing that comes between makes it another one. A single host finds it itself."""
+    site = Site(
+        root=Path(), config=Config(app="shop"), target=Target.parse("web1"), ssh=SshOptions(), report=lambda _: None
+    )
+    assert Rollback().sending(site, facts(), Share(number=4)).message["of"] == 2
+    assert Rollback(to=1).sending(site, facts(), Share(number=4)).message["of"] == 1
+    assert Rollback().sending(site, facts(), Share()).message["of"] == 0
