@@ -145,10 +145,13 @@ def _summary(course: Course, release: str, exit: Exit) -> str:
         parts += [f"it was too late: {course.why}"] if course.why else []
         return "; ".join((*parts, *(f"{member.host}: {note}" for member in course.members for note in member.notes)))
     lost = [member.host for member in course.members if member.how is not How.FINISHED and _is_unknown(member)]
-    faults = [member for member in course.members if member.fault]
+    faults = {member.host: member.fault for member in course.members if member.fault}
+    alike = [host for host, fault in faults.items() if fault == faults.get(course.cause)]
+    others = [host for host in faults if host not in alike and host != course.cause]
     parts = [course.why or f"{_names(lost, all=True)} {'was' if len(lost) == 1 else 'were'} lost"]
-    if len(faults) > 1:
-        others = [member.host for member in faults if member.host != course.cause]
+    if len(alike) > 1:
+        parts = [f"{_names(alike)}: {faults[course.cause]}"]
+    if others:
         parts.append(f"{_names(others)} failed as well")
     if course.aborted and course.aborted != course.cause:
         parts.append(course.aborted)

@@ -668,3 +668,11 @@ def test_a_host_is_named_once_in_the_summary() -> None:
     fleet = Fleet()
     fleet.refuse("web2", 3, "web2 can't be reached: nothing listens there")
     assert fleet.rollout.verdict().summary == "web2 can't be reached: nothing listens there"
+
+
+def test_what_several_hosts_say_alike_is_said_once() -> None:
+    """Three hosts on which somebody else deploys are one reason, whoever of them was heard first."""
+    fleet = Fleet()
+    for host in ("web2", "web1", "web3"):
+        fleet.rollout.refused(host, 4, "a deploy by bob runs", fleet.now)
+    assert fleet.rollout.verdict().summary == "web1, web2 and web3: a deploy by bob runs"
