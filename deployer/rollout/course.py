@@ -177,7 +177,8 @@ class Rollout:
     def _fail(self, member: Member, why: str) -> None:
         member.fault = member.fault or why
         if not self._why:
-            self._why, self._cause = f"{member.host}: {why}", member.host
+            named = why.startswith(f"{member.host} ")  # as in "web1 can't be reached"
+            self._why, self._cause = why if named else f"{member.host}: {why}", member.host
 
     @property
     def _keeps_going(self) -> bool:

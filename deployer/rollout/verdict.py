@@ -141,13 +141,17 @@ def _notes(member: Member) -> list[str]:
 
 def _summary(course: Course, release: str, exit: Exit) -> str:
     if exit is Exit.OK:
-        late = f"; it was too late: {course.why}" if course.why else ""
-        return f"{release or 'it'} serves on {_names([member.host for member in course.members])}{late}"
+        parts = [f"{release or 'it'} serves on {_names([member.host for member in course.members])}"]
+        parts += [f"it was too late: {course.why}"] if course.why else []
+        return "; ".join((*parts, *(f"{member.host}: {note}" for member in course.members for note in member.notes)))
     lost = [member.host for member in course.members if member.how is not How.FINISHED and _is_unknown(member)]
-    faults = [member for member in course.members if member.fault]
+    faults = {member.host: member.fault for member in course.members if member.fault}
+    alike = [host for host, fault in faults.items() if fault == faults.get(course.cause)]
+    others = [host for host in faults if host not in alike and host != course.cause]
     parts = [course.why or f"{_names(lost, all=True)} {'was' if len(lost) == 1 else 'were'} lost"]
-    if len(faults) > 1:
-        others = [member.host for member in faults if member.host != course.cause]
+    if len(alike) > 1:
+        parts = [f"{_names(alike)}: {faults[course.cause]}"]
+    if others:
         parts.append(f"{_names(others)} failed as well")
     if course.aborted and course.aborted != course.cause:
         parts.append(course.aborted)
@@ -157,7 +161,8 @@ def _summary(course: Course, release: str, exit: Exit) -> str:
 def _state(members: Sequence[Member], exit: Exit) -> str:
     """What serves where, in a line; and what stays of the migration."""
     if exit is Exit.OK:
-        return ""
+        out = [member.host for member in members if member.notes]
+        return f"the load balancer may still send nothing to {_names(out, all=True)}" if out else ""
     if _nothing_began(members):
         return "nothing was touched"
     known: dict[str, list[str]] = {}
@@ -185,7 +190,8 @@ def _next(course: Course, exit: Exit) -> str:
     if exit is Exit.OK:
         return ""
     if exit is not Exit.MIXED:
-        return next((member.next for member in course.members if member.fault and member.next), course.again)
+        told = (member.next for member in course.members if member.fault and not member.undone)
+        return next(filter(None, told), course.again)
     old = Counter(
         member.serving
         for member in course.members

@@ -70,9 +70,11 @@ def fleet_status(
         for remark in _remarks(status):
             paint.say(console, f"  {names(status.host)}: ", remark)
     for end in unreachable:
-        paint.say(console, f"  {names(end.host)}: ", (detail(end), "red"))
+        paint.say(console, "  ", (_of(end, names), "red"))
     if skew := _skew(statuses, usual, names):
-        paint.say(console, ("! ", "bold yellow"), (f"{skew}: ", "bold red"), (clean(next), "cyan"), " makes them one")
+        runs = any(status.busy for status in statuses)
+        what = (("fab attach", "cyan"), " follows what runs") if runs else ((clean(next), "cyan"), " makes them one")
+        paint.say(console, ("! ", "bold yellow"), (f"{skew}: ", "bold red"), *what)
     return None
 
 
@@ -110,8 +112,14 @@ def fleet_releases(
     elif rows_by_host:
         paint.say(console, "no releases yet; the first one: fab deploy")
     for end in unreachable:
-        paint.say(console, ("✗ ", "bold red"), f"{names(end.host)}: {detail(end)}")
+        paint.say(console, ("✗ ", "bold red"), _of(end, names))
     return None
+
+
+def _of(end: HostEnd, names: Names) -> str:
+    """``web3: busy``; a reason that begins with the host's name says it itself."""
+    host, why = names(end.host), detail(end)
+    return why if why.startswith((f"{host} ", f"{clean(end.host)} ")) else f"{host}: {why}"
 
 
 def counted(count: int, noun: str = "host") -> str:

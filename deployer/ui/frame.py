@@ -17,7 +17,8 @@ __all__ = ["Frame"]
 class Frame(Live):
     """Draws what ``lines`` gives, several times a second. Leaves nothing behind.
 
-    A terminal that becomes narrower folds what is on it; the folded rows are wiped away, too.
+    A terminal that becomes narrower folds what is on it; the folded rows are wiped away, too. The cursor rests at the
+    beginning of the last line: the ``^C`` that a terminal echoes there adds no row to a line as wide as the window.
     """
 
     def __init__(self, console: Console, lines: Callable[[], list[Text]]) -> None:
@@ -38,7 +39,8 @@ class Frame(Live):
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         with self._lock:
-            return [self._unfolded(), *super().process_renderables(renderables)]
+            drawn = super().process_renderables(renderables)
+            return [self._unfolded(), *drawn, Control(ControlType.CARRIAGE_RETURN)]
 
     def _unfolded(self) -> Control:
         """Moves up as many rows as the last picture has become longer."""

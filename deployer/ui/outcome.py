@@ -44,6 +44,8 @@ class Outcome:
     panels: tuple[Panel, ...] = ()
     left_out: tuple[str, ...] = field(default=())
     """Failed hosts whose lines are not shown."""
+    migrated: str = ""
+    """The host that ran the migration."""
 
     @property
     def usual(self) -> str:
@@ -95,7 +97,12 @@ def outcome_of(end: ev.FleetFinished, board: Board, names: Names, *, verbose: bo
         agreed=agreed,
         panels=tuple(panel.on(names.few(hosts)) for panels, hosts in told[:PANELS] for panel in panels),
         left_out=tuple(host for _, hosts in told[PANELS:] for host in hosts),
+        migrated=next((row.host for row in rows if _migrated(board.section(row.host))), ""),
     )
+
+
+def _migrated(section: Section) -> bool:
+    return any(row.name == "migrate" and row.state == "done" for row in section.rows)
 
 
 def _completed(row: ev.HostEnd, section: Section) -> ev.HostEnd:

@@ -127,7 +127,9 @@ def outcome(console: Console, outcome: Outcome, names: Names) -> None:
     """One line when all agree; else every host's outcome, what explains the failures, and what to type now."""
     end = outcome.end
     if outcome.agreed:
-        for line in (names.fitting([row.host for row in outcome.rows], console.width - 2), outcome.pace(names)):
+        migrated = f"migrated on {names(outcome.migrated)}" if outcome.migrated else ""
+        hosts = names.fitting([row.host for row in outcome.rows], console.width - 2)
+        for line in (hosts, migrated, outcome.pace(names)):
             if line:
                 console.print(paint.cut(Text(f"  {line}", style="dim"), console.width))
     elif outcome.rows:

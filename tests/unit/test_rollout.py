@@ -45,11 +45,11 @@ class Fleet:
             self.hear(host, "holding")
         return [*told, *(self.orders() if answering else [])]
 
-    def finish(self, exit: int, *hosts: str, message: str = "", serving: str = "v42") -> list[Told]:
+    def finish(self, exit: int, *hosts: str, message: str = "", serving: str = "v42", next: str = "") -> list[Told]:
         for host in hosts:
             self.hear(host, "phase.started", phase="build", release="v43")
             if message:
-                self.hear(host, "failed", exit=exit, message=message, state="", next="", logs=["last line"])
+                self.hear(host, "failed", exit=exit, message=message, state="", next=next, logs=["last line"])
             serves = "v43" if exit == 0 else serving
             self.hear(
                 host, "finished", exit=exit, release="v43", serving=serves, seconds=2.0, summary=f"{serves} serves"
@@ -557,10 +557,11 @@ def test_a_drain_that_fails_is_a_failure_and_is_undone() -> None:
     fleet = Fleet(strategy=ROLLING, hooks=True)
     fleet.ready("switch")
     assert fleet.hook("drain", "web1", error="exit status 1") == all_of("undo")
-    assert fleet.finish(5, *HOSTS) == [("web1", "undrain")]
+    assert fleet.finish(5, *HOSTS, message="told to undo", next="fab status") == [("web1", "undrain")]
     fleet.hook("undrain", "web1")
     verdict = fleet.rollout.verdict()
     assert (verdict.exit, verdict.summary) == (5, "web1: hooks.drain failed: exit status 1")
+    assert verdict.next == "fab deploy"  # not what the host advises who was told to undo it
     assert fleet.results == ["failed", "discarded", "discarded"]
     assert fleet.end("web1").detail == "hooks.drain failed: exit status 1"
 
@@ -575,7 +576,7 @@ def test_an_undrain_that_fails_stops_the_waves() -> None:
 
 
 def test_an_undrain_that_fails_at_the_end_is_a_warning() -> None:
-    """The release serves everywhere: 0; the host's line says what is left to do."""
+    """The release serves everywhere: 0; what is left to do is said although all is well."""
     fleet = Fleet("web1", "web2", strategy=ROLLING, hooks=True)
     fleet.ready("switch")
     fleet.hook("drain", "web1")
@@ -585,7 +586,10 @@ def test_an_undrain_that_fails_at_the_end_is_a_warning() -> None:
     fleet.ready("keep", "web2")
     assert fleet.hook("undrain", "web2", error="exit status 1") == []
     fleet.finish(0, "web1", "web2")
-    assert fleet.rollout.verdict().exit == 0
+    verdict = fleet.rollout.verdict()
+    assert verdict.exit == 0
+    assert verdict.summary == "v43 serves on web1 and web2; web2: hooks.undrain failed: exit status 1"
+    assert verdict.state == "the load balancer may still send nothing to web2"
     assert fleet.end("web2").detail == "v43 serves; hooks.undrain failed: exit status 1"
 
 
@@ -657,3 +661,18 @@ def test_each_wave_is_called_anew() -> None:
     fleet.mute = {"web3"}
     assert fleet.ready("keep", "web1") == []
     assert fleet.lose("web3") == all_of("undo", "web1", "web2")
+
+
+def test_a_host_is_named_once_in_the_summary() -> None:
+    """A reason that begins with its name is told as it is."""
+    fleet = Fleet()
+    fleet.refuse("web2", 3, "web2 can't be reached: nothing listens there")
+    assert fleet.rollout.verdict().summary == "web2 can't be reached: nothing listens there"
+
+
+def test_what_several_hosts_say_alike_is_said_once() -> None:
+    """Three hosts on which somebody else deploys are one reason, whoever of them was heard first."""
+    fleet = Fleet()
+    for host in ("web2", "web1", "web3"):
+        fleet.rollout.refused(host, 4, "a deploy by bob runs", fleet.now)
+    assert fleet.rollout.verdict().summary == "web1, web2 and web3: a deploy by bob runs"

@@ -244,6 +244,26 @@ def test_a_narrower_window_leaves_no_rows_behind() -> None:
     frame.stop()
 
 
+def test_what_the_terminal_echoes_at_ctrl_c_adds_no_row() -> None:
+    """A ``^C`` lands at the beginning of the last line, not behind one that is as wide as the window."""
+    file = Terminal()
+    console = console_on(file, width=80)
+    console._force_terminal = True
+    from rich.text import Text
+
+    frame = Frame(console, lambda: [Text("x" * 80)])
+    frame.start()
+    frame.refresh()
+    assert file.getvalue().endswith("x" * 80 + "\r")
+    frame.stop()
+
+
+def test_who_migrated_is_still_told_when_all_is_well() -> None:
+    """It was a line for some moments only; which host it was is good to know afterwards."""
+    assert "migrated on web02" in live([*at("migrate", CULPRIT), *done("migrate", CULPRIT), all_well(FIVE)])
+    assert "migrated" not in live([*ready(*FIVE), all_well(FIVE)])
+
+
 @both
 def test_all_well_is_a_few_lines(show: Callable[..., str]) -> None:
     """Fifty hosts that agree end in no table: what serves, how long it took, from the quickest to the slowest."""
@@ -565,6 +585,13 @@ def test_the_status_of_a_fleet_is_one_table() -> None:
     assert "makes them one" not in text
 
 
+def test_a_host_is_named_once_in_a_line() -> None:
+    """A reason that begins with the host's name is told as it is."""
+    gone = ev.HostEnd(host=FIVE[4], result="unreachable", exit=3, detail=f"{FIVE[4]} can't be reached")
+    text = shown(fleet_status, [status(FIVE[0])], [gone])
+    assert text.splitlines()[-1] == f"  {FIVE[4]} can't be reached"
+
+
 def test_a_fleet_that_disagrees_says_what_makes_it_one() -> None:
     """Who serves what else than most is named, with the command that repairs it; many hosts are counted first."""
     hosts = fleet(9)
@@ -574,6 +601,8 @@ def test_a_fleet_that_disagrees_says_what_makes_it_one() -> None:
     assert text.splitlines()[-1] == "! web03 serves v41, the others v43: fab deploy -H x makes them one"
     two = shown(fleet_status, [status("a", "v9"), status("b", "v10")])
     assert two.splitlines()[-1] == "! a serves v9, b v10: fab deploy makes them one"
+    now = shown(fleet_status, [status("a", "v9", busy="a deploy runs"), status("b", "v10")])
+    assert now.splitlines()[-1] == "! a serves v9, b v10: fab attach follows what runs"
     assert "b serves nothing, a v9" in shown(fleet_status, [status("a", "v9"), status("b", None)])
 
 
