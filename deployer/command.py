@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +15,11 @@ from invoke.exceptions import Exit as Quit
 
 from deployer.errors import ConfigError, DeployerError, Exit
 from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
+from deployer.hearing import advising, answering, showing, until_over
 
 if TYPE_CHECKING:
     from deployer.config import Config
-    from deployer.events import Event, Reporter
     from deployer.fleet import Fleet
-    from deployer.model import Decide
     from deployer.remote import Outcome
     from deployer.ssh import Target
 
@@ -161,12 +159,12 @@ def _fleet(
     shown = f"{title} {settings.app}"
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
-    shows = _answering(json, hosts) if answer else _showing(json, hosts, title=shown, verbose=verbose)
-    with shows as (report, ask), _until_over(report) as heard:
+    shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
+    with shows as (report, ask), until_over(report) as heard:
 
         def site(target: Target, own: Config) -> Site:
             advise = replace(typed, target=target.name).adapt
-            hear = _advising(heard, advise)
+            hear = advising(heard, advise)
             return Site(
                 root=path.parent,
                 config=own,
@@ -181,7 +179,7 @@ def _fleet(
             yield Fleet(
                 sites=tuple(site(target, own) for target, own in places),
                 config=settings,
-                report=_advising(heard, of_all.adapt),
+                report=advising(heard, of_all.adapt),
                 parallel=parallel or settings.fleet.parallel,
                 decide=ask,
                 advise=of_all.adapt,
@@ -226,75 +224,6 @@ def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config
 def _program() -> str:
     """What was typed: ``fab``, or our own command."""
     return "deployer" if Path(sys.argv[0]).name == "deployer" else "fab"
-
-
-def _advising(report: Reporter, adapt: Callable[[str], str]) -> Reporter:
-    from dataclasses import replace
-
-    from deployer.events import Failed, FleetFinished
-
-    def hear(event: Event) -> None:
-        report(replace(event, next=adapt(event.next)) if isinstance(event, (Failed, FleetFinished)) else event)
-
-    return hear
-
-
-@contextmanager
-def _until_over(report: Reporter) -> Iterator[Reporter]:
-    """Hears nothing more once the block has ended: at a Ctrl-C there may be threads that still follow their hosts."""
-    lock = threading.Lock()
-    over = False
-
-    def hear(event: Event) -> None:
-        with lock:
-            if not over:
-                report(event)
-
-    try:
-        yield hear
-    finally:
-        with lock:
-            over = True
-
-
-@contextmanager
-def _showing(json: bool, hosts: list[str], *, title: str, verbose: bool) -> Iterator[tuple[Reporter, Decide | None]]:
-    """For commands that do something: people follow on standard error, and are asked there what Ctrl-C is to mean."""
-    from deployer.ui import reporter
-
-    with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
-        if json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            yield report, None
-        else:
-            from deployer.ui.question import on_interrupt
-
-            yield report, on_interrupt(report, fleet=len(hosts) > 1)
-
-
-@contextmanager
-def _answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None]]:
-    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error.
-
-    What a command on a host prints is an answer, too, and shown as logs are: as it is.
-    """
-    from deployer.events import Connected, Connecting, Finished, Logs, Output
-    from deployer.ui import reporter
-
-    many = len(hosts) > 1
-    with (
-        reporter(json=json, hosts=hosts, prefixed=many) as errors,
-        reporter(json=json, hosts=hosts, stream=sys.stdout, prefixed=many) as answers,
-    ):
-
-        def hear(event: Event) -> None:
-            if isinstance(event, Output) and not json and not many:
-                answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
-            elif isinstance(event, (Logs, Output)):
-                answers(event)
-            elif not isinstance(event, (Connecting, Connected, Finished)):
-                errors(event)
-
-        yield hear, None
 
 
 def _find_config() -> Path:

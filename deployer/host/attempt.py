@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.host import build, ending, files, handover, lease, masking, resume, signals, systemd
+from deployer.host import build, ending, files, handover, lease, masking, resume, signals, systemd, watching
 from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
@@ -169,7 +169,7 @@ class Attempt:
             return
         self.ctx.emit("ready", phase=barrier, release=work.release.name)
         if barrier == "switch":
-            handover.stand_by(self.ctx, work.release, self.current, lambda: word.said(barrier) or word.over)
+            watching.stand_by(self.ctx, work.release, self.current, lambda: word.said(barrier) or word.over)
         if not word.wait(barrier):
             raise HostError(
                 f"nothing was heard of the laptop for {word.silence:.0f} s while the fleet got ready to {barrier}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import build, catalog, ending, files, handover, keys, retention, seal, systemd
+from deployer.host import build, catalog, ending, files, handover, keys, retention, seal, systemd, watching
 from deployer.host.catalog import READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -220,7 +220,7 @@ def drain(work: Work) -> str:
 
 def watch(work: Work) -> str:
     """Look after it for a while; then it is good, whatever may fail from now on."""
-    detail = handover.watch(work.ctx, work.release)
+    detail = watching.watch(work.ctx, work.release)
     if work.word is not None and "keep" in work.request.barriers:
         detail += _watch_on(work, work.word)
     ignore_terminate()
@@ -237,7 +237,7 @@ def watch(work: Work) -> str:
 def _watch_on(work: Work, word: Word) -> str:
     """The fleet is not through: what serves is watched until it is. Nobody left to say so: it stays, being healthy."""
     work.ctx.emit("ready", phase="keep", release=work.release.name)
-    handover.watch_until(work.ctx, work.release, lambda: word.said("keep") or word.over)
+    watching.watch_until(work.ctx, work.release, lambda: word.said("keep") or word.over)
     return "" if word.said("keep") else f"; kept, as nothing was heard of the laptop for {word.silence:.0f} s"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import command, events
+from deployer import command, events, hearing
 from deployer.config import Config
 from deployer.errors import ConfigError
 
@@ -66,7 +66,7 @@ def test_no_fewer_hosts_than_one_at_a_time(value: str, tmp_path: Path) -> None:
 def test_after_the_end_nothing_more_is_heard() -> None:
     """A thread that still follows its host has nobody to tell: the terminal is given back already."""
     heard: list[events.Event] = []
-    with command._until_over(heard.append) as hear:
+    with hearing.until_over(heard.append) as hear:
         hear(events.Note(host="a", text="before"))
     hear(events.Note(host="a", text="after"))
     assert [event.text for event in heard if isinstance(event, events.Note)] == ["before"]
@@ -74,19 +74,19 @@ def test_after_the_end_nothing_more_is_heard() -> None:
 
 def test_what_a_command_prints_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """On standard output as it is, each line with its host when there are several; not so what went wrong."""
-    with command._answering(False, ["a", "b"]) as (hear, _):
+    with hearing.answering(False, ["a", "b"]) as (hear, _):
         hear(events.Output(host="a", phase="run", line="one  two"))
         hear(events.Warn(host="b", text="careful"))
     out, err = capsys.readouterr()
     assert out == "a: one  two\n"
     assert "careful" in err
-    with command._answering(False, ["a"]) as (hear, _):
+    with hearing.answering(False, ["a"]) as (hear, _):
         hear(events.Output(host="a", phase="run", line="alone"))
     assert capsys.readouterr().out == "alone\n"
 
 
 def test_machines_get_the_events_themselves(capsys: pytest.CaptureFixture[str]) -> None:
     """With --json a line is an output event."""
-    with command._answering(True, ["a"]) as (hear, _):
+    with hearing.answering(True, ["a"]) as (hear, _):
         hear(events.Output(host="a", phase="run", line="one"))
     assert '"event": "output"' in capsys.readouterr().out

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXCEPT = {
     "host": {"host"},
     "tasks": {"tasks", "command", "cli"},
-    "ui": {"tasks", "command", "cli", "ui"},
+    "ui": {"tasks", "command", "cli", "hearing", "ui"},
     "rich": {"ui"},
     "ssh": {"ssh", "executor", "cli"},
 }

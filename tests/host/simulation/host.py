@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.host import handle, handover, job, lease, probe, processes, session, systemd, word
+from deployer.host import handle, job, lease, probe, processes, session, systemd, watching, word
 from deployer.host.context import Context, Settings
 from deployer.host.eventlog import EventLog
 from deployer.host.paths import AppPaths
@@ -106,7 +106,7 @@ class SimulatedHost:
             enter(_patched(session, "_while_heard", contextlib.nullcontext))
             enter(_patched(Session, "_hear_words", self._hear_words))
             enter(_patched(word, "_POLL", 0.5))
-            enter(_patched(handover, "_TICK", 0.1))
+            enter(_patched(watching, "_TICK", 0.1))
             enter(_patched(processes, "memory", lambda: processes.Memory(8 << 30, 16 << 30)))
             enter(_patched(processes, "resident", lambda _: 50 << 20))
             enter(_patched(processes, "workers", lambda pid: {pid + 1, pid + 2}))

@@ -1,0 +1,84 @@
+"""Who hears the events of a command: people or machines, those who follow or those who asked."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deployer.events import Event, Reporter
+    from deployer.model import Decide
+
+__all__ = ["advising", "answering", "showing", "until_over"]
+
+
+def advising(report: Reporter, adapt: Callable[[str], str]) -> Reporter:
+    from dataclasses import replace
+
+    from deployer.events import Failed, FleetFinished
+
+    def hear(event: Event) -> None:
+        report(replace(event, next=adapt(event.next)) if isinstance(event, (Failed, FleetFinished)) else event)
+
+    return hear
+
+
+@contextmanager
+def until_over(report: Reporter) -> Iterator[Reporter]:
+    """Hears nothing more once the block has ended: at a Ctrl-C there may be threads that still follow their hosts."""
+    lock = threading.Lock()
+    over = False
+
+    def hear(event: Event) -> None:
+        with lock:
+            if not over:
+                report(event)
+
+    try:
+        yield hear
+    finally:
+        with lock:
+            over = True
+
+
+@contextmanager
+def showing(json: bool, hosts: list[str], *, title: str, verbose: bool) -> Iterator[tuple[Reporter, Decide | None]]:
+    """For commands that do something: people follow on standard error, and are asked there what Ctrl-C is to mean."""
+    from deployer.ui import reporter
+
+    with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
+        if json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            yield report, None
+        else:
+            from deployer.ui.question import on_interrupt
+
+            yield report, on_interrupt(report, fleet=len(hosts) > 1)
+
+
+@contextmanager
+def answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None]]:
+    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error.
+
+    What a command on a host prints is an answer, too, and shown as logs are: as it is.
+    """
+    from deployer.events import Connected, Connecting, Finished, Logs, Output
+    from deployer.ui import reporter
+
+    many = len(hosts) > 1
+    with (
+        reporter(json=json, hosts=hosts, prefixed=many) as errors,
+        reporter(json=json, hosts=hosts, stream=sys.stdout, prefixed=many) as answers,
+    ):
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Output) and not json and not many:
+                answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
+            elif isinstance(event, (Logs, Output)):
+                answers(event)
+            elif not isinstance(event, (Connecting, Connected, Finished)):
+                errors(event)
+
+        yield hear, None
