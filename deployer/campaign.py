@@ -15,10 +15,10 @@ from deployer.errors import ConfigError
 from deployer.host.protocol import PHASES
 from deployer.host.spec import Spec
 from deployer.lock import Lock
-from deployer.part import Sending, Share
 from deployer.project import complete
 from deployer.remote import Edit, Facts, unchanged
 from deployer.rollout import migrator
+from deployer.share import Sending, Share
 from deployer.site import Site, who
 from deployer.source import Source
 

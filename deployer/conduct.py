@@ -8,23 +8,24 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
-from deployer import events, hooks
+from deployer import events
 from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.events import FleetFinished
 from deployer.fleet import Fleet
+from deployer.hooks import Hooks
 from deployer.inbox import Inbox
 from deployer.model import Decision
-from deployer.part import Happening, Part, Plan, Sending, Share
+from deployer.part import Happening, Part
 from deployer.remote import Facts, Over, Remote
-from deployer.rollout import Order, Rollout, Strategy, barriers
-from deployer.site import Site, who
+from deployer.rollout import Rollout, Strategy, barriers
+from deployer.share import Campaign, Plan, Share
+from deployer.site import who
 
-__all__ = ["Campaign", "conduct"]
+__all__ = ["conduct"]
 
 TICK = 0.5
 """Seconds after which time itself is something that happens."""
@@ -37,22 +38,6 @@ DEAD = 90.0
 BEGINS = 300.0
 """Seconds that a host has to begin with its job once nothing more is sent to it: what was sent may still be on its way
 over a slow line. The host's own patience with a laptop is the same."""
-
-
-class Campaign(Protocol):
-    """What is to be released: the use case. ``again`` is the command that would try once more."""
-
-    @property
-    def again(self) -> str: ...
-
-    def agree(self, facts: Mapping[str, Facts]) -> None:
-        """Raises ConfigError unless the hosts are of one mind, as far as they must be."""
-
-    def migrator(self, hosts: Sequence[str], /) -> str:
-        """The host that runs the migration; empty when there is none to run."""
-
-    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
-        """What goes to one host. Raises DeployerError. Called in that host's thread."""
 
 
 def conduct(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool = False) -> FleetFinished:
@@ -81,7 +66,7 @@ class _Conductor:
         self._gone: set[str] = set()
         self._looked = _now()
         self._back = self._interrupted = False
-        self._drained: set[str] = set()
+        self._hooks = Hooks(fleet.config.hooks, fleet.report, self._hooked)
         self._release = ""
         self._rollout = self._course("fab deploy")
         for part in self._parts.values():
@@ -114,11 +99,10 @@ class _Conductor:
         return not self._gone and not self._back
 
     def _course(self, again: str) -> Rollout:
-        hooked = self._fleet.config.hooks
         return Rollout(
             self._fleet.hosts,
             strategy=self._strategy,
-            hooks=bool(hooked.drain or hooked.undrain),
+            hooks=self._hooks.any,
             again=again,
             now=_now(),
         )
@@ -165,9 +149,12 @@ class _Conductor:
             self._gone.add(host)
             self._rollout.lost(host, "it ended without a last word", now)  # heard before: then this changes nothing
         elif happening.what == "hooked":
-            if happening.do == "undrain" and not error:
-                self._drained.discard(host)
             self._rollout.hooked(host, happening.do, error.message if error else "", now)
+
+    def _hooked(self, host: str, do: str, error: str) -> None:
+        """In the thread of the hook."""
+        failure = DeployerError(message=error, host=host) if error else None
+        self._happenings.put(Happening(what="hooked", host=host, do=do, error=failure))
 
     def _refused(self, host: str, error: DeployerError) -> None:
         self._gone.add(host)
@@ -230,29 +217,7 @@ class _Conductor:
             elif order.do == "call":
                 part.say({"op": "hold"}, once=True)
             else:
-                self._drained.add(order.host)
-                threading.Thread(target=self._hook, args=(order,), daemon=True, name="hook").start()
-
-    def _hook(self, order: Order) -> None:
-        """In a thread of its own. Whatever becomes of it is told: all wait for it."""
-        try:
-            error = self._run_hook(order.host, order.do)
-        except BaseException as bug:
-            error = f"a bug of deployer: {bug!r}"
-        failure = DeployerError(message=error, host=order.host) if error else None
-        self._happenings.put(Happening(what="hooked", host=order.host, do=order.do, error=failure))
-
-    def _run_hook(self, host: str, do: str) -> str:
-        """Why it failed; empty when it did not, or when there is none."""
-        hooked, started, phase = self._fleet.config.hooks, _now(), f"hooks.{do}"
-        argv = hooked.drain_of(host) if do == "drain" else hooked.undrain_of(host)
-        if not argv:
-            return ""
-        self._fleet.report(events.PhaseStarted(host=host, phase=phase))
-        error = hooks.run(argv, timeout=hooked.timeout)
-        kind = events.PhaseFailed if error else events.PhaseDone
-        self._fleet.report(kind(host=host, phase=phase, seconds=_now() - started, detail=error))
-        return error
+                self._hooks.begin(order.host, order.do)
 
     def _take_turns(self, again: str, *, wait: bool) -> None:
         """A place in the line of the host that is first by name, kept until its job runs: of two commands for the same
@@ -324,8 +289,8 @@ class _Conductor:
 
     def _left(self) -> Interrupted:
         state = "hosts that have not switched discard it within a minute; those that have keep it when it is good"
-        if self._drained:
-            state += f"; hooks.undrain is not run any more: look after {', '.join(sorted(self._drained))}"
+        if self._hooks.drained:
+            state += f"; hooks.undrain is not run any more: look after {', '.join(sorted(self._hooks.drained))}"
         return Interrupted(message="interrupted here; the hosts go on by themselves", state=state, next="fab status")
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from deployer import events
 from deployer.campaign import Deploy, Reload, Rollback
-from deployer.conduct import Campaign, conduct
+from deployer.conduct import conduct
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
 from deployer.host.protocol import PHASES
-from deployer.part import Share
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
 from deployer.rollout import Strategy
+from deployer.share import Campaign, Share
 from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
 from deployer.source import Source, collect
 from deployer.ssh import connect

@@ -6,9 +6,15 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 
-__all__ = ["run"]
+from deployer import events
+from deployer.config import Hooks as Settings
+from deployer.events import Reporter
+
+__all__ = ["Hooks", "run"]
 
 _SHOWN = 500
 """Characters of what a command said that are told."""
@@ -41,3 +47,47 @@ def run(argv: Sequence[str], *, timeout: float) -> str:
         return ""
     said = out.decode("utf-8", "replace").strip()[-_SHOWN:]
     return f"{argv[0]} ended with exit status {process.returncode}" + (f": {said}" if said else "")
+
+
+class Hooks:
+    """The hooks of a fleet's hosts, each run in a thread of its own.
+
+    ``ended`` hears of every one that was begun, whatever becomes of it: all hosts wait for it. It gets the host, which
+    hook (drain, undrain), and why it failed (empty: it did not).
+    """
+
+    def __init__(self, settings: Settings, report: Reporter, ended: Callable[[str, str, str], None]) -> None:
+        self._settings, self._report, self._ended = settings, report, ended
+        self.drained: set[str] = set()
+        """Hosts that may be drained: no undrain of theirs has ended well."""
+
+    @property
+    def any(self) -> bool:
+        """There are hooks."""
+        return bool(self._settings.drain or self._settings.undrain)
+
+    def begin(self, host: str, do: str) -> None:
+        """Begin to run a host's hook."""
+        self.drained.add(host)
+        threading.Thread(target=self._run, args=(host, do), daemon=True, name="hook").start()
+
+    def _run(self, host: str, do: str) -> None:
+        try:
+            error = self._try(host, do)
+        except BaseException as bug:
+            error = f"a bug of deployer: {bug!r}"
+        if do == "undrain" and not error:
+            self.drained.discard(host)
+        self._ended(host, do, error)
+
+    def _try(self, host: str, do: str) -> str:
+        """Why it failed; empty when it did not, or when there is none."""
+        started, phase = time.monotonic(), f"hooks.{do}"
+        argv = self._settings.drain_of(host) if do == "drain" else self._settings.undrain_of(host)
+        if not argv:
+            return ""
+        self._report(events.PhaseStarted(host=host, phase=phase))
+        error = run(argv, timeout=self._settings.timeout)
+        kind = events.PhaseFailed if error else events.PhaseDone
+        self._report(kind(host=host, phase=phase, seconds=time.monotonic() - started, detail=error))
+        return error

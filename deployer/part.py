@@ -12,44 +12,20 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Literal, cast
 
 from deployer import events
-from deployer.delta import Upload
 from deployer.errors import DeployerError, Mixed
 from deployer.events import Event
 from deployer.follow import Run
-from deployer.remote import SIGN, Edit, Facts, Over, Remote, unchanged
+from deployer.remote import SIGN, Facts, Over, Remote
+from deployer.share import Plan, Sending
 from deployer.site import Site, ask, who
 from deployer.ssh import Link, connect
 
-__all__ = ["Happening", "Part", "Plan", "Sending", "Share"]
+__all__ = ["Happening", "Part"]
 
 _SOMETHING = 16 * 1024
 """Bytes that are more than the signs of life of an SSH connection."""
 _LONGEST_WHY = 1000
 """Characters of the reason that a host is given for an undo."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A host's share in a release of a fleet: its ``number`` everywhere, the ``barriers`` where this host waits, and
-    the host that runs the migration for all (empty: there is none to run). Of a single host nothing is said."""
-
-    number: int = 0
-    barriers: tuple[str, ...] = ()
-    migrator: str | None = None
-
-    def migrates(self, host: str) -> bool:
-        """Whether the migration runs on this host, if there is one."""
-        return self.migrator is None or self.migrator == host
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
-    """What goes to a host: the request, and what is uploaded with it, from a byte on."""
-
-    message: Mapping[str, Any]
-    upload: Upload | None = None
-    offset: int = 0
-    edit: Edit = unchanged
 
 
 What = Literal["met", "heard", "refused", "ended", "lost", "hooked", "tick"]
@@ -70,10 +46,6 @@ class Happening:
     event: Mapping[str, Any] | None = None
     error: DeployerError | None = None
     do: str = ""
-
-
-Plan = Callable[[Site], Sending]
-"""Makes what goes to a host, in that host's thread."""
 
 
 class _Dismissed(Exception):

@@ -97,7 +97,8 @@ def submit(ctx: Context, request: Request, body: Path | None = None) -> Path:
             (directory / "events.jsonl").touch(mode=0o600)
             if body is not None:
                 os.replace(str(body), str(directory / "body"))
-            files.sync_directory(directory)
+            for path in (directory, directory.parent):  # after a power cut it tells that it never came to its end
+                files.sync_directory(path)
             _start(ctx, directory, f"{request.kind} {ctx.app}")
         except BaseException:
             with contextlib.suppress(OSError):

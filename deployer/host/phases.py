@@ -221,7 +221,7 @@ def drain(work: Work) -> str:
 def watch(work: Work) -> str:
     """Look after it for a while; then it is good, whatever may fail from now on."""
     detail = handover.watch(work.ctx, work.release)
-    if work.word is not None:
+    if work.word is not None and "keep" in work.request.barriers:
         detail += _watch_on(work, work.word)
     ignore_terminate()
     if not ending.good(work.ctx, work.release, work.request.reason):

@@ -219,7 +219,7 @@ class Session:
         def listen() -> None:
             with contextlib.suppress(OSError, ValueError, RecursionError):  # a laptop that has gone, or talks nonsense
                 while (message := read_message(self.stream)) is not None:
-                    with contextlib.suppress(HostError):  # one word that is not understood is not the last one
+                    with contextlib.suppress(HostError, OSError):  # one that is not understood, or found no room
                         self._pass_on(message, directory)
 
         self._over = True
@@ -228,13 +228,13 @@ class Session:
     def _pass_on(self, message: dict[str, Any], directory: Path) -> None:
         op = str(message.pop("op", ""))
         if op == "hold":
-            word.hold(directory)
             self.ctx.emit("holding")
+            word.hold(directory)
         elif op == "go":
             word.go(directory, _read(message, "go", lambda read: read.choice("barrier", BARRIERS)))
         elif op == "undo":
-            by, why = _read(message, "undo", lambda read: (read.text("by", length=256), read.text("why", length=2000)))
-            lock.abort(self.ctx, by, directory.name, why)  # raises HostError when it has ended by itself
+            by, why = _read(message, "undo", lambda read: (read.text("by", length=256), read.raw("why")))
+            lock.abort(self.ctx, by, directory.name, _one_line(why))  # raises HostError when it has ended by itself
 
     def _logs(self, message: dict[str, Any]) -> None:
         count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))
@@ -284,6 +284,12 @@ def _read(message: dict[str, Any], where: str, take: Callable[[Reader], Any]) ->
     except ValueError as error:
         raise BadRequest(str(error)) from None
     return value
+
+
+def _one_line(why: Any) -> str:
+    """Why a fleet gives up. It quotes what failed on another host: no undo is refused for what is in it."""
+    text = why if isinstance(why, str) else ""
+    return "".join(one if one.isprintable() else " " for one in text[:2000]).strip()
 
 
 def _digest_of_this_program() -> str:

@@ -49,8 +49,10 @@ class Word:
         return True
 
     def _heard(self) -> float:
+        """When; 0 when never, or at a time that has not come yet: of another boot, it would make the lease endless."""
         with contextlib.suppress(OSError, ValueError):
-            return float((self._directory / "heard").read_text())
+            heard = float((self._directory / "heard").read_text())
+            return heard if heard <= self._now() else 0.0
         return 0.0
 
 
@@ -62,6 +64,6 @@ def hold(directory: Path, now: Callable[[], float] = lease.now) -> None:
 
 
 def go(directory: Path, barrier: str) -> None:
-    """Let the job go on past a barrier. Said twice, it is said once."""
+    """Let the job go on past a barrier. Said twice, it is said once. An empty file first: a full disk may take that."""
     os.close(os.open(str(directory / f"go-{barrier}"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    hold(directory)  # it needs room on the disk; an empty file hardly does, and it is what the others count on
+    hold(directory)

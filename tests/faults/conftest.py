@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deployer.sandbox import SandboxHost, sweep, up
-from tests.support.faults.bench import Bench, bench_on
+from tests.support.faults.bench import COMMANDS, Bench, bench_on
 from tests.support.faults.case import Cell
 from tests.support.faults.matrix import line, markdown
 
@@ -34,8 +34,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     ]
     if not cells:
         return
-    order = {"deploy": 0, "reload": 1, "rollback": 2}
-    text = markdown(sorted(cells, key=lambda cell: order[cell.command]))
+    order = list(COMMANDS)
+    text = markdown(sorted(cells, key=lambda cell: order.index(cell.command)))
     terminalreporter.section("fault matrix")
     terminalreporter.write_line(text)
     path = config.getoption("--matrix")

@@ -9,8 +9,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from tests.host.simulation import rules, service
+from deployer.host.protocol import BARRIERS
+from tests.host.simulation import fleet, place, rules, service
 from tests.host.simulation.faults import DiskFails, Fault, Kill, Meanwhile, PowerCut, Terminate
 from tests.host.simulation.host import Outcome, SimulatedHost
 
@@ -39,6 +38,9 @@ meanwhile = st.lists(st.tuples(moments, st.sampled_from(["deploy", "clock", "rec
 codes = st.one_of(st.just(service.GOOD), st.sampled_from(service.BEHAVIOURS))
 texts = st.sampled_from("abcdef")
 keeps = st.sampled_from([3, 3, 3, 3, 2])
+words = st.dictionaries(st.sampled_from(BARRIERS), st.sampled_from(fleet.WORDS), max_size=1)
+barriers = st.sampled_from([BARRIERS, BARRIERS, ("switch", "keep"), ("check", "switch", "keep")])
+aheads = st.sampled_from([0, 0, 3, -1])
 environments = st.sampled_from([{}, {"A": "1"}, {service.VARIABLE: service.BROKEN}])
 
 
@@ -47,8 +49,7 @@ class Days(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.place = Path(tempfile.mkdtemp(prefix="deployer-days-", dir=base))
+        self.place = place.make()
         self.host = SimulatedHost(self.place / "disk")
         self.host.set_up()
         self._stack = contextlib.ExitStack()
@@ -84,6 +85,24 @@ class Days(RuleBasedStateMachine):
     @rule(to=st.integers(0, 12), fate=faults, by=meanwhile)
     def rollback(self, to: int, fate: list[Fault], by: Any) -> None:
         self._during(fate, by, lambda: self.host.rollback(to))
+
+    @rule(code=codes, text=texts, words=words, barriers=barriers, ahead=aheads, fate=faults)
+    def deploy_to_a_fleet(
+        self, code: str, text: str, words: dict[str, str], barriers: tuple[str, ...], ahead: int, fate: list[Fault]
+    ) -> None:
+        """This host is one of many: at each barrier the laptop has a word for it, or has died."""
+        self._in_a_fleet(lambda **more: self.host.deploy(code, text, **more), words, barriers, ahead, fate)
+
+    @precondition(lambda self: self.served)
+    @rule(env=environments, words=words, ahead=aheads, fate=faults)
+    def reload_of_a_fleet(self, env: dict[str, str], words: dict[str, str], ahead: int, fate: list[Fault]) -> None:
+        """Or a change of its environment: the same request."""
+        self._in_a_fleet(lambda **more: self.host.reload(env=env, **more), words, BARRIERS[-2:], ahead, fate)
+
+    @precondition(lambda self: self.served)
+    @rule(to=st.integers(0, 12), words=words, ahead=aheads, fate=faults)
+    def rollback_of_a_fleet(self, to: int, words: dict[str, str], ahead: int, fate: list[Fault]) -> None:
+        self._in_a_fleet(lambda **more: self.host.rollback(to, **more), words, BARRIERS[-2:], ahead, fate)
 
     @rule(code=codes, fate=faults)
     def prepare(self, code: str, fate: list[Fault]) -> None:
@@ -149,6 +168,15 @@ class Days(RuleBasedStateMachine):
         self._look()
         wrong = list(rules.told_right(self.host, outcome, before, switches=switches))
         assert not wrong, wrong
+
+    def _in_a_fleet(
+        self, command: Any, words: dict[str, str], barriers: tuple[str, ...], ahead: int, fate: list[Fault]
+    ) -> None:
+        """Whatever becomes of it, it has the fleet's number or none."""
+        before = rules.begun(self.host)
+        self._during(fate, [], lambda: self.host.fleet(command, words, barriers=barriers, ahead=ahead))
+        new = rules.begun(self.host)[len(before) :]
+        assert new in ([], [self.host.laptop.number]), f"{new}, not {self.host.laptop.number}"
 
     def _other(self, what: str) -> Any:
         def act() -> None:

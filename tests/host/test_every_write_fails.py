@@ -14,6 +14,7 @@ import pytest
 
 from tests.host.simulation import service, walk
 from tests.host.simulation.host import SimulatedHost
+from tests.host.simulation.place import place
 from tests.host.simulation.saved import Saved
 from tests.host.simulation.walk import Command, Trial
 
@@ -28,25 +29,32 @@ COMMANDS: dict[str, Command] = {
     "rollback": lambda host: host.rollback(),
     "a deploy that dies once it serves": lambda host: host.deploy(service.DIES_LATER),
     "a deploy without overlap": lambda host: host.deploy(text="new", overlap=False),
+    "a deploy to a fleet": lambda host: host.fleet(host.deploy, {}, ahead=2, text="new"),
 }
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[SimulatedHost]:
+def disks() -> Iterator[Path]:
+    with place() as made:
+        yield made
+
+
+@pytest.fixture
+def empty(disks: Path) -> Iterator[SimulatedHost]:
     """A host that is set up, and nothing more."""
-    host = SimulatedHost(tmp_path / "disk")
+    host = SimulatedHost(disks / "disk")
     host.set_up()
     with host.in_place():
         yield host
 
 
 @pytest.fixture
-def two(empty: SimulatedHost, tmp_path: Path) -> Saved:
+def two(empty: SimulatedHost, disks: Path) -> Saved:
     """A host on which v2 serves, and v1 did before it."""
     assert empty.deploy(text="one").exit == 0
     assert empty.deploy(text="two").exit == 0
     empty.recover()
-    return Saved(tmp_path / "saved", empty)
+    return Saved(disks / "saved", empty)
 
 
 def check(found: walk.Findings) -> None:
@@ -55,6 +63,7 @@ def check(found: walk.Findings) -> None:
 
 
 TAKEN_BACK = "a deploy that dies once it serves"
+FLEET = "a deploy to a fleet"
 ALL = bool(os.environ.get("EVERY_WALK"))
 
 
@@ -79,14 +88,14 @@ def test_death_at_every_boundary(two: Saved, command: str, trial: Trial) -> None
 
 
 @pytest.mark.parametrize("trial", [walk.KILLED, walk.FORGETFUL] if ALL else [walk.KILLED], ids=str)
-def test_the_first_deploy_dies_at_every_boundary(empty: SimulatedHost, tmp_path: Path, trial: Trial) -> None:
+def test_the_first_deploy_dies_at_every_boundary(empty: SimulatedHost, disks: Path, trial: Trial) -> None:
     """With nothing to go back to the new release serves, or nothing is left of it."""
-    check(walk.walk(Saved(tmp_path / "saved", empty), COMMANDS["deploy"], trial, served=False))
+    check(walk.walk(Saved(disks / "saved", empty), COMMANDS["deploy"], trial, served=False))
 
 
 @walks(
     [walk.ABORTED, walk.SHUT_DOWN],
-    ["deploy", TAKEN_BACK],
+    ["deploy", TAKEN_BACK, FLEET],
     always=[(walk.ABORTED, "deploy"), (walk.SHUT_DOWN, "deploy")],
 )
 def test_ended_from_outside_at_every_boundary(two: Saved, command: str, trial: Trial) -> None:
@@ -96,8 +105,14 @@ def test_ended_from_outside_at_every_boundary(two: Saved, command: str, trial: T
 
 @walks(
     [walk.FULL, walk.FULL_ONCE, walk.READ_ONLY, walk.BAD_SECTOR],
-    ["deploy", "reload", "rollback", TAKEN_BACK],
-    always=[(walk.FULL, "deploy"), (walk.FULL, TAKEN_BACK), (walk.FULL_ONCE, "deploy"), (walk.READ_ONLY, "deploy")],
+    ["deploy", "reload", "rollback", TAKEN_BACK, FLEET],
+    always=[
+        (walk.FULL, "deploy"),
+        (walk.FULL, TAKEN_BACK),
+        (walk.FULL, FLEET),
+        (walk.FULL_ONCE, "deploy"),
+        (walk.READ_ONLY, "deploy"),
+    ],
 )
 def test_the_disk_refuses_at_every_write(two: Saved, command: str, trial: Trial) -> None:
     """One whole release serves all along; once the disk is mended nothing is left, and the next deploy goes well."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 import json
 import threading
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,106 +14,16 @@ import pytest
 
 from deployer.host import systemd, word
 from deployer.host.context import Context, Settings
-from deployer.host.manifest import Delta, Entry, tree_digest
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import MAX_LINE, PHASES, Exit
+from deployer.host.manifest import Entry, tree_digest
+from deployer.host.protocol import MAX_LINE, Exit
 from deployer.host.session import Session
-
-CONTENT = b"print('hello')\n"
-BODY = zlib.compress(CONTENT)
-ENTRY = Entry("app.py", "f", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
-DELTA = Delta(
-    digest=tree_digest([ENTRY]),
-    base="",
-    drop=(),
-    add=(ENTRY,),
-    body=hashlib.sha256(BODY).hexdigest(),
-    length=len(BODY),
-).as_json()
-SPEC: dict[str, Any] = {
-    "source": {"digest": DELTA["digest"], "commit": "a" * 40, "ref": "main", "dirty": False},
-    "lock": {"kind": "none", "path": "", "files": []},
-    "python": "",
-    "build": ["true"],
-    "migrate": "",
-    "web": {"server": "gunicorn", "target": "a:b", "workers": 1, "args": [], "memory": 0, "unit": {}},
-    "health": {"path": "/", "host": "localhost", "status": [[200, 399]], "timeout": 5, "settle": 0},
-    "watch": 1,
-    "drain": 1,
-    "keep": 5,
-    "overlap": True,
-}
-GOOD: dict[str, Any] = {
-    "op": "release",
-    "kind": "deploy",
-    "by": "ada@laptop",
-    "phases": list(PHASES),
-    "of": 0,
-    "release": 0,
-    "spec": SPEC,
-    "env": {"DEBUG": "0"},
-    "secret": [],
-    "delta": DELTA,
-    "yes": False,
-    "no_migrate": False,
-    "barriers": [],
-    "number": 0,
-    "offset": 0,
-    "body": len(BODY),
-}
-
-
-@dataclass
-class Host:
-    """A host in a directory. ``commands`` are those root would have run; none really is."""
-
-    root: Path
-    commands: list[list[str]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def paths(self) -> AppPaths:
-        return AppPaths("shop", self.root)
-
-    def serve(self, data: bytes) -> Exit:
-        """One session that hears ``data`` and then the end."""
-        self.events.clear()
-
-        def emit(name: str, **fields: Any) -> None:
-            self.events.append({"event": name, **fields})
-
-        ctx = Context(paths=self.paths, settings=Settings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
-        return Session(ctx, io.BytesIO(data), self.events.append).serve()
-
-    def files(self) -> dict[str, bytes | None]:
-        """Everything on the host."""
-        return {
-            str(path.relative_to(self.root)): path.read_bytes() if path.is_file() else None
-            for path in self.root.rglob("*")
-        }
-
-    @property
-    def started(self) -> list[list[str]]:
-        return [command for command in self.commands if command[0] == "systemd-run"]
+from deployer.host.spec import Spec
+from tests.host.asking import BODY, DELTA, GOOD, SPEC, Host, line, make_host, refused
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    made = Host(tmp_path)
-    paths = made.paths
-    for path in (paths.releases, paths.trees, paths.venvs, paths.incoming, paths.jobs, paths.units):
-        path.mkdir(parents=True)
-
-    def run(argv: Sequence[str], **_: Any) -> systemd.Result:
-        made.commands.append(list(argv))
-        return systemd.Result(0, "ActiveState=inactive\n", "")
-
-    monkeypatch.setattr(systemd, "run", run)
-    return made
-
-
-def line(message: Any) -> bytes:
-    return json.dumps(message).encode() + b"\n"
+    return make_host(tmp_path, monkeypatch)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -143,19 +50,6 @@ def delta_of(*entries: list[Any], **changes: Any) -> dict[str, Any]:
     message = changed("delta", {**DELTA, "add": list(entries), "digest": digest, **changes})
     message["spec"]["source"]["digest"] = message["delta"]["digest"]
     return message
-
-
-def refused(host: Host, data: bytes) -> dict[str, Any]:
-    """What was said of data that must be refused as bad usage, and left nothing, and started nothing."""
-    before = host.files()
-    assert host.serve(data) == Exit.USAGE
-    assert [(event["event"], event["exit"]) for event in host.events] == [("failed", 2), ("finished", 2)]
-    assert host.files() == before
-    assert host.started == []
-    failed = host.events[0]
-    assert failed["message"]
-    assert failed["state"] == "nothing was touched"
-    return failed
 
 
 def test_a_good_request_starts_one_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +132,16 @@ VALUES: list[tuple[str, Any]] = [
     ("surprise", 1),
     ("number", -1),
     ("number", "7"),
+    ("number", 1.0),
+    ("number", True),
+    ("number", 10**9 + 1),
+    ("number", ...),
+    ("barriers", ...),
+    ("barriers", None),
+    ("barriers", [1]),
+    ("barriers", [["switch"]]),
+    ("barriers", ["keep", "done"]),
+    ("barriers", ["Switch"]),
     ("barriers", "switch"),
     ("barriers", ["switch", "check"]),
     ("barriers", ["switch", "switch"]),
@@ -445,15 +349,31 @@ PHASE_REQUESTS: list[dict[str, Any]] = [
     {"release": -1},
     {"release": "v1"},
     {"by": "a\nb"},
+    {"no_migrate": 1},
+    {"no_migrate": ...},
+    {"barriers": []},
     {"more": 1},
 ]
+PHASES_GOOD: dict[str, Any] = {"op": "phases", "phases": ["build"], "release": 0, "by": "ada", "no_migrate": False}
 
 
 @pytest.mark.parametrize("change", PHASE_REQUESTS, ids=[str(one) for one in PHASE_REQUESTS])
 def test_phases_are_asked_for_strictly(host: Host, change: dict[str, Any]) -> None:
     """Phases of a release under way: their order and their release are checked before any job starts."""
-    failed = refused(host, line({"op": "phases", "phases": ["build"], "release": 0, "by": "ada", **change}))
-    assert "not acceptable" in failed["message"]
+    message = {key: value for key, value in {**PHASES_GOOD, **change}.items() if value is not ...}
+    assert "not acceptable" in refused(host, line(message))["message"]
+
+
+@pytest.mark.parametrize("no_migrate", [True, False])
+def test_phases_of_what_is_under_way(host: Host, monkeypatch: pytest.MonkeyPatch, no_migrate: bool) -> None:
+    """The control: the newest unfinished release goes on, with or without its migration, as asked."""
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    refused(host, line(PHASES_GOOD))
+    host.catalog.create("deploy", 0, "ada", 0.0, Spec.parse(SPEC))
+    assert host.serve(line({**PHASES_GOOD, "no_migrate": no_migrate})) == Exit.OK
+    (job,) = host.paths.jobs.iterdir()
+    stored = json.loads((job / "request.json").read_text())
+    assert (stored["release"], stored["phases"], stored["no_migrate"]) == (1, ["build"], no_migrate)
 
 
 @pytest.mark.parametrize("message", [{"lines": -1}, {"lines": "5"}, {"lines": 10**9}, {"follow": 1}, {"unit": "ssh"}])

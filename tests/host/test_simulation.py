@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.simulation import rules, service
+from tests.host.simulation.faults import Kill, PowerCut
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
@@ -54,3 +55,28 @@ def test_code_that_lost_its_seal_is_not_taken_from_under_what_runs(host: Simulat
     assert host.deploy(text="one").exit == 0
     assert (host.paths.releases / "v1/code").resolve().is_dir()
     assert (host.paths.releases / "v1/code").resolve() != (host.paths.releases / "v2/code").resolve()
+
+
+def test_a_job_is_on_the_disk_before_it_begins(host: SimulatedHost) -> None:
+    """Were its directory lost with the power, nobody would know after it that something is to be put right."""
+    with host.suffering():
+        assert host.deploy(text="one").exit == 0
+        trace = list(host.programs.trace)
+    written = [one.number for one in trace if one.what == "fsync" and one.words == (str(host.paths.jobs),)]
+    begun = [one.number for one in trace if "Description=deployer job" in " ".join(one.words)]
+    assert written
+    assert written[0] < begun[0]
+
+
+def test_the_power_goes_while_a_killed_job_is_put_right(host: SimulatedHost) -> None:
+    """Twice struck, the second time before the disk has all of the clearing up: the boot sees to the rest."""
+    assert host.deploy(text="one").exit == 0
+    with host.suffering():
+        assert host.deploy(text="two").exit == 0
+        trace = list(host.programs.trace)
+    built = next(one.number for one in trace if one.what == "waits")
+    for later in range(2, 30, 3):
+        with host.suffering(Kill(built), PowerCut(built + later, forgets=True)):
+            host.deploy(text=f"three {later}")
+        host.recover()
+        assert list(rules.in_the_end(host, tidy=False)) == []

@@ -11,8 +11,8 @@ from deployer.campaign import Reload, Rollback
 from deployer.config import Config
 from deployer.errors import ConfigError
 from deployer.host.spec import Spec
-from deployer.part import Share
 from deployer.remote import Facts
+from deployer.share import Share
 from deployer.site import Site
 from deployer.ssh import SshOptions, Target
 

@@ -24,10 +24,11 @@ from deployer.events import FleetFinished
 from deployer.fleet import Fleet
 from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
-from deployer.part import Part, Sending, Share
+from deployer.part import Part
 from deployer.program import host_program
 from deployer.remote import Facts, Remote
 from deployer.rollout import Strategy
+from deployer.share import Sending, Share
 from deployer.site import Site
 from deployer.ssh import SshOptions, Target
 
@@ -457,7 +458,7 @@ def test_a_second_ctrl_c_leaves(bed: Bed) -> None:
     bed["web3"].on["undo"] = lambda _: press()
     with pytest.raises(Interrupted):
         bed.conduct()
-    assert all(host.said("undo") for host in bed.hosts.values())
+    assert bed["web3"].said("undo")
 
 
 # Hooks

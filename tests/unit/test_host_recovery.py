@@ -23,7 +23,7 @@ from deployer.host.catalog import (
 from deployer.host.protocol import PHASES
 from deployer.host.spec import Spec
 from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
-from tests.host.test_session import SPEC
+from tests.host.asking import SPEC
 
 WELL = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=Spec.parse(SPEC), result=GOOD, phase="watch")
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.host import handle, job, lease, probe, processes, session, systemd
+from deployer.host import handle, handover, job, lease, probe, processes, session, systemd, word
 from deployer.host.context import Context, Settings
 from deployer.host.eventlog import EventLog
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import PROGRAM
+from deployer.host.protocol import BARRIERS, PROGRAM
 from deployer.host.session import Session
 from deployer.host.units import handle_unit
 
 from . import builds, rules, service
 from .clock import Clock, FakeTime
 from .faults import Fault, PowerCut, PowerLost
+from .fleet import Laptop
 from .laptop import line, make_delta, release_request
 from .programs import DIED, Programs
 from .seam import Seam, host_modules, replaced
@@ -76,6 +77,7 @@ class SimulatedHost:
         self.seen: tuple[Any, dict[str, Any]] = (None, {})
         self.home, self.units = str(self.paths.home), str(self.paths.units)
         self.said: list[dict[str, Any]] = []
+        self.laptop = Laptop(self.clock, self.programs, {}, 0)
 
     # what is there
 
@@ -102,6 +104,9 @@ class SimulatedHost:
             enter(_patched(systemd, "tell", self.systemd.tell))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
             enter(_patched(session, "_while_heard", contextlib.nullcontext))
+            enter(_patched(Session, "_hear_words", self._hear_words))
+            enter(_patched(word, "_POLL", 0.5))
+            enter(_patched(handover, "_TICK", 0.1))
             enter(_patched(processes, "memory", lambda: processes.Memory(8 << 30, 16 << 30)))
             enter(_patched(processes, "resident", lambda _: 50 << 20))
             enter(_patched(processes, "workers", lambda pid: {pid + 1, pid + 2}))
@@ -112,6 +117,15 @@ class SimulatedHost:
     def _ask(self, path: str, health: Any, timeout: float, tick: Any) -> probe.Answer:
         self.programs.check_alive()
         return self.web.ask(path, timeout, tick, self.programs.sleep)
+
+    @property
+    def _hear_words(self) -> Callable[[Session, Path], None]:
+        """A method of a session: the fleet's laptop of this moment is heard."""
+
+        def hear(session: Session, directory: Path) -> None:
+            self.laptop.follow(session, directory)
+
+        return hear
 
     def context(self, emit: Any) -> Context:
         settings = Settings(deploy_user=builds.BUILDER, socket_group="www-data")
@@ -198,8 +212,20 @@ class SimulatedHost:
         request = release_request("rollback", "0" * 64, settings)
         return self.session(line({**request, "of": to, "yes": True}))
 
+    def fleet(
+        self, command: Callable[..., Outcome], words: Mapping[str, str], *, ahead: int = 0, **more: Any
+    ) -> Outcome:
+        """``deploy``, ``reload`` or ``rollback`` as one host of a fleet, which is told ``words`` at the barriers.
+
+        The fleet is ``ahead`` of this host by so many releases.
+        """
+        number = max(1, self.ask().get("next", 1) + ahead)
+        self.laptop = Laptop(self.clock, self.programs, words, number)
+        return command(number=number, **{"barriers": BARRIERS, **more})
+
     def phases(self, *names: str, release: int = 0) -> Outcome:
-        return self.session(line({"op": "phases", "release": release, "by": "ada", "phases": list(names)}))
+        asked = {"release": release, "by": "ada", "phases": list(names), "no_migrate": False}
+        return self.session(line({"op": "phases", **asked}))
 
     def doctor_fix(self) -> Outcome:
         return self.session(line({"op": "doctor", "fix": True}))

@@ -26,7 +26,7 @@ def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[De
 
 
 def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A request to the session. ``settings`` may have env, phases, and any key of the spec."""
+    """A request to the session. ``settings`` may have env, phases, barriers, number, and any key of the spec."""
     spec: dict[str, Any] = {
         "source": {"digest": digest, "commit": "a" * 40, "ref": "main", "dirty": False},
         "lock": {"kind": "requirements", "path": "requirements.txt", "files": ["requirements.txt"]},
@@ -41,7 +41,8 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "overlap": True,
     }
     env, phases = settings.get("env", {}), settings.get("phases", PHASES)
-    spec.update({key: value for key, value in settings.items() if key not in ("env", "phases")})
+    apart = ("env", "phases", "barriers", "number")
+    spec.update({key: value for key, value in settings.items() if key not in apart})
     return {
         "op": "release",
         "kind": kind,
@@ -55,8 +56,8 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "delta": None,
         "yes": False,
         "no_migrate": False,
-        "barriers": [],
-        "number": 0,
+        "barriers": list(settings.get("barriers", ())),
+        "number": settings.get("number", 0),
     }
 
 

@@ -209,13 +209,18 @@ def ledger_entries(host: SimulatedHost) -> list[dict[str, Any]]:
     return found
 
 
+def begun(host: SimulatedHost) -> list[int]:
+    """The numbers of all attempts there were, in their order."""
+    return [int(one["release"][1:]) for one in ledger_entries(host) if one["what"] == "begun"]
+
+
 def _ledger(host: SimulatedHost) -> Iterator[str]:
     """One line when an attempt begins, one when it ends; numbers only grow."""
-    begun = [int(one["release"][1:]) for one in ledger_entries(host) if one["what"] == "begun"]
+    numbers = begun(host)
     ended = [int(one["release"][1:]) for one in ledger_entries(host) if one["what"] == "ended"]
-    if begun != sorted(set(begun)):
-        yield f"release numbers in the ledger: {begun}"
-    open_ = {number for number in begun if number not in ended}
+    if numbers != sorted(set(numbers)):
+        yield f"release numbers in the ledger: {numbers}"
+    open_ = {number for number in numbers if number not in ended}
     open_ -= {number for number in open_ if held(host, record(host, number))}
     if open_:
         yield f"the ledger does not say how {sorted(open_)} ended"

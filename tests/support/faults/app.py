@@ -55,6 +55,20 @@ listen = "{address}:{port}"
 [env]
 MARK = "{mark}"
 """
+ONE = "fleet_of_one"
+FLEETFILE = """\
+from deployer import deploy
+from deployer.conduct import conduct
+from deployer.tasks import namespace  # noqa: F401
+
+
+def release(fleet, campaign, *, strategy, wait):
+    return conduct(fleet, campaign, strategy=strategy, wait=wait).exit
+
+
+deploy._release = release
+"""
+"""A collection whose deploy leads even a single host as one of a fleet: it waits at every barrier for a word."""
 REQUIREMENTS = ("gunicorn>=23\n", "gunicorn>=22.0\n")
 """By turns, so that two releases that follow one another have virtual environments of their own."""
 
@@ -111,7 +125,7 @@ def make_whole(host: SandboxHost, path: Path) -> WholeSite:
     path.mkdir(parents=True, exist_ok=True)
     site = WholeSite(host, Project(path))
     site.project.git("init", "--quiet", "--initial-branch=main")
-    for name, text in {**FABFILE, "server.py": SERVER}.items():
+    for name, text in {**FABFILE, f"{ONE}.py": FLEETFILE, "server.py": SERVER}.items():
         site.project.write(name, text)
     site.write(Parts(1, 1))
     return site

@@ -11,13 +11,19 @@ from typing import Any
 
 from deployer.host import lease
 from deployer.sandbox import SandboxHost
-from tests.support.faults.app import Parts, WholeSite, make_whole
+from tests.support.faults.app import ONE, Parts, WholeSite, make_whole
 from tests.support.faults.install import Faults, faults
 from tests.support.faults.survey import Survey, survey
 
 BOUND = 60.0
 """Seconds within which a host must be whole again."""
-COMMANDS = {"deploy": ("deploy", "--json"), "reload": ("reload", "--json"), "rollback": ("rollback", "--json", "--yes")}
+FLEET = "deploy to a fleet"
+COMMANDS = {
+    "deploy": ("deploy", "--json"),
+    "reload": ("reload", "--json"),
+    "rollback": ("rollback", "--json", "--yes"),
+    FLEET: ("-c", ONE, "deploy", "--json"),
+}
 
 
 @dataclass
@@ -60,7 +66,7 @@ class Bench:
         old = self.releases[before.current]
         if command == "rollback":
             return None
-        parts = Parts(self.turn if command == "deploy" else old.version, self.turn)
+        parts = Parts(old.version if command == "reload" else self.turn, self.turn)
         self.site.write(Parts(self.turn, self.turn))
         return parts
 
@@ -109,7 +115,7 @@ class Bench:
 
 def labels(events: list[dict[str, Any]]) -> list[str]:
     """The boundaries that a job's events stand for, as ``injected.label`` names them; each once."""
-    left_out = ("connecting", "connected", "progress", "output", "logs")
+    left_out = ("connecting", "connected", "progress", "output", "logs", "fleet")
     told = (" ".join(filter(None, (event["event"], event.get("phase")))) for event in events)
     return list(dict.fromkeys(one for one in told if not one.startswith(left_out)))
 

@@ -11,9 +11,12 @@ from typing import Any
 from deployer.sandbox.load import Load, Report
 from tests.support.faults.accident import FAULTS, Aftermath, Scene
 from tests.support.faults.app import Parts
-from tests.support.faults.bench import COMMANDS, Bench
+from tests.support.faults.bench import COMMANDS, FLEET, Bench
 from tests.support.faults.survey import Survey
 from tests.support.site import wait_until
+
+LEASE = 15.0
+"""Seconds that a fleet's candidate waits here for a sign of the laptop: more than it takes to come back."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,15 @@ class Case:
         def settled() -> None:
             self._wait_for(lambda now: now.leftovers(sessions=True, timer=True), "before the network is back")
 
+        if self.unheard:
+            self.bench.faults.lease(LEASE)
         scene = Scene(self.bench.site, self.bench.faults, COMMANDS[self.command], self.boundary, settled)
         return (self.accident or FAULTS[self.fault])(scene)
+
+    @property
+    def unheard(self) -> bool:
+        """No more of the fleet's words come: the host is left to itself."""
+        return self.command == FLEET and self.fault in ("laptop", "network")
 
     def _wait_for(self, wrong: Callable[[Survey], list[str]], when: str) -> Survey:
         """Until nothing is wrong on the host; what is still wrong after that is a problem."""
@@ -88,8 +98,9 @@ class Case:
         self.bench.note(now, parts)
         self.problems += self.bench.mixed(now)
         serves = self._old_or_new(before, now)
-        if not self.either and serves != expected(self.boundary, self.fault):
-            self.problems.append(f"the {serves} release serves, not the {expected(self.boundary, self.fault)} one")
+        wanted = expected(self.boundary, self.fault, unheard=self.unheard)
+        if not self.either and serves not in wanted:
+            self.problems.append(f"the {serves} release serves, not the {wanted} one")
         if not self.at_once:
             self._told(before, serves, now)
         self._ending(serves, after)
@@ -115,6 +126,9 @@ class Case:
     def _told_interrupted(self, row: dict[str, Any]) -> None:
         if self.fault == "abort":
             if row["state"] not in ("failed", "rolled back") or not row["reason"].startswith("aborted by "):
+                self.problems.append(f"fab releases tells {row['state']!r}, {row['reason']!r}")
+        elif self.unheard:
+            if row["state"] != "failed" or "nothing was heard of the laptop" not in row["reason"]:
                 self.problems.append(f"fab releases tells {row['state']!r}, {row['reason']!r}")
         elif row["state"] not in self.states or not row["reason"] or self.phase not in row["reason"]:
             self.problems.append(f"fab releases tells {row['state']!r}, {row['reason']!r}")
@@ -156,15 +170,19 @@ class Case:
         return len(failed), len(counted)
 
 
-def expected(boundary: str, fault: str) -> str:
+def expected(boundary: str, fault: str, *, unheard: bool = False) -> str:
     """What must serve: an attempt that is left alone goes on; one that died counts from the rename on.
 
-    A job that was killed before its first word has done nothing yet, and just begins again.
+    A job that was killed before its first word has done nothing yet, and just begins again. One of a fleet that is
+    ``unheard`` goes on only past a barrier for which it had the word: at the switch that may just have come, or not.
     """
     if fault == "abort":
         return "new" if boundary in ("phase.done watch", "finished") else "old"
-    if fault not in ("job", "plug") or (boundary, fault) == ("begun", "job"):
+    if unheard and boundary == "ready switch":
+        return "old or new"
+    if (fault not in ("job", "plug") and not unheard) or (boundary, fault) == ("begun", "job"):
         return "new"
     name, _, phase = boundary.partition(" ")
-    switched = name in ("switched", "finished") or boundary == "phase.done switch" or phase in ("drain", "watch")
-    return "new" if switched else "old"
+    switched = name in ("switched", "finished") or boundary in ("phase.done switch", "ready keep")
+    told = unheard and boundary == "phase.started switch"
+    return "new" if switched or told or phase in ("drain", "watch") else "old"

@@ -1,0 +1,159 @@
+"""The word of a fleet: how long a job waits for it, and what counts as a sign of the laptop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployer.host import word
+from deployer.host.protocol import BARRIERS
+from deployer.host.word import Word
+
+
+class Clock:
+    """Seconds since boot, which pass when somebody sleeps; ``due`` is done once its time has come."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept = 0
+        self.due: dict[float, Callable[[], None]] = {}
+
+    CLOCK_BOOTTIME = 7
+
+    def read(self) -> float:
+        return self.now
+
+    def clock_gettime(self, _: int) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept += 1
+        for when in [when for when in self.due if when <= self.now]:
+            self.due.pop(when)()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("deployer.host.word.time", made)
+    monkeypatch.setattr("deployer.host.lease.time", made)
+    return made
+
+
+def job(clock: Clock, directory: Path) -> Word:
+    return Word(directory, 60.0, clock.read)
+
+
+def test_without_a_sign_the_lease_runs_out(clock: Clock, tmp_path: Path) -> None:
+    """It waits as long as the lease, and then no longer."""
+    waiting = job(clock, tmp_path)
+    assert not waiting.over
+    assert waiting.wait("switch") is False
+    assert waiting.over
+    assert 60.0 <= clock.now - 1000.0 < 60.5
+    assert waiting.silence == clock.now - 1000.0
+
+
+def test_the_lease_begins_with_the_job(clock: Clock, tmp_path: Path) -> None:
+    """What was heard before it began, by whatever job had the directory, makes it neither longer nor shorter."""
+    (tmp_path / "heard").write_text("3.0\n")
+    waiting = job(clock, tmp_path)
+    assert waiting.silence == 0.0
+    clock.now += 59.0
+    assert not waiting.over
+    clock.now += 1.0
+    assert waiting.over
+
+
+def test_each_sign_renews_it(clock: Clock, tmp_path: Path) -> None:
+    """As long as the laptop is heard now and then it waits: for hours, if need be."""
+    waiting = job(clock, tmp_path)
+    for _ in range(100):
+        clock.now += 59.0
+        assert not waiting.over
+        word.hold(tmp_path, clock.read)
+        assert waiting.silence == 0.0
+    clock.now += 60.0
+    assert waiting.over
+
+
+def test_the_word_comes_while_it_waits(clock: Clock, tmp_path: Path) -> None:
+    """It goes on at once, at that barrier and at no other."""
+    waiting = job(clock, tmp_path)
+    clock.due[1030.0] = lambda: word.go(tmp_path, "check")
+    assert waiting.wait("check") is True
+    assert 1030.0 <= clock.now < 1030.1
+    assert [name for name in BARRIERS if waiting.said(name)] == ["check"]
+    assert waiting.wait("switch") is False
+
+
+def test_a_word_is_a_sign_as_well(clock: Clock, tmp_path: Path) -> None:
+    """The lease of the next barrier begins with it, not with the job."""
+    waiting = job(clock, tmp_path)
+    clock.due[1050.0] = lambda: word.go(tmp_path, "migrate")
+    assert waiting.wait("migrate")
+    assert waiting.wait("check") is False
+    assert 110.0 <= clock.now - 1000.0 < 110.5
+
+
+def test_a_word_that_came_early_is_not_waited_for(clock: Clock, tmp_path: Path) -> None:
+    """Not even when the lease has run out since: it was said. To say it twice does nothing more."""
+    word.go(tmp_path, "keep")
+    word.go(tmp_path, "keep")
+    waiting = job(clock, tmp_path)
+    clock.now += 1000.0
+    assert waiting.over
+    assert waiting.wait("keep") is True
+    assert clock.slept == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["go-keep", "heard"]
+
+
+@pytest.mark.parametrize("text", ["", "10", "x\n", "nan\n", "\udcff", "99999.0\n", "inf\n", "1e400\n"])
+def test_a_sign_that_cannot_be_true_is_none(clock: Clock, tmp_path: Path, text: str) -> None:
+    """Half a number, none at all, or a time that is still to come, as after a reboot: the lease runs out as without."""
+    waiting = job(clock, tmp_path)
+    (tmp_path / "heard").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert waiting.wait("switch") is False
+    assert clock.now - 1000.0 < 60.5
+
+
+def test_a_sign_is_whole_or_not_there(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dies, or finds the disk full, while giving one leaves the sign before it."""
+    word.hold(tmp_path, clock.read)
+
+    def dies(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    waiting = job(clock, tmp_path)
+    clock.now += 30.0
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(OSError, match="No space"):
+        word.hold(tmp_path, clock.read)
+    assert (tmp_path / "heard").read_text() == "1000.0\n"
+    assert waiting.silence == 30.0
+
+
+def test_a_word_for_which_there_is_hardly_room_is_heard(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk an empty file often has room where a sign has none: the job goes on all the same."""
+
+    def dies(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(OSError, match="No space"):
+        word.go(tmp_path, "switch")
+    assert job(clock, tmp_path).wait("switch") is True
+
+
+def test_nobody_hears_of_a_job_that_is_gone(clock: Clock, tmp_path: Path) -> None:
+    """Its directory may be thrown away while a laptop still talks: that is an error of the disk, and makes nothing."""
+    for say in (lambda: word.hold(tmp_path / "gone"), lambda: word.go(tmp_path / "gone", "keep")):
+        with pytest.raises(FileNotFoundError):
+            say()
+    assert list(tmp_path.iterdir()) == []
