@@ -10,6 +10,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from deployer.command import Answer, host_task, print_error
+from deployer.errors import ConfigError
 from deployer.executor import fleet_task
 from deployer.host.protocol import PHASES
 
@@ -29,7 +30,7 @@ def deploy(
     wait: bool = False,
     keep_going: bool = False,
     batch: str = "",
-    canary: int = 0,
+    canary: str = "",
     bake: str = "",
 ) -> Answer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
@@ -41,7 +42,7 @@ def deploy(
 
 @host_task("reload")
 def reload(
-    fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: int = 0, bake: str = ""
+    fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: str = "", bake: str = ""
 ) -> Answer:
     """Release the code that serves again, with today's settings and environment."""
     from deployer import deploy as use
@@ -57,7 +58,7 @@ def rollback(
     wait: bool = False,
     keep_going: bool = False,
     batch: str = "",
-    canary: int = 0,
+    canary: str = "",
     bake: str = "",
 ) -> Answer:
     """Go back to an older release: code, dependencies, environment and units together."""
@@ -67,15 +68,16 @@ def rollback(
     return _told(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=waves))
 
 
-def _strategy(fleet: Fleet, batch: str, canary: int, bake: str, keep_going: bool) -> Strategy:
+def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool) -> Strategy:
     """What the command line says of waves, and deploy.toml where that says nothing."""
-    from deployer.rollout import Strategy, seconds
+    from deployer.rollout import Strategy, number, seconds
 
     usual = fleet.config.fleet
+    first = number("--canary", canary) if canary else usual.canary
     return Strategy(
         batch=batch or usual.batch,
-        canary=canary or usual.canary,
-        bake=seconds(bake) if bake else usual.bake,
+        canary=first,
+        bake=seconds(bake) if bake else usual.bake if first else 0.0,
         keep_going=keep_going,
     )
 
@@ -161,11 +163,13 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
 
 
 @host_task("logs of", answer=True)
-def logs(fleet: Fleet, n: int = 50, follow: bool = False) -> Answer:
+def logs(fleet: Fleet, n: str = "50", follow: bool = False) -> Answer:
     """The app's journal: the last lines of all its releases, oldest first (-n 100, -f)."""
     from deployer import observe
 
-    return _told(observe.logs(fleet, lines=n, follow=follow))
+    if not n.isdecimal():
+        raise ConfigError(message=f"-n {n}: a number of lines is wanted", next="say -n 200")
+    return _told(observe.logs(fleet, lines=int(n), follow=follow))
 
 
 @host_task("run on", answer=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deployer.errors import ConfigError
 
-__all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "seconds", "waves"]
+__all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "number", "seconds", "waves"]
 
 BARRIERS = ("migrate", "check", "switch", "keep")
 """In the order in which a host comes to them."""
@@ -71,6 +71,13 @@ def barriers(host: str, *, migrator: str, migrates: bool) -> tuple[str, ...]:
     if not migrates:
         return BARRIERS[2:]
     return BARRIERS if host == migrator else BARRIERS[1:]
+
+
+def number(option: str, text: str) -> int:
+    """How many hosts an option says. Raises ConfigError; Invoke would meet what is no number with a traceback."""
+    if not text.isdecimal():
+        raise ConfigError(message=f"{option} {text}: a number of hosts is wanted", next=f"say {option} 1")
+    return int(text)
 
 
 def seconds(text: str) -> float:

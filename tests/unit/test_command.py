@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from deployer import command, events, hearing
+from deployer import command, events, hearing, tasks
 from deployer.config import Config
+from deployer.config.fleet import FleetSettings
 from deployer.errors import ConfigError
+from deployer.rollout import Strategy
 
 FAB = Path(sys.executable).with_name("fab")
 CONFIG = Config(app="shop")
@@ -49,6 +52,25 @@ def test_a_host_that_is_named_twice_is_refused(one: str, other: str) -> None:
 def test_two_sshds_of_one_name_are_two_hosts() -> None:
     """Another port is another machine, as behind a forwarding router."""
     assert names(CONFIG, "web1:2201", "web1:2202") == ["web1:2201", "web1:2202"]
+
+
+@pytest.mark.parametrize(("task", "option"), [("deploy", "--canary"), ("rollback", "--canary"), ("logs", "-n")])
+def test_what_is_no_number_is_told_so(task: str, option: str, tmp_path: Path) -> None:
+    """By us, before anything is connected: Invoke would show a traceback."""
+    (tmp_path / "fabfile.py").write_text("from deployer.tasks import namespace\n")
+    (tmp_path / "fabric.yaml").write_text("tasks: {executor_class: deployer.executor.FleetExecutor}\n")
+    (tmp_path / "deploy.toml").write_text('app = "shop"\n')
+    argv = [str(FAB), "-H", "web1,web2", task, option, "many"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert f"{option} many: a number of" in done.stderr
+
+
+def test_a_canary_of_deploy_toml_can_be_left_out(tmp_path: Path) -> None:
+    """--canary 0: a rollback in a hurry does not bake."""
+    usual = SimpleNamespace(config=SimpleNamespace(fleet=FleetSettings(canary=1, bake=60)))
+    assert tasks._strategy(usual, "", "", "", False) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
+    assert tasks._strategy(usual, "", "0", "", False) == Strategy()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5", "²"])
