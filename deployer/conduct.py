@@ -65,7 +65,7 @@ class _Conductor:
         self._facts: dict[str, Facts] = {}
         self._gone: set[str] = set()
         self._looked = _now()
-        self._back = self._interrupted = False
+        self._back = self._interrupted = self._bakes = False
         self._hooks = Hooks(fleet.config.hooks, fleet.report, self._hooked)
         self._release = ""
         self._rollout = self._course("fab deploy")
@@ -151,6 +151,16 @@ class _Conductor:
         elif happening.what == "hooked":
             self._rollout.hooked(host, happening.do, error.message if error else "", now)
 
+    def _tell_of_the_bake(self) -> None:
+        """For so long nothing will happen: that is worth a line."""
+        if self._rollout.wake() is not None and not self._bakes:
+            self._bakes = True
+            first = f"{self._strategy.canary} host{'s' if self._strategy.canary > 1 else ''}"
+            text = (
+                f"{self._release} serves on {first}; the others follow in {self._strategy.bake:g} s if all stays well"
+            )
+            self._fleet.report(events.Note(text=text))
+
     def _hooked(self, host: str, do: str, error: str) -> None:
         """In the thread of the hook."""
         failure = DeployerError(message=error, host=host) if error else None
@@ -218,6 +228,7 @@ class _Conductor:
                 part.say({"op": "hold"}, once=True)
             else:
                 self._hooks.begin(order.host, order.do)
+        self._tell_of_the_bake()
 
     def _take_turns(self, again: str, *, wait: bool) -> None:
         """A place in the line of the host that is first by name, kept until its job runs: of two commands for the same

@@ -204,7 +204,7 @@ def conclude(
 ) -> int:
     """The exit code of a command that is no release. A value of None says that there was nothing to do on a host.
 
-    On several hosts of which any failed, it is reported how it ended on each. The error of a single host is raised.
+    On several hosts it is reported how it ended on each. The error of a single host is raised.
     """
     if len(fleet.sites) == 1:
         value = ends[0].result()
@@ -212,15 +212,15 @@ def conclude(
     found = tuple(_end_of(ended, exit_of) for ended in ends)
     exit = worst([end.exit for end in found])
     bad = [end.host for end in found if end.exit]
-    if bad:
-        fleet.report(
-            events.FleetFinished(
-                exit=exit,
-                hosts=found,
-                seconds=max(end.seconds for end in found),
-                summary=f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}",
-            )
+    done = f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}"
+    fleet.report(
+        events.FleetFinished(
+            exit=exit,
+            hosts=found,
+            seconds=max(end.seconds for end in found),
+            summary=done if bad else f"done on {len(found)} hosts",
         )
+    )
     return exit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from deployer.rollout.member import How, Member
 
 __all__ = ["Course", "of"]
 
+_LOOKS = re.compile(r"\bfab (?:logs|doctor)\b(?! -H)")
 _NAMED = 4
 """So many hosts are named in one line; more are counted. Those of which something is not known are always named."""
 
@@ -190,7 +192,7 @@ def _next(course: Course, exit: Exit) -> str:
     if exit is Exit.OK:
         return ""
     if exit is not Exit.MIXED:
-        told = (member.next for member in course.members if member.fault and not member.undone)
+        told = (_there(member) for member in course.members if member.fault and not member.undone)
         return next(filter(None, told), course.again)
     old = Counter(
         member.serving
@@ -203,6 +205,11 @@ def _next(course: Course, exit: Exit) -> str:
     if any(member.undone for member in course.members):
         return back
     return f"fab status, then {course.again}"
+
+
+def _there(member: Member) -> str:
+    """What a host advises. What is to be looked at there names it: the others have nothing to show."""
+    return _LOOKS.sub(rf"\g<0> -H {member.host}", member.next)
 
 
 def _names(hosts: Sequence[str], *, all: bool = False) -> str:

@@ -676,3 +676,14 @@ def test_what_several_hosts_say_alike_is_said_once() -> None:
     for host in ("web2", "web1", "web3"):
         fleet.rollout.refused(host, 4, "a deploy by bob runs", fleet.now)
     assert fleet.rollout.verdict().summary == "web1, web2 and web3: a deploy by bob runs"
+
+
+def test_advice_to_look_at_a_host_names_it() -> None:
+    """The logs of the other hosts have nothing to show; a command for the whole fleet stays one."""
+    fleet = Fleet()
+    fleet.ready("check")
+    fleet.hear("web2", "failed", exit=5, message="v43 is not healthy", next="fab logs -n 200   (all); then fab deploy")
+    fleet.hear("web2", "finished", exit=5, release="v43", serving="v42", seconds=1.0, summary="v43 is not healthy")
+    fleet.orders()
+    fleet.finish(5, "web1", "web3")
+    assert fleet.rollout.verdict().next == "fab logs -H web2 -n 200   (all); then fab deploy"
