@@ -249,12 +249,23 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     yield {"event": "finished", "exit": int(exit), "release": name, "serving": serving, "summary": message}
 
 
+def _never_began(ctx: Context) -> HostError:
+    """A job that somebody still follows and that is gone was swept: it had not said a word when its host went down."""
+    serving = ctx.catalog.serving_name()
+    now = f"{serving} serves, uninterrupted" if serving else "nothing serves yet"
+    return HostError(
+        "the deploy never began: the host went down before its first word",
+        state=f"{now}; nothing was touched",
+        next="fab deploy",
+    )
+
+
 def find_job(ctx: Context, name: str = "") -> Path:
     """The directory of the job that is named, else of the one that runs, else of the newest. Raises HostError."""
     if name:
         if (ctx.paths.jobs / name / "events.jsonl").exists():
             return ctx.paths.jobs / name
-        raise HostError(f"there is no job {name} any more", exit=Exit.USAGE, next="fab releases --all")
+        raise _never_began(ctx)
     shown = _shown(ctx)
     directory = (_directory_of(ctx, shown) if _is_alive(shown) else None) or jobs.latest(ctx.paths.jobs)
     if directory is None:

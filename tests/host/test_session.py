@@ -586,3 +586,11 @@ def test_a_word_to_go_on_needs_hardly_any_room(tmp_path: Path, monkeypatch: pyte
     else:
         word.go(tmp_path, "switch")
     assert word.Word(tmp_path).said("switch")
+
+
+def test_a_job_that_was_swept_before_its_first_word_never_began(host: Host) -> None:
+    """Whoever followed it hears that nothing was touched, as after any refusal; it is no bad usage."""
+    assert host.serve(line({"op": "attach", "job": "00000007"})) == Exit.REFUSED
+    failed = host.events[0]
+    assert "never began" in failed["message"] and "nothing was touched" in failed["state"]
+    assert failed["next"] == "fab deploy"
