@@ -52,9 +52,9 @@ def _sshds(host: SandboxHost) -> list[Process]:
 
 
 @contextlib.contextmanager
-def behind_proxy(host: SandboxHost, place: Path) -> Iterator[tuple[DelayProxy, Path]]:
+def behind_proxy(host: SandboxHost, place: Path, *, rtt_ms: float = 0) -> Iterator[tuple[DelayProxy, Path]]:
     """The host behind a proxy that can be cut, and the ssh_config that goes that way to it, and straight to others."""
-    with DelayProxy(host.address, host.ssh_port, rtt_ms=0) as proxy:
+    with DelayProxy(host.address, host.ssh_port, rtt_ms=rtt_ms) as proxy:
         path = ssh_config(host, proxy, place)
         path.write_text(path.read_text() + host.ssh_config.read_text())
         yield proxy, path
