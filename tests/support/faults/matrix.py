@@ -18,11 +18,16 @@ TITLES = {
 }
 
 
+AT_WRITES = ("full", "kill")
+"""Accidents at the writes of a job; the others are at its events, and have rows of their own."""
+
+
 def markdown(cells: Iterable[Cell]) -> str:
     """All cells, as Markdown. A cell says what served afterwards and how many requests failed of how many."""
-    every = list(cells)
-    commands = list(dict.fromkeys(cell.command for cell in every))
-    return "\n".join(_table(command, [cell for cell in every if cell.command == command]) for command in commands)
+    tables: dict[tuple[str, bool], list[Cell]] = {}
+    for cell in cells:
+        tables.setdefault((cell.command, cell.fault in AT_WRITES), []).append(cell)
+    return "\n".join(_table(command, found) for (command, _), found in tables.items())
 
 
 def _table(command: str, cells: Sequence[Cell]) -> str:

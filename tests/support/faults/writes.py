@@ -13,7 +13,12 @@ NOT_SERVING = ("failed", "interrupted", "rolled back")
 
 
 def writes_of(bench: Bench, command: str) -> list[str]:
-    """The writes of a clean run, in their order."""
+    """The writes of a clean run, in their order: those of every run, as what is left to prune differs."""
+    first, second = _writes_of_one(bench, command), _writes_of_one(bench, command)
+    return [what for what in first if what in second]
+
+
+def _writes_of_one(bench: Bench, command: str) -> list[str]:
     before = bench.ready()
     parts = bench.prepare(command, before)
     bench.faults.write("")
