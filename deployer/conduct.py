@@ -25,7 +25,7 @@ from deployer.rollout import Rollout, Strategy, barriers
 from deployer.share import Campaign, Plan, Share
 from deployer.site import who
 
-__all__ = ["conduct"]
+__all__ = ["conduct", "was_busy"]
 
 TICK = 0.5
 """Seconds after which time itself is something that happens."""
@@ -44,13 +44,19 @@ def conduct(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strateg
     """Carry a release through a fleet; how it ended, which is reported, too.
 
     ``campaign`` is made while the connections are. Raises DeployerError for what is wrong here: nothing was touched.
-    With ``wait`` the end is not reported when somebody was quicker on a host (Exit.BUSY): it is to be tried again.
+    With ``wait`` the end is not reported when somebody :func:`was quicker <was_busy>`: it is to be tried again.
     """
     conductor = _Conductor(fleet, strategy)
     try:
         return conductor.run(campaign(), wait=wait)
     finally:
         conductor.close()
+
+
+def was_busy(verdict: FleetFinished) -> bool:
+    """Whether that somebody was quicker on a host is all that stood in the way: on others it may have begun by then."""
+    results = {end.result for end in verdict.hosts}
+    return verdict.exit in (Exit.BUSY, Exit.REFUSED) and "busy" in results <= {"busy", "untouched", "discarded"}
 
 
 class _Conductor:
@@ -87,7 +93,7 @@ class _Conductor:
             self._send(campaign)
         self._hear_until(lambda: self._rollout.over)
         verdict = self._rollout.verdict()
-        if wait and verdict.exit == Exit.BUSY:
+        if wait and was_busy(verdict):
             self._fleet.report(events.Note(text="another command was quicker; waiting for it"))
         else:
             self._fleet.report(verdict)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployer import events
 from deployer.campaign import Deploy, Reload, Rollback
-from deployer.conduct import conduct
+from deployer.conduct import conduct, was_busy
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
@@ -112,7 +112,7 @@ def _release(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strate
 
     while True:
         verdict = conduct(fleet, once, strategy=strategy, wait=wait)
-        if not (wait and verdict.exit == Exit.BUSY):
+        if not (wait and was_busy(verdict)):
             return verdict.exit
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from deployer import conduct as conducting
 from deployer import events, follow, hooks, part
-from deployer.conduct import conduct
+from deployer.conduct import conduct, was_busy
 from deployer.config import Config
 from deployer.config.fleet import Hooks
 from deployer.errors import ConfigError, Exit, Interrupted, Unreachable
@@ -420,7 +420,8 @@ def test_ctrl_c_with_nobody_to_ask_ends_it_on_all_hosts(bed: Bed) -> None:
     verdict = bed.conduct()
     assert verdict.exit == Exit.REFUSED
     assert "aborted by" in verdict.summary
-    assert all(host.said("undo") for host in bed.hosts.values())
+    assert bed["web3"].said("undo")
+    assert all(host.said("undo") or not host.said("release") for host in bed.hosts.values())
 
 
 def test_leases_are_renewed_while_a_person_thinks(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -627,3 +628,22 @@ def _until(reached: Callable[[], bool]) -> None:
         except Empty:
             continue
     raise AssertionError("it did not happen")
+
+
+@pytest.mark.parametrize(
+    ("exit", "results", "again"),
+    [
+        (4, ("busy", "untouched"), True),
+        (5, ("busy", "discarded"), True),
+        (5, ("busy", "failed"), False),
+        (5, ("failed", "discarded"), False),
+        (7, ("busy", "lost"), False),
+        (0, ("done", "done"), False),
+    ],
+)
+def test_who_waits_tries_again_when_nothing_but_another_was_in_the_way(
+    exit: int, results: tuple[str, ...], again: bool
+) -> None:
+    """Also where some hosts had begun by then; not where any host has failed by itself."""
+    hosts = tuple(events.HostEnd(host=f"web{at}", result=result) for at, result in enumerate(results))
+    assert was_busy(events.FleetFinished(exit=exit, hosts=hosts)) is again
