@@ -22,7 +22,7 @@ from deployer.share import Sending, Share
 from deployer.site import Site, who
 from deployer.source import Source
 
-__all__ = ["Deploy", "Reload", "Rollback"]
+__all__ = ["Deploy", "Reload", "Rollback", "migrator_of"]
 
 
 class _Uploads:
@@ -62,8 +62,7 @@ class Deploy:
     def migrator(self, hosts: Sequence[str], /) -> str:
         if not self.config.release.migrate or self.no_migrate:
             return ""
-        chosen = [host for host in hosts if self.config.migrates(host)]
-        return migrator(hosts, chosen[0] if chosen else None)
+        return migrator_of(self.config, hosts)
 
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
         started = time.monotonic()
@@ -165,6 +164,11 @@ class Rollback:
             number=share.number,
         )
         return Sending(message=message)
+
+
+def migrator_of(config: Config, hosts: Sequence[str]) -> str:
+    """The one of a fleet's hosts that runs its migration: the one deploy.toml names, else the first by name."""
+    return migrator(hosts, next((host for host in hosts if config.migrates(host)), None))
 
 
 def current_of(host: str, facts: Facts) -> Spec:

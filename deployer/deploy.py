@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deployer import events
-from deployer.campaign import Deploy, Reload, Rollback
+from deployer.campaign import Deploy, Reload, Rollback, migrator_of
 from deployer.conduct import conduct, was_busy
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
@@ -22,7 +22,7 @@ from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["deploy", "reload", "rollback", "run_phases"]
+__all__ = ["deploy", "reload", "rollback", "run_phases", "upload"]
 
 AT_ONCE = Strategy()
 
@@ -78,7 +78,7 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
     Of a fleet's hosts one runs the migration.
     """
     number = _number(release) if release else 0
-    migrator = _migrator(fleet)
+    migrator = migrator_of(fleet.config, fleet.hosts)
 
     def run(site: Site) -> Outcome:
         with open_remote(site) as (remote, facts):
@@ -88,11 +88,6 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
             return _run(site, remote).send(message)
 
     return conclude(fleet, each(fleet, run), exit_of=_exit)
-
-
-def _migrator(fleet: Fleet) -> str:
-    chosen = [host for host in fleet.hosts if fleet.config.migrates(host)]
-    return chosen[0] if chosen else min(fleet.hosts)
 
 
 def _exit(outcome: Outcome) -> int:

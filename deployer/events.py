@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
+from deployer.errors import DeployerError
+
 __all__ = [
     "Connected", "Connecting", "Event", "Failed", "Finished", "FleetFinished", "HostEnd", "Logs", "Note", "Output",
     "PhaseDone", "PhaseFailed", "PhaseSkipped", "PhaseStarted", "Progress", "Ready", "Reporter", "Switched", "Waiting",
-    "Warn", "parse",
+    "Warn", "failure", "parse",
 ]  # fmt: skip
 
 
@@ -205,6 +207,18 @@ class FleetFinished(Event):
     summary: str = ""
     state: str = ""
     next: str = ""
+
+
+def failure(host: str, error: DeployerError) -> Failed:
+    """What an error on this side says of a host, as the host itself would say it."""
+    return Failed(
+        host=host,
+        exit=int(error.exit),
+        message=error.message,
+        state=error.state,
+        next=error.next,
+        logs=tuple(error.logs),
+    )
 
 
 NAMES: dict[type[Event], str] = {

@@ -158,7 +158,7 @@ def _one_of_many(site: Site, work: Callable[[Site], T]) -> Ended[T]:
         error = over  # the host has told why
     except DeployerError as failure:
         error = failure
-        ear(_failed(site, failure))
+        ear(events.failure(site.host, failure))
         ear(events.Finished(host=site.host, exit=int(failure.exit), summary=failure.message))
     except BaseException as bug:
         error = bug
@@ -177,17 +177,6 @@ class _Ear:
         if isinstance(event, events.Failed):
             self.failed = event
         self._report(event)
-
-
-def _failed(site: Site, error: DeployerError) -> events.Failed:
-    return events.Failed(
-        host=site.host,
-        exit=int(error.exit),
-        message=error.message,
-        state=error.state,
-        next=error.next,
-        logs=tuple(error.logs),
-    )
 
 
 def gravest(codes: Sequence[int]) -> int:

@@ -273,12 +273,7 @@ class Part:
     def fail(self, error: DeployerError) -> None:
         """Report the end of this host's part as the host itself would."""
         host = self._site.host
-        logs = tuple(error.logs)
-        self._report(
-            events.Failed(
-                host=host, exit=int(error.exit), message=error.message, state=error.state, next=error.next, logs=logs
-            )
-        )
+        self._report(events.failure(host, error))
         self._report(events.Finished(host=host, exit=int(error.exit), summary=error.message))
 
 
