@@ -9,8 +9,9 @@ from typing import Any
 
 from deployer.config import Config
 from deployer.host import spec as hostspec
+from deployer.host.process import Web
 from deployer.host.protocol import PHASES
-from deployer.host.spec import Health, Spec, Web
+from deployer.host.spec import Health, Spec
 from deployer.lock import Lock
 from deployer.model import Secret
 from deployer.source import Source
@@ -41,7 +42,7 @@ def respec(config: Config, current: Spec) -> Spec:
     What runs it stays when deploy.toml leaves it to be found in the project: a reload does not look at the code.
     """
     web = _web(config) if config.web.command or config.web.wsgi or config.web.asgi else None
-    if web is None:
+    if web is None and current.web is not None:
         web = replace(
             current.web,
             workers=config.web.workers,

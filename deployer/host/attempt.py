@@ -13,11 +13,11 @@ from typing import Any
 from deployer.host import build, ending, files, handover, lease, masking, resume, signals, systemd, watching
 from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
+from deployer.host.environment import environment_file
 from deployer.host.errors import Damaged, HostError
 from deployer.host.phases import DEEDS, Work, reason_to_skip
 from deployer.host.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 from deployer.host.request import Request
-from deployer.host.spec import environment_file
 from deployer.host.word import Word
 
 _SWITCH = PHASES.index("switch")

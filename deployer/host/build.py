@@ -15,9 +15,10 @@ from typing import Callable
 
 from deployer.host import bytecode, files
 from deployer.host.context import Context, free_bytes
+from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Entry
-from deployer.host.spec import Spec, environment_file
+from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
 from deployer.host.unpack import Mismatch, apply, parse_delta
 
@@ -106,17 +107,16 @@ def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
     return [create, [*install, "--python", f"{venv}/bin/python"]]
 
 
-def check_server(ctx: Context, key: str, spec: Spec) -> None:
-    """Raises HostError when the virtual environment lacks the server that is to run the app."""
-    program = spec.web.server if spec.web.server != "command" else spec.web.args[0]
-    if "/" in program or (ctx.venvs.path(key) / "bin" / program).exists():
-        return
-    if spec.web.server == "command" and shutil.which(program, path="/usr/local/bin:/usr/bin:/bin"):
-        return
-    raise HostError(
-        f"{program} is not among the installed dependencies ({spec.lock.path or 'no lock file'})",
-        next=f"add {program} to {spec.lock.path or 'requirements.txt'}, commit, fab deploy",
-    )
+def check_programs(ctx: Context, key: str, spec: Spec) -> None:
+    """Raises HostError when a program that the release is to run is neither in its environment nor on the host."""
+    bin = ctx.venvs.path(key) / "bin" if key else None
+    for program in spec.programs:
+        if "/" in program or find_program(program, bin):
+            continue
+        raise HostError(
+            f"{program} is not among the installed dependencies ({spec.lock.path or 'no lock file'})",
+            next=f"add {program} to {spec.lock.path or 'requirements.txt'}, commit, fab deploy",
+        )
 
 
 def build_tree(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Callable
 
-from deployer.host import processes, systemd
+from deployer.host import proc, systemd
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths, unit_name
 from deployer.host.probe import Answer, request
@@ -35,7 +35,7 @@ class Workers:
 
     def look(self, pid: int) -> int:
         """Take note of the server's present workers; the number of them that have ended so far."""
-        present: set[int] = processes.workers(pid) if pid else set()
+        present: set[int] = proc.workers(pid) if pid else set()
         self.most = max(self.most, len(present))
         for worker in present:
             self.seen[worker] = self.seen.get(worker, 0) + 1

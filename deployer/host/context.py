@@ -12,7 +12,7 @@ from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.ledger import Ledger
 from deployer.host.paths import AppPaths
-from deployer.host.spec import Reader
+from deployer.host.reader import Reader
 from deployer.host.store import Store
 
 Emit = Callable[..., None]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.host import files, overrides, processes, seal, systemd
+from deployer.host import files, overrides, proc, seal, systemd
 from deployer.host.build import run_as
 from deployer.host.candidate import Candidate
 from deployer.host.catalog import Release
@@ -31,76 +31,6 @@ def candidate_of(ctx: Context, release: Release) -> Candidate:
     return Candidate(paths=ctx.paths, number=release.number, health=release.spec.health)
 
 
-def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
-    """Write the release's own units and have systemd check and load them. Raises HostError; they are removed then."""
-    try:
-        overrides.check(release.spec.web.unit, ctx.settings.units)
-    except BadRequest as error:
-        raise HostError(error.message, next=error.next) from None
-    texts = unit_texts(ctx, release)
-    for name, text in texts.items():
-        files.write_file(ctx.paths.units / name, text.encode(), 0o644)
-    if not proven:  # what has served once was accepted once, and a rollback is in a hurry
-        _verify([ctx.paths.units / name for name in texts])
-    systemd.ensure_loaded(list(texts))
-    return f"{len(texts)} units"
-
-
-def ensure_units(ctx: Context, release: Release) -> None:
-    """The units of a release that has served, written again where they are gone. Raises HostError."""
-    candidate = candidate_of(ctx, release)
-    if not all((ctx.paths.units / name).exists() for name in (candidate.socket, candidate.service)):
-        install(ctx, release, proven=True)
-
-
-def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
-    number = release.number
-    return {
-        unit_name(ctx.app, "web", number, "socket"): socket_unit(ctx.paths, number, ctx.settings.socket_group),
-        unit_name(ctx.app, "web", number, "service"): service_text(ctx, release),
-    }
-
-
-def service_text(ctx: Context, release: Release, behind: int = 0) -> str:
-    """The service unit of a release, serving its own socket or (``behind``) that of another release."""
-    spec = release.spec
-    return service_unit(
-        spec.web,
-        ctx.paths,
-        release.number,
-        drain=spec.drain,
-        start=max(spec.health.timeout, 5),
-        can=capabilities(ctx.venvs.path(release.venv) if release.venv else None),
-        behind=behind,
-    )
-
-
-def capabilities(venv: Path | None) -> Capabilities:
-    """Which options the installed server knows: asked of its files, since versions differ and none may be run here."""
-    if venv is None:
-        return Capabilities()
-    gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
-    uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
-    return Capabilities(gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn)
-
-
-def _contains(venv: Path, module: str, text: bytes) -> bool:
-    """Whether an installed module holds ``text``. A build made these files: no link is followed, no device is read."""
-    for python in os.listdir(venv / "lib") if (venv / "lib").is_dir() else ():
-        with contextlib.suppress(OSError):
-            if text in files.read_below(venv, f"lib/{python}/site-packages/{module}", _LARGEST_MODULE):
-                return True
-    return False
-
-
-def _verify(paths: list[Path]) -> None:
-    """Refuse what systemd would ignore: it carries on without a line it cannot read, whatever that line was for."""
-    done = systemd.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
-    ours = [line for line in done.err.splitlines() if any(path.name in line for path in paths)]
-    if ours:
-        raise HostError("systemd does not accept the release's units", logs=ours, next="mend [web.unit] in deploy.toml")
-
-
 def start(ctx: Context, release: Release, current: Release | None) -> str:
     """Start the release beside the one that serves, up to its first answer. Raises HostError when it does not boot."""
     candidate = candidate_of(ctx, release)
@@ -118,8 +48,8 @@ def start(ctx: Context, release: Release, current: Release | None) -> str:
 def check_memory(ctx: Context, release: Release, current: Release) -> None:
     """Raises HostError when the host has no room for two generations, naming the ways out."""
     state = systemd.show(candidate_of(ctx, current).service)
-    needed = release.spec.web.memory or processes.resident(state.main_pid)
-    available = processes.memory().available
+    needed = release.spec.web.memory or proc.resident(state.main_pid)
+    available = proc.memory().available
     if needed + _RESERVE <= available:
         return
     raise HostError(
@@ -145,7 +75,7 @@ def migrate(ctx: Context, release: Release) -> str:
         ["/bin/sh", "-euc", release.spec.migrate],
         directory / "code",
         environment,
-        confinement(ctx.app, release.spec.web),
+        confinement(ctx.app, release.spec.web_unit),
         lambda line: ctx.emit("output", phase="migrate", line=line),
     )
     if status != 0:
@@ -244,7 +174,7 @@ def wait_for_queue(ctx: Context, release: Release, seconds: float) -> bool:
     """True once the release's accept queue was seen empty twice; False when ``seconds`` ran out first."""
     path, deadline, empty = str(ctx.paths.socket(release.number)), time.monotonic() + seconds, 0
     while empty < 2:
-        empty = empty + 1 if processes.waiting_connections(path) == 0 else 0
+        empty = empty + 1 if proc.waiting_connections(path) == 0 else 0
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)
@@ -261,36 +191,3 @@ def retire(ctx: Context, release: Release) -> None:
     """Close a release that no traffic can reach any more: first whatever still came in late, then its socket."""
     wait_for_queue(ctx, release, release.spec.drain)
     remove_units(ctx, release)
-
-
-def remove_units(ctx: Context, release: Release, *, unused: bool = False) -> None:
-    """Stop a release's units and take them away. Idempotent; never fails for what is already gone.
-
-    An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows.
-    """
-    refuse_what_serves(ctx, release)
-    names = [unit_name(ctx.app, "web", release.number, kind) for kind in ("service", "socket")]
-    if not any((ctx.paths.units / name).exists() for name in names):
-        return
-    if unused:
-        _end_soon(names[0], _MOMENT)
-    systemd.systemctl("stop", *reversed(names), timeout=release.spec.drain + 30)
-    delete_units(ctx, names)
-
-
-def delete_units(ctx: Context, names: Sequence[str]) -> None:
-    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them."""
-    for name in names:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(str(ctx.paths.units / name))
-    with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
-        files.sync_directory(ctx.paths.units)
-    systemd.ensure_forgotten(names)
-
-
-def _end_soon(service: str, seconds: float) -> None:
-    systemd.systemctl("stop", "--no-block", service)
-    deadline = time.monotonic() + seconds
-    while systemd.show(service).active not in ("inactive", "failed") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    systemd.systemctl("kill", "--signal=SIGKILL", service)

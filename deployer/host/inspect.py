@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from deployer.host import lease, lock, processes, survey, systemd
+from deployer.host import lease, lock, proc, survey, systemd
 from deployer.host.catalog import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
@@ -78,7 +78,7 @@ def _unit(ctx: Context, release: Release) -> dict[str, Any]:
         "sub": state.sub,
         "pid": state.main_pid,
         "restarts": state.restarts,
-        "memory": processes.resident(state.main_pid),
+        "memory": proc.resident(state.main_pid),
         "since": state.since,
     }
 

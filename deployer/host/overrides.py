@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from deployer.host.errors import BadRequest
+from deployer.host.process import Unit
 
 _BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
 _TIME = r"(?:\d+(?:\.\d+)?(?:us|ms|s|min|m|h)?(?: \d+(?:ms|s|min|m|h))*|infinity)"
@@ -55,25 +56,30 @@ REPEATABLE = {
     "IPAddressDeny",
 }
 
-_NEXT = "mend [web.unit] in deploy.toml, then fab deploy"
 
 
-def check(overrides: Iterable[tuple[str, tuple[str, ...]]], also: Iterable[str] = ()) -> None:
+def check(units: Iterable[tuple[str, Unit]], also: Iterable[str] = ()) -> None:
     """Raises BadRequest naming the directive that may not be set, or the value that systemd would not read.
 
-    ``also`` are the directives that root has allowed for this app at set-up; their values pass as they are.
+    Each of ``units`` comes with the key of deploy.toml that it stands below. ``also`` are the directives that root has
+    allowed for this app at set-up; their values pass as they are.
     """
     widened = set(also)
-    for name, values in overrides:
-        if name in widened:
-            continue
-        if name not in ALLOWED:
-            raise BadRequest(
-                f"web.unit.{name}: this directive may not be set from deploy.toml",
-                next=f"as root, allow it for this app: fab setup -H root@HOST --allow-unit {name}",
-            )
-        for value in values:
-            if not re.fullmatch(ALLOWED[name], value):
-                raise BadRequest(f"web.unit.{name}: systemd does not accept {value!r} here", next=_NEXT)
-        if len(values) > 1 and name not in REPEATABLE:
-            raise BadRequest(f"web.unit.{name}: takes one value, not {len(values)}", next=_NEXT)
+    for key, overrides in units:
+        for name, values in overrides:
+            if name not in widened:
+                _check(f"{key}.unit", name, values)
+
+
+def _check(key: str, name: str, values: tuple[str, ...]) -> None:
+    next = f"mend [{key}] in deploy.toml, then fab deploy"
+    if name not in ALLOWED:
+        raise BadRequest(
+            f"{key}.{name}: this directive may not be set from deploy.toml",
+            next=f"as root, allow it for this app: fab setup -H root@HOST --allow-unit {name}",
+        )
+    for value in values:
+        if not re.fullmatch(ALLOWED[name], value):
+            raise BadRequest(f"{key}.{name}: systemd does not accept {value!r} here", next=next)
+    if len(values) > 1 and name not in REPEATABLE:
+        raise BadRequest(f"{key}.{name}: takes one value, not {len(values)}", next=next)

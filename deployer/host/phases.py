@@ -119,8 +119,7 @@ def make(work: Work) -> str:
     """``build``: locked dependencies into a virtual environment, build commands, seal."""
     ctx, release = work.ctx, work.release
     told = _make_venv(work)
-    if release.venv:
-        build.check_server(ctx, release.venv, release.spec)
+    build.check_programs(ctx, release.venv, release.spec)
     if ctx.trees.record(release.tree) is not None:
         return f"{told}code unchanged"
     entries = [Entry(*value) for value in files.read_json(work.directory / "entries.json") or []]

@@ -12,12 +12,17 @@ import json
 import re
 from typing import Any, BinaryIO
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised whenever an old host program and a new laptop (or the reverse) could misunderstand each other."""
 
 APP = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
 APP_LENGTH = 24
 """App names also name Unix users (32 characters at most) and units."""
+PROCESS = re.compile(r"[a-z][a-z0-9_]*\Z")
+"""The name of a kind of process, or of a timer. No dash: ``shop-web-a`` could be a unit of the app ``shop-web``."""
+PROCESS_LENGTH = 24
+WEB = "web"
+"""The kind of process that answers requests: the one whose name is not the user's."""
 RELEASE = re.compile(r"v[1-9][0-9]{0,8}\Z")
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

@@ -17,7 +17,8 @@ from deployer.host.context import Emit, Settings
 from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.paths import AppPaths
 from deployer.host.protocol import PROGRAM, Exit, read_message
-from deployer.host.spec import Reader, parse_app
+from deployer.host.reader import Reader
+from deployer.host.spec import parse_app
 from deployer.host.units import handle_unit
 
 STEPS = (

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.host.catalog import Catalog, Release
+from deployer.host.environment import parse_environment
 from deployer.host.errors import BadRequest
-from deployer.host.protocol import BARRIERS, PHASES
-from deployer.host.spec import ENV_NAME_LINE, Reader, Spec, parse_environment
+from deployer.host.protocol import BARRIERS, ENV_NAME, PHASES
+from deployer.host.reader import Reader
+from deployer.host.spec import Spec
 from deployer.host.unpack import parse_delta
 
 KINDS = ("deploy", "reload", "rollback")
@@ -84,7 +86,7 @@ class Request:
             release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
             environment=parse_environment(read.raw("env")),
-            secret=read.texts("secret", ENV_NAME_LINE, 2000),
+            secret=read.texts("secret", ENV_NAME, 2000),
             delta=delta,
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),

@@ -21,7 +21,7 @@ from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.protocol import HOLD, Exit
-from deployer.host.spec import WORD, Reader
+from deployer.host.reader import TEXT, Reader
 from deployer.host.units import confinement, own_environment
 
 LIMIT = 24 * 3600
@@ -45,7 +45,7 @@ class Command:
         """Raises BadRequest."""
         try:
             read = Reader(message, "run")
-            argv = read.texts("argv", WORD, _WORDS)
+            argv = read.texts("argv", TEXT, _WORDS)
             read.done()
             if not argv or not argv[0]:
                 raise ValueError("run.argv: there is no command")
@@ -92,7 +92,7 @@ def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
         f"After={scope}",
         f"TimeoutStopSec={_STOP}",
         f"RuntimeMaxSec={LIMIT}",
-        *confinement(ctx.app, release.spec.web),
+        *confinement(ctx.app, release.spec.web_unit),
     ]
 
 

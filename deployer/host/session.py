@@ -21,10 +21,10 @@ from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
 from deployer.host.protocol import BARRIERS, PROTOCOL, Exit, read_message
+from deployer.host.reader import Reader
 from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
 from deployer.host.run import Command, run
-from deployer.host.spec import Reader
 from deployer.host.unpack import parse_delta
 
 _LOOKING = ("status", "releases", "history", "logs", "attach")
@@ -156,7 +156,7 @@ class Session:
     def _release(self, message: dict[str, Any]) -> None:
         offset, length = upload_size(message)
         request = complete(self.ctx, Request.parse(message))
-        overrides.check(request.spec.web.unit, self.ctx.settings.units)
+        overrides.check(request.spec.units, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
         if length or request.delta is not None:  # of an upload that broke off at its very end no byte is left to come
             incoming = self.ctx.paths.incoming

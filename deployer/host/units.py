@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deployer.host.overrides import REPEATABLE
 from deployer.host.paths import AppPaths, unit_name
-from deployer.host.spec import Web
+from deployer.host.process import Unit, Web
 
 HARDENING: tuple[tuple[str, str], ...] = (
     ("NoNewPrivileges", "yes"),
@@ -219,12 +219,12 @@ def override(
     return kept
 
 
-def confinement(app: str, web: Web) -> list[str]:
+def confinement(app: str, unit: Unit) -> list[str]:
     """What a command of the app's that is no process of its lives under, as ``systemd-run -p`` takes it.
 
-    What ``[web.unit]`` relaxes is relaxed here, too.
+    What ``unit`` relaxes is relaxed here, too.
     """
-    relaxed = {name for name, _ in web.unit}
+    relaxed = {name for name, _ in unit}
     hardening = [line for line in HARDENING if line[0] not in relaxed]
     return [f"StateDirectory={app}", "StateDirectoryMode=0700", *properties(hardening)]
 

@@ -48,5 +48,5 @@ def watch_until(ctx: Context, release: Release, enough: Callable[[], bool], *, e
 
 def _judge(candidate: Candidate, release: Release) -> Watch:
     state = systemd.show(candidate.service)
-    recycles = any("max-requests" in argument for argument in release.spec.web.args)
+    recycles = release.spec.web is not None and any("max-requests" in one for one in release.spec.web.args)
     return Watch(candidate=candidate, main_pid=state.main_pid, recycles=recycles)

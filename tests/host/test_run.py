@@ -13,9 +13,9 @@ import pytest
 
 from deployer.host import run, systemd
 from deployer.host.errors import HostError
+from deployer.host.process import Web
 from deployer.host.protocol import Exit
 from deployer.host.run import Command
-from deployer.host.spec import Web
 from deployer.host.units import HARDENING, confinement
 
 WEB = Web(server="gunicorn", target="shop.wsgi:application", workers=1, args=(), memory=0, unit=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.host import processes
+from deployer.host import proc
 from deployer.host.candidate import Workers, condensed
 
 
@@ -12,7 +12,7 @@ from deployer.host.candidate import Workers, condensed
 def present(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     """The worker processes of one look after the other."""
     looks: list[set[int]] = []
-    monkeypatch.setattr(processes, "workers", lambda pid: looks.pop(0))
+    monkeypatch.setattr(proc, "workers", lambda pid: looks.pop(0))
     return looks
 
 

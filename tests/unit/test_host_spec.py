@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployer.host.spec import Spec, check_variable, parse_app, parse_environment
+from deployer.host.environment import check_variable, parse_environment
+from deployer.host.spec import Spec, parse_app
 from tests.unit.test_host_catalog import SPEC
 
 

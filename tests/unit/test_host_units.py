@@ -6,10 +6,11 @@ import shlex
 
 import pytest
 
+from deployer.host.environment import environment_file
 from deployer.host.errors import BadRequest
 from deployer.host.overrides import ALLOWED, check
 from deployer.host.paths import AppPaths
-from deployer.host.spec import Web, environment_file
+from deployer.host.process import Web
 from deployer.host.units import (
     HARDENING,
     Capabilities,
@@ -108,13 +109,13 @@ def test_a_list_override_resets_the_directive_first() -> None:
 def test_directives_that_give_power_or_make_no_sense_are_refused(name: str, value: str) -> None:
     """What deploy.toml may override is an allow-list, and its values are checked."""
     with pytest.raises(BadRequest) as caught:
-        check(((name, (value,)),))
+        check([("web", ((name, (value,)),))])
     assert name in caught.value.message
 
 
 def test_root_can_widen_the_list() -> None:
     """A directive that root allowed at set-up passes."""
-    check((("CPUSchedulingPolicy", ("batch",)),), also=["CPUSchedulingPolicy"])
+    check([("web", (("CPUSchedulingPolicy", ("batch",)),))], also=["CPUSchedulingPolicy"])
 
 
 def test_every_hardening_line_that_can_be_relaxed_is_on_the_list() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.host import handle, job, lease, probe, processes, session, systemd, watching, word
+from deployer.host import handle, job, lease, probe, proc, session, systemd, watching, word
 from deployer.host.context import Context, Settings
 from deployer.host.eventlog import EventLog
 from deployer.host.paths import AppPaths
@@ -107,9 +107,9 @@ class SimulatedHost:
             enter(_patched(Session, "_hear_words", self._hear_words))
             enter(_patched(word, "_POLL", 0.5))
             enter(_patched(watching, "_TICK", 0.1))
-            enter(_patched(processes, "memory", lambda: processes.Memory(8 << 30, 16 << 30)))
-            enter(_patched(processes, "resident", lambda _: 50 << 20))
-            enter(_patched(processes, "workers", lambda pid: {pid + 1, pid + 2}))
+            enter(_patched(proc, "memory", lambda: proc.Memory(8 << 30, 16 << 30)))
+            enter(_patched(proc, "resident", lambda _: 50 << 20))
+            enter(_patched(proc, "workers", lambda pid: {pid + 1, pid + 2}))
             enter(self.seam.in_place())
             stack.callback(self.seam.cache.close)
             yield
