@@ -67,7 +67,7 @@ def test_an_end_without_a_status_is_a_failure(
 
 def test_it_lives_under_the_apps_confinement() -> None:
     """Every line of the hardening, but for those that the app relaxes for itself."""
-    assert {f"{name}={value}" for name, value in HARDENING} <= set(confinement("shop", WEB))
+    assert {f"{name}={value}" for name, value in HARDENING} <= set(confinement("shop", WEB.unit))
     relaxed = confinement("shop", replace(WEB, unit=(("ProtectSystem", ("full",)),)))
     assert not [line for line in relaxed if line.startswith("ProtectSystem=")]
 
