@@ -134,6 +134,12 @@ def _oneshots(names: Sequence[str]) -> set[str]:
     return {name for name, block in zip(names, blocks) if block.strip() == "Type=oneshot"}
 
 
-def told(ctx: Context, names: Iterable[str]) -> str:
+def named(ctx: Context, names: Iterable[str]) -> str:
     """Units, for people: ``worker, worker.2``."""
     return ", ".join(unit.process for name in names if (unit := parse_unit(ctx.app, name)))
+
+
+def told(release: Release) -> list[str]:
+    """What of a release runs in the background, for people."""
+    processes = [one.name + (f" ×{one.count}" if one.count > 1 else "") for one in release.spec.processes]
+    return [*processes, *(f"timer {one.name}" for one in release.spec.timers)]
