@@ -136,7 +136,7 @@ def _oneshots(names: Sequence[str]) -> set[str]:
 
 def named(ctx: Context, names: Iterable[str]) -> str:
     """Units, for people: ``worker, worker.2``."""
-    return ", ".join(unit.process for name in names if (unit := parse_unit(ctx.app, name)))
+    return ", ".join(sorted(unit.process for name in names if (unit := parse_unit(ctx.app, name))))
 
 
 def told(release: Release) -> list[str]:

@@ -150,7 +150,7 @@ def drain(ctx: Context, release: Release, current: Release | None) -> str:
     left = _await_jobs(ctx, release, current)
     told = f"{current.name} finished in {time.monotonic() - started:.1f} s"
     if left:
-        told += f", but for {background.named(ctx, left)}, left to finish what it has in hand"
+        told += f"; left to finish what is in hand: {background.named(ctx, left)}"
     return told
 
 
@@ -179,7 +179,7 @@ class _Jobs:
         if waited > _SOON and up and not self._told:
             self._told = True
             names = background.named(self._ctx, up)
-            self._ctx.emit("note", text=f"{names} of {self._current.name} finishes what it has in hand")
+            self._ctx.emit("note", text=f"{self._current.name} finishes what it has in hand: {names}")
         return False
 
 
