@@ -88,14 +88,17 @@ class Deploy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reload:
-    """The code that serves, under today's settings and environment."""
+    """The code that serves, under today's settings and environment. ``configs`` are those of the hosts, by name."""
 
+    configs: Mapping[str, Config] = field(default_factory=dict)
     again: str = "fab reload"
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
-        """A reload of different releases would give one number to different code."""
+        """A reload of different releases would give one number to different code; and the code is not looked at."""
         _refuse_nothing(facts)
         _refuse_skew(facts, "reload")
+        for host, config in self.configs.items():
+            plan.respec(config, current_of(host, facts[host]))
 
     def migrator(self, _: Sequence[str], /) -> str:
         return ""

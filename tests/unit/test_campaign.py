@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from deployer.campaign import Reload, Rollback
 from deployer.config import Config
 from deployer.errors import ConfigError
+from deployer.host.process import Process
 from deployer.host.spec import Spec
 from deployer.remote import Facts
 from deployer.share import Share
@@ -29,6 +31,9 @@ SPEC: dict[str, Any] = {
     "keep": 5,
     "overlap": True,
 }
+
+
+WORKER = Process(name="worker", command=("x",), count=1, stop=30, overlap=True, check="", unit=())
 
 
 def facts(current: str = "v3", *, target: str = "v2", code: str = "a", **usable: str) -> Facts:
@@ -74,6 +79,19 @@ def test_a_reload_of_two_releases_of_one_name_is_refused() -> None:
     """Hosts that were deployed to one by one may call different code v3."""
     message, _ = refusal(Reload(), web1=facts(code="a"), web2=facts(code="b"))
     assert message == "v3 is not the same code on all hosts, and a reload would keep it so"
+
+
+def test_a_reload_that_would_have_to_look_at_the_code_is_refused_before_anything_is_sent() -> None:
+    """Of a fleet's hosts the one is named on which a web process would be new."""
+    config = Config(app="shop", hosts_written=("web1", "web2"))
+    campaign = Reload(configs={host: config.of_host(host) for host in config.hosts})
+    workers = facts()
+    assert workers.spec is not None
+    batch = replace(workers, spec=replace(workers.spec, web=None, processes=(WORKER,)))
+    message, then = refusal(campaign, web1=facts(), web2=batch)
+    assert message == "web2 has run no web process so far, and a reload does not look for one in the code"
+    assert then.startswith("fab deploy ")
+    campaign.agree({"web1": facts(), "web2": facts()})
 
 
 def test_no_host_has_a_release_to_go_back_to() -> None:
