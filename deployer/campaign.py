@@ -122,6 +122,7 @@ class Rollback:
 
     to: int = 0
     yes: bool = False
+    agreed: int = field(init=False, default=0, repr=False, compare=False)
 
     @property
     def again(self) -> str:
@@ -131,17 +132,23 @@ class Rollback:
         """All hosts must have what is gone back to, and it must be the same everywhere."""
         _refuse_nothing(facts)
         if len(facts) > 1:
-            self._target(facts)
+            object.__setattr__(self, "agreed", int(self._target(facts)[1:]))
 
-    def _target(self, facts: Mapping[str, Facts]) -> None:
+    def _target(self, facts: Mapping[str, Facts]) -> str:
+        """What a fleet goes back to.
+
+        A release that changed what some of the hosts run is, to the others, the same again, and they would go further
+        back: the newest of what they would choose is right for all, as long as all serve the same and have had it.
+        """
         targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
         if not any(targets.values()):
             raise ConfigError(message="there is no good release before the one that serves", next="fab releases")
-        if len(set(targets.values())) > 1:
+        name = max(targets.values(), key=lambda name: int(name[1:] or 0))
+        lacking = [host for host, one in facts.items() if name not in one.usable]
+        alike = len({one.current for one in facts.values()}) == 1 and not lacking
+        if len(set(targets.values())) > 1 and not alike:
             told = "; ".join(f"{host} would go back to {name or 'nothing'}" for host, name in targets.items())
             raise ConfigError(message=f"the hosts have not had the same releases: {told}", next=_common_target(facts))
-        name = next(iter(targets.values()))
-        lacking = [host for host, one in facts.items() if name not in one.usable]
         if lacking:
             raise ConfigError(
                 message=f"{', '.join(lacking)} cannot go back to {name}: it is not there, or never served well",
@@ -149,13 +156,14 @@ class Rollback:
             )
         if len({one.usable[name] for one in facts.values()}) > 1:
             raise ConfigError(message=f"{name} is not the same code on all hosts", next="fab deploy")
+        return name
 
     def migrator(self, _: Sequence[str], /) -> str:
         return ""
 
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
         spec = current_of(site.host, facts)
-        number = self.to or (int(facts.target[1:]) if share.number and facts.target else 0)
+        number = self.to or self.agreed
         message = plan.release_request(
             kind="rollback",
             by=who(),

@@ -119,6 +119,18 @@ def test_hosts_that_would_go_back_to_different_releases() -> None:
     assert then == "fab rollback --to v1   (all can go back to: v1)"
 
 
+@pytest.mark.parametrize("other", ["v1", ""])
+def test_a_release_that_changed_some_hosts_only_is_taken_back_on_all(other: str) -> None:
+    """To the other hosts it was the same again, and they would go further back; not so when they serve another."""
+    campaign = Rollback()
+    campaign.agree({"web1": facts(target=other), "batch": facts(target="v2")})
+    assert campaign.agreed == 2
+    message, _ = refusal(Rollback(), web1=facts("v4", target="v1"), batch=facts("v3", target="v2"))
+    assert message.startswith("the hosts have not had the same releases: web1 would go back to v1; ")
+    message, _ = refusal(Rollback(), web1=facts(target="v1", v3="c", v2="x", v1="a"), batch=facts(target="v2"))
+    assert message == "v2 is not the same code on all hosts"
+
+
 def test_a_release_that_some_hosts_lack() -> None:
     """They are named, and what all of them can go back to."""
     message, then = refusal(Rollback(to=2), web1=facts(v3="c", v1="a"), web2=facts())
@@ -139,6 +151,10 @@ def test_all_hosts_of_a_fleet_go_back_to_the_release_that_was_agreed_on() -> Non
     site = Site(
         root=Path(), config=Config(app="shop"), target=Target.parse("web1"), ssh=SshOptions(), report=lambda _: None
     )
-    assert Rollback().sending(site, facts(), Share(number=4)).message["of"] == 2
+    fleet = Rollback()
+    fleet.agree({"web1": facts(), "web2": facts()})
+    assert fleet.sending(site, facts(), Share(number=4)).message["of"] == 2
     assert Rollback(to=1).sending(site, facts(), Share(number=4)).message["of"] == 1
-    assert Rollback().sending(site, facts(), Share()).message["of"] == 0
+    alone = Rollback()
+    alone.agree({"web1": facts()})
+    assert alone.sending(site, facts(), Share()).message["of"] == 0
