@@ -116,13 +116,16 @@ class Reload:
         return Sending(message=message)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Rollback:
-    """An older release: number ``to``, or (0) the good one before what serves. ``yes``: even behind migrations."""
+    """An older release: number ``to``, or (0) the good one before what serves. ``yes``: even behind migrations.
+
+    ``agreed`` is the one that all hosts of a fleet go back to, once they have been asked.
+    """
 
     to: int = 0
     yes: bool = False
-    agreed: int = field(init=False, default=0, repr=False, compare=False)
+    agreed: int = field(init=False, default=0)
 
     @property
     def again(self) -> str:
@@ -132,7 +135,7 @@ class Rollback:
         """All hosts must have what is gone back to, and it must be the same everywhere."""
         _refuse_nothing(facts)
         if len(facts) > 1:
-            object.__setattr__(self, "agreed", int(self._target(facts)[1:]))
+            self.agreed = int(self._target(facts)[1:])
 
     def _target(self, facts: Mapping[str, Facts]) -> str:
         """What a fleet goes back to.

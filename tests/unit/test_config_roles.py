@@ -198,8 +198,6 @@ BAD = [
     (f'{P}{T}[hosts.a]\nprocesses = ["web", "p"]', "4: timers.t: no host would run it: add t to the processes of one"),
     (f'{T}[hosts.a]\n[hosts.b]\nprocesses = ["t"]\n[hosts.c]\nprocesses = ["t"]',
      "9: hosts.c.processes: nothing would run here: t runs once, on b"),
-    (f'{P}[environments.s.hosts.a]\nprocesses = ["web"]',
-     "4: environments.s.processes.p: no host would run it: add p to the processes of one"),
     (f'{P}[environments.s.hosts.a]\nprocesses = ["q"]',
      "5: environments.s.hosts.a.processes[0]: there is no process or timer 'q'; there are: p, web"),
     (f'{P}[hosts.a]\nprocesses = ["q"]\n[environments.s]\npython = "3.12"',
@@ -312,6 +310,14 @@ def test_whether_any_host_answers_requests(toml) -> None:
     assert not toml(app(workers)).runs_web
     assert toml(app(f"{workers}[hosts.c]\n")).runs_web
     assert toml(app("")).runs_web
+
+
+def test_an_environment_may_go_without(toml) -> None:
+    """Its hosts say what they run; what none of them names is not for this environment."""
+    text = app(f'{P}{T}[hosts.a]\n[environments.s.hosts.b]\nprocesses = ["web", "p"]')
+    staging = toml(text, "s").of_host("b")
+    assert (list(staging.processes), list(staging.timers), staging.runs_web) == (["p"], [], True)
+    assert list(toml(text).of_host("a").timers) == ["t"]
 
 
 def test_of_an_inventory_the_hosts_are_not_known_yet(toml) -> None:
@@ -430,7 +436,7 @@ def config_of(roles: Roles) -> Config:
 @given(tables())
 def test_what_is_once_runs_on_exactly_one_host(roles: Roles) -> None:
     """Whatever the table, unless no host may run it at all, which is refused; all else runs wherever it may."""
-    lost = {why.path[1] for why in roles.mistakes() if why.path[0] != "hosts"}
+    lost = {why.path[1] for why in roles.idle()}
     for name in roles.names[1:]:
         where = [host for host in roles.table if name in roles.on(host)]
         may = [host for host in roles.table if roles.names_it(host, name)]
