@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -615,7 +616,9 @@ def test_a_job_that_was_ended_before_its_first_word(
         (directory / "abort.json").write_text(json.dumps(asked))
     monkeypatch.undo()
     monkeypatch.setattr(systemd, "run", lambda *_, **__: systemd.Result(0, "", ""))
-    context = Context(paths=host.paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None)
+    context = Context(
+        paths=host.paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=time.time
+    )
     failed, finished = list(lock.follow(context, directory))
     assert told in failed["message"]
     assert failed["state"] == "nothing was touched"
