@@ -116,7 +116,7 @@ def status(fleet: Fleet) -> Answer:
     found = asked(fleet, observe.status)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleets import fleet_status
+        from deployer.ui.fleetstatus import fleet_status
 
         fleet_status(
             list(found.values.values()),
@@ -163,13 +163,13 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
 
 
 @host_task("logs of", answer=True)
-def logs(fleet: Fleet, n: str = "50", follow: bool = False) -> Answer:
-    """The app's journal: the last lines of all its releases, oldest first (-n 100, -f)."""
+def logs(fleet: Fleet, n: str = "50", follow: bool = False, process: str = "") -> Answer:
+    """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
     from deployer import observe
 
     if not n.isdecimal():
         raise ConfigError(message=f"-n {n}: a number of lines is wanted", next="say -n 200")
-    return _told(observe.logs(fleet, lines=int(n), follow=follow))
+    return _told(observe.logs(fleet, lines=int(n), follow=follow, process=process))
 
 
 @host_task("run on", answer=True)
@@ -229,7 +229,8 @@ def _phase(name: str) -> Any:
 
 
 def _namespace() -> Collection:
-    everything = Collection(deploy, reload, rollback, attach, abort, status, releases, logs, run, doctor, setup, init)
+    tasks = (deploy, reload, rollback, attach, abort, status, releases, logs, run, doctor, setup, init)
+    everything = Collection(*tasks)
     everything.add_collection(Collection("phase", upload, *(_phase(name) for name in PHASES[1:])))
     return everything
 
