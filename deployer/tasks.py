@@ -82,6 +82,21 @@ def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool
     )
 
 
+@host_task("plan for", answer=True)
+def plan(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+    """What a deploy would have run on which host, and as which release. Nothing is touched."""
+    from deployer.preview import preview
+
+    found = preview(fleet, ref=ref or None, dirty=dirty)
+
+    def show(*, json: bool) -> None:
+        from deployer.ui.planned import plan_view
+
+        plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
+
+    return Answer(show=show, exit=found.exit)
+
+
 @host_task("attach to")
 def attach(fleet: Fleet) -> Answer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
@@ -229,7 +244,7 @@ def _phase(name: str) -> Any:
 
 
 def _namespace() -> Collection:
-    tasks = (deploy, reload, rollback, attach, abort, status, releases, logs, run, doctor, setup, init)
+    tasks = (deploy, reload, rollback, plan, attach, abort, status, releases, logs, run, doctor, setup, init)
     everything = Collection(*tasks)
     everything.add_collection(Collection("phase", upload, *(_phase(name) for name in PHASES[1:])))
     return everything

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from deployer import observe
+from deployer import observe, preview
 from deployer.errors import ConfigError, Exit
+from deployer.fleet import Fleet
+from deployer.host.process import Process, Timer
+from deployer.host.spec import Spec
 from deployer.remote import Outcome
-from deployer.report import Lingering, TimerRow, UnitRow
+from deployer.report import Lingering, Plan, TimerRow, UnitRow
 from deployer.site import Site
+from tests.unit.test_campaign import SPEC
 from tests.unit.test_fleet import fleet_of
 
 UNIT = {
@@ -164,3 +169,77 @@ def test_a_host_that_does_not_say_what_it_runs_judges_itself(monkeypatch: pytest
     remotes = open_with(monkeypatch, observe, web1=has())
     assert observe.logs(fleet_of("web1"), lines=5, process="worker") == Exit.OK
     assert len(remotes["web1"].asked) == 1
+
+
+# What a deploy would have run
+
+
+WORKER = Process(name="worker", command=("celery", "-A", "my shop"), count=2, stop=60, overlap=True, check="", unit=())
+CLEAR = Timer(name="clear", command=("x",), calendar="daily", persistent=True, timeout=0, unit=())
+PLAIN = Spec.parse(SPEC)
+FULL = replace(PLAIN, processes=(WORKER,), timers=(CLEAR,))
+BARE = Plan(app="shop", host="web1", current="v1", release="v2")
+
+
+def planned(spec: Spec, before: Spec | None, calendars: Mapping[str, Any] | None = None) -> Plan:
+    return preview.changes(BARE, spec, before, calendars or {})
+
+
+def test_what_would_run_is_told_as_it_would_be_typed() -> None:
+    """Each process with its command and how many there are of it; each timer with its calendar and next run."""
+    plan = planned(FULL, FULL, {"daily": {"next": 7.0, "problem": ""}})
+    assert [(one.process, one.runs, one.count, one.change) for one in plan.processes] == [
+        ("web", "gunicorn a:b", 1, ""),
+        ("worker", "celery -A 'my shop'", 2, ""),
+    ]
+    (timer,) = plan.timers
+    assert (timer.process, timer.calendar, timer.next, timer.problem, timer.change) == ("clear", "daily", 7.0, "", "")
+
+
+def test_what_differs_from_what_serves_is_told() -> None:
+    """New, changed, or gone; at the first deploy nothing is new, as there is nothing old."""
+    plan = planned(replace(FULL, web=None, processes=(replace(WORKER, count=3),)), replace(FULL, timers=()))
+    assert [one.change for one in (*plan.processes, *plan.timers)] == ["changed", "new"]
+    assert plan.gone == ("web",)
+    first = planned(FULL, None)
+    assert [one.change for one in (*first.processes, *first.timers)] == ["", "", ""]
+    assert first.gone == ()
+
+
+def test_a_free_command_is_told_without_a_server() -> None:
+    """It is what deploy.toml says."""
+    assert PLAIN.web is not None
+    web = replace(PLAIN.web, server="command", target="", args=("daphne", "--fd", "3"))
+    (process,) = planned(replace(PLAIN, web=replace(web, workers=4)), None).processes
+    assert (process.runs, process.count) == ("daphne --fd 3", 1)
+
+
+def previewed(
+    monkeypatch: pytest.MonkeyPatch, fleet: Fleet, specs: Mapping[str, Spec], problem: str = ""
+) -> tuple[Any, dict[str, FakeRemote]]:
+    def facts(next: int) -> Any:
+        return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None)
+
+    answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
+    remotes = open_with(monkeypatch, preview, answer, web1=facts(4), jobs1=facts(7))
+    campaign = SimpleNamespace(spec_on=lambda site: specs[site.host])
+    monkeypatch.setattr(preview, "read_project", lambda *_: campaign)
+    return preview.preview(fleet), remotes
+
+
+def test_a_fleet_gets_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release is called after the host that has had most of them; each host has what runs there."""
+    specs = {"web1": PLAIN, "jobs1": replace(FULL, web=None)}
+    found, remotes = previewed(monkeypatch, fleet_of("web1", "jobs1"), specs)
+    assert [plan.release for plan in found.values.values()] == ["v7", "v7"]
+    assert [one.process for one in found.values["jobs1"].processes] == ["worker"]
+    assert found.values["jobs1"].timers[0].next == 7.0
+    assert found.exit == Exit.OK
+    assert remotes["web1"].asked == [], "without timers there is nothing to ask"
+
+
+def test_a_calendar_that_is_none_is_bad_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deploy would be refused: the exit code says so already now."""
+    found, _ = previewed(monkeypatch, fleet_of("web1"), {"web1": FULL}, "Failed to parse")
+    assert found.exit == Exit.USAGE
+    assert found.values["web1"].timers[0].problem == "Failed to parse"

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from deployer.report import Lingering, Status, TimerRow, UnitRow
+from deployer.events import HostEnd
+from deployer.report import Lingering, Plan, PlannedProcess, PlannedTimer, Status, TimerRow, UnitRow
 from deployer.ui.fleetstatus import fleet_status
 from deployer.ui.hoststatus import status_view
+from deployer.ui.planned import plan_view
+from deployer.ui.text import ahead
 from tests.support.screen import ANSI, Terminal
 
 NOW = 1_000_000.0
@@ -240,3 +243,86 @@ def test_what_lingers_on_many_hosts_is_told_once() -> None:
         "  web00.example.com, web01.example.com, web02.example.com and 6 more: "
         "worker of v41 still finishes 9 jobs, the first since 12 s"
     )
+
+
+# The plan
+
+
+WEB = PlannedProcess(process="web", runs="gunicorn shop.wsgi:application", count=4)
+WORKER = PlannedProcess(process="worker", runs="celery -A shop worker", count=2, change="new")
+CLEAR = PlannedTimer(process="clear", runs="python manage.py clear", calendar="daily", next=NOW + 60000)
+
+
+def plan(name: str, *processes: PlannedProcess, **more: Any) -> Plan:
+    usual = {"current": "v9", "release": "v10", "commit": "a1b2c3d4e5", "ref": "main"}
+    return Plan(**{"app": "shop", **usual, **more, "host": name, "processes": processes})
+
+
+def test_the_plan_of_one_host() -> None:
+    """Which release it would be, each process, each timer with its next run, and what would go."""
+    one = plan("deploy@web1", WEB, WORKER, timers=(CLEAR,), gone=("mailer", "digest"), dirty=True)
+    text = shown(plan_view, [one])
+    assert text.splitlines()[:2] == [
+        "shop → deploy@web1",
+        "  v9 serves; a deploy makes v10 of main a1b2c3d + local changes",
+    ]
+    assert re.search(r"web +4 workers +gunicorn shop\.wsgi:application *$", row(text, "web"))
+    assert re.search(r"worker +2 +celery -A shop worker +new", row(text, "worker"))
+    assert re.search(r"clear +daily +in 16 h +python manage\.py clear", row(text, "clear"))
+    assert "  – mailer, digest: would not run any more\n" in text
+
+
+def test_the_plan_of_a_host_without_web() -> None:
+    """There is no row for what does not run there, and no table without rows."""
+    text = shown(plan_view, [plan("jobs1", WORKER, current=None)])
+    assert "nothing serves; a deploy makes v10" in text
+    assert "web" not in text and "timer" not in text
+
+
+def test_hosts_that_would_run_the_same_are_one_group() -> None:
+    """A group is named, and its timers run next when they do so on the first of its hosts."""
+    later = replace(CLEAR, next=NOW + 7200)
+    plans = [
+        *(plan(f"deploy@web{number}", WEB) for number in range(12)),
+        plan("deploy@jobs1", WORKER, timers=(CLEAR,)),
+        plan("deploy@jobs2", WORKER, timers=(later,), busy="a deploy by ada runs"),
+    ]
+    text = shown(plan_view, plans, [HostEnd(host="deploy@web12", result="unreachable", detail="no route")])
+    assert text.splitlines()[0] == "shop → 15 hosts"
+    assert "  web0, web1, web2, web3, web4, web5, web6, web7 and 4 more  12 hosts\n" in text
+    assert "  jobs1, jobs2  2 hosts\n" in text
+    assert len(re.findall(r"^ +web +4 workers", text, re.MULTILINE)) == 1
+    assert "in 2 h" in row(text, "clear")
+    assert "jobs2: a deploy by ada runs" in text
+    assert "✗ web12: no route" in text
+
+
+def test_hosts_that_serve_different_releases_are_counted() -> None:
+    """What serves now is told with on how many of them."""
+    text = shown(plan_view, [plan("a", WEB), plan("b", WEB), plan("c", WEB, current="v8")])
+    assert "v9 serves on 2 hosts, v8 serves on 1 host; a deploy makes v10" in text
+
+
+def test_a_calendar_that_is_none_is_told_with_its_key() -> None:
+    """What systemd says of it stands below the table; one that never comes again is said so."""
+    bad = replace(CLEAR, process="bad", calendar="nope", next=0.0, problem="Failed to parse\x1b[2J")
+    over = replace(CLEAR, process="over", calendar="2000-01-01", next=0.0)
+    text = shown(plan_view, [plan("web1", WEB, timers=(bad, over))])
+    assert "?" in row(text, "bad").split()
+    assert "never" in row(text, "over")
+    assert "  ✗ timers.bad.calendar: Failed to parse\n" in text
+
+
+def test_plans_are_one_object_for_machines() -> None:
+    """One host is an object, several are a list in one, those without an answer too."""
+    told = json.loads(shown(plan_view, [plan("web1", WEB, timers=(CLEAR,))], json=True))
+    assert (told["release"], told["processes"][0]["count"], told["timers"][0]["next"]) == ("v10", 4, NOW + 60000)
+    gone = HostEnd(host="web2", result="unreachable", exit=3)
+    told = json.loads(shown(plan_view, [plan("web1", WEB)], [gone], json=True))
+    assert [one["host"] for one in told["hosts"]] == ["web1", "web2"]
+
+
+def test_how_soon_is_rounded_as_people_say_it() -> None:
+    """As ages are; what is due is now."""
+    soon = (0, NOW - 5, NOW + 0.5, NOW + 12, NOW + 180, NOW + 90000, NOW + 500000)
+    assert [ahead(at, NOW) for at in soon] == ["", "now", "now", "in 12 s", "in 3 min", "in 25 h", "in 5 days"]
