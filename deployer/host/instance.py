@@ -168,6 +168,11 @@ def on_disk(ctx: Context, number: int) -> list[str]:
     return stop_order((name for name, unit in found.items() if unit is not None and unit.number == number))
 
 
+def numbers(ctx: Context) -> set[int]:
+    """The releases that have unit files."""
+    return {unit.number for name in files.names(ctx.paths.units) if (unit := parse_unit(ctx.app, name))}
+
+
 def stop_order(names: Iterable[str]) -> list[str]:
     """Units of the app: first those that would start another one."""
     return sorted(names, key=lambda name: (_RANK.get(name.rpartition(".")[2], len(_RANK)), name))
