@@ -185,7 +185,8 @@ def refuse_what_serves(ctx: Context, release: Release) -> None:
 
 
 def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: Iterable[str] = ()) -> None:
-    """Stop a release's units and take them away. Idempotent; never fails for what is already gone.
+    """Stop a release's units and take them away. Idempotent; never fails for what is already gone. Raises HostError
+    when something goes on running: its files stay then, so that it is found and stopped again.
 
     An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows. ``but`` are left
     as they are.
@@ -196,7 +197,7 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: I
         return
     if unused:
         _end_soon(unit_name(ctx.app, WEB, release.number, "service"), _MOMENT)
-    systemd.systemctl("stop", *names, timeout=longest_stop(release) + 30)
+    systemd.ensure_stopped(names, timeout=longest_stop(release) + 30)
     delete_units(ctx, names)
 
 

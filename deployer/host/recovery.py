@@ -107,8 +107,9 @@ def _stop(ctx: Context, number: int) -> None:
     if release is not None and release.unfinished is False and release.sealed and release.spec.web is not None:
         handover.wait_for_queue(ctx, release, release.spec.drain)
     names = debris.units(ctx).get(number, [])
-    systemd.systemctl("stop", *names, timeout=(instance.longest_stop(release) if release else 30) + 60)
-    instance.delete_units(ctx, names)
+    if names:
+        systemd.ensure_stopped(names, timeout=(instance.longest_stop(release) if release else 30) + 60)
+        instance.delete_units(ctx, names)
 
 
 def _close(ctx: Context, number: int) -> None:
