@@ -209,7 +209,8 @@ def longest_stop(release: Release) -> float:
 def delete_units(ctx: Context, names: Sequence[str]) -> None:
     """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them."""
     for name in names:
-        for path in (ctx.paths.units / name, ctx.paths.stamps / f"stamp-{name}"):
+        # In this order: whoever is killed on the way leaves a unit file, and that is found again.
+        for path in (ctx.paths.stamps / f"stamp-{name}", ctx.paths.units / name):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(str(path))
     with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
