@@ -207,15 +207,24 @@ def longest_stop(release: Release) -> float:
 
 
 def delete_units(ctx: Context, names: Sequence[str]) -> None:
-    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them."""
-    for name in names:
-        # In this order: whoever is killed on the way leaves a unit file, and that is found again.
-        for path in (ctx.paths.stamps / f"stamp-{name}", ctx.paths.units / name):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(str(path))
-    with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
-        files.sync_directory(ctx.paths.units)
+    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them.
+
+    Stamps go first: whoever is killed on the way leaves a unit file, and that is found again.
+    """
+    _delete(ctx.paths.stamps, [f"stamp-{name}" for name in names])
+    _delete(ctx.paths.units, names)
     systemd.ensure_forgotten(names)
+
+
+def _delete(directory: Path, names: Sequence[str]) -> None:
+    gone = False
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(str(directory / name))
+            gone = True
+    if gone:
+        with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
+            files.sync_directory(directory)
 
 
 def _end_soon(service: str, seconds: float) -> None:
