@@ -10,7 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.host import build, ending, files, handover, lease, masking, resume, signals, systemd, watching
+from deployer.host import (
+    build,
+    commands,
+    ending,
+    files,
+    handover,
+    instance,
+    lease,
+    masking,
+    resume,
+    signals,
+    systemd,
+    watching,
+)
 from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
@@ -104,7 +117,7 @@ class Attempt:
 
         When the host goes down behind the switch, nothing is undone: what failed was not the release.
         """
-        units = (build.unit_of(self.ctx, name) for name in ("build", "migrate"))
+        units = (build.unit_of(self.ctx, name) for name in build.COMMANDS)
         systemd.systemctl("stop", "--no-block", *units)
         if self._has_switched() and systemd.is_stopping():
             raise signals.PowerOff
@@ -140,7 +153,7 @@ class Attempt:
         files.write_file(directory / "env", environment_file(request.environment, note), 0o600)
         if request.of:
             parts = catalog.get(request.of)
-            same = request.spec == parts.spec and request.environment == handover.read_environment(self.ctx, parts)
+            same = request.spec == parts.spec and request.environment == commands.read_environment(self.ctx, parts)
             release = catalog.update(release, tree=parts.tree, venv=parts.venv, same=same)
         return release
 
@@ -236,7 +249,7 @@ class Attempt:
         return error.exit, self._discard(release, reason)
 
     def _discard(self, release: Release, reason: str) -> str:
-        handover.remove_units(self.ctx, release, unused=True)
+        instance.remove_units(self.ctx, release, unused=True)
         ending.close(self.ctx, release, FAILED, reason)
         serving = f"{self.current.name} serves, uninterrupted" if self.current else "nothing serves yet"
         state = f"{serving}; {release.name} never got a request"

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from deployer.host import bytecode, files
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
+from deployer.host.instance import has_program
 from deployer.host.manifest import LINK, Entry
 from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
@@ -109,9 +109,9 @@ def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
 
 def check_programs(ctx: Context, key: str, spec: Spec) -> None:
     """Raises HostError when a program that the release is to run is neither in its environment nor on the host."""
-    bin = ctx.venvs.path(key) / "bin" if key else None
+    venv = ctx.venvs.path(key) if key else None
     for program in spec.programs:
-        if "/" in program or find_program(program, bin):
+        if has_program(program, venv):
             continue
         raise HostError(
             f"{program} is not among the installed dependencies ({spec.lock.path or 'no lock file'})",
@@ -225,8 +225,12 @@ def _run_build(
     raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
 
 
+COMMANDS = ("build", "migrate", "check")
+"""What the app's commands run as, each in a transient unit of its own."""
+
+
 def unit_of(ctx: Context, name: str) -> str:
-    """The transient unit in which the app's ``build`` or ``migrate`` commands run."""
+    """The transient unit in which one of COMMANDS runs."""
     return f"deployer-{ctx.app}-{name}.service"
 
 
@@ -280,7 +284,7 @@ def run_as(
 
 def forget_environments(ctx: Context) -> None:
     """Remove the files through which commands got their environment, should one have been cut short."""
-    for name in ("build", "migrate"):
+    for name in COMMANDS:
         with contextlib.suppress(OSError):
             (ctx.paths.private / f"{name}.env").unlink()
 

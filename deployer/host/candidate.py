@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from deployer.host import proc, systemd
+from deployer.host.catalog import Release
+from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths, unit_name
 from deployer.host.probe import Answer, request
@@ -135,7 +137,7 @@ class Candidate:
             time.sleep(0.3)
             state = systemd.show(self.service)
         if crashed(state):
-            raise self.failure(f"the process ended by itself{self.ending()}")
+            raise self.failure(f"the process ended by itself{ending(self.service)}")
         return state
 
     def _refuse_if_hopeless(self, workers: Workers) -> None:
@@ -144,26 +146,18 @@ class Candidate:
         if workers.hopeless:
             raise self.failure("its worker processes end as soon as they are started")
 
-    def ending(self) -> str:
-        """How the process ended, in brackets, as far as systemd still knows: it forgets at the next start."""
-        shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", self.service).out
-        value = dict(line.partition("=")[::2] for line in shown.splitlines())
-        if value.get("Result") == "oom-kill":
-            return " (killed: the host, or MemoryMax, had no more memory for it)"
-        code, status = value.get("ExecMainCode"), value.get("ExecMainStatus", "")
-        if code == "1":
-            return f" (exit status {status})"
-        if code in ("2", "3") and status.isdigit():
-            return f" (killed by {_signal_name(int(status))})"
-        return ""
-
     def failure(self, why: str) -> HostError:
         """The refusal of this release, with the last words of its process."""
-        return HostError(
-            f"v{self.number} is not healthy: {why}",
-            logs=condensed(systemd.own_lines(self.service, 200))[-_SHOWN:],
-            next="fab logs -n 200   (all it said); mend it, commit, fab deploy",
-        )
+        return failure(self.number, why, self.service)
+
+
+def failure(number: int, why: str, unit: str) -> HostError:
+    """The refusal of a release, with the last words of the process that it is refused for."""
+    return HostError(
+        f"v{number} is not healthy: {why}",
+        logs=condensed(systemd.own_lines(unit, 200))[-_SHOWN:],
+        next="fab logs -n 200   (all it said); mend it, commit, fab deploy",
+    )
 
 
 def condensed(lines: Iterable[str]) -> list[str]:
@@ -179,11 +173,30 @@ def crashed(state: systemd.UnitState) -> bool:
     return state.crashed or state.sub.startswith("auto-restart")
 
 
+def ending(unit: str) -> str:
+    """How a unit's process ended, in brackets, as far as systemd still knows: it forgets at the next start."""
+    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
+    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    if value.get("Result") == "oom-kill":
+        return " (killed: the host, or MemoryMax, had no more memory for it)"
+    code, status = value.get("ExecMainCode"), value.get("ExecMainStatus", "")
+    if code == "1":
+        return f" (exit status {status})"
+    if code in ("2", "3") and status.isdigit():
+        return f" (killed by {_signal_name(int(status))})"
+    return ""
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def candidate_of(ctx: Context, release: Release) -> Candidate:
+    """The web process of a release that has one."""
+    return Candidate(paths=ctx.paths, number=release.number, health=release.spec.health)
 
 
 @dataclass
@@ -205,7 +218,7 @@ class Watch:
         """Why the release must go; empty while it may stay."""
         state = systemd.show(self.candidate.service)
         if crashed(state):
-            return f"the process ended by itself{self.candidate.ending()}"
+            return f"the process ended by itself{ending(self.candidate.service)}"
         if state.active == "active" and state.main_pid != self.main_pid:
             return "the process ended and was started again"
         self.workers.look(state.main_pid)

@@ -89,6 +89,11 @@ class Release:
         """It has served well, or is about to: what a rollback may go to."""
         return self.result == GOOD
 
+    def stalls(self, current: Release | None) -> bool:
+        """Whether its web process starts only when that of ``current`` has stopped: there is no room for both."""
+        both = self.spec.web is not None and current is not None and current.spec.web is not None
+        return both and not self.spec.overlap
+
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "spec": self.spec.as_json()}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployer.host import build, catalog, files, jobs, systemd
+from deployer.host import background, build, catalog, files, instance, jobs, systemd
 from deployer.host.context import Context
+from deployer.host.paths import parse_unit
 
 GIVEN_UP = 60.0
 """Seconds after which an upload that nobody goes on with is cleared away by the next release."""
@@ -22,16 +21,17 @@ def find(ctx: Context, known: set[int]) -> Iterator[Path]:
     yield from _stores(ctx)
     yield from _uploads(ctx)
     yield from jobs.abandoned(ctx.paths.jobs)
-    yield from (path for path in (ctx.paths.private / f"{name}.env" for name in ("build", "migrate")) if path.exists())
+    yield from (path for path in (ctx.paths.private / f"{name}.env" for name in build.COMMANDS) if path.exists())
 
 
 def _temporary(ctx: Context) -> Iterator[Path]:
     paths = ctx.paths
     places = [paths.home, paths.releases, paths.trees, paths.venvs, paths.private, *_directories(paths.releases)]
     for place in places:
-        yield from (place / name for name in _names(place) if files.is_debris(name))
-    ours = re.compile(rf"\.{re.escape(ctx.app)}-web@v[0-9]+\.(?:service|socket)\.tmp\Z")
-    yield from (paths.units / name for name in _names(paths.units) if ours.match(name))
+        yield from (place / name for name in files.names(place) if files.is_debris(name))
+    for name in files.names(paths.units):
+        if name.startswith(".") and parse_unit(ctx.app, name[1:].removesuffix(".tmp")):
+            yield paths.units / name
 
 
 def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
@@ -43,7 +43,7 @@ def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
     for release in ctx.catalog.all():
         if release.result in catalog.DEAD:
             directory = ctx.paths.release(release.number)
-            yield from (directory / name for name in _names(directory) if name != _RECORD)
+            yield from (directory / name for name in files.names(directory) if name != _RECORD)
 
 
 def _stores(ctx: Context) -> Iterator[Path]:
@@ -57,9 +57,9 @@ def _stores(ctx: Context) -> Iterator[Path]:
 def _uploads(ctx: Context) -> Iterator[Path]:
     """Uploads that nobody is sending, tickets that nobody holds. An upload that was interrupted a moment ago stays: it
     may be gone on with."""
-    tickets = [ctx.paths.tickets / name for name in _names(ctx.paths.tickets)]
+    tickets = [ctx.paths.tickets / name for name in files.names(ctx.paths.tickets)]
     yield from (path for path in tickets if not files.is_locked(path))
-    for name in _names(ctx.paths.incoming):
+    for name in files.names(ctx.paths.incoming):
         path = ctx.paths.incoming / name
         if files.is_debris(name) or files.is_locked(path):
             continue
@@ -68,17 +68,21 @@ def _uploads(ctx: Context) -> Iterator[Path]:
             yield path
 
 
-def unit_numbers(ctx: Context) -> set[int]:
-    """The releases that have unit files, or units that systemd still runs."""
-    pattern = re.compile(rf"{re.escape(ctx.app)}-web@v([1-9][0-9]*)\.(?:service|socket)\Z")
-    shown = systemd.systemctl("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-web@*").out
-    names = [*_names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())]
-    return {int(match.group(1)) for match in map(pattern.match, names) if match}
+def units(ctx: Context) -> dict[int, list[str]]:
+    """The units of each release that have a file, or still run, in the order they are stopped. What comes to its end by
+    itself is left in peace, and is none of them."""
+    shown = systemd.systemctl("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-*@v*").out
+    names = {*files.names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())}
+    found: dict[int, list[str]] = {}
+    for name in instance.stop_order(names - set(background.finishing(ctx))):
+        if unit := parse_unit(ctx.app, name):
+            found.setdefault(unit.number, []).append(name)
+    return found
 
 
 def stop_commands(ctx: Context) -> None:
     """End what an attempt before this one was building or migrating: it outlives the job that began it."""
-    for name in ("build", "migrate"):
+    for name in build.COMMANDS:
         systemd.systemctl("stop", build.unit_of(ctx, name))
 
 
@@ -91,11 +95,4 @@ def remove(ctx: Context, path: Path) -> None:
 
 
 def _directories(path: Path) -> list[Path]:
-    return [path / name for name in _names(path) if (path / name).is_dir() and not files.is_debris(name)]
-
-
-def _names(path: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [path / name for name in files.names(path) if (path / name).is_dir() and not files.is_debris(name)]

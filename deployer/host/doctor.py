@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from deployer.host import lock, survey, systemd
+from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged
-from deployer.host.handover import candidate_of
 
 _REPAIRS = {
     survey.START: ("down", "it is started"),

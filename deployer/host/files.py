@@ -154,6 +154,14 @@ def _remove(path: Path) -> None:
         raise OSError(done.stderr.decode("utf-8", "replace").strip()[-400:])
 
 
+def names(path: Path) -> list[str]:
+    """The names in a directory, sorted; none where there is no such directory."""
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def is_debris(name: str) -> bool:
     """Whether a file or directory of ours is the rest of a write or a removal that was cut short."""
     return name.startswith(".") and name.endswith((TEMPORARY, GONE))

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 
-from deployer.host import handover, jobs, lease, lock, masking, seal, survey, systemd
+from deployer.host import (
+    background,
+    commands,
+    handover,
+    instance,
+    jobs,
+    lease,
+    lock,
+    masking,
+    seal,
+    survey,
+    systemd,
+)
+from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
-from deployer.host.paths import job_unit, unit_name
-from deployer.host.protocol import PHASES, Exit
+from deployer.host.paths import job_unit, parse_unit, unit_name
+from deployer.host.protocol import PHASES, WEB, Exit
 from deployer.host.request import Request
+
+_PATIENCE = 60.0
+"""Seconds that a stop of the app waits for jobs in hand."""
 
 
 def start(ctx: Context) -> Exit:
@@ -45,12 +62,15 @@ def _run(ctx: Context, number: int) -> None:
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.get(number)
-        handover.ensure_units(ctx, release)
-    socket, service = (unit_name(ctx.app, "web", number, kind) for kind in ("socket", "service"))
-    systemd.require("start", socket)
-    if release is None or release.unfinished:
+        instance.ensure_units(ctx, release)
+    socket, service = (unit_name(ctx.app, WEB, number, kind) for kind in ("socket", "service"))
+    serves = (ctx.paths.units / socket).exists()
+    if serves:
+        systemd.require("start", socket)
+    background.start(ctx, number)
+    if serves and (release is None or release.unfinished):
         systemd.systemctl("start", "--no-block", service)
-    else:
+    elif serves and release is not None:
         systemd.require("start", service, timeout=release.spec.health.timeout + 60)
 
 
@@ -69,23 +89,47 @@ def recover(ctx: Context) -> Exit:
 
 
 def _is_open(ctx: Context) -> bool:
-    return any(release.unfinished for release in ctx.catalog.all())
+    """Whether something will have to be looked after: an attempt, or what still finishes for an older release."""
+    old = {unit.number for unit in background.finishing(ctx).values()} - {ctx.catalog.current()}
+    return bool(old) or any(release.unfinished for release in ctx.catalog.all())
 
 
 def stop(ctx: Context) -> Exit:
-    """Stop all of the app, a deploy under way included. For a restart the socket stays: requests wait in it."""
+    """Stop all of the app, a deploy under way included. For a restart the socket stays: requests wait in it.
+
+    Jobs in hand are finished meanwhile: systemd sees to that, though this program may not live as long.
+    """
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.serving()
     drain = release.spec.drain if release else 0.0
     if release is not None and _is_restart(f"{ctx.app}.service"):
-        systemd.systemctl("stop", handover.candidate_of(ctx, release).service, timeout=drain + 30)
+        units = background.units_of(ctx, release.number)
+        _stop(units.lasting, wait=False)
+        _stop([candidate_of(ctx, release).service] if release.spec.web is not None else [], timeout=drain + 30)
         return Exit.OK
     systemd.systemctl("stop", job_unit(ctx.app), timeout=200)
-    if release is not None:
+    names = _running(ctx)
+    web = [name for name in names if name.startswith(f"{ctx.app}-{WEB}@")]
+    others = [name for name in names if name not in web]
+    _stop(others, wait=False)
+    if release is not None and release.spec.web is not None:
         handover.wait_for_queue(ctx, release, min(5.0, drain))
-    systemd.systemctl("stop", f"{ctx.app}-web@*.socket", f"{ctx.app}-web@*.service", timeout=drain + 30)
+    _stop(web, timeout=drain + 30)
+    _stop(others, timeout=_PATIENCE)
     return Exit.OK
+
+
+def _stop(names: Sequence[str], *, wait: bool = True, timeout: float = 30) -> None:
+    if names:
+        systemd.systemctl("stop", *([] if wait else ["--no-block"]), *names, timeout=timeout)
+
+
+def _running(ctx: Context) -> list[str]:
+    """All units of the app's releases that systemd has, in the order they are stopped."""
+    shown = systemd.systemctl("list-units", "--plain", "--no-legend", f"{ctx.app}-*@v*").out
+    names = [line.split()[0] for line in shown.splitlines() if line.split()]
+    return instance.stop_order(name for name in names if parse_unit(ctx.app, name))
 
 
 def _is_restart(unit: str) -> bool:
@@ -122,7 +166,7 @@ def _reload_request(ctx: Context, current: Release) -> Request:
         of=current.number,
         release=0,
         spec=current.spec,
-        environment=handover.read_environment(ctx, current),
+        environment=commands.read_environment(ctx, current),
         secret=masking.stored_names(ctx.paths, current.number),
         delta=None,
         yes=False,

@@ -1,45 +1,37 @@
-"""The phases ``install start migrate check switch drain watch``: how traffic moves from one release to the next."""
+"""The phases ``start check switch drain``: how traffic moves from one release to the next."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from deployer.host import files, overrides, proc, seal, systemd
-from deployer.host.build import run_as
-from deployer.host.candidate import Candidate
+from deployer.host import background, commands, files, proc, seal, systemd, watching
+from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
-from deployer.host.errors import BadRequest, HostError
+from deployer.host.errors import HostError
+from deployer.host.instance import refuse_what_serves, remove_units
 from deployer.host.paths import unit_name
-from deployer.host.protocol import Exit
-from deployer.host.units import Capabilities, confinement, own_environment, service_unit, socket_unit
+from deployer.host.protocol import WEB
 
 _RESERVE = 32 * 1024 * 1024
 """Bytes of memory that must be left when a second generation is up."""
-_LARGEST_MODULE = 4 * 1024 * 1024
-"""Bytes that are looked at of a server's own source."""
-_MOMENT = 3.0
-"""Seconds that a process without requests has for its end."""
-
-
-def candidate_of(ctx: Context, release: Release) -> Candidate:
-    return Candidate(paths=ctx.paths, number=release.number, health=release.spec.health)
 
 
 def start(ctx: Context, release: Release, current: Release | None) -> str:
-    """Start the release beside the one that serves, up to its first answer. Raises HostError when it does not boot."""
+    """Start the release beside the one that serves, up to its first answer. Raises HostError when it does not boot.
+
+    What takes no requests would take jobs: it starts at the switch.
+    """
+    if current is not None:
+        check_memory(ctx, release, current)
+    if release.spec.web is None:
+        return "no web process here: all starts at the switch"
     candidate = candidate_of(ctx, release)
     systemd.systemctl("reset-failed", candidate.service, candidate.socket)
     systemd.require("start", candidate.socket)
-    if current is not None and not release.spec.overlap:
+    if release.stalls(current):
         return "overlap = false: starts after the switch"
-    if current is not None:
-        check_memory(ctx, release, current)
     started = time.monotonic()
     candidate.boot()
     return f"answers after {time.monotonic() - started:.1f} s"
@@ -47,10 +39,12 @@ def start(ctx: Context, release: Release, current: Release | None) -> str:
 
 def check_memory(ctx: Context, release: Release, current: Release) -> None:
     """Raises HostError when the host has no room for two generations, naming the ways out."""
-    state = systemd.show(candidate_of(ctx, current).service)
-    needed = release.spec.web.memory or proc.resident(state.main_pid)
+    beside = systemd.show_all(_side_by_side(ctx, release, current))
+    web = release.spec.web
+    said = web.memory if web is not None and not release.stalls(current) else 0
+    needed = said or sum(proc.resident(state.main_pid) for state in beside.values())
     available = proc.memory().available
-    if needed + _RESERVE <= available:
+    if not beside or needed + _RESERVE <= available:
         return
     raise HostError(
         f"there is not memory enough for two generations of {ctx.app}: "
@@ -60,44 +54,30 @@ def check_memory(ctx: Context, release: Release, current: Release) -> None:
     )
 
 
+def _side_by_side(ctx: Context, release: Release, current: Release) -> list[str]:
+    """The units that run while those of the new release do."""
+    kinds = {process.name for process in release.spec.processes if process.overlap}
+    if release.spec.web is not None and not release.stalls(current):
+        kinds.add(WEB)
+    spec = current.spec
+    names = [WEB] if spec.web is not None else []
+    names += [one for process in spec.processes for one in process.instances()]
+    return [unit_name(ctx.app, one, current.number, "service") for one in names if one.partition(".")[0] in kinds]
+
+
 def _mib(count: int) -> str:
     return f"{count / 1024 / 1024:,.0f} MiB"
 
 
-def migrate(ctx: Context, release: Release) -> str:
-    """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
-    directory = ctx.paths.release(release.number)
-    environment = {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)}
-    status, lines = run_as(
-        ctx,
-        "migrate",
-        ctx.app,
-        ["/bin/sh", "-euc", release.spec.migrate],
-        directory / "code",
-        environment,
-        confinement(ctx.app, release.spec.web_unit),
-        lambda line: ctx.emit("output", phase="migrate", line=line),
-    )
-    if status != 0:
-        raise HostError(
-            f"the migration {release.spec.migrate!r} failed (exit status {status})",
-            logs=lines[-40:],
-            next="look at the database: what the migration did before it failed is still done; then fab deploy",
-        )
-    return release.spec.migrate
-
-
-def read_environment(ctx: Context, release: Release) -> dict[str, str]:
-    """The release's environment, as it was sent."""
-    value = files.read_json(ctx.paths.release(release.number) / "env.json")
-    return dict(value or {})
-
-
 def check(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
     """The private health check. A release whose very parts have served before need not settle again."""
-    if current is not None and not release.spec.overlap:
-        return "overlap = false: checked after the switch"
-    return _become_healthy(ctx, release, proven)
+    checked = [] if proven else commands.check_processes(ctx, release)
+    told = [f"{', '.join(checked)} checked"] if checked else []
+    if release.stalls(current):
+        told.append("overlap = false: web is checked after the switch")
+    elif release.spec.web is not None:
+        told.append(_become_healthy(ctx, release, proven))
+    return "; ".join(told) or "nothing to check before the switch"
 
 
 def _become_healthy(ctx: Context, release: Release, proven: bool) -> str:
@@ -121,11 +101,13 @@ def point(ctx: Context, release: Release, previous: Release | None) -> None:
 
 
 def after_switch(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
-    """For ``overlap = false`` it is now that one stops and the other starts: requests wait in the new one's socket."""
-    if current is not None and not release.spec.overlap:
+    """Processes and timers change hands. For ``overlap = false`` it is now that the one web process stops and the other
+    starts: requests wait in the new one's socket."""
+    if current is not None and release.stalls(current):
         retire_service(ctx, current)
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven)
+    background.hand_over(ctx, release, current)
     return f"{current.name if current else 'nothing'} → {release.name}"
 
 
@@ -134,28 +116,51 @@ def revive(ctx: Context, release: Release) -> None:
     damage = seal.damage(ctx, release, whole=False)
     if damage:
         raise HostError(f"{release.name} is no longer what was switched to: {damage} has changed")
-    candidate = candidate_of(ctx, release)
-    systemd.systemctl("start", candidate.socket)
-    candidate.boot()
+    if release.spec.web is not None:
+        candidate = candidate_of(ctx, release)
+        systemd.systemctl("start", candidate.socket)
+        candidate.boot()
+    background.start(ctx, release.number)
 
 
 def wake(ctx: Context, release: Release, current: Release | None) -> None:
     """Have a candidate listen, and answer well, that was started a while ago. Raises HostError."""
+    if release.spec.web is None:
+        return
     systemd.require("start", candidate_of(ctx, release).socket)
-    if current is None or release.spec.overlap:
+    if not release.stalls(current):
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven=True)
 
 
-def drain(ctx: Context, current: Release | None) -> str:
+def drain(ctx: Context, release: Release, current: Release | None) -> str:
     """Let the old release finish all it has accepted, then stop its process. Its socket stays, held by systemd.
 
-    A connection that was on its way during the rename would thus start it again rather than be refused.
+    A connection that was on its way during the rename would thus start it again rather than be refused. Jobs in hand
+    are waited for as long as requests would be; who takes longer goes on alone, and is no hindrance.
     """
     if current is None:
         return "nothing served before"
-    waited = retire_service(ctx, current)
-    return f"{current.name} finished its requests in {waited:.1f} s"
+    started = time.monotonic()
+    if current.spec.web is not None:
+        retire_service(ctx, current)
+    left = _await_jobs(ctx, release, current)
+    told = f"{current.name} finished in {time.monotonic() - started:.1f} s"
+    return f"{told}, but for what {background.told(ctx, left)} has in hand" if left else told
+
+
+def _await_jobs(ctx: Context, release: Release, current: Release) -> list[str]:
+    """Wait for what was told to stop, and look after what runs meanwhile; the units that take longer."""
+    deadline = time.monotonic() + current.spec.drain
+
+    def enough() -> bool:
+        up = background.still_up(ctx, current.number)
+        return not background.is_starting(ctx, release.number) and (not up or time.monotonic() >= deadline)
+
+    units = background.units_of(ctx, current.number)
+    if units.lasting or units.runs:
+        watching.watch_until(ctx, release, enough)
+    return background.still_up(ctx, current.number)
 
 
 def retire_service(ctx: Context, release: Release) -> float:
@@ -181,13 +186,11 @@ def wait_for_queue(ctx: Context, release: Release, seconds: float) -> bool:
     return True
 
 
-def refuse_what_serves(ctx: Context, release: Release) -> None:
-    """Whatever went wrong before: what ``current`` names is never stopped for another's sake. Raises HostError."""
-    if ctx.catalog.current() == release.number:
-        raise HostError(f"{release.name} serves, and is not stopped", exit=Exit.BUG)
-
-
 def retire(ctx: Context, release: Release) -> None:
-    """Close a release that no traffic can reach any more: first whatever still came in late, then its socket."""
-    wait_for_queue(ctx, release, release.spec.drain)
-    remove_units(ctx, release)
+    """Close a release that no traffic can reach any more: first whatever still came in late, then its socket.
+
+    What has not finished yet keeps its unit; the recovery takes it away once it has.
+    """
+    if release.spec.web is not None:
+        wait_for_queue(ctx, release, release.spec.drain)
+    remove_units(ctx, release, but=background.finishing(ctx))

@@ -6,10 +6,10 @@ import contextlib
 from typing import Any
 
 from deployer.host import lease, lock, proc, survey, systemd
+from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
-from deployer.host.handover import candidate_of
 
 _WORDS = {PREPARING: "preparing", READY: "candidate", SERVED: "preparing", CONDEMNED: "rolling back", GOOD: "retired"}
 """Where the word for people is another than the record's."""

@@ -57,7 +57,6 @@ REPEATABLE = {
 }
 
 
-
 def check(units: Iterable[tuple[str, Unit]], also: Iterable[str] = ()) -> None:
     """Raises BadRequest naming the directive that may not be set, or the value that systemd would not read.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,11 @@ class AppPaths:
     def units(self) -> Path:
         return self.root / "etc/systemd/system"
 
+    @property
+    def stamps(self) -> Path:
+        """Where systemd keeps when each persistent timer last ran."""
+        return self.root / "var/lib/systemd/timers"
+
     def release(self, number: int) -> Path:
         return self.releases / f"v{number}"
 
@@ -77,8 +83,24 @@ class AppPaths:
 
 
 def unit_name(app: str, process: str, number: int, kind: str) -> str:
-    """``shop-web@v42.service``; ``kind`` is ``service`` or ``socket``."""
+    """``shop-web@v42.service``; ``kind`` is ``service``, ``socket`` or ``timer``; ``process`` may be ``worker.2``."""
     return f"{app}-{process}@v{number}.{kind}"
+
+
+@dataclass(frozen=True)
+class UnitName:
+    """The name of a release's unit, taken apart: the reverse of :func:`unit_name`."""
+
+    process: str
+    number: int
+    kind: str
+
+
+def parse_unit(app: str, name: str) -> UnitName | None:
+    """None for what is no unit of the app's: ``shop-web-a@v1.service`` is one of the app ``shop-web``."""
+    pattern = rf"{re.escape(app)}-([a-z][a-z0-9_]*(?:\.[0-9]+)?)@v([1-9][0-9]*)\.(service|socket|timer)"
+    match = re.fullmatch(pattern, name)
+    return UnitName(match[1], int(match[2]), match[3]) if match else None
 
 
 def job_unit(app: str) -> str:

@@ -9,7 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import build, catalog, ending, files, handover, keys, retention, seal, systemd, watching
+from deployer.host import (
+    build,
+    catalog,
+    commands,
+    ending,
+    files,
+    handover,
+    instance,
+    keys,
+    retention,
+    seal,
+    systemd,
+    watching,
+)
 from deployer.host.catalog import READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -140,7 +153,7 @@ def _make_venv(work: Work) -> str:
 
 
 def _environment(work: Work) -> dict[str, str]:
-    return {**handover.read_environment(work.ctx, work.release), "DEPLOYER_APP": work.ctx.app}
+    return {**commands.read_environment(work.ctx, work.release), "DEPLOYER_APP": work.ctx.app}
 
 
 def install(work: Work) -> str:
@@ -153,8 +166,8 @@ def install(work: Work) -> str:
             raise HostError(f"the {link} of {release.name} is {why}", next="fab deploy   (builds it anew)")
         if key:
             files.point(work.directory / link, f"../../{store.directory.name}/{key}")
-    detail = handover.install(ctx, release, proven=work.proven)
-    work.record(sealed=seal.take(ctx, release, list(handover.unit_texts(ctx, release))))
+    detail = instance.install(ctx, release, proven=work.proven)
+    work.record(sealed=seal.take(ctx, release, list(instance.unit_texts(ctx, release))))
     work.proof = Proof(ctx, work.release)
     return detail
 
@@ -164,7 +177,7 @@ def start(work: Work) -> str:
 
 
 def migrate(work: Work) -> str:
-    return handover.migrate(work.ctx, work.release)
+    return commands.migrate(work.ctx, work.release)
 
 
 def check(work: Work) -> str:
@@ -214,7 +227,7 @@ def _ask_again(work: Work) -> None:
 
 
 def drain(work: Work) -> str:
-    return handover.drain(work.ctx, work.current)
+    return handover.drain(work.ctx, work.release, work.current)
 
 
 def watch(work: Work) -> str:

@@ -66,8 +66,8 @@ class Process:
     """A kind of process that runs all the time and takes no requests, ``count`` of it.
 
     ``stop`` is how many seconds one gets to finish what it has in hand. With ``overlap`` the new one starts when the
-    old one was told to stop, without when it has ended. ``check`` is a shell command that must succeed before the switch
-    (empty: none): a worker cannot be tried out in private, it would take jobs.
+    old one was told to stop, without when it has ended. ``check`` is a shell command that must succeed before the
+    switch (empty: none): a worker cannot be tried out in private, it would take jobs.
     """
 
     name: str

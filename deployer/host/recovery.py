@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 
-from deployer.host import debris, ending, handover, resume, systemd
+from deployer.host import background, debris, ending, handover, instance, resume, systemd
 from deployer.host.attempt import Attempt, Ended
+from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
-from deployer.host.paths import unit_name
 from deployer.host.protocol import PHASES
 from deployer.host.request import of_release
 from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, START, STOP, TAKE_BACK, Step, look, plan
@@ -58,17 +58,21 @@ def _carry_out(ctx: Context, step: Step, why: str) -> None:
 
 
 def _start(ctx: Context, release: Release) -> None:
-    handover.ensure_units(ctx, release)
-    systemd.systemctl("start", *reversed(_units(ctx, release.number)))
+    instance.ensure_units(ctx, release)
+    if release.spec.web is not None:
+        candidate = candidate_of(ctx, release)
+        systemd.systemctl("start", candidate.socket, candidate.service)
+    background.start(ctx, release.number)
 
 
 def _end(ctx: Context, release: Release, why: str) -> None:
     """An attempt that died without traffic. One that had some has its queue answered first."""
     debris.stop_commands(ctx)
     if release.result in (SERVED, CONDEMNED):
+        _run_what_serves(ctx, release)
         resume.clear(ctx, release)
     else:
-        handover.remove_units(ctx, release, unused=True)
+        instance.remove_units(ctx, release, unused=True)
     if release.result == CONDEMNED:
         ending.close(ctx, release, ROLLED_BACK, release.reason)
         return
@@ -77,6 +81,14 @@ def _end(ctx: Context, release: Release, why: str) -> None:
         reason += "; its migration ran, and stays applied"
     ending.close(ctx, release, INTERRUPTED, reason)
     ctx.emit("note", text=f"{release.name} was {reason}; what it left is cleared away")
+
+
+def _run_what_serves(ctx: Context, release: Release) -> None:
+    """The processes and timers of what serves instead of a release; it may have been killed before it had them run."""
+    with contextlib.suppress(Damaged):
+        current = ctx.catalog.serving()
+        if current is not None and not systemd.was_stopped(f"{ctx.app}.service"):
+            background.hand_over(ctx, current, release)
 
 
 def _told(release: Release, why: str) -> str:
@@ -92,15 +104,11 @@ def _stop(ctx: Context, number: int) -> None:
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.find(number)
-    if release is not None and release.unfinished is False and release.sealed:
+    if release is not None and release.unfinished is False and release.sealed and release.spec.web is not None:
         handover.wait_for_queue(ctx, release, release.spec.drain)
-    names = _units(ctx, number)
-    systemd.systemctl("stop", *reversed(names), timeout=(release.spec.drain if release else 30) + 60)
-    handover.delete_units(ctx, names)
-
-
-def _units(ctx: Context, number: int) -> list[str]:
-    return [unit_name(ctx.app, "web", number, kind) for kind in ("service", "socket")]
+    names = debris.units(ctx).get(number, [])
+    systemd.systemctl("stop", *names, timeout=(instance.longest_stop(release) if release else 30) + 60)
+    instance.delete_units(ctx, names)
 
 
 def _close(ctx: Context, number: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from deployer.host import files, handover, systemd
+from deployer.host import background, files, handover, instance, systemd
+from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -24,32 +25,40 @@ def resume(ctx: Context, failed: Release, standby: Release | None) -> str:
         with contextlib.suppress(FileNotFoundError):
             ctx.paths.current.unlink()
             files.sync_directory(ctx.paths.current.parent)
-        handover.remove_units(ctx, failed)
+        instance.remove_units(ctx, failed)
         return ""
-    _replace_code(ctx, failed, standby)
-    candidate = handover.candidate_of(ctx, standby)
-    handover.ensure_units(ctx, standby)
-    systemd.systemctl("start", candidate.socket)
-    with contextlib.suppress(HostError):
-        candidate.boot()
+    instance.ensure_units(ctx, standby)
+    if standby.spec.web is not None:
+        _wake(ctx, failed, standby)
     files.point(ctx.paths.current, f"releases/{standby.name}")
     ctx.emit("switched", to=standby.name, previous=failed.name)
+    background.hand_over(ctx, standby, failed)
     clear(ctx, failed)
     return standby.name
 
 
+def _wake(ctx: Context, failed: Release, standby: Release) -> None:
+    """Have the standby's web process answer, at its own socket and at the failed release's."""
+    if failed.spec.web is not None:
+        _replace_code(ctx, failed, standby)
+    candidate = candidate_of(ctx, standby)
+    systemd.systemctl("start", candidate.socket)
+    with contextlib.suppress(HostError):
+        candidate.boot()
+
+
 def clear(ctx: Context, failed: Release) -> None:
     """Have all answered that waits in the socket of a release which nothing new reaches any more; take it away."""
-    if (ctx.paths.units / handover.candidate_of(ctx, failed).service).exists():
+    if (ctx.paths.units / candidate_of(ctx, failed).service).exists():
         _finish_queue(ctx, failed)
-    handover.remove_units(ctx, failed)
+    instance.remove_units(ctx, failed)
 
 
 def _replace_code(ctx: Context, failed: Release, standby: Release) -> None:
     """From its next start on (after a crash: within a second) the failed release's unit runs the standby's code."""
-    text = handover.service_text(ctx, standby, behind=failed.number)
+    text = instance.service_text(ctx, standby, behind=failed.number)
     with contextlib.suppress(OSError):
-        files.write_file(ctx.paths.units / handover.candidate_of(ctx, failed).service, text.encode(), 0o644)
+        files.write_file(ctx.paths.units / candidate_of(ctx, failed).service, text.encode(), 0o644)
     systemd.systemctl("daemon-reload")
 
 
@@ -57,5 +66,5 @@ def _finish_queue(ctx: Context, failed: Release) -> None:
     """Have all answered that waits in the failed release's socket, which nothing new reaches any more."""
     if handover.wait_for_queue(ctx, failed, _STUCK):
         return
-    systemd.systemctl("restart", handover.candidate_of(ctx, failed).service, timeout=failed.spec.drain + 90)
+    systemd.systemctl("restart", candidate_of(ctx, failed).service, timeout=failed.spec.drain + 90)
     handover.wait_for_queue(ctx, failed, failed.spec.drain)

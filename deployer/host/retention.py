@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from deployer.host import catalog, files
+from deployer.host import background, catalog, files
 from deployer.host.context import Context
 from deployer.host.ledger import PRUNED
 
@@ -16,6 +16,7 @@ def prune(ctx: Context, keep: int) -> None:
     number = ctx.catalog.current()
     current = ctx.catalog.find(number) if number else None
     protected = {number, current.previous} if current else {number}
+    protected |= {unit.number for unit in background.finishing(ctx).values()}  # their code is still in use
     gone = catalog.to_prune(releases, protected, keep)
     for one in gone:
         files.remove_tree(ctx.paths.release(one))

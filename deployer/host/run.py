@@ -22,7 +22,7 @@ from deployer.host.context import Context
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.protocol import HOLD, Exit
 from deployer.host.reader import TEXT, Reader
-from deployer.host.units import confinement, own_environment
+from deployer.host.unitfile import confinement, own_environment
 
 LIMIT = 24 * 3600
 """Seconds after which a command is ended: it has been forgotten by then."""

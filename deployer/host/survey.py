@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.host import debris, jobs, lease, systemd
+from deployer.host import background, debris, files, jobs, lease, systemd
 from deployer.host.catalog import CONDEMNED, SERVED, Release
 from deployer.host.context import Context
-from deployer.host.paths import unit_name
-from deployer.host.protocol import PHASES
+from deployer.host.paths import parse_unit, unit_name
+from deployer.host.protocol import PHASES, WEB
 
 DISCARD, CLEAR, FINISH, TAKE_BACK, CLOSE, START, REMOVE, STOP = (
     "discard",
@@ -28,7 +28,8 @@ DISCARD, CLEAR, FINISH, TAKE_BACK, CLOSE, START, REMOVE, STOP = (
 class Survey:
     """What is on the host. ``held`` are the releases under lease; ``wanted`` says that root has not stopped the app.
 
-    ``units`` are the numbers of releases that have units; ``open`` those of attempts without an end in the ledger.
+    ``units`` are the numbers of releases that have units, but for those that finish by themselves; ``open`` those of
+    attempts without an end in the ledger.
     """
 
     current: int
@@ -60,7 +61,7 @@ def look(ctx: Context, *, leases: bool = True) -> Survey:
         current=current,
         releases=releases,
         held=frozenset(one.number for one in releases if leases and one.unfinished and lease.left(one.held)),
-        units=frozenset(debris.unit_numbers(ctx)),
+        units=frozenset(debris.units(ctx)),
         debris=tuple(debris.find(ctx, {one.number for one in releases} | {current})),
         open=frozenset(ctx.ledger.open_numbers()),
         down=bool(current) and _is_down(ctx, current),
@@ -69,7 +70,12 @@ def look(ctx: Context, *, leases: bool = True) -> Survey:
 
 
 def _is_down(ctx: Context, number: int) -> bool:
-    return systemd.show(unit_name(ctx.app, "web", number, "socket")).active != "active"
+    """Its socket tells; where there is none, all of its processes and timers do."""
+    socket = unit_name(ctx.app, WEB, number, "socket")
+    if (ctx.paths.units / socket).exists():
+        return systemd.show(socket).active != "active"
+    states = systemd.show_all(background.units_of(ctx, number).lasting).values()
+    return not any(state.active in ("active", "activating") or state.queued for state in states)
 
 
 def plan(found: Survey) -> list[Step]:
@@ -131,7 +137,17 @@ def is_needed(ctx: Context) -> bool:
     newest = jobs.latest(ctx.paths.jobs)
     if jobs.abandoned(ctx.paths.jobs) or (newest is not None and not jobs.glance(newest).finished):
         return True
-    return bool(set(ctx.ledger.open_numbers()) - {release.number for release in unfinished})
+    if set(ctx.ledger.open_numbers()) - {release.number for release in unfinished}:
+        return True
+    return _has_strays(ctx, unfinished)
+
+
+def _has_strays(ctx: Context, unfinished: list[Release]) -> bool:
+    """Whether an older release still has units that have ended: what it had in hand at the switch is done."""
+    found = {unit.number for name in files.names(ctx.paths.units) if (unit := parse_unit(ctx.app, name))}
+    if unfinished or not found - {ctx.catalog.current()}:
+        return False
+    return bool(set(debris.units(ctx)) - {ctx.catalog.current()})
 
 
 def _needs_care(ctx: Context, release: Release) -> bool:

@@ -79,7 +79,10 @@ def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
 
 @dataclass(frozen=True)
 class UnitState:
-    """What systemd says of a unit. ``main_pid`` is 0 when nothing runs; ``memory`` in bytes, 0 when unknown."""
+    """What systemd says of a unit. ``main_pid`` is 0 when nothing runs; ``memory`` in bytes, 0 when unknown.
+
+    ``queued``: it is to be started or stopped, and that has not ended yet.
+    """
 
     active: str
     sub: str
@@ -88,6 +91,7 @@ class UnitState:
     main_pid: int
     memory: int
     since: float
+    queued: bool = False
 
     @property
     def crashed(self) -> bool:
@@ -99,13 +103,25 @@ _TIMED_OUT = 124
 """As timeout(1) has it."""
 _LONGEST_LINE = 64 * 1024
 
-_SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic"
+_SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic,Job"
 
 
 def show(unit: str) -> UnitState:
     """The state of ``unit``; one that does not exist is ``inactive``."""
-    done = run(["systemctl", "show", "-p", _SHOWN, unit])
-    values = dict(line.partition("=")[::2] for line in done.out.splitlines())
+    return show_all([unit])[unit]
+
+
+def show_all(units: Sequence[str]) -> dict[str, UnitState]:
+    """The states of several units at once."""
+    if not units:
+        return {}
+    blocks = run(["systemctl", "show", "-p", _SHOWN, *units]).out.split("\n\n")
+    blocks += [""] * (len(units) - len(blocks))
+    return {unit: _state(block) for unit, block in zip(units, blocks)}
+
+
+def _state(block: str) -> UnitState:
+    values = dict(line.partition("=")[::2] for line in block.splitlines())
     entered = _number(values.get("ActiveEnterTimestampMonotonic", ""))
     return UnitState(
         active=values.get("ActiveState", "inactive"),
@@ -115,6 +131,7 @@ def show(unit: str) -> UnitState:
         main_pid=_number(values.get("MainPID", "")),
         memory=_number(values.get("MemoryCurrent", "")),
         since=time.time() - time.monotonic() + entered / 1e6 if entered else 0.0,
+        queued=values.get("Job", "0") not in ("", "0"),
     )
 
 

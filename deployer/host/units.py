@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from deployer.host.overrides import REPEATABLE
 from deployer.host.paths import AppPaths, unit_name
-from deployer.host.process import Unit, Web
-
-HARDENING: tuple[tuple[str, str], ...] = (
-    ("NoNewPrivileges", "yes"),
-    ("CapabilityBoundingSet", ""),
-    ("AmbientCapabilities", ""),
-    ("ProtectSystem", "strict"),
-    ("ProtectHome", "yes"),
-    ("PrivateTmp", "yes"),
-    ("PrivateDevices", "yes"),
-    ("DevicePolicy", "closed"),
-    ("PrivateUsers", "yes"),
-    ("ProtectKernelTunables", "yes"),
-    ("ProtectKernelModules", "yes"),
-    ("ProtectKernelLogs", "yes"),
-    ("ProtectControlGroups", "yes"),
-    ("ProtectClock", "yes"),
-    ("ProtectHostname", "yes"),
-    ("ProtectProc", "invisible"),
-    ("ProcSubset", "pid"),
-    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
-    ("RestrictNamespaces", "yes"),
-    ("RestrictRealtime", "yes"),
-    ("RestrictSUIDSGID", "yes"),
-    ("LockPersonality", "yes"),
-    ("MemoryDenyWriteExecute", "yes"),
-    ("RemoveIPC", "yes"),
-    ("KeyringMode", "private"),
-    ("SystemCallArchitectures", "native"),
-    ("SystemCallFilter", "@system-service"),
-    ("SystemCallFilter", "~@resources"),
-    ("SystemCallErrorNumber", "EPERM"),
-    ("UMask", "0077"),
-)
-"""What every process of an app lives under, unless ``[web.unit]`` relaxes a line. ``~@privileged`` is left out: with
-it gunicorn cannot chown its own worker files and dies."""
+from deployer.host.process import Process, Timer, Web
+from deployer.host.protocol import WEB
+from deployer.host.unitfile import HARDENING, exec_line, override, service_lines, unit_text
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What the release's virtual environment holds, read from it once it is built."""
+    """What is installed, looked up once the release's virtual environment is built.
+
+    ``programs`` are those that the host has and the environment lacks, with their paths.
+    """
 
     gunicorn_control_socket: bool = False
     uvicorn_graceful: bool = True
-
-
-def quote(argument: str) -> str:
-    """One argument of an Exec line (systemd.service(5)): no specifier, no variable, no word is split."""
-    escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t").replace("\n", "\\n")
-    escaped = escaped.replace("%", "%%").replace("$", "$$")
-    return escaped if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", escaped) else f'"{escaped}"'
+    programs: Mapping[str, str] = field(default_factory=dict)
 
 
 def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities) -> list[str]:
@@ -82,21 +44,19 @@ def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities
             f"{binary}/hypercorn", "--bind", "fd://3", "--workers", str(web.workers), "--graceful-timeout", grace,
             *web.args, web.target,
         ]  # fmt: skip
-    program = web.args[0]
-    return [program if program.startswith("/") else f"{binary}/{program}", *web.args[1:]]
+    return command(web.args, paths, number, can)
 
 
-def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
-    """The variables deployer sets for every process of a release."""
-    return {
-        "DEPLOYER_APP": paths.app,
-        "DEPLOYER_RELEASE": f"v{number}",
-        "HOME": f"/var/lib/{paths.app}",
-        "PATH": f"{paths.release(number)}/venv/bin:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-        "VIRTUAL_ENV": f"{paths.release(number)}/venv",
-    }
+def command(words: Sequence[str], paths: AppPaths, number: int, can: Capabilities) -> list[str]:
+    """A command of the user's own. A bare name is a program of the virtual environment, else of the host; one with a
+    slash is a file of the code, unless it begins with it."""
+    program = words[0]
+    release = paths.release(number)
+    if "/" not in program:
+        program = can.programs.get(program) or f"{release}/venv/bin/{program}"
+    elif not program.startswith("/"):
+        program = f"{release}/code/{program}"
+    return [program, *words[1:]]
 
 
 def socket_unit(paths: AppPaths, number: int, group: str) -> str:
@@ -105,7 +65,7 @@ def socket_unit(paths: AppPaths, number: int, group: str) -> str:
     Its dependencies are the default ones but for ``Before=sockets.target``: when the host goes down, that would have
     the socket stop after APP.service, whose own stop waits for the socket.
     """
-    return _text(
+    return unit_text(
         f"the socket of release v{number} of {paths.app}",
         (
             "Unit",
@@ -128,7 +88,7 @@ def socket_unit(paths: AppPaths, number: int, group: str) -> str:
                 ("DirectoryMode", "0755"),
                 ("Backlog", "4096"),
                 ("RemoveOnStop", "yes"),
-                ("Service", unit_name(paths.app, "web", number, "service")),
+                ("Service", unit_name(paths.app, WEB, number, "service")),
             ],
         ),
     )
@@ -141,26 +101,17 @@ def service_unit(
 
     ``behind`` is the release whose socket it serves (0: its own).
     """
-    socket = unit_name(paths.app, "web", behind or number, "socket")
-    release = paths.release(number)
+    socket = unit_name(paths.app, WEB, behind or number, "socket")
     base = [
         ("Type", "notify" if web.server == "gunicorn" else "exec"),
-        ("User", paths.app),
-        ("Group", paths.app),
-        ("WorkingDirectory", f"{release}/code"),
-        ("StateDirectory", paths.app),
-        ("StateDirectoryMode", "0700"),
-        *(("Environment", quote(f"{name}={value}")) for name, value in own_environment(paths, number).items()),
-        ("EnvironmentFile", f"{release}/env"),
-        ("ExecStart", " ".join(quote(word) for word in argv(web, paths, number, drain, can))),
-        ("SyslogIdentifier", f"{paths.app}-web"),
-        ("KillMode", "mixed"),
+        *service_lines(paths, number, WEB),
+        exec_line(argv(web, paths, number, drain, can)),
         ("TimeoutStartSec", f"{start:g}"),
         ("TimeoutStopSec", f"{drain + 5:g}"),
         ("Restart", "on-failure"),
         ("RestartSec", "1"),
     ]
-    return _text(
+    return unit_text(
         f"the web process of release v{number} of {paths.app}",
         (
             "Unit",
@@ -171,13 +122,95 @@ def service_unit(
                 ("StartLimitIntervalSec", "0"),
             ],
         ),
-        ("Service", override(base + list(HARDENING), web.unit)),
+        ("Service", override([*base, *HARDENING], web.unit)),
+    )
+
+
+def process_unit(
+    process: Process, instance: str, paths: AppPaths, number: int, can: Capabilities, older: Sequence[str] = ()
+) -> str:
+    """One instance of what runs all the time: whatever way it ends, it is started again.
+
+    Without overlap it is ordered after ``older``, its forerunners: of two units that are ordered in whichever way, one
+    that is to start waits for the other to have stopped (systemd.unit(5), ``Before=``).
+    """
+    base = [
+        ("Type", "exec"),
+        *service_lines(paths, number, instance),
+        exec_line(command(process.command, paths, number, can)),
+        ("TimeoutStopSec", f"{max(1.0, process.stop):g}"),
+        ("Restart", "always"),
+        ("RestartSec", "1"),
+    ]
+    return unit_text(
+        f"the process {instance} of release v{number} of {paths.app}",
+        (
+            "Unit",
+            [
+                ("Description", f"{paths.app} {instance} v{number}"),
+                ("After", " ".join(["network.target", *(() if process.overlap else older)])),
+                ("StartLimitIntervalSec", "0"),
+            ],
+        ),
+        ("Service", override([*base, *HARDENING], process.unit)),
+    )
+
+
+def timer_unit(timer: Timer, paths: AppPaths, number: int) -> str:
+    """When a command runs. Its dependencies are those of :func:`socket_unit`, for the same reason.
+
+    ``AccuracySec=``: systemd would put a run off by up to a minute (systemd.timer(5)).
+    """
+    return unit_text(
+        f"the timer {timer.name} of release v{number} of {paths.app}",
+        (
+            "Unit",
+            [
+                ("Description", f"{paths.app} {timer.name} v{number} (timer)"),
+                ("DefaultDependencies", "no"),
+                ("Requires", "sysinit.target"),
+                ("After", "sysinit.target time-set.target time-sync.target"),
+                ("Conflicts", "shutdown.target"),
+                ("Before", "shutdown.target"),
+            ],
+        ),
+        (
+            "Timer",
+            [
+                ("OnCalendar", timer.calendar),
+                ("AccuracySec", "1s"),
+                ("Persistent", "yes" if timer.persistent else "no"),
+                ("Unit", unit_name(paths.app, timer.name, number, "service")),
+            ],
+        ),
+    )
+
+
+def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, older: Sequence[str] = ()) -> str:
+    """One run of a timer's command. It waits for one of an ``older`` release to end: no two run at a time."""
+    base = [
+        ("Type", "oneshot"),
+        *service_lines(paths, number, timer.name),
+        exec_line(command(timer.command, paths, number, can)),
+        ("TimeoutStartSec", f"{timer.timeout:g}" if timer.timeout else "infinity"),
+        ("TimeoutStopSec", "10"),
+    ]
+    return unit_text(
+        f"a run of {timer.name} of release v{number} of {paths.app}",
+        (
+            "Unit",
+            [
+                ("Description", f"{paths.app} {timer.name} v{number}"),
+                ("After", " ".join(["network.target", *older])),
+            ],
+        ),
+        ("Service", override([*base, *HARDENING], timer.unit)),
     )
 
 
 def handle_unit(app: str, program: str) -> str:
     """``shop.service``: what an admin starts, stops and reloads, and what boots the app."""
-    return _text(
+    return unit_text(
         f"the handle of {app}: systemctl start|stop|restart|reload {app}",
         (
             "Unit",
@@ -203,39 +236,3 @@ def handle_unit(app: str, program: str) -> str:
         ),
         ("Install", [("WantedBy", "multi-user.target")]),
     )
-
-
-def override(
-    lines: Sequence[tuple[str, str]], overrides: Iterable[tuple[str, tuple[str, ...]]]
-) -> list[tuple[str, str]]:
-    """``lines`` with each overridden directive's lines replaced by the values that were asked for.
-
-    A directive that adds up (``SystemCallFilter=``) is reset first, so that the override is all that counts.
-    """
-    wanted: Mapping[str, tuple[str, ...]] = dict(overrides)
-    kept = [(name, value) for name, value in lines if name not in wanted]
-    for name, values in wanted.items():
-        kept += [(name, value) for value in (("", *values) if name in REPEATABLE and len(values) > 1 else values)]
-    return kept
-
-
-def confinement(app: str, unit: Unit) -> list[str]:
-    """What a command of the app's that is no process of its lives under, as ``systemd-run -p`` takes it.
-
-    What ``unit`` relaxes is relaxed here, too.
-    """
-    relaxed = {name for name, _ in unit}
-    hardening = [line for line in HARDENING if line[0] not in relaxed]
-    return [f"StateDirectory={app}", "StateDirectoryMode=0700", *properties(hardening)]
-
-
-def properties(lines: Iterable[tuple[str, str]]) -> list[str]:
-    """The same lines as ``systemd-run -p`` takes them."""
-    return [f"{name}={value}" for name, value in lines]
-
-
-def _text(what: str, *sections: tuple[str, Sequence[tuple[str, str]]]) -> str:
-    parts = [f"# Written by deployer: {what}.\n"]
-    for title, lines in sections:
-        parts.append(f"\n[{title}]\n" + "".join(f"{name}={value}\n" for name, value in lines))
-    return "".join(parts)

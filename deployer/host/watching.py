@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import Callable
 
-from deployer.host import systemd
-from deployer.host.candidate import Candidate, Watch
+from deployer.host import background, systemd
+from deployer.host.candidate import Watch, candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
-from deployer.host.handover import candidate_of
 
 _WATCHED, _STANDING = 0.5, 1.0
 """Seconds between two looks at what has traffic, and at what waits for it."""
@@ -24,29 +23,46 @@ def watch(ctx: Context, release: Release) -> str:
     return f"healthy for {release.spec.watch:g} s"
 
 
+def watch_until(ctx: Context, release: Release, enough: Callable[[], bool]) -> None:
+    """Look after all that serves until it is ``enough``. Raises HostError when something is not healthy any more."""
+    web = _web(ctx, release)
+
+    def look() -> None:
+        web()
+        background.refuse_if_broken(ctx, release.number)
+
+    _look_until(enough, look, _WATCHED)
+
+
 def stand_by(ctx: Context, release: Release, current: Release | None, enough: Callable[[], bool]) -> None:
     """Look after a candidate that waits for its switch. Raises HostError when it goes bad: nobody has switched yet."""
-    if current is None or release.spec.overlap:
-        watch_until(ctx, release, enough, every=_STANDING)
+    if not release.stalls(current):
+        _look_until(enough, _web(ctx, release), _STANDING)
 
 
-def watch_until(ctx: Context, release: Release, enough: Callable[[], bool], *, every: float = _WATCHED) -> None:
-    """Look after what runs, about ``every`` so many seconds, until it is ``enough``. Raises HostError when it is not
-    healthy any more."""
-    candidate = candidate_of(ctx, release)
-    judge: Watch | None = None
-    look = time.monotonic()
+def _look_until(enough: Callable[[], bool], look: Callable[[], None], every: float) -> None:
+    due = time.monotonic()
     while not enough():
-        if time.monotonic() >= look:
-            judge = judge or _judge(candidate, release)
-            why = judge.verdict()
-            if why:
-                raise candidate.failure(why)
-            look = time.monotonic() + every
+        if time.monotonic() >= due:
+            look()
+            due = time.monotonic() + every
         time.sleep(_TICK)
 
 
-def _judge(candidate: Candidate, release: Release) -> Watch:
-    state = systemd.show(candidate.service)
-    recycles = release.spec.web is not None and any("max-requests" in one for one in release.spec.web.args)
-    return Watch(candidate=candidate, main_pid=state.main_pid, recycles=recycles)
+def _web(ctx: Context, release: Release) -> Callable[[], None]:
+    """What looks at the web process, where there is one, and raises HostError when it must go."""
+    if release.spec.web is None:
+        return lambda: None
+    recycles = any("max-requests" in argument for argument in release.spec.web.args)
+    candidate = candidate_of(ctx, release)
+    judges: list[Watch] = []
+
+    def look() -> None:
+        if not judges:
+            state = systemd.show(candidate.service)
+            judges.append(Watch(candidate=candidate, main_pid=state.main_pid, recycles=recycles))
+        why = judges[0].verdict()
+        if why:
+            raise candidate.failure(why)
+
+    return look

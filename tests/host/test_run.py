@@ -16,7 +16,7 @@ from deployer.host.errors import HostError
 from deployer.host.process import Web
 from deployer.host.protocol import Exit
 from deployer.host.run import Command
-from deployer.host.units import HARDENING, confinement
+from deployer.host.unitfile import HARDENING, confinement
 
 WEB = Web(server="gunicorn", target="shop.wsgi:application", workers=1, args=(), memory=0, unit=())
 

@@ -18,7 +18,7 @@ from deployer.config.describe import markdown
 from deployer.events import NAMES
 from deployer.host.overrides import ALLOWED
 from deployer.host.protocol import PHASES, Exit
-from deployer.host.units import HARDENING
+from deployer.host.unitfile import HARDENING
 from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 

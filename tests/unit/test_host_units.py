@@ -11,16 +11,8 @@ from deployer.host.errors import BadRequest
 from deployer.host.overrides import ALLOWED, check
 from deployer.host.paths import AppPaths
 from deployer.host.process import Web
-from deployer.host.units import (
-    HARDENING,
-    Capabilities,
-    argv,
-    handle_unit,
-    override,
-    quote,
-    service_unit,
-    socket_unit,
-)
+from deployer.host.unitfile import HARDENING, override, quote
+from deployer.host.units import Capabilities, argv, handle_unit, service_unit, socket_unit
 
 PATHS = AppPaths("shop")
 

@@ -1,0 +1,57 @@
+"""Commands of the app that run once for a release, in its code and environment: its migration, and its checks."""
+
+from __future__ import annotations
+
+from deployer.host import files
+from deployer.host.build import run_as
+from deployer.host.catalog import Release
+from deployer.host.context import Context
+from deployer.host.errors import HostError
+from deployer.host.process import Unit
+from deployer.host.unitfile import confinement, own_environment
+
+
+def migrate(ctx: Context, release: Release) -> str:
+    """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
+    status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit)
+    if status != 0:
+        raise HostError(
+            f"the migration {release.spec.migrate!r} failed (exit status {status})",
+            logs=lines[-40:],
+            next="look at the database: what the migration did before it failed is still done; then fab deploy",
+        )
+    return release.spec.migrate
+
+
+def check_processes(ctx: Context, release: Release) -> list[str]:
+    """Run what is to succeed before a process may take jobs; their names. Raises HostError."""
+    checked = [process for process in release.spec.processes if process.check]
+    for process in checked:
+        status, lines = _run(ctx, release, "check", process.check, process.unit)
+        if status != 0:
+            raise HostError(
+                f"processes.{process.name}.check: {process.check!r} failed (exit status {status})",
+                logs=lines[-40:],
+                next="mend it, commit, fab deploy",
+            )
+    return [process.name for process in checked]
+
+
+def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit) -> tuple[int, list[str]]:
+    """A command of the app's, under its confinement."""
+    return run_as(
+        ctx,
+        name,
+        ctx.app,
+        ["/bin/sh", "-euc", command],
+        ctx.paths.release(release.number) / "code",
+        {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
+        confinement(ctx.app, unit),
+        lambda line: ctx.emit("output", phase=name, line=line),
+    )
+
+
+def read_environment(ctx: Context, release: Release) -> dict[str, str]:
+    """The release's environment, as it was sent."""
+    value = files.read_json(ctx.paths.release(release.number) / "env.json")
+    return dict(value or {})
