@@ -9,6 +9,7 @@ from pathlib import Path
 from deployer import events
 from deployer.campaign import Deploy, Reload, Rollback, migrator_of
 from deployer.conduct import conduct, was_busy
+from deployer.config import Config, refuse_twice
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
@@ -44,7 +45,7 @@ def deploy(
 
 def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release of the code that serves, under today's settings and environment; the exit code."""
-    return _release(fleet, Reload, strategy=strategy, wait=wait)
+    return _release(fleet, lambda: _reload(fleet), strategy=strategy, wait=wait)
 
 
 def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
@@ -149,12 +150,28 @@ def _read_project(
     fleet: Fleet, ref: str | None, dirty: bool, *, no_migrate: bool = False, phases: tuple[str, ...] = PHASES
 ) -> Deploy:
     """All that is wrong here is found now: with the code, with deploy.toml for it, with the environment."""
+    _refuse_twice(fleet)
     source = _collect(fleet, ref, dirty)
-    lock = find_lock(source, required=not fleet.config.web.command)
+    lock = find_lock(source, required=any(_has_server(site.config) for site in fleet.sites))
     for site in fleet.sites:
         complete(site.config, source)
         site.secrets()
     return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
+
+
+def _reload(fleet: Fleet) -> Reload:
+    _refuse_twice(fleet)
+    return Reload()
+
+
+def _refuse_twice(fleet: Fleet) -> None:
+    """Raises ConfigError when the release would have two hosts do what one of them is to do."""
+    refuse_twice({site.host: site.config.roles.once for site in fleet.sites})
+
+
+def _has_server(config: Config) -> bool:
+    """Whether a host needs a server from among the app's dependencies."""
+    return config.runs_web and not config.web.command
 
 
 def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:

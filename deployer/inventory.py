@@ -60,7 +60,10 @@ def resolve(config: Config, path: Path, environment: str | None = None, *, timeo
     try:
         listing = ask(path.parent, path.parent / Path(inventory.ansible).expanduser(), timeout)
         table = hosts_of(listing, inventory, config.host_settings, config.deploy_user)
-        return structs.replace(config, hosts_written=table)
+        resolved = structs.replace(config, hosts_written=table)
+        for why in resolved.roles.mistakes():
+            raise why
+        return resolved
     except Unusable as why:
         error = refusal(path, environment, ("hosts", why.key), why.message)
         raise replace(error, next=why.next, logs=why.logs) from None

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deployer.config import Config
+from deployer.config import Config, Proxy
+from deployer.config.web import Unit
+from deployer.errors import ConfigError
+from deployer.host import process as hostprocess
 from deployer.host import spec as hostspec
 from deployer.host.process import Web
 from deployer.host.protocol import PHASES
@@ -20,45 +23,61 @@ __all__ = ["environment_of", "phases_between", "release_request", "respec", "set
 
 
 def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
-    """The release that ``source`` becomes under ``config``."""
+    """The release that ``source`` becomes under ``config``, which is one host's: it has what runs there."""
     return Spec(
         source=hostspec.Source(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
         lock=hostspec.Lock(kind=lock.kind, path=lock.path, files=lock.files),
         python=config.python or "",
         build=config.release.build,
         migrate=config.release.migrate or "",
-        web=_web(config),
+        web=_web(config) if config.runs_web else None,
         health=_health(config),
         watch=config.release.watch,
         drain=config.release.drain,
         keep=config.release.keep,
         overlap=config.web.overlap,
+        processes=_processes(config),
+        timers=_timers(config),
     )
 
 
 def respec(config: Config, current: Spec) -> Spec:
     """The current release under today's settings: what a reload makes.
 
-    What runs it stays when deploy.toml leaves it to be found in the project: a reload does not look at the code.
+    What runs it stays when deploy.toml leaves it to be found in the project: a reload does not look at the code. Raises
+    ConfigError when nothing answered requests so far, and it would have to be found.
     """
-    web = _web(config) if config.web.command or config.web.wsgi or config.web.asgi else None
-    if web is None and current.web is not None:
-        web = replace(
-            current.web,
-            workers=config.web.workers,
-            args=config.web.args if current.web.target else current.web.args,
-            memory=config.web.memory_bytes or 0,
-            unit=_unit(config),
-        )
     return replace(
         current,
         migrate=config.release.migrate or "",
-        web=web,
+        web=_web_again(config, current.web),
         health=_health(config),
         watch=config.release.watch,
         drain=config.release.drain,
         keep=config.release.keep,
         overlap=config.web.overlap,
+        processes=_processes(config),
+        timers=_timers(config),
+    )
+
+
+def _web_again(config: Config, current: Web | None) -> Web | None:
+    web = config.web
+    if not config.runs_web:
+        return None
+    if web.command or web.wsgi or web.asgi:
+        return _web(config)
+    if current is None:
+        raise ConfigError(
+            message="no web process runs there yet, and a reload does not look for one in the code",
+            next="fab deploy   (finds it); or name it in deploy.toml: [web] wsgi = …, asgi = … or command = …",
+        )
+    return replace(
+        current,
+        workers=web.workers,
+        args=web.args if current.target else current.args,
+        memory=web.memory_bytes or 0,
+        unit=_unit(web.unit),
     )
 
 
@@ -96,8 +115,8 @@ def release_request(
 
 
 def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...]) -> dict[str, Any]:
-    """What ``fab setup`` asks of the host program."""
-    proxy = config.proxy
+    """What ``fab setup`` asks of the host program. There is a site only where something answers requests."""
+    proxy = config.proxy if config.runs_web else Proxy()
     site = {
         "server_name": list(proxy.server_name),
         "listen": list(proxy.listen),
@@ -119,12 +138,41 @@ def _web(config: Config) -> Web:
         workers=web.workers,
         args=web.args if target else tuple(shlex.split(web.command or "")),
         memory=web.memory_bytes or 0,
-        unit=_unit(config),
+        unit=_unit(web.unit),
     )
 
 
-def _unit(config: Config) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((name, _directive(value)) for name, value in sorted(config.web.unit.items()))
+def _processes(config: Config) -> tuple[hostprocess.Process, ...]:
+    return tuple(
+        hostprocess.Process(
+            name=name,
+            command=tuple(shlex.split(one.command)),
+            count=one.count,
+            stop=one.stop,
+            overlap=one.overlap,
+            check=one.check or "",
+            unit=_unit(one.unit),
+        )
+        for name, one in sorted(config.processes.items())
+    )
+
+
+def _timers(config: Config) -> tuple[hostprocess.Timer, ...]:
+    return tuple(
+        hostprocess.Timer(
+            name=name,
+            command=tuple(shlex.split(one.command)),
+            calendar=one.calendar,
+            persistent=one.persistent,
+            timeout=one.timeout or 0.0,
+            unit=_unit(one.unit),
+        )
+        for name, one in sorted(config.timers.items())
+    )
+
+
+def _unit(table: Unit) -> hostprocess.Unit:
+    return tuple((name, _directive(value)) for name, value in sorted(table.items()))
 
 
 def _directive(value: str | int | bool | tuple[str | int, ...]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from deployer import git, lock
 from deployer.config import Config
 from deployer.errors import ConfigError
 from deployer.files import plain_files
-from deployer.host.protocol import APP, APP_LENGTH
+from deployer.host.protocol import APP, APP_LENGTH, WEB
 from deployer.lock import Lock, find_lock
 from deployer.settings import (
     TextFiles,
@@ -113,11 +114,12 @@ def doubts_about(values: dict[str, ast.expr]) -> Iterator[str]:
 
 
 def complete(config: Config, files: TextFiles) -> Config:
-    """The config with ``wsgi`` or ``asgi`` filled in from the files that ship, when no callable is set.
+    """The config with ``wsgi`` or ``asgi`` filled in from the files that ship, when no callable is set and one is
+    needed.
 
     Raises ConfigError saying what to write when the files do not tell.
     """
-    if config.web.wsgi or config.web.asgi or config.web.command:
+    if not config.runs_web or config.web.wsgi or config.web.asgi or config.web.command:
         return config
     settings = settings_module(files)
     found = find_callables(files, settings_values(files, settings) if settings else {}, settings)
@@ -126,9 +128,17 @@ def complete(config: Config, files: TextFiles) -> Config:
         raise ConfigError(
             message="no WSGI or ASGI application was found in the files that ship",
             state="nothing was touched",
-            next='write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command)',
+            next='write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command)'
+            f"{without(config)}",
         )
     return msgspec.structs.replace(config, web=msgspec.structs.replace(config.web, **{kind: found[kind]}))
+
+
+def without(config: Config) -> str:
+    """How to say that a host has no web process, where something else could run there."""
+    others = [name for name in config.roles.names if name != WEB]
+    host = next(iter(config.hosts), "HOST")
+    return f'; or that there is none: [hosts."{host}"] processes = {json.dumps(others)}' if others else ""
 
 
 def choose_kind(found: dict[str, str], server: str | None) -> str | None:

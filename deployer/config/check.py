@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from deployer.errors import ConfigError
+from deployer.host.process import CALENDAR
 from deployer.host.protocol import ENV_NAME
 from deployer.target import Target
 
@@ -36,6 +37,8 @@ STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
 SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)\Z")
 BATCH = re.compile(r"(?P<hosts>[1-9][0-9]{0,3})|(?P<percent>[1-9][0-9]?|100)%")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+CRON = re.compile(r"\s*(?:@[a-z]+|[0-9*,/-]+(?:\s+[0-9A-Za-z*,/?-]+){4})\s*\Z")
+CALENDAR_EXPECTED = 'a time of systemd.time(7) such as "daily", "Mon..Fri 08:00" or "*:0/15" (every quarter of an hour)'
 
 
 class Invalid(ValueError):
@@ -84,8 +87,24 @@ def command(key: str, text: str, item: str = "") -> None:
         words = shlex.split(text)
     except ValueError as error:
         raise Invalid(key, f"is not a command that can be read: {str(error).lower()}", item) from error
-    if not words:
+    if not words or not words[0]:
         raise Invalid(key, "is empty", item)
+
+
+def program(key: str, text: str) -> None:
+    """Refuse what :func:`command` refuses, and programs that lie neither in the code nor at a path from the root."""
+    command(key, text)
+    first = shlex.split(text)[0]
+    if "/" in first and not first.startswith("/"):
+        relative(key, first)
+
+
+def calendar(key: str, text: str) -> None:
+    """Refuse what cannot be a time at which a timer runs; systemd, on the host, knows the rest."""
+    if CRON.match(text):
+        raise Invalid(key, f"is cron's way to write it; it must be {CALENDAR_EXPECTED}")
+    if not text.strip() or not CALENDAR.match(text):
+        raise Invalid(key, f"must be {CALENDAR_EXPECTED}, not {text!r}")
 
 
 def hook(key: str, text: str) -> None:

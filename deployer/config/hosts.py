@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, text
 from deployer.errors import ConfigError
+from deployer.host.protocol import WEB
 from deployer.target import Target
 
 HOST = r"(?:(?!-)[A-Za-z0-9._-]+@)?(?!-)[A-Za-z0-9._:%\[\]-]+"
@@ -26,6 +28,9 @@ class HostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     address: Annotated[Annotated[str, text(HOST, HOST_LENGTH)] | None, key(
         "Where to log in, when NAME does not say it.",
         'a host such as "deploy@10.0.0.3:2222"')] = None
+    processes: Annotated[Annotated[tuple[str, ...], Meta(min_length=1)] | None, key(
+        "What runs on this host: names of processes and timers, and `web`. Left out: everything.",
+        'a list of names such as ["web", "worker"]')] = None
     workers: Annotated[Annotated[int, Meta(ge=1, le=256)] | None, key(
         "`web.workers` on this host.", "a whole number from 1 to 256")] = None
     memory: Annotated[Annotated[str, Meta(pattern=check.SIZE.pattern)] | None, key(
@@ -41,6 +46,12 @@ class HostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         check.env_table("env", self.env)
         if self.address is not None:
             check.host("address", self.address)
+        for name in ("workers", "memory"):
+            if self.processes is not None and WEB not in self.processes and getattr(self, name) is not None:
+                raise Invalid(name, f"is web.{name}, and {WEB} does not run on this host")
+        for index, name in enumerate(self.processes or ()):
+            if name in (self.processes or ())[:index]:
+                raise Invalid("processes", f"{name} is named twice", f"[{index}]")
 
 
 class Inventory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,17 +126,19 @@ def check_written(written: tuple[str, ...] | Table) -> None:
         seen[place] = name
 
 
-def only(table: dict[str, HostSettings], typed: str) -> dict[str, HostSettings]:
+def only(
+    table: dict[str, HostSettings], typed: str, more: Callable[[str], object] = lambda _: None
+) -> dict[str, HostSettings]:
     """Of the table, the host that was typed; nothing when it has none such.
 
     A name is matched as typed; else by its host part: ``web3`` is ``deploy@web3:22``, where no other port was typed.
-    Raises ConfigError when that fits several which are not alike.
+    Raises ConfigError when that fits several which are not alike: in their settings, or in what ``more`` says of them.
     """
     if typed in table:
         return {typed: table[typed]}
     given = Target.parse(typed)
     names = [name for name, settings in table.items() if fits(given, name) or fits(given, settings.address)]
-    if any(table[name] != table[names[0]] for name in names):
+    if any((table[name], more(name)) != (table[names[0]], more(names[0])) for name in names[1:]):
         raise ConfigError(
             message=f"{typed!r} may be any of these hosts of deploy.toml: {', '.join(names)}",
             next=f"name it as it stands there, such as -H {names[0]}",

@@ -69,13 +69,28 @@ def convert(raw: Raw) -> tuple[dict[str | None, Config], list[Problem]]:
     config, base, wrong = problems.convert(base, Config)
     found += bad + wrong
     configs: dict[str | None, Config] = {} if config is None else {None: config}
+    above = {problem.path for problem in wrong}
     for name, override in environments.items():
         over, bad = problems.unknown_keys(normalise(override), Config)
         config, _, wrong = problems.convert(merge(base, over), Config)
+        wrong = [one for one in wrong if one.path not in above or problems.at(over, one.path) is not None]
         found += [problem.below("environments", name) for problem in bad + wrong]
         if config is not None:
             configs[name] = config
-    return configs, found
+    return configs, found or misplaced(configs)
+
+
+def misplaced(configs: dict[str | None, Config]) -> list[Problem]:
+    """What is wrong with who runs what. Looked for when all else is right, or it would be told of what is left out.
+
+    An environment's own: it has those of the file from there.
+    """
+    found = {
+        name: [Problem(why.path, why.message) for why in config.roles.mistakes()] for name, config in configs.items()
+    }
+    base = found.pop(None)
+    own = [one.below("environments", str(name)) for name, all in found.items() for one in all if one not in base]
+    return base + own
 
 
 def split(raw: Raw) -> tuple[Raw, dict[str, Raw], list[Problem]]:

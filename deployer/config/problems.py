@@ -153,10 +153,15 @@ def convert(raw: Raw, table: type[T]) -> tuple[T | None, Raw, list[Problem]]:
             value = msgspec.convert(raw, table)
         except msgspec.ValidationError as error:
             problem = translate(error, raw, table)
-            if any(problem.path == other.path for other in found):
+            path = problem.path
+            if any(path == other.path for other in found):  # a value that must be there: its table goes, too
+                path = path[:-1]
+            else:
+                found.append(problem)
+            rest = without(raw, path) if path else raw
+            if rest == raw and len(path) < len(problem.path):
                 break
-            found.append(problem)
-            raw = without(raw, problem.path)
+            raw = rest
         else:
             return (None if found else value), raw, found
     return None, raw, found
@@ -181,8 +186,8 @@ def translate(error: msgspec.ValidationError, raw: Raw, table: type[Struct]) -> 
         return Problem(path + error.__cause__.path, error.__cause__.message)
     missing = re.match(r"Object missing required field `(\w+)`", str(error))
     if missing:
-        key = keys_of(table)[missing[1]]
-        return Problem((*path, key.name), f"is missing; it must be {key.expects}")
+        path = (*path, missing[1])
+        return Problem(path, f"is missing; it must be {expected(path, table)[0]}")
     return Problem(path, wording(path, raw, table))
 
 

@@ -12,11 +12,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from deployer.config import check, hosts
+from deployer.config import background, check, hosts
+from deployer.config.background import Process, Timer
 from deployer.config.check import Invalid
 from deployer.config.declare import key, text
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
+from deployer.config.roles import Roles
 from deployer.config.web import Web
 from deployer.host.protocol import APP, APP_LENGTH
 from deployer.target import Target
@@ -41,7 +43,8 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "For how many seconds after the switch the new release is watched; it is rolled back when it fails.",
         "a number of seconds from 0 to 3600", ge=0, le=3600)] = 10.0
     drain: Annotated[float, key(
-        "How many seconds the old release's requests in flight get to finish.",
+        "How many seconds the old release's requests in flight get to finish. Its processes and the runs of its timers "
+        "are waited for as long; what is not through by then goes on by itself.",
         "a number of seconds above 0 and up to 3600", gt=0, le=3600)] = 30.0
 
     def __post_init__(self) -> None:
@@ -107,6 +110,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "Environment variables of the app that are not secret.",
         'a table of strings, such as DJANGO_SETTINGS_MODULE = "shop.settings"')] = {}
     web: Annotated[Web, key(Web.__doc__ or "", "a table")] = field(default_factory=Web)
+    processes: Annotated[dict[str, Process], key(
+        "What runs beside the web process, all the time.", "tables such as [processes.worker]")] = {}
+    timers: Annotated[dict[str, Timer], key(
+        "What runs at certain times.", "tables such as [timers.clearsessions]")] = {}
     release: Annotated[Release, key(Release.__doc__ or "", "a table")] = field(default_factory=Release)
     fleet: Annotated[FleetSettings, key(FleetSettings.__doc__ or "", "a table")] = field(default_factory=FleetSettings)
     hooks: Annotated[Hooks, key(Hooks.__doc__ or "", "a table")] = field(default_factory=Hooks)
@@ -120,6 +127,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.env_file is not None and check.control(self.env_file):
             raise Invalid("env_file", "must not hold control characters")
         check.env_table("env", self.env)
+        background.check_names(self.processes, self.timers)
         hosts.check_written(self.hosts_written)
 
     @property
@@ -141,16 +149,43 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Where to log in for a host named here or by -H. Raises ConfigError for one that fits several."""
         return hosts.target_of(self.host_settings, name)
 
+    @property
+    def roles(self) -> Roles:
+        """What runs on which host."""
+        once = [name for name, process in self.processes.items() if process.once]
+        once += [name for name, timer in self.timers.items() if timer.once]
+        return Roles(
+            processes=tuple(self.processes),
+            timers=tuple(self.timers),
+            once=tuple(once),
+            table=self.host_settings,
+            open=self.inventory is not None,
+        )
+
+    @property
+    def runs_web(self) -> bool:
+        """Whether a host answers requests: this one, for one host's configuration, else any of them."""
+        return self.roles.run_web
+
     def of_host(self, name: str) -> Config:
-        """The configuration of one host, named here or by -H: its own settings are merged in, other hosts are left out.
+        """The configuration of one host, named here or by -H: its own settings are merged in, other hosts are left out,
+        and so are the processes and timers that do not run there.
 
         A host that has none here has what all have. Raises ConfigError for a name that fits several.
         """
-        table = hosts.only(self.host_settings, name)
+        roles = self.roles
+        table = hosts.only(self.host_settings, name, roles.on)
+        here = roles.on(next(iter(table), None))
         settings = next(iter(table.values()), HostSettings())
         own = {key: getattr(settings, key) for key in ("workers", "memory") if getattr(settings, key) is not None}
-        env = {**self.env, **settings.env}
-        return replace(self, hosts_written=table, web=replace(self.web, **own), env=env)
+        return replace(
+            self,
+            hosts_written={host: replace(settings, processes=here) for host in table},
+            env={**self.env, **settings.env},
+            web=replace(self.web, **own),
+            processes={name: one for name, one in self.processes.items() if name in here},
+            timers={name: one for name, one in self.timers.items() if name in here},
+        )
 
     def migrates(self, name: str) -> bool:
         """Whether the file says that the fleet's migration runs on this host. Raises ConfigError as ``of_host``."""

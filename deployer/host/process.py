@@ -15,7 +15,7 @@ _VALUE = re.compile(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
 """A directive's value. A backslash at its end would make the next line a part of it."""
 _TARGET = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.()]*)?\Z")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
-_CALENDAR = re.compile(r"[A-Za-z0-9*~,./: +_-]{1,200}\Z")
+CALENDAR = re.compile(r"[A-Za-z0-9*~,./: +_-]{1,200}\Z")
 
 Unit = tuple[tuple[str, tuple[str, ...]], ...]
 """Overrides of systemd directives: each with its values. The host has the allow-list."""
@@ -119,7 +119,7 @@ class Timer:
         timer = cls(
             name=_name(read, "timer"),
             command=_words(read, "timer"),
-            calendar=read.text("calendar", _CALENDAR, 200),
+            calendar=read.text("calendar", CALENDAR, 200),
             persistent=read.boolean("persistent"),
             timeout=read.seconds("timeout", 0, 7 * 86400),
             unit=_unit(read.raw("unit"), "timer.unit"),
