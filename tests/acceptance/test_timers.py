@@ -8,6 +8,7 @@ import pytest
 
 from deployer.sandbox import SandboxHost
 from tests.support.background import BackgroundSite, make_background, timer, worker
+from tests.support.jobs import due
 from tests.support.site import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -49,8 +50,8 @@ def test_no_run_is_lost_or_doubled(site: BackgroundSite) -> None:
         releases.append(site.expect(0, command, "--json").event("finished")["release"])
     has_run(site, releases[-1])
     runs = site.jobs.facts().runs_of("tick")
-    due = [int(run["began"] // 2) for run in runs]
-    assert due == list(range(due[0], due[-1] + 1)), [(run["release"], run["began"]) for run in runs]
+    made = [due(run, 2) for run in runs]
+    assert made == list(range(made[0], made[-1] + 1)), [(run["release"], run["began"]) for run in runs]
     assert [run["release"] for run in runs] == sorted((run["release"] for run in runs), key=releases.index)
     assert {run["release"] for run in runs} == set(releases)
     site.comes_to(releases[-1], timers=["tick"])

@@ -14,6 +14,8 @@ from tests.support.programs import FACTS, FEEDER
 from tests.support.site import wait_until
 
 PLACES = "jobs taken done lives runs"
+_TICK = 0.02
+"""Seconds by which a process may seem to have begun too early: the kernel counts in hundredths."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Facts:
     def lives_of(self, name: str, release: str) -> list[dict[str, Any]]:
         """The instances of a process that there ever were of a release."""
         return [one for one in self.lives if (one["name"], one["release"]) == (name, release)]
+
+
+def due(run: dict[str, Any], period: int) -> int:
+    """The time for which a run was made, of those that there are every ``period`` seconds: counted in periods."""
+    return int((run["began"] + _TICK) // period)
 
 
 @dataclass(frozen=True)
@@ -95,14 +102,14 @@ class Jobs:
         """From now on a new job comes every 0.05 s, numbered from 0; each takes so many ``seconds``."""
         self.host.run(["tee", "/run/feeder.py"], input=FEEDER.encode())
         self.host.run(
-            f"systemctl stop feeder-{self.app} 2>/dev/null; systemd-run --quiet --collect --unit=feeder-{self.app} "
-            f"-p StandardOutput=truncate:/run/fed-{self.app} python3 /run/feeder.py {self.app} {seconds:g}"
+            "systemctl stop feeder 2>/dev/null; systemd-run --quiet --collect --unit=feeder "
+            f"-p StandardOutput=truncate:/run/fed python3 /run/feeder.py {self.app} {seconds:g}"
         )
 
     def stop_feeding(self) -> int:
         """No new job comes any more; how many there were."""
-        self.host.run(["systemctl", "stop", f"feeder-{self.app}"], check=False)
-        return int(self.host.run(["cat", f"/run/fed-{self.app}"]).stdout)
+        self.host.run(["systemctl", "stop", "feeder"], check=False)
+        return int(self.host.run(["cat", "/run/fed"]).stdout)
 
     def undone(self, count: int) -> list[str]:
         """What is wrong with so many jobs that came: left lying, lost, or done twice. Waits for those in hand."""

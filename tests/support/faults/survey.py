@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.sandbox import SandboxHost
+from tests.support.jobs import due
 
 SCRIPT = r"""
 import glob, json, os, re, subprocess, sys
@@ -142,7 +143,8 @@ class Survey:
 
     def _units(self, timer: bool) -> list[str]:
         active, runs = self._wanted()
-        wanted, there, loaded = [*active, *runs], self.found["files"], self.found["loaded"]
+        wanted, there = [*active, *runs], self.found["files"]
+        loaded = [one for one in self.found["loaded"] if one[1:] != ["not-found", "inactive", "dead"]]  # only named
         known = {*wanted, f"{self.app}.service", *(one[0] for one in loaded if one[0].startswith(self._slices))}
         if timer:
             known |= {f"deployer-{self.app}-lease.{kind}" for kind in ("service", "timer")}
@@ -178,13 +180,14 @@ class Survey:
         wanted = {f"stamp-{self.app}-{name}@{self.current}.timer" for name in timers}
         return [f"stamp: {name}" for name in self.found["stamps"] if name not in wanted]
 
-    def doubled(self, period: float) -> list[str]:
+    def doubled(self, period: int) -> list[str]:
         """Runs of a timer that were made for one and the same time, of which there is one every ``period`` seconds."""
-        due: dict[tuple[str, int], list[str]] = {}
+        made: dict[tuple[str, int], list[str]] = {}
         for run in self.found["runs"]:
-            told = f"{run['release']} {run['began']:.2f}"
-            due.setdefault((run["name"], int(run["began"] // period)), []).append(told)
-        return [f"{name} has run {len(runs)} times at once: {runs}" for (name, _), runs in due.items() if len(runs) > 1]
+            made.setdefault((run["name"], due(run, period)), []).append(f"{run['release']} {run['began']:.2f}")
+        return [
+            f"{name} has run {len(runs)} times at once: {runs}" for (name, _), runs in made.items() if len(runs) > 1
+        ]
 
     def _contents(self) -> list[str]:
         parts = ["code", "env", "env.json", "release.json", "run", "secret.json"]
