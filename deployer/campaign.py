@@ -88,14 +88,17 @@ class Deploy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reload:
-    """The code that serves, under today's settings and environment."""
+    """The code that serves, under today's settings and environment. ``configs`` are those of the hosts, by name."""
 
+    configs: Mapping[str, Config] = field(default_factory=dict)
     again: str = "fab reload"
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
-        """A reload of different releases would give one number to different code."""
+        """A reload of different releases would give one number to different code; and the code is not looked at."""
         _refuse_nothing(facts)
         _refuse_skew(facts, "reload")
+        for host, config in self.configs.items():
+            plan.respec(config, current_of(host, facts[host]))
 
     def migrator(self, _: Sequence[str], /) -> str:
         return ""
@@ -113,12 +116,16 @@ class Reload:
         return Sending(message=message)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Rollback:
-    """An older release: number ``to``, or (0) the good one before what serves. ``yes``: even behind migrations."""
+    """An older release: number ``to``, or (0) the good one before what serves. ``yes``: even behind migrations.
+
+    ``agreed`` is the one that all hosts of a fleet go back to, once they have been asked.
+    """
 
     to: int = 0
     yes: bool = False
+    agreed: int = field(init=False, default=0)
 
     @property
     def again(self) -> str:
@@ -128,17 +135,23 @@ class Rollback:
         """All hosts must have what is gone back to, and it must be the same everywhere."""
         _refuse_nothing(facts)
         if len(facts) > 1:
-            self._target(facts)
+            self.agreed = int(self._target(facts)[1:])
 
-    def _target(self, facts: Mapping[str, Facts]) -> None:
+    def _target(self, facts: Mapping[str, Facts]) -> str:
+        """What a fleet goes back to.
+
+        A release that changed what some of the hosts run is, to the others, the same again, and they would go further
+        back: the newest of what they would choose is right for all, as long as all serve the same and have had it.
+        """
         targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
         if not any(targets.values()):
             raise ConfigError(message="there is no good release before the one that serves", next="fab releases")
-        if len(set(targets.values())) > 1:
+        name = max(targets.values(), key=lambda name: int(name[1:] or 0))
+        lacking = [host for host, one in facts.items() if name not in one.usable]
+        alike = len({one.current for one in facts.values()}) == 1 and not lacking
+        if len(set(targets.values())) > 1 and not alike:
             told = "; ".join(f"{host} would go back to {name or 'nothing'}" for host, name in targets.items())
             raise ConfigError(message=f"the hosts have not had the same releases: {told}", next=_common_target(facts))
-        name = next(iter(targets.values()))
-        lacking = [host for host, one in facts.items() if name not in one.usable]
         if lacking:
             raise ConfigError(
                 message=f"{', '.join(lacking)} cannot go back to {name}: it is not there, or never served well",
@@ -146,13 +159,14 @@ class Rollback:
             )
         if len({one.usable[name] for one in facts.values()}) > 1:
             raise ConfigError(message=f"{name} is not the same code on all hosts", next="fab deploy")
+        return name
 
     def migrator(self, _: Sequence[str], /) -> str:
         return ""
 
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
         spec = current_of(site.host, facts)
-        number = self.to or (int(facts.target[1:]) if share.number and facts.target else 0)
+        number = self.to or self.agreed
         message = plan.release_request(
             kind="rollback",
             by=who(),

@@ -161,7 +161,7 @@ def _read_project(
 
 def _reload(fleet: Fleet) -> Reload:
     _refuse_twice(fleet)
-    return Reload()
+    return Reload(configs={site.host: site.config for site in fleet.sites})
 
 
 def _refuse_twice(fleet: Fleet) -> None:

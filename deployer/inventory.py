@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,7 +62,8 @@ def resolve(config: Config, path: Path, environment: str | None = None, *, timeo
         listing = ask(path.parent, path.parent / Path(inventory.ansible).expanduser(), timeout)
         table = hosts_of(listing, inventory, config.host_settings, config.deploy_user)
         resolved = structs.replace(config, hosts_written=table)
-        for why in resolved.roles.mistakes():
+        roles = resolved.roles
+        for why in chain(roles.mistakes(), () if environment else roles.idle()):
             raise why
         return resolved
     except Unusable as why:

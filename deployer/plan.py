@@ -68,9 +68,10 @@ def _web_again(config: Config, current: Web | None) -> Web | None:
     if web.command or web.wsgi or web.asgi:
         return _web(config)
     if current is None:
+        host = next(iter(config.hosts), "the host")
         raise ConfigError(
-            message="no web process runs there yet, and a reload does not look for one in the code",
-            next="fab deploy   (finds it); or name it in deploy.toml: [web] wsgi = …, asgi = … or command = …",
+            message=f"{host} has run no web process so far, and a reload does not look for one in the code",
+            next="fab deploy   (finds it); or name it in deploy.toml: [web] wsgi = … (or asgi, or command)",
         )
     return replace(
         current,

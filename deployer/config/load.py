@@ -89,6 +89,7 @@ def misplaced(configs: dict[str | None, Config]) -> list[Problem]:
         name: [Problem(why.path, why.message) for why in config.roles.mistakes()] for name, config in configs.items()
     }
     base = found.pop(None)
+    base = base or [Problem(why.path, why.message) for why in configs[None].roles.idle()]
     own = [one.below("environments", str(name)) for name, all in found.items() for one in all if one not in base]
     return base + own
 

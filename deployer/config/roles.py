@@ -66,15 +66,20 @@ class Roles:
         return tuple(name for name in may if name not in self.once or self.the_one(name) == host)
 
     def mistakes(self) -> Iterator[Invalid]:
-        """What cannot be meant: names that do not exist, a host that would run nothing, what would run on no host."""
+        """What cannot be meant: names that do not exist, a host that would run nothing."""
         unknown = list(self._unknown())
         yield from unknown
-        if unknown or self.open or not self.table:
+        if unknown or self.open:
             return
         for host, settings in self.table.items():
             if not self.on(host):
                 why = ", ".join(f"{name} runs once, on {self.the_one(name)}" for name in settings.processes or ())
                 yield Invalid("hosts", f"nothing would run here: {why}", host, "processes")
+
+    def idle(self) -> Iterator[Invalid]:
+        """What would run on no host. In an environment that may be meant: it is how it goes without."""
+        if self.open or not self.table:
+            return
         for table, names in (("processes", self.processes), ("timers", self.timers)):
             for name in names:
                 if not any(self.names_it(host, name) for host in self.table):

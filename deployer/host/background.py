@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.host import files, instance, systemd
+from deployer.host import instance, systemd
 from deployer.host.candidate import crashed, ending, failure
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -83,9 +83,18 @@ def _carry_stamps(ctx: Context, before: Release, release: Release) -> None:
     for timer in release.spec.timers:
         if (timer.name, timer.calendar) in older:
             with contextlib.suppress(OSError):
-                last = stamp(ctx, timer.name, before.number).stat().st_mtime_ns
-                files.write_file(stamp(ctx, timer.name, release.number), b"", 0o644)
-                os.utime(stamp(ctx, timer.name, release.number), ns=(last, last))
+                _carry(stamp(ctx, timer.name, before.number), stamp(ctx, timer.name, release.number))
+
+
+def _carry(old: Path, new: Path) -> None:
+    """Have ``new`` be of the same time, unless it is younger: it has run since then."""
+    last = old.stat().st_mtime_ns
+    if new.exists() and new.stat().st_mtime_ns >= last:
+        return
+    made = new.with_name(f".{new.name}.tmp")
+    made.touch(0o644)
+    os.utime(made, ns=(last, last))
+    os.replace(made, new)
 
 
 def stamp(ctx: Context, timer: str, number: int) -> Path:
@@ -134,6 +143,12 @@ def _oneshots(names: Sequence[str]) -> set[str]:
     return {name for name, block in zip(names, blocks) if block.strip() == "Type=oneshot"}
 
 
-def told(ctx: Context, names: Iterable[str]) -> str:
+def named(ctx: Context, names: Iterable[str]) -> str:
     """Units, for people: ``worker, worker.2``."""
-    return ", ".join(unit.process for name in names if (unit := parse_unit(ctx.app, name)))
+    return ", ".join(sorted(unit.process for name in names if (unit := parse_unit(ctx.app, name))))
+
+
+def told(release: Release) -> list[str]:
+    """What of a release runs in the background, for people."""
+    processes = [one.name + (f" ×{one.count}" if one.count > 1 else "") for one in release.spec.processes]
+    return [*processes, *(f"timer {one.name}" for one in release.spec.timers)]

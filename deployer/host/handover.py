@@ -14,6 +14,8 @@ from deployer.host.instance import refuse_what_serves, remove_units
 from deployer.host.paths import unit_name
 from deployer.host.protocol import WEB
 
+_SOON = 1.0
+"""Seconds after which people are told what is waited for."""
 _RESERVE = 32 * 1024 * 1024
 """Bytes of memory that must be left when a second generation is up."""
 
@@ -108,7 +110,8 @@ def after_switch(ctx: Context, release: Release, current: Release | None, *, pro
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven)
     background.hand_over(ctx, release, current)
-    return f"{current.name if current else 'nothing'} → {release.name}"
+    with_it = "".join(f", {name}" for name in background.told(release))
+    return f"{current.name if current else 'nothing'} → {release.name}{with_it}"
 
 
 def revive(ctx: Context, release: Release) -> None:
@@ -146,21 +149,38 @@ def drain(ctx: Context, release: Release, current: Release | None) -> str:
         retire_service(ctx, current)
     left = _await_jobs(ctx, release, current)
     told = f"{current.name} finished in {time.monotonic() - started:.1f} s"
-    return f"{told}, but for what {background.told(ctx, left)} has in hand" if left else told
+    if left:
+        told += f"; left to finish what is in hand: {background.named(ctx, left)}"
+    return told
 
 
 def _await_jobs(ctx: Context, release: Release, current: Release) -> list[str]:
     """Wait for what was told to stop, and look after what runs meanwhile; the units that take longer."""
-    deadline = time.monotonic() + current.spec.drain
-
-    def enough() -> bool:
-        up = background.still_up(ctx, current.number)
-        return not background.is_starting(ctx, release.number) and (not up or time.monotonic() >= deadline)
-
     units = background.units_of(ctx, current.number)
     if units.lasting or units.runs:
-        watching.watch_until(ctx, release, enough)
+        watching.watch_until(ctx, release, _Jobs(ctx, release, current).are_done)
     return background.still_up(ctx, current.number)
+
+
+class _Jobs:
+    """What an older release has in hand: it is waited for, for some time; by whom it must not overlap, to its end."""
+
+    def __init__(self, ctx: Context, release: Release, current: Release) -> None:
+        self._ctx, self._release, self._current = ctx, release, current
+        self._began, self._told = time.monotonic(), False
+
+    def are_done(self) -> bool:
+        """Whether there is nothing more to wait for. What is waited for is told once it takes longer than a moment."""
+        up = background.still_up(self._ctx, self._current.number)
+        waited = time.monotonic() - self._began
+        enough = not up or waited >= self._current.spec.drain
+        if enough and not background.is_starting(self._ctx, self._release.number):
+            return True
+        if waited > _SOON and up and not self._told:
+            self._told = True
+            names = background.named(self._ctx, up)
+            self._ctx.emit("note", text=f"{self._current.name} finishes what it has in hand: {names}")
+        return False
 
 
 def retire_service(ctx: Context, release: Release) -> float:

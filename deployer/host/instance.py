@@ -51,10 +51,18 @@ def ensure_units(ctx: Context, release: Release) -> None:
 
 def unit_names(app: str, release: Release) -> list[str]:
     """All units of a release, as its record has it."""
+    started = [(WEB, "service")] if release.spec.web is not None else []
+    started += [(timer.name, "service") for timer in release.spec.timers]
+    services = [unit_name(app, process, release.number, kind) for process, kind in started]
+    return [*standing(app, release), *services]
+
+
+def standing(app: str, release: Release) -> list[str]:
+    """Those that must be up while a release serves: a socket starts the web process, a timer its runs."""
     spec, number = release.spec, release.number
-    names = [(WEB, "socket"), (WEB, "service")] if spec.web is not None else []
+    names = [(WEB, "socket")] if spec.web is not None else []
     names += [(one, "service") for process in spec.processes for one in process.instances()]
-    names += [(timer.name, kind) for timer in spec.timers for kind in ("timer", "service")]
+    names += [(timer.name, "timer") for timer in spec.timers]
     return [unit_name(app, process, number, kind) for process, kind in names]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.host import background, debris, files, jobs, lease, systemd
+from deployer.host import debris, files, instance, jobs, lease, systemd
 from deployer.host.catalog import CONDEMNED, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.paths import parse_unit, unit_name
@@ -64,18 +64,17 @@ def look(ctx: Context, *, leases: bool = True) -> Survey:
         units=frozenset(debris.units(ctx)),
         debris=tuple(debris.find(ctx, {one.number for one in releases} | {current})),
         open=frozenset(ctx.ledger.open_numbers()),
-        down=bool(current) and _is_down(ctx, current),
+        down=bool(current) and _is_down(ctx, current, releases),
         wanted=not systemd.was_stopped(f"{ctx.app}.service"),
     )
 
 
-def _is_down(ctx: Context, number: int) -> bool:
-    """Its socket tells; where there is none, all of its processes and timers do."""
+def _is_down(ctx: Context, number: int, releases: Iterable[Release]) -> bool:
+    """Whether something of what serves does not run. Of one whose record cannot be read, its web process tells."""
+    release = next((one for one in releases if one.number == number), None)
     socket = unit_name(ctx.app, WEB, number, "socket")
-    if (ctx.paths.units / socket).exists():
-        return systemd.show(socket).active != "active"
-    states = systemd.show_all(background.units_of(ctx, number).lasting).values()
-    return not any(state.active in ("active", "activating") or state.queued for state in states)
+    states = systemd.show_all(instance.standing(ctx.app, release) if release else [socket]).values()
+    return any(state.active in ("inactive", "failed") and not state.queued for state in states)
 
 
 def plan(found: Survey) -> list[Step]:

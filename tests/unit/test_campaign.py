@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from deployer.campaign import Reload, Rollback
 from deployer.config import Config
 from deployer.errors import ConfigError
+from deployer.host.process import Process
 from deployer.host.spec import Spec
 from deployer.remote import Facts
 from deployer.share import Share
@@ -29,6 +31,9 @@ SPEC: dict[str, Any] = {
     "keep": 5,
     "overlap": True,
 }
+
+
+WORKER = Process(name="worker", command=("x",), count=1, stop=30, overlap=True, check="", unit=())
 
 
 def facts(current: str = "v3", *, target: str = "v2", code: str = "a", **usable: str) -> Facts:
@@ -76,6 +81,19 @@ def test_a_reload_of_two_releases_of_one_name_is_refused() -> None:
     assert message == "v3 is not the same code on all hosts, and a reload would keep it so"
 
 
+def test_a_reload_that_would_have_to_look_at_the_code_is_refused_before_anything_is_sent() -> None:
+    """Of a fleet's hosts the one is named on which a web process would be new."""
+    config = Config(app="shop", hosts_written=("web1", "web2"))
+    campaign = Reload(configs={host: config.of_host(host) for host in config.hosts})
+    workers = facts()
+    assert workers.spec is not None
+    batch = replace(workers, spec=replace(workers.spec, web=None, processes=(WORKER,)))
+    message, then = refusal(campaign, web1=facts(), web2=batch)
+    assert message == "web2 has run no web process so far, and a reload does not look for one in the code"
+    assert then.startswith("fab deploy ")
+    campaign.agree({"web1": facts(), "web2": facts()})
+
+
 def test_no_host_has_a_release_to_go_back_to() -> None:
     """The same words as on a single host."""
     message, then = refusal(Rollback(), web1=facts(target="", v3="c"), web2=facts(target="", v3="c"))
@@ -101,6 +119,18 @@ def test_hosts_that_would_go_back_to_different_releases() -> None:
     assert then == "fab rollback --to v1   (all can go back to: v1)"
 
 
+@pytest.mark.parametrize("other", ["v1", ""])
+def test_a_release_that_changed_some_hosts_only_is_taken_back_on_all(other: str) -> None:
+    """To the other hosts it was the same again, and they would go further back; not so when they serve another."""
+    campaign = Rollback()
+    campaign.agree({"web1": facts(target=other), "batch": facts(target="v2")})
+    assert campaign.agreed == 2
+    message, _ = refusal(Rollback(), web1=facts("v4", target="v1"), batch=facts("v3", target="v2"))
+    assert message.startswith("the hosts have not had the same releases: web1 would go back to v1; ")
+    message, _ = refusal(Rollback(), web1=facts(target="v1", v3="c", v2="x", v1="a"), batch=facts(target="v2"))
+    assert message == "v2 is not the same code on all hosts"
+
+
 def test_a_release_that_some_hosts_lack() -> None:
     """They are named, and what all of them can go back to."""
     message, then = refusal(Rollback(to=2), web1=facts(v3="c", v1="a"), web2=facts())
@@ -121,6 +151,10 @@ def test_all_hosts_of_a_fleet_go_back_to_the_release_that_was_agreed_on() -> Non
     site = Site(
         root=Path(), config=Config(app="shop"), target=Target.parse("web1"), ssh=SshOptions(), report=lambda _: None
     )
-    assert Rollback().sending(site, facts(), Share(number=4)).message["of"] == 2
+    fleet = Rollback()
+    fleet.agree({"web1": facts(), "web2": facts()})
+    assert fleet.sending(site, facts(), Share(number=4)).message["of"] == 2
     assert Rollback(to=1).sending(site, facts(), Share(number=4)).message["of"] == 1
-    assert Rollback().sending(site, facts(), Share()).message["of"] == 0
+    alone = Rollback()
+    alone.agree({"web1": facts()})
+    assert alone.sending(site, facts(), Share()).message["of"] == 0

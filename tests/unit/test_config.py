@@ -104,7 +104,8 @@ def test_health_host_defaults_to_the_site(toml) -> None:
             3,
             ["web.health.zzz", "host, path, settle, status, timeout"],
         ),
-        ('app = "shop"\n[processes.worker]\ncommand = "x"', 2, ["processes", "no such key"]),
+        ('app = "shop"\n[process.worker]\ncommand = "x"', 2, ["process", "did you mean processes?"]),
+        ('app = "shop"\n[processes.x]\ncommand = "x"\nstpo = 3', 4, ["processes.x.stpo", "did you mean stop?"]),
         ('app = "shop"\n[environments.s.web]\nwokers = 1', 3, ["environments.s.web.wokers", "workers"]),
     ],
 )
@@ -301,6 +302,40 @@ def test_a_mistake_of_the_base_is_told_once(refusal) -> None:
     """What is wrong at the top is not repeated for each environment."""
     message = refusal(app('[web]\nworkers = 0\n[environments.a]\nhosts = ["x"]\n[environments.b]\nhosts = ["y"]'))
     assert message.count("workers") == 1
+
+
+def test_a_key_that_must_be_there_is_told_of_once(refusal) -> None:
+    """Not again for each environment; and what else is wrong with the file is found as well."""
+    message = refusal(
+        app(
+            '[processes.worker]\ncommand = ""\n[processes.other]\n[hosts.a]\nprocesses = ["worker", "other"]\n'
+            '[release]\nkeep = 0\n[environments.s.processes.worker]\ncount = 2\n[environments.t]\npython = "3.12"'
+        )
+    )
+    assert message.split("\n") == [
+        "3: processes.worker.command: is empty",
+        '4: processes.other.command: is missing; it must be a command, in one line, such as "celery -A shop worker"',
+        "8: release.keep: must be a whole number from 2 to 1000, not 0",
+    ]
+
+
+def test_an_environment_s_own_mistake_is_told_though_the_base_has_it_too(refusal) -> None:
+    """Where both say something wrong, both are told."""
+    message = refusal(app('[processes.a]\ncommand = ""\n[environments.s.processes.a]\ncommand = " "'))
+    assert [line.split(": ")[:2] for line in message.split("\n")] == [
+        ["3", "processes.a.command"],
+        ["5", "environments.s.processes.a.command"],
+    ]
+
+
+def test_the_app_s_name_is_missed_once(refusal) -> None:
+    """There is nothing around it that could be left out."""
+    message = refusal('[web]\nworkers = 0\n[environments.s]\npython = "3.12"')
+    assert message.split("\n") == [
+        "1: app: is missing; it must be a name of at most 24 lower-case letters, digits and single dashes, "
+        "a letter first",
+        "2: web.workers: must be a whole number from 1 to 256, not 0",
+    ]
 
 
 def test_the_reference_page_is_current() -> None:

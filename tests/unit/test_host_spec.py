@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deployer.host.environment import check_variable, parse_environment
+from deployer.host.process import Process, Timer
 from deployer.host.spec import Spec, parse_app
 from tests.unit.test_host_catalog import SPEC
 
@@ -49,6 +51,74 @@ def test_what_is_not_as_it_must_be_is_refused(path: str, value: Any) -> None:
     with pytest.raises(ValueError) as caught:
         Spec.parse(changed(path, value))
     assert path.split(".")[-1] in str(caught.value) or path.split(".")[0] in str(caught.value)
+
+
+WORKER = Process(
+    name="worker", command=("celery", "-A", "shop"), count=2, stop=60.0, overlap=False, check="true",
+    unit=(("MemoryMax", ("1G",)),),
+)  # fmt: skip
+TIDY = Timer(
+    name="tidy", command=("python", "tidy.py"), calendar="Mon..Fri *-*-* 03:30 Europe/Berlin", persistent=True,
+    timeout=0.0, unit=(),
+)  # fmt: skip
+
+
+def with_background(key: str, **changes: Any) -> Any:
+    """The spec as it arrives, with a worker or a timer that is changed so."""
+    spec = json.loads(json.dumps(replace(SPEC, processes=(WORKER,), timers=(TIDY,)).as_json()))
+    spec[key][0].update(changes)
+    return spec
+
+
+def test_processes_and_timers_survive_the_channel() -> None:
+    """And so does a host without a web process."""
+    asked = replace(SPEC, web=None, processes=(WORKER,), timers=(TIDY,))
+    assert Spec.parse(json.loads(json.dumps(asked.as_json()))) == asked
+
+
+def test_a_record_of_before_there_were_processes_can_be_read() -> None:
+    """Hosts keep the records of releases that an older version made."""
+    old = sent()
+    del old["processes"], old["timers"]
+    assert Spec.parse(old) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("processes", {"name": "a/../b"}), ("processes", {"name": "a@b"}), ("processes", {"name": "web"}),
+        ("processes", {"name": "a\nb"}), ("processes", {"name": "a-b"}), ("processes", {"name": "x" * 25}),
+        ("processes", {"name": ""}), ("processes", {"name": 1}), ("processes", {"command": []}),
+        ("processes", {"command": [""]}), ("processes", {"command": "celery"}),
+        ("processes", {"command": ["a\nExecStartPre=/bin/sh"]}), ("processes", {"count": 0}),
+        ("processes", {"count": 65}), ("processes", {"count": True}), ("processes", {"stop": "1"}),
+        ("processes", {"stop": 1e9}), ("processes", {"overlap": 1}), ("processes", {"check": ["a"]}),
+        ("processes", {"unit": {"User=root\nX": ["1"]}}), ("processes", {"unit": {"Nice": ["1\nUser=root"]}}),
+        ("processes", {"surprise": 1}), ("timers", {"name": "worker"}), ("timers", {"calendar": ""}),
+        ("timers", {"calendar": "daily\nUnit=sshd.service"}), ("timers", {"calendar": "%n"}),
+        ("timers", {"calendar": "daily; x"}), ("timers", {"persistent": "yes"}), ("timers", {"timeout": -1}),
+        ("timers", {"command": []}), ("timers", {"surprise": 1}),
+    ],
+)  # fmt: skip
+def test_a_process_or_timer_that_is_not_as_it_must_be_is_refused(key: str, changes: Any) -> None:
+    """Its name becomes a unit's name, its command and its calendar lines of a unit file: root reads both."""
+    with pytest.raises(ValueError) as caught:
+        Spec.parse(with_background(key, **changes))
+    assert next(iter(changes)) in str(caught.value) or "name" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [{}, "worker", 5, [{}] * 51, ["worker"]])
+def test_a_list_of_processes_is_a_short_list_of_objects(value: Any) -> None:
+    """Anything else is a ValueError, not an accident."""
+    with pytest.raises(ValueError):
+        Spec.parse(changed("processes", value))
+
+
+def test_a_release_must_run_something() -> None:
+    """Without a web process, a process or a timer there would be nothing to switch to."""
+    with pytest.raises(ValueError) as caught:
+        Spec.parse(changed("web", None))
+    assert "nothing would run" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "../etc", "a b", "a$(id)", "-a", "a-", "a--b", "x" * 25, "a\n", 5, None])

@@ -236,6 +236,23 @@ def test_nothing_to_serve_is_refused(project) -> None:
     assert "wsgi = " in caught.value.next
 
 
+WORKER = 'app = "shop"\n[processes.worker]\ncommand = "x"\n'
+
+
+def test_nothing_to_serve_is_needed_where_no_web_runs(project) -> None:
+    """A host of workers does without; where it is not said that a host is one, the message tells how."""
+    root = project({"deploy.toml": f'{WORKER}[hosts.a]\nprocesses = ["worker"]'})
+    own = load(root / "deploy.toml").of_host("a")
+    assert complete(own, DiskFiles(root)) is own
+    root = project({"deploy.toml": f"{WORKER}[hosts.a]"})
+    with pytest.raises(ConfigError, match="no WSGI or ASGI application") as caught:
+        complete(load(root / "deploy.toml").of_host("a"), DiskFiles(root))
+    assert caught.value.next == (
+        'write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command); '
+        'or that there is none: [hosts."a"] processes = ["worker"]'
+    )
+
+
 def test_what_startproject_writes_is_doubted(tmp_path: Path) -> None:
     """A database in the code, nobody in ALLOWED_HOSTS, DEBUG on: init names all three before a host does."""
     (tmp_path / "manage.py").write_text('os.environ.setdefault("DJANGO_SETTINGS_MODULE", "blog.settings")\n')

@@ -171,6 +171,37 @@ def test_settings_go_by_the_name_in_the_inventory(resolved: Resolve) -> None:
     assert config.target("web2").address == "root@b:1"
 
 
+NEWS = '[timers.news]\ncommand = "x"\ncalendar = "daily"\n[processes.worker]\ncommand = "y"\n'
+
+
+def test_what_is_once_runs_on_the_first_host_of_the_inventory(resolved: Resolve) -> None:
+    """In its order, unless a table beside it gives it to another."""
+    config = resolved(NEWS + of("web"), INI)
+    assert [name for name in config.hosts if config.of_host(name).timers] == ["web2"]
+    named = resolved(NEWS + of("web", '[hosts.web1]\nprocesses = ["news"]'), INI)
+    assert [name for name in named.hosts if named.of_host(name).timers] == ["web1"]
+    assert [name for name in named.hosts if named.of_host(name).processes] == ["web2", "web10.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"),
+    [
+        (
+            '[hosts.web1]\nprocesses = ["web"]\n[hosts.web2]\nprocesses = ["news"]\n'
+            '[hosts."web10.example.com"]\nprocesses = ["web"]',
+            "5: processes.worker: no host would run it: add worker to the processes of one",
+        ),
+        (
+            '[hosts.web1]\nprocesses = ["news"]\n[hosts.web2]\nprocesses = ["news"]',
+            "11: hosts.web1.processes: nothing would run here: news runs once, on web2",
+        ),
+    ],
+)
+def test_roles_are_judged_when_the_hosts_are_known(resolved: Resolve, hosts: str, told: str) -> None:
+    """What no host of the inventory would run, and a host for which nothing is left, are told with their lines."""
+    assert refused(resolved, NEWS + of("web", hosts), INI).message == told
+
+
 def test_without_an_inventory_nothing_is_asked(resolved: Resolve, program: Callable[[str], Path]) -> None:
     """A file that names its hosts is left as it is, whether the program works or not."""
     program("exit 1")

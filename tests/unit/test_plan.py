@@ -5,14 +5,21 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deployer import events, plan
-from deployer.config import Config, load
-from deployer.host.protocol import PHASES, dumps, read_message
+from deployer.config import Config, check, load
+from deployer.config import Process as DeclaredProcess
+from deployer.errors import ConfigError
+from deployer.host.process import CALENDAR, Process, Timer
+from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps, read_message
+from deployer.host.provision import Setup
 from deployer.host.request import Request
+from deployer.host.spec import Spec
+from deployer.lock import Lock
 from deployer.model import Secret
 from deployer.program import host_program
 from tests.unit.test_host_catalog import SPEC
@@ -59,6 +66,135 @@ def test_a_reload_keeps_what_is_found_in_the_code(tmp_path: Path) -> None:
     spec = plan.respec(silent, SPEC)
     assert (spec.web.server, spec.web.args, spec.web.workers) == (SPEC.web.server, SPEC.web.args, 9)
     assert spec.source == SPEC.source
+
+
+ROLES = """\
+app = "shop"
+[web]
+wsgi = "shop.wsgi:application"
+[processes.worker]
+command = "celery -A shop worker -n 'a b'"
+count = 2
+stop = 90
+unit = { MemoryMax = "1G", PrivateTmp = true }
+[processes.beat]
+command = "celery -A shop beat"
+overlap = false
+once = true
+check = "python manage.py check"
+[timers.sweep]
+command = "python manage.py clearsessions"
+calendar = "*-*-* 03:00"
+persistent = false
+timeout = 600
+[timers.news]
+command = "/usr/bin/true"
+calendar = "daily"
+unit = { Nice = 5 }
+[proxy]
+kind = "nginx"
+[hosts.web1]
+[hosts.web2]
+processes = ["web"]
+[hosts.batch]
+processes = ["worker"]
+"""
+WORKER = Process(
+    name="worker",
+    command=("celery", "-A", "shop", "worker", "-n", "a b"),
+    count=2,
+    stop=90.0,
+    overlap=True,
+    check="",
+    unit=(("MemoryMax", ("1G",)), ("PrivateTmp", ("yes",))),
+)
+BEAT = Process(
+    name="beat",
+    command=("celery", "-A", "shop", "beat"),
+    count=1,
+    stop=30.0,
+    overlap=False,
+    check="python manage.py check",
+    unit=(),
+)
+NEWS = Timer(
+    name="news", command=("/usr/bin/true",), calendar="daily", persistent=True, timeout=0.0, unit=(("Nice", ("5",)),)
+)
+SWEEP = Timer(
+    name="sweep",
+    command=("python", "manage.py", "clearsessions"),
+    calendar="*-*-* 03:00",
+    persistent=False,
+    timeout=600.0,
+    unit=(),
+)
+
+
+def deployed(config: Config) -> Spec:
+    """The spec of a deploy to a host, as the host reads it."""
+    spec = plan.spec_of(config, SPEC.source, Lock(kind="none"))
+    assert Spec.parse(json.loads(json.dumps(spec.as_json()))) == spec
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("host", "web", "processes", "timers"),
+    [
+        ("web1", True, (BEAT, WORKER), (NEWS, SWEEP)),
+        ("web2", True, (), ()),
+        ("root@batch", False, (WORKER,), ()),
+        ("stranger", True, (WORKER,), ()),
+    ],
+)
+def test_a_host_is_asked_for_what_runs_there(
+    tmp_path: Path, host: str, web: bool, processes: tuple[Process, ...], timers: tuple[Timer, ...]
+) -> None:
+    """By a deploy and by a reload: in the words of the wire, by name, and no web process where there is to be none."""
+    own = config(tmp_path, ROLES).of_host(host)
+    for spec in (deployed(own), plan.respec(own, SPEC), plan.respec(own, replace(SPEC, web=None, processes=(BEAT,)))):
+        assert (spec.web is not None, spec.processes, spec.timers) == (web, processes, timers)
+
+
+def test_a_reload_takes_away_what_the_file_no_longer_has(tmp_path: Path) -> None:
+    """Processes and timers are settings, not code; the code stays what it was."""
+    current = replace(SPEC, processes=(BEAT, WORKER), timers=(NEWS,))
+    spec = plan.respec(config(tmp_path), current)
+    assert (spec.processes, spec.timers, spec.source) == ((), (), SPEC.source)
+
+
+def test_a_reload_does_not_find_a_web_process_in_the_code(tmp_path: Path) -> None:
+    """Where none has run so far, and the file leaves it to be found, it says what does find it."""
+    silent = '[processes.w]\ncommand = "x"\n[hosts.batch]\n'
+    own = config(tmp_path, f'app = "shop"\n{silent}').of_host("batch")
+    with pytest.raises(ConfigError) as caught:
+        plan.respec(own, replace(SPEC, web=None, processes=(WORKER,)))
+    assert caught.value.message == (
+        "batch has run no web process so far, and a reload does not look for one in the code"
+    )
+    assert caught.value.next == (
+        "fab deploy   (finds it); or name it in deploy.toml: [web] wsgi = … (or asgi, or command)"
+    )
+    named = config(tmp_path, f'app = "shop"\n{silent}[web]\nasgi = "a:b"\n').of_host("batch")
+    spec = plan.respec(named, replace(SPEC, web=None, processes=(WORKER,)))
+    assert spec.web is not None and (spec.web.server, spec.web.target) == ("uvicorn", "a:b")
+
+
+def test_a_site_is_set_up_only_where_web_runs(tmp_path: Path) -> None:
+    """On the other hosts of a fleet no proxy is asked for; all else is the same."""
+    fleet = config(tmp_path, ROLES)
+    requests = {host: plan.setup_request(fleet.of_host(host), (), ()) for host in fleet.hosts}
+    assert {host: request["proxy"] for host, request in requests.items()} == {
+        "web1": "nginx", "web2": "nginx", "batch": "",
+    }  # fmt: skip
+    assert requests["batch"]["site"] is None
+    assert {**requests["web1"], "proxy": "", "site": None} == requests["batch"]
+    Setup.parse(requests["batch"])
+
+
+def test_what_a_person_writes_is_what_the_host_accepts() -> None:
+    """The two halves have one pattern for calendars, and one length for names."""
+    assert check.CALENDAR is CALENDAR
+    assert f"at most {PROCESS_LENGTH} of them" in (DeclaredProcess.__doc__ or "")
 
 
 def test_the_env_file_wins_over_env(tmp_path: Path) -> None:

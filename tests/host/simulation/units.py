@@ -112,6 +112,7 @@ def _values(unit: Unit | None, path: Path) -> dict[str, str]:
         "MemoryCurrent": "50000000" if unit.pid else "[not set]",
         "ActiveEnterTimestampMonotonic": str(int(unit.entered * 1e6)),
         "InactiveEnterTimestampMonotonic": str(int(unit.left * 1e6)),
+        "Job": "0",
         "LoadState": load,
         "NeedDaemonReload": "yes" if outdated else "no",
         "Description": unit.description,
