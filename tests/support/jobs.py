@@ -14,7 +14,7 @@ from tests.support.programs import FACTS, FEEDER
 from tests.support.site import wait_until
 
 PLACES = "jobs taken done lives runs"
-_TICK = 0.02
+TICK = 0.02
 """Seconds by which a process may seem to have begun too early: the kernel counts in hundredths."""
 
 
@@ -45,7 +45,7 @@ class Facts:
 
 def due(run: dict[str, Any], period: int) -> int:
     """The time for which a run was made, of those that there are every ``period`` seconds: counted in periods."""
-    return int((run["began"] + _TICK) // period)
+    return int((run["began"] + TICK) // period)
 
 
 @dataclass(frozen=True)
