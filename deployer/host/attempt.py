@@ -17,6 +17,7 @@ from deployer.host import (
     files,
     handover,
     instance,
+    jobs,
     lease,
     masking,
     resume,
@@ -125,10 +126,8 @@ class Attempt:
 
     def _aborted_by(self) -> str:
         """Never raises: in a signal handler another error would be taken for one of what it interrupts."""
-        with contextlib.suppress(HostError, OSError, KeyError, TypeError):
-            if self.directory and (asked := files.read_json(self.directory / "abort.json")):
-                return str(asked.get("why") or f"aborted by {asked['by']}")
-        return "aborted: the deploy's unit was stopped on the host"
+        asked = jobs.why_aborted(self.directory) if self.directory else ""
+        return asked or "aborted: the deploy's unit was stopped on the host"
 
     def _has_switched(self) -> bool:
         return self.work is not None and self.ctx.catalog.current() == self.work.release.number

@@ -91,6 +91,14 @@ def request_of(directory: Path) -> dict[str, Any]:
     return {}
 
 
+def why_aborted(directory: Path) -> str:
+    """Why somebody had a job end; empty when nobody did. Never raises: it is asked in a signal handler, too."""
+    with contextlib.suppress(Damaged, OSError, KeyError, TypeError):
+        if asked := files.read_json(directory / "abort.json"):
+            return str(asked.get("why") or f"aborted by {asked['by']}")
+    return ""
+
+
 def events_of(directory: Path) -> Iterator[dict[str, Any]]:
     """The events of a job so far; up to a line that is not whole."""
     try:

@@ -25,6 +25,7 @@ _ASK = 1.0
 _ALIVE = ("active", "activating", "deactivating", "reloading")
 _LEAVING = 5.0
 """Seconds that a job has for its end after its last word."""
+_NO_LAST_WORD = "the deploy ended on the host without a last word: it was killed, or the disk had no room for it"
 _TRIES = 30
 """How often a job is started whose unit's name systemd does not give, though no job runs."""
 RECOVER = "recover"
@@ -236,7 +237,8 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
         exit, state = Exit.OK, f"{now} serves"
     elif release.number != number:
         exit, state = Exit.REFUSED, f"{now} serves, uninterrupted; the host clears away what {name} left"
-    message = "the deploy ended on the host without a last word: it was killed, or the disk had no room for it"
+    message = jobs.why_aborted(directory) if release is None else ""  # it was stopped before it could say so itself
+    message = message or _NO_LAST_WORD
     if exit != Exit.OK:
         yield {
             "event": "failed",

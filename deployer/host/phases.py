@@ -159,6 +159,8 @@ def _environment(work: Work) -> dict[str, str]:
 def install(work: Work) -> str:
     """Link the parts, write the units, and seal the release: from now on it counts."""
     ctx, release = work.ctx, work.release
+    if not work.proven:  # a reload comes without a build, and may run something new
+        build.check_programs(ctx, release.venv, release.spec)
     for link, store, key in (("code", ctx.trees, release.tree), ("venv", ctx.venvs, release.venv)):
         record = store.record(key) if key else {}
         if record is None or record.get("damaged"):

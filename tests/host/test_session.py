@@ -6,13 +6,14 @@ import copy
 import io
 import json
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployer.host import systemd, word
+from deployer.host import lock, systemd, word
 from deployer.host.context import Context, Settings
 from deployer.host.manifest import Entry, tree_digest
 from deployer.host.protocol import MAX_LINE, Exit
@@ -639,3 +640,31 @@ def test_a_job_that_was_swept_before_its_first_word_never_began(host: Host) -> N
     failed = host.events[0]
     assert "never began" in failed["message"] and "nothing was touched" in failed["state"]
     assert failed["next"] == "fab deploy"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"by": "ada", "why": "web2: the disk is full"}, "web2: the disk is full"),
+        ({"by": "ada", "why": ""}, "aborted by ada"),
+        (None, "the deploy ended on the host without a last word"),
+    ],
+)
+def test_a_job_that_was_ended_before_its_first_word(
+    host: Host, monkeypatch: pytest.MonkeyPatch, asked: Any, told: str
+) -> None:
+    """SIGTERM may reach it before it can say anything: whoever follows it is told why it was sent."""
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    host.serve(line(GOOD) + BODY)
+    (directory,) = host.paths.jobs.glob("0*")
+    if asked is not None:
+        (directory / "abort.json").write_text(json.dumps(asked))
+    monkeypatch.undo()
+    monkeypatch.setattr(systemd, "run", lambda *_, **__: systemd.Result(0, "", ""))
+    context = Context(
+        paths=host.paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=time.time
+    )
+    failed, finished = list(lock.follow(context, directory))
+    assert told in failed["message"]
+    assert failed["state"] == "nothing was touched"
+    assert finished["exit"] == Exit.REFUSED
