@@ -40,6 +40,7 @@ class Crew:
         return self.bed.names[-1]
 
     def ask_for(self, *tables: str, **settings: Any) -> None:
+        """The roles as they are; ``tables`` of processes and timers."""
         self.bed.change(tables=roles(self.bed.names, *tables), **{"watch": 1, **settings})
 
     def deploy(self, *arguments: str, expect: int = 0) -> FleetEnded:
@@ -52,6 +53,10 @@ class Crew:
             'echo "${one#fleet-} $(systemctl is-active $one)"; done'
         )
         return str(self.bed[name].host.run(script, check=False).stdout).splitlines()
+
+    def units(self, name: str) -> set[str]:
+        """The unit files on a host, without the app's name."""
+        return {one.split()[0] for one in self.there(name)}
 
     def comes_to(self, release: str, once: str = "", worker: str = "worker") -> None:
         """Wait until each host has its own of that release, and nothing else; ``once`` has the timer."""
@@ -173,6 +178,27 @@ def test_a_check_that_fails_on_one_host_refuses_it_for_all(crew: Crew) -> None:
     assert ended.results[crew.back] == "failed"
     assert "no queue called jobs" in ended.text
     assert crew.serving() == before
+
+
+def test_roles_can_change(crew: Crew) -> None:
+    """With a deploy they move from host to host, with a rollback back again."""
+    first, second = crew.web
+    old = {name: crew.units(name) for name in crew.bed.names}
+    moved = {first: ["web"], second: ["web", "worker"], crew.back: ["news"]}
+    tables = [table(f'hosts."{name}"', {"processes": found}) for name, found in moved.items()]
+    with crew.bed.under_load(among=crew.web):
+        crew.bed.change(tables="\n".join([*tables, worker(), timer("news")]), watch=1)
+        release = str(crew.deploy().fleet["release"])
+        web = {f"web@{release}.service", f"web@{release}.socket"}
+        assert crew.units(first) == web
+        assert crew.units(second) == web | {f"worker@{release}.service"}
+        assert crew.units(crew.back) == {f"news@{release}.service", f"news@{release}.timer"}
+        back = str(crew.bed.expect(0, "rollback", "--json").fleet["release"])
+        crew.comes_to(back, once=first)
+    (was,) = {one.partition("@")[2].partition(".")[0] for one in old[first]}
+    assert {name: {one.replace(was, back) for one in found} for name, found in old.items()} == {
+        name: crew.units(name) for name in crew.bed.names
+    }
 
 
 def test_a_status_tells_what_runs_where(crew: Crew) -> None:

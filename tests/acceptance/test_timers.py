@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,14 @@ def has_run(site: BackgroundSite, release: str, name: str = "tick", times: int =
     site.jobs.until(lambda facts: sum(run["release"] == release for run in facts.runs_of(name)) >= times, "it runs")
 
 
+def one_for_each_time(site: BackgroundSite) -> list[dict[str, Any]]:
+    """All runs of the timer: there is one for each time that it was due, from the first to the last."""
+    runs = site.jobs.facts().runs_of("tick")
+    made = [due(run, 2) for run in runs]
+    assert made == list(range(made[0], made[-1] + 1)), [(run["release"], run["began"]) for run in runs]
+    return runs
+
+
 def test_no_run_is_lost_or_doubled(site: BackgroundSite) -> None:
     """Every two seconds, through two deploys and a rollback: one run each time, by the release that serves then."""
     site.ask_for(timer())
@@ -49,13 +58,24 @@ def test_no_run_is_lost_or_doubled(site: BackgroundSite) -> None:
         site.project.change(version=command)
         releases.append(site.expect(0, command, "--json").event("finished")["release"])
     has_run(site, releases[-1])
-    runs = site.jobs.facts().runs_of("tick")
-    made = [due(run, 2) for run in runs]
-    assert made == list(range(made[0], made[-1] + 1)), [(run["release"], run["began"]) for run in runs]
+    runs = one_for_each_time(site)
     assert [run["release"] for run in runs] == sorted((run["release"] for run in runs), key=releases.index)
     assert {run["release"] for run in runs} == set(releases)
     site.comes_to(releases[-1], timers=["tick"])
     assert site.out("ls /var/lib/systemd/timers | grep stamp-clock-") == f"stamp-clock-tick@{releases[-1]}.timer"
+
+
+def test_no_run_is_lost_or_doubled_by_a_release_that_goes_back(site: BackgroundSite) -> None:
+    """The timers go forth and back again within seconds, three times."""
+    site.ask_for(timer())
+    good = site.release()
+    for mood in ("crashes", "ends", "crashes"):
+        site.ask_for(timer(), worker(mood=mood), watch=5)
+        site.deploy(expect=6)
+    runs = len(site.jobs.facts().runs)
+    site.jobs.until(lambda facts: len(facts.runs) > runs + 1, "it runs")
+    one_for_each_time(site)
+    site.comes_to(good, timers=["tick"])
 
 
 def test_a_run_in_progress_is_let_finish(site: BackgroundSite) -> None:

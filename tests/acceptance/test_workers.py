@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from deployer.sandbox import SandboxHost
-from tests.support.background import BackgroundSite, make_background, timer, worker
+from tests.support.background import LOOK, BackgroundSite, make_background, timer, worker
 from tests.support.faults.accident import running
 from tests.support.faults.install import Faults, faults
 from tests.support.jobs import TICK, Facts
@@ -127,6 +127,21 @@ def test_never_two_at_a_time(site: BackgroundSite, job: float) -> None:
     never_two_at_a_time(facts)
 
 
+def test_what_waits_for_its_turn_is_overtaken(site: BackgroundSite) -> None:
+    """Two deploys while one job is in hand: what the first of them would have started never works."""
+    site.ask_for(worker(overlap=False, stop=60), drain=1, watch=0)
+    old = site.release()
+    site.jobs.put_in_hand("long", 9)
+    for version in ("2", "3"):
+        site.project.change(version=version)
+        new = site.release()
+    assert {one["release"] for one in site.jobs.facts().lives} == {old}
+    facts = site.jobs.until(lambda facts: facts.lives_of("worker", new), "the newest begins")
+    assert facts.job("long")["release"] == old
+    assert {one["release"] for one in facts.lives} == {old, new}
+    never_two_at_a_time(facts)
+
+
 def test_how_many_and_which(site: BackgroundSite) -> None:
     """What runs is what deploy.toml asks for: more, fewer, one added, one renamed, one removed."""
     for tables, wanted in (
@@ -177,6 +192,22 @@ def test_a_worker_that_does_not_stay_up(site: BackgroundSite, mood: str, said: s
     assert site.serving == old
 
 
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_release_that_goes_back_while_a_job_is_in_hand(site: BackgroundSite, overlap: bool) -> None:
+    """The old worker was told to stop, and has its job still: it finishes that, and works on."""
+    site.ask_for(worker(overlap=overlap), drain=1)
+    old = site.release()
+    site.jobs.put_in_hand("long", 6)
+    site.ask_for(worker(mood="crashes", overlap=overlap), drain=1, watch=15)
+    site.deploy(expect=6)
+    site.jobs.put("next", 0)
+    facts = site.jobs.until(lambda facts: len(facts.done) == 2, "both jobs are done")
+    assert [facts.job(name)["release"] for name in ("long", "next")] == [old, old]
+    site.comes_to(old, "worker")
+    if not overlap:
+        assert facts.job("long")["ended"] <= min(one["began"] for one in facts.lives if one["release"] != old) + TICK
+
+
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
@@ -219,6 +250,40 @@ def test_the_handle_is_about_all_of_it(site: BackgroundSite) -> None:
     assert len({before, started, site.pid(f"worker@{release}")}) == 3
     runs = len(site.jobs.facts().runs)
     site.jobs.until(lambda facts: len(facts.runs) > runs, "the timer runs", 10)
+
+
+def test_the_handle_stops_what_finishes_for_an_older_release(site: BackgroundSite) -> None:
+    """``systemctl stop`` waits for its job, too; ``start`` is about what serves, and nothing else."""
+    site.ask_for(worker(stop=60), drain=1)
+    old = site.release()
+    site.jobs.put_in_hand("long", 8)
+    site.project.change(version="2")
+    new = site.release()
+    site.host.run("systemctl stop crew")
+    assert site.runs() == []
+    assert site.jobs.facts().job("long")["release"] == old
+    site.host.run("systemctl start crew")
+    site.host.run(f"{LOOK} crew")
+    site.comes_to(new, "worker", seconds=5)
+
+
+def test_phase_by_phase(site: BackgroundSite) -> None:
+    """Up to the switch the old ones work, and nobody else; from then on the new ones do."""
+    site.ask_for(worker(), timer(calendar="daily"))
+    old = site.release()
+    site.ask_for(worker(count=2), timer(calendar="daily"))
+    with site.under_load(), site.jobs.feeding():
+        new = str(site.expect(0, "phase.upload", "--json").event("finished")["release"])
+        for phase in ("build", "install", "start", "migrate", "check"):
+            site.expect(0, f"phase.{phase}")
+        site.expect(0, "doctor")
+        active = site.runs()
+        assert {f"worker@{old}.service", f"tick@{old}.timer"} <= set(active)
+        assert [one for one in active if one.endswith((f"@{new}.service", f"@{new}.timer")) and "web" not in one] == []
+        for phase in ("switch", "drain", "watch"):
+            site.expect(0, f"phase.{phase}")
+        site.comes_to(new, "worker", "worker.2", timers=["tick"])
+    assert len(site.jobs.facts().lives) == 3
 
 
 def test_a_killed_worker_is_started_again(site: BackgroundSite) -> None:
