@@ -64,6 +64,10 @@ class Deploy:
             return ""
         return migrator_of(self.config, hosts)
 
+    def spec_on(self, site: Site) -> Spec:
+        """What is asked of one host: it has what runs there. Raises ConfigError."""
+        return plan.spec_of(complete(site.config, self.source), self.source, self.lock)
+
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
         started = time.monotonic()
         site.report(events.PhaseStarted(host=site.host, phase="upload", detail="finding what the host lacks"))
@@ -72,7 +76,7 @@ class Deploy:
         message = plan.release_request(
             kind="deploy",
             by=who(),
-            spec=plan.spec_of(complete(site.config, self.source), self.source, self.lock),
+            spec=self.spec_on(site),
             environment=plan.environment_of(site.config, site.secrets()),
             secret=site.secrets(),
             phases=self.phases,

@@ -48,6 +48,7 @@ _HELP = {
     "all": "every attempt there ever was, also those whose release is gone",
     "fix": "have the host put right what it can",
     "n": "how many lines",
+    "process": "one process or timer of the app, such as worker (default: all of them)",
     "follow": "go on with new lines until Ctrl-C",
     "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
     "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",

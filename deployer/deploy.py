@@ -23,7 +23,7 @@ from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["deploy", "reload", "rollback", "run_phases", "upload"]
+__all__ = ["deploy", "read_project", "reload", "rollback", "run_phases", "upload"]
 
 AT_ONCE = Strategy()
 
@@ -38,9 +38,7 @@ def deploy(
     strategy: Strategy = AT_ONCE,
 ) -> int:
     """Release a commit, or the working tree; the exit code. All bad input is found before anything is sent."""
-    return _release(
-        fleet, lambda: _read_project(fleet, ref, dirty, no_migrate=no_migrate), strategy=strategy, wait=wait
-    )
+    return _release(fleet, lambda: read_project(fleet, ref, dirty, no_migrate=no_migrate), strategy=strategy, wait=wait)
 
 
 def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
@@ -56,7 +54,7 @@ def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = Fals
 
 def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False) -> int:
     """Begin a release on every host, under one number: send what it lacks and unpack it; the exit code."""
-    campaign = _read_project(fleet, ref, dirty, phases=PHASES[:1])
+    campaign = read_project(fleet, ref, dirty, phases=PHASES[:1])
     number = 0
     if len(fleet.sites) > 1:
         met = each(fleet, _ask)
@@ -146,7 +144,7 @@ def _run(site: Site, remote: Remote) -> Run:
     return Run(remote, reconnect=lambda: connect(site.target, site.ssh), decide=site.decide, by=who())
 
 
-def _read_project(
+def read_project(
     fleet: Fleet, ref: str | None, dirty: bool, *, no_migrate: bool = False, phases: tuple[str, ...] = PHASES
 ) -> Deploy:
     """All that is wrong here is found now: with the code, with deploy.toml for it, with the environment."""

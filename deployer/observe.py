@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
-from deployer.errors import Exit
+from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.history import merge
 from deployer.remote import Outcome
-from deployer.report import Held, Job, ReleaseRow, Status, UnitRow
+from deployer.report import Held, Job, Lingering, ReleaseRow, Status, TimerRow, UnitRow
 from deployer.site import Site, open_remote
 
-__all__ = ["attempts", "logs", "releases", "status"]
+__all__ = ["attempts", "logs", "parse_status", "releases", "status"]
 
 
 def status(site: Site) -> Status:
     """What serves on the host, and how it is."""
     with open_remote(site) as (remote, _):
         value = remote.query({"op": "status"})["status"]
-    row = value["release"]
+    return parse_status(value, site.host)
+
+
+def parse_status(value: Mapping[str, Any], host: str) -> Status:
+    """What a host says of itself. One with another version of this program may leave out fields, and have others."""
+    row = value.get("release")
     return Status(
-        app=value["app"],
-        host=site.host,
-        current=value["current"] or None,
-        standby=value["standby"] or None,
-        since=row["switched"] if row else 0.0,
+        app=str(value.get("app") or ""),
+        host=host,
+        current=value.get("current") or None,
+        standby=value.get("standby") or None,
+        since=float(row.get("switched") or 0.0) if row else 0.0,
         release=_row(row) if row else None,
-        units=tuple(_unit(unit) for unit in value["units"]),
-        busy=str(Job.parse(value["busy"])) if value["busy"] else None,
-        healthy=value["healthy"],
-        health=value["health"],
+        units=tuple(_unit(unit) for unit in value.get("units") or ()),
+        timers=tuple(TimerRow(**_known(TimerRow, timer)) for timer in value.get("timers") or ()),
+        lingering=tuple(Lingering(**_known(Lingering, one)) for one in value.get("lingering") or ()),
+        busy=str(Job.parse(value["busy"])) if value.get("busy") else None,
+        healthy=value.get("healthy"),
+        health=str(value.get("health") or ""),
         last=_row(value["last"]) if value.get("last") else None,
-        held=Held(**value["held"]) if value.get("held") else None,
+        held=Held(**_known(Held, value["held"])) if value.get("held") else None,
     )
 
 
@@ -51,32 +59,55 @@ def attempts(site: Site) -> tuple[ReleaseRow, ...]:
     return merge([_row(value) for value in records], entries)
 
 
-def logs(fleet: Fleet, *, lines: int, follow: bool = False) -> int:
-    """The last lines of the app's journal, all its releases together; with ``follow`` until Ctrl-C. The exit code."""
+def logs(fleet: Fleet, *, lines: int, follow: bool = False, process: str = "") -> int:
+    """The last lines of the app's journal, all its releases together; with ``follow`` until Ctrl-C. The exit code.
 
-    def read(site: Site) -> Outcome:
-        with open_remote(site) as (remote, _):
-            return remote.read({"op": "logs", "lines": lines, "follow": follow})
+    ``process`` is the one that is meant (empty: all). Hosts that have none such are passed by; raises ConfigError when
+    all are.
+    """
+    known: dict[str, tuple[str, ...]] = {}
+
+    def read(site: Site) -> Outcome | None:
+        with open_remote(site) as (remote, facts):
+            known[site.host] = facts.processes
+            if process and facts.processes and process not in facts.processes:
+                return None
+            return remote.read({"op": "logs", "process": process, "lines": lines, "follow": follow})
 
     try:
         ends = each(fleet, read, all_at_once=True)
     except KeyboardInterrupt:
         return int(Exit.INTERRUPTED)
-    return conclude(fleet, ends, exit_of=lambda outcome: outcome.exit)
+    if known and all(ended.answered and ended.value is None for ended in ends):
+        raise _unknown_process(process, known)
+    return conclude(fleet, ends, exit_of=_exit)
+
+
+def _exit(outcome: Outcome | None) -> int:
+    return int(outcome.exit) if outcome else int(Exit.OK)
+
+
+def _unknown_process(process: str, known: Mapping[str, Sequence[str]]) -> ConfigError:
+    names = list(dict.fromkeys(name for of_host in known.values() for name in of_host))
+    close = difflib.get_close_matches(process, names, n=1) or names[:1]
+    return ConfigError(
+        message=f"there is no process {process!r} on {', '.join(known)}; there are: {', '.join(names)}",
+        next=f"fab logs --process {close[0]}",
+    )
 
 
 def _row(value: Mapping[str, Any]) -> ReleaseRow:
-    known = {field.name for field in fields(ReleaseRow)}
-    return ReleaseRow(**{name: item for name, item in value.items() if name in known})
+    return ReleaseRow(**_known(ReleaseRow, value))
+
+
+def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the fields that this version knows."""
+    names = {field.name for field in fields(kind)}
+    return {name: item for name, item in value.items() if name in names}
 
 
 def _unit(value: Mapping[str, Any]) -> UnitRow:
-    return UnitRow(
-        name=value["name"],
-        active=value["active"],
-        sub=value["sub"],
-        pid=value["pid"],
-        restarts=value["restarts"],
-        memory_bytes=value["memory"],
-        since=value["since"],
-    )
+    active = str(value.get("active") or "")
+    told = {"ok": active in ("active", "activating", "reloading"), **_known(UnitRow, value)}
+    unit = UnitRow(**{"name": "", **told, "active": active, "memory_bytes": int(value.get("memory") or 0)})
+    return unit if unit.process else replace(unit, process=unit.instance.partition(".")[0])

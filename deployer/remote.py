@@ -40,7 +40,8 @@ class Facts:
     """What a host says before anything is sent. ``partials`` are interrupted uploads: bytes there, by digest.
 
     ``next`` is the number its next release would have, ``target`` what a rollback would go back to (empty: nothing),
-    ``usable`` the digest of the source of each release that can be gone back to.
+    ``usable`` the digest of the source of each release that can be gone back to, ``processes`` the names of what its
+    releases have run, web first.
     """
 
     current: str
@@ -54,6 +55,7 @@ class Facts:
     next: int
     target: str
     usable: Mapping[str, str]
+    processes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,7 @@ class Remote:
             next=answer["next"],
             target=answer["target"],
             usable=answer["usable"],
+            processes=tuple(answer.get("processes") or ()),
         )
 
     def _other_version(self, theirs: object) -> ConfigError:

@@ -9,7 +9,10 @@ from typing import Any
 
 from deployer.host.protocol import standing
 
-__all__ = ["DemoStep", "Diagnosis", "Finding", "Held", "Job", "ReleaseRow", "Status", "UnitRow"]
+__all__ = [
+    "DemoStep", "Diagnosis", "Finding", "Held", "Job", "Lingering", "Plan", "PlannedProcess", "PlannedTimer",
+    "ReleaseRow", "Status", "TimerRow", "UnitRow",
+]  # fmt: skip
 
 RECOVER = "recover"
 """The kind of a job by which a host ends what another left unfinished."""
@@ -78,14 +81,51 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitRow:
-    """One systemd unit: ``active`` is systemd's ActiveState; 0 stands for what systemd does not say."""
+    """One instance of a process: ``active`` is systemd's ActiveState; 0 stands for what systemd does not say.
 
+    ``ok``: it is up, or will be when the one of the older release has ended.
+    """
+
+    process: str = ""
     name: str
     active: str
     sub: str = ""
     pid: int = 0
     restarts: int = 0
     memory_bytes: int = 0
+    since: float = 0.0
+    ok: bool = True
+
+    @property
+    def instance(self) -> str:
+        """``worker.2`` for ``shop-worker.2@v42.service``: no name of a process has a dash."""
+        return self.name.partition("@")[0].rpartition("-")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerRow:
+    """A timer. ``next`` and ``last`` are its runs, in seconds since the epoch (0.0: none).
+
+    ``result`` is how the last one ended, as systemd calls it; empty when that is not known. ``ok``: it waits for its
+    next run, and the last one did not fail.
+    """
+
+    process: str = ""
+    name: str = ""
+    ok: bool = True
+    next: float = 0.0
+    last: float = 0.0
+    running: bool = False
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lingering:
+    """What still finishes for an older ``release``: a process that was told to stop, the run of a timer."""
+
+    process: str = ""
+    release: str = ""
+    name: str = ""
     since: float = 0.0
 
 
@@ -102,6 +142,7 @@ class Status:
     """What an app does on one host. ``since``: when ``current`` began to serve; ``busy``: who deploys now.
 
     ``healthy`` is the result of a health check made just now (None: nothing serves); ``health`` says what came back.
+    On a host without a web process it says whether all processes are up, and ``health`` is empty.
     ``last`` is the last attempt when that did not end as a good release.
     """
 
@@ -112,6 +153,8 @@ class Status:
     since: float = 0.0
     release: ReleaseRow | None = None
     units: tuple[UnitRow, ...] = ()
+    timers: tuple[TimerRow, ...] = ()
+    lingering: tuple[Lingering, ...] = ()
     busy: str | None = None
     healthy: bool | None = None
     health: str = ""
@@ -123,8 +166,8 @@ class Status:
 class Finding:
     """Something on a host that is not as it should be, and what is done about it.
 
-    ``kind`` is one of unfinished, leftover, down, unhealthy, damaged; ``what`` names the thing; ``fix`` says that the
-    host can put it right by itself.
+    ``kind`` is one of unfinished, leftover, down, restarting, failed, unhealthy, damaged; ``what`` names the thing;
+    ``fix`` says that the host can put it right by itself.
     """
 
     kind: str
@@ -147,6 +190,54 @@ class Diagnosis:
     busy: str | None = None
     findings: tuple[Finding, ...] = ()
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedProcess:
+    """A process that a host is to run, ``count`` of it (of ``web``: so many workers in one).
+
+    ``runs`` is its command, ``change`` how it differs from what the host runs now: new, changed, or empty.
+    """
+
+    process: str
+    runs: str
+    count: int = 1
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTimer:
+    """A timer that a host is to have. ``next`` is when its calendar comes next there (0.0: never).
+
+    ``problem`` is what the host's systemd says of a calendar that it does not understand.
+    """
+
+    process: str
+    runs: str
+    calendar: str
+    next: float = 0.0
+    problem: str = ""
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What ``fab deploy`` would have run on one host, and as which ``release``; ``current`` is what serves now.
+
+    ``gone`` names the processes and timers of what serves now that would not run any more.
+    """
+
+    app: str
+    host: str
+    current: str | None
+    release: str
+    commit: str = ""
+    ref: str = ""
+    dirty: bool = False
+    busy: str | None = None
+    processes: tuple[PlannedProcess, ...] = ()
+    timers: tuple[PlannedTimer, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,21 @@ def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool
     )
 
 
+@host_task("plan for", answer=True)
+def plan(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+    """What a deploy would have run on which host, and as which release. Nothing is touched."""
+    from deployer.preview import preview
+
+    found = preview(fleet, ref=ref or None, dirty=dirty)
+
+    def show(*, json: bool) -> None:
+        from deployer.ui.planned import plan_view
+
+        plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
+
+    return Answer(show=show, exit=found.exit)
+
+
 @host_task("attach to")
 def attach(fleet: Fleet) -> Answer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
@@ -116,7 +131,7 @@ def status(fleet: Fleet) -> Answer:
     found = asked(fleet, observe.status)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleets import fleet_status
+        from deployer.ui.fleetstatus import fleet_status
 
         fleet_status(
             list(found.values.values()),
@@ -163,13 +178,13 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
 
 
 @host_task("logs of", answer=True)
-def logs(fleet: Fleet, n: str = "50", follow: bool = False) -> Answer:
-    """The app's journal: the last lines of all its releases, oldest first (-n 100, -f)."""
+def logs(fleet: Fleet, n: str = "50", follow: bool = False, process: str = "") -> Answer:
+    """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
     from deployer import observe
 
     if not n.isdecimal():
         raise ConfigError(message=f"-n {n}: a number of lines is wanted", next="say -n 200")
-    return _told(observe.logs(fleet, lines=int(n), follow=follow))
+    return _told(observe.logs(fleet, lines=int(n), follow=follow, process=process))
 
 
 @host_task("run on", answer=True)
@@ -229,7 +244,8 @@ def _phase(name: str) -> Any:
 
 
 def _namespace() -> Collection:
-    everything = Collection(deploy, reload, rollback, attach, abort, status, releases, logs, run, doctor, setup, init)
+    tasks = (deploy, reload, rollback, plan, attach, abort, status, releases, logs, run, doctor, setup, init)
+    everything = Collection(*tasks)
     everything.add_collection(Collection("phase", upload, *(_phase(name) for name in PHASES[1:])))
     return everything
 

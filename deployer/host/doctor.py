@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from deployer.host import lock, survey, systemd
+from deployer.host import inspect_units, lock, survey, systemd
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged
+from deployer.host.protocol import WEB
 
 _REPAIRS = {
     survey.START: ("down", "it is started"),
@@ -21,6 +23,10 @@ _REPAIRS = {
     survey.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
 }
 
+_MEND = "mend it and fab deploy, or fab rollback"
+_AGAIN, _LATELY = 2, 600.0
+"""So many restarts are no accident, when the last one was so many seconds ago or less."""
+
 
 def examine(ctx: Context) -> dict[str, Any]:
     """The findings: each with its kind, what it is about, a sentence, and what ``fab doctor --fix`` would do.
@@ -28,13 +34,16 @@ def examine(ctx: Context) -> dict[str, Any]:
     While a deploy runs, only what serves is looked at: the rest is in motion. Raises OSError.
     """
     busy = lock.running(ctx)
-    number = ctx.catalog.current()
-    findings = [] if busy else [_planned(step) for step in survey.plan(survey.look(ctx))]
-    findings += _unreadable(ctx) + _stopped(ctx, number)
+    stopped = _stopped(ctx, ctx.catalog.current())
     try:
         current = ctx.catalog.serving()
     except Damaged:
         current = None  # told by _unreadable
+    steps = [] if busy else survey.plan(survey.look(ctx))
+    running = [] if current is None or busy or stopped else _running(ctx, current, steps)
+    if any(one["kind"] == "down" for one in running):
+        steps = [step for step in steps if step.do != survey.START]  # it is told which of them do not run
+    findings = [*map(_planned, steps), *_unreadable(ctx), *stopped, *running]
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
@@ -71,11 +80,49 @@ def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
 
 
 def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
+    """Where nothing answers requests, there is nothing to ask."""
+    if current.spec.web is None:
+        return []
     answer = candidate_of(ctx, current).ask(10)
     if answer.healthy(current.spec.health):
         return []
     text = f"{current.name} serves and is not healthy: {answer.describe(current.spec.health)}"
-    return [_finding("unhealthy", current.name, text, "fab logs; mend it and fab deploy, or fab rollback")]
+    return [_finding("unhealthy", current.name, text, f"fab logs; {_MEND}")]
+
+
+def _running(ctx: Context, current: Release, steps: Iterable[survey.Step]) -> list[dict[str, Any]]:
+    """What is wrong with the processes and timers of what serves. Those that are down may be started by ``steps``."""
+    starts = any(step.do == survey.START for step in steps)
+    processes = (_process(ctx, unit, starts) for unit in inspect_units.of_processes(ctx, current))
+    timers = (_timer(timer, starts) for timer in inspect_units.of_timers(ctx, current))
+    return [found for found in (*processes, *timers) if found is not None]
+
+
+def _process(ctx: Context, unit: dict[str, Any], starts: bool) -> dict[str, Any] | None:
+    """One that is down, or comes up again and again. Whether the web process is up, its health tells."""
+    name, logs = unit["name"], f"fab logs --process {unit['process']}"
+    if unit["restarts"] >= _AGAIN and (not unit["ok"] or ctx.clock() - unit["since"] < _LATELY):
+        text = f"{name} keeps ending; it was started again {unit['restarts']} times"
+        return _finding("restarting", name, text, f"{logs}; {_MEND}")
+    if unit["ok"] or unit["process"] == WEB:
+        return None
+    state = ", ".join(dict.fromkeys(word for word in (unit["active"], unit["sub"]) if word))
+    return _down(name, f"{name} does not run ({state})", starts, f"; {logs} tells why it ended")
+
+
+def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
+    """One that waits for no run, or whose last run failed."""
+    name, process = timer["name"], timer["process"]
+    if timer["result"] not in ("", "success"):
+        text = f"the last run of the timer {process} failed ({timer['result']})"
+        again = f"on the host, as root: systemctl start {name.replace('.timer', '.service')}   (runs it again)"
+        return _finding("failed", name, text, f"fab logs --process {process}; {again}")
+    return None if timer["ok"] else _down(name, f"the timer {process} is stopped: it starts no run", starts)
+
+
+def _down(name: str, text: str, starts: bool, more: str = "") -> dict[str, Any]:
+    repair = "it is started" if starts else f"on the host, as root: systemctl start {name}"
+    return _finding("down", name, text, repair + more, fix=starts)
 
 
 def _standby(ctx: Context, current: Release) -> Release | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from deployer.host import lease, lock, proc, survey, systemd
+from deployer.host import inspect_units, lease, lock, survey
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
 from deployer.host.context import Context
@@ -34,20 +34,30 @@ def status_report(ctx: Context) -> dict[str, Any]:
         "healthy": None,
         "health": "",
         "units": [],
+        "timers": [],
+        "lingering": inspect_units.lingering(ctx, number),
         "release": None,
         **_attempts(ctx, number),
     }
     if current is not None:
-        answer = candidate_of(ctx, current).ask(10)
-        healthy = answer.healthy(current.spec.health)
-        report["healthy"] = healthy
-        report["health"] = (
-            f"{answer.status} in {answer.seconds * 1000:.0f} ms" if healthy else answer.describe(current.spec.health)
-        )
+        if current.spec.web is not None:  # asked first: a request may be what starts the process
+            report["healthy"], report["health"] = _answer(ctx, current)
+        report["units"] = inspect_units.of_processes(ctx, current)
+        report["timers"] = inspect_units.of_timers(ctx, current)
+        if current.spec.web is None:
+            report["healthy"] = all(unit["ok"] for unit in report["units"])
         report["standby"] = f"v{current.previous}" if current.previous else ""
-        report["units"] = [_unit(ctx, current)]
         report["release"] = _row(current, number, current.previous, ctx)
     return report
+
+
+def _answer(ctx: Context, current: Release) -> tuple[bool, str]:
+    """What the web process answers now: whether that is healthy, and in words."""
+    health = current.spec.health
+    answer = candidate_of(ctx, current).ask(10)
+    if answer.healthy(health):
+        return True, f"{answer.status} in {answer.seconds * 1000:.0f} ms"
+    return False, answer.describe(health)
 
 
 def look_after(ctx: Context) -> None:
@@ -66,20 +76,6 @@ def _attempts(ctx: Context, current: int) -> dict[str, Any]:
     return {
         "last": _row(newest, current, 0, ctx) if newest else None,
         "held": {"release": held.name, "seconds": lease.left(held.held)} if held else None,
-    }
-
-
-def _unit(ctx: Context, release: Release) -> dict[str, Any]:
-    name = candidate_of(ctx, release).service
-    state = systemd.show(name)
-    return {
-        "name": name,
-        "active": state.active,
-        "sub": state.sub,
-        "pid": state.main_pid,
-        "restarts": state.restarts,
-        "memory": proc.resident(state.main_pid),
-        "since": state.since,
     }
 
 

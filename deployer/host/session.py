@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, jobs, lock, masking, overrides, systemd, turns, word
+from deployer.host import build, jobs, journal, lock, masking, overrides, timers, turns, word
 from deployer.host.catalog import Release, rollback_target
 from deployer.host.complete import complete
 from deployer.host.context import Context, free_bytes
@@ -20,13 +21,15 @@ from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
-from deployer.host.protocol import BARRIERS, PROTOCOL, Exit, read_message
+from deployer.host.process import CALENDAR
+from deployer.host.protocol import BARRIERS, PROCESS, PROCESS_LENGTH, PROTOCOL, Exit, read_message
 from deployer.host.reader import Reader
 from deployer.host.receive import partials, receive, upload_size
 from deployer.host.request import Request, phases_request
 from deployer.host.run import Command, run
 from deployer.host.unpack import parse_delta
 
+_PROCESS_OR_ALL = re.compile(rf"(?:{PROCESS.pattern})?\Z")
 _LOOKING = ("status", "releases", "history", "logs", "attach")
 """What only looks has the host put right what nobody has finished. A release does so itself, before it begins."""
 
@@ -48,6 +51,7 @@ class Session:
             "status": lambda _: self._answer(status=status_report(self.ctx)),
             "releases": lambda _: self._answer(releases=releases_report(self.ctx)),
             "logs": self._logs,
+            "calendars": self._calendars,
             "run": self._run,
             "attach": self._attach,
             "wait": self._wait,
@@ -130,6 +134,7 @@ class Session:
             base=self._base(current),
             partials=partials(ctx.paths.incoming),
             free=free_bytes(str(ctx.paths.home)),
+            processes=journal.kinds(ctx),
             **self._history(),
         )
 
@@ -237,16 +242,22 @@ class Session:
             lock.abort(self.ctx, by, directory.name, _one_line(why))  # raises HostError when it has ended by itself
 
     def _logs(self, message: dict[str, Any]) -> None:
-        count, follow = _read(message, "logs", lambda read: (read.integer("lines", 0, 100_000), read.boolean("follow")))
-        pattern = f"{self.ctx.app}-web@*.service"
+        """Lines of the journal: of one process, or (empty) of all that the app has."""
+        process, count, follow = _read(message, "logs", _which_logs)
+        unit = process or self.ctx.app
         emit = masking.masked(self.ctx.emit, masking.stored_values(self.ctx.paths, self.ctx.catalog.current()))
         if not follow:
-            emit("logs", unit=pattern, lines=systemd.journal(pattern, count, output="short-iso"))
+            emit("logs", unit=unit, lines=journal.read(self.ctx, process, count))
             self._answer()
             return
         with _while_heard():
-            for line in systemd.follow_journal(pattern, count):
-                emit("logs", unit=pattern, lines=[line])
+            for line in journal.follow(self.ctx, process, count):
+                emit("logs", unit=unit, lines=[line])
+
+    def _calendars(self, message: dict[str, Any]) -> None:
+        """When each calendar comes next here; ``problem`` says why one is none."""
+        expressions = _read(message, "calendars", lambda read: read.texts("calendars", CALENDAR, 50))
+        self._answer(calendars=[timers.upcoming(one) for one in expressions])
 
     def _run(self, message: dict[str, Any]) -> None:
         """Run a command in the release that serves. The last request of a session: what comes meanwhile is not kept."""
@@ -284,6 +295,11 @@ def _read(message: dict[str, Any], where: str, take: Callable[[Reader], Any]) ->
     except ValueError as error:
         raise BadRequest(str(error)) from None
     return value
+
+
+def _which_logs(read: Reader) -> tuple[str, int, bool]:
+    process = read.text("process", _PROCESS_OR_ALL, PROCESS_LENGTH)
+    return process, read.integer("lines", 0, 100_000), read.boolean("follow")
 
 
 def _one_line(why: Any) -> str:

@@ -7,14 +7,14 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
 
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None)
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             timeout=timeout,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             cwd="/",
         )
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         cwd="/",
     ) as process:
         assert process.stdout is not None
@@ -167,24 +167,6 @@ def is_stopping() -> bool:
     return systemctl("is-system-running").out.strip() == "stopping"
 
 
-def journal(unit: str, lines: int, *, output: str = "cat") -> list[str]:
-    """The last ``lines`` lines that ``unit`` (or a pattern of units) logged, oldest first."""
-    done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines), "-o", output])
-    return done.out.splitlines()
-
-
-def follow_journal(unit: str, lines: int) -> Iterator[str]:
-    """The last ``lines`` lines, then each new one as it comes, until the process is closed."""
-    argv = ["journalctl", "--no-pager", "-q", "-f", "-u", unit, "-n", str(lines), "-o", "short-iso"]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=_ENVIRONMENT) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                yield line.decode("utf-8", "replace").rstrip("\n")
-        finally:
-            process.terminate()
-
-
 def tell(unit: str, text: str) -> None:
     """Add a line to the journal of another ``unit``: ``journalctl -u`` and ``systemctl status`` show it."""
     line = " ".join(text.split())
@@ -200,10 +182,11 @@ def own_lines(unit: str, lines: int) -> list[str]:
     done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines * 3), "-o", "json"])
     records = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
     own = [record for record in records if record.get("_PID") != "1" and record.get("SYSLOG_IDENTIFIER") != "systemd"]
-    return [text for record in (own or records) for text in _text(record.get("MESSAGE"))][-lines:]
+    return [text for record in (own or records) for text in message_lines(record.get("MESSAGE"))][-lines:]
 
 
-def _text(message: object) -> list[str]:
+def message_lines(message: object) -> list[str]:
+    """The lines of an entry's MESSAGE."""
     if isinstance(message, list):  # journald hands out bytes that are not UTF-8 as a list of numbers
         message = bytes(message).decode("utf-8", "replace")
     return str(message).splitlines() if message else []

@@ -1,4 +1,4 @@
-"""The answers of ``fab releases`` and ``fab status``, and the demo's last table, on standard output."""
+"""The answer of ``fab releases``, and the demo's last table, on standard output."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.report import DemoStep, ReleaseRow, Status, UnitRow
+from deployer.report import DemoStep, ReleaseRow
 from deployer.ui import paint
 from deployer.ui.console import console_on
 from deployer.ui.jsonlines import write_object
 from deployer.ui.stream import safe
 from deployer.ui.text import age, clean, commit, seconds, size
 
-__all__ = ["FAILED", "STATES", "console_for", "demo_table", "light_table", "releases_table", "status_view", "what_of"]
+__all__ = ["FAILED", "STATES", "console_for", "demo_table", "light_table", "releases_table", "what_of"]
 
 STATES = {
     "current": ("●", "bold green"),
@@ -63,20 +63,6 @@ def releases_table(
     return console.print(table)
 
 
-def status_view(status: Status, *, json: bool = False, stream: TextIO | None = None, now: float | None = None) -> None:
-    """What one app does on one host; with ``json`` one object on one line."""
-    if json:
-        return write_object(safe(stream or sys.stdout), asdict(status))
-    now = time.time() if now is None else now
-    console = console_for(stream)
-    console.print(paint.header(status.app, status.host, console.width))
-    _serving(console, status, now)
-    _around(console, status, now)
-    if status.units:
-        console.print(_units(status.units, now))
-    return None
-
-
 def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> None:
     """The demo's result: each step under load, and the sum of requests."""
     table = light_table("~step", ">time", "serves", ">requests", ">failed", ">p50", ">p99", ">max")
@@ -95,52 +81,6 @@ def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> No
         _lost(failed),
     )
     console_for(stream).print(table)
-
-
-def _serving(console: Console, status: Status, now: float) -> None:
-    if status.current is None:
-        paint.say(console, ("  ○ nothing serves yet", "yellow"), "; the first release: fab deploy")
-        return
-    since = f"; switched to it {age(status.since, now)}" if status.since else ""
-    paint.say(console, ("  ● current  ", "bold green"), (clean(status.current), "bold"), f" serves{since}")
-    if status.release:
-        by = f" by {clean(status.release.by)}" if status.release.by else ""
-        made = f", {age(status.release.at, now)}" if status.release.at else ""
-        paint.say(console, "             ", what_of(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim"))
-    if status.healthy is not None:
-        style, word = ("green", "healthy") if status.healthy else ("bold red", "not healthy")
-        paint.say(console, "    health   ", (word, style), f": {clean(status.health)}" if status.health else "")
-    if status.standby:
-        paint.say(console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim"))
-
-
-def _around(console: Console, status: Status, now: float) -> None:
-    """What is there beside the release that serves: the last attempt when it came to nothing, one held, one at work."""
-    if status.last and (status.last.state in FAILED or not (status.busy or status.held)):
-        style = STATES.get(status.last.state, ("", "yellow"))[1]
-        made = f", {age(status.last.at, now)}" if status.last.at else ""
-        by = f" by {clean(status.last.by)}" if status.last.by else ""
-        what = f" {clean(status.last.number)}, a {clean(status.last.kind) or 'deploy'}{by}{made}"
-        paint.say(console, ("  ✗ last     ", style), (clean(status.last.state), style), what)
-        if status.last.reason:
-            paint.say(console, "             ", clean(status.last.reason))
-    if status.held:
-        left = f"has no traffic, and is held for {seconds(status.held.seconds)} more; then it is discarded"
-        paint.say(console, ("  … held     ", "yellow"), (clean(status.held.release), "bold"), f" {left}")
-    if status.busy:
-        paint.say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
-
-
-def _units(units: Sequence[UnitRow], now: float) -> Table:
-    table = light_table("~unit", "state", ">pid", ">memory", ">restarts", "since")
-    for unit in units:
-        style = {"active": "green", "failed": "bold red"}.get(unit.active, "yellow")
-        state = Text(clean(unit.sub or unit.active), style=style)
-        restarts = Text(str(unit.restarts), style="bold red" if unit.restarts else "dim")
-        memory = size(unit.memory_bytes) if unit.memory_bytes else ""
-        pid = str(unit.pid) if unit.pid else ""
-        table.add_row(Text(clean(unit.name), overflow="fold"), state, pid, memory, restarts, age(unit.since, now))
-    return table
 
 
 def what_of(row: ReleaseRow) -> Text:

@@ -7,7 +7,7 @@ import re
 from deployer.events import Waiting
 from deployer.report import Job
 
-__all__ = ["age", "clean", "clean_lines", "commit", "queue", "seconds", "size"]
+__all__ = ["age", "ahead", "clean", "clean_lines", "commit", "queue", "seconds", "size"]
 
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -63,6 +63,19 @@ def age(at: float, now: float) -> str:
         if passed < limit:
             return f"{int(passed // unit)} {word} ago"
     return f"{int(passed // 86400)} days ago"
+
+
+def ahead(at: float, now: float) -> str:
+    """How soon ``at`` is: ``now``, ``in 3 min``, ``in 5 days``; empty when there is no such time."""
+    if at <= 0:
+        return ""
+    left = at - now
+    if left < 1:
+        return "now"
+    for limit, unit, word in ((60, 1, "s"), (3600, 60, "min"), (2 * 86400, 3600, "h")):
+        if left < limit:
+            return f"in {int(left // unit)} {word}"
+    return f"in {int(left // 86400)} days"
 
 
 def commit(digest: str) -> str:

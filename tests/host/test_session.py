@@ -422,11 +422,62 @@ def test_phases_of_what_is_under_way(host: Host, monkeypatch: pytest.MonkeyPatch
     assert (stored["release"], stored["phases"], stored["no_migrate"]) == (1, ["build"], no_migrate)
 
 
-@pytest.mark.parametrize("message", [{"lines": -1}, {"lines": "5"}, {"lines": 10**9}, {"follow": 1}, {"unit": "ssh"}])
+LOGS = {"op": "logs", "process": "", "lines": 5, "follow": False}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"lines": -1},
+        {"lines": "5"},
+        {"lines": 10**9},
+        {"follow": 1},
+        {"unit": "ssh"},
+        {"process": None},
+        {"process": "ssh.service"},
+        {"process": "web@*"},
+        {"process": "../web"},
+        {"process": "web\n"},
+        {"process": "w" * 25},
+        {"process": "worker"},
+    ],
+)
 def test_logs_are_asked_for_strictly(host: Host, message: dict[str, Any]) -> None:
-    """The journal of the app and nothing else, so many lines and no more."""
-    refused(host, line({"op": "logs", "lines": 5, "follow": False, **message}))
+    """The journal of the app's own processes and nothing else, so many lines and no more."""
+    refused(host, line({**LOGS, **message}))
     assert host.commands == []
+
+
+@pytest.mark.parametrize(("process", "unit"), [("", "shop"), ("web", "web")])
+def test_logs_name_their_units_exactly(host: Host, process: str, unit: str) -> None:
+    """The control: the lines come as one event, then the answer."""
+    assert host.serve(line({**LOGS, "process": process})) == Exit.OK
+    (argv,) = (command for command in host.commands if command[0] == "journalctl")
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "-u"] == ["shop-web@*.service"]
+    logs, answer = host.events
+    assert (logs["event"], logs["unit"], answer["event"]) == ("logs", unit, "answer")
+
+
+def test_the_answer_to_ask_names_what_has_logs(host: Host) -> None:
+    """A laptop need not ask twice to know that there is no such process."""
+    assert host.serve(line({"op": "ask"})) == Exit.OK
+    assert host.events[0]["processes"] == ["web"]
+
+
+@pytest.mark.parametrize(
+    "calendars", [None, "daily", [5], ["daily; reboot"], ["a\nb"], ["$(x)"], ["d"] * 51, ["x" * 201]]
+)
+def test_calendars_are_asked_for_strictly(host: Host, calendars: Any) -> None:
+    """What is handed to systemd-analyze is what a timer could have."""
+    refused(host, line({"op": "calendars", "calendars": calendars}))
+    assert host.commands == []
+
+
+def test_calendars_are_looked_up_one_by_one(host: Host) -> None:
+    """None of them is taken for an option."""
+    assert host.serve(line({"op": "calendars", "calendars": ["daily", "-1"]})) == Exit.OK
+    assert host.commands == [["systemd-analyze", "calendar", "--", one] for one in ("daily", "-1")]
+    assert [one["calendar"] for one in host.events[0]["calendars"]] == ["daily", "-1"]
 
 
 COMMANDS: dict[str, dict[str, Any]] = {

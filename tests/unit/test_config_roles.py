@@ -341,7 +341,7 @@ def fleet(config: Config, *named: str, root: Path = Path("/nowhere")) -> Fleet:
 
 
 @pytest.mark.parametrize(
-    "release", [deploy.upload, deploy._reload, lambda fleet: deploy._read_project(fleet, None, True)]
+    "release", [deploy.upload, deploy._reload, lambda fleet: deploy.read_project(fleet, None, True)]
 )
 def test_several_typed_hosts_and_none_in_the_file_are_refused(toml, release) -> None:
     """Nobody could tell which of them is the one; the message says what to write."""
@@ -394,9 +394,9 @@ def test_a_server_is_needed_only_where_web_runs(toml, tmp_path: Path, named: str
     made = fleet(config, *named.split(","), root=tmp_path)
     if needed:
         with pytest.raises(ConfigError, match="the dependencies are not known"):
-            deploy._read_project(made, None, True)
+            deploy.read_project(made, None, True)
     else:
-        assert deploy._read_project(made, None, True).lock.kind == "none"
+        assert deploy.read_project(made, None, True).lock.kind == "none"
 
 
 def test_only_a_release_is_refused(toml) -> None:

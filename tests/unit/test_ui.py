@@ -21,9 +21,10 @@ from deployer.report import DemoStep, ReleaseRow, Status, UnitRow
 from deployer.ui import is_live, reporter
 from deployer.ui.console import ConsoleReporter
 from deployer.ui.errors import print_error
+from deployer.ui.hoststatus import status_view
 from deployer.ui.jsonlines import JsonLines
 from deployer.ui.plain import PlainReporter, log_of
-from deployer.ui.tables import demo_table, releases_table, status_view
+from deployer.ui.tables import demo_table, releases_table
 from deployer.ui.text import age, clean, seconds, size
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
@@ -454,7 +455,9 @@ def test_releases_are_a_table() -> None:
 
 def test_status_shows_what_serves_and_its_units() -> None:
     """Current, standby, who is busy and each unit's state, memory and restarts are shown."""
-    unit = UnitRow(name="shop-web@v44.service", active="active", sub="running", pid=77, restarts=2, since=400)
+    unit = UnitRow(
+        process="web", name="shop-web@v44.service", active="active", sub="running", pid=77, restarts=2, since=400
+    )
     status = Status(
         app="shop",
         host="web1",
@@ -468,7 +471,7 @@ def test_status_shows_what_serves_and_its_units() -> None:
     text = shown(status_view, status, now=1000)
     for part in ("● current  v44 serves; switched to it 3 min ago", "○ standby  v42", "busy     bob"):
         assert part in text
-    assert re.search(r"shop-web@v44\.service +running +77 +2 +10 min ago", text)
+    assert re.search(r"web +running +77 +2 +10 min ago +shop-web@v44\.service", text)
     assert "nothing serves yet" in shown(status_view, Status(app="shop", host="web1", current=None))
 
 

@@ -13,9 +13,10 @@ from deployer import events as ev
 from deployer.model import Decision
 from deployer.report import Diagnosis, Finding, Held, ReleaseRow, Status
 from deployer.ui.findings import doctor_view
+from deployer.ui.hoststatus import status_view
 from deployer.ui.plain import PlainReporter, log_of
 from deployer.ui.question import on_interrupt
-from deployer.ui.tables import releases_table, status_view
+from deployer.ui.tables import releases_table
 from tests.support.screen import ANSI, Live, Terminal
 
 CHECKING = (

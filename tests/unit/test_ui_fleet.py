@@ -16,7 +16,8 @@ from deployer.report import Diagnosis, Finding, ReleaseRow, Status, UnitRow
 from deployer.ui import reporter
 from deployer.ui.console import console_on
 from deployer.ui.findings import fleet_doctor
-from deployer.ui.fleets import fleet_releases, fleet_status
+from deployer.ui.fleets import fleet_releases
+from deployer.ui.fleetstatus import fleet_status
 from deployer.ui.frame import Frame
 from deployer.ui.jsonlines import JsonLines
 from deployer.ui.names import Names
@@ -563,7 +564,10 @@ def shown(show: Callable[..., object], *args: object, **options: object) -> str:
 
 
 def status(host: str, current: str | None = "v43", **more: Any) -> Status:
-    units = (UnitRow(name="shop-web@v43.service", active="active", restarts=1, memory_bytes=2 << 20),) * 2
+    units = tuple(
+        UnitRow(process=one, name=f"shop-{one}@v43.service", active="active", restarts=1, memory_bytes=2 << 20)
+        for one in ("web", "worker")
+    )
     usual = {"app": "shop", "units": units, "healthy": True, "health": "200 in 5 ms"}
     return Status(**{**usual, **more, "host": host, "current": current})
 
@@ -577,7 +581,7 @@ def test_the_status_of_a_fleet_is_one_table() -> None:
     text = shown(fleet_status, found, [LOST], hosts=[*FIVE[:3], FIVE[4]], now=1000)
     rows = [line for line in text.splitlines() if re.match(r" *web\d\d ", line)]
     assert [row.split()[0] for row in rows] == ["web01", "web02", "web03", "web05"]
-    assert re.search(r"web01 +● v43 +3 min ago +✓ 200 in 5 ms +2 +4\.0 MiB", rows[0])
+    assert re.search(r"web01 +● v43 +3 min ago +web, worker +✓ 200 in 5 ms +2 +4\.0 MiB", rows[0])
     assert "✗ 200 in 5 ms" in rows[2]
     assert "? unreachable" in rows[3]
     assert "web02: a deploy runs" in text

@@ -172,6 +172,8 @@ class FakeSystemd:
     def _run(self, words: list[str]) -> Result:
         self.clock.advance(0.01)
         program = words[0].rpartition("/")[2]
+        if program == "env":  # it sets the zone in which times are told
+            return self._run(words[2:])
         if program == "systemctl":
             return self._systemctl(words[1], words[2:])
         if program == "systemd-run":

@@ -1,0 +1,368 @@
+"""What a host tells of its processes and timers, and what the doctor finds of them: from what systemd says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.host import doctor, inspect, inspect_units, proc, survey, systemd, timers
+from deployer.host.candidate import Candidate
+from deployer.host.catalog import GOOD, Release
+from deployer.host.context import Context, Settings
+from deployer.host.paths import AppPaths
+from deployer.host.probe import Answer
+from deployer.host.process import Process, Timer
+from deployer.host.spec import Spec
+from tests.host.asking import SPEC
+
+WORKER = Process(name="worker", command=("x",), count=2, stop=60, overlap=True, check="", unit=())
+CLEAR = Timer(name="clear", command=("x",), calendar="daily", persistent=True, timeout=0, unit=())
+WITH_WEB = replace(Spec.parse(SPEC), processes=(WORKER,), timers=(CLEAR,))
+WITHOUT = replace(WITH_WEB, web=None)
+
+WEB_UNIT, ONE, TWO = "shop-web@v2.service", "shop-worker@v2.service", "shop-worker.2@v2.service"
+TIMER, RUN = "shop-clear@v2.timer", "shop-clear@v2.service"
+UP = {"ActiveState": "active", "SubState": "running", "MainPID": "7", "NRestarts": "0"}
+WAITING = {
+    "ActiveState": "active",
+    "LastTriggerUSec": "Thu 2026-11-26 00:00:01 UTC",
+    "NextElapseUSecRealtime": "Fri 2026-11-27 00:00:00 UTC",
+    "Result": "success",
+}
+RAN = {"ActiveState": "inactive", "Result": "success", "ExecMainStartTimestamp": "Thu 2026-11-26 00:00:02 UTC"}
+MIDNIGHT = 1795651200.0
+"""Thu 2026-11-26 00:00:00 UTC."""
+
+
+class Systemd:
+    """Stands in for the commands: what ``systemctl show`` says of each unit, and what ``list-units`` lists."""
+
+    def __init__(self) -> None:
+        self.units = {
+            WEB_UNIT: UP,
+            ONE: UP,
+            TWO: UP,
+            TIMER: WAITING,
+            RUN: RAN,
+            "shop.service": {"ActiveState": "active"},
+        }
+        self.listed = ""
+        self.calendar = systemd.Result(0, "", "")
+
+    def __call__(self, argv: Sequence[str], **_: Any) -> systemd.Result:
+        words = list(argv)
+        utc = words[:2] == ["env", "TZ=UTC"]
+        words = words[2:] if utc else words
+        if words[:2] == ["systemctl", "list-units"]:
+            return systemd.Result(0, self.listed, "")
+        if words[0] == "systemd-analyze":
+            return self.calendar
+        assert words[:3] == ["systemctl", "show", "-p"], words
+        names = words[3].split(",")
+        assert utc or not any("Timestamp" in name and "Monotonic" not in name for name in names), "in whose zone?"
+        blocks = [self.units.get(unit, {"ActiveState": "inactive"}) for unit in words[4:]]
+        shown = ["".join(f"{name}={block[name]}\n" for name in names if name in block) for block in blocks]
+        return systemd.Result(0, "\n".join(shown), "")
+
+    def put(self, unit: str, **changes: str) -> None:
+        self.units[unit] = {**self.units.get(unit, {}), **changes}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    made = Systemd()
+    monkeypatch.setattr(systemd, "run", made)
+    monkeypatch.setattr(proc, "resident", lambda pid: pid * 1024)
+    monkeypatch.setattr("deployer.host.lock.running", lambda _: None)
+    monkeypatch.setattr(survey, "look", lambda _: None)
+    monkeypatch.setattr(survey, "plan", lambda _: [])
+    return made
+
+
+@pytest.fixture
+def ctx(tmp_path: Path) -> Context:
+    paths = AppPaths("shop", tmp_path)
+    for path in (paths.releases, paths.units, paths.trees, paths.venvs):
+        path.mkdir(parents=True)
+    return Context(
+        paths=paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=lambda: 10_000.0
+    )
+
+
+def serving(ctx: Context, spec: Spec) -> Release:
+    """v2 serves."""
+    release = Release(number=2, kind="deploy", of=0, by="ada", at=0.0, spec=spec, result=GOOD)
+    ctx.paths.release(2).mkdir()
+    ctx.catalog.save(release)
+    ctx.paths.current.symlink_to("releases/v2")
+    return release
+
+
+# What runs
+
+
+def test_each_instance_is_told_with_its_process(fake: Systemd, ctx: Context) -> None:
+    """The web process first, then every instance, by the name of its process; memory and restarts are its own."""
+    fake.put(TWO, NRestarts="3", MainPID="9")
+    rows = inspect_units.of_processes(ctx, serving(ctx, WITH_WEB))
+    assert [(row["process"], row["name"]) for row in rows] == [("web", WEB_UNIT), ("worker", ONE), ("worker", TWO)]
+    assert [(row["restarts"], row["pid"], row["memory"]) for row in rows[1:]] == [(0, 7, 7168), (3, 9, 9216)]
+    assert inspect_units.of_processes(ctx, replace(serving_again(ctx), spec=WITHOUT))[0]["process"] == "worker"
+
+
+def serving_again(ctx: Context) -> Release:
+    release = ctx.catalog.serving()
+    assert release is not None
+    return release
+
+
+@pytest.mark.parametrize(
+    ("state", "ok", "sub"),
+    [
+        ({"ActiveState": "active", "SubState": "running"}, True, "running"),
+        ({"ActiveState": "activating", "SubState": "auto-restart"}, False, "auto-restart"),
+        ({"ActiveState": "failed", "SubState": "failed"}, False, "failed"),
+        ({"ActiveState": "inactive", "SubState": "dead"}, False, "dead"),
+        ({"ActiveState": "inactive", "SubState": "dead", "Job": "41"}, True, "queued"),
+        ({"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "41"}, False, "stop-sigterm"),
+    ],
+)
+def test_what_counts_as_up(fake: Systemd, ctx: Context, state: dict[str, str], ok: bool, sub: str) -> None:
+    """A crash loop does not, though systemd calls it activating; one that waits for its forerunner's end does."""
+    fake.units[ONE] = state
+    row = inspect_units.of_processes(ctx, serving(ctx, WITHOUT))[0]
+    assert (row["ok"], row["sub"]) == (ok, sub)
+
+
+def timer_of(ctx: Context) -> dict[str, Any]:
+    (row,) = inspect_units.of_timers(ctx, serving(ctx, WITHOUT))
+    return row
+
+
+def test_a_timer_tells_its_runs_in_seconds(fake: Systemd, ctx: Context) -> None:
+    """Whatever zone the host is in; the last run is the one that was started last, by the timer or by hand."""
+    assert timer_of(ctx) == {
+        "process": "clear",
+        "name": TIMER,
+        "ok": True,
+        "next": MIDNIGHT + 86400,
+        "last": MIDNIGHT + 2,
+        "running": False,
+        "result": "success",
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "timer", "told"),
+    [
+        ({"Result": "exit-code", "ActiveState": "failed"}, {}, {"ok": False, "result": "exit-code"}),
+        ({"ActiveState": "activating"}, {}, {"ok": True, "running": True, "result": ""}),
+        ({"ActiveState": "activating", "Result": "exit-code"}, {}, {"ok": True, "running": True, "result": ""}),
+        ({"ExecMainStartTimestamp": ""}, {}, {"ok": True, "result": "", "last": MIDNIGHT + 1}),
+        ({"ExecMainStartTimestamp": ""}, {"LastTriggerUSec": ""}, {"ok": True, "result": "", "last": 0.0}),
+        ({}, {"ActiveState": "inactive"}, {"ok": False, "result": "success"}),
+        ({}, {"NextElapseUSecRealtime": ""}, {"ok": True, "next": 0.0}),
+        ({}, {"NextElapseUSecRealtime": "n/a"}, {"ok": True, "next": 0.0}),
+    ],
+)
+def test_how_the_last_run_ended(
+    fake: Systemd, ctx: Context, run: dict[str, str], timer: dict[str, str], told: dict[str, Any]
+) -> None:
+    """Not known while one runs, nor of a run before the last boot, which systemd forgets: that is no success."""
+    fake.put(RUN, **run)
+    fake.put(TIMER, **timer)
+    row = timer_of(ctx)
+    assert {key: row[key] for key in told} == told
+
+
+def test_what_lingers_is_of_other_releases_of_this_app(fake: Systemd, ctx: Context) -> None:
+    """A process that was told to stop, and a run; not one that starts, nor one of the app shop-web."""
+    units = (
+        "shop-worker.2@v1",
+        "shop-clear@v1",
+        "shop-worker@v1",
+        "shop-worker@v2",
+        "shop-web-worker@v1",
+        "shop-web@v1",
+    )
+    states = ("deactivating", "activating", "activating", "deactivating", "deactivating", "deactivating")
+    fake.listed = "".join(f"{unit}.service loaded {state} x y z\n" for unit, state in zip(units, states, strict=True))
+    since = str(int((time.monotonic() - 12) * 1e6))
+    fake.units["shop-worker.2@v1.service"] = {
+        "Type": "exec",
+        "ActiveExitTimestampMonotonic": since,
+        "InactiveExitTimestampMonotonic": "1",
+    }
+    fake.units["shop-worker@v1.service"] = {"Type": "exec"}
+    fake.units["shop-clear@v1.service"] = {
+        "Type": "oneshot",
+        "ActiveExitTimestampMonotonic": "0",
+        "InactiveExitTimestampMonotonic": since,
+    }
+    rows = inspect_units.lingering(ctx, 2)
+    assert [(row["process"], row["release"], row["name"]) for row in rows] == [
+        ("worker", "v1", "shop-worker.2@v1.service"),
+        ("clear", "v1", "shop-clear@v1.service"),
+    ]
+    assert all(abs(time.time() - 12 - row["since"]) < 5 for row in rows)
+
+
+# The status
+
+
+def test_the_status_of_a_host_without_web(fake: Systemd, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is asked for an answer: it is healthy as long as all processes are up."""
+    monkeypatch.setattr(Candidate, "ask", lambda *_: pytest.fail("there is nothing to ask"))
+    serving(ctx, WITHOUT)
+    report = inspect.status_report(ctx)
+    assert (report["current"], report["healthy"], report["health"]) == ("v2", True, "")
+    assert [row["name"] for row in (*report["units"], *report["timers"])] == [ONE, TWO, TIMER]
+    assert report["lingering"] == []
+    fake.put(TWO, ActiveState="failed")
+    assert inspect.status_report(ctx)["healthy"] is False
+
+
+def test_the_status_of_a_host_with_web(fake: Systemd, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health is what it answers, whatever becomes of a worker."""
+    monkeypatch.setattr(Candidate, "ask", lambda *_: Answer(200, seconds=0.005))
+    serving(ctx, WITH_WEB)
+    fake.put(TWO, ActiveState="failed")
+    report = inspect.status_report(ctx)
+    assert (report["healthy"], report["health"]) == (True, "200 in 5 ms")
+    assert [row["ok"] for row in report["units"]] == [True, True, False]
+
+
+def test_the_status_before_the_first_release(fake: Systemd, ctx: Context) -> None:
+    """There is nothing to tell of, and every key is there."""
+    report = inspect.status_report(ctx)
+    assert (report["units"], report["timers"], report["lingering"], report["healthy"]) == ([], [], [], None)
+
+
+# Calendars
+
+
+@pytest.mark.parametrize(
+    ("said", "next"),
+    [
+        ("  Original form: daily\n    Next elapse: Fri 2026-11-27 00:00:00 UTC\n", MIDNIGHT + 86400),
+        (
+            "    Next elapse: Fri 2026-11-27 00:00:00 JST\n       (in UTC): Thu 2026-11-26 15:00:00 UTC\n",
+            MIDNIGHT + 15 * 3600,
+        ),
+        ("Normalized form: 2000-01-01 00:00:00\n    Next elapse: never\n", 0.0),
+    ],
+)
+def test_when_a_calendar_comes_next(fake: Systemd, said: str, next: float) -> None:
+    """In the host's own zone, told in seconds since 1970; 0 for one that never comes again."""
+    fake.calendar = systemd.Result(0, said, "")
+    assert timers.upcoming("daily") == {"calendar": "daily", "next": next, "problem": ""}
+
+
+def test_a_calendar_that_systemd_does_not_understand(fake: Systemd) -> None:
+    """What systemd says is passed on."""
+    fake.calendar = systemd.Result(1, "", "Failed to parse calendar specification 'nope': Invalid argument\n")
+    told = timers.upcoming("nope")
+    assert told["problem"] == "Failed to parse calendar specification 'nope': Invalid argument"
+    assert told["next"] == 0.0
+
+
+# The doctor
+
+
+def findings(ctx: Context) -> list[tuple[str, str]]:
+    return [(one["kind"], one["what"]) for one in doctor.examine(ctx)["findings"]]
+
+
+@pytest.fixture
+def well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked answers well."""
+    monkeypatch.setattr(Candidate, "ask", lambda *_: Answer(200))
+
+
+def test_a_host_that_is_well_has_no_findings(fake: Systemd, ctx: Context, well: None) -> None:
+    """The control; a restart long ago, or a single one, is none."""
+    serving(ctx, WITH_WEB)
+    fake.put(ONE, NRestarts="1", ActiveEnterTimestampMonotonic=str(int((time.monotonic() - 5) * 1e6)))
+    fake.put(TWO, NRestarts="9")
+    assert findings(ctx) == []
+
+
+def test_a_web_process_is_judged_by_its_answer(fake: Systemd, ctx: Context, well: None) -> None:
+    """Its socket starts it with the next request: that it does not run at this moment is no finding."""
+    serving(ctx, WITH_WEB)
+    fake.put(WEB_UNIT, ActiveState="inactive")
+    assert findings(ctx) == []
+
+
+def test_a_process_that_is_down_is_found(fake: Systemd, ctx: Context, well: None) -> None:
+    """With where to read why, and what starts it again."""
+    serving(ctx, WITHOUT)
+    fake.put(TWO, ActiveState="failed", SubState="failed")
+    (found,) = doctor.examine(ctx)["findings"]
+    assert (found["kind"], found["what"]) == ("down", TWO)
+    assert found["text"] == f"{TWO} does not run (failed)"
+    assert "fab logs --process worker" in found["repair"] and f"systemctl start {TWO}" in found["repair"]
+
+
+@pytest.mark.parametrize("unit", [WEB_UNIT, ONE])
+def test_a_process_that_keeps_ending_is_found(fake: Systemd, ctx: Context, well: None, unit: str) -> None:
+    """Up at this moment or not: it was started again several times, the last time a moment ago."""
+    serving(ctx, WITH_WEB)
+    context = replace(ctx, clock=time.time)
+    fake.put(unit, NRestarts="4", ActiveEnterTimestampMonotonic=str(int((time.monotonic() - 5) * 1e6)))
+    assert findings(context) == [("restarting", unit)]
+    fake.put(unit, ActiveState="activating", SubState="auto-restart")
+    assert findings(context) == [("restarting", unit)]
+
+
+def test_a_timer_whose_last_run_failed_is_found(fake: Systemd, ctx: Context, well: None) -> None:
+    """With how it ended, and what runs it again; one that is stopped is another finding."""
+    serving(ctx, WITH_WEB)
+    fake.put(RUN, ActiveState="failed", Result="exit-code")
+    (found,) = doctor.examine(ctx)["findings"]
+    assert (found["kind"], found["what"]) == ("failed", TIMER)
+    assert "exit-code" in found["text"]
+    assert "fab logs --process clear" in found["repair"] and f"systemctl start {RUN}" in found["repair"]
+    fake.put(RUN, ActiveState="inactive", Result="success")
+    fake.put(TIMER, ActiveState="inactive")
+    assert findings(ctx) == [("down", TIMER)]
+
+
+def test_no_health_where_nothing_answers(fake: Systemd, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without web is not called unhealthy because it has no socket."""
+    monkeypatch.setattr(Candidate, "ask", lambda *_: pytest.fail("there is nothing to ask"))
+    serving(ctx, WITHOUT)
+    assert findings(ctx) == []
+
+
+def test_processes_in_motion_are_no_findings(
+    fake: Systemd, ctx: Context, well: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while a deploy runs; and when root has stopped the app, that is the finding."""
+    serving(ctx, WITH_WEB)
+    fake.put(ONE, ActiveState="inactive")
+    fake.put("shop.service", ActiveState="inactive")
+    assert findings(ctx) == [("down", "shop.service")]
+    fake.put("shop.service", ActiveState="active")
+    monkeypatch.setattr("deployer.host.lock.running", lambda _: {"job": "x"})
+    assert findings(ctx) == []
+
+
+def test_what_the_host_starts_by_itself_is_named(
+    fake: Systemd, ctx: Context, well: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That something does not run is told once, by what it is; where nothing of it is known, by its release."""
+    serving(ctx, WITH_WEB)
+    monkeypatch.setattr(survey, "plan", lambda _: [survey.Step(survey.START, "v2 does not run", number=2)])
+    assert findings(ctx) == [("down", "v2")]
+    fake.put(ONE, ActiveState="inactive")
+    fake.put(TIMER, ActiveState="inactive")
+    found = doctor.examine(ctx)["findings"]
+    assert [(one["what"], one["fix"]) for one in found] == [(ONE, True), (TIMER, True)]
+    assert found[0]["repair"] == "it is started; fab logs --process worker tells why it ended"
+    assert found[1]["repair"] == "it is started"

@@ -1,0 +1,245 @@
+"""What the laptop makes of what hosts say: of their state, their logs, and what a deploy would have them run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deployer import observe, preview
+from deployer.errors import ConfigError, Exit
+from deployer.fleet import Fleet
+from deployer.host.process import Process, Timer
+from deployer.host.spec import Spec
+from deployer.remote import Outcome
+from deployer.report import Lingering, Plan, TimerRow, UnitRow
+from deployer.site import Site
+from tests.unit.test_campaign import SPEC
+from tests.unit.test_fleet import fleet_of
+
+UNIT = {
+    "process": "worker",
+    "name": "shop-worker.2@v2.service",
+    "active": "activating",
+    "sub": "auto-restart",
+    "pid": 7,
+    "restarts": 3,
+    "memory": 5,
+    "since": 1.5,
+    "ok": False,
+}
+TOLD: dict[str, Any] = {
+    "app": "shop",
+    "current": "v2",
+    "standby": "v1",
+    "busy": None,
+    "healthy": False,
+    "health": "",
+    "release": {"number": "v2", "state": "current", "switched": 9.0},
+    "last": None,
+    "held": None,
+    "units": [UNIT],
+    "timers": [
+        {"process": "clear", "name": "t", "ok": False, "next": 1.0, "last": 2.0, "running": False, "result": "timeout"}
+    ],
+    "lingering": [{"process": "worker", "release": "v1", "name": "u", "since": 4.0}],
+}
+
+
+# The state of a host
+
+
+def test_the_state_of_a_host_is_taken_as_it_says() -> None:
+    """Processes, timers and what lingers, with all that is known of them."""
+    status = observe.parse_status(TOLD, "web1")
+    assert status.units == (
+        UnitRow(
+            process="worker",
+            name="shop-worker.2@v2.service",
+            active="activating",
+            sub="auto-restart",
+            pid=7,
+            restarts=3,
+            memory_bytes=5,
+            since=1.5,
+            ok=False,
+        ),
+    )
+    assert status.units[0].instance == "worker.2"
+    timer = TimerRow(process="clear", name="t", ok=False, next=1.0, last=2.0, running=False, result="timeout")
+    assert status.timers == (timer,)
+    assert status.lingering == (Lingering(process="worker", release="v1", name="u", since=4.0),)
+    assert (status.host, status.healthy, status.since) == ("web1", False, 9.0)
+
+
+@pytest.mark.parametrize(("active", "ok"), [("active", True), ("activating", True), ("failed", False)])
+def test_a_host_of_before_there_were_processes(active: str, ok: bool) -> None:
+    """Its units have neither a process nor a verdict: both follow from what it says."""
+    old = {key: UNIT[key] for key in UNIT if key not in ("process", "ok")}
+    old |= {"name": "shop-web@v2.service", "active": active}
+    told = {key: TOLD[key] for key in TOLD if key not in ("timers", "lingering")}
+    status = observe.parse_status({**told, "units": [old]}, "web1")
+    assert (status.units[0].process, status.units[0].ok) == ("web", ok)
+    assert status.timers == status.lingering == ()
+
+
+def test_a_host_that_says_less_or_more_is_no_crash() -> None:
+    """Whatever it leaves out is unknown, whatever is new is passed over."""
+    status = observe.parse_status({"current": "v2", "new": 1}, "web1")
+    assert (status.current, status.healthy, status.units, status.busy) == ("v2", None, (), None)
+    more = {
+        **TOLD,
+        "units": [{**UNIT, "new": 1}, {}],
+        "timers": [{"process": "clear", "new": 1}, {}],
+        "lingering": [{"new": 1}],
+        "held": {"release": "v3", "seconds": 9.0, "new": 1},
+    }
+    assert len(observe.parse_status(more, "web1").units) == 2
+
+
+# Logs
+
+
+class FakeRemote:
+    """A host whose answer to a question is ``answer``; what was asked is in ``asked``."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.answer, self.asked = answer, list[Mapping[str, Any]]()
+
+    def read(self, message: Mapping[str, Any]) -> Outcome:
+        self.asked.append(message)
+        return Outcome(host="", exit=Exit.OK, release="", serving="")
+
+    def query(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.asked.append(message)
+        return self.answer
+
+
+def open_with(
+    monkeypatch: pytest.MonkeyPatch, module: Any, answer: Mapping[str, Any] | None = None, **facts: Any
+) -> dict[str, FakeRemote]:
+    """Hosts that say of themselves what stands under their name."""
+    remotes: dict[str, FakeRemote] = {}
+
+    @contextmanager
+    def open_remote(site: Site) -> Iterator[tuple[FakeRemote, Any]]:
+        remotes[site.host] = FakeRemote(answer or {})
+        yield remotes[site.host], facts[site.host]
+
+    monkeypatch.setattr(module, "open_remote", open_remote)
+    return remotes
+
+
+def has(*processes: str) -> Any:
+    return SimpleNamespace(processes=processes)
+
+
+@pytest.mark.parametrize("process", ["", "worker"])
+def test_which_logs_are_asked_for(monkeypatch: pytest.MonkeyPatch, process: str) -> None:
+    """The name goes to the host as it is; empty are all of them."""
+    remotes = open_with(monkeypatch, observe, web1=has("web", "worker"))
+    assert observe.logs(fleet_of("web1"), lines=5, process=process) == Exit.OK
+    assert remotes["web1"].asked == [{"op": "logs", "process": process, "lines": 5, "follow": False}]
+
+
+def test_hosts_that_run_something_else_are_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the roles differ, those that have the process answer, and the others are no failure."""
+    remotes = open_with(monkeypatch, observe, web1=has("web"), jobs1=has("worker"))
+    assert observe.logs(fleet_of("web1", "jobs1"), lines=5, process="worker") == Exit.OK
+    assert (remotes["web1"].asked, len(remotes["jobs1"].asked)) == ([], 1)
+
+
+@pytest.mark.parametrize("hosts", [("web1",), ("web1", "jobs1")])
+def test_a_process_that_no_host_has(monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...]) -> None:
+    """Bad usage: the names there are, and the nearest of them to type."""
+    open_with(monkeypatch, observe, web1=has("web", "worker"), jobs1=has("worker", "clear"))
+    with pytest.raises(ConfigError) as caught:
+        observe.logs(fleet_of(*hosts), lines=5, process="wroker")
+    names = "web, worker" if len(hosts) == 1 else "web, worker, clear"
+    assert caught.value.message == f"there is no process 'wroker' on {', '.join(hosts)}; there are: {names}"
+    assert caught.value.next == "fab logs --process worker"
+
+
+def test_a_host_that_does_not_say_what_it_runs_judges_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older program knows better than the laptop."""
+    remotes = open_with(monkeypatch, observe, web1=has())
+    assert observe.logs(fleet_of("web1"), lines=5, process="worker") == Exit.OK
+    assert len(remotes["web1"].asked) == 1
+
+
+# What a deploy would have run
+
+
+WORKER = Process(name="worker", command=("celery", "-A", "my shop"), count=2, stop=60, overlap=True, check="", unit=())
+CLEAR = Timer(name="clear", command=("x",), calendar="daily", persistent=True, timeout=0, unit=())
+PLAIN = Spec.parse(SPEC)
+FULL = replace(PLAIN, processes=(WORKER,), timers=(CLEAR,))
+BARE = Plan(app="shop", host="web1", current="v1", release="v2")
+
+
+def planned(spec: Spec, before: Spec | None, calendars: Mapping[str, Any] | None = None) -> Plan:
+    return preview.changes(BARE, spec, before, calendars or {})
+
+
+def test_what_would_run_is_told_as_it_would_be_typed() -> None:
+    """Each process with its command and how many there are of it; each timer with its calendar and next run."""
+    plan = planned(FULL, FULL, {"daily": {"next": 7.0, "problem": ""}})
+    assert [(one.process, one.runs, one.count, one.change) for one in plan.processes] == [
+        ("web", "gunicorn a:b", 1, ""),
+        ("worker", "celery -A 'my shop'", 2, ""),
+    ]
+    (timer,) = plan.timers
+    assert (timer.process, timer.calendar, timer.next, timer.problem, timer.change) == ("clear", "daily", 7.0, "", "")
+
+
+def test_what_differs_from_what_serves_is_told() -> None:
+    """New, changed, or gone; at the first deploy nothing is new, as there is nothing old."""
+    plan = planned(replace(FULL, web=None, processes=(replace(WORKER, count=3),)), replace(FULL, timers=()))
+    assert [one.change for one in (*plan.processes, *plan.timers)] == ["changed", "new"]
+    assert plan.gone == ("web",)
+    first = planned(FULL, None)
+    assert [one.change for one in (*first.processes, *first.timers)] == ["", "", ""]
+    assert first.gone == ()
+
+
+def test_a_free_command_is_told_without_a_server() -> None:
+    """It is what deploy.toml says."""
+    assert PLAIN.web is not None
+    web = replace(PLAIN.web, server="command", target="", args=("daphne", "--fd", "3"))
+    (process,) = planned(replace(PLAIN, web=replace(web, workers=4)), None).processes
+    assert (process.runs, process.count) == ("daphne --fd 3", 1)
+
+
+def previewed(
+    monkeypatch: pytest.MonkeyPatch, fleet: Fleet, specs: Mapping[str, Spec], problem: str = ""
+) -> tuple[Any, dict[str, FakeRemote]]:
+    def facts(next: int) -> Any:
+        return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None)
+
+    answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
+    remotes = open_with(monkeypatch, preview, answer, web1=facts(4), jobs1=facts(7))
+    campaign = SimpleNamespace(spec_on=lambda site: specs[site.host])
+    monkeypatch.setattr(preview, "read_project", lambda *_: campaign)
+    return preview.preview(fleet), remotes
+
+
+def test_a_fleet_gets_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release is called after the host that has had most of them; each host has what runs there."""
+    specs = {"web1": PLAIN, "jobs1": replace(FULL, web=None)}
+    found, remotes = previewed(monkeypatch, fleet_of("web1", "jobs1"), specs)
+    assert [plan.release for plan in found.values.values()] == ["v7", "v7"]
+    assert [one.process for one in found.values["jobs1"].processes] == ["worker"]
+    assert found.values["jobs1"].timers[0].next == 7.0
+    assert found.exit == Exit.OK
+    assert remotes["web1"].asked == [], "without timers there is nothing to ask"
+
+
+def test_a_calendar_that_is_none_is_bad_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deploy would be refused: the exit code says so already now."""
+    found, _ = previewed(monkeypatch, fleet_of("web1"), {"web1": FULL}, "Failed to parse")
+    assert found.exit == Exit.USAGE
+    assert found.values["web1"].timers[0].problem == "Failed to parse"
