@@ -211,7 +211,9 @@ def test_a_status_tells_what_runs_where(crew: Crew) -> None:
     assert [len(told[name]["timers"]) for name in crew.bed.names] == [1, 0, 0]
     assert all(one["healthy"] and one["current"] == release for one in told.values()), told
     shown = crew.bed.expect(0, "status").text
-    assert release in shown and "worker" in shown and "news" in shown, shown
+    assert all(word in shown for word in (*crew.bed.names, release, "worker")), shown
+    for name, word in ((crew.web[0], "news"), (crew.back, "worker")):
+        assert word in (shown := crew.bed.expect(0, "status", hosts=[name]).text), shown
     crew.bed[crew.back].host.run(f"systemctl stop fleet-worker@{release}.service")
     (answer,) = [json.loads(line) for line in crew.bed.fab("status", "--json").out.splitlines()]
     assert [one["healthy"] for one in answer["hosts"]] == [True, True, False]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +11,7 @@ from deployer.sandbox import SandboxHost
 from tests.support.background import LOOK, BackgroundSite, make_background, timer, worker
 from tests.support.faults.accident import running
 from tests.support.faults.install import Faults, faults
-from tests.support.jobs import TICK, Facts
+from tests.support.jobs import TICK, never_two_at_a_time
 from tests.support.site import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -33,12 +32,6 @@ def site(_site: BackgroundSite) -> BackgroundSite:
     _site.wipe()
     _site.jobs.clean()
     return _site
-
-
-def never_two_at_a_time(facts: Facts) -> None:
-    """Each life has ended when the next begins."""
-    for before, after in itertools.pairwise(sorted(facts.lives, key=lambda one: float(one["began"]))):
-        assert 0 < before["ended"] <= after["began"] + TICK, f"two at a time: {before}, {after}"
 
 
 # From one release to the next
@@ -124,22 +117,23 @@ def test_never_two_at_a_time(site: BackgroundSite, job: float) -> None:
         site.comes_to(release, "worker", seconds=5)
     facts = site.jobs.until(lambda facts: len(facts.done) == 2, "both jobs are done")
     assert len(facts.lives) == 3
-    never_two_at_a_time(facts)
+    never_two_at_a_time(facts.lives)
 
 
-def test_what_waits_for_its_turn_is_overtaken(site: BackgroundSite) -> None:
-    """Two deploys while one job is in hand: what the first of them would have started never works."""
-    site.ask_for(worker(overlap=False, stop=60), drain=1, watch=0)
+def test_a_deploy_is_ended_while_its_worker_waits_for_its_turn(site: BackgroundSite) -> None:
+    """What waited never works; the old one finishes its job, and works on."""
+    site.ask_for(worker(overlap=False, stop=60), drain=1)
     old = site.release()
-    site.jobs.put_in_hand("long", 9)
-    for version in ("2", "3"):
-        site.project.change(version=version)
-        new = site.release()
-    assert {one["release"] for one in site.jobs.facts().lives} == {old}
-    facts = site.jobs.until(lambda facts: facts.lives_of("worker", new), "the newest begins")
-    assert facts.job("long")["release"] == old
-    assert {one["release"] for one in facts.lives} == {old, new}
-    never_two_at_a_time(facts)
+    site.jobs.put_in_hand("long", 8)
+    site.project.change(version="2")
+    with running(site, "deploy", "--json") as fab:
+        wait_until(lambda: site.serving != old, "it has switched")
+        site.expect(0, "abort")
+        assert fab.end() == 6
+    site.jobs.put("next", 0)
+    facts = site.jobs.until(lambda facts: len(facts.done) == 2, "both jobs are done")
+    assert {one["release"] for one in facts.lives} == {old}
+    site.comes_to(old, "worker")
 
 
 def test_how_many_and_which(site: BackgroundSite) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,21 @@ class Facts:
 def due(run: dict[str, Any], period: int) -> int:
     """The time for which a run was made, of those that there are every ``period`` seconds: counted in periods."""
     return int((run["began"] + TICK) // period)
+
+
+def not_once(runs: Sequence[dict[str, Any]], period: int) -> list[str]:
+    """Unless a timer that is due every ``period`` seconds has run once for each time, from the first run to the last:
+    what its runs were."""
+    made = [due(run, period) for run in runs]
+    if made == list(range(made[0], made[-1] + 1)):
+        return []
+    return [f"{run['release']} at {run['began']:.2f}" for run in runs]
+
+
+def never_two_at_a_time(lives: Sequence[dict[str, Any]]) -> None:
+    """AssertionError unless each life has ended when the next begins."""
+    for before, after in itertools.pairwise(sorted(lives, key=lambda one: float(one["began"]))):
+        assert 0 < before["ended"] <= after["began"] + TICK, f"two at a time: {before}, {after}"
 
 
 @dataclass(frozen=True)
@@ -102,8 +118,8 @@ class Jobs:
         """From now on a new job comes every 0.05 s, numbered from 0; each takes so many ``seconds``."""
         self.host.run(["tee", "/run/feeder.py"], input=FEEDER.encode())
         self.host.run(
-            "systemctl stop feeder 2>/dev/null; systemd-run --quiet --collect --unit=feeder "
-            f"-p StandardOutput=truncate:/run/fed python3 /run/feeder.py {self.app} {seconds:g}"
+            "systemctl stop feeder 2>/dev/null; rm -f /run/fed; systemd-run --quiet --collect --unit=feeder "
+            f"-p StandardOutput=file:/run/fed python3 /run/feeder.py {self.app} {seconds:g}"
         )
 
     def stop_feeding(self) -> int:

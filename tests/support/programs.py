@@ -50,7 +50,7 @@ def note(path, fact):
 WORKER = '''\
 """worker.py NAME [MOOD [MARK]]: does one job after the other; SIGTERM ends it when the one in hand is done.
 
-MOOD: works, crashes (at once), ends (at once, and well), stays (whatever it is told).
+MOOD: works, idles (takes no jobs), crashes (at once), ends (at once, and well), stays (whatever it is told).
 """
 
 import json
@@ -99,7 +99,7 @@ if MOOD == "ends":
     print("nothing to do", flush=True)
     sys.exit(0)
 while not stopping:
-    job = take()
+    job = "" if MOOD == "idles" else take()
     if job:
         do(job)
     else:
