@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deployer.sandbox import up
+from tests.support.background import make_background, timer, worker
+from tests.support.jobs import never_two_at_a_time, not_once
 from tests.support.site import Site, make_site, wait_until
 from tests.support.traffic import change, note, strays
 
@@ -104,3 +107,26 @@ def test_systemctl_and_a_reboot(serving: Site) -> None:
     serving.host.power_off()
     serving.host.boot()
     assert serving.serving == f"v{before + 1}"
+
+
+def test_workers_and_timers_change_hands(serving: Site, tmp_path: Path) -> None:
+    """No job and no run is lost or doubled; what must not overlap does not; no systemd has a word against the units."""
+    site = make_background(serving.host, tmp_path / "crew")
+    site.jobs.clean()
+    asked = (worker(count=2), worker("lonely", "idles", overlap=False), timer())
+    site.ask_for(*asked)
+    releases = [site.release()]
+    with site.under_load(), site.jobs.feeding():
+        for command in ("deploy", "rollback"):
+            site.jobs.until(lambda facts: any(run["release"] == releases[-1] for run in facts.runs), "the timer runs")
+            site.project.change(version=command)
+            releases.append(site.expect(0, command, "--json").event("finished")["release"])
+        site.ask_for(*asked, worker("bad", "crashes"), watch=5)
+        site.deploy(expect=6)
+        site.comes_to(releases[-1], "worker", "worker.2", "lonely", timers=["tick"])
+    facts = site.jobs.facts()
+    assert not_once(facts.runs_of("tick"), 2) == []
+    never_two_at_a_time([one for one in facts.lives if one["name"] == "lonely"])
+    verified = site.host.run("systemd-analyze verify --man=no /etc/systemd/system/crew-*", check=False)
+    assert [line for line in (verified.stdout + verified.stderr).splitlines() if "crew" in line] == []
+    site.wipe()

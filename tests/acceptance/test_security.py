@@ -26,6 +26,30 @@ ETC = (
 """All that root's own things are: whoever writes, chmods or chowns one of them changes a line of this."""
 
 
+WORKER = {
+    "name": "worker", "command": ["python3"], "count": 1, "stop": 5, "overlap": True, "check": "", "unit": {},
+}  # fmt: skip
+TIDY = {
+    "name": "tidy", "command": ["python3"], "calendar": "daily", "persistent": True, "timeout": 0, "unit": {},
+}  # fmt: skip
+EVIL_PARTS: dict[str, dict[str, object]] = {
+    "parent path": {"name": "../../../run/systemd/system/evil"},
+    "another instance": {"name": "web@v1.service.d"},
+    "another app": {"name": "web-x"},
+    "two lines in a name": {"name": "a\nUser=root"},
+    "two lines in a command": {"command": ["python3", "x\nUser=root"]},
+    "User": {"unit": {"User": ["root"]}},
+    "ExecStartPre": {"unit": {"ExecStartPre": ["+/bin/touch /root/evil"]}},
+    "two lines in a directive": {"unit": {"MemoryMax": ["1G\nUser=root"]}},
+    "a key too many": {"user": "root"},
+}
+"""Changes to a process or a timer."""
+EVIL_TIMES: dict[str, dict[str, object]] = {
+    "another unit": {"calendar": "daily\nUnit=ssh.service"},
+    "a second line": {"calendar": "daily\\"},
+}
+
+
 @pytest.fixture
 def blog(two_apps: tuple[TinySite, TinySite]) -> TinySite:
     """The other app, with its own deploy user."""
@@ -81,6 +105,11 @@ def evil_requests(site: TinySite) -> dict[str, bytes]:
         "two lines in ref": changed("spec.source.ref", "x\ny"),
         "two headers": changed("spec.health.host", "x\r\nX-Evil: 1"),
         "two requests": changed("spec.health.path", "/ HTTP/1.1\r\n\r\nGET /x"),
+        **{
+            f"{key} {what}": changed(f"spec.{key}", [{**part, **part_changes}])
+            for key, part in (("processes", WORKER), ("timers", TIDY))
+            for what, part_changes in {**EVIL_PARTS, **(EVIL_TIMES if key == "timers" else {})}.items()
+        },
         "another python": changed("spec.python", "../../../home/deploy/evil"),
         "LD_PRELOAD": changed("env", {"LD_PRELOAD": "/home/deploy/evil.so"}),
         "PATH": changed("env", {"PATH": "/home/deploy"}),

@@ -291,6 +291,51 @@ def test_a_directive_that_gives_more_than_the_app_has_is_refused(host: Host, nam
     assert "web.unit" in failed["message"]
 
 
+WORKER: dict[str, Any] = {
+    "name": "worker", "command": ["celery"], "count": 1, "stop": 5, "overlap": True, "check": "", "unit": {},
+}  # fmt: skip
+TIDY: dict[str, Any] = {
+    "name": "tidy", "command": ["tidy"], "calendar": "daily", "persistent": True, "timeout": 0, "unit": {},
+}  # fmt: skip
+NO_NAMES = ["web", "a/../../x", "a@b", "a\nb", "a-b", "a.2", "../worker", "%n", "", "A", "x" * 25, ["worker"]]
+NO_LINES = ["a\nExecStartPre=+/bin/sh", "a\rb", "a\0b", "\ud800"]
+HOSTILE: list[tuple[str, dict[str, Any]]] = [
+    *(("processes", {"name": name}) for name in NO_NAMES),
+    *(("timers", {"name": name}) for name in NO_NAMES),
+    *((key, {"command": [line]}) for key in ("processes", "timers") for line in NO_LINES),
+    *((key, {"command": command}) for key in ("processes", "timers") for command in ([], [""], "celery", None)),
+    *((key, {"unit": {name: values}}) for key in ("processes", "timers") for name, values in DIRECTIVES),
+    *(("timers", {"calendar": f"daily{more}"}) for more in ("\nUnit=ssh.service", "\\", "\0", ";", "%n", "\r")),
+    ("timers", {"calendar": ""}),
+    ("timers", {"calendar": "-" * 201}),
+    ("timers", {"timeout": -1}),
+    ("processes", {"count": 1 << 20}),
+    ("processes", {"stop": 1e9}),
+    ("processes", {"check": "a\0b"}),
+    ("processes", {"User": "root"}),
+    ("timers", {"User": "root"}),
+]
+
+
+@pytest.mark.parametrize(("key", "changes"), HOSTILE, ids=[f"{key} {str(changes)[:50]}" for key, changes in HOSTILE])
+def test_a_process_or_timer_that_would_be_more_than_one_is_refused(
+    host: Host, key: str, changes: dict[str, Any]
+) -> None:
+    """Root makes a unit of each, named by it: no name, line or directive of another's gets into one."""
+    part = {"processes": WORKER, "timers": TIDY}[key]
+    refused(host, line(changed(f"spec.{key}", [{**part, **changes}])) + BODY)
+
+
+def test_what_runs_in_the_background_is_taken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: the process and the timer that all above are made from; but not two of one name."""
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    message = changed("spec.processes", [WORKER])
+    message["spec"]["timers"] = [{**TIDY, "name": "worker"}]
+    refused(host, line(message) + BODY)
+    message["spec"]["timers"] = [TIDY]
+    assert host.serve(line(message) + BODY) == Exit.OK
+
+
 def test_root_may_widen_the_list_of_directives(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """What root allowed at set-up passes; what was refused names the command that allows it."""
     failed = refused(host, line(changed("spec.web.unit", {"Slice": ["x.slice"]})) + BODY)

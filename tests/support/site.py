@@ -159,8 +159,10 @@ class Site:
         """Take all releases of the app off the host, and leave what a set-up made, and built environments."""
         app = self.app
         self.host.run(
-            f"systemctl stop deployer-{app}.service {app}.service '{app}-web@*.service' '{app}-web@*.socket'; "
-            f"rm -rf /etc/systemd/system/{app}-web@* /srv/{app}/current /srv/{app}/releases/* /srv/{app}/trees/* "
+            f"systemctl stop deployer-{app}.service; systemctl stop --no-block {app}.service '{app}-*@*'; "
+            f"systemctl kill -s KILL '{app}-*@*.service'; systemctl stop {app}.service '{app}-*@*'; "
+            f"rm -rf /etc/systemd/system/{app}-*@v* /srv/{app}/current /srv/{app}/releases/* /srv/{app}/trees/* "
+            f"/var/lib/systemd/timers/stamp-{app}-*@* "
             f"/var/lib/deployer/{app}/jobs/* /var/lib/deployer/{app}/incoming/* /var/lib/{app}/*; "
             f"systemctl daemon-reload; systemctl reset-failed",
             check=False,

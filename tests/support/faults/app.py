@@ -1,4 +1,7 @@
-"""An app that tells all four parts of its release: code, virtual environment, environment, units; quick to deploy."""
+"""An app that tells all four parts of its release: code, virtual environment, environment, units; quick to deploy.
+
+Its worker and the runs of its timer tell the same.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.sandbox import SandboxHost
+from tests.support.programs import SOURCES
 from tests.support.project import Project
 from tests.support.site import FABFILE, Ended, Site
 
@@ -52,9 +56,17 @@ drain = 5
 [proxy]
 kind = "nginx"
 listen = "{address}:{port}"
+[processes.worker]
+command = "python3 worker.py worker works {mark}"
+stop = 10
+[timers.tick]
+command = "python3 tick.py tick"
+calendar = "*:*:0/{period}"
 [env]
 MARK = "{mark}"
 """
+PERIOD = 2
+"""Seconds between two runs of the timer."""
 ONE = "fleet_of_one"
 FLEETFILE = """\
 from deployer import deploy
@@ -96,7 +108,7 @@ class WholeSite(Site):
 
     def write(self, parts: Parts, *, settle: float = 0.2, watch: float = 0.5) -> None:
         """Have the project be made of ``parts``, and commit."""
-        where = {"app": self.app, "user": self.user, "address": self.host.address, "port": PORT}
+        where = {"app": self.app, "user": self.user, "address": self.host.address, "port": PORT, "period": PERIOD}
         text = CONFIG.format(**where, mark=parts.mark, settle=settle, watch=watch)
         self.project.write("deploy.toml", text)
         self.project.write("VERSION.txt", f"{parts.version}\n")
@@ -125,7 +137,7 @@ def make_whole(host: SandboxHost, path: Path) -> WholeSite:
     path.mkdir(parents=True, exist_ok=True)
     site = WholeSite(host, Project(path))
     site.project.git("init", "--quiet", "--initial-branch=main")
-    for name, text in {**FABFILE, f"{ONE}.py": FLEETFILE, "server.py": SERVER}.items():
+    for name, text in {**FABFILE, **SOURCES, f"{ONE}.py": FLEETFILE, "server.py": SERVER}.items():
         site.project.write(name, text)
     site.write(Parts(1, 1))
     return site

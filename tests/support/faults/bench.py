@@ -11,9 +11,10 @@ from typing import Any
 
 from deployer.host import lease
 from deployer.sandbox import SandboxHost
-from tests.support.faults.app import ONE, Parts, WholeSite, make_whole
+from tests.support.faults.app import ONE, PERIOD, Parts, WholeSite, make_whole
 from tests.support.faults.install import Faults, faults
 from tests.support.faults.survey import Survey, survey
+from tests.support.jobs import Jobs
 
 BOUND = 60.0
 """Seconds within which a host must be whole again."""
@@ -36,16 +37,22 @@ class Bench:
     """What each release is made of that was ever made here."""
     turn: int = 1
 
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.site.host, self.site.app)
+
     def survey(self) -> Survey:
         return survey(self.site.host, self.site.app)
 
     def ready(self) -> Survey:
         """Two good releases and nothing else; made afresh when the case before has left something."""
         self.faults.clear()
+        self.jobs.clean()
         now = self.survey()
         if now.current in self.releases and not now.leftovers(timer=True):
             return now
         self.site.wipe()
+        self.jobs.clean()
         self.releases.clear()
         for _ in range(2):
             self.deploy()
@@ -100,8 +107,14 @@ class Bench:
             "env": str(parts.mark),
             "unit": str(parts.mark),
         }
-        there = self.site.get()
-        return [] if there == wanted else [f"what serves is {there}, not {wanted}"]
+        there, mark = self.site.get(), {"mark": wanted["unit"]}
+        works = {**{key: wanted[key] for key in ("release", "code", "venv", "env")}, **mark}
+        alive = [{key: one[key] for key in works} for one in now.found["lives"] if one["alive"]]
+        return [
+            *([] if there == wanted else [f"what serves is {there}, not {wanted}"]),
+            *([] if alive == [works] else [f"what works is {alive}, not {[works]}"]),
+            *now.doubled(PERIOD),
+        ]
 
     def boundaries(self, command: str) -> list[str]:
         """Every boundary of a command, as a clean run passes them; the job's first breath is one."""

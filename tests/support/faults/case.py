@@ -58,12 +58,14 @@ class Case:
         before = self.bench.ready()
         parts = self.bench.prepare(self.command, before)
         serves, after, report = "?", Aftermath(None), None
+        self.bench.jobs.feed()
         with self.bench.site.load(clients=2, pause=0.02) as load:
             try:
                 wait_until(lambda: load.snapshot().succeeded > 5, "the load is on")
                 after = self._befall()
                 serves = self._judge(before, parts, after)
                 self._deploy_again()
+                self._jobs(after)
             except Exception as error:
                 self.problems.append(f"{type(error).__name__}: {error}")
             report = load.stop()
@@ -153,6 +155,11 @@ class Case:
         self.problems += self.bench.mixed(
             self._wait_for(lambda one: one.leftovers(timer=True), "after the next deploy")
         )
+
+    def _jobs(self, after: Aftermath) -> None:
+        """Each was done once; a power cut takes those in hand, and whoever put them in."""
+        if after.off is None:
+            self.problems += self.bench.jobs.undone(self.bench.jobs.stop_feeding())
 
     def _requests(self, load: Load, report: Report, after: Aftermath) -> tuple[int, int]:
         """Failed and all requests; those that overlap the time when the host was off do not count."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.sandbox import SandboxHost
+from tests.support.jobs import due
 
 SCRIPT = r"""
 import glob, json, os, re, subprocess, sys
@@ -15,6 +16,9 @@ home, private, units = "/srv/" + app, "/var/lib/deployer/" + app, "/etc/systemd/
 
 def names(path):
     return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+def names_like(pattern):
+    return sorted(map(os.path.basename, glob.glob(pattern)))
 
 def run(*argv):
     return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
@@ -26,7 +30,26 @@ def record(release):
     except (OSError, ValueError) as error:
         return {"unreadable": repr(error)}
     wanted = ("number", "kind", "of", "tree", "venv", "result", "reason", "phase", "previous")
-    return {key: value.get(key) for key in wanted}
+    return {**{key: value.get(key) for key in wanted}, **background(value.get("spec", {}))}
+
+def background(spec):
+    counts = ((one["name"], number) for one in spec.get("processes", ()) for number in range(1, one["count"] + 1))
+    return {"web": spec.get("web") is not None, "timers": [one["name"] for one in spec.get("timers", ())],
+            "instances": [f"{name}.{number}" if number > 1 else name for name, number in counts]}
+
+def unit(pid):
+    try:
+        with open(f"/proc/{pid}/cgroup") as file:
+            return file.read().strip().rpartition("/")[2]
+    except OSError:
+        return ""
+
+def facts(what):
+    for path in glob.glob(f"/var/lib/{app}/{what}/*.json"):
+        with open(path) as file:
+            fact = json.load(file)
+        alive = re.match(f"{app}-.*@{fact['release']}[.]service", unit(fact["pid"]))
+        yield {**fact, "alive": bool(alive)}
 
 def processes():
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -37,8 +60,8 @@ def processes():
             continue
         if "/deployer-host " in line and f" {app}" in line and "sudo" not in line.split()[0]:
             yield line
-        elif f"{home}/" in line and "gunicorn" not in line:
-            yield line
+        elif f"{home}/" in line and not re.match(re.escape(app) + "-.*@v[0-9]+[.]service", unit(pid)):
+            yield line  # those in units are told by these
 
 releases = [name for name in names(home + "/releases") if re.match(r"v[0-9]+$", name)]
 odd = re.compile(r"^\..*|.*\.tmp$|.*\.env$|.*\.new$|.*\.part$|.*\.body$")
@@ -62,6 +85,9 @@ print(json.dumps({
     "incoming": names(private + "/incoming"),
     "litter": litter,
     "files": sorted(os.path.basename(path) for path in glob.glob(f"{units}/{app}-*")),
+    "stamps": names_like("/var/lib/systemd/timers/stamp-" + app + "-*"),
+    "lives": list(facts("lives")),
+    "runs": list(facts("runs")),
     "links": sorted(glob.glob(f"{units}/*/{app}-*") + glob.glob(f"{units}/*/deployer-{app}*")),
     "loaded": loaded,
     "lock": lock,
@@ -107,6 +133,7 @@ class Survey:
         return [
             *(["the lock is held: " + json.dumps(self.found["lock"])] if self.locked else []),
             *self._units(timer),
+            *self._stamps(),
             *self._contents(),
             *self._store("tree"),
             *self._store("venv"),
@@ -115,18 +142,51 @@ class Survey:
         ]
 
     def _units(self, timer: bool) -> list[str]:
-        kinds = ("service", "socket")
-        wanted = [f"{self.app}-web@{self.current}.{kind}" for kind in kinds] if self.current else []
-        there = self.found["files"]
-        known = {*wanted, f"{self.app}.service", f"system-{self.app}\\x2dweb.slice"}
+        active, runs = self._wanted()
+        wanted, there = [*active, *runs], self.found["files"]
+        loaded = [one for one in self.found["loaded"] if one[1:] != ["not-found", "inactive", "dead"]]  # only named
+        known = {*wanted, f"{self.app}.service", *(one[0] for one in loaded if one[0].startswith(self._slices))}
         if timer:
             known |= {f"deployer-{self.app}-lease.{kind}" for kind in ("service", "timer")}
-        loaded = self.found["loaded"]
+        names = {one[0] for one in loaded}
         return [
             *(f"no unit file: {name}" for name in wanted if name not in there),
             *(f"unit file: {name}" for name in there if name not in wanted),
             *(f"unit: {' '.join(one)}" for one in loaded if one[0] not in known),
-            *(f"not active: {' '.join(one)}" for one in loaded if one[0] in wanted and one[2] != "active"),
+            *(f"not loaded: {name}" for name in active if name not in names),
+            *(f"not active: {' '.join(one)}" for one in loaded if one[0] in active and one[2] != "active"),
+            *(f"failed: {' '.join(one)}" for one in loaded if one[0] in runs and one[2] == "failed"),
+        ]
+
+    @property
+    def _slices(self) -> str:
+        """How the names of the slices begin that systemd puts the units of an app into; they stay."""
+        return f"system-{self.app}\\x2d"
+
+    def _wanted(self) -> tuple[list[str], list[str]]:
+        """The units of what serves that are to be active, and those of its timers' runs, which come and go."""
+        record = self.records.get(self.current, {})
+        web = ["web"] if self.current and record.get("web", True) else []
+        timers = record.get("timers", ())
+        services = [f"{one}@{self.current}.service" for one in (*web, *record.get("instances", ()))]
+        active = [*(f"{one}@{self.current}.socket" for one in web), *services]
+        active += [f"{one}@{self.current}.timer" for one in timers]
+        runs = [f"{one}@{self.current}.service" for one in timers]
+        return [f"{self.app}-{one}" for one in active], [f"{self.app}-{one}" for one in runs]
+
+    def _stamps(self) -> list[str]:
+        """Those that systemd keeps of timers which are gone."""
+        timers = self.records.get(self.current, {}).get("timers", ())
+        wanted = {f"stamp-{self.app}-{name}@{self.current}.timer" for name in timers}
+        return [f"stamp: {name}" for name in self.found["stamps"] if name not in wanted]
+
+    def doubled(self, period: int) -> list[str]:
+        """Runs of a timer that were made for one and the same time, of which there is one every ``period`` seconds."""
+        made: dict[tuple[str, int], list[str]] = {}
+        for run in self.found["runs"]:
+            made.setdefault((run["name"], due(run, period)), []).append(f"{run['release']} {run['began']:.2f}")
+        return [
+            f"{name} has run {len(runs)} times at once: {runs}" for (name, _), runs in made.items() if len(runs) > 1
         ]
 
     def _contents(self) -> list[str]:

@@ -46,7 +46,7 @@ KINDS = set(filter(goes_wrong, ("unhealthy", "dies-at-start", "sick-in-service",
 
 def current():
     """Whether this release has the traffic."""
-    return os.path.basename(os.readlink("/srv/{APP}/current")) == RELEASE
+    return os.path.basename(os.readlink("/srv/" + os.environ["DEPLOYER_APP"] + "/current")) == RELEASE
 
 
 def sick():

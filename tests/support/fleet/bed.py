@@ -162,9 +162,12 @@ class FleetBed:
         self.each(lambda member: member.faults.lease(seconds))
 
     @contextlib.contextmanager
-    def under_load(self, but: Sequence[str] = (), **options: Any) -> Iterator[FleetLoad]:
+    def under_load(
+        self, but: Sequence[str] = (), among: Sequence[str] | None = None, **options: Any
+    ) -> Iterator[FleetLoad]:
         """Load on every host for as long as the block; afterwards not one request may have failed, ``but`` on some."""
-        places = {name: (member.host.address, app.PORT) for name, member in self.members.items()}
+        names = self.names if among is None else among
+        places = {name: (self[name].host.address, app.PORT) for name in names}
         with FleetLoad(places, **options) as load:
             wait_until(lambda: min(load.counts().values()) > 3, "the load is on")
             yield load
@@ -201,10 +204,18 @@ SOURCES = {**FABFILE, "server.py": app.SERVER, "migrate.py": app.MIGRATION}
 
 
 @contextlib.contextmanager
-def fleet_bed(count: int, path: Path, *, injectable: bool = True, small_disk: bool = True) -> Iterator[FleetBed]:
+def fleet_bed(
+    count: int,
+    path: Path,
+    *,
+    injectable: bool = True,
+    small_disk: bool = True,
+    tables: Callable[[Sequence[str]], str] = lambda names: "",
+) -> Iterator[FleetBed]:
     """So many hosts, booted and set up, nothing deployed; they are gone afterwards.
 
-    ``injectable``: accidents can be ordered in the host program. ``small_disk``: the last host has one.
+    ``injectable``: accidents can be ordered in the host program. ``small_disk``: the last host has one. ``tables`` are
+    more lines of the deploy.toml that the hosts are set up with, given their names.
     """
     with contextlib.ExitStack() as stack:
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -216,7 +227,7 @@ def fleet_bed(count: int, path: Path, *, injectable: bool = True, small_disk: bo
         for name, text in SOURCES.items():
             project.write(name, text)
         bed = FleetBed({host.name: Member(host, project) for host in hosts}, project, hosts[-1].name)
-        bed.change()
+        bed.change(tables=tables(bed.names))
         if small_disk:
             bed[bed.small].host.small_filesystem("/srv", SMALL_DISK)
         bed.each(lambda member: member.host.run(PREPARE))

@@ -1,0 +1,145 @@
+"""Timers on a real host: each run that is due is made once, whatever the releases do that come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deployer.sandbox import SandboxHost
+from tests.support.background import BackgroundSite, make_background, timer, worker
+from tests.support.jobs import not_once
+from tests.support.site import wait_until
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture(scope="module")
+def _site(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundSite]:
+    site = make_background(bookworm, tmp_path_factory.mktemp("clock"), app="clock", user="deploy-clock", port=8012)
+    yield site
+    site.wipe()
+
+
+@pytest.fixture
+def site(_site: BackgroundSite) -> BackgroundSite:
+    """Set up; nothing is deployed, and nothing has run."""
+    _site.wipe()
+    _site.jobs.clean()
+    return _site
+
+
+def change(site: BackgroundSite) -> str:
+    """Deploy another version of the same; the release."""
+    site.project.change(version=str(int((site.project.path / "VERSION.txt").read_text()) + 1))
+    return site.release()
+
+
+def has_run(site: BackgroundSite, release: str, name: str = "tick", times: int = 1) -> None:
+    """Wait until the release has made so many runs of the timer."""
+    site.jobs.until(lambda facts: sum(run["release"] == release for run in facts.runs_of(name)) >= times, "it runs")
+
+
+def test_no_run_is_lost_or_doubled(site: BackgroundSite) -> None:
+    """Every two seconds, through two deploys and a rollback: one run each time, by the release that serves then."""
+    site.ask_for(timer())
+    releases = [site.release()]
+    for command in ("deploy", "deploy", "rollback"):
+        has_run(site, releases[-1])
+        site.project.change(version=command)
+        releases.append(site.expect(0, command, "--json").event("finished")["release"])
+    has_run(site, releases[-1])
+    runs = site.jobs.facts().runs_of("tick")
+    assert not_once(runs, 2) == []
+    assert [run["release"] for run in runs] == sorted((run["release"] for run in runs), key=releases.index)
+    assert {run["release"] for run in runs} == set(releases)
+    site.comes_to(releases[-1], timers=["tick"])
+    assert site.out("ls /var/lib/systemd/timers | grep stamp-clock-") == f"stamp-clock-tick@{releases[-1]}.timer"
+
+
+def test_no_run_is_lost_or_doubled_by_a_release_that_goes_back(site: BackgroundSite) -> None:
+    """The timers go forth and back again within seconds, three times."""
+    site.ask_for(timer())
+    good = site.release()
+    for mood in ("crashes", "ends", "crashes"):
+        site.ask_for(timer(), worker(mood=mood), watch=5)
+        site.deploy(expect=6)
+    runs = len(site.jobs.facts().runs)
+    site.jobs.until(lambda facts: len(facts.runs) > runs + 1, "it runs")
+    assert not_once(site.jobs.facts().runs_of("tick"), 2) == []
+    site.comes_to(good, timers=["tick"])
+
+
+def test_a_run_in_progress_is_let_finish(site: BackgroundSite) -> None:
+    """It goes on with the code that it began with, longer than the deploy if need be, and is told of meanwhile."""
+    site.ask_for(timer("long", seconds=8), drain=1)
+    old = site.release()
+    (run,) = site.jobs.until(lambda facts: facts.runs, "it runs").runs
+    site.ask_for(timer("long"), drain=1)
+    new = site.release()
+    (lingering,) = site.status()["lingering"]
+    assert (lingering["process"], lingering["release"]) == ("long", old)
+    first = site.jobs.until(lambda facts: facts.runs_of("long")[0]["ended"], "it has finished").runs_of("long")[0]
+    assert (first["release"], first["pid"]) == (old, run["pid"])
+    assert first["ended"] - first["began"] >= 8
+    has_run(site, new, "long")
+    wait_until(lambda: not site.status()["lingering"], "it ends")
+    site.ask_dead_mans_switch()
+    site.comes_to(new, timers=["long"], seconds=5)
+
+
+def test_what_is_no_longer_asked_for_runs_no_more(site: BackgroundSite) -> None:
+    """A timer that is taken out of deploy.toml, while another's calendar changes."""
+    site.ask_for(timer("tick"), timer("other", calendar="daily"))
+    old = site.release()
+    site.comes_to(old, timers=["tick", "other"])
+    has_run(site, old)
+    new = site.ask_for(timer("other")).release()
+    site.comes_to(new, timers=["other"])
+    last = site.jobs.facts().runs_of("tick")[-1]
+    has_run(site, new, "other", times=3)
+    assert site.jobs.facts().runs_of("tick")[-1] == last
+
+
+def test_a_run_that_fails_says_nothing_about_the_release(site: BackgroundSite) -> None:
+    """It is not taken back; status tells of the failure, and the next run is made all the same."""
+    site.ask_for(timer())
+    site.release()
+    site.ask_for(timer(more="0 fails", seconds=0), worker(), watch=4.5)
+    release = site.release()
+    assert site.serving == release
+    has_run(site, release, times=2)
+    (told,) = site.status()["timers"]
+    assert (told["process"], told["name"], told["ok"]) == ("tick", f"clock-tick@{release}.timer", False)
+    assert told["result"] == "exit-code"
+    assert 0 < told["last"] <= max(run["began"] for run in site.jobs.facts().runs)
+    assert told["last"] < told["next"]
+    assert "tick" in (shown := site.expect(0, "status").text), shown
+    site.ask_for(timer())
+    mended = site.release()
+    has_run(site, mended)
+    wait_until(lambda: site.status()["timers"][0]["ok"], "the run went well", 10)
+
+
+def test_a_run_that_takes_too_long_is_ended(site: BackgroundSite) -> None:
+    """After its ``timeout``; the next is made when it is due."""
+    site.ask_for(timer(seconds=60, timeout=1))
+    release = site.release()
+    has_run(site, release, times=2)
+    first = site.jobs.facts().runs_of("tick")[0]
+    assert first["ended"] == 0
+    assert site.host.run(["kill", "-0", str(first["pid"])], check=False).returncode != 0
+
+
+@pytest.mark.parametrize("calendar", ["every full moon", "*-13-01", "daily\nOnCalendar=hourly"])
+def test_a_calendar_that_is_none(site: BackgroundSite, calendar: str) -> None:
+    """It is refused by the name of its key, before anything is switched to."""
+    site.ask_for(timer())
+    site.release()
+    site.ask_for(timer(calendar=calendar))
+    before = site.unit_files(), site.serving
+    ended = site.fab("deploy", "--json")
+    assert ended.exit in (2, 5), ended.text
+    assert "timers.tick.calendar" in ended.event("failed")["message"]
+    assert (site.unit_files(), site.serving) == before
+    site.comes_to(site.serving, timers=["tick"], seconds=5)
