@@ -8,12 +8,11 @@ waits in systemd (see :func:`deployer.host.instance.older`). What is left to fin
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.host import instance, systemd
+from deployer.host import files, instance, systemd
 from deployer.host.candidate import crashed, ending, failure
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -106,12 +105,8 @@ def _times(ctx: Context, timer: str) -> list[str]:
 def _carry(old: Path, new: Path) -> None:
     """Have ``new`` be of the same time, unless it is younger: it has run since then."""
     last = old.stat().st_mtime_ns
-    if new.exists() and new.stat().st_mtime_ns >= last:
-        return
-    made = new.with_name(f".{new.name}.tmp")
-    made.touch(0o644)
-    os.utime(made, ns=(last, last))
-    os.replace(made, new)
+    if not new.exists() or new.stat().st_mtime_ns < last:
+        files.write_file(new, b"", 0o644, modified=last)
 
 
 def refuse_if_broken(ctx: Context, number: int) -> None:

@@ -32,8 +32,9 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Put ``content`` at ``path`` in one step; with ``mode`` from the first byte on."""
+def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int = 0) -> None:
+    """Put ``content`` at ``path`` in one step; with ``mode`` from the first byte on. ``modified`` is the time it is to
+    be of, in nanoseconds since 1970 (0: now)."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
@@ -43,6 +44,8 @@ def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
+            if modified:
+                os.utime(file.fileno(), ns=(modified, modified))
             os.fsync(file.fileno())
         os.replace(str(temporary), str(path))
     except BaseException:

@@ -104,6 +104,21 @@ def test_a_failed_write_keeps_what_was_there(place: Path, monkeypatch: pytest.Mo
     assert names(place) == ["settings"]
 
 
+def test_a_file_may_be_of_another_time(place: Path) -> None:
+    """It never has its name and the time of this moment: systemd would read when a timer last ran in between."""
+    seen = []
+    replace = os.replace
+
+    def look(old: str, new: str) -> None:
+        seen.append(os.stat(old).st_mtime)
+        replace(old, new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", look)
+        files.write_file(place / "stamp", b"", modified=1_700_000_000_000_000_000)
+    assert seen == [(place / "stamp").stat().st_mtime] == [1_700_000_000]
+
+
 def test_a_link_is_switched_without_a_gap(place: Path) -> None:
     """Whoever reads ``current`` all the time finds it all the time, leading to one release or the other."""
     for name in ("v1", "v2"):
