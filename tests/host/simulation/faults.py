@@ -10,6 +10,8 @@ WRITES = frozenset({"create", "write", "mkdir", "symlink", "replace", "rename", 
 """What needs room on the disk."""
 CHANGES = WRITES | {"unlink", "rmdir", "truncate", "rm"}
 """What a read-only disk refuses."""
+REMOVING = frozenset({"replace", "rename", "unlink", "rmdir", "truncate", "rm"})
+"""What may take something away."""
 REFUSED_BY = {errno.ENOSPC: WRITES, errno.EROFS: CHANGES - {"fsync"}, errno.EIO: CHANGES}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from deployer.host.protocol import BARRIERS, PROGRAM
 from deployer.host.session import Session
 from deployer.host.units import handle_unit
 
-from . import builds, rules, service
+from . import builds, generations, rules, service
+from .background import Background
 from .clock import Clock, FakeTime
-from .faults import Fault, PowerCut, PowerLost
+from .faults import REMOVING, Fault, PowerCut, PowerLost
 from .fleet import Laptop
 from .laptop import line, make_delta, release_request
 from .programs import DIED, Programs
@@ -55,7 +56,7 @@ class Outcome:
 
 
 class SimulatedHost:
-    """``root`` is the host's disk."""
+    """``root`` is the host's disk; ``settings`` are what its deploy.toml says besides what all do."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -66,7 +67,13 @@ class SimulatedHost:
         self.table = Table(self.paths.units)
         self.web = Web(APP, self.paths.home, self.table, self.clock)
         self.web.going_down = lambda: self.programs.stopping
-        self.systemd = FakeSystemd(APP, self.table, self.web, self.programs, self._main, self.paths.state)
+        self.background = Background(self.table, self.clock, self.paths.stamps)
+        self.background.starts = lambda name: self._note(generations.may_start(self, name))
+        self.background.ended = lambda name: self._note(generations.has_all_it_needs(self, name))
+        self.background.cut = lambda name: self._note(generations.may_be_cut_off(self, name))
+        self.systemd = FakeSystemd(
+            APP, self.table, self.web, self.background, self.programs, self._main, self.paths.state
+        )
         self.systemd.synced = self.seam.cache.sync_all
         self.time = FakeTime(self.clock, self.programs.sleep)
         self.boots = 1
@@ -74,9 +81,11 @@ class SimulatedHost:
         self.forgets = False
         self.broken: list[str] = []
         self.last_current = 0
+        self.looked_at = (0, 0)
         self.seen: tuple[Any, dict[str, Any]] = (None, {})
         self.home, self.units = str(self.paths.home), str(self.paths.units)
         self.said: list[dict[str, Any]] = []
+        self.settings: dict[str, Any] = {}
         self.laptop = Laptop(self.clock, self.programs, {}, 0)
 
     # what is there
@@ -86,6 +95,7 @@ class SimulatedHost:
         paths = self.paths
         for path in (paths.releases, paths.trees, paths.venvs, paths.incoming, paths.jobs, paths.tickets, paths.units):
             path.mkdir(parents=True)
+        paths.stamps.mkdir(parents=True)
         paths.state.mkdir(parents=True)
         (paths.units / f"{APP}.service").write_text(handle_unit(APP, PROGRAM))
         self.table.load(f"{APP}.service")
@@ -159,7 +169,17 @@ class SimulatedHost:
         if not self.is_on:
             return
         self.web.call()
-        self.broken += [f"at change {self.programs.count}: {text}" for text in rules.at_every_moment(self)]
+        self._note(rules.at_every_moment(self))
+
+    def may_have_lost_something(self) -> bool:
+        """Since it was asked before."""
+        trace, seen = self.programs.trace, self.looked_at
+        self.looked_at = (self.boots, len(trace))
+        return seen[0] != self.boots or len(trace) < seen[1] or any(one.what in REMOVING for one in trace[seen[1] :])
+
+    def _note(self, wrong: Iterable[str]) -> None:
+        if self.is_on:
+            self.broken += [f"at change {self.programs.count}: {text}" for text in wrong]
 
     # what a laptop does
 
@@ -200,16 +220,16 @@ class SimulatedHost:
             "requirements.txt": f"gunicorn # {settings.pop('lock', '')}\n",
         }
         delta, body = make_delta(contents, base)
-        request = release_request("deploy", delta.digest, settings)
+        request = release_request("deploy", delta.digest, {**self.settings, **settings})
         request["delta"] = delta.as_json()
         return self.session(line({**request, "offset": 0, "body": len(body)}), body)
 
     def reload(self, **settings: Any) -> Outcome:
         """``fab reload``, with the settings and the environment of this moment."""
-        return self.session(line(release_request("reload", "0" * 64, settings)))
+        return self.session(line(release_request("reload", "0" * 64, {**self.settings, **settings})))
 
     def rollback(self, to: int = 0, **settings: Any) -> Outcome:
-        request = release_request("rollback", "0" * 64, settings)
+        request = release_request("rollback", "0" * 64, {**self.settings, **settings})
         return self.session(line({**request, "of": to, "yes": True}))
 
     def fleet(

@@ -14,6 +14,24 @@ from deployer.host.protocol import PHASES
 
 from . import builds
 
+WORKER: dict[str, Any] = {
+    "name": "worker",
+    "command": ["python", "-m", "worker"],
+    "count": 1,
+    "stop": 60,
+    "overlap": True,
+    "check": builds.CHECK,
+    "unit": {},
+}
+TIMER: dict[str, Any] = {
+    "name": "tick",
+    "command": ["python", "-m", "tick"],
+    "calendar": "daily",
+    "persistent": True,
+    "timeout": 0,
+    "unit": {},
+}
+
 
 def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[Delta, bytes]:
     """What a laptop sends of these files, when the host has that base."""
@@ -39,6 +57,8 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "drain": 1,
         "keep": 3,
         "overlap": True,
+        "processes": [WORKER],
+        "timers": [TIMER],
     }
     env, phases = settings.get("env", {}), settings.get("phases", PHASES)
     apart = ("env", "phases", "barriers", "number")

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.host.catalog import UNFINISHED
+from deployer.host.paths import parse_unit, unit_name
 
+from .generations import finishes, instances, kind, parsed, unit_files
 from .service import NEVER_HEALTHY, read
 from .units import ALIVE
 
@@ -29,7 +31,7 @@ def record(host: SimulatedHost, number: int) -> dict[str, Any]:
 def at_every_moment(host: SimulatedHost) -> Iterator[str]:
     """``current`` names a sealed release that is all there; and one that may have traffic.
 
-    This is looked at some hundred times in a deploy: hence the plain strings.
+    This is looked at some hundred times in a deploy: hence the plain strings, and no look without need.
     """
     try:
         target = os.readlink(f"{host.home}/current")
@@ -42,6 +44,8 @@ def at_every_moment(host: SimulatedHost) -> Iterator[str]:
         yield f"current leads to {target}"
         return
     number = int(target[10:])
+    if number == host.last_current and not host.may_have_lost_something():
+        return
     found = _known(host, number)
     if not found.get("sealed"):
         yield f"current is v{number}, which is not sealed"
@@ -50,7 +54,7 @@ def at_every_moment(host: SimulatedHost) -> Iterator[str]:
         f"{host.home}/venvs/{found['venv']}"
     ):
         yield f"current is v{number}, whose content is gone"
-    for name in (host.web.socket(number), host.web.service(number)):
+    for name in unit_files(host, number, found["spec"]):
         if not os.path.exists(f"{host.units}/{name}"):
             yield f"current is v{number}, and {name} is not there"
     if number != host.last_current:
@@ -71,7 +75,8 @@ def _known(host: SimulatedHost, number: int) -> dict[str, Any]:
 
 
 def _may_have_traffic(host: SimulatedHost, number: int, found: dict[str, Any]) -> Iterator[str]:
-    unit = host.table.load(host.web.service(number)) if found["spec"]["overlap"] else None
+    has_web = found["spec"]["web"] and found["spec"]["overlap"]
+    unit = host.table.load(host.web.service(number)) if has_web else None
     program = read(unit.directives) if unit else None
     if program is not None and program.behaviour in NEVER_HEALTHY:
         yield f"v{number} has traffic, and was never healthy"
@@ -120,14 +125,22 @@ def told_right(host: SimulatedHost, outcome: Outcome, before: int, *, switches: 
 
 
 def _serves(host: SimulatedHost, number: int) -> Iterator[str]:
-    if host.web.service(number) not in host.web.running:
-        yield f"v{number} is current and does not run"
-        return
-    program = host.web.running[host.web.service(number)]
-    if program.release != number:
-        yield f"the service of v{number} runs the code of v{program.release}"
-    if program.behaviour != "good":
-        yield f"v{number} serves, and it {program.behaviour}"
+    spec = record(host, number).get("spec") or {"web": None, "processes": [], "timers": []}
+    services = [unit_name("shop", one, number, "service") for one in instances(spec)]
+    services += [host.web.service(number)] if spec["web"] else []
+    running = {**host.web.running, **host.background.running}
+    for name in services:
+        if name not in running:
+            yield f"v{number} is current and {name} does not run"
+            continue
+        if running[name].release != number:
+            yield f"{name} runs the code of v{running[name].release}"
+        if running[name].behaviour != "good":
+            yield f"v{number} serves, and it {running[name].behaviour}"
+    for timer in spec["timers"]:
+        unit = host.table.known(unit_name("shop", timer["name"], number, "timer"))
+        if unit is None or unit.active != "active":
+            yield f"v{number} is current and its timer {timer['name']} does not run"
     if record(host, number).get("result") != "good":
         yield f"v{number} serves, and is {record(host, number).get('result')}"
 
@@ -154,16 +167,20 @@ def release_numbers(host: SimulatedHost) -> list[int]:
 
 def _units(host: SimulatedHost, current: int) -> Iterator[str]:
     kept = {number for number in release_numbers(host) if held(host, record(host, number))} | {current}
-    for path in sorted(host.paths.units.iterdir()):
-        found = re.search(r"-web@v([0-9]+)\.", path.name)
-        if path.name.startswith(".") or (found and int(found.group(1)) not in kept):
+    finishing = {one.name for one in host.table.matching("shop-*@v*") if finishes(one)}
+    for path in sorted([*host.paths.units.iterdir(), *host.paths.stamps.iterdir()]):
+        found = parse_unit("shop", path.name.removeprefix("stamp-"))
+        if path.name.startswith(".") or (found and found.number not in kept and path.name not in finishing):
             yield f"{path.name} is left among the unit files"
-    for unit in host.table.matching("shop-web@*"):
-        found = re.search(r"-web@v([0-9]+)\.", unit.name)
-        if unit.active in ALIVE and found and int(found.group(1)) not in kept:
+    for unit in host.table.matching("shop-*@v*"):
+        number = parsed(unit.name).number
+        if unit.active in ALIVE and number not in kept and unit.name not in finishing:
             yield f"{unit.name} still is {unit.active}"
+        if unit.active in ALIVE and number != current and kind(unit.name) != "web" and not finishes(unit):
+            yield f"{unit.name} is {unit.active}, and v{current} serves"
     for unit in host.table.matching("deployer-*"):
-        if unit.active in ALIVE and not (unit.name.endswith("-lease.timer") and len(kept) > 1):
+        open_ = len(kept) > 1 or finishing
+        if unit.active in ALIVE and not (unit.name.endswith("-lease.timer") and open_):
             yield f"{unit.name} still is {unit.active}"
 
 

@@ -27,6 +27,7 @@ class Saved:
         _copy(host.root, self.place)
         self.units = {name: dict(vars(unit)) for name, unit in host.table.units.items()}
         self._web = (dict(host.web.running), dict(host.web.since), dict(host.web.queues))
+        self._background = dict(host.background.running)
 
     def bring_back(self) -> None:
         host = self.host
@@ -37,6 +38,8 @@ class Saved:
             unit = host.table.units[name] = Unit(name)
             vars(unit).update(values, starts=list(values["starts"]))
         host.web.running, host.web.since, host.web.queues = (dict(one) for one in self._web)
+        host.background.running = dict(self._background)
+        host.background.runs.clear()
         host.clock.forget()
         host.web.failed.clear()
         for seen in (host.broken, host.said, host.programs.bugs, host.programs.trace):

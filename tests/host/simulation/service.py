@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,13 @@ BROKEN = "answers 500"
 DIES_LATER = "dies once it is current"
 BREAKS_LATER = "answers 500 once it is current"
 
+WORKER_CRASHES = "crashes at its start, as a worker"
+WORKER_DIES = "dies once it takes jobs, as a worker"
+WORKER_EXITS = "ends well at once, as a worker"
+
 NEVER_HEALTHY = (CRASHES, BROKEN)
-BEHAVIOURS = (GOOD, CRASHES, BROKEN, DIES_LATER, BREAKS_LATER)
+OF_WORKERS = (WORKER_CRASHES, WORKER_DIES, WORKER_EXITS)
+BEHAVIOURS = (GOOD, CRASHES, BROKEN, DIES_LATER, BREAKS_LATER, *OF_WORKERS)
 
 FILE = "behaviour"
 VARIABLE = "BEHAVIOUR"
@@ -48,6 +54,7 @@ def read(unit: dict[str, list[str]]) -> Program:
     return Program(number, behaviour, "", (directory / "app.py").read_text() + text)
 
 
+@functools.lru_cache(256)
 def parse(text: str) -> dict[str, list[str]]:
     """The directives of a unit file, whatever section they are in."""
     found: dict[str, list[str]] = {}

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deployer.host.errors import HostError
 from deployer.host.systemd import Result
 
 from . import builds
+from .background import Background
 from .programs import DIED, TERMINATED, Programs
 from .units import ALIVE, Table, Unit
 from .web import Web
@@ -26,10 +28,14 @@ def refused(text: str, status: int = 1) -> Result:
 class FakeSystemd:
     """``main`` runs a program of the host by its arguments; ``state`` is the app's own directory."""
 
-    def __init__(self, app: str, table: Table, web: Web, programs: Programs, main: Main, state: Path) -> None:
-        self.app, self.table, self.web, self.programs, self.main, self.state = app, table, web, programs, main, state
+    def __init__(
+        self, app: str, table: Table, web: Web, background: Background, programs: Programs, main: Main, state: Path
+    ) -> None:
+        self.app, self.table, self.web, self.background = app, table, web, background
+        self.programs, self.main, self.state = programs, main, state
         self.clock = programs.clock
         self.told: list[str] = []
+        self.restarting = ""
         self.synced: Callable[[], None] = lambda: None
 
     # what the host program calls
@@ -39,7 +45,7 @@ class FakeSystemd:
         words = list(argv)
         if not self.programs.change("command", *words):
             return refused("Failed to connect to bus: Connection refused")
-        result = self.programs.outside(lambda: self._run(words))
+        result = self.programs.outside(lambda: self._run(words, timeout))
         self.programs.check_alive()
         assert isinstance(result, Result)
         return result
@@ -88,6 +94,7 @@ class FakeSystemd:
         """The host was switched on: nothing of what was is left but the files. APP.service is started."""
         self.table.units.clear()
         self.web.forget()
+        self.background.forget()
         if (self.table.directory / f"{self.app}.service").exists():
             self._start_handle(f"{self.app}.service", wait=True)
 
@@ -169,13 +176,13 @@ class FakeSystemd:
 
     # systemctl and the rest
 
-    def _run(self, words: list[str]) -> Result:
+    def _run(self, words: list[str], timeout: float = 90) -> Result:
         self.clock.advance(0.01)
         program = words[0].rpartition("/")[2]
         if program == "env":  # it sets the zone in which times are told
             return self._run(words[2:])
         if program == "systemctl":
-            return self._systemctl(words[1], words[2:])
+            return self._systemctl(words[1], words[2:], timeout)
         if program == "systemd-run":
             return self._systemd_run(words)
         if program == "ss":
@@ -190,7 +197,7 @@ class FakeSystemd:
             return OK
         raise AssertionError(f"a command that nobody foresaw: {words}")
 
-    def _systemctl(self, verb: str, rest: list[str]) -> Result:
+    def _systemctl(self, verb: str, rest: list[str], timeout: float) -> Result:
         names = [word for word in rest if not word.startswith("-")]
         if verb == "show":
             properties = rest[rest.index("-p") + 1].split(",")
@@ -207,17 +214,29 @@ class FakeSystemd:
         if verb == "list-units":
             return Result(0, self._list(rest), "")
         if verb == "list-jobs":
-            return OK
+            return Result(0, f"17 {self.restarting} restart running\n" if self.restarting in names else "", "")
         acts = {"start": self._start, "stop": self._stop, "restart": self._restart}
         acts.update({"kill": self._kill, "reset-failed": self._reset})
-        results = [acts[verb](name, "--no-block" not in rest) for name in names]
+        wait = "--no-block" not in rest
+        results = [acts[verb](name, wait) for name in names]
+        if wait and verb in ("start", "stop"):
+            self._await(names, verb, timeout)
         self.table.collect()
         return next((result for result in results if not result.ok), OK)
+
+    def _await(self, names: Sequence[str], verb: str, timeout: float) -> None:
+        """What the background has to do ends in its own time. Raises HostError as ``systemd.run`` does."""
+        until = self.clock.now + timeout
+        while any(unit.job == verb for unit in map(self.table.known, names) if unit is not None):
+            if self.clock.now >= until:
+                raise HostError(f"systemctl {verb} {names[0]} did not end within {timeout:.0f} s")
+            self.programs.sleep(0.1)
 
     def _list(self, rest: list[str]) -> str:
         state = next((word.partition("=")[2] for word in rest if word.startswith("--state=")), "")
         patterns = [word for word in rest if not word.startswith("-")]
         found = [unit for pattern in patterns for unit in self.table.matching(pattern)]
+        found = [unit for unit in found if state or unit.active != "inactive" or unit.job]
         wanted = [unit for unit in found if not state or {unit.active, unit.sub} & set(state.split(","))]
         return "".join(f"{unit.name} loaded {unit.active} {unit.sub} {unit.name}\n" for unit in wanted)
 
@@ -227,12 +246,18 @@ class FakeSystemd:
         unit = self.table.load(name)
         if unit is None:
             return refused(f"Failed to start {name}: Unit {name} not found.", 5)
+        if self._is_of_the_background(name):
+            self.background.start(unit)
+            return OK
         if unit.active == "active":
             return OK
         done = self.web.start_socket(unit) if name.endswith(".socket") else self.web.start_service(unit)
         if not done and wait:
             return refused(f"Job for {name} failed because the control process exited with error code.")
         return OK
+
+    def _is_of_the_background(self, name: str) -> bool:
+        return name.startswith(f"{self.app}-") and not name.startswith(f"{self.app}-web@")
 
     def _start_handle(self, name: str, wait: bool) -> Result:
         unit = self.table.load(name)
@@ -263,6 +288,9 @@ class FakeSystemd:
         elif name.startswith(f"{self.app}-web@"):
             self.web.stop(unit)
             return OK
+        elif self._is_of_the_background(name):
+            self.background.stop(unit)
+            return OK
         process = self.programs.find(name)
         if process is not None and unit.active in ALIVE:
             process.end()  # it waits for us, and hears it then
@@ -271,14 +299,19 @@ class FakeSystemd:
         return OK
 
     def _restart(self, name: str, wait: bool) -> Result:
+        self.restarting = name
         self._stop(name, wait)
+        self.restarting = ""
         return self._start(name, wait)
 
     def _kill(self, name: str, wait: bool) -> Result:
         unit = self.table.known(name)
         if unit is None or not unit.pid:
             return refused(f"Failed to kill unit {name}: no main process")
-        self.web.exits(unit, "signal")
+        if self._is_of_the_background(name):
+            self.background.kill(unit)
+        else:
+            self.web.exits(unit, "signal")
         return OK
 
     def _reset(self, name: str, wait: bool) -> Result:

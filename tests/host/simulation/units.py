@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,8 @@ ALIVE = ("active", "activating", "deactivating", "reloading")
 class Unit:
     """What systemd holds of one unit. ``text`` is its file as it was read; a transient one has none.
 
-    ``spell`` counts its starts and stops: what was planned in an earlier spell does not happen any more.
+    ``spell`` counts its starts and stops: what was planned in an earlier spell does not happen any more. ``job`` is
+    "start" or "stop" as long as that has not ended.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Unit:
     description: str = ""
     argv: tuple[str, ...] = ()
     restart: bool = False
+    job: str = ""
     starts: list[float] = field(default_factory=list)
     work: Callable[[], bool] | None = None
 
@@ -40,11 +43,31 @@ class Unit:
     def directives(self) -> dict[str, list[str]]:
         return parse(self.text)
 
+    @property
+    def after(self) -> frozenset[str]:
+        """The units that it is ordered after."""
+        return _named(self.text, ("After",))
+
+    @property
+    def is_oneshot(self) -> bool:
+        return self.directives.get("Type") == ["oneshot"]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The units that systemd holds as long as it holds this one."""
+        return _named(self.text, ("After", "Requires", "Service", "Unit"))
+
     def becomes(self, active: str, sub: str, result: str = "") -> None:
         if active == "inactive" and self.active != "inactive":
             self.left = 1.0
         self.active, self.sub, self.spell = active, sub, self.spell + 1
         self.result = result or self.result
+
+
+@functools.lru_cache(512)
+def _named(text: str, directives: tuple[str, ...]) -> frozenset[str]:
+    found = parse(text)
+    return frozenset(name for one in directives for value in found.get(one, []) for name in value.split())
 
 
 @dataclass
@@ -62,6 +85,8 @@ class Table:
         unit = self.units.get(name)
         if unit is None and (self.directory / name).exists():
             unit = self.units[name] = Unit(name, (self.directory / name).read_text())
+            for other in unit.names:
+                self.load(other)
         return unit
 
     def read_again(self) -> None:
@@ -73,12 +98,18 @@ class Table:
         self.collect()
 
     def collect(self) -> None:
-        """Forget what is stopped, unless another unit that is held names it."""
-        for name in list(self.units):
-            unit = self.units[name]
-            partner = self.units.get(_partner(name))
-            if unit.active == "inactive" and (partner is None or partner.active == "inactive"):
-                del self.units[name]
+        """Forget what is stopped, unless a unit that is held names it."""
+        todo = [unit for unit in self.units.values() if unit.active != "inactive" or unit.job]
+        if len(todo) == len(self.units):
+            return
+        held = {unit.name for unit in todo}
+        while todo:
+            for name in todo.pop().names:
+                if name not in held and name in self.units:
+                    held.add(name)
+                    todo.append(self.units[name])
+        for name in self.units.keys() - held:
+            del self.units[name]
 
     def matching(self, pattern: str) -> list[Unit]:
         return [unit for name, unit in sorted(self.units.items()) if fnmatch.fnmatchcase(name, pattern)]
@@ -89,11 +120,6 @@ class Table:
         lines = [f"{one}={values[one]}" for one in properties]
         self.collect()
         return lines
-
-
-def _partner(name: str) -> str:
-    stem, _, kind = name.rpartition(".")
-    return f"{stem}.{'socket' if kind == 'service' else 'service'}"
 
 
 def _values(unit: Unit | None, path: Path) -> dict[str, str]:
@@ -117,7 +143,8 @@ def _values(unit: Unit | None, path: Path) -> dict[str, str]:
         "LastTriggerUSec": "",
         "NextElapseUSecRealtime": "",
         "InactiveEnterTimestampMonotonic": str(int(unit.left * 1e6)),
-        "Job": "0",
+        "Job": "17" if unit.job else "0",
+        "Type": unit.directives.get("Type", ["simple"])[-1],
         "LoadState": load,
         "NeedDaemonReload": "yes" if outdated else "no",
         "Description": unit.description,

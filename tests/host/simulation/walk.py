@@ -19,7 +19,10 @@ _LOOKS = ("show", "list-units", "list-jobs", "is-system-running", "verify", "-xl
 
 
 def changes_nothing(change: Change) -> bool:
-    """Whether the host is the same after it: what dies just after it dies as well just before it."""
+    """Whether the host is the same after it: what dies just after it dies as well just before it, or, of a file that
+    has not its name yet, in the middle of it."""
+    if change.what == "write":
+        return change.words[0].endswith(".tmp")
     return change.what == "fsync" or (change.what == "command" and any(word in _LOOKS for word in change.words[:3]))
 
 
