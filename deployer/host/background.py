@@ -17,7 +17,7 @@ from deployer.host import instance, systemd
 from deployer.host.candidate import crashed, ending, failure
 from deployer.host.catalog import Release
 from deployer.host.context import Context
-from deployer.host.paths import UnitName, parse_unit, unit_name
+from deployer.host.paths import UnitName, parse_unit
 from deployer.host.protocol import WEB
 
 _UP = ("active", "activating", "reloading", "deactivating")
@@ -40,50 +40,67 @@ class Units:
 def units_of(ctx: Context, number: int) -> Units:
     """Read from the unit files, which also a release has whose record cannot be read."""
     found = [(name, unit) for name in instance.on_disk(ctx, number) if (unit := parse_unit(ctx.app, name))]
-    timers = {unit.process: name for name, unit in found if unit.kind == "timer"}
-    services = [(name, unit.process) for name, unit in found if unit.kind == "service" and unit.process != WEB]
+    services = [name for name, unit in found if unit.kind == "service" and unit.process != WEB]
+    runs = [name for name in services if _runs_once(ctx.paths.units / name)]
     return Units(
-        processes=tuple(name for name, process in services if process not in timers),
-        timers=tuple(timers.values()),
-        runs=tuple(name for name, process in services if process in timers),
+        processes=tuple(name for name in services if name not in runs),
+        timers=tuple(name for name, unit in found if unit.kind == "timer"),
+        runs=tuple(runs),
     )
 
 
-def hand_over(ctx: Context, release: Release, before: Release | None) -> None:
-    """From ``before``, which served, to the one that serves now. Neither ends nor starts are waited for.
+def _runs_once(path: Path) -> bool:
+    """Whether a service is a timer's run. One that still goes on may have outlived its timer."""
+    with contextlib.suppress(OSError):
+        return "Type=oneshot" in path.read_text().splitlines()
+    return False
 
-    Can be repeated. One that fails to start is seen by whoever watches; systemd tries it again.
+
+def hand_over(ctx: Context, number: int) -> None:
+    """Have the processes and timers of what serves now run, and those of no other release. Raises HostError.
+
+    Level-triggered, so that it can be repeated: whoever is killed on the way is followed by somebody who begins again.
+    Neither ends nor starts are waited for; a process that fails to start is seen by whoever watches.
     """
-    old = units_of(ctx, before.number) if before is not None else Units()
-    new = units_of(ctx, release.number)
-    if old.timers and before is not None:
-        systemd.systemctl("stop", *old.timers)
-        _carry_stamps(ctx, before, release)
-    if old.processes:
-        systemd.systemctl("stop", "--no-block", *old.processes)
+    new = units_of(ctx, number)
+    old = [units_of(ctx, other) for other in instance.numbers(ctx) if other != number]
+    timers = [name for units in old for name in units.timers]
+    processes = [name for units in old for name in units.processes]
+    if timers:
+        systemd.ensure_stopped(timers)
+        _carry_stamps(ctx, timers, new.timers)
+    if processes:
+        systemd.ensure_stopped(processes, wait=False)
     if new.lasting:
-        systemd.systemctl("start", "--no-block", *new.lasting)
+        systemd.require("start", "--no-block", *new.lasting)
 
 
 def start(ctx: Context, number: int) -> None:
-    """Start all of a release, as at boot. Crashes of before count no more."""
+    """The same as at boot: crashes of before count no more. Raises HostError."""
     names = units_of(ctx, number).lasting
     if names:
         systemd.systemctl("reset-failed", *names)
-        systemd.systemctl("start", "--no-block", *names)
+    hand_over(ctx, number)
 
 
-def _carry_stamps(ctx: Context, before: Release, release: Release) -> None:
+def _carry_stamps(ctx: Context, olds: Sequence[str], news: Sequence[str]) -> None:
     """Give each timer the time of its forerunner's last run: what fell due between the two is made up for.
 
     systemd keeps it as the time of a file's last change, named by the unit (systemd.timer(5), ``Persistent=``). A timer
     that is to run at other times from now on has missed none of them.
     """
-    older = {(timer.name, timer.calendar) for timer in before.spec.timers}
-    for timer in release.spec.timers:
-        if (timer.name, timer.calendar) in older:
+    for new in news:
+        for old in olds:
             with contextlib.suppress(OSError):
-                _carry(stamp(ctx, timer.name, before.number), stamp(ctx, timer.name, release.number))
+                if _times(ctx, old) == _times(ctx, new):
+                    _carry(ctx.paths.stamps / f"stamp-{old}", ctx.paths.stamps / f"stamp-{new}")
+
+
+def _times(ctx: Context, timer: str) -> list[str]:
+    """What runs, and when: read from the unit file, as :func:`units_of` does."""
+    lines = (ctx.paths.units / timer).read_text().splitlines()
+    unit = parse_unit(ctx.app, timer)
+    return [unit.process if unit else "", *(line for line in lines if line.startswith("OnCalendar="))]
 
 
 def _carry(old: Path, new: Path) -> None:
@@ -95,10 +112,6 @@ def _carry(old: Path, new: Path) -> None:
     made.touch(0o644)
     os.utime(made, ns=(last, last))
     os.replace(made, new)
-
-
-def stamp(ctx: Context, timer: str, number: int) -> Path:
-    return ctx.paths.stamps / f"stamp-{unit_name(ctx.app, timer, number, 'timer')}"
 
 
 def refuse_if_broken(ctx: Context, number: int) -> None:

@@ -32,6 +32,9 @@ def _temporary(ctx: Context) -> Iterator[Path]:
     for name in files.names(paths.units):
         if name.startswith(".") and parse_unit(ctx.app, name[1:].removesuffix(".tmp")):
             yield paths.units / name
+    for name in files.names(paths.stamps):
+        if name.startswith(".stamp-") and parse_unit(ctx.app, name[7:].removesuffix(".tmp")):
+            yield paths.stamps / name
 
 
 def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:

@@ -63,14 +63,20 @@ def _run(ctx: Context, number: int) -> None:
     with contextlib.suppress(Damaged):
         release = ctx.catalog.get(number)
         instance.ensure_units(ctx, release)
+    try:
+        _run_web(ctx, number, release)
+    finally:
+        background.start(ctx, number)
+
+
+def _run_web(ctx: Context, number: int, release: Release | None) -> None:
     socket, service = (unit_name(ctx.app, WEB, number, kind) for kind in ("socket", "service"))
-    serves = (ctx.paths.units / socket).exists()
-    if serves:
-        systemd.require("start", socket)
-    background.start(ctx, number)
-    if serves and (release is None or release.unfinished):
+    if not (ctx.paths.units / socket).exists():
+        return
+    systemd.require("start", socket)
+    if release is None or release.unfinished:
         systemd.systemctl("start", "--no-block", service)
-    elif serves and release is not None:
+    else:
         systemd.require("start", service, timeout=release.spec.health.timeout + 60)
 
 

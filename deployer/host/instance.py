@@ -168,6 +168,11 @@ def on_disk(ctx: Context, number: int) -> list[str]:
     return stop_order((name for name, unit in found.items() if unit is not None and unit.number == number))
 
 
+def numbers(ctx: Context) -> set[int]:
+    """The releases that have unit files."""
+    return {unit.number for name in files.names(ctx.paths.units) if (unit := parse_unit(ctx.app, name))}
+
+
 def stop_order(names: Iterable[str]) -> list[str]:
     """Units of the app: first those that would start another one."""
     return sorted(names, key=lambda name: (_RANK.get(name.rpartition(".")[2], len(_RANK)), name))
@@ -180,7 +185,8 @@ def refuse_what_serves(ctx: Context, release: Release) -> None:
 
 
 def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: Iterable[str] = ()) -> None:
-    """Stop a release's units and take them away. Idempotent; never fails for what is already gone.
+    """Stop a release's units and take them away. Idempotent; never fails for what is already gone. Raises HostError
+    when something goes on running: its files stay then, so that it is found and stopped again.
 
     An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows. ``but`` are left
     as they are.
@@ -191,7 +197,7 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: I
         return
     if unused:
         _end_soon(unit_name(ctx.app, WEB, release.number, "service"), _MOMENT)
-    systemd.systemctl("stop", *names, timeout=longest_stop(release) + 30)
+    systemd.ensure_stopped(names, timeout=longest_stop(release) + 30)
     delete_units(ctx, names)
 
 
@@ -201,14 +207,24 @@ def longest_stop(release: Release) -> float:
 
 
 def delete_units(ctx: Context, names: Sequence[str]) -> None:
-    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them."""
-    for name in names:
-        for path in (ctx.paths.units / name, ctx.paths.stamps / f"stamp-{name}"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(str(path))
-    with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
-        files.sync_directory(ctx.paths.units)
+    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them.
+
+    Stamps go first: whoever is killed on the way leaves a unit file, and that is found again.
+    """
+    _delete(ctx.paths.stamps, [f"stamp-{name}" for name in names])
+    _delete(ctx.paths.units, names)
     systemd.ensure_forgotten(names)
+
+
+def _delete(directory: Path, names: Sequence[str]) -> None:
+    gone = False
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(str(directory / name))
+            gone = True
+    if gone:
+        with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
+            files.sync_directory(directory)
 
 
 def _end_soon(service: str, seconds: float) -> None:

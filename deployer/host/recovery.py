@@ -69,7 +69,7 @@ def _end(ctx: Context, release: Release, why: str) -> None:
     """An attempt that died without traffic. One that had some has its queue answered first."""
     debris.stop_commands(ctx)
     if release.result in (SERVED, CONDEMNED):
-        _run_what_serves(ctx, release)
+        _run_what_serves(ctx)
         resume.clear(ctx, release)
     else:
         instance.remove_units(ctx, release, unused=True)
@@ -83,12 +83,12 @@ def _end(ctx: Context, release: Release, why: str) -> None:
     ctx.emit("note", text=f"{release.name} was {reason}; what it left is cleared away")
 
 
-def _run_what_serves(ctx: Context, release: Release) -> None:
-    """The processes and timers of what serves instead of a release; it may have been killed before it had them run."""
+def _run_what_serves(ctx: Context) -> None:
+    """Its processes and timers: who went back to it may have been killed before they ran."""
     with contextlib.suppress(Damaged):
         current = ctx.catalog.serving()
         if current is not None and not systemd.was_stopped(f"{ctx.app}.service"):
-            background.hand_over(ctx, current, release)
+            background.hand_over(ctx, current.number)
 
 
 def _told(release: Release, why: str) -> str:
@@ -107,8 +107,9 @@ def _stop(ctx: Context, number: int) -> None:
     if release is not None and release.unfinished is False and release.sealed and release.spec.web is not None:
         handover.wait_for_queue(ctx, release, release.spec.drain)
     names = debris.units(ctx).get(number, [])
-    systemd.systemctl("stop", *names, timeout=(instance.longest_stop(release) if release else 30) + 60)
-    instance.delete_units(ctx, names)
+    if names:
+        systemd.ensure_stopped(names, timeout=(instance.longest_stop(release) if release else 30) + 60)
+        instance.delete_units(ctx, names)
 
 
 def _close(ctx: Context, number: int) -> None:

@@ -99,6 +99,8 @@ class UnitState:
         return self.restarts > 0 or self.active == "failed"
 
 
+_RUNNING = ("active", "activating", "reloading", "deactivating")
+"""States of what has not ended yet; the last of what was told to."""
 _TIMED_OUT = 124
 """As timeout(1) has it."""
 _LONGEST_LINE = 64 * 1024
@@ -233,6 +235,20 @@ def ensure_forgotten(units: Sequence[str]) -> None:
     done = run(["systemctl", "show", "-p", "LoadState", *units])
     if [line for line in done.out.splitlines() if line] != ["LoadState=not-found"] * len(units):
         systemctl("daemon-reload")
+
+
+def ensure_stopped(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> None:
+    """Stop units; without ``wait`` they only must have been told to. Raises HostError when one goes on running.
+
+    What is not there any more, or cannot be read, is no hindrance.
+    """
+    done = systemctl("stop", *([] if wait else ["--no-block"]), *units, timeout=timeout)
+    if done.ok:
+        return
+    running = _RUNNING if wait else _RUNNING[:-1]
+    left = [unit for unit, state in show_all(units).items() if state.active in running]
+    if left:
+        raise HostError(f"systemd did not stop {', '.join(left)} (exit status {done.status})", logs=done.tail())
 
 
 def ensure_started(app: str) -> None:

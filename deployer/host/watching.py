@@ -27,9 +27,10 @@ def watch_until(ctx: Context, release: Release, enough: Callable[[], bool]) -> N
     """Look after all that serves until it is ``enough``. Raises HostError when something is not healthy any more."""
     web = _web(ctx, release)
 
-    def look() -> None:
-        web()
+    def look() -> bool:
+        well = web()
         background.refuse_if_broken(ctx, release.number)
+        return well
 
     _look_until(enough, look, _WATCHED)
 
@@ -40,29 +41,31 @@ def stand_by(ctx: Context, release: Release, current: Release | None, enough: Ca
         _look_until(enough, _web(ctx, release), _STANDING)
 
 
-def _look_until(enough: Callable[[], bool], look: Callable[[], None], every: float) -> None:
-    due = time.monotonic()
-    while not enough():
+def _look_until(enough: Callable[[], bool], look: Callable[[], bool], every: float) -> None:
+    """A look that found something amiss, and not yet enough of it, is never the last one."""
+    due, well = time.monotonic(), True
+    while not (enough() and well):
         if time.monotonic() >= due:
-            look()
+            well = look()
             due = time.monotonic() + every
         time.sleep(_TICK)
 
 
-def _web(ctx: Context, release: Release) -> Callable[[], None]:
-    """What looks at the web process, where there is one, and raises HostError when it must go."""
+def _web(ctx: Context, release: Release) -> Callable[[], bool]:
+    """What looks at the web process, where there is one: whether it is healthy. Raises HostError when it must go."""
     if release.spec.web is None:
-        return lambda: None
+        return lambda: True
     recycles = any("max-requests" in argument for argument in release.spec.web.args)
     candidate = candidate_of(ctx, release)
     judges: list[Watch] = []
 
-    def look() -> None:
+    def look() -> bool:
         if not judges:
             state = systemd.show(candidate.service)
             judges.append(Watch(candidate=candidate, main_pid=state.main_pid, recycles=recycles))
         why = judges[0].verdict()
         if why:
             raise candidate.failure(why)
+        return judges[0].failures == 0
 
     return look
