@@ -168,6 +168,26 @@ def test_a_worker_that_crashes_takes_all_hosts_back(crew: Crew) -> None:
     assert "Traceback" not in ended.text
 
 
+def test_a_host_without_web_is_a_host_like_others(crew: Crew) -> None:
+    """Its handle stops, starts and reloads it, and after a power cut its worker runs again."""
+    (release,) = set(crew.serving().values())
+    host = crew.bed[crew.back].host
+    host.run("systemctl stop fleet")
+    assert crew.there(crew.back) == [f"worker@{release}.service inactive"]
+    host.run("systemctl start fleet")
+    crew.comes_to(release, once=crew.web[0])
+    host.run("systemctl reload fleet")
+    reloaded = f"v{int(release[1:]) + 1}"
+    wait_until(lambda: crew.there(crew.back) == [f"worker@{reloaded}.service active"], "the reloaded one works")
+    host.pull_plug()
+    host.boot()
+    wait_until(lambda: crew.there(crew.back) == [f"worker@{reloaded}.service active"], "it works again")
+    crew.ask_for(worker(mood="crashes"), timer("news"))
+    ended = crew.bed.deploy(hosts=[crew.back], expect=6)
+    assert "no broker to be found" in "\n".join(ended.event("failed")["logs"])
+    wait_until(lambda: crew.there(crew.back) == [f"worker@{reloaded}.service active"], "the old one works")
+
+
 def test_a_check_that_fails_on_one_host_refuses_it_for_all(crew: Crew) -> None:
     """Nobody has switched."""
     before = crew.serving()

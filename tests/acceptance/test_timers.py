@@ -8,6 +8,8 @@ import pytest
 
 from deployer.sandbox import SandboxHost
 from tests.support.background import BackgroundSite, make_background, timer, worker
+from tests.support.faults.accident import running
+from tests.support.faults.install import faults
 from tests.support.jobs import not_once
 from tests.support.site import wait_until
 
@@ -24,6 +26,8 @@ def _site(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def site(_site: BackgroundSite) -> BackgroundSite:
     """Set up; nothing is deployed, and nothing has run."""
+    if not _site.host.is_on():
+        _site.host.boot()
     _site.wipe()
     _site.jobs.clean()
     return _site
@@ -68,6 +72,55 @@ def test_no_run_is_lost_or_doubled_by_a_release_that_goes_back(site: BackgroundS
     site.jobs.until(lambda facts: len(facts.runs) > runs + 1, "it runs")
     assert not_once(site.jobs.facts().runs_of("tick"), 2) == []
     site.comes_to(good, timers=["tick"])
+
+
+def ran_last(site: BackgroundSite, release: str, when: str) -> None:
+    """Have systemd believe, from the next start of the timer on, that its last run was then."""
+    site.host.run(f"touch -d '{when}' /var/lib/systemd/timers/stamp-clock-tick@{release}.timer")
+
+
+def test_a_run_that_fell_due_meanwhile_is_made_up_for(site: BackgroundSite) -> None:
+    """Once, by the release that serves then: each timer knows when the one before it ran last."""
+    site.ask_for(timer(calendar="daily"))
+    ran_last(site, site.release(), "2 days ago")
+    second = change(site)
+    has_run(site, second)
+    third = change(site)
+    site.comes_to(third, timers=["tick"])
+    assert [run["release"] for run in site.jobs.facts().runs] == [second]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_a_run_that_was_missed_while_the_host_was_off(site: BackgroundSite, persistent: bool) -> None:
+    """It is made up for, unless deploy.toml says otherwise."""
+    site.ask_for(timer(calendar="daily", persistent=persistent), worker())
+    release = site.release()
+    if persistent:
+        ran_last(site, release, "2 days ago")
+    site.host.power_off()
+    site.host.boot()
+    site.comes_to(release, "worker", timers=["tick"])
+    if persistent:
+        has_run(site, release)
+    assert len(site.jobs.facts().runs) == persistent
+
+
+def test_the_power_goes_before_the_timers_change_hands(site: BackgroundSite) -> None:
+    """Right after the rename: a run that was missed meanwhile is made up for by the new release."""
+    site.ask_for(timer(calendar="daily"))
+    ran_last(site, old := site.release(), "2 days ago")
+    site.project.change(version="2")
+    with faults(site.host, site.app) as accidents:
+        accidents.boundary("switched", "pause")
+        with running(site, "deploy", "--json"):
+            accidents.wait_until_reached()
+            site.host.pull_plug()
+        site.host.boot()
+    new = site.out("basename $(readlink /srv/clock/current)")
+    assert new != old
+    site.comes_to(new, timers=["tick"], seconds=60)
+    has_run(site, new)
+    assert len(site.jobs.facts().runs) == 1
 
 
 def test_a_run_in_progress_is_let_finish(site: BackgroundSite) -> None:
