@@ -110,7 +110,7 @@ def test_a_file_may_be_of_another_time(place: Path) -> None:
     replace = os.replace
 
     def look(old: str, new: str) -> None:
-        seen.append(os.stat(old).st_mtime)
+        seen.append(Path(old).stat().st_mtime)
         replace(old, new)
 
     with pytest.MonkeyPatch.context() as patch:
