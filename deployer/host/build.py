@@ -16,7 +16,6 @@ from deployer.host import bytecode, files
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
-from deployer.host.instance import has_program
 from deployer.host.manifest import LINK, Entry
 from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
@@ -105,18 +104,6 @@ def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
         return [create, [UV, *sync, "--python", f"{venv}/bin/python"]]
     install = [UV, *_LOCK_COMMANDS[spec.lock.kind], spec.lock.path, "--compile-bytecode"]
     return [create, [*install, "--python", f"{venv}/bin/python"]]
-
-
-def check_programs(ctx: Context, key: str, spec: Spec) -> None:
-    """Raises HostError when a program that the release is to run is neither in its environment nor on the host."""
-    venv = ctx.venvs.path(key) if key else None
-    for program in spec.programs:
-        if has_program(program, venv):
-            continue
-        raise HostError(
-            f"{program} is not among the installed dependencies ({spec.lock.path or 'no lock file'})",
-            next=f"add {program} to {spec.lock.path or 'requirements.txt'}, commit, fab deploy",
-        )
 
 
 def build_tree(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from deployer.host import files, overrides, systemd
+from deployer.host import files, overrides, programs, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, HostError
@@ -22,7 +21,6 @@ _LARGEST_MODULE = 4 * 1024 * 1024
 """Bytes that are looked at of a server's own source."""
 _MOMENT = 3.0
 """Seconds that a process without requests has for its end."""
-_HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 _RANK = {"timer": 0, "socket": 1, "service": 2}
 """The order in which units are stopped: first what would start another one."""
 
@@ -113,24 +111,12 @@ def service_text(ctx: Context, release: Release, behind: int = 0) -> str:
 def capabilities(ctx: Context, release: Release) -> Capabilities:
     """What the release's environment has: told by its files, since versions differ and none of it may be run here."""
     venv = ctx.venvs.path(release.venv) if release.venv else None
-    programs = {name: path for name in release.spec.programs if (path := host_program(name, venv))}
+    on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
     if venv is None:
-        return Capabilities(programs=programs)
+        return Capabilities(programs=on_host)
     gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
     uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
-    return Capabilities(gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=programs)
-
-
-def has_program(name: str, venv: Path | None) -> bool:
-    """Whether there is something to run by this name. Of one with a slash only the start can tell."""
-    return "/" in name or (venv is not None and (venv / "bin" / name).exists()) or bool(host_program(name, venv))
-
-
-def host_program(name: str, venv: Path | None) -> str:
-    """The path of a program that the host has and the environment lacks; empty for any other."""
-    if "/" in name or (venv is not None and (venv / "bin" / name).exists()):
-        return ""
-    return shutil.which(name, path=_HOST_PATH) or ""
+    return Capabilities(gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host)
 
 
 def _contains(venv: Path, module: str, text: bytes) -> bool:
