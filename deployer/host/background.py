@@ -134,9 +134,12 @@ def still_up(ctx: Context, number: int) -> list[str]:
 
 
 def finishing(ctx: Context) -> dict[str, UnitName]:
-    """Units that come to an end by themselves: a process that was told to stop, a run of a timer. Of any release."""
+    """Units that come to an end by themselves: a process that was told to stop, a run of a timer. Of any release.
+
+    Raises HostError when systemd does not say: what it would be taken for has no need of its code.
+    """
     states = "--state=activating,deactivating"
-    shown = systemd.systemctl("list-units", "--plain", "--no-legend", states, f"{ctx.app}-*@v*.service").out
+    shown = systemd.ask("list-units", "--plain", "--no-legend", states, f"{ctx.app}-*@v*.service")
     found = {line.split()[0]: line.split()[2] for line in shown.splitlines() if len(line.split()) > 2}
     units = {name: unit for name in found if (unit := parse_unit(ctx.app, name)) and unit.process != WEB}
     runs = _oneshots([name for name in units if found[name] != "deactivating"])
@@ -147,7 +150,7 @@ def _oneshots(names: Sequence[str]) -> set[str]:
     """Those that run once: a timer's runs. A process that is starting is none."""
     if not names:
         return set()
-    blocks = systemd.systemctl("show", "-p", "Type", *names).out.split("\n\n")
+    blocks = systemd.ask("show", "-p", "Type", *names).split("\n\n")
     return {name for name, block in zip(names, blocks) if block.strip() == "Type=oneshot"}
 
 

@@ -73,8 +73,8 @@ def _uploads(ctx: Context) -> Iterator[Path]:
 
 def units(ctx: Context) -> dict[int, list[str]]:
     """The units of each release that have a file, or still run, in the order they are stopped. What comes to its end by
-    itself is left in peace, and is none of them."""
-    shown = systemd.systemctl("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-*@v*").out
+    itself is left in peace, and is none of them. Raises HostError."""
+    shown = systemd.ask("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-*@v*")
     names = {*files.names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())}
     found: dict[int, list[str]] = {}
     for name in instance.stop_order(names - set(background.finishing(ctx))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from deployer.host import background, commands, files, proc, seal, systemd, watching
+from deployer.host import background, commands, files, lease, proc, seal, systemd, watching
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -213,4 +213,7 @@ def retire(ctx: Context, release: Release) -> None:
     """
     if release.spec.web is not None:
         wait_for_queue(ctx, release, release.spec.drain)
-    remove_units(ctx, release, but=background.finishing(ctx))
+    finishing = background.finishing(ctx)
+    remove_units(ctx, release, but=finishing)
+    if finishing:
+        lease.arm(ctx.app)  # who looks for what has finished, if nobody does already

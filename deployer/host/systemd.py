@@ -114,10 +114,10 @@ def show(unit: str) -> UnitState:
 
 
 def show_all(units: Sequence[str]) -> dict[str, UnitState]:
-    """The states of several units at once."""
+    """The states of several units at once. Raises HostError when systemd does not answer."""
     if not units:
         return {}
-    blocks = run(["systemctl", "show", "-p", _SHOWN, *units]).out.split("\n\n")
+    blocks = ask("show", "-p", _SHOWN, *units).split("\n\n")
     blocks += [""] * (len(units) - len(blocks))
     return {unit: _state(block) for unit, block in zip(units, blocks)}
 
@@ -150,11 +150,19 @@ def systemctl(*arguments: str, timeout: float = 90) -> Result:
         return Result(_TIMED_OUT, "", error.message)
 
 
-def require(*arguments: str, timeout: float = 90) -> None:
+def require(*arguments: str, timeout: float = 90) -> Result:
     """A systemctl command that must succeed. Raises HostError with what systemctl said."""
     done = systemctl(*arguments, timeout=timeout)
     if not done.ok:
         raise HostError(f"systemctl {' '.join(arguments)} failed (exit status {done.status})", logs=done.tail())
+    return done
+
+
+def ask(*arguments: str) -> str:
+    """What systemctl says to a question. None that is not answered is taken for a no: it is asked once more, and then
+    that is a HostError."""
+    done = systemctl(*arguments)
+    return done.out if done.ok else require(*arguments).out
 
 
 def was_stopped(unit: str) -> bool:
