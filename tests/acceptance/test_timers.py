@@ -35,7 +35,7 @@ def site(_site: BackgroundSite) -> BackgroundSite:
 
 def change(site: BackgroundSite) -> str:
     """Deploy another version of the same; the release."""
-    site.project.change(version=(site.project.path / "VERSION.txt").read_text().strip() + "+1")
+    site.project.change(version=site.project.git("rev-list", "--count", "HEAD"))
     return site.release()
 
 
