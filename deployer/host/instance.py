@@ -83,11 +83,15 @@ def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
 
 
 def older(ctx: Context, number: int) -> dict[str, list[str]]:
-    """The services of other releases that are on the host, by the kind of process: what serves, and what finishes."""
+    """The services of releases before this one that are on the host, by the kind of process: what serves, and what
+    finishes.
+
+    Only of those before it: two units that are each ordered after the other cannot be stopped together.
+    """
     found: dict[str, list[str]] = {}
     for name in files.names(ctx.paths.units):
         unit = parse_unit(ctx.app, name)
-        if unit is not None and unit.kind == "service" and unit.number != number:
+        if unit is not None and unit.kind == "service" and unit.number < number:
             found.setdefault(unit.process.partition(".")[0], []).append(name)
     return found
 
