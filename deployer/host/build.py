@@ -10,13 +10,13 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 from deployer.host import bytecode, files
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
-from deployer.host.manifest import LINK, Entry
+from deployer.host.manifest import LINK, Delta, Entry
 from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
 from deployer.host.unpack import Mismatch, apply, parse_delta
@@ -44,6 +44,14 @@ def base_of(record: Mapping[str, object]) -> list[Entry]:
     return [entry for entry in entries_of(record) if entry.path not in altered]
 
 
+def builds_on(ctx: Context, delta: Delta) -> dict[str, Any] | None:
+    """The record of the tree that an upload builds on; None when it brings everything. Raises HostError."""
+    base = ctx.trees.record(delta.base)
+    if delta.base and base is None:
+        raise HostError("the tree this upload builds on is gone from the host", next="fab deploy   (again)")
+    return base
+
+
 def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[Entry]:
     """Write a tree from what the host has and what was sent. Only root can reach it meanwhile.
 
@@ -53,9 +61,7 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
         delta = parse_delta(delta_value)
     except ValueError as error:
         raise HostError(f"the upload's description is not acceptable: {error}") from None
-    base = ctx.trees.record(delta.base)
-    if delta.base and base is None:
-        raise HostError("the tree this upload builds on is gone from the host", next="fab deploy   (again)")
+    base = builds_on(ctx, delta)
     destination = ctx.trees.begin(key)
     os.chmod(str(destination), 0o700)
     base_path = ctx.trees.path(delta.base) if base else None

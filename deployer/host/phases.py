@@ -92,7 +92,7 @@ def upload(work: Work) -> str:
     """Put the code tree together from what the host has and what was sent; every digest is checked."""
     ctx, spec, value = work.ctx, work.release.spec, work.request.delta
     delta = parse_delta(value)
-    base = ctx.trees.record(delta.base)
+    base = build.builds_on(ctx, delta)
     entries = _final(delta.drop, build.base_of(base) if base else [], delta.add)
     interpreter = keys.find_interpreter(spec.python)
     venv = keys.venv_key(spec, entries, interpreter)
