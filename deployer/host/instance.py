@@ -6,12 +6,13 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.host import files, overrides, programs, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
-from deployer.host.errors import BadRequest, HostError
+from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.paths import parse_unit, unit_name
 from deployer.host.protocol import WEB, Exit
 from deployer.host.spec import Spec
@@ -66,15 +67,16 @@ def standing(app: str, release: Release) -> list[str]:
 
 def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
     spec, paths, number = release.spec, ctx.paths, release.number
-    can, rivals = capabilities(ctx, release), older(ctx, number)
+    can, rivals, apart = capabilities(ctx, release), older(ctx, number), _kept_apart(ctx, number)
     texts = {}
     if spec.web is not None:
         texts[unit_name(ctx.app, WEB, number, "socket")] = socket_unit(paths, number, ctx.settings.socket_group)
         texts[unit_name(ctx.app, WEB, number, "service")] = service_text(ctx, release)
     for process in spec.processes:
+        waits = replace(process, overlap=process.overlap and process.name not in apart)
         for one in process.instances():
             name = unit_name(ctx.app, one, number, "service")
-            texts[name] = process_unit(process, one, paths, number, can, rivals.get(process.name, ()))
+            texts[name] = process_unit(waits, one, paths, number, can, rivals.get(process.name, ()))
     for timer in spec.timers:
         texts[unit_name(ctx.app, timer.name, number, "timer")] = timer_unit(timer, paths, number)
         run = unit_name(ctx.app, timer.name, number, "service")
@@ -93,6 +95,16 @@ def older(ctx: Context, number: int) -> dict[str, list[str]]:
         unit = parse_unit(ctx.app, name)
         if unit is not None and unit.kind == "service" and unit.number < number:
             found.setdefault(unit.process.partition(".")[0], []).append(name)
+    return found
+
+
+def _kept_apart(ctx: Context, number: int) -> set[str]:
+    """The processes that do not overlap, as releases before this one have it: on the way back they, too, wait."""
+    found: set[str] = set()
+    for other in numbers(ctx):
+        with contextlib.suppress(Damaged):
+            release = ctx.catalog.find(other) if other < number else None
+            found |= {one.name for one in release.spec.processes if not one.overlap} if release else set()
     return found
 
 
