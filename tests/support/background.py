@@ -43,9 +43,9 @@ def worker(name: str = "worker", mood: str = "works", mark: str = "", **keys: An
     return table(f"processes.{name}", lines)
 
 
-def timer(name: str = "tick", seconds: float = 0, more: str = "", **keys: Any) -> str:
-    """The table of a timer that runs every two seconds, unless ``keys`` say otherwise."""
-    lines = {"command": f"python3 tick.py {name} {seconds:g} {more}".strip(), "calendar": "*:*:0/2", **keys}
+def timer(name: str = "tick", seconds: float | str = 0, more: str = "", **keys: Any) -> str:
+    """The table of a timer that runs every two seconds, unless ``keys`` say otherwise; for ``seconds``, or HELD."""
+    lines = {"command": f"python3 tick.py {name} {seconds} {more}".strip(), "calendar": "*:*:0/2", **keys}
     return table(f"timers.{name}", lines)
 
 
