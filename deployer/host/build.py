@@ -10,14 +10,13 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 from deployer.host import bytecode, files
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
-from deployer.host.instance import has_program
-from deployer.host.manifest import LINK, Entry
+from deployer.host.manifest import LINK, Delta, Entry
 from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
 from deployer.host.unpack import Mismatch, apply, parse_delta
@@ -45,6 +44,14 @@ def base_of(record: Mapping[str, object]) -> list[Entry]:
     return [entry for entry in entries_of(record) if entry.path not in altered]
 
 
+def builds_on(ctx: Context, delta: Delta) -> dict[str, Any] | None:
+    """The record of the tree that an upload builds on; None when it brings everything. Raises HostError."""
+    base = ctx.trees.record(delta.base)
+    if delta.base and base is None:
+        raise HostError("the tree this upload builds on is gone from the host", next="fab deploy   (again)")
+    return base
+
+
 def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[Entry]:
     """Write a tree from what the host has and what was sent. Only root can reach it meanwhile.
 
@@ -54,9 +61,7 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
         delta = parse_delta(delta_value)
     except ValueError as error:
         raise HostError(f"the upload's description is not acceptable: {error}") from None
-    base = ctx.trees.record(delta.base)
-    if delta.base and base is None:
-        raise HostError("the tree this upload builds on is gone from the host", next="fab deploy   (again)")
+    base = builds_on(ctx, delta)
     destination = ctx.trees.begin(key)
     os.chmod(str(destination), 0o700)
     base_path = ctx.trees.path(delta.base) if base else None
@@ -105,18 +110,6 @@ def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
         return [create, [UV, *sync, "--python", f"{venv}/bin/python"]]
     install = [UV, *_LOCK_COMMANDS[spec.lock.kind], spec.lock.path, "--compile-bytecode"]
     return [create, [*install, "--python", f"{venv}/bin/python"]]
-
-
-def check_programs(ctx: Context, key: str, spec: Spec) -> None:
-    """Raises HostError when a program that the release is to run is neither in its environment nor on the host."""
-    venv = ctx.venvs.path(key) if key else None
-    for program in spec.programs:
-        if has_program(program, venv):
-            continue
-        raise HostError(
-            f"{program} is not among the installed dependencies ({spec.lock.path or 'no lock file'})",
-            next=f"add {program} to {spec.lock.path or 'requirements.txt'}, commit, fab deploy",
-        )
 
 
 def build_tree(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from deployer.host import files, overrides, systemd
+from deployer.host import files, overrides, programs, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
-from deployer.host.errors import BadRequest, HostError
+from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.paths import parse_unit, unit_name
 from deployer.host.protocol import WEB, Exit
 from deployer.host.spec import Spec
@@ -22,7 +22,6 @@ _LARGEST_MODULE = 4 * 1024 * 1024
 """Bytes that are looked at of a server's own source."""
 _MOMENT = 3.0
 """Seconds that a process without requests has for its end."""
-_HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 _RANK = {"timer": 0, "socket": 1, "service": 2}
 """The order in which units are stopped: first what would start another one."""
 
@@ -68,15 +67,16 @@ def standing(app: str, release: Release) -> list[str]:
 
 def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
     spec, paths, number = release.spec, ctx.paths, release.number
-    can, rivals = capabilities(ctx, release), older(ctx, number)
+    can, rivals, apart = capabilities(ctx, release), older(ctx, number), _kept_apart(ctx, number)
     texts = {}
     if spec.web is not None:
         texts[unit_name(ctx.app, WEB, number, "socket")] = socket_unit(paths, number, ctx.settings.socket_group)
         texts[unit_name(ctx.app, WEB, number, "service")] = service_text(ctx, release)
     for process in spec.processes:
+        waits = replace(process, overlap=process.overlap and process.name not in apart)
         for one in process.instances():
             name = unit_name(ctx.app, one, number, "service")
-            texts[name] = process_unit(process, one, paths, number, can, rivals.get(process.name, ()))
+            texts[name] = process_unit(waits, one, paths, number, can, rivals.get(process.name, ()))
     for timer in spec.timers:
         texts[unit_name(ctx.app, timer.name, number, "timer")] = timer_unit(timer, paths, number)
         run = unit_name(ctx.app, timer.name, number, "service")
@@ -85,12 +85,26 @@ def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
 
 
 def older(ctx: Context, number: int) -> dict[str, list[str]]:
-    """The services of other releases that are on the host, by the kind of process: what serves, and what finishes."""
+    """The services of releases before this one that are on the host, by the kind of process: what serves, and what
+    finishes.
+
+    Only of those before it: two units that are each ordered after the other cannot be stopped together.
+    """
     found: dict[str, list[str]] = {}
     for name in files.names(ctx.paths.units):
         unit = parse_unit(ctx.app, name)
-        if unit is not None and unit.kind == "service" and unit.number != number:
+        if unit is not None and unit.kind == "service" and unit.number < number:
             found.setdefault(unit.process.partition(".")[0], []).append(name)
+    return found
+
+
+def _kept_apart(ctx: Context, number: int) -> set[str]:
+    """The processes that do not overlap, as releases before this one have it: on the way back they, too, wait."""
+    found: set[str] = set()
+    for other in numbers(ctx):
+        with contextlib.suppress(Damaged):
+            release = ctx.catalog.find(other) if other < number else None
+            found |= {one.name for one in release.spec.processes if not one.overlap} if release else set()
     return found
 
 
@@ -113,24 +127,12 @@ def service_text(ctx: Context, release: Release, behind: int = 0) -> str:
 def capabilities(ctx: Context, release: Release) -> Capabilities:
     """What the release's environment has: told by its files, since versions differ and none of it may be run here."""
     venv = ctx.venvs.path(release.venv) if release.venv else None
-    programs = {name: path for name in release.spec.programs if (path := host_program(name, venv))}
+    on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
     if venv is None:
-        return Capabilities(programs=programs)
+        return Capabilities(programs=on_host)
     gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
     uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
-    return Capabilities(gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=programs)
-
-
-def has_program(name: str, venv: Path | None) -> bool:
-    """Whether there is something to run by this name. Of one with a slash only the start can tell."""
-    return "/" in name or (venv is not None and (venv / "bin" / name).exists()) or bool(host_program(name, venv))
-
-
-def host_program(name: str, venv: Path | None) -> str:
-    """The path of a program that the host has and the environment lacks; empty for any other."""
-    if "/" in name or (venv is not None and (venv / "bin" / name).exists()):
-        return ""
-    return shutil.which(name, path=_HOST_PATH) or ""
+    return Capabilities(gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host)
 
 
 def _contains(venv: Path, module: str, text: bytes) -> bool:

@@ -18,6 +18,7 @@ from deployer.host import (
     handover,
     instance,
     keys,
+    programs,
     retention,
     seal,
     systemd,
@@ -91,7 +92,7 @@ def upload(work: Work) -> str:
     """Put the code tree together from what the host has and what was sent; every digest is checked."""
     ctx, spec, value = work.ctx, work.release.spec, work.request.delta
     delta = parse_delta(value)
-    base = ctx.trees.record(delta.base)
+    base = build.builds_on(ctx, delta)
     entries = _final(delta.drop, build.base_of(base) if base else [], delta.add)
     interpreter = keys.find_interpreter(spec.python)
     venv = keys.venv_key(spec, entries, interpreter)
@@ -132,7 +133,7 @@ def make(work: Work) -> str:
     """``build``: locked dependencies into a virtual environment, build commands, seal."""
     ctx, release = work.ctx, work.release
     told = _make_venv(work)
-    build.check_programs(ctx, release.venv, release.spec)
+    programs.refuse_missing(release.spec, ctx.venvs.path(release.venv) if release.venv else None)
     if ctx.trees.record(release.tree) is not None:
         return f"{told}code unchanged"
     entries = [Entry(*value) for value in files.read_json(work.directory / "entries.json") or []]
@@ -159,8 +160,6 @@ def _environment(work: Work) -> dict[str, str]:
 def install(work: Work) -> str:
     """Link the parts, write the units, and seal the release: from now on it counts."""
     ctx, release = work.ctx, work.release
-    if not work.proven:  # a reload comes without a build, and may run something new
-        build.check_programs(ctx, release.venv, release.spec)
     for link, store, key in (("code", ctx.trees, release.tree), ("venv", ctx.venvs, release.venv)):
         record = store.record(key) if key else {}
         if record is None or record.get("damaged"):
@@ -168,6 +167,9 @@ def install(work: Work) -> str:
             raise HostError(f"the {link} of {release.name} is {why}", next="fab deploy   (builds it anew)")
         if key:
             files.point(work.directory / link, f"../../{store.directory.name}/{key}")
+    if not work.proven:  # a reload comes without a build, and may run something new
+        venv = ctx.venvs.path(release.venv) if release.venv else None
+        programs.refuse_missing(release.spec, venv, ctx.trees.path(release.tree))
     detail = instance.install(ctx, release, proven=work.proven)
     work.record(sealed=seal.take(ctx, release, list(instance.unit_texts(ctx, release))))
     work.proof = Proof(ctx, work.release)

@@ -145,12 +145,13 @@ class Spec:
         return (*web, *processes, *timers)
 
     @property
-    def programs(self) -> tuple[str, ...]:
-        """What is to be run, as it is named: each first word of a command."""
-        web = []
+    def programs(self) -> dict[str, str]:
+        """What is to be run: each first word of a command, with the key of deploy.toml that it stands at."""
+        named = [(f"timers.{one.name}", one.command[0]) for one in self.timers]
+        named += [(f"processes.{one.name}", one.command[0]) for one in self.processes]
         if self.web is not None:
-            web = [self.web.args[0] if self.web.server == "command" else self.web.server]
-        return tuple(dict.fromkeys([*web, *(one.command[0] for one in self.background)]))
+            named.append(("web", self.web.args[0] if self.web.server == "command" else self.web.server))
+        return {program: key for key, program in named}
 
     @property
     def background(self) -> tuple[Process | Timer, ...]:

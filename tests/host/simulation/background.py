@@ -72,7 +72,7 @@ class Background:
     def kill(self, unit: Unit) -> None:
         """SIGKILL of its process."""
         self.cut(unit.name)
-        self._over(unit, "signal") if unit.active == "deactivating" else self._ends_by_itself(unit, "signal")
+        self._over(unit, "signal") if unit.active == "deactivating" else self.exits(unit, "signal")
 
     def _dispatch(self) -> None:
         """Begin each job that need not wait."""
@@ -114,7 +114,7 @@ class Background:
         unit.job = "" if unit.job == "start" else unit.job
         after, result = _ENDS.get(self.running[unit.name].behaviour, (0.0, ""))
         if result:
-            self._later(unit, after, lambda: self._ends_by_itself(unit, result))
+            self._later(unit, after, lambda: self.exits(unit, result))
         self._dispatch()
 
     def _tell_to_stop(self, unit: Unit) -> None:
@@ -135,7 +135,8 @@ class Background:
         self._dispatch()
         self.table.collect()
 
-    def _ends_by_itself(self, unit: Unit, result: str) -> None:
+    def exits(self, unit: Unit, result: str) -> None:
+        """It ends without having been asked."""
         if unit.is_oneshot or unit.job == "stop":
             self._over(unit, result)
             return

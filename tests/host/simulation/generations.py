@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from deployer.host.catalog import CONDEMNED
 from deployer.host.paths import UnitName, parse_unit, unit_name
 
 from .service import read
@@ -37,10 +38,11 @@ def may_start(host: SimulatedHost, name: str) -> Iterator[str]:
 
     Told when a unit of the background starts.
     """
-    number, alone = parsed(name).number, _is_alone(host, name)
+    number = parsed(name).number
     for other in host.background.running:
         if parsed(other).number == number or kind(other) != kind(name):
             continue
+        alone = _is_alone(host, name) or _is_alone(host, other)
         if alone or host.table.units[other].active != "deactivating":
             yield f"{name} starts, and {other} still is {host.table.units[other].active}"
     yield from has_all_it_needs(host, name)
@@ -48,7 +50,7 @@ def may_start(host: SimulatedHost, name: str) -> Iterator[str]:
 
 def _is_alone(host: SimulatedHost, name: str) -> bool:
     """A timer's run always is; a process when its release says so."""
-    spec = json.loads((host.paths.release(parsed(name).number) / "release.json").read_bytes())["spec"]
+    spec = _record(host, parsed(name).number)["spec"]
     overlap = {one["name"]: one["overlap"] for one in spec["processes"]}
     return not overlap.get(kind(name), False)
 
@@ -64,8 +66,15 @@ def has_all_it_needs(host: SimulatedHost, name: str) -> Iterator[str]:
 
 
 def may_be_cut_off(host: SimulatedHost, name: str) -> Iterator[str]:
-    """What is in hand is finished."""
-    yield f"{name} was ended before its time"
+    """What is in hand is finished, unless an admin stops the app. A release that is taken back has nothing that is
+    worth it: a run of its timers ends with it."""
+    taken_back = _record(host, parsed(name).number)["result"] == CONDEMNED
+    if not host.systemd.stopping and not (taken_back and host.table.units[name].is_oneshot):
+        yield f"{name} was ended before its time"
+
+
+def _record(host: SimulatedHost, number: int) -> dict[str, Any]:
+    return dict(json.loads((host.paths.release(number) / "release.json").read_bytes()))
 
 
 def parsed(name: str) -> UnitName:

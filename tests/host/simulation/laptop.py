@@ -20,7 +20,7 @@ WORKER: dict[str, Any] = {
     "count": 1,
     "stop": 60,
     "overlap": True,
-    "check": builds.CHECK,
+    "check": "",
     "unit": {},
 }
 TIMER: dict[str, Any] = {

@@ -40,6 +40,8 @@ class Saved:
         host.web.running, host.web.since, host.web.queues = (dict(one) for one in self._web)
         host.background.running = dict(self._background)
         host.background.runs.clear()
+        host.background.struck = 0.0
+        host.web.called.clear()
         host.clock.forget()
         host.web.failed.clear()
         for seen in (host.broken, host.said, host.programs.bugs, host.programs.trace):

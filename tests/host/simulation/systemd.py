@@ -35,7 +35,7 @@ class FakeSystemd:
         self.programs, self.main, self.state = programs, main, state
         self.clock = programs.clock
         self.told: list[str] = []
-        self.restarting = ""
+        self.restarting, self.stopping = "", False
         self.synced: Callable[[], None] = lambda: None
 
     # what the host program calls
@@ -93,6 +93,7 @@ class FakeSystemd:
     def boot(self) -> None:
         """The host was switched on: nothing of what was is left but the files. APP.service is started."""
         self.table.units.clear()
+        self.stopping = False
         self.web.forget()
         self.background.forget()
         if (self.table.directory / f"{self.app}.service").exists():
@@ -284,7 +285,9 @@ class FakeSystemd:
         if unit is None:
             return refused(f"Failed to stop {name}: Unit {name} not loaded.", 5)
         if name == f"{self.app}.service" and unit.active == "active":
+            self.stopping = True
             self.programs.run(name, lambda: self.main(unit.directives["ExecStop"][-1].split()))
+            self.stopping = False
         elif name.startswith(f"{self.app}-web@"):
             self.web.stop(unit)
             return OK

@@ -20,7 +20,10 @@ _GRACE = 0.4
 
 @dataclass
 class Web:
-    """``programs`` are those of the running services, by unit; ``queues`` the connections nobody has accepted."""
+    """``programs`` are those of the running services, by unit; ``queues`` the connections nobody has accepted.
+
+    ``clients`` call, unless what is current has no web process (``called`` remembers that, by number).
+    """
 
     app: str
     home: Path
@@ -30,6 +33,7 @@ class Web:
     since: dict[str, float] = field(default_factory=dict)
     queues: dict[str, int] = field(default_factory=dict)
     clients: bool = True
+    called: dict[int, bool] = field(default_factory=dict)
     going_down: Callable[[], bool] = lambda: False
     answered: int = 0
     failed: list[str] = field(default_factory=list)
@@ -168,7 +172,7 @@ class Web:
     def call(self) -> None:
         """One client connects to what ``current`` leads to; it is answered, or waits in the queue."""
         number = self.current()
-        if not self.clients or not number:
+        if not self.clients or not number or not self._has_web(number):
             return
         if not self.listens(number):
             self.failed.append(f"v{number} is current and nothing listens on its socket")
@@ -178,6 +182,11 @@ class Web:
         self._activate(number)
         if self.service(number) in self.running:
             self._accept(self.table.units[self.service(number)])
+
+    def _has_web(self, number: int) -> bool:
+        if number not in self.called:
+            self.called[number] = (self.table.directory / self.service(number)).exists()
+        return self.called[number]
 
     def _activate(self, number: int) -> None:
         unit = self.table.load(self.service(number))
