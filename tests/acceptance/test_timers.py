@@ -184,6 +184,28 @@ def test_a_run_that_takes_too_long_is_ended(site: BackgroundSite) -> None:
     assert site.host.run(["kill", "-0", str(first["pid"])], check=False).returncode != 0
 
 
+def test_a_run_every_second(site: BackgroundSite) -> None:
+    """Where systemd would take a service that starts so often for one that crashes, and start it no more."""
+    site.ask_for(timer(calendar="*:*:*"))
+    release = site.release()
+    has_run(site, release, times=12)
+    assert "start-limit-hit" not in site.out(f"journalctl -o cat -u 'clock-tick@{release}.service'")
+    assert site.status()["timers"][0]["result"] == "success"
+
+
+def test_a_run_that_an_admin_stops_has_not_failed(site: BackgroundSite) -> None:
+    """With the app: afterwards nothing is to be seen among the host's failed units, or in the app's status."""
+    site.ask_for(timer(seconds=HELD))
+    release = site.release()
+    has_run(site, release)
+    site.host.run("systemctl stop clock")
+    assert site.out("pgrep -u clock") == ""
+    assert site.out("systemctl list-units --plain --no-legend --state=failed 'clock-*'") == ""
+    site.jobs.let_go("tick")
+    site.host.run("systemctl start clock")
+    assert site.status()["timers"][0]["ok"]
+
+
 @pytest.mark.parametrize("calendar", ["every full moon", "*-13-01", "daily\nOnCalendar=hourly"])
 def test_a_calendar_that_is_none(site: BackgroundSite, calendar: str) -> None:
     """It is refused by the name of its key, before anything is switched to."""
