@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -13,6 +12,7 @@ from tests.support.faults.accident import running
 from tests.support.faults.install import Faults, faults
 from tests.support.jobs import TICK, never_two_at_a_time
 from tests.support.site import wait_until
+from tests.support.traffic import SLACK
 
 pytestmark = pytest.mark.acceptance
 
@@ -39,14 +39,17 @@ def site(_site: BackgroundSite) -> BackgroundSite:
 
 def test_every_job_is_done_once_across_a_deploy(site: BackgroundSite) -> None:
     """The job in hand is finished by the release that has it; what comes after the switch is done by the new one."""
-    site.ask_for(worker(count=2))
+    site.ask_for(worker(count=2), drain=60)
     old = site.release()
     with site.under_load(), site.jobs.feeding():
         site.jobs.until(lambda facts: len(facts.done) > 10, "jobs are done")
-        site.jobs.put_in_hand("long", 4)
-        ended = site.deploy()
-        new = ended.event("finished")["release"]
-        switched = ended.event("phase.done", phase="switch")["at"]
+        site.jobs.put_in_hand("long")
+        with running(site, "deploy", "--json") as deploy:
+            wait_until(lambda: site.serving != old, "it has switched")
+            site.jobs.let_go("long")
+            assert deploy.end() == 0, deploy.said
+            new = deploy.event("finished")["release"]
+            switched = deploy.event("phase.done", phase="switch")["at"]
         site.jobs.until(
             lambda facts: sum(one["put"] > switched for one in facts.done) > 10, "jobs put in since are done"
         )
@@ -54,7 +57,7 @@ def test_every_job_is_done_once_across_a_deploy(site: BackgroundSite) -> None:
     assert {one["release"] for one in facts.done if one["put"] > switched} == {new}
     assert {one["release"] for one in facts.done} == {old, new}
     long = facts.job("long")
-    assert (long["release"], long["ended"] > switched) == (old, True)
+    assert (long["release"], long["ended"] > switched - SLACK) == (old, True)
     assert len({one["pid"] for one in facts.done if one["release"] == new}) == 2
     site.comes_to(new, "worker", "worker.2")
 
@@ -63,13 +66,11 @@ def test_a_job_that_takes_longer_than_the_deploy(site: BackgroundSite) -> None:
     """It is left to finish, with all it needs; who deploys does not wait for it, and status tells of it."""
     site.ask_for(worker(stop=60), drain=1, keep=2)
     old = site.release()
-    site.jobs.put_in_hand("long", 22)
+    site.jobs.put_in_hand("long")
     pid, tree = site.pid(f"worker@{old}"), site.out(f"readlink -f /srv/crew/releases/{old}/code")
     for _ in range(2):
         site.project.change(version="2")
-        begun = time.monotonic()
         new = site.release()
-        assert time.monotonic() - begun < 9
         assert site.jobs.facts().taken == [f"long.{old}.{pid}"], "it is no longer at work, or was not left alone"
     (lingering,) = site.status()["lingering"]
     assert (lingering["process"], lingering["release"]) == ("worker", old)
@@ -80,6 +81,7 @@ def test_a_job_that_takes_longer_than_the_deploy(site: BackgroundSite) -> None:
     assert site.pid(f"worker@{old}") == pid
     unit = f"/etc/systemd/system/crew-worker@{old}.service"
     assert site.out(f"ls -d {tree} /srv/crew/releases/{old}/env {unit} | wc -l") == "3"
+    site.jobs.let_go("long")
     facts = site.jobs.until(lambda facts: facts.done, "the job is done")
     assert facts.job("long")["release"] == old
     wait_until(lambda: not site.pid(f"worker@{old}"), "it ends")
@@ -95,9 +97,7 @@ def test_a_worker_that_does_not_listen(site: BackgroundSite) -> None:
     old = site.release()
     pid = site.pid(f"worker@{old}")
     site.ask_for(worker(), drain=20)
-    begun = time.monotonic()
     new = site.release()
-    assert time.monotonic() - begun < 15
     assert site.host.run(["kill", "-0", str(pid)], check=False).returncode != 0
     site.comes_to(new, "worker")
 
@@ -112,8 +112,6 @@ def test_never_two_at_a_time(site: BackgroundSite, job: float) -> None:
         site.project.change(version="2")
         release = site.expect(0, command, "--json").event("finished")["release"]
         site.jobs.until(lambda facts, release=release: facts.lives_of("worker", release), "the new one begins")
-        if job > 1:
-            site.ask_dead_mans_switch()
         site.comes_to(release, "worker", seconds=5)
     facts = site.jobs.until(lambda facts: len(facts.done) == 2, "both jobs are done")
     assert len(facts.lives) == 3
@@ -124,12 +122,13 @@ def test_a_deploy_is_ended_while_its_worker_waits_for_its_turn(site: BackgroundS
     """What waited never works; the old one finishes its job, and works on."""
     site.ask_for(worker(overlap=False, stop=60), drain=1)
     old = site.release()
-    site.jobs.put_in_hand("long", 8)
+    site.jobs.put_in_hand("long")
     site.project.change(version="2")
-    with running(site, "deploy", "--json") as fab:
+    with running(site, "deploy", "--json") as deploy:
         wait_until(lambda: site.serving != old, "it has switched")
         site.expect(0, "abort")
-        assert fab.end() == 6
+        assert deploy.end() == 6, deploy.said
+    site.jobs.let_go("long")
     site.jobs.put("next", 0)
     facts = site.jobs.until(lambda facts: len(facts.done) == 2, "both jobs are done")
     assert {one["release"] for one in facts.lives} == {old}
@@ -250,10 +249,14 @@ def test_the_handle_stops_what_finishes_for_an_older_release(site: BackgroundSit
     """``systemctl stop`` waits for its job, too; ``start`` is about what serves, and nothing else."""
     site.ask_for(worker(stop=60), drain=1)
     old = site.release()
-    site.jobs.put_in_hand("long", 8)
+    site.jobs.put_in_hand("long")
     site.project.change(version="2")
     new = site.release()
-    site.host.run("systemctl stop crew")
+    site.host.run("systemctl stop --no-block crew")
+    wait_until(lambda: site.runs() == [f"worker@{old}.service"], "all has stopped but for the job")
+    assert site.out("systemctl is-active crew") == "deactivating"
+    site.jobs.let_go("long")
+    wait_until(lambda: site.out("systemctl is-active crew") == "inactive", "the handle has stopped")
     assert site.runs() == []
     assert site.jobs.facts().job("long")["release"] == old
     site.host.run("systemctl start crew")
@@ -331,7 +334,7 @@ def test_the_power_goes_while_they_change_hands(site: BackgroundSite, accidents:
     """Afterwards exactly the release that ``current`` names runs, all of it."""
     site.ask_for(worker(count=2), timer(), drain=20)
     old = site.release()
-    site.jobs.put_in_hand("long", 15)
+    site.jobs.put_in_hand("long")
     accidents.boundary(at, "pause")
     with running(site, "deploy", "--json"):
         accidents.wait_until_reached()

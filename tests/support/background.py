@@ -43,9 +43,9 @@ def worker(name: str = "worker", mood: str = "works", mark: str = "", **keys: An
     return table(f"processes.{name}", lines)
 
 
-def timer(name: str = "tick", seconds: float = 0, more: str = "", **keys: Any) -> str:
-    """The table of a timer that runs every two seconds, unless ``keys`` say otherwise."""
-    lines = {"command": f"python3 tick.py {name} {seconds:g} {more}".strip(), "calendar": "*:*:0/2", **keys}
+def timer(name: str = "tick", seconds: float | str = 0, more: str = "", **keys: Any) -> str:
+    """The table of a timer that runs every two seconds, unless ``keys`` say otherwise; for ``seconds``, or HELD."""
+    lines = {"command": f"python3 tick.py {name} {seconds} {more}".strip(), "calendar": "*:*:0/2", **keys}
     return table(f"timers.{name}", lines)
 
 
@@ -111,12 +111,9 @@ class BackgroundSite(TinySite):
     def runs(self) -> list[str]:
         """The units that are not at rest, without the app's name; runs of timers, which come and go, are left out."""
         listed = self.out(f"systemctl list-units --all --plain --no-legend '{self.app}-*@*'").splitlines()
-        units = [line.split()[:4] for line in listed]
-        runs = {name.removesuffix(".timer") for name, *_ in units if name.endswith(".timer")}
-        busy = [
-            name for name, _, active, _ in units if active != "inactive" and name.removesuffix(".service") not in runs
-        ]
-        return sorted(name.removeprefix(f"{self.app}-") for name in busy)
+        units = [line.removeprefix(f"{self.app}-").split()[:3] for line in listed]
+        runs = [name.replace(".timer", ".service") for name in self.unit_files() if name.endswith(".timer")]
+        return sorted(name for name, _, active in units if active != "inactive" and name not in runs)
 
     def comes_to(self, release: str, *instances: str, timers: Sequence[str] = (), seconds: float = 30) -> None:
         """Wait until exactly this runs, of exactly that release: its web process, ``instances``, ``timers``."""

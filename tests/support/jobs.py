@@ -14,7 +14,9 @@ from deployer.sandbox import SandboxHost
 from tests.support.programs import FACTS, FEEDER
 from tests.support.site import wait_until
 
-PLACES = "jobs taken done lives runs"
+PLACES = "jobs taken done lives runs go"
+HELD = "held"
+"""How long something takes that goes on until it is let go."""
 TICK = 0.02
 """Seconds by which a process may seem to have begun too early: the kernel counts in hundredths."""
 
@@ -75,16 +77,20 @@ class Jobs:
         """No jobs, and no memory of any, nor of runs; the places are there, and the app's. What lives is remembered."""
         state = f"/var/lib/{self.app}"
         self.host.run(
-            f"mkdir -p {state} && cd {state} && mkdir -p {PLACES} && rm -f jobs/* taken/* done/* runs/* "
+            f"mkdir -p {state} && cd {state} && mkdir -p {PLACES} && rm -f jobs/* taken/* done/* runs/* go/* "
             f"&& chown {self.app}: . {PLACES} && chmod 700 ."
         )
 
-    def put(self, job: str, seconds: float) -> None:
-        """Put in a job that takes so long."""
+    def put(self, job: str, seconds: float | str) -> None:
+        """Put in a job that takes so long, or is HELD."""
         order = json.dumps({"seconds": seconds, "put": time.time()})
         self.host.run(f"cd /var/lib/{self.app}/jobs && cat > .{job} && mv .{job} {job}", input=order.encode())
 
-    def put_in_hand(self, job: str, seconds: float) -> None:
+    def let_go(self, name: str) -> None:
+        """Have a job come to its end that is HELD, or the runs of a timer."""
+        self.host.run(["touch", f"/var/lib/{self.app}/go/{name}"])
+
+    def put_in_hand(self, job: str, seconds: float | str = HELD) -> None:
         """Put in a job, and wait until somebody has it."""
         self.put(job, seconds)
         self.until(lambda facts: any(one.startswith(f"{job}.") for one in facts.taken), f"{job} is taken")
