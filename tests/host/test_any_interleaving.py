@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from deployer.host.protocol import BARRIERS
-from tests.host.simulation import fleet, place, rules, service
+from tests.host.simulation import builds, fleet, place, rules, service
 from tests.host.simulation.faults import DiskFails, Fault, Kill, Meanwhile, PowerCut, Terminate
 from tests.host.simulation.host import Outcome, SimulatedHost
+from tests.host.simulation.laptop import TIMER, WORKER
 
 STORIES = int(os.environ.get("SIMULATED_DAYS", "40"))
 UP_TO_CHECK = ("upload", "build", "install", "start", "migrate", "check")
@@ -34,13 +35,24 @@ fault = st.one_of(
     st.builds(DiskFails, moments, st.just(errno.ENOSPC), st.just(False)),
 )
 faults = st.one_of(st.just([]), st.lists(fault, min_size=1, max_size=2))
-meanwhile = st.lists(st.tuples(moments, st.sampled_from(["deploy", "clock", "recover", "start"])), max_size=1)
+meanwhile = st.lists(st.tuples(moments, st.sampled_from(["deploy", "clock", "recover", "start", "strike"])), max_size=1)
 codes = st.one_of(st.just(service.GOOD), st.sampled_from(service.BEHAVIOURS))
 texts = st.sampled_from("abcdef")
 keeps = st.sampled_from([3, 3, 3, 3, 2])
 words = st.dictionaries(st.sampled_from(BARRIERS), st.sampled_from(fleet.WORDS), max_size=1)
 barriers = st.sampled_from([BARRIERS, BARRIERS, ("switch", "keep"), ("check", "switch", "keep")])
 aheads = st.sampled_from([0, 0, 3, -1])
+alone = {**WORKER, "overlap": False}
+shapes = st.sampled_from(
+    [
+        {},
+        {"processes": [{**alone, "count": 2}]},
+        {"processes": [{**WORKER, "name": "mail", "check": builds.CHECK}], "timers": []},
+        {"processes": [], "timers": [{**TIMER, "name": "mail"}]},
+        {"web": None},
+        {"web": None, "processes": [alone], "timers": []},
+    ]
+)
 environments = st.sampled_from([{}, {"A": "1"}, {service.VARIABLE: service.BROKEN}])
 
 
@@ -71,10 +83,12 @@ class Days(RuleBasedStateMachine):
             assert self.host.deploy(text=f"before {number}").exit == 0
         self._look()
 
-    @rule(code=codes, text=texts, overlap=st.booleans(), keep=keeps, fate=faults, by=meanwhile)
-    def deploy(self, code: str, text: str, overlap: bool, keep: int, fate: list[Fault], by: Any) -> None:
+    @rule(code=codes, text=texts, overlap=st.booleans(), keep=keeps, shape=shapes, fate=faults, by=meanwhile)
+    def deploy(
+        self, code: str, text: str, overlap: bool, keep: int, shape: dict[str, Any], fate: list[Fault], by: Any
+    ) -> None:
         self.keep = min(self.keep, keep)
-        self._during(fate, by, lambda: self.host.deploy(code, text, overlap=overlap, keep=keep))
+        self._during(fate, by, lambda: self.host.deploy(code, text, overlap=overlap, keep=keep, **shape))
 
     @precondition(lambda self: self.served)
     @rule(env=environments, fate=faults, by=meanwhile)
@@ -145,6 +159,23 @@ class Days(RuleBasedStateMachine):
             self.host.web.exits(unit, "signal")
         self._look()
 
+    @rule(number=st.integers(0, 3))
+    def a_worker_crashes(self, number: int) -> None:
+        up = sorted(name for name in self.host.background.running if not self.host.table.units[name].is_oneshot)
+        for name in up[number : number + 1]:
+            self.host.background.exits(self.host.table.units[name], "signal")
+        self._look()
+
+    @rule(in_hand=st.sampled_from([0.4, 8.0, 55.0]), run_takes=st.sampled_from([0.4, 30.0]))
+    def there_is_much_to_do(self, in_hand: float, run_takes: float) -> None:
+        """From now on jobs and runs take so long."""
+        self.host.background.in_hand, self.host.background.run_takes = in_hand, run_takes
+
+    @rule()
+    def the_calendar_strikes(self) -> None:
+        self.host.background.strike()
+        self.host.wait(0.2)
+
     @rule()
     def an_admin_stops_and_starts(self) -> None:
         self.host.web.clients = False
@@ -187,6 +218,8 @@ class Days(RuleBasedStateMachine):
                 host.deploy(text="the other one", phases=UP_TO_CHECK)
             elif what == "recover":
                 host.doctor_fix()
+            elif what == "strike":
+                host.background.strike()
             else:
                 host.systemd.run(["systemctl", "start", "shop.service"])
 

@@ -57,7 +57,10 @@ class Background:
         elif unit.sub == "running":
             unit.job = ""
 
-    def stop(self, unit: Unit) -> None:
+    def stop(self, unit: Unit) -> bool:
+        """False when systemd refuses it: two that are each ordered after the other cannot be stopped at a time."""
+        if any(one.job == "stop" and one.name in unit.after and unit.name in one.after for one in self._others(unit)):
+            return False
         if unit.name.endswith(".timer") or unit.sub.startswith("auto-restart"):
             unit.job = ""
             unit.becomes("inactive", "dead", "success")
@@ -68,6 +71,10 @@ class Background:
         else:
             unit.job = "stop"
             self._dispatch()
+        return True
+
+    def _others(self, unit: Unit) -> list[Unit]:
+        return [one for one in self.table.units.values() if one is not unit]
 
     def kill(self, unit: Unit) -> None:
         """SIGKILL of its process."""
@@ -90,7 +97,7 @@ class Background:
     def _waits(self, unit: Unit) -> bool:
         """Of two that are ordered, in whichever way, one that is to start waits for the other's stop; of two that are
         to start, and of two that are to stop the other way about, the first comes first (systemd.unit(5), Before=)."""
-        for other in self.table.units.values():
+        for other in self._others(unit):
             if other.job and unit.job == "start" and other.name in unit.after:
                 return True
             if other.job == "stop" and unit.name in other.after:

@@ -13,7 +13,7 @@ from deployer.host.catalog import UNFINISHED
 from deployer.host.paths import parse_unit, unit_name
 
 from .generations import finishes, instances, kind, parsed, unit_files
-from .service import NEVER_HEALTHY, read
+from .service import NEVER_HEALTHY, OF_WEB, OF_WORKERS, read
 from .units import ALIVE
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _serves(host: SimulatedHost, number: int) -> Iterator[str]:
             continue
         if running[name].release != number:
             yield f"{name} runs the code of v{running[name].release}"
-        if running[name].behaviour != "good":
+        if running[name].behaviour in (OF_WEB if kind(name) == "web" else OF_WORKERS):
             yield f"v{number} serves, and it {running[name].behaviour}"
     for timer in spec["timers"]:
         unit = host.table.known(unit_name("shop", timer["name"], number, "timer"))

@@ -292,8 +292,7 @@ class FakeSystemd:
             self.web.stop(unit)
             return OK
         elif self._is_of_the_background(name):
-            self.background.stop(unit)
-            return OK
+            return OK if self.background.stop(unit) else refused(f"Failed to stop {name}: Transaction order is cyclic.")
         process = self.programs.find(name)
         if process is not None and unit.active in ALIVE:
             process.end()  # it waits for us, and hears it then

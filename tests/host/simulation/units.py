@@ -148,7 +148,7 @@ def _values(unit: Unit | None, path: Path) -> dict[str, str]:
         "LoadState": load,
         "NeedDaemonReload": "yes" if outdated else "no",
         "Description": unit.description,
-        "ExecMainCode": "1" if unit.result == "exit-code" else "0",
+        "ExecMainCode": "1" if unit.result == "exit-code" or unit.sub.startswith("auto-restart") else "0",
         "ExecMainStatus": "3" if unit.result == "exit-code" else "0",
         "FragmentPath": str(path) if path.exists() else "",
         "UnitFileState": "enabled",
