@@ -55,12 +55,16 @@ def _runs_once(path: Path) -> bool:
     return False
 
 
-def hand_over(ctx: Context, number: int) -> None:
+def hand_over(ctx: Context) -> None:
     """Have the processes and timers of what serves now run, and those of no other release. Raises HostError.
 
+    What serves is read here and now: whoever calls this without the lock may have waited since he looked.
     Level-triggered, so that it can be repeated: whoever is killed on the way is followed by somebody who begins again.
     Neither ends nor starts are waited for; a process that fails to start is seen by whoever watches.
     """
+    number = ctx.catalog.current()
+    if not number:
+        return
     new = units_of(ctx, number)
     old = [units_of(ctx, other) for other in instance.numbers(ctx) if other != number]
     timers = [name for units in old for name in units.timers]
@@ -74,12 +78,12 @@ def hand_over(ctx: Context, number: int) -> None:
         systemd.require("start", "--no-block", *new.lasting)
 
 
-def start(ctx: Context, number: int) -> None:
+def start(ctx: Context) -> None:
     """The same as at boot: crashes of before count no more. Raises HostError."""
-    names = units_of(ctx, number).lasting
+    names = units_of(ctx, ctx.catalog.current()).lasting
     if names:
         systemd.systemctl("reset-failed", *names)
-    hand_over(ctx, number)
+    hand_over(ctx)
 
 
 def _carry_stamps(ctx: Context, olds: Sequence[str], news: Sequence[str]) -> None:

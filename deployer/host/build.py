@@ -218,13 +218,16 @@ def _run_build(
     raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
 
 
-COMMANDS = ("build", "migrate", "check")
+_RESERVED = ("build", "migrate")
+"""No app's name ends with these."""
+COMMANDS = (*_RESERVED, "check")
 """What the app's commands run as, each in a transient unit of its own."""
 
 
 def unit_of(ctx: Context, name: str) -> str:
     """The transient unit in which one of COMMANDS runs."""
-    return f"deployer-{ctx.app}-{name}.service"
+    mark = "-" if name in _RESERVED else "."  # the unit of shop's check must not be the lock of an app shop-check
+    return f"deployer-{ctx.app}{mark}{name}.service"
 
 
 def run_as(

@@ -20,15 +20,16 @@ from deployer.host import (
     systemd,
 )
 from deployer.host.candidate import candidate_of
-from deployer.host.catalog import Release
+from deployer.host.catalog import CONDEMNED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit, parse_unit, unit_name
 from deployer.host.protocol import PHASES, WEB, Exit
 from deployer.host.request import Request
 
-_PATIENCE = 60.0
-"""Seconds that a stop of the app waits for jobs in hand."""
+_PATIENCE = 35.0
+"""Seconds that a stop of the app waits for a deploy's end, for requests, and for jobs in hand: all within the 120 that
+its unit has. What takes longer was told to stop, and systemd sees to its end."""
 
 
 def start(ctx: Context) -> Exit:
@@ -66,7 +67,10 @@ def _run(ctx: Context, number: int) -> None:
     try:
         _run_web(ctx, number, release)
     finally:
-        background.start(ctx, number)
+        if (
+            release is None or release.result != CONDEMNED
+        ):  # the recovery takes that back: it must not take a job before
+            background.start(ctx)
 
 
 def _run_web(ctx: Context, number: int, release: Release | None) -> None:
@@ -114,14 +118,14 @@ def stop(ctx: Context) -> Exit:
         _stop(units.lasting, wait=False)
         _stop([candidate_of(ctx, release).service] if release.spec.web is not None else [], timeout=drain + 30)
         return Exit.OK
-    systemd.systemctl("stop", job_unit(ctx.app), timeout=200)
+    systemd.systemctl("stop", job_unit(ctx.app), timeout=_PATIENCE)
     names = _running(ctx)
     web = [name for name in names if name.startswith(f"{ctx.app}-{WEB}@")]
     others = [name for name in names if name not in web]
     _stop(others, wait=False)
     if release is not None and release.spec.web is not None:
         handover.wait_for_queue(ctx, release, min(5.0, drain))
-    _stop(web, timeout=drain + 30)
+    _stop(web, timeout=_PATIENCE)
     _stop(others, timeout=_PATIENCE)
     return Exit.OK
 

@@ -109,7 +109,7 @@ def after_switch(ctx: Context, release: Release, current: Release | None, *, pro
         retire_service(ctx, current)
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven)
-    background.hand_over(ctx, release.number)
+    background.hand_over(ctx)
     with_it = "".join(f", {name}" for name in background.told(release))
     return f"{current.name if current else 'nothing'} → {release.name}{with_it}"
 
@@ -123,7 +123,7 @@ def revive(ctx: Context, release: Release) -> None:
         candidate = candidate_of(ctx, release)
         systemd.systemctl("start", candidate.socket)
         candidate.boot()
-    background.hand_over(ctx, release.number)
+    background.hand_over(ctx)
 
 
 def wake(ctx: Context, release: Release, current: Release | None) -> None:

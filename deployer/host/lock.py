@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, jobs, systemd
-from deployer.host.catalog import DEAD, ROLLED_BACK
+from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
@@ -233,6 +233,8 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     elif release.result in DEAD:
         exit = Exit.ROLLED_BACK if release.result == ROLLED_BACK else Exit.REFUSED
         state = f"{now} serves; {name} is {release.result}"
+    elif release.result == CONDEMNED and release.number != number:
+        exit, state = Exit.ROLLED_BACK, f"{now} serves; the host clears away what {name} left"
     elif not release.unfinished:
         exit, state = Exit.OK, f"{now} serves"
     elif release.number != number:

@@ -72,6 +72,9 @@ def check(units: Iterable[tuple[str, Unit]], also: Iterable[str] = ()) -> None:
 
 def _check(key: str, name: str, values: tuple[str, ...]) -> None:
     next = f"mend [{key}] in deploy.toml, then fab deploy"
+    if name == "TimeoutStopSec" and not key.startswith("web."):
+        how = "use stop" if key.startswith("processes.") else "a run that is ended has 10 seconds"
+        raise BadRequest(f"{key}.{name}: may not be set here; {how}", next=next)
     if name not in ALLOWED:
         raise BadRequest(
             f"{key}.{name}: this directive may not be set from deploy.toml",

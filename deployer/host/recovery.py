@@ -62,7 +62,7 @@ def _start(ctx: Context, release: Release) -> None:
     if release.spec.web is not None:
         candidate = candidate_of(ctx, release)
         systemd.systemctl("start", candidate.socket, candidate.service)
-    background.start(ctx, release.number)
+    background.start(ctx)
 
 
 def _end(ctx: Context, release: Release, why: str) -> None:
@@ -85,10 +85,8 @@ def _end(ctx: Context, release: Release, why: str) -> None:
 
 def _run_what_serves(ctx: Context) -> None:
     """Its processes and timers: who went back to it may have been killed before they ran."""
-    with contextlib.suppress(Damaged):
-        current = ctx.catalog.serving()
-        if current is not None and not systemd.was_stopped(f"{ctx.app}.service"):
-            background.hand_over(ctx, current.number)
+    if not systemd.was_stopped(f"{ctx.app}.service"):
+        background.hand_over(ctx)
 
 
 def _told(release: Release, why: str) -> str:

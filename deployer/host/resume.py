@@ -32,7 +32,7 @@ def resume(ctx: Context, failed: Release, standby: Release | None) -> str:
         _wake(ctx, failed, standby)
     files.point(ctx.paths.current, f"releases/{standby.name}")
     ctx.emit("switched", to=standby.name, previous=failed.name)
-    background.hand_over(ctx, standby.number)
+    background.hand_over(ctx)
     clear(ctx, failed)
     return standby.name
 

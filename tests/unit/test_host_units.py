@@ -127,3 +127,11 @@ def test_an_environment_file_escapes_what_systemd_would_read_otherwise() -> None
     """Quotes, backslashes, dollars and backticks are escaped; newlines and percent signs stand as they are."""
     text = environment_file({"A": 'x"\\$`', "B": "two\nlines", "C": "100%"}).decode()
     assert text == 'A="x\\"\\\\\\$\\`"\nB="two\nlines"\nC="100%"\n'
+
+
+@pytest.mark.parametrize("key", ["processes.worker", "timers.tidy"])
+def test_how_long_a_stop_takes_is_said_in_one_place(key: str) -> None:
+    """Who waits for a process to end must know how long that may take."""
+    with pytest.raises(BadRequest) as caught:
+        check([(key, (("TimeoutStopSec", ("1h",)),))])
+    assert f"{key}.unit.TimeoutStopSec" in caught.value.message
