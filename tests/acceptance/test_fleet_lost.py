@@ -257,4 +257,5 @@ def test_hosts_that_nobody_watches_take_back_what_is_sick(fleet: FleetBed) -> No
             command.kill()
         fleet.comes_to_rest()
     assert [name for name in fleet.names if fleet.serving[name] == before[name]] == [bad]
+    fleet[bad].mend()
     goes_on(fleet)
