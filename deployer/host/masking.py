@@ -6,10 +6,12 @@ replace every ``on`` or ``5432`` would hide nothing and spoil every line.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from deployer.host import files
+from deployer.host.errors import Damaged
 from deployer.host.paths import AppPaths
 
 MASK = "****"
@@ -31,6 +33,29 @@ def masked(emit: Callable[..., None], values: tuple[str, ...]) -> Callable[..., 
         emit(name, **{key: clean(value, values) for key, value in fields.items()})
 
     return hear
+
+
+class Secrets:
+    """The secret values of all releases that are on the host: what runs, and what is in the journal, is of any of them.
+
+    Asked again and again, they are read anew when a release has come.
+    """
+
+    def __init__(self, paths: AppPaths) -> None:
+        self._paths = paths
+        self._read: list[int] = []
+        self._values: tuple[str, ...] = ()
+
+    def values(self) -> tuple[str, ...]:
+        """The longest first. A release's own are there before anything of it runs."""
+        found = sorted(int(path.parent.name[1:]) for path in self._paths.releases.glob("v[1-9]*/secret.json"))
+        if found != self._read:
+            values: set[str] = set()
+            for number in found:
+                with contextlib.suppress(Damaged):
+                    values.update(stored_values(self._paths, number))
+            self._read, self._values = found, tuple(sorted(values, key=len, reverse=True))
+        return self._values
 
 
 def clean(value: Any, values: tuple[str, ...]) -> Any:

@@ -245,14 +245,15 @@ class Session:
         """Lines of the journal: of one process, or (empty) of all that the app has."""
         process, count, follow = _read(message, "logs", _which_logs)
         unit = process or self.ctx.app
-        emit = masking.masked(self.ctx.emit, masking.stored_values(self.ctx.paths, self.ctx.catalog.current()))
+        secrets = masking.Secrets(self.ctx.paths)
         if not follow:
-            emit("logs", unit=unit, lines=journal.read(self.ctx, process, count))
+            lines = masking.clean(journal.read(self.ctx, process, count), secrets.values())
+            self.ctx.emit("logs", unit=unit, lines=lines)
             self._answer()
             return
         with _while_heard():
             for line in journal.follow(self.ctx, process, count):
-                emit("logs", unit=unit, lines=[line])
+                self.ctx.emit("logs", unit=unit, lines=[masking.clean(line, secrets.values())])
 
     def _calendars(self, message: dict[str, Any]) -> None:
         """When each calendar comes next here; ``problem`` says why one is none."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from deployer.host.masking import masked, secret_values
+from deployer.host.masking import Secrets, clean, masked, secret_values
+from deployer.host.paths import AppPaths
 
 
 def heard(values: tuple[str, ...], **fields: Any) -> dict[str, Any]:
@@ -38,3 +41,24 @@ def test_a_secret_that_contains_another_is_masked_whole() -> None:
 def test_short_values_are_left_alone() -> None:
     """Hiding every `on` would hide nothing and spoil the line."""
     assert heard(secret_values({"A": "on"}, ["A"]), line="it is on") == {"line": "it is on"}
+
+
+def keep(paths: AppPaths, number: int, secret: str) -> None:
+    """A release with one secret."""
+    directory = paths.release(number)
+    directory.mkdir(parents=True)
+    (directory / "env.json").write_text(json.dumps({"TOKEN": secret, "PLAIN": "visible-value"}))
+    (directory / "secret.json").write_text(json.dumps(["TOKEN"]))
+
+
+def test_the_secrets_of_every_release_are_known_also_of_one_that_comes_later(tmp_path: Path) -> None:
+    """The journal holds what older releases printed; who follows it hears the newer ones, too."""
+    paths = AppPaths("shop", tmp_path)
+    keep(paths, 1, "firstsecret")
+    keep(paths, 2, "secondsecret")
+    secrets = Secrets(paths)
+    assert clean("firstsecret secondsecret visible-value", secrets.values()) == "**** **** visible-value"
+    keep(paths, 3, "thirdsecret")
+    assert clean("thirdsecret", secrets.values()) == "****"
+    (paths.release(1) / "env.json").write_text("torn{")
+    assert clean("secondsecret", Secrets(paths).values()) == "****"
