@@ -187,13 +187,18 @@ def timer_unit(timer: Timer, paths: AppPaths, number: int) -> str:
 
 
 def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, older: Sequence[str] = ()) -> str:
-    """One run of a timer's command. It waits for one of an ``older`` release to end: no two run at a time."""
+    """One run of a timer's command. It waits for one of an ``older`` release to end: no two run at a time.
+
+    However often it is due it runs (systemd would refuse the sixth start in ten seconds); ended by an admin it has not
+    failed.
+    """
     base = [
         ("Type", "oneshot"),
         *service_lines(paths, number, timer.name),
         exec_line(command(timer.command, paths, number, can)),
         ("TimeoutStartSec", f"{timer.timeout:g}" if timer.timeout else "infinity"),
         ("TimeoutStopSec", "10"),
+        ("SuccessExitStatus", "SIGTERM"),
     ]
     return unit_text(
         f"a run of {timer.name} of release v{number} of {paths.app}",
@@ -202,6 +207,7 @@ def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, olde
             [
                 ("Description", f"{paths.app} {timer.name} v{number}"),
                 ("After", " ".join(["network.target", *older])),
+                ("StartLimitIntervalSec", "0"),
             ],
         ),
         ("Service", override([*base, *HARDENING], timer.unit)),
