@@ -204,8 +204,8 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _shown(ctx: Context) -> dict[str, str]:
-    done = systemd.systemctl("show", "-p", "ActiveState,Description", job_unit(ctx.app))
-    return dict(line.partition("=")[::2] for line in done.out.splitlines())
+    shown = systemd.ask("show", "-p", "ActiveState,Description", job_unit(ctx.app))
+    return dict(line.partition("=")[::2] for line in shown.splitlines())
 
 
 def _is_alive(shown: dict[str, str]) -> bool:

@@ -101,6 +101,8 @@ class UnitState:
 
 _RUNNING = ("active", "activating", "reloading", "deactivating")
 """States of what has not ended yet; the last of what was told to."""
+_DEAF = 10.0
+"""Seconds that systemd may take to hear a question."""
 _TIMED_OUT = 124
 """As timeout(1) has it."""
 _LONGEST_LINE = 64 * 1024
@@ -159,10 +161,16 @@ def require(*arguments: str, timeout: float = 90) -> Result:
 
 
 def ask(*arguments: str) -> str:
-    """What systemctl says to a question. None that is not answered is taken for a no: it is asked once more, and then
-    that is a HostError."""
-    done = systemctl(*arguments)
-    return done.out if done.ok else require(*arguments).out
+    """What systemctl says to a question. None that is not answered is taken for a no: it is asked again for a while (a
+    systemd that is re-executed hears nothing for a moment), and then that is a HostError."""
+    deadline = time.monotonic() + _DEAF
+    while True:
+        done = systemctl(*arguments)
+        if done.ok:
+            return done.out
+        if time.monotonic() >= deadline:
+            return require(*arguments).out
+        time.sleep(0.25)
 
 
 def was_stopped(unit: str) -> bool:
