@@ -87,7 +87,7 @@ def test_a_job_that_takes_longer_than_the_deploy(site: BackgroundSite) -> None:
     wait_until(lambda: not site.pid(f"worker@{old}"), "it ends")
     site.ask_dead_mans_switch()
     site.comes_to(new, "worker", seconds=5)
-    assert site.out(f"ls -d {tree} /srv/crew/releases/{old}/env") == ""
+    wait_until(lambda: not site.out(f"ls -d {tree} /srv/crew/releases/{old}/env"), "its code and environment go", 10)
     assert site.status()["lingering"] == []
 
 
