@@ -193,7 +193,7 @@ def test_a_run_every_second(site: BackgroundSite) -> None:
     release = site.release()
     has_run(site, release, times=12)
     assert "start-limit-hit" not in site.out(f"journalctl -o cat -u 'clock-tick@{release}.service'")
-    assert site.status()["timers"][0]["result"] == "success"
+    assert site.status()["timers"][0]["result"] in ("success", "")  # while one runs nothing is said of it
 
 
 def test_a_run_that_an_admin_stops_has_not_failed(site: BackgroundSite) -> None:
