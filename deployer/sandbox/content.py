@@ -24,6 +24,10 @@ PACKAGES = (
     "ca-certificates",
     "procps",
     "nginx-light",
+    # What a server has that a minimal image lacks: a login starts a systemd manager and a bus for its user.
+    "libpam-systemd",
+    "dbus-user-session",
+    "cron",
 )
 
 # Pointless in a throwaway host, or (udev, sysctl, modules) able to touch the machine that it shares.
