@@ -17,10 +17,10 @@ from deployer.host import (
     handover,
     instance,
     keys,
+    orders,
     programs,
     retention,
     seal,
-    systemd,
     watching,
 )
 from deployer.host.catalog import READY, SERVED, Release
@@ -262,7 +262,7 @@ def _tidy(work: Work) -> None:
     if work.current is not None:
         handover.retire(work.ctx, work.current)
     retention.prune(work.ctx, work.release.spec.keep)
-    systemd.ensure_started(work.ctx.app)
+    orders.ensure_started(work.ctx.app)
 
 
 def reason_to_skip(work: Work, phase: str) -> str:
