@@ -17,5 +17,5 @@ SPREAD = ("test_every_write_fails.py", "test_processes.py", "test_any_interleavi
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With ``--dist loadgroup`` the tests of a file stay together, on the hosts that the first of them has booted."""
     for item in items:
-        if item.path.name not in SPREAD:
+        if item.config.pluginmanager.hasplugin("xdist") and item.path.name not in SPREAD:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
