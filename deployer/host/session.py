@@ -8,7 +8,6 @@ import re
 import select
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from deployer.host.complete import complete
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
+from deployer.host.failures import Failures, understood
 from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
 from deployer.host.process import CALENDAR
@@ -81,11 +81,8 @@ class Session:
             return self._failed(error)
         except (ValueError, RecursionError) as error:
             return self._failed(BadRequest(f"not a request: {error}"))
-        except OSError as error:
-            return self._failed(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
         except Exception as error:
-            logs = traceback.format_exc().splitlines()[-12:]
-            return self._failed(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+            return self._failed(understood(error, self.ctx, "writing on the host"))
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         op = str(message.pop("op", ""))
@@ -224,7 +221,7 @@ class Session:
         def listen() -> None:
             with contextlib.suppress(OSError, ValueError, RecursionError):  # a laptop that has gone, or talks nonsense
                 while (message := read_message(self.stream)) is not None:
-                    with contextlib.suppress(HostError, OSError):  # one that is not understood, or found no room
+                    with Failures(self.ctx).kept("a word of the fleet"):  # one that is not understood, or found no room
                         self._pass_on(message, directory)
 
         self._over = True
