@@ -50,7 +50,7 @@ def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str]) -> Outco
 
 def _start(link: Link, request: dict[str, Any]) -> Channel:
     program = host_program()
-    python = ["/usr/bin/python3", "-I", "-c", BOOTSTRAP, str(len(program.content)), program.digest]
+    python = ["/usr/bin/python3", "-IXutf8", "-c", BOOTSTRAP, str(len(program.content)), program.digest]
     channel = link.open(python if link.is_root else ["sudo", "-n", "--", *python])
     try:
         channel.write(program.content)

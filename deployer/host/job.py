@@ -170,7 +170,7 @@ def _look_back(directory: Path) -> _Before | None:
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
         finished=jobs.glance(directory).finished,
-        rebooted=boot.exists() and boot.read_text().strip() != lease.boot_id(),
+        rebooted=boot.exists() and files.read_text(boot).strip() != lease.boot_id(),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import time
@@ -189,8 +188,7 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             text = file.read()
         complete = text[: text.rfind(b"\n") + 1]
         position += len(complete)
-        for line in complete.splitlines():
-            event: dict[str, Any] = json.loads(line)
+        for event in filter(None, map(jobs.parse_event, complete.split(b"\n"))):
             yield event
             if event["event"] == "finished":
                 return
@@ -214,7 +212,7 @@ def _is_alive(shown: dict[str, str]) -> bool:
 
 def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
     """The directory of the job that runs: its unit's description has the number."""
-    found = re.match(r"deployer job ([0-9]{8}):", shown.get("Description", ""))
+    found = re.fullmatch(r"deployer job ([0-9]{8}): .*", shown.get("Description", ""))
     directory = ctx.paths.jobs / found.group(1) if found else None
     return directory if directory is not None and directory.is_dir() else None
 

@@ -16,7 +16,7 @@ _BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
 _TIME = r"(?:\d+(?:\.\d+)?(?:us|ms|s|min|m|h)?(?: \d+(?:ms|s|min|m|h))*|infinity)"
 _BOOL = r"(?:yes|no|true|false)"
 _NUMBER = r"(?:\d+|infinity)"
-_PATHS = r"[-+]?/[^\s%\\]*(?: [-+]?/[^\s%\\]*)*"
+_PATHS = r"[-+]?/[^\s%\\\x00-\x1f\x7f]*(?: [-+]?/[^\s%\\\x00-\x1f\x7f]*)*"
 
 ALLOWED: Mapping[str, str] = {
     # resources

@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 from deployer.host import accounts, claims, files, install, nginx, packages, proxy, systemd
 from deployer.host.context import Emit, Settings
 from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.message import read_message
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import PROGRAM, Exit, read_message
+from deployer.host.protocol import PROGRAM, Exit
 from deployer.host.reader import Reader
 from deployer.host.spec import parse_app
 from deployer.host.units import handle_unit
@@ -74,7 +75,7 @@ class Setup:
             site=nginx.Site.parse(site) if site is not None else None,
         )
         read.done()
-        if _RESERVED.match(setup.app):
+        if _RESERVED.fullmatch(setup.app):
             raise ValueError(f"setup.app: {setup.app!r} is a name that deployer needs for itself")
         if setup.deploy_user in ("root", setup.app):
             raise ValueError(
@@ -195,7 +196,7 @@ class Provision:
             f"{deploy} ALL=(root) NOPASSWD: {PROGRAM} session {app}\n"
         )
         path = Path(f"/etc/sudoers.d/deployer-{app}")
-        changed = [] if path.exists() and path.read_text() == text else self._install_sudoers(path, text)
+        changed = [] if path.exists() and files.read_text(path) == text else self._install_sudoers(path, text)
         if not _may(deploy, PROGRAM, "session", app):
             raise HostError(
                 f"sudo does not read {path}, so {deploy} could not deploy",
@@ -250,7 +251,7 @@ class Provision:
 
 
 def _file(path: Path, text: str, mode: int) -> list[str]:
-    if path.exists() and path.read_text() == text:
+    if path.exists() and files.read_text(path) == text:
         return []
     files.write_file(path, text.encode(), mode)
     return [str(path)]
