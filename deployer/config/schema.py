@@ -62,7 +62,7 @@ class Proxy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "The host names the site answers to. Left out: any.",
         'a host name such as "shop.example.com", or a list of them')] = ()
     listen: Annotated[tuple[str, ...], key(
-        "Where the site listens.",
+        "Where the site listens. A port alone stands for all addresses of the host, IPv4 and IPv6.",
         'a port such as 80, an address and a port such as "[::]:80", or a list of them',
         min_length=1)] = ("80",)
     static: Annotated[dict[str, str], key(

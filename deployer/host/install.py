@@ -31,7 +31,7 @@ def install(content: bytes, base: Path = BASE) -> list[str]:
         _unpack(content, base, digest)
         changed.append(f"version {digest[:12]} of {Path(PROGRAM).name}")
     launcher, path = launcher_of(base / digest), base / Path(PROGRAM).name
-    if not path.exists() or path.read_text() != launcher:
+    if not path.exists() or path.read_bytes() != launcher.encode():
         files.write_file(path, launcher.encode(), 0o755)
         os.utime(str(base / digest))
         changed.append(str(path))
