@@ -8,7 +8,7 @@ import pwd
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from deployer.host import files
+from deployer.host import confinement, files, systemd
 from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.ledger import Ledger
@@ -91,6 +91,11 @@ class Context:
     @property
     def venvs(self) -> Store:
         return Store(self.paths.venvs)
+
+    @property
+    def without(self) -> frozenset[str]:
+        """The lines of the confinement that are left out on this host."""
+        return confinement.unknown_to(systemd.version())
 
     def builder(self) -> tuple[int, int]:
         """uid and gid of the user who builds."""

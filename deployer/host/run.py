@@ -18,11 +18,12 @@ from typing import Any
 
 from deployer.host import masking, systemd
 from deployer.host.catalog import Release
+from deployer.host.confinement import of_command
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.protocol import HOLD, Exit
 from deployer.host.reader import TEXT, Reader
-from deployer.host.unitfile import confinement, own_environment
+from deployer.host.unitfile import own_environment, properties, state_lines
 
 LIMIT = 24 * 3600
 """Seconds after which a command is ended: it has been forgotten by then."""
@@ -92,7 +93,7 @@ def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
         f"After={scope}",
         f"TimeoutStopSec={_STOP}",
         f"RuntimeMaxSec={LIMIT}",
-        *confinement(ctx.app, release.spec.web_unit),
+        *properties([*state_lines(ctx.app), *of_command("run", release.spec.web_unit, without=ctx.without)]),
     ]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import re
 import socket
 import subprocess
 import time
@@ -171,6 +173,13 @@ def ask(*arguments: str) -> str:
         if time.monotonic() >= deadline:
             return require(*arguments).out
         time.sleep(0.25)
+
+
+@functools.cache
+def version() -> int:
+    """The number of systemd's version, such as 252; 0 when it does not say."""
+    found = re.match(r"systemd (\d+)", systemctl("--version").out)
+    return int(found.group(1)) if found else 0
 
 
 def was_stopped(unit: str) -> bool:
