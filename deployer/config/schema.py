@@ -72,11 +72,16 @@ class Proxy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_max_body_size: Annotated[str, key(
         "The largest request body that is let through.",
         'a size such as "10m"', pattern=r"^[0-9]{1,9}[kKmMgG]?\Z")] = "10m"
+    trusted: Annotated[tuple[str, ...], key(
+        "The addresses of what stands in front of the site, such as a load balancer that ends TLS. Its X-Forwarded-For "
+        "and X-Forwarded-Proto are believed; from anybody else they are overwritten.",
+        'an address or a network such as "10.0.0.0/8", or a list of them')] = ()
 
     def __post_init__(self) -> None:
-        if self.kind is None and (self.server_name or self.static or self.listen != ("80",)):
+        if self.kind is None and (self.server_name or self.static or self.trusted or self.listen != ("80",)):
             raise Invalid("kind", 'is missing; add kind = "nginx"')
         check.listen("listen", self.listen)
+        check.networks("trusted", self.trusted)
         check.static("static", self.static)
 
 

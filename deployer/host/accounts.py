@@ -118,8 +118,7 @@ def ensure_keys(user: str, keys: Sequence[str]) -> list[str]:
     if not own and not _is_roots(file.parent):
         raise HostError(
             f"sshd reads the keys of {user} from {file}, and {file.parent} is not a directory of root's alone",
-            next=f"as root on the host: mkdir -p {file.parent} && chown root: {file.parent} && chmod 755 {file.parent}; "
-            "then fab setup again",
+            next=f"as root on the host: install -d -o root -m 755 {file.parent}; then fab setup again",
         )
     added = _add(user if own else "root", entry, file, keys) if keys else []
     return added + (_close(entry, home, file) if own else [])

@@ -21,7 +21,10 @@ _LOCKED = ("!", "!!", "!*", "*LK*")
 
 @dataclass(frozen=True)
 class Shadow:
-    """An account's line of shadow(5); days since 1970, None where a field is empty. ``changed`` 0: at the next login."""
+    """An account's line of shadow(5): days since 1970, None where a field is empty.
+
+    ``changed`` is 0 when the password must be changed at the next login.
+    """
 
     password: str
     changed: int | None

@@ -95,7 +95,7 @@ class Context:
     @property
     def without(self) -> frozenset[str]:
         """The lines of the confinement that are left out on this host."""
-        return confinement.unknown_to(systemd.version())
+        return confinement.unknown_to(systemd.version()) | frozenset(self.settings.unsupported)
 
     def builder(self) -> tuple[int, int]:
         """uid and gid of the user who builds."""

@@ -90,4 +90,6 @@ def not_begun(unit: str, status: int) -> NotBegun | None:
 
 def _failed_to_begin(unit: str) -> bool:
     """Whether systemd has said of one of the unit's processes that it could not begin it."""
-    return bool(systemd.run(["journalctl", "--no-pager", "-q", "-u", unit, f"MESSAGE_ID={_SPAWN_FAILED}", "-n", "1"]).out)
+    return bool(
+        systemd.run(["journalctl", "--no-pager", "-q", "-u", unit, f"MESSAGE_ID={_SPAWN_FAILED}", "-n", "1"]).out
+    )

@@ -36,7 +36,9 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
 
 def notes(ctx: Context) -> list[str]:
     """What is so by setup's own decision, and should not be forgotten."""
-    return [f"this host cannot confine the app fully: {text}" for text in unsupported.exposures(ctx.settings.unsupported)]
+    return [
+        f"this host cannot confine the app fully: {text}" for text in unsupported.exposures(ctx.settings.unsupported)
+    ]
 
 
 def _accounts(ctx: Context) -> Iterator[tuple[str, str, str]]:
@@ -101,7 +103,7 @@ def _caddy_pools(text: str, app: str) -> bool:
     _, found, rest = text.partition(f"unix//srv/{app}/")
     if not found:
         return False
-    head, brace, _ = rest.partition("\n")[0].partition("{")
+    _, brace, _ = rest.partition("\n")[0].partition("{")
     if not brace:
         return True
     depth, block = 0, ""

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from deployer.host import systemd
 
 _FILE = re.compile(r"# configuration file (.+):\Z")
-_TOKEN = re.compile(r"""\s+|\#[^\n]*|[{};]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:[^\s{};"'\\$]|\\.|\$\{[^}]*\}|\$)+""", re.DOTALL)
+_PART = re.compile(
+    r"""\s+|\#[^\n]*|[{};]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:[^\s{};"'\\$]|\\.|\$\{[^}]*\}|\$)+""", re.DOTALL
+)
+_ANY = "0.0.0.0"  # noqa: S104  (compared with, not bound)
 _POOLS = (1, 29, 7)
 """From this version on nginx keeps connections to a named upstream unless it is told not to."""
 
@@ -40,26 +43,27 @@ def parse(dump: str) -> Iterator[Directive]:
         blocks: list[tuple[str, ...]] = []
         words: list[str] = []
         line, began = 1, 1
-        for match in _TOKEN.finditer(text):
-            token = match.group()
-            if token in (";", "{"):
+        for match in _PART.finditer(text):
+            part = match.group()
+            if part in (";", "{"):
                 if words:
                     yield Directive(tuple(words), tuple(blocks), file, began)
-                if token == "{":
+                if part == "{":
                     blocks.append(tuple(words))
                 words = []
-            elif token == "}":
+            elif part == "}":
                 del blocks[-1:]
                 words = []
-            elif not token.isspace() and not token.startswith("#"):
+            elif not part.isspace() and not part.startswith("#"):
                 began = began if words else line
-                words.append(token[1:-1] if token[0] in "\"'" else token)
-            line += token.count("\n")
+                words.append(part[1:-1] if part[0] in "\"'" else part)
+            line += part.count("\n")
 
 
 def _files(dump: str) -> Iterator[tuple[str, str]]:
     """Each file of a dump with its text. A file is dumped once, in however many places it is included."""
-    name, lines = "", []
+    name: str = ""
+    lines: list[str] = []
     for line in dump.splitlines():
         match = _FILE.match(line)
         if match:
@@ -85,16 +89,18 @@ def defaults(found: Iterable[Directive], addresses: Iterable[str]) -> list[Direc
 def _address(text: str) -> str:
     """An address as nginx compares it: ``80``, ``*:80`` and ``0.0.0.0:80`` are one."""
     if text.isdigit():
-        return f"0.0.0.0:{text}"
+        return f"{_ANY}:{text}"
     host, _, port = text.rpartition(":") if not text.endswith("]") and ":" in text else (text, "", "80")
-    return f"{'0.0.0.0' if host in ('*', '') else host}:{port}"
+    return f"{_ANY if host in ('*', '') else host}:{port}"
 
 
 def pooling(found: Iterable[Directive], app: str, version: tuple[int, ...]) -> list[Directive]:
     """The upstreams that lead to the app and keep their connections: after a switch those reach the old release."""
     found = list(found)
     ours = f"unix:/srv/{app}/"
-    servers = [one for one in found if one.words[0] == "server" and len(one.words) > 1 and one.words[1].startswith(ours)]
+    servers = [
+        one for one in found if one.words[0] == "server" and len(one.words) > 1 and one.words[1].startswith(ours)
+    ]
     kept = []
     for server in servers:
         same = [one for one in found if one.file == server.file and one.blocks == server.blocks]

@@ -101,5 +101,6 @@ def _check_room(path: Path, mebibytes: int) -> None:
 
 def _no_room(path: Path, why: str) -> HostError:
     return _refuse(
-        f"the disk of {path} is full: {why}", f"make room on the host (df -h {path}; df -i {path}), then fab setup again"
+        f"the disk of {path} is full: {why}",
+        f"make room on the host (df -h {path}; df -i {path}), then fab setup again",
     )

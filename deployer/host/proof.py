@@ -25,6 +25,7 @@ _SECONDS = 5.0
 """For one visit."""
 _SPOOFED = "192.0.2.66"
 """The address that a visit claims to come from (RFC 5737: nobody's)."""
+_LOCAL = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (asked, not bound)
 _LONGEST = 64 * 1024
 _NAMES = 16
 """Names that are asked for: a site may have hundreds."""
@@ -155,7 +156,7 @@ def _endpoint(address: str) -> tuple[str, int]:
     """Where a ``listen`` address is reached from this host."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
-    return {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
+    return _LOCAL.get(host, host), int(port)
 
 
 def _read_head(connection: socket.socket) -> bytes:

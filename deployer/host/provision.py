@@ -292,7 +292,9 @@ class Provision:
         app, deploy = self.setup.app, self.setup.deploy_user
         found = login.problems(deploy)
         if found:
-            raise HostError(f"{deploy} could not log in: {found[0][0]}", next=found[0][1], logs=[why for why, _ in found])
+            raise HostError(
+                f"{deploy} could not log in: {found[0][0]}", next=found[0][1], logs=[why for why, _ in found]
+            )
         done = login.start_program(deploy, app)
         if not done.ok:
             raise HostError(

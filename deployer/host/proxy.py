@@ -76,7 +76,7 @@ def _is_stock() -> bool:
     with contextlib.suppress(OSError):
         page = Path(os.path.realpath(str(_STOCK)))
         if _STOCK.is_symlink() and page != _STOCK:
-            return f"{page} {hashlib.md5(page.read_bytes()).hexdigest()}" in _packaged()
+            return f"{page} {hashlib.md5(page.read_bytes(), usedforsecurity=False).hexdigest()}" in _packaged()
     return False
 
 

@@ -59,17 +59,22 @@ def find(app: str, deploy_user: str) -> tuple[str, ...]:
     """
     without: tuple[str, ...] = ()
     for user, kind in _users(app, deploy_user):
-
-        def works(more: frozenset[str], user: str = user, kind: str = kind) -> bool:
-            return _starts(app, user, kind, more.union(without)) is None
-
-        candidates = [one for one in _candidates(kind) if one not in without]
-        if works(frozenset()) or works(frozenset()):  # once more: systemd may have been busy with itself
-            continue
-        if not works(frozenset(candidates)):
-            raise _nothing_starts(app, user, kind)
-        without += search(candidates, works)
+        without += _find(app, user, kind, without)
     return tuple(sorted(without))
+
+
+def _find(app: str, user: str, kind: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """What one user's units cannot have here besides ``known``."""
+
+    def works(more: frozenset[str]) -> bool:
+        return not _starts(app, user, kind, more.union(known))
+
+    candidates = [one for one in _candidates(kind) if one not in known]
+    if works(frozenset()) or works(frozenset()):  # once more: systemd may have been busy with itself
+        return ()
+    if not works(frozenset(candidates)):
+        raise _nothing_starts(app, user, kind)
+    return search(candidates, works)
 
 
 def problem(app: str, deploy_user: str, without: Sequence[str]) -> str:
@@ -129,15 +134,15 @@ def _candidates(kind: str) -> list[str]:
     return sorted(texts, key=lambda text: value.get(text.partition("=")[0], 0))
 
 
-def _starts(app: str, user: str, kind: str, without: frozenset[str]) -> str | None:
-    """Start a program as the unit of that kind would be; why it did not run, None when it did. Raises HostError."""
+def _starts(app: str, user: str, kind: str, without: frozenset[str]) -> str:
+    """Start a program as the unit of that kind would be; why it did not run, empty when it did. Raises HostError."""
     unit = f"deployer-{app}.probe-{os.getpid()}-{next(_NUMBERS)}.service"
     lines = confinement.lines(kind, without=without | confinement.unknown_to(systemd.version()))
     state = [f"StateDirectory={app}", "StateDirectoryMode=0700"] if user == app else []
     properties = [f"User={user}", *state, *(f"{name}={value}" for name, value in lines)]
     done = systemd.run(systemd.transient(unit, properties, _PROGRAM, wait=True))
     if done.ok:
-        return None
+        return ""
     found = exitstatus.meaning(done.status)
     return str(found) if found else f"exit status {done.status} {' '.join(done.tail(1))}".strip()
 
