@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployer.host import inspect_units, lock, survey, systemd
+from deployer.host import inspect_host, inspect_units, lock, survey, systemd
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -47,7 +47,13 @@ def examine(ctx: Context) -> dict[str, Any]:
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
-    return {"findings": findings, "current": ctx.catalog.serving_name(), "busy": busy}
+    findings += inspect_host.findings(ctx)
+    return {
+        "findings": findings,
+        "notes": inspect_host.notes(ctx),
+        "current": ctx.catalog.serving_name(),
+        "busy": busy,
+    }
 
 
 def _planned(step: survey.Step) -> dict[str, Any]:
