@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import build, files, jobs, lease, recovery, retention, signals, systemd
+from deployer.host.advice import Next, run
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
@@ -132,7 +133,7 @@ def _in_vain(ctx: Context, error: HostError | OSError, exit: Exit) -> Ended:
         said.message,
         message=f"what an interrupted deploy left could not be put right: {said.message}",
         state=f"{serving or 'nothing'} is current; the host tries again by itself",
-        next=said.next or "fab doctor",
+        next=said.next or run("fab doctor"),
         logs=said.logs,
     )
 
@@ -153,7 +154,7 @@ def _outcome(ctx: Context, before: _Before | None) -> Ended:
     what = release.reason if release is not None and release.result in (FAILED, ROLLED_BACK) else interrupted
     exit = Exit.ROLLED_BACK if release is not None and release.result == ROLLED_BACK else Exit.REFUSED
     state = f"{now}; what {name} left is cleared away" if name else f"{now}; nothing was touched"
-    return Ended(exit, name, what, message=what, state=state, next="fab deploy")
+    return Ended(exit, name, what, message=what, state=state, next=run("fab deploy"))
 
 
 def _look_back(directory: Path) -> _Before | None:
@@ -179,7 +180,7 @@ def _tell(ctx: Context, ended: Ended, seconds: float, request: dict[str, Any]) -
             exit=int(ended.exit),
             message=ended.message,
             state=ended.state,
-            next=ended.next,
+            **Next.of(ended.next).fields(),
             logs=list(ended.logs),
         )
     now = f"{serving} serves" if serving else "nothing serves"
