@@ -146,6 +146,7 @@ def _fleet(
     from deployer.advice import Typed
     from deployer.config import load
     from deployer.fleet import Fleet
+    from deployer.host.advice import Next
     from deployer.inventory import resolve
     from deployer.site import Site
 
@@ -164,8 +165,8 @@ def _fleet(
     with shows as (report, ask), until_over(report) as heard:
 
         def site(target: Target, own: Config) -> Site:
-            advise = replace(typed, target=target.name).adapt
-            hear = advising(heard, advise)
+            own_words = replace(typed, target=target.name)
+            hear = advising(heard, own_words.advise)
             return Site(
                 root=path.parent,
                 config=own,
@@ -173,20 +174,20 @@ def _fleet(
                 ssh=replace(options, report=hear),
                 report=hear,
                 decide=ask if len(places) == 1 else None,
-                advise=advise,
+                advise=own_words.adapt,
             )
 
         try:
             yield Fleet(
                 sites=tuple(site(target, own) for target, own in places),
                 config=settings,
-                report=advising(heard, of_all.adapt),
+                report=advising(heard, of_all.advise),
                 parallel=parallel or settings.fleet.parallel,
                 decide=ask,
                 advise=of_all.adapt,
             )
         except DeployerError as error:
-            error.next = of_all.adapt(error.next)
+            error.next = of_all.advise(Next.of(error.next))
             raise
 
 

@@ -21,6 +21,7 @@ from invoke.tasks import Call, task
 from invoke.tasks import Task as AnyTask
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
+from deployer.host.advice import Next, do
 
 if TYPE_CHECKING:
     from deployer.ssh import SshOptions
@@ -74,7 +75,7 @@ def print_error(error: DeployerError) -> None:
     """The plainest printer: what failed, the state, what to type next, on stderr."""
     lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
     lines += [f"state: {error.state}"] if error.state else []
-    lines += [f"next: {error.next}"] if error.next else []
+    lines += [f"next: {step}" for step in Next.of(error.next)]
     sys.stderr.write("\n".join(lines) + "\n")
 
 
@@ -127,7 +128,7 @@ def _wrong_executor() -> ConfigError:
     return ConfigError(
         message="this task needs all its hosts at once, but Fabric's own executor called it for one of them",
         state="nothing was touched",
-        next=f"put these two lines into fabric.yaml, beside the fabfile:\n{SETTING}",
+        next=do(f"put these two lines into fabric.yaml, beside the fabfile:\n{SETTING}"),
     )
 
 

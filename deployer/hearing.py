@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deployer.events import Event, Reporter
+    from deployer.host.advice import Next
     from deployer.model import Decide
 
 __all__ = ["advising", "answering", "showing", "until_over"]
 
 
-def advising(report: Reporter, adapt: Callable[[str], str]) -> Reporter:
+def advising(report: Reporter, adapt: Callable[[Next], Next]) -> Reporter:
     from dataclasses import replace
 
     from deployer.events import Failed, FleetFinished

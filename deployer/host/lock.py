@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, jobs, systemd
+from deployer.host.advice import run
 from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
@@ -245,7 +246,7 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             "exit": int(exit),
             "message": message,
             "state": state,
-            "next": "fab status, then fab deploy",
+            **(run("fab status") + run("fab deploy")).fields(),
             "logs": systemd.own_lines(job_unit(ctx.app), 20),
         }
     yield {"event": "finished", "exit": int(exit), "release": name, "serving": serving, "summary": message}

@@ -27,6 +27,7 @@ from deployer.host import (
     systemd,
     unsupported,
 )
+from deployer.host.advice import do, run
 from deployer.host.context import Emit, Settings, open_context
 from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.message import read_message
@@ -131,7 +132,7 @@ def _failed(emit: Emit, error: HostError) -> tuple[Exit, str]:
         exit=int(exit),
         message=error.message,
         state=error.state or "the steps before this one are done; nothing that serves was touched",
-        next=error.next or "put that right, then fab setup again: it goes on where it stopped",
+        **(error.next or do("put that right") + run("fab setup -H root@HOST", "goes on where it stopped")).fields(),
         logs=list(error.logs),
     )
     return exit, error.message

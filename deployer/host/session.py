@@ -95,7 +95,7 @@ class Session:
             exit=int(error.exit),
             message=error.message,
             state=error.state or "nothing was touched",
-            next=error.next,
+            **error.next.fields(),
             logs=list(error.logs),
         )
         self.ctx.emit("finished", exit=int(error.exit), serving=self._serving(), summary=error.message)

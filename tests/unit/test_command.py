@@ -35,7 +35,7 @@ def test_without_any_it_says_how_to_name_one() -> None:
     with pytest.raises(ConfigError) as caught:
         names(CONFIG)
     assert caught.value.message == "no host was named"
-    assert "-H deploy@HOST" in caught.value.next and "hosts =" in caught.value.next
+    assert "-H deploy@HOST" in str(caught.value.next) and "hosts =" in str(caught.value.next)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_host_that_is_named_twice_is_refused(one: str, other: str) -> None:
     with pytest.raises(ConfigError) as caught:
         names(CONFIG, one, "web9", other)
     assert one in caught.value.message and other in caught.value.message
-    assert caught.value.next == f"name it once: leave out {other}"
+    assert str(caught.value.next) == f"name it once: leave out {other}"
 
 
 def test_two_sshds_of_one_name_are_two_hosts() -> None:

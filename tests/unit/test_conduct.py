@@ -551,7 +551,7 @@ def test_a_busy_host_sends_all_away(bed: Bed) -> None:
     assert (verdict.exit, results(verdict)["web3"]) == (Exit.BUSY, "busy")
     (failed,) = bed.of(events.Failed)
     assert "waiting for its fleet before switch" in failed.message
-    assert failed.next.endswith("fab deploy --wait   (waits for its turn)")
+    assert str(failed.next).endswith("fab deploy --wait   (waits for its turn)")
     assert not any(host.said("release") for host in bed.hosts.values())
 
 

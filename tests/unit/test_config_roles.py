@@ -351,7 +351,7 @@ def test_several_typed_hosts_and_none_in_the_file_are_refused(toml, release) -> 
     assert error.message == (
         "beat is to run on one host (once = true), and deploy.toml does not say on which of deploy@web1, web2"
     )
-    assert error.next == (
+    assert str(error.next) == (
         'name them in deploy.toml: hosts = ["deploy@web1", "web2"]   (the first of them runs it); '
         "or write once = false, if it may run on each"
     )
@@ -363,7 +363,7 @@ def test_many_typed_hosts_are_summed_up() -> None:
     with pytest.raises(ConfigError) as caught:
         refuse_twice({f"web{number}": ("news",) for number in range(8)})
     assert caught.value.message.endswith("on which of web0, web1, web2, web3, web4 and 3 more")
-    assert 'hosts = ["web0", "web1", "web2", "web3", "web4", …]   (' in caught.value.next
+    assert 'hosts = ["web0", "web1", "web2", "web3", "web4", …]   (' in str(caught.value.next)
 
 
 def test_two_typed_hosts_that_the_file_has_as_one_are_refused(toml) -> None:
