@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,7 @@ from invoke.exceptions import Exit as Quit
 
 from deployer.errors import ConfigError, DeployerError, Exit
 from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
-from deployer.hearing import advising, answering, showing, until_over
+from deployer.hearing import advising, answering, asking, showing, until_over
 
 if TYPE_CHECKING:
     from deployer.config import Config
@@ -162,7 +162,8 @@ def _fleet(
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
-    with shows as (report, ask), until_over(report) as heard:
+    with shows as (report, ask, aside), until_over(report) as heard, asking(aside) as prompt:
+        options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 
         def site(target: Target, own: Config) -> Site:
             own_words = replace(typed, target=target.name)

@@ -62,13 +62,10 @@ def remainder_of(context: Context) -> tuple[str, ...]:
 
 
 def ssh_options_of(context: Context) -> SshOptions:
-    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Asks at the terminal when there is one."""
-    from dataclasses import replace
-
+    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Nobody is asked anything."""
     from deployer.ssh.connection import options_of
-    from deployer.ssh.prompt import Prompt
 
-    return replace(options_of(context.config), password_prompt=Prompt() if sys.stdin.isatty() else None)
+    return options_of(context.config)
 
 
 def print_error(error: DeployerError) -> None:
@@ -158,10 +155,9 @@ class StrictCall(ConnectionCall):  # type: ignore[misc]
         from dataclasses import replace
 
         from deployer.ssh.connection import StrictConnection, options_of
-        from deployer.ssh.prompt import Prompt, to_stderr
+        from deployer.ssh.prompt import prompt, to_stderr
 
-        prompt = Prompt() if sys.stdin.isatty() else None
-        options = replace(options_of(config), password_prompt=prompt, report=to_stderr)
+        options = replace(options_of(config), password_prompt=prompt(), report=to_stderr)
         connection = StrictConnection(**{**self.init_kwargs, "config": config}, options=options)
         self.opened.append(connection)
         return connection
