@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from deployer.fleettask import is_at_terminal
+
 if TYPE_CHECKING:
     from deployer.events import Event, Reporter
     from deployer.model import Decide
@@ -50,7 +52,7 @@ def showing(json: bool, hosts: list[str], *, title: str, verbose: bool) -> Itera
     from deployer.ui import reporter
 
     with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
-        if json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if json or not (is_at_terminal() and sys.stderr.isatty()):
             yield report, None
         else:
             from deployer.ui.question import on_interrupt
