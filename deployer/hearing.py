@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from deployer.fleettask import is_at_terminal
+
 if TYPE_CHECKING:
     from deployer.events import Event, Reporter
     from deployer.host.advice import Next
@@ -70,7 +72,7 @@ def showing(
     from deployer.ui import reporter
 
     with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
-        if json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if json or not (is_at_terminal() and sys.stderr.isatty()):
             yield report, None, report.aside
         else:
             from deployer.ui.question import on_interrupt

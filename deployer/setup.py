@@ -19,7 +19,7 @@ from deployer.remote import Outcome
 from deployer.site import Site
 from deployer.ssh import Channel, Link, Question, connect
 
-__all__ = ["public_keys", "setup"]
+__all__ = ["public_key", "public_keys", "setup"]
 
 _SILENCE = 2000.0
 """Seconds that a host may have nothing to say: it installs packages, for 15 minutes each time at the most."""
@@ -37,7 +37,7 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
     Returns the exit code. What goes wrong on one host keeps no other from being prepared.
     """
     for name in keys:  # bad ones are found before anything is connected
-        _public_key(Path(name).expanduser())
+        public_key(Path(name).expanduser())
     return conclude(
         fleet, each(fleet, lambda site: _setup(site, keys, allow_units)), exit_of=lambda outcome: outcome.exit
     )
@@ -158,7 +158,7 @@ def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, 
     """
     paths = [Path(name).expanduser() for name in given]
     paths = paths or [path for identity in identities if (path := Path(f"{identity}.pub")).is_file()]
-    keys = [_public_key(path) for path in paths] or _agent_keys()
+    keys = [public_key(path) for path in paths] or _agent_keys()
     if not keys:
         raise ConfigError(
             message="no public key to give to the deploy user: none lies beside the keys that ssh would use",
@@ -176,13 +176,13 @@ def _agent_keys() -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
-def _public_key(path: Path) -> str:
+def public_key(path: Path) -> str:
+    """The key in a file. Raises ConfigError when it holds none, or a private one."""
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            message=f"the public key {path} cannot be read: {error}", state="nothing was touched"
-        ) from None
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(message=f"the public key {path} cannot be read: {why}") from None
     if "PRIVATE KEY" in text or "\n" in text or len(text.split()) < 2:
         raise ConfigError(message=f"{path} is not a public key of one line", state="nothing was touched")
     return text

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.host import build, jobs, journal, lock, masking, ops, overrides, timers, turns, word
-from deployer.host.catalog import Release, rollback_target
-from deployer.host.complete import complete
+from deployer.host.catalog import Release
+from deployer.host.complete import complete, rollback_target
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
@@ -25,6 +25,7 @@ from deployer.host.protocol import PROTOCOL, Exit
 from deployer.host.receive import partials, receive
 from deployer.host.request import Phases, phases_request
 from deployer.host.run import Command, run
+from deployer.host.seal import known_damage
 from deployer.host.unpack import parse_delta
 
 _PORTION = 128 * 1024
@@ -130,13 +131,17 @@ class Session:
         )
 
     def _history(self) -> dict[str, Any]:
-        """What a fleet must agree on: the next number, and what can be gone back to."""
-        releases = self.ctx.catalog.all()
-        target = rollback_target(releases, self.ctx.catalog.current())
+        """What a fleet must agree on: the next number, and what can be gone back to.
+
+        ``passed`` are good releases that are newer than the target and known to be damaged: each with what is wrong.
+        """
+        releases = [one for one in self.ctx.catalog.all() if one.usable]
+        target, passed = rollback_target(self.ctx)
         return {
             "next": self.ctx.catalog.next_number(),
             "target": target.name if target else "",
-            "usable": {one.name: one.spec.source.digest for one in releases if one.usable},
+            "passed": passed,
+            "usable": {one.name: one.spec.source.digest for one in releases if not known_damage(self.ctx, one)},
         }
 
     def _base(self, current: Release | None) -> dict[str, Any]:
