@@ -76,7 +76,7 @@ def fleet_doctor(
             (where, "dim"),
         )
     for one in found:
-        if one.findings or one.busy:
+        if one.findings or one.busy or one.notes:
             _host(console, one, names(one.host))
     for end in unreachable:
         paint.say(console, ("✗ ", "bold red"), f"{names(end.host)}: ", (detail(end), "red"))
@@ -96,6 +96,8 @@ def _host(console: Console, found: Diagnosis, name: str) -> None:
         paint.say(console, ("  … ", "bold yellow"), f"{clean(found.busy)}; what it is at is no finding")
     for finding in found.findings:
         _finding(console, finding)
+    for note in found.notes:
+        paint.say(console, ("  ! ", "yellow"), clean(note))
 
 
 def _serves(found: Diagnosis) -> str:
