@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import bytecode, confinement, files, installer
+from deployer.host import bytecode, confinement, exitstatus, files, installer
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
@@ -302,7 +302,7 @@ def run_as(
         f"RuntimeMaxSec={_LIMIT}",
         *properties,
     ]
-    started = time.monotonic()
+    started, since = time.monotonic(), time.time()
     try:
         status = stream(transient(unit, settings, argv, wait=True), take)
     finally:
@@ -312,6 +312,7 @@ def run_as(
         systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= _LIMIT:
         raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
+    exitstatus.refuse_not_begun(f"the {name}", unit, status, since)
     return status, lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployer.host import inspect_host, inspect_units, lock, survey, systemd
+from deployer.host import inspect_host, inspect_units, lock, survey, systemd, unsupported
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -50,7 +50,7 @@ def examine(ctx: Context) -> dict[str, Any]:
     findings += inspect_host.findings(ctx)
     return {
         "findings": findings,
-        "notes": inspect_host.notes(ctx),
+        "notes": unsupported.notes(ctx.settings.unsupported),
         "current": ctx.catalog.serving_name(),
         "busy": busy,
     }

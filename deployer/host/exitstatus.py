@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deployer.host import systemd
+from deployer.host.errors import HostError
 
 _SPAWN_FAILED = "641257651c1b4ec9a8624d7a40a9e1e7"
 """The journal's MESSAGE_ID of "Failed at step …": systemd's own word that it was not the program (sd-messages(3))."""
@@ -79,17 +80,31 @@ def meaning(status: int) -> NotBegun | None:
     return NotBegun(status, name, text, whose == _HOST)
 
 
-def not_begun(unit: str, status: int) -> NotBegun | None:
+def not_begun(unit: str, status: int, since: float = 0.0) -> NotBegun | None:
     """The same for a unit that ended with ``status``, if it is systemd that says so: a program may use any status.
 
-    Raises HostError when the journal cannot be asked.
+    ``since`` (seconds since 1970) leaves out what systemd said of an older unit of that name. Raises HostError when
+    the journal cannot be asked.
     """
     found = meaning(status)
-    return found if found and _failed_to_begin(unit) else None
+    return found if found and _failed_to_begin(unit, since) else None
 
 
-def _failed_to_begin(unit: str) -> bool:
+def _failed_to_begin(unit: str, since: float) -> bool:
     """Whether systemd has said of one of the unit's processes that it could not begin it."""
-    return bool(
-        systemd.run(["journalctl", "--no-pager", "-q", "-u", unit, f"MESSAGE_ID={_SPAWN_FAILED}", "-n", "1"]).out
-    )
+    asked = ["journalctl", "--no-pager", "-q", "-u", unit, f"MESSAGE_ID={_SPAWN_FAILED}", "-n", "1"]
+    return bool(systemd.run([*asked, f"--since=@{int(since)}"]).out)
+
+
+def refuse_not_begun(what: str, unit: str, status: int, since: float = 0.0) -> None:
+    """Raises HostError when the program of a unit never ran: then nothing that it printed, or lacks, is the reason."""
+    found = not_begun(unit, status, since)
+    if found is None:
+        return
+    if found.by_host:
+        next = (
+            "fab setup -H root@HOST   (tries what this host can bear, and leaves out what it cannot), then fab deploy"
+        )
+    else:
+        next = "mend the program, or the unit table in deploy.toml, that the lines above name; then fab deploy"
+    raise HostError(f"{what} could not be started on this host: {found}", logs=systemd.own_lines(unit, 10), next=next)

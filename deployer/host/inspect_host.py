@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deployer.host import ageing, login, nginx, nginxfiles, proof, unsupported
+from deployer.host import ageing, lock, login, nginx, nginxfiles, proof, unsupported
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 
@@ -32,13 +32,6 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
                 for what, text, repair in look(ctx)
             ]
     return found
-
-
-def notes(ctx: Context) -> list[str]:
-    """What is so by setup's own decision, and should not be forgotten."""
-    return [
-        f"this host cannot confine the app fully: {text}" for text in unsupported.exposures(ctx.settings.unsupported)
-    ]
 
 
 def _accounts(ctx: Context) -> Iterator[tuple[str, str, str]]:
@@ -81,7 +74,9 @@ def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
 
 
 def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
-    """Whoever asks for the app's name reaches the app."""
+    """Whoever asks for the app's name reaches the app. Not asked while a switch may come between."""
+    if lock.running(ctx) is not None:
+        return
     for text, repair in proof.problems(ctx):
         yield str(nginx.site_path(ctx.app)), text, repair
 

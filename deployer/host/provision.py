@@ -259,8 +259,8 @@ class Provision:
         """Try on this host what the app's units will have; what it cannot bear is left out, and told."""
         before = self._stored().get("unsupported") or []
         self._without = unsupported.find(self.setup.app, self.setup.deploy_user)
-        for text in unsupported.exposures(self._without):
-            self.emit("warn", text=f"this host cannot confine the app fully: {text}")
+        for text in unsupported.notes(self._without):
+            self.emit("warn", text=text)
         if list(self._without) == before:
             return []
         return [f"without {', '.join(self._without)}" if self._without else "whole again"]

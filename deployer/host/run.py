@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host import masking, systemd
+from deployer.host import exitstatus, masking, systemd
 from deployer.host.catalog import Release
 from deployer.host.confinement import of_command
 from deployer.host.context import Context
@@ -135,6 +135,7 @@ def _status(unit: str, told: int) -> int:
         message = f"the command did not end within {LIMIT // 3600} hours, and was ended"
         raise HostError(message, exit=Exit.BUG, state="what it did stays")
     if code == _EXITED and number.isdigit():
+        exitstatus.refuse_not_begun("the command", unit, int(number))
         return int(number)
     if code in (_KILLED, _DUMPED) and number.isdigit():
         return 128 + int(number)

@@ -86,9 +86,16 @@ def problem(app: str, deploy_user: str, without: Sequence[str]) -> str:
     return ""
 
 
-def exposures(without: Sequence[str]) -> list[str]:
+def notes(without: Sequence[str]) -> list[str]:
     """A sentence for each line that is left out: what the app can do on this host therefore."""
-    return [f"without {one}= {EXPOSED.get(one.partition('=')[0], 'it is confined less')}" for one in without]
+    return [
+        f"this host cannot confine the app fully: without {one} {EXPOSED.get(_name(one), 'it is confined less')}"
+        for one in without
+    ]
+
+
+def _name(line: str) -> str:
+    return line.partition("=")[0]
 
 
 def search(candidates: Sequence[str], works: Works) -> tuple[str, ...]:
@@ -131,7 +138,7 @@ def _candidates(kind: str) -> list[str]:
     names = [name for name, _ in lines]
     texts = [name if names.count(name) == 1 else f"{name}={value}" for name, value in lines]
     value = {name: rank for rank, name in enumerate(EXPOSED, 1)}
-    return sorted(texts, key=lambda text: value.get(text.partition("=")[0], 0))
+    return sorted(texts, key=lambda text: value.get(_name(text), 0))
 
 
 def _starts(app: str, user: str, kind: str, without: frozenset[str]) -> str:
