@@ -25,6 +25,7 @@ from deployer.host import (
     systemd,
     watching,
 )
+from deployer.host.advice import NOTHING, Advice, Next, run
 from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
@@ -47,7 +48,7 @@ class Ended:
     summary: str
     message: str = ""
     state: str = ""
-    next: str = ""
+    next: Advice = NOTHING
     logs: tuple[str, ...] = ()
 
 
@@ -249,7 +250,7 @@ class Attempt:
             message,
             message=message,
             state=str(self._clean(state)),
-            next=error.next or "fab status, then fab deploy",
+            next=Next.of(self._clean(error.next)) or run("fab status") + run("fab deploy"),
             logs=tuple(self._clean(error.logs)),
         )
 

@@ -53,7 +53,7 @@ def units_of(ctx: Context, number: int) -> Units:
 def _runs_once(path: Path) -> bool:
     """Whether a service is a timer's run. One that still goes on may have outlived its timer."""
     with contextlib.suppress(OSError):
-        return "Type=oneshot" in path.read_text().splitlines()
+        return "Type=oneshot" in files.read_text(path).splitlines()
     return False
 
 
@@ -126,7 +126,7 @@ def _carry_stamps(ctx: Context, olds: Sequence[str], news: Sequence[str]) -> Non
 
 def _times(ctx: Context, timer: str) -> list[str]:
     """What runs, and when: read from the unit file, as :func:`units_of` does."""
-    lines = (ctx.paths.units / timer).read_text().splitlines()
+    lines = files.read_text(ctx.paths.units / timer).splitlines()
     unit = parse_unit(ctx.app, timer)
     return [unit.process if unit else "", *(line for line in lines if line.startswith("OnCalendar="))]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployer.host import inspect_units, lock, orders, survey, systemd
+from deployer.host import inspect_host, inspect_units, lock, orders, survey, systemd, unsupported
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -48,7 +48,13 @@ def examine(ctx: Context) -> dict[str, Any]:
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
-    return {"findings": findings, "current": ctx.catalog.serving_name(), "busy": busy}
+    findings += inspect_host.findings(ctx)
+    return {
+        "findings": findings,
+        "notes": unsupported.notes(ctx.settings.unsupported),
+        "current": ctx.catalog.serving_name(),
+        "busy": busy,
+    }
 
 
 def _planned(step: survey.Step) -> dict[str, Any]:

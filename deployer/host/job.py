@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, jobs, lease, recovery, retention, signals, systemd
+from deployer.host.advice import Next, run
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
@@ -135,7 +136,7 @@ def _in_vain(ctx: Context, error: Exception, exit: Exit) -> Ended:
         said.message,
         message=f"what an interrupted deploy left could not be put right: {said.message}",
         state=f"{serving or 'nothing'} is current; the host tries again by itself",
-        next=said.next or "fab doctor",
+        next=said.next or run("fab doctor"),
         logs=said.logs,
     )
 
@@ -156,7 +157,7 @@ def _outcome(ctx: Context, before: _Before | None) -> Ended:
     what = release.reason if release is not None and release.result in (FAILED, ROLLED_BACK) else interrupted
     exit = Exit.ROLLED_BACK if release is not None and release.result == ROLLED_BACK else Exit.REFUSED
     state = f"{now}; what {name} left is cleared away" if name else f"{now}; nothing was touched"
-    return Ended(exit, name, what, message=what, state=state, next="fab deploy")
+    return Ended(exit, name, what, message=what, state=state, next=run("fab deploy"))
 
 
 def _look_back(directory: Path) -> _Before | None:
@@ -170,7 +171,7 @@ def _look_back(directory: Path) -> _Before | None:
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
         finished=jobs.glance(directory).finished,
-        rebooted=boot.exists() and boot.read_text().strip() != lease.boot_id(),
+        rebooted=boot.exists() and files.read_text(boot).strip() != lease.boot_id(),
     )
 
 
@@ -184,7 +185,7 @@ def _tell(ctx: Context, ended: Ended, seconds: float, directory: Path) -> bool:
                 exit=int(ended.exit),
                 message=ended.message,
                 state=ended.state,
-                next=ended.next,
+                **Next.of(ended.next).fields(),
                 logs=list(ended.logs),
             )
     with Failures(ctx).kept("telling the admins"):

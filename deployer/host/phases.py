@@ -19,6 +19,7 @@ from deployer.host import (
     keys,
     orders,
     programs,
+    pythons,
     retention,
     seal,
     watching,
@@ -30,6 +31,7 @@ from deployer.host.failures import understood
 from deployer.host.manifest import Entry
 from deployer.host.request import Request
 from deployer.host.signals import ignore_terminate, uninterrupted
+from deployer.host.spec import Spec
 from deployer.host.store import Store
 from deployer.host.unpack import parse_delta
 from deployer.host.word import Word
@@ -94,7 +96,7 @@ def upload(work: Work) -> str:
     delta = parse_delta(value)
     base = build.builds_on(ctx, delta)
     entries = _final(delta.drop, build.base_of(base) if base else [], delta.add)
-    interpreter = keys.find_interpreter(spec.python)
+    interpreter = _interpreter(spec)
     venv = keys.venv_key(spec, entries, interpreter)
     secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
     tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, work.request.environment, secret)
@@ -136,7 +138,7 @@ def make(work: Work) -> str:
     programs.refuse_missing(release.spec, ctx.venvs.path(release.venv) if release.venv else None)
     if ctx.trees.record(release.tree) is not None:
         return f"{told}code unchanged"
-    entries = [Entry(*value) for value in files.read_json(work.directory / "entries.json") or []]
+    entries = _entries(work)
     venv = ctx.venvs.path(release.venv) if release.venv else None
     build.build_tree(ctx, release.tree, release.spec, entries, venv, _environment(work))
     return f"{told}code built"
@@ -148,9 +150,21 @@ def _make_venv(work: Work) -> str:
         return ""
     if ctx.venvs.record(release.venv) is not None:
         return "dependencies unchanged, "
-    python, tree = keys.find_interpreter(release.spec.python).path, ctx.trees.path(release.tree)
-    build.build_venv(ctx, release.venv, release.spec, python, tree, _environment(work))
+    python, tree = _interpreter(release.spec).path, ctx.trees.path(release.tree)
+    build.build_venv(ctx, release.venv, release.spec, python, tree, _entries(work), _environment(work))
     return f"dependencies of {release.spec.lock.path} installed, "
+
+
+def _interpreter(spec: Spec) -> pythons.Interpreter:
+    return pythons.find_interpreter(spec.python, spec.lock.requires, spec.lock.path)
+
+
+def _entries(work: Work) -> list[Entry]:
+    """The files that were shipped, of a tree that is sealed or is still to be built."""
+    record = work.ctx.trees.record(work.release.tree)
+    if record is not None:
+        return build.entries_of(record)
+    return [Entry(*value) for value in files.read_json(work.directory / "entries.json") or []]
 
 
 def _environment(work: Work) -> dict[str, str]:
