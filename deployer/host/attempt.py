@@ -15,11 +15,11 @@ from deployer.host import (
     commands,
     ending,
     files,
-    handover,
     instance,
     jobs,
     lease,
     masking,
+    phases,
     resume,
     signals,
     systemd,
@@ -97,7 +97,7 @@ class Attempt:
             if self.directory is not None and self.request.barriers:
                 self.work.word = Word(self.directory)
             if revive:
-                handover.revive(self.ctx, release)
+                phases.revive(self.work)
             for phase in self.request.phases:
                 if phase in self.request.barriers:
                     self._stand_at(self.work, phase)

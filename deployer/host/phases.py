@@ -207,6 +207,14 @@ def check(work: Work) -> str:
     return detail
 
 
+def revive(work: Work) -> None:
+    """Have what was switched to by an attempt that died run again, and see meanwhile that it is what was sealed: not a
+    byte of it was changed or rebuilt since, and none was lost with the power. Raises HostError."""
+    proof = Proof(work.ctx, work.release)
+    handover.revive(work.ctx, work.release)
+    _refuse_damage(work, proof)
+
+
 def _refuse_damage(work: Work, proof: Proof) -> None:
     damage = proof.damage()
     if damage:

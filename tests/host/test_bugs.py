@@ -93,7 +93,7 @@ def test_a_bug_anywhere_on_the_way_back(two: Saved, name: str) -> None:
     assert not wrong, "\n".join(f"{call}: {texts}" for call, texts in wrong.items())
 
 
-@pytest.mark.parametrize("when", ["before the switch", "on the way back"])
+@pytest.mark.parametrize("when", ["before the switch", "on the way back"] if ALL else ["on the way back"])
 def test_a_bug_anywhere_in_the_recovery(two: Saved, when: str) -> None:
     """The job is killed; at every call of what puts that right: the old release serves, and the traceback is kept."""
     host = two.host

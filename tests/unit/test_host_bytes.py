@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 import socket
@@ -53,6 +54,31 @@ def test_an_answer_that_is_no_http_is_told_as_that(head: bytes) -> None:
     answer = probe._parse(head + b"\r\n\r\n", 0.1)
     assert (answer.status, answer.fault[:27]) == (0, "what came back is not HTTP:")
     assert len(answer.describe(HEALTH)) < 400
+
+
+def test_an_answer_that_only_trickles_in_is_none(tmp_path: Path) -> None:
+    """A byte now and then, for ever: the wait for it ends all the same."""
+    path, over, answers = str(tmp_path / "web.sock"), threading.Event(), []
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def trickle() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                while not over.wait(0.01):
+                    connection.sendall(b"H")
+
+        def ask() -> None:
+            answers.append(probe.request(path, HEALTH, 0.3, lambda: None))
+
+        threads = [threading.Thread(target=one, daemon=True) for one in (trickle, ask)]
+        for thread in threads:
+            thread.start()
+        threads[1].join(20)
+        over.set()
+        assert answers, "it is waited for still"
+    assert (answers[0].status, answers[0].fault) == (0, "no answer within 0.3 s")
 
 
 @given(st.binary(max_size=300))
