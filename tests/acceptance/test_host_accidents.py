@@ -403,7 +403,7 @@ def test_a_byte_that_changed_on_the_disk(bench: Bench, command: str, part: str) 
 # Neighbours, and systemd itself
 
 
-ODD = """
+ODD = r"""
 import ctypes, time
 assert ctypes.CDLL(None).prctl(15, b"\xff\xfe) S 1", 0, 0, 0) == 0
 time.sleep(600)
