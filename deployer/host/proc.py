@@ -35,7 +35,7 @@ def memory() -> Memory:
 
 def _kibibytes(text: bytes) -> dict[bytes, int]:
     """``NAME: NUMBER kB`` in each line, as bytes. Any other line tells nothing."""
-    found = (re.match(rb"(\w+):[ \t]*([0-9]{1,18}) kB$", line) for line in text.split(b"\n"))
+    found = (re.fullmatch(rb"(\w+):[ \t]*([0-9]{1,18}) kB", line) for line in text.split(b"\n"))
     return {one.group(1): int(one.group(2)) * 1024 for one in found if one}
 
 
@@ -43,7 +43,7 @@ def children() -> dict[int, list[int]]:
     """The children of every process."""
     found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
-        if _NUMBER.match(entry):
+        if _NUMBER.fullmatch(entry):
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 parent = _parent(Path(f"/proc/{entry}/stat").read_bytes())
                 if parent is not None:
@@ -53,7 +53,7 @@ def children() -> dict[int, list[int]]:
 
 def _parent(stat: bytes) -> int | None:
     """The parent's number (proc(5), ``/proc/PID/stat``). The name before it may hold any bytes, ``)`` among them."""
-    match = re.match(rb"[0-9]+ \(.*\) [A-Za-z] ([0-9]{1,10}) [^)]*\Z", stat, re.DOTALL)
+    match = re.fullmatch(rb"[0-9]+ \(.*\) [A-Za-z] ([0-9]{1,10}) [^)]*", stat, re.DOTALL)
     return int(match.group(1)) if match else None
 
 
@@ -102,5 +102,5 @@ def waiting_connections(path: str) -> int | None:
     except HostError:
         return None
     rows = [line.split() for line in done.out.split("\n")]
-    queued = [row[2] for row in rows if len(row) > 4 and row[4] == path and _NUMBER.match(row[2])]
+    queued = [row[2] for row in rows if len(row) > 4 and row[4] == path and _NUMBER.fullmatch(row[2])]
     return sum(map(int, queued)) if done.ok else None
