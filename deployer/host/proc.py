@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.systemd import run
@@ -90,6 +92,34 @@ def _pss(pid: int) -> int:
         return _kibibytes(Path(f"/proc/{pid}/smaps_rollup").read_bytes()).get(b"Pss", 0)
     except OSError:
         return 0
+
+
+def terminate(pid: int, still: Callable[[], bool]) -> bool:
+    """Send SIGTERM to ``pid``, provided that it is ``still`` the one that was meant: asked when no other process can
+    get its number any more (pidfd_open(2)). False when it is not, or has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a kernel older than 5.3, or a container that forbids it
+        return still() and _kill(pid)
+    try:
+        if still():
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            return True
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def waiting_connections(path: str) -> int | None:
