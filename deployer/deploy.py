@@ -17,7 +17,7 @@ from deployer.host.protocol import PHASES
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
 from deployer.rollout import Strategy
-from deployer.share import Campaign, Share
+from deployer.share import Campaign, Share, number_of
 from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
 from deployer.source import Source, collect
 from deployer.ssh import connect
@@ -58,7 +58,7 @@ def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False) -> int:
     number = 0
     if len(fleet.sites) > 1:
         met = each(fleet, _ask)
-        number = max((ended.value.next for ended in met if ended.value is not None), default=0)
+        number = number_of({ended.site.host: ended.value for ended in met if ended.value is not None})
 
     def send(site: Site) -> Outcome:
         return _on_one(site, lambda: campaign, wait=False, share=Share(number=number))

@@ -75,7 +75,12 @@ def print_error(error: DeployerError) -> None:
     lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
     lines += [f"state: {error.state}"] if error.state else []
     lines += [f"next: {error.next}"] if error.next else []
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
+
+
+def _harmless(line: str) -> str:
+    """What a host said may be in it: no control character reaches the terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 class FleetTask(Task):  # type: ignore[misc]
