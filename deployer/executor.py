@@ -123,9 +123,18 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
     except Exception as error:
         if not ours:
             raise
-        traceback.print_exc()
-        sys.stderr.write("this is a bug of deployer: please report it, with the lines above\n")
+        _tell_bug(error, on_error)
         raise Quit(code=int(Exit.BUG)) from error
+
+
+def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
+    from deployer.bug import Bug
+
+    try:
+        on_error(Bug.of(error))
+    except Exception:  # the printer may be what is wrong
+        traceback.print_exc()
+        print_error(Bug.of(error))
 
 
 def _wrong_executor() -> ConfigError:
