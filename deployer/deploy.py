@@ -18,13 +18,13 @@ from deployer.host.protocol import PHASES
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
 from deployer.rollout import Strategy
-from deployer.share import Campaign, Share
+from deployer.share import Campaign, Share, number_of
 from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
 from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["deploy", "number_of", "read_project", "reload", "reload_of", "rollback", "run_phases", "upload"]
+__all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
 
 AT_ONCE = Strategy()
 _RELEASE = re.compile(r"v?[1-9][0-9]{0,8}\Z")
@@ -50,7 +50,7 @@ def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) ->
 
 def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
-    campaign = Rollback(to=number_of(to) if to else 0, yes=yes)
+    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
     return _release(fleet, lambda: campaign, strategy=strategy, wait=wait)
 
 
@@ -60,7 +60,7 @@ def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False) -> int:
     number = 0
     if len(fleet.sites) > 1:
         met = each(fleet, _ask)
-        number = max((ended.value.next for ended in met if ended.value is not None), default=0)
+        number = number_of({ended.site.host: ended.value for ended in met if ended.value is not None})
 
     def send(site: Site) -> Outcome:
         return _on_one(site, lambda: campaign, wait=False, share=Share(number=number))
@@ -78,7 +78,7 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
 
     Of a fleet's hosts one runs the migration.
     """
-    number = number_of(release) if release else 0
+    number = release_number(release) if release else 0
     migrator = migrator_of(fleet.config, fleet.hosts)
 
     def run(site: Site) -> Outcome:
@@ -185,7 +185,7 @@ def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
     return source
 
 
-def number_of(release: str) -> int:
+def release_number(release: str) -> int:
     """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
     if not _RELEASE.match(release):
         raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
