@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.host.manifest import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
+from deployer.patterns import glob
 from deployer.spool import Readable, Spool
 
 JUNK_DIRECTORIES = frozenset(
@@ -130,14 +131,13 @@ def matching(root: Path, pattern: str) -> Iterator[str]:
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise ConfigError(message=f"include: {pattern!r} leads out of {root}")
     try:
-        matches = sorted(root.glob(pattern))
+        matches = sorted(set(glob(root, pattern)))
     except ValueError as error:
         raise ConfigError(message=f"include: {pattern!r} is not a pattern: {error}") from None
-    for match in matches:
-        path = match.relative_to(root).as_posix()
+    for path in matches:
         if link := linked_parent(root, path):
             raise ConfigError(message=f"include: {pattern!r} leads through the link {link}")
-        if match.is_dir() and not match.is_symlink():
+        if (root / path).is_dir() and not (root / path).is_symlink():
             yield from walk(root, path, frozenset({".git"}))
         elif ".git" not in Path(path).parts:
             yield path

@@ -32,12 +32,16 @@ def deploy(
     batch: str = "",
     canary: str = "",
     bake: str = "",
+    strict: bool = False,
 ) -> Answer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer import deploy as use
 
     waves = _strategy(fleet, batch, canary, bake, keep_going)
-    return _told(use.deploy(fleet, ref=ref or None, dirty=dirty, no_migrate=no_migrate, wait=wait, strategy=waves))
+    exit = use.deploy(
+        fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate, wait=wait, strategy=waves
+    )
+    return _told(exit)
 
 
 @host_task("reload")
@@ -83,11 +87,11 @@ def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool
 
 
 @host_task("plan for", answer=True)
-def plan(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     """What a deploy would have run on which host, and as which release. Nothing is touched."""
     from deployer.preview import preview
 
-    found = preview(fleet, ref=ref or None, dirty=dirty)
+    found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
     def show(*, json: bool) -> None:
         from deployer.ui.planned import plan_view
@@ -214,11 +218,11 @@ def init(_: Context) -> None:
 
 
 @host_task("upload")
-def upload(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     """Begin a release: send what the host lacks and unpack it."""
     from deployer import deploy as use
 
-    return _told(use.upload(fleet, ref=ref or None, dirty=dirty))
+    return _told(use.upload(fleet, ref=ref or None, dirty=dirty, strict=strict))
 
 
 _PHASES = {

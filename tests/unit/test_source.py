@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from deployer import source as sources
 from deployer.delta import make_delta
 from deployer.errors import ConfigError
 from deployer.host.manifest import EXECUTABLE, FILE, LINK, tree_digest
-from deployer.lock import find_lock
 from deployer.source import Source, collect, from_git, from_working_tree, is_dirty
 from deployer.spool import CHUNK
+from tests.support.repository import Repository
 
 NAMES = [
     "a b.py",
@@ -29,49 +28,6 @@ NAMES = [
     "a;b&c.py",
     "back\\slash",
 ]
-
-
-class Repository:
-    """A project in a git repository of its own, without any of this machine's git settings."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        self.git("init", "-q", "-b", "main")
-
-    def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false"]
-        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-        done = subprocess.run(
-            ["git", *identity, *arguments],
-            cwd=self.root,
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
-
-    def write(self, path: str, content: str = "x") -> Path:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(content, encoding="utf-8")
-        return place
-
-    def commit(self, **files: str) -> str:
-        for path, content in files.items():
-            self.write(path.replace("__", "."), content)
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "x")
-        return self.git("rev-parse", "HEAD")
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    """A repository with one commit: app.py and manage.py."""
-    repository = Repository(tmp_path / "my project")
-    repository.commit(app__py="one", manage__py="manage")
-    return repository
 
 
 def contents(source: Source) -> dict[str, str]:
@@ -477,83 +433,6 @@ def test_only_what_changed_is_sent(repo: Repository) -> None:
     assert [entry.path for entry in delta.add] == ["app.py", "new.py"]
     assert set(delta.drop) == {entry.id for entry in base.entries}
     assert delta.base == base.digest
-
-
-def locked(repo: Repository, files: dict[str, str]):
-    """The lock of a working tree with these files."""
-    for path, content in files.items():
-        repo.write(path, content)
-    return find_lock(collect(repo.root, dirty=True))
-
-
-PYPROJECT = '[project]\nname = "x"\ndependencies = ["django"]\n'
-
-
-def test_the_first_kind_of_lock_wins(repo: Repository) -> None:
-    """requirements.txt gives way to pylock.toml, and that to uv.lock."""
-    assert locked(repo, {"requirements.txt": "django==5"}).kind == "requirements"
-    assert locked(repo, {"pylock.toml": "lock-version = '1.0'"}).kind == "pylock"
-    lock = locked(repo, {"uv.lock": "version = 1", "pyproject.toml": PYPROJECT})
-    assert (lock.kind, lock.path) == ("uv", "uv.lock")
-
-
-def test_a_lock_that_does_not_ship_does_not_count(repo: Repository) -> None:
-    """A lock file which is only on the disk is as good as none, and the message says what to type."""
-    repo.write("requirements.txt", "django")
-    with pytest.raises(ConfigError, match=r"none of uv\.lock") as caught:
-        find_lock(collect(repo.root))
-    assert "git add" in caught.value.next
-    assert find_lock(collect(repo.root), required=False).kind == "none"
-
-
-def test_the_digest_follows_nested_requirements(repo: Repository) -> None:
-    """A change in an included file makes another digest; a change elsewhere does not."""
-    files = {
-        "requirements.txt": "-r req/base.txt\n--constraint=req/pins.txt  # why\ndjango",
-        "req/base.txt": "-rmore.txt",
-        "req/more.txt": "-r ../requirements.txt\nx",
-        "req/pins.txt": "x==1",
-    }
-    first = locked(repo, files)
-    assert set(first.files) == set(files)
-    assert locked(repo, {"app.py": "other"}).digest == first.digest
-    digests = {locked(repo, {path: f"{content}\n# changed"}).digest for path, content in files.items()}
-    assert len(digests | {first.digest}) == 5
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("-r missing.txt", "requirements.txt:2 names missing.txt, which does not ship"),
-        ("-r ../../x.txt", "requirements.txt:2: ../../x.txt is not a file of the project"),
-        ("-r /etc/passwd", "requirements.txt:2: /etc/passwd is not a file of the project"),
-        ("-e .", "requirements.txt:2: '-e .' installs a directory"),
-        (".", "requirements.txt:2: '.' installs a directory"),
-        ("./vendor/lib", "requirements.txt:2: './vendor/lib' installs a directory"),
-    ],
-)
-def test_requirements_that_cannot_be_followed(repo: Repository, line: str, told: str) -> None:
-    """A requirement that is missing, or whose changes would be missed, is refused with file and line."""
-    with pytest.raises(ConfigError) as caught:
-        locked(repo, {"requirements.txt": f"django\n{line}"})
-    assert told in caught.value.message
-
-
-def test_vendored_wheels_are_part_of_the_lock(repo: Repository) -> None:
-    """A wheel that ships may be required by its path, and its content is part of the digest."""
-    first = locked(repo, {"requirements.txt": "./vendor/x-1-py3-none-any.whl", "vendor/x-1-py3-none-any.whl": "1"})
-    second = locked(repo, {"vendor/x-1-py3-none-any.whl": "2"})
-    assert first.digest != second.digest
-
-
-def test_uv_needs_its_pyproject(repo: Repository) -> None:
-    """uv.lock without pyproject.toml is refused; what uv goes by is in the digest, and nothing else."""
-    with pytest.raises(ConfigError, match=r"without its pyproject\.toml"):
-        locked(repo, {"uv.lock": "version = 1"})
-    first = locked(repo, {"pyproject.toml": PYPROJECT})
-    assert locked(repo, {"pyproject.toml": PYPROJECT + "[tool.ruff]\nline-length = 110\n"}).digest == first.digest
-    changed = PYPROJECT + '[tool.uv]\ndefault-groups = ["x"]\n'
-    assert locked(repo, {"pyproject.toml": changed}).digest != first.digest
 
 
 def test_a_ref_ignores_the_working_tree(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
