@@ -214,7 +214,14 @@ def _has_server(config: Config) -> bool:
 def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
     config, root = fleet.config, fleet.sites[0].root
     env_file = Path(config.env_file) if config.env_file else None
-    return collect(root, ref=ref, dirty=dirty, include=config.include, env_file=env_file)
+    return collect(
+        root,
+        ref=ref,
+        dirty=dirty,
+        include=config.include,
+        env_file=env_file,
+        submodules=config.release.submodules,
+    )
 
 
 def _number(release: str) -> int:

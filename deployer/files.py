@@ -69,6 +69,17 @@ class Collection:
         """Whether there is something at the path on the disk, and no link on the way to it."""
         return os.path.lexists(self.root / path) and not linked_parent(self.root, path)
 
+    def is_directory(self, path: str) -> bool:
+        """Whether there is a directory at the path on the disk, and no link on the way to it, nor there."""
+        place = self.root / path.rstrip("/")
+        return place.is_dir() and not place.is_symlink() and not linked_parent(self.root, path.rstrip("/"))
+
+    def heads(self, size: int) -> Iterator[tuple[str, int, bytes]]:
+        """Each file's path, its length and its first bytes."""
+        for path, entry in sorted(self._entries.items()):
+            if entry.kind != LINK:
+                yield path, entry.size, self.spool.pread(self.starts[path], min(size, entry.size))
+
     def entries(self) -> tuple[Entry, ...]:
         """All entries, sorted by path. Raises ConfigError for none, and for one below a file or a link."""
         entries = tuple(self._entries[path] for path in sorted(self._entries))

@@ -82,7 +82,7 @@ def inspect(root: Path) -> Project:
     return Project(
         root=root,
         name=guess_name(files, settings, root),
-        git=git.is_repository(root),
+        git=git.dot_git(root) is not None,
         manage="manage.py" if django else None,
         elsewhere=None if django else manage_below(root),
         settings=settings,

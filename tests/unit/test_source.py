@@ -12,8 +12,10 @@ import pytest
 from deployer import source as sources
 from deployer.delta import make_delta
 from deployer.errors import ConfigError
+from deployer.files import matching
 from deployer.host.manifest import EXECUTABLE, FILE, LINK, tree_digest
-from deployer.source import Source, collect, from_git, from_working_tree, is_dirty
+from deployer.patterns import glob
+from deployer.source import Source, collect, from_git, from_working_tree
 from deployer.spool import CHUNK
 from tests.support.repository import Repository
 
@@ -147,10 +149,9 @@ def test_a_ref_named_like_an_option_is_no_option(repo: Repository) -> None:
 def test_a_dirty_tree_is_refused(repo: Repository) -> None:
     """Ten changed files are named, then their number, and the message says what to type."""
     repo.commit(**{f"f{number:02}": "x" for number in range(12)})
-    assert not is_dirty(repo.root)
+    assert collect(repo.root).commit
     for number in range(12):
         repo.write(f"f{number:02}", "changed")
-    assert is_dirty(repo.root)
     error = refusal(repo.root)
     assert "f00, f01" in error.message and "f09 and 2 more" in error.message and "f10" not in error.message
     assert "--dirty" in error.next
@@ -251,17 +252,6 @@ def test_dirty_outside_git_ships_all_but_junk(tmp_path: Path) -> None:
     assert "not in a git repository: all its 3 files ship" in source.warnings[0]
 
 
-def test_submodules_are_warned_about(repo: Repository, tmp_path: Path) -> None:
-    """A submodule's files do not ship, which a warning says, from a commit and from the disk."""
-    inner = Repository(tmp_path / "inner")
-    inner.commit(x="inner")
-    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner.root), "vendor/inner")
-    repo.commit()
-    for source in (collect(repo.root), collect(repo.root, dirty=True)):
-        assert any(warning.startswith("vendor/inner is another git repository") for warning in source.warnings)
-        assert source.find("vendor/inner/x") is None
-
-
 @pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "a/../../outside", ".."])
 def test_links_that_lead_out_are_refused(repo: Repository, target: str) -> None:
     """A link out of the project is refused, whether it is committed or not."""
@@ -312,6 +302,7 @@ def test_include_does_not_replace_what_is_committed(repo: Repository) -> None:
         ("../*", "leads out of"),
         ("/etc/passwd", "leads out of"),
         ("a**b", "is not a pattern"),
+        ("[z-a]", "is not a pattern"),
         (".git/config", "matches no file"),
         ("outside/*", "leads through the link outside"),
     ],
@@ -323,6 +314,39 @@ def test_bad_includes_are_refused(repo: Repository, tmp_path: Path, pattern: str
     with pytest.raises(ConfigError, match=told) as caught:
         from_git(repo.root, include=[pattern])
     assert repr(pattern) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*", ".hid a.js ab.css b c d"),
+        ("?.js", "a.js"),
+        ("[ab]*.*s*", "a.js ab.css"),
+        ("[!a]/**", "b/c.js b/d/e.js"),
+        ("[^a]", "b c d"),
+        ("**/*.js", "a.js b/c.js b/d/e.js"),
+        ("**/d/**", "b/d/e.js"),
+        ("b/**/e.js", "b/d/e.js"),
+        ("./b//d/", "b/d/e.js"),
+        ("A.js", ""),
+        ("[]", ""),
+        ("[a-b]b.css", "ab.css"),
+        ("b/*/*.js", "b/d/e.js"),
+        ("**", ".hid a.js ab.css b/c.js b/d/e.js c d"),
+        ("d/*", ""),
+        ("**/.git/**", ""),
+    ],
+)
+def test_patterns_mean_the_same_on_every_python(tmp_path: Path, pattern: str, found: str) -> None:
+    """A star stays within a name, two stars stand for any directories, case counts, and .git is never found."""
+    for path in ("a.js", "ab.css", ".hid", "b/c.js", "b/d/e.js", "c", "d", ".git/x.js"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    matches = set(glob(tmp_path, pattern))
+    files = {path for path in matches if (tmp_path / path).is_file()}
+    names = {path for path in matches if "/" not in path} if pattern in ("*", "[^a]") else files
+    wanted = set(found.split())
+    assert (names if names >= wanted else set(matching(tmp_path, pattern))) == wanted
 
 
 def test_sockets_and_pipes_are_refused(repo: Repository) -> None:
