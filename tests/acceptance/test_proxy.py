@@ -200,7 +200,7 @@ TROUBLES = {
     ),
     "a site of somebody's own pools": (
         f"echo '{POOLS}' > {THEIRS}",
-        "{THEIRS}:1 keeps",
+        f"{THEIRS}:1 keeps",
     ),
     "the site pools": (f"sed -i 's/Connection .*;/Connection \"\";/' {SITE}; nginx -s reload", "keeps its connections"),
     "the site is gone": (f"rm {SITE}", "is gone"),
