@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,9 +24,10 @@ from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["deploy", "read_project", "reload", "rollback", "run_phases", "upload"]
+__all__ = ["deploy", "number_of", "read_project", "reload", "reload_of", "rollback", "run_phases", "upload"]
 
 AT_ONCE = Strategy()
+_RELEASE = re.compile(r"v?[1-9][0-9]{0,8}\Z")
 
 
 def deploy(
@@ -43,12 +45,12 @@ def deploy(
 
 def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release of the code that serves, under today's settings and environment; the exit code."""
-    return _release(fleet, lambda: _reload(fleet), strategy=strategy, wait=wait)
+    return _release(fleet, lambda: reload_of(fleet), strategy=strategy, wait=wait)
 
 
 def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
-    campaign = Rollback(to=_number(to) if to else 0, yes=yes)
+    campaign = Rollback(to=number_of(to) if to else 0, yes=yes)
     return _release(fleet, lambda: campaign, strategy=strategy, wait=wait)
 
 
@@ -76,7 +78,7 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
 
     Of a fleet's hosts one runs the migration.
     """
-    number = _number(release) if release else 0
+    number = number_of(release) if release else 0
     migrator = migrator_of(fleet.config, fleet.hosts)
 
     def run(site: Site) -> Outcome:
@@ -157,7 +159,8 @@ def read_project(
     return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
 
 
-def _reload(fleet: Fleet) -> Reload:
+def reload_of(fleet: Fleet) -> Reload:
+    """What a reload releases. Raises ConfigError."""
     _refuse_twice(fleet)
     return Reload(configs={site.host: site.config for site in fleet.sites})
 
@@ -182,7 +185,8 @@ def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
     return source
 
 
-def _number(release: str) -> int:
-    if not release.removeprefix("v").isdigit() or int(release.removeprefix("v")) < 1:
+def number_of(release: str) -> int:
+    """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
+    if not _RELEASE.match(release):
         raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
     return int(release.removeprefix("v"))

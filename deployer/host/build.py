@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import bytecode, confinement, exitstatus, files
+from deployer.host import bytecode, confinement, exitstatus, files, installer
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
@@ -90,14 +90,30 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
     return entries
 
 
-def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, environment: Mapping[str, str]) -> None:
+def build_venv(
+    ctx: Context,
+    key: str,
+    spec: Spec,
+    python: str,
+    tree: Path,
+    entries: Sequence[Entry],
+    environment: Mapping[str, str],
+) -> None:
     """Install the locked dependencies where they will be used, then seal them. Raises HostError; nothing stays."""
     venv = ctx.venvs.begin(key)
+    sources = venv / installer.SOURCES
     uid, gid = ctx.builder()
-    os.chown(str(venv), uid, gid)
     try:
+        try:
+            installer.lay_out(spec.lock, entries, tree, sources)
+        except OSError as error:
+            raise disk_error(error, venv, "laying out the dependencies") from error
+        files.give(venv, uid, gid)
+        what, next = "installing the dependencies", _install_advice(spec.lock.path)
         for command in venv_commands(spec, str(venv), python):
-            _run_build(ctx, command, tree, [venv], environment, "installing the dependencies")
+            _run_build(ctx, command, sources, [venv], environment, what, next=next)
+        _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, [venv], environment, what)
+        installer.refuse_editable(venv)
         ctx.venvs.seal(key, uid, {"lock": spec.lock.path, "python": python})
     except BaseException:
         _stop_build(ctx)
@@ -105,9 +121,17 @@ def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, envi
         raise
 
 
+def _install_advice(lock: str) -> str:
+    """The installer names the cause itself; only what to do then is said."""
+    return (
+        "the lines above name the cause: for a package, a version or a hash, put it right in "
+        f"{lock}, commit, fab deploy; where the index or the network refused, only fab deploy (again)"
+    )
+
+
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
     """What builds the virtual environment ``venv`` from the lock file, in order."""
-    create = [UV, "venv", "--quiet", "--no-project", "--python", python, venv]
+    create = [UV, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, venv]
     if spec.lock.kind == "uv":
         sync = ["sync", "--frozen", "--no-dev", "--no-install-project", "--no-editable", "--compile-bytecode"]
         return [create, [UV, *sync, "--python", f"{venv}/bin/python"]]
@@ -178,6 +202,7 @@ def _run_build(
     environment: Mapping[str, str],
     what: str,
     venv: Path | None = None,
+    next: str = "mend it, commit, fab deploy",
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 
@@ -215,7 +240,7 @@ def _run_build(
     free = free_bytes(str(writable[0]))
     if free < 4 * 1024 * 1024:
         raise full_disk(writable[0].parent, what, lines)
-    raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
+    raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next=next)
 
 
 _SSH_FILES = ("known_hosts", "config", "id_ed25519", "id_ecdsa", "id_rsa")

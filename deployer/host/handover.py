@@ -207,12 +207,14 @@ def wait_for_queue(ctx: Context, release: Release, seconds: float) -> bool:
 
 
 def retire(ctx: Context, release: Release) -> None:
-    """Close a release that no traffic can reach any more: first whatever still came in late, then its socket.
-
-    What has not finished yet keeps its unit; the recovery takes it away once it has.
-    """
+    """Close a release that no traffic can reach any more: first whatever still came in late, then its socket."""
     if release.spec.web is not None:
         wait_for_queue(ctx, release, release.spec.drain)
+    remove_but_finishing(ctx, release)
+
+
+def remove_but_finishing(ctx: Context, release: Release) -> None:
+    """Take a release's units away. What has not finished yet keeps its own, and somebody who looks after it."""
     finishing = background.finishing(ctx)
     remove_units(ctx, release, but=finishing)
     if finishing:

@@ -44,8 +44,13 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
 
 def ensure_units(ctx: Context, release: Release) -> None:
     """The units of a release that has served, written again where they are gone. Raises HostError."""
-    if not all((ctx.paths.units / name).exists() for name in unit_names(ctx.app, release)):
+    if not has_units(ctx, release):
         install(ctx, release, proven=True)
+
+
+def has_units(ctx: Context, release: Release) -> bool:
+    """Whether the files of all its units are there."""
+    return all((ctx.paths.units / name).exists() for name in unit_names(ctx.app, release))
 
 
 def unit_names(app: str, release: Release) -> list[str]:

@@ -33,7 +33,8 @@ def left(held: dict[str, Any] | None) -> float:
     """Seconds that a lease still has; 0 when it is over, was given before a reboot, or never was."""
     if held is None or held.get("boot") != boot_id():
         return 0.0
-    return max(0.0, float(held["until"]) - now())
+    until = held.get("until")
+    return max(0.0, until - now()) if isinstance(until, (int, float)) else 0.0
 
 
 def now() -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, jobs, systemd
+from deployer.host.advice import run
 from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
@@ -189,8 +189,7 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             text = file.read()
         complete = text[: text.rfind(b"\n") + 1]
         position += len(complete)
-        for line in complete.splitlines():
-            event: dict[str, Any] = json.loads(line)
+        for event in filter(None, map(jobs.parse_event, complete.split(b"\n"))):
             yield event
             if event["event"] == "finished":
                 return
@@ -214,7 +213,7 @@ def _is_alive(shown: dict[str, str]) -> bool:
 
 def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
     """The directory of the job that runs: its unit's description has the number."""
-    found = re.match(r"deployer job ([0-9]{8}):", shown.get("Description", ""))
+    found = re.fullmatch(r"deployer job ([0-9]{8}): .*", shown.get("Description", ""))
     directory = ctx.paths.jobs / found.group(1) if found else None
     return directory if directory is not None and directory.is_dir() else None
 
@@ -247,7 +246,7 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             "exit": int(exit),
             "message": message,
             "state": state,
-            "next": "fab status, then fab deploy",
+            **(run("fab status") + run("fab deploy")).fields(),
             "logs": systemd.own_lines(job_unit(ctx.app), 20),
         }
     yield {"event": "finished", "exit": int(exit), "release": name, "serving": serving, "summary": message}

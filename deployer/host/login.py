@@ -138,7 +138,7 @@ def loose(user: pwd.struct_passwd, told: Rules) -> list[tuple[str, str]]:
     try:
         file = key_file(user, told)
     except HostError as error:
-        return [(error.message, error.next)]
+        return [(error.message, str(error.next))]
     home = Path(user.pw_dir)
     found = []
     for path in [file, *file.parents]:

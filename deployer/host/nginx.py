@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deployer.host import files
 from deployer.host.paths import AppPaths
 from deployer.host.reader import Reader
 
@@ -94,7 +95,7 @@ def _static(value: Any) -> tuple[tuple[str, str], ...]:
     read = Reader(value, "site.static")
     found = tuple((prefix, read.text(prefix, _DIRECTORY).rstrip("/")) for prefix in sorted(value))
     for prefix, _ in found:
-        if not _PREFIX.match(prefix) or prefix == "/":
+        if not _PREFIX.fullmatch(prefix) or prefix == "/":
             raise ValueError(f"site.static: not a URL prefix like /static/: {prefix[:60]!r}")
     return found
 
@@ -109,7 +110,7 @@ def worker_user(etc: Path = _ETC) -> str:
     """The user that nginx's workers run as; ``www-data`` where nothing says otherwise."""
     text = ""
     with contextlib.suppress(OSError):
-        text = (etc / "nginx.conf").read_bytes().decode("utf-8", "replace")
+        text = files.read_text(etc / "nginx.conf")
     found = re.search(r"^\s*user\s+([A-Za-z_][A-Za-z0-9_-]*)", text, re.MULTILINE)
     return found.group(1) if found else "www-data"
 

@@ -27,10 +27,12 @@ from deployer.host import (
     systemd,
     unsupported,
 )
+from deployer.host.advice import do, run
 from deployer.host.context import Emit, Settings, open_context
 from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.message import read_message
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import PROGRAM, Exit, read_message
+from deployer.host.protocol import PROGRAM, Exit
 from deployer.host.reader import Reader
 from deployer.host.spec import parse_app
 from deployer.host.units import handle_unit
@@ -92,7 +94,7 @@ class Setup:
             site=nginx.Site.parse(site) if site is not None else None,
         )
         read.done()
-        if _RESERVED.match(setup.app):
+        if _RESERVED.fullmatch(setup.app):
             raise ValueError(f"setup.app: {setup.app!r} is a name that deployer needs for itself")
         if setup.deploy_user in ("root", setup.app):
             raise ValueError(
@@ -130,7 +132,7 @@ def _failed(emit: Emit, error: HostError) -> tuple[Exit, str]:
         exit=int(exit),
         message=error.message,
         state=error.state or "the steps before this one are done; nothing that serves was touched",
-        next=error.next or "put that right, then fab setup again: it goes on where it stopped",
+        **(error.next or do("put that right") + run("fab setup -H root@HOST", "goes on where it stopped")).fields(),
         logs=list(error.logs),
     )
     return exit, error.message
@@ -216,7 +218,7 @@ class Provision:
         app, deploy = self.setup.app, self.setup.deploy_user
         path = Path(f"/etc/sudoers.d/deployer-{app}")
         texts = [sudoers(app, deploy, options) for options in (_SUDO_OPTIONS, "")]
-        there = path.exists() and path.read_bytes() in [text.encode() for text in texts]
+        there = path.exists() and files.read_text(path) in texts
         changed = [] if there else self._install_sudoers(path, texts)
         if not _may(deploy, PROGRAM, "session", app):
             raise HostError(
@@ -323,7 +325,7 @@ def sudoers(app: str, deploy: str, options: str) -> str:
 
 
 def _file(path: Path, text: str, mode: int) -> list[str]:
-    if path.exists() and path.read_bytes() == text.encode():
+    if path.exists() and files.read_text(path) == text:
         return []
     files.write_file(path, text.encode(), mode)
     return [str(path)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable
 
+from deployer.host import journald
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
 
@@ -108,6 +108,8 @@ _DEAF = 10.0
 _TIMED_OUT = 124
 """As timeout(1) has it."""
 _LONGEST_LINE = 64 * 1024
+_READING = 90.0
+"""Seconds that journalctl has to tell what it was asked for."""
 
 _SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic,Job"
 
@@ -205,18 +207,20 @@ def tell(unit: str, text: str) -> None:
 
 
 def own_lines(unit: str, lines: int) -> list[str]:
-    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it."""
-    done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines * 3), "-o", "json"])
-    records = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
-    own = [record for record in records if record.get("_PID") != "1" and record.get("SYSLOG_IDENTIFIER") != "systemd"]
-    return [text for record in (own or records) for text in message_lines(record.get("MESSAGE"))][-lines:]
+    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
+
+    Raises nothing for what is in them: it is asked for when something has failed, and must not hide why.
+    """
+    return journald.own_lines(list(records(["-u", unit, "-n", str(lines * 3)])), lines)
 
 
-def message_lines(message: object) -> list[str]:
-    """The lines of an entry's MESSAGE."""
-    if isinstance(message, list):  # journald hands out bytes that are not UTF-8 as a list of numbers
-        message = bytes(message).decode("utf-8", "replace")
-    return str(message).splitlines() if message else []
+def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
+    """The entries of the journal that ``arguments`` of journalctl name, oldest first. Raises HostError."""
+    argv = [*journald.COMMAND, *arguments]
+    try:
+        yield from filter(None, map(journald.parse, journald.lines(argv, ENVIRONMENT, seconds=_READING)))
+    except FileNotFoundError:
+        raise HostError(f"the host lacks the command {argv[0]}", next="install systemd's journal") from None
 
 
 def transient(

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from deployer.events import HostEnd
+from deployer.host.advice import Next
 from deployer.report import Diagnosis, Finding
 from deployer.ui import paint
 from deployer.ui.fleets import counted
@@ -37,7 +38,7 @@ def doctor_view(found: Diagnosis, *, json: bool = False, stream: TextIO | None =
         return paint.say(console, ("  ✓ ", "green"), ("all is well", "bold"), f": {_serves(found)}")
     count = counted(len(found.findings), "finding")
     paint.say(console, ("✗ ", "bold red"), (count, "bold"), f"; {_serves(found)}")
-    paint.advise(console, "", found.next)
+    paint.advise(console, "", Next.of(found.next))
     return None
 
 
@@ -86,7 +87,7 @@ def fleet_doctor(
         paint.say(
             console, ("✗ ", "bold red"), (count, "bold"), f" on {len(ill)} of {counted(len(found) + len(unreachable))}"
         )
-        paint.advise(console, "", "\n".join(dict.fromkeys(one.next for one in ill if one.next)))
+        paint.advise(console, "", Next(dict.fromkeys(step for one in ill for step in Next.of(one.next))))
     return None
 
 

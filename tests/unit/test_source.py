@@ -197,7 +197,7 @@ def test_a_dirty_tree_is_refused(repo: Repository) -> None:
     assert is_dirty(repo.root)
     error = refusal(repo.root)
     assert "f00, f01" in error.message and "f09 and 2 more" in error.message and "f10" not in error.message
-    assert "--dirty" in error.next
+    assert "--dirty" in str(error.next)
 
 
 @pytest.mark.parametrize("change", ["edit", "stage", "delete", "mode"])
@@ -259,7 +259,7 @@ def test_no_repository(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     error = refusal(tmp_path)
     assert "is not in a git repository" in error.message
-    assert "git init" in error.next and "--dirty" in error.next
+    assert "git init" in str(error.next) and "--dirty" in str(str(error.next))
 
 
 def test_no_commit_yet(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_no_commit_yet(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "x")
     repository.write("a")
     error = refusal(repository.root)
-    assert "has no commit yet" in error.message and "git commit" in error.next
+    assert "has no commit yet" in error.message and "git commit" in str(error.next)
     assert set(contents(collect(repository.root, dirty=True))) == {"a"}
 
 
@@ -502,7 +502,7 @@ def test_a_lock_that_does_not_ship_does_not_count(repo: Repository) -> None:
     repo.write("requirements.txt", "django")
     with pytest.raises(ConfigError, match=r"none of uv\.lock") as caught:
         find_lock(collect(repo.root))
-    assert "git add" in caught.value.next
+    assert "git add" in str(caught.value.next)
     assert find_lock(collect(repo.root), required=False).kind == "none"
 
 
