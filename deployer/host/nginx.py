@@ -23,6 +23,8 @@ _ETC = Path("/etc/nginx")
 PROOF = "/.well-known/deployer/"
 """Below it a site leads to :data:`PROOF_SOCKET`, beside the app's own: see :mod:`deployer.host.proof`."""
 PROOF_SOCKET = "probe.sock"
+NO_PROOF = "deployer: nobody looks"
+"""What the site answers there when it does not reach that socket, with status 404."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def render(site: Site, paths: AppPaths, *, ipv6: bool) -> str:
         "        error_page 502 504 = @deployer_no_proof;",
         "    }",
         "    location @deployer_no_proof {",
-        "        return 404;",
+        f'        return 404 "{NO_PROOF}";',
         "    }",
         "    location / {",
         f"        proxy_pass http://unix:{paths.current}/run/web.sock;",

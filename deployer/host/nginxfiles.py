@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deployer.host import systemd
 
-_FILE = re.compile(r"# configuration file (.+):\Z")
+_FILE = re.compile(r"# configuration file (.+):")
 _PART = re.compile(
     r"""\s+|\#[^\n]*|[{};]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:[^\s{};"'\\$]|\\.|\$\{[^}]*\}|\$)+""", re.DOTALL
 )
@@ -65,7 +65,7 @@ def _files(dump: str) -> Iterator[tuple[str, str]]:
     name: str = ""
     lines: list[str] = []
     for line in dump.splitlines():
-        match = _FILE.match(line)
+        match = _FILE.fullmatch(line)
         if match:
             yield name, "\n".join(lines)
             name, lines = match[1], []

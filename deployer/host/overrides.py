@@ -47,7 +47,7 @@ ALLOWED: Mapping[str, str] = {
     "DevicePolicy": "auto|closed|strict",
     "IPAddressAllow": r"[0-9a-fA-F:./ a-z-]+", "IPAddressDeny": r"[0-9a-fA-F:./ a-z-]+",
     "ReadOnlyPaths": _PATHS, "InaccessiblePaths": _PATHS + "|", "ReadWritePaths": _PATHS,
-    "TemporaryFileSystem": rf"/[^\s%\\:]*(?::{_MOUNT}(?:,{_MOUNT})*)?|",
+    "TemporaryFileSystem": rf"/[^\s%\\:\x00-\x1f\x7f]*(?::{_MOUNT}(?:,{_MOUNT})*)?|",
 }  # fmt: skip
 
 

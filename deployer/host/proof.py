@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from deployer.host.context import Context
-from deployer.host.nginx import PROOF, PROOF_SOCKET, Site, has_ipv6
+from deployer.host.nginx import NO_PROOF, PROOF, PROOF_SOCKET, Site, has_ipv6
 
 _SECONDS = 5.0
 """For one visit."""
@@ -35,13 +35,15 @@ _NAMES = 16
 class Visit:
     """One request to the proxy. ``answer`` is the status that came back, ``fault`` why none did.
 
-    ``headers`` are what arrived at the app's side; None when nothing did.
+    ``ours`` says that the app's own site answered, without reaching the app's side. ``headers`` are what arrived there;
+    None when nothing did.
     """
 
     name: str
     address: str
     answer: int = 0
     fault: str = ""
+    ours: bool = False
     headers: Mapping[str, str] | None = None
 
     @property
@@ -116,7 +118,7 @@ def _answer_all(listener: socket.socket, seen: _Seen, done: threading.Event) -> 
 
 def _answer(connection: socket.socket, seen: _Seen) -> None:
     """Give back what the path ends in. Each request that arrives is kept; whose it was is told by its nonce."""
-    first, headers = _split(_read_head(connection))
+    first, headers = _split(_read(connection, b"\r\n\r\n"))
     words = first.split()
     nonce = words[1][len(PROOF) :] if len(words) > 1 and words[1].startswith(PROOF) else ""
     if len(seen.requests) < 1000:
@@ -128,14 +130,14 @@ def _answer(connection: socket.socket, seen: _Seen) -> None:
 def _visit(seen: _Seen, name: str, address: str) -> Visit:
     nonce = secrets.token_hex(16)
     try:
-        answer = _ask(address, name, nonce)
+        status, body = _ask(address, name, nonce)
     except OSError as error:
         return Visit(name, address, fault=error.strerror or "it did not answer in time")
-    return Visit(name, address, answer=answer, headers=seen.requests.get(nonce))
+    return Visit(name, address, status, ours=NO_PROOF.encode() in body, headers=seen.requests.get(nonce))
 
 
-def _ask(address: str, name: str, nonce: str) -> int:
-    """The status that the proxy answers; 0 for what is no HTTP. Raises OSError."""
+def _ask(address: str, name: str, nonce: str) -> tuple[int, bytes]:
+    """The status that the proxy answers (0 for what is no HTTP), and what comes with it. Raises OSError."""
     lines = (
         f"GET {PROOF}{nonce} HTTP/1.1",
         f"Host: {name}",
@@ -147,9 +149,10 @@ def _ask(address: str, name: str, nonce: str) -> int:
     )
     with socket.create_connection(_endpoint(address), timeout=_SECONDS) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        first, _ = _split(_read_head(connection))
-    words = first.split(None, 2)
-    return int(words[1]) if len(words) > 1 and words[1].isdigit() and len(words[1]) == 3 else 0
+        received = _read(connection, b"")
+    words = _split(received)[0].split(None, 2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() and len(words[1]) == 3 else 0
+    return status, received.partition(b"\r\n\r\n")[2]
 
 
 def _endpoint(address: str) -> tuple[str, int]:
@@ -159,11 +162,11 @@ def _endpoint(address: str) -> tuple[str, int]:
     return _LOCAL.get(host, host), int(port)
 
 
-def _read_head(connection: socket.socket) -> bytes:
-    """All up to the empty line, as far as it comes within the time of one visit."""
+def _read(connection: socket.socket, end: bytes) -> bytes:
+    """All up to ``end`` (empty: to the connection's), as far as it comes within the time of one visit."""
     deadline = time.monotonic() + _SECONDS
     received = b""
-    while b"\r\n\r\n" not in received and len(received) < _LONGEST and time.monotonic() < deadline:
+    while not (end and end in received) and len(received) < _LONGEST and time.monotonic() < deadline:
         part = connection.recv(4096)
         if not part:
             break
@@ -183,15 +186,21 @@ def _split(head: bytes) -> tuple[str, dict[str, str]]:
     return first, headers
 
 
-def problems(ctx: Context) -> list[tuple[str, str]]:
+def problems(ctx: Context, *, patience: float = 0.0) -> list[tuple[str, str]]:
     """Why a visitor would not reach the app through the proxy that setup prepared: what is so, what to do about it.
 
-    None where there is no such proxy, and as long as nothing serves. Raises OSError.
+    None where there is no such proxy, and as long as nothing serves. A proxy that was just reloaded is given
+    ``patience`` seconds: its old processes still answer for a moment. Raises OSError.
     """
-    site, number = ctx.settings.site, ctx.catalog.current()
-    if site is None or not number or not ctx.paths.socket(number).parent.is_dir():
-        return []
-    return judge(visit(ctx, number, site))
+    deadline = time.monotonic() + patience
+    while True:
+        site, number = ctx.settings.site, ctx.catalog.current()
+        if site is None or not number or not ctx.paths.socket(number).parent.is_dir():
+            return []
+        found = judge(visit(ctx, number, site))
+        if not found or time.monotonic() >= deadline:
+            return found
+        time.sleep(0.2)
 
 
 def judge(visits: Iterable[Visit]) -> list[tuple[str, str]]:
@@ -201,8 +210,8 @@ def judge(visits: Iterable[Visit]) -> list[tuple[str, str]]:
         where = f"{one.name} at {one.address}"
         if one.fault:
             text, repair = f"nothing answers for {where}: {one.fault}", "on the host, as root: systemctl status nginx"
-        elif not one.reached and one.answer == 502:
-            text = f"the proxy that answers for {where} cannot reach the app: it answered 502"
+        elif not one.reached and (one.ours or one.answer in (502, 504)):
+            text = f"the proxy answers for {where}, and cannot reach the app"
             repair = "on the host, as root: tail /var/log/nginx/error.log   (why)"
         elif not one.reached:
             text = f"another site answers for {where} (it answered {one.answer or 'no HTTP'})"

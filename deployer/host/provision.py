@@ -305,7 +305,7 @@ class Provision:
                 next="mend on the host, as root, what the lines above name; then fab setup again",
             )
         ctx = open_context(app, self.emit, time.time)
-        for text, repair in proof.problems(ctx):
+        for text, repair in proof.problems(ctx, patience=5.0):
             self.emit("warn", text=f"{text}; {repair}")
         return []
 

@@ -200,8 +200,8 @@ def ask(*arguments: str) -> str:
 @functools.cache
 def version() -> int:
     """The number of systemd's version, such as 252; 0 when it does not say."""
-    found = re.match(r"systemd (\d+)", systemctl("--version").out)
-    return int(found.group(1)) if found else 0
+    name, number, *_ = [*systemctl("--version").out.split(), "", ""]
+    return int(number) if name == "systemd" and re.fullmatch("[0-9]{1,9}", number) else 0
 
 
 def was_stopped(unit: str) -> bool:

@@ -41,6 +41,7 @@ EXPOSED: Mapping[str, str] = {
     "LockPersonality": "the app can change its execution domain",
     "RestrictRealtime": "the app can ask for real-time scheduling",
     "ProtectClock": "the app could set the clock if it became root",
+    "SystemCallErrorNumber": "a system call that is not allowed ends the app instead of failing",
     "ProtectHostname": "the app could set the host name if it became root",
     "ProcSubset": "the app can read what /proc tells of the host",
     "PrivateUsers": "the app has no user namespace of its own: if it became root it would be the host's",
