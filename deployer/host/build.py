@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import bytecode, confinement, exitstatus, files, installer
+from deployer.host import attended, bytecode, confinement, exitstatus, files, installer
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
 from deployer.host.spec import Spec
-from deployer.host.systemd import stream, systemctl, transient
+from deployer.host.systemd import systemctl
 from deployer.host.unitfile import properties
 from deployer.host.unpack import Mismatch, apply, parse_delta
 
@@ -304,7 +304,7 @@ def run_as(
     ]
     started, since = time.monotonic(), time.time()
     try:
-        status = stream(transient(unit, settings, argv, wait=True), take)
+        status, begun = attended.run(ctx, unit, settings, argv, take)
     finally:
         with contextlib.suppress(FileNotFoundError):
             env_path.unlink()
@@ -313,6 +313,10 @@ def run_as(
     if status != 0 and time.monotonic() - started >= _LIMIT:
         raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
     exitstatus.refuse_not_begun(f"the {name}", unit, status, since)
+    if not begun:
+        raise HostError(
+            f"the {name} was not begun: systemd did not start its unit", logs=lines[-40:], next="fab deploy"
+        )
     return status, lines
 
 

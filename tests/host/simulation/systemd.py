@@ -59,6 +59,8 @@ class FakeSystemd:
         unit = self._transient(words)
         if unit is None:
             return 1
+        made = self.state.parents[2] / "run" / _property(words, "RuntimeDirectory")
+        self.programs.outside(lambda: made.mkdir(parents=True, exist_ok=True))
         steps = builds.deeds(unit.argv, Path(_property(words, "WorkingDirectory")), self.state)
         spell = unit.spell
         unit.work = lambda: self._build(unit, spell, steps)
