@@ -259,6 +259,7 @@ def transient(
     *,
     wait: bool,
     environment: Mapping[str, str] | None = None,
+    collect: bool = True,
 ) -> list[str]:
     """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it.
 
@@ -269,7 +270,7 @@ def transient(
     mode = ["--pipe", "--wait"] if wait else []
     settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
-        "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,
+        "systemd-run", "--quiet", *(["--collect"] if collect else []), f"--unit={unit}", *mode,
         *(part for value in properties for part in ("-p", value)), *settings, "--",
         *(word.replace("$", "$$") for word in argv),
     ]  # fmt: skip
