@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +156,25 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     ]
     argv = systemd.transient(job_unit(ctx.app), settings, [PROGRAM, "job", ctx.app, directory.name, *how], wait=False)
     for _ in range(_TRIES):
-        done = systemd.run(argv)
+        done = _run(argv)
         if done.ok:
             return
         refuse_if_busy(ctx)
         time.sleep(_POLL)  # the name is another's whose job is about to start, or has just ended: neither shows as one
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
+
+
+def _run(argv: Sequence[str]) -> systemd.Result:
+    """Raises HostError for a systemd that gives no answer: it may have begun all the same."""
+    try:
+        return systemd.run(argv)
+    except HostError as error:
+        raise HostError(
+            error.message,
+            exit=Exit.MIXED,
+            state="it is not known whether the deploy has begun",
+            next="fab attach   (follows it, if it has)",
+        ) from None
 
 
 def abort(ctx: Context, by: str, name: str = "", why: str = "") -> dict[str, Any]:
