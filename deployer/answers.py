@@ -88,6 +88,7 @@ class Failed(Told, frozen=True, kw_only=True, omit_defaults=True):
     message: str
     state: str = ""
     next: str = ""
+    steps: list[tuple[str, str]] = []
     logs: list[str] = []
 
 
@@ -145,6 +146,7 @@ class Ask(Version, frozen=True, kw_only=True, omit_defaults=True):
     target: Name
     usable: dict[Name, Digest]
     processes: list[str] = []
+    passed: dict[Name, str] = {}
 
 
 class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):

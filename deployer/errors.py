@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from deployer.host.advice import NOTHING, Advice, Next
 from deployer.host.protocol import Exit
 
 __all__ = [
@@ -35,7 +36,7 @@ class DeployerError(Exception):
 
     message: str
     state: str = ""
-    next: str = ""
+    next: Advice = NOTHING
     host: str = ""
     logs: Sequence[str] = ()
 
@@ -43,6 +44,7 @@ class DeployerError(Exception):
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
+        self.next = Next.of(self.next)
 
     def __str__(self) -> str:
         return self.message
@@ -108,6 +110,6 @@ class Interrupted(DeployerError):
     exit = Exit.INTERRUPTED
 
 
-def lost_before(error: Unreachable, *, next: str) -> Unreachable:
+def lost_before(error: Unreachable, *, next: Advice) -> Unreachable:
     """The same error, of a connection that was lost before the host had begun, and what to type then."""
     return replace(error, state=error.state or "nothing was touched", next=error.next or next)

@@ -109,10 +109,12 @@ class Part:
     def end(self) -> None:
         """Nobody listens any more: what runs on the host goes its own way. Returns at once, and nothing is told of
         what becomes of the connections."""
-        self._left = self._dismissed = True
+        with self._lock:
+            self._left = self._dismissed = True
+            outbox = self._outbox
         self._plan.put(None)
-        if self._outbox is not None:
-            self._outbox.put(None)
+        if outbox is not None:
+            outbox.put(None)
         threading.Thread(target=self._hang_up, daemon=True, name="hang-up").start()
 
     def silence(self, now: float) -> float:
@@ -231,9 +233,11 @@ class Part:
     def _listen_to_words(self) -> None:
         """All that was said so far is said again: it may have been said to a connection that was lost."""
         with self._lock:
+            if self._left:  # nobody would ever tell its thread to end
+                return
             if self._outbox is None:
                 self._outbox = SimpleQueue()
-                threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="words").start()
+                threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="to-the-job").start()
             for message in self._told:
                 self._outbox.put(message)
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from deployer import answers, events
@@ -42,8 +42,8 @@ class Facts:
     """What a host says before anything is sent. ``partials`` are interrupted uploads: bytes there, by digest.
 
     ``next`` is the number its next release would have, ``target`` what a rollback would go back to (empty: nothing),
-    ``usable`` the digest of the source of each release that can be gone back to, ``processes`` the names of what its
-    releases have run, web first.
+    ``passed`` what is wrong with those that are newer than it and were passed by, ``usable`` the digest of the source
+    of each release that can be gone back to, ``processes`` the names of what its releases have run, web first.
     """
 
     current: str
@@ -58,6 +58,7 @@ class Facts:
     target: str
     usable: Mapping[str, str]
     processes: tuple[str, ...] = ()
+    passed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,7 @@ class Remote:
             target=answer["target"],
             usable=answer["usable"],
             processes=tuple(answer.get("processes") or ()),
+            passed=answer.get("passed") or {},
         )
 
     def _other_version(self, theirs: int) -> ConfigError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -170,6 +171,26 @@ def listen(key: str, addresses: Iterable[str]) -> None:
         match = LISTEN.fullmatch(text)
         if not match or not 0 < int(match[1]) < 65536:
             raise Invalid(key, f'must be a port such as 80, or an address and a port such as "[::]:80", not {text!r}')
+
+
+def networks(key: str, addresses: Iterable[str]) -> None:
+    """Refuse what is no address or network, and what is everybody."""
+    for text in addresses:
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError:
+            raise Invalid(key, _no_network(text)) from None
+        if network.prefixlen == 0:
+            raise Invalid(key, f"must not hold {text}: then every client could choose the address it seems to have")
+
+
+def _no_network(text: str) -> str:
+    """What is wrong with it; with bits set behind the prefix it is nearly one."""
+    message = f'must be an address or a network such as "10.0.0.0/8", not {text!r}'
+    try:
+        return f"{message}; that lies in {ipaddress.ip_network(text, strict=False)}"
+    except ValueError:
+        return message
 
 
 def static(key: str, table: Mapping[str, str]) -> None:

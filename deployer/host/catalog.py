@@ -260,18 +260,18 @@ class Catalog:
         return self.paths.release(number) / "release.json"
 
 
-def rollback_target(releases: Sequence[Release], current: int) -> Release | None:
-    """The newest good release whose parts differ from what serves and are older than those.
+def rollback_targets(releases: Sequence[Release], current: int) -> list[Release]:
+    """The good releases whose parts differ from what serves and are older than those, the newest first.
 
     A rollback to v40 makes v44; a rollback after that goes to v39, not back to what was rolled back from.
     """
     by_number = {release.number: release for release in releases}
     serving = by_number.get(current)
     if serving is None:
-        return None
+        return []
     origin = origin_of(serving, by_number)
     older = [one for one in releases if one.usable and one.number < origin and origin_of(one, by_number) != origin]
-    return older[-1] if older else None
+    return older[::-1]
 
 
 def origin_of(release: Release, by_number: Mapping[int, Release]) -> int:

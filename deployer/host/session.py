@@ -7,17 +7,17 @@ import os
 import select
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.host import build, jobs, journal, lock, masking, ops, overrides, timers, turns, word
-from deployer.host.catalog import Release, rollback_target
-from deployer.host.complete import complete
+from deployer.host.catalog import Release
+from deployer.host.complete import complete, rollback_target
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
+from deployer.host.failures import Failures, understood
 from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
 from deployer.host.message import read_message
@@ -25,6 +25,7 @@ from deployer.host.protocol import PROTOCOL, Exit
 from deployer.host.receive import partials, receive
 from deployer.host.request import Phases, phases_request
 from deployer.host.run import Command, run
+from deployer.host.seal import known_damage
 from deployer.host.unpack import parse_delta
 
 _UNTOUCHED = "nothing was touched"
@@ -84,11 +85,8 @@ class Session:
             return Exit.OK
         except HostError as error:
             return self._failed(error)
-        except OSError as error:
-            return self._failed(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
         except Exception as error:
-            logs = traceback.format_exc().splitlines()[-12:]
-            return self._failed(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+            return self._failed(understood(error, self.ctx, "writing on the host"))
 
     def _heard(self) -> dict[str, Any] | None:
         """The next message; None at the end. Raises BadRequest."""
@@ -112,7 +110,7 @@ class Session:
             exit=int(exit),
             message=error.message,
             state=error.state or self._state,
-            next=error.next,
+            **error.next.fields(),
             logs=list(error.logs),
         )
         self.ctx.emit("finished", exit=int(exit), serving=self._serving(), summary=error.message)
@@ -152,13 +150,17 @@ class Session:
         )
 
     def _history(self) -> dict[str, Any]:
-        """What a fleet must agree on: the next number, and what can be gone back to."""
-        releases = self.ctx.catalog.all()
-        target = rollback_target(releases, self.ctx.catalog.current())
+        """What a fleet must agree on: the next number, and what can be gone back to.
+
+        ``passed`` are good releases that are newer than the target and known to be damaged: each with what is wrong.
+        """
+        releases = [one for one in self.ctx.catalog.all() if one.usable]
+        target, passed = rollback_target(self.ctx)
         return {
             "next": self.ctx.catalog.next_number(),
             "target": target.name if target else "",
-            "usable": {one.name: one.spec.source.digest for one in releases if one.usable},
+            "passed": passed,
+            "usable": {one.name: one.spec.source.digest for one in releases if not known_damage(self.ctx, one)},
         }
 
     def _base(self, current: Release | None) -> dict[str, Any]:
@@ -234,7 +236,7 @@ class Session:
         def listen() -> None:
             with contextlib.suppress(OSError, ValueError, RecursionError):  # a laptop that has gone, or talks nonsense
                 while (message := read_message(self.stream)) is not None:
-                    with contextlib.suppress(HostError, OSError):  # one that is not understood, or found no room
+                    with Failures(self.ctx).kept("a word of the fleet"):  # one that is not understood, or found no room
                         self._pass_on(message, directory)
 
         self._over = True
