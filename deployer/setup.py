@@ -12,6 +12,7 @@ from typing import Any
 from deployer import answers, events, plan
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet import Fleet, conclude, each
+from deployer.host.advice import run
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
@@ -141,9 +142,8 @@ def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
 
 def _not_understood(site: Site, error: BadAnswer) -> BadAnswer:
     state = "what serves was not touched; how far the set-up came is not known"
-    next = (
-        f"look at the host: ssh {site.target.name}; then fab setup -H {site.target.name}   (again: it can be repeated)"
-    )
+    again = run(f"fab setup -H {site.target.name}", "again: it can be repeated")
+    next = run(f"ssh {site.target.name}", "who answers there?") + again
     return replace(error, state=state, next=next)
 
 
