@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host import files
+from deployer.host import files, fingerprint
 
 OWNER = 61001
 OTHER = 61002
@@ -497,3 +497,14 @@ def test_a_file_that_becomes_a_link_while_it_is_looked_at_is_not_followed(
         files.seal(tree, OWNER)
     status = (place / "target").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (OWNER, 0o640)
+
+
+def test_a_digest_is_never_that_of_what_a_link_leads_to(place: Path) -> None:
+    """A file that has become a link meanwhile is an error, and no pipe is waited for."""
+    (place / "target").write_text("x")
+    (place / "link").symlink_to(place / "target")
+    os.mkfifo(place / "pipe")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        fingerprint._file(os.fsencode(place / "link"))
+    with pytest.raises(OSError, match="not a regular file"):
+        fingerprint._file(os.fsencode(place / "pipe"))
