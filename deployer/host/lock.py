@@ -16,7 +16,7 @@ from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
-from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, Exit, standing
+from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
 from deployer.host.request import Request
 
 _POLL = 0.03
@@ -264,7 +264,8 @@ def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
 def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """A job that is gone without a last word: what became of it, as far as the records tell."""
     number, serving = ctx.catalog.current(), ctx.catalog.serving_name()
-    name = next((str(one["release"]) for one in reversed(list(jobs.events_of(directory))) if one.get("release")), "")
+    told = [str(one["release"]) for one in jobs.events_of(directory) if one.get("release")]
+    name = next((one for one in reversed(told) if RELEASE.fullmatch(one)), "")
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.find(int(name[1:])) if name else None
