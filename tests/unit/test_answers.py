@@ -330,6 +330,13 @@ def test_a_host_that_joins_late_takes_up_the_numbers_of_its_fleet() -> None:
     assert share.number_of({}) == 0
 
 
+def test_a_list_of_files_that_no_host_takes_is_not_sent() -> None:
+    """The host would refuse it when it has all of it; what to do is known here."""
+    session = remote()
+    with pytest.raises(ConfigError, match="too many files for one request: their list has 33 MiB"):
+        session.send({"op": "release", "delta": "x" * (33 << 20)})
+
+
 # both halves
 
 
