@@ -207,13 +207,20 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     return _told(use(fleet, keys=key, allow_units=allow_unit))
 
 
-@fleet_task(on_error=print_error)  # type: ignore[untyped-decorator]
-def init(_: Context) -> None:
+_INIT_HELP = {
+    "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
+    "asgi": "the ASGI application, likewise",
+}
+
+
+@fleet_task(on_error=print_error, help=_INIT_HELP)  # type: ignore[untyped-decorator]
+def init(_: Context, wsgi: str = "", asgi: str = "") -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
-    from deployer.initialize import plan_init, write
+    from deployer.initialize import chosen, plan_init, refuse_mistake, write
     from deployer.project import inspect as look_at
 
-    project = look_at(Path.cwd())
+    project = chosen(look_at(Path.cwd()), wsgi=wsgi, asgi=asgi)
+    refuse_mistake(project)
     sys.stdout.write("".join(f"{line}\n" for line in write(project, plan_init(project))))
 
 
