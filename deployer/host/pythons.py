@@ -69,7 +69,7 @@ def _other(name: str, requires: str) -> str:
     if name and run(["apt-cache", "show", name], timeout=60).ok:
         ways.insert(0, f"install it: apt-get install {name} {name}-venv")
     else:
-        ways.append(f"put {name or 'a Python ' + requires} into /usr/local/bin (this host's packages have none)")
+        ways.append(f"put {name or 'a Python ' + requires} into /usr/local/bin (the package lists of this host have none)")
     return "; or ".join(ways)
 
 
