@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -20,15 +21,16 @@ from deployer.lock import Lock
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
 from deployer.rollout import Strategy
-from deployer.share import Campaign, Share
+from deployer.share import Campaign, Share, number_of
 from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
 from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["deploy", "read_project", "reload", "rollback", "run_phases", "upload"]
+__all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
 
 AT_ONCE = Strategy()
+_RELEASE = re.compile(r"v?[1-9][0-9]{0,8}\Z")
 
 
 def deploy(
@@ -51,12 +53,12 @@ def deploy(
 
 def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release of the code that serves, under today's settings and environment; the exit code."""
-    return _release(fleet, lambda: _reload(fleet), strategy=strategy, wait=wait)
+    return _release(fleet, lambda: reload_of(fleet), strategy=strategy, wait=wait)
 
 
 def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
-    campaign = Rollback(to=_number(to) if to else 0, yes=yes)
+    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
     return _release(fleet, lambda: campaign, strategy=strategy, wait=wait)
 
 
@@ -66,7 +68,7 @@ def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict:
     number = 0
     if len(fleet.sites) > 1:
         met = each(fleet, _ask)
-        number = max((ended.value.next for ended in met if ended.value is not None), default=0)
+        number = number_of({ended.site.host: ended.value for ended in met if ended.value is not None})
 
     def send(site: Site) -> Outcome:
         return _on_one(site, lambda: campaign, wait=False, share=Share(number=number))
@@ -84,7 +86,7 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
 
     Of a fleet's hosts one runs the migration.
     """
-    number = _number(release) if release else 0
+    number = release_number(release) if release else 0
     migrator = migrator_of(fleet.config, fleet.hosts)
 
     def run(site: Site) -> Outcome:
@@ -196,7 +198,8 @@ def _warn(fleet: Fleet, warnings: Sequence[str]) -> None:
         fleet.report(events.Warn(host=host, text=text))
 
 
-def _reload(fleet: Fleet) -> Reload:
+def reload_of(fleet: Fleet) -> Reload:
+    """What a reload releases. Raises ConfigError."""
     _refuse_twice(fleet)
     return Reload(configs={site.host: site.config for site in fleet.sites})
 
@@ -224,7 +227,8 @@ def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
     )
 
 
-def _number(release: str) -> int:
-    if not release.removeprefix("v").isdigit() or int(release.removeprefix("v")) < 1:
+def release_number(release: str) -> int:
+    """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
+    if not _RELEASE.match(release):
         raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
     return int(release.removeprefix("v"))

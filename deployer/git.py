@@ -281,7 +281,7 @@ def archive(root: Path, commit: str) -> Iterator[IO[bytes]]:
             raise ConfigError(
                 message=f"git cannot give the files of {commit[:12]} in {root}: {' / '.join(said)}",
                 state="nothing was touched",
-                next="put right what git says; where it is about a file of Git LFS: git lfs pull",
+                next="put right what git says\ngit lfs pull   (where it is about a file of Git LFS)",
             )
 
 

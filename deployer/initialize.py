@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer.errors import ConfigError
+from deployer.host.advice import Advice, run
 from deployer.project import DiskFiles, Project
 
 FABFILE = "from deployer.tasks import namespace  # noqa: F401\n"
@@ -29,7 +30,7 @@ def refuse_mistake(project: Project) -> None:
         raise ConfigError(message=why, state="nothing was written", next=next)
 
 
-def mistakes(project: Project, root: Path) -> Iterator[tuple[str, str]]:
+def mistakes(project: Project, root: Path) -> Iterator[tuple[str, Advice]]:
     """What speaks against this directory, and what to type instead."""
     if root in (Path(root.anchor), Path.home()):
         yield f"{root} is no project's directory", "cd to the project, then deployer init"
@@ -48,7 +49,7 @@ def mistakes(project: Project, root: Path) -> Iterator[tuple[str, str]]:
         found = f"{len(project.elsewhere)} Django projects are" if project.elsewhere[1:] else "a Django project is"
         yield (
             f"{found} below this directory, and none is in it: {', '.join(project.elsewhere)}",
-            f"cd {shlex.quote(str(Path(project.elsewhere[0]).parent))} && deployer init",
+            run(f"cd {shlex.quote(str(Path(project.elsewhere[0]).parent))} && deployer init"),
         )
     if not (project.manage or project.wsgi or project.asgi or project.lock or has_python(root)):
         yield f"there is no Python project in {root}", "cd to the project, then deployer init"
@@ -152,12 +153,24 @@ def write(project: Project, plan: Mapping[Path, str]) -> list[str]:
     return [seen(project), *lines, *hints(project), "", *next_steps(project)]
 
 
+def would_write(project: Project, plan: Mapping[Path, str]) -> list[str]:
+    """What :func:`write` would do with each file."""
+    return [
+        f"would keep {there}: it exists" if (there := _taken(project.root, path)) else f"would write {path}"
+        for path in plan
+    ]
+
+
+def _taken(root: Path, path: Path) -> str:
+    """The file that keeps one from being written; empty when there is none."""
+    taken = FABRIC_FILES if path.name == "fabric.yaml" else (path.name,)
+    return next((name for name in taken if (root / name).exists()), "")
+
+
 def write_one(root: Path, path: Path, text: str) -> str:
     """Write one file, unless it (or another that takes its place) exists; one line on what was done."""
-    taken = FABRIC_FILES if path.name == "fabric.yaml" else (path.name,)
-    for name in taken:
-        if (root / name).exists():
-            return kept(root / name)
+    if there := _taken(root, path):
+        return kept(root / there)
     with (root / path).open("x", encoding="utf-8") as file:
         file.write(text)
     return f"wrote {path}"

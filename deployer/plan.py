@@ -129,6 +129,7 @@ def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str,
         "listen": list(proxy.listen),
         "client_max_body_size": proxy.client_max_body_size.lower(),
         "static": dict(proxy.static),
+        "trusted": list(proxy.trusted),
     }
     return {
         "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),

@@ -192,7 +192,7 @@ def choices(found: dict[str, list[str]], settings: str | None) -> list[str]:
 
 def is_host(name: str) -> bool:
     """Whether an entry of ALLOWED_HOSTS is a public host's name."""
-    return name not in ("localhost", "testserver") and bool(re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+\Z", name))
+    return name not in ("localhost", "testserver") and bool(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+\Z", name))
 
 
 def static_url(values: dict[str, ast.expr]) -> str | None:
@@ -215,7 +215,7 @@ def guess_name(files: TextFiles, settings: str | None, root: Path) -> str:
     package = (settings or "").partition(".")[0]
     for name in (project_name(files), "" if package in GENERIC else package, root.absolute().name):
         fitting = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[:APP_LENGTH].strip("-")
-        if APP.match(fitting):
+        if APP.fullmatch(fitting):
             return fitting
     return "app"
 

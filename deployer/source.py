@@ -266,5 +266,5 @@ def missing_submodule(path: str) -> ConfigError:
     return ConfigError(
         message=f"{path} is a submodule, and the commit that is recorded for it is not on this machine",
         state="nothing was touched",
-        next="git submodule update --init --recursive; or submodules = false under [release] to leave them out",
+        next="git submodule update --init --recursive\nor leave them out: submodules = false under [release]",
     )

@@ -6,19 +6,22 @@ import contextlib
 import errno
 import hashlib
 import os
+import pwd
+import re
 import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import bytecode, files, installer
+from deployer.host import bytecode, confinement, exitstatus, files, installer
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
 from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
+from deployer.host.unitfile import properties
 from deployer.host.unpack import Mismatch, apply, parse_delta
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
@@ -226,12 +229,9 @@ def _run_build(
         [
             f"CacheDirectory=deployer-{ctx.app}",
             "CacheDirectoryMode=0700",
-            "NoNewPrivileges=yes",
-            "PrivateTmp=yes",
-            "ProtectSystem=strict",
-            "ProtectHome=read-only",
-            "UMask=0022",
+            *properties(confinement.lines("build", without=ctx.without)),
             *(f"ReadWritePaths={path}" for path in writable),
+            *_ssh_files(ctx),
         ],
         (lambda line: ctx.emit("output", phase="build", line=line)) if what else (lambda _: None),
     )
@@ -241,6 +241,18 @@ def _run_build(
     if free < 4 * 1024 * 1024:
         raise full_disk(writable[0].parent, what, lines)
     raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next=next)
+
+
+_SSH_FILES = ("known_hosts", "config", "id_ed25519", "id_ecdsa", "id_rsa")
+"""What ssh needs of ``~/.ssh`` to fetch a private dependency."""
+
+
+def _ssh_files(ctx: Context) -> list[str]:
+    """Show SSH's client files to a build, read-only; all else of the deploy user's home is hidden from it."""
+    home = pwd.getpwnam(ctx.settings.deploy_user).pw_dir
+    if not re.fullmatch(r"/[\w./-]+", home):
+        return []
+    return [f"BindReadOnlyPaths=-{home}/.ssh/{name}" for name in _SSH_FILES]
 
 
 _RESERVED = ("build", "migrate")
@@ -290,7 +302,7 @@ def run_as(
         f"RuntimeMaxSec={_LIMIT}",
         *properties,
     ]
-    started = time.monotonic()
+    started, since = time.monotonic(), time.time()
     try:
         status = stream(transient(unit, settings, argv, wait=True), take)
     finally:
@@ -300,6 +312,7 @@ def run_as(
         systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= _LIMIT:
         raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
+    exitstatus.refuse_not_begun(f"the {name}", unit, status, since)
     return status, lines
 
 

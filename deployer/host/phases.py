@@ -11,23 +11,23 @@ from typing import Any, Callable
 
 from deployer.host import (
     build,
-    catalog,
     commands,
     ending,
     files,
     handover,
     instance,
     keys,
+    orders,
     programs,
     pythons,
     retention,
     seal,
-    systemd,
     watching,
 )
 from deployer.host.catalog import READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
+from deployer.host.failures import understood
 from deployer.host.manifest import Entry
 from deployer.host.request import Request
 from deployer.host.signals import ignore_terminate, uninterrupted
@@ -81,8 +81,8 @@ class Proof:
     def _look(self) -> None:
         try:
             self._found = seal.damage(self._ctx, self._release)
-        except (HostError, OSError) as error:
-            self._found = f"(its files cannot be read: {error})"
+        except Exception as error:
+            self._found = f"(its files cannot be read: {understood(error, self._ctx, 'reading its files').message})"
 
     def damage(self) -> str:
         """What has changed since the seal was made, for people; empty when nothing has."""
@@ -100,7 +100,7 @@ def upload(work: Work) -> str:
     venv = keys.venv_key(spec, entries, interpreter)
     secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
     tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, work.request.environment, secret)
-    used = {what: catalog.used(ctx.catalog.all(), what) for what in ("tree", "venv")}
+    used = {what: retention.used(ctx, what) for what in ("tree", "venv")}
     work.record(tree=_sound(ctx.trees, tree, used["tree"]), venv=_sound(ctx.venvs, venv, used["venv"]))
     if ctx.trees.record(work.release.tree) is None:
         build.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
@@ -260,7 +260,8 @@ def watch(work: Work) -> str:
     try:
         _tidy(work)
     except Exception as error:  # the release is good: nothing that fails now may take it back
-        work.ctx.emit("warn", text=f"{work.release.name} serves, but tidying up after it failed: {error}")
+        failure = understood(error, work.ctx, "tidying up").message
+        work.ctx.emit("warn", text=f"{work.release.name} serves, but tidying up after it failed: {failure}")
     return detail
 
 
@@ -275,7 +276,7 @@ def _tidy(work: Work) -> None:
     if work.current is not None:
         handover.retire(work.ctx, work.current)
     retention.prune(work.ctx, work.release.spec.keep)
-    systemd.ensure_started(work.ctx.app)
+    orders.ensure_started(work.ctx.app)
 
 
 def reason_to_skip(work: Work, phase: str) -> str:

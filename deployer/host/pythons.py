@@ -48,7 +48,7 @@ def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interp
         lower = f"lower requires-python to what suits {interpreter.version}, lock again, commit"
         raise HostError(
             f"{lock} is for Python {requires}, and {name} of this host is {interpreter.version}",
-            next=way if wanted else f"{_other('', requires)}; or {lower}",
+            next=way if wanted else f"{_other('', requires)}\nor {lower}",
         )
     return interpreter
 
@@ -69,8 +69,10 @@ def _other(name: str, requires: str) -> str:
     if name and run(["apt-cache", "show", name], timeout=60).ok:
         ways.insert(0, f"install it: apt-get install {name} {name}-venv")
     else:
-        ways.append(f"put {name or 'a Python ' + requires} into /usr/local/bin (the package lists of this host have none)")
-    return "; or ".join(ways)
+        ways.append(
+            f"put {name or 'a Python ' + requires} into /usr/local/bin (the package lists of this host have none)"
+        )
+    return "\nor ".join(ways)
 
 
 def fits(version: str, requires: str) -> bool:

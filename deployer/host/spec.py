@@ -225,6 +225,6 @@ def _list(read: Reader, key: str) -> list[Any]:
 
 def parse_app(value: Any) -> str:
     """A checked app name. Raises ValueError."""
-    if not isinstance(value, str) or not APP.match(value) or len(value) > APP_LENGTH:
+    if not isinstance(value, str) or not APP.fullmatch(value) or len(value) > APP_LENGTH:
         raise ValueError(f"not an app name: {str(value)[:60]!r} (lower-case letters, digits and single hyphens)")
     return value

@@ -230,7 +230,7 @@ def test_projects_further_down(project, places: list[str]) -> None:
     root = project({f"{place}/manage.py": MANAGE for place in places})
     error = refusal(root)
     assert all(f"{place}/manage.py" in error.message for place in places)
-    assert error.next == f"cd {places[0]} && deployer init"
+    assert str(error.next) == f"cd {places[0]} && deployer init"
 
 
 def test_several_applications(project) -> None:
@@ -239,7 +239,7 @@ def test_several_applications(project) -> None:
     root = project({"app.py": app, "main.py": "import fastapi\napp = fastapi.FastAPI()"})
     error = refusal(root)
     assert 'wsgi = "app:app", wsgi = "app:admin", asgi = "main:app"' in error.message
-    assert error.next.startswith('deployer init --wsgi="app:app"')
+    assert str(error.next).startswith('deployer init --wsgi="app:app"')
     chose = chosen(inspect(root), wsgi="", asgi="main:app")
     refuse_mistake(chose)
     assert 'asgi = "main:app"' in plan_init(chose)[Path("deploy.toml")]
@@ -280,7 +280,7 @@ def test_nothing_to_serve_is_refused(project) -> None:
     root = project({"deploy.toml": 'app = "shop"'})
     with pytest.raises(ConfigError, match="no WSGI or ASGI application") as caught:
         complete(load(root / "deploy.toml"), DiskFiles(root))
-    assert "wsgi = " in caught.value.next
+    assert "wsgi = " in str(caught.value.next)
 
 
 WORKER = 'app = "shop"\n[processes.worker]\ncommand = "x"\n'
@@ -294,7 +294,7 @@ def test_nothing_to_serve_is_needed_where_no_web_runs(project) -> None:
     root = project({"deploy.toml": f"{WORKER}[hosts.a]"})
     with pytest.raises(ConfigError, match="no WSGI or ASGI application") as caught:
         complete(load(root / "deploy.toml").of_host("a"), DiskFiles(root))
-    assert caught.value.next == (
+    assert str(caught.value.next) == (
         'write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command); '
         'or that there is none: [hosts."a"] processes = ["worker"]'
     )

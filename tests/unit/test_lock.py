@@ -123,7 +123,7 @@ def test_a_lock_that_does_not_ship_does_not_count(repo: Repository) -> None:
     repo.write("requirements.txt", "django")
     with pytest.raises(ConfigError, match=r"none of uv\.lock") as caught:
         find_lock(collect(repo.root))
-    assert "git add" in caught.value.next
+    assert "git add" in str(caught.value.next)
     assert find_lock(collect(repo.root), required=False).kind == "none"
 
 
@@ -150,7 +150,7 @@ def test_a_program_that_would_not_be_installed(repo: Repository, program: str, w
     """A server in an extra or a group is in the lock: the message says where, and what to type."""
     with pytest.raises(ConfigError, match=where) as caught:
         locked(repo, WORKSPACE).refuse_absent(["uvicorn", "python", program])
-    assert f"uv add {program}" in caught.value.next
+    assert f"uv add {program}" in str(caught.value.next)
 
 
 def test_default_groups_are_installed(repo: Repository) -> None:
@@ -175,7 +175,7 @@ def test_a_lock_older_than_its_project(repo: Repository) -> None:
     """A dependency that was added and not locked is refused: it would be missing on the host."""
     project = PYPROJECT.replace('["lib"]', '["lib", "Django_Extensions>=3"]')
     error = refused(repo, {**WORKSPACE, "pyproject.toml": project})
-    assert "it lacks django-extensions" in error.message and "uv lock" in error.next
+    assert "it lacks django-extensions" in error.message and "uv lock" in str(error.next)
 
 
 def test_uv_needs_its_pyproject(repo: Repository) -> None:
@@ -274,7 +274,7 @@ def test_requirements_that_cannot_be_followed(repo: Repository, line: str, told:
     """What no host would find is refused with file and line, and advice that fits that kind of line."""
     error = refused(repo, {"requirements.txt": f"django==5\n{line}"})
     assert told in error.message
-    assert next in error.next
+    assert next in str(error.next)
 
 
 COMMIT = "a" * 40

@@ -154,7 +154,7 @@ def test_a_dirty_tree_is_refused(repo: Repository) -> None:
         repo.write(f"f{number:02}", "changed")
     error = refusal(repo.root)
     assert "f00, f01" in error.message and "f09 and 2 more" in error.message and "f10" not in error.message
-    assert "--dirty" in error.next
+    assert "--dirty" in str(error.next)
 
 
 @pytest.mark.parametrize("change", ["edit", "stage", "delete", "mode"])
@@ -216,7 +216,7 @@ def test_no_repository(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     error = refusal(tmp_path)
     assert "is not in a git repository" in error.message
-    assert "git init" in error.next and "--dirty" in error.next
+    assert "git init" in str(error.next) and "--dirty" in str(str(error.next))
 
 
 def test_no_commit_yet(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_no_commit_yet(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "x")
     repository.write("a")
     error = refusal(repository.root)
-    assert "has no commit yet" in error.message and "git commit" in error.next
+    assert "has no commit yet" in error.message and "git commit" in str(error.next)
     assert set(contents(collect(repository.root, dirty=True))) == {"a"}
 
 
