@@ -154,6 +154,9 @@ def from_directory(root: Path, include: Sequence[str]) -> Source:
     if any(Path(path).name == ".gitignore" for path in paths):
         ignored = git.ignored(root)
         paths = [path for path in paths if path not in ignored]
+    for inner in repositories(root, paths):
+        known = {f"{inner}/{one.path}" for one in git.files(root / inner)}
+        paths = [path for path in paths if path in known or not path.startswith(f"{inner}/")]
     for path in paths:
         collection.add_path(path)
     add_included(collection, root, include)
@@ -162,6 +165,12 @@ def from_directory(root: Path, include: Sequence[str]) -> Source:
         "environments, caches, node_modules, .env files and SQLite databases"
     )
     return finish(collection, root, commit="", dirty=True, warnings=[warning])
+
+
+def repositories(root: Path, paths: Iterable[str]) -> list[str]:
+    """The directories with a repository of their own, among those that hold the paths; the inner ones first."""
+    parents = {parent.as_posix() for path in paths for parent in Path(path).parents} - {"."}
+    return sorted((parent for parent in parents if os.path.lexists(root / parent / ".git")), reverse=True)
 
 
 def add_archive(collection: Collection, stream: object, prefix: str, below: str) -> set[str]:

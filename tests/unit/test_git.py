@@ -142,6 +142,17 @@ def test_what_a_gitignore_names_never_ships(tmp_path: Path, monkeypatch: pytest.
     assert "git program is not installed" in refusal(tmp_path, dirty=True).message
 
 
+def test_what_a_repository_further_down_ignores_never_ships(tmp_path: Path) -> None:
+    """In a directory in no repository that holds some, each of them says what is ignored in it."""
+    inner = Repository(tmp_path / "project/inner")
+    inner.commit(__gitignore="secrets.json\n", app__py="x")
+    for name in ("secrets.json", "new.py"):
+        inner.write(name)
+    Repository(inner.root / "deep").write("x")
+    shipped = set(contents(collect(tmp_path / "project", dirty=True)))
+    assert shipped == {"inner/.gitignore", "inner/app.py", "inner/new.py"}
+
+
 def test_a_sparse_checkout_is_not_taken_for_a_deletion(repo: Repository) -> None:
     """What is not checked out on purpose ships from a commit, and is not silently left out of a working tree."""
     repo.commit(far="x")
