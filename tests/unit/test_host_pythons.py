@@ -51,10 +51,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(f"#!/bin/sh\necho CPython {version} x86_64\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setattr(pythons, "HOST_PATH", str(tmp_path))
-    monkeypatch.setattr(pythons.pythons, "__defaults__", (str(tmp_path),))
-    (tmp_path / "apt-cache").write_text('#!/bin/sh\n[ "$2" = python3.12 ]\n')
-    (tmp_path / "apt-cache").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    really = pythons.run
+
+    def run(argv: list[str], **options: float) -> Result:
+        known = ["true"] if argv[-1] == "python3.12" else ["false"]
+        return really(known if argv[0] == "apt-cache" else argv)
+
+    monkeypatch.setattr(pythons, "run", run)
     return tmp_path
 
 
