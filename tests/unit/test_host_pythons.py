@@ -10,6 +10,7 @@ from deployer.host import installer, pythons
 from deployer.host.errors import HostError
 from deployer.host.pythons import find_interpreter, fits
 from deployer.host.spec import Lock
+from deployer.host.systemd import Result
 
 
 @pytest.mark.parametrize(
