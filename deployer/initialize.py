@@ -51,6 +51,12 @@ def mistakes(project: Project, root: Path) -> Iterator[tuple[str, Advice]]:
             f"{found} below this directory, and none is in it: {', '.join(project.elsewhere)}",
             run(f"cd {shlex.quote(str(Path(project.elsewhere[0]).parent))} && deployer init"),
         )
+    manage = next((place for place in root.parents[:3] if (place / "manage.py").is_file()), None)
+    if manage is not None and not (project.manage or project.wsgi or project.asgi):
+        yield (
+            f"the Django project is above {root}: {manage / 'manage.py'}",
+            run(f"cd {shlex.quote(str(manage))} && deployer init"),
+        )
     if not (project.manage or project.wsgi or project.asgi or project.lock or has_python(root)):
         yield f"there is no Python project in {root}", "cd to the project, then deployer init"
 

@@ -99,8 +99,8 @@ def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = (), subm
 def add_commit(collection: Collection, root: Path, commit: str, *, below: str = "", submodules: bool) -> list[str]:
     """Add what a commit has, and the submodules in it, under ``below``; warnings. Raises ConfigError."""
     before = set(collection.starts)
-    with git.archive(root, commit) as stream:
-        directories = add_archive(collection, stream, git.prefix(root), below)
+    with git.archive(root, commit) as (prefix, stream):
+        directories = add_archive(collection, stream, prefix, below)
     own = [path.removeprefix(below) for path in collection.starts if path not in before]
     warnings = [filter_warning(name, paths) for name, paths in git.undefined_filters(root, commit, own).items()]
     for path, inner in git.submodules(root, commit).items():

@@ -219,6 +219,9 @@ def test_a_directory_that_cannot_be_meant(project, monkeypatch: pytest.MonkeyPat
     assert "is no project's directory" in refusal(Path("/")).message
     monkeypatch.setenv("HOME", str(root))
     assert "is no project's directory" in refusal(root).message
+    project({"manage.py": MANAGE, "shop/settings.py": "", "shop/apps/x.py": ""})
+    for inner in ("shop", "shop/apps"):
+        assert str(refusal(root / inner).next) == f"cd {root} && deployer init"
     project({"deploy.toml": 'app = "shop"', "docs/conf.py": ""})
     assert str(root / "deploy.toml") in refusal(root / "docs").message
     refuse_mistake(inspect(root))

@@ -74,7 +74,7 @@ source = { registry = "https://pypi.org/simple" }
 WORKSPACE = {
     "uv.lock": UV,
     "pyproject.toml": PYPROJECT,
-    "libs/lib/pyproject.toml": "x",
+    "libs/lib/pyproject.toml": "",
     "libs/lib/src/lib.py": "x",
     "libs/deep/deep.py": "x",
     "libs/other/other.py": "x",
@@ -165,6 +165,13 @@ def test_default_groups_are_installed(repo: Repository) -> None:
     lock.refuse_absent(["celery"])
     with pytest.raises(ConfigError, match="dependency group 'dev'"):
         lock.refuse_absent(["pytest"])
+
+
+def test_a_build_backend_in_the_workspace(repo: Repository) -> None:
+    """What builds a dependency is read by the installer, although a lock does not say so."""
+    build = '[build-system]\nrequires = ["hatchling>=1", "Other"]\n'
+    files = {**WORKSPACE, "libs/lib/pyproject.toml": build}
+    assert locked(repo, files).directories == ("libs/deep", "libs/lib", "libs/other")
 
 
 def test_a_workspace_without_a_project(repo: Repository) -> None:
