@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from deployer.host import bytecode, confinement, exitstatus, files, installer
+from deployer.host.advice import Advice
 from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
@@ -109,7 +110,7 @@ def build_venv(
         except OSError as error:
             raise disk_error(error, venv, "laying out the dependencies") from error
         files.give(venv, uid, gid)
-        what, next = "installing the dependencies", _install_advice(spec.lock.path)
+        what, next = "installing the dependencies", installer.advice(spec.lock, sources)
         for command in venv_commands(spec, str(venv), python):
             _run_build(ctx, command, sources, [venv], environment, what, next=next)
         _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, [venv], environment, what)
@@ -119,14 +120,6 @@ def build_venv(
         _stop_build(ctx)
         ctx.venvs.discard(key)
         raise
-
-
-def _install_advice(lock: str) -> str:
-    """The installer names the cause itself; only what to do then is said."""
-    return (
-        "the lines above name the cause: for a package, a version or a hash, put it right in "
-        f"{lock}, commit, fab deploy; where the index or the network refused, only fab deploy (again)"
-    )
 
 
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
@@ -202,7 +195,7 @@ def _run_build(
     environment: Mapping[str, str],
     what: str,
     venv: Path | None = None,
-    next: str = "mend it, commit, fab deploy",
+    next: Advice = "mend it, commit, fab deploy",
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 

@@ -34,7 +34,7 @@ def _missing(program: str, spec: Spec, venv: Path | None, code: Path | None) -> 
     if "/" not in program:
         if not (venv is not None and (venv / "bin" / program).exists()) and not on_host(program, venv):
             why = f"is not among the installed dependencies ({spec.lock.path or 'no lock file'})"
-            add = f"uv add {program}" if spec.lock.kind == "uv" else f"add {program} to {lock}"
+            add = f"add {program} (uv add {program})" if spec.lock.kind == "uv" else f"add {program} to {lock}"
             yield why, f"{add}, commit, fab deploy"
     elif program.startswith("/"):
         if not os.access(program, os.X_OK):
