@@ -27,7 +27,10 @@ def text_of(app: str, deploy: str, options: str = _OPTIONS) -> str:
 
 
 def ensure(app: str, deploy: str, private: Path) -> list[str]:
-    """The rule is there, and sudo reads it; what was written. ``private`` is a directory of root's. Raises HostError."""
+    """The rule is there, and sudo reads it; what was written. ``private`` is a directory of root's.
+
+    Raises HostError.
+    """
     path = Path(f"/etc/sudoers.d/deployer-{app}")
     texts = [text_of(app, deploy), text_of(app, deploy, "")]
     there = path.exists() and files.read_text(path) in texts
