@@ -48,6 +48,7 @@ _HELP = {
     "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
     "ref": "the branch, tag or commit to deploy (default: HEAD)",
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
+    "strict": "refuse requirements that are not pinned to a version or a commit",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
     "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",

@@ -122,7 +122,12 @@ def print_error(error: DeployerError) -> None:
     lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
     lines += [f"state: {error.state}"] if error.state else []
     lines += [f"next: {step}" for step in Next.of(error.next)]
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
+
+
+def _harmless(line: str) -> str:
+    """What a host said may be in it: no control character reaches the terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 class FleetTask(Task):  # type: ignore[misc]
@@ -200,9 +205,18 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
     except Exception as error:
         if not ours:
             raise
-        traceback.print_exc()
-        sys.stderr.write("this is a bug of deployer: please report it, with the lines above\n")
+        _tell_bug(error, on_error)
         raise Quit(code=int(Exit.BUG)) from error
+
+
+def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
+    from deployer.bug import Bug
+
+    try:
+        on_error(Bug.of(error))
+    except Exception:  # the printer may be what is wrong
+        traceback.print_exc()
+        print_error(Bug.of(error))
 
 
 def _is_one_of_many(own: Sequence[Any]) -> bool:

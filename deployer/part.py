@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Literal, cast
 
 from deployer import events
+from deployer.bug import Bug
 from deployer.errors import DeployerError, Mixed
 from deployer.events import Event
 from deployer.follow import Run
@@ -168,8 +169,11 @@ class Part:
         except DeployerError as error:
             return Happening(what="lost" if isinstance(error, Mixed) else "refused", host=host, error=error)
         except BaseException as bug:  # it must not leave the others waiting for this host
-            unforeseen = DeployerError(message=f"a bug of deployer: {bug!r}", host=host)
-            return Happening(what="lost" if self.followed else "refused", host=host, error=unforeseen)
+            state = (
+                "what it serves, and whether something runs there, is not known" if self.sent else "nothing was touched"
+            )
+            unforeseen = Bug.of(bug, host=host, state=state)
+            return Happening(what="lost" if self.sent else "refused", host=host, error=unforeseen)
 
     def _take_part(self) -> None:
         site, started = self._site, time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -10,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deployer import events, plan
-from deployer.errors import ConfigError, Exit, Unreachable
+from deployer import answers, events, plan
+from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet import Fleet, conclude, each
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
@@ -128,19 +127,31 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
 
 
 def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
-    """Raises Unreachable when the next one has not come within _SILENCE."""
+    """Raises Unreachable when the next one has not come within _SILENCE, BadAnswer for what a host never says."""
+    begun = False
     while line := _line(site, channel):
         try:
-            message = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(message, dict):
+            message = answers.event(line, site.host, begun=begun)
+        except BadAnswer as error:
+            raise _not_understood(site, error) from None
+        if message is not None and message["event"] in answers.EVENTS:
+            begun = True
             yield message
+
+
+def _not_understood(site: Site, error: BadAnswer) -> BadAnswer:
+    state = "what serves was not touched; how far the set-up came is not known"
+    next = (
+        f"look at the host: ssh {site.target.name}; then fab setup -H {site.target.name}   (again: it can be repeated)"
+    )
+    return replace(error, state=state, next=next)
 
 
 def _line(site: Site, channel: Channel) -> bytes:
     try:
         return channel.readline(time.monotonic() + _SILENCE)
+    except BadAnswer as error:
+        raise _not_understood(site, error) from None
     except TimeoutError:
         raise Unreachable(
             message=f"{site.host} has said nothing for {_SILENCE / 60:.0f} minutes",

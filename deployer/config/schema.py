@@ -36,6 +36,12 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "A command run once per fleet, before any candidate gets traffic. The old release still serves: keep "
         "migrations compatible with its code.",
         'a command such as "python manage.py migrate --noinput"')] = None
+    locked: Annotated[bool, key(
+        "Refuse to deploy as long as a requirement is not pinned to a version or a commit, as `--strict` does.",
+        "true or false")] = False
+    submodules: Annotated[bool, key(
+        "Whether the files of git submodules ship, as the commit that is deployed has them.",
+        "true or false")] = True
     keep: Annotated[int, key(
         "How many good releases a host keeps. The current one and the standby are always kept.",
         "a whole number from 2 to 1000", ge=2, le=1000)] = 5

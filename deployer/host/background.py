@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.host import files, instance, systemd
+from deployer.host import files, instance, orders, systemd
 from deployer.host.candidate import crashed, ending, failure
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -71,13 +71,13 @@ def hand_over(ctx: Context) -> None:
     old = [units_of(ctx, other) for other in instance.numbers(ctx) if other != number]
     timers = [name for units in old for name in units.timers]
     if timers:
-        systemd.ensure_stopped(timers)
+        orders.ensure_stopped(timers)
         _carry_stamps(ctx, timers, new.timers)
     stopping = [name for units in old for name in (*units.processes, *_runs_taken_back(units, number, ctx))]
     if stopping:
-        systemd.ensure_stopped(stopping, wait=False)
+        orders.ensure_stopped(stopping, wait=False)
     if new.lasting:
-        systemd.require("start", "--no-block", *new.lasting)
+        orders.start(new.lasting, wait=False)
 
 
 def _runs_taken_back(units: Units, number: int, ctx: Context) -> list[str]:
@@ -91,9 +91,9 @@ def tell_to_stop(ctx: Context, number: int) -> None:
     """Have a release that nothing takes over from begin no more jobs. What is in hand is not waited for."""
     units = units_of(ctx, number)
     if units.timers:
-        systemd.ensure_stopped(units.timers)
+        orders.ensure_stopped(units.timers)
     if units.processes or units.runs:
-        systemd.ensure_stopped([*units.processes, *units.runs], wait=False)
+        orders.ensure_stopped([*units.processes, *units.runs], wait=False)
 
 
 def wait_for_end(ctx: Context, number: int, seconds: float) -> None:

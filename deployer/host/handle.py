@@ -15,6 +15,7 @@ from deployer.host import (
     lease,
     lock,
     masking,
+    orders,
     seal,
     survey,
     systemd,
@@ -92,11 +93,12 @@ def _run_web(ctx: Context, number: int, release: Release | None) -> None:
     socket, service = (unit_name(ctx.app, WEB, number, kind) for kind in ("socket", "service"))
     if not (ctx.paths.units / socket).exists():
         return
-    systemd.require("start", socket)
+    orders.start([socket])
     if release is None or release.unfinished:
-        systemd.systemctl("start", "--no-block", service)
+        with contextlib.suppress(HostError):
+            orders.start([service], wait=False)
     else:
-        systemd.require("start", service, timeout=release.spec.health.timeout + 60)
+        orders.start([service], timeout=release.spec.health.timeout + 60)
 
 
 def recover(ctx: Context) -> Exit:
@@ -146,7 +148,7 @@ def stop(ctx: Context) -> Exit:
 
 def _stop(names: Sequence[str], *, wait: bool = True, timeout: float = 30) -> None:
     if names:
-        systemd.systemctl("stop", *([] if wait else ["--no-block"]), *names, timeout=timeout)
+        orders.stop(names, wait=wait, timeout=timeout)
 
 
 def _running(ctx: Context) -> list[str]:

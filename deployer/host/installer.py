@@ -21,7 +21,7 @@ from deployer.host.spec import Lock
 SOURCES = ".sources"
 """Below the environment that is being built: of the path that nothing else is ever built at, or uv's cache would
 answer for it."""
-_EDITABLE = re.compile(rb"""^([ \t]*)(?:-e[ \t]*|--editable(?:[ \t]+|[ \t]*=[ \t]*))(?=[^\s=])""", re.MULTILINE)
+_EDITABLE = re.compile(rb"""^[ \t]*(?:-e[ \t]*|--editable(?:[ \t]+|[ \t]*=[ \t]*))([^\s=;#][^\s;#]*)""", re.MULTILINE)
 _EDITABLE_KEY = re.compile(rb"""(["']?\beditable["']?\s*=\s*)true\b""")
 _LARGEST_RECORD = 1 << 16
 
@@ -65,8 +65,14 @@ def _content(tree: Path, entry: Entry) -> bytes:
 def not_editable(kind: str, content: bytes) -> bytes:
     """The same requirements or lock without a word that would leave the environment pointing into a tree of code."""
     if kind == "requirements":
-        return _EDITABLE.sub(rb"\1", content)
+        return _EDITABLE.sub(_ordinary, content)
     return _EDITABLE_KEY.sub(rb"\1false", content) if kind == "pylock" else content
+
+
+def _ordinary(match: re.Match[bytes]) -> bytes:
+    """``-e lib`` names a directory, and ``lib`` alone a package of the index: ``./lib``."""
+    what = match[1]
+    return what if b":" in what or what.startswith((b".", b"/", b"$")) else b"./" + what
 
 
 def refuse_editable(venv: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.host import files, overrides, programs, systemd
+from deployer.host import files, orders, overrides, programs, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, Damaged, HostError
@@ -38,7 +38,7 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
     if not proven:  # what has served once was accepted once, and a rollback is in a hurry
         _check_calendars(release.spec)
         _verify([ctx.paths.units / name for name in texts])
-    systemd.ensure_loaded(list(texts))
+    orders.ensure_loaded(list(texts))
     return f"{len(texts)} units"
 
 
@@ -206,7 +206,7 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: I
         return
     if unused:
         _end_soon(unit_name(ctx.app, WEB, release.number, "service"), _MOMENT)
-    systemd.ensure_stopped(names, timeout=longest_stop(release) + 30)
+    orders.ensure_stopped(names, timeout=longest_stop(release) + 30)
     delete_units(ctx, names)
 
 
@@ -222,7 +222,7 @@ def delete_units(ctx: Context, names: Sequence[str]) -> None:
     """
     _delete(ctx.paths.stamps, [f"stamp-{name}" for name in names])
     _delete(ctx.paths.units, names)
-    systemd.ensure_forgotten(names)
+    orders.ensure_forgotten(names)
 
 
 def _delete(directory: Path, names: Sequence[str]) -> None:

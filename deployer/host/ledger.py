@@ -68,5 +68,26 @@ def _parse(text: bytes) -> Iterator[dict[str, Any]]:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and isinstance(entry.get("what"), str):
+        if isinstance(entry, dict) and _is_as_written(entry):
             yield entry
+
+
+def _is_as_written(entry: dict[str, Any]) -> bool:
+    """Whether a line has what belongs to one: it may have been torn, or be another's."""
+    names = entry.get("releases", [])
+    numbered = isinstance(names, list) and all(_is_name(name) for name in names)
+    texts = ("what", "release", "kind", "by", "commit", "ref", "of", "result", "phase", "serving", "reason")
+    told = all(isinstance(entry.get(key, ""), str) for key in texts)
+    named = all(not entry.get(key) or _is_name(entry[key]) for key in ("release", "of", "serving"))
+    return (
+        "what" in entry
+        and type(entry.get("at")) in (int, float)
+        and 0 <= entry["at"] < 1e11
+        and told
+        and numbered
+        and named
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and RELEASE.fullmatch(value) is not None

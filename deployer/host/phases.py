@@ -17,11 +17,11 @@ from deployer.host import (
     handover,
     instance,
     keys,
+    orders,
     programs,
     pythons,
     retention,
     seal,
-    systemd,
     watching,
 )
 from deployer.host.catalog import READY, SERVED, Release
@@ -276,7 +276,7 @@ def _tidy(work: Work) -> None:
     if work.current is not None:
         handover.retire(work.ctx, work.current)
     retention.prune(work.ctx, work.release.spec.keep)
-    systemd.ensure_started(work.ctx.app)
+    orders.ensure_started(work.ctx.app)
 
 
 def reason_to_skip(work: Work, phase: str) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.systemd import run
@@ -35,7 +37,7 @@ def memory() -> Memory:
 
 def _kibibytes(text: bytes) -> dict[bytes, int]:
     """``NAME: NUMBER kB`` in each line, as bytes. Any other line tells nothing."""
-    found = (re.match(rb"(\w+):[ \t]*([0-9]{1,18}) kB$", line) for line in text.split(b"\n"))
+    found = (re.fullmatch(rb"(\w+):[ \t]*([0-9]{1,18}) kB", line) for line in text.split(b"\n"))
     return {one.group(1): int(one.group(2)) * 1024 for one in found if one}
 
 
@@ -43,7 +45,7 @@ def children() -> dict[int, list[int]]:
     """The children of every process."""
     found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
-        if _NUMBER.match(entry):
+        if _NUMBER.fullmatch(entry):
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 parent = _parent(Path(f"/proc/{entry}/stat").read_bytes())
                 if parent is not None:
@@ -53,7 +55,7 @@ def children() -> dict[int, list[int]]:
 
 def _parent(stat: bytes) -> int | None:
     """The parent's number (proc(5), ``/proc/PID/stat``). The name before it may hold any bytes, ``)`` among them."""
-    match = re.match(rb"[0-9]+ \(.*\) [A-Za-z] ([0-9]{1,10}) [^)]*\Z", stat, re.DOTALL)
+    match = re.fullmatch(rb"[0-9]+ \(.*\) [A-Za-z] ([0-9]{1,10}) [^)]*", stat, re.DOTALL)
     return int(match.group(1)) if match else None
 
 
@@ -92,6 +94,34 @@ def _pss(pid: int) -> int:
         return 0
 
 
+def terminate(pid: int, still: Callable[[], bool]) -> bool:
+    """Send SIGTERM to ``pid``, provided that it is ``still`` the one that was meant: asked when no other process can
+    get its number any more (pidfd_open(2)). False when it is not, or has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a kernel older than 5.3, or a container that forbids it
+        return still() and _kill(pid)
+    try:
+        if still():
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            return True
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def waiting_connections(path: str) -> int | None:
     """Connections in the accept queue of the listening Unix socket ``path`` that nobody has accepted yet.
 
@@ -102,5 +132,5 @@ def waiting_connections(path: str) -> int | None:
     except HostError:
         return None
     rows = [line.split() for line in done.out.split("\n")]
-    queued = [row[2] for row in rows if len(row) > 4 and row[4] == path and _NUMBER.match(row[2])]
+    queued = [row[2] for row in rows if len(row) > 4 and row[4] == path and _NUMBER.fullmatch(row[2])]
     return sum(map(int, queued)) if done.ok else None

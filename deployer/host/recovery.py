@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
-from deployer.host import background, debris, ending, handover, instance, resume, systemd
+from deployer.host import background, debris, ending, handover, instance, orders, resume, systemd
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
@@ -59,11 +59,15 @@ def _carry_out(ctx: Context, step: Step, why: str) -> None:
 
 
 def _start(ctx: Context, release: Release) -> None:
+    failures = Failures(ctx)
     instance.ensure_units(ctx, release)
     if release.spec.web is not None:
         candidate = candidate_of(ctx, release)
-        systemd.systemctl("start", candidate.socket, candidate.service)
-    background.start(ctx)
+        with failures.kept("starting the web process"):
+            orders.start([candidate.socket, candidate.service])
+    with failures.kept("starting processes and timers"):
+        background.start(ctx)
+    failures.raise_first()
 
 
 def _end(ctx: Context, release: Release, why: str) -> None:
@@ -107,7 +111,7 @@ def _stop(ctx: Context, number: int) -> None:
         handover.wait_for_queue(ctx, release, release.spec.drain)
     names = debris.units(ctx).get(number, [])
     if names:
-        systemd.ensure_stopped(names, timeout=(instance.longest_stop(release) if release else 30) + 60)
+        orders.ensure_stopped(names, timeout=(instance.longest_stop(release) if release else 30) + 60)
         instance.delete_units(ctx, names)
 
 

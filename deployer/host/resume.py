@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from deployer.host import background, files, handover, instance, systemd
+from deployer.host import background, files, handover, instance, orders, systemd
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -66,7 +66,8 @@ def _go_back(ctx: Context, failed: Release, standby: Release, failures: Failures
 def _wake(ctx: Context, standby: Release) -> None:
     """Have the standby's web process answer at its own socket."""
     candidate = candidate_of(ctx, standby)
-    systemd.systemctl("start", candidate.socket)
+    with contextlib.suppress(HostError):
+        orders.start([candidate.socket])
     with contextlib.suppress(HostError):
         candidate.boot()
 
@@ -92,7 +93,7 @@ def _replace_code(ctx: Context, failed: Release, standby: Release) -> None:
     text = instance.service_text(ctx, standby, behind=failed.number)
     with contextlib.suppress(OSError):
         files.write_file(ctx.paths.units / candidate_of(ctx, failed).service, text.encode(), 0o644)
-    systemd.systemctl("daemon-reload")
+    orders.reload()
 
 
 def _finish_queue(ctx: Context, failed: Release) -> None:

@@ -48,7 +48,7 @@ class Session:
             "ask": self._ask,
             "release": self._release,
             "phases": self._phases,
-            "status": lambda _: self._answer(status=status_report(self.ctx)),
+            "status": lambda _: self._answer(status=self._masked(status_report(self.ctx))),
             "releases": lambda _: self._answer(releases=releases_report(self.ctx)),
             "logs": self._logs,
             "calendars": self._calendars,
@@ -108,6 +108,11 @@ class Session:
             return self.ctx.catalog.serving_name()
         except (HostError, OSError):
             return ""
+
+    def _masked(self, value: dict[str, Any]) -> dict[str, Any]:
+        """What quotes an app: its answer to the health check, say."""
+        masked: dict[str, Any] = masking.clean(value, masking.Secrets(self.ctx.paths).values())
+        return masked
 
     def _answer(self, **fields: Any) -> None:
         self.ctx.emit("answer", **fields)
@@ -194,7 +199,7 @@ class Session:
         if fix:
             self._follow(lock.submit_recovery(self.ctx))
         else:
-            self._answer(**examine(self.ctx))
+            self._answer(**self._masked(examine(self.ctx)))
 
     def _phases(self, asked: Phases) -> None:
         """Run phases of a release that is under way: the one named, or (0) the newest."""

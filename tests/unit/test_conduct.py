@@ -521,6 +521,9 @@ def test_a_hook_that_breaks_is_told(bed: Bed, tmp_path: Path, monkeypatch: pytes
     verdict = bed.conduct(Strategy(batch="1"))
     assert verdict.exit == Exit.REFUSED
     assert "no memory" in verdict.summary
+    failed = next(event for event in bed.told if isinstance(event, events.Failed))
+    assert failed.exit == Exit.BUG
+    assert any("raise RuntimeError" in line for line in failed.logs), "where it happened is not lost"
 
 
 def test_a_hook_has_a_session_of_its_own() -> None:

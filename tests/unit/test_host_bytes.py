@@ -226,6 +226,10 @@ def test_no_pattern_is_matched_at_its_beginning_only() -> None:
         ("message.py", "_RELEASE.match"),
         ("nginx.py", "re.search"),
         ("nginxfiles.py", "re.search"),
+        ("pythons.py", "re.match"),
+        ("advice.py", "_TYPED.match"),
+        ("advice.py", "re.search"),
+        ("advice.py", "_WHY.search"),
         ("catalog.py", "pattern.search"),
         ("message.py", "_HUGE.search"),
     }

@@ -118,6 +118,7 @@ class SimulatedHost:
             enter(_patched(Session, "_hear_words", self._hear_words))
             enter(_patched(word, "_POLL", 0.5))
             enter(_patched(watching, "_TICK", 0.1))
+            enter(_patched(proc, "terminate", self.systemd.terminate))
             enter(_patched(proc, "memory", lambda: proc.Memory(8 << 30, 16 << 30)))
             enter(_patched(proc, "resident", lambda _: 50 << 20))
             enter(_patched(proc, "workers", lambda pid: {pid + 1, pid + 2}))
