@@ -645,6 +645,7 @@ REFUSED = {
     "printf 'Match User deploy\\n ForceCommand /bin/false\\n' > /etc/ssh/sshd_config.d/zz.conf": "ForceCommand",
     "echo 'AuthorizedKeysFile none' > /etc/ssh/sshd_config.d/zz.conf": "AuthorizedKeysFile none",
     "echo 'AuthorizedKeysFile /etc/ssh/keys/%u' > /etc/ssh/sshd_config.d/zz.conf": "not a directory of root's alone",
+    "echo 'UsePAM no' > /etc/ssh/sshd_config.d/zz.conf; usermod -p '!$6$x$y' deploy": "is locked, and sshd",
     "touch /etc/nologin": "/etc/nologin keeps everybody but root out",
     "usermod -s /bin/fish deploy": "its shell is /bin/fish",
     "chown nobody /home/deploy": "belongs to another user",
