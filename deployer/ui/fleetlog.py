@@ -91,7 +91,7 @@ class FleetLog:
         for failed in unfinished(self._roster, now):
             if failed.host:
                 section = self._roster.board.section(failed.host)
-                lines = failure_lines(failed, section.logs, mark=self._marks["failed"])
+                lines = failure_lines(failed, section.logs, mark=self._marks["failed"], whole=self._verbose)
                 yield from (self._of(failed.host, line) for line in (*self._output(section), *lines))
 
     def _lines(self, event: ev.Event, innocent: bool) -> Iterator[str]:

@@ -90,4 +90,4 @@ class FleetView:
             section = roster.board.section(failed.host)
             for title, lines in () if self._verbose else section.failed_output():
                 paint.panel(console, title, lines)
-            paint.failure(console, failed, section.logs, host=self._names(failed.host))
+            paint.failure(console, failed, section.logs, host=self._names(failed.host), whole=self._verbose)

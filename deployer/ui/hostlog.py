@@ -109,4 +109,5 @@ class HostLog:
                 yield from map(clean, row.output)
             row.output.clear()
         logs, section.logs = section.logs, None
-        yield from failure_lines(event, logs, shown=shown, mark=self._marks["failed"])
+        mark = self._marks["failed"]
+        yield from failure_lines(event, logs, shown=shown, mark=mark, whole=self._verbose)

@@ -83,7 +83,7 @@ class HostView:
             paint.panel(console, title, lines)
         for failed in section.failures:
             console.print()
-            paint.failure(console, failed, section.logs, shown=shown)
+            paint.failure(console, failed, section.logs, shown=shown, whole=self._verbose)
         if section.logs and not section.failures:
             paint.panel(console, section.logs.unit, section.logs.lines)
         if section.failures and section.finished:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from deployer import events as ev
 from deployer.ui.board import Board, Section
+from deployer.ui.digest import alike, excerpt
 from deployer.ui.names import Names
 from deployer.ui.roster import Roster, stage_of
 from deployer.ui.text import clean, clean_lines, seconds
@@ -28,6 +29,10 @@ class Panel:
 
     title: str
     lines: tuple[str, ...]
+
+    def key(self) -> Panel:
+        """The same of all hosts that failed in the same way."""
+        return Panel(title=self.title, lines=tuple(map(alike, self.lines)))
 
     def on(self, hosts: str) -> Panel:
         """The same, with the hosts that said it."""
@@ -86,11 +91,11 @@ def outcome_of(end: ev.FleetFinished, board: Board, names: Names, *, verbose: bo
     """What is to be printed of a fleet's end. ``board`` knows what the hosts said; ``verbose``: it was printed."""
     rows = ordered([_completed(row, board.section(row.host)) for row in end.hosts])
     agreed = not end.exit and len({(row.result, row.serving) for row in rows}) == 1 and rows[0].result == "done"
-    lines: dict[tuple[Panel, ...], list[str]] = {}
+    lines: dict[tuple[Panel, ...], tuple[tuple[Panel, ...], list[str]]] = {}
     for row in rows:
         if row.result in GUILTY and (found := tuple(_panels(row, board.section(row.host), verbose=verbose))):
-            lines.setdefault(found, []).append(row.host)
-    told = list(lines.items())
+            lines.setdefault(tuple(panel.key() for panel in found), (found, []))[1].append(row.host)
+    told = list(lines.values())
     return Outcome(
         end=end,
         rows=rows,
@@ -130,7 +135,8 @@ def _panels(row: ev.HostEnd, section: Section, *, verbose: bool) -> Iterator[Pan
     logs = section.logs
     lines = tuple(row.logs) or (tuple(logs.lines) if logs else ())
     if lines and tuple(shown[-len(lines) :]) != lines:
-        yield Panel(title=logs.unit if logs and logs.unit else "last log lines", lines=lines)
+        title, short = excerpt(logs.unit if logs else "", lines, whole=verbose)
+        yield Panel(title=title, lines=tuple(short))
 
 
 def unfinished(roster: Roster, now: float) -> Iterator[ev.Failed]:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from deployer import events as ev
 from deployer.ui.board import Row, Section
+from deployer.ui.digest import excerpt
 from deployer.ui.text import clean, clean_lines, seconds, size
 
 __all__ = [
@@ -89,8 +90,9 @@ def failure(
     *,
     shown: Sequence[str] = (),
     host: str = "",
+    whole: bool = False,
 ) -> None:
-    """Message, log lines (unless they are the end of ``shown``), state, next command; nothing is cut."""
+    """Message, log lines (in short, unless ``whole``, or they are the end of ``shown``), state, next command."""
     where = f"{clean(host)}: " if host else ""
     message = clean_lines(event.message) or ["failed"]
     say(console, (f"✗ {where}{message[0]}", "bold red"))
@@ -98,7 +100,7 @@ def failure(
         say(console, (f"  {line}", "red"))
     lines = tuple(event.logs) or (logs.lines if logs else ())
     if lines and tuple(shown[-len(lines) :]) != lines:
-        panel(console, logs.unit if logs else "", lines)
+        panel(console, *excerpt(logs.unit if logs else "", lines, whole=whole))
     advise(console, event.state, event.next)
 
 
