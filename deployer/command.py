@@ -87,12 +87,17 @@ _WORDS = "words"
 
 
 def host_task(
-    title: str, *, answer: bool | Callable[[Mapping[str, Any]], bool] = False, iterable: Iterable[str] = ()
+    title: str,
+    *,
+    answer: bool | Callable[[Mapping[str, Any]], bool] = False,
+    streams: bool = False,
+    iterable: Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
 
     ``title`` is what the display says is being done. With ``answer`` (it may depend on the options) the output is the
-    answer to a question, on standard output, without the coming and going of connections. A parameter ``words`` of the
+    answer to a question, on standard output, without the coming and going of connections; with ``streams`` it comes
+    line by line. A parameter ``words`` of the
     function is no option: it gets what was typed after ``--``.
     """
 
@@ -104,7 +109,12 @@ def host_task(
             common = {name: given.pop(name) for name in _COMMON}
             common["parallel"] = _at_a_time(common["parallel"])
             words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
-            with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
+            with (
+                _over(),
+                _fleet(
+                    c, title, answer=answer(given) if callable(answer) else answer, streams=streams, **common
+                ) as fleet,
+            ):
                 outcome = function(fleet, **given, **words)
             _end(outcome, json=common["json"])
 
@@ -130,6 +140,7 @@ def _fleet(
     title: str,
     *,
     answer: bool,
+    streams: bool,
     env: str,
     config: str,
     accept_new: bool,
@@ -160,7 +171,7 @@ def _fleet(
     shown = f"{title} {settings.app}"
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
-    shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
+    shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
     with shows as (report, ask, aside), until_over(report) as heard, asking(aside) as prompt:
         options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 

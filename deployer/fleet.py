@@ -222,9 +222,21 @@ class Found(Generic[T]):
     exit: int
 
 
-def asked(fleet: Fleet, question: Callable[[Site], T], *, exit_of: Callable[[T], int] = lambda _: 0) -> Found[T]:
-    """Ask every host; what some answer is worth having though others do not. The error of a single host is raised."""
-    ends = each(fleet, question)
+def asked(
+    fleet: Fleet, question: Callable[[Site], T], *, exit_of: Callable[[T], int] = lambda _: 0, told: bool = False
+) -> Found[T]:
+    """Ask every host; what some answer is worth having though others do not. The error of a single host is raised.
+
+    That a host has answered is reported, unless it is ``told`` by what it does.
+    """
+
+    def ask(site: Site) -> T:
+        value = question(site)
+        if not told:
+            site.report(events.Finished(host=site.host, exit=0))
+        return value
+
+    ends = each(fleet, ask)
     if len(ends) == 1:
         ends[0].result()
     values = {ended.site.host: ended.value for ended in ends if ended.value is not None}

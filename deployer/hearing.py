@@ -78,26 +78,39 @@ def showing(
 
 
 @contextmanager
-def answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None, Aside]]:
-    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error.
+def answering(json: bool, hosts: list[str], *, streams: bool = False) -> Iterator[tuple[Reporter, None, Aside]]:
+    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error; and who
+    is still awaited, as long as that is a terminal.
 
-    What a command on a host prints is an answer, too, and shown as logs are: as it is.
+    What a command on a host prints is an answer, too, and shown as logs are: as it is. ``streams`` says that hosts
+    answer for as long as they like.
     """
-    from deployer.events import Connected, Connecting, Finished, Logs, Output
-    from deployer.ui import reporter
+    from deployer.events import Connected, Connecting, Finished, Logs, Output, PhaseDone, PhaseStarted
+    from deployer.ui import awaiting, reporter
 
     many = len(hosts) > 1
+    unseen = (Connecting, Connected, Finished)
     with (
         reporter(json=json, hosts=hosts, prefixed=many) as errors,
         reporter(json=json, hosts=hosts, stream=sys.stdout, prefixed=many) as answers,
+        awaiting(hosts, streams=streams) as awaited,
     ):
 
         def hear(event: Event) -> None:
-            if isinstance(event, Output) and not json and not many:
-                answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
-            elif isinstance(event, (Logs, Output)):
-                answers(event)
-            elif not isinstance(event, (Connecting, Connected, Finished)):
-                errors(event)
+            awaited(event)
+            if isinstance(event, unseen) or (isinstance(event, (PhaseStarted, PhaseDone)) and not json):
+                return
+            with awaited.aside():
+                if isinstance(event, Output) and not json and not many:
+                    answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
+                elif isinstance(event, (Logs, Output)):
+                    answers(event)
+                else:
+                    errors(event)
 
-        yield hear, None, errors.aside
+        @contextmanager
+        def aside() -> Iterator[None]:
+            with awaited.aside(), errors.aside():
+                yield
+
+        yield hear, None, aside

@@ -167,7 +167,7 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
     from deployer import doctor as use
     from deployer.fleet import asked
 
-    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0])
+    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
         from deployer.ui.findings import fleet_doctor
@@ -177,7 +177,7 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
     return Answer(show=show, exit=found.exit)
 
 
-@host_task("logs of", answer=True)
+@host_task("logs of", answer=True, streams=True)
 def logs(fleet: Fleet, n: str = "50", follow: bool = False, process: str = "") -> Answer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
     from deployer import observe
@@ -187,7 +187,7 @@ def logs(fleet: Fleet, n: str = "50", follow: bool = False, process: str = "") -
     return _told(observe.logs(fleet, lines=int(n), follow=follow, process=process))
 
 
-@host_task("run on", answer=True)
+@host_task("run on", answer=True, streams=True)
 def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     """Run a command on every host, in the release that serves: fab run -- python manage.py check."""
     from deployer.execute import execute

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from deployer.events import Event
@@ -16,7 +16,7 @@ from deployer.events import Event
 if TYPE_CHECKING:
     from deployer.ui.question import Pause
 
-__all__ = ["Display", "reporter"]
+__all__ = ["Display", "awaiting", "reporter"]
 
 
 class Display(Protocol):
@@ -65,6 +65,38 @@ def reporter(
         yield chosen
     finally:
         chosen.close()
+
+
+@contextmanager
+def awaiting(hosts: Sequence[str], *, streams: bool = False) -> Iterator[Awaits]:
+    """Tells on standard error which of ``hosts`` have not answered yet, if that is a terminal."""
+    if not is_live(sys.stderr):
+        yield _NobodyAwaits()
+        return
+    from deployer.ui.awaited import Awaited
+    from deployer.ui.console import console_on
+
+    line = Awaited(console_on(sys.stderr), hosts, streams=streams)
+    try:
+        yield line
+    finally:
+        line.close()
+
+
+class Awaits(Protocol):
+    """Hears how far hosts are; ``aside`` is for whoever writes to the terminal meanwhile."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def aside(self) -> AbstractContextManager[None]: ...
+
+
+class _NobodyAwaits:
+    def __call__(self, event: Event) -> None:
+        """There is no terminal."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _choose(stream: TextIO, *, verbose: bool, title: str, hosts: Sequence[str]) -> Display:

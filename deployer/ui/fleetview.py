@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -40,6 +41,7 @@ class FleetView:
         top = [
             paintfleet.header(self._title, roster, now, width),
             paintfleet.counts(roster, width),
+            *paintfleet.here(roster, now, width),
         ]
         shown, rest = roster.worth(room - len(top))
         if rest:
@@ -76,7 +78,8 @@ class FleetView:
         if roster.end is None:
             self._left(roster, console, now)
             return
-        outcome = outcome_of(roster.end, roster.board, self._names, verbose=self._verbose)
+        end = replace(roster.end, seconds=max(roster.end.seconds, roster.elapsed(now)))
+        outcome = outcome_of(end, roster.board, self._names, verbose=self._verbose)
         console.print(paintfleet.header(self._title, roster, None, console.width))
         paintfleet.outcome(console, outcome, self._names)
 

@@ -68,9 +68,12 @@ def _row(row: Row, now: float, width: int, name_width: int) -> Iterator[Text]:
 
 
 def _upload(row: Row) -> Text:
-    """A bar, bytes, bytes a second, and the time that remains."""
+    """A bar, what is done, bytes, bytes a second, and the time that remains."""
     share = min(max(row.done / row.total, 0.0), 1.0)
+    if row.doing == "sending" and share == 1.0:
+        return Text(f"      sent, {size(row.total)}; the host unpacks it", style="dim")
     text = Text("      ").append_text(bar(share, BAR))
+    text.append(f" {clean(row.doing)}" if row.doing else "")
     text.append(f" {int(share * 100):>3} %  {size(row.done)} of {size(row.total)}")
     if speed := row.speed():
         text.append(f"  {size(speed)}/s  {seconds((row.total - row.done) / speed)} left", style="dim")
@@ -128,7 +131,7 @@ def panel(console: Console, title: str, lines: Sequence[str]) -> None:
 
 def summary(console: Console, section: Section, event: ev.Finished) -> None:
     """The command's end on one host, in one line."""
-    verdict(console, section.ending(), failed=bool(event.exit), took=event.seconds)
+    verdict(console, section.ending(), failed=bool(event.exit), took=section.took)
 
 
 def verdict(console: Console, text: str, *, failed: bool, took: float) -> None:

@@ -17,7 +17,7 @@ from deployer.ui.outcome import Outcome, detail, served
 from deployer.ui.roster import Roster, Stage, running, stage_of, tally
 from deployer.ui.text import clean, seconds, size
 
-__all__ = ["counts", "header", "hosts", "others", "outcome"]
+__all__ = ["counts", "header", "here", "hosts", "others", "outcome"]
 
 STYLES = {
     "failed": ("✗", "bold red"),
@@ -56,6 +56,14 @@ def counts(roster: Roster, width: int) -> Text:
         share = roster.share() if stage.name == "upload" else None
         text.append("" if share is None else f" {int(share * 100)} %")
     return paint.cut(text, width)
+
+
+def here(roster: Roster, now: float, width: int) -> list[Text]:
+    """What is done on this machine for all hosts, if anything."""
+    row = running(roster.board.section("")) if "" in roster.board.sections else None
+    if row is None:
+        return []
+    return [paint.cut(Text(f"  here: {clean(row.name)} {clean(row.detail)}  {seconds(row.elapsed(now))}"), width)]
 
 
 def hosts(sections: Sequence[Section], names: Names, now: float, width: int) -> list[Text]:

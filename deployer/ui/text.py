@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from deployer.events import Waiting
+from deployer.host.sizes import size
 from deployer.report import Job
 
 __all__ = ["age", "ahead", "clean", "clean_lines", "commit", "queue", "seconds", "size"]
@@ -37,19 +38,6 @@ def seconds(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def size(count: float) -> str:
-    """``512 B``, ``1.2 KiB``, ``34 MiB``."""
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        count /= 1024
-        if count < 9.95:
-            return f"{count:.1f} {unit}"
-        if count < 1000:
-            break
-    return f"{count:.0f} {unit}"
 
 
 def age(at: float, now: float) -> str:
