@@ -114,5 +114,7 @@ def is_live(stream: TextIO) -> bool:
     """Whether ``stream`` is a terminal that can move its cursor and draw the marks."""
     if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         return False
+    from deployer.ui.stream import can_unicode
+
     encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
-    return stream.isatty() and encoding == "utf8"
+    return stream.isatty() and encoding == "utf8" and can_unicode(stream)

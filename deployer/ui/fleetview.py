@@ -63,7 +63,7 @@ class FleetView:
                 for line in clean_lines(event.text) if self._said.new(event) else ():
                     paint.say(console, ("! ", "bold yellow"), (f"{where}{line}", "yellow"))
             case ev.Output() if self._verbose:
-                paint.say(console, (f"  {where}{clean(event.phase)} │ ", "dim"), clean(event.line))
+                paint.raw(console, (f"  {where}{clean(event.phase)} │ ", "dim"), clean(event.line))
 
     def settle(self, console: Console, now: float) -> None:
         roster, said = self._roster, self._said

@@ -19,6 +19,8 @@ RESULTS = ("failed", "lost", "unreachable", "busy", "rolled back", "discarded", 
 GUILTY = ("failed", "lost", "unreachable", "busy")
 """Those that are the reason why a command failed."""
 UNSEEN = ("lost", "unreachable")
+HEADING = 50
+"""Columns for the names of hosts in the heading of a panel."""
 PANELS = 5
 """How many hosts' lines are shown, those counted once that say the same: the first failures explain the others."""
 
@@ -100,10 +102,16 @@ def outcome_of(end: ev.FleetFinished, board: Board, names: Names, *, verbose: bo
         end=end,
         rows=rows,
         agreed=agreed,
-        panels=tuple(panel.on(names.few(hosts)) for panels, hosts in told[:PANELS] for panel in panels),
+        panels=tuple(panel.on(_together(hosts, names)) for panels, hosts in told[:PANELS] for panel in panels),
         left_out=tuple(host for _, hosts in told[PANELS:] for host in hosts),
         migrated=next((row.host for row in rows if _migrated(board.section(row.host))), ""),
     )
+
+
+def _together(hosts: Sequence[str], names: Names) -> str:
+    """Hosts in a heading: by name when they fit, else how many."""
+    text = names.fitting(hosts, HEADING)
+    return text if len(text) <= HEADING or len(hosts) == 1 else f"{len(hosts)} hosts"
 
 
 def _migrated(section: Section) -> bool:

@@ -10,10 +10,12 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.ui.board import Row, Section
 from deployer.ui.digest import excerpt
-from deployer.ui.text import clean, clean_lines, seconds, size
+from deployer.ui.fit import flowing
+from deployer.ui.text import clean, clean_lines, middle, seconds, size
 
 __all__ = [
-    "MARKS", "SPINNER", "advise", "bar", "cut", "failure", "header", "panel", "rows", "say", "summary", "verdict",
+    "MARKS", "SPINNER", "advise", "bar", "cut", "failure", "header", "panel", "raw", "rows", "say", "summary",
+    "verdict",
 ]  # fmt: skip
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -28,8 +30,14 @@ WIDEST = 100
 BAR = 20
 
 
-def say(console: Console, *parts: str | tuple[str, str]) -> None:
-    """One line, whole: no markup, no highlighting, no inserted newlines."""
+def say(console: Console, *parts: str | Text | tuple[str, str], hang: int = 2) -> None:
+    """One line for people: no markup, no highlighting, no inserted newlines; a terminal breaks it between words."""
+    text = Text.assemble(*parts)
+    console.print(flowing(text, console.width, hang) if console.is_terminal else text, soft_wrap=True)
+
+
+def raw(console: Console, *parts: str | Text | tuple[str, str]) -> None:
+    """One line as it is: a command, or what a program printed."""
     console.print(Text.assemble(*parts), soft_wrap=True)
 
 
@@ -37,7 +45,8 @@ def header(title: str, host: str, width: int) -> Text:
     """What runs, and where."""
     text = Text(clean(title), style="bold")
     if host:
-        text.append(" → " if title else "").append(clean(host), style="bold cyan")
+        text.append(" → " if title else "")
+        text.append(middle(clean(host), max(width - text.cell_len, 8)), style="bold cyan")
     return cut(text, width)
 
 
@@ -115,7 +124,7 @@ def advise(console: Console, state: str, next: str) -> None:
     if commands:
         say(console, ("next:", "bold"))
     for command in commands:
-        say(console, "  ", (command, "cyan"))
+        raw(console, "  ", (command, "cyan"))
 
 
 def panel(console: Console, title: str, lines: Sequence[str]) -> None:
@@ -123,10 +132,10 @@ def panel(console: Console, title: str, lines: Sequence[str]) -> None:
     width = min(console.width, WIDEST)
     heading = cut(Text(f"── {clean(title) or 'last log lines'} ", style="yellow"), width)
     heading.append("─" * (width - heading.cell_len))
-    say(console, (heading.plain, "yellow"))
+    raw(console, (heading.plain, "yellow"))
     for line in lines:
-        say(console, clean(line))
-    say(console, ("─" * width, "yellow"))
+        raw(console, clean(line))
+    raw(console, ("─" * width, "yellow"))
 
 
 def summary(console: Console, section: Section, event: ev.Finished) -> None:

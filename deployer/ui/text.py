@@ -8,7 +8,7 @@ from deployer.events import Waiting
 from deployer.host.sizes import size
 from deployer.report import Job
 
-__all__ = ["age", "ahead", "clean", "clean_lines", "commit", "queue", "seconds", "size"]
+__all__ = ["age", "ahead", "clean", "clean_lines", "commit", "middle", "queue", "seconds", "size"]
 
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -64,6 +64,14 @@ def ahead(at: float, now: float) -> str:
         if left < limit:
             return f"in {int(left // unit)} {word}"
     return f"in {int(left // 86400)} days"
+
+
+def middle(text: str, width: int) -> str:
+    """A name in so many columns, shortened in its middle: how it begins and how it ends tells hosts apart."""
+    if len(text) <= width or width < 3:
+        return text[:width]
+    left = width // 2
+    return f"{text[:left]}…{text[len(text) - (width - left - 1) :]}"
 
 
 def commit(digest: str) -> str:

@@ -34,3 +34,11 @@ def refusal(toml):
         return "\n".join(line.rpartition("/deploy.toml:")[2] or line for line in caught.value.message.split("\n"))
 
     return message
+
+
+@pytest.fixture(autouse=True)
+def _locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that can show the marks, wherever the tests run."""
+    for name in ("LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")

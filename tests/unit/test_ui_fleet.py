@@ -590,10 +590,10 @@ def test_the_status_of_a_fleet_is_one_table() -> None:
 
 
 def test_a_host_is_named_once_in_a_line() -> None:
-    """A reason that begins with the host's name is told as it is."""
+    """A reason that begins with the host's name is told as it is, but for a user that is the same for all."""
     gone = ev.HostEnd(host=FIVE[4], result="unreachable", exit=3, detail=f"{FIVE[4]} can't be reached")
     text = shown(fleet_status, [status(FIVE[0])], [gone])
-    assert text.splitlines()[-1] == f"  {FIVE[4]} can't be reached"
+    assert text.splitlines()[-1] == "  web05 can't be reached"
 
 
 def test_a_fleet_that_disagrees_says_what_makes_it_one() -> None:
