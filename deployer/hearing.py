@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from deployer.fleettask import is_at_terminal
+
 if TYPE_CHECKING:
     from deployer.events import Event, Reporter
+    from deployer.host.advice import Next
     from deployer.model import Decide
     from deployer.ssh.prompt import Prompt
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["advising", "answering", "asking", "showing", "until_over"]
 
 
-def advising(report: Reporter, adapt: Callable[[str], str]) -> Reporter:
+def advising(report: Reporter, adapt: Callable[[Next], Next]) -> Reporter:
     from dataclasses import replace
 
     from deployer.events import Failed, FleetFinished
@@ -69,7 +72,7 @@ def showing(
     from deployer.ui import reporter
 
     with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
-        if json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if json or not (is_at_terminal() and sys.stderr.isatty()):
             yield report, None, report.aside
         else:
             from deployer.ui.question import on_interrupt

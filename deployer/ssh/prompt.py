@@ -85,7 +85,7 @@ class Prompt:
 
 def prompt(aside: Callable[[], AbstractContextManager[object]] = nullcontext) -> Prompt | None:
     """A Prompt where there is a person to ask: one who sees or types something at this process's own terminal."""
-    if not (sys.stdin.isatty() or sys.stderr.isatty()):
+    if not ((sys.stdin is not None and sys.stdin.isatty()) or sys.stderr.isatty()):
         return None
     with _terminal() as descriptor:
         return None if descriptor is None else Prompt(aside)

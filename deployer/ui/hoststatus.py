@@ -81,6 +81,8 @@ def _around(console: Console, status: Status, now: float) -> None:
         _say(console, ("  … held     ", "yellow"), (clean(status.held.release), "bold"), f" {left}")
     if status.busy:
         _say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
+    for note in status.notes:
+        _say(console, ("  ! note     ", "yellow"), clean(note))
 
 
 def _say(console: Console, *parts: str | tuple[str, str]) -> None:

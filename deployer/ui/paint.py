@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
+from deployer.host.advice import Next
 from deployer.ui.board import Row, Section
 from deployer.ui.digest import excerpt
 from deployer.ui.fit import flowing
@@ -116,15 +117,24 @@ def failure(
     advise(console, event.state, event.next)
 
 
-def advise(console: Console, state: str, next: str) -> None:
+def advise(console: Console, state: str, next: Next) -> None:
     """The state everything is in, and what to type now."""
     for line in clean_lines(state):
         say(console, ("state: ", "bold"), line)
-    commands = clean_lines(next)
-    if commands:
+    if next:
         say(console, ("next:", "bold"))
-    for command in commands:
-        raw(console, "  ", (command, "cyan"))
+    for step in next:
+        command, *more = clean_lines(step.command or step.text) or [""]
+        why = f"   ({clean(step.text)})" if all(step) else ""
+        fits = not more and len(command) + len(why) + 2 <= console.width
+        if step.command:
+            raw(console, "  ", (command, "cyan"), why if fits else "")
+        else:
+            say(console, "  ", command)
+        for line in more:
+            raw(console, "  ", (line, "cyan"))
+        if why and not fits:
+            say(console, "    ", why.strip(), hang=4)
 
 
 def panel(console: Console, title: str, lines: Sequence[str]) -> None:

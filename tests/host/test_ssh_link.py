@@ -72,7 +72,7 @@ def test_an_unknown_key_is_refused_and_the_command_given_puts_it_right(sshd: Ssh
     error = refusal(tmp_path, {"web": sshd}, "")
     assert fingerprint(sshd.keys["ed25519"]) in error.message
     assert not (tmp_path / "known_hosts").exists()
-    command = error.next.partition("then: ")[2].partition(";")[0]
+    command = str(error.next).partition("then: ")[2].partition(";")[0]
     assert command.startswith("ssh-keyscan")
     subprocess.run(command, shell=True, check=True, stderr=subprocess.DEVNULL)
     reach(tmp_path, {"web": sshd}, "").close()
@@ -86,7 +86,7 @@ def test_a_changed_key_is_refused_whatever_was_asked_for(sshd: Sshd, tmp_path: P
     error = refusal(tmp_path, {"web": sshd}, known, extra, host_keys=host_keys)
     assert f"{tmp_path}/known_hosts:2" in error.message
     assert fingerprint(sshd.keys["ed25519"]) in error.message
-    command = error.next.partition("anew: ")[2].partition(",")[0]
+    command = str(error.next).partition("anew: ")[2].partition(",")[0]
     subprocess.run(shlex.split(command), check=True, capture_output=True)
     assert sshd.name not in (tmp_path / "known_hosts").read_text()
 
@@ -240,7 +240,7 @@ def test_a_key_that_is_not_let_in_is_named_with_the_way_out(sshd: Sshd, tmp_path
     mine = make_key(tmp_path / "mine")
     error = refusal(tmp_path, {}, sshd.known(), alias(sshd, mine))
     assert f"tried: {mine}" in error.message
-    assert "ssh-copy-id" in error.next
+    assert "ssh-copy-id" in str(error.next)
 
 
 def alias(sshd: Sshd, key: Path) -> str:
@@ -279,7 +279,7 @@ def test_an_encrypted_key_is_unlocked_by_asking(sshd: Sshd, tmp_path: Path) -> N
         assert asked == [("web", about, None), ("web", about, "open")]
         for prompt in (None, lambda *_: "wrong", lambda *_: None):
             error = refusal(tmp_path, {}, sshd.known(), alias(sshd, locked), password_prompt=prompt)
-            assert "encrypted" in error.message and f"ssh-add {locked}" in error.next
+            assert "encrypted" in error.message and f"ssh-add {locked}" in str(error.next)
     finally:
         authorized.write_text(before)
 
