@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-__all__ = ["alike", "digest", "excerpt"]
+__all__ = ["alike", "digest", "excerpt", "gist"]
 
 MOST = 24
 """Lines of a digest."""
@@ -44,6 +44,7 @@ _CHATTER = re.compile(r"\b(?:DEBUG|INFO)\b")
 _OWN = re.compile(r"/srv/[^/\s\"']+/(?:trees/[0-9a-f]{16,}|(?:releases/v\d+|current)/code)/")
 _LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib/python\d[\d.]*)/(?P<rest>.+)\Z")
 _FROZEN = re.compile(r"<(?:frozen )?(?P<rest>[\w.]+)")
+_TIMES = re.compile(r"   \(×\d+\)\Z")
 _PASSING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\s?[+-]\d\d:?\d\d|Z)?|0x[0-9a-fA-F]+|\[\d+\]|\bpid:?\s*\d+"
 )
@@ -128,6 +129,14 @@ def excerpt(title: str, lines: Sequence[str], *, whole: bool = False) -> tuple[s
 def alike(line: str) -> str:
     """A line without what differs between two processes that fail in the same way: times, process ids, addresses."""
     return _PASSING.sub("#", line)
+
+
+def gist(lines: Sequence[str]) -> tuple[str, ...]:
+    """What a digest has in common with those of other hosts that fail in the same way: its exceptions, not how often
+    they came, nor what a server logs beside them."""
+    bare = [_TIMES.sub("", line) for line in lines]
+    raised = [line for line in bare if not _ENTRY.match(line)]
+    return tuple(map(alike, raised or bare))
 
 
 def _cut(lines: list[str], most: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from deployer import events as ev
 from deployer.ui.board import Board, Section
-from deployer.ui.digest import alike, excerpt
+from deployer.ui.digest import excerpt, gist
 from deployer.ui.names import Names
 from deployer.ui.roster import Roster, stage_of
 from deployer.ui.text import clean, clean_lines, seconds
@@ -34,7 +34,7 @@ class Panel:
 
     def key(self) -> Panel:
         """The same of all hosts that failed in the same way."""
-        return Panel(title=self.title, lines=tuple(map(alike, self.lines)))
+        return Panel(title=self.title, lines=gist(self.lines))
 
     def on(self, hosts: str) -> Panel:
         """The same, with the hosts that said it."""

@@ -147,12 +147,13 @@ def test_the_heading_says_that_something_was_left_out() -> None:
 
 def failed(host: str, pid: int) -> list[ev.Event]:
     said = (SAID / "gunicorn.txt").read_text().replace("[497]", f"[{pid}]").replace("17:03:26", f"17:03:{pid % 60:02}")
+    said = said if pid % 2 else said[len(said) // 4 :]
     logs = tuple(said.splitlines())
     return [ev.PhaseStarted(host=host, phase="start"), ev.Failed(host=host, exit=5, message="not healthy", logs=logs)]
 
 
 def test_hosts_that_fail_in_the_same_way_are_told_once() -> None:
-    """Times and process ids differ between hosts, and do not make two failures of one."""
+    """Times, process ids, and how often a worker was started differ between hosts, and do not make two failures."""
     hosts = ("web1", "web2", "web3")
     roster = Roster(hosts)
     for at, host in enumerate(hosts):
@@ -162,7 +163,7 @@ def test_hosts_that_fail_in_the_same_way_are_told_once() -> None:
     end = ev.FleetFinished(exit=5, hosts=ends)
     (panel,) = outcome_of(end, roster.board, Names(hosts)).panels
     assert panel.title == "web1, web2, web3: last log lines, in short"
-    assert panel.lines[0] == "KeyError: 'PAYMENT_KEY'   (×4)"
+    assert panel.lines[0].startswith("KeyError: 'PAYMENT_KEY'")
 
 
 def test_the_cause_is_on_the_screen() -> None:
