@@ -15,6 +15,7 @@ from deployer.bug import Bug
 from deployer.config import Config
 from deployer.errors import Busy, DeployerError, Exit, Unreachable
 from deployer.events import HostEnd, Reporter
+from deployer.host.advice import Next
 from deployer.model import Decide
 from deployer.remote import Over
 from deployer.site import Site
@@ -199,6 +200,7 @@ def conclude(
     found = tuple(_end_of(ended, exit_of) for ended in ends)
     exit = worst([end.exit for end in found])
     bad = [end.host for end in found if end.exit]
+    failures = [ended.failed for ended, end in zip(ends, found, strict=True) if ended.failed and end.exit]
     done = f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}"
     fleet.report(
         events.FleetFinished(
@@ -206,6 +208,8 @@ def conclude(
             hosts=found,
             seconds=max(end.seconds for end in found),
             summary=done if bad else f"done on {len(found)} hosts",
+            state="; ".join(dict.fromkeys(failed.state for failed in failures if failed.state)),
+            next=Next(dict.fromkeys(step for failed in failures for step in failed.next)),
         )
     )
     return exit

@@ -90,6 +90,8 @@ class Awaits(Protocol):
 
     def aside(self) -> AbstractContextManager[None]: ...
 
+    def close(self) -> None: ...
+
 
 class _NobodyAwaits:
     def __call__(self, event: Event) -> None:
@@ -97,6 +99,9 @@ class _NobodyAwaits:
 
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def close(self) -> None:
+        """Nothing was drawn."""
 
 
 def _choose(stream: TextIO, *, verbose: bool, title: str, hosts: Sequence[str]) -> Display:

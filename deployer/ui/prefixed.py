@@ -106,13 +106,17 @@ class PrefixedReporter:
                 if not self._asides:
                     self._take_all()
 
+    def _called(self, host: str) -> str:
+        """One host, or several that say the same."""
+        return self._names.few(host.split(", "))
+
     def _writer(self, stream: TextIO, colours: dict[str, str]) -> Write:
         if self._many and is_live(stream):
             return self._coloured(stream, colours)
         stream = safe(stream)
 
         def write(host: str, lines: Sequence[str]) -> None:
-            where = f"{self._names(host)}: " if host and self._many else ""
+            where = f"{self._called(host)}: " if host and self._many else ""
             stream.write("".join(f"{where}{clean(line)}\n" for line in lines))
             stream.flush()
 
@@ -130,7 +134,7 @@ class PrefixedReporter:
             for at, line in enumerate(lines):
                 text.append("\n" if at else "")
                 if host:
-                    text.append(f"{self._names(host):<{self._names.width}} │ ", style=colours.get(host, "dim"))
+                    text.append(f"{self._called(host):<{self._names.width}} │ ", style=colours.get(host, "dim"))
                 text.append(clean(line))
             if lines:
                 console.print(text, soft_wrap=True)
