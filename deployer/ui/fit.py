@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,9 @@ NARROWEST_NAME = 14
 """Columns that a shortened name has at least."""
 WRAPPED = 20
 """Columns that text which is wrapped is given at least."""
+
+ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
+"""A rule below the headings, where a terminal knows no other."""
 
 _WORD = re.compile(r"\s*\S+")
 
@@ -50,6 +54,8 @@ def put(console: Console, table: Table, *, names: int | None = None) -> None:
 
     ``names`` is the column that has names of hosts: before that they are shortened.
     """
+    if console.options.ascii_only:
+        table.box = ASCII_HEAD
     if console.is_terminal and names is not None:
         _shorten(table, names, _needs(table) - console.width)
     if not console.is_terminal or _needs(table) <= console.width:

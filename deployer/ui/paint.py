@@ -71,23 +71,22 @@ def _row(row: Row, now: float, width: int, name_width: int) -> Iterator[Text]:
     text.append(f"{took:>12}", style="dim")
     yield cut(text, width)
     if running and row.total:
-        yield cut(_upload(row), width)
+        yield cut(_upload(row, width), width)
     if running:
         tail = [row.output[at] for at in range(-min(TAIL, len(row.output)), 0)]
         yield from (cut(Text(f"      {clean(line)}", style="dim"), width) for line in tail)
 
 
-def _upload(row: Row) -> Text:
-    """A bar, what is done, bytes, bytes a second, and the time that remains."""
+def _upload(row: Row, width: int) -> Text:
+    """A bar, what is done, bytes, bytes a second, and the time that remains; the bar is what gives way."""
     share = min(max(row.done / row.total, 0.0), 1.0)
     if row.doing == "sending" and share == 1.0:
         return Text(f"      sent, {size(row.total)}; the host unpacks it", style="dim")
-    text = Text("      ").append_text(bar(share, BAR))
-    text.append(f" {clean(row.doing)}" if row.doing else "")
+    text = Text(f" {clean(row.doing)}" if row.doing else "")
     text.append(f" {int(share * 100):>3} %  {size(row.done)} of {size(row.total)}")
     if speed := row.speed():
         text.append(f"  {size(speed)}/s  {seconds((row.total - row.done) / speed)} left", style="dim")
-    return text
+    return Text("      ").append_text(bar(share, min(max(width - 6 - text.cell_len, 0), BAR))).append_text(text)
 
 
 def bar(share: float, length: int) -> Text:

@@ -16,7 +16,8 @@ from tests.support.terminal import Terminal
 pytestmark = pytest.mark.acceptance
 
 ADMIN = """
-(id ada >&2 || useradd -m -s /bin/bash -G sudo ada) && echo ada:hunter2 | chpasswd && install -d -m 700 -o ada ~ada/.ssh &&
+(id ada >&2 || useradd -m -s /bin/bash -G sudo ada) && echo ada:hunter2 | chpasswd &&
+install -d -m 700 -o ada ~ada/.ssh &&
 cat > ~ada/.ssh/authorized_keys
 """
 
