@@ -43,7 +43,7 @@ class Frame(Live):
             return [self._unfolded(), *drawn, Control(ControlType.CARRIAGE_RETURN)]
 
     def _unfolded(self) -> Control:
-        """Wipes away the rows by which the last picture has become longer: those of its last line are below the cursor."""
+        """Wipes away the rows that were added by folding: those of the last line are below the cursor."""
         width = self.console.width
         folds = [max(length - 1, 0) // width for length in self._drawn]
         self._drawn = [min(line.cell_len, width) for line in self._next]
