@@ -20,6 +20,7 @@ from deployer.host.context import Context, free_bytes
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
+from deployer.host.sizes import size
 from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
 from deployer.host.unitfile import properties
@@ -332,7 +333,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
     free = free_bytes(str(directory))
     if free < needed:
         raise HostError(
-            f"the disk is full: {what} needs {needed // 1024:,} KiB below {directory}, {free // 1024:,} KiB are free",
+            f"the disk is full: {what} needs {size(needed)} below {directory}, {size(free)} are free",
             next=_MAKE_ROOM,
         )
 
@@ -340,7 +341,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
 def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
     where = next(directory for directory in (path, *path.parents) if directory.is_dir())
     return HostError(
-        f"the disk is full: {what} needs more than the {free_bytes(str(where)) // 1024} KiB left below {where}",
+        f"the disk is full: {what} needs more than the {size(free_bytes(str(where)))} left below {where}",
         logs=list(lines)[-20:],
         next=_MAKE_ROOM,
     )

@@ -31,6 +31,7 @@ from deployer.host.failures import understood
 from deployer.host.manifest import Entry
 from deployer.host.request import Request
 from deployer.host.signals import ignore_terminate, uninterrupted
+from deployer.host.sizes import size
 from deployer.host.spec import Spec
 from deployer.host.store import Store
 from deployer.host.unpack import parse_delta
@@ -110,7 +111,7 @@ def upload(work: Work) -> str:
         files.write_json(work.directory / "entries.json", [entry.as_list() for entry in entries], 0o600)
     if work.body is not None and work.body.exists():
         work.body.unlink()
-    return f"{len(delta.add)} of {len(entries)} files, {delta.length / 1024:,.1f} KiB compressed"
+    return f"{len(delta.add)} of {len(entries)} files, {size(delta.length)} compressed"
 
 
 def _sound(store: Store, key: str, used: set[str]) -> str:
