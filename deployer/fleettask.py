@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fabric.connection import Connection
 from fabric.tasks import Task
@@ -34,6 +36,8 @@ __all__ = [
     "hosts_of",
     "is_at_terminal",
     "is_dry",
+    "is_output_closed",
+    "leave_closed_output",
     "print_error",
     "remainder_of",
     "split_hosts",
@@ -200,11 +204,26 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
     except (Quit, UnexpectedExit, ParseError):
         raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_output_closed():
+            leave_closed_output()
         if not ours:
             raise
         traceback.print_exc()
         sys.stderr.write("this is a bug of deployer: please report it, with the lines above\n")
         raise Quit(code=int(Exit.BUG)) from error
+
+
+def is_output_closed() -> bool:
+    """Whether nobody reads standard output any more, as in ``fab releases | head -1``."""
+    outlet = select.poll()
+    outlet.register(1, 0)
+    return bool(outlet.poll(0))
+
+
+def leave_closed_output() -> NoReturn:
+    """End as programs do that SIGPIPE ends. Python would complain once more, when it empties its buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise Quit(code=128 + signal.SIGPIPE)
 
 
 def _is_one_of_many(own: Sequence[Any]) -> bool:

@@ -17,7 +17,7 @@ from invoke.exceptions import ParseError
 from invoke.parser.context import ParserContext
 
 from deployer.errors import ConfigError
-from deployer.fleettask import FleetTask, split_hosts
+from deployer.fleettask import FleetTask, leave_closed_output, split_hosts
 
 __all__ = ["ExplainedFab", "explain_usage"]
 
@@ -55,6 +55,8 @@ class ExplainedFab(Fab):  # type: ignore[misc]
             self.refuse(explain(self, error))
         except ConfigError as error:
             self.refuse(error)
+        except BrokenPipeError:
+            leave_closed_output()
         except ValueError as error:  # where an option wants a number, Invoke just tries int()
             self.refuse(_no_number(self, str(error)))
 
