@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fabric.executor import Executor
 from fabric.main import Fab
 from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError
 from invoke.parser.context import ParserContext
 
 from deployer.errors import ConfigError
-from deployer.fleettask import FleetTask, leave_closed_output, split_hosts
+from deployer.fleettask import FleetTask, leave_closed_output, split_hosts, wrong_executor
 
 __all__ = ["ExplainedFab", "explain_usage"]
 
@@ -46,6 +47,13 @@ class ExplainedFab(Fab):  # type: ignore[misc]
         if self.args.hosts.value is not None and not self._remainder_only:
             raise _no_task(self)
         super().no_tasks_given()
+
+    def execute(self) -> None:
+        """Words behind ``--`` are a task's only under our executor; Fabric's would end with a traceback."""
+        stock = self.config.tasks.executor_class is None and self.executor_class is Executor
+        if stock and self.core.remainder and _ours(self):
+            self.refuse(wrong_executor())
+        super().execute()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
