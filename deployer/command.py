@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,7 +26,7 @@ from deployer.fleettask import (
     remainder_of,
     ssh_options_of,
 )
-from deployer.hearing import advising, answering, showing, until_over
+from deployer.hearing import advising, answering, asking, showing, until_over
 
 if TYPE_CHECKING:
     from deployer.config import Config
@@ -48,6 +48,7 @@ _HELP = {
     "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
     "ref": "the branch, tag or commit to deploy (default: HEAD)",
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
+    "strict": "refuse requirements that are not pinned to a version or a commit",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
     "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",
@@ -199,6 +200,7 @@ def _fleet(
     from deployer.advice import Typed
     from deployer.config import load
     from deployer.fleet import Fleet
+    from deployer.host.advice import Next
     from deployer.inventory import resolve
     from deployer.site import Site
 
@@ -214,11 +216,12 @@ def _fleet(
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
-    with shows as (report, ask), until_over(report) as heard:
+    with shows as (report, ask, aside), until_over(report) as heard, asking(aside) as prompt:
+        options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 
         def site(target: Target, own: Config) -> Site:
-            advise = replace(typed, target=target.name).adapt
-            hear = advising(heard, advise)
+            own_words = replace(typed, target=target.name)
+            hear = advising(heard, own_words.advise)
             return Site(
                 root=path.parent,
                 config=own,
@@ -226,20 +229,20 @@ def _fleet(
                 ssh=replace(options, report=hear),
                 report=hear,
                 decide=ask if len(places) == 1 else None,
-                advise=advise,
+                advise=own_words.adapt,
             )
 
         try:
             yield Fleet(
                 sites=tuple(site(target, own) for target, own in places),
                 config=settings,
-                report=advising(heard, of_all.adapt),
+                report=advising(heard, of_all.advise),
                 parallel=parallel or settings.fleet.parallel,
                 decide=ask,
                 advise=of_all.adapt,
             )
         except DeployerError as error:
-            error.next = of_all.adapt(error.next)
+            error.next = of_all.advise(Next.of(error.next))
             raise
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deployer.campaign import Rollback, current_of
-from deployer.deploy import number_of, reload_of
+from deployer.deploy import release_number, reload_of
 from deployer.errors import ConfigError
 from deployer.fleet import Fleet, Found, asked
 from deployer.remote import Facts
@@ -32,7 +32,7 @@ def reload(fleet: Fleet, *, strategy: Strategy) -> Found[str]:
 
 def rollback(fleet: Fleet, *, to: str, yes: bool, strategy: Strategy) -> Found[str]:
     """The release that each host would go back to."""
-    campaign = Rollback(to=number_of(to) if to else 0, yes=yes)
+    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
     behind = "" if yes else "; it stops first, and asks for --yes, when migrations were applied since"
 
     def made(facts: Sequence[Facts]) -> str:
@@ -74,7 +74,7 @@ def abort(fleet: Fleet) -> Found[str]:
 
 def phase(fleet: Fleet, name: str, release: str) -> Found[str]:
     """The phase that would be run, and of which release."""
-    which = f"v{number_of(release)}" if release else "the newest release under way"
+    which = f"v{release_number(release)}" if release else "the newest release under way"
     return _each(fleet, lambda _, facts: f"would run the phase {name} of {which}{_busy(facts)}")
 
 

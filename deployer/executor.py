@@ -23,7 +23,6 @@ from deployer.fleettask import (
     explained,
     fleet_task,
     hosts_of,
-    is_at_terminal,
     print_error,
     remainder_of,
     split_hosts,
@@ -68,10 +67,9 @@ class StrictCall(ConnectionCall):  # type: ignore[misc]
         from dataclasses import replace
 
         from deployer.ssh.connection import StrictConnection, options_of
-        from deployer.ssh.prompt import Prompt, to_stderr
+        from deployer.ssh.prompt import prompt, to_stderr
 
-        prompt = Prompt() if is_at_terminal() else None
-        options = replace(options_of(config), password_prompt=prompt, report=to_stderr)
+        options = replace(options_of(config), password_prompt=prompt(), report=to_stderr)
         connection = StrictConnection(**{**self.init_kwargs, "config": config}, options=options)
         self.opened.append(connection)
         return connection

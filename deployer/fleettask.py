@@ -21,6 +21,7 @@ from invoke.exceptions import ParseError, UnexpectedExit
 from invoke.tasks import task
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
+from deployer.host.advice import Next, do
 
 if TYPE_CHECKING:
     from deployer.ssh import SshOptions
@@ -105,13 +106,10 @@ def remainder_of(context: Context) -> tuple[str, ...]:
 
 
 def ssh_options_of(context: Context) -> SshOptions:
-    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Asks at the terminal when there is one."""
-    from dataclasses import replace
-
+    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Nobody is asked anything."""
     from deployer.ssh.connection import options_of
-    from deployer.ssh.prompt import Prompt
 
-    return replace(options_of(context.config), password_prompt=Prompt() if is_at_terminal() else None)
+    return options_of(context.config)
 
 
 def is_at_terminal() -> bool:
@@ -128,8 +126,13 @@ def print_error(error: DeployerError) -> None:
     """The plainest printer: what failed, the state, what to type next, on stderr."""
     lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
     lines += [f"state: {error.state}"] if error.state else []
-    lines += [f"next: {error.next}"] if error.next else []
-    sys.stderr.write("\n".join(lines) + "\n")
+    lines += [f"next: {step}" for step in Next.of(error.next)]
+    sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
+
+
+def _harmless(line: str) -> str:
+    """What a host said may be in it: no control character reaches the terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 class FleetTask(Task):  # type: ignore[misc]
@@ -209,9 +212,18 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
             leave_closed_output()
         if not ours:
             raise
-        traceback.print_exc()
-        sys.stderr.write("this is a bug of deployer: please report it, with the lines above\n")
+        _tell_bug(error, on_error)
         raise Quit(code=int(Exit.BUG)) from error
+
+
+def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
+    from deployer.bug import Bug
+
+    try:
+        on_error(Bug.of(error))
+    except Exception:  # the printer may be what is wrong
+        traceback.print_exc()
+        print_error(Bug.of(error))
 
 
 def is_output_closed() -> bool:
@@ -256,5 +268,5 @@ def wrong_executor() -> ConfigError:
     where = file or "fabric.yaml, beside the fabfile"
     return ConfigError(
         message="this task needs all its hosts at once, but Fabric's own executor called it for one of them",
-        next=f"put this line into {where}: {SETTING}",
+        next=do(f"put this line into {where}: {SETTING}"),
     )

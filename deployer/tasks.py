@@ -25,10 +25,10 @@ _LINES = 100_000
 """Lines of a journal that a host gives at the most."""
 
 
-def _plan(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     from deployer.preview import preview
 
-    found = preview(fleet, ref=ref or None, dirty=dirty)
+    found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
     def show(*, json: bool) -> None:
         from deployer.ui.planned import plan_view
@@ -39,10 +39,10 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
 
 
 def _dry_deploy(
-    fleet: Fleet, ref: str, dirty: bool, batch: str, canary: str, bake: str, keep_going: bool, **_: Any
+    fleet: Fleet, ref: str, dirty: bool, batch: str, canary: str, bake: str, keep_going: bool, strict: bool, **_: Any
 ) -> Answer:
     _strategy(fleet, batch, canary, bake, keep_going)
-    return _plan(fleet, ref, dirty)
+    return _plan(fleet, ref, dirty, strict)
 
 
 @host_task("deploy", dry=_dry_deploy)
@@ -56,12 +56,16 @@ def deploy(
     batch: str = "",
     canary: str = "",
     bake: str = "",
+    strict: bool = False,
 ) -> Answer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer import deploy as use
 
     waves = _strategy(fleet, batch, canary, bake, keep_going)
-    return _told(use.deploy(fleet, ref=ref or None, dirty=dirty, no_migrate=no_migrate, wait=wait, strategy=waves))
+    exit = use.deploy(
+        fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate, wait=wait, strategy=waves
+    )
+    return _told(exit)
 
 
 def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool, **_: Any) -> Answer:
@@ -123,9 +127,9 @@ def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool
 
 
 @host_task("plan for", dry=Dry.SAME, answer=True)
-def plan(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     """What a deploy would have run on which host, and as which release. Nothing is touched."""
-    return _plan(fleet, ref, dirty)
+    return _plan(fleet, ref, dirty, strict)
 
 
 @host_task("attach to", dry=Dry.SAME)
@@ -293,11 +297,11 @@ def init(_: Context) -> None:
 
 
 @host_task("upload", dry=_plan)
-def upload(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     """Begin a release: send what the host lacks and unpack it."""
     from deployer import deploy as use
 
-    return _told(use.upload(fleet, ref=ref or None, dirty=dirty))
+    return _told(use.upload(fleet, ref=ref or None, dirty=dirty, strict=strict))
 
 
 _PHASES = {

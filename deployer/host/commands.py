@@ -5,10 +5,11 @@ from __future__ import annotations
 from deployer.host import files
 from deployer.host.build import run_as
 from deployer.host.catalog import Release
+from deployer.host.confinement import of_command
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.process import Unit
-from deployer.host.unitfile import confinement, own_environment
+from deployer.host.unitfile import own_environment, properties, state_lines
 
 
 def migrate(ctx: Context, release: Release) -> str:
@@ -46,12 +47,11 @@ def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit) ->
         ["/bin/sh", "-euc", command],
         ctx.paths.release(release.number) / "code",
         {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
-        confinement(ctx.app, unit),
+        properties([*state_lines(ctx.app), *of_command(name, unit, without=ctx.without)]),
         lambda line: ctx.emit("output", phase=name, line=line),
     )
 
 
 def read_environment(ctx: Context, release: Release) -> dict[str, str]:
     """The release's environment, as it was sent."""
-    value = files.read_json(ctx.paths.release(release.number) / "env.json")
-    return dict(value or {})
+    return files.read_object(ctx.paths.release(release.number) / "env.json") or {}

@@ -42,7 +42,7 @@ def _rollback(ctx: Context, request: Request, current: Release) -> Request:
         )
     _warn_of_migrations(ctx, target, current, request.yes)
     seal.refuse_changed_environment(ctx, target)
-    environment = files.read_json(ctx.paths.release(target.number) / "env.json") or {}
+    environment = files.read_object(ctx.paths.release(target.number) / "env.json") or {}
     secret = masking.stored_names(ctx.paths, target.number)
     return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)
 

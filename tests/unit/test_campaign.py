@@ -51,7 +51,7 @@ def refusal(campaign: Reload | Rollback, **hosts: Facts) -> tuple[str, str]:
     with pytest.raises(ConfigError) as caught:
         campaign.agree(hosts)
     assert caught.value.state == "nothing was touched"
-    return caught.value.message, caught.value.next
+    return caught.value.message, str(caught.value.next)
 
 
 @pytest.mark.parametrize("campaign", [Reload(), Rollback(), Rollback(to=2)])
