@@ -116,6 +116,11 @@ USAGE = [
     (["logs", "--lines", "-5"], "--lines -5: a number of lines is wanted", "-n 200"),
     (["logs", "-n", "9999999999"], "a number of lines is wanted", "-n 200"),
     (["setup", "--key", "nope.pub"], "nope.pub cannot be read: No such file", ""),
+    (["-H", "web1", "-H", "web2", "status"], "-H was given twice: web1 and web2", "say it once: -H web1,web2"),
+    (["rollback", "--to", "v1", "--to", "v2"], "--to was given twice: v1 and v2", "say it once"),
+    (["-f", "nope.yaml", "deploy"], "-f nope.yaml: there is no such file", ""),
+    (["-S", "nope", "deploy"], "-S nope: there is no such file", ""),
+    (["--list", "--list-format=x"], "--list-format x: one of flat, nested, json is wanted", ""),
     (["run"], "no command was given", "fab run -- python manage.py check"),
 ]
 
@@ -129,6 +134,15 @@ def test_a_wrong_command_line_is_explained(project: Path, words: list[str], told
     assert next in done.stderr.partition("next: ")[2]
     assert "nothing was touched" in done.stderr
     assert "Traceback" not in done.stderr and "127.0.0.1" not in done.stderr
+
+
+def test_an_ssh_config_that_paramiko_cannot_read_is_told(project: Path) -> None:
+    """Fabric reads it before any task; the deployer command leaves it to OpenSSH, and is what is advised."""
+    (project / "cfg").write_text("Match final user\n")
+    done = fab(project, "-S", "cfg", "status")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "next: deployer -S cfg status " in done.stderr
+    assert "Paramiko" not in fab(project, "-S", "cfg", "status", binary="deployer").stderr
 
 
 def test_options_of_fabric_may_stand_behind_a_task_where_they_are_clear(project: Path) -> None:
