@@ -23,6 +23,7 @@ from deployer.host import (
     resume,
     signals,
     systemd,
+    transient,
     watching,
 )
 from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
@@ -118,7 +119,7 @@ class Attempt:
 
         When the host goes down behind the switch, nothing is undone: what failed was not the release.
         """
-        units = (build.unit_of(self.ctx, name) for name in build.COMMANDS)
+        units = (transient.unit_of(self.ctx, name) for name in transient.COMMANDS)
         systemd.systemctl("stop", "--no-block", *units)
         if self._has_switched() and systemd.is_stopping():
             raise signals.PowerOff
@@ -212,7 +213,7 @@ class Attempt:
 
     def _fail(self, error: HostError) -> Ended:
         signals.ignore_terminate()
-        build.forget_environments(self.ctx)
+        transient.forget_environments(self.ctx)
         if self.work is None:
             return self._ended(error, error.exit, error.state or "nothing was touched")
         try:
@@ -245,7 +246,8 @@ class Attempt:
         reason = str(self._clean(error.message))
         if self._has_switched():
             return self.take_back(release, reason)
-        return error.exit, self._discard(release, reason)
+        state = self._discard(release, reason)
+        return error.exit, f"{state}; {error.stays}" if error.stays else state
 
     def _discard(self, release: Release, reason: str) -> str:
         instance.remove_units(self.ctx, release, unused=True)
