@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import pwd
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployer.host import bytecode, confinement, files, transient
+from deployer.host import bytecode, confinement, files, pipconf, transient
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
@@ -92,13 +93,21 @@ def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, envi
     uid, gid = ctx.builder()
     os.chown(str(venv), uid, gid)
     try:
+        seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
         for command in venv_commands(spec, str(venv), python):
-            _run_build(ctx, command, tree, venv, environment, "installing the dependencies", spec.build_timeout)
+            _run_build(ctx, command, tree, venv, seen, "installing the dependencies", spec.build_timeout)
         _seal(ctx, ctx.venvs, key, {"lock": spec.lock.path, "python": python})
     except BaseException:
         _stop_build(ctx)
         ctx.venvs.discard(key)
         raise
+
+
+def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
+    """The files in which a project may say where packages are."""
+    for path in dict.fromkeys([*spec.lock.files, "pyproject.toml", "uv.toml"]):
+        with contextlib.suppress(OSError):
+            yield files.read_below(tree, path, 1 << 20)
 
 
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
@@ -190,16 +199,8 @@ def _run_build(
     An empty ``what`` means that a failure does not matter. Otherwise it is a HostError with the command's output.
     """
     path = f"{venv}/bin:/usr/local/bin:/usr/bin:/bin" if venv else "/usr/local/bin:/usr/bin:/bin"
-    own = {
-        "PATH": path,
-        "UV_PROJECT_ENVIRONMENT": str(writable),
-        "UV_LINK_MODE": "copy",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
-        "NO_COLOR": "1",
-        "HOME": f"/var/cache/deployer-{ctx.app}",
-        "XDG_CACHE_HOME": f"/var/cache/deployer-{ctx.app}",
-    }
+    cache = f"/var/cache/deployer-{ctx.app}"
+    own = {"PATH": path, "HOME": cache, "XDG_CACHE_HOME": cache, "NO_COLOR": "1", **_uv_settings(writable, cache)}
     status, lines = transient.run(
         ctx,
         Command(
@@ -226,6 +227,23 @@ def _run_build(
     if free < 4 * 1024 * 1024:
         raise full_disk(writable.parent, what, lines)
     raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
+
+
+def _uv_settings(environment: Path, cache: str) -> dict[str, str]:
+    """What concerns the host, whatever the project's own settings say: where things lie, and which Python there is.
+
+    What concerns which packages are chosen, and from where, is the project's.
+    """
+    return {
+        "UV_PROJECT_ENVIRONMENT": str(environment),
+        "UV_CACHE_DIR": f"{cache}/uv",
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_PYTHON_PREFERENCE": "only-system",
+        "UV_SYSTEM_CERTS": "1",
+        "UV_NATIVE_TLS": "1",  # its name before
+        "UV_NO_PROGRESS": "1",
+    }
 
 
 _SSH_FILES = ("known_hosts", "config", "id_ed25519", "id_ecdsa", "id_rsa")

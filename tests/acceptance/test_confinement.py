@@ -1,0 +1,230 @@
+"""What runs users' code reaches nothing outside its unit, and leaves nothing behind: on an ordinary host, which has a
+systemd of each user's own, a bus, and cron."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from deployer.host.confinement import KINDS
+from tests.acceptance.test_run import argv, run
+from tests.support.site import wait_until
+from tests.support.tiny import TinySite
+
+pytestmark = pytest.mark.acceptance
+
+ESCAPES = '''\
+"""Whatever gets out of a unit prints a line."""
+import ctypes, os, pathlib, pwd, socket, subprocess, sys
+
+mark = sys.argv[1]
+user = pwd.getpwuid(os.getuid())
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def did(what):
+    print("DID", what, flush=True)
+
+
+def connects(path):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        with socket.socket(socket.AF_UNIX, kind) as one:
+            try:
+                one.connect(path)
+                return True
+            except OSError:
+                pass
+    return False
+
+
+def succeeds(*argv, **options):
+    try:
+        return subprocess.run(argv, capture_output=True, timeout=20, **options).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def writes(path, text):
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a") as file:
+            file.write(text)
+        return True
+    except OSError:
+        return False
+
+
+home, mine = pathlib.Path("/home/deploy"), f"/run/user/{user.pw_uid}"
+os.environ.update(XDG_RUNTIME_DIR=mine, DBUS_SESSION_BUS_ADDRESS=f"unix:path={mine}/bus")
+for path in (mine + "/bus", mine + "/systemd/private", "/run/dbus/system_bus_socket", "/run/systemd/private"):
+    if connects(path):
+        did("connect " + path)
+if succeeds("systemd-run", "--user", "--collect", "sleep", "4244"):
+    did("systemd-run --user")
+if writes(home / ".ssh" / "authorized_keys", f"# {mark}\\n"):
+    did("authorized_keys")
+if pathlib.Path("/dev/shm/of-another").exists():
+    did("read /dev/shm")
+writes(pathlib.Path("/dev/shm") / mark, "left")
+for entry in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        if b"MARK_OF_ANOTHER=" in open(f"/proc/{entry}/environ", "rb").read():
+            did("environ of another process")
+            if libc.ptrace(16, int(entry), 0, 0) == 0:
+                did("ptrace")
+                libc.ptrace(17, int(entry), 0, 0)
+    except OSError:
+        pass
+if succeeds("crontab", "-", input=b"0 0 1 1 * true\\n"):
+    did("crontab")
+if succeeds("sudo", "-n", "true"):
+    did("sudo")
+if succeeds("unshare", "--user", "true"):
+    did("unshare")
+copy = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "setuid"
+try:
+    copy.write_bytes(b"")
+    copy.chmod(0o4755)
+    did("setuid")
+except OSError:
+    pass
+if not os.fork():
+    os.setsid()
+    if not os.fork():
+        os.execvp("sleep", ["sleep", "4245"])
+    os._exit(0)
+print("tried", flush=True)
+'''
+REACHED = {
+    "connect /run/user/UID/bus", "connect /run/user/UID/systemd/private", "connect /run/dbus/system_bus_socket",
+    "systemd-run --user", "authorized_keys", "read /dev/shm", "environ of another process", "crontab", "unshare",
+    "setuid",
+}  # fmt: skip
+"""What the deploy user gets at when nothing confines it: else nothing would be proved."""
+
+
+@pytest.fixture
+def open_host(mini: TinySite) -> Iterator[TinySite]:
+    """The deploy user has its own systemd, bus and a process; somebody else has left something in /dev/shm."""
+    host = mini.host
+    uid = host.run("id -u deploy").stdout.strip()
+    host.run(
+        "loginctl enable-linger deploy; echo x > /dev/shm/of-another; "
+        "systemd-run --quiet --unit=of-another -p User=deploy --setenv=MARK_OF_ANOTHER=1 sleep 300"
+    )
+    wait_until(lambda: host.run(f"test -S /run/user/{uid}/bus", check=False).returncode == 0, "the user's bus is there")
+    try:
+        yield mini
+    finally:
+        host.run(
+            "systemctl stop of-another; loginctl disable-linger deploy; loginctl terminate-user deploy; "
+            "rm -f /dev/shm/of-another /dev/shm/mark-*; sed -i /mark-/d ~deploy/.ssh/authorized_keys; "
+            "crontab -u deploy -r; pkill -u deploy -x sleep; true",
+            check=False,
+        )
+
+
+def reached(said: str, uid: str) -> set[str]:
+    """What ESCAPES did, by what it printed; it must have come to its end."""
+    lines = said.splitlines()
+    assert "tried" in lines, said
+    return {line[4:].replace(f"/run/user/{uid}", "/run/user/UID") for line in lines if line.startswith("DID ")}
+
+
+def left(site: TinySite) -> str:
+    """What is still there of what ESCAPES left, on the host itself."""
+    return site.host.run(
+        "ls /dev/shm | grep mark-unit; grep -h mark-unit ~deploy/.ssh/authorized_keys; pgrep -ax sleep | grep 424",
+        check=False,
+    ).stdout
+
+
+def test_nothing_leaves_a_build_a_migration_or_a_command(open_host: TinySite) -> None:
+    """Buses, systemd, keys, shared memory, other processes, cron, daemons: all within the deploy user's reach, and none
+    within that of a build, a migration, a check or ``fab run``."""
+    site = open_host
+    uid = site.host.run("id -u deploy").stdout.strip()
+    site.project.write("escapes.py", ESCAPES)
+    plain = site.sh(f"cat > ~/escapes.py <<'EOF'\n{ESCAPES}\nEOF\npython3 ~/escapes.py mark-plain; pkill -x sleep")
+    assert reached(plain, uid) >= REACHED
+    command = "python3 escapes.py mark-unit"
+    site.configure(
+        build=[command],
+        release=f'migrate = "{command}"',
+        env=f'[processes.w]\ncommand = "python3 -c \'import time; time.sleep(999)\'"\ncheck = "{command}"\n',
+    )
+    ended = site.expect(0, "deploy", "--json")
+    outputs: dict[str, list[str]] = {}
+    for event in ended.events:
+        if event["event"] == "output":
+            outputs.setdefault(event["phase"], []).append(event["line"])
+    assert set(outputs) == {"build", "migrate", "check"}
+    for phase, lines in outputs.items():
+        assert reached("\n".join(lines), uid) == set(), phase
+    assert reached(run(site, "python3", "escapes.py", "mark-unit").out, uid) == set()
+    assert left(site) == ""
+
+
+def test_the_exposure_of_each_kind_of_unit_is_small(mini: TinySite) -> None:
+    """``systemd-analyze security`` of every unit that runs users' code, while it runs, is at most 2.5 of 10."""
+    go = "/opt/go-on"
+    measure = f"echo begun; i=0; until [ -e {go} ] || [ $i -gt 600 ]; do i=$((i+1)); sleep 0.1; done"
+    mini.configure(
+        build=["true"],
+        env="[processes.w]\ncommand = \"python3 -c 'import time; time.sleep(999)'\"\n"
+        '[timers.t]\ncalendar = "2099-01-01"\ncommand = "true"\n',
+    )
+    mini.deploy()
+    serving = mini.serving
+    names = {"web": f"mini-web@{serving}", "worker": f"mini-w@{serving}", "timer": f"mini-t@{serving}"}
+    exposures = {kind: exposure(mini, f"{name}.service") for kind, name in names.items()}
+    mini.host.run(f"rm -f {go}")
+    mini.configure(
+        build=[measure],
+        release=f"migrate = {json.dumps(measure)}",
+        env="[processes.w]\ncommand = \"python3 -c 'import time; time.sleep(999)'\"\ncheck = " + json.dumps(measure),
+    )
+    mini.project.change(files={"n.txt": "n"})
+    with started(mini, mini.argv("deploy")) as deploy:
+        for kind, name in (("build", "-build"), ("migrate", "-migrate"), ("check", ".check")):
+            unit = f"deployer-mini{name}.service"
+            wait_until(lambda unit=unit: is_active(mini, unit), f"{unit} runs")  # type: ignore[misc]
+            exposures[kind] = exposure(mini, unit)
+            mini.host.run(f"touch {go}")
+            wait_until(lambda unit=unit: not is_active(mini, unit), f"{unit} has ended")  # type: ignore[misc]
+            mini.host.run(f"rm -f {go}")
+        assert deploy.wait(60) == 0
+    with started(mini, argv(mini, "sh", "-c", measure)) as command:
+        found = "systemctl list-units --plain --no-legend 'deployer-mini-run*.service' | cut -d' ' -f1"
+        wait_until(lambda: bool(mini.host.run(found).stdout), "the command runs")
+        exposures["run"] = exposure(mini, mini.host.run(found).stdout.strip())
+        mini.host.run(f"touch {go}")
+        assert command.wait(60) == 0
+    mini.host.run(f"rm -f {go}")
+    print(exposures)
+    assert set(exposures) == set(KINDS)
+    assert {kind: value for kind, value in exposures.items() if value > 2.5} == {}
+
+
+@contextmanager
+def started(site: TinySite, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of ours that runs meanwhile."""
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(words, cwd=site.project.path, stdin=quiet, stdout=quiet, stderr=quiet) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def exposure(site: TinySite, unit: str) -> float:
+    last = site.host.run(f"systemd-analyze security --no-pager {unit} | tail -n 1").stdout
+    return float(last.rpartition(": ")[2].split()[0])
+
+
+def is_active(site: TinySite, unit: str) -> bool:
+    return site.host.run(f"systemctl is-active {unit}", check=False).stdout.strip() in ("active", "activating")
