@@ -228,3 +228,136 @@ def exposure(site: TinySite, unit: str) -> float:
 
 def is_active(site: TinySite, unit: str) -> bool:
     return site.host.run(f"systemctl is-active {unit}", check=False).stdout.strip() in ("active", "activating")
+
+
+HAND_ON = '''\
+"""Hands a file of the tree that is open for writing, and its own output, to whoever waits outside the unit."""
+import os, pathlib, socket
+
+held = pathlib.Path("held.txt")
+held.write_text("as built")
+descriptors = [os.open(held, os.O_RDWR)] if os.environ.get("WHAT") != "output" else [1]
+with socket.socket(socket.AF_UNIX) as one:
+    one.connect("/var/cache/deployer-mini/taker")
+    socket.send_fds(one, [b"x"], descriptors)
+    one.recv(1)
+print("handed on", flush=True)
+'''
+TAKER = '''\
+"""Takes descriptors from a build and keeps them; tells what became of each write."""
+import os, pathlib, socket, sys, time
+
+place = pathlib.Path("/var/cache/deployer-mini/taker")
+place.unlink(missing_ok=True)
+with socket.socket(socket.AF_UNIX) as listening:
+    listening.bind(str(place))
+    listening.listen()
+    print("waits", flush=True)
+    connection, _ = listening.accept()
+_, (taken,), _, _ = socket.recv_fds(connection, 1, 1)
+connection.send(b"x")
+print("took", flush=True)
+for line in sys.stdin:
+    try:
+        os.write(taken, b"evil\\n")
+        print("wrote", flush=True)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+'''
+
+
+@contextmanager
+def taker(site: TinySite) -> Iterator[subprocess.Popen[str]]:
+    """A process of the deploy user's, beside its builds; a line to it makes it write."""
+    site.host.run(f"cat > /home/deploy/taker.py <<'EOF'\n{TAKER}\nEOF")
+    words = ["ssh", "-F", str(site.host.ssh_config), "-l", "deploy", site.host.name, "python3 taker.py"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waits\n"
+            yield process
+        finally:
+            process.kill()
+            site.host.run("rm -f /home/deploy/taker.py /var/cache/deployer-mini/taker")
+
+
+def says(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_a_file_that_somebody_can_still_write_is_never_served(mini: TinySite) -> None:
+    """A build hands a descriptor to a process outside its unit: the release is refused, the tree is gone, and what
+    serves stays. Once the descriptor is closed, the same build is deployed, and nobody writes to it."""
+    serving = mini.serving
+    mini.project.write("hand_on.py", HAND_ON)
+    mini.configure(build=["python3 hand_on.py"])
+    with taker(mini) as process:
+        failed = mini.expect(5, "deploy", "--json").event("failed")
+        assert says(process) == "took"
+        assert "'held.txt'" in failed["message"] and "open for writing" in failed["message"]
+        assert failed["state"].startswith(f"{serving} serves, uninterrupted")
+    assert mini.serving == serving
+    assert mini.host.run("find /srv/mini/trees -maxdepth 1 -user deploy").stdout == ""
+
+
+def test_who_holds_the_output_of_a_build_holds_no_lock(mini: TinySite) -> None:
+    """A build gives its output to a process that outlives it: the deploy ends as ever, and so does the next."""
+    mini.project.write("hand_on.py", HAND_ON)
+    mini.configure(build=["WHAT=output python3 hand_on.py"])
+    with taker(mini) as process:
+        mini.expect(0, "deploy")
+        assert says(process) == "took"
+        assert process.stdin is not None
+        print("write", file=process.stdin, flush=True)
+        assert says(process) == "BrokenPipeError"
+        mini.configure(build=["true"])
+        mini.expect(0, "deploy")
+
+
+WRITER = '''\
+"""Goes on opening what it finds in the trees, and writing to what it could open."""
+import os, pathlib
+
+wrote = refused = 0
+for turn in range(1_000_000):
+    if pathlib.Path("/home/deploy/enough").exists():
+        break
+    for tree in pathlib.Path("/srv/mini/trees").iterdir():
+        for name in ("target.txt", "pkg/target.txt"):
+            try:
+                descriptor = os.open(tree / name, os.O_RDWR)
+            except OSError:
+                refused += 1
+                continue
+            wrote += os.pwrite(descriptor, b"evil", 0)
+            os.close(descriptor)
+print(wrote, refused, flush=True)
+'''
+
+
+def test_a_login_that_writes_into_the_tree_does_not_reach_what_serves(mini: TinySite) -> None:
+    """Another process of the deploy user's opens and writes the files of a tree while it is built, sealed and served,
+    for as long as that takes: from the seal on it changes nothing."""
+    mini.host.run(f"rm -f /home/deploy/enough; cat > /home/deploy/writer.py <<'EOF'\n{WRITER}\nEOF")
+    words = ["ssh", "-F", str(mini.host.ssh_config), "-l", "deploy", mini.host.name, "python3 writer.py"]
+    sums = "cd /srv/mini/current/code && find . -type f -exec md5sum {} +"
+    mini.configure(build=["sleep 0.5"])
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            served = []
+            for turn in range(3):
+                mini.project.change(files={"target.txt": f"good {turn}", "pkg/target.txt": "good"})
+                mini.expect(0, "deploy")
+                served.append(mini.host.run(sums).stdout)
+                assert mini.host.run(sums).stdout == served[-1]
+            mini.host.run("touch /home/deploy/enough")
+            wrote, refused = map(int, says(process).split())
+        finally:
+            process.kill()
+            mini.host.run("rm -f /home/deploy/enough /home/deploy/writer.py")
+    assert wrote > 0
+    assert refused > 0
+    assert mini.host.run(sums).stdout == served[-1]
+    doctor = mini.fab("doctor")
+    assert "damaged" not in doctor.out + doctor.err
