@@ -6,6 +6,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from deployer.host.advice import Next
+
 __all__ = ["Typed"]
 
 _COMMAND = re.compile(r"\bfab ((?:phase\.)?[a-z]+)\b(?P<hosts> -H \S+)?")
@@ -25,6 +27,10 @@ class Typed:
         """``fab status`` becomes ``fab status -H deploy@web1``; a command that names its hosts keeps them."""
         named = advice.replace("root@HOST", f"root@{self.target.rpartition('@')[2]}")
         return _COMMAND.sub(self._complete, named)
+
+    def advise(self, next: Next) -> Next:
+        """Each step, made to fit."""
+        return next.change(self.adapt)
 
     def _complete(self, command: re.Match[str]) -> str:
         hosts = command["hosts"] or (f" -H {shlex.quote(self.hosts)}" if self.hosts else "")

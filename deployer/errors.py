@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from deployer.host.advice import NOTHING, Advice, Next
 from deployer.host.protocol import Exit
 
 __all__ = [
+    "BadAnswer",
     "Busy",
     "ConfigError",
     "DeployerError",
@@ -21,6 +23,9 @@ __all__ = [
 ]
 
 
+_LONGEST_WHAT = 300
+
+
 @dataclass(kw_only=True, eq=False)
 class DeployerError(Exception):
     """Base of all errors meant for the person who typed the command.
@@ -31,7 +36,7 @@ class DeployerError(Exception):
 
     message: str
     state: str = ""
-    next: str = ""
+    next: Advice = NOTHING
     host: str = ""
     logs: Sequence[str] = ()
 
@@ -39,6 +44,7 @@ class DeployerError(Exception):
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
+        self.next = Next.of(self.next)
 
     def __str__(self) -> str:
         return self.message
@@ -58,6 +64,20 @@ class Unreachable(DeployerError):
     """A host could not be reached or logged in to, or its key is unknown or changed: nothing was touched (exit 3)."""
 
     exit = Exit.UNREACHABLE
+
+
+class BadAnswer(Unreachable):
+    """A host said what its program never says: it is broken, or it is not the program that ``fab setup`` installed."""
+
+    @classmethod
+    def of(cls, host: str, what: str) -> BadAnswer:
+        """``what`` it said, for people. What state the host is in then depends on what it was asked for."""
+        bare = host.rpartition("@")[2]
+        return cls(
+            message=f"{host} said what its program never says: {what[:_LONGEST_WHAT]}",
+            next=f"fab setup -H root@{bare}   (installs the host program again; first see who changed it)",
+            host=host,
+        )
 
 
 class Busy(DeployerError):
@@ -90,6 +110,6 @@ class Interrupted(DeployerError):
     exit = Exit.INTERRUPTED
 
 
-def lost_before(error: Unreachable, *, next: str) -> Unreachable:
+def lost_before(error: Unreachable, *, next: Advice) -> Unreachable:
     """The same error, of a connection that was lost before the host had begun, and what to type then."""
     return replace(error, state=error.state or "nothing was touched", next=error.next or next)

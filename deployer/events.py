@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from deployer.errors import DeployerError
+from deployer.host.advice import NOTHING, Next
 
 __all__ = [
     "Connected", "Connecting", "Event", "Failed", "Finished", "FleetFinished", "HostEnd", "Logs", "Note", "Output",
@@ -28,6 +29,20 @@ class Event:
     def as_json(self) -> dict[str, Any]:
         """The event as a flat JSON object; ``event`` is its name, as in ``--json``."""
         return {"event": NAMES[type(self)], **asdict(self)}
+
+
+class _Advising:
+    """An event with a ``next``: in JSON the text that people read, and beside it the ``commands`` alone."""
+
+    __slots__ = ()
+    next: Next
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "next", Next.of(self.next))
+
+    def as_json(self) -> dict[str, Any]:
+        value = Event.as_json(cast(Event, self))
+        return {**value, "next": str(self.next), "commands": list(self.next.commands)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +167,13 @@ class Warn(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(Event):
+class Failed(_Advising, Event):
     """Why a command fails: ``message``, the ``state`` everything is in, what to type ``next``, and the log lines."""
 
     exit: int
     message: str
     state: str = ""
-    next: str = ""
+    next: Next = NOTHING
     logs: tuple[str, ...] = ()
 
 
@@ -194,7 +209,7 @@ class HostEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetFinished(Event):
+class FleetFinished(_Advising, Event):
     """The end of a command on several hosts: every host's outcome, in the order in which they were named.
 
     ``host`` is empty. ``summary`` is one line for people, ``state`` what serves where, ``next`` what to type now.
@@ -206,7 +221,7 @@ class FleetFinished(Event):
     seconds: float = 0.0
     summary: str = ""
     state: str = ""
-    next: str = ""
+    next: Next = NOTHING
 
 
 def failure(host: str, error: DeployerError) -> Failed:
@@ -216,7 +231,7 @@ def failure(host: str, error: DeployerError) -> Failed:
         exit=int(error.exit),
         message=error.message,
         state=error.state,
-        next=error.next,
+        next=Next.of(error.next),
         logs=tuple(error.logs),
     )
 
@@ -259,4 +274,6 @@ def parse(message: Mapping[str, Any], host: str) -> Event | None:
     for key in ("lines", "logs"):
         if key in values:
             values[key] = tuple(values[key])
+    if "next" in known:
+        values["next"] = Next.told(message)
     return kind(**{**values, "host": host})

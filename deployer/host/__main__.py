@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     except HostError as error:
         print(f"deployer-host: {error.message}", *error.logs, sep="\n", file=sys.stderr)
         if error.next:
-            print(f"next: {error.next}", file=sys.stderr)
+            print(*(f"next: {step}" for step in error.next), sep="\n", file=sys.stderr)
         return int(error.exit)
     except OSError as error:
         print(f"deployer-host: {error}", file=sys.stderr)
@@ -84,7 +84,7 @@ def _session(app: str) -> Exit:
     try:
         ctx: Context = open_context(app, emit, time.time)
     except HostError as error:
-        emit("failed", exit=int(error.exit), message=error.message, state=error.state, next=error.next, logs=[])
+        emit("failed", exit=int(error.exit), message=error.message, state=error.state, **error.next.fields(), logs=[])
         emit("finished", exit=int(error.exit), serving="", summary=error.message)
         return error.exit
     try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployer.host import bytecode, confinement, files, pipconf, transient
+from deployer.host import bytecode, confinement, files, installer, pipconf, transient
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
@@ -87,15 +87,31 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
     return entries
 
 
-def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, environment: Mapping[str, str]) -> None:
+def build_venv(
+    ctx: Context,
+    key: str,
+    spec: Spec,
+    python: str,
+    tree: Path,
+    entries: Sequence[Entry],
+    environment: Mapping[str, str],
+) -> None:
     """Install the locked dependencies where they will be used, then seal them. Raises HostError; nothing stays."""
     venv = ctx.venvs.begin(key)
+    sources = venv / installer.SOURCES
     uid, gid = ctx.builder()
-    os.chown(str(venv), uid, gid)
     try:
+        try:
+            installer.lay_out(spec.lock, entries, tree, sources)
+        except OSError as error:
+            raise disk_error(error, venv, "laying out the dependencies") from error
+        files.give(venv, uid, gid)
         seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
+        what, limit, next = "installing the dependencies", spec.build_timeout, _install_advice(spec.lock.path)
         for command in venv_commands(spec, str(venv), python):
-            _run_build(ctx, command, tree, venv, seen, "installing the dependencies", spec.build_timeout)
+            _run_build(ctx, command, sources, venv, seen, what, limit, next=next)
+        _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)
+        installer.refuse_editable(venv)
         _seal(ctx, ctx.venvs, key, {"lock": spec.lock.path, "python": python})
     except BaseException:
         _stop_build(ctx)
@@ -110,9 +126,17 @@ def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
             yield files.read_below(tree, path, 1 << 20)
 
 
+def _install_advice(lock: str) -> str:
+    """The installer names the cause itself; only what to do then is said."""
+    return (
+        "the lines above name the cause: for a package, a version or a hash, put it right in "
+        f"{lock}, commit, fab deploy; where the index or the network refused, only fab deploy (again)"
+    )
+
+
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
     """What builds the virtual environment ``venv`` from the lock file, in order."""
-    create = [UV, "venv", "--quiet", "--no-project", "--python", python, venv]
+    create = [UV, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, venv]
     if spec.lock.kind == "uv":
         sync = ["sync", "--frozen", "--no-dev", "--no-install-project", "--no-editable", "--compile-bytecode"]
         return [create, [UV, *sync, "--python", f"{venv}/bin/python"]]
@@ -193,6 +217,7 @@ def _run_build(
     what: str,
     limit: float,
     venv: Path | None = None,
+    next: str = "mend it, commit, fab deploy",
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 
@@ -226,7 +251,7 @@ def _run_build(
     free = free_bytes(str(writable))
     if free < 4 * 1024 * 1024:
         raise full_disk(writable.parent, what, lines)
-    raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
+    raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next=next)
 
 
 def _uv_settings(environment: Path, cache: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Callable
 
-from deployer.host import proc, systemd
+from deployer.host import exitstatus, proc, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -152,7 +152,12 @@ class Candidate:
 
 
 def failure(number: int, why: str, unit: str) -> HostError:
-    """The refusal of a release, with the last words of the process that it is refused for."""
+    """The refusal of a release, with the last words of the process that it is refused for; or of a host that could not
+    even start that process."""
+    try:
+        exitstatus.refuse_not_begun(f"v{number}", unit, _exit_status(unit))
+    except HostError as error:
+        return error
     return HostError(
         f"v{number} is not healthy: {why}",
         logs=condensed(systemd.own_lines(unit, 200))[-_SHOWN:],
@@ -185,6 +190,12 @@ def ending(unit: str) -> str:
     if code in ("2", "3") and status.isdigit():
         return f" (killed by {_signal_name(int(status))})"
     return ""
+
+
+def _exit_status(unit: str) -> int:
+    """With which the unit's process ended, as far as systemd still knows; else 0."""
+    status = systemd.systemctl("show", "-p", "ExecMainStatus", "--value", unit).out.strip()
+    return int(status) if status.isdigit() else 0
 
 
 def _signal_name(number: int) -> str:

@@ -62,5 +62,4 @@ def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, st
 
 def read_environment(ctx: Context, release: Release) -> dict[str, str]:
     """The release's environment, as it was sent."""
-    value = files.read_json(ctx.paths.release(release.number) / "env.json")
-    return dict(value or {})
+    return files.read_object(ctx.paths.release(release.number) / "env.json") or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from deployer.host.advice import NOTHING, Advice, Next
 from deployer.host.protocol import Exit
 
 
@@ -20,7 +21,7 @@ class HostError(Exception):
         *,
         exit: Exit = Exit.REFUSED,
         state: str = "",
-        next: str = "",
+        next: Advice = NOTHING,
         logs: Sequence[str] = (),
         stays: str = "",
     ) -> None:
@@ -28,7 +29,7 @@ class HostError(Exception):
         self.message = message
         self.exit = exit
         self.state = state
-        self.next = next
+        self.next = Next.of(next)
         self.logs = tuple(logs)
         self.stays = stays
 
@@ -36,7 +37,7 @@ class HostError(Exception):
 class BadRequest(HostError):
     """What came over the channel is not a request this program accepts: nothing was touched."""
 
-    def __init__(self, message: str, *, next: str = "") -> None:
+    def __init__(self, message: str, *, next: Advice = NOTHING) -> None:
         super().__init__(message, exit=Exit.USAGE, state="nothing was touched", next=next)
 
 

@@ -17,7 +17,7 @@ _BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
 _TIME = r"(?:\d+(?:\.\d+)?(?:us|ms|s|min|m|h)?(?: \d+(?:ms|s|min|m|h))*|infinity)"
 _BOOL = r"(?:yes|no|true|false)"
 _NUMBER = r"(?:\d+|infinity)"
-_PATHS = r"[-+]?/[^\s%\\]*(?: [-+]?/[^\s%\\]*)*"
+_PATHS = r"[-+]?/[^\s%\\\x00-\x1f\x7f]*(?: [-+]?/[^\s%\\\x00-\x1f\x7f]*)*"
 _MOUNT = r"(?:mode=[0-7]{3,4}|size=\d+[KMG%]?|nr_inodes=\d+|ro|noexec|nosuid|nodev)"
 
 ALLOWED: Mapping[str, str] = {
@@ -47,7 +47,7 @@ ALLOWED: Mapping[str, str] = {
     "DevicePolicy": "auto|closed|strict",
     "IPAddressAllow": r"[0-9a-fA-F:./ a-z-]+", "IPAddressDeny": r"[0-9a-fA-F:./ a-z-]+",
     "ReadOnlyPaths": _PATHS, "InaccessiblePaths": _PATHS + "|", "ReadWritePaths": _PATHS,
-    "TemporaryFileSystem": rf"/[^\s%\\:]*(?::{_MOUNT}(?:,{_MOUNT})*)?|",
+    "TemporaryFileSystem": rf"/[^\s%\\:\x00-\x1f\x7f]*(?::{_MOUNT}(?:,{_MOUNT})*)?|",
 }  # fmt: skip
 
 

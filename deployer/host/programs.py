@@ -49,7 +49,8 @@ def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]
     if "/" not in program:
         if not _installed(program, place.venv) and not on_host(program, place.venv):
             why = f"is not among the installed dependencies ({spec.lock.path or 'no lock file'})"
-            yield why, f"add {program} to {lock}, commit, fab deploy"
+            add = f"uv add {program}" if spec.lock.kind == "uv" else f"add {program} to {lock}"
+            yield why, f"{add}, commit, fab deploy"
     elif program.startswith("/"):
         if not systemd.run(["test", "-x", program], user=place.app).ok:
             why = f"is no program on this host that the user {place.app} can run"

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host import masking, systemd, transient
+from deployer.host import exitstatus, masking, systemd, transient
 from deployer.host.catalog import Release
 from deployer.host.confinement import of_command
 from deployer.host.context import Context
-from deployer.host.errors import BadRequest, HostError
+from deployer.host.errors import HostError
 from deployer.host.protocol import HOLD, Exit
 from deployer.host.reader import TEXT, Reader
 from deployer.host.unitfile import own_environment, properties, state_lines
@@ -43,17 +43,14 @@ class Command:
 
     @classmethod
     def parse(cls, message: Any) -> Command:
-        """Raises BadRequest."""
-        try:
-            read = Reader(message, "run")
-            argv = read.texts("argv", TEXT, _WORDS)
-            read.done()
-            if not argv or not argv[0]:
-                raise ValueError("run.argv: there is no command")
-            if sum(len(word.encode()) for word in argv) > _BYTES:
-                raise ValueError(f"run.argv: more than {_BYTES} bytes")
-        except ValueError as error:
-            raise BadRequest(f"the request is not acceptable: {error}") from None
+        """Raises ValueError."""
+        read = Reader(message, "run")
+        argv = read.texts("argv", TEXT, _WORDS)
+        read.done()
+        if not argv or not argv[0]:
+            raise ValueError("run.argv: there is no command")
+        if sum(len(word.encode()) for word in argv) > _BYTES:
+            raise ValueError(f"run.argv: more than {_BYTES} bytes")
         return cls(argv=argv)
 
 
@@ -139,6 +136,7 @@ def _status(unit: str, told: int) -> int:
         message = f"the command did not end within {LIMIT // 3600} hours, and was ended"
         raise HostError(message, exit=Exit.BUG, state="what it did stays")
     if code == _EXITED and number.isdigit():
+        exitstatus.refuse_not_begun("the command", unit, int(number))
         return int(number)
     if code in (_KILLED, _DUMPED) and number.isdigit():
         return 128 + int(number)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from deployer.host import files, systemd
+from deployer.host import exitstatus, files, orders, systemd
 from deployer.host.confinement import Line
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
@@ -93,7 +93,7 @@ def run(
         del said[:-400]
         on_line(line)
 
-    started = time.monotonic()
+    started, since = time.monotonic(), time.time()
     try:
         argv = systemd.transient(unit, _settings(ctx, command, env_path, lines), command.argv, wait=True)
         status = systemd.stream(argv, take)
@@ -104,6 +104,7 @@ def run(
         systemd.systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= command.limit:
         raise _too_long(command, said)
+    exitstatus.refuse_not_begun(f"the {command.name}", unit, status, since)
     return status, said
 
 
@@ -132,7 +133,7 @@ def _too_long(command: Command, said: Sequence[str]) -> HostError:
 def refuse_running(ctx: Context, name: str) -> None:
     """Raises HostError when anything of a command's unit still runs, though it has ended."""
     unit = unit_of(ctx, name)
-    systemd.ensure_stopped([unit])
+    orders.ensure_stopped([unit])
     left = systemd.processes(unit)
     if left:
         raise HostError(f"processes of the {name} do not end: {', '.join(map(str, left))}", next="reboot the host")

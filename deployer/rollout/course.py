@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.events import FleetFinished, HostEnd
+from deployer.host.advice import NOTHING, Advice, Next
 from deployer.rollout import verdict
 from deployer.rollout.member import Hook, How, Member
 from deployer.rollout.verdict import Course
@@ -87,7 +88,9 @@ class Rollout:
         if failed and not member.undone:
             self._fail(member, member.message)
 
-    def refused(self, host: str, exit: int, why: str, now: float, *, next: str = "", logs: Sequence[str] = ()) -> None:
+    def refused(
+        self, host: str, exit: int, why: str, now: float, *, next: Advice = NOTHING, logs: Sequence[str] = ()
+    ) -> None:
         """Its job has not begun, and will not: ``exit`` tells whether it is unreachable, busy, badly configured, ….
 
         A host that is told to undo before its job has begun is ended by this, too, with any exit code.
@@ -96,7 +99,7 @@ class Rollout:
         if member is None:
             return
         member.how, member.exit, member.seconds = How.REFUSED, exit, now - self._began
-        member.message, member.next, member.logs = why, next, tuple(logs)
+        member.message, member.next, member.logs = why, Next.of(next), tuple(logs)
         if not member.undone:
             self._fail(member, why)
 

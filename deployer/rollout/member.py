@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.errors import Exit
+from deployer.host.advice import NOTHING, Next
 from deployer.rollout.waves import BARRIERS
 
 __all__ = ["Hook", "How", "Member"]
@@ -59,7 +60,7 @@ class Member:
     exit: int = 0
     fault: str = ""
     message: str = ""
-    next: str = ""
+    next: Next = NOTHING
     logs: tuple[str, ...] = ()
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -119,7 +120,7 @@ class Member:
                 self.serving = str(event.get("to") or "")
             case "failed":
                 self.message = str(event.get("message") or "")
-                self.next = str(event.get("next") or "")
+                self.next = Next.told(event)
                 self.logs = tuple(str(line) for line in event.get("logs") or ())
             case "finished":
                 self._finished(event)

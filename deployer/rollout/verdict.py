@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deployer.errors import Exit
 from deployer.events import FleetFinished, HostEnd
+from deployer.host.advice import NOTHING, Next, run
 from deployer.rollout.member import How, Member
 
 __all__ = ["Course", "of"]
@@ -188,28 +189,29 @@ def _state(members: Sequence[Member], exit: Exit) -> str:
     return "; ".join(parts)
 
 
-def _next(course: Course, exit: Exit) -> str:
+def _next(course: Course, exit: Exit) -> Next:
     if exit is Exit.OK:
-        return ""
+        return NOTHING
     if exit is not Exit.MIXED:
         told = (_there(member) for member in course.members if member.fault and not member.undone)
-        return next(filter(None, told), course.again)
+        return next(filter(None, told), run(course.again))
     old = Counter(
         member.serving
         for member in course.members
         if member.serving and not _serves_new(member) and not _is_unknown(member)
     )
-    back = f"fab rollback --to {old.most_common(1)[0][0]}" if old else course.again
+    again = run(course.again)
+    back = run(f"fab rollback --to {old.most_common(1)[0][0]}") if old else again
     if course.kept_going:
-        return f"{course.again}   (once that is put right), or {back}" if old else course.again
+        return run(course.again, "once that is put right") + back if old else again
     if any(member.undone for member in course.members):
         return back
-    return f"fab status, then {course.again}"
+    return run("fab status") + again
 
 
-def _there(member: Member) -> str:
+def _there(member: Member) -> Next:
     """What a host advises. What is to be looked at there names it: the others have nothing to show."""
-    return _LOOKS.sub(rf"\g<0> -H {member.host}", member.next)
+    return member.next.change(lambda text: _LOOKS.sub(rf"\g<0> -H {member.host}", text))
 
 
 def _names(hosts: Sequence[str], *, all: bool = False) -> str:

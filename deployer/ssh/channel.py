@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from deployer.errors import Unreachable
+from deployer.errors import BadAnswer, Unreachable
 
 CHUNK = 32 * 1024
 KEPT = 64 * 1024
 """Bytes of stderr that are kept: the last ones."""
-MAX_LINE = 64 * 1024 * 1024
+MAX_LINE = 16 * 1024 * 1024
+"""Bytes of a line that a host may say. Its longest is the list of the files it has: seven bytes for each."""
 
 Advance = Callable[[int], None]
 
@@ -68,7 +69,7 @@ class Channel:
         while (found := self._buffer.find(b"\n", start)) < 0:
             start = len(self._buffer)
             if start > MAX_LINE:
-                raise ValueError(f"a line of more than {MAX_LINE} bytes came from {self._host}")
+                raise BadAnswer.of(self._host, f"a line of more than {MAX_LINE >> 20} MiB")
             data = self._receive_by(deadline)
             if not data:
                 return self._take(len(self._buffer))

@@ -13,13 +13,15 @@ from paramiko.ssh_exception import SSHException
 
 from deployer.errors import ConfigError, Unreachable
 from deployer.ssh import hostkeys, trust
-from deployer.ssh.auth import authenticate
+from deployer.ssh.auth import KeptWaitingError, authenticate
 from deployer.ssh.dial import Closeable, Dialled, dial
 from deployer.ssh.settings import Settings, resolve
 from deployer.ssh.target import SshOptions, Target, ssh_command
 from deployer.ssh.transport import StrictTransport
 
 MAX_HOPS = 8
+ANSWER_TIME = 120.0
+"""Seconds for what a ProxyCommand may ask at the terminal: sshd gives a login as many (LoginGraceTime)."""
 TRIES = 4
 """sshd turns away some of many simultaneous logins before it greets them (MaxStartups)."""
 
@@ -58,10 +60,11 @@ def login(
     if hops > MAX_HOPS:
         raise ConfigError(message=f"more than {MAX_HOPS} jump hosts: ProxyJump in ssh_config goes in circles")
     known = settings or resolve(target, options)
+    options = replace(options, password_prompt=None, terminal=contextlib.nullcontext) if known.batch else options
     way = via or (lambda settings: dial(target, settings, lambda hop, jump: _hop(hop, options, jump, hops)))
     with translated(target, options, known):
         for attempt in range(1, TRIES):
-            with contextlib.suppress(NoGreetingError):
+            with contextlib.suppress(NoGreetingError, KeptWaitingError):
                 return _login(target, options, known, way)
             time.sleep(0.1 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
         return _login(target, options, known, way)
@@ -75,16 +78,27 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
 
 def _login(target: Target, options: SshOptions, settings: Settings, way: Via) -> Login:
     with options.doors.through(settings), contextlib.ExitStack() as undo:
-        sock, beneath = way(settings)
-        for part in beneath:
-            undo.callback(part.close)
-        transport = StrictTransport(sock)
-        undo.callback(transport.close)
-        negotiate(transport, target, options, settings)
+        with _asks_by_itself(options, settings):
+            sock, beneath = way(settings)
+            for part in beneath:
+                undo.callback(part.close)
+            transport = StrictTransport(sock)
+            undo.callback(transport.close)
+            negotiate(transport, target, options, settings)
         authenticate(transport, target, options, settings)
         transport.watch(settings.alive_interval, settings.alive_interval * settings.alive_count)
         undo.pop_all()
     return Login(transport=transport, settings=settings, beneath=beneath)
+
+
+@contextlib.contextmanager
+def _asks_by_itself(options: SshOptions, settings: Settings) -> Iterator[None]:
+    """A ProxyCommand is nearly always another ssh, with its own passphrases and questions at the terminal."""
+    if settings.proxy_jump or not settings.proxy_command:
+        yield
+        return
+    with options.terminal():
+        yield
 
 
 def negotiate(transport: StrictTransport, target: Target, options: SshOptions, settings: Settings) -> None:
@@ -92,20 +106,22 @@ def negotiate(transport: StrictTransport, target: Target, options: SshOptions, s
     known = hostkeys.lookup(settings)
     choices = transport.get_security_options()
     choices.key_types = hostkeys.preference(known, settings.host_key_algorithms, choices.key_types)
-    transport.banner_timeout = settings.connect_timeout
+    asks = bool(settings.proxy_command and not settings.proxy_jump and options.password_prompt)
+    patience = max(settings.connect_timeout, ANSWER_TIME) if asks else settings.connect_timeout
+    transport.banner_timeout = patience
     transport.channel_timeout = max(settings.connect_timeout, 30.0)
-    _start(transport, settings)
+    _start(transport, patience)
     key = transport.get_remote_server_key()
     presented = hostkeys.HostKey(type=key.get_name(), blob=key.asbytes())
     trust.check(target, options, settings, known, presented)
 
 
-def _start(transport: StrictTransport, settings: Settings) -> None:
+def _start(transport: StrictTransport, patience: float) -> None:
     begun = time.monotonic()
     try:
-        transport.start_client(timeout=settings.connect_timeout * 2)
+        transport.start_client(timeout=patience * 2)
     except Exception as error:  # whatever the far end's bytes made of Paramiko
-        if time.monotonic() - begun >= settings.connect_timeout:
+        if time.monotonic() - begun >= patience:
             raise TimeoutError from error
         if not transport.remote_version:
             raise NoGreetingError(str(error)) from error

@@ -6,7 +6,7 @@ import sys
 from typing import TextIO
 
 from deployer.errors import DeployerError
-from deployer.events import Failed
+from deployer.events import Failed, failure
 from deployer.ui import is_live
 
 __all__ = ["print_error"]
@@ -14,14 +14,7 @@ __all__ = ["print_error"]
 
 def print_error(error: DeployerError, *, json: bool, stream: TextIO | None = None) -> None:
     """Show an error: one ``failed`` event on stdout with ``json``, else for people on ``stream`` (stderr)."""
-    event = Failed(
-        host=error.host,
-        exit=int(error.exit),
-        message=error.message,
-        state=error.state,
-        next=error.next,
-        logs=tuple(error.logs),
-    )
+    event = failure(error.host, error)
     if json:
         from deployer.ui.jsonlines import JsonLines
 

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from deployer.events import HostEnd
+from deployer.host.advice import Next
 from deployer.report import Diagnosis, Finding
 from deployer.ui import paint
 from deployer.ui.fleets import counted
@@ -37,7 +38,7 @@ def doctor_view(found: Diagnosis, *, json: bool = False, stream: TextIO | None =
         return paint.say(console, ("  ✓ ", "green"), ("all is well", "bold"), f": {_serves(found)}")
     count = counted(len(found.findings), "finding")
     paint.say(console, ("✗ ", "bold red"), (count, "bold"), f"; {_serves(found)}")
-    paint.advise(console, "", found.next)
+    paint.advise(console, "", Next.of(found.next))
     return None
 
 
@@ -76,7 +77,7 @@ def fleet_doctor(
             (where, "dim"),
         )
     for one in found:
-        if one.findings or one.busy:
+        if one.findings or one.busy or one.notes:
             _host(console, one, names(one.host))
     for end in unreachable:
         paint.say(console, ("✗ ", "bold red"), f"{names(end.host)}: ", (detail(end), "red"))
@@ -86,7 +87,7 @@ def fleet_doctor(
         paint.say(
             console, ("✗ ", "bold red"), (count, "bold"), f" on {len(ill)} of {counted(len(found) + len(unreachable))}"
         )
-        paint.advise(console, "", "\n".join(dict.fromkeys(one.next for one in ill if one.next)))
+        paint.advise(console, "", Next(dict.fromkeys(step for one in ill for step in Next.of(one.next))))
     return None
 
 
@@ -96,6 +97,8 @@ def _host(console: Console, found: Diagnosis, name: str) -> None:
         paint.say(console, ("  … ", "bold yellow"), f"{clean(found.busy)}; what it is at is no finding")
     for finding in found.findings:
         _finding(console, finding)
+    for note in found.notes:
+        paint.say(console, ("  ! ", "yellow"), clean(note))
 
 
 def _serves(found: Diagnosis) -> str:

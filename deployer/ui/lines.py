@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from deployer import events as ev
+from deployer.host.advice import Next
 from deployer.ui.stream import can_unicode
 from deployer.ui.text import clean, clean_lines
 
@@ -38,10 +39,10 @@ def failure_lines(
     yield from advice_lines(event.state, event.next)
 
 
-def advice_lines(state: str, next: str) -> Iterator[str]:
+def advice_lines(state: str, next: Next) -> Iterator[str]:
     """The state everything is in, and what to type now."""
     yield from (f"state: {line}" for line in clean_lines(state))
-    yield from (f"next: {line}" for line in clean_lines(next))
+    yield from (f"next: {line}" for line in clean_lines(str(next)))
 
 
 def log_lines(logs: ev.Logs) -> Iterator[str]:

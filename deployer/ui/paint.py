@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
+from deployer.host.advice import Next
 from deployer.ui.board import Row, Section
 from deployer.ui.text import clean, clean_lines, seconds, size
 
@@ -102,15 +103,17 @@ def failure(
     advise(console, event.state, event.next)
 
 
-def advise(console: Console, state: str, next: str) -> None:
+def advise(console: Console, state: str, next: Next) -> None:
     """The state everything is in, and what to type now."""
     for line in clean_lines(state):
         say(console, ("state: ", "bold"), line)
-    commands = clean_lines(next)
-    if commands:
+    if next:
         say(console, ("next:", "bold"))
-    for command in commands:
-        say(console, "  ", (command, "cyan"))
+    for step in next:
+        command, *more = clean_lines(step.command or step.text) or [""]
+        say(console, "  ", (command, "cyan" if step.command else ""), f"   ({clean(step.text)})" if all(step) else "")
+        for line in more:
+            say(console, "  ", (line, "cyan"))
 
 
 def panel(console: Console, title: str, lines: Sequence[str]) -> None:

@@ -116,7 +116,7 @@ def test_a_name_that_fits_several_hosts_is_refused(toml, ask: str) -> None:
     """Where two hosts of the file may be meant, both are named, and nothing is guessed."""
     with pytest.raises(ConfigError, match=r"'a' may be any of these hosts of deploy.toml: a:1, a:2") as caught:
         getattr(toml(app(PORTS)), ask)("a")
-    assert caught.value.next.endswith("-H a:1")
+    assert str(caught.value.next).endswith("-H a:1")
     assert toml(app(PORTS)).of_host("a:2").web.workers == 2
 
 

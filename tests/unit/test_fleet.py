@@ -56,7 +56,7 @@ def test_each_host_has_its_own_end_in_the_order_of_the_fleet() -> None:
     told = {type(event): event for event in heard}
     failed, finished = told[events.Failed], told[events.Finished]
     assert isinstance(failed, events.Failed) and isinstance(finished, events.Finished)
-    assert (failed.host, failed.exit, failed.message, failed.next) == ("web2", 3, NOBODY.message, "check")
+    assert (failed.host, failed.exit, failed.message, str(failed.next)) == ("web2", 3, NOBODY.message, "check")
     assert (finished.host, finished.exit) == ("web2", 3)
 
 
@@ -96,8 +96,8 @@ def test_a_fleet_of_one_works_in_the_calling_thread() -> None:
     assert heard == []
 
 
-def test_a_bug_surfaces_when_all_have_ended() -> None:
-    """It is named with its host, and raised; the other hosts were not cut short by it."""
+def test_a_bug_is_the_end_of_its_host_with_its_traceback() -> None:
+    """It is told where it happened, and no other host is cut short by it; the command ends with exit code 1."""
     heard: list[events.Event] = []
     done = []
 
@@ -106,11 +106,14 @@ def test_a_bug_surfaces_when_all_have_ended() -> None:
             raise ZeroDivisionError("oops")
         done.append(site.host)
 
-    with pytest.raises(ZeroDivisionError):
-        each(fleet_of("web1", "web2", "web3", heard=heard), work)
+    fleet = fleet_of("web1", "web2", "web3", heard=heard)
+    assert conclude(fleet, each(fleet, work)) == Exit.BUG
     assert sorted(done) == ["web2", "web3"]
-    (warned,) = heard
-    assert isinstance(warned, events.Warn) and warned.host == "web1" and "oops" in warned.text
+    failed = next(event for event in heard if isinstance(event, events.Failed))
+    assert (failed.host, failed.exit) == ("web1", Exit.BUG)
+    assert failed.message.startswith("this is a bug of deployer: ZeroDivisionError: oops; the whole traceback is in /")
+    assert any('raise ZeroDivisionError("oops")' in line for line in failed.logs)
+    assert "test_fleet.py" in Path(failed.message.rpartition(" ")[2]).read_text()
 
 
 HANGS = """
@@ -235,7 +238,7 @@ def test_without_words_there_is_nothing_to_run() -> None:
     """It says what to type, before any host is connected to."""
     with pytest.raises(ConfigError) as caught:
         execute(fleet_of("web1"), ())
-    assert caught.value.next == "fab run -- python manage.py check"
+    assert str(caught.value.next) == "fab run -- python manage.py check"
 
 
 def test_a_command_ends_with_the_highest_status(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,7 @@ def test_it_is_tried_again_until_patience_ends() -> None:
     with pytest.raises(Mixed, match="was lost, and could not be made again") as caught:
         following.send()
     assert "goes on by itself" in caught.value.state
-    assert caught.value.next.startswith("fab attach")
+    assert str(caught.value.next).startswith("fab attach")
 
 
 def test_several_losses_are_survived() -> None:
@@ -303,7 +303,7 @@ def test_leaving_lets_the_host_finish(quiet: threading.Event) -> None:
         Following(FakeChannel(FOLLOWING, STARTED, press, silence(quiet)), decide=person).send()
     assert person.asked == ["v2 is at build"]
     assert "finishes by itself" in caught.value.state
-    assert caught.value.next.startswith("fab attach") and "fab abort" in caught.value.next
+    assert str(caught.value.next).startswith("fab attach") and "fab abort" in str(caught.value.next)
 
 
 def test_aborting_is_told_over_a_second_channel_and_the_end_is_followed() -> None:
@@ -421,7 +421,7 @@ def test_who_does_not_wait_is_told_who_is_at_it_and_how_to_wait() -> None:
     line = Line(FakeChannel({**FACTS, "busy": BUSY}), wait=False)
     with pytest.raises(Busy, match=r"busy: a deploy by ada@laptop runs since .*, at build") as caught:
         line.take()
-    assert caught.value.next == "fab attach   (follows it), or fab deploy --wait   (waits for its turn)"
+    assert str(caught.value.next) == "fab attach   (follows it), or fab deploy --wait   (waits for its turn)"
     assert not line.sent
 
 
@@ -465,7 +465,7 @@ def test_leaving_the_line_touches_nothing() -> None:
     with pytest.raises(Unreachable) as lost:
         Line(FakeChannel({**FACTS, "busy": BUSY}, WAITING, LOST)).take()
     for error in (interrupted.value, lost.value):
-        assert (error.state, error.next) == ("nothing was touched", "fab deploy --wait")
+        assert (error.state, str(error.next)) == ("nothing was touched", "fab deploy --wait")
 
 
 def test_an_old_host_program_cannot_make_anybody_wait() -> None:

@@ -233,7 +233,7 @@ def test_nothing_to_serve_is_refused(project) -> None:
     root = project({"deploy.toml": 'app = "shop"'})
     with pytest.raises(ConfigError, match="no WSGI or ASGI application") as caught:
         complete(load(root / "deploy.toml"), DiskFiles(root))
-    assert "wsgi = " in caught.value.next
+    assert "wsgi = " in str(caught.value.next)
 
 
 WORKER = 'app = "shop"\n[processes.worker]\ncommand = "x"\n'
@@ -247,7 +247,7 @@ def test_nothing_to_serve_is_needed_where_no_web_runs(project) -> None:
     root = project({"deploy.toml": f"{WORKER}[hosts.a]"})
     with pytest.raises(ConfigError, match="no WSGI or ASGI application") as caught:
         complete(load(root / "deploy.toml").of_host("a"), DiskFiles(root))
-    assert caught.value.next == (
+    assert str(caught.value.next) == (
         'write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command); '
         'or that there is none: [hosts."a"] processes = ["worker"]'
     )

@@ -235,7 +235,7 @@ def test_a_missing_program_is_named(tmp_path: Path, resolved: Resolve, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     error = refused(resolved, of("web"))
     assert error.message == "3: hosts.ansible: ansible-inventory, which reads the inventory, is not installed here"
-    assert "ansible-core" in error.next
+    assert "ansible-core" in str(error.next)
 
 
 def test_a_program_that_cannot_be_started_is_an_error(resolved: Resolve, program: Callable[[str], Path]) -> None:
@@ -251,7 +251,7 @@ def test_a_failing_program_s_last_lines_are_shown(resolved: Resolve, program: Ca
     error = refused(resolved, of("web"))
     assert error.message == "3: hosts.ansible: ansible-inventory failed with exit code 1"
     assert list(error.logs) == ["no credentials for the cloud", "[ERROR]: No inventory was parsed"]
-    assert 'hosts = ["deploy@HOST"]' in error.next
+    assert 'hosts = ["deploy@HOST"]' in str(error.next)
 
 
 def test_a_program_that_hangs_is_ended_with_all_it_started(

@@ -14,8 +14,9 @@ from deployer import events, plan
 from deployer.config import Config, check, load
 from deployer.config import Process as DeclaredProcess
 from deployer.errors import ConfigError
+from deployer.host.message import read_message
 from deployer.host.process import CALENDAR, Process, Timer
-from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps, read_message
+from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps
 from deployer.host.provision import Setup
 from deployer.host.request import Request
 from deployer.host.spec import Spec
@@ -171,7 +172,7 @@ def test_a_reload_does_not_find_a_web_process_in_the_code(tmp_path: Path) -> Non
     assert caught.value.message == (
         "batch has run no web process so far, and a reload does not look for one in the code"
     )
-    assert caught.value.next == (
+    assert str(caught.value.next) == (
         "fab deploy   (finds it); or name it in deploy.toml: [web] wsgi = … (or asgi, or command)"
     )
     named = config(tmp_path, f'app = "shop"\n{silent}[web]\nasgi = "a:b"\n').of_host("batch")

@@ -112,7 +112,7 @@ def test_a_batch_that_makes_no_sense_is_refused(batch: str) -> None:
     with pytest.raises(ConfigError, match="--batch") as error:
         waves(HOSTS, Strategy(batch=batch))
     assert batch in error.value.message
-    assert "--batch 25%" in error.value.next
+    assert "--batch 25%" in str(error.value.next)
 
 
 @pytest.mark.parametrize("strategy", [Strategy(canary=-1), Strategy(bake=5), Strategy(canary=1, bake=-1)])
@@ -154,7 +154,7 @@ def test_a_fleet_goes_on_when_all_of_it_is_ready() -> None:
     assert fleet.finish(0, *HOSTS) == []
     assert fleet.rollout.over
     verdict = fleet.rollout.verdict()
-    assert (verdict.exit, verdict.release, verdict.next) == (0, "v43", "")
+    assert (verdict.exit, verdict.release, str(verdict.next)) == (0, "v43", "")
     assert verdict.summary == "v43 serves on web1, web2 and web3"
     assert fleet.results == ["done"] * 3
 
@@ -229,7 +229,7 @@ def test_a_candidate_that_fails_takes_all_others_with_it() -> None:
     assert verdict.exit == 5
     assert verdict.summary == "web3: the health check answered 500"
     assert verdict.state == "v42 serves on web1, web2 and web3, uninterrupted"
-    assert verdict.next == "fab deploy"
+    assert str(verdict.next) == "fab deploy"
     assert fleet.results == ["discarded", "discarded", "failed"]
     assert fleet.end("web3").logs == ("last line",)
     assert fleet.end("web1").detail == "because of web3"
@@ -291,7 +291,7 @@ def test_a_host_that_does_not_go_back_makes_it_mixed(how: str) -> None:
         fleet.finish(0 if how == "finished" else 7, "web1", serving="v43")
     fleet.finish(5, "web3")
     verdict = fleet.rollout.verdict()
-    assert (verdict.exit, verdict.next) == (7, "fab rollback --to v42")
+    assert (verdict.exit, str(verdict.next)) == (7, "fab rollback --to v42")
     assert "v42 serves on web2 and web3" in verdict.state
     assert (
         "v43 serves on web1" if how == "finished" else "what web1 serves is not known (last seen: v43)"
@@ -308,7 +308,7 @@ def test_a_first_deploy_that_ends_mixed_is_repaired_by_another() -> None:
     fleet.finish(0, "web1")
     fleet.finish(5, "web3", serving="")
     verdict = fleet.rollout.verdict()
-    assert (verdict.exit, verdict.next) == (7, "fab deploy")
+    assert (verdict.exit, str(verdict.next)) == (7, "fab deploy")
     assert "nothing serves on web2 and web3" in verdict.state
 
 
@@ -324,7 +324,7 @@ def test_going_on_leaves_what_was_found_good() -> None:
     verdict = fleet.rollout.verdict()
     assert verdict.exit == 7
     assert verdict.state == "v43 serves on web1, web2 and web4; v42 serves on web3 and web5"
-    assert verdict.next == "fab deploy   (once that is put right), or fab rollback --to v42"
+    assert str(verdict.next) == "fab deploy   (once that is put right)\nfab rollback --to v42"
     assert fleet.results == ["done", "done", "failed", "done", "discarded"]
 
 
@@ -363,7 +363,7 @@ def test_a_host_lost_after_the_switch_stops_nobody(switched: bool) -> None:
     fleet.finish(0, "web1", "web3")
     verdict = fleet.rollout.verdict()
     assert (verdict.exit, verdict.summary) == (7, "web2 was lost")
-    assert verdict.next == "fab status, then fab deploy"
+    assert str(verdict.next) == "fab status\nfab deploy"
     seen = " (last seen: v43)" if switched else " (last seen: v42)"
     assert verdict.state == f"v43 serves on web1 and web3; what web2 serves is not known{seen}"
     assert fleet.results == ["done", "lost", "done"]
@@ -426,7 +426,7 @@ def test_what_was_told_to_stay_is_not_taken_back() -> None:
     assert fleet.finish(6, "web3", message="errors in the watch") == []
     fleet.finish(0, "web1", "web2")
     verdict = fleet.rollout.verdict()
-    assert (verdict.exit, verdict.next) == (7, "fab status, then fab deploy")
+    assert (verdict.exit, str(verdict.next)) == (7, "fab status\nfab deploy")
 
 
 def test_nobody_follows_a_canary_that_was_lost() -> None:
@@ -464,7 +464,7 @@ def test_what_the_host_program_refuses_is_refused() -> None:
     fleet.hear("web1", "failed", exit=4, message="busy: a deploy by ada runs", next="fab attach")
     fleet.hear("web1", "finished", exit=4, serving="v42", summary="busy")
     verdict = fleet.rollout.verdict()
-    assert (verdict.exit, verdict.next, fleet.results) == (4, "fab attach", ["busy"])
+    assert (verdict.exit, str(verdict.next), fleet.results) == (4, "fab attach", ["busy"])
 
 
 def test_one_unreachable_host_among_others_that_had_begun_is_a_refusal() -> None:
@@ -561,7 +561,7 @@ def test_a_drain_that_fails_is_a_failure_and_is_undone() -> None:
     fleet.hook("undrain", "web1")
     verdict = fleet.rollout.verdict()
     assert (verdict.exit, verdict.summary) == (5, "web1: hooks.drain failed: exit status 1")
-    assert verdict.next == "fab deploy"  # not what the host advises who was told to undo it
+    assert str(verdict.next) == "fab deploy"  # not what the host advises who was told to undo it
     assert fleet.results == ["failed", "discarded", "discarded"]
     assert fleet.end("web1").detail == "hooks.drain failed: exit status 1"
 
@@ -686,4 +686,4 @@ def test_advice_to_look_at_a_host_names_it() -> None:
     fleet.hear("web2", "finished", exit=5, release="v43", serving="v42", seconds=1.0, summary="v43 is not healthy")
     fleet.orders()
     fleet.finish(5, "web1", "web3")
-    assert fleet.rollout.verdict().next == "fab logs -H web2 -n 200   (all); then fab deploy"
+    assert str(fleet.rollout.verdict().next) == "fab logs -H web2 -n 200   (all); then fab deploy"

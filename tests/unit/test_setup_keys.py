@@ -41,7 +41,7 @@ def test_no_key_at_all_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(setup, "_agent_keys", list)
     with pytest.raises(ConfigError) as caught:
         public_keys([], [])
-    assert "ssh-keygen" in caught.value.next
+    assert "ssh-keygen" in str(caught.value.next)
 
 
 def test_a_private_key_is_never_sent(tmp_path: Path) -> None:
