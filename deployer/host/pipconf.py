@@ -21,7 +21,6 @@ _INDEXES = {
     "index-url": ("UV_DEFAULT_INDEX",),
     "extra-index-url": ("UV_INDEX",),
     "find-links": ("UV_FIND_LINKS",),
-    "no-index": ("UV_NO_INDEX",),
 }
 _OWN_INDEX = re.compile(
     rb"^\s*(?:-i\b|--index-url\b|--extra-index-url\b|--no-index\b)"  # a requirements file
@@ -73,8 +72,8 @@ def translated(options: Mapping[str, str], *, indexes: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     for option, names in wanted.items():
         value = " ".join(options.get(option, "").split())
-        if option == "no-index":
-            value = "1" if value.lower() in ("1", "true", "yes", "on") else ""
+        if option == "timeout":  # uv takes whole seconds
+            value = value.partition(".")[0] if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value) else ""
         if option == "find-links":
             value = ",".join(value.split())
         found.update(dict.fromkeys(names, value) if value else {})
