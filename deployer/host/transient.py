@@ -22,6 +22,8 @@ _RESERVED = ("build", "migrate")
 COMMANDS = (*_RESERVED, "check")
 """What the app's commands run as."""
 
+_NOUNS = {"build": "build", "migrate": "migration", "check": "check"}
+
 _EXEC = """
 import json, os, signal, sys
 with open(0, closefd=False) as given:
@@ -104,7 +106,7 @@ def run(
         systemd.systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= command.limit:
         raise _too_long(command, said)
-    exitstatus.refuse_not_begun(f"the {command.name}", unit, status, since)
+    exitstatus.refuse_not_begun(f"the {_NOUNS[command.name]}", unit, status, since)
     return status, said
 
 
@@ -123,7 +125,7 @@ def _settings(ctx: Context, command: Command, env_path: Path, lines: Iterable[Li
 
 def _too_long(command: Command, said: Sequence[str]) -> HostError:
     return HostError(
-        f"the {command.name} did not end within {command.limit:g} s and was stopped",
+        f"the {_NOUNS[command.name]} did not end within {command.limit:g} s and was stopped",
         logs=list(said)[-40:],
         next=f"look why it takes so long; if it needs to, raise {command.key} in deploy.toml; then fab deploy",
         stays=command.stays,
@@ -136,7 +138,9 @@ def refuse_running(ctx: Context, name: str) -> None:
     orders.ensure_stopped([unit])
     left = systemd.processes(unit)
     if left:
-        raise HostError(f"processes of the {name} do not end: {', '.join(map(str, left))}", next="reboot the host")
+        raise HostError(
+            f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}", next="reboot the host"
+        )
 
 
 def forget_environments(ctx: Context) -> None:

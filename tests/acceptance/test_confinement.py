@@ -361,3 +361,130 @@ def test_a_login_that_writes_into_the_tree_does_not_reach_what_serves(mini: Tiny
     assert mini.host.run(sums).stdout == served[-1]
     doctor = mini.fab("doctor")
     assert "damaged" not in doctor.out + doctor.err
+
+
+def test_a_migration_or_a_build_that_takes_too_long_is_ended(mini: TinySite) -> None:
+    """After the time that deploy.toml gives it, with all that it started; what is done all the same is said."""
+    serving = mini.serving
+    mini.configure(build=["sleep 4246"], release="build_timeout = 2")
+    failed = mini.expect(5, "deploy", "--json").event("failed")
+    assert "the build did not end within 2 s" in failed["message"]
+    assert "release.build_timeout" in failed["next"]
+    mini.configure(release='migrate = "sleep 4246 & sleep 4246"\nmigrate_timeout = 2')
+    failed = mini.expect(5, "deploy", "--json").event("failed")
+    assert "the migration did not end within 2 s" in failed["message"]
+    assert failed["state"].startswith(f"{serving} serves, uninterrupted")
+    assert "what its migration had committed stays" in failed["state"]
+    assert "release.migrate_timeout" in failed["next"]
+    assert mini.host.run("pgrep -fx 'sleep 4246' || true").stdout == ""
+    assert mini.serving == serving
+
+
+UV_SETTINGS = """\
+[project]
+name = "mini"
+version = "0"
+[tool.uv]
+cache-dir = "./cache"
+python-preference = "only-managed"
+python-downloads = "automatic"
+link-mode = "symlink"
+"""
+
+
+def test_the_projects_uv_settings_do_not_reach_the_host(mini: TinySite) -> None:
+    """Where its cache is, which Pythons there are, how it links: that is the host's; the dependencies are installed."""
+    mini.project.write("pyproject.toml", UV_SETTINGS)
+    mini.project.write("requirements.txt", "# none\n")
+    mini.configure()
+    mini.expect(0, "deploy")
+    assert mini.host.run("test -x /srv/mini/current/venv/bin/python && ls /var/cache/deployer-mini").stdout.split()
+    assert mini.host.run("find /srv/mini/trees /srv/mini/venvs -name cache", check=False).stdout == ""
+
+
+def test_a_build_hears_what_the_host_tells_pip(mini: TinySite) -> None:
+    """The index of /etc/pip.conf is the one that is asked, and its certificates are those that count."""
+    mini.host.run("cp -a /etc/pip.conf /root/pip.conf 2>/dev/null; true")
+    try:
+        mini.host.run(
+            "printf '[global]\\nindex-url = file:///opt/wheels-of-ours\\n' > /etc/pip.conf; mkdir -p /opt/wheels-of-ours"
+        )
+        mini.project.write("requirements.txt", "iniconfig==2.0.0\n")
+        mini.configure()
+        failed = mini.expect(5, "deploy", "--json").event("failed")
+        assert "installing the dependencies failed" in failed["message"]
+        assert "wheels-of-ours" in "\n".join(failed["logs"])
+    finally:
+        mini.host.run("rm -f /etc/pip.conf; test -e /root/pip.conf && mv /root/pip.conf /etc/pip.conf; true")
+
+
+INSIDE = '''\
+"""What a process finds forbidden in its unit, one word a line for each that is not."""
+import ctypes, mmap, os, pathlib, socket
+
+libc = ctypes.CDLL(None, use_errno=True)
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+
+
+def does(what, call):
+    try:
+        if call() not in (False, -1, None):
+            print("DOES", what)
+    except OSError:
+        pass
+
+
+does("capabilities", lambda: any(int(status[name], 16) for name in ("CapBnd", "CapEff", "CapPrm", "CapAmb")))
+does("new privileges", lambda: status["NoNewPrivs"].strip() != "1")
+does("any system call", lambda: status["Seccomp"].strip() != "2")
+does("write the system", lambda: os.open("/usr/x", os.O_CREAT | os.O_WRONLY, 0o600))
+does("list homes", lambda: bool(os.listdir("/home")))
+does("leave in /tmp", lambda: pathlib.Path("/tmp/of-another").exists())
+does("leave in /var/tmp", lambda: pathlib.Path("/var/tmp/of-another").exists())
+does("see another /dev/shm", lambda: pathlib.Path("/dev/shm/of-another").exists())
+does("see devices", lambda: pathlib.Path("/dev/of-another").exists())
+does("see other users", lambda: os.stat("/opt/of-another").st_uid == 65533)
+does("write /proc/sys", lambda: os.access("/proc/sys/kernel/hostname", os.W_OK))
+does("write the cgroup", lambda: not os.statvfs("/sys/fs/cgroup").f_flag & os.ST_RDONLY)
+does("read the kernel's log", lambda: os.access("/dev/kmsg", os.R_OK) or os.access("/proc/kmsg", os.R_OK))
+does("list modules", lambda: bool(os.listdir("/usr/lib/modules")))
+does("see systemd", lambda: os.path.exists("/proc/1"))
+does("/proc/meminfo", lambda: pathlib.Path("/proc/meminfo").exists())
+does("packet sockets", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW) and True)
+does("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) and True)
+does("bluetooth", lambda: socket.socket(31, socket.SOCK_RAW, 0) and True)
+does("user namespace", lambda: libc.unshare(0x10000000) == 0)
+does("real time", lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1)) or True)
+does("nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, 5) or True)
+does("set-id files", lambda: (open("/tmp/setid", "w").close(), os.chmod("/tmp/setid", 0o4755), True)[-1])
+does("personality", lambda: libc.personality(0x0008) != -1)
+does("write and execute", lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC) and True)
+does("ptrace", lambda: libc.ptrace(0, 0, 0, 0) == 0)
+does("mount", lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0)
+does("set the host's name", lambda: libc.sethostname(b"evil", 4) == 0)
+does("umask", lambda: os.umask(0o77) != 0o77)
+does("connect to the bus", lambda: socket.socket(socket.AF_UNIX).connect("/run/dbus/system_bus_socket") or True)
+print("looked")
+'''
+OF_A_BUILD = {"/proc/meminfo", "netlink", "nice", "umask", "write and execute"}
+"""What a build may do that the app may not."""
+
+
+def test_what_is_forbidden_is_so_from_within(mini: TinySite) -> None:
+    """Each line of the confinement, as a process finds it: not as the unit file has it."""
+    mini.host.run(
+        "for d in /tmp /var/tmp /dev/shm /dev /opt; do echo x > $d/of-another; done; chown 65533 /opt/of-another"
+    )
+    try:
+        mini.project.write("inside.py", INSIDE)
+        mini.configure(build=["python3 inside.py"], release='migrate = "python3 inside.py"')
+        said: dict[str, set[str]] = {}
+        for event in mini.expect(0, "deploy", "--json").events:
+            if event["event"] == "output":
+                said.setdefault(event["phase"], set()).add(event["line"])
+        command = set(run(mini, "python3", "inside.py").out.splitlines())
+    finally:
+        mini.host.run("rm -f /tmp/of-another /var/tmp/of-another /dev/shm/of-another /dev/of-another /opt/of-another")
+    assert said["build"] == {"looked", *(f"DOES {what}" for what in OF_A_BUILD)}
+    assert said["migrate"] == {"looked"}
+    assert command == {"looked"}

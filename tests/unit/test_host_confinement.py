@@ -110,9 +110,8 @@ def test_hiding_one_more_path_shows_no_other() -> None:
     assert [value for name, value in more if name == "InaccessiblePaths"] == [*hidden, "/etc/shop"]
     own = override(LINES, [("InaccessiblePaths", ("", "/etc/shop"))])
     assert [value for name, value in own if name == "InaccessiblePaths"] == ["", "/etc/shop"]
-    assert [
-        value for name, value in override(LINES, [("TemporaryFileSystem", ("",))]) if name == "TemporaryFileSystem"
-    ] == [""]
+    shared = override(LINES, [("TemporaryFileSystem", ("",))])
+    assert [value for name, value in shared if name == "TemporaryFileSystem"] == [""]
 
 
 @pytest.mark.parametrize("value", ["", "/dev/shm:size=64M,mode=1777", "/opt", "/opt:ro"])

@@ -102,13 +102,15 @@ def undoubled(word: str, mark: str) -> str:
     return mark.join(pieces)
 
 
-WORDS = ["%n", "%", "100%", "$HOME", "${HOME}", "$$", "a b", 'say "x"', "it's", "back\\slash", "tab\t", "two\nlines", "",
-         "per%cent$", ";", "\\n", "%%", "-x", "é"]  # fmt: skip
+WORDS = [
+    "%n", "%", "100%", "$HOME", "${HOME}", "$$", "a b", 'say "x"', "it's", "back\\slash", "tab\t", "two\nlines", "",
+    "per%cent$", ";", "\\n", "%%", "-x", "é",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_a_word_of_a_command_line_is_never_expanded_or_split(word: str) -> None:
-    """Specifiers and variables are doubled, the rest quoted: systemd reads back the word itself, beside its neighbours."""
+    """Specifiers and variables are doubled, the rest quoted: systemd reads back the word itself."""
     name, line = exec_line(["/bin/x", word, "last"])
     assert name == "ExecStart"
     assert read_back(line) == ["/bin/x", word, "last"]
@@ -122,7 +124,7 @@ def test_the_reader_of_this_test_can_fail(line: str) -> None:
 
 
 def test_how_long_a_stop_and_how_it_is_done() -> None:
-    """Requests in flight get ``drain``, and systemd five seconds more before it kills; the server alone is asked first."""
+    """Requests in flight get ``drain``, and systemd five seconds more; the server alone is asked first."""
     text = service(web())
     assert lines(text, "TimeoutStopSec") == ["35"]
     assert lines(text, "KillMode") == ["mixed"]
