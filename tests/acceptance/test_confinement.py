@@ -406,9 +406,8 @@ def test_a_build_hears_what_the_host_tells_pip(mini: TinySite) -> None:
     """The index of /etc/pip.conf is the one that is asked, and its certificates are those that count."""
     mini.host.run("cp -a /etc/pip.conf /root/pip.conf 2>/dev/null; true")
     try:
-        mini.host.run(
-            "printf '[global]\\nindex-url = file:///opt/wheels-of-ours\\n' > /etc/pip.conf; mkdir -p /opt/wheels-of-ours"
-        )
+        text = "[global]\\nindex-url = file:///opt/wheels-of-ours\\n"
+        mini.host.run(f"mkdir -p /opt/wheels-of-ours; printf '{text}' > /etc/pip.conf")
         mini.project.write("requirements.txt", "iniconfig==2.0.0\n")
         mini.configure()
         failed = mini.expect(5, "deploy", "--json").event("failed")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deployer.host import systemd
+from deployer.host import output, systemd
 from deployer.host.errors import HostError
 from deployer.host.output import LONGEST_LINE
 
@@ -41,6 +42,19 @@ def test_a_stream_ends_though_somebody_goes_on_writing(daemon: Path) -> None:
         count += 1
 
     assert systemd.stream(["sh", "-c", script], take) == 0
+
+
+def test_what_is_still_read_when_a_command_has_ended_is_bounded() -> None:
+    """Somebody who fills the pipe faster than it is emptied."""
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as process, Path("/dev/zero").open("rb") as endless:
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = endless
+        read = 0
+        for line in output.lines(process):
+            read += len(line)
+            assert read <= 2 << 20
 
 
 def test_a_run_ends_with_its_command(daemon: Path) -> None:
