@@ -125,6 +125,33 @@ def test_secrets_are_masked_and_in_no_argument(mini: TinySite) -> None:
     assert "hunter2" not in shown
 
 
+def test_its_words_are_in_no_unit_and_no_journal(mini: TinySite, two_apps: tuple[TinySite, TinySite]) -> None:
+    """What systemd writes down and root's own processes show everybody holds none of them; the command itself is seen
+    as any program is, but not from within another app."""
+    mini.host.run("rm -f /opt/go-on")
+    script = 'echo begun; until [ -e /opt/go-on ]; do sleep 0.1; done; echo "$0"'
+    words = argv(mini, "sh", "-c", script, "w0rd-of-mine")
+    with subprocess.Popen(words, cwd=mini.project.path, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            written = mini.host.run(
+                "systemctl show 'deployer-mini-run*'; cat /run/systemd/transient/*; journalctl -b --no-pager -o verbose"
+            ).stdout
+            seen = mini.host.run("ps -eo user,args | grep '[w]0rd-of-mine'").stdout.splitlines()
+            others = run(two_apps[1], "sh", "-c", "cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '").out
+            mini.host.run("touch /opt/go-on")
+            assert process.stdout.read() == "w0rd-of-mine\n"
+        finally:
+            process.kill()
+            mini.host.run("touch /opt/go-on; rm -f /opt/go-on")
+    assert "deployer-mini-run" in written
+    assert "w0rd-of-mine" not in written
+    assert {line.split()[0] for line in seen} == {"mini"}
+    assert "cat /proc" in others
+    assert "w0rd-of-mine" not in others
+
+
 def test_it_may_not_more_than_the_app(mini: TinySite) -> None:
     """It becomes no root, writes no code, and reads neither its own environment's file nor another app's."""
     serving = mini.serving
