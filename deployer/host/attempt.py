@@ -11,7 +11,6 @@ from typing import Any
 
 from deployer.host import (
     background,
-    build,
     commands,
     ending,
     files,
@@ -23,6 +22,7 @@ from deployer.host import (
     resume,
     signals,
     systemd,
+    transient,
     watching,
 )
 from deployer.host.advice import NOTHING, Advice, Next, run
@@ -119,7 +119,7 @@ class Attempt:
 
         When the host goes down behind the switch, nothing is undone: what failed was not the release.
         """
-        units = (build.unit_of(self.ctx, name) for name in build.COMMANDS)
+        units = (transient.unit_of(self.ctx, name) for name in transient.COMMANDS)
         systemd.systemctl("stop", "--no-block", *units)
         if self._has_switched() and systemd.is_stopping():
             raise signals.PowerOff
@@ -216,7 +216,7 @@ class Attempt:
         signals.ignore_terminate()
         failures = Failures(self.ctx)
         with failures.kept("removing the environment of a command"):
-            build.forget_environments(self.ctx)
+            transient.forget_environments(self.ctx)
         exit, state = error.exit, error.state or "nothing was touched"
         if self.work is not None:
             failures = Failures(self.ctx)
@@ -268,7 +268,8 @@ class Attempt:
         reason = str(self._clean(error.message))
         if self._has_switched():
             return self.take_back(release, reason)
-        return error.exit, self._discard(release, reason)
+        state = self._discard(release, reason)
+        return error.exit, f"{state}; {error.stays}" if error.stays else state
 
     def _discard(self, release: Release, reason: str) -> str:
         instance.remove_units(self.ctx, release, unused=True)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
-from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, Exit, standing
+from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
 from deployer.host.request import Request
 
 _POLL = 0.03
@@ -157,13 +157,26 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     ]
     argv = systemd.transient(job_unit(ctx.app), settings, [PROGRAM, "job", ctx.app, directory.name, *how], wait=False)
     for _ in range(_TRIES):
-        done = systemd.run(argv)
+        done = _run(argv)
         if done.ok or _is_at(ctx, directory):
             return
         refuse_if_busy(ctx)
         orders.ensure_free(job_unit(ctx.app))
         time.sleep(_POLL)  # the name is another's whose job is about to start, or has just ended: neither shows as one
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
+
+
+def _run(argv: Sequence[str]) -> systemd.Result:
+    """Raises HostError for a systemd that gives no answer: it may have begun all the same."""
+    try:
+        return systemd.run(argv)
+    except HostError as error:
+        raise HostError(
+            error.message,
+            exit=Exit.MIXED,
+            state="it is not known whether the deploy has begun",
+            next="fab attach   (follows it, if it has)",
+        ) from None
 
 
 def _is_at(ctx: Context, directory: Path) -> bool:
@@ -254,7 +267,8 @@ def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
 def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """A job that is gone without a last word: what became of it, as far as the records tell."""
     number, serving = ctx.catalog.current(), ctx.catalog.serving_name()
-    name = next((str(one["release"]) for one in reversed(list(jobs.events_of(directory))) if one.get("release")), "")
+    told = [str(one["release"]) for one in jobs.events_of(directory) if one.get("release")]
+    name = next((one for one in reversed(told) if RELEASE.fullmatch(one)), "")
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.find(int(name[1:])) if name else None

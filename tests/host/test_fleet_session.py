@@ -346,6 +346,17 @@ def test_what_a_host_tells_of_its_releases(host: Host) -> None:
     assert found["usable"] == {"v1": "a" * 64, "v2": "b" * 64, "v4": "d" * 64}
 
 
+def test_a_release_that_is_known_to_be_damaged_is_passed_by(host: Host) -> None:
+    """A rollback goes to the next older one, and says what is wrong; it can be gone back to by no name either."""
+    _release(host, KEPT, "a")
+    _release(host, KEPT, "b", tree="b" * 64)
+    _release(host, KEPT, "c")
+    host.paths.current.symlink_to("releases/v3")
+    found = _answer(host)
+    assert (found["target"], found["passed"]) == ("v1", {"v2": "its code is gone from the host"})
+    assert list(found["usable"]) == ["v1", "v3"]
+
+
 def test_a_number_of_the_fleet_is_taken(host: Host) -> None:
     """It skips those that the host has missed, counts from then on, and is never given twice nor gone below."""
     _release(host, KEPT, "a")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host import instance
+from deployer.host import instance, seal
 from deployer.host.systemd import Result
 from tests.host.simulation import builds, fleet, rules, service, walk
 from tests.host.simulation.faults import CommandFails, Kill, Meanwhile, PowerCut
@@ -481,3 +481,15 @@ def test_the_rules_find_two_at_work(host: SimulatedHost) -> None:
     told(host, "start", "v1")
     assert len(host.broken) == 1
     assert "shop-worker@v1.service starts, and shop-worker@v2.service still is active" in host.broken[0]
+
+
+@pytest.mark.parametrize("name", ["env", "env.json", "secret.json"])
+def test_what_a_release_was_sealed_with_is_its_environment_too(host: SimulatedHost, name: str) -> None:
+    """The file that systemd reads is what the app runs with: a change of it is damage, as one of the code is."""
+    ctx = host.context(lambda *_, **__: None)
+    release = ctx.catalog.find(2)
+    assert release is not None
+    assert seal.damage(ctx, release) == ""
+    path = ctx.paths.release(2) / name
+    path.write_bytes(path.read_bytes() + b" ")
+    assert seal.damage(ctx, release) == str(path)
