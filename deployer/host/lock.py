@@ -205,18 +205,21 @@ def _end(ctx: Context, name: str) -> bool:
     """Send SIGTERM to the process of that job, and to no other: the unit's name may be the next one's by now. False
     when it has ended by itself."""
 
-    def still() -> bool:
-        shown = _shown(ctx)
-        directory = _directory_of(ctx, shown)
-        return _is_alive(shown) and shown.get("MainPID") == str(pid) and (directory.name if directory else "") == name
-
     deadline = time.monotonic() + _LEAVING
-    while _is_alive(shown := _shown(ctx)) and time.monotonic() < deadline:
-        pid = int(shown.get("MainPID") or 0)
-        if pid and proc.terminate(pid, still):
+    while (pid := _process_of(ctx, name)) is not None and time.monotonic() < deadline:
+        if pid and proc.terminate(pid, lambda: _process_of(ctx, name) == pid):
             return True
-        time.sleep(_POLL)  # it was killed and is about to be started again, or has just ended
+        time.sleep(_POLL)
     return False
+
+
+def _process_of(ctx: Context, name: str) -> int | None:
+    """The process of that job; 0 when it is about to be started again, None when another job runs, or none."""
+    shown = _shown(ctx)
+    directory = _directory_of(ctx, shown)
+    if not _is_alive(shown) or (directory.name if directory else "") != name:
+        return None
+    return int(shown.get("MainPID") or 0)
 
 
 def _ended_by_itself() -> HostError:
