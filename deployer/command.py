@@ -137,6 +137,7 @@ def host_task(
     *,
     dry: DryRun,
     answer: bool | Callable[[Mapping[str, Any]], bool] = False,
+    streams: bool = False,
     iterable: Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
@@ -144,8 +145,8 @@ def host_task(
     ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
     returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
     ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
-    coming and going of connections. A parameter ``words`` of the function is no option: it gets what was typed after
-    ``--``.
+    coming and going of connections; with ``streams`` it comes line by line. A parameter ``words`` of the function is no
+    option: it gets what was typed after ``--``.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
@@ -157,7 +158,8 @@ def host_task(
                 common = {name: given.pop(name) for name in _COMMON}
                 common["parallel"] = _at_a_time(common["parallel"])
                 words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
-                with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
+                asks = answer(given) if callable(answer) else answer
+                with _over(), _fleet(c, title, answer=asks, streams=streams, **common) as fleet:
                     outcome = does(fleet, **given, **words)
                 _end(outcome, json=common["json"])
 
@@ -191,6 +193,7 @@ def _fleet(
     title: str,
     *,
     answer: bool,
+    streams: bool,
     env: str,
     config: str,
     accept_new: bool,
@@ -222,7 +225,7 @@ def _fleet(
     shown = f"{title} {settings.app}"
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
-    shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
+    shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
     with shows as (report, ask, aside), until_over(report) as heard, asking(aside) as prompt:
         options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 

@@ -228,7 +228,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     from deployer import doctor as use
     from deployer.fleet import asked
 
-    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0])
+    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
         from deployer.ui.findings import fleet_doctor
@@ -238,7 +238,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     return Answer(show=show, exit=found.exit)
 
 
-@host_task("logs of", dry=Dry.SAME, answer=True)
+@host_task("logs of", dry=Dry.SAME, answer=True, streams=True)
 def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> Answer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
     from deployer import observe
@@ -257,7 +257,7 @@ def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     return _would(dryrun.run(fleet, words))
 
 
-@host_task("run on", dry=_dry_run, answer=True)
+@host_task("run on", dry=_dry_run, answer=True, streams=True)
 def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     """Run a command on every host, in the release that serves: fab run -- python manage.py check. It gets no input."""
     from deployer.execute import execute
