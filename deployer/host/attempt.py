@@ -14,11 +14,11 @@ from deployer.host import (
     commands,
     ending,
     files,
-    handover,
     instance,
     jobs,
     lease,
     masking,
+    phases,
     resume,
     signals,
     systemd,
@@ -26,7 +26,7 @@ from deployer.host import (
     watching,
 )
 from deployer.host.advice import NOTHING, Advice, Next, run
-from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
+from deployer.host.catalog import CONDEMNED, DEAD, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
 from deployer.host.errors import Damaged, HostError
@@ -97,7 +97,7 @@ class Attempt:
             if self.directory is not None and self.request.barriers:
                 self.work.word = Word(self.directory)
             if revive:
-                handover.revive(self.ctx, release)
+                phases.revive(self.work)
             for phase in self.request.phases:
                 if phase in self.request.barriers:
                     self._stand_at(self.work, phase)
@@ -110,7 +110,9 @@ class Attempt:
             error = understood(foreign, self.ctx, "writing on the host")
         finally:
             signals.hold()
-        return self._fail(error)
+        with Failures(self.ctx).kept("ending the release"):
+            return self._fail(error)
+        return self._fail(error)  # all of it can be repeated
 
     def _abort(self) -> None:
         """SIGTERM: somebody ends the deploy, or the host goes down. Undo, without waiting for what runs.
@@ -260,6 +262,9 @@ class Attempt:
     def _undo(self, release: Release, error: HostError) -> tuple[Exit, str]:
         if release.result == GOOD:
             return error.exit, f"{release.name} was good before and is left alone"
+        if release.result in DEAD:  # all was done, and could not be told
+            exit = Exit.ROLLED_BACK if release.result == ROLLED_BACK else error.exit
+            return exit, f"{self.ctx.catalog.serving_name() or 'nothing'} serves; {release.name} is {release.result}"
         reason = str(self._clean(error.message))
         if self._has_switched():
             return self.take_back(release, reason)

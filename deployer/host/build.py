@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import bytecode, confinement, files, installer, pipconf, transient
+from deployer.host.advice import Advice
 from deployer.host.context import Context, free_bytes
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
+from deployer.host.sizes import size
 from deployer.host.spec import Spec
 from deployer.host.store import Store
 from deployer.host.systemd import systemctl
@@ -107,7 +109,7 @@ def build_venv(
             raise disk_error(error, venv, "laying out the dependencies") from error
         files.give(venv, uid, gid)
         seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
-        what, limit, next = "installing the dependencies", spec.build_timeout, _install_advice(spec.lock.path)
+        what, limit, next = "installing the dependencies", spec.build_timeout, installer.advice(spec.lock, sources)
         for command in venv_commands(spec, str(venv), python):
             _run_build(ctx, command, sources, venv, seen, what, limit, next=next)
         _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)
@@ -124,14 +126,6 @@ def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
     for path in dict.fromkeys([*spec.lock.files, "pyproject.toml", "uv.toml"]):
         with contextlib.suppress(OSError):
             yield files.read_below(tree, path, 1 << 20)
-
-
-def _install_advice(lock: str) -> str:
-    """The installer names the cause itself; only what to do then is said."""
-    return (
-        "the lines above name the cause: for a package, a version or a hash, put it right in "
-        f"{lock}, commit, fab deploy; where the index or the network refused, only fab deploy (again)"
-    )
 
 
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
@@ -217,7 +211,7 @@ def _run_build(
     what: str,
     limit: float,
     venv: Path | None = None,
-    next: str = "mend it, commit, fab deploy",
+    next: Advice = "mend it, commit, fab deploy",
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 
@@ -299,7 +293,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
     free = free_bytes(str(directory))
     if free < needed:
         raise HostError(
-            f"the disk is full: {what} needs {needed // 1024:,} KiB below {directory}, {free // 1024:,} KiB are free",
+            f"the disk is full: {what} needs {size(needed)} below {directory}, {size(free)} are free",
             next=_MAKE_ROOM,
         )
 
@@ -307,7 +301,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
 def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
     where = next(directory for directory in (path, *path.parents) if directory.is_dir())
     return HostError(
-        f"the disk is full: {what} needs more than the {free_bytes(str(where)) // 1024} KiB left below {where}",
+        f"the disk is full: {what} needs more than the {size(free_bytes(str(where)))} left below {where}",
         logs=list(lines)[-20:],
         next=_MAKE_ROOM,
     )

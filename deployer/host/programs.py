@@ -49,7 +49,7 @@ def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]
     if "/" not in program:
         if not _installed(program, place.venv) and not on_host(program, place.venv):
             why = f"is not among the installed dependencies ({spec.lock.path or 'no lock file'})"
-            add = f"uv add {program}" if spec.lock.kind == "uv" else f"add {program} to {lock}"
+            add = f"add {program} (uv add {program})" if spec.lock.kind == "uv" else f"add {program} to {lock}"
             yield why, f"{add}, commit, fab deploy"
     elif program.startswith("/"):
         if not systemd.run(["test", "-x", program], user=place.app).ok:
