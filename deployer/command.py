@@ -48,6 +48,8 @@ _HELP = {
     "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
     "ref": "the branch, tag or commit to deploy (default: HEAD)",
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
+    "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
+    "asgi": "the ASGI application, likewise",
     "strict": "refuse requirements that are not pinned to a version or a commit",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
@@ -121,8 +123,13 @@ class HostTask(FleetTask):
 
 def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(context, **options)`` that works on this machine alone."""
-    made: Callable[[Callable[..., Any]], Any] = fleet_task(klass=HostTask, dry=dry, auto_shortflags=False)
-    return made
+
+    def wrap(function: Callable[..., Any]) -> Any:
+        own = [name.replace("_", "-") for name in list(inspect.signature(function).parameters)[1:]]
+        texts = {name: _HELP[name.replace("-", "_")] for name in own}
+        return fleet_task(klass=HostTask, dry=dry, help=texts, auto_shortflags=False)(function)
+
+    return wrap
 
 
 def host_task(

@@ -180,9 +180,10 @@ def submodules(root: Path, commit: str) -> dict[str, str]:
 
 
 def has_commit(root: Path, commit: str) -> bool:
-    """Whether a directory is a repository of its own that has this commit."""
-    inner = os.path.lexists(root / ".git") and not root.is_symlink()
-    return inner and run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+    """Whether a directory is a repository of its own that has this commit. Raises ConfigError when git refuses it."""
+    if not os.path.lexists(root / ".git") or root.is_symlink() or not is_repository(root):
+        return False
+    return run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
 
 def files(root: Path) -> list[Known]:
@@ -211,7 +212,7 @@ def ignored(root: Path) -> frozenset[str]:
 
 def changes(root: Path) -> Changes:
     """What ``git status`` says of the project's directory, under the user's own settings."""
-    prefix = os.fsdecode(ask(root, "rev-parse", "--show-prefix").rstrip(b"\n"))
+    _, prefix = place(root)
     listing = ask(root, "status", "--porcelain=v2", "-z", "--no-renames", "--", ".")
     found = [_change(os.fsdecode(line)) for line in listing.split(b"\0") if line and not line.startswith(b"#")]
     inside = [(tracked, path.removeprefix(prefix)) for tracked, path in found]
@@ -258,13 +259,13 @@ def _filters(root: Path, commit: str, paths: Sequence[str]) -> Iterator[tuple[st
 
 
 @contextmanager
-def archive(root: Path, commit: str) -> Iterator[IO[bytes]]:
+def archive(root: Path, commit: str) -> Iterator[tuple[str, IO[bytes]]]:
     """The project's files of a commit as a tar stream, less those that ``export-ignore`` leaves out.
 
-    Names begin with :func:`prefix`. Content has gone through git's filters and attributes, as in a checkout. Raises
-    ConfigError when git fails, for example because the commit does not have the project's directory.
+    Beside it, what all names in it begin with. Content has gone through git's filters and attributes, as in a checkout.
+    Raises ConfigError when git fails, for example because the commit does not have the project's directory.
     """
-    top, below = toplevel(root), prefix(root)
+    top, below = place(root)
     settings = [*PLAIN_ENDS, *_lfs(root)]
     with tempfile.TemporaryFile() as stderr:
         arguments = command([*settings, "archive", "--format=tar", commit, *(["--", below] if below else [])])
@@ -272,7 +273,7 @@ def archive(root: Path, commit: str) -> Iterator[IO[bytes]]:
         literal = {**environment(), "GIT_LITERAL_PATHSPECS": "1"}
         with subprocess.Popen(arguments, cwd=top, env=literal, **streams) as process:
             stdout = cast(IO[bytes], process.stdout)
-            yield stdout
+            yield below, stdout
             while stdout.read(1 << 16):
                 pass
         if process.returncode != 0:
@@ -281,18 +282,17 @@ def archive(root: Path, commit: str) -> Iterator[IO[bytes]]:
             raise ConfigError(
                 message=f"git cannot give the files of {commit[:12]} in {root}: {' / '.join(said)}",
                 state="nothing was touched",
-                next="put right what git says; where it is about a file of Git LFS: git lfs pull",
+                next="put right what git says\ngit lfs pull   (where it is about a file of Git LFS)",
             )
 
 
-def toplevel(root: Path) -> Path:
-    """The work tree that the project lies in: only from there git applies all .gitattributes."""
-    return Path(os.fsdecode(ask(root, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+def place(root: Path) -> tuple[Path, str]:
+    """The work tree that the project lies in, and its directory there, with a slash at the end (empty: all of it).
 
-
-def prefix(root: Path) -> str:
-    """The project's directory in its work tree, with a slash at the end; empty when it is all of it."""
-    return os.fsdecode(ask(root, "rev-parse", "--show-prefix").rstrip(b"\n"))
+    Only at the top of it git applies all .gitattributes.
+    """
+    top, _, below = os.fsdecode(ask(root, "rev-parse", "--show-toplevel", "--show-prefix")).partition("\n")
+    return Path(top), below.rstrip("\n")
 
 
 def _lfs(root: Path) -> list[str]:

@@ -99,8 +99,8 @@ def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = (), subm
 def add_commit(collection: Collection, root: Path, commit: str, *, below: str = "", submodules: bool) -> list[str]:
     """Add what a commit has, and the submodules in it, under ``below``; warnings. Raises ConfigError."""
     before = set(collection.starts)
-    with git.archive(root, commit) as stream:
-        directories = add_archive(collection, stream, git.prefix(root), below)
+    with git.archive(root, commit) as (prefix, stream):
+        directories = add_archive(collection, stream, prefix, below)
     own = [path.removeprefix(below) for path in collection.starts if path not in before]
     warnings = [filter_warning(name, paths) for name, paths in git.undefined_filters(root, commit, own).items()]
     for path, inner in git.submodules(root, commit).items():
@@ -154,6 +154,9 @@ def from_directory(root: Path, include: Sequence[str]) -> Source:
     if any(Path(path).name == ".gitignore" for path in paths):
         ignored = git.ignored(root)
         paths = [path for path in paths if path not in ignored]
+    for inner in repositories(root, paths):
+        known = {f"{inner}/{one.path}" for one in git.files(root / inner)}
+        paths = [path for path in paths if path in known or not path.startswith(f"{inner}/")]
     for path in paths:
         collection.add_path(path)
     add_included(collection, root, include)
@@ -162,6 +165,12 @@ def from_directory(root: Path, include: Sequence[str]) -> Source:
         "environments, caches, node_modules, .env files and SQLite databases"
     )
     return finish(collection, root, commit="", dirty=True, warnings=[warning])
+
+
+def repositories(root: Path, paths: Iterable[str]) -> list[str]:
+    """The directories with a repository of their own, among those that hold the paths; the inner ones first."""
+    parents = {parent.as_posix() for path in paths for parent in Path(path).parents} - {"."}
+    return sorted((parent for parent in parents if os.path.lexists(root / parent / ".git")), reverse=True)
 
 
 def add_archive(collection: Collection, stream: object, prefix: str, below: str) -> set[str]:
@@ -266,5 +275,5 @@ def missing_submodule(path: str) -> ConfigError:
     return ConfigError(
         message=f"{path} is a submodule, and the commit that is recorded for it is not on this machine",
         state="nothing was touched",
-        next="git submodule update --init --recursive; or submodules = false under [release] to leave them out",
+        next="git submodule update --init --recursive\nor leave them out: submodules = false under [release]",
     )

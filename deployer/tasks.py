@@ -17,6 +17,7 @@ from deployer.usage import explain_usage
 
 if TYPE_CHECKING:
     from deployer.fleet import Fleet, Found
+    from deployer.project import Project
     from deployer.rollout import Strategy
 
 __all__ = ["namespace"]
@@ -278,21 +279,29 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     return _told(use(fleet, keys=key, allow_units=allow_unit))
 
 
-def _dry_init(_: Context) -> None:
-    from deployer.initialize import plan_init, would_write
+def _init_project(wsgi: str, asgi: str) -> Project:
+    """The project in this directory. Raises ConfigError when it cannot be meant."""
+    from deployer.initialize import chosen, refuse_mistake
     from deployer.project import inspect as look_at
 
-    project = look_at(Path.cwd())
+    project = chosen(look_at(Path.cwd()), wsgi=wsgi, asgi=asgi)
+    refuse_mistake(project)
+    return project
+
+
+def _dry_init(_: Context, wsgi: str = "", asgi: str = "") -> None:
+    from deployer.initialize import plan_init, would_write
+
+    project = _init_project(wsgi, asgi)
     sys.stdout.write("".join(f"{line}\n" for line in would_write(project, plan_init(project))))
 
 
 @chore(dry=_dry_init)
-def init(_: Context) -> None:
+def init(_: Context, wsgi: str = "", asgi: str = "") -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
     from deployer.initialize import plan_init, write
-    from deployer.project import inspect as look_at
 
-    project = look_at(Path.cwd())
+    project = _init_project(wsgi, asgi)
     sys.stdout.write("".join(f"{line}\n" for line in write(project, plan_init(project))))
 
 

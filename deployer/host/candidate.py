@@ -177,7 +177,8 @@ def ending(unit: str) -> str:
         return " (killed: the host, or MemoryMax, had no more memory for it)"
     code, status = value.get("ExecMainCode"), value.get("ExecMainStatus", "")
     if code == "1":
-        return f" (exit status {status})"
+        begun = exitstatus.not_begun(unit, int(status)) if status.isdigit() else None
+        return f" ({begun or f'exit status {status}'})"
     if code in ("2", "3") and status.isdigit():
         return f" (killed by {_signal_name(int(status))})"
     return ""

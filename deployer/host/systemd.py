@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import posixpath
+import pwd
 import re
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable
+from pathlib import Path
+from typing import Any, Callable
 
-from deployer.host import journald
+from deployer.host import journald, output
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
 
@@ -35,44 +39,66 @@ class Result:
         return (self.out + self.err).strip().splitlines()[-count:]
 
 
-def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None) -> Result:
-    """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError."""
-    try:
-        done = subprocess.run(
-            list(argv),
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=timeout,
-            env=ENVIRONMENT,
-            cwd="/",
-        )
-    except FileNotFoundError:
-        raise HostError(
-            f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s", exit=Exit.BUG) from None
-    return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None, user: str = "") -> Result:
+    """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError.
+
+    What it prints goes to files without a name, not to pipes: something that it leaves behind keeps nobody waiting.
+    ``user`` is whose rights it has, with their groups (empty: those of this program).
+    """
+    with contextlib.ExitStack() as stack:
+        given, out, err = _file(stack, stdin), _file(stack, b""), _file(stack, b"")
+        try:
+            process = subprocess.Popen(
+                list(argv), stdin=given, stdout=out, stderr=err, env=ENVIRONMENT, cwd="/", **_rights(user)
+            )
+        except FileNotFoundError:
+            raise HostError(
+                f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}"
+            ) from None
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s", exit=Exit.BUG) from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        said = [output.content(descriptor).decode("utf-8", "replace") for descriptor in (out, err)]
+        return Result(status, *said)
 
 
-def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+def _file(stack: contextlib.ExitStack, content: bytes | None) -> int:
+    """A descriptor for a command, closed with the ``stack``: /dev/null for None."""
+    if content is None:
+        return subprocess.DEVNULL
+    descriptor = output.anonymous(content)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _rights(user: str) -> dict[str, Any]:
+    if not user:
+        return {}
+    entry = pwd.getpwnam(user)
+    groups = os.getgrouplist(user, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
     """Run a command, hand each line it prints to ``on_line``, return its exit status.
 
-    A line longer than 64 KiB is handed on in pieces: what a build prints must not fill root's memory.
+    It has ended when its own process has, whoever else holds what it printed to.
     """
-    with subprocess.Popen(
-        list(argv),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=ENVIRONMENT,
-        cwd="/",
-    ) as process:
-        assert process.stdout is not None
+    with contextlib.ExitStack() as stack:
+        given = _file(stack, stdin)
+        process = stack.enter_context(
+            subprocess.Popen(
+                list(argv), stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd="/"
+            )
+        )
         try:
-            for line in iter(lambda: process.stdout.readline(_LONGEST_LINE), b""):  # type: ignore[union-attr]
-                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+            for line in output.lines(process):
+                on_line(line)
         except BaseException:
             process.kill()
             raise
@@ -108,7 +134,6 @@ _DEAF = 10.0
 """Seconds that systemd may take to hear a question."""
 TIMED_OUT = 124
 """As timeout(1) has it."""
-_LONGEST_LINE = 64 * 1024
 _READING = 90.0
 """Seconds that journalctl has to tell what it was asked for."""
 
@@ -200,8 +225,32 @@ def ask(*arguments: str) -> str:
 @functools.cache
 def version() -> int:
     """The number of systemd's version, such as 252; 0 when it does not say."""
-    name, number, *_ = [*systemctl("--version").out.split(), "", ""]
+    try:
+        asked = ["systemctl", "--version"]  # not through run(): it is no step that could fail by itself
+        said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT).stdout
+    except OSError:
+        return 0
+    name, number, *_ = [*said.decode("ascii", "replace").split(), "", ""]
     return int(number) if name == "systemd" and re.fullmatch("[0-9]{1,9}", number) else 0
+
+
+def processes(unit: str) -> list[int]:
+    """The processes in the control group of ``unit``, whatever systemd itself knows of it: that beside our own, in the
+    same slice. (The names of units in containers on this host may be the same.)"""
+    found = []
+    wanted = {tree: posixpath.join(posixpath.dirname(path), unit) for tree, path in _groups("self")}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(f"{path}/".startswith(f"{wanted.get(tree)}/") for tree, path in _groups(entry)):
+                found.append(int(entry))
+    return found
+
+
+def _groups(process: str) -> list[tuple[str, str]]:
+    """The control groups of a process, each with the tree that it is in (cgroups(7))."""
+    text = os.fsdecode(Path(f"/proc/{process}/cgroup").read_bytes())
+    fields = (line.split(":", 2) for line in text.splitlines())
+    return [(tree, path) for tree, _, path in fields]
 
 
 def was_stopped(unit: str) -> bool:

@@ -532,6 +532,17 @@ def test_a_hook_has_a_session_of_its_own() -> None:
     assert hooks.run(argv, timeout=BOUND) == ""
 
 
+def test_a_hook_that_leaves_something_running_has_ended(tmp_path: Path) -> None:
+    """A daemon of its keeps its output open: nobody waits for that, and it lives on."""
+    pid = tmp_path / "pid"
+    assert hooks.run(["sh", "-c", f"sleep 600 & echo $! > {pid}"], timeout=BOUND) == ""
+    daemon = int(pid.read_text())
+    try:
+        os.kill(daemon, 0)
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
 def test_a_hook_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
     """Its time is up: nothing of it goes on, and nothing that it started is waited for."""
     held = tmp_path / "held"

@@ -41,7 +41,7 @@ class FakeSystemd:
 
     # what the host program calls
 
-    def run(self, argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None) -> Result:
+    def run(self, argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None, user: str = "") -> Result:
         """Stands in for ``systemd.run``."""
         words = list(argv)
         if not self.programs.change("command", *words):
@@ -51,7 +51,7 @@ class FakeSystemd:
         assert isinstance(result, Result)
         return result
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+    def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
         """Stands in for ``systemd.stream``: a command in a unit of its own, which outlives who started it."""
         words = list(argv)
         if not self.programs.change("command", *words):
