@@ -109,7 +109,7 @@ def build_venv(
             raise disk_error(error, venv, "laying out the dependencies") from error
         files.give(venv, uid, gid)
         seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
-        what, limit, next = "installing the dependencies", spec.build_timeout, installer.advice(spec.lock, sources)
+        what, limit, next = "installing the dependencies", spec.build_timeout, installer.advice(spec.lock, tree)
         for command in venv_commands(spec, str(venv), python):
             _run_build(ctx, command, sources, venv, seen, what, limit, next=next)
         _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from deployer.host import exitstatus, files, orders, systemd
+from deployer.host import attended, exitstatus, files, orders, systemd
 from deployer.host.confinement import Line
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
@@ -97,8 +97,8 @@ def run(
 
     started, since = time.monotonic(), time.time()
     try:
-        argv = systemd.transient(unit, _settings(ctx, command, env_path, lines), command.argv, wait=True)
-        status = systemd.stream(argv, take)
+        settings = _settings(ctx, command, env_path, lines)
+        status, begun = attended.run(ctx, unit, settings, command.argv, take)
     finally:
         with contextlib.suppress(FileNotFoundError):
             env_path.unlink()
@@ -107,6 +107,9 @@ def run(
     if status != 0 and time.monotonic() - started >= command.limit:
         raise _too_long(command, said)
     exitstatus.refuse_not_begun(f"the {_NOUNS[command.name]}", unit, status, since)
+    if not begun:
+        what = f"the {_NOUNS[command.name]} was not begun: systemd did not start its unit"
+        raise HostError(what, logs=said[-40:], next="fab deploy")
     return status, said
 
 

@@ -905,6 +905,17 @@ def test_a_command_that_was_run_is_not_told_as_nothing(host: Host, monkeypatch: 
     assert host.events[0]["state"].startswith("the command may have been run")
 
 
+def test_a_job_that_was_told_to_abort_is_not_told_as_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd may have heard it, although its answer never came."""
+
+    def fails(*_: Any) -> Any:
+        raise HostError("systemctl did not end within 90 s")
+
+    monkeypatch.setattr(lock, "abort", fails)
+    host.serve(line({"op": "abort", "by": "ada"}))
+    assert host.events[0]["state"].startswith("what runs may have been told to abort")
+
+
 # secrets
 
 

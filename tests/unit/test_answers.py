@@ -337,6 +337,24 @@ def test_a_list_of_files_that_no_host_takes_is_not_sent() -> None:
         session.send({"op": "release", "delta": "x" * (33 << 20)})
 
 
+@pytest.mark.parametrize(
+    ("message", "state"),
+    [
+        ({"op": "status"}, "nothing was touched"),
+        ({"op": "history"}, "nothing was touched"),
+        ({"op": "doctor", "fix": False}, "nothing was touched"),
+        ({"op": "abort", "by": "ada"}, "what web1 makes of it is not known"),
+        ({"op": "run", "argv": ["true"]}, "what web1 makes of it is not known"),
+    ],
+    ids=lambda value: value["op"] if isinstance(value, dict) else "",
+)
+def test_what_a_host_was_told_to_do_may_have_been_done(message: dict[str, Any], state: str) -> None:
+    """Only of a question it is known that it changed nothing, whatever the answer is."""
+    with pytest.raises(BadAnswer) as caught:
+        remote({"event": "answer", "status": [], "entries": 5, "findings": 5, "job": 5}).query(message)
+    assert caught.value.state == state
+
+
 # both halves
 
 

@@ -401,6 +401,30 @@ def test_a_display_that_breaks_leaves_no_host_waiting(bed: Bed) -> None:
     assert results(verdict)["web1"] == "failed"
 
 
+def test_a_bug_behind_the_sending_leaves_it_unknown_what_the_host_does(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its job, or may have it: it is not told as untouched, and where the bug is stands in the report."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("who would have thought")
+
+    send = part.Run.send
+
+    def sends(run: Any, *given: Any, **more: Any) -> Any:
+        if run._remote.host == "web1":
+            broken()
+        return send(run, *given, **more)
+
+    monkeypatch.setattr(part.Run, "send", sends)
+    verdict = bed.conduct()
+    assert results(verdict)["web1"] == "lost"
+    assert "web1 discards its candidate without a word" in verdict.state
+    failed = next(event for event in bed.told if isinstance(event, events.Failed) and event.host == "web1")
+    assert failed.state == "what it serves, and whether something runs there, is not known"
+    assert any("in broken" in line for line in failed.logs)
+
+
 # Ctrl-C
 
 
