@@ -9,6 +9,7 @@ import tempfile
 import traceback
 
 from deployer.errors import DeployerError, Exit
+from deployer.host.advice import do, run
 
 __all__ = ["Bug"]
 
@@ -33,7 +34,7 @@ class Bug(DeployerError):
         return cls(
             message=f"this is a bug of deployer: {type(error).__name__}: {_first_line(error)}{where}",
             state=state,
-            next=f"fab status   (what serves); and please report it, with {path or 'the lines above'}",
+            next=run("fab status", "what serves") + do(f"please report it, with {path or 'the lines above'}"),
             host=host,
             logs=text.splitlines()[-_SHOWN:],
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -19,8 +18,8 @@ from deployer.host.spec import Health
 _PAUSE = 0.25
 _ONE_REQUEST = 10.0
 """Seconds after which one request counts as hung, when the whole wait allows more."""
-_SHOWN = 50
-"""Lines of the process's log that go with a refusal."""
+_SAID = 300
+"""Lines of the process's log that go with a refusal: enough for the tracebacks of several workers."""
 _HELPERS = 2
 """Processes seen only once that may end without being counted: until it runs its own program, a server's helper looks
 like a worker."""
@@ -160,17 +159,9 @@ def failure(number: int, why: str, unit: str) -> HostError:
         return error
     return HostError(
         f"v{number} is not healthy: {why}",
-        logs=condensed(systemd.own_lines(unit, 200))[-_SHOWN:],
+        logs=systemd.own_lines(unit, _SAID),
         next="fab logs -n 200   (all it said); mend it, commit, fab deploy",
     )
-
-
-def condensed(lines: Iterable[str]) -> list[str]:
-    """Each line once, without the marks that Python puts below a traceback's lines.
-
-    Several workers fail with one and the same traceback; said once, its cause is still among the last lines.
-    """
-    return list(dict.fromkeys(line for line in lines if line.strip(" ^~")))
 
 
 def crashed(state: systemd.UnitState) -> bool:

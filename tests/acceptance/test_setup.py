@@ -539,7 +539,7 @@ def test_an_upgrade_replaces_the_program_and_removes_old_ones(mini: TinySite, tm
 
 
 @pytest.mark.parametrize(
-    ("theirs", "next"), [(PROTOCOL - 1, "fab setup -H root@"), (PROTOCOL + 1, "pip install -U deployer")]
+    ("theirs", "next"), [(PROTOCOL - 1, "fab setup -H root@"), (PROTOCOL + 1, "upgrade deployer on this machine")]
 )
 def test_another_protocol_is_told(mini: TinySite, theirs: int, next: str) -> None:
     """A host program that speaks otherwise: exit 2, which side is older, and how to bring it up to date."""

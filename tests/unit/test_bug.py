@@ -49,7 +49,7 @@ def test_the_whole_traceback_is_kept_for_this_user_alone(kept: Path) -> None:
     (path,) = kept.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().startswith("deployer on Python 3.")
-    assert str(path) in bug.message and str(path) in bug.next
+    assert str(path) in bug.message and str(path) in str(bug.next)
     assert (bug.exit, bug.host) == (Exit.BUG, "web1")
     assert len(bug.logs) <= 30 and bug.logs[-1].startswith("KeyError")
     assert len(bug.message) < 500
@@ -61,7 +61,7 @@ def test_a_bug_is_told_though_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) 
     bug = Bug.of(caught(Unspeakable()))
     assert "(it cannot be shown)" in bug.message
     assert "traceback" not in bug.message
-    assert "with the lines above" in bug.next
+    assert "with the lines above" in str(bug.next)
     assert any("Traceback" in line for line in bug.logs)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import git
+from deployer import checkout
 from deployer.errors import ConfigError
 from deployer.source import Source, collect
 from tests.support.repository import Repository
@@ -119,7 +119,7 @@ def test_a_repository_without_the_git_program(repo: Repository, monkeypatch: pyt
     """Where git is not installed and there is a repository, what is ignored is not known: nothing ships."""
     monkeypatch.setenv("PATH", "/nonexistent")
     error = refusal(repo.root, dirty=True)
-    assert "git program is not installed" in error.message and error.next == "install git"
+    assert "git program is not installed" in error.message and str(error.next) == "install git"
 
 
 def test_an_index_that_git_cannot_read(repo: Repository) -> None:
@@ -142,6 +142,17 @@ def test_what_a_gitignore_names_never_ships(tmp_path: Path, monkeypatch: pytest.
     assert "git program is not installed" in refusal(tmp_path, dirty=True).message
 
 
+def test_what_a_repository_further_down_ignores_never_ships(tmp_path: Path) -> None:
+    """In a directory in no repository that holds some, each of them says what is ignored in it."""
+    inner = Repository(tmp_path / "project/inner")
+    inner.commit(__gitignore="secrets.json\n", app__py="x")
+    for name in ("secrets.json", "new.py"):
+        inner.write(name)
+    Repository(inner.root / "deep").write("x")
+    shipped = set(contents(collect(tmp_path / "project", dirty=True)))
+    assert shipped == {"inner/.gitignore", "inner/app.py", "inner/new.py"}
+
+
 def test_a_sparse_checkout_is_not_taken_for_a_deletion(repo: Repository) -> None:
     """What is not checked out on purpose ships from a commit, and is not silently left out of a working tree."""
     repo.commit(far="x")
@@ -149,7 +160,7 @@ def test_a_sparse_checkout_is_not_taken_for_a_deletion(repo: Repository) -> None
     (repo.root / "far").unlink()
     assert contents(collect(repo.root))["far"] == b"x"
     error = refusal(repo.root, dirty=True)
-    assert "far" in error.message and "sparse-checkout disable" in error.next
+    assert "far" in error.message and "sparse-checkout disable" in str(error.next)
 
 
 # What a checkout has
@@ -200,12 +211,12 @@ def test_pointers_of_lfs_never_ship(
     if tool:
         (tmp_path / "bin" / tool).write_text("#!/bin/sh\n")
         (tmp_path / "bin" / tool).chmod(0o755)
-        monkeypatch.setattr(git, "LFS", ())
+        monkeypatch.setattr(checkout, "LFS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     error = refusal(repo.root, dirty=dirty)
     assert "pointers of Git LFS" in error.message and error.message.endswith(": logo.png")
-    assert "git lfs install && git lfs pull" in error.next
-    assert ("apt-get install git-lfs" in error.next) == (not tool)
+    assert "git lfs install && git lfs pull" in str(error.next)
+    assert ("apt-get install git-lfs" in str(error.next)) == (not tool)
 
 
 def test_the_content_of_lfs_ships(repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +228,7 @@ def test_the_content_of_lfs_ships(repo: Repository, tmp_path: Path, monkeypatch:
     (tmp_path / "store").write_bytes(b"the picture itself")
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
-    monkeypatch.setattr(git, "LFS", (("filter.lfs.smudge", "git-lfs smudge -- %f"),))
+    monkeypatch.setattr(checkout, "LFS", (("filter.lfs.smudge", "git-lfs smudge -- %f"),))
     repo.commit(__gitattributes="*.png filter=lfs\n", logo__png=POINTER)
     assert contents(collect(repo.root, ref="HEAD"))["logo.png"] == b"the picture itself"
 
@@ -229,7 +240,7 @@ def test_what_git_crypt_has_locked_never_ships(repo: Repository, dirty: bool) ->
     repo.commit(__gitattributes="secret.env filter=git-crypt diff=git-crypt\n")
     error = refusal(repo.root, dirty=dirty)
     assert "encrypted by git-crypt" in error.message and "secret.env" in error.message
-    assert "git-crypt unlock" in error.next
+    assert "git-crypt unlock" in str(error.next)
 
 
 # Submodules
@@ -274,7 +285,7 @@ def test_a_submodule_that_is_not_there(outer: Repository, tmp_path: Path) -> Non
     for dirty in (False, True):
         error = refusal(tmp_path / "clone", dirty=dirty)
         assert "vendor/inner is a submodule" in error.message
-        assert "git submodule update --init" in error.next and "submodules = false" in error.next
+        assert "git submodule update --init" in str(error.next) and "submodules = false" in str(error.next)
         assert contents(collect(tmp_path / "clone", dirty=dirty, submodules=False))["app.py"] == b"one"
     outer.write(".gitattributes", "vendor/inner export-ignore\n")
     outer.commit()
