@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
-from deployer.errors import ConfigError, DeployerError, Exit
+from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
-from deployer.hearing import advising, answering, showing, until_over
+from deployer.hearing import Noticing, advising, answering, showing, until_over
 
 if TYPE_CHECKING:
     from deployer.config import Config
@@ -162,7 +162,8 @@ def _fleet(
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
-    with shows as (report, ask), until_over(report) as heard:
+    with shows as (report, ask), until_over(report) as until:
+        heard = Noticing(until)
 
         def site(target: Target, own: Config) -> Site:
             own_words = replace(typed, target=target.name)
@@ -189,6 +190,10 @@ def _fleet(
         except DeployerError as error:
             error.next = of_all.advise(Next.of(error.next))
             raise
+        except KeyboardInterrupt:
+            if heard.connected:
+                raise
+            raise Interrupted(message="interrupted while connecting", state="nothing was touched") from None
 
 
 def _at_a_time(text: str) -> int:

@@ -21,7 +21,7 @@ from invoke.tasks import Call, task
 from invoke.tasks import Task as AnyTask
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.host.advice import Next, do
+from deployer.host.advice import Next, do, run
 
 if TYPE_CHECKING:
     from deployer.ssh import SshOptions
@@ -112,10 +112,17 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
     except KeyboardInterrupt as error:
         if not ours:
             raise
-        on_error(Interrupted(message="interrupted; a host finishes or undoes by itself what it had begun"))
+        state = "what a host had begun, if anything, it finishes or undoes by itself"
+        on_error(Interrupted(message="interrupted", state=state, next=run("fab status")))
         raise Quit(code=int(Exit.INTERRUPTED)) from error
     except (Quit, UnexpectedExit, ParseError):
         raise
+    except OSError as error:
+        from deployer.local import local_failure
+
+        failed = local_failure(error)
+        on_error(failed)
+        raise Quit(code=int(failed.exit)) from error
     except Exception as error:
         if not ours:
             raise

@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from deployer.host import bytecode, files
 from deployer.host.context import Context, free_bytes
+from deployer.host.diagnosis import of_command
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
@@ -215,7 +216,8 @@ def _run_build(
     free = free_bytes(str(writable[0]))
     if free < 4 * 1024 * 1024:
         raise full_disk(writable[0].parent, what, lines)
-    raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next="mend it, commit, fab deploy")
+    found = of_command(status, lines, ctx.app, directory)
+    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=found.next)
 
 
 _RESERVED = ("build", "migrate")

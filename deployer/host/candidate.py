@@ -11,6 +11,7 @@ from typing import Callable
 from deployer.host import proc, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
+from deployer.host.diagnosis import APP_ERROR, Found, of_answer, of_ending, of_output
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths, unit_name
 from deployer.host.probe import Answer, request
@@ -91,7 +92,7 @@ class Candidate:
                 return answer
             self._refuse_if_crashed(grace=True)
             if time.monotonic() >= deadline:
-                raise self.failure(self._in_vain(answer))
+                raise self.failure(self._in_vain(answer), answer)
             time.sleep(_PAUSE)
 
     def become_healthy(self) -> None:
@@ -107,7 +108,7 @@ class Candidate:
                 break
             self._refuse_if_crashed(grace=not answer.status)
             if time.monotonic() >= deadline or 400 <= answer.status < 500:
-                raise self.failure(self._in_vain(answer))
+                raise self.failure(self._in_vain(answer), answer)
             time.sleep(_PAUSE)
         self._settle(workers)
 
@@ -127,7 +128,7 @@ class Candidate:
             answer = self.ask(_ONE_REQUEST, self._refuse_if_crashed)
             if not answer.healthy(self.health):
                 self._refuse_if_crashed(grace=True)
-                raise self.failure(f"it was healthy, then {answer.describe(self.health)}")
+                raise self.failure(f"it was healthy, then {answer.describe(self.health)}", answer)
         self._refuse_if_crashed()
 
     def _refuse_if_crashed(self, grace: bool = False) -> systemd.UnitState:
@@ -146,18 +147,24 @@ class Candidate:
         if workers.hopeless:
             raise self.failure("its worker processes end as soon as they are started")
 
-    def failure(self, why: str) -> HostError:
-        """The refusal of this release, with the last words of its process."""
-        return failure(self.number, why, self.service)
+    def failure(self, why: str, answer: Answer | None = None) -> HostError:
+        """The refusal of this release, with the last words of its process; ``answer`` is what it is refused for."""
+        found = None
+        if answer is not None and (answer.status or answer.is_late):
+            found = of_answer(answer.status, self.health.path, self.health.timeout)
+        return failure(self.paths, self.number, why, self.service, found=found)
 
 
-def failure(number: int, why: str, unit: str) -> HostError:
-    """The refusal of a release, with the last words of the process that it is refused for."""
-    return HostError(
-        f"v{number} is not healthy: {why}",
-        logs=condensed(systemd.own_lines(unit, 200))[-_SHOWN:],
-        next="fab logs -n 200   (all it said); mend it, commit, fab deploy",
-    )
+def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found | None = None) -> HostError:
+    """The refusal of a release, with the last words of the process that it is refused for, and the cause in them.
+
+    ``found`` is a cause that was observed already: the log is not asked for another.
+    """
+    lines = condensed(systemd.own_lines(unit, 200))
+    shown = _shown(unit)
+    found = found or of_ending(shown.get("Result", ""), _killed_by(shown))
+    found = found or of_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
+    return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines[-_SHOWN:], next=found.next)
 
 
 def condensed(lines: Iterable[str]) -> list[str]:
@@ -175,16 +182,25 @@ def crashed(state: systemd.UnitState) -> bool:
 
 def ending(unit: str) -> str:
     """How a unit's process ended, in brackets, as far as systemd still knows: it forgets at the next start."""
-    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
-    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    value = _shown(unit)
     if value.get("Result") == "oom-kill":
         return " (killed: the host, or MemoryMax, had no more memory for it)"
-    code, status = value.get("ExecMainCode"), value.get("ExecMainStatus", "")
-    if code == "1":
-        return f" (exit status {status})"
-    if code in ("2", "3") and status.isdigit():
-        return f" (killed by {_signal_name(int(status))})"
-    return ""
+    if value.get("ExecMainCode") == "1":
+        return f" (exit status {value.get('ExecMainStatus', '')})"
+    killer = _killed_by(value)
+    return f" (killed by {killer})" if killer else ""
+
+
+def _shown(unit: str) -> dict[str, str]:
+    """What systemd knows of how a unit's process ended."""
+    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
+    return dict(line.partition("=")[::2] for line in shown.splitlines())
+
+
+def _killed_by(shown: dict[str, str]) -> str:
+    """The signal that ended it; empty when none did."""
+    status = shown.get("ExecMainStatus", "")
+    return _signal_name(int(status)) if shown.get("ExecMainCode") in ("2", "3") and status.isdigit() else ""
 
 
 def _signal_name(number: int) -> str:

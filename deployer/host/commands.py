@@ -6,6 +6,7 @@ from deployer.host import files
 from deployer.host.build import run_as
 from deployer.host.catalog import Release
 from deployer.host.context import Context
+from deployer.host.diagnosis import ends_of_migration, of_command
 from deployer.host.errors import HostError
 from deployer.host.process import Unit
 from deployer.host.unitfile import confinement, own_environment
@@ -15,10 +16,11 @@ def migrate(ctx: Context, release: Release) -> str:
     """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
     status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit)
     if status != 0:
+        found = ends_of_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
         raise HostError(
-            f"the migration {release.spec.migrate!r} failed (exit status {status})",
+            f"the migration {release.spec.migrate!r} failed (exit status {status}){found.why}",
             logs=lines[-40:],
-            next="look at the database: what the migration did before it failed is still done; then fab deploy",
+            next=found.next,
         )
     return release.spec.migrate
 
@@ -29,10 +31,11 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
     for process in checked:
         status, lines = _run(ctx, release, "check", process.check, process.unit)
         if status != 0:
+            found = of_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
             raise HostError(
-                f"processes.{process.name}.check: {process.check!r} failed (exit status {status})",
+                f"processes.{process.name}.check: {process.check!r} failed (exit status {status}){found.why}",
                 logs=lines[-40:],
-                next="mend it, commit, fab deploy",
+                next=found.next,
             )
     return [process.name for process in checked]
 

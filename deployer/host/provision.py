@@ -193,6 +193,7 @@ class Provision:
         app, deploy = self.setup.app, self.setup.deploy_user
         text = (
             f"# Written by deployer: all that {deploy} may do as root for {app}.\n"
+            f"Defaults:{deploy} !requiretty\n"
             f"{deploy} ALL=(root) NOPASSWD: {PROGRAM} session {app}\n"
         )
         path = Path(f"/etc/sudoers.d/deployer-{app}")

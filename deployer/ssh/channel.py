@@ -18,6 +18,14 @@ MAX_LINE = 64 * 1024 * 1024
 Advance = Callable[[int], None]
 
 
+class LongLineError(ValueError):
+    """A line has no end. ``begin`` is how it begins."""
+
+    def __init__(self, message: str, begin: bytes) -> None:
+        super().__init__(message)
+        self.begin = begin
+
+
 class Channel:
     """A running program. One thread may write while another reads.
 
@@ -59,21 +67,45 @@ class Channel:
         with contextlib.suppress(OSError, EOFError):
             self._raw.shutdown_write()
 
-    def readline(self, deadline: float | None = None) -> bytes:
+    def readline(self, deadline: float | None = None, longest: int = MAX_LINE) -> bytes:
         """The next line with its newline; what is left when the program closed stdout; then ``b""``.
 
-        Raises TimeoutError when it has not come by ``deadline`` (of ``time.monotonic``).
+        Raises TimeoutError when it has not come by ``deadline`` (of ``time.monotonic``), LongLineError when it has more
+        than ``longest`` bytes.
         """
         start = 0
         while (found := self._buffer.find(b"\n", start)) < 0:
             start = len(self._buffer)
-            if start > MAX_LINE:
-                raise ValueError(f"a line of more than {MAX_LINE} bytes came from {self._host}")
+            if start > longest:
+                raise LongLineError(
+                    f"a line of more than {longest} bytes came from {self._host}", bytes(self._buffer[:4096])
+                )
             data = self._receive_by(deadline)
             if not data:
                 return self._take(len(self._buffer))
             self._buffer += data
         return self._take(found + 1)
+
+    def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
+        """Drops what comes before the next ``to``, and returns it; all that still came when the program closed stdout.
+
+        Raises TimeoutError as readline() does, LongLineError when there are more than ``most`` bytes of it.
+        """
+        start = 0
+        while (found := self._buffer.find(to, start)) < 0:
+            start = max(len(self._buffer) - len(to), 0)
+            if start > most:
+                raise LongLineError(f"more than {most} bytes came from {self._host}", bytes(self._buffer[:4096]))
+            data = self._receive_by(deadline)
+            if not data:
+                return self._take(len(self._buffer))
+            self._buffer += data
+        return self._take(found)
+
+    @property
+    def unread(self) -> bytes:
+        """The last of what has come and was not read."""
+        return bytes(self._buffer[-KEPT:])
 
     def read(self, size: int) -> bytes:
         """Some bytes, ``size`` at most, as soon as there are any; ``b""`` at the end."""

@@ -157,7 +157,7 @@ class Link:
         self.stderr = b""
         self.bytes_up = 0
 
-    def open(self, argv: Sequence[str]) -> Link:
+    def open(self, argv: Sequence[str], *, terminal: bool = False) -> Link:
         return self
 
     def say(self, event: Mapping[str, Any]) -> None:
@@ -170,7 +170,12 @@ class Link:
         if not self.closed.is_set():
             self._host.take(self, json.loads(data))
 
-    def readline(self, deadline: float | None = None) -> bytes:
+    unread = b""
+
+    def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
+        return b""
+
+    def readline(self, deadline: float | None = None, longest: int = 0) -> bytes:
         line = self._lines.get(timeout=BOUND)
         if isinstance(line, Exception):
             raise line
