@@ -16,7 +16,7 @@ demo: .venv/ready packages
 	@$(BIN)/python -m tests.demo $(ARGS)
 
 test: .venv/ready packages lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/host $(ARGS)

@@ -139,18 +139,21 @@ class Rollback:
         """All hosts must have what is gone back to, and it must be the same everywhere."""
         _refuse_nothing(facts)
         if len(facts) > 1:
-            self.agreed = int(self._target(facts)[1:])
+            self.agreed = int(self.target(facts)[1:])
 
-    def _target(self, facts: Mapping[str, Facts]) -> str:
-        """What a fleet goes back to.
+    def target(self, facts: Mapping[str, Facts]) -> str:
+        """The release that all hosts go back to. Raises ConfigError when there is none.
 
         A release that changed what some of the hosts run is, to the others, the same again, and they would go further
         back: the newest of what they would choose is right for all, as long as all serve the same and have had it.
         """
         targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
         if not any(targets.values()):
-            raise ConfigError(message="there is no good release before the one that serves", next="fab releases")
-        name = max(targets.values(), key=lambda name: int(name[1:] or 0))
+            raise ConfigError(message=_none_before(facts), next="fab releases")
+        name = max(targets.values(), key=_number)
+        if not self.to:
+            name = _passing_by_damage(name, facts)
+            targets = {host: min(target, name, key=_number) for host, target in targets.items()}
         lacking = [host for host, one in facts.items() if name not in one.usable]
         alike = len({one.current for one in facts.values()}) == 1 and not lacking
         if len(set(targets.values())) > 1 and not alike:
@@ -158,7 +161,7 @@ class Rollback:
             raise ConfigError(message=f"the hosts have not had the same releases: {told}", next=_common_target(facts))
         if lacking:
             raise ConfigError(
-                message=f"{', '.join(lacking)} cannot go back to {name}: it is not there, or never served well",
+                message=f"{', '.join(lacking)} cannot go back to {name}: it is not there, damaged, or was never good",
                 next=_common_target(facts),
             )
         if len({one.usable[name] for one in facts.values()}) > 1:
@@ -171,6 +174,8 @@ class Rollback:
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
         spec = current_of(site.host, facts)
         number = self.to or self.agreed
+        for name, damage in facts.passed.items() if self.agreed and not self.to else ():
+            site.report(events.Warn(host=site.host, text=f"{name} is passed by: {damage}"))
         message = plan.release_request(
             kind="rollback",
             by=who(),
@@ -182,6 +187,30 @@ class Rollback:
             number=share.number,
         )
         return Sending(message=message)
+
+
+def _passing_by_damage(newest: str, facts: Mapping[str, Facts]) -> str:
+    """The newest release, from ``newest`` down, that no host passes by for its damage. What is damaged on one host is
+    gone back to on none, and then all must have the one that is.
+
+    Raises ConfigError when none is left.
+    """
+    name, common = newest, set.intersection(*(set(one.usable) for one in facts.values()))
+    while any(name in one.passed for one in facts.values()):
+        older = [other for other in common if _number(other) < _number(name)]
+        if not older:
+            raise ConfigError(message=_none_before(facts), next="fab deploy")
+        name = max(older, key=_number)
+    return name
+
+
+def _none_before(facts: Mapping[str, Facts]) -> str:
+    passed = (f"{name} is damaged on {host}" for host, one in facts.items() for name in one.passed)
+    return "; ".join(["there is no good release before the one that serves", *passed])
+
+
+def _number(name: str) -> int:
+    return int(name[1:] or 0)
 
 
 def migrator_of(config: Config, hosts: Sequence[str]) -> str:

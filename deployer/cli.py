@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fabric.config import Config
-from fabric.main import Fab
-from invoke.exceptions import Exit as Quit
-from invoke.exceptions import ParseError
 from invoke.program import Program
 
-from deployer.errors import Exit
+from deployer import __version__
 from deployer.executor import FleetExecutor
+from deployer.usage import ExplainedFab
 
 
 class OwnConfig(Config):  # type: ignore[misc]
@@ -25,17 +19,7 @@ class OwnConfig(Config):  # type: ignore[misc]
         """Fabric would read them with Paramiko, by half, and stop at what that doesn't know."""
 
 
-@contextmanager
-def usage() -> Iterator[None]:
-    """A wrong command line exits with 2; Invoke's own code is 1."""
-    try:
-        yield
-    except ParseError as error:
-        sys.stderr.write(f"deployer: {error}\nnext: deployer --help\n")
-        raise Quit(code=int(Exit.USAGE)) from error
-
-
-class Deployer(Fab):  # type: ignore[misc]
+class Deployer(ExplainedFab):
     """Fabric's program with our tasks bundled: the project's own fabfile is not looked at."""
 
     def print_version(self) -> None:
@@ -43,16 +27,8 @@ class Deployer(Fab):  # type: ignore[misc]
         Program.print_version(self)
 
     def parse_core(self, argv: Any) -> None:
-        with usage():
+        with self._explained():
             super().parse_core(argv)
-
-    def parse_tasks(self) -> None:
-        with usage():
-            super().parse_tasks()
-
-    def parse_cleanup(self) -> None:
-        with usage():
-            super().parse_cleanup()
 
 
 def program() -> Deployer:
@@ -61,7 +37,7 @@ def program() -> Deployer:
     return Deployer(
         name="deployer",
         binary="deployer",
-        version=version("deployer"),
+        version=__version__,
         namespace=namespace,
         executor_class=FleetExecutor,
         config_class=OwnConfig,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,8 +15,18 @@ from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
-from deployer.hearing import Noticing, advising, answering, showing, until_over
+from deployer.fleettask import (
+    Dry,
+    DryRun,
+    ErrorPrinter,
+    FleetTask,
+    fleet_task,
+    hosts_of,
+    is_dry,
+    remainder_of,
+    ssh_options_of,
+)
+from deployer.hearing import Noticing, advising, answering, asking, showing, until_over
 
 if TYPE_CHECKING:
     from deployer.config import Config
@@ -23,7 +34,7 @@ if TYPE_CHECKING:
     from deployer.remote import Outcome
     from deployer.ssh import Target
 
-__all__ = ["Answer", "host_task", "print_error"]
+__all__ = ["Answer", "chore", "host_task", "print_error"]
 
 _SSH = 22
 """The port where nothing else is said."""
@@ -37,6 +48,7 @@ _HELP = {
     "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
     "ref": "the branch, tag or commit to deploy (default: HEAD)",
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
+    "strict": "refuse requirements that are not pinned to a version or a commit",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
     "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",
@@ -47,13 +59,27 @@ _HELP = {
     "yes": "go back although migrations were applied since",
     "all": "every attempt there ever was, also those whose release is gone",
     "fix": "have the host put right what it can",
-    "n": "how many lines",
+    "lines": "how many lines",
     "process": "one process or timer of the app, such as worker (default: all of them)",
     "follow": "go on with new lines until Ctrl-C",
     "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
     "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
     "release": "the release under way (default: the newest)",
 }
+
+_SHORT = {
+    "env": "e",
+    "config": "c",
+    "json": "j",
+    "verbose": "v",
+    "parallel": "p",
+    "ref": "r",
+    "wait": "w",
+    "batch": "b",
+    "lines": "n",
+    "follow": "f",
+}
+"""The options with a letter. It means the same in every task; what gives up a safeguard or trusts a key has none."""
 
 
 class Show(Protocol):
@@ -86,35 +112,63 @@ _COMMON = inspect.signature(_common).parameters
 _WORDS = "words"
 
 
+class HostTask(FleetTask):
+    """A task of ours. ``--json`` counts for its errors, too."""
+
+    def printer(self, given: Mapping[str, Any]) -> ErrorPrinter:
+        return functools.partial(print_error, json=bool(given.get("json")))
+
+
+def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
+    """Makes a task of ``function(context, **options)`` that works on this machine alone."""
+    made: Callable[[Callable[..., Any]], Any] = fleet_task(klass=HostTask, dry=dry, auto_shortflags=False)
+    return made
+
+
 def host_task(
-    title: str, *, answer: bool | Callable[[Mapping[str, Any]], bool] = False, iterable: Iterable[str] = ()
+    title: str,
+    *,
+    dry: DryRun,
+    answer: bool | Callable[[Mapping[str, Any]], bool] = False,
+    iterable: Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
 
-    ``title`` is what the display says is being done. With ``answer`` (it may depend on the options) the output is the
-    answer to a question, on standard output, without the coming and going of connections. A parameter ``words`` of the
-    function is no option: it gets what was typed after ``--``.
+    ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
+    returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
+    ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
+    coming and going of connections. A parameter ``words`` of the function is no option: it gets what was typed after
+    ``--``.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
         taken = list(inspect.signature(function).parameters.values())[1:]
         own = [_optional(one) for one in taken if one.name != _WORDS]
 
-        def body(c: Context, **given: Any) -> None:
-            common = {name: given.pop(name) for name in _COMMON}
-            common["parallel"] = _at_a_time(common["parallel"])
-            words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
-            with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
-                outcome = function(fleet, **given, **words)
-            _end(outcome, json=common["json"])
+        def runs(does: Callable[..., Any], answer: bool | Callable[[Mapping[str, Any]], bool]) -> Callable[..., None]:
+            def body(c: Context, **given: Any) -> None:
+                common = {name: given.pop(name) for name in _COMMON}
+                common["parallel"] = _at_a_time(common["parallel"])
+                words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
+                with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
+                    outcome = does(fleet, **given, **words)
+                _end(outcome, json=common["json"])
 
-        # Those of all tasks come first: Invoke gives short names in this order, and theirs are the same everywhere.
+            return body
+
+        body = runs(function, answer)
         first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*_COMMON.values(), *own)]
         body.__signature__ = inspect.Signature([first, *positional])  # type: ignore[attr-defined]
         body.__name__, body.__doc__ = function.__name__, function.__doc__
-        texts = {one.name.replace("_", "-"): _HELP[one.name] for one in positional}
-        return fleet_task(on_error=print_error, iterable=list(iterable), help=texts)(body)
+        return fleet_task(
+            klass=HostTask,
+            dry=dry if isinstance(dry, Dry) else runs(dry, True),
+            iterable=list(iterable),
+            help={one.name.replace("_", "-"): _HELP[one.name] for one in positional},
+            auto_shortflags=False,
+            short=_SHORT,
+        )(body)
 
     return wrap
 
@@ -156,14 +210,15 @@ def _fleet(
     places = _places(settings, named)
     hosts = [target.name for target, _ in places]
     options = ssh_options_of(c)
-    if accept_new:
+    if accept_new and not is_dry(c):  # the key would be recorded
         options = replace(options, host_keys="accept-new")
     shown = f"{title} {settings.app}"
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
-    with shows as (report, ask), until_over(report) as until:
+    with shows as (report, ask, aside), until_over(report) as until, asking(aside) as prompt:
         heard = Noticing(until)
+        options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 
         def site(target: Target, own: Config) -> Site:
             own_words = replace(typed, target=target.name)
@@ -259,7 +314,7 @@ def _end(result: Outcome | Answer, *, json: bool) -> None:
         raise Quit(code=int(result.exit))
 
 
-def print_error(error: DeployerError) -> None:
+def print_error(error: DeployerError, *, json: bool = False) -> None:
     from deployer.ui.errors import print_error
 
-    print_error(error, json=bool({"--json", "-j"} & set(sys.argv)))
+    print_error(error, json=json)

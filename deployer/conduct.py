@@ -22,7 +22,7 @@ from deployer.model import Decision
 from deployer.part import Happening, Part
 from deployer.remote import Facts, Over, Remote
 from deployer.rollout import Rollout, Strategy, barriers
-from deployer.share import Campaign, Plan, Share
+from deployer.share import Campaign, Plan, Share, number_of
 from deployer.site import who
 
 __all__ = ["conduct", "was_busy"]
@@ -273,7 +273,7 @@ class _Conductor:
         self._sent = True
         facts = {host: self._facts[host] for host in self._parts}  # as they were named, not as they answered
         campaign.agree(facts)
-        number = max(one.next for one in facts.values())
+        number = number_of(facts)
         migrator = campaign.migrator(self._fleet.hosts)
         for host in sorted(self._parts):  # the one whose line all others stand in begins first
             waits = barriers(host, migrator=migrator, migrates=bool(migrator))

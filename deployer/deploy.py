@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,19 +16,22 @@ from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
 from deployer.host.protocol import PHASES
+from deployer.host.pythons import fits
 from deployer.local import as_local
+from deployer.lock import Lock
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
 from deployer.rollout import Strategy
-from deployer.share import Campaign, Share
+from deployer.share import Campaign, Share, number_of
 from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, untouched, who
 from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
 
-__all__ = ["deploy", "read_project", "reload", "rollback", "run_phases", "upload"]
+__all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
 
 AT_ONCE = Strategy()
+_RELEASE = re.compile(r"v?[1-9][0-9]{0,8}\Z")
 
 
 def deploy(
@@ -34,32 +39,37 @@ def deploy(
     *,
     ref: str | None = None,
     dirty: bool = False,
+    strict: bool = False,
     no_migrate: bool = False,
     wait: bool = False,
     strategy: Strategy = AT_ONCE,
 ) -> int:
     """Release a commit, or the working tree; the exit code. All bad input is found before anything is sent."""
-    return _release(fleet, lambda: read_project(fleet, ref, dirty, no_migrate=no_migrate), strategy=strategy, wait=wait)
+
+    def read() -> Deploy:
+        return read_project(fleet, ref, dirty, strict=strict, no_migrate=no_migrate)
+
+    return _release(fleet, read, strategy=strategy, wait=wait)
 
 
 def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release of the code that serves, under today's settings and environment; the exit code."""
-    return _release(fleet, lambda: _reload(fleet), strategy=strategy, wait=wait)
+    return _release(fleet, lambda: reload_of(fleet), strategy=strategy, wait=wait)
 
 
 def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
-    campaign = Rollback(to=_number(to) if to else 0, yes=yes)
+    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
     return _release(fleet, lambda: campaign, strategy=strategy, wait=wait)
 
 
-def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False) -> int:
+def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> int:
     """Begin a release on every host, under one number: send what it lacks and unpack it; the exit code."""
-    campaign = read_project(fleet, ref, dirty, phases=PHASES[:1])
+    campaign = read_project(fleet, ref, dirty, strict=strict, phases=PHASES[:1])
     number = 0
     if len(fleet.sites) > 1:
         met = each(fleet, _ask)
-        number = max((ended.value.next for ended in met if ended.value is not None), default=0)
+        number = number_of({ended.site.host: ended.value for ended in met if ended.value is not None})
 
     def send(site: Site) -> Outcome:
         return _on_one(site, lambda: campaign, wait=False, share=Share(number=number))
@@ -77,7 +87,7 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
 
     Of a fleet's hosts one runs the migration.
     """
-    number = _number(release) if release else 0
+    number = release_number(release) if release else 0
     migrator = migrator_of(fleet.config, fleet.hosts)
 
     def run(site: Site) -> Outcome:
@@ -148,20 +158,52 @@ def _run(site: Site, remote: Remote) -> Run:
 
 
 def read_project(
-    fleet: Fleet, ref: str | None, dirty: bool, *, no_migrate: bool = False, phases: tuple[str, ...] = PHASES
+    fleet: Fleet,
+    ref: str | None,
+    dirty: bool,
+    *,
+    strict: bool = False,
+    no_migrate: bool = False,
+    phases: tuple[str, ...] = PHASES,
 ) -> Deploy:
-    """All that is wrong here is found now: with the code, with deploy.toml for it, with the environment."""
+    """All that is wrong here is found now: with the code, with deploy.toml for it, with the environment.
+
+    ``strict`` refuses requirements that are not pinned.
+    """
     _refuse_twice(fleet)
     with as_local():
         source = _collect(fleet, ref, dirty)
         lock = find_lock(source, required=any(_has_server(site.config) for site in fleet.sites))
         for site in fleet.sites:
-            complete(site.config, source)
+            _refuse_misfit(complete(site.config, source), lock)
             site.secrets()
+    if strict or fleet.config.release.locked:
+        lock.refuse_loose()
+    _warn(fleet, [*source.warnings, *lock.warnings, *([lock.loose] if lock.loose else [])])
     return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
 
 
-def _reload(fleet: Fleet) -> Reload:
+def _refuse_misfit(config: Config, lock: Lock) -> None:
+    """Raises ConfigError when the lock lacks what is to run, or is for another Python."""
+    server = [config.web.server_name] if config.runs_web and config.web.server_name else []
+    lines = [one.command for one in config.processes.values()] + [one.command for one in config.timers.values()]
+    lock.refuse_absent([*server, *(shlex.split(line)[0] for line in lines)])
+    if config.python and not fits(config.python, lock.requires):
+        raise ConfigError(
+            message=f"{lock.path} is for Python {lock.requires}, and deploy.toml says python = {config.python!r}",
+            state="nothing was touched",
+            next="change python in deploy.toml; or requires-python, and lock again; then commit",
+        )
+
+
+def _warn(fleet: Fleet, warnings: Sequence[str]) -> None:
+    host = fleet.sites[0].host if len(fleet.sites) == 1 else ""
+    for text in warnings:
+        fleet.report(events.Warn(host=host, text=text))
+
+
+def reload_of(fleet: Fleet) -> Reload:
+    """What a reload releases. Raises ConfigError."""
     _refuse_twice(fleet)
     return Reload(configs={site.host: site.config for site in fleet.sites})
 
@@ -179,14 +221,18 @@ def _has_server(config: Config) -> bool:
 def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
     config, root = fleet.config, fleet.sites[0].root
     env_file = Path(config.env_file) if config.env_file else None
-    source = collect(root, ref=ref, dirty=dirty, include=config.include, env_file=env_file)
-    host = fleet.sites[0].host if len(fleet.sites) == 1 else ""
-    for text in source.warnings:
-        fleet.report(events.Warn(host=host, text=text))
-    return source
+    return collect(
+        root,
+        ref=ref,
+        dirty=dirty,
+        include=config.include,
+        env_file=env_file,
+        submodules=config.release.submodules,
+    )
 
 
-def _number(release: str) -> int:
-    if not release.removeprefix("v").isdigit() or int(release.removeprefix("v")) < 1:
+def release_number(release: str) -> int:
+    """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
+    if not _RELEASE.match(release):
         raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
     return int(release.removeprefix("v"))

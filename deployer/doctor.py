@@ -55,6 +55,7 @@ def _look(site: Site, remote: Remote) -> Diagnosis:
         current=answer["current"] or None,
         busy=str(Job.parse(answer["busy"])) if answer["busy"] else None,
         findings=tuple(_finding(site, value) for value in answer["findings"]),
+        notes=tuple(str(text) for text in answer.get("notes", ())),
     )
 
 

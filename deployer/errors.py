@@ -9,6 +9,7 @@ from deployer.host.advice import NOTHING, Advice, Next
 from deployer.host.protocol import Exit
 
 __all__ = [
+    "BadAnswer",
     "Busy",
     "ConfigError",
     "DeployerError",
@@ -20,6 +21,9 @@ __all__ = [
     "Unreachable",
     "lost_before",
 ]
+
+
+_LONGEST_WHAT = 300
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,6 +64,20 @@ class Unreachable(DeployerError):
     """A host could not be reached or logged in to, or its key is unknown or changed: nothing was touched (exit 3)."""
 
     exit = Exit.UNREACHABLE
+
+
+class BadAnswer(Unreachable):
+    """A host said what its program never says: it is broken, or it is not the program that ``fab setup`` installed."""
+
+    @classmethod
+    def of(cls, host: str, what: str) -> BadAnswer:
+        """``what`` it said, for people. What state the host is in then depends on what it was asked for."""
+        bare = host.rpartition("@")[2]
+        return cls(
+            message=f"{host} said what its program never says: {what[:_LONGEST_WHAT]}",
+            next=f"fab setup -H root@{bare}   (installs the host program again; first see who changed it)",
+            host=host,
+        )
 
 
 class Busy(DeployerError):

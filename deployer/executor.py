@@ -6,27 +6,31 @@ Loaded at every ``fab`` run: it imports what Fabric has loaded already, and noth
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from fabric.connection import Connection
 from fabric.executor import Executor
-from fabric.tasks import ConnectionCall, Task
-from invoke.context import Context
-from invoke.exceptions import Exit as Quit
-from invoke.exceptions import ParseError, UnexpectedExit
-from invoke.tasks import Call, task
+from fabric.tasks import ConnectionCall
+from invoke.tasks import Call
 from invoke.tasks import Task as AnyTask
 
-from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.host.advice import Next, do, run
-
-if TYPE_CHECKING:
-    from deployer.ssh import SshOptions
+from deployer.fleettask import (
+    Dry,
+    ErrorPrinter,
+    FleetContext,
+    FleetTask,
+    explained,
+    fleet_task,
+    hosts_of,
+    print_error,
+    remainder_of,
+    split_hosts,
+    ssh_options_of,
+)
 
 __all__ = [
+    "Dry",
     "FleetExecutor",
     "FleetTask",
     "fleet_task",
@@ -35,108 +39,6 @@ __all__ = [
     "remainder_of",
     "ssh_options_of",
 ]
-
-ErrorPrinter = Callable[[DeployerError], None]
-
-SETTING = "tasks:\n  executor_class: deployer.executor.FleetExecutor"
-
-
-class FleetContext(Context):
-    """A plain context that also carries the fleet."""
-
-    def __init__(self, config: Any, hosts: tuple[str, ...], remainder: tuple[str, ...]) -> None:
-        super().__init__(config)
-        self._set(_fleet_hosts=hosts, _fleet_remainder=remainder)
-
-
-def hosts_of(context: Context) -> tuple[str, ...]:
-    """The hosts that ``-H`` named, each once, in its order; none when it was not given."""
-    if isinstance(context, Connection):
-        raise _wrong_executor()
-    return tuple(context._fleet_hosts) if isinstance(context, FleetContext) else ()
-
-
-def remainder_of(context: Context) -> tuple[str, ...]:
-    """The arguments after ``--``, as they were typed."""
-    return tuple(context._fleet_remainder) if isinstance(context, FleetContext) else ()
-
-
-def ssh_options_of(context: Context) -> SshOptions:
-    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Asks at the terminal when there is one."""
-    from dataclasses import replace
-
-    from deployer.ssh.connection import options_of
-    from deployer.ssh.prompt import Prompt
-
-    return replace(options_of(context.config), password_prompt=Prompt() if sys.stdin.isatty() else None)
-
-
-def print_error(error: DeployerError) -> None:
-    """The plainest printer: what failed, the state, what to type next, on stderr."""
-    lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
-    lines += [f"state: {error.state}"] if error.state else []
-    lines += [f"next: {step}" for step in Next.of(error.next)]
-    sys.stderr.write("\n".join(lines) + "\n")
-
-
-class FleetTask(Task):  # type: ignore[misc]
-    """A task that is called once for all hosts, and whose errors end the process as errors should.
-
-    ``on_error`` prints a DeployerError; the process then exits with the error's code.
-    """
-
-    def __init__(self, *args: Any, on_error: ErrorPrinter = print_error, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.on_error = on_error
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with explained(self.on_error):
-            if args and isinstance(args[0], Connection):
-                raise _wrong_executor()
-            return super().__call__(*args, **kwargs)
-
-
-def fleet_task(*args: Any, **kwargs: Any) -> Any:
-    """``@task`` for a FleetTask: takes what Fabric's takes, and ``on_error``."""
-    return task(*args, klass=FleetTask, **kwargs)
-
-
-@contextmanager
-def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
-    """Ends the process, by Invoke's Exit, on a DeployerError; for ``ours`` also on Ctrl-C and bugs."""
-    try:
-        yield
-    except DeployerError as error:
-        on_error(error)
-        raise Quit(code=int(error.exit)) from error
-    except KeyboardInterrupt as error:
-        if not ours:
-            raise
-        state = "what a host had begun, if anything, it finishes or undoes by itself"
-        on_error(Interrupted(message="interrupted", state=state, next=run("fab status")))
-        raise Quit(code=int(Exit.INTERRUPTED)) from error
-    except (Quit, UnexpectedExit, ParseError):
-        raise
-    except OSError as error:
-        from deployer.local import local_failure
-
-        failed = local_failure(error)
-        on_error(failed)
-        raise Quit(code=int(failed.exit)) from error
-    except Exception as error:
-        if not ours:
-            raise
-        traceback.print_exc()
-        sys.stderr.write("this is a bug of deployer: please report it, with the lines above\n")
-        raise Quit(code=int(Exit.BUG)) from error
-
-
-def _wrong_executor() -> ConfigError:
-    return ConfigError(
-        message="this task needs all its hosts at once, but Fabric's own executor called it for one of them",
-        state="nothing was touched",
-        next=do(f"put these two lines into fabric.yaml, beside the fabfile:\n{SETTING}"),
-    )
 
 
 class FleetCall(Call):
@@ -165,10 +67,9 @@ class StrictCall(ConnectionCall):  # type: ignore[misc]
         from dataclasses import replace
 
         from deployer.ssh.connection import StrictConnection, options_of
-        from deployer.ssh.prompt import Prompt, to_stderr
+        from deployer.ssh.prompt import prompt, to_stderr
 
-        prompt = Prompt() if sys.stdin.isatty() else None
-        options = replace(options_of(config), password_prompt=prompt, report=to_stderr)
+        options = replace(options_of(config), password_prompt=prompt(), report=to_stderr)
         connection = StrictConnection(**{**self.init_kwargs, "config": config}, options=options)
         self.opened.append(connection)
         return connection
@@ -226,8 +127,7 @@ class FleetExecutor(Executor):  # type: ignore[misc]
 
     def _hosts(self, task: FleetTask) -> tuple[str, ...]:
         given = self.core[0].args.hosts.value
-        names = given.split(",") if given else [str(host) for host in task.hosts or ()]
-        return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        return tuple(dict.fromkeys(map(str, task.hosts or ()))) if given is None else split_hosts(given)
 
     def _remainder(self) -> tuple[str, ...]:
         """Invoke joins them with blanks; the command line still has them apart."""

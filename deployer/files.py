@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.host.manifest import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
+from deployer.patterns import glob
 from deployer.spool import Readable, Spool
 
 JUNK_DIRECTORIES = frozenset(
@@ -67,6 +68,17 @@ class Collection:
     def exists(self, path: str) -> bool:
         """Whether there is something at the path on the disk, and no link on the way to it."""
         return os.path.lexists(self.root / path) and not linked_parent(self.root, path)
+
+    def is_directory(self, path: str) -> bool:
+        """Whether there is a directory at the path on the disk, and no link on the way to it, nor there."""
+        place = self.root / path.rstrip("/")
+        return place.is_dir() and not place.is_symlink() and not linked_parent(self.root, path.rstrip("/"))
+
+    def heads(self, size: int) -> Iterator[tuple[str, int, bytes]]:
+        """Each file's path, its length and its first bytes."""
+        for path, entry in sorted(self._entries.items()):
+            if entry.kind != LINK:
+                yield path, entry.size, self.spool.pread(self.starts[path], min(size, entry.size))
 
     def entries(self) -> tuple[Entry, ...]:
         """All entries, sorted by path. Raises ConfigError for none, and for one below a file or a link."""
@@ -130,14 +142,13 @@ def matching(root: Path, pattern: str) -> Iterator[str]:
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise ConfigError(message=f"include: {pattern!r} leads out of {root}")
     try:
-        matches = sorted(root.glob(pattern))
+        matches = sorted(set(glob(root, pattern)))
     except ValueError as error:
         raise ConfigError(message=f"include: {pattern!r} is not a pattern: {error}") from None
-    for match in matches:
-        path = match.relative_to(root).as_posix()
+    for path in matches:
         if link := linked_parent(root, path):
             raise ConfigError(message=f"include: {pattern!r} leads through the link {link}")
-        if match.is_dir() and not match.is_symlink():
+        if (root / path).is_dir() and not (root / path).is_symlink():
             yield from walk(root, path, frozenset({".git"}))
         elif ".git" not in Path(path).parts:
             yield path

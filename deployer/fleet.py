@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from deployer import events
+from deployer.bug import Bug
 from deployer.config import Config
 from deployer.errors import Busy, DeployerError, Exit, Unreachable
 from deployer.events import HostEnd, Reporter
@@ -88,8 +90,8 @@ def each(fleet: Fleet, work: Callable[[Site], T], *, all_at_once: bool = False) 
     """``work`` on every host of the fleet, ``fleet.parallel`` at a time; how it ended on each, in the fleet's order.
 
     What goes wrong on one host is reported, is that host's end, and stops no other. ``all_at_once`` is for work that
-    goes on until it is interrupted. A Ctrl-C is raised at once, whatever the hosts are at; so is a bug, but only when
-    all have ended. On a fleet of one ``work`` runs in this thread, and an error is left to whoever asks for the result.
+    goes on until it is interrupted. A Ctrl-C is raised at once, whatever the hosts are at. On a fleet of one ``work``
+    runs in this thread, and an error is left to whoever asks for the result.
     """
     if len(fleet.sites) == 1:
         return (_alone(fleet.sites[0], work),)
@@ -134,9 +136,6 @@ def _all(done: SimpleQueue[tuple[int, Ended[T]]], count: int) -> tuple[Ended[T],
         except Empty:
             continue
         ends[number] = ended
-    for ended in ends.values():
-        if not isinstance(ended.error, (DeployerError, Over, type(None))):
-            raise ended.error
     return tuple(ends[number] for number in range(count))
 
 
@@ -156,13 +155,12 @@ def _one_of_many(site: Site, work: Callable[[Site], T]) -> Ended[T]:
         value = work(replace(site, report=ear))
     except Over as over:
         error = over  # the host has told why
-    except DeployerError as failure:
+    except BaseException as caught:
+        failure = caught if isinstance(caught, DeployerError) else Bug.of(caught, host=site.host)
         error = failure
-        ear(events.failure(site.host, failure))
-        ear(events.Finished(host=site.host, exit=int(failure.exit), summary=failure.message))
-    except BaseException as bug:
-        error = bug
-        site.report(events.Warn(host=site.host, text=f"a bug of deployer: {bug!r}"))
+        with contextlib.suppress(Exception):  # the display may be what is wrong
+            ear(events.failure(site.host, failure))
+            ear(events.Finished(host=site.host, exit=int(failure.exit), summary=failure.message))
     return Ended(site=site, value=value, error=error, failed=ear.failed, seconds=time.monotonic() - started)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from deployer import events
-from deployer.errors import ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
+from deployer.errors import BadAnswer, ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
 from deployer.events import Event
 from deployer.inbox import Inbox
 from deployer.model import Decide, Decision
@@ -117,6 +117,8 @@ class Run:
         while True:
             try:
                 return self._listen(edit)
+            except BadAnswer:
+                raise  # it would say the same again
             except (Unreachable, ConfigError) as error:
                 lost, losses = _as_loss(error) if self._job else error, losses + 1
                 if losses > MOST_LOSSES:
@@ -135,7 +137,7 @@ class Run:
 
     def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
         if event["event"] == "following":
-            self._job, self._skip, self._told = str(event["job"]), max(self._skip, self._told), 0
+            self._job, self._skip, self._told = event["job"], max(self._skip, self._told), 0
             self._hear(event)
             return
         if self._job and event["event"] != "holding":
@@ -223,6 +225,8 @@ class Run:
         )
 
     def _lost(self, error: Unreachable) -> DeployerError:
+        if isinstance(error, BadAnswer):
+            return self._not_understood(error)
         if not self._begun:
             return lost_before(error, next="fab deploy   (the upload goes on where it stopped)")
         return Mixed(
@@ -231,6 +235,13 @@ class Run:
             next="fab attach   (follows it again), or fab status",
             host=self._remote.host,
         )
+
+    def _not_understood(self, error: BadAnswer) -> DeployerError:
+        """A host that cannot be believed may have done anything with a request that it has."""
+        if not self._begun:
+            return replace(error, state="nothing was touched")
+        state = "what it serves, and whether something runs there, is not known"
+        return Mixed(message=error.message, state=state, next=error.next, host=error.host, logs=error.logs)
 
 
 def _as_loss(error: Unreachable | ConfigError) -> Unreachable:

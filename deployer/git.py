@@ -1,9 +1,13 @@
-"""What git says about a project. Only this module runs git, by argument lists, never by a shell line."""
+"""What git says about a project. Only this module runs git, by argument lists, never by a shell line.
+
+git's own failure is never taken for an answer: it is told with git's own words.
+"""
 
 from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,8 +18,12 @@ from typing import IO, Any, cast
 
 from deployer.errors import ConfigError
 
-LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
+         "GIT_NAMESPACE")  # fmt: skip
 """Set inside git's own hooks; they would name another repository than the project's."""
+PLAIN_ENDS = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
+"""A commit's text ships with the line ends it was committed with, whatever this machine likes; attributes still say."""
+LFS = (("filter.lfs.process", "git-lfs filter-process"), ("filter.lfs.required", "true"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,23 +34,44 @@ class Changes:
     untracked: tuple[str, ...]
 
 
-def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A path that is tracked, or is neither tracked nor ignored (``dir/``: a repository inside this one).
+
+    ``sparse``: it is tracked, but not checked out on purpose.
+    """
+
+    path: str
+    tracked: bool
+    submodule: bool = False
+    sparse: bool = False
+
+
+def run(root: Path, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run git in the project. Raises ConfigError when there is no git program, or no such directory."""
     try:
-        return subprocess.run(command(arguments), cwd=root, env=environment(), capture_output=True)
+        return subprocess.run(command(arguments), cwd=root, env=environment(), capture_output=True, input=input)
     except FileNotFoundError:
         raise no_program(root) from None
 
 
+def ask(root: Path, *arguments: str, input: bytes = b"") -> bytes:
+    """What git answers. Raises ConfigError with git's words when it fails."""
+    done = run(root, *arguments, input=input)
+    if done.returncode != 0:
+        raise refused(root, done.stderr)
+    return done.stdout
+
+
 def command(arguments: Sequence[str]) -> list[str]:
-    """The argument list: file names as they are, and contents as they are in the commit."""
-    return ["git", "-c", "core.quotePath=false", "-c", "core.autocrlf=false", *arguments]
+    """The argument list: file names as they are, and all else as the user has set it."""
+    return ["git", "-c", "core.quotePath=false", *arguments]
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would point git at another repository."""
+    """This process's environment without what would point git at another repository, or keep content away."""
     return {
-        **{key: value for key, value in os.environ.items() if key not in LOCAL},
+        **{key: value for key, value in os.environ.items() if key not in (*LOCAL, "GIT_LFS_SKIP_SMUDGE")},
         "GIT_OPTIONAL_LOCKS": "0",
     }
 
@@ -51,7 +80,20 @@ def no_program(root: Path) -> ConfigError:
     """Why git could not be started."""
     if not root.is_dir():
         return ConfigError(message=f"{root} is not a directory")
+    if marker := dot_git(root):
+        message = f"{marker} is a git repository, and the git program is not installed here"
+        return ConfigError(message=f"{message}: what ships is not known", next="install git")
     return ConfigError(message="the git program is not installed here", next="install git, or deploy with --dirty")
+
+
+def refused(root: Path, stderr: bytes) -> ConfigError:
+    """git's own words about a repository that it does not read."""
+    said = stderr.decode(errors="replace").strip() or "git said nothing"
+    return ConfigError(
+        message=f"git does not read the repository of {root}: {said}",
+        state="nothing was touched",
+        next="git status   (must work here first: git says above what it lacks)",
+    )
 
 
 def last_words(stderr: bytes) -> str:
@@ -60,23 +102,39 @@ def last_words(stderr: bytes) -> str:
     return lines[-1] if lines else "git said nothing"
 
 
+def dot_git(root: Path) -> Path | None:
+    """The ``.git`` of the project or of a directory above it; None when there is none."""
+    here = root.absolute()
+    return next((place / ".git" for place in (here, *here.parents) if os.path.lexists(place / ".git")), None)
+
+
 def is_repository(root: Path) -> bool:
-    """Whether the project lies in a git work tree (False as well when git is not installed)."""
-    try:
-        return run(root, "rev-parse", "--is-inside-work-tree").stdout.strip() == b"true"
-    except ConfigError:
+    """Whether the project lies in a git work tree.
+
+    Raises ConfigError when there is a ``.git`` and git does not read it: what is ignored is then not known.
+    """
+    if dot_git(root) is None and shutil.which("git") is None:
         return False
+    answer = run(root, "rev-parse", "--is-inside-work-tree")
+    if answer.stdout.strip() == b"true":
+        return True
+    if dot_git(root) is not None:
+        raise refused(root, answer.stderr or b"it is no work tree")
+    return False
 
 
 def require_repository(root: Path) -> None:
     """Raises ConfigError, saying what to do, when the project does not lie in a git work tree."""
     answer = run(root, "rev-parse", "--is-inside-work-tree")
-    if answer.stdout.strip() != b"true":
-        raise ConfigError(
-            message=f"{root} is not in a git repository ({last_words(answer.stderr)})",
-            state="nothing was touched",
-            next="git init && git add . && git commit, or deploy with --dirty to ship the directory as it is",
-        )
+    if answer.stdout.strip() == b"true":
+        return
+    if dot_git(root) is not None:
+        raise refused(root, answer.stderr or b"it is no work tree")
+    raise ConfigError(
+        message=f"{root} is not in a git repository ({last_words(answer.stderr)})",
+        state="nothing was touched",
+        next="git init && git add . && git commit, or deploy with --dirty to ship the directory as it is",
+    )
 
 
 def resolve(root: Path, ref: str) -> str:
@@ -94,6 +152,11 @@ def resolve(root: Path, ref: str) -> str:
     raise ConfigError(message=f"{ref!r} is not a commit, branch or tag of {root}{nearest(ref, names(root))}")
 
 
+def head(root: Path) -> str:
+    """The commit that is checked out; empty when there is none yet."""
+    return run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").stdout.decode().strip()
+
+
 def names(root: Path) -> list[str]:
     """The names of all branches and tags."""
     answer = run(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes")
@@ -106,46 +169,134 @@ def nearest(ref: str, known: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def submodules(root: Path, commit: str) -> list[str]:
-    """The paths of the submodules below the project in a commit."""
-    listing = run(root, "ls-tree", "-r", "-z", commit).stdout
-    return [os.fsdecode(line.partition(b"\t")[2]) for line in listing.split(b"\0") if line.startswith(b"160000 ")]
+def submodules(root: Path, commit: str) -> dict[str, str]:
+    """The submodules below the project in a commit: by path, the commit of their own that it records."""
+    found = {}
+    for line in ask(root, "ls-tree", "-r", "-z", commit).split(b"\0"):
+        about, _, path = line.partition(b"\t")
+        if about.startswith(b"160000 "):
+            found[os.fsdecode(path)] = about.split()[2].decode()
+    return found
 
 
-def files(root: Path) -> list[str]:
-    """The tracked files, and those neither tracked nor ignored; ``dir/`` for a repository inside this one."""
-    listing = run(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout
-    return sorted({os.fsdecode(name) for name in listing.split(b"\0") if name})
+def has_commit(root: Path, commit: str) -> bool:
+    """Whether a directory is a repository of its own that has this commit."""
+    inner = os.path.lexists(root / ".git") and not root.is_symlink()
+    return inner and run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+
+def files(root: Path) -> list[Known]:
+    """The tracked files, and those neither tracked nor ignored, by path."""
+    tracked = ask(root, "ls-files", "-z", "-t", "--stage", "--cached")
+    new = ask(root, "ls-files", "-z", "--others", "--exclude-standard")
+    found = {}
+    for line in tracked.split(b"\0"):
+        about, _, path = line.partition(b"\t")
+        if path:
+            tag, mode, *_ = about.split()
+            found[path] = Known(path=os.fsdecode(path), tracked=True, submodule=mode == b"160000", sparse=tag == b"S")
+    for path in filter(None, new.split(b"\0")):
+        found[path] = Known(path=os.fsdecode(path), tracked=False)
+    return [found[path] for path in sorted(found)]
+
+
+def ignored(root: Path) -> frozenset[str]:
+    """What the .gitignore files of a directory in no repository, and the user's own, leave out. Raises ConfigError."""
+    with tempfile.TemporaryDirectory(prefix="deployer-") as scratch:
+        ask(root, "init", "--quiet", "--bare", scratch)
+        listing = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard"]
+        found = ask(root, f"--git-dir={scratch}", "--work-tree=.", *listing)
+    return frozenset(os.fsdecode(path) for path in found.split(b"\0") if path)
 
 
 def changes(root: Path) -> Changes:
-    """What differs from the commit that is checked out, in the project's directory."""
-    prefix = os.fsdecode(run(root, "rev-parse", "--show-prefix").stdout.rstrip(b"\n"))
-    listing = run(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal", "--", ".").stdout
-    lines = [os.fsdecode(line) for line in listing.split(b"\0") if line]
-    found = [(line[:2], line[3:].removeprefix(prefix)) for line in lines]
+    """What ``git status`` says of the project's directory, under the user's own settings."""
+    prefix = os.fsdecode(ask(root, "rev-parse", "--show-prefix").rstrip(b"\n"))
+    listing = ask(root, "status", "--porcelain=v2", "-z", "--no-renames", "--", ".")
+    found = [_change(os.fsdecode(line)) for line in listing.split(b"\0") if line and not line.startswith(b"#")]
+    inside = [(tracked, path.removeprefix(prefix)) for tracked, path in found]
     return Changes(
-        tracked=tuple(path for state, path in found if state != "??"),
-        untracked=tuple(path for state, path in found if state == "??"),
+        tracked=tuple(path for tracked, path in inside if tracked),
+        untracked=tuple(path for tracked, path in inside if not tracked),
     )
+
+
+def _change(line: str) -> tuple[bool, str]:
+    """Whether a tracked path differs, and which. A submodule with nothing but new files of its own does not."""
+    if line[0] in "?!":
+        return False, line[2:]
+    fields = line.split(" ", 10 if line[0] == "u" else 8)
+    only_new = fields[1] == ".M" and fields[2] == "S..U"
+    return not only_new, fields[-1] + ("/ (new files in it)" if only_new else "")
+
+
+def undefined_filters(root: Path, commit: str, paths: Sequence[str]) -> dict[str, list[str]]:
+    """The paths of a commit under a ``filter=`` that this machine does not have, by the filter's name."""
+    mentions = ["grep", "-q", "-F", "-e", "filter=", commit, "--", ":(top,glob)**/.gitattributes"]
+    if run(root, *mentions).returncode != 0:
+        return {}
+    config = run(root, "config", "--name-only", "--get-regexp", r"^filter\.").stdout.decode(errors="replace")
+    known = {line.split(".", 1)[1].rpartition(".")[0] for line in config.splitlines()}
+    found: dict[str, list[str]] = {}
+    for path, name in _filters(root, commit, paths):
+        if name not in (*known, "lfs", "unspecified", "unset", "set"):
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def _filters(root: Path, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each path with its ``filter`` attribute, as the commit's own .gitattributes have it."""
+    with tempfile.TemporaryDirectory(prefix="deployer-") as scratch:
+        index = {**environment(), "GIT_INDEX_FILE": f"{scratch}/index"}
+        subprocess.run(command(["read-tree", commit]), cwd=root, env=index, check=False, capture_output=True)
+        listed = b"\0".join(os.fsencode(path) for path in paths)
+        argv = command(["check-attr", "-z", "--stdin", "--cached", "filter"])
+        answer = subprocess.run(argv, cwd=root, env=index, input=listed, capture_output=True)
+    fields = answer.stdout.split(b"\0")
+    for at in range(0, len(fields) - 2, 3):
+        yield os.fsdecode(fields[at]), fields[at + 2].decode(errors="replace")
 
 
 @contextmanager
 def archive(root: Path, commit: str) -> Iterator[IO[bytes]]:
     """The project's files of a commit as a tar stream, less those that ``export-ignore`` leaves out.
 
-    Raises ConfigError when git fails, for example because the commit does not have the project's directory.
+    Names begin with :func:`prefix`. Content has gone through git's filters and attributes, as in a checkout. Raises
+    ConfigError when git fails, for example because the commit does not have the project's directory.
     """
+    top, below = toplevel(root), prefix(root)
+    settings = [*PLAIN_ENDS, *_lfs(root)]
     with tempfile.TemporaryFile() as stderr:
-        arguments = command(["-c", "tar.umask=0022", "archive", "--format=tar", commit])
+        arguments = command([*settings, "archive", "--format=tar", commit, *(["--", below] if below else [])])
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "stdin": subprocess.DEVNULL}
-        with subprocess.Popen(arguments, cwd=root, env=environment(), **streams) as process:
+        literal = {**environment(), "GIT_LITERAL_PATHSPECS": "1"}
+        with subprocess.Popen(arguments, cwd=top, env=literal, **streams) as process:
             stdout = cast(IO[bytes], process.stdout)
             yield stdout
             while stdout.read(1 << 16):
                 pass
         if process.returncode != 0:
             stderr.seek(0)
+            said = stderr.read().decode(errors="replace").strip().splitlines()[-6:]
             raise ConfigError(
-                message=f"git cannot give the files of {commit[:12]} in {root}: {last_words(stderr.read())}"
+                message=f"git cannot give the files of {commit[:12]} in {root}: {' / '.join(said)}",
+                state="nothing was touched",
+                next="put right what git says; where it is about a file of Git LFS: git lfs pull",
             )
+
+
+def toplevel(root: Path) -> Path:
+    """The work tree that the project lies in: only from there git applies all .gitattributes."""
+    return Path(os.fsdecode(ask(root, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+
+
+def prefix(root: Path) -> str:
+    """The project's directory in its work tree, with a slash at the end; empty when it is all of it."""
+    return os.fsdecode(ask(root, "rev-parse", "--show-prefix").rstrip(b"\n"))
+
+
+def _lfs(root: Path) -> list[str]:
+    """Settings that have Git LFS bring the content, where it is installed and only ``git lfs install`` was left out."""
+    if shutil.which("git-lfs") is None or run(root, "config", "--get", "filter.lfs.process").returncode == 0:
+        return []
+    return [word for key, value in LFS for word in ("-c", f"{key}={value}")]

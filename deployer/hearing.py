@@ -5,15 +5,21 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
+
+from deployer.fleettask import is_at_terminal
 
 if TYPE_CHECKING:
     from deployer.events import Event, Reporter
     from deployer.host.advice import Next
     from deployer.model import Decide
+    from deployer.ssh.prompt import Prompt
 
-__all__ = ["Noticing", "advising", "answering", "showing", "until_over"]
+    Aside = Callable[[], AbstractContextManager[object]]
+    """Entered while somebody asks something at the terminal."""
+
+__all__ = ["Noticing", "advising", "answering", "asking", "showing", "until_over"]
 
 
 def advising(report: Reporter, adapt: Callable[[Next], Next]) -> Reporter:
@@ -60,21 +66,36 @@ def until_over(report: Reporter) -> Iterator[Reporter]:
 
 
 @contextmanager
-def showing(json: bool, hosts: list[str], *, title: str, verbose: bool) -> Iterator[tuple[Reporter, Decide | None]]:
+def asking(aside: Aside) -> Iterator[Prompt | None]:
+    """Asks a person for passwords, in ``aside``. A question that still stands at the end is given up."""
+    from deployer.ssh.prompt import prompt
+
+    asks = prompt(aside)
+    try:
+        yield asks
+    finally:
+        if asks is not None:
+            asks.close()
+
+
+@contextmanager
+def showing(
+    json: bool, hosts: list[str], *, title: str, verbose: bool
+) -> Iterator[tuple[Reporter, Decide | None, Aside]]:
     """For commands that do something: people follow on standard error, and are asked there what Ctrl-C is to mean."""
     from deployer.ui import reporter
 
     with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
-        if json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            yield report, None
+        if json or not (is_at_terminal() and sys.stderr.isatty()):
+            yield report, None, report.aside
         else:
             from deployer.ui.question import on_interrupt
 
-            yield report, on_interrupt(report, fleet=len(hosts) > 1)
+            yield report, on_interrupt(report, fleet=len(hosts) > 1), report.aside
 
 
 @contextmanager
-def answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None]]:
+def answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None, Aside]]:
     """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error.
 
     What a command on a host prints is an answer, too, and shown as logs are: as it is.
@@ -96,4 +117,4 @@ def answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None]]:
             elif not isinstance(event, (Connecting, Connected, Finished)):
                 errors(event)
 
-        yield hear, None
+        yield hear, None, errors.aside

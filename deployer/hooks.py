@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from deployer import events
+from deployer.bug import Bug
 from deployer.config import Hooks as Settings
 from deployer.events import Reporter
 
@@ -74,11 +75,17 @@ class Hooks:
     def _run(self, host: str, do: str) -> None:
         try:
             error = self._try(host, do)
-        except BaseException as bug:
-            error = f"a bug of deployer: {bug!r}"
+        except BaseException as unforeseen:
+            error = self._tell_bug(unforeseen, host, do)
         if do == "undrain" and not error:
             self.drained.discard(host)
         self._ended(host, do, error)
+
+    def _tell_bug(self, unforeseen: BaseException, host: str, do: str) -> str:
+        bug = Bug.of(unforeseen, host=host, state=f"it is not known whether hooks.{do} was run")
+        with contextlib.suppress(Exception):  # whatever the display makes of it, all hosts wait for the hook
+            self._report(events.failure(host, bug))
+        return bug.message
 
     def _try(self, host: str, do: str) -> str:
         """Why it failed; empty when it did not, or when there is none."""

@@ -87,12 +87,24 @@ def write(project: Project, plan: Mapping[Path, str]) -> list[str]:
     return [*lines, *hints(project), "", *next_steps(project)]
 
 
+def would_write(project: Project, plan: Mapping[Path, str]) -> list[str]:
+    """What :func:`write` would do with each file."""
+    return [
+        f"would keep {there}: it exists" if (there := _taken(project.root, path)) else f"would write {path}"
+        for path in plan
+    ]
+
+
+def _taken(root: Path, path: Path) -> str:
+    """The file that keeps one from being written; empty when there is none."""
+    taken = FABRIC_FILES if path.name == "fabric.yaml" else (path.name,)
+    return next((name for name in taken if (root / name).exists()), "")
+
+
 def write_one(root: Path, path: Path, text: str) -> str:
     """Write one file, unless it (or another that takes its place) exists; one line on what was done."""
-    taken = FABRIC_FILES if path.name == "fabric.yaml" else (path.name,)
-    for name in taken:
-        if (root / name).exists():
-            return kept(root / name)
+    if there := _taken(root, path):
+        return kept(root / there)
     with (root / path).open("x", encoding="utf-8") as file:
         file.write(text)
     return f"wrote {path}"

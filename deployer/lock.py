@@ -1,49 +1,90 @@
-"""The file that pins an app's dependencies, among those that ship. Its digest names the environment."""
+"""The file that pins an app's dependencies, among those that ship, and all that an installer reads besides it."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import json
 import posixpath
-import re
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from deployer import pylock, requirements, uvlock
 from deployer.errors import ConfigError
+from deployer.reads import Reads
+from deployer.shipped import Shipped
 from deployer.source import Source
 
 KINDS = {"uv.lock": "uv", "pylock.toml": "pylock", "requirements.txt": "requirements"}
 """File names, the first that ships wins."""
-INCLUDE = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(?P<path>\S+)")
-EDITABLE = re.compile(r"(?:-e|--editable)\b")
-LOCAL = re.compile(r"(?:\.{1,2}(?:/|\Z)|/|file:)|\S+\s*@\s*file:|[^\s:@]+\.(?:whl|tar\.gz|zip)(?:\s|\Z)")
-
-toml_module: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+_READERS: Mapping[str, Callable[[Shipped, str], Reads]] = {
+    "uv": uvlock.read,
+    "pylock": pylock.read,
+    "requirements": requirements.read,
+}
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """``kind`` is ``uv``, ``pylock``, ``requirements`` or ``none``; ``path`` the file or ``""``.
 
-    ``files`` are all that an installer reads; ``digest`` is a SHA-256 in hex over what shapes the result.
+    ``files`` and ``directories`` (``.``: the project) are all that an installer reads: with their contents, they name
+    the environment on a host. ``requires`` is what the lock says of Python. ``floating`` are requirements that are not
+    pinned, each as ``file:line: text``; ``warnings`` are for the user, one line each.
     """
 
     kind: str
     path: str = ""
-    digest: str = ""
     files: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+    requires: str = ""
+    floating: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def loose(self) -> str:
+        """What is said once of the requirements that are not pinned; empty when all are."""
+        if not self.floating:
+            return ""
+        more = f"; and {len(self.floating) - _SHOWN} more" if len(self.floating) > _SHOWN else ""
+        return (
+            "not pinned to a version or a commit, so that it is never updated and hosts may differ: "
+            f"{'; '.join(self.floating[:_SHOWN])}{more}"
+        )
+
+    def refuse_loose(self) -> None:
+        """Raises ConfigError when a requirement is not pinned."""
+        if self.loose:
+            raise ConfigError(
+                message=self.loose,
+                state="nothing was touched",
+                next="pin them (uv lock; or uv pip compile requirements.in -o requirements.txt; a commit after the @ "
+                "of git+…), then commit; or deploy without --strict and release.locked",
+            )
+
+    def refuse_absent(self, programs: Collection[str]) -> None:
+        """Raises ConfigError for a program whose package the lock has, and no host will be given."""
+        for program in programs:
+            if where := self.absent.get(program):
+                raise ConfigError(
+                    message=f"{program} is in {self.path} only through {where}, which is not installed on a host",
+                    state="nothing was touched",
+                    next=f"make it a dependency of the project itself ({_add(self.kind, program)}), then commit",
+                )
+
+
+def _add(kind: str, program: str) -> str:
+    return f"uv add {program}" if kind == "uv" else f"and lock again, for {program} to be in it without a condition"
 
 
 def find_lock(source: Source, *, required: bool = True) -> Lock:
     """The lock among the files that ship.
 
     ``required``: none is a ConfigError that says how to make one (an app with its own ``command`` may do
-    without). Raises ConfigError for requirements that are not there, or that install the project itself.
+    without). Raises ConfigError for what a lock names and an installer would not find.
     """
-    path = next((name for name in KINDS if source.find(name)), None)
+    shipped = Shipped(source)
+    path = next((name for name in KINDS if shipped.is_file(name)), None)
     if path is None and required:
         raise ConfigError(
             message=f"none of {', '.join(KINDS)} ships with the code: the dependencies are not known",
@@ -51,94 +92,52 @@ def find_lock(source: Source, *, required: bool = True) -> Lock:
             next="uv lock (or pip freeze > requirements.txt), then git add and commit the file",
         )
     if path is None:
-        return Lock(kind="none", digest=hashlib.sha256(b"none").hexdigest())
-    shaping = {"uv": uv_files, "pylock": plain, "requirements": requirements}[KINDS[path]](source, path)
-    digest = hashlib.sha256(json.dumps([KINDS[path], shaping], sort_keys=True).encode()).hexdigest()
-    return Lock(kind=KINDS[path], path=path, digest=digest, files=tuple(shaping))
-
-
-def content(source: Source, path: str) -> str:
-    """The digest of a file that ships."""
-    entry = source.find(path)
-    return entry.digest if entry else ""
-
-
-def plain(source: Source, path: str) -> dict[str, str]:
-    """One file that says it all."""
-    return {path: content(source, path)}
-
-
-def uv_files(source: Source, path: str) -> dict[str, str]:
-    """uv.lock, and those parts of pyproject.toml that say what of it is installed."""
-    text = source.read_text("pyproject.toml")
-    if text is None:
-        raise ConfigError(
-            message="uv.lock ships without its pyproject.toml",
-            next="git add pyproject.toml",
-        )
-    try:
-        tables = toml(text)
-    except ValueError as error:
-        raise ConfigError(message=f"pyproject.toml: {error}") from None
-    project = tables.get("project", {})
-    keys = ("requires-python", "dependencies", "optional-dependencies")
-    parts = [
-        {key: project.get(key) for key in keys},
-        tables.get("dependency-groups"),
-        tables.get("tool", {}).get("uv"),
-    ]
-    shape = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-    return {path: content(source, path), "pyproject.toml": shape}
-
-
-def requirements(source: Source, path: str) -> dict[str, str]:
-    """A requirements file and all that it includes, each with its content's digest."""
-    found: dict[str, str] = {}
-    waiting = [(path, "")]
-    while waiting:
-        path, named_by = waiting.pop()
-        if path in found:
-            continue
-        if source.find(path) is None:
-            raise ConfigError(
-                message=f"{named_by} names {path}, which does not ship with the code", next=f"git add {path}"
-            )
-        found[path] = content(source, path)
-        waiting += references(source, path)
-    return found
-
-
-def references(source: Source, path: str) -> Iterator[tuple[str, str]]:
-    """The files that a requirements file names, each with ``file:line`` where it does."""
-    text = source.read_text(path) if path.endswith((".txt", ".in")) else ""
-    for number, line in enumerate((text or "").splitlines(), 1):
-        rule, where = re.sub(r"(?:^|\s)#.*", "", line).strip(), f"{path}:{number}"
-        if match := INCLUDE.match(rule):
-            yield inside(posixpath.join(posixpath.dirname(path), match["path"]), where), where
-        elif EDITABLE.match(rule) or LOCAL.match(rule):
-            yield local_package(source, rule, where), where
-
-
-def local_package(source: Source, line: str, where: str) -> str:
-    """The path of a wheel or source archive that ships. Raises ConfigError for a directory."""
-    path = inside(line.split()[0].removeprefix("file:"), where) if not EDITABLE.match(line) else ""
-    if path and source.find(path):
-        return path
-    raise ConfigError(
-        message=f"{where}: {line!r} installs a directory, whose changes an environment would not follow",
-        next="take the line out: the code's own directory is importable as it is",
+        return Lock(kind="none")
+    reads = _read(shipped, path).joined(settings(shipped))
+    files, directories = shipped.closed(reads.files, reads.directories)
+    return Lock(
+        kind=KINDS[path],
+        path=path,
+        files=files,
+        directories=directories,
+        requires=reads.requires,
+        floating=reads.floating,
+        warnings=tuple(_whole(path)) if "." in directories else (),
+        absent=reads.absent,
     )
 
 
-def inside(path: str, where: str) -> str:
-    """The path, normalised. Raises ConfigError when it leads out of the project."""
-    normal = posixpath.normpath(path)
-    if normal.startswith(("/", "../")) or normal == ".." or ":" in normal:
-        raise ConfigError(message=f"{where}: {path} is not a file of the project, so it does not ship")
-    return normal
+def _read(shipped: Shipped, path: str) -> Reads:
+    try:
+        return _READERS[KINDS[path]](shipped, path)
+    except (AttributeError, KeyError, TypeError) as error:  # TOML, but of another shape
+        raise ConfigError(
+            message=f"{path} is not what its name says ({error})", next="lock again, and commit"
+        ) from None
 
 
-def toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ValueError for what is not TOML."""
-    tables: dict[str, Any] = toml_module.loads(text)
-    return tables
+def _whole(path: str) -> Iterator[str]:
+    yield (
+        f"{path} installs the project itself, so that every change of the code builds the environment anew; the code's "
+        "own directory is importable without that"
+    )
+
+
+def settings(shipped: Shipped) -> Reads:
+    """uv's own settings in the project: it reads them whatever the lock."""
+    if shipped.is_file("uv.toml"):
+        return _local("uv.toml", shipped.toml("uv.toml"))
+    table = shipped.toml("pyproject.toml").get("tool")
+    own = table.get("uv") if isinstance(table, dict) else None
+    return _local("pyproject.toml", own) if isinstance(own, dict) else Reads()
+
+
+def _local(path: str, table: Mapping[str, Any]) -> Reads:
+    """The file with the settings, and the directories of wheels that they name."""
+    index = table.get("index", ())
+    urls = [one.get("url") for one in index if isinstance(one, dict)] if isinstance(index, list) else []
+    for place in (table, table.get("pip", {})):
+        links = place.get("find-links", ()) if isinstance(place, dict) else ()
+        urls += links if isinstance(links, list) else []
+    local = [posixpath.normpath(url) for url in urls if isinstance(url, str) and "://" not in url]
+    return Reads(files=(path,), directories=tuple(one for one in local if not one.startswith(("/", ".."))))

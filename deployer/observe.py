@@ -42,6 +42,7 @@ def parse_status(value: Mapping[str, Any], host: str) -> Status:
         health=str(value.get("health") or ""),
         last=_row(value["last"]) if value.get("last") else None,
         held=Held(**_known(Held, value["held"])) if value.get("held") else None,
+        notes=tuple(str(text) for text in value.get("notes") or ()),
     )
 
 

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Literal, cast
 
 from deployer import events
+from deployer.bug import Bug
 from deployer.errors import DeployerError, Mixed
 from deployer.events import Event
 from deployer.follow import Run
@@ -108,10 +109,12 @@ class Part:
     def end(self) -> None:
         """Nobody listens any more: what runs on the host goes its own way. Returns at once, and nothing is told of
         what becomes of the connections."""
-        self._left = self._dismissed = True
+        with self._lock:
+            self._left = self._dismissed = True
+            outbox = self._outbox
         self._plan.put(None)
-        if self._outbox is not None:
-            self._outbox.put(None)
+        if outbox is not None:
+            outbox.put(None)
         threading.Thread(target=self._hang_up, daemon=True, name="hang-up").start()
 
     def silence(self, now: float) -> float:
@@ -166,8 +169,11 @@ class Part:
         except DeployerError as error:
             return Happening(what="lost" if isinstance(error, Mixed) else "refused", host=host, error=error)
         except BaseException as bug:  # it must not leave the others waiting for this host
-            unforeseen = DeployerError(message=f"a bug of deployer: {bug!r}", host=host)
-            return Happening(what="lost" if self.followed else "refused", host=host, error=unforeseen)
+            state = (
+                "what it serves, and whether something runs there, is not known" if self.sent else "nothing was touched"
+            )
+            unforeseen = Bug.of(bug, host=host, state=state)
+            return Happening(what="lost" if self.sent else "refused", host=host, error=unforeseen)
 
     def _take_part(self) -> None:
         site, started = self._site, time.monotonic()
@@ -227,9 +233,11 @@ class Part:
     def _listen_to_words(self) -> None:
         """All that was said so far is said again: it may have been said to a connection that was lost."""
         with self._lock:
+            if self._left:  # nobody would ever tell its thread to end
+                return
             if self._outbox is None:
                 self._outbox = SimpleQueue()
-                threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="words").start()
+                threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="to-the-job").start()
             for message in self._told:
                 self._outbox.put(message)
 

@@ -26,7 +26,13 @@ def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
     """The release that ``source`` becomes under ``config``, which is one host's: it has what runs there."""
     return Spec(
         source=hostspec.Source(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
-        lock=hostspec.Lock(kind=lock.kind, path=lock.path, files=lock.files),
+        lock=hostspec.Lock(
+            kind=lock.kind,
+            path=lock.path,
+            files=lock.files,
+            directories=lock.directories,
+            requires=lock.requires,
+        ),
         python=config.python or "",
         build=config.release.build,
         migrate=config.release.migrate or "",
@@ -123,6 +129,7 @@ def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str,
         "listen": list(proxy.listen),
         "client_max_body_size": proxy.client_max_body_size.lower(),
         "static": dict(proxy.static),
+        "trusted": list(proxy.trusted),
     }
     return {
         "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),

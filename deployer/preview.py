@@ -23,9 +23,9 @@ Calendars = Mapping[str, Mapping[str, Any]]
 """What a host says of a calendar: when it comes ``next``, and the ``problem`` with one that it does not understand."""
 
 
-def preview(fleet: Fleet, *, ref: str | None = None, dirty: bool = False) -> Found[Plan]:
+def preview(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> Found[Plan]:
     """What each host would run. All that is wrong here is found first, as at a deploy; raises ConfigError."""
-    campaign = read_project(fleet, ref, dirty)
+    campaign = read_project(fleet, ref, dirty, strict=strict)
     found = asked(fleet, lambda site: _plan(site, campaign), exit_of=_exit)
     newest = max((int(plan.release[1:]) for plan in found.values.values()), default=0)
     return replace(found, values={host: replace(plan, release=f"v{newest}") for host, plan in found.values.items()})

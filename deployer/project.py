@@ -27,6 +27,7 @@ from deployer.settings import (
     strings,
     tree,
 )
+from deployer.shipped import parse_toml
 
 __all__ = ["DiskFiles", "Lock", "Project", "TextFiles", "complete", "find_lock", "inspect"]
 
@@ -81,7 +82,7 @@ def inspect(root: Path) -> Project:
     return Project(
         root=root,
         name=guess_name(files, settings, root),
-        git=git.is_repository(root),
+        git=git.dot_git(root) is not None,
         manage="manage.py" if django else None,
         elsewhere=None if django else manage_below(root),
         settings=settings,
@@ -175,7 +176,7 @@ def framework_application(files: TextFiles) -> dict[str, str]:
 
 def is_host(name: str) -> bool:
     """Whether an entry of ALLOWED_HOSTS is a public host's name."""
-    return name not in ("localhost", "testserver") and bool(re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+\Z", name))
+    return name not in ("localhost", "testserver") and bool(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+\Z", name))
 
 
 def static_url(values: dict[str, ast.expr]) -> str | None:
@@ -198,7 +199,7 @@ def guess_name(files: TextFiles, settings: str | None, root: Path) -> str:
     package = (settings or "").partition(".")[0]
     for name in (project_name(files), "" if package in GENERIC else package, root.absolute().name):
         fitting = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[:APP_LENGTH].strip("-")
-        if APP.match(fitting):
+        if APP.fullmatch(fitting):
             return fitting
     return "app"
 
@@ -206,7 +207,7 @@ def guess_name(files: TextFiles, settings: str | None, root: Path) -> str:
 def project_name(files: TextFiles) -> str:
     """``name`` in pyproject.toml; empty when there is none."""
     try:
-        name = lock.toml(files.read_text("pyproject.toml") or "").get("project", {}).get("name", "")
+        name = parse_toml(files.read_text("pyproject.toml") or "").get("project", {}).get("name", "")
     except (ValueError, AttributeError):
         return ""
     return name if isinstance(name, str) else ""

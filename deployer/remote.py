@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-from deployer import events, startup
-from deployer.errors import Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
+from deployer import answers, events, startup
+from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
 from deployer.host.manifest import unpack_ids
 from deployer.host.protocol import HOLD, PROGRAM, PROTOCOL, dumps
@@ -31,6 +30,9 @@ _BEGIN = b'{"event":'
 SIGN = HOLD / 6
 """Seconds between two signs of life to a host that ends what it does without them."""
 
+_HARMLESS = ("ask", "wait", "hold", "status", "releases", "history", "logs", "calendars", "attach")
+"""What changes nothing on a host, whatever becomes of it."""
+
 Edit = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 """Changes an event of the host before it is reported, or drops it."""
 
@@ -45,8 +47,8 @@ class Facts:
     """What a host says before anything is sent. ``partials`` are interrupted uploads: bytes there, by digest.
 
     ``next`` is the number its next release would have, ``target`` what a rollback would go back to (empty: nothing),
-    ``usable`` the digest of the source of each release that can be gone back to, ``processes`` the names of what its
-    releases have run, web first.
+    ``passed`` what is wrong with those that are newer than it and were passed by, ``usable`` the digest of the source
+    of each release that can be gone back to, ``processes`` the names of what its releases have run, web first.
     """
 
     current: str
@@ -61,6 +63,7 @@ class Facts:
     target: str
     usable: Mapping[str, str]
     processes: tuple[str, ...] = ()
+    passed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,20 +93,25 @@ class Remote:
         self.app = app
         self.report = report
         argv = [PROGRAM, "session", app]
-        self._answered = False
+        self._answered = self._touches = False
         self._noise = bytearray()
         self._channel: Channel = link.open(argv if link.is_root else ["sudo", "-n", "--", *argv])
 
     def ask(self) -> Facts:
         """What the host has. Raises ConfigError when it was not set up for the app, or by another version."""
-        answer = self.query({"op": "ask"})
-        if answer.get("protocol") != PROTOCOL:
-            raise self._other_version(answer.get("protocol"))
+        line = self._ask({"op": "ask"}, ANSWER)
+        with self._understanding():
+            theirs = answers.version(line, self.host)
+            if theirs != PROTOCOL:
+                raise self._other_version(theirs)
+            return self._facts(answers.answer(line, "ask", self.host))
+
+    def _facts(self, answer: Mapping[str, Any]) -> Facts:
         base = answer["base"]
         return Facts(
             current=answer["current"],
-            spec=Spec.parse(answer["spec"]) if answer["spec"] else None,
-            busy=Job.parse(answer["busy"]) if answer["busy"] else None,
+            spec=Spec.parse(answer["spec"]) if answer["spec"] is not None else None,
+            busy=Job.parse(answer["busy"]) if answer["busy"] is not None else None,
             base_key=base["key"],
             base_ids=unpack_ids(base["ids"]),
             partials=answer["partials"],
@@ -113,10 +121,11 @@ class Remote:
             target=answer["target"],
             usable=answer["usable"],
             processes=tuple(answer.get("processes") or ()),
+            passed=answer.get("passed") or {},
         )
 
-    def _other_version(self, theirs: object) -> ConfigError:
-        newer = isinstance(theirs, int) and theirs > PROTOCOL
+    def _other_version(self, theirs: int) -> ConfigError:
+        newer = theirs > PROTOCOL
         return ConfigError(
             message=f"{self.host} was set up by {'a newer' if newer else 'an older'} version of deployer than this one",
             next="upgrade deployer here: pip install -U deployer"
@@ -152,11 +161,21 @@ class Remote:
             raise lost_before(error, next=again) from None
 
     def query(self, message: Mapping[str, Any], *, limit: float | None = ANSWER) -> dict[str, Any]:
-        """Ask one question; its answer. Raises Unreachable when it has not come within ``limit`` seconds."""
+        """Ask one question; its answer, of which each key is there that the question has, and of its type.
+
+        Raises Unreachable when it has not come within ``limit`` seconds, BadAnswer when it is none.
+        """
+        line = self._ask(message, limit)
+        with self._understanding():
+            return answers.answer(line, str(message["op"]), self.host)
+
+    def _ask(self, message: Mapping[str, Any], limit: float | None) -> bytes:
+        """The line of the answer. Raises Over when it is a refusal, which is reported."""
         self.send(message)
         for event in self.messages(limit):
             if event["event"] == "answer":
-                return event
+                line: bytes = event["line"]
+                return line
             self.pass_on(event)
             if event["event"] == "finished":
                 raise Over(self.outcome(event))
@@ -168,7 +187,8 @@ class Remote:
         It is ended on the host when this session ends, or when the laptop gives no sign of life any more.
         """
         with self._signs_of_life():
-            return int(self.query({"op": "run", "argv": list(argv)}, limit=None)["status"])
+            status: int = self.query({"op": "run", "argv": list(argv)}, limit=None)["status"]
+            return status
 
     @contextmanager
     def _signs_of_life(self) -> Iterator[None]:
@@ -201,6 +221,7 @@ class Remote:
         raise AssertionError("unreachable")
 
     def send(self, message: Mapping[str, Any]) -> None:
+        self._touches = self._touches or not (message.get("op") in _HARMLESS or message.get("fix") is False)
         try:
             self._channel.write(dumps(dict(message)))
         except BrokenPipeError:
@@ -215,46 +236,57 @@ class Remote:
     def messages(self, limit: float | None = None) -> Iterator[dict[str, Any]]:
         """What the host says, one by one, without end: raises when there is no more.
 
-        Raises Unreachable when ``limit`` seconds have passed.
+        Raises Unreachable when ``limit`` seconds have passed, BadAnswer for what a host never says.
         """
         deadline = None if limit is None else time.monotonic() + limit
         while True:
-            try:
-                if not self._answered:  # what a login prints may be long, and have no end of line
-                    self._noise += self._channel.skip(_BEGIN, deadline, MOST_NOISE - len(self._noise))
-                line = self._channel.readline(deadline)
-            except TimeoutError:
-                raise self._silent(limit) from None
-            except LongLineError as error:
-                raise startup.endless_noise(self.link, self.app, error.begin) from None
-            if not line:
-                raise self._ended()
-            message = self._read(line)
+            with self._understanding():
+                message = self._next(deadline, limit)
             if message is not None:
                 self._answered = True
                 yield message
 
-    def _read(self, line: bytes) -> dict[str, Any] | None:
-        """The event on a line; None when it has none: then it is something that a login prints."""
-        with contextlib.suppress(ValueError):
-            message = json.loads(line)
-            if isinstance(message, dict) and "event" in message:
-                return message
-        if not self._answered:
-            self._noise += line
-        return None
+    def _next(self, deadline: float | None, limit: float | None) -> dict[str, Any] | None:
+        try:
+            if not self._answered:  # what a login prints may be long, and have no end of line
+                self._noise += self._channel.skip(_BEGIN, deadline, MOST_NOISE - len(self._noise))
+            line = self._channel.readline(deadline)
+        except TimeoutError:
+            raise self._silent(limit) from None
+        except LongLineError as error:
+            raise startup.endless_noise(self.link, self.app, error.begin) from None
+        if not line:
+            raise self._ended()
+        try:
+            message = answers.event(line, self.host, begun=self._answered)
+        except BadAnswer:
+            if self._answered or bytes(self._noise[-1:]) in (b"", b"\n") or _is_json(line):
+                raise
+            message = None  # a login may print anything
+        self._noise += b"" if message or self._answered else line
+        return message
+
+    @contextmanager
+    def _understanding(self) -> Iterator[None]:
+        """What is said in the block is understood, or BadAnswer is raised with what is known of the host's state."""
+        try:
+            yield
+        except (BadAnswer, ValueError) as error:
+            bad = error if isinstance(error, BadAnswer) else BadAnswer.of(self.host, f"its answer to 'ask': {error}")
+            state = f"what {_bare(self.host)} makes of it is not known" if self._touches else "nothing was touched"
+            raise replace(bad, state=bad.state or state) from None
 
     def pass_on(self, message: Mapping[str, Any]) -> None:
-        event = events.parse(message, self.host)
+        event = events.parse(message, self.host) if message["event"] in answers.EVENTS else None
         if event is not None:
             self.report(event)
 
     def outcome(self, event: Mapping[str, Any]) -> Outcome:
         return Outcome(
             host=self.host,
-            exit=Exit(int(event.get("exit", 0))),
-            release=str(event.get("release", "")),
-            serving=str(event.get("serving", "")),
+            exit=Exit(event.get("exit", Exit.OK)),
+            release=event.get("release", ""),
+            serving=event.get("serving", ""),
         )
 
     def close(self) -> None:
@@ -280,6 +312,14 @@ class Remote:
         return Attempted(
             status=status, noise=bytes(self._noise[-65536:]) + self._channel.unread, stderr=self._channel.stderr
         )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _bare(host: str) -> str:

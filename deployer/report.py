@@ -143,7 +143,7 @@ class Status:
 
     ``healthy`` is the result of a health check made just now (None: nothing serves); ``health`` says what came back.
     On a host without a web process it says whether all processes are up, and ``health`` is empty.
-    ``last`` is the last attempt when that did not end as a good release.
+    ``last`` is the last attempt when that did not end as a good release; ``notes`` what setup decided for this host.
     """
 
     app: str
@@ -160,14 +160,16 @@ class Status:
     health: str = ""
     last: ReleaseRow | None = None
     held: Held | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something on a host that is not as it should be, and what is done about it.
 
-    ``kind`` is one of unfinished, leftover, down, restarting, failed, unhealthy, damaged; ``what`` names the thing;
-    ``fix`` says that the host can put it right by itself.
+    ``kind`` is one of unfinished, leftover, down, restarting, failed, unhealthy, damaged, and of the host's
+    preparation account, login, confinement, proxy; ``what`` names the thing; ``fix`` says that the host can put it
+    right by itself.
     """
 
     kind: str
@@ -181,7 +183,8 @@ class Finding:
 class Diagnosis:
     """What ``fab doctor`` found on one host: all is well without findings. ``busy``: who deploys now.
 
-    ``next`` is the command that puts right what the host can put right by itself.
+    ``notes`` are no findings: what setup decided for this host, and what that leaves open. ``next`` is the command that
+    puts right what the host can put right by itself.
     """
 
     app: str
@@ -189,6 +192,7 @@ class Diagnosis:
     current: str | None
     busy: str | None = None
     findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
     next: str = ""
 
 

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deployer import events, plan
-from deployer.errors import ConfigError, Exit, Unreachable
+from deployer import answers, events, plan
+from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet import Fleet, conclude, each
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
 from deployer.site import Site, untouched
-from deployer.ssh import Channel, Link, connect
+from deployer.ssh import Channel, Link, Question, connect
 
-__all__ = ["public_keys", "setup"]
+__all__ = ["public_key", "public_keys", "setup"]
 
 _SILENCE = 2000.0
 """Seconds that a host may have nothing to say: it installs packages, for 15 minutes each time at the most."""
+_SUDO = ["sudo", "-k", "-S", "-p", "", "--"]
+"""Asks for the password, whatever it was told before, and takes it from standard input."""
+_SUDO_REFUSED = 1
+_TRIES = 3
 _NOT_FOUND = 127
 """A shell's exit status for a command that is not there."""
 
 
 def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] = ()) -> int:
-    """Prepare the hosts, as root or as an admin with passwordless sudo. Idempotent: says what it changed.
+    """Prepare the hosts, as root or as an admin, whose sudo password is asked for. Idempotent: says what it changed.
 
     Returns the exit code. What goes wrong on one host keeps no other from being prepared.
     """
     for name in keys:  # bad ones are found before anything is connected
-        _public_key(Path(name).expanduser())
+        public_key(Path(name).expanduser())
     return conclude(
         fleet, each(fleet, lambda site: _setup(site, keys, allow_units)), exit_of=lambda outcome: outcome.exit
     )
@@ -47,14 +51,43 @@ def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str]) -> Outco
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
         public = public_keys(keys, [identity.path for identity in link.settings.identities])
         request = plan.setup_request(site.config, public, tuple(allow_units))
-        return _follow(site, _start(link, request), link)
+        channel = _start(link, request)
+        outcome = _follow(site, channel)
+        if outcome is None and (password := _sudo_password(site, link, channel)):
+            channel = _start(link, request, password)
+            outcome = _follow(site, channel)
+        if outcome is None:
+            raise _not_started(site, link, channel)
+        return outcome
 
 
-def _start(link: Link, request: dict[str, Any]) -> Channel:
+def _sudo_password(site: Site, link: Link, refused: Channel) -> str | None:
+    """The password that sudo wants of an admin, given beforehand or asked for, and tried; None when there is none."""
+    if link.is_root or refused.exit_status(30) != _SUDO_REFUSED or link.run(["sudo", "-n", "/bin/true"]).exit == 0:
+        return None
+    question = Question(text=f"sudo password of {link.user}", host=site.host, once=False)
+    ask, password = site.ssh.password_prompt, site.ssh.sudo_password
+    for _ in range(_TRIES):
+        if password is None and ask is not None:
+            password = ask(question)
+        if password is None:
+            return None
+        if link.run([*_SUDO, "/bin/true"], f"{password}\n".encode("utf-8", "surrogateescape")).exit == 0:
+            return password
+        question = replace(question, text=f"sudo password of {link.user} (that was not it)")
+        password = None
+    return None
+
+
+def _start(link: Link, request: dict[str, Any], password: str | None = None) -> Channel:
+    """Start the program as root; ``password`` is sudo's, which reads one line and leaves the rest to the program."""
     program = host_program()
-    python = ["/usr/bin/python3", "-I", "-c", BOOTSTRAP, str(len(program.content)), program.digest]
-    channel = link.open(python if link.is_root else ["sudo", "-n", "--", *python])
+    python = ["/usr/bin/python3", "-IXutf8", "-c", BOOTSTRAP, str(len(program.content)), program.digest]
+    sudo = ["sudo", "-n", "--"] if password is None else _SUDO
+    channel = link.open(python if link.is_root else [*sudo, *python])
     try:
+        if password is not None:
+            channel.write(f"{password}\n".encode("utf-8", "surrogateescape"))
         channel.write(program.content)
         channel.write(dumps(request))
         channel.close_stdin()
@@ -63,14 +96,15 @@ def _start(link: Link, request: dict[str, Any]) -> Channel:
     return channel
 
 
-def _follow(site: Site, channel: Channel, link: Link) -> Outcome:
+def _follow(site: Site, channel: Channel) -> Outcome | None:
+    """None when the program did not begin."""
     for message in _messages(site, channel):
         event = events.parse(message, site.host)
         if event is not None:
             site.report(event)
         if isinstance(event, events.Finished):
             return Outcome(host=site.host, exit=Exit(event.exit), release="", serving="")
-    raise _not_started(site, link, channel)
+    return None
 
 
 def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
@@ -79,7 +113,7 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
     said = channel.stderr.decode("utf-8", "replace").strip().splitlines()
     bare = site.target.name.rpartition("@")[2]
     message = f"{link.user} cannot set up {bare}: its program does not run there as root (exit status {status})"
-    next = f"fab setup -H root@{bare}   (root, or an admin whom sudo asks for no password)"
+    next = f"fab setup -H root@{bare}   (root, or an admin; at a terminal sudo's password is asked for)"
     if status == TOO_OLD and said:
         message, next, said = (
             said[-1],
@@ -95,19 +129,31 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
 
 
 def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
-    """Raises Unreachable when the next one has not come within _SILENCE."""
+    """Raises Unreachable when the next one has not come within _SILENCE, BadAnswer for what a host never says."""
+    begun = False
     while line := _line(site, channel):
         try:
-            message = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(message, dict):
+            message = answers.event(line, site.host, begun=begun)
+        except BadAnswer as error:
+            raise _not_understood(site, error) from None
+        if message is not None and message["event"] in answers.EVENTS:
+            begun = True
             yield message
+
+
+def _not_understood(site: Site, error: BadAnswer) -> BadAnswer:
+    state = "what serves was not touched; how far the set-up came is not known"
+    next = (
+        f"look at the host: ssh {site.target.name}; then fab setup -H {site.target.name}   (again: it can be repeated)"
+    )
+    return replace(error, state=state, next=next)
 
 
 def _line(site: Site, channel: Channel) -> bytes:
     try:
         return channel.readline(time.monotonic() + _SILENCE)
+    except BadAnswer as error:
+        raise _not_understood(site, error) from None
     except TimeoutError:
         raise Unreachable(
             message=f"{site.host} has said nothing for {_SILENCE / 60:.0f} minutes",
@@ -125,7 +171,7 @@ def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, 
     """
     paths = [Path(name).expanduser() for name in given]
     paths = paths or [path for identity in identities if (path := Path(f"{identity}.pub")).is_file()]
-    keys = [_public_key(path) for path in paths] or _agent_keys()
+    keys = [public_key(path) for path in paths] or _agent_keys()
     if not keys:
         raise ConfigError(
             message="no public key to give to the deploy user: none lies beside the keys that ssh would use",
@@ -143,13 +189,13 @@ def _agent_keys() -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
-def _public_key(path: Path) -> str:
+def public_key(path: Path) -> str:
+    """The key in a file. Raises ConfigError when it holds none, or a private one."""
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            message=f"the public key {path} cannot be read: {error}", state="nothing was touched"
-        ) from None
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(message=f"the public key {path} cannot be read: {why}") from None
     if "PRIVATE KEY" in text or "\n" in text or len(text.split()) < 2:
         raise ConfigError(message=f"{path} is not a public key of one line", state="nothing was touched")
     return text

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from deployer.delta import Upload
+from deployer.errors import ConfigError
+from deployer.host.protocol import MOST_MISSED
 from deployer.remote import Edit, Facts, unchanged
 from deployer.site import Site
 
-__all__ = ["Campaign", "Plan", "Sending", "Share"]
+__all__ = ["Campaign", "Plan", "Sending", "Share", "number_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,25 @@ class Sending:
     upload: Upload | None = None
     offset: int = 0
     edit: Edit = unchanged
+
+
+def number_of(facts: Mapping[str, Facts]) -> int:
+    """The number of a release on all hosts of a fleet: the next of the one that has counted furthest.
+
+    Raises ConfigError naming the host that has counted further than another can have missed releases: numbers only
+    grow, and all hosts would have its number for good.
+    """
+    numbers = {host: one.next for host, one in facts.items()}
+    least = min(numbers.values(), default=1)
+    far = sorted(host for host, number in numbers.items() if number > least + MOST_MISSED)
+    if far:
+        near = sorted(set(numbers) - set(far))
+        told = "; ".join(f"{host}: v{numbers[host]}" for host in (*far, *near))
+        raise ConfigError(
+            message=f"{', '.join(far)} cannot be right about the number of the next release ({told})",
+            next=f"fab releases -H {','.join(far)}   (how it came to that); without it: fab deploy -H {','.join(near)}",
+        )
+    return max(numbers.values(), default=0)
 
 
 Plan = Callable[[Site], Sending]

@@ -14,11 +14,11 @@ from typing import IO, BinaryIO, cast
 
 from deployer import git
 from deployer.errors import ConfigError
-from deployer.files import Collection, included, plain_files
+from deployer.files import Collection, included, linked_parent, plain_files
+from deployer.filters import filter_warning, listed, refuse_raw
 from deployer.host.manifest import LINK, Entry, tree_digest
 from deployer.spool import Spool
 
-SHOWN = 10
 OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
 """Needed where a deploy is typed, not on the hosts: nobody is warned when they do not ship."""
 
@@ -67,81 +67,129 @@ def collect(
     dirty: bool = False,
     include: Sequence[str] = (),
     env_file: Path | None = None,
+    submodules: bool = True,
 ) -> Source:
     """What a deploy asks for: a commit (no ``ref``: HEAD, and the tree must be clean), or the working tree.
 
-    ``env_file`` is relative to ``root``. Raises ConfigError for a dirty tree, a bad ref or pattern, what
-    cannot ship, and an ``env_file`` that would.
+    ``env_file`` is relative to ``root``; ``submodules`` ship as well, unless it is False. Raises ConfigError for a
+    dirty tree, a bad ref or pattern, what cannot ship, and an ``env_file`` that would.
     """
     if dirty and ref is not None:
         raise ConfigError(message="--dirty ships the working tree and --ref a commit: choose one")
     new: tuple[str, ...] = ()
     if dirty:
-        source = from_working_tree(root, include=include)
+        source = from_working_tree(root, include=include, submodules=submodules)
     else:
         new = require_clean(root).untracked if ref is None else ()
-        source = from_git(root, "HEAD" if ref is None else ref, include=include)
+        source = from_git(root, "HEAD" if ref is None else ref, include=include, submodules=submodules)
     refuse_env_file(source, env_file)
     return replace(source, warnings=(*source.warnings, *untracked_warnings(source, new)))
 
 
-def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = ()) -> Source:
-    """The files of a commit as ``git archive`` gives them, and untracked ones that ``include`` names."""
+def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = (), submodules: bool = True) -> Source:
+    """The files of a commit as a checkout would have them, less those under ``export-ignore``; and what ``include``
+    names besides."""
     commit = git.resolve(root, ref)
     collection = Collection(root)
-    with git.archive(root, commit) as stream:
-        add_archive(collection, stream)
+    warnings = add_commit(collection, root, commit, submodules=submodules)
     add_included(collection, root, include)
-    warnings = [submodule_warning(path) for path in git.submodules(root, commit)]
     return finish(collection, root, commit=commit, ref=ref, dirty=False, warnings=warnings)
 
 
-def from_working_tree(root: Path, *, include: Sequence[str] = ()) -> Source:
+def add_commit(collection: Collection, root: Path, commit: str, *, below: str = "", submodules: bool) -> list[str]:
+    """Add what a commit has, and the submodules in it, under ``below``; warnings. Raises ConfigError."""
+    before = set(collection.starts)
+    with git.archive(root, commit) as stream:
+        directories = add_archive(collection, stream, git.prefix(root), below)
+    own = [path.removeprefix(below) for path in collection.starts if path not in before]
+    warnings = [filter_warning(name, paths) for name, paths in git.undefined_filters(root, commit, own).items()]
+    for path, inner in git.submodules(root, commit).items():
+        if not submodules or f"{below}{path}" not in directories:  # export-ignore leaves it out
+            continue
+        if linked_parent(root, path) or not git.has_commit(root / path, inner):
+            raise missing_submodule(f"{below}{path}")
+        warnings += add_commit(collection, root / path, inner, below=f"{below}{path}/", submodules=True)
+    return warnings
+
+
+def from_working_tree(root: Path, *, include: Sequence[str] = (), submodules: bool = True) -> Source:
     """The files on the disk: outside git all but common junk, in git all that git does not ignore."""
     if not git.is_repository(root):
         return from_directory(root, include)
-    collection, warnings = Collection(root), []
-    for path in git.files(root):
-        if (root / path).is_dir() and not (root / path).is_symlink():
-            warnings.append(submodule_warning(path))
+    collection = Collection(root)
+    warnings = add_tree(collection, root, submodules=submodules)
+    add_included(collection, root, include)
+    return finish(collection, root, commit=git.head(root), dirty=True, warnings=warnings)
+
+
+def add_tree(collection: Collection, root: Path, *, below: str = "", submodules: bool) -> list[str]:
+    """Add what a work tree has and git does not ignore, and the submodules in it; warnings. Raises ConfigError."""
+    warnings, sparse = [], []
+    for known in git.files(root):
+        path = f"{below}{known.path}"
+        if known.submodule:
+            if submodules and collection.is_directory(path):
+                if not os.path.lexists(collection.root / path / ".git"):
+                    raise missing_submodule(path)
+                warnings += add_tree(collection, root / known.path, below=f"{path}/", submodules=True)
+        elif not known.tracked and collection.is_directory(path):
+            warnings.append(f"{path.rstrip('/')} is another git repository, and no submodule: its files do not ship")
         elif collection.exists(path):
             collection.add_path(path)
-    add_included(collection, root, include)
-    head = git.run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-    return finish(collection, root, commit=head.stdout.decode().strip(), dirty=True, warnings=warnings)
+        elif known.sparse:
+            sparse.append(path)
+    if sparse:
+        raise ConfigError(
+            message=f"these files are not checked out (a sparse checkout): {listed(sparse)}",
+            state="nothing was touched",
+            next="git sparse-checkout disable, then deploy with --dirty again; or deploy the commit",
+        )
+    return warnings
 
 
 def from_directory(root: Path, include: Sequence[str]) -> Source:
     """All files of a directory that is in no git repository, but common junk; a warning says so."""
     collection = Collection(root)
     paths = plain_files(root)
+    if any(Path(path).name == ".gitignore" for path in paths):
+        ignored = git.ignored(root)
+        paths = [path for path in paths if path not in ignored]
     for path in paths:
         collection.add_path(path)
     add_included(collection, root, include)
     warning = (
-        f"{root} is not in a git repository: all its {len(paths)} files ship, except virtual environments, "
-        "caches, node_modules, .env files and SQLite databases"
+        f"{root} is not in a git repository: all its {len(paths)} files ship, except what a .gitignore names, virtual "
+        "environments, caches, node_modules, .env files and SQLite databases"
     )
     return finish(collection, root, commit="", dirty=True, warnings=[warning])
 
 
-def add_archive(collection: Collection, stream: object) -> None:
-    """Add what a tar stream holds. A stream that ends too early is left to git's exit status."""
+def add_archive(collection: Collection, stream: object, prefix: str, below: str) -> set[str]:
+    """Add what a tar stream holds, ``below`` in place of ``prefix``; its directories.
+
+    A stream that ends too early is left to git's exit status.
+    """
+    directories = set()
     try:
         with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:  # type: ignore[call-overload]
             for member in archive:
-                add_member(collection, archive, member)
+                path = below + member.name.removeprefix(prefix)
+                if member.isdir():
+                    directories.add(path.rstrip("/"))
+                else:
+                    add_member(collection, archive, member, path)
     except tarfile.TarError:
-        return
+        pass
+    return directories
 
 
-def add_member(collection: Collection, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+def add_member(collection: Collection, archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
     """Add one file or link of a tar stream; directories come by themselves."""
     if member.issym():
-        collection.add_link(member.name, member.linkname)
+        collection.add_link(path, member.linkname)
     elif member.isreg():
         content = cast(IO[bytes], archive.extractfile(member))
-        collection.add_file(member.name, content, executable=bool(member.mode & 0o100))
+        collection.add_file(path, content, executable=bool(member.mode & 0o100))
 
 
 def add_included(collection: Collection, root: Path, patterns: Iterable[str]) -> None:
@@ -154,8 +202,10 @@ def add_included(collection: Collection, root: Path, patterns: Iterable[str]) ->
 def finish(
     collection: Collection, root: Path, *, commit: str, dirty: bool, warnings: Sequence[str], ref: str = ""
 ) -> Source:
-    """The finished source. Raises ConfigError when there is nothing to ship, or names exclude each other."""
+    """The finished source. Raises ConfigError when there is nothing to ship, names exclude each other, or what would
+    ship is not the content."""
     entries = collection.entries()
+    refuse_raw(collection)
     return Source(
         root=root,
         entries=entries,
@@ -169,21 +219,15 @@ def finish(
     )
 
 
-def is_dirty(root: Path) -> bool:
-    """Whether tracked files differ from the commit that is checked out. Untracked files do not count."""
-    return bool(git.changes(root).tracked)
-
-
 def require_clean(root: Path) -> git.Changes:
     """What is new in the tree. Raises ConfigError naming the tracked files that differ from HEAD."""
     git.require_repository(root)
     changes = git.changes(root)
     changed = changes.tracked
-    if not changed or git.run(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
+    if not changed or not git.head(root):
         return changes
-    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
     raise ConfigError(
-        message=f"these files differ from the last commit: {', '.join(changed[:SHOWN])}{more}",
+        message=f"these files differ from the last commit: {listed(changed)}",
         state="nothing was touched",
         next="commit them, or deploy with --dirty to ship the files as they are",
     )
@@ -214,9 +258,13 @@ def untracked_warnings(source: Source, untracked: Sequence[str]) -> list[str]:
         *(f"{parent}/" for path in source.starts for parent in Path(path).parents),
     }
     missing = [path for path in untracked if path not in ships]
-    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-    return [f"not tracked by git, so they do not ship: {', '.join(missing[:SHOWN])}{more}"] if missing else []
+    return [f"not tracked by git, so they do not ship: {listed(missing)}"] if missing else []
 
 
-def submodule_warning(path: str) -> str:
-    return f"{path.rstrip('/')} is another git repository (a submodule?): its files do not ship"
+def missing_submodule(path: str) -> ConfigError:
+    """A submodule whose recorded commit is not on this machine."""
+    return ConfigError(
+        message=f"{path} is a submodule, and the commit that is recorded for it is not on this machine",
+        state="nothing was touched",
+        next="git submodule update --init --recursive; or submodules = false under [release] to leave them out",
+    )

@@ -31,7 +31,7 @@ class Target:
         Raises ConfigError for anything a host name, user or port can't be, option-like text first of all.
         """
         user, at, rest = text.rpartition("@")
-        if at and not USER.match(user):
+        if at and not USER.fullmatch(user):
             raise _refused(text, f"{user!r} can't be a user name")
         host, port = _split_port(text, rest)
         if port is not None and int(port) > 65535:
@@ -54,13 +54,13 @@ def _split_port(text: str, rest: str) -> tuple[str, str | None]:
     if _is_ipv6(rest):
         return rest, None
     host, colon, port = rest.partition(":")
-    if not HOST.match(host):
+    if not HOST.fullmatch(host):
         raise _refused(text, f"{host!r} can't be a host name")
     return host, _port(text, port) if colon else None
 
 
 def _port(text: str, port: str) -> str:
-    if not PORT.match(port):
+    if not PORT.fullmatch(port):
         raise _refused(text, f"{port!r} is not a port")
     return port
 

@@ -9,19 +9,43 @@ from typing import TYPE_CHECKING, Any
 from invoke.collection import Collection
 from invoke.context import Context
 
-from deployer.command import Answer, host_task, print_error
+from deployer.command import Answer, chore, host_task
 from deployer.errors import ConfigError
-from deployer.executor import fleet_task
+from deployer.fleettask import Dry
 from deployer.host.protocol import PHASES
+from deployer.usage import explain_usage
 
 if TYPE_CHECKING:
-    from deployer.fleet import Fleet
+    from deployer.fleet import Fleet, Found
     from deployer.rollout import Strategy
 
 __all__ = ["namespace"]
 
+_LINES = 100_000
+"""Lines of a journal that a host gives at the most."""
 
-@host_task("deploy")
+
+def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
+    from deployer.preview import preview
+
+    found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
+
+    def show(*, json: bool) -> None:
+        from deployer.ui.planned import plan_view
+
+        plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
+
+    return Answer(show=show, exit=found.exit)
+
+
+def _dry_deploy(
+    fleet: Fleet, ref: str, dirty: bool, batch: str, canary: str, bake: str, keep_going: bool, strict: bool, **_: Any
+) -> Answer:
+    _strategy(fleet, batch, canary, bake, keep_going)
+    return _plan(fleet, ref, dirty, strict)
+
+
+@host_task("deploy", dry=_dry_deploy)
 def deploy(
     fleet: Fleet,
     ref: str = "",
@@ -32,15 +56,25 @@ def deploy(
     batch: str = "",
     canary: str = "",
     bake: str = "",
+    strict: bool = False,
 ) -> Answer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer import deploy as use
 
     waves = _strategy(fleet, batch, canary, bake, keep_going)
-    return _told(use.deploy(fleet, ref=ref or None, dirty=dirty, no_migrate=no_migrate, wait=wait, strategy=waves))
+    exit = use.deploy(
+        fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate, wait=wait, strategy=waves
+    )
+    return _told(exit)
 
 
-@host_task("reload")
+def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool, **_: Any) -> Answer:
+    from deployer import dryrun
+
+    return _would(dryrun.reload(fleet, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+
+
+@host_task("reload", dry=_dry_reload)
 def reload(
     fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: str = "", bake: str = ""
 ) -> Answer:
@@ -50,7 +84,15 @@ def reload(
     return _told(use.reload(fleet, wait=wait, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
 
-@host_task("roll back")
+def _dry_rollback(
+    fleet: Fleet, to: str, yes: bool, batch: str, canary: str, bake: str, keep_going: bool, **_: Any
+) -> Answer:
+    from deployer import dryrun
+
+    return _would(dryrun.rollback(fleet, to=to, yes=yes, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+
+
+@host_task("roll back", dry=_dry_rollback)
 def rollback(
     fleet: Fleet,
     to: str = "",
@@ -70,34 +112,27 @@ def rollback(
 
 def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool) -> Strategy:
     """What the command line says of waves, and deploy.toml where that says nothing."""
-    from deployer.rollout import Strategy, number, seconds
+    from deployer.rollout import Strategy, number, seconds, waves
 
     usual = fleet.config.fleet
     first = number("--canary", canary) if canary else usual.canary
-    return Strategy(
+    strategy = Strategy(
         batch=batch or usual.batch,
         canary=first,
         bake=seconds(bake) if bake else usual.bake if first else 0.0,
         keep_going=keep_going,
     )
+    waves(fleet.hosts, strategy)  # what is wrong with it is told of a single host, too
+    return strategy
 
 
-@host_task("plan for", answer=True)
-def plan(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+@host_task("plan for", dry=Dry.SAME, answer=True)
+def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     """What a deploy would have run on which host, and as which release. Nothing is touched."""
-    from deployer.preview import preview
-
-    found = preview(fleet, ref=ref or None, dirty=dirty)
-
-    def show(*, json: bool) -> None:
-        from deployer.ui.planned import plan_view
-
-        plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
-
-    return Answer(show=show, exit=found.exit)
+    return _plan(fleet, ref, dirty, strict)
 
 
-@host_task("attach to")
+@host_task("attach to", dry=Dry.SAME)
 def attach(fleet: Fleet) -> Answer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
     from deployer import underway
@@ -105,7 +140,13 @@ def attach(fleet: Fleet) -> Answer:
     return _told(underway.attach(fleet))
 
 
-@host_task("abort")
+def _dry_abort(fleet: Fleet) -> Answer:
+    from deployer import dryrun
+
+    return _would(dryrun.abort(fleet))
+
+
+@host_task("abort", dry=_dry_abort)
 def abort(fleet: Fleet) -> Answer:
     """End the deploy that runs on the host: it undoes what it did, and the old release serves."""
     from deployer import underway
@@ -122,7 +163,18 @@ def _told(exit: int) -> Answer:
     return Answer(show=show, exit=exit)
 
 
-@host_task("status of", answer=True)
+def _would(found: Found[str]) -> Answer:
+    """What a task would do on each host."""
+
+    def show(*, json: bool) -> None:
+        from deployer.ui.planned import would_view
+
+        would_view(found.values, found.missing, json=json)
+
+    return Answer(show=show, exit=found.exit)
+
+
+@host_task("status of", dry=Dry.SAME, answer=True)
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
     from deployer import observe
@@ -145,7 +197,7 @@ def status(fleet: Fleet) -> Answer:
     return Answer(show=show, exit=found.exit)
 
 
-@host_task("releases of", answer=True)
+@host_task("releases of", dry=Dry.SAME, answer=True)
 def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
     from deployer import observe
@@ -161,9 +213,17 @@ def releases(fleet: Fleet, all: bool = False) -> Answer:
     return Answer(show=show, exit=found.exit)
 
 
-@host_task("doctor", answer=lambda given: not given["fix"])
+def _dry_doctor(fleet: Fleet, **_: Any) -> Answer:
+    return _examine(fleet, fix=False)
+
+
+@host_task("doctor", dry=_dry_doctor, answer=lambda given: not given["fix"])
 def doctor(fleet: Fleet, fix: bool = False) -> Answer:
     """What is not as it should be on the host, and what puts it right."""
+    return _examine(fleet, fix=fix)
+
+
+def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     from deployer import doctor as use
     from deployer.fleet import asked
 
@@ -177,25 +237,40 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
     return Answer(show=show, exit=found.exit)
 
 
-@host_task("logs of", answer=True)
-def logs(fleet: Fleet, n: str = "50", follow: bool = False, process: str = "") -> Answer:
+@host_task("logs of", dry=Dry.SAME, answer=True)
+def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> Answer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
     from deployer import observe
 
-    if not n.isdecimal():
-        raise ConfigError(message=f"-n {n}: a number of lines is wanted", next="say -n 200")
-    return _told(observe.logs(fleet, lines=int(n), follow=follow, process=process))
+    if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
+        text = f"--lines {lines}: a number of lines is wanted, {_LINES:,} at the most"
+        raise ConfigError(message=text, next="say -n 200")
+    return _told(observe.logs(fleet, lines=int(lines), follow=follow, process=process))
 
 
-@host_task("run on", answer=True)
+def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
+    from deployer import dryrun
+    from deployer.execute import refuse_none
+
+    refuse_none(words)
+    return _would(dryrun.run(fleet, words))
+
+
+@host_task("run on", dry=_dry_run, answer=True)
 def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
-    """Run a command on every host, in the release that serves: fab run -- python manage.py check."""
+    """Run a command on every host, in the release that serves: fab run -- python manage.py check. It gets no input."""
     from deployer.execute import execute
 
     return _told(execute(fleet, words))
 
 
-@host_task("set up", iterable=["key", "allow_unit"])
+def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
+    from deployer import dryrun
+
+    return _would(dryrun.setup(fleet, keys=key, allow_units=allow_unit))
+
+
+@host_task("set up", dry=_dry_setup, iterable=["key", "allow_unit"])
 def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
     from deployer.setup import setup as use
@@ -203,7 +278,15 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     return _told(use(fleet, keys=key, allow_units=allow_unit))
 
 
-@fleet_task(on_error=print_error)  # type: ignore[untyped-decorator]
+def _dry_init(_: Context) -> None:
+    from deployer.initialize import plan_init, would_write
+    from deployer.project import inspect as look_at
+
+    project = look_at(Path.cwd())
+    sys.stdout.write("".join(f"{line}\n" for line in would_write(project, plan_init(project))))
+
+
+@chore(dry=_dry_init)
 def init(_: Context) -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
     from deployer.initialize import plan_init, write
@@ -213,12 +296,12 @@ def init(_: Context) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in write(project, plan_init(project))))
 
 
-@host_task("upload")
-def upload(fleet: Fleet, ref: str = "", dirty: bool = False) -> Answer:
+@host_task("upload", dry=_plan)
+def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     """Begin a release: send what the host lacks and unpack it."""
     from deployer import deploy as use
 
-    return _told(use.upload(fleet, ref=ref or None, dirty=dirty))
+    return _told(use.upload(fleet, ref=ref or None, dirty=dirty, strict=strict))
 
 
 _PHASES = {
@@ -239,8 +322,13 @@ def _phase(name: str) -> Any:
 
         return _told(use.run_phases(fleet, (name,), release))
 
+    def dry(fleet: Fleet, release: str = "") -> Answer:
+        from deployer import dryrun
+
+        return _would(dryrun.phase(fleet, name, release))
+
     run.__name__, run.__doc__ = name, _PHASES[name]
-    return host_task(name)(run)
+    return host_task(name, dry=dry)(run)
 
 
 def _namespace() -> Collection:
@@ -251,3 +339,4 @@ def _namespace() -> Collection:
 
 
 namespace = _namespace()
+explain_usage()

@@ -89,7 +89,7 @@ def check_names(processes: Iterable[str], timers: Iterable[str]) -> None:
         if len(names) > MOST:
             raise Invalid(table, f"are {len(names)}, and may be {MOST}")
         for name in names:
-            if not PROCESS.match(name) or len(name) > PROCESS_LENGTH:
+            if not PROCESS.fullmatch(name) or len(name) > PROCESS_LENGTH:
                 few = f"at most {PROCESS_LENGTH} lower-case letters, digits and _, a letter first"
                 raise Invalid(table, f"is not a name that it can have: {few}", name)
             if name == WEB:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -57,7 +58,7 @@ def control(text: str, allowed: str = "") -> bool:
 
 def env_name_problem(name: str) -> str:
     """Why an environment variable may not have this name; empty when it may."""
-    if not ENV_NAME.match(name):
+    if not ENV_NAME.fullmatch(name):
         return "is not a name an environment variable can have (letters, digits and _, no digit first)"
     if name in RESERVED or name.startswith(RESERVED_PREFIXES):
         return "is set by systemd or by deployer and may not be changed"
@@ -101,9 +102,9 @@ def program(key: str, text: str) -> None:
 
 def calendar(key: str, text: str) -> None:
     """Refuse what cannot be a time at which a timer runs; systemd, on the host, knows the rest."""
-    if CRON.match(text):
+    if CRON.fullmatch(text):
         raise Invalid(key, f"is cron's way to write it; it must be {CALENDAR_EXPECTED}")
-    if not text.strip() or not CALENDAR.match(text):
+    if not text.strip() or not CALENDAR.fullmatch(text):
         raise Invalid(key, f"must be {CALENDAR_EXPECTED}, not {text!r}")
 
 
@@ -143,7 +144,7 @@ def arguments(key: str, arguments: Iterable[str]) -> None:
 def unit_table(key: str, table: Mapping[str, object]) -> None:
     """Refuse names that are no directives, and values that would begin a new line in the unit file."""
     for name, value in table.items():
-        if not UNIT_NAME.match(name):
+        if not UNIT_NAME.fullmatch(name):
             raise Invalid(key, 'is not the name of a systemd directive, such as "MemoryMax"', name)
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, str) and (control(item) or item.endswith("\\")):
@@ -159,7 +160,7 @@ def relative(key: str, path: str, item: str = "") -> None:
 def statuses(key: str, ranges: Iterable[str]) -> None:
     """Refuse what is not a status or a range of statuses."""
     for text in ranges:
-        match = STATUS.match(text)
+        match = STATUS.fullmatch(text)
         if not match or (match[2] and match[1] > match[2]):
             raise Invalid(key, f'must be a status such as "200", a range such as "200-399" or a list, not {text!r}')
 
@@ -167,16 +168,36 @@ def statuses(key: str, ranges: Iterable[str]) -> None:
 def listen(key: str, addresses: Iterable[str]) -> None:
     """Refuse what is neither a port nor an address and a port."""
     for text in addresses:
-        match = LISTEN.match(text)
+        match = LISTEN.fullmatch(text)
         if not match or not 0 < int(match[1]) < 65536:
             raise Invalid(key, f'must be a port such as 80, or an address and a port such as "[::]:80", not {text!r}')
+
+
+def networks(key: str, addresses: Iterable[str]) -> None:
+    """Refuse what is no address or network, and what is everybody."""
+    for text in addresses:
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError:
+            raise Invalid(key, _no_network(text)) from None
+        if network.prefixlen == 0:
+            raise Invalid(key, f"must not hold {text}: then every client could choose the address it seems to have")
+
+
+def _no_network(text: str) -> str:
+    """What is wrong with it; with bits set behind the prefix it is nearly one."""
+    message = f'must be an address or a network such as "10.0.0.0/8", not {text!r}'
+    try:
+        return f"{message}; that lies in {ipaddress.ip_network(text, strict=False)}"
+    except ValueError:
+        return message
 
 
 def static(key: str, table: Mapping[str, str]) -> None:
     """Refuse prefixes and directories that an nginx file could read as something else."""
     for prefix, directory in table.items():
-        if not URL_PREFIX.match(prefix) or {".", ".."} & set(prefix.split("/")):
+        if not URL_PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/")):
             raise Invalid(key, 'is not a URL prefix such as "/static/"', prefix)
-        if not DIRECTORY.match(directory) or {".", ".."} & set(directory.split("/")):
+        if not DIRECTORY.fullmatch(directory) or {".", ".."} & set(directory.split("/")):
             message = f"must name a directory of the project (letters, digits, . _ ~ -), not {directory!r}"
             raise Invalid(key, message, prefix)

@@ -116,6 +116,7 @@ def normalise(raw: Raw) -> Raw:
     listed(raw, ("web", "health"), "status")
     listed(raw, ("proxy",), "server_name")
     listed(raw, ("proxy",), "listen")
+    listed(raw, ("proxy",), "trusted")
     return raw
 
 

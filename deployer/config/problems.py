@@ -261,4 +261,4 @@ def shown(value: Any) -> str:
 
 def quoted(key: str) -> str:
     """A key as TOML writes it."""
-    return key if BARE.match(key) else json.dumps(key, ensure_ascii=False)
+    return key if BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)

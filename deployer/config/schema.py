@@ -36,6 +36,12 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "A command run once per fleet, before any candidate gets traffic. The old release still serves: keep "
         "migrations compatible with its code.",
         'a command such as "python manage.py migrate --noinput"')] = None
+    locked: Annotated[bool, key(
+        "Refuse to deploy as long as a requirement is not pinned to a version or a commit, as `--strict` does.",
+        "true or false")] = False
+    submodules: Annotated[bool, key(
+        "Whether the files of git submodules ship, as the commit that is deployed has them.",
+        "true or false")] = True
     keep: Annotated[int, key(
         "How many good releases a host keeps. The current one and the standby are always kept.",
         "a whole number from 2 to 1000", ge=2, le=1000)] = 5
@@ -62,7 +68,7 @@ class Proxy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "The host names the site answers to. Left out: any.",
         'a host name such as "shop.example.com", or a list of them')] = ()
     listen: Annotated[tuple[str, ...], key(
-        "Where the site listens.",
+        "Where the site listens. A port alone stands for all addresses of the host, IPv4 and IPv6.",
         'a port such as 80, an address and a port such as "[::]:80", or a list of them',
         min_length=1)] = ("80",)
     static: Annotated[dict[str, str], key(
@@ -72,11 +78,16 @@ class Proxy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_max_body_size: Annotated[str, key(
         "The largest request body that is let through.",
         'a size such as "10m"', pattern=r"^[0-9]{1,9}[kKmMgG]?\Z")] = "10m"
+    trusted: Annotated[tuple[str, ...], key(
+        "The addresses of what stands in front of the site, such as a load balancer that ends TLS. Its X-Forwarded-For "
+        "and X-Forwarded-Proto are believed; from anybody else they are overwritten.",
+        'an address or a network such as "10.0.0.0/8", or a list of them')] = ()
 
     def __post_init__(self) -> None:
-        if self.kind is None and (self.server_name or self.static or self.listen != ("80",)):
+        if self.kind is None and (self.server_name or self.static or self.trusted or self.listen != ("80",)):
             raise Invalid("kind", 'is missing; add kind = "nginx"')
         check.listen("listen", self.listen)
+        check.networks("trusted", self.trusted)
         check.static("static", self.static)
 
 

@@ -110,6 +110,6 @@ class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def memory_bytes(self) -> int | None:
         """``memory`` in bytes."""
-        match = check.SIZE.match(self.memory or "")
+        match = check.SIZE.fullmatch(self.memory or "")
         return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ") if match else None
 # fmt: on

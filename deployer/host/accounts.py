@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 from collections.abc import Sequence
+from pathlib import Path
 
-from deployer.host import claims, systemd
+from deployer.host import ageing, claims, files, login, systemd
 from deployer.host.errors import HostError
 
 _ADD_KEYS = """
 umask 077
-mkdir -p ~/.ssh
-file=~/.ssh/authorized_keys
+file=$1
+[ -d "${file%/*}" ] || mkdir -p "${file%/*}"
 [ -e "$file" ] || : > "$file"
 added=0
 while read -r kind blob comment; do
@@ -26,18 +28,68 @@ echo $added
 """
 """Run by the deploy user; the keys come on standard input. One that is there counts, whatever its comment says."""
 
+_CLOSE = """
+for path in "$@"; do
+    if [ -n "$(find "$path" -maxdepth 0 ! -type l -perm /022)" ]; then chmod go-w "$path" && echo "$path"; fi
+done
+"""
+
 
 def ensure_users(app: str, deploy: str) -> list[str]:
-    """Both exist; what was made, in words. Raises HostError."""
+    """Both exist, and neither ages; what was made or mended, in words. Raises HostError."""
     changed = []
     if claims.find_user(app) is None:
-        _do("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/var/lib/{app}",
+        _do("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/var/lib/{app}", *ageing.NEVER,
             "--shell", "/usr/sbin/nologin", "--comment", f"{claims.COMMENT} {app}", app)  # fmt: skip
         changed.append(f"user {app}")
     if claims.find_user(deploy) is None:
-        _do("useradd", "--create-home", "--shell", "/bin/bash", "--comment", "deploys by deployer", deploy)
+        shell = "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+        _do("useradd", "--create-home", "--shell", shell, "--password", "*", *ageing.NEVER,
+            "--comment", claims.DEPLOYS, deploy)  # fmt: skip
         changed.append(f"user {deploy}")
-    return changed
+    changed += [*ageing.mend(app), *ageing.mend(deploy)]
+    if _is_ours(pwd.getpwnam(deploy)):
+        changed += ageing.unlock(deploy)
+    return changed + ensure_home(pwd.getpwnam(deploy))
+
+
+def _is_ours(user: pwd.struct_passwd) -> bool:
+    """Whether a set-up has made the user."""
+    return user.pw_gecos.split(",")[0] == claims.DEPLOYS
+
+
+def ensure_home(user: pwd.struct_passwd) -> list[str]:
+    """The user's home is there, and the user's own: sshd reads the keys in it. Raises HostError."""
+    home = Path(user.pw_dir)
+    parent = home.parent
+    try:
+        owner = os.lstat(str(home)).st_uid
+    except FileNotFoundError:
+        if not _is_roots(parent):
+            raise _no_home(user, "is missing", f"mkdir -p {home} && chown {user.pw_name}: {home}") from None
+        files.own_directory(home, 0o750, user.pw_uid, user.pw_gid)
+        return [str(home)]
+    if not home.is_dir():
+        raise _no_home(user, "is no directory", f"usermod -m -d /home/{user.pw_name} {user.pw_name}")
+    if owner not in (0, user.pw_uid):
+        raise _no_home(user, "belongs to another user", f"chown -R {user.pw_name}: {home}")
+    return []
+
+
+def _no_home(user: pwd.struct_passwd, why: str, mend: str) -> HostError:
+    return HostError(
+        f"{user.pw_dir}, the home of {user.pw_name}, {why}: sshd would read no keys there",
+        next=f"as root on the host: {mend}; then fab setup again",
+    )
+
+
+def _is_roots(path: Path) -> bool:
+    """Whether root alone can change what is in a directory."""
+    try:
+        status = os.stat(str(path))
+    except OSError:
+        return False
+    return status.st_uid == 0 and not status.st_mode & 0o022
 
 
 def ensure_members(app: str, members: Sequence[str], *, former: str) -> list[str]:
@@ -46,7 +98,7 @@ def ensure_members(app: str, members: Sequence[str], *, former: str) -> list[str
     changed = []
     for member in members:
         if member and member not in there and claims.find_user(member):
-            _do("usermod", "--append", "--groups", app, member)
+            _do("gpasswd", "--add", member, app)  # usermod knows no users that are kept elsewhere (LDAP)
             changed.append(f"{member} in group {app}")
     if former not in members and former in there:
         _do("gpasswd", "--delete", former, app)
@@ -55,16 +107,46 @@ def ensure_members(app: str, members: Sequence[str], *, former: str) -> list[str
 
 
 def ensure_keys(user: str, keys: Sequence[str]) -> list[str]:
-    """Add public keys, as the user itself: root writes nothing through a path that user could swap."""
-    if not keys:
-        return []
-    home = pwd.getpwnam(user).pw_dir
-    argv = ["runuser", "-u", user, "--", "env", f"HOME={home}", "/bin/sh", "-euc", _ADD_KEYS]
-    done = systemd.run(argv, stdin="".join(f"{key}\n" for key in keys).encode())
+    """Add public keys where sshd looks for the user's, and have it read them. Raises HostError.
+
+    Below the home directory as the user itself: root writes nothing through a path that user could swap.
+    """
+    entry, told = pwd.getpwnam(user), login.rules(user)
+    file = login.key_file(entry, told)
+    home = Path(entry.pw_dir)
+    own = home in file.parents
+    if not own and not _is_roots(file.parent):
+        raise HostError(
+            f"sshd reads the keys of {user} from {file}, and {file.parent} is not a directory of root's alone",
+            next=f"as root on the host: install -d -o root -m 755 {file.parent}; then fab setup again",
+        )
+    added = _add(user if own else "root", entry, file, keys) if keys else []
+    return added + (_close(entry, home, file) if own else [])
+
+
+def _add(as_user: str, entry: pwd.struct_passwd, file: Path, keys: Sequence[str]) -> list[str]:
+    new = not file.exists()
+    done = _shell(as_user, entry.pw_dir, _ADD_KEYS, str(file), stdin="".join(f"{key}\n" for key in keys).encode())
     if not done.ok:
-        raise HostError(f"the keys of {user} could not be written", logs=done.tail())
+        raise HostError(f"the keys of {entry.pw_name} could not be written", logs=done.tail())
+    if as_user == "root" and new:
+        os.chmod(str(file), 0o644)  # sshd reads it as the user
     count = int(done.out)
-    return [f"{count} key{'s' if count > 1 else ''} for {user}"] if count else []
+    return [f"{count} key{'s' if count > 1 else ''} for {entry.pw_name}"] if count else []
+
+
+def _close(entry: pwd.struct_passwd, home: Path, file: Path) -> list[str]:
+    """Nobody else may write on the way to the keys: sshd would not read them."""
+    between = [path for path in file.parents if path == home or home in path.parents]
+    done = _shell(entry.pw_name, entry.pw_dir, _CLOSE, *map(str, [*reversed(between), file]))
+    if not done.ok:
+        raise HostError(f"others can write to {home} or to what leads to {file}", logs=done.tail())
+    return [f"mode of {path}" for path in done.out.splitlines()]
+
+
+def _shell(user: str, home: str, script: str, *arguments: str, stdin: bytes = b"") -> systemd.Result:
+    argv = ["runuser", "-u", user, "--", "env", f"HOME={home}", "/bin/sh", "-euc", script, "sh", *arguments]
+    return systemd.run(argv, stdin=stdin)
 
 
 def _do(*argv: str) -> None:

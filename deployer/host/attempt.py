@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deployer.host import (
+    background,
     build,
     commands,
     ending,
@@ -30,6 +30,7 @@ from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, 
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
 from deployer.host.errors import Damaged, HostError
+from deployer.host.failures import Failures, understood
 from deployer.host.phases import DEEDS, Work, reason_to_skip
 from deployer.host.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 from deployer.host.request import Request
@@ -75,7 +76,8 @@ class Attempt:
         signals.ignore_terminate()
         self.current = _standby(self.ctx, release)
         self.work = Work(self.ctx, self.request, release, self.current)
-        self._know_secrets(release)
+        with Failures(self.ctx).kept("reading the secrets"):
+            self._know_secrets(release)
         return self._fail(HostError(release.reason, exit=Exit.ROLLED_BACK))
 
     def _know_secrets(self, release: Release) -> None:
@@ -101,18 +103,14 @@ class Attempt:
                     self._stand_at(self.work, phase)
                 self._run(self.work, phase)
             self._hold(self.work)
+            return Ended(Exit.OK, release.name, self._summary(self.work.release))
         except signals.Terminated as terminated:
-            return self._fail(terminated.error)
-        except HostError as error:
-            return self._fail(error)
-        except OSError as error:
-            return self._fail(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
-        except Exception as error:
-            logs = traceback.format_exc().splitlines()[-12:]
-            return self._fail(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+            error = terminated.error
+        except Exception as foreign:
+            error = understood(foreign, self.ctx, "writing on the host")
         finally:
             signals.hold()
-        return Ended(Exit.OK, self.work.release.name, self._summary(self.work.release))
+        return self._fail(error)
 
     def _abort(self) -> None:
         """SIGTERM: somebody ends the deploy, or the host goes down. Undo, without waiting for what runs.
@@ -212,17 +210,36 @@ class Attempt:
         return f"{release.name} serves" if last == PHASES[-1] else f"{release.name}: {last} done"
 
     def _fail(self, error: HostError) -> Ended:
+        """Undo, whatever else fails meanwhile. What could not be undone is told, and the host tries again."""
         signals.ignore_terminate()
-        build.forget_environments(self.ctx)
-        if self.work is None:
-            return self._ended(error, error.exit, error.state or "nothing was touched")
-        try:
-            exit, state = self._undo(self.work.release, error)
-        except (HostError, OSError) as further:
-            serving = self.ctx.catalog.serving_name() or "nothing"
-            state = f"{serving} is current; undoing it failed as well: {further}"
-            return self._ended(error, Exit.MIXED, f"{state}; the host tries again by itself")
+        failures = Failures(self.ctx)
+        with failures.kept("removing the environment of a command"):
+            build.forget_environments(self.ctx)
+        exit, state = error.exit, error.state or "nothing was touched"
+        if self.work is not None:
+            failures = Failures(self.ctx)
+            with failures.kept("reading what became of it"):
+                self._judge(self.work, str(self._clean(error.message)))
+            with failures.kept(f"undoing {self.work.release.name}"):
+                exit, state = self._undo(self.work.release, error)
+                failures = Failures(self.ctx)  # it is undone, whatever was amiss before
+        if failures and self.work is not None:
+            exit, state = Exit.MIXED, self._in_vain(failures)
         return self._ended(error, exit, state)
+
+    def _judge(self, work: Work, reason: str) -> None:
+        """Note first of all that what was switched to goes: else whoever has to go on from here might keep it."""
+        with contextlib.suppress(Damaged):
+            work.release = self.ctx.catalog.find(work.release.number) or work.release
+        if work.release.result == SERVED and self._has_way_back(work.release):
+            work.release = ending.condemn(self.ctx, work.release, reason)
+
+    def _in_vain(self, failures: Failures) -> str:
+        serving = "what served before"
+        with failures.kept("reading what serves"):
+            serving = self.ctx.catalog.serving_name() or "nothing"
+        further = "; ".join(dict.fromkeys(one.message for one in failures.found))
+        return f"{serving} is current; undoing it failed as well: {further}; the host tries again by itself"
 
     def _ended(self, error: HostError, exit: Exit, state: str) -> Ended:
         """What a process printed, or an error quotes, may hold secrets: none of them leaves the host."""
@@ -259,14 +276,24 @@ class Attempt:
 
     def take_back(self, release: Release, reason: str) -> tuple[Exit, str]:
         """The standby serves again. Raises HostError, OSError when it cannot; it is tried again then."""
-        if release.previous and self.current is None:
+        if not self._has_way_back(release):
             raise HostError(f"v{release.previous}, which served before, is gone: there is no way back")
         condemned = ending.condemn(self.ctx, release, reason)
         serving = resume.resume(self.ctx, condemned, self.current)
         ending.close(self.ctx, condemned, ROLLED_BACK, reason)
         if not serving:
             return Exit.ROLLED_BACK, "nothing serves: there was no release to go back to"
-        return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped"
+        return Exit.ROLLED_BACK, f"{serving} serves again; {release.name} is stopped{self._lingering(release)}"
+
+    def _has_way_back(self, release: Release) -> bool:
+        return self.current is not None or not release.previous
+
+    def _lingering(self, release: Release) -> str:
+        """What of a release that was taken back still finishes, for people."""
+        with contextlib.suppress(HostError):
+            left = background.named(self.ctx, background.still_up(self.ctx, release.number))
+            return f", but for what still finishes the job in hand: {left}" if left else ""
+        return ""
 
 
 def _standby(ctx: Context, release: Release) -> Release | None:

@@ -8,17 +8,19 @@ waits in systemd (see :func:`deployer.host.instance.older`). What is left to fin
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.host import files, instance, systemd
+from deployer.host import files, instance, orders, systemd
 from deployer.host.candidate import crashed, ending, failure
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.paths import UnitName, parse_unit
 from deployer.host.protocol import WEB
 
+_POLL = 0.1
 _UP = ("active", "activating", "reloading", "deactivating")
 
 
@@ -51,7 +53,7 @@ def units_of(ctx: Context, number: int) -> Units:
 def _runs_once(path: Path) -> bool:
     """Whether a service is a timer's run. One that still goes on may have outlived its timer."""
     with contextlib.suppress(OSError):
-        return "Type=oneshot" in path.read_text().splitlines()
+        return "Type=oneshot" in files.read_text(path).splitlines()
     return False
 
 
@@ -68,14 +70,37 @@ def hand_over(ctx: Context) -> None:
     new = units_of(ctx, number)
     old = [units_of(ctx, other) for other in instance.numbers(ctx) if other != number]
     timers = [name for units in old for name in units.timers]
-    processes = [name for units in old for name in units.processes]
     if timers:
-        systemd.ensure_stopped(timers)
+        orders.ensure_stopped(timers)
         _carry_stamps(ctx, timers, new.timers)
-    if processes:
-        systemd.ensure_stopped(processes, wait=False)
+    stopping = [name for units in old for name in (*units.processes, *_runs_taken_back(units, number, ctx))]
+    if stopping:
+        orders.ensure_stopped(stopping, wait=False)
     if new.lasting:
-        systemd.require("start", "--no-block", *new.lasting)
+        orders.start(new.lasting, wait=False)
+
+
+def _runs_taken_back(units: Units, number: int, ctx: Context) -> list[str]:
+    """A run of a release newer than what serves is of one that was taken back. It must not go on beside the next run:
+    that waits for an older one's end only (see :func:`deployer.host.units.run_unit`), and for any that was told to
+    stop."""
+    return [name for name in units.runs if (unit := parse_unit(ctx.app, name)) and unit.number > number]
+
+
+def tell_to_stop(ctx: Context, number: int) -> None:
+    """Have a release that nothing takes over from begin no more jobs. What is in hand is not waited for."""
+    units = units_of(ctx, number)
+    if units.timers:
+        orders.ensure_stopped(units.timers)
+    if units.processes or units.runs:
+        orders.ensure_stopped([*units.processes, *units.runs], wait=False)
+
+
+def wait_for_end(ctx: Context, number: int, seconds: float) -> None:
+    """Until nothing of a release is up that was told to stop, at most so long."""
+    deadline = time.monotonic() + seconds
+    while still_up(ctx, number) and time.monotonic() < deadline:
+        time.sleep(_POLL)
 
 
 def start(ctx: Context) -> None:
@@ -101,7 +126,7 @@ def _carry_stamps(ctx: Context, olds: Sequence[str], news: Sequence[str]) -> Non
 
 def _times(ctx: Context, timer: str) -> list[str]:
     """What runs, and when: read from the unit file, as :func:`units_of` does."""
-    lines = (ctx.paths.units / timer).read_text().splitlines()
+    lines = files.read_text(ctx.paths.units / timer).splitlines()
     unit = parse_unit(ctx.app, timer)
     return [unit.process if unit else "", *(line for line in lines if line.startswith("OnCalendar="))]
 
@@ -148,6 +173,11 @@ def finishing(ctx: Context) -> dict[str, UnitName]:
     units = {name: unit for name in found if (unit := parse_unit(ctx.app, name)) and unit.process != WEB}
     runs = _oneshots([name for name in units if found[name] != "deactivating"])
     return {name: unit for name, unit in units.items() if found[name] == "deactivating" or name in runs}
+
+
+def finishing_numbers(ctx: Context) -> set[int]:
+    """The releases of which something still comes to its end, and needs its code. Raises HostError."""
+    return {unit.number for unit in finishing(ctx).values()}
 
 
 def _oneshots(names: Sequence[str]) -> set[str]:

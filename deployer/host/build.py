@@ -6,20 +6,24 @@ import contextlib
 import errno
 import hashlib
 import os
+import pwd
+import re
 import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import bytecode, files
+from deployer.host import bytecode, confinement, exitstatus, files, installer
+from deployer.host.advice import NOTHING, Advice
 from deployer.host.context import Context, free_bytes
-from deployer.host.diagnosis import of_command
+from deployer.host.diagnosis import why_command
 from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
 from deployer.host.spec import Spec
 from deployer.host.systemd import stream, systemctl, transient
+from deployer.host.unitfile import properties
 from deployer.host.unpack import Mismatch, apply, parse_delta
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
@@ -88,14 +92,30 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
     return entries
 
 
-def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, environment: Mapping[str, str]) -> None:
+def build_venv(
+    ctx: Context,
+    key: str,
+    spec: Spec,
+    python: str,
+    tree: Path,
+    entries: Sequence[Entry],
+    environment: Mapping[str, str],
+) -> None:
     """Install the locked dependencies where they will be used, then seal them. Raises HostError; nothing stays."""
     venv = ctx.venvs.begin(key)
+    sources = venv / installer.SOURCES
     uid, gid = ctx.builder()
-    os.chown(str(venv), uid, gid)
     try:
+        try:
+            installer.lay_out(spec.lock, entries, tree, sources)
+        except OSError as error:
+            raise disk_error(error, venv, "laying out the dependencies") from error
+        files.give(venv, uid, gid)
+        what, next = "installing the dependencies", _install_advice(spec.lock.path)
         for command in venv_commands(spec, str(venv), python):
-            _run_build(ctx, command, tree, [venv], environment, "installing the dependencies")
+            _run_build(ctx, command, sources, [venv], environment, what, next=next)
+        _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, [venv], environment, what)
+        installer.refuse_editable(venv)
         ctx.venvs.seal(key, uid, {"lock": spec.lock.path, "python": python})
     except BaseException:
         _stop_build(ctx)
@@ -103,9 +123,17 @@ def build_venv(ctx: Context, key: str, spec: Spec, python: str, tree: Path, envi
         raise
 
 
+def _install_advice(lock: str) -> str:
+    """The installer names the cause itself; only what to do then is said."""
+    return (
+        "the lines above name the cause: for a package, a version or a hash, put it right in "
+        f"{lock}, commit, fab deploy; where the index or the network refused, only fab deploy (again)"
+    )
+
+
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
     """What builds the virtual environment ``venv`` from the lock file, in order."""
-    create = [UV, "venv", "--quiet", "--no-project", "--python", python, venv]
+    create = [UV, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, venv]
     if spec.lock.kind == "uv":
         sync = ["sync", "--frozen", "--no-dev", "--no-install-project", "--no-editable", "--compile-bytecode"]
         return [create, [UV, *sync, "--python", f"{venv}/bin/python"]]
@@ -176,6 +204,7 @@ def _run_build(
     environment: Mapping[str, str],
     what: str,
     venv: Path | None = None,
+    next: Advice = NOTHING,
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 
@@ -202,12 +231,9 @@ def _run_build(
         [
             f"CacheDirectory=deployer-{ctx.app}",
             "CacheDirectoryMode=0700",
-            "NoNewPrivileges=yes",
-            "PrivateTmp=yes",
-            "ProtectSystem=strict",
-            "ProtectHome=read-only",
-            "UMask=0022",
+            *properties(confinement.lines("build", without=ctx.without)),
             *(f"ReadWritePaths={path}" for path in writable),
+            *_ssh_files(ctx),
         ],
         (lambda line: ctx.emit("output", phase="build", line=line)) if what else (lambda _: None),
     )
@@ -216,8 +242,20 @@ def _run_build(
     free = free_bytes(str(writable[0]))
     if free < 4 * 1024 * 1024:
         raise full_disk(writable[0].parent, what, lines)
-    found = of_command(status, lines, ctx.app, directory)
-    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=found.next)
+    found = why_command(status, lines, ctx.app, directory)
+    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=next or found.next)
+
+
+_SSH_FILES = ("known_hosts", "config", "id_ed25519", "id_ecdsa", "id_rsa")
+"""What ssh needs of ``~/.ssh`` to fetch a private dependency."""
+
+
+def _ssh_files(ctx: Context) -> list[str]:
+    """Show SSH's client files to a build, read-only; all else of the deploy user's home is hidden from it."""
+    home = pwd.getpwnam(ctx.settings.deploy_user).pw_dir
+    if not re.fullmatch(r"/[\w./-]+", home):
+        return []
+    return [f"BindReadOnlyPaths=-{home}/.ssh/{name}" for name in _SSH_FILES]
 
 
 _RESERVED = ("build", "migrate")
@@ -267,7 +305,7 @@ def run_as(
         f"RuntimeMaxSec={_LIMIT}",
         *properties,
     ]
-    started = time.monotonic()
+    started, since = time.monotonic(), time.time()
     try:
         status = stream(transient(unit, settings, argv, wait=True), take)
     finally:
@@ -277,6 +315,7 @@ def run_as(
         systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= _LIMIT:
         raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
+    exitstatus.refuse_not_begun(f"the {name}", unit, status, since)
     return status, lines
 
 

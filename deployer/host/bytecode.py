@@ -69,7 +69,7 @@ def _copy_times(source: int, target: int, names: set[str]) -> None:
 
 def _copy_compiled(source: int, target: int, names: set[str]) -> None:
     for name in os.listdir(source):
-        found = _COMPILED.match(name)
+        found = _COMPILED.fullmatch(name)
         if found and f"{found.group(1)}.py" in names:
             _copy(name, source, target)
 

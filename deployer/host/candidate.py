@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Callable
 
-from deployer.host import proc, systemd
+from deployer.host import exitstatus, proc, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.diagnosis import APP_ERROR, Found, of_answer, of_ending, of_output
@@ -156,12 +156,17 @@ class Candidate:
 
 
 def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found | None = None) -> HostError:
-    """The refusal of a release, with the last words of the process that it is refused for, and the cause in them.
+    """The refusal of a release, with the last words of the process that it is refused for, and the cause in them; or
+    of a host that could not even start that process.
 
     ``found`` is a cause that was observed already: the log is not asked for another.
     """
-    lines = condensed(systemd.own_lines(unit, 200))
     shown = _shown(unit)
+    try:
+        exitstatus.refuse_not_begun(f"v{number}", unit, _exit_status(shown))
+    except HostError as error:
+        return error
+    lines = condensed(systemd.own_lines(unit, 200))
     found = found or of_ending(shown.get("Result", ""), _killed_by(shown))
     found = found or of_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
     return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines[-_SHOWN:], next=found.next)
@@ -201,6 +206,12 @@ def _killed_by(shown: dict[str, str]) -> str:
     """The signal that ended it; empty when none did."""
     status = shown.get("ExecMainStatus", "")
     return _signal_name(int(status)) if shown.get("ExecMainCode") in ("2", "3") and status.isdigit() else ""
+
+
+def _exit_status(shown: dict[str, str]) -> int:
+    """With which the unit's process ended, as far as systemd still knows; else 0."""
+    status = shown.get("ExecMainStatus", "")
+    return int(status) if status.isdigit() else 0
 
 
 def _signal_name(number: int) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from deployer.host import files
-from deployer.host.errors import Damaged, HostError
+from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.ledger import BEGUN, Ledger
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import PHASES, Exit
+from deployer.host.protocol import MOST_MISSED, MOST_NUMBER, PHASES, RELEASE, Exit
 from deployer.host.spec import Spec
 
 PREPARING, READY, SERVED, CONDEMNED, GOOD, FAILED, ROLLED_BACK, INTERRUPTED = (
@@ -98,8 +98,28 @@ class Release:
         return {**asdict(self), "spec": self.spec.as_json()}
 
     @classmethod
-    def parse(cls, value: dict[str, Any]) -> Release:
-        return cls(**{**value, "spec": Spec.parse(value["spec"])})
+    def parse(cls, value: dict[str, Any], number: int) -> Release:
+        """The record of release ``number``, as it was written. Raises TypeError, ValueError or KeyError otherwise."""
+        release = cls(**{**value, "spec": Spec.parse(value["spec"])})
+        if release.number != number or release.result not in (*UNFINISHED, *DEAD, GOOD):
+            raise ValueError("not a record of this release")
+        for one in fields(cls):
+            if not _is_as_written(one.type, getattr(release, one.name)):
+                raise ValueError(f"{one.name}: not what is written there")
+        return release
+
+
+def _is_as_written(kind: Any, value: Any) -> bool:
+    """Whether a value of a record is of its type; a record has been to the disk and back."""
+    if kind == "int":
+        return type(value) is int and 0 <= value <= MOST_NUMBER
+    if kind == "float":
+        return type(value) in (int, float)
+    if kind in ("str", "bool", "Spec"):
+        return bool(type(value).__name__ == kind)
+    if kind == "dict[str, float] | None":
+        return value is None or (isinstance(value, dict) and all(type(one) in (int, float) for one in value.values()))
+    return value is None or isinstance(value, dict)
 
 
 @dataclass(frozen=True)
@@ -110,14 +130,14 @@ class Catalog:
 
     def numbers(self) -> list[int]:
         names = (entry.name for entry in self.paths.releases.iterdir())
-        return sorted(int(name[1:]) for name in names if re.fullmatch(r"v[1-9][0-9]*", name))
+        return sorted(int(name[1:]) for name in names if RELEASE.fullmatch(name))
 
     def find(self, number: int) -> Release | None:
         """The record of a release; None when there is none. Raises Damaged."""
-        value = files.read_json(self._record(number))
+        value = files.read_object(self._record(number))
         try:
-            return Release.parse(value) if value is not None else None
-        except (TypeError, ValueError, KeyError):
+            return Release.parse(value, number) if value is not None else None
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             raise Damaged(self._record(number)) from None
 
     def serving_name(self) -> str:
@@ -171,11 +191,24 @@ class Catalog:
         """A number that was never used before."""
         return max(self._counted(self._counter), self.ledger.last_number(), *self.numbers(), 0) + 1
 
+    def check_number(self, number: int) -> None:
+        """Raises BadRequest for a number (0: none) that is further from this host's next than a host may have missed.
+
+        Numbers only grow: a single absurd one would be with the app for ever.
+        """
+        least = self.next_number()
+        if max(number, least) > min(least + MOST_MISSED, MOST_NUMBER):
+            raise BadRequest(
+                f"v{number or least} is no number for the next release: here that is v{least}",
+                next="fab releases   (on every host: one of them counts differently)",
+            )
+
     def create(self, kind: str, of: int, by: str, at: float, spec: Spec, number: int = 0) -> Release:
         """A new release under a number that was never used before, and the ledger's line for it.
 
         ``number`` is the one of its fleet (0: the next). Raises HostError when a command that came between took it.
         """
+        self.check_number(number)
         counter, least = self._counter, self.next_number()
         if number and number < least:
             raise HostError(f"v{number} was made here meanwhile, by another command", next="fab deploy   (again)")
@@ -196,9 +229,10 @@ class Catalog:
 
     def _counted(self, counter: Path) -> int:
         try:
-            return int(counter.read_text())
-        except (FileNotFoundError, ValueError):
+            text = files.read_text(counter).strip()
+        except FileNotFoundError:
             return 0
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
     @property
     def ledger(self) -> Ledger:
@@ -213,7 +247,7 @@ class Catalog:
             target = os.readlink(str(self.paths.current))
         except FileNotFoundError:
             return 0
-        found = re.fullmatch(r"releases/v([1-9][0-9]*)", target)
+        found = re.fullmatch(r"releases/v([1-9][0-9]{0,8})", target)
         if not found:
             raise HostError(
                 f"{self.paths.current} leads to {target!r}, which deployer did not write",
@@ -226,18 +260,18 @@ class Catalog:
         return self.paths.release(number) / "release.json"
 
 
-def rollback_target(releases: Sequence[Release], current: int) -> Release | None:
-    """The newest good release whose parts differ from what serves and are older than those.
+def rollback_targets(releases: Sequence[Release], current: int) -> list[Release]:
+    """The good releases whose parts differ from what serves and are older than those, the newest first.
 
     A rollback to v40 makes v44; a rollback after that goes to v39, not back to what was rolled back from.
     """
     by_number = {release.number: release for release in releases}
     serving = by_number.get(current)
     if serving is None:
-        return None
+        return []
     origin = origin_of(serving, by_number)
     older = [one for one in releases if one.usable and one.number < origin and origin_of(one, by_number) != origin]
-    return older[-1] if older else None
+    return older[::-1]
 
 
 def origin_of(release: Release, by_number: Mapping[int, Release]) -> int:

@@ -18,6 +18,8 @@ from deployer.host.paths import AppPaths
 
 COMMENT = "deployer app"
 """Marks the service users that deployer makes, in the fifth field of passwd(5)."""
+DEPLOYS = "deploys by deployer"
+"""The same for the users who deploy."""
 
 
 def check(paths: AppPaths, deploy_user: str) -> None:
@@ -86,9 +88,11 @@ def _check_deploy_user(name: str) -> None:
             state="nothing was touched",
             next="choose another deploy_user in deploy.toml: a deploy key must not be able to become root",
         )
-    if user.pw_gecos.startswith(COMMENT) or Path(user.pw_shell).name in ("nologin", "false"):
+    shell = user.pw_shell or "/bin/sh"
+    if user.pw_gecos.startswith(COMMENT) or Path(shell).name in ("nologin", "false") or not os.access(shell, os.X_OK):
         raise HostError(
-            f"the deploy user {name!r} exists and cannot log in (its shell is {user.pw_shell or 'not set'})",
+            f"the deploy user {name!r} exists and cannot log in (its shell is {shell})",
             state="nothing was touched",
-            next="choose another deploy_user in deploy.toml, or give that one a shell",
+            next="choose another deploy_user in deploy.toml, or give that one a shell that is on the host: "
+            f"usermod -s /bin/sh {name}",
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from deployer.host import files
 from deployer.host.build import run_as
 from deployer.host.catalog import Release
+from deployer.host.confinement import of_command
 from deployer.host.context import Context
-from deployer.host.diagnosis import ends_of_migration, of_command
+from deployer.host.diagnosis import ends_of_migration, why_command
 from deployer.host.errors import HostError
 from deployer.host.process import Unit
-from deployer.host.unitfile import confinement, own_environment
+from deployer.host.unitfile import own_environment, properties, state_lines
 
 
 def migrate(ctx: Context, release: Release) -> str:
@@ -31,7 +32,7 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
     for process in checked:
         status, lines = _run(ctx, release, "check", process.check, process.unit)
         if status != 0:
-            found = of_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
+            found = why_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
             raise HostError(
                 f"processes.{process.name}.check: {process.check!r} failed (exit status {status}){found.why}",
                 logs=lines[-40:],
@@ -49,12 +50,11 @@ def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit) ->
         ["/bin/sh", "-euc", command],
         ctx.paths.release(release.number) / "code",
         {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
-        confinement(ctx.app, unit),
+        properties([*state_lines(ctx.app), *of_command(name, unit, without=ctx.without)]),
         lambda line: ctx.emit("output", phase=name, line=line),
     )
 
 
 def read_environment(ctx: Context, release: Release) -> dict[str, str]:
     """The release's environment, as it was sent."""
-    value = files.read_json(ctx.paths.release(release.number) / "env.json")
-    return dict(value or {})
+    return files.read_object(ctx.paths.release(release.number) / "env.json") or {}

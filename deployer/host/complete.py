@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployer.host import build, files, masking, seal
-from deployer.host.catalog import Release, migrations_since, rollback_target
+from deployer.host.catalog import Release, migrations_since, rollback_targets
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
@@ -33,10 +33,7 @@ def _reload(request: Request, current: Release) -> Request:
 
 
 def _rollback(ctx: Context, request: Request, current: Release) -> Request:
-    catalog = ctx.catalog
-    target = catalog.get(request.of) if request.of else rollback_target(catalog.all(), current.number)
-    if target is None:
-        raise HostError("there is no good release before the one that serves", exit=Exit.USAGE, next="fab releases")
+    target = ctx.catalog.get(request.of) if request.of else _chosen(ctx)
     if not target.usable:
         raise HostError(
             f"{target.name} is {target.result}: it never served well",
@@ -45,9 +42,32 @@ def _rollback(ctx: Context, request: Request, current: Release) -> Request:
         )
     _warn_of_migrations(ctx, target, current, request.yes)
     seal.refuse_changed_environment(ctx, target)
-    environment = files.read_json(ctx.paths.release(target.number) / "env.json") or {}
+    environment = files.read_object(ctx.paths.release(target.number) / "env.json") or {}
     secret = masking.stored_names(ctx.paths, target.number)
     return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)
+
+
+def rollback_target(ctx: Context) -> tuple[Release | None, dict[str, str]]:
+    """What a rollback goes back to: the newest older release with no known damage. Beside it those that were passed by,
+    each with its damage."""
+    passed: dict[str, str] = {}
+    for release in rollback_targets(ctx.catalog.all(), ctx.catalog.current()):
+        damage = seal.known_damage(ctx, release)
+        if not damage:
+            return release, passed
+        passed[release.name] = damage
+    return None, passed
+
+
+def _chosen(ctx: Context) -> Release:
+    target, passed = rollback_target(ctx)
+    told = [f"{name} is passed by: {damage}" for name, damage in passed.items()]
+    if target is None:
+        text = "; ".join(["there is no good release before the one that serves", *told])
+        raise HostError(text, exit=Exit.USAGE, next="fab releases")
+    for text in told:
+        ctx.emit("warn", text=text)
+    return target
 
 
 def _warn_of_migrations(ctx: Context, target: Release, current: Release, accepted: bool) -> None:

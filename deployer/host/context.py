@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from deployer.host import files
+from deployer.host import confinement, files, systemd
 from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.ledger import Ledger
+from deployer.host.nginx import Site
 from deployer.host.paths import AppPaths
 from deployer.host.reader import Reader
 from deployer.host.store import Store
@@ -20,24 +22,35 @@ Emit = Callable[..., None]
 
 @dataclass(frozen=True)
 class Settings:
-    """Root's decisions about one app, made by ``fab setup``. ``units`` widens the list of unit overrides."""
+    """Root's decisions about one app, made by ``fab setup``. ``units`` widens the list of unit overrides.
+
+    ``site`` is what the proxy's site was made from. ``unsupported`` names the lines of the confinement that this host
+    cannot bear: no unit of the app has them.
+    """
 
     deploy_user: str
     socket_group: str
     units: tuple[str, ...] = ()
     proxy: str = ""
+    site: Site | None = None
+    unsupported: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, value: Any) -> Settings:
-        read = Reader(value, "settings")
-        settings = cls(
+        """Raises ValueError. What an older or a newer version has written is read, too: apps of one host share the
+        program, are set up one by one, and must boot meanwhile."""
+        read = Reader({"site": None, "unsupported": [], **value} if isinstance(value, dict) else value, "settings")
+        site = None
+        with contextlib.suppress(ValueError):  # another version's: it is looked at by fab doctor alone
+            site = Site.parse(read.raw("site"))
+        return cls(
             deploy_user=read.text("deploy_user"),
             socket_group=read.text("socket_group"),
             units=read.texts("units"),
             proxy=read.text("proxy"),
+            site=site,
+            unsupported=read.texts("unsupported"),
         )
-        read.done()
-        return settings
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -45,6 +58,8 @@ class Settings:
             "socket_group": self.socket_group,
             "units": list(self.units),
             "proxy": self.proxy,
+            "site": self.site.as_json() if self.site else None,
+            "unsupported": list(self.unsupported),
         }
 
 
@@ -76,6 +91,11 @@ class Context:
     @property
     def venvs(self) -> Store:
         return Store(self.paths.venvs)
+
+    @property
+    def without(self) -> frozenset[str]:
+        """The lines of the confinement that are left out on this host."""
+        return confinement.unknown_to(systemd.version()) | frozenset(self.settings.unsupported)
 
     def builder(self) -> tuple[int, int]:
         """uid and gid of the user who builds."""

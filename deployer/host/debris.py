@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployer.host import background, build, catalog, files, instance, jobs, systemd
+from deployer.host import background, build, catalog, files, instance, jobs, retention, systemd
 from deployer.host.context import Context
 from deployer.host.paths import parse_unit
 
@@ -43,17 +44,17 @@ def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
         directory = ctx.paths.release(number)
         if number not in known and not (directory / _RECORD).exists():
             yield directory
+    finishing = background.finishing_numbers(ctx)
     for release in ctx.catalog.all():
-        if release.result in catalog.DEAD:
+        if release.result in catalog.DEAD and release.number not in finishing:
             directory = ctx.paths.release(release.number)
             yield from (directory / name for name in files.names(directory) if name != _RECORD)
 
 
 def _stores(ctx: Context) -> Iterator[Path]:
     """Content that was never sealed, unless a release under way is building it."""
-    releases = ctx.catalog.all()
     for store, what in ((ctx.trees, "tree"), (ctx.venvs, "venv")):
-        used = catalog.used(releases, what)
+        used = retention.used(ctx, what)
         yield from (store.path(key) for key in store.found() if key not in used and store.record(key) is None)
 
 
@@ -66,9 +67,10 @@ def _uploads(ctx: Context) -> Iterator[Path]:
         path = ctx.paths.incoming / name
         if files.is_debris(name) or files.is_locked(path):
             continue
-        age = abs(ctx.clock() - path.stat().st_mtime)  # a clock that was set makes it look old: it is sent again then
-        if not name.endswith(".part") or age > GIVEN_UP:
-            yield path
+        with contextlib.suppress(FileNotFoundError):  # it has arrived, and is a job's, this moment
+            age = abs(ctx.clock() - path.stat().st_mtime)  # a clock that was set makes it look old: it is sent again
+            if not name.endswith(".part") or age > GIVEN_UP:
+                yield path
 
 
 def units(ctx: Context) -> dict[int, list[str]]:

@@ -15,7 +15,7 @@ from typing import Any
 from deployer.host.advice import Next, do, run
 from deployer.host.causes import Cause
 
-__all__ = ["CAUSES", "Found", "ends_of_migration", "of_answer", "of_command", "of_ending", "of_output"]
+__all__ = ["CAUSES", "Found", "ends_of_migration", "of_answer", "of_ending", "of_output", "why_command"]
 
 _AGAIN = run("fab deploy")
 _LOGS = run("fab logs -n 200", "all it said")
@@ -142,14 +142,14 @@ CAUSES = (
     MIGRATION_NEVER_BEGAN, MIGRATION_BROKE_OFF,
 )  # fmt: skip
 
-_EXCEPTION = re.compile(r"(?:\w+\.)*(?P<type>[A-Z]\w*)(?:: (?P<text>.*))?\Z")
-_TYPES = re.compile(r"(?:Error|Exception|Configured|Exit|Interrupt|Warning)\Z")
+_EXCEPTION = re.compile(r"(?:\w+\.)*(?P<type>[A-Z]\w*)(?:: (?P<text>.*))?")
+_TYPES = ("Error", "Exception", "Configured", "Exit", "Interrupt", "Warning")
 _FRAME = re.compile(r'\s+File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)')
 _TRACEBACK = "Traceback (most recent call last):"
 _NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
-_ERRNO = re.compile(r"\[Errno (\d+)\][^']*(?:'([^']*)')?")
+_ERRNO = re.compile(r"\[Errno (\d+)\][^']*(?:'([^']*)'.*)?")
 _SQLITE = ("unable to open database file", "attempt to write a readonly database")
-_MIGRATING = re.compile(r"(?:/migrations/|django/db/migrations/executor\.py|alembic/runtime/|/versions/)")
+_MIGRATING = ("/migrations/", "alembic/runtime/", "/versions/")
 _LATEST = 3
 """So many exceptions, counted from the last, belong to one failure: each may be raised while another is handled."""
 
@@ -194,7 +194,7 @@ def of_output(lines: Sequence[str], app: str, code: Path, default: Cause = COMMA
     return Found(default, {"app": app})
 
 
-def of_command(status: int, lines: Sequence[str], app: str, code: Path) -> Found:
+def why_command(status: int, lines: Sequence[str], app: str, code: Path) -> Found:
     """Why a command ended with ``status``. A shell reports 137 for what was killed by SIGKILL."""
     return Found(NO_MEMORY) if status in (137, -9) else of_output(lines, app, code)
 
@@ -221,8 +221,8 @@ def ends_of_migration(lines: Sequence[str], app: str, code: Path, status: int = 
     """What is known of a migration that failed: whether it can have done anything, and why it failed."""
     raised = _raised(lines)
     first = next((line for line in lines if line.strip()), "")
-    began = first != _TRACEBACK or any(_MIGRATING.search(file) for one in raised for file, _ in one.frames)
-    why = of_command(status, lines, app, code)
+    began = first != _TRACEBACK or any(part in file for one in raised for file, _ in one.frames for part in _MIGRATING)
+    why = why_command(status, lines, app, code)
     if not raised or began:
         return Found(_with(why.cause, MIGRATION_BROKE_OFF), why.values)
     return Found(_with(why.cause, MIGRATION_NEVER_BEGAN), why.values)
@@ -241,13 +241,13 @@ def _raised(lines: Iterable[str]) -> list[_Raised]:
     frames: list[tuple[str, str]] = []
     inside = False
     for line in lines:
-        frame, exception = _FRAME.match(line), _EXCEPTION.match(line)
+        frame, exception = _FRAME.fullmatch(line), _EXCEPTION.fullmatch(line)
         if line.strip() == _TRACEBACK:
             frames, inside = [], True
         elif frame:
             frames.append((frame["file"], frame["function"]))
             inside = True
-        elif inside and exception and _TYPES.search(exception["type"]):
+        elif inside and exception and exception["type"].endswith(_TYPES):
             one = _Raised(exception["type"], exception["text"] or "", tuple(frames))
             found.pop((one.type, one.text), None)
             found[one.type, one.text] = one
@@ -296,7 +296,7 @@ def _of_database(raised: _Raised, app: str) -> Found | None:
 
 
 def _of_errno(raised: _Raised, app: str) -> Found | None:
-    error = _ERRNO.match(raised.text)
+    error = _ERRNO.fullmatch(raised.text)
     if error is None:
         return None
     number, path = int(error[1]), error[2] or ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployer.host import inspect_units, lock, survey, systemd
+from deployer.host import inspect_host, inspect_units, lock, orders, survey, systemd, unsupported
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged
+from deployer.host.paths import job_unit
 from deployer.host.protocol import WEB
 
 _REPAIRS = {
@@ -43,11 +44,17 @@ def examine(ctx: Context) -> dict[str, Any]:
     running = [] if current is None or busy or stopped else _running(ctx, current, steps)
     if any(one["kind"] == "down" for one in running):
         steps = [step for step in steps if step.do != survey.START]  # it is told which of them do not run
-    findings = [*map(_planned, steps), *_unreadable(ctx), *stopped, *running]
+    findings = [*map(_planned, steps), *_unreadable(ctx), *stopped, *running, *(() if busy else _occupied(ctx))]
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
-    return {"findings": findings, "current": ctx.catalog.serving_name(), "busy": busy}
+    findings += inspect_host.findings(ctx)
+    return {
+        "findings": findings,
+        "notes": unsupported.notes(ctx.settings.unsupported),
+        "current": ctx.catalog.serving_name(),
+        "busy": busy,
+    }
 
 
 def _planned(step: survey.Step) -> dict[str, Any]:
@@ -74,9 +81,22 @@ def _unreadable(ctx: Context) -> list[dict[str, Any]]:
 def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
     """What an admin has stopped is not started behind their back."""
     handle = f"{ctx.app}.service"
-    if not number or systemd.show(handle).active in ("active", "activating", "reloading"):
+    state = systemd.show(handle)
+    if not number or state.starts or state.active in ("active", "activating", "reloading"):
         return []
     return [_finding("down", handle, f"{handle} is stopped", f"on the host, as root: systemctl start {ctx.app}")]
+
+
+def _occupied(ctx: Context) -> list[dict[str, Any]]:
+    """A dead unit that has the name of the app's jobs: the next one frees it, unless it is somebody else's."""
+    unit = job_unit(ctx.app)
+    path = orders.occupant(unit)
+    if path is None:
+        return []
+    if orders.is_transient(path):
+        return [_finding("leftover", unit, f"{unit} is dead, and systemd still holds it", "it is freed", fix=True)]
+    repair = f"on the host, as root: rm {path}; systemctl daemon-reload"
+    return [_finding("leftover", unit, f"{path} has the name of deployer's own unit: no deploy can begin", repair)]
 
 
 def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:

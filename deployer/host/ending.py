@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-
-from deployer.host import files, retention
+from deployer.host import background, files, retention
 from deployer.host.catalog import CONDEMNED, GOOD, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
+from deployer.host.failures import Failures
 from deployer.host.ledger import ENDED
 from deployer.host.protocol import Exit
 
@@ -34,35 +33,44 @@ def _write(ctx: Context, release: Release, changes: dict[str, object]) -> Releas
     try:
         return ctx.catalog.update(release, **changes)
     except OSError:
-        with contextlib.suppress(HostError, OSError):
+        with Failures(ctx).kept("removing old releases"):
             retention.prune(ctx, release.spec.keep)
         return ctx.catalog.update(release, **changes)
 
 
 def condemn(ctx: Context, release: Release, reason: str) -> Release:
-    """Say that a release goes, before anything of it does: whoever has to go on from here then knows."""
-    with contextlib.suppress(OSError):
+    """Say that a release goes, before anything of it does: whoever has to go on from here then knows. Never raises: it
+    goes all the same."""
+    with Failures(ctx).kept(f"noting that {release.name} goes"):
         return ctx.catalog.update(release, result=CONDEMNED, reason=reason, held=None)
     return release
 
 
 def close(ctx: Context, release: Release, result: str, reason: str) -> None:
-    """Keep the record of a dead release, and nothing else of it: that first, to have room for the record."""
-    for path in ctx.paths.release(release.number).iterdir():
-        if path.name != "release.json":
-            with contextlib.suppress(OSError):
-                files.remove_tree(path)
-    with contextlib.suppress(OSError):
+    """Keep the record of a dead release, and nothing else of it: that first, to have room for the record.
+
+    What still finishes a job keeps its code and environment until it has. Never raises: what was left undone is seen
+    to when the host next recovers.
+    """
+    failures, directory = Failures(ctx), ctx.paths.release(release.number)
+    with failures.kept(f"looking for what {release.name} still runs"):
+        if release.number not in background.finishing_numbers(ctx):
+            for name in files.names(directory):
+                if name != "release.json":
+                    with failures.kept(f"removing {directory / name}"):
+                        files.remove_tree(directory / name)
+    with failures.kept(f"recording how {release.name} ended"):
         changes = {"result": result, "reason": reason, "ended": ctx.clock(), "held": None, "sealed": None}
         write_end(ctx, ctx.catalog.update(release, **changes))
-    with contextlib.suppress(HostError, OSError):
+    with failures.kept("removing old releases"):
         serving = ctx.catalog.serving()
         retention.prune(ctx, (serving or release).spec.keep)
 
 
 def write_end(ctx: Context, release: Release) -> None:
-    """The ledger's last line on a release. One that is missing is made up for when the host next recovers."""
-    with contextlib.suppress(HostError, OSError):
+    """The ledger's last line on a release. One that is missing is made up for when the host next recovers. Never
+    raises."""
+    with Failures(ctx).kept("adding to the ledger"):
         ctx.ledger.add(
             ENDED,
             release.ended,

@@ -27,9 +27,9 @@ def parse_environment(value: Any) -> dict[str, str]:
 
 def check_variable(name: str, value: Any) -> None:
     """Raises ValueError when systemd could not carry this variable, or may not be given it."""
-    if not ENV_NAME.match(name):
+    if not ENV_NAME.fullmatch(name):
         raise ValueError(f"env: {name[:60]!r} is not the name of an environment variable")
-    if RESERVED_ENV.match(name):
+    if RESERVED_ENV.fullmatch(name):
         raise ValueError(f"env: {name} is set by systemd or deployer itself")
     if not isinstance(value, str) or len(value) > 128 * 1024:
         raise ValueError(f"env: {name} must be a string of at most 128 KiB")

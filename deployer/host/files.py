@@ -65,8 +65,22 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Damaged(path) from None
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The object stored at ``path``; None when there is no such file. Raises Damaged when it is something else."""
+    value = read_json(path)
+    if value is not None and not isinstance(value, dict):
+        raise Damaged(path)
+    return value
+
+
+def read_text(path: Path) -> str:
+    """The text of somebody else's file. Whatever bytes are in it: what is no UTF-8 comes as lone surrogates, which no
+    pattern of ours matches. Raises OSError."""
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def append_line(path: Path, line: bytes) -> None:

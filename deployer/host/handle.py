@@ -15,6 +15,7 @@ from deployer.host import (
     lease,
     lock,
     masking,
+    orders,
     seal,
     survey,
     systemd,
@@ -23,6 +24,7 @@ from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
+from deployer.host.failures import Failures
 from deployer.host.paths import job_unit, parse_unit, unit_name
 from deployer.host.protocol import PHASES, WEB, Exit
 from deployer.host.request import Request
@@ -37,22 +39,37 @@ def start(ctx: Context) -> Exit:
 
     What else is to be put right after a deploy that never ended is a job's work: it holds the lock, and may take long.
     """
-    try:
+    failures = Failures(ctx)
+    with failures.kept(f"starting {ctx.app}"):
         name = ctx.catalog.serving_name()
         if name:
             _run(ctx, ctx.catalog.current())
         print(f"{name} serves" if name else f"nothing of {ctx.app} is deployed yet")
-    finally:
+    with failures.kept("looking for deploys that never ended"):
         _see_to_the_rest(ctx)
+    failures.raise_first()
     return Exit.OK
 
 
 def _see_to_the_rest(ctx: Context) -> None:
-    if lock.running(ctx) is None and survey.is_needed(ctx):
+    if lock.running(ctx) is None and _is_needed(ctx):
         print("a deploy never ended: putting that right")
-        lease.arm(ctx.app)
-        with contextlib.suppress(HostError, OSError):  # a deploy that begins this moment sees to it itself
-            lock.submit_recovery(ctx)
+        with Failures(ctx).kept("arming the dead-man's switch"):
+            lease.arm(ctx.app)
+        _submit_recovery(ctx)
+
+
+def _is_needed(ctx: Context) -> bool:
+    """Whether something is to be put right. Where that cannot be told, a recovery that finds nothing does no harm."""
+    with Failures(ctx).kept("looking for deploys that never ended"):
+        return survey.is_needed(ctx)
+    return True
+
+
+def _submit_recovery(ctx: Context) -> None:
+    """A deploy that begins this moment sees to it itself; whatever else fails is tried again in half a minute."""
+    with Failures(ctx).kept("starting the recovery"), contextlib.suppress(HostError):
+        lock.submit_recovery(ctx)
 
 
 def _run(ctx: Context, number: int) -> None:
@@ -60,37 +77,36 @@ def _run(ctx: Context, number: int) -> None:
 
     One whose record cannot be read still has its units: they are enough.
     """
-    release = None
-    with contextlib.suppress(Damaged):
+    release, failures = None, Failures(ctx)
+    with failures.kept(f"writing the units of v{number}"), contextlib.suppress(Damaged):
         release = ctx.catalog.get(number)
         instance.ensure_units(ctx, release)
-    try:
+    with failures.kept(f"starting the web process of v{number}"):
         _run_web(ctx, number, release)
-    finally:
-        if (
-            release is None or release.result != CONDEMNED
-        ):  # the recovery takes that back: it must not take a job before
+    if release is None or release.result != CONDEMNED:  # the recovery takes that back: it must not take a job before
+        with failures.kept(f"starting the processes and timers of v{number}"):
             background.start(ctx)
+    failures.raise_first()
 
 
 def _run_web(ctx: Context, number: int, release: Release | None) -> None:
     socket, service = (unit_name(ctx.app, WEB, number, kind) for kind in ("socket", "service"))
     if not (ctx.paths.units / socket).exists():
         return
-    systemd.require("start", socket)
+    orders.start([socket])
     if release is None or release.unfinished:
-        systemd.systemctl("start", "--no-block", service)
+        with contextlib.suppress(HostError):
+            orders.start([service], wait=False)
     else:
-        systemd.require("start", service, timeout=release.spec.health.timeout + 60)
+        orders.start([service], timeout=release.spec.health.timeout + 60)
 
 
 def recover(ctx: Context) -> Exit:
     """What the dead-man's switch runs: see that whatever no job finishes is finished; when nothing is, stop it."""
     if lock.running(ctx) is not None:
         return Exit.OK
-    if survey.is_needed(ctx):
-        with contextlib.suppress(HostError, OSError):
-            lock.submit_recovery(ctx)
+    if _is_needed(ctx):
+        _submit_recovery(ctx)
     elif not _is_open(ctx):
         lease.disarm(ctx.app)
         if lock.running(ctx) is not None or _is_open(ctx):  # a job that began this moment found it armed
@@ -100,7 +116,7 @@ def recover(ctx: Context) -> Exit:
 
 def _is_open(ctx: Context) -> bool:
     """Whether something will have to be looked after: an attempt, or what still finishes for an older release."""
-    old = {unit.number for unit in background.finishing(ctx).values()} - {ctx.catalog.current()}
+    old = background.finishing_numbers(ctx) - {ctx.catalog.current()}
     return bool(old) or any(release.unfinished for release in ctx.catalog.all())
 
 
@@ -132,7 +148,7 @@ def stop(ctx: Context) -> Exit:
 
 def _stop(names: Sequence[str], *, wait: bool = True, timeout: float = 30) -> None:
     if names:
-        systemd.systemctl("stop", *([] if wait else ["--no-block"]), *names, timeout=timeout)
+        orders.stop(names, wait=wait, timeout=timeout)
 
 
 def _running(ctx: Context) -> list[str]:

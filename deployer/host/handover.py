@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from deployer.host import background, commands, files, lease, proc, seal, systemd, watching
+from deployer.host import background, commands, files, lease, orders, proc, seal, systemd, watching
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -31,7 +31,7 @@ def start(ctx: Context, release: Release, current: Release | None) -> str:
         return "no web process here: all starts at the switch"
     candidate = candidate_of(ctx, release)
     systemd.systemctl("reset-failed", candidate.service, candidate.socket)
-    systemd.require("start", candidate.socket)
+    orders.start([candidate.socket])
     if release.stalls(current):
         return "overlap = false: starts after the switch"
     started = time.monotonic()
@@ -121,7 +121,7 @@ def revive(ctx: Context, release: Release) -> None:
         raise HostError(f"{release.name} is no longer what was switched to: {damage} has changed")
     if release.spec.web is not None:
         candidate = candidate_of(ctx, release)
-        systemd.systemctl("start", candidate.socket)
+        orders.start([candidate.socket])
         candidate.boot()
     background.hand_over(ctx)
 
@@ -130,7 +130,7 @@ def wake(ctx: Context, release: Release, current: Release | None) -> None:
     """Have a candidate listen, and answer well, that was started a while ago. Raises HostError."""
     if release.spec.web is None:
         return
-    systemd.require("start", candidate_of(ctx, release).socket)
+    orders.start([candidate_of(ctx, release).socket])
     if not release.stalls(current):
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven=True)
@@ -191,7 +191,7 @@ def retire_service(ctx: Context, release: Release) -> float:
     refuse_what_serves(ctx, release)
     started = time.monotonic()
     wait_for_queue(ctx, release, release.spec.drain)
-    systemd.systemctl("stop", candidate_of(ctx, release).service, timeout=release.spec.drain + 30)
+    orders.stop([candidate_of(ctx, release).service], timeout=release.spec.drain + 30)
     return time.monotonic() - started
 
 
@@ -207,12 +207,14 @@ def wait_for_queue(ctx: Context, release: Release, seconds: float) -> bool:
 
 
 def retire(ctx: Context, release: Release) -> None:
-    """Close a release that no traffic can reach any more: first whatever still came in late, then its socket.
-
-    What has not finished yet keeps its unit; the recovery takes it away once it has.
-    """
+    """Close a release that no traffic can reach any more: first whatever still came in late, then its socket."""
     if release.spec.web is not None:
         wait_for_queue(ctx, release, release.spec.drain)
+    remove_but_finishing(ctx, release)
+
+
+def remove_but_finishing(ctx: Context, release: Release) -> None:
+    """Take a release's units away. What has not finished yet keeps its own, and somebody who looks after it."""
     finishing = background.finishing(ctx)
     remove_units(ctx, release, but=finishing)
     if finishing:

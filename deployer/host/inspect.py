@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from deployer.host import inspect_units, lease, lock, survey
+from deployer.host import inspect_units, lease, lock, survey, unsupported
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
 from deployer.host.context import Context
@@ -37,6 +37,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
         "timers": [],
         "lingering": inspect_units.lingering(ctx, number),
         "release": None,
+        "notes": unsupported.notes(ctx.settings.unsupported),
         **_attempts(ctx, number),
     }
     if current is not None:

@@ -16,31 +16,32 @@ _ENTERED = "ActiveExitTimestampMonotonic,InactiveExitTimestampMonotonic"
 
 
 def of_processes(ctx: Context, release: Release) -> list[dict[str, Any]]:
-    """Each instance of each process of a release. Sizes in bytes, times in seconds since 1970."""
+    """Each instance of each process of a release. Sizes in bytes, times in seconds since 1970.
+
+    One that is to be started is not down: without overlap it waits for its forerunner's end, after ``systemctl
+    restart`` for its own. While the whole app is to be started, so is each.
+    """
     kinds = {WEB: WEB} if release.spec.web is not None else {}
     kinds.update({one: process.name for process in release.spec.processes for one in process.instances()})
     names = {unit_name(ctx.app, one, release.number, "service"): kind for one, kind in kinds.items()}
-    states = systemd.show_all(list(names))
-    return [_unit(kind, name, states[name]) for name, kind in names.items()]
+    handle = f"{ctx.app}.service"
+    states = systemd.show_all([*names, handle])
+    return [_unit(kind, name, states[name], states[handle].starts) for name, kind in names.items()]
 
 
-def _unit(process: str, name: str, state: systemd.UnitState) -> dict[str, Any]:
+def _unit(process: str, name: str, state: systemd.UnitState, restarts: bool) -> dict[str, Any]:
+    waits = state.active not in _UP and (state.starts or restarts)
     return {
         "process": process,
         "name": name,
         "active": state.active,
-        "sub": "queued" if _waits(state) else state.sub,
+        "sub": "queued" if waits else state.sub,
         "pid": state.main_pid,
         "restarts": state.restarts,
         "memory": proc.resident(state.main_pid),
         "since": state.since,
-        "ok": state.active in _UP or _waits(state),
+        "ok": state.active in _UP or waits,
     }
-
-
-def _waits(state: systemd.UnitState) -> bool:
-    """For its turn: without overlap a process starts when its forerunner has ended."""
-    return state.active == "inactive" and state.queued
 
 
 def of_timers(ctx: Context, release: Release) -> list[dict[str, Any]]:

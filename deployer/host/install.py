@@ -31,7 +31,7 @@ def install(content: bytes, base: Path = BASE) -> list[str]:
         _unpack(content, base, digest)
         changed.append(f"version {digest[:12]} of {Path(PROGRAM).name}")
     launcher, path = launcher_of(base / digest), base / Path(PROGRAM).name
-    if not path.exists() or path.read_text() != launcher:
+    if not path.exists() or files.read_text(path) != launcher:
         files.write_file(path, launcher.encode(), 0o755)
         os.utime(str(base / digest))
         changed.append(str(path))
@@ -40,9 +40,10 @@ def install(content: bytes, base: Path = BASE) -> list[str]:
 
 
 def launcher_of(directory: Path) -> str:
-    """``-I``: neither the caller's environment nor its working directory has a say in what is imported."""
+    """``-I``: neither the caller's environment nor its working directory has a say in what is imported. ``-X utf8``:
+    the host's locale has none in how the name of a file is written."""
     return (
-        "#!/usr/bin/python3 -I\nimport sys\n"
+        "#!/usr/bin/python3 -IXutf8\nimport sys\n"
         f"sys.path.insert(0, {str(directory)!r})\n"
         "from deployer.host.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
     )
@@ -80,6 +81,6 @@ def _sync(path: Path) -> None:
 
 
 def _prune(base: Path) -> None:
-    versions = [path for path in base.iterdir() if _VERSION.match(path.name)]
+    versions = [path for path in base.iterdir() if _VERSION.fullmatch(path.name)]
     for path in sorted(versions, key=lambda one: one.stat().st_mtime)[:-_KEPT]:
         files.remove_tree(path)

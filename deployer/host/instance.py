@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.host import files, overrides, programs, systemd
+from deployer.host import files, orders, overrides, programs, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, Damaged, HostError
@@ -38,14 +38,19 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
     if not proven:  # what has served once was accepted once, and a rollback is in a hurry
         _check_calendars(release.spec)
         _verify([ctx.paths.units / name for name in texts])
-    systemd.ensure_loaded(list(texts))
+    orders.ensure_loaded(list(texts))
     return f"{len(texts)} units"
 
 
 def ensure_units(ctx: Context, release: Release) -> None:
     """The units of a release that has served, written again where they are gone. Raises HostError."""
-    if not all((ctx.paths.units / name).exists() for name in unit_names(ctx.app, release)):
+    if not has_units(ctx, release):
         install(ctx, release, proven=True)
+
+
+def has_units(ctx: Context, release: Release) -> bool:
+    """Whether the files of all its units are there."""
+    return all((ctx.paths.units / name).exists() for name in unit_names(ctx.app, release))
 
 
 def unit_names(app: str, release: Release) -> list[str]:
@@ -129,10 +134,12 @@ def capabilities(ctx: Context, release: Release) -> Capabilities:
     venv = ctx.venvs.path(release.venv) if release.venv else None
     on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
     if venv is None:
-        return Capabilities(programs=on_host)
+        return Capabilities(programs=on_host, without=ctx.without)
     gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
     uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
-    return Capabilities(gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host)
+    return Capabilities(
+        gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host, without=ctx.without
+    )
 
 
 def _contains(venv: Path, module: str, text: bytes) -> bool:
@@ -199,7 +206,7 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: I
         return
     if unused:
         _end_soon(unit_name(ctx.app, WEB, release.number, "service"), _MOMENT)
-    systemd.ensure_stopped(names, timeout=longest_stop(release) + 30)
+    orders.ensure_stopped(names, timeout=longest_stop(release) + 30)
     delete_units(ctx, names)
 
 
@@ -215,7 +222,7 @@ def delete_units(ctx: Context, names: Sequence[str]) -> None:
     """
     _delete(ctx.paths.stamps, [f"stamp-{name}" for name in names])
     _delete(ctx.paths.units, names)
-    systemd.ensure_forgotten(names)
+    orders.ensure_forgotten(names)
 
 
 def _delete(directory: Path, names: Sequence[str]) -> None:

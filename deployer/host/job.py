@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.host import build, files, jobs, lease, recovery, retention, signals, systemd
+from deployer.host import files, jobs, lease, recovery, retention, signals, systemd
 from deployer.host.advice import Next, run
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
-from deployer.host.errors import HostError
+from deployer.host.failures import Failures, understood
 from deployer.host.protocol import Exit
 from deployer.host.request import Request
 
@@ -46,8 +45,9 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
         jobs.claimed(directory),
         signals.uninterrupted(),
     ):  # an attempt hears a SIGTERM when it begins, and until it ends
-        lease.arm(ctx.app)
         try:
+            with Failures(ctx).kept("arming the dead-man's switch"):
+                lease.arm(ctx.app)
             return _run(ctx, directory, recovering)
         finally:
             signals.ignore_terminate()
@@ -55,23 +55,26 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
 
 def _run(ctx: Context, directory: Path, recovering: bool) -> int:
     started = time.monotonic()
-    value = jobs.request_of(directory)
     before = _look_back(directory)
-    if not before:
-        with contextlib.suppress(OSError):  # it only serves to tell a reboot from a killed process
-            files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
     try:
-        ended = _recover(ctx, before) if before or recovering else _attempt(ctx, Request.stored(value), directory)
+        ended = _do(ctx, directory, before, recovering)
     except signals.PowerOff:
         return 0  # the next boot goes on from here
     except Exception as error:
-        logs = traceback.format_exc().splitlines()[-12:]
-        ended = _in_vain(ctx, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs), Exit.BUG)
-    with contextlib.suppress(OSError):
+        ended = _in_vain(ctx, error, Exit.BUG)
+    with Failures(ctx).kept("removing the upload"), contextlib.suppress(FileNotFoundError):
         (directory / "body").unlink()
-    if before is None or not before.finished:
-        _tell(ctx, ended, time.monotonic() - started, value)
-    return 0
+    if before is not None and before.finished:
+        return 0
+    return 0 if _tell(ctx, ended, time.monotonic() - started, directory) else 1
+
+
+def _do(ctx: Context, directory: Path, before: _Before | None, recovering: bool) -> Ended:
+    if before is not None:
+        return _recover(ctx, before)
+    with Failures(ctx).kept("noting which boot this is"):  # it only serves to tell a reboot from a killed process
+        files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
+    return _recover(ctx, None) if recovering else _attempt(ctx, Request.stored(jobs.request_of(directory)), directory)
 
 
 def _attempt(ctx: Context, request: Request, directory: Path) -> Ended:
@@ -79,7 +82,7 @@ def _attempt(ctx: Context, request: Request, directory: Path) -> Ended:
     if not request.release:
         try:
             recovery.recover(_quiet(ctx), "it was left unfinished", leases=False)
-        except (HostError, OSError) as error:
+        except Exception as error:
             return _in_vain(ctx, error, Exit.REFUSED)
     return Attempt(ctx, request, directory).run()
 
@@ -103,7 +106,7 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
     told = replace(ctx, emit=_without_notes(ctx.emit)) if before else ctx  # the last event tells the same
     try:
         ended = recovery.recover(told, why)
-    except (HostError, OSError) as error:
+    except Exception as error:
         return _in_vain(ctx, error, Exit.MIXED)
     _prune(ctx)
     return ended or _outcome(ctx, before)
@@ -111,7 +114,7 @@ def _recover(ctx: Context, before: _Before | None) -> Ended:
 
 def _prune(ctx: Context) -> None:
     """What the job that was cut short did not come to."""
-    with contextlib.suppress(HostError, OSError):
+    with Failures(ctx).kept("removing old releases"):
         release = ctx.catalog.serving()
         retention.prune(ctx, release.spec.keep if release else 1)
 
@@ -124,11 +127,11 @@ def _without_notes(emit: Emit) -> Emit:
     return hear
 
 
-def _in_vain(ctx: Context, error: HostError | OSError, exit: Exit) -> Ended:
-    said = error if isinstance(error, HostError) else build.disk_error(error, ctx.paths.home, "clearing up")
+def _in_vain(ctx: Context, error: Exception, exit: Exit) -> Ended:
+    said = understood(error, ctx, "clearing up")
     serving = _serving(ctx)
     return Ended(
-        exit,
+        Exit.BUG if said.exit == Exit.BUG and exit == Exit.REFUSED else exit,
         "",
         said.message,
         message=f"what an interrupted deploy left could not be put right: {said.message}",
@@ -145,7 +148,7 @@ def _outcome(ctx: Context, before: _Before | None) -> Ended:
     if before is None:
         return Ended(Exit.OK, "", f"all is as it should be; {now}")
     release = None
-    with contextlib.suppress(HostError):
+    with Failures(ctx).kept(f"reading the record of {before.release}"):
         release = ctx.catalog.find(int(before.release[1:])) if before.release else None
     if release is not None and release.result == GOOD:
         return Ended(Exit.OK, release.name, now)
@@ -168,31 +171,37 @@ def _look_back(directory: Path) -> _Before | None:
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
         finished=jobs.glance(directory).finished,
-        rebooted=boot.exists() and boot.read_text().strip() != lease.boot_id(),
+        rebooted=boot.exists() and files.read_text(boot).strip() != lease.boot_id(),
     )
 
 
-def _tell(ctx: Context, ended: Ended, seconds: float, request: dict[str, Any]) -> None:
-    serving = _serving(ctx)
-    if ended.message:
+def _tell(ctx: Context, ended: Ended, seconds: float, directory: Path) -> bool:
+    """The last words. False when the very last could not be said: this program is started again, and says it then."""
+    serving, last = _serving(ctx), Failures(ctx)
+    with Failures(ctx).kept("telling what failed"):
+        if ended.message:
+            ctx.emit(
+                "failed",
+                exit=int(ended.exit),
+                message=ended.message,
+                state=ended.state,
+                **Next.of(ended.next).fields(),
+                logs=list(ended.logs),
+            )
+    with Failures(ctx).kept("telling the admins"):
+        now = f"{serving} serves" if serving else "nothing serves"
+        text = ended.summary if ended.summary == now else f"{ended.summary}; {now}"
+        _tell_admins(ctx, text, jobs.request_of(directory))
+    with last.kept("telling the end"):
         ctx.emit(
-            "failed",
+            "finished",
             exit=int(ended.exit),
-            message=ended.message,
-            state=ended.state,
-            **Next.of(ended.next).fields(),
-            logs=list(ended.logs),
+            release=ended.release,
+            serving=serving,
+            seconds=seconds,
+            summary=ended.summary,
         )
-    now = f"{serving} serves" if serving else "nothing serves"
-    _tell_admins(ctx, ended.summary if ended.summary == now else f"{ended.summary}; {now}", request)
-    ctx.emit(
-        "finished",
-        exit=int(ended.exit),
-        release=ended.release,
-        serving=serving,
-        seconds=seconds,
-        summary=ended.summary,
-    )
+    return not last
 
 
 def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
@@ -201,6 +210,6 @@ def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
 
 
 def _serving(ctx: Context) -> str:
-    with contextlib.suppress(HostError, OSError):
+    with Failures(ctx).kept("reading what serves"):
         return ctx.catalog.serving_name()
     return ""

@@ -81,20 +81,20 @@ def forget_old(jobs: Path) -> None:
 
 
 def _all(jobs: Path) -> list[Path]:
-    return sorted(path for path in jobs.iterdir() if path.name and JOB.match(path.name))
+    return sorted(path for path in jobs.iterdir() if path.name and JOB.fullmatch(path.name))
 
 
 def request_of(directory: Path) -> dict[str, Any]:
     """What was asked for; empty when that cannot be read."""
     with contextlib.suppress(Damaged):
-        return dict(files.read_json(directory / "request.json") or {})
+        return files.read_object(directory / "request.json") or {}
     return {}
 
 
 def why_aborted(directory: Path) -> str:
     """Why somebody had a job end; empty when nobody did. Never raises: it is asked in a signal handler, too."""
     with contextlib.suppress(Damaged, OSError, KeyError, TypeError):
-        if asked := files.read_json(directory / "abort.json"):
+        if asked := files.read_object(directory / "abort.json"):
             return str(asked.get("why") or f"aborted by {asked['by']}")
     return ""
 
@@ -102,14 +102,22 @@ def why_aborted(directory: Path) -> str:
 def events_of(directory: Path) -> Iterator[dict[str, Any]]:
     """The events of a job so far; up to a line that is not whole."""
     try:
-        lines = (directory / "events.jsonl").read_bytes().splitlines()
+        lines = (directory / "events.jsonl").read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return
     for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
+        event = parse_event(line)
+        if event is None:
             return
+        yield event
+
+
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """The event of a line; None when it is none: of a host that lost its power there may be anything."""
+    with contextlib.suppress(ValueError, RecursionError):
+        event = json.loads(line)
+        return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    return None
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ def glance(directory: Path) -> Glance:
     began, stands = whole.rfind(_PHASE), whole.rfind(_READY)
     first, phase, ready = _line(whole, 0), _line(whole, began), _line(whole, stands)
     return Glance(
-        since=float(first.get("at", 0.0)),
+        since=_seconds(first.get("at")),
         phase=str(phase.get("phase", "")),
         finished=_FINISHED in whole,
         waits=str(ready.get("phase", "")) if stands > max(began, whole.rfind(_RECOVERING)) else "",
@@ -147,6 +155,8 @@ def glance(directory: Path) -> Glance:
 
 def _line(text: bytes, start: int) -> dict[str, Any]:
     """The event that begins at ``start`` (-1: none)."""
-    with contextlib.suppress(ValueError):
-        return dict(json.loads(text[start : text.find(b"\n", start)])) if start >= 0 else {}
-    return {}
+    return (parse_event(text[start : text.find(b"\n", start)]) if start >= 0 else None) or {}
+
+
+def _seconds(value: Any) -> float:
+    return float(value) if type(value) in (int, float) else 0.0

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deployer.host import systemd
+from deployer.host import orders, systemd
+from deployer.host.errors import HostError
 from deployer.host.paths import lease_unit
 from deployer.host.protocol import LEASE, PROGRAM
 
+_TRIES, _PAUSE = 20, 0.25
 PERIOD = 30
 """Seconds between two looks of the dead-man's switch."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -33,7 +35,8 @@ def left(held: dict[str, Any] | None) -> float:
     """Seconds that a lease still has; 0 when it is over, was given before a reboot, or never was."""
     if held is None or held.get("boot") != boot_id():
         return 0.0
-    return max(0.0, float(held["until"]) - now())
+    until = held.get("until")
+    return max(0.0, until - now()) if isinstance(until, (int, float)) else 0.0
 
 
 def now() -> float:
@@ -41,14 +44,21 @@ def now() -> float:
 
 
 def arm(app: str) -> None:
-    """Start the dead-man's switch, unless it runs: from now on the host looks every PERIOD seconds for itself."""
-    systemd.run(
-        [
-            "systemd-run", "--quiet", "--collect", f"--unit={lease_unit(app, 'service')}", f"--on-active={PERIOD}",
-            f"--on-unit-inactive={PERIOD}", "--timer-property=AccuracySec=1s",
-            f"--description=deployer: looks after unfinished deploys of {app}", "--", PROGRAM, "recover", app,
-        ]
-    )  # fmt: skip
+    """Start the dead-man's switch, unless it runs: from now on the host looks every PERIOD seconds for itself. Raises
+    HostError when systemd does not do so."""
+    argv = [
+        "systemd-run", "--quiet", "--collect", f"--unit={lease_unit(app, 'service')}", f"--on-active={PERIOD}",
+        f"--on-unit-inactive={PERIOD}", "--timer-property=AccuracySec=1s",
+        f"--description=deployer: looks after unfinished deploys of {app}", "--", PROGRAM, "recover", app,
+    ]  # fmt: skip
+    for _ in range(_TRIES):
+        done = systemd.run(argv)
+        if done.ok or systemd.show(lease_unit(app, "timer")).active == "active":
+            return
+        for kind in ("timer", "service"):
+            orders.ensure_free(lease_unit(app, kind))
+        time.sleep(_PAUSE)
+    raise HostError("systemd did not start the timer that looks after unfinished deploys", logs=done.tail())
 
 
 def disarm(app: str) -> None:

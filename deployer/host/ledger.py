@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deployer.host import files
-from deployer.host.protocol import dumps
+from deployer.host.protocol import RELEASE, dumps
 
 BEGUN, ENDED, PRUNED = "begun", "ended", "pruned"
 _TAIL = 64 * 1024
@@ -28,7 +27,7 @@ class Ledger:
         files.append_line(self.path, dumps({"at": at, "what": what, **fields}).rstrip(b"\n"))
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """All entries, oldest first. Lines that a power cut has torn are left out."""
+        """All entries, oldest first. Lines that are none (a power cut has torn them) are left out."""
         if self.path.exists():
             yield from _parse(self.path.read_bytes())
 
@@ -59,15 +58,36 @@ class Ledger:
 
 def number_of(entry: dict[str, Any]) -> int:
     """The number of the release that an entry is about; 0 when it is about none."""
-    found = re.fullmatch(r"v([1-9][0-9]*)", str(entry.get("release", "")))
-    return int(found.group(1)) if found else 0
+    name = entry.get("release")
+    return int(name[1:]) if isinstance(name, str) and RELEASE.fullmatch(name) else 0
 
 
 def _parse(text: bytes) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
+    for line in text.split(b"\n"):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and "what" in entry:
+        if isinstance(entry, dict) and _is_as_written(entry):
             yield entry
+
+
+def _is_as_written(entry: dict[str, Any]) -> bool:
+    """Whether a line has what belongs to one: it may have been torn, or be another's."""
+    names = entry.get("releases", [])
+    numbered = isinstance(names, list) and all(_is_name(name) for name in names)
+    texts = ("what", "release", "kind", "by", "commit", "ref", "of", "result", "phase", "serving", "reason")
+    told = all(isinstance(entry.get(key, ""), str) for key in texts)
+    named = all(not entry.get(key) or _is_name(entry[key]) for key in ("release", "of", "serving"))
+    return (
+        "what" in entry
+        and type(entry.get("at")) in (int, float)
+        and 0 <= entry["at"] < 1e11
+        and told
+        and numbered
+        and named
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and RELEASE.fullmatch(value) is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import time
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deployer.host import files, jobs, systemd
+from deployer.host import files, jobs, orders, proc, systemd
 from deployer.host.advice import run
 from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
@@ -159,11 +158,18 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     argv = systemd.transient(job_unit(ctx.app), settings, [PROGRAM, "job", ctx.app, directory.name, *how], wait=False)
     for _ in range(_TRIES):
         done = systemd.run(argv)
-        if done.ok:
+        if done.ok or _is_at(ctx, directory):
             return
         refuse_if_busy(ctx)
+        orders.ensure_free(job_unit(ctx.app))
         time.sleep(_POLL)  # the name is another's whose job is about to start, or has just ended: neither shows as one
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
+
+
+def _is_at(ctx: Context, directory: Path) -> bool:
+    """Whether that very job runs: it was started all the same, and only the answer was lost."""
+    shown = _shown(ctx)
+    return _is_alive(shown) and _directory_of(ctx, shown) == directory
 
 
 def abort(ctx: Context, by: str, name: str = "", why: str = "") -> dict[str, Any]:
@@ -173,12 +179,35 @@ def abort(ctx: Context, by: str, name: str = "", why: str = "") -> dict[str, Any
     """
     job = running(ctx)
     if job is None or (name and job["job"] != name):
-        raise HostError("no deploy is running", exit=Exit.USAGE, state="nothing was touched", next="fab status")
+        raise _ended_by_itself()
     if job["job"]:
         with contextlib.suppress(OSError):
             files.write_json(ctx.paths.jobs / job["job"] / "abort.json", {"by": by, "why": why}, 0o600)
-    systemd.require("stop", "--no-block", job_unit(ctx.app))
+    if not _end(ctx, job["job"]):
+        raise _ended_by_itself()
     return job
+
+
+def _end(ctx: Context, name: str) -> bool:
+    """Send SIGTERM to the process of that job, and to no other: the unit's name may be the next one's by now. False
+    when it has ended by itself."""
+
+    def still() -> bool:
+        shown = _shown(ctx)
+        directory = _directory_of(ctx, shown)
+        return _is_alive(shown) and shown.get("MainPID") == str(pid) and (directory.name if directory else "") == name
+
+    deadline = time.monotonic() + _LEAVING
+    while _is_alive(shown := _shown(ctx)) and time.monotonic() < deadline:
+        pid = int(shown.get("MainPID") or 0)
+        if pid and proc.terminate(pid, still):
+            return True
+        time.sleep(_POLL)  # it was killed and is about to be started again, or has just ended
+    return False
+
+
+def _ended_by_itself() -> HostError:
+    return HostError("no deploy is running", exit=Exit.USAGE, state="nothing was touched", next="fab status")
 
 
 def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
@@ -190,8 +219,7 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             text = file.read()
         complete = text[: text.rfind(b"\n") + 1]
         position += len(complete)
-        for line in complete.splitlines():
-            event: dict[str, Any] = json.loads(line)
+        for event in filter(None, map(jobs.parse_event, complete.split(b"\n"))):
             yield event
             if event["event"] == "finished":
                 return
@@ -205,8 +233,8 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _shown(ctx: Context) -> dict[str, str]:
-    shown = systemd.ask("show", "-p", "ActiveState,Description", job_unit(ctx.app))
-    return dict(line.partition("=")[::2] for line in shown.splitlines())
+    shown = systemd.ask("show", "-p", "ActiveState,Description,MainPID", job_unit(ctx.app))
+    return dict(line.partition("=")[::2] for line in shown.split("\n"))
 
 
 def _is_alive(shown: dict[str, str]) -> bool:
@@ -215,7 +243,7 @@ def _is_alive(shown: dict[str, str]) -> bool:
 
 def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
     """The directory of the job that runs: its unit's description has the number."""
-    found = re.match(r"deployer job ([0-9]{8}):", shown.get("Description", ""))
+    found = re.fullmatch(r"deployer job ([0-9]{8}): .*", shown.get("Description", ""))
     directory = ctx.paths.jobs / found.group(1) if found else None
     return directory if directory is not None and directory.is_dir() else None
 

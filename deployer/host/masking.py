@@ -1,7 +1,7 @@
 """Secrets in what an app or a build prints: replaced before a line becomes an event.
 
-Only values that the laptop named as secret are looked for. A value shorter than SHORTEST characters is left alone: to
-replace every ``on`` or ``5432`` would hide nothing and spoil every line.
+Only variables that the laptop named as secret are looked at; :mod:`deployer.host.secrecy` says which of their values
+are. This is the one place where anything is masked: the laptop never hears a secret of a host.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
-from deployer.host import files
+from deployer.host import files, secrecy
 from deployer.host.errors import Damaged
 from deployer.host.paths import AppPaths
+from deployer.host.protocol import RELEASE
 
 MASK = "****"
-SHORTEST = 6
 
 
 def secret_values(environment: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
-    """What to look for, the longest first; of a value with several lines each line too, as logs are made of lines."""
-    found = {part for name in names for part in (environment.get(name, ""), *environment.get(name, "").splitlines())}
-    return tuple(sorted((part for part in found if len(part.strip()) >= SHORTEST), key=len, reverse=True))
+    """What to look for, the longest first: else the rest of a longer one would stay."""
+    return _longest_first({part for name in names for part in secrecy.parts(name, environment.get(name, ""))})
+
+
+def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(values, key=lambda value: (-len(value), value)))
 
 
 def masked(emit: Callable[..., None], values: tuple[str, ...]) -> Callable[..., None]:
@@ -48,13 +51,14 @@ class Secrets:
 
     def values(self) -> tuple[str, ...]:
         """The longest first. A release's own are there before anything of it runs."""
-        found = sorted(int(path.parent.name[1:]) for path in self._paths.releases.glob("v[1-9]*/secret.json"))
+        names = [path.parent.name for path in self._paths.releases.glob("v[1-9]*/secret.json")]
+        found = sorted(int(name[1:]) for name in names if RELEASE.fullmatch(name))
         if found != self._read:
             values: set[str] = set()
             for number in found:
                 with contextlib.suppress(Damaged):
                     values.update(stored_values(self._paths, number))
-            self._read, self._values = found, tuple(sorted(values, key=len, reverse=True))
+            self._read, self._values = found, _longest_first(values)
         return self._values
 
 
@@ -64,15 +68,21 @@ def clean(value: Any, values: tuple[str, ...]) -> Any:
         for secret in values:
             value = value.replace(secret, MASK)
         return value
+    if isinstance(value, dict):
+        return {key: clean(item, values) for key, item in value.items()}
     return [clean(item, values) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def stored_names(paths: AppPaths, number: int) -> tuple[str, ...]:
     """The names of a release's secret variables."""
-    return tuple(files.read_json(paths.release(number) / "secret.json") or ())
+    path = paths.release(number) / "secret.json"
+    names = files.read_json(path) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Damaged(path)
+    return tuple(names)
 
 
 def stored_values(paths: AppPaths, number: int) -> tuple[str, ...]:
     """The secret values of a release, to be looked for."""
-    environment = files.read_json(paths.release(number) / "env.json") or {}
+    environment = files.read_object(paths.release(number) / "env.json") or {}
     return secret_values(environment, stored_names(paths, number))

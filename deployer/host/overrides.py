@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from deployer.host.confinement import REPEATABLE
 from deployer.host.errors import BadRequest
 from deployer.host.process import Unit
 
@@ -16,7 +17,8 @@ _BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
 _TIME = r"(?:\d+(?:\.\d+)?(?:us|ms|s|min|m|h)?(?: \d+(?:ms|s|min|m|h))*|infinity)"
 _BOOL = r"(?:yes|no|true|false)"
 _NUMBER = r"(?:\d+|infinity)"
-_PATHS = r"[-+]?/[^\s%\\]*(?: [-+]?/[^\s%\\]*)*"
+_PATHS = r"[-+]?/[^\s%\\\x00-\x1f\x7f]*(?: [-+]?/[^\s%\\\x00-\x1f\x7f]*)*"
+_MOUNT = r"(?:mode=[0-7]{3,4}|size=\d+[KMG%]?|nr_inodes=\d+|ro|noexec|nosuid|nodev)"
 
 ALLOWED: Mapping[str, str] = {
     # resources
@@ -32,7 +34,7 @@ ALLOWED: Mapping[str, str] = {
     "KillMode": "control-group|mixed|process",
     # the hardening lines, each of which can be relaxed
     "NoNewPrivileges": "yes|true", "ProtectSystem": rf"{_BOOL}|full|strict", "ProtectHome": rf"{_BOOL}|read-only|tmpfs",
-    "PrivateTmp": _BOOL, "PrivateDevices": _BOOL, "PrivateUsers": _BOOL, "PrivateNetwork": _BOOL,
+    "PrivateTmp": _BOOL, "PrivateIPC": _BOOL, "PrivateDevices": _BOOL, "PrivateUsers": _BOOL, "PrivateNetwork": _BOOL,
     "PrivateMounts": _BOOL,
     "ProtectKernelTunables": _BOOL, "ProtectKernelModules": _BOOL, "ProtectKernelLogs": _BOOL,
     "ProtectControlGroups": _BOOL, "ProtectClock": _BOOL, "ProtectHostname": _BOOL,
@@ -44,17 +46,9 @@ ALLOWED: Mapping[str, str] = {
     "SystemCallArchitectures": r"native|[a-z0-9-]+(?: [a-z0-9-]+)*", "UMask": r"0?[0-7]{3}",
     "DevicePolicy": "auto|closed|strict",
     "IPAddressAllow": r"[0-9a-fA-F:./ a-z-]+", "IPAddressDeny": r"[0-9a-fA-F:./ a-z-]+",
-    "ReadOnlyPaths": _PATHS, "InaccessiblePaths": _PATHS, "ReadWritePaths": _PATHS,
+    "ReadOnlyPaths": _PATHS, "InaccessiblePaths": _PATHS + "|", "ReadWritePaths": _PATHS,
+    "TemporaryFileSystem": rf"/[^\s%\\:\x00-\x1f\x7f]*(?::{_MOUNT}(?:,{_MOUNT})*)?|",
 }  # fmt: skip
-
-REPEATABLE = {
-    "SystemCallFilter",
-    "ReadOnlyPaths",
-    "InaccessiblePaths",
-    "ReadWritePaths",
-    "IPAddressAllow",
-    "IPAddressDeny",
-}
 
 
 def check(units: Iterable[tuple[str, Unit]], also: Iterable[str] = ()) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from pathlib import Path
 
-from deployer.host import systemd
+from deployer.host import files, systemd
 from deployer.host.errors import HostError
+from deployer.host.protocol import ENV_NAME
 
 TOOLS = Path("/usr/local/lib/deployer/tools")
+_ENVIRONMENT = Path("/etc/environment")
 _UV = "uv>=0.8,<1"
 
 
@@ -54,11 +55,16 @@ def _has_venv() -> bool:
 
 
 def _login_environment() -> dict[str, str]:
-    """What /etc/environment sets at log-in: proxies and certificates that the package index may need."""
+    """What /etc/environment sets at log-in: proxies and certificates that the package index may need.
+
+    As pam_env reads it: ``export`` may stand before a name, and what is no assignment is passed over. A value is handed
+    on as the bytes that it is.
+    """
     found: dict[str, str] = {}
     with contextlib.suppress(OSError):
-        for line in Path("/etc/environment").read_text().splitlines():
+        for line in files.read_text(_ENVIRONMENT).split("\n"):
             name, equals, value = line.strip().partition("=")
-            if equals and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            name = name[len("export ") :].strip() if name.startswith("export ") else name
+            if equals and ENV_NAME.fullmatch(name) and "\0" not in value:
                 found[name] = value.strip("\"'")
     return found

@@ -11,25 +11,27 @@ from typing import Any, Callable
 
 from deployer.host import (
     build,
-    catalog,
     commands,
     ending,
     files,
     handover,
     instance,
     keys,
+    orders,
     programs,
+    pythons,
     retention,
     seal,
-    systemd,
     watching,
 )
 from deployer.host.catalog import READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
+from deployer.host.failures import understood
 from deployer.host.manifest import Entry
 from deployer.host.request import Request
 from deployer.host.signals import ignore_terminate, uninterrupted
+from deployer.host.spec import Spec
 from deployer.host.store import Store
 from deployer.host.unpack import parse_delta
 from deployer.host.word import Word
@@ -79,8 +81,8 @@ class Proof:
     def _look(self) -> None:
         try:
             self._found = seal.damage(self._ctx, self._release)
-        except (HostError, OSError) as error:
-            self._found = f"(its files cannot be read: {error})"
+        except Exception as error:
+            self._found = f"(its files cannot be read: {understood(error, self._ctx, 'reading its files').message})"
 
     def damage(self) -> str:
         """What has changed since the seal was made, for people; empty when nothing has."""
@@ -94,11 +96,11 @@ def upload(work: Work) -> str:
     delta = parse_delta(value)
     base = build.builds_on(ctx, delta)
     entries = _final(delta.drop, build.base_of(base) if base else [], delta.add)
-    interpreter = keys.find_interpreter(spec.python)
+    interpreter = _interpreter(spec)
     venv = keys.venv_key(spec, entries, interpreter)
     secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
     tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, work.request.environment, secret)
-    used = {what: catalog.used(ctx.catalog.all(), what) for what in ("tree", "venv")}
+    used = {what: retention.used(ctx, what) for what in ("tree", "venv")}
     work.record(tree=_sound(ctx.trees, tree, used["tree"]), venv=_sound(ctx.venvs, venv, used["venv"]))
     if ctx.trees.record(work.release.tree) is None:
         build.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
@@ -136,7 +138,7 @@ def make(work: Work) -> str:
     programs.refuse_missing(release.spec, ctx.venvs.path(release.venv) if release.venv else None)
     if ctx.trees.record(release.tree) is not None:
         return f"{told}code unchanged"
-    entries = [Entry(*value) for value in files.read_json(work.directory / "entries.json") or []]
+    entries = _entries(work)
     venv = ctx.venvs.path(release.venv) if release.venv else None
     build.build_tree(ctx, release.tree, release.spec, entries, venv, _environment(work))
     return f"{told}code built"
@@ -148,9 +150,21 @@ def _make_venv(work: Work) -> str:
         return ""
     if ctx.venvs.record(release.venv) is not None:
         return "dependencies unchanged, "
-    python, tree = keys.find_interpreter(release.spec.python).path, ctx.trees.path(release.tree)
-    build.build_venv(ctx, release.venv, release.spec, python, tree, _environment(work))
+    python, tree = _interpreter(release.spec).path, ctx.trees.path(release.tree)
+    build.build_venv(ctx, release.venv, release.spec, python, tree, _entries(work), _environment(work))
     return f"dependencies of {release.spec.lock.path} installed, "
+
+
+def _interpreter(spec: Spec) -> pythons.Interpreter:
+    return pythons.find_interpreter(spec.python, spec.lock.requires, spec.lock.path)
+
+
+def _entries(work: Work) -> list[Entry]:
+    """The files that were shipped, of a tree that is sealed or is still to be built."""
+    record = work.ctx.trees.record(work.release.tree)
+    if record is not None:
+        return build.entries_of(record)
+    return [Entry(*value) for value in files.read_json(work.directory / "entries.json") or []]
 
 
 def _environment(work: Work) -> dict[str, str]:
@@ -246,7 +260,8 @@ def watch(work: Work) -> str:
     try:
         _tidy(work)
     except Exception as error:  # the release is good: nothing that fails now may take it back
-        work.ctx.emit("warn", text=f"{work.release.name} serves, but tidying up after it failed: {error}")
+        failure = understood(error, work.ctx, "tidying up").message
+        work.ctx.emit("warn", text=f"{work.release.name} serves, but tidying up after it failed: {failure}")
     return detail
 
 
@@ -261,7 +276,7 @@ def _tidy(work: Work) -> None:
     if work.current is not None:
         handover.retire(work.ctx, work.current)
     retention.prune(work.ctx, work.release.spec.keep)
-    systemd.ensure_started(work.ctx.app)
+    orders.ensure_started(work.ctx.app)
 
 
 def reason_to_skip(work: Work, phase: str) -> str:

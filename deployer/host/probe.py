@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from deployer.host.spec import Health
 _TICK = 0.1
 _LONGEST_ANSWER = 256 * 1024
 _LATE = "no answer within"
+_STATUS = re.compile(rb"[1-9][0-9]{2}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _parse(head: bytes, seconds: float) -> Answer:
         return Answer(0, "the connection was closed without an answer", seconds)
     lines = head.split(b"\r\n")
     words = lines[0].split(None, 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not _STATUS.fullmatch(words[1]):
         return Answer(0, f"what came back is not HTTP: {lines[0][:60]!r}", seconds)
     return Answer(int(words[1]), "", seconds, _header(lines[1:], b"location") or "")
 

@@ -56,7 +56,7 @@ def _unit(value: Any, where: str) -> Unit:
     read = Reader(value, where)
     names = sorted(value)
     for name in names:
-        if not _DIRECTIVE.match(name):
+        if not _DIRECTIVE.fullmatch(name):
             raise ValueError(f"{where}: {name[:60]!r} is not the name of a systemd directive")
     return tuple((name, read.texts(name, _VALUE, 32)) for name in names)
 

@@ -34,7 +34,8 @@ def _missing(program: str, spec: Spec, venv: Path | None, code: Path | None) -> 
     if "/" not in program:
         if not (venv is not None and (venv / "bin" / program).exists()) and not on_host(program, venv):
             why = f"is not among the installed dependencies ({spec.lock.path or 'no lock file'})"
-            yield why, f"add {program} to {lock}, commit, fab deploy"
+            add = f"uv add {program}" if spec.lock.kind == "uv" else f"add {program} to {lock}"
+            yield why, f"{add}, commit, fab deploy"
     elif program.startswith("/"):
         if not os.access(program, os.X_OK):
             yield "is no program on this host", f"install it there, or mend {program} in deploy.toml; then fab deploy"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import re
-from typing import Any, BinaryIO
+from typing import Any
 
 PROTOCOL = 4
 """Raised whenever an old host program and a new laptop (or the reverse) could misunderstand each other."""
@@ -27,7 +27,11 @@ RELEASE = re.compile(r"v[1-9][0-9]{0,8}\Z")
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-MAX_LINE = 64 * 1024 * 1024
+MOST_NUMBER = 999_999_999
+"""The last release there can be: RELEASE has nine digits."""
+MOST_MISSED = 100_000
+"""Releases that a host may have missed of its fleet's: so far may one request raise its number. A host that joins late
+comes from v1; ten releases a day make this many in 27 years."""
 
 PHASES = ("upload", "build", "install", "start", "migrate", "check", "switch", "drain", "watch")
 """In the order they run. Up to ``check`` no one but the health check reaches the new release."""
@@ -73,21 +77,5 @@ def standing(phase: str, waits: str) -> str:
 
 
 def dumps(message: dict[str, Any]) -> bytes:
-    """One message as one line of UTF-8 JSON."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-
-
-def read_message(stream: BinaryIO) -> dict[str, Any] | None:
-    """The next message of ``stream``, or None at its end.
-
-    Raises ValueError when the line is not one JSON object or is longer than MAX_LINE bytes.
-    """
-    line = stream.readline(MAX_LINE + 1)
-    if not line:
-        return None
-    if not line.endswith(b"\n"):
-        raise ValueError("the stream ended in the middle of a message, or the message is too long")
-    message = json.loads(line)
-    if not isinstance(message, dict):
-        raise ValueError("a message must be a JSON object")
-    return message
+    """One message as one line of UTF-8 JSON. A lone surrogate (a byte that was no UTF-8) becomes ``?``."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"

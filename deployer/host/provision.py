@@ -8,21 +8,37 @@ import pwd
 import re
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import accounts, claims, files, install, nginx, packages, proxy, systemd
+from deployer.host import (
+    accounts,
+    claims,
+    files,
+    install,
+    login,
+    nginx,
+    packages,
+    prerequisites,
+    proof,
+    proxy,
+    systemd,
+    unsupported,
+)
 from deployer.host.advice import do, run
-from deployer.host.context import Emit, Settings
+from deployer.host.context import Emit, Settings, open_context
 from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.message import read_message
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import PROGRAM, Exit, read_message
+from deployer.host.protocol import PROGRAM, Exit
 from deployer.host.reader import Reader
 from deployer.host.spec import parse_app
 from deployer.host.units import handle_unit
 
 STEPS = (
+    "host",
     "ownership",
     "packages",
     "users",
@@ -30,11 +46,14 @@ STEPS = (
     "program",
     "sudo",
     "handle",
+    "confinement",
     "proxy",
     "tools",
     "settings",
+    "login",
 )
-"""What refuses comes early, what takes long comes late; the settings are last, and say that all of it is done."""
+"""What refuses comes early, what takes long comes late; the settings say that all of it is done, and the last step
+tries that."""
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
@@ -75,7 +94,7 @@ class Setup:
             site=nginx.Site.parse(site) if site is not None else None,
         )
         read.done()
-        if _RESERVED.match(setup.app):
+        if _RESERVED.fullmatch(setup.app):
             raise ValueError(f"setup.app: {setup.app!r} is a name that deployer needs for itself")
         if setup.deploy_user in ("root", setup.app):
             raise ValueError(
@@ -133,6 +152,7 @@ class Provision:
         self.program = program
         self.paths = AppPaths(setup.app)
         self.emit = emit
+        self._without: tuple[str, ...] = ()
 
     def run(self) -> int:
         """All steps; the number of changes. Raises HostError at the first step that cannot be done."""
@@ -149,6 +169,11 @@ class Provision:
         detail = ", ".join(changed) or "as it should be"
         self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
         return changed
+
+    def _host(self) -> list[str]:
+        """Refuse a host on which no app could run, before anything is touched."""
+        prerequisites.check()
+        return []
 
     def _ownership(self) -> list[str]:
         """Refuse names that belong to somebody else on this host, before anything is touched."""
@@ -191,13 +216,10 @@ class Provision:
 
     def _sudo(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
-        text = (
-            f"# Written by deployer: all that {deploy} may do as root for {app}.\n"
-            f"Defaults:{deploy} !requiretty\n"
-            f"{deploy} ALL=(root) NOPASSWD: {PROGRAM} session {app}\n"
-        )
         path = Path(f"/etc/sudoers.d/deployer-{app}")
-        changed = [] if path.exists() and path.read_text() == text else self._install_sudoers(path, text)
+        texts = [sudoers(app, deploy, options) for options in (_SUDO_OPTIONS, "")]
+        there = path.exists() and files.read_text(path) in texts
+        changed = [] if there else self._install_sudoers(path, texts)
         if not _may(deploy, PROGRAM, "session", app):
             raise HostError(
                 f"sudo does not read {path}, so {deploy} could not deploy",
@@ -207,16 +229,18 @@ class Provision:
             self.emit("warn", text=f"other sudo rules let {deploy} become root: so could a stolen deploy key")
         return changed
 
-    def _install_sudoers(self, path: Path, text: str) -> list[str]:
+    def _install_sudoers(self, path: Path, texts: Sequence[str]) -> list[str]:
+        """Install the first of the texts that this host's sudo understands. Raises HostError."""
         trial = self.paths.private / "sudoers"
-        files.write_file(trial, text.encode(), 0o440)
-        done = systemd.run(["visudo", "-c", "-q", "-f", str(trial)])
-        trial.unlink()
-        if not done.ok:
-            raise HostError("visudo refuses the sudoers file; it was not installed", logs=done.tail())
-        path.parent.mkdir(mode=0o750, exist_ok=True)
-        files.write_file(path, text.encode(), 0o440)
-        return [str(path)]
+        for text in texts:
+            files.write_file(trial, text.encode(), 0o440)
+            done = systemd.run(["visudo", "-c", "-q", "-f", str(trial)])
+            trial.unlink()
+            if done.ok:
+                path.parent.mkdir(mode=0o750, exist_ok=True)
+                files.write_file(path, text.encode(), 0o440)
+                return [str(path)]
+        raise HostError("visudo refuses the sudoers file; it was not installed", logs=done.tail())
 
     def _handle(self) -> list[str]:
         path = self.paths.units / f"{self.setup.app}.service"
@@ -231,11 +255,24 @@ class Provision:
     def _tools(self) -> list[str]:
         return packages.ensure_uv()
 
-    def _proxy(self) -> list[str]:
-        if self.setup.proxy != "nginx" or self.setup.site is None:
+    def _confinement(self) -> list[str]:
+        """Try on this host what the app's units will have; what it cannot bear is left out, and told."""
+        before = self._stored().get("unsupported") or []
+        self._without = unsupported.find(self.setup.app, self.setup.deploy_user)
+        for text in unsupported.notes(self._without):
+            self.emit("warn", text=text)
+        if list(self._without) == before:
             return []
-        text = nginx.render(self.setup.site, self.paths)
-        return proxy.install_site(nginx.site_path(self.setup.app), text, self.emit) + proxy.ensure_started()
+        return [f"without {', '.join(self._without)}" if self._without else "whole again"]
+
+    def _proxy(self) -> list[str]:
+        site = self.setup.site
+        if self.setup.proxy != "nginx" or site is None:
+            return []
+        path = nginx.site_path(self.setup.app)
+        text = nginx.render(site, self.paths, ipv6=nginx.has_ipv6())
+        unlink = proxy.in_the_way(path, site)
+        return proxy.install_site(path, text, self.emit, unlink=unlink) + proxy.ensure_started()
 
     def _settings(self) -> list[str]:
         worker = claims.find_user(nginx.worker_user())
@@ -244,15 +281,51 @@ class Provision:
             socket_group=grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app,
             units=self.setup.units,
             proxy=self.setup.proxy,
+            site=self.setup.site if self.setup.proxy else None,
+            unsupported=self._without,
         )
         if self._stored() == settings.as_json():
             return []
         files.write_json(self.paths.settings, settings.as_json(), 0o644)
         return [str(self.paths.settings)]
 
+    def _login(self) -> list[str]:
+        """The deploy user can start the host program; and whoever asks for the app's name reaches it."""
+        app, deploy = self.setup.app, self.setup.deploy_user
+        found = login.problems(deploy)
+        if found:
+            raise HostError(
+                f"{deploy} could not log in: {found[0][0]}", next=found[0][1], logs=[why for why, _ in found]
+            )
+        done = login.start_program(deploy, app)
+        if not done.ok:
+            raise HostError(
+                f"{deploy} cannot start the host program by sudo (exit status {done.status})",
+                logs=done.tail(),
+                next="mend on the host, as root, what the lines above name; then fab setup again",
+            )
+        ctx = open_context(app, self.emit, time.time)
+        for text, repair in proof.problems(ctx, patience=5.0):
+            self.emit("warn", text=f"{text}; {repair}")
+        return []
+
+
+_SUDO_OPTIONS = "!requiretty, !noexec, !log_input, !log_output, !command_timeout"
+"""What a host's other rules may ask of every command, and this one cannot bear: it is started without a terminal,
+starts others, takes as long as a deploy, and what goes in and out holds the app's secrets."""
+
+
+def sudoers(app: str, deploy: str, options: str) -> str:
+    """The text of the app's sudoers file."""
+    return (
+        f"# Written by deployer: all that {deploy} may do as root for {app}.\n"
+        + (f"Defaults!{PROGRAM} {options}\n" if options else "")
+        + f"{deploy} ALL=(root) NOPASSWD: {PROGRAM} session {app}\n"
+    )
+
 
 def _file(path: Path, text: str, mode: int) -> list[str]:
-    if path.exists() and path.read_text() == text:
+    if path.exists() and files.read_text(path) == text:
         return []
     files.write_file(path, text.encode(), mode)
     return [str(path)]

@@ -31,7 +31,7 @@ class Reader:
 
     def text(self, key: str, pattern: Pattern[str] = LINE, length: int = 4096) -> str:
         value: str = self._take(key, str)
-        if len(value) > length or not pattern.match(value):
+        if len(value) > length or not pattern.fullmatch(value):
             raise ValueError(f"{self._where}.{key}: not allowed: {value[:200]!r}")
         return value
 
@@ -62,7 +62,7 @@ class Reader:
         if len(values) > count:
             raise ValueError(f"{self._where}.{key}: too many")
         for value in values:
-            if not isinstance(value, str) or len(value) > 16384 or not pattern.match(value):
+            if not isinstance(value, str) or len(value) > 16384 or not pattern.fullmatch(value):
                 raise ValueError(f"{self._where}.{key}: not allowed: {str(value)[:200]!r}")
         return tuple(values)
 

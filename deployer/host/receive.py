@@ -38,7 +38,7 @@ def partials(incoming: Path) -> dict[str, int]:
     return {
         digest: path.stat().st_size
         for digest, path in found.items()
-        if DIGEST.match(digest) and not files.is_locked(path)
+        if DIGEST.fullmatch(digest) and not files.is_locked(path)
     }
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 
-from deployer.host import background, debris, ending, handover, instance, resume, systemd
+from deployer.host import background, debris, ending, handover, instance, orders, resume, systemd
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
-from deployer.host.errors import Damaged, HostError
+from deployer.host.errors import Damaged
+from deployer.host.failures import Failures
 from deployer.host.protocol import PHASES
 from deployer.host.request import of_release
 from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, START, STOP, TAKE_BACK, Step, look, plan
@@ -25,21 +26,21 @@ _WEIGHTY = (DISCARD, CLEAR, TAKE_BACK, FINISH)
 def recover(ctx: Context, why: str, *, leases: bool = True) -> Ended | None:
     """Carry the plan out; how what was switched to ended, or None when nothing had been. Only under the app's lock.
 
-    ``why`` says what ended the attempt before its time. One step that fails does not keep the others from being done;
-    raises HostError, OSError at the end when it was one that matters: what is left is tried again.
+    ``why`` says what ended the attempt before its time. One step that fails, whatever it raises, does not keep the
+    others from being done; raises HostError at the end when it was one that matters: what is left is tried again.
     """
-    ended, failed = None, None
-    for step in plan(look(ctx, leases=leases)):
-        try:
+    ended, weighty, others = None, Failures(ctx), Failures(ctx)
+    for step in plan(look(ctx, leases=leases, failures=others)):
+        failures = weighty if step.do in _WEIGHTY else others
+        with failures.kept(step.why):
             if step.do in (FINISH, TAKE_BACK):
                 ended = _finish(ctx, ctx.catalog.get(step.number), why)
             else:
                 _carry_out(ctx, step, why)
-        except (HostError, OSError) as error:
-            ctx.emit("warn", text=f"{step.why}: that could not be put right ({error})")
-            failed = failed or (error if step.do in _WEIGHTY else None)
-    if failed is not None:
-        raise failed
+    with others.kept("telling what could not be put right"):
+        for failure in (*others.found, *weighty.found):
+            ctx.emit("warn", text=f"that could not be put right: {failure.message}")
+    weighty.raise_first()
     return ended
 
 
@@ -58,11 +59,15 @@ def _carry_out(ctx: Context, step: Step, why: str) -> None:
 
 
 def _start(ctx: Context, release: Release) -> None:
+    failures = Failures(ctx)
     instance.ensure_units(ctx, release)
     if release.spec.web is not None:
         candidate = candidate_of(ctx, release)
-        systemd.systemctl("start", candidate.socket, candidate.service)
-    background.start(ctx)
+        with failures.kept("starting the web process"):
+            orders.start([candidate.socket, candidate.service])
+    with failures.kept("starting processes and timers"):
+        background.start(ctx)
+    failures.raise_first()
 
 
 def _end(ctx: Context, release: Release, why: str) -> None:
@@ -106,7 +111,7 @@ def _stop(ctx: Context, number: int) -> None:
         handover.wait_for_queue(ctx, release, release.spec.drain)
     names = debris.units(ctx).get(number, [])
     if names:
-        systemd.ensure_stopped(names, timeout=(instance.longest_stop(release) if release else 30) + 60)
+        orders.ensure_stopped(names, timeout=(instance.longest_stop(release) if release else 30) + 60)
         instance.delete_units(ctx, names)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from deployer.host.catalog import Catalog, Release
 from deployer.host.environment import parse_environment
-from deployer.host.errors import BadRequest
-from deployer.host.protocol import BARRIERS, ENV_NAME, PHASES
+from deployer.host.protocol import BARRIERS, ENV_NAME, MOST_NUMBER, PHASES
 from deployer.host.reader import Reader
 from deployer.host.spec import Spec
 from deployer.host.unpack import parse_delta
@@ -68,21 +67,14 @@ class Request:
 
     @classmethod
     def parse(cls, value: Any) -> Request:
-        """Raises BadRequest saying which key is not as it must be."""
-        try:
-            return cls._parse(value)
-        except ValueError as error:
-            raise BadRequest(f"the request is not acceptable: {error}") from None
-
-    @classmethod
-    def _parse(cls, value: Any) -> Request:
+        """Raises ValueError saying which key is not as it must be."""
         read = Reader(value, "request")
         delta = read.raw("delta")
         request = cls(
             kind=read.choice("kind", KINDS),
             by=read.text("by", length=256),
             phases=read.texts("phases"),
-            of=read.integer("of", 0, 10**9),
+            of=read.integer("of", 0, MOST_NUMBER),
             release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
             environment=parse_environment(read.raw("env")),
@@ -91,7 +83,7 @@ class Request:
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),
             barriers=read.texts("barriers"),
-            number=read.integer("number", 0, 10**9),
+            number=read.integer("number", 0, MOST_NUMBER),
         )
         read.done()
         _check_phases(request.phases)
@@ -105,20 +97,36 @@ class Request:
         return request
 
 
-def phases_request(catalog: Catalog, message: dict[str, Any]) -> Request:
-    """Phases to run of a release that is under way: the one named, or (0) the newest. Raises BadRequest, HostError."""
-    try:
-        read = Reader(message, "phases")
-        number = read.integer("release", 0, 10**9)
-        by, phases, no_migrate = read.text("by", length=256), read.texts("phases"), read.boolean("no_migrate")
+@dataclass(frozen=True)
+class Phases:
+    """Phases to run of the release ``number`` (0: the newest that is under way)."""
+
+    number: int
+    by: str
+    phases: tuple[str, ...]
+    no_migrate: bool
+
+    @classmethod
+    def parse(cls, value: Any) -> Phases:
+        """Raises ValueError saying which key is not as it must be."""
+        read = Reader(value, "phases")
+        asked = cls(
+            number=read.integer("release", 0, MOST_NUMBER),
+            by=read.text("by", length=256),
+            phases=read.texts("phases"),
+            no_migrate=read.boolean("no_migrate"),
+        )
         read.done()
-        _check_phases(phases)
-        if phases[0] == PHASES[0]:
+        _check_phases(asked.phases)
+        if asked.phases[0] == PHASES[0]:
             raise ValueError(f"phases: {PHASES[0]} begins a release, and is never run again")
-    except ValueError as error:
-        raise BadRequest(f"the request is not acceptable: {error}") from None
-    request = of_release(catalog.get(number) if number else catalog.under_way(), by, phases)
-    return replace(request, no_migrate=no_migrate)
+        return asked
+
+
+def phases_request(catalog: Catalog, asked: Phases) -> Request:
+    """Phases to run of a release that is under way. Raises HostError."""
+    release = catalog.get(asked.number) if asked.number else catalog.under_way()
+    return replace(of_release(release, asked.by, asked.phases), no_migrate=asked.no_migrate)
 
 
 def of_release(release: Release, by: str, phases: tuple[str, ...], reason: str = "") -> Request:

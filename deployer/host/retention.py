@@ -16,13 +16,19 @@ def prune(ctx: Context, keep: int) -> None:
     number = ctx.catalog.current()
     current = ctx.catalog.find(number) if number else None
     protected = {number, current.previous} if current else {number}
-    protected |= {unit.number for unit in background.finishing(ctx).values()}  # their code is still in use
+    protected |= background.finishing_numbers(ctx)  # their code is still in use
     gone = catalog.to_prune(releases, protected, keep)
     for one in gone:
         files.remove_tree(ctx.paths.release(one))
     if gone:
         with contextlib.suppress(OSError):
             ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
-    left = ctx.catalog.all()
-    ctx.trees.keep_only(catalog.used(left, "tree"))
-    ctx.venvs.keep_only(catalog.used(left, "venv"))
+    ctx.trees.keep_only(used(ctx, "tree"))
+    ctx.venvs.keep_only(used(ctx, "venv"))
+
+
+def used(ctx: Context, what: str) -> set[str]:
+    """The keys of trees or virtual environments that must stay: of releases with content, and of dead ones that still
+    finish a job. Raises HostError."""
+    releases, finishing = ctx.catalog.all(), background.finishing_numbers(ctx)
+    return catalog.used(releases, what) | ({getattr(one, what) for one in releases if one.number in finishing} - {""})

@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host import masking, systemd
+from deployer.host import exitstatus, masking, systemd
 from deployer.host.catalog import Release
+from deployer.host.confinement import of_command
 from deployer.host.context import Context
-from deployer.host.errors import BadRequest, HostError
+from deployer.host.errors import HostError
 from deployer.host.protocol import HOLD, Exit
 from deployer.host.reader import TEXT, Reader
-from deployer.host.unitfile import confinement, own_environment
+from deployer.host.unitfile import own_environment, properties, state_lines
 
 LIMIT = 24 * 3600
 """Seconds after which a command is ended: it has been forgotten by then."""
@@ -42,17 +43,14 @@ class Command:
 
     @classmethod
     def parse(cls, message: Any) -> Command:
-        """Raises BadRequest."""
-        try:
-            read = Reader(message, "run")
-            argv = read.texts("argv", TEXT, _WORDS)
-            read.done()
-            if not argv or not argv[0]:
-                raise ValueError("run.argv: there is no command")
-            if sum(len(word.encode()) for word in argv) > _BYTES:
-                raise ValueError(f"run.argv: more than {_BYTES} bytes")
-        except ValueError as error:
-            raise BadRequest(f"the request is not acceptable: {error}") from None
+        """Raises ValueError."""
+        read = Reader(message, "run")
+        argv = read.texts("argv", TEXT, _WORDS)
+        read.done()
+        if not argv or not argv[0]:
+            raise ValueError("run.argv: there is no command")
+        if sum(len(word.encode()) for word in argv) > _BYTES:
+            raise ValueError(f"run.argv: more than {_BYTES} bytes")
         return cls(argv=argv)
 
 
@@ -92,7 +90,7 @@ def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
         f"After={scope}",
         f"TimeoutStopSec={_STOP}",
         f"RuntimeMaxSec={LIMIT}",
-        *confinement(ctx.app, release.spec.web_unit),
+        *properties([*state_lines(ctx.app), *of_command("run", release.spec.web_unit, without=ctx.without)]),
     ]
 
 
@@ -137,6 +135,7 @@ def _status(unit: str, told: int) -> int:
         message = f"the command did not end within {LIMIT // 3600} hours, and was ended"
         raise HostError(message, exit=Exit.BUG, state="what it did stays")
     if code == _EXITED and number.isdigit():
+        exitstatus.refuse_not_begun("the command", unit, int(number))
         return int(number)
     if code in (_KILLED, _DUMPED) and number.isdigit():
         return 128 + int(number)

@@ -35,6 +35,22 @@ def damage(ctx: Context, release: Release, *, whole: bool = True) -> str:
     return changed or (_content(ctx, release) if whole else "")
 
 
+def known_damage(ctx: Context, release: Release) -> str:
+    """What is wrong with the release as far as is known without reading all of it, for people; empty when nothing is.
+
+    Damage to its code or virtual environment is known once ``fab doctor``, or a release that took them over, found it.
+    """
+    for store, key, what in ((ctx.trees, release.tree, "code"), (ctx.venvs, release.venv, "virtual environment")):
+        record = store.record(key) if key else {}
+        if record is None:
+            return f"its {what} is gone from the host"
+        if record.get("damaged"):
+            return f"its {what} is damaged: {record['damaged']}"
+    sealed = release.sealed or {"files": {}}
+    changed = _changed(ctx.paths.release(release.number), sealed["files"])
+    return f"{changed} has changed" if changed else ""
+
+
 def refuse_changed_environment(ctx: Context, release: Release) -> None:
     """Raises HostError when the environment that another release is to take over is not what it was."""
     changed = _changed(ctx.paths.release(release.number), release.sealed["files"]) if release.sealed else ""

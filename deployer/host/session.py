@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host import build, jobs, journal, lock, masking, overrides, timers, turns, word
-from deployer.host.catalog import Release, rollback_target
-from deployer.host.complete import complete
+from deployer.host import build, jobs, journal, lock, masking, ops, overrides, timers, turns, word
+from deployer.host.catalog import Release
+from deployer.host.complete import complete, rollback_target
 from deployer.host.context import Context, free_bytes
 from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
+from deployer.host.failures import Failures, understood
 from deployer.host.inspect import look_after, readable, releases_report, status_report
 from deployer.host.manifest import pack_ids
-from deployer.host.process import CALENDAR
-from deployer.host.protocol import BARRIERS, PROCESS, PROCESS_LENGTH, PROTOCOL, Exit, read_message
-from deployer.host.reader import Reader
-from deployer.host.receive import partials, receive, upload_size
-from deployer.host.request import Request, phases_request
+from deployer.host.message import read_message
+from deployer.host.protocol import PROTOCOL, Exit
+from deployer.host.receive import partials, receive
+from deployer.host.request import Phases, phases_request
 from deployer.host.run import Command, run
+from deployer.host.seal import known_damage
 from deployer.host.unpack import parse_delta
 
-_PROCESS_OR_ALL = re.compile(rf"(?:{PROCESS.pattern})?\Z")
+_PORTION = 128 * 1024
+"""Characters of logs that go into one event."""
 _LOOKING = ("status", "releases", "history", "logs", "attach")
 """What only looks has the host put right what nobody has finished. A release does so itself, before it begins."""
 
@@ -44,11 +44,11 @@ class Session:
         self._ticket: Path | None = None
         self._held = contextlib.ExitStack()
         self._over = False
-        self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
+        self._answers: dict[str, Callable[[Any], None]] = {
             "ask": self._ask,
             "release": self._release,
             "phases": self._phases,
-            "status": lambda _: self._answer(status=status_report(self.ctx)),
+            "status": lambda _: self._answer(status=self._masked(status_report(self.ctx))),
             "releases": lambda _: self._answer(releases=releases_report(self.ctx)),
             "logs": self._logs,
             "calendars": self._calendars,
@@ -81,22 +81,14 @@ class Session:
             return self._failed(error)
         except (ValueError, RecursionError) as error:
             return self._failed(BadRequest(f"not a request: {error}"))
-        except OSError as error:
-            return self._failed(build.disk_error(error, self.ctx.paths.home, "writing on the host"))
         except Exception as error:
-            logs = traceback.format_exc().splitlines()[-12:]
-            return self._failed(HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+            return self._failed(understood(error, self.ctx, "writing on the host"))
 
     def _dispatch(self, message: dict[str, Any]) -> None:
-        op = str(message.pop("op", ""))
-        answer = self._answers.get(op)
+        op, asked = ops.parse(message, ops.REQUESTS)
         if op in _LOOKING:
             look_after(self.ctx)
-        if answer is None:
-            raise BadRequest(
-                "this host's program does not know that request", next="fab setup -H root@HOST   (updates it)"
-            )
-        answer(message)
+        self._answers[op](asked)
 
     def _failed(self, error: HostError) -> Exit:
         self.ctx.emit(
@@ -117,10 +109,15 @@ class Session:
         except (HostError, OSError):
             return ""
 
+    def _masked(self, value: dict[str, Any]) -> dict[str, Any]:
+        """What quotes an app: its answer to the health check, say."""
+        masked: dict[str, Any] = masking.clean(value, masking.Secrets(self.ctx.paths).values())
+        return masked
+
     def _answer(self, **fields: Any) -> None:
         self.ctx.emit("answer", **fields)
 
-    def _ask(self, _: dict[str, Any]) -> None:
+    def _ask(self, _: None) -> None:
         """All a laptop needs to know before it sends anything."""
         ctx = self.ctx
         current = readable(ctx)
@@ -139,13 +136,17 @@ class Session:
         )
 
     def _history(self) -> dict[str, Any]:
-        """What a fleet must agree on: the next number, and what can be gone back to."""
-        releases = self.ctx.catalog.all()
-        target = rollback_target(releases, self.ctx.catalog.current())
+        """What a fleet must agree on: the next number, and what can be gone back to.
+
+        ``passed`` are good releases that are newer than the target and known to be damaged: each with what is wrong.
+        """
+        releases = [one for one in self.ctx.catalog.all() if one.usable]
+        target, passed = rollback_target(self.ctx)
         return {
             "next": self.ctx.catalog.next_number(),
             "target": target.name if target else "",
-            "usable": {one.name: one.spec.source.digest for one in releases if one.usable},
+            "passed": passed,
+            "usable": {one.name: one.spec.source.digest for one in releases if not known_damage(self.ctx, one)},
         }
 
     def _base(self, current: Release | None) -> dict[str, Any]:
@@ -158,23 +159,22 @@ class Session:
                 return {"key": key, "ids": ids}
         return {"key": "", "ids": ""}
 
-    def _release(self, message: dict[str, Any]) -> None:
-        offset, length = upload_size(message)
-        request = complete(self.ctx, Request.parse(message))
+    def _release(self, upload: ops.Upload) -> None:
+        self.ctx.catalog.check_number(upload.request.number)
+        request = complete(self.ctx, upload.request)
         overrides.check(request.spec.units, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
-        if length or request.delta is not None:  # of an upload that broke off at its very end no byte is left to come
-            incoming = self.ctx.paths.incoming
-            with receive(self.stream, incoming, parse_delta(request.delta), offset, length) as body:
+        if upload.length or request.delta is not None:  # of one that broke off at its very end no byte is left to come
+            incoming, delta = self.ctx.paths.incoming, parse_delta(request.delta)
+            with receive(self.stream, incoming, delta, upload.offset, upload.length) as body:
                 directory = lock.submit(self.ctx, request, body)
         else:
             directory = lock.submit(self.ctx, request)
         self._leave_the_line()
         self._follow(directory)
 
-    def _wait(self, message: dict[str, Any]) -> None:
+    def _wait(self, queue: bool) -> None:
         """A place in the line, kept until the job of this session begins; without ``queue`` only if it is the first."""
-        queue = _read(message, "wait", lambda read: read.boolean("queue"))
         if self._ticket is None:
             self._ticket = self._held.enter_context(turns.ticket(self.ctx.paths.tickets))
         if not queue:
@@ -187,27 +187,23 @@ class Session:
         self._held.close()
         self._ticket = None
 
-    def _abort(self, message: dict[str, Any]) -> None:
+    def _abort(self, asked: ops.Abort) -> None:
         """End the job that runs; with ``job``, that one and no other: it may have made way for the next meanwhile."""
-        message.setdefault("job", "")
-        by, job = _read(message, "abort", lambda read: (read.text("by", length=256), read.text("job", jobs.JOB)))
-        self._answer(job=lock.abort(self.ctx, by, job))
+        self._answer(job=lock.abort(self.ctx, asked.by, asked.job))
 
-    def _attach(self, message: dict[str, Any]) -> None:
+    def _attach(self, job: str) -> None:
         """Follow the job that runs, or ran last; or the one that is named."""
-        message.setdefault("job", "")
-        job = _read(message, "attach", lambda read: read.text("job", jobs.JOB))
         self._follow(lock.find_job(self.ctx, job))
 
-    def _doctor(self, message: dict[str, Any]) -> None:
-        if _read(message, "doctor", lambda read: read.boolean("fix")):
+    def _doctor(self, fix: bool) -> None:
+        if fix:
             self._follow(lock.submit_recovery(self.ctx))
         else:
-            self._answer(**examine(self.ctx))
+            self._answer(**self._masked(examine(self.ctx)))
 
-    def _phases(self, message: dict[str, Any]) -> None:
+    def _phases(self, asked: Phases) -> None:
         """Run phases of a release that is under way: the one named, or (0) the newest."""
-        self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, message)))
+        self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, asked)))
 
     def _follow(self, directory: Path) -> None:
         self.ctx.emit("following", job=directory.name)
@@ -224,45 +220,41 @@ class Session:
         def listen() -> None:
             with contextlib.suppress(OSError, ValueError, RecursionError):  # a laptop that has gone, or talks nonsense
                 while (message := read_message(self.stream)) is not None:
-                    with contextlib.suppress(HostError, OSError):  # one that is not understood, or found no room
+                    with Failures(self.ctx).kept("a word of the fleet"):  # one that is not understood, or found no room
                         self._pass_on(message, directory)
 
         self._over = True
         threading.Thread(target=listen, daemon=True, name="words").start()
 
     def _pass_on(self, message: dict[str, Any], directory: Path) -> None:
-        op = str(message.pop("op", ""))
+        op, said = ops.parse(message, ops.WORDS)
         if op == "hold":
             self.ctx.emit("holding")
             word.hold(directory)
         elif op == "go":
-            word.go(directory, _read(message, "go", lambda read: read.choice("barrier", BARRIERS)))
-        elif op == "undo":
-            by, why = _read(message, "undo", lambda read: (read.text("by", length=256), read.raw("why")))
-            lock.abort(self.ctx, by, directory.name, _one_line(why))  # raises HostError when it has ended by itself
+            word.go(directory, said)
+        else:
+            lock.abort(self.ctx, said.by, directory.name, said.why)  # raises HostError when it has ended by itself
 
-    def _logs(self, message: dict[str, Any]) -> None:
-        """Lines of the journal: of one process, or (empty) of all that the app has."""
-        process, count, follow = _read(message, "logs", _which_logs)
-        unit = process or self.ctx.app
+    def _logs(self, asked: ops.Logs) -> None:
+        """Lines of the journal: of one process, or (empty) of all that the app has. No secret is in them."""
+        unit = asked.process or self.ctx.app
         secrets = masking.Secrets(self.ctx.paths)
-        if not follow:
-            lines = masking.clean(journal.read(self.ctx, process, count), secrets.values())
-            self.ctx.emit("logs", unit=unit, lines=lines)
+        if not asked.follow:
+            for lines in _in_portions(journal.read(self.ctx, asked.process, asked.lines)):
+                self.ctx.emit("logs", unit=unit, lines=masking.clean(lines, secrets.values()))
             self._answer()
             return
         with _while_heard():
-            for line in journal.follow(self.ctx, process, count):
+            for line in journal.follow(self.ctx, asked.process, asked.lines):
                 self.ctx.emit("logs", unit=unit, lines=[masking.clean(line, secrets.values())])
 
-    def _calendars(self, message: dict[str, Any]) -> None:
+    def _calendars(self, expressions: tuple[str, ...]) -> None:
         """When each calendar comes next here; ``problem`` says why one is none."""
-        expressions = _read(message, "calendars", lambda read: read.texts("calendars", CALENDAR, 50))
         self._answer(calendars=[timers.upcoming(one) for one in expressions])
 
-    def _run(self, message: dict[str, Any]) -> None:
+    def _run(self, command: Command) -> None:
         """Run a command in the release that serves. The last request of a session: what comes meanwhile is not kept."""
-        command = Command.parse(message)
         with _while_heard():
             status = run(self.ctx, command)
         self._answer(status=status)
@@ -287,26 +279,18 @@ def _while_heard() -> Iterator[None]:
         done.set()
 
 
-def _read(message: dict[str, Any], where: str, take: Callable[[Reader], Any]) -> Any:
-    """What ``take`` reads of a request that holds nothing else. Raises BadRequest."""
-    try:
-        read = Reader(message, where)
-        value = take(read)
-        read.done()
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
-    return value
-
-
-def _which_logs(read: Reader) -> tuple[str, int, bool]:
-    process = read.text("process", _PROCESS_OR_ALL, PROCESS_LENGTH)
-    return process, read.integer("lines", 0, 100_000), read.boolean("follow")
-
-
-def _one_line(why: Any) -> str:
-    """Why a fleet gives up. It quotes what failed on another host: no undo is refused for what is in it."""
-    text = why if isinstance(why, str) else ""
-    return "".join(one if one.isprintable() else " " for one in text[:2000]).strip()
+def _in_portions(lines: Iterator[str]) -> Iterator[list[str]]:
+    """Lists of lines, each of which fits into one event; at least one, which may be empty."""
+    portion: list[str] = []
+    size, told = 0, False
+    for line in lines:
+        if portion and size + len(line) > _PORTION:
+            yield portion
+            portion, size, told = [], 0, True
+        portion.append(line)
+        size += len(line)
+    if portion or not told:
+        yield portion
 
 
 def _digest_of_this_program() -> str:

@@ -20,6 +20,7 @@ _HOST = re.compile(r"[A-Za-z0-9.\-:\[\]_]{0,253}\Z")
 _URL_PATH = re.compile(r"/[!-~]*\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 _PYTHON = re.compile(r"(?:3\.[0-9]{1,2})?\Z")
+_REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
 _PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
 
 
@@ -47,22 +48,37 @@ class Source:
 
 @dataclass(frozen=True)
 class Lock:
-    """The file that pins the dependencies. ``files`` are all the files it consists of, relative to the code."""
+    """The file that pins the dependencies, and all that an installer reads besides, relative to the code.
+
+    ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
+    ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing.
+    """
 
     kind: str
     path: str
     files: tuple[str, ...]
+    directories: tuple[str, ...] = ()
+    requires: str = ""
+
+    def covers(self, path: str) -> bool:
+        """Whether an installer may read this file of the code: it names the environment, and is there for a build."""
+        return path in self.files or any(
+            directory == "." or path.startswith(f"{directory}/") for directory in self.directories
+        )
 
     @classmethod
     def parse(cls, value: Any) -> Lock:
-        read = Reader(value, "lock")
+        """A record of before local sources were told of has none."""
+        read = Reader({"directories": [], "requires": "", **value} if isinstance(value, dict) else value, "lock")
         kind = read.choice("kind", LOCKS)
         path = read.text("path", LINE, 1024)
-        files = read.texts("files", _PATH)
+        files = read.texts("files", _PATH, 4096)
+        directories = read.texts("directories", _PATH, 4096)
+        requires = read.text("requires", _REQUIRES)
         read.done()
         if (kind == "none") != (path == "") or (path and path not in files):
             raise ValueError("lock: path, kind and files do not fit each other")
-        return cls(kind=kind, path=path, files=files)
+        return cls(kind=kind, path=path, files=files, directories=directories, requires=requires)
 
 
 @dataclass(frozen=True)
@@ -209,6 +225,6 @@ def _list(read: Reader, key: str) -> list[Any]:
 
 def parse_app(value: Any) -> str:
     """A checked app name. Raises ValueError."""
-    if not isinstance(value, str) or not APP.match(value) or len(value) > APP_LENGTH:
+    if not isinstance(value, str) or not APP.fullmatch(value) or len(value) > APP_LENGTH:
         raise ValueError(f"not an app name: {str(value)[:60]!r} (lower-case letters, digits and single hyphens)")
     return value

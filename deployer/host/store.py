@@ -38,7 +38,7 @@ class Store:
     def record(self, key: str) -> dict[str, Any] | None:
         """What was sealed under ``key``; None when nothing was, or its seal cannot be read any more."""
         try:
-            record: dict[str, Any] | None = files.read_json(self.seal_path(key)) if key else None
+            record = files.read_object(self.seal_path(key)) if key else None
         except Damaged:
             return None
         return record if record is not None and self.path(key).is_dir() else None

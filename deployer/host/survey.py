@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Callable
 
 from deployer.host import debris, files, instance, jobs, lease, systemd
 from deployer.host.catalog import CONDEMNED, SERVED, Release
 from deployer.host.context import Context
+from deployer.host.failures import Failures
 from deployer.host.paths import parse_unit, unit_name
 from deployer.host.protocol import PHASES, WEB
 
@@ -52,21 +55,29 @@ class Step:
     path: Path | None = None
 
 
-def look(ctx: Context, *, leases: bool = True) -> Survey:
-    """Look. With ``leases`` a candidate between two phases is left in peace as long as its lease lasts."""
+def look(ctx: Context, *, leases: bool = True, failures: Failures | None = None) -> Survey:
+    """Look. With ``leases`` a candidate between two phases is left in peace as long as its lease lasts.
+
+    What cannot be seen is an error, or kept in ``failures``: then nothing is planned of it, and all else is. Of what
+    serves and of the records nothing can be left out. Raises HostError, OSError.
+    """
     catalog = ctx.catalog
     releases = tuple(catalog.all())
     current = catalog.current()
-    return Survey(
-        current=current,
-        releases=releases,
-        held=frozenset(one.number for one in releases if leases and one.unfinished and lease.left(one.held)),
-        units=frozenset(debris.units(ctx)),
-        debris=tuple(debris.find(ctx, {one.number for one in releases} | {current})),
-        open=frozenset(ctx.ledger.open_numbers()),
-        down=bool(current) and _is_down(ctx, current, releases),
-        wanted=not systemd.was_stopped(f"{ctx.app}.service"),
-    )
+    known = {one.number for one in releases} | {current}
+    found: dict[str, Any] = {"units": frozenset(), "debris": (), "open": frozenset(), "down": False, "wanted": True}
+    looks: dict[str, Callable[[], object]] = {
+        "units": lambda: frozenset(debris.units(ctx)),
+        "debris": lambda: tuple(debris.find(ctx, known)),
+        "open": lambda: frozenset(ctx.ledger.open_numbers()),
+        "down": lambda: bool(current) and _is_down(ctx, current, releases),
+        "wanted": lambda: not systemd.was_stopped(f"{ctx.app}.service"),
+    }
+    for name, see in looks.items():
+        with failures.kept(f"looking at the host ({name})") if failures is not None else contextlib.nullcontext():
+            found[name] = see()
+    held = frozenset(one.number for one in releases if leases and one.unfinished and lease.left(one.held))
+    return Survey(current=current, releases=releases, held=held, **found)
 
 
 def _is_down(ctx: Context, number: int, releases: Iterable[Release]) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable
 
+from deployer.host import journald
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
 
@@ -81,7 +83,8 @@ def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
 class UnitState:
     """What systemd says of a unit. ``main_pid`` is 0 when nothing runs; ``memory`` in bytes, 0 when unknown.
 
-    ``queued``: it is to be started or stopped, and that has not ended yet.
+    ``queued``: it is to be started or stopped, and that has not ended yet; ``starts``: it is to be started.
+    ``cut_short``: what it was last started for was ended by systemd itself, in its set-up.
     """
 
     active: str
@@ -92,6 +95,8 @@ class UnitState:
     memory: int
     since: float
     queued: bool = False
+    starts: bool = False
+    cut_short: bool = False
 
     @property
     def crashed(self) -> bool:
@@ -99,15 +104,20 @@ class UnitState:
         return self.restarts > 0 or self.active == "failed"
 
 
-_RUNNING = ("active", "activating", "reloading", "deactivating")
-"""States of what has not ended yet; the last of what was told to."""
 _DEAF = 10.0
 """Seconds that systemd may take to hear a question."""
-_TIMED_OUT = 124
+TIMED_OUT = 124
 """As timeout(1) has it."""
 _LONGEST_LINE = 64 * 1024
+_READING = 90.0
+"""Seconds that journalctl has to tell what it was asked for."""
 
-_SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic,Job"
+_CGROUP = "219"
+"""The exit status of a process that systemd could not put where it belongs (systemd.exec(5)): that is no program's own
+doing. Seen where systemd is executed again meanwhile."""
+_STARTING = ("start", "restart", "reload-or-start", "verify-active")
+
+_SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic,Job,ExecMainStatus"
 
 
 def show(unit: str) -> UnitState:
@@ -121,11 +131,23 @@ def show_all(units: Sequence[str]) -> dict[str, UnitState]:
         return {}
     blocks = ask("show", "-p", _SHOWN, *units).split("\n\n")
     blocks += [""] * (len(units) - len(blocks))
-    return {unit: _state(block) for unit, block in zip(units, blocks)}
+    states = {unit: _values(block) for unit, block in zip(units, blocks)}
+    queued = [unit for unit, values in states.items() if values.get("Job", "0") not in ("", "0")]
+    types = _job_types(queued) if queued else {}
+    return {unit: _state(values, types.get(unit, "")) for unit, values in states.items()}
 
 
-def _state(block: str) -> UnitState:
-    values = dict(line.partition("=")[::2] for line in block.splitlines())
+def _values(block: str) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in block.split("\n"))
+
+
+def _job_types(units: Sequence[str]) -> dict[str, str]:
+    """What is queued for units: ``start``, ``stop`` and the like. Only their numbers are among the properties."""
+    rows = [line.split() for line in ask("list-jobs", "--plain", "--no-legend", *units).split("\n")]
+    return {row[1]: row[2] for row in rows if len(row) > 3}
+
+
+def _state(values: Mapping[str, str], job: str) -> UnitState:
     entered = _number(values.get("ActiveEnterTimestampMonotonic", ""))
     return UnitState(
         active=values.get("ActiveState", "inactive"),
@@ -136,11 +158,13 @@ def _state(block: str) -> UnitState:
         memory=_number(values.get("MemoryCurrent", "")),
         since=time.time() - time.monotonic() + entered / 1e6 if entered else 0.0,
         queued=values.get("Job", "0") not in ("", "0"),
+        starts=job in _STARTING,
+        cut_short=values.get("Result") == "exit-code" and values.get("ExecMainStatus") == _CGROUP,
     )
 
 
 def _number(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
+    value = int(text) if text.isascii() and text.isdigit() else 0
     return 0 if value >= 1 << 62 else value  # systemd prints 2^64-1 for "not known"
 
 
@@ -149,7 +173,7 @@ def systemctl(*arguments: str, timeout: float = 90) -> Result:
     try:
         return run(["systemctl", *arguments], timeout=timeout)
     except HostError as error:
-        return Result(_TIMED_OUT, "", error.message)
+        return Result(TIMED_OUT, "", error.message)
 
 
 def require(*arguments: str, timeout: float = 90) -> Result:
@@ -171,6 +195,13 @@ def ask(*arguments: str) -> str:
         if time.monotonic() >= deadline:
             return require(*arguments).out
         time.sleep(0.25)
+
+
+@functools.cache
+def version() -> int:
+    """The number of systemd's version, such as 252; 0 when it does not say."""
+    name, number, *_ = [*systemctl("--version").out.split(), "", ""]
+    return int(number) if name == "systemd" and re.fullmatch("[0-9]{1,9}", number) else 0
 
 
 def was_stopped(unit: str) -> bool:
@@ -196,18 +227,20 @@ def tell(unit: str, text: str) -> None:
 
 
 def own_lines(unit: str, lines: int) -> list[str]:
-    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it."""
-    done = run(["journalctl", "--no-pager", "-q", "-u", unit, "-n", str(lines * 3), "-o", "json"])
-    records = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
-    own = [record for record in records if record.get("_PID") != "1" and record.get("SYSLOG_IDENTIFIER") != "systemd"]
-    return [text for record in (own or records) for text in message_lines(record.get("MESSAGE"))][-lines:]
+    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
+
+    Raises nothing for what is in them: it is asked for when something has failed, and must not hide why.
+    """
+    return journald.own_lines(list(records(["-u", unit, "-n", str(lines * 3)])), lines)
 
 
-def message_lines(message: object) -> list[str]:
-    """The lines of an entry's MESSAGE."""
-    if isinstance(message, list):  # journald hands out bytes that are not UTF-8 as a list of numbers
-        message = bytes(message).decode("utf-8", "replace")
-    return str(message).splitlines() if message else []
+def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
+    """The entries of the journal that ``arguments`` of journalctl name, oldest first. Raises HostError."""
+    argv = [*journald.COMMAND, *arguments]
+    try:
+        yield from filter(None, map(journald.parse, journald.lines(argv, ENVIRONMENT, seconds=_READING)))
+    except FileNotFoundError:
+        raise HostError(f"the host lacks the command {argv[0]}", next="install systemd's journal") from None
 
 
 def transient(
@@ -231,46 +264,3 @@ def transient(
         *(part for value in properties for part in ("-p", value)), *settings, "--",
         *(word.replace("$", "$$") for word in argv),
     ]  # fmt: skip
-
-
-def ensure_loaded(units: Sequence[str]) -> None:
-    """Have systemd know the units as they are on the disk. Raises HostError.
-
-    It reads a new unit's file when the unit is first named (seen on 247, 252 and 257). A daemon-reload reads them all,
-    which takes a third of a second in which PID 1 does nothing else: only where a unit was known before.
-    """
-    done = run(["systemctl", "show", "-p", "LoadState,NeedDaemonReload", *units])
-    lines = [line for line in done.out.splitlines() if line]
-    if lines != ["LoadState=loaded", "NeedDaemonReload=no"] * len(units):
-        require("daemon-reload")
-
-
-def ensure_forgotten(units: Sequence[str]) -> None:
-    """Have systemd hold nothing more of stopped units whose files are gone."""
-    systemctl("reset-failed", *units)
-    done = run(["systemctl", "show", "-p", "LoadState", *units])
-    if [line for line in done.out.splitlines() if line] != ["LoadState=not-found"] * len(units):
-        systemctl("daemon-reload")
-
-
-def ensure_stopped(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> None:
-    """Stop units; without ``wait`` they only must have been told to. Raises HostError when one goes on running.
-
-    What is not there any more, or cannot be read, is no hindrance.
-    """
-    done = systemctl("stop", *([] if wait else ["--no-block"]), *units, timeout=timeout)
-    if done.ok:
-        return
-    running = _RUNNING if wait else _RUNNING[:-1]
-    left = [unit for unit, state in show_all(units).items() if state.active in running]
-    if left:
-        raise HostError(f"systemd did not stop {', '.join(left)} (exit status {done.status})", logs=done.tail())
-
-
-def ensure_started(app: str) -> None:
-    """Have ``APP.service`` count as started once something serves; for a start that is under way it does not wait.
-
-    Waits for its own: a ``systemctl stop`` that cuts a start short would find nothing to stop.
-    """
-    if show(f"{app}.service").active not in ("active", "reloading", "activating"):
-        systemctl("start", f"{app}.service", timeout=60)

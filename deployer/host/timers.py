@@ -68,5 +68,5 @@ def _values(block: str) -> dict[str, str]:
 
 def _moment(text: str) -> float:
     """``Thu 2026-11-26 07:30:00 UTC`` as seconds since 1970; 0 for anything else."""
-    found = _DATE.match(text)
+    found = _DATE.fullmatch(text)
     return float(calendar.timegm(tuple(map(int, found.groups())))) if found else 0.0

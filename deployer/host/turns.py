@@ -71,7 +71,7 @@ def ticket(directory: Path) -> Iterator[Path]:
 
 def _draw(directory: Path) -> tuple[Path, int]:
     while True:
-        last = max((int(name) for name in os.listdir(directory) if _TICKET.match(name)), default=0)
+        last = max((int(name) for name in os.listdir(directory) if _TICKET.fullmatch(name)), default=0)
         path = directory / f"{last + 1:08d}"
         with contextlib.suppress(FileExistsError):
             os.close(os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -82,7 +82,7 @@ def _draw(directory: Path) -> tuple[Path, int]:
 
 def _ahead(own: Path) -> int:
     """How many came before us and are still there; the tickets of the dead are thrown away."""
-    before = [own.parent / name for name in os.listdir(own.parent) if _TICKET.match(name) and name < own.name]
+    before = [own.parent / name for name in os.listdir(own.parent) if _TICKET.fullmatch(name) and name < own.name]
     alive = [path for path in before if files.is_locked(path)]
     for path in set(before) - set(alive):
         with contextlib.suppress(FileNotFoundError):

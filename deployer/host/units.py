@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from deployer.host.confinement import lines, override
 from deployer.host.paths import AppPaths, unit_name
 from deployer.host.process import Process, Timer, Web
 from deployer.host.protocol import WEB
-from deployer.host.unitfile import HARDENING, exec_line, override, service_lines, unit_text
+from deployer.host.unitfile import exec_line, service_lines, unit_text
 
 
 @dataclass(frozen=True)
 class Capabilities:
     """What is installed, looked up once the release's virtual environment is built.
 
-    ``programs`` are those that the host has and the environment lacks, with their paths.
+    ``programs`` are those that the host has and the environment lacks, with their paths; ``without`` the lines of the
+    confinement that the host does not know or cannot bear.
     """
 
     gunicorn_control_socket: bool = False
     uvicorn_graceful: bool = True
     programs: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
 
 
 def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities) -> list[str]:
@@ -122,7 +125,7 @@ def service_unit(
                 ("StartLimitIntervalSec", "0"),
             ],
         ),
-        ("Service", override([*base, *HARDENING], web.unit)),
+        ("Service", override([*base, *lines("web", without=can.without)], web.unit)),
     )
 
 
@@ -152,7 +155,7 @@ def process_unit(
                 ("StartLimitIntervalSec", "0"),
             ],
         ),
-        ("Service", override([*base, *HARDENING], process.unit)),
+        ("Service", override([*base, *lines("worker", without=can.without)], process.unit)),
     )
 
 
@@ -210,7 +213,7 @@ def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, olde
                 ("StartLimitIntervalSec", "0"),
             ],
         ),
-        ("Service", override([*base, *HARDENING], timer.unit)),
+        ("Service", override([*base, *lines("timer", without=can.without)], timer.unit)),
     )
 
 

@@ -56,7 +56,7 @@ def parse_entry(item: Any) -> Entry:
 
 
 def parse_digest(value: Any) -> str:
-    if not isinstance(value, str) or not DIGEST.match(value):
+    if not isinstance(value, str) or not DIGEST.fullmatch(value):
         raise ValueError("not a SHA-256 digest in hex")
     return value
 

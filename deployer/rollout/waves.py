@@ -50,7 +50,7 @@ def waves(hosts: Sequence[str], strategy: Strategy) -> tuple[tuple[str, ...], ..
 def _size(batch: str, fleet: int) -> int:
     if not batch:
         return max(1, fleet)
-    match = _BATCH.match(batch)
+    match = _BATCH.fullmatch(batch)
     number = int(match[1]) if match else 0
     if not match or (match[2] and number > 100):
         text = f"--batch {batch}: a number of hosts, or a share from 1% to 100%, is wanted"
@@ -82,7 +82,7 @@ def number(option: str, text: str) -> int:
 
 def seconds(text: str) -> float:
     """How long a canary bakes: ``90``, ``90s``, ``2m``, ``1h``. Raises ConfigError."""
-    match = _TIME.match(text)
+    match = _TIME.fullmatch(text)
     if match is None:
         raise ConfigError(message=f"--bake {text}: a time is wanted", next="say --bake 90s, or --bake 2m")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

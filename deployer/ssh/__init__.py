@@ -2,6 +2,6 @@
 
 from deployer.ssh.channel import Channel
 from deployer.ssh.link import Link, Result, connect
-from deployer.ssh.target import SshOptions, Target
+from deployer.ssh.target import Question, SshOptions, Target
 
-__all__ = ["Channel", "Link", "Result", "SshOptions", "Target", "connect"]
+__all__ = ["Channel", "Link", "Question", "Result", "SshOptions", "Target", "connect"]

@@ -21,7 +21,7 @@ from deployer.errors import DeployerError, Unreachable
 from deployer.host.causes import Cause
 from deployer.ssh import causes
 from deployer.ssh.settings import Identity, Settings
-from deployer.ssh.target import SshOptions, Target, ssh_command
+from deployer.ssh.target import Question, SshOptions, Target, ssh_command
 from deployer.ssh.transport import StrictTransport, printable
 
 MAX_OFFERS = 5
@@ -30,6 +30,10 @@ AGENT_TIMEOUT = 60.0
 LOGIN_TIMEOUT = 30.0
 """Seconds that sshd may take to answer an attempt to log in."""
 SECOND_FACTORS = frozenset({"password", "keyboard-interactive"})
+ASKED = 3
+"""How often a person may be asked for one password or passphrase."""
+ANSWER_TIME = 600.0
+"""Seconds for what a host asks; sshd hangs up sooner (LoginGraceTime)."""
 
 
 class SocketAgent(AgentSSH):  # type: ignore[misc]
@@ -65,6 +69,10 @@ class HungUpError(EOFError):
     """The host ended the connection while we logged in; the text is what it said, if anything."""
 
 
+class KeptWaitingError(EOFError):
+    """The host hung up while a person was thinking about the answer; next time there is one at once."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Attempt:
     """What was tried so far, for the message at the end."""
@@ -77,6 +85,8 @@ class Attempt:
     accepted: str = ""
     """The first key that the host took, and wanted more."""
     methods: Sequence[str] = ()
+    asked: bool = False
+    """A person was asked for what is known from now on."""
 
 
 def public_blob(path: Path) -> bytes | None:
@@ -116,28 +126,46 @@ def _of_agent(key: Any) -> Offer:
     return Offer(label=f"agent key {key.comment or key.get_name()}", load=lambda: key)
 
 
-def load_key(path: Path, options: SshOptions, attempt: Attempt) -> Any:
+def load_key(path: Path, target: Target, options: SshOptions, attempt: Attempt) -> Any:
     """The private key in ``path``, unlocked with the given passphrase or by asking for it."""
     try:
         return PKey.from_path(path)
     except TypeError:
-        return _unlock(path, options, attempt)
+        return _unlock(path, target, options, attempt)
     except (OSError, ValueError, UnknownKeyType, SSHException) as error:
         raise UnusableKeyError(f"{path} can't be read as a private key: {error}") from error
 
 
-def _unlock(path: Path, options: SshOptions, attempt: Attempt) -> Any:
-    given = options.passphrase
-    if given is None and options.password_prompt is not None:
-        given = options.password_prompt(f"Passphrase for {path}: ")
-    if given is None:
-        attempt.locked.append(path)
-        raise UnusableKeyError(f"{path} is encrypted, and there is nobody to ask for its passphrase")
-    try:
-        return PKey.from_path(path, given.encode())
-    except (ValueError, TypeError, SSHException) as error:
-        attempt.locked.append(path)
-        raise UnusableKeyError(f"{path} is encrypted, and the passphrase is wrong") from error
+def _unlock(path: Path, target: Target, options: SshOptions, attempt: Attempt) -> Any:
+    why = "there is no terminal to ask for its passphrase"
+    for passphrase in _passphrases(path, target, options, attempt):
+        try:
+            return PKey.from_path(path, passphrase.encode())
+        except (ValueError, TypeError, SSHException):
+            why = "the passphrase is wrong"
+    attempt.locked.append(path)
+    if why.startswith("there") and options.password_prompt is not None:
+        why = "no passphrase was given"
+    raise UnusableKeyError(f"{path} is encrypted, and {why}")
+
+
+def _passphrases(path: Path, target: Target, options: SshOptions, attempt: Attempt) -> Iterator[str]:
+    """What was given beforehand, or what is typed: once more when it was wrong."""
+    if options.passphrase is not None:
+        yield options.passphrase
+    elif options.password_prompt is not None:
+        question = Question(text=f"passphrase for {path}", host=target.name)
+        yield from _typed(question, options, attempt)
+
+
+def _typed(question: Question, options: SshOptions, attempt: Attempt) -> Iterator[str]:
+    answer: str | None = None
+    for _ in range(ASKED if options.password_prompt else 0):
+        attempt.asked = True
+        answer = options.password_prompt(question, answer) if options.password_prompt else None
+        if answer is None:
+            return
+        yield answer
 
 
 def authenticate(transport: StrictTransport, target: Target, options: SshOptions, settings: Settings) -> None:
@@ -146,9 +174,11 @@ def authenticate(transport: StrictTransport, target: Target, options: SshOptions
     transport.auth_timeout = LOGIN_TIMEOUT
     agent = SocketAgent(settings.identity_agent)
     try:
-        if _with_keys(transport, options, settings, agent, attempt):
+        if _with_keys(transport, target, options, settings, agent, attempt):
             return
         if _with_password(transport, target, options, settings, attempt):
+            return
+        if _with_questions(transport, target, options, settings, attempt):
             return
     except HungUpError as error:
         raise _hung_up(target, options, settings, attempt, transport.goodbye, str(error)) from error
@@ -167,14 +197,20 @@ def _hung_up(
 
 
 def _with_keys(
-    transport: StrictTransport, options: SshOptions, settings: Settings, agent: SocketAgent, attempt: Attempt
+    transport: StrictTransport,
+    target: Target,
+    options: SshOptions,
+    settings: Settings,
+    agent: SocketAgent,
+    attempt: Attempt,
 ) -> bool:
-    for offer in offers(settings, agent.get_keys(), lambda path: load_key(path, options, attempt)):
+    for offer in offers(settings, agent.get_keys(), lambda path: load_key(path, target, options, attempt)):
         if len(attempt.rejected) == MAX_OFFERS:
             attempt.unusable.append("other keys were not tried: name the right one by IdentityFile")
             return False
         try:
             key = offer.load()
+            _refuse_gone(transport, attempt)
             with _answered(transport):
                 further = transport.auth_publickey(settings.user, key)
         except UnusableKeyError as error:
@@ -200,19 +236,60 @@ def _with_password(
 ) -> bool:
     """With a password, when the host takes one and we have one or can ask."""
     attempt.methods = attempt.methods or _methods(transport, settings.user)
-    if transport.is_authenticated() or not SECOND_FACTORS & set(attempt.methods):
+    if transport.is_authenticated() or "password" not in attempt.methods:
         return bool(transport.is_authenticated())
-    password = options.password
-    if password is None and options.password_prompt is not None:
-        password = options.password_prompt(f"Password of {settings.user} at {target.name}: ")
-    if password is None:
+    question = Question(text=f"password of {settings.user}", host=target.name)
+    given = [options.password] if options.password is not None else _typed(question, options, attempt)
+    for password in given:
+        if len(attempt.rejected) >= MAX_OFFERS:
+            break
+        _refuse_gone(transport, attempt)
+        try:
+            with _answered(transport):
+                attempt.methods = transport.auth_password(settings.user, password, fallback=False)
+            break
+        except AuthenticationException:
+            attempt.rejected.append("the password")
+    return bool(transport.is_authenticated())
+
+
+def _with_questions(
+    transport: StrictTransport, target: Target, options: SshOptions, settings: Settings, attempt: Attempt
+) -> bool:
+    """With answers to what the host asks (keyboard-interactive): a password, a verification code, or both.
+
+    A password that was given beforehand answers the first question whose answer is not shown.
+    """
+    known = [] if options.password is None or "the password" in attempt.rejected else [options.password]
+    if "keyboard-interactive" not in attempt.methods or not (known or options.password_prompt):
         return False
+
+    def answer(title: str, instructions: str, prompts: Sequence[tuple[str, bool]]) -> list[str]:
+        note, answers = "\n".join(filter(None, (title, instructions))), []
+        for text, shown in prompts:
+            if known and not shown:
+                answers.append(known.pop())
+                continue
+            question = Question(text=text, host=target.name, note=note, secret=not shown, once=False)
+            answers.append((options.password_prompt and options.password_prompt(question)) or "")
+            note = ""
+        return answers
+
+    transport.auth_timeout = ANSWER_TIME
     try:
         with _answered(transport):
-            transport.auth_password(settings.user, password)
+            transport.auth_interactive(settings.user, answer)
     except AuthenticationException:
-        attempt.rejected.append("the password")
+        attempt.rejected.append("answers to its questions")
+    finally:
+        transport.auth_timeout = LOGIN_TIMEOUT
     return bool(transport.is_authenticated())
+
+
+def _refuse_gone(transport: StrictTransport, attempt: Attempt) -> None:
+    """Raises KeptWaitingError when the host hung up before there was an answer."""
+    if attempt.asked and not transport.is_active():
+        raise KeptWaitingError("the host hung up before there was an answer")
 
 
 def _methods(transport: StrictTransport, user: str) -> Sequence[str]:

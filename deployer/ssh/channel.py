@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from deployer.errors import Unreachable
+from deployer.errors import BadAnswer, Unreachable
 
 CHUNK = 32 * 1024
 KEPT = 64 * 1024
 """Bytes of stderr that are kept: the last ones."""
-MAX_LINE = 64 * 1024 * 1024
+MAX_LINE = 16 * 1024 * 1024
+"""Bytes of a line that a host may say. Its longest is the list of the files it has: seven bytes for each."""
 
 Advance = Callable[[int], None]
 
 
 class LongLineError(ValueError):
-    """A line has no end. ``begin`` is how it begins."""
+    """More came than may. ``begin`` is how it begins."""
 
     def __init__(self, message: str, begin: bytes) -> None:
         super().__init__(message)
@@ -67,19 +68,16 @@ class Channel:
         with contextlib.suppress(OSError, EOFError):
             self._raw.shutdown_write()
 
-    def readline(self, deadline: float | None = None, longest: int = MAX_LINE) -> bytes:
+    def readline(self, deadline: float | None = None) -> bytes:
         """The next line with its newline; what is left when the program closed stdout; then ``b""``.
 
-        Raises TimeoutError when it has not come by ``deadline`` (of ``time.monotonic``), LongLineError when it has more
-        than ``longest`` bytes.
+        Raises TimeoutError when it has not come by ``deadline`` (of ``time.monotonic``), BadAnswer when it is endless.
         """
         start = 0
         while (found := self._buffer.find(b"\n", start)) < 0:
             start = len(self._buffer)
-            if start > longest:
-                raise LongLineError(
-                    f"a line of more than {longest} bytes came from {self._host}", bytes(self._buffer[:4096])
-                )
+            if start > MAX_LINE:
+                raise BadAnswer.of(self._host, f"a line of more than {MAX_LINE >> 20} MiB")
             data = self._receive_by(deadline)
             if not data:
                 return self._take(len(self._buffer))

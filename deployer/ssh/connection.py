@@ -129,7 +129,8 @@ class StrictConnection(Connection):  # type: ignore[misc]
 def options_of(config: Any) -> SshOptions:
     """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` (or a ``fabric.yaml``) said, as SshOptions."""
     file = config.get("ssh_config_path") or getattr(config, "_runtime_ssh_path", None)
-    options = SshOptions(config_file=Path(file).expanduser() if file else None)
+    sudo = config.get("sudo", {}).get("password")
+    options = SshOptions(config_file=Path(file).expanduser() if file else None, sudo_password=sudo or None)
     timeout = config.get("timeouts", {}).get("connect")
     return with_connect_kwargs(options, dict(config.get("connect_kwargs", {})), timeout)
 

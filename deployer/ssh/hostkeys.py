@@ -120,7 +120,7 @@ def read_found(output: str, file: Path) -> list[KnownKey]:
     keys: list[KnownKey] = []
     line, marker = 0, ""
     for text in output.splitlines():
-        if comment := FOUND.match(text):
+        if comment := FOUND.fullmatch(text):
             line, marker = int(comment[1]), comment[2] or ""
         elif key := _read_key(text):
             keys.append(KnownKey(key=key, file=file, line=line, marker=_marker(marker)))

@@ -15,13 +15,15 @@ from deployer.errors import ConfigError, Unreachable
 from deployer.host.causes import Cause
 from deployer.local import local_failure
 from deployer.ssh import causes, hostkeys, trust
-from deployer.ssh.auth import authenticate
+from deployer.ssh.auth import KeptWaitingError, authenticate
 from deployer.ssh.dial import Closeable, Dialled, JumpError, NoRouteError, ProxyEndedError, ProxyProcess, dial
 from deployer.ssh.settings import Settings, resolve
 from deployer.ssh.target import SshOptions, Target, ssh_command
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
 
 MAX_HOPS = 8
+ANSWER_TIME = 120.0
+"""Seconds for what a ProxyCommand may ask at the terminal: sshd gives a login as many (LoginGraceTime)."""
 TRIES = 4
 """sshd turns away some of many simultaneous logins before it greets them (MaxStartups)."""
 
@@ -72,10 +74,11 @@ def login(
     if hops > MAX_HOPS:
         raise ConfigError(message=f"more than {MAX_HOPS} jump hosts: ProxyJump in ssh_config goes in circles")
     known = settings or resolve(target, options)
+    options = replace(options, password_prompt=None, terminal=contextlib.nullcontext) if known.batch else options
     way = via or (lambda settings: dial(target, settings, lambda hop, jump: _hop(hop, options, jump, hops)))
     with translated(target, options, known):
         for attempt in range(1, TRIES):
-            with contextlib.suppress(NoGreetingError):
+            with contextlib.suppress(NoGreetingError, KeptWaitingError):
                 return _login(target, options, known, way)
             time.sleep(0.1 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
         return _login(target, options, known, way)
@@ -89,22 +92,33 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
 
 def _login(target: Target, options: SshOptions, settings: Settings, way: Via) -> Login:
     with options.doors.through(settings), contextlib.ExitStack() as undo:
-        sock, beneath = way(settings)
-        for part in beneath:
-            undo.callback(part.close)
-        transport = StrictTransport(sock)
-        undo.callback(transport.close)
-        try:
-            negotiate(transport, target, options, settings)
-        except (NoGreetingError, BrokeOffError):
+        with _asks_by_itself(options, settings):
+            sock, beneath = way(settings)
             for part in beneath:
-                if isinstance(part, ProxyProcess):
-                    part.refuse_if_ended()
-            raise
+                undo.callback(part.close)
+            transport = StrictTransport(sock)
+            undo.callback(transport.close)
+            try:
+                negotiate(transport, target, options, settings)
+            except (NoGreetingError, BrokeOffError):
+                for part in beneath:
+                    if isinstance(part, ProxyProcess):
+                        part.refuse_if_ended()
+                raise
         authenticate(transport, target, options, settings)
         transport.watch(settings.alive_interval, settings.alive_interval * settings.alive_count)
         undo.pop_all()
     return Login(transport=transport, settings=settings, beneath=beneath)
+
+
+@contextlib.contextmanager
+def _asks_by_itself(options: SshOptions, settings: Settings) -> Iterator[None]:
+    """A ProxyCommand is nearly always another ssh, with its own passphrases and questions at the terminal."""
+    if settings.proxy_jump or not settings.proxy_command:
+        yield
+        return
+    with options.terminal():
+        yield
 
 
 def negotiate(transport: StrictTransport, target: Target, options: SshOptions, settings: Settings) -> None:
@@ -112,22 +126,24 @@ def negotiate(transport: StrictTransport, target: Target, options: SshOptions, s
     known = hostkeys.lookup(settings)
     choices = transport.get_security_options()
     choices.key_types = hostkeys.preference(known, settings.host_key_algorithms, choices.key_types)
-    transport.banner_timeout = settings.connect_timeout
+    asks = bool(settings.proxy_command and not settings.proxy_jump and options.password_prompt)
+    patience = max(settings.connect_timeout, ANSWER_TIME) if asks else settings.connect_timeout
+    transport.banner_timeout = patience
     transport.channel_timeout = max(settings.connect_timeout, 30.0)
-    _start(transport, settings)
+    _start(transport, patience)
     key = transport.get_remote_server_key()
     presented = hostkeys.HostKey(type=key.get_name(), blob=key.asbytes())
     trust.check(target, options, settings, known, presented)
 
 
-def _start(transport: StrictTransport, settings: Settings) -> None:
+def _start(transport: StrictTransport, patience: float) -> None:
     begun = time.monotonic()
     try:
-        transport.start_client(timeout=settings.connect_timeout * 2)
+        transport.start_client(timeout=patience * 2)
     except Exception as error:  # whatever the far end's bytes made of Paramiko
         if transport.greeting and not transport.remote_version:
             raise OtherServiceError(transport.greeting) from error
-        if time.monotonic() - begun >= settings.connect_timeout:
+        if time.monotonic() - begun >= patience:
             raise (TimeoutError if transport.remote_version else SilentError) from error
         if not transport.remote_version:
             raise NoGreetingError(str(error)) from error

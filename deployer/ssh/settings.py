@@ -66,6 +66,8 @@ class Settings:
     host_key_algorithms: tuple[str, ...] = ()
     hash_known_hosts: bool = False
     accept_new: bool = False
+    batch: bool = False
+    """Nobody is to be asked anything (BatchMode)."""
     proxy_jump: tuple[str, ...] = ()
     proxy_command: str | None = None
     connect_timeout: float = DEFAULT_TIMEOUT
@@ -145,6 +147,7 @@ def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str
         host_key_algorithms=tuple(filter(None, one.get("hostkeyalgorithms", "").split(","))),
         hash_known_hosts=one.get("hashknownhosts") == "yes",
         accept_new=_accepts_new(one.get("stricthostkeychecking", "ask"), options),
+        batch=one.get("batchmode") == "yes",
         proxy_jump=tuple(filter(None, (_unless_none(one.get("proxyjump")) or "").split(","))),
         proxy_command=_unless_none(given) and _expand(given or "", tokens),
         connect_timeout=options.connect_timeout or (float(timeout) if timeout.isdigit() else 0) or DEFAULT_TIMEOUT,

@@ -20,11 +20,16 @@ __all__ = ["Display", "reporter"]
 
 
 class Display(Protocol):
-    """A reporter with a terminal that it can hand over for a while: ``pause`` gives a :class:`question.Pause`."""
+    """A reporter with a terminal that it can hand over for a while: ``pause`` gives a :class:`question.Pause`.
+
+    ``aside`` is for somebody who writes to the terminal by other ways. What is reported meanwhile is shown afterwards.
+    """
 
     def __call__(self, event: Event) -> None: ...
 
     def pause(self) -> AbstractContextManager[Pause]: ...
+
+    def aside(self) -> AbstractContextManager[None]: ...
 
     def close(self) -> None: ...
 

@@ -77,7 +77,7 @@ def fleet_doctor(
             (where, "dim"),
         )
     for one in found:
-        if one.findings or one.busy:
+        if one.findings or one.busy or one.notes:
             _host(console, one, names(one.host))
     for end in unreachable:
         paint.say(console, ("✗ ", "bold red"), f"{names(end.host)}: ", (detail(end), "red"))
@@ -97,6 +97,8 @@ def _host(console: Console, found: Diagnosis, name: str) -> None:
         paint.say(console, ("  … ", "bold yellow"), f"{clean(found.busy)}; what it is at is no finding")
     for finding in found.findings:
         _finding(console, finding)
+    for note in found.notes:
+        paint.say(console, ("  ! ", "yellow"), clean(note))
 
 
 def _serves(found: Diagnosis) -> str:

@@ -132,6 +132,8 @@ def _remarks(status: Status, now: float) -> Iterator[tuple[str, str]]:
     if status.held:
         left = seconds(status.held.seconds)
         yield f"{clean(status.held.release)} is held for {left} more, without traffic", "yellow"
+    for note in status.notes:
+        yield clean(note), "yellow"
     if status.last and (status.last.state in FAILED or not (status.busy or status.held)):
         why = f": {clean(status.last.reason)}" if status.last.reason else ""
         yield f"{clean(status.last.number)} {clean(status.last.state)}{why}", "red"

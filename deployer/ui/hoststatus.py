@@ -79,6 +79,8 @@ def _around(console: Console, status: Status, now: float) -> None:
         paint.say(console, ("  … held     ", "yellow"), (clean(status.held.release), "bold"), f" {left}")
     if status.busy:
         paint.say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
+    for note in status.notes:
+        paint.say(console, ("  ! note     ", "yellow"), clean(note))
 
 
 def _processes(units: Sequence[UnitRow], now: float, *, names: bool) -> Table:

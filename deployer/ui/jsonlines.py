@@ -34,6 +34,10 @@ class JsonLines:
         """Nobody reads a question that stands among events: it is not shown."""
         return nullcontext(Pause(lambda *_: None))
 
+    def aside(self) -> AbstractContextManager[None]:
+        """A question at the terminal does not touch the events."""
+        return nullcontext()
+
     def close(self) -> None:
         self._stream.flush()
 

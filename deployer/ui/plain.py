@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
@@ -47,11 +48,20 @@ class PlainReporter:
     ) -> None:
         self._stream, self._log, self._clock = safe(stream), log, clock
         self._lock, self._over = Lock(), Event()
+        self._asides = 0
+        self._waiting: deque[tuple[ev.Event, float]] = deque()
         self._heart = Thread(target=self._beat, daemon=True, name="log") if beat else None
 
     def __call__(self, event: ev.Event) -> None:
         with self._lock:
-            self._write(self._log.lines(event, self._clock()))
+            self._waiting.append((event, self._clock()))
+            if not self._asides:
+                self._take_all()
+
+    def _take_all(self) -> None:
+        while self._waiting:
+            event, now = self._waiting.popleft()
+            self._write(self._log.lines(event, now))
             if self._heart and not self._heart.is_alive() and not self._over.is_set():
                 self._heart.start()
 
@@ -59,12 +69,13 @@ class PlainReporter:
         """Print what was held back."""
         self._over.set()
         with self._lock:
+            self._take_all()
             self._write(self._log.rest(self._clock()))
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
             with self._lock:
-                if not self._over.is_set():
+                if not self._over.is_set() and not self._asides:
                     self._write(self._log.beat(self._clock()))
 
     def _write(self, lines: Iterator[str]) -> None:
@@ -73,8 +84,22 @@ class PlainReporter:
 
     @contextmanager
     def pause(self) -> Iterator[Pause]:
-        """Lines are lines: nothing has to stand still."""
-        yield Pause(self._put)
+        """No line comes between a question and its answer."""
+        with self.aside():
+            yield Pause(self._put)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Nothing is written meanwhile."""
+        with self._lock:
+            self._asides += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asides -= 1
+                if not self._asides:
+                    self._take_all()
 
     def _put(self, end: str, *parts: Part) -> None:
         self._stream.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)

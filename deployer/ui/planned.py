@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TextIO
 
@@ -23,7 +23,7 @@ from deployer.ui.stream import safe
 from deployer.ui.tables import console_for, light_table
 from deployer.ui.text import ahead, clean, commit
 
-__all__ = ["plan_view"]
+__all__ = ["plan_view", "would_view"]
 
 NAMED = 8
 """Hosts of a group that are named; more are counted."""
@@ -62,6 +62,28 @@ def plan_view(
     for end in unreachable:
         paint.say(console, ("✗ ", "bold red"), (told(end, names), "red"))
     return None
+
+
+def would_view(
+    texts: Mapping[str, str],
+    unreachable: Sequence[HostEnd] = (),
+    *,
+    json: bool = False,
+    stream: TextIO | None = None,
+) -> None:
+    """What would be done on each host, a sentence each; with ``json`` an object a line."""
+    out = safe(stream or sys.stdout)
+    if json:
+        for host, text in texts.items():
+            write_object(out, {"host": host, "would": text})
+        for end in unreachable:
+            write_object(out, asdict(end))
+        return
+    names = Names([*texts, *(end.host for end in unreachable)])
+    for host, text in texts.items():
+        out.write(f"{names(host)}: {clean(text)}\n")
+    for end in unreachable:
+        out.write(f"{told(end, names)}\n")
 
 
 def _release(plans: Sequence[Plan]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -42,22 +43,33 @@ class PrefixedReporter:
         self._put = self._writer(stream, colours)
         self._complain = self._writer(errors, colours)
         self._lock = Lock()
+        self._asides = 0
+        self._waiting: deque[ev.Event] = deque()
 
     def __call__(self, event: ev.Event) -> None:
         with self._lock:
-            match event:
-                case ev.Logs():
-                    self._put(event.host, event.lines)
-                case ev.Output():
-                    self._put(event.host, [event.line])
-                case ev.Note():
-                    self._complain(event.host, clean_lines(event.text))
-                case ev.Warn():
-                    self._complain(event.host, [f"{self._marks['warn']} {line}" for line in clean_lines(event.text)])
-                case ev.Failed():
-                    self._complain(event.host, list(failure_lines(event, mark=self._marks["failed"])))
-                case ev.FleetFinished():
-                    self._end(event)
+            self._waiting.append(event)
+            if not self._asides:
+                self._take_all()
+
+    def _take_all(self) -> None:
+        while self._waiting:
+            self._take(self._waiting.popleft())
+
+    def _take(self, event: ev.Event) -> None:
+        match event:
+            case ev.Logs():
+                self._put(event.host, event.lines)
+            case ev.Output():
+                self._put(event.host, [event.line])
+            case ev.Note():
+                self._complain(event.host, clean_lines(event.text))
+            case ev.Warn():
+                self._complain(event.host, [f"{self._marks['warn']} {line}" for line in clean_lines(event.text)])
+            case ev.Failed():
+                self._complain(event.host, list(failure_lines(event, mark=self._marks["failed"])))
+            case ev.FleetFinished():
+                self._end(event)
 
     def _end(self, event: ev.FleetFinished) -> None:
         """The lines were the answer: that all is well need not be said."""
@@ -66,7 +78,9 @@ class PrefixedReporter:
             self._complain("", list(end_lines(outcome, self._names, self._marks)))
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """What was held back by a question is written now."""
+        with self._lock:
+            self._take_all()
 
     @contextmanager
     def pause(self) -> Iterator[Pause]:
@@ -76,8 +90,21 @@ class PrefixedReporter:
             sys.stderr.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)
             sys.stderr.flush()
 
-        with self._lock:
+        with self.aside():
             yield Pause(put)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Nothing is written meanwhile."""
+        with self._lock:
+            self._asides += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asides -= 1
+                if not self._asides:
+                    self._take_all()
 
     def _writer(self, stream: TextIO, colours: dict[str, str]) -> Write:
         if self._many and is_live(stream):

@@ -549,6 +549,7 @@ def test_a_release_that_dies_after_the_switch_is_exit_6(mini: TinySite) -> None:
 def going(mini: TinySite) -> Iterator[subprocess.Popen[str]]:
     """A deploy that waits in its build until it is told to go."""
     mini.host.run("rm -f /var/cache/deployer-mini/go")
+    mini.project.write("new.txt", str(time.time()))  # a tree that is built already would not be built again
     mini.configure(build=SLOW_BUILD)
     process = start(mini)
     try:

@@ -552,5 +552,5 @@ def test_another_protocol_is_told(mini: TinySite, theirs: int, next: str) -> Non
 
 def test_the_launcher_runs_with_nothing_of_the_caller(mini: TinySite) -> None:
     """The program is started isolated from environment and working directory, by the system's own Python."""
-    assert mini.host.run(f"head -1 {PROGRAM}").stdout == "#!/usr/bin/python3 -I\n"
+    assert mini.host.run(f"head -1 {PROGRAM}").stdout == "#!/usr/bin/python3 -IXutf8\n"
     assert sys.version_info >= (3, 9)

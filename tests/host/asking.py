@@ -6,14 +6,14 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployer.host import systemd
+from deployer.host import journald, systemd
 from deployer.host.catalog import Catalog
 from deployer.host.context import Context, Settings
 from deployer.host.manifest import Delta, Entry, tree_digest
@@ -114,7 +114,12 @@ def make_host(root: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         made.commands.append(list(argv))
         return systemd.Result(0, "ActiveState=inactive\n", "")
 
+    def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
+        made.commands.append(["journalctl", *arguments])
+        return iter(())
+
     monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr(systemd, "records", records)
     return made
 
 

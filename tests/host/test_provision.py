@@ -24,6 +24,7 @@ SITE: dict[str, Any] = {
     "listen": ["80"],
     "client_max_body_size": "10m",
     "static": {"/static/": "staticfiles"},
+    "trusted": [],
 }
 GOOD: dict[str, Any] = {
     "app": "shop",
@@ -95,7 +96,7 @@ def test_a_bad_request_is_refused_before_anything(change: dict[str, Any]) -> Non
 def test_the_site_follows_no_link_and_keeps_nothing_alive() -> None:
     """Static files are served from the code alone, and connections to the app are not pooled."""
     site = nginx.Site.parse({**SITE, "static": {"/static/": "static/dist/"}})
-    text = nginx.render(site, AppPaths("my-shop"))
+    text = nginx.render(site, AppPaths("my-shop"), ipv6=True)
     assert (
         "alias /srv/my-shop/current/code/static/dist/;\n        disable_symlinks on from=/srv/my-shop/current/code;"
         in text

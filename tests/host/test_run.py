@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from deployer.host import run, systemd
+from deployer.host.confinement import LINES, of_command
 from deployer.host.errors import HostError
 from deployer.host.process import Web
 from deployer.host.protocol import Exit
 from deployer.host.run import Command
-from deployer.host.unitfile import HARDENING, confinement
 
 WEB = Web(server="gunicorn", target="shop.wsgi:application", workers=1, args=(), memory=0, unit=())
 
@@ -66,9 +66,10 @@ def test_an_end_without_a_status_is_a_failure(
 
 def test_it_lives_under_the_apps_confinement() -> None:
     """Every line of the hardening, but for those that the app relaxes for itself."""
-    assert {f"{name}={value}" for name, value in HARDENING} <= set(confinement("shop", WEB.unit))
-    relaxed = confinement("shop", (("ProtectSystem", ("full",)),))
-    assert not [line for line in relaxed if line.startswith("ProtectSystem=")]
+    assert of_command("run", WEB.unit) == list(LINES)
+    relaxed = of_command("run", (("ProtectSystem", ("full",)), ("MemoryMax", ("1G",)), ("ExecStartPre", ("+/x",))))
+    assert [value for name, value in relaxed if name == "ProtectSystem"] == ["full"]
+    assert not {"MemoryMax", "ExecStartPre"} & {name for name, _ in relaxed}
 
 
 WATCHED = """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -12,11 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deployer.host import lock, systemd, word
+from deployer.host import lock, ops, systemd, word
 from deployer.host.context import Context, Settings
+from deployer.host.errors import BadRequest
 from deployer.host.manifest import Entry, tree_digest
-from deployer.host.protocol import MAX_LINE, Exit
+from deployer.host.message import LISTS, LONGEST, SHORT, read_message
+from deployer.host.message import VALUES as MOST
+from deployer.host.protocol import MOST_MISSED, Exit
 from deployer.host.session import Session
 from deployer.host.spec import Spec
 from tests.host.asking import BODY, DELTA, GOOD, SPEC, Host, line, make_host, refused
@@ -86,8 +94,22 @@ WIRE = {
     "two objects": b'{"op":"ask"}{"op":"ask"}\n',
     "too deep": b"[" * 100_000 + b"\n",
     "too deep an object": b'{"op":' * 100_000 + b"1" + b"}" * 100_000 + b"\n",
-    "too long": b" " * (MAX_LINE + 1) + b"\n",
+    "too long": b" " * (SHORT + 1) + b"\n",
+    "too long a question": b'{"op":"ask","x":"' + b"x" * SHORT + b'"}\n',
+    "too long a release": b'{"op":"release","x":"' + b"x" * LONGEST + b'"}\n',
     "no op": b"{}\n",
+    "one op and another": b'{"op":"ask","op":"status"}\n',
+    "not a number": b'{"op":"wait","queue":NaN}\n',
+    "without bounds": b'{"op":"wait","queue":-Infinity}\n',
+    "beyond all bounds": b'{"op":"wait","queue":1e999}\n',
+    "a number of 5,000 digits": b'{"op":"wait","queue":' + b"1" * 5000 + b"}\n",
+    "UTF-16": '{"op":"ask"}'.encode("utf-16") + b"\n",
+    "UTF-8 of half a character": b'{"op":"\xed\xa0\x80"}\n',
+    "a deep release": b'{"op":"release","x":' + b'{"x":[' * 9 + b"]}" * 9 + b"}\n",
+    "lists without end": b'{"op":"release","x":[' + b"[]," * 400_000 + b"[]]}\n",
+    "objects without end": b'{"op":"release","x":[' + b"{}," * 6000 + b"{}]}\n",
+    "keys without end": b'{"op":"release","x":{' + b",".join(b'"%d":0' % one for one in range(21_000)) + b"}}\n",
+    "values without end": b'{"op":"release","x":[' + b"0," * 1_600_000 + b"0]}\n",
     "an unknown op": b'{"op":"setup"}\n',
     "an op that is a list": b'{"op":["ask"]}\n',
     "an attribute as op": b'{"op":"__class__"}\n',
@@ -98,6 +120,112 @@ WIRE = {
 def test_what_is_not_a_message_is_refused(host: Host, data: bytes) -> None:
     """Bytes that are no request end the session with one failure, however long or deep they are."""
     refused(host, data)
+
+
+QUESTIONS = ("ask", "status", "releases", "history", "hold", "doctor", "wait", "attach", "abort", "logs", "calendars")
+
+
+@pytest.mark.parametrize("op", [*QUESTIONS, "run", "phases", "release"])
+def test_no_request_has_other_keys_than_its_own(host: Host, op: str) -> None:
+    """What is not understood is not passed over: it may be what the laptop relies on."""
+    good = {**GOOD, **PHASES_GOOD, **LOGS, "queue": True, "fix": False, "calendars": ["daily"], "argv": ["true"]}
+    reads = {
+        "doctor": ("fix",), "wait": ("queue",), "attach": (), "abort": ("by",), "logs": ("process", "lines", "follow"),
+        "calendars": ("calendars",), "run": ("argv",), "phases": tuple(PHASES_GOOD), "release": tuple(GOOD),
+    }  # fmt: skip
+    message = {"op": op, **{key: good[key] for key in reads.get(op, ()) if key != "op"}}
+    if op in ("phases", "release"):
+        message = {"op": op, **(PHASES_GOOD if op == "phases" else GOOD)}
+    assert "surprise" in refused(host, line({**message, "surprise": 1}))["message"]
+
+
+def test_every_request_is_declared_and_answered() -> None:
+    """The keys of each are read in one place, and none is read that nobody answers."""
+    ctx: Any = None
+    assert Session(ctx, io.BytesIO(), print)._answers.keys() == ops.REQUESTS.keys()
+
+
+def test_what_strings_hold_is_not_counted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable may be JSON of any depth, with quotes and backslashes."""
+    monkeypatch.setattr(Session, "_follow", lambda *_: None)
+    value = json.dumps({"a": "[" * 30_000 + '\\"{' * 100})
+    assert host.serve(line(changed("env", {"A": value, "B": "\\"})) + BODY) == Exit.OK
+    (job,) = host.paths.jobs.iterdir()
+    assert json.loads((job / "request.json").read_text())["environment"] == {"A": value, "B": "\\"}
+
+
+STRUCTURES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@given(st.dictionaries(st.text(), STRUCTURES, max_size=4), st.booleans())
+def test_what_is_well_formed_is_read_as_it_is(value: dict[str, Any], ascii: bool) -> None:
+    """The counting before the parser takes nothing away and adds nothing, whatever strings hold."""
+    text = json.dumps(value, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        with pytest.raises(ValueError, match="utf-8"):
+            read_message(io.BytesIO(text + b"\n"))
+    else:
+        assert read_message(io.BytesIO(text + b"\n")) == value
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_reader_of_requests(data: bytes) -> None:
+    """Whatever comes in: a message, the end, or a ValueError that says why."""
+    stream = io.BytesIO(data)
+    with contextlib.suppress(ValueError):
+        while read_message(stream) is not None:
+            pass
+
+
+def test_the_largest_request_costs_root_little() -> None:
+    """A release of 200,000 files is read, and so is the worst that is let through, in a fraction of what once was lost:
+    the peak of a process that reads it stays below twelve times its longest line."""
+    worst = b'{"op":"release","delta":["' + ("\U0001f600" + "a" * 100).encode() * (LONGEST // 105) + b'"]}\n'
+    lists = b'{"op":"release","delta":[' + b",".join([b'[1,"ab",2,0.5]'] * (LISTS - 1)) + b"]}\n"
+    names = b'{"op":"release","delta":["' + b'","'.join(b"%x" % one for one in range(MOST - 1)) + b'"]}\n'
+    program = (
+        "import sys, resource; sys.path.insert(0, sys.argv[1])\n"
+        "from deployer.host.message import read_message\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert read_message(sys.stdin.buffer)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)\n"
+    )
+    for request in (worst, lists, names):
+        argv = [sys.executable, "-c", program, str(Path(lock.__file__).parents[2])]
+        done = subprocess.run(argv, input=request, capture_output=True, check=True)
+        assert int(done.stdout) < 12 * LONGEST, f"{int(done.stdout) >> 20} MiB for {len(request) >> 20} MiB"
+
+
+POISON = [2 + MOST_MISSED, 1_000_000, 999_999_999]
+
+
+@pytest.mark.parametrize("number", POISON)
+def test_no_request_leads_the_numbers_astray(host: Host, number: int) -> None:
+    """Numbers only grow: one that is far beyond this host's next is refused, before anything is touched."""
+    failed = refused(host, line(changed("number", number)) + BODY)
+    assert failed["message"] == f"v{number} is no number for the next release: here that is v1"
+    with pytest.raises(BadRequest):
+        host.catalog.create("deploy", 0, "ada", 0.0, Spec.parse(SPEC), number)
+    assert host.catalog.next_number() == 1
+
+
+def test_a_host_may_have_missed_releases_of_its_fleet(host: Host) -> None:
+    """One that joins late, or was away, takes up the number that the others have come to."""
+    release = host.catalog.create("deploy", 0, "ada", 0.0, Spec.parse(SPEC), 5000)
+    assert (release.number, host.catalog.next_number()) == (5000, 5001)
+
+
+def test_there_is_a_last_number(host: Host) -> None:
+    """What cannot be counted any further is said, and no name is written that nobody could read again."""
+    (host.paths.private).mkdir(parents=True, exist_ok=True)
+    (host.paths.private / "last-release").write_text("999999999\n")
+    with pytest.raises(BadRequest, match="v1000000000"):
+        host.catalog.create("deploy", 0, "ada", 0.0, Spec.parse(SPEC))
 
 
 NAMES = ["LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "HOME", "NOTIFY_SOCKET", "DEPLOYER_RELEASE", "PYTHONHOME", "BASH_ENV"]

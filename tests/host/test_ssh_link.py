@@ -22,7 +22,9 @@ import pytest
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Event, Warn
-from deployer.ssh import Link, SshOptions, Target, auth, connect, settings
+from deployer.ssh import Link, Question, SshOptions, Target, auth, connect, settings
+from deployer.ssh.login import login
+from deployer.ssh.settings import Settings
 from tests.host.sshd import Sshd, fingerprint, free_port, make_key, public, running, write_config
 from tests.support.delayproxy import DelayProxy
 
@@ -265,16 +267,17 @@ def test_an_encrypted_key_is_unlocked_by_asking(sshd: Sshd, tmp_path: Path) -> N
     authorized = sshd.directory / "authorized"
     before = authorized.read_text()
     authorized.write_text(f"{before}{public(locked)}\n")
-    asked: list[str] = []
+    asked: list[tuple[str, str, str | None]] = []
 
-    def answer(question: str) -> str:
-        asked.append(question)
-        return "sesame"
+    def answer(question: Question, wrong: str | None = None) -> str:
+        asked.append((question.host, question.text, wrong))
+        return "sesame" if wrong else "open"
 
     try:
         reach(tmp_path, {}, sshd.known(), alias(sshd, locked), password_prompt=answer).close()
-        assert str(locked) in asked[0]
-        for prompt in (None, lambda question: "wrong"):
+        about = f"passphrase for {locked}"
+        assert asked == [("web", about, None), ("web", about, "open")]
+        for prompt in (None, lambda *_: "wrong", lambda *_: None):
             error = refusal(tmp_path, {}, sshd.known(), alias(sshd, locked), password_prompt=prompt)
             assert "encrypted" in error.message and f"ssh-add {locked}" in str(error.next)
     finally:
@@ -312,6 +315,8 @@ class FakeServer(paramiko.ServerInterface):  # type: ignore[misc]
         self.methods = methods
         self.patience = patience
         self.passwords: list[str] = []
+        self.questions: list[tuple[str, bool]] = []
+        self.answers: list[str] = []
 
     def get_allowed_auths(self, username: str) -> str:
         return self.methods
@@ -319,6 +324,13 @@ class FakeServer(paramiko.ServerInterface):  # type: ignore[misc]
     def check_auth_password(self, username: str, password: str) -> int:
         self.passwords.append(password)
         return int(paramiko.AUTH_SUCCESSFUL if password == "sesame" else paramiko.AUTH_FAILED)
+
+    def check_auth_interactive(self, username: str, submethods: str) -> Any:
+        return paramiko.InteractiveQuery("", "look at your phone", *self.questions)
+
+    def check_auth_interactive_response(self, responses: list[str]) -> int:
+        self.answers = responses
+        return int(paramiko.AUTH_SUCCESSFUL if "sesame" in responses else paramiko.AUTH_FAILED)
 
     def check_auth_publickey(self, username: str, key: Any) -> int:
         self.patience.wait(30)
@@ -352,13 +364,60 @@ def serve_ssh(listening: socket.socket, server: FakeServer, host_key: Path) -> N
 def test_a_password_is_asked_for_when_the_host_takes_one(tmp_path: Path) -> None:
     """Without a key the prompt is asked, for that user and host; nobody is asked when one was given."""
     with fake(tmp_path, "password") as (server, known, extra):
-        answers = {"Password of me at web: ": "sesame"}
-        reach(tmp_path, {}, known, extra, password_prompt=answers.get).close()
-        assert server.passwords == ["sesame"]
+        answers = {Question(text="password of me", host="web"): ["sesame", "open"]}
+        reach(tmp_path, {}, known, extra, password_prompt=lambda question, *_: answers[question].pop()).close()
+        assert server.passwords == ["open", "sesame"]
     (tmp_path / "again").mkdir()
     with fake(tmp_path / "again", "password") as (server, known, extra):
-        reach(tmp_path, {}, known, extra, password="sesame", password_prompt=lambda question: "asked").close()
+        reach(tmp_path, {}, known, extra, password="sesame", password_prompt=lambda *_: "asked").close()
         assert server.passwords == ["sesame"]
+
+
+def test_what_a_host_asks_is_asked_in_its_own_words(tmp_path: Path) -> None:
+    """Keyboard-interactive: a password given beforehand answers what is not shown, a person the rest; none is kept."""
+    with fake(tmp_path, "keyboard-interactive") as (server, known, extra):
+        server.questions = [("Password: ", False), ("Code: ", True)]
+        asked: list[Question] = []
+
+        def answer(question: Question, *_: Any) -> str:
+            asked.append(question)
+            return "123456"
+
+        reach(tmp_path, {}, known, extra, password="sesame", password_prompt=answer).close()
+        assert server.answers == ["sesame", "123456"]
+        assert asked == [Question(text="Code: ", host="web", note="look at your phone", secret=False, once=False)]
+    (tmp_path / "batch").mkdir()
+    with fake(tmp_path / "batch", "keyboard-interactive") as (server, known, extra):
+        refusal(tmp_path, {}, known, f"{extra} BatchMode yes\n", password_prompt=answer)
+        assert server.answers == [] and len(asked) == 1
+
+
+def test_a_host_that_was_kept_waiting_for_an_answer_is_tried_again(sshd: Sshd, tmp_path: Path) -> None:
+    """A sshd that hangs up while a person looks for the passphrase is no failure: the answer is there by then."""
+    locked = make_key(tmp_path / "locked", passphrase="sesame")
+    authorized = sshd.directory / "authorized"
+    before = authorized.read_text()
+    authorized.write_text(f"{before}{public(locked)}\n")
+    sockets: list[socket.socket] = []
+
+    def via(settings: Settings) -> tuple[Any, tuple[()]]:
+        sockets.append(socket.create_connection((settings.hostname, settings.port)))
+        return sockets[-1], ()
+
+    def answer(question: Question, wrong: str | None = None) -> str:
+        if len(sockets) == 1:
+            sockets[0].shutdown(socket.SHUT_RDWR)
+            transport = next(one for one in threading.enumerate() if isinstance(one, paramiko.Transport))
+            transport.join(30)
+        return "sesame"
+
+    config = write_config(tmp_path, {}, sshd.known(), alias(sshd, locked))
+    options = SshOptions(config_file=config, password_prompt=answer)
+    try:
+        login(Target.parse("web"), options, via=via).close()
+        assert len(sockets) == 2
+    finally:
+        authorized.write_text(before)
 
 
 def test_a_wrong_password_is_a_failed_login(tmp_path: Path) -> None:

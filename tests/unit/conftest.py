@@ -1,4 +1,4 @@
-"""What the tests of deploy.toml share."""
+"""What the tests of deploy.toml and of what ships share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ import pytest
 from deployer.config import Config, load
 from deployer.errors import ConfigError
 from deployer.host.protocol import Exit
+from tests.support.repository import Repository
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repository:
+    """A repository with one commit: app.py and manage.py."""
+    repository = Repository(tmp_path / "my project")
+    repository.commit(app__py="one", manage__py="manage")
+    return repository
 
 
 @pytest.fixture

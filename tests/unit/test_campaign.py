@@ -134,7 +134,7 @@ def test_a_release_that_changed_some_hosts_only_is_taken_back_on_all(other: str)
 def test_a_release_that_some_hosts_lack() -> None:
     """They are named, and what all of them can go back to."""
     message, then = refusal(Rollback(to=2), web1=facts(v3="c", v1="a"), web2=facts())
-    assert message == "web1 cannot go back to v2: it is not there, or never served well"
+    assert message == "web1 cannot go back to v2: it is not there, damaged, or was never good"
     assert then.startswith("fab rollback --to v1 ")
 
 

@@ -54,7 +54,7 @@ def test_two_sshds_of_one_name_are_two_hosts() -> None:
     assert names(CONFIG, "web1:2201", "web1:2202") == ["web1:2201", "web1:2202"]
 
 
-@pytest.mark.parametrize(("task", "option"), [("deploy", "--canary"), ("rollback", "--canary"), ("logs", "-n")])
+@pytest.mark.parametrize(("task", "option"), [("deploy", "--canary"), ("rollback", "--canary"), ("logs", "--lines")])
 def test_what_is_no_number_is_told_so(task: str, option: str, tmp_path: Path) -> None:
     """By us, before anything is connected: Invoke would show a traceback."""
     (tmp_path / "fabfile.py").write_text("from deployer.tasks import namespace\n")
@@ -68,7 +68,7 @@ def test_what_is_no_number_is_told_so(task: str, option: str, tmp_path: Path) ->
 
 def test_a_canary_of_deploy_toml_can_be_left_out(tmp_path: Path) -> None:
     """--canary 0: a rollback in a hurry does not bake."""
-    usual = SimpleNamespace(config=SimpleNamespace(fleet=FleetSettings(canary=1, bake=60)))
+    usual = SimpleNamespace(config=SimpleNamespace(fleet=FleetSettings(canary=1, bake=60)), hosts=("web1", "web2"))
     assert tasks._strategy(usual, "", "", "", False) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
     assert tasks._strategy(usual, "", "0", "", False) == Strategy()  # type: ignore[arg-type]
 
@@ -96,19 +96,19 @@ def test_after_the_end_nothing_more_is_heard() -> None:
 
 def test_what_a_command_prints_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """On standard output as it is, each line with its host when there are several; not so what went wrong."""
-    with hearing.answering(False, ["a", "b"]) as (hear, _):
+    with hearing.answering(False, ["a", "b"]) as (hear, *_):
         hear(events.Output(host="a", phase="run", line="one  two"))
         hear(events.Warn(host="b", text="careful"))
     out, err = capsys.readouterr()
     assert out == "a: one  two\n"
     assert "careful" in err
-    with hearing.answering(False, ["a"]) as (hear, _):
+    with hearing.answering(False, ["a"]) as (hear, *_):
         hear(events.Output(host="a", phase="run", line="alone"))
     assert capsys.readouterr().out == "alone\n"
 
 
 def test_machines_get_the_events_themselves(capsys: pytest.CaptureFixture[str]) -> None:
     """With --json a line is an output event."""
-    with hearing.answering(True, ["a"]) as (hear, _):
+    with hearing.answering(True, ["a"]) as (hear, *_):
         hear(events.Output(host="a", phase="run", line="one"))
     assert '"event": "output"' in capsys.readouterr().out

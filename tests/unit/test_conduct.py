@@ -175,7 +175,7 @@ class Link:
     def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
         return b""
 
-    def readline(self, deadline: float | None = None, longest: int = 0) -> bytes:
+    def readline(self, deadline: float | None = None) -> bytes:
         line = self._lines.get(timeout=BOUND)
         if isinstance(line, Exception):
             raise line
@@ -526,6 +526,9 @@ def test_a_hook_that_breaks_is_told(bed: Bed, tmp_path: Path, monkeypatch: pytes
     verdict = bed.conduct(Strategy(batch="1"))
     assert verdict.exit == Exit.REFUSED
     assert "no memory" in verdict.summary
+    failed = next(event for event in bed.told if isinstance(event, events.Failed))
+    assert failed.exit == Exit.BUG
+    assert any("raise RuntimeError" in line for line in failed.logs), "where it happened is not lost"
 
 
 def test_a_hook_has_a_session_of_its_own() -> None:
@@ -621,6 +624,16 @@ def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.
     room.release()
     with pytest.raises(ValueError):
         room.release()  # it had taken none
+
+
+def test_no_thread_goes_on_after_the_end(bed: Bed) -> None:
+    """Neither one that passes words on, nor one that would be started for a host whose job begins just then."""
+    assert bed.conduct().exit == 0
+    late = Part(bed.fleet().sites[0], lambda _: None, threading.BoundedSemaphore(1))
+    late.end()
+    late._hear({"event": "following", "job": "00000007"})
+    assert not late.followed
+    _until(lambda: not any(thread.name == "to-the-job" for thread in threading.enumerate()))
 
 
 def _until(reached: Callable[[], bool]) -> None:

@@ -341,7 +341,7 @@ def fleet(config: Config, *named: str, root: Path = Path("/nowhere")) -> Fleet:
 
 
 @pytest.mark.parametrize(
-    "release", [deploy.upload, deploy._reload, lambda fleet: deploy.read_project(fleet, None, True)]
+    "release", [deploy.upload, deploy.reload_of, lambda fleet: deploy.read_project(fleet, None, True)]
 )
 def test_several_typed_hosts_and_none_in_the_file_are_refused(toml, release) -> None:
     """Nobody could tell which of them is the one; the message says what to write."""
@@ -370,7 +370,7 @@ def test_two_typed_hosts_that_the_file_has_as_one_are_refused(toml) -> None:
     """Both ports are that host, and each would run what is to run once."""
     config = toml(app(f'hosts = ["a", "b"]\n{THINGS}'))
     with pytest.raises(ConfigError, match="does not say on which of a:1, a:2"):
-        deploy._reload(fleet(config, "a:1", "a:2"))
+        deploy.reload_of(fleet(config, "a:1", "a:2"))
 
 
 @pytest.mark.parametrize(
@@ -379,12 +379,12 @@ def test_two_typed_hosts_that_the_file_has_as_one_are_refused(toml) -> None:
 )
 def test_hosts_that_can_be_told_apart_are_not_refused(toml, hosts: str, named: list[str]) -> None:
     """One alone, those of the file, a part of them, or none of them."""
-    deploy._reload(fleet(toml(app(f"{hosts}\n{THINGS}")), *named))
+    deploy.reload_of(fleet(toml(app(f"{hosts}\n{THINGS}")), *named))
 
 
 def test_without_anything_that_is_once_any_hosts_may_be_typed(toml) -> None:
     """As before there were processes."""
-    deploy._reload(fleet(toml(app(P)), "a", "b"))
+    deploy.reload_of(fleet(toml(app(P)), "a", "b"))
 
 
 @pytest.mark.parametrize(("named", "needed"), [("a", False), ("b", True), ("a,b", True), ("stranger", True)])

@@ -16,9 +16,9 @@ from invoke.parser import Parser
 from deployer.cli import program
 from deployer.config.describe import markdown
 from deployer.events import NAMES
+from deployer.host.confinement import LINES
 from deployer.host.overrides import ALLOWED
 from deployer.host.protocol import PHASES, Exit
-from deployer.host.unitfile import HARDENING
 from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 
@@ -159,7 +159,7 @@ def test_unit_directives_are_documented() -> None:
     told = set(re.findall(r"`([A-Z]\w+)`", section(page, "What `[web.unit]` may set")))
     assert told == set(ALLOWED)
     lines = section(page, "The lines there are")
-    for name, value in HARDENING:
+    for name, value in LINES:
         assert f"{name}={value}" in lines
 
 

@@ -261,12 +261,21 @@ def test_the_deployer_command_ignores_the_project_s_own_tasks(project: Path) -> 
     assert (done.returncode, done.stdout) == (0, "hello you ()\n"), done.stderr
 
 
-@pytest.mark.parametrize("args", [["nope"], ["hello", "--nope"], ["--help", "nope"]])
-def test_a_wrong_command_line_exits_with_2(tmp_path: Path, args: list[str]) -> None:
-    """Usage errors have their own exit code and point to --help."""
+@pytest.mark.parametrize(
+    ("args", "next"),
+    [
+        (["nope"], "deployer --list"),
+        (["helo", "--name", "me"], "deployer hello --name me"),
+        (["hello", "--nope"], "deployer hello --help"),
+        (["--help", "nope"], "deployer --list"),
+        (["-t", "soon", "hello"], "deployer --help"),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(tmp_path: Path, args: list[str], next: str) -> None:
+    """Usage errors have their own exit code, and say what to type next."""
     done = deployer(tmp_path, *args)
     assert done.returncode == 2
-    assert "deployer --help" in done.stderr and "Traceback" not in done.stderr
+    assert f"next: {next}" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_deployer_command_leaves_ssh_config_to_openssh(tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def test_a_fleet_of_one_works_in_the_calling_thread() -> None:
     assert heard == []
 
 
-def test_a_bug_surfaces_when_all_have_ended() -> None:
-    """It is named with its host, and raised; the other hosts were not cut short by it."""
+def test_a_bug_is_the_end_of_its_host_with_its_traceback() -> None:
+    """It is told where it happened, and no other host is cut short by it; the command ends with exit code 1."""
     heard: list[events.Event] = []
     done = []
 
@@ -106,11 +106,14 @@ def test_a_bug_surfaces_when_all_have_ended() -> None:
             raise ZeroDivisionError("oops")
         done.append(site.host)
 
-    with pytest.raises(ZeroDivisionError):
-        each(fleet_of("web1", "web2", "web3", heard=heard), work)
+    fleet = fleet_of("web1", "web2", "web3", heard=heard)
+    assert conclude(fleet, each(fleet, work)) == Exit.BUG
     assert sorted(done) == ["web2", "web3"]
-    (warned,) = heard
-    assert isinstance(warned, events.Warn) and warned.host == "web1" and "oops" in warned.text
+    failed = next(event for event in heard if isinstance(event, events.Failed))
+    assert (failed.host, failed.exit) == ("web1", Exit.BUG)
+    assert failed.message.startswith("this is a bug of deployer: ZeroDivisionError: oops; the whole traceback is in /")
+    assert any('raise ZeroDivisionError("oops")' in line for line in failed.logs)
+    assert "test_fleet.py" in Path(failed.message.rpartition(" ")[2]).read_text()
 
 
 HANGS = """
@@ -219,7 +222,7 @@ class SilentChannel:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def readline(self, deadline: float | None = None, longest: int = 0) -> bytes:
+    def readline(self, deadline: float | None = None) -> bytes:
         assert deadline is not None, "it would be waited for without end"
         raise TimeoutError
 

@@ -68,7 +68,7 @@ class FakeChannel:
     def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
         return b""
 
-    def readline(self, deadline: float | None = None, longest: int = 0) -> bytes:
+    def readline(self, deadline: float | None = None) -> bytes:
         while self.items:
             item = self.items.pop(0)
             if isinstance(item, Exception):
@@ -100,7 +100,7 @@ class LookingAround(FakeChannel):
     def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
         return b""
 
-    def readline(self, deadline: float | None = None, longest: int = 0) -> bytes:
+    def readline(self, deadline: float | None = None) -> bytes:
         text = "deployer-looks-around\npython=1\nsudo=1\nprogram=1\napp=1\nuser=deploy\nallowed=1\nover=1\n"
         lines = text.encode().splitlines(keepends=True)
         self.place = getattr(self, "place", -1) + 1

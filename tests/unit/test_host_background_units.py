@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from deployer.host.confinement import LINES
 from deployer.host.paths import AppPaths, UnitName, parse_unit, unit_name
 from deployer.host.process import Process, Timer
-from deployer.host.unitfile import HARDENING
 from deployer.host.units import Capabilities, command, process_unit, run_unit, timer_unit
 
 PATHS = AppPaths("shop")
@@ -87,7 +87,7 @@ def test_what_takes_no_requests_is_confined_as_well(kind: str) -> None:
         changed = process_unit(process(unit=relaxed), "worker", PATHS, 1, CAN)
     else:
         plain, changed = run_unit(timer(), PATHS, 1, CAN), run_unit(timer(unit=relaxed), PATHS, 1, CAN)
-    assert all(f"{name}={value}\n" in plain for name, value in HARDENING)
+    assert all(f"{name}={value}\n" in plain for name, value in LINES)
     assert lines(changed, "MemoryDenyWriteExecute") == ["no"]
     assert lines(changed, "User") == ["shop"]
 

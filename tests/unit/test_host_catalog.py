@@ -16,7 +16,7 @@ from deployer.host.catalog import (
     Catalog,
     Release,
     migrations_since,
-    rollback_target,
+    rollback_targets,
     to_prune,
     used,
 )
@@ -53,7 +53,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def target(releases: list[Release], current: int) -> int:
-    found = rollback_target(releases, current)
+    found = (rollback_targets(releases, current) or [None])[0]
     return found.number if found else 0
 
 

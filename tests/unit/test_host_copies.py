@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.host.catalog import GOOD, Release, origin_of, rollback_target, to_prune
+from deployer.host.catalog import GOOD, Release, origin_of, rollback_targets, to_prune
 from deployer.host.process import Web
 from deployer.host.spec import Health, Lock, Source, Spec
 
@@ -34,7 +34,7 @@ def reloads(of: int, first: int, last: int) -> list[Release]:
 
 def test_a_rollback_goes_past_reloads_that_changed_nothing() -> None:
     """Their parts are those of the release that is to be left."""
-    found = rollback_target([release(1), release(2), *reloads(2, 3, 6)], 6)
+    found, *_ = rollback_targets([release(1), release(2), *reloads(2, 3, 6)], 6)
     assert found is not None
     assert found.number == 1
 
@@ -43,7 +43,7 @@ def test_an_origin_counts_although_it_is_gone() -> None:
     """v7 has v2's parts: going back from there never leads to v6, even when v2 itself has been pruned."""
     releases = [release(1), release(6), release(7, "rollback", of=2)]
     assert origin_of(releases[-1], {one.number: one for one in releases}) == 2
-    found = rollback_target(releases, 7)
+    found, *_ = rollback_targets(releases, 7)
     assert found is not None
     assert found.number == 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.host import diagnosis
-from deployer.host.diagnosis import Found, ends_of_migration, of_answer, of_command, of_ending, of_output
+from deployer.host.diagnosis import Found, ends_of_migration, of_answer, of_ending, of_output, why_command
 
 cause = pytest.mark.cause
 
@@ -104,7 +104,7 @@ def test_a_kill_is_told_as_memory(result: str, signal: str, told: bool) -> None:
 
 def test_a_shells_word_for_a_kill_is_told_as_memory(code: Path) -> None:
     """137 is 128 + SIGKILL."""
-    assert of_command(137, ["Killed"], "shop", code) == Found(diagnosis.NO_MEMORY)
+    assert why_command(137, ["Killed"], "shop", code) == Found(diagnosis.NO_MEMORY)
 
 
 @pytest.mark.parametrize(

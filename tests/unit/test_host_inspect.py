@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host import doctor, inspect, inspect_units, proc, survey, systemd, timers
+from deployer.host import doctor, inspect, inspect_host, inspect_units, proc, survey, systemd, timers
 from deployer.host.candidate import Candidate
 from deployer.host.catalog import GOOD, Release
 from deployer.host.context import Context, Settings
@@ -81,6 +81,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr("deployer.host.lock.running", lambda _: None)
     monkeypatch.setattr(survey, "look", lambda _: None)
     monkeypatch.setattr(survey, "plan", lambda _: [])
+    monkeypatch.setattr(inspect_host, "findings", lambda _: [])  # of the preparation: tried on real hosts
     return made
 
 

@@ -7,18 +7,22 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deployer.host import journal, systemd
+from deployer.host import journal, journald, systemd
 from deployer.host.catalog import GOOD, Release
 from deployer.host.context import Context, Settings
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
 from deployer.host.process import Process, Timer
-from deployer.host.protocol import Exit
+from deployer.host.protocol import Exit, dumps
 from deployer.host.spec import Spec
 from tests.host.asking import SPEC
 
@@ -99,21 +103,103 @@ def test_a_process_that_there_is_not(ctx: Context) -> None:
     assert caught.value.message == "there is no process 'wroker' of shop here; there are: web, worker, clear"
 
 
+def entry(**fields: Any) -> bytes:
+    """A line of ``journalctl -o json``."""
+    return json.dumps({"__REALTIME_TIMESTAMP": "1", "_HOSTNAME": "web1", **fields}).encode()
+
+
+def told(line: bytes) -> list[str]:
+    """What is shown of an entry, without the time."""
+    record = journald.parse(line)
+    return [text.partition(" ")[2] for text in record.told()] if record else []
+
+
 def test_an_entry_is_a_line_as_journalctl_prints_it() -> None:
     """When, where, which process, and what; the lines of one message below each other."""
-    record = {
-        "__REALTIME_TIMESTAMP": "1795677238909760",
-        "_HOSTNAME": "web1",
-        "SYSLOG_IDENTIFIER": "shop-worker",
-        "_PID": "41",
-        "MESSAGE": "one\ntwo",
-    }
-    first, second = journal.told(record)
+    moment = "1795677238909760"
+    record = journald.parse(
+        entry(__REALTIME_TIMESTAMP=moment, SYSLOG_IDENTIFIER="shop-worker", _PID="41", MESSAGE="one\ntwo")
+    )
+    assert record is not None
+    first, second = record.told()
     assert re.fullmatch(r"2026-11-2\dT\d\d:\d\d:58[+-]\d{4} web1 shop-worker\[41\]: one", first)
     assert second == " " * first.index("one") + "two"
-    bare = {"__REALTIME_TIMESTAMP": "1", "MESSAGE": [104, 105, 255], "_COMM": "sh"}
-    assert [line[24:] for line in journal.told(bare)] == ["  sh: hi\ufffd"]
-    assert [line[-9:] for line in journal.told({"__REALTIME_TIMESTAMP": "1"})] == ["unknown: "]
+
+
+ODD: dict[str, tuple[bytes, list[str]]] = {
+    "bytes that are no UTF-8": (entry(MESSAGE=[104, 105, 255], _COMM="sh"), ["web1 sh: hi\ufffd"]),
+    "no message": (entry(), ["web1 unknown: "]),
+    "one that is too long for journalctl": (entry(MESSAGE=None, _COMM="sh"), ["web1 sh: "]),
+    "two messages": (entry(MESSAGE=["a", "b"], _COMM="sh"), ["web1 sh: a", "b"]),
+    "two, one of bytes": (entry(MESSAGE=[[104, 255], "b"], _COMM="sh"), ["web1 sh: h\ufffd", "b"]),
+    "two, one too long": (entry(MESSAGE=[None, "b"], _COMM="sh"), ["web1 sh: b"]),
+    "numbers that are no bytes": (entry(MESSAGE=[300, -1], _COMM="sh"), ["web1 sh: ,\ufffd"]),
+    "an object": (entry(MESSAGE={"a": 1}, _COMM="sh"), ["web1 sh: "]),
+    "half a character": (entry(MESSAGE="a\ud800", _COMM="sh"), ["web1 sh: a\ufffd\ufffd\ufffd"]),
+    "a name of bytes": (entry(MESSAGE="a", SYSLOG_IDENTIFIER=[255, 254]), ["web1 \ufffd\ufffd: a"]),
+    "a name of two lines": (
+        entry(MESSAGE="a", SYSLOG_IDENTIFIER="x\n\x1b[2J"),
+        ["web1 x\ufffd\ufffd[2J: a"],
+    ),
+    "two names": (entry(MESSAGE="a", SYSLOG_IDENTIFIER=["x", "y"]), ["web1 x y: a"]),
+    "no time": (entry(MESSAGE="a", _COMM="x", __REALTIME_TIMESTAMP="9" * 5000), ["web1 x: a"]),
+    "no JSON": (b"-- Journal begins --", []),
+    "a list": (b"[1]", []),
+    "deep": (b"[" * 100_000, []),
+    "no UTF-8": (b'{"MESSAGE":"\xff"}', []),
+    "huge": (entry(MESSAGE="x" * journald.LONGEST), ["unknown: (an entry of more than 1024 KiB is left out)"]),
+}
+
+
+@pytest.mark.parametrize(("line", "shown"), ODD.values(), ids=ODD.keys())
+def test_an_entry_may_be_anything(line: bytes, shown: list[str]) -> None:
+    """An app writes its entries as it likes: each is shown as far as it goes, and none ends a deploy."""
+    assert [text.lstrip() for text in told(line)] == shown
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("MESSAGE", "SYSLOG_IDENTIFIER", "_COMM", "_PID", "_HOSTNAME", "__REALTIME_TIMESTAMP", "__CURSOR")
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), json_values) | json_values)
+def test_no_entry_breaks_its_reader(value: Any) -> None:
+    """Any JSON at all: it is told in lines that can be sent, or passed over."""
+    record = journald.parse(json.dumps(value).encode())
+    lines = list(record.told()) if record else []
+    assert journald.own_lines([record] if record else [], 5) is not None
+    assert json.loads(dumps({"lines": lines})) == {"lines": lines}
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_reader_of_entries(line: bytes) -> None:
+    """Whatever journalctl prints."""
+    journald.parse(line)
+
+
+def test_a_process_is_told_by_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What systemd says of it only when it said nothing itself; one odd entry hides no other."""
+    said = [
+        entry(_PID="1", SYSLOG_IDENTIFIER="systemd", MESSAGE="Started"),
+        entry(_PID="7", MESSAGE=["KeyError:", "'SECRET_KEY'"]),
+        b"\xff\xfe",
+        entry(_PID="7", MESSAGE=None),
+        entry(_PID="1", SYSLOG_IDENTIFIER="systemd", MESSAGE="Failed"),
+    ]
+    asked: list[Sequence[str]] = []
+
+    def lines(argv: Sequence[str], *_: Any, **__: Any) -> Iterator[bytes]:
+        asked.append(argv)
+        return iter(said)
+
+    monkeypatch.setattr(journald, "lines", lines)
+    assert systemd.own_lines("shop-web@v1.service", 5) == ["KeyError:", "'SECRET_KEY'"]
+    del said[1]
+    assert systemd.own_lines("shop-web@v1.service", 5) == ["Started", "Failed"]
+    assert "-a" in asked[0], "else a message of more than 4096 bytes is null"
 
 
 JOURNALCTL = """#!/bin/sh
@@ -133,7 +219,7 @@ def test_a_release_that_is_made_meanwhile_is_followed(
     program.write_text(JOURNALCTL)
     program.chmod(0o755)
     monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
-    monkeypatch.setattr(journal, "_LOOK", 0.05)
+    monkeypatch.setattr(journald, "_LOOK", 0.05)
     add(ctx, 1, PLAIN)
     lines = journal.follow(ctx, "", 5)
     assert next(lines).endswith("x: line 1")
@@ -162,5 +248,5 @@ def test_nothing_to_follow_yet_is_waited_for(ctx: Context, tmp_path: Path, monke
     program.write_text(f"#!/bin/sh\nif [ -e $0.went ]; then echo '{record}'; else touch $0.went; exit 1; fi\n")
     program.chmod(0o755)
     monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
-    monkeypatch.setattr(journal, "_LOOK", 0.05)
+    monkeypatch.setattr(journald, "_LOOK", 0.05)
     assert next(journal.follow(ctx, "", 5)).endswith("at last")

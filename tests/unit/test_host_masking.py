@@ -34,7 +34,7 @@ def test_each_line_of_a_long_secret_is_masked() -> None:
 
 def test_a_secret_that_contains_another_is_masked_whole() -> None:
     """The longer one first, or its rest would stay."""
-    values = secret_values({"A": "abcdef", "B": "abcdef-and-more"}, ["A", "B"])
+    values = secret_values({"A_KEY": "abcdef", "B_KEY": "abcdef-and-more"}, ["A_KEY", "B_KEY"])
     assert heard(values, line="abcdef-and-more") == {"line": "****"}
 
 

@@ -6,12 +6,13 @@ import shlex
 
 import pytest
 
+from deployer.host.confinement import LINES, override
 from deployer.host.environment import environment_file
 from deployer.host.errors import BadRequest
 from deployer.host.overrides import ALLOWED, check
 from deployer.host.paths import AppPaths
 from deployer.host.process import Web
-from deployer.host.unitfile import HARDENING, override, quote
+from deployer.host.unitfile import quote
 from deployer.host.units import Capabilities, argv, handle_unit, service_unit, socket_unit
 
 PATHS = AppPaths("shop")
@@ -86,7 +87,7 @@ def test_an_override_replaces_the_generated_line() -> None:
 
 def test_a_list_override_resets_the_directive_first() -> None:
     """Filters add up in systemd: an override that is a list starts from nothing."""
-    filters = override(HARDENING, (("SystemCallFilter", ("@system-service", "@resources")),))
+    filters = override(LINES, (("SystemCallFilter", ("@system-service", "@resources")),))
     assert [value for name, value in filters if name == "SystemCallFilter"] == ["", "@system-service", "@resources"]
 
 
@@ -113,7 +114,7 @@ def test_root_can_widen_the_list() -> None:
 def test_every_hardening_line_that_can_be_relaxed_is_on_the_list() -> None:
     """But for those that would hand out privileges."""
     fixed = {"CapabilityBoundingSet", "AmbientCapabilities", "SystemCallErrorNumber"}
-    assert {name for name, _ in HARDENING} - set(ALLOWED) == fixed
+    assert {name for name, _ in LINES} - set(ALLOWED) == fixed
 
 
 def test_the_handle_calls_the_root_owned_program() -> None:

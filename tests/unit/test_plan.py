@@ -14,8 +14,9 @@ from deployer import events, plan
 from deployer.config import Config, check, load
 from deployer.config import Process as DeclaredProcess
 from deployer.errors import ConfigError
+from deployer.host.message import read_message
 from deployer.host.process import CALENDAR, Process, Timer
-from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps, read_message
+from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps
 from deployer.host.provision import Setup
 from deployer.host.request import Request
 from deployer.host.spec import Spec

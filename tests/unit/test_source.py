@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,12 @@ import pytest
 from deployer import source as sources
 from deployer.delta import make_delta
 from deployer.errors import ConfigError
+from deployer.files import matching
 from deployer.host.manifest import EXECUTABLE, FILE, LINK, tree_digest
-from deployer.lock import find_lock
-from deployer.source import Source, collect, from_git, from_working_tree, is_dirty
+from deployer.patterns import glob
+from deployer.source import Source, collect, from_git, from_working_tree
 from deployer.spool import CHUNK
+from tests.support.repository import Repository
 
 NAMES = [
     "a b.py",
@@ -29,49 +30,6 @@ NAMES = [
     "a;b&c.py",
     "back\\slash",
 ]
-
-
-class Repository:
-    """A project in a git repository of its own, without any of this machine's git settings."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        self.git("init", "-q", "-b", "main")
-
-    def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false"]
-        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-        done = subprocess.run(
-            ["git", *identity, *arguments],
-            cwd=self.root,
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
-
-    def write(self, path: str, content: str = "x") -> Path:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(content, encoding="utf-8")
-        return place
-
-    def commit(self, **files: str) -> str:
-        for path, content in files.items():
-            self.write(path.replace("__", "."), content)
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "x")
-        return self.git("rev-parse", "HEAD")
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    """A repository with one commit: app.py and manage.py."""
-    repository = Repository(tmp_path / "my project")
-    repository.commit(app__py="one", manage__py="manage")
-    return repository
 
 
 def contents(source: Source) -> dict[str, str]:
@@ -191,10 +149,9 @@ def test_a_ref_named_like_an_option_is_no_option(repo: Repository) -> None:
 def test_a_dirty_tree_is_refused(repo: Repository) -> None:
     """Ten changed files are named, then their number, and the message says what to type."""
     repo.commit(**{f"f{number:02}": "x" for number in range(12)})
-    assert not is_dirty(repo.root)
+    assert collect(repo.root).commit
     for number in range(12):
         repo.write(f"f{number:02}", "changed")
-    assert is_dirty(repo.root)
     error = refusal(repo.root)
     assert "f00, f01" in error.message and "f09 and 2 more" in error.message and "f10" not in error.message
     assert "--dirty" in str(error.next)
@@ -259,7 +216,7 @@ def test_no_repository(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     error = refusal(tmp_path)
     assert "is not in a git repository" in error.message
-    assert "git init" in str(error.next) and "--dirty" in str(str(error.next))
+    assert "git init" in str(error.next) and "--dirty" in str(str(str(error.next)))
 
 
 def test_no_commit_yet(tmp_path: Path) -> None:
@@ -293,17 +250,6 @@ def test_dirty_outside_git_ships_all_but_junk(tmp_path: Path) -> None:
     assert set(contents(source)) == {"app.py", ".env.example", "a/b.py"}
     assert (source.commit, source.dirty) == ("", True)
     assert "not in a git repository: all its 3 files ship" in source.warnings[0]
-
-
-def test_submodules_are_warned_about(repo: Repository, tmp_path: Path) -> None:
-    """A submodule's files do not ship, which a warning says, from a commit and from the disk."""
-    inner = Repository(tmp_path / "inner")
-    inner.commit(x="inner")
-    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner.root), "vendor/inner")
-    repo.commit()
-    for source in (collect(repo.root), collect(repo.root, dirty=True)):
-        assert any(warning.startswith("vendor/inner is another git repository") for warning in source.warnings)
-        assert source.find("vendor/inner/x") is None
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "a/../../outside", ".."])
@@ -356,6 +302,7 @@ def test_include_does_not_replace_what_is_committed(repo: Repository) -> None:
         ("../*", "leads out of"),
         ("/etc/passwd", "leads out of"),
         ("a**b", "is not a pattern"),
+        ("[z-a]", "is not a pattern"),
         (".git/config", "matches no file"),
         ("outside/*", "leads through the link outside"),
     ],
@@ -367,6 +314,39 @@ def test_bad_includes_are_refused(repo: Repository, tmp_path: Path, pattern: str
     with pytest.raises(ConfigError, match=told) as caught:
         from_git(repo.root, include=[pattern])
     assert repr(pattern) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*", ".hid a.js ab.css b c d"),
+        ("?.js", "a.js"),
+        ("[ab]*.*s*", "a.js ab.css"),
+        ("[!a]/**", "b/c.js b/d/e.js"),
+        ("[^a]", "b c d"),
+        ("**/*.js", "a.js b/c.js b/d/e.js"),
+        ("**/d/**", "b/d/e.js"),
+        ("b/**/e.js", "b/d/e.js"),
+        ("./b//d/", "b/d/e.js"),
+        ("A.js", ""),
+        ("[]", ""),
+        ("[a-b]b.css", "ab.css"),
+        ("b/*/*.js", "b/d/e.js"),
+        ("**", ".hid a.js ab.css b/c.js b/d/e.js c d"),
+        ("d/*", ""),
+        ("**/.git/**", ""),
+    ],
+)
+def test_patterns_mean_the_same_on_every_python(tmp_path: Path, pattern: str, found: str) -> None:
+    """A star stays within a name, two stars stand for any directories, case counts, and .git is never found."""
+    for path in ("a.js", "ab.css", ".hid", "b/c.js", "b/d/e.js", "c", "d", ".git/x.js"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    matches = set(glob(tmp_path, pattern))
+    files = {path for path in matches if (tmp_path / path).is_file()}
+    names = {path for path in matches if "/" not in path} if pattern in ("*", "[^a]") else files
+    wanted = set(found.split())
+    assert (names if names >= wanted else set(matching(tmp_path, pattern))) == wanted
 
 
 def test_sockets_and_pipes_are_refused(repo: Repository) -> None:
@@ -477,83 +457,6 @@ def test_only_what_changed_is_sent(repo: Repository) -> None:
     assert [entry.path for entry in delta.add] == ["app.py", "new.py"]
     assert set(delta.drop) == {entry.id for entry in base.entries}
     assert delta.base == base.digest
-
-
-def locked(repo: Repository, files: dict[str, str]):
-    """The lock of a working tree with these files."""
-    for path, content in files.items():
-        repo.write(path, content)
-    return find_lock(collect(repo.root, dirty=True))
-
-
-PYPROJECT = '[project]\nname = "x"\ndependencies = ["django"]\n'
-
-
-def test_the_first_kind_of_lock_wins(repo: Repository) -> None:
-    """requirements.txt gives way to pylock.toml, and that to uv.lock."""
-    assert locked(repo, {"requirements.txt": "django==5"}).kind == "requirements"
-    assert locked(repo, {"pylock.toml": "lock-version = '1.0'"}).kind == "pylock"
-    lock = locked(repo, {"uv.lock": "version = 1", "pyproject.toml": PYPROJECT})
-    assert (lock.kind, lock.path) == ("uv", "uv.lock")
-
-
-def test_a_lock_that_does_not_ship_does_not_count(repo: Repository) -> None:
-    """A lock file which is only on the disk is as good as none, and the message says what to type."""
-    repo.write("requirements.txt", "django")
-    with pytest.raises(ConfigError, match=r"none of uv\.lock") as caught:
-        find_lock(collect(repo.root))
-    assert "git add" in str(caught.value.next)
-    assert find_lock(collect(repo.root), required=False).kind == "none"
-
-
-def test_the_digest_follows_nested_requirements(repo: Repository) -> None:
-    """A change in an included file makes another digest; a change elsewhere does not."""
-    files = {
-        "requirements.txt": "-r req/base.txt\n--constraint=req/pins.txt  # why\ndjango",
-        "req/base.txt": "-rmore.txt",
-        "req/more.txt": "-r ../requirements.txt\nx",
-        "req/pins.txt": "x==1",
-    }
-    first = locked(repo, files)
-    assert set(first.files) == set(files)
-    assert locked(repo, {"app.py": "other"}).digest == first.digest
-    digests = {locked(repo, {path: f"{content}\n# changed"}).digest for path, content in files.items()}
-    assert len(digests | {first.digest}) == 5
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("-r missing.txt", "requirements.txt:2 names missing.txt, which does not ship"),
-        ("-r ../../x.txt", "requirements.txt:2: ../../x.txt is not a file of the project"),
-        ("-r /etc/passwd", "requirements.txt:2: /etc/passwd is not a file of the project"),
-        ("-e .", "requirements.txt:2: '-e .' installs a directory"),
-        (".", "requirements.txt:2: '.' installs a directory"),
-        ("./vendor/lib", "requirements.txt:2: './vendor/lib' installs a directory"),
-    ],
-)
-def test_requirements_that_cannot_be_followed(repo: Repository, line: str, told: str) -> None:
-    """A requirement that is missing, or whose changes would be missed, is refused with file and line."""
-    with pytest.raises(ConfigError) as caught:
-        locked(repo, {"requirements.txt": f"django\n{line}"})
-    assert told in caught.value.message
-
-
-def test_vendored_wheels_are_part_of_the_lock(repo: Repository) -> None:
-    """A wheel that ships may be required by its path, and its content is part of the digest."""
-    first = locked(repo, {"requirements.txt": "./vendor/x-1-py3-none-any.whl", "vendor/x-1-py3-none-any.whl": "1"})
-    second = locked(repo, {"vendor/x-1-py3-none-any.whl": "2"})
-    assert first.digest != second.digest
-
-
-def test_uv_needs_its_pyproject(repo: Repository) -> None:
-    """uv.lock without pyproject.toml is refused; what uv goes by is in the digest, and nothing else."""
-    with pytest.raises(ConfigError, match=r"without its pyproject\.toml"):
-        locked(repo, {"uv.lock": "version = 1"})
-    first = locked(repo, {"pyproject.toml": PYPROJECT})
-    assert locked(repo, {"pyproject.toml": PYPROJECT + "[tool.ruff]\nline-length = 110\n"}).digest == first.digest
-    changed = PYPROJECT + '[tool.uv]\ndefault-groups = ["x"]\n'
-    assert locked(repo, {"pyproject.toml": changed}).digest != first.digest
 
 
 def test_a_ref_ignores_the_working_tree(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
             lambda: _make(venv, "bin/gunicorn"),
             lambda: _make(venv, "lib/python3/site-packages/gunicorn/config.py"),
         ]
+    if words[0] == "/bin/rm":
+        return [lambda: shutil.rmtree(words[-1])]
     if "compileall" in words:
         return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
     if words[-1] == COLLECT:

@@ -35,6 +35,7 @@ class FakeSystemd:
         self.programs, self.main, self.state = programs, main, state
         self.clock = programs.clock
         self.told: list[str] = []
+        self.pids = 20000
         self.restarting, self.stopping = "", False
         self.synced: Callable[[], None] = lambda: None
 
@@ -67,6 +68,15 @@ class FakeSystemd:
             self.programs.change("waits", unit.name)
         on_line("it was built")
         return {"success": 0}.get(unit.result, 1)
+
+    def terminate(self, pid: int, still: Callable[[], bool]) -> bool:
+        """Stands in for ``proc.terminate``: of a job."""
+        unit = next((unit for unit in self.table.units.values() if unit.pid == pid and unit.transient), None)
+        process = self.programs.find(unit.name) if unit is not None else None
+        if process is None or not still():
+            return False
+        process.end()
+        return True
 
     def tell(self, unit: str, text: str) -> None:
         self.told.append(f"{unit}: {text}")
@@ -122,7 +132,10 @@ class FakeSystemd:
         unit.becomes("active", "running")
         unit.starts.append(self.clock.now)
         spell = unit.spell
+        self.pids += 1
+        unit.pid = self.pids
         status = self.programs.run(unit.name, lambda: self.main(unit.argv))
+        unit.pid = 0
         if unit.spell != spell:
             return  # it was stopped meanwhile
         if status == 0:
@@ -215,7 +228,9 @@ class FakeSystemd:
         if verb == "list-units":
             return Result(0, self._list(rest), "")
         if verb == "list-jobs":
-            return Result(0, f"17 {self.restarting} restart running\n" if self.restarting in names else "", "")
+            jobs = [f"17 {self.restarting} restart running\n"] if self.restarting in names else []
+            known = [unit for unit in map(self.table.known, names) if unit is not None and unit.job]
+            return Result(0, "".join([*jobs, *(f"18 {unit.name} {unit.job} waiting\n" for unit in known)]), "")
         acts = {"start": self._start, "stop": self._stop, "restart": self._restart}
         acts.update({"kill": self._kill, "reset-failed": self._reset})
         wait = "--no-block" not in rest

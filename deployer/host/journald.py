@@ -1,0 +1,135 @@
+"""Entries of the journal, as ``journalctl -o json`` tells them. Apps write them: nothing in them is trusted.
+
+A field that occurs once is a string; it is a list of numbers when it is not UTF-8, a list of such values when it
+occurs several times, and null when it is longer than journalctl was asked to show (systemd's JOURNAL_EXPORT_FORMATS).
+Whatever comes, reading an entry raises nothing, and costs no more memory than LONGEST.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+SHOWN = "MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID,_HOSTNAME"
+COMMAND = ("journalctl", "--no-pager", "-q", "-a", "-o", "json", f"--output-fields={SHOWN}")
+LONGEST = 1 << 20
+"""Bytes of an entry that are read. A line that a process prints is 48 KiB at most (journald's LineMax=)."""
+MESSAGE = 64 * 1024
+"""Characters of a message that are kept."""
+_NAME = 200
+_LOOK = 1.0
+"""Seconds between two looks whether it is over."""
+_TOO_LONG = f"(an entry of more than {LONGEST >> 10} KiB is left out)"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry. ``at`` is in seconds since 1970, ``who`` what calls itself so, ``cursor`` its place in the journal."""
+
+    lines: tuple[str, ...] = ()
+    at: float = 0.0
+    who: str = ""
+    comm: str = ""
+    pid: str = ""
+    host: str = ""
+    cursor: str = ""
+
+    def told(self) -> Iterator[str]:
+        """As ``-o short-iso`` prints it: when, where, who, and what, in one line or several."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.at))
+        pid = f"[{self.pid}]" if self.pid else ""
+        head = f"{moment} {self.host} {self.who or self.comm or 'unknown'}{pid}: "
+        first, *more = self.lines or ("",)
+        yield head + first
+        yield from (" " * len(head) + line for line in more)
+
+
+def parse(line: bytes) -> Record | None:
+    """The entry of one line; None when it is none. Raises nothing."""
+    if len(line) > LONGEST:
+        return Record(lines=(_TOO_LONG,))
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    return Record(
+        lines=tuple("\n".join(_texts(fields.get("MESSAGE")))[:MESSAGE].splitlines()),
+        at=_moment(fields.get("__REALTIME_TIMESTAMP")),
+        who=_name(fields, "SYSLOG_IDENTIFIER"),
+        comm=_name(fields, "_COMM"),
+        pid=_name(fields, "_PID"),
+        host=_name(fields, "_HOSTNAME"),
+        cursor=_name(fields, "__CURSOR"),
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    """The values of a field: none, one, or several."""
+    if isinstance(value, str):
+        return [value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")]
+    if not isinstance(value, list):
+        return []
+    if all(type(one) is int for one in value):
+        return [bytes(one & 255 for one in value).decode("utf-8", "replace")]
+    return [text for one in value if not isinstance(one, int) for text in _texts(one)]
+
+
+def _name(fields: Mapping[str, Any], key: str) -> str:
+    """A field that belongs into the head of a line: it must not be able to end it."""
+    text = " ".join(_texts(fields.get(key)))[:_NAME]
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
+def _moment(value: Any) -> float:
+    text = value if isinstance(value, str) else ""
+    return int(text) / 1e6 if text.isascii() and text.isdigit() and len(text) <= 17 else 0.0
+
+
+def own_lines(records: Sequence[Record], count: int) -> list[str]:
+    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it."""
+    own = [one for one in records if one.lines and one.pid != "1" and one.who != "systemd"]
+    return [text for one in (own or records) for text in one.lines][-count:]
+
+
+def lines(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    over: Optional[Callable[[], bool]] = None,  # noqa: UP045  (Python 3.9)
+    seconds: float = 0.0,
+) -> Iterator[bytes]:
+    """Each line that a command prints, without its newline; of one longer than LONGEST, only so much that this shows.
+
+    It ends with the command, after ``seconds`` (0: never), and when a look, one a second, finds that it is ``over``. A
+    command that is followed (``over``) and ends by itself has nothing to tell yet: it is waited a moment.
+    """
+    nothing, began = subprocess.DEVNULL, time.monotonic()
+    with subprocess.Popen(list(argv), stdin=nothing, stdout=subprocess.PIPE, env=dict(environment)) as process:
+        assert process.stdout is not None
+        outlet, rest, look = process.stdout.fileno(), b"", began + _LOOK
+        try:
+            while not seconds or time.monotonic() - began < seconds:
+                if over is not None and time.monotonic() >= look:
+                    if over():
+                        return
+                    look = time.monotonic() + _LOOK
+                if not select.select([outlet], [], [], _LOOK)[0]:
+                    continue
+                part = os.read(outlet, 65536)
+                *whole, rest = (rest + part).split(b"\n")
+                yield from whole
+                rest = rest[: LONGEST + 1]
+                if not part:
+                    if over is not None:
+                        time.sleep(_LOOK)
+                    return
+        finally:
+            process.terminate()

@@ -1,0 +1,105 @@
+"""A bug that nobody foresaw, at any call that the host program makes while it undoes or puts right."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import deployer.host
+
+_HOST = str(Path(deployer.host.__file__).parent)
+_HERE = str(Path(__file__).parent)
+UNDO, RECOVERY = "attempt.py:_fail", "job.py:_recover"
+"""Where an undo or a recovery begins: from then on, calls count."""
+_APART = {"failures.py", "protocol.py", "errors.py"}
+"""What keeps the failures, and what has none."""
+_PURE = {"paths.py", "context.py", "clock.py", "reader.py", "spec.py", "process.py"}
+_STEPS = {
+    *("attempt.py", "resume.py", "ending.py", "recovery.py", "survey.py", "debris.py", "retention.py", "job.py"),
+    *("background.py", "handover.py", "instance.py", "lock.py", "handle.py", "lease.py"),
+}
+"""Whose calls are tried, where not every one is."""
+TEXT = "nobody foresaw this"
+
+Call = tuple[str, str]
+"""Who calls, as ``module.py:function``, and whom."""
+
+
+class Unforeseen(RuntimeError):
+    """Neither HostError nor OSError."""
+
+
+@dataclass
+class Bug:
+    """Raises at a call, once (``occasion`` counts from 1) or each time (0). Without a call it only takes note."""
+
+    begins: str
+    call: Call | None = None
+    occasion: int = 1
+    seen: Counter[Call] = field(default_factory=Counter)
+    struck: int = 0
+    journal: io.StringIO = field(default_factory=io.StringIO)
+    _begun: bool = False
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        with contextlib.redirect_stderr(self.journal):
+            sys.setprofile(self._look)
+            try:
+                yield
+            finally:
+                sys.setprofile(None)
+
+    def _look(self, frame: types.FrameType, event: str, _: object) -> None:
+        if event != "call":
+            return
+        call = _call(frame)
+        if call is None:
+            return
+        self._begun = self._begun or call[1] == self.begins
+        if not self._begun:
+            return
+        self.seen[call] += 1
+        if call == self.call and self.occasion in (0, self.seen[call]):
+            self.struck += 1
+            sys.setprofile(None)
+            if not self.occasion:
+                sys.setprofile(self._look)
+            raise Unforeseen(TEXT)
+
+
+def _call(frame: types.FrameType) -> Call | None:
+    """A function of the host program, or one of those that stand in for the system, called by the host program."""
+    caller = frame.f_back
+    while caller is not None and caller.f_code.co_name.startswith("<"):
+        caller = caller.f_back
+    if caller is None or frame.f_code.co_name.startswith("<"):
+        return None
+    module, of = frame.f_code.co_filename, caller.f_code.co_filename
+    if not of.startswith(_HOST) or not module.startswith((_HOST, _HERE)):
+        return None
+    names = Path(of).name, Path(module).name
+    if _APART & set(names):
+        return None
+    return f"{names[0]}:{caller.f_code.co_name}", f"{names[1]}:{frame.f_code.co_name}"
+
+
+def calls(command: Callable[[], object], begins: str, *, every: bool) -> list[tuple[Call, int]]:
+    """The calls that the command's undo, or its recovery, makes: with ``every`` all of them, the first time and the
+    last; else those that its steps make, the first time."""
+    bug = Bug(begins)
+    with bug.in_place():
+        command()
+    if every:
+        return [(call, occasion) for call, count in bug.seen.items() for occasion in sorted({1, count})]
+    return [(call, 1) for call in bug.seen if _module(call[0]) in _STEPS and _module(call[1]) not in _PURE]
+
+
+def _module(name: str) -> str:
+    return name.partition(":")[0]
