@@ -1,6 +1,7 @@
 # make demo    the whole product on a throwaway host, in a minute
 # make test    all tests, on real systemd hosts booted for the purpose
 # make test-faults   every accident at every step of a deploy, and the matrix of what serves afterwards
+# make mutants   changes promise-critical code, line by line, and tells which changes no test notices: hours
 # make bench   the figures: round trips, bytes, latencies, beside peers
 # make lint    ruff, strict mypy, import rules
 # Each does its own set-up: packages by name (as root), a virtual environment in .venv.
@@ -8,9 +9,10 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := python3-venv git openssh-client openssh-server make systemd-container mmdebstrap debian-archive-keyring iproute2
+PACKAGES := python3-venv git openssh-client openssh-server make systemd-container mmdebstrap debian-archive-keyring iproute2 \
+	docker.io
 
-.PHONY: demo test test-unit test-faults bench lint packages clean
+.PHONY: demo test test-unit test-faults mutants bench lint packages clean
 
 demo: .venv/ready packages
 	@$(BIN)/python -m tests.demo $(ARGS)
@@ -23,6 +25,11 @@ test-unit: .venv/ready
 
 test-faults: .venv/ready packages
 	$(BIN)/python -m pytest tests/faults -n 2 --dist load $(ARGS)
+
+mutants: .venv/ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group mutants
+	$(BIN)/mutmut run --max-children 2 $(ARGS)
+	@$(BIN)/mutmut results
 
 bench: .venv/ready packages
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -57,4 +64,4 @@ packages:
 	@touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -212,6 +212,7 @@ class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
     release: Row | None = None
     last: Row | None = None
     held: Held | None = None
+    notes: list[str] = []
 
 
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -254,6 +255,7 @@ class Doctor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     current: Name
     busy: Job | None
     findings: list[Found]
+    notes: list[str] = []
 
 
 class Calendar(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,9 +10,10 @@ from typing import Any
 
 from deployer import events, plan
 from deployer.config import Config
-from deployer.delta import Upload, make_delta
+from deployer.delta import Advance, Upload, make_delta
 from deployer.errors import ConfigError
 from deployer.host.protocol import PHASES
+from deployer.host.sizes import size
 from deployer.host.spec import Spec
 from deployer.lock import Lock
 from deployer.project import complete
@@ -33,10 +34,10 @@ class _Uploads:
         self._made: dict[tuple[bytes, ...], Upload] = {}
         self._lock = threading.Lock()
 
-    def upload(self, facts: Facts) -> Upload:
+    def upload(self, facts: Facts, packed: Advance) -> Upload:
         ids = tuple(facts.base_ids)
         with self._lock:
-            made = self._made.get(ids) or make_delta(self._source, facts.base_key, facts.base_ids)
+            made = self._made.get(ids) or make_delta(self._source, facts.base_key, facts.base_ids, packed)
             self._made[ids] = made
         return replace(made, delta=replace(made.delta, base=facts.base_key))
 
@@ -71,7 +72,11 @@ class Deploy:
     def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
         started = time.monotonic()
         site.report(events.PhaseStarted(host=site.host, phase="upload", detail="finding what the host lacks"))
-        upload = self.uploads.upload(facts)
+
+        def packed(done: int, total: int) -> None:
+            site.report(events.Progress(host=site.host, phase="upload", done=done, total=total, doing="packing"))
+
+        upload = self.uploads.upload(facts, packed)
         _check_room(site, upload, facts)
         message = plan.release_request(
             kind="deploy",
@@ -265,8 +270,7 @@ def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
     needed = sum(entry.size for entry in upload.delta.add) + upload.delta.length
     if needed > facts.free:
         raise ConfigError(
-            message=f"the disk of {site.host} is full: the code needs {needed // 1024:,} KiB, "
-            f"{facts.free // 1024:,} KiB are free",
+            message=f"the disk of {site.host} is full: the code needs {size(needed)}, {size(facts.free)} are free",
             state="nothing was touched",
             next="make room, then fab deploy",
             host=site.host,

@@ -48,6 +48,8 @@ _HELP = {
     "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
     "ref": "the branch, tag or commit to deploy (default: HEAD)",
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
+    "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
+    "asgi": "the ASGI application, likewise",
     "strict": "refuse requirements that are not pinned to a version or a commit",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
@@ -121,8 +123,13 @@ class HostTask(FleetTask):
 
 def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(context, **options)`` that works on this machine alone."""
-    made: Callable[[Callable[..., Any]], Any] = fleet_task(klass=HostTask, dry=dry, auto_shortflags=False)
-    return made
+
+    def wrap(function: Callable[..., Any]) -> Any:
+        own = [name.replace("_", "-") for name in list(inspect.signature(function).parameters)[1:]]
+        texts = {name: _HELP[name.replace("-", "_")] for name in own}
+        return fleet_task(klass=HostTask, dry=dry, help=texts, auto_shortflags=False)(function)
+
+    return wrap
 
 
 def host_task(
@@ -130,6 +137,7 @@ def host_task(
     *,
     dry: DryRun,
     answer: bool | Callable[[Mapping[str, Any]], bool] = False,
+    streams: bool = False,
     iterable: Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
@@ -137,8 +145,8 @@ def host_task(
     ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
     returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
     ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
-    coming and going of connections. A parameter ``words`` of the function is no option: it gets what was typed after
-    ``--``.
+    coming and going of connections; with ``streams`` it comes line by line. A parameter ``words`` of the function is no
+    option: it gets what was typed after ``--``.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
@@ -150,7 +158,8 @@ def host_task(
                 common = {name: given.pop(name) for name in _COMMON}
                 common["parallel"] = _at_a_time(common["parallel"])
                 words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
-                with _over(), _fleet(c, title, answer=answer(given) if callable(answer) else answer, **common) as fleet:
+                asks = answer(given) if callable(answer) else answer
+                with _over(), _fleet(c, title, answer=asks, streams=streams, **common) as fleet:
                     outcome = does(fleet, **given, **words)
                 _end(outcome, json=common["json"])
 
@@ -184,6 +193,7 @@ def _fleet(
     title: str,
     *,
     answer: bool,
+    streams: bool,
     env: str,
     config: str,
     accept_new: bool,
@@ -215,7 +225,7 @@ def _fleet(
     shown = f"{title} {settings.app}"
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
-    shows = answering(json, hosts) if answer else showing(json, hosts, title=shown, verbose=verbose)
+    shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
     with shows as (report, ask, aside), until_over(report) as until, asking(aside) as prompt:
         heard = Noticing(until)
         options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -14,6 +14,14 @@ from deployer.spool import CHUNK, Spool
 
 LEVEL = 6
 """zlib's own default. It must not depend on anything: a resumed upload has to make the same bytes again."""
+TOLD = 4 * CHUNK
+"""Bytes between two words about how far it is: less than a tenth of a second's work."""
+
+Advance = Callable[[int, int], None]
+
+
+def _unheard(done: int, total: int) -> None:
+    """Nobody asks how far it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +38,32 @@ class Upload:
         return self.spool.open(offset, self.delta.length - offset)
 
 
-def make_delta(source: Source, base_key: str = "", base_ids: Sequence[bytes] = ()) -> Upload:
-    """What makes the source's tree out of a base, whose key and ids the host told (``""``: none)."""
+def make_delta(
+    source: Source, base_key: str = "", base_ids: Sequence[bytes] = (), advance: Advance = _unheard
+) -> Upload:
+    """What makes the source's tree out of a base, whose key and ids the host told (``""``: none).
+
+    ``advance`` is told now and then how many bytes of how many are packed.
+    """
     drop, add = difference(base_ids, source.entries)
     spool, digest = Spool(), hashlib.sha256()
-    for piece in compressed(source, add):
+    for piece in compressed(source, add, advance):
         digest.update(piece)
         spool.write(piece)
     delta = Delta(digest=source.digest, base=base_key, drop=drop, add=add, body=digest.hexdigest(), length=spool.size)
     return Upload(delta=delta, spool=spool)
 
 
-def compressed(source: Source, entries: Sequence[Entry]) -> Iterator[bytes]:
+def compressed(source: Source, entries: Sequence[Entry], advance: Advance = _unheard) -> Iterator[bytes]:
     """The contents of the entries, one after the other, as one zlib stream in pieces."""
     compressor = zlib.compressobj(LEVEL)
+    total, done, told = sum(entry.size for entry in entries), 0, 0
     for entry in entries:
         with source.open(entry) as stream:
             while chunk := stream.read(CHUNK):
                 yield compressor.compress(chunk)
+                done += len(chunk)
+                if done - told >= TOLD:
+                    told = done
+                    advance(done, total)
     yield compressor.flush()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from deployer import events
@@ -13,6 +15,7 @@ from deployer.campaign import Deploy, Reload, Rollback, migrator_of
 from deployer.conduct import conduct, was_busy
 from deployer.config import Config, refuse_twice
 from deployer.errors import ConfigError, Exit
+from deployer.events import Reporter
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
 from deployer.host.protocol import PHASES
@@ -31,6 +34,8 @@ from deployer.turn import Turn
 __all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
 
 AT_ONCE = Strategy()
+_MOMENT = 1.0
+"""Seconds that need no explanation."""
 _RELEASE = re.compile(r"v?[1-9][0-9]{0,8}\Z")
 
 
@@ -221,14 +226,42 @@ def _has_server(config: Config) -> bool:
 def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
     config, root = fleet.config, fleet.sites[0].root
     env_file = Path(config.env_file) if config.env_file else None
-    return collect(
-        root,
-        ref=ref,
-        dirty=dirty,
-        include=config.include,
-        env_file=env_file,
-        submodules=config.release.submodules,
-    )
+    host = fleet.sites[0].host if len(fleet.sites) == 1 else ""
+    with _worth_a_row(fleet.report, host):
+        return collect(
+            root,
+            ref=ref,
+            dirty=dirty,
+            include=config.include,
+            env_file=env_file,
+            submodules=config.release.submodules,
+        )
+
+
+@contextmanager
+def _worth_a_row(report: Reporter, host: str) -> Iterator[None]:
+    """Reading a project that takes longer than a moment is told, as a phase of its own: ``read``."""
+    started, lock = time.monotonic(), threading.Lock()
+    told = over = False
+
+    def tell() -> None:
+        nonlocal told
+        with lock:
+            if not over:
+                told = True
+                report(events.PhaseStarted(host=host, phase="read", detail="the project's files"))
+
+    timer = threading.Timer(_MOMENT, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            over = True
+        if told:
+            report(events.PhaseDone(host=host, phase="read", seconds=time.monotonic() - started))
 
 
 def release_number(release: str) -> int:

@@ -98,11 +98,12 @@ class PhaseFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Event):
-    """``done`` of ``total`` bytes of the upload are on their way to the host."""
+    """``done`` of ``total`` bytes are through; ``doing`` says what is done with them: packing, sending."""
 
     phase: str
     done: int
     total: int
+    doing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

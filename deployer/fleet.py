@@ -15,6 +15,7 @@ from deployer.bug import Bug
 from deployer.config import Config
 from deployer.errors import Busy, DeployerError, Exit, Unreachable
 from deployer.events import HostEnd, Reporter
+from deployer.host.advice import Next
 from deployer.model import Decide
 from deployer.remote import Over
 from deployer.site import Site
@@ -199,6 +200,7 @@ def conclude(
     found = tuple(_end_of(ended, exit_of) for ended in ends)
     exit = worst([end.exit for end in found])
     bad = [end.host for end in found if end.exit]
+    failures = [ended.failed for ended, end in zip(ends, found, strict=True) if ended.failed and end.exit]
     done = f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}"
     fleet.report(
         events.FleetFinished(
@@ -206,6 +208,8 @@ def conclude(
             hosts=found,
             seconds=max(end.seconds for end in found),
             summary=done if bad else f"done on {len(found)} hosts",
+            state="; ".join(dict.fromkeys(failed.state for failed in failures if failed.state)),
+            next=Next(dict.fromkeys(step for failed in failures for step in failed.next)),
         )
     )
     return exit
@@ -220,9 +224,21 @@ class Found(Generic[T]):
     exit: int
 
 
-def asked(fleet: Fleet, question: Callable[[Site], T], *, exit_of: Callable[[T], int] = lambda _: 0) -> Found[T]:
-    """Ask every host; what some answer is worth having though others do not. The error of a single host is raised."""
-    ends = each(fleet, question)
+def asked(
+    fleet: Fleet, question: Callable[[Site], T], *, exit_of: Callable[[T], int] = lambda _: 0, told: bool = False
+) -> Found[T]:
+    """Ask every host; what some answer is worth having though others do not. The error of a single host is raised.
+
+    That a host has answered is reported, unless it is ``told`` by what it does.
+    """
+
+    def ask(site: Site) -> T:
+        value = question(site)
+        if not told:
+            site.report(events.Finished(host=site.host, exit=0))
+        return value
+
+    ends = each(fleet, ask)
     if len(ends) == 1:
         ends[0].result()
     values = {ended.site.host: ended.value for ended in ends if ended.value is not None}

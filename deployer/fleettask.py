@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fabric.connection import Connection
 from fabric.tasks import Task
@@ -35,15 +37,18 @@ __all__ = [
     "hosts_of",
     "is_at_terminal",
     "is_dry",
+    "is_output_closed",
+    "leave_closed_output",
     "print_error",
     "remainder_of",
     "split_hosts",
     "ssh_options_of",
+    "wrong_executor",
 ]
 
 ErrorPrinter = Callable[[DeployerError], None]
 
-SETTING = "tasks:\n  executor_class: deployer.executor.FleetExecutor"
+SETTING = "tasks: {executor_class: deployer.executor.FleetExecutor}"
 _FABRIC_FILES = ("fabric.yaml", "fabric.yml")
 _NOTHING = "dry run: nothing was touched\n"
 
@@ -79,7 +84,7 @@ def hosts_of(context: Context) -> tuple[str, ...]:
     of deploy.toml.
     """
     if isinstance(context, Connection):
-        return (str(context.original_host),)
+        return (_only_host(),)  # as it was typed: the connection has it without its user and port
     hosts = tuple(context._fleet_hosts) if isinstance(context, FleetContext) else ()
     if "" in hosts:
         given = ",".join(hosts)
@@ -96,7 +101,7 @@ def remainder_of(context: Context) -> tuple[str, ...]:
     Raises ConfigError under Fabric's own executor: that would run them a second time, in a shell on the host.
     """
     if isinstance(context, Connection):
-        raise _wrong_executor()
+        raise wrong_executor()
     return tuple(context._fleet_remainder) if isinstance(context, FleetContext) else ()
 
 
@@ -152,8 +157,8 @@ class FleetTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with explained(self.printer(kwargs)):
-            if args and isinstance(args[0], Connection) and _is_one_of_many(self.hosts):
-                raise _wrong_executor()
+            if args and isinstance(args[0], Connection):
+                _only_host()
             if args and is_dry(args[0]) and self.dry is not Dry.SAME:
                 return self._dry_run(*args, **kwargs)
             return super().__call__(*args, **kwargs)
@@ -210,6 +215,8 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
         on_error(failed)
         raise Quit(code=int(failed.exit)) from error
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_output_closed():
+            leave_closed_output()
         if not ours:
             raise
         _tell_bug(error, on_error)
@@ -232,13 +239,30 @@ def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
         print_error(Bug.of(error))
 
 
-def _is_one_of_many(own: Sequence[Any]) -> bool:
-    """Whether Fabric's own executor calls a task for one host after the other. Where that is not known, it is so."""
+def is_output_closed() -> bool:
+    """Whether nobody reads standard output any more, as in ``fab releases | head -1``."""
+    outlet = select.poll()
+    outlet.register(1, 0)
+    return bool(outlet.poll(0))
+
+
+def leave_closed_output() -> NoReturn:
+    """End as programs do that SIGPIPE ends. Python would complain once more, when it empties its buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise Quit(code=128 + signal.SIGPIPE)
+
+
+def _only_host() -> str:
+    """The host that ``-H`` names, where Fabric's own executor calls a task for one after the other.
+
+    Raises ConfigError unless it is the only one.
+    """
     program = _program()
-    if program is None:
-        return True
-    given = program.core[0].args.hosts.value
-    return len(split_hosts(given) if given else own or ()) != 1
+    given = program.core[0].args.hosts.value if program else None
+    names = split_hosts(given) if given else ()
+    if len(names) != 1:
+        raise wrong_executor()
+    return names[0]
 
 
 def _program() -> Any:
@@ -248,14 +272,14 @@ def _program() -> Any:
     return program if getattr(program, "core", None) else None
 
 
-def _wrong_executor() -> ConfigError:
-    """Says which lines belong where: the file beside the fabfile that is there, or the one to make."""
+def wrong_executor() -> ConfigError:
+    """Says which line belongs where: into the file beside the fabfile that is there, or that is to be made."""
     program = _program()
     beside = getattr(getattr(program, "collection", None), "loaded_from", None)
     found = [Path(beside, name) for name in _FABRIC_FILES] if beside else []
     file = next((path for path in found if path.exists()), found[0] if found else None)
-    where = f"{file}, beside the fabfile" if file else "fabric.yaml, beside the fabfile"
+    where = file or "fabric.yaml, beside the fabfile"
     return ConfigError(
         message="this task needs all its hosts at once, but Fabric's own executor called it for one of them",
-        next=do(f"put these two lines into {where}:\n{SETTING}"),
+        next=do(f"put this line into {where}: {SETTING}"),
     )

@@ -108,7 +108,8 @@ class Run:
         def advance(done: int) -> None:
             self._begun = length - done <= _IN_FLIGHT
             total = offset + length
-            self._report(events.Progress(host=self._remote.host, phase="upload", done=offset + done, total=total))
+            host = self._remote.host
+            self._report(events.Progress(host=host, phase="upload", done=offset + done, total=total, doing="sending"))
 
         self._remote.send_file(body, length, advance)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from deployer.fleettask import is_at_terminal
 
 if TYPE_CHECKING:
-    from deployer.events import Event, Reporter
+    from deployer.events import Event, Failed, Reporter
     from deployer.host.advice import Next
     from deployer.model import Decide
     from deployer.ssh.prompt import Prompt
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Aside = Callable[[], AbstractContextManager[object]]
     """Entered while somebody asks something at the terminal."""
 
-__all__ = ["Noticing", "advising", "answering", "asking", "showing", "until_over"]
+__all__ = ["Noticing", "advising", "answering", "asking", "once_each", "showing", "until_over"]
 
 
 def advising(report: Reporter, adapt: Callable[[Next], Next]) -> Reporter:
@@ -94,27 +94,68 @@ def showing(
             yield report, on_interrupt(report, fleet=len(hosts) > 1), report.aside
 
 
-@contextmanager
-def answering(json: bool, hosts: list[str]) -> Iterator[tuple[Reporter, None, Aside]]:
-    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error.
+def once_each(failures: Sequence[Failed]) -> list[Failed]:
+    """Failures of hosts that failed in the same words, but for their names, are one."""
+    import re
+    from dataclasses import replace
 
-    What a command on a host prints is an answer, too, and shown as logs are: as it is.
+    together: dict[Failed, list[str]] = {}
+    for failed in failures:
+        user, _, bare = failed.host.rpartition("@")
+        name = re.compile(rf"(?<![\w.-])(?:{re.escape(user)}@)?{re.escape(bare)}(?![\w.-])")
+
+        def unnamed(text: str, name: re.Pattern[str] = name) -> str:
+            return name.sub("HOST", text)
+
+        words = replace(failed, host="", at=0.0, message=unnamed(failed.message), next=failed.next.change(unnamed))
+        together.setdefault(words, []).append(failed.host)
+    firsts = {failed.host: failed for failed in reversed(failures)}
+    return [firsts[on[0]] if len(on) == 1 else replace(same, host=", ".join(on)) for same, on in together.items()]
+
+
+@contextmanager
+def answering(json: bool, hosts: list[str], *, streams: bool = False) -> Iterator[tuple[Reporter, None, Aside]]:
+    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error; and who
+    is still awaited, as long as that is a terminal.
+
+    What a command on a host prints is an answer, too, and shown as logs are: as it is. ``streams`` says that hosts
+    answer for as long as they like.
     """
-    from deployer.events import Connected, Connecting, Finished, Logs, Output
-    from deployer.ui import reporter
+    from deployer.events import Connected, Connecting, Failed, Finished, Logs, Output, PhaseDone, PhaseStarted
+    from deployer.ui import awaiting, reporter
 
     many = len(hosts) > 1
+    unseen = (Connecting, Connected, Finished)
+    failures: list[Failed] = []
     with (
         reporter(json=json, hosts=hosts, prefixed=many) as errors,
         reporter(json=json, hosts=hosts, stream=sys.stdout, prefixed=many) as answers,
+        awaiting(hosts, streams=streams) as awaited,
     ):
 
         def hear(event: Event) -> None:
-            if isinstance(event, Output) and not json and not many:
-                answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
-            elif isinstance(event, (Logs, Output)):
-                answers(event)
-            elif not isinstance(event, (Connecting, Connected, Finished)):
-                errors(event)
+            awaited(event)
+            if isinstance(event, unseen) or (isinstance(event, (PhaseStarted, PhaseDone)) and not json):
+                return
+            if isinstance(event, Failed) and many and not json and not streams:
+                failures.append(event)
+                return
+            with awaited.aside():
+                if isinstance(event, Output) and not json and not many:
+                    answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
+                elif isinstance(event, (Logs, Output)):
+                    answers(event)
+                else:
+                    errors(event)
 
-        yield hear, None, errors.aside
+        @contextmanager
+        def aside() -> Iterator[None]:
+            with awaited.aside(), errors.aside():
+                yield
+
+        try:
+            yield hear, None, aside
+        finally:
+            awaited.close()
+            for failed in once_each(failures):
+                errors(failed)

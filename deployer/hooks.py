@@ -6,9 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import IO
 
 from deployer import events
 from deployer.bug import Bug
@@ -24,30 +26,39 @@ _SHOWN = 500
 def run(argv: Sequence[str], *, timeout: float) -> str:
     """Run a command without a shell, ``timeout`` seconds at most; why it failed, for people, and empty when it did not.
 
-    Of what it prints only the end is kept, and told when it fails. It has a session of its own: a Ctrl-C at the
-    terminal is meant for this program, which may yet have to undrain; and what it starts ends with it when it hangs.
+    Of what it prints only the end is told, when it fails. It has a session of its own: a Ctrl-C at the terminal is
+    meant for this program, which may yet have to undrain; and what it starts ends with it when it hangs. What it leaves
+    running when it ends is its own affair: nobody waits for that, though it may hold the command's output.
     """
     try:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with tempfile.TemporaryFile() as said:
+            status = _wait(argv, said, timeout)
+            end = _end_of(said)
     except (OSError, ValueError) as error:
         return f"{argv[0]} cannot be run: {getattr(error, 'strerror', None) or error}"
-    with process:
-        try:
-            out, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            return f"{argv[0]} did not end within {timeout:g} s"
-    if process.returncode == 0:
+    except subprocess.TimeoutExpired:
+        return f"{argv[0]} did not end within {timeout:g} s"
+    if status == 0:
         return ""
-    said = out.decode("utf-8", "replace").strip()[-_SHOWN:]
-    return f"{argv[0]} ended with exit status {process.returncode}" + (f": {said}" if said else "")
+    return f"{argv[0]} ended with exit status {status}" + (f": {end}" if end else "")
+
+
+def _wait(argv: Sequence[str], said: IO[bytes], timeout: float) -> int:
+    process = subprocess.Popen(
+        list(argv), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+
+
+def _end_of(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - 8 * _SHOWN))
+    return said.read().decode("utf-8", "replace").strip()[-_SHOWN:]
 
 
 class Hooks:

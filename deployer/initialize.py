@@ -1,17 +1,89 @@
-"""``deployer init``: the three files a project needs, from what it says about itself. Overwrites nothing."""
+"""``deployer init``: the three files a project needs, from what it says about itself. Overwrites nothing.
+
+It looks first, and writes nothing where it cannot be meant.
+"""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from deployer.errors import ConfigError
+from deployer.host.advice import Advice, run
 from deployer.project import DiskFiles, Project
 
 FABFILE = "from deployer.tasks import namespace  # noqa: F401\n"
 FABRIC = "tasks:\n  executor_class: deployer.executor.FleetExecutor\n"
 FABRIC_FILES = ("fabric.yaml", "fabric.yml", "fabric.json", "fabric.py")
 """Fabric reads the first of these and no other: where one exists, none may be added before it."""
+
+
+def refuse_mistake(project: Project) -> None:
+    """Raises ConfigError for a directory that cannot be meant, before anything is written."""
+    root = project.root.absolute()
+    if (root / "deploy.toml").exists():
+        return  # typed again: what is missing is added
+    for why, next in mistakes(project, root):
+        raise ConfigError(message=why, state="nothing was written", next=next)
+
+
+def mistakes(project: Project, root: Path) -> Iterator[tuple[str, Advice]]:
+    """What speaks against this directory, and what to type instead."""
+    if root in (Path(root.anchor), Path.home()):
+        yield f"{root} is no project's directory", "cd to the project, then deployer init"
+    above = next((place for place in root.parents if (place / "deploy.toml").exists()), None)
+    if above is not None:
+        yield (
+            f"{root} belongs to {above / 'deploy.toml'}, which is used in all directories below it",
+            "edit that file; or move this app out of that directory, then deployer init in its own",
+        )
+    if project.choices:
+        yield (
+            f"several applications were found: {', '.join(project.choices)}",
+            f"deployer init --{project.choices[0].replace(' = ', '=')}   (or one of the others)",
+        )
+    if project.elsewhere and not (project.wsgi or project.asgi):
+        found = f"{len(project.elsewhere)} Django projects are" if project.elsewhere[1:] else "a Django project is"
+        yield (
+            f"{found} below this directory, and none is in it: {', '.join(project.elsewhere)}",
+            run(f"cd {shlex.quote(str(Path(project.elsewhere[0]).parent))} && deployer init"),
+        )
+    manage = next((place for place in root.parents[:3] if (place / "manage.py").is_file()), None)
+    if manage is not None and not (project.manage or project.wsgi or project.asgi):
+        yield (
+            f"the Django project is above {root}: {manage / 'manage.py'}",
+            run(f"cd {shlex.quote(str(manage))} && deployer init"),
+        )
+    if not (project.manage or project.wsgi or project.asgi or project.lock or has_python(root)):
+        yield f"there is no Python project in {root}", "cd to the project, then deployer init"
+
+
+def has_python(root: Path) -> bool:
+    """Whether there is anything of Python at the top, or a package one level down."""
+    patterns = ("*.py", "pyproject.toml", "*/__init__.py", "src/*/__init__.py")
+    return any(place.name != "fabfile.py" for pattern in patterns for place in root.glob(pattern))
+
+
+def chosen(project: Project, *, wsgi: str, asgi: str) -> Project:
+    """The project with what its user says of the application."""
+    if not wsgi and not asgi:
+        return project
+    return replace(project, wsgi=wsgi or None, asgi=asgi or None, choices=())
+
+
+def seen(project: Project) -> str:
+    """What was found, in one line."""
+    known = (
+        "Django" if project.manage else "",
+        f"settings {project.settings}" if project.settings else "",
+        project.wsgi or project.asgi or "no WSGI or ASGI application (name it under [web] in deploy.toml)",
+        project.lock or "no lock file",
+        "a git repository" if project.git else "no git repository",
+    )
+    return f"found: {', '.join(word for word in known if word)}"
 
 
 def plan_init(project: Project) -> dict[Path, str]:
@@ -84,7 +156,7 @@ def write(project: Project, plan: Mapping[Path, str]) -> list[str]:
     Raises OSError when the directory cannot be written to.
     """
     lines = [write_one(project.root, path, text) for path, text in plan.items()]
-    return [*lines, *hints(project), "", *next_steps(project)]
+    return [seen(project), *lines, *hints(project), "", *next_steps(project)]
 
 
 def would_write(project: Project, plan: Mapping[Path, str]) -> list[str]:
@@ -126,8 +198,6 @@ def kept(path: Path) -> str:
 
 def hints(project: Project) -> Iterator[str]:
     """What is missing for a deploy."""
-    if project.elsewhere:
-        yield f"manage.py is in {Path(project.elsewhere).parent}: type `deployer init` there instead"
     if not project.lock:
         yield "no uv.lock, pylock.toml or requirements.txt: type `uv lock` or `pip freeze > requirements.txt`"
     elif (server := missing_server(project)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import msgspec
 from deployer import git, lock
 from deployer.config import Config
 from deployer.errors import ConfigError
-from deployer.files import plain_files
+from deployer.files import JUNK_DIRECTORIES
 from deployer.host.protocol import APP, APP_LENGTH, WEB
 from deployer.lock import Lock, find_lock
 from deployer.settings import (
@@ -59,10 +59,11 @@ class Project:
     name: str
     git: bool = False
     manage: str | None = None
-    elsewhere: str | None = None  # a manage.py in a directory below, when there is none at the root
+    elsewhere: tuple[str, ...] = ()  # each manage.py in a directory below, when there is none at the root
     settings: str | None = None
     wsgi: str | None = None
     asgi: str | None = None
+    choices: tuple[str, ...] = ()  # the applications, as ``wsgi = "app:app"``, when there are several
     lock: str | None = None
     host: str | None = None  # the first host name of ALLOWED_HOSTS
     health: str | None = None
@@ -77,17 +78,19 @@ def inspect(root: Path) -> Project:
     files = DiskFiles(root)
     settings = settings_module(files)
     values = settings_values(files, settings) if settings else {}
-    callables = find_callables(files, values, settings)
+    found = find_callables(files, values, settings)
+    callables = {kind: names[0] for kind, names in found.items()}
     django = files.read_text("manage.py") is not None
     return Project(
         root=root,
         name=guess_name(files, settings, root),
         git=git.dot_git(root) is not None,
         manage="manage.py" if django else None,
-        elsewhere=None if django else manage_below(root),
+        elsewhere=() if django else manage_below(root),
         settings=settings,
         wsgi=callables.get("wsgi"),
         asgi=callables.get("asgi"),
+        choices=tuple(choices(found, settings)),
         lock=next((name for name in lock.KINDS if files.read_text(name) is not None), None),
         host=next((name for name in strings(values.get("ALLOWED_HOSTS")) if is_host(name)), None),
         health=guess_health(files, values),
@@ -124,6 +127,12 @@ def complete(config: Config, files: TextFiles) -> Config:
         return config
     settings = settings_module(files)
     found = find_callables(files, settings_values(files, settings) if settings else {}, settings)
+    if several := choices(found, settings):
+        raise ConfigError(
+            message=f"several applications are among the files that ship: {', '.join(several)}",
+            state="nothing was touched",
+            next=f"write one of them into deploy.toml: [web] {several[0]}",
+        )
     kind = choose_kind(found, config.web.server)
     if kind is None:
         raise ConfigError(
@@ -132,7 +141,7 @@ def complete(config: Config, files: TextFiles) -> Config:
             next='write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command)'
             f"{without(config)}",
         )
-    return msgspec.structs.replace(config, web=msgspec.structs.replace(config.web, **{kind: found[kind]}))
+    return msgspec.structs.replace(config, web=msgspec.structs.replace(config.web, **{kind: found[kind][0]}))
 
 
 def without(config: Config) -> str:
@@ -142,36 +151,43 @@ def without(config: Config) -> str:
     return f'; or that there is none: [hosts."{host}"] processes = {json.dumps(others)}' if others else ""
 
 
-def choose_kind(found: dict[str, str], server: str | None) -> str | None:
+def choose_kind(found: dict[str, list[str]], server: str | None) -> str | None:
     """``wsgi`` or ``asgi``: what the server asks for, else WSGI, which any Django app can do; or None."""
     order = ("asgi", "wsgi") if server in ("uvicorn", "hypercorn") else ("wsgi", "asgi")
     allowed = order[:1] if server else order
     return next((kind for kind in allowed if kind in found), None)
 
 
-def find_callables(files: TextFiles, values: dict[str, ast.expr], settings: str | None) -> dict[str, str]:
-    """``wsgi`` and ``asgi``, as far as found: as the settings say, beside them, or a framework's."""
+def find_callables(files: TextFiles, values: dict[str, ast.expr], settings: str | None) -> dict[str, list[str]]:
+    """``wsgi`` and ``asgi``, as far as found: as the settings say, beside them, or those of a framework."""
     package = (settings or "").partition(".")[0]
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for kind in ("wsgi", "asgi"):
         named = literal(values.get(f"{kind.upper()}_APPLICATION"))
         if isinstance(named, str) and "." in named and settings:
-            found[kind] = ":".join(named.rsplit(".", 1))
+            found[kind] = [":".join(named.rsplit(".", 1))]
         elif package and files.read_text(f"{package}/{kind}.py") is not None:
-            found[kind] = f"{package}.{kind}:application"
-    return found or framework_application(files)
+            found[kind] = [f"{package}.{kind}:application"]
+    return found or framework_applications(files)
 
 
-def framework_application(files: TextFiles) -> dict[str, str]:
-    """The application that a usual module at the top assigns: ``app = Flask(__name__)`` and its like."""
+def framework_applications(files: TextFiles) -> dict[str, list[str]]:
+    """The applications that the usual modules at the top assign: ``app = Flask(__name__)`` and its like."""
+    found: dict[str, list[str]] = {}
     for name in MODULES:
         for node in tree(files.read_text(name)).body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
                 called, target = node.value.func, node.targets[0]
                 kind = FRAMEWORKS.get(getattr(called, "id", getattr(called, "attr", "")))
                 if kind and isinstance(target, ast.Name):
-                    return {kind: f"{name.removesuffix('.py')}:{target.id}"}
-    return {}
+                    found.setdefault(kind, []).append(f"{name.removesuffix('.py')}:{target.id}")
+    return found
+
+
+def choices(found: dict[str, list[str]], settings: str | None) -> list[str]:
+    """All of a framework's applications, when there is more than one. A Django project's are two faces of one."""
+    several = not settings and sum(map(len, found.values())) > 1
+    return [f"{kind} = {json.dumps(name)}" for kind, names in found.items() for name in names] if several else []
 
 
 def is_host(name: str) -> bool:
@@ -213,8 +229,8 @@ def project_name(files: TextFiles) -> str:
     return name if isinstance(name, str) else ""
 
 
-def manage_below(root: Path) -> str | None:
-    """A manage.py in a directory below, at most two levels down."""
-    candidates: Iterator[Path] = iter(sorted((*root.glob("*/manage.py"), *root.glob("*/*/manage.py"))))
-    kept: Sequence[str] = [path.relative_to(root).as_posix() for path in candidates]
-    return next((path for path in kept if path in set(plain_files(root))), None)
+def manage_below(root: Path) -> tuple[str, ...]:
+    """Each manage.py in a directory below, at most two levels down."""
+    candidates = sorted((*root.glob("*/manage.py"), *root.glob("*/*/manage.py")))
+    kept = [path.relative_to(root).as_posix() for path in candidates]
+    return tuple(path for path in kept if not JUNK_DIRECTORIES & set(path.split("/")))

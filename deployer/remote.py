@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 from deployer import answers, events, startup
 from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
+from deployer.host.advice import do
 from deployer.host.manifest import unpack_ids
+from deployer.host.message import LONGEST
 from deployer.host.protocol import HOLD, PROGRAM, PROTOCOL, dumps
 from deployer.host.spec import Spec
 from deployer.report import Job
@@ -128,7 +130,7 @@ class Remote:
         newer = theirs > PROTOCOL
         return ConfigError(
             message=f"{self.host} was set up by {'a newer' if newer else 'an older'} version of deployer than this one",
-            next="upgrade deployer here: pip install -U deployer"
+            next="upgrade deployer on this machine, from where it was installed   (deployer --version)"
             if newer
             else f"fab setup -H root@{_bare(self.host)}   (brings the host up to date; what serves goes on)",
             host=self.host,
@@ -222,8 +224,15 @@ class Remote:
 
     def send(self, message: Mapping[str, Any]) -> None:
         self._touches = self._touches or not (message.get("op") in _HARMLESS or message.get("fix") is False)
+        data = dumps(dict(message))
+        if len(data) > LONGEST:
+            raise ConfigError(
+                message=f"this release has too many files for one request: their list has {len(data) >> 20} MiB",
+                next=do("leave out what the app does not need: export-ignore in .gitattributes"),
+                host=self.host,
+            )
         try:
-            self._channel.write(dumps(dict(message)))
+            self._channel.write(data)
         except BrokenPipeError:
             return  # what the host said before it went is still to be read
 

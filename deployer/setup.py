@@ -12,6 +12,7 @@ from typing import Any
 from deployer import answers, events, plan
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet import Fleet, conclude, each
+from deployer.host.advice import run
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
@@ -143,9 +144,8 @@ def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
 
 def _not_understood(site: Site, error: BadAnswer) -> BadAnswer:
     state = "what serves was not touched; how far the set-up came is not known"
-    next = (
-        f"look at the host: ssh {site.target.name}; then fab setup -H {site.target.name}   (again: it can be repeated)"
-    )
+    again = run(f"fab setup -H {site.target.name}", "again: it can be repeated")
+    next = run(f"ssh {site.target.name}", "who answers there?") + again
     return replace(error, state=state, next=next)
 
 
@@ -183,19 +183,18 @@ def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, 
 
 def _agent_keys() -> list[str]:
     try:
-        done = subprocess.run(["ssh-add", "-L"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10)
+        done = subprocess.run(["ssh-add", "-L"], capture_output=True, stdin=subprocess.DEVNULL, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return done.stdout.splitlines() if done.returncode == 0 else []
+    return done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
 
 
 def public_key(path: Path) -> str:
     """The key in a file. Raises ConfigError when it holds none, or a private one."""
     try:
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigError(message=f"the public key {path} cannot be read: {why}") from None
+        text = path.read_bytes().decode("utf-8", "replace").strip()  # a comment may be of any encoding
+    except OSError as error:
+        raise ConfigError(message=f"the public key {path} cannot be read: {error.strerror}") from None
     if "PRIVATE KEY" in text or "\n" in text or len(text.split()) < 2:
         raise ConfigError(message=f"{path} is not a public key of one line", state="nothing was touched")
     return text

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from deployer.delta import Upload
 from deployer.errors import ConfigError
+from deployer.host.advice import run
 from deployer.host.protocol import MOST_MISSED
 from deployer.remote import Edit, Facts, unchanged
 from deployer.site import Site
@@ -53,7 +54,8 @@ def number_of(facts: Mapping[str, Facts]) -> int:
         told = "; ".join(f"{host}: v{numbers[host]}" for host in (*far, *near))
         raise ConfigError(
             message=f"{', '.join(far)} cannot be right about the number of the next release ({told})",
-            next=f"fab releases -H {','.join(far)}   (how it came to that); without it: fab deploy -H {','.join(near)}",
+            next=run(f"fab releases -H {','.join(far)}", "how it came to that")
+            + run(f"fab deploy -H {','.join(near)}", "without it"),
         )
     return max(numbers.values(), default=0)
 

@@ -36,7 +36,7 @@ class Shipped:
                 return path, tuple(links)
             links.append(link)
             entry = self._source.find(link)
-            target = self._source.open(entry).read().decode() if entry else ""
+            target = self._source.open(entry).read().decode("utf-8", "surrogateescape") if entry else ""
             path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target, path[len(link) + 1 :]))
         return path, tuple(links)
 

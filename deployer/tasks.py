@@ -17,6 +17,7 @@ from deployer.usage import explain_usage
 
 if TYPE_CHECKING:
     from deployer.fleet import Fleet, Found
+    from deployer.project import Project
     from deployer.rollout import Strategy
 
 __all__ = ["namespace"]
@@ -227,7 +228,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     from deployer import doctor as use
     from deployer.fleet import asked
 
-    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0])
+    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
         from deployer.ui.findings import fleet_doctor
@@ -237,7 +238,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     return Answer(show=show, exit=found.exit)
 
 
-@host_task("logs of", dry=Dry.SAME, answer=True)
+@host_task("logs of", dry=Dry.SAME, answer=True, streams=True)
 def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> Answer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
     from deployer import observe
@@ -256,7 +257,7 @@ def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     return _would(dryrun.run(fleet, words))
 
 
-@host_task("run on", dry=_dry_run, answer=True)
+@host_task("run on", dry=_dry_run, answer=True, streams=True)
 def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     """Run a command on every host, in the release that serves: fab run -- python manage.py check. It gets no input."""
     from deployer.execute import execute
@@ -278,21 +279,29 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     return _told(use(fleet, keys=key, allow_units=allow_unit))
 
 
-def _dry_init(_: Context) -> None:
-    from deployer.initialize import plan_init, would_write
+def _init_project(wsgi: str, asgi: str) -> Project:
+    """The project in this directory. Raises ConfigError when it cannot be meant."""
+    from deployer.initialize import chosen, refuse_mistake
     from deployer.project import inspect as look_at
 
-    project = look_at(Path.cwd())
+    project = chosen(look_at(Path.cwd()), wsgi=wsgi, asgi=asgi)
+    refuse_mistake(project)
+    return project
+
+
+def _dry_init(_: Context, wsgi: str = "", asgi: str = "") -> None:
+    from deployer.initialize import plan_init, would_write
+
+    project = _init_project(wsgi, asgi)
     sys.stdout.write("".join(f"{line}\n" for line in would_write(project, plan_init(project))))
 
 
 @chore(dry=_dry_init)
-def init(_: Context) -> None:
+def init(_: Context, wsgi: str = "", asgi: str = "") -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
     from deployer.initialize import plan_init, write
-    from deployer.project import inspect as look_at
 
-    project = look_at(Path.cwd())
+    project = _init_project(wsgi, asgi)
     sys.stdout.write("".join(f"{line}\n" for line in write(project, plan_init(project))))
 
 

@@ -9,15 +9,18 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from fabric.executor import Executor
 from fabric.main import Fab
 from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError
 from invoke.parser.context import ParserContext
+from paramiko.ssh_exception import ConfigParseError
 
 from deployer.errors import ConfigError
-from deployer.fleettask import FleetTask, split_hosts
+from deployer.fleettask import FleetTask, leave_closed_output, split_hosts, wrong_executor
 
 __all__ = ["ExplainedFab", "explain_usage"]
 
@@ -26,6 +29,7 @@ _NO_VALUE = re.compile(r"Flag <Argument: ([\w-]+).* needed value and was not giv
 """Invoke tells what is wrong in these words, and in no other way."""
 _ANYWHERE = ("hosts", "help", "dry", "identity", "ssh-config", "connect-timeout")
 """Fabric's own options that may stand behind a task; the others stand before it, where their letters are not ours."""
+_FORMATS = ("flat", "nested", "json")
 _RELEASE = re.compile(r"v?[1-9][0-9]*\Z")
 
 
@@ -40,12 +44,28 @@ class ExplainedFab(Fab):  # type: ignore[misc]
 
     def parse_cleanup(self) -> None:
         with self._explained():
+            _refuse_format(self)
             super().parse_cleanup()
+
+    def update_config(self) -> None:
+        with self._explained():
+            _refuse_missing(self)
+            try:
+                super().update_config()
+            except ConfigParseError as error:
+                raise _unreadable(self, error) from None
 
     def no_tasks_given(self) -> None:
         if self.args.hosts.value is not None and not self._remainder_only:
             raise _no_task(self)
         super().no_tasks_given()
+
+    def execute(self) -> None:
+        """Words behind ``--`` are a task's only under our executor; Fabric's would end with a traceback."""
+        stock = self.config.tasks.executor_class is None and self.executor_class is Executor
+        if stock and self.core.remainder and _ours(self):
+            self.refuse(wrong_executor())
+        super().execute()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -55,6 +75,8 @@ class ExplainedFab(Fab):  # type: ignore[misc]
             self.refuse(explain(self, error))
         except ConfigError as error:
             self.refuse(error)
+        except BrokenPipeError:
+            leave_closed_output()
         except ValueError as error:  # where an option wants a number, Invoke just tries int()
             self.refuse(_no_number(self, str(error)))
 
@@ -81,6 +103,8 @@ def explain(program: Any, error: ParseError) -> ConfigError:
         token = found[1]
         if token.startswith("-"):
             return _no_option(program, context, token)
+        if twice := _twice(program, token):
+            return twice
         return _no_task(program, token) if context is None else _no_word(program, context, token)
     if found := _NO_VALUE.match(text):
         task = f" {context.name}" if context else ""
@@ -131,6 +155,41 @@ def _no_task(program: Any, token: str = "") -> ConfigError:
     return ConfigError(
         message=f"there is no task {token!r}{_meant(near)}",
         next=_corrected(program, token, near[0]) if near else f"{program.binary} --list",
+    )
+
+
+def _twice(program: Any, token: str) -> ConfigError | None:
+    """For the second value of an option: Invoke takes one, and meets the other as a word of its own."""
+    words = program.argv[1:]
+    option = words[max(words.index(token) - 1, 0)] if token in words else ""
+    if not option.startswith("-") or words.index(option) == words.index(token) - 1:
+        return None
+    first = words[words.index(option) + 1]
+    together = f"{option} {first},{token}" if option in ("-H", "--hosts") else f"{option} {token}"
+    return ConfigError(message=f"{option} was given twice: {first} and {token}", next=f"say it once: {together}")
+
+
+def _refuse_format(program: Any) -> None:
+    """Raises ConfigError for a form that a list of tasks has not."""
+    given = program.args["list-format"].value
+    if given not in _FORMATS:
+        raise ConfigError(message=f"--list-format {given}: one of {', '.join(_FORMATS)} is wanted")
+
+
+def _refuse_missing(program: Any) -> None:
+    """Raises ConfigError for a file of Fabric's that is not there: it might say ``run: {dry: true}``."""
+    for name in ("config", "ssh-config"):
+        path = program.args[name].value
+        if path is not None and not Path(path).expanduser().is_file():
+            raise ConfigError(message=f"-{min(program.args[name].names, key=len)} {path}: there is no such file")
+
+
+def _unreadable(program: Any, error: ConfigParseError) -> ConfigError:
+    """Fabric has Paramiko read ssh_config before any task, and Paramiko knows less than OpenSSH."""
+    words = shlex.join(program.argv[1:])
+    return ConfigError(
+        message=f"Fabric cannot read your ssh_config: {error}",
+        next=f"deployer {words}   (leaves it to OpenSSH; or load_ssh_configs: false in fabric.yaml)",
     )
 
 

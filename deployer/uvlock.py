@@ -30,7 +30,7 @@ def read(shipped: Shipped, path: str) -> Reads:
     packages = _packages(lock)
     root = next((one for found in packages.values() for one in found if _place(one) == _ROOT), {})
     _refuse_stale(root, project)
-    installed = _reached(packages, _wanted(lock, root, project))
+    installed = _with_backends(shipped, packages, _reached(packages, _wanted(lock, root, project)))
     reads = Reads(
         files=(path, "pyproject.toml"),
         requires=str(lock.get("requires-python", "")).replace(" ", ""),
@@ -109,6 +109,21 @@ def _reached(packages: Mapping[str, list[Table]], wanted: Sequence[Part]) -> set
             seen |= new
             waiting += new
     return {name for name, _ in seen}
+
+
+def _with_backends(shipped: Shipped, packages: Mapping[str, list[Table]], installed: set[str]) -> set[str]:
+    """The same, and what of the code builds any of it: a lock does not say what a build requires."""
+    waiting, found = list(installed), set(installed)
+    while waiting:
+        places = [_place(package) for package in packages.get(waiting.pop(), ())]
+        for place in places:
+            project = shipped.toml(f"{place}/pyproject.toml") if place not in ("", _ROOT) else {}
+            requires = project.get("build-system", {}).get("requires", ())
+            names = {normal(match[0]) for match in map(_NAME.match, requires) if match}
+            new = {name for name in names if any(map(_place, packages.get(name, ())))} - found
+            found |= new
+            waiting += new
+    return found
 
 
 def _absent(packages: Mapping[str, list[Table]], installed: set[str], root: Table, lock: Table) -> dict[str, str]:

@@ -98,6 +98,9 @@ def program(key: str, text: str) -> None:
     first = shlex.split(text)[0]
     if "/" in first and not first.startswith("/"):
         relative(key, first)
+    parts = [part for part in first.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise Invalid(key, f"must begin with a name, a path inside the code or one from the root, not {first!r}")
 
 
 def calendar(key: str, text: str) -> None:

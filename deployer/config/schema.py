@@ -36,6 +36,14 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "A command run once per fleet, before any candidate gets traffic. The old release still serves: keep "
         "migrations compatible with its code.",
         'a command such as "python manage.py migrate --noinput"')] = None
+    build_timeout: Annotated[float, key(
+        "How many seconds each command that builds may take: installing the dependencies, and each one of `build`. "
+        "One that takes longer is ended, and the release refused.",
+        "a number of seconds from 1 to 604800", ge=1, le=604800)] = 3600.0
+    migrate_timeout: Annotated[float, key(
+        "How many seconds the migration may take, and the `check` of a process. One that takes longer is ended, and "
+        "the release refused; what a migration has committed by then stays.",
+        "a number of seconds from 1 to 604800", ge=1, le=604800)] = 3600.0
     locked: Annotated[bool, key(
         "Refuse to deploy as long as a requirement is not pinned to a version or a commit, as `--strict` does.",
         "true or false")] = False

@@ -87,7 +87,7 @@ class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check.arguments("args", self.args)
         check.unit_table("unit", self.unit)
         if self.command is not None:
-            check.command("command", self.command)
+            check.program("command", self.command)
 
     def _check_kind(self) -> None:
         given = [name for name in ("wsgi", "asgi", "command") if getattr(self, name) is not None]

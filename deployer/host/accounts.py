@@ -131,7 +131,8 @@ def _add(as_user: str, entry: pwd.struct_passwd, file: Path, keys: Sequence[str]
         raise HostError(f"the keys of {entry.pw_name} could not be written", logs=done.tail())
     if as_user == "root" and new:
         os.chmod(str(file), 0o644)  # sshd reads it as the user
-    count = int(done.out)
+    told = done.out.strip()
+    count = int(told) if told.isascii() and told.isdigit() and len(told) < 6 else 0
     return [f"{count} key{'s' if count > 1 else ''} for {entry.pw_name}"] if count else []
 
 

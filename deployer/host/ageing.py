@@ -15,8 +15,8 @@ NEVER = ("-K", "PASS_MAX_DAYS=-1", "-K", "PASS_MIN_DAYS=0", "-K", "PASS_WARN_AGE
 """For useradd(8): whatever /etc/login.defs and /etc/default/useradd say of accounts in general."""
 _FOREVER = 10_000
 """Days that mean no end: 99999 is what useradd sets where nothing is configured."""
-_LOCKED = ("!", "!!", "!*", "*LK*")
-"""Passwords that nobody can have, and that lock the account where sshd does not use PAM. ``*`` does not lock it."""
+_NO_PASSWORD = ("!", "!!", "!*")
+"""What locks an account that has no password anyway. ``*`` does not lock it, and nobody can type it either."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Shadow:
 
     @property
     def locked(self) -> bool:
-        return self.password in _LOCKED
+        """Whether an sshd that does not use PAM lets nobody in, not even by key."""
+        return self.password.startswith("!")
 
     @property
     def by_password(self) -> bool:
@@ -112,7 +113,7 @@ def mend(user: str) -> list[str]:
 def unlock(user: str) -> list[str]:
     """Give a user who has no password one that nobody can type, but that does not lock the account."""
     found = shadow(user)
-    if found is None or not found.locked:
+    if found is None or found.password not in _NO_PASSWORD:
         return []
     done = systemd.run(["usermod", "--password", "*", user])
     if not done.ok:

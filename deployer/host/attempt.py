@@ -11,22 +11,22 @@ from typing import Any
 
 from deployer.host import (
     background,
-    build,
     commands,
     ending,
     files,
-    handover,
     instance,
     jobs,
     lease,
     masking,
+    phases,
     resume,
     signals,
     systemd,
+    transient,
     watching,
 )
 from deployer.host.advice import NOTHING, Advice, Next, run
-from deployer.host.catalog import CONDEMNED, FAILED, GOOD, ROLLED_BACK, SERVED, Release
+from deployer.host.catalog import CONDEMNED, DEAD, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
 from deployer.host.errors import Damaged, HostError
@@ -97,7 +97,7 @@ class Attempt:
             if self.directory is not None and self.request.barriers:
                 self.work.word = Word(self.directory)
             if revive:
-                handover.revive(self.ctx, release)
+                phases.revive(self.work)
             for phase in self.request.phases:
                 if phase in self.request.barriers:
                     self._stand_at(self.work, phase)
@@ -110,14 +110,16 @@ class Attempt:
             error = understood(foreign, self.ctx, "writing on the host")
         finally:
             signals.hold()
-        return self._fail(error)
+        with Failures(self.ctx).kept("ending the release"):
+            return self._fail(error)
+        return self._fail(error)  # all of it can be repeated
 
     def _abort(self) -> None:
         """SIGTERM: somebody ends the deploy, or the host goes down. Undo, without waiting for what runs.
 
         When the host goes down behind the switch, nothing is undone: what failed was not the release.
         """
-        units = (build.unit_of(self.ctx, name) for name in build.COMMANDS)
+        units = (transient.unit_of(self.ctx, name) for name in transient.COMMANDS)
         systemd.systemctl("stop", "--no-block", *units)
         if self._has_switched() and systemd.is_stopping():
             raise signals.PowerOff
@@ -214,7 +216,7 @@ class Attempt:
         signals.ignore_terminate()
         failures = Failures(self.ctx)
         with failures.kept("removing the environment of a command"):
-            build.forget_environments(self.ctx)
+            transient.forget_environments(self.ctx)
         exit, state = error.exit, error.state or "nothing was touched"
         if self.work is not None:
             failures = Failures(self.ctx)
@@ -260,10 +262,14 @@ class Attempt:
     def _undo(self, release: Release, error: HostError) -> tuple[Exit, str]:
         if release.result == GOOD:
             return error.exit, f"{release.name} was good before and is left alone"
+        if release.result in DEAD:  # all was done, and could not be told
+            exit = Exit.ROLLED_BACK if release.result == ROLLED_BACK else error.exit
+            return exit, f"{self.ctx.catalog.serving_name() or 'nothing'} serves; {release.name} is {release.result}"
         reason = str(self._clean(error.message))
         if self._has_switched():
             return self.take_back(release, reason)
-        return error.exit, self._discard(release, reason)
+        state = self._discard(release, reason)
+        return error.exit, f"{state}; {error.stays}" if error.stays else state
 
     def _discard(self, release: Release, reason: str) -> str:
         instance.remove_units(self.ctx, release, unused=True)

@@ -9,26 +9,24 @@ import os
 import pwd
 import re
 import stat
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-from deployer.host import bytecode, confinement, exitstatus, files, installer
+from deployer.host import bytecode, confinement, files, installer, pipconf, transient
 from deployer.host.advice import NOTHING, Advice
 from deployer.host.context import Context, free_bytes
 from deployer.host.diagnosis import why_command
-from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
+from deployer.host.sizes import size
 from deployer.host.spec import Spec
-from deployer.host.systemd import stream, systemctl, transient
-from deployer.host.unitfile import properties
+from deployer.host.store import Store
+from deployer.host.systemd import systemctl
+from deployer.host.transient import Command
 from deployer.host.unpack import Mismatch, apply, parse_delta
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
-_LIMIT = 3600
-"""Seconds after which a command that builds or migrates is stopped."""
 _MAKE_ROOM = "make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy"
 _LOCK_COMMANDS = {
     "requirements": ["pip", "install", "--requirement"],
@@ -111,24 +109,24 @@ def build_venv(
         except OSError as error:
             raise disk_error(error, venv, "laying out the dependencies") from error
         files.give(venv, uid, gid)
-        what, next = "installing the dependencies", _install_advice(spec.lock.path)
+        seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
+        what, limit, next = "installing the dependencies", spec.build_timeout, installer.advice(spec.lock, tree)
         for command in venv_commands(spec, str(venv), python):
-            _run_build(ctx, command, sources, [venv], environment, what, next=next)
-        _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, [venv], environment, what)
+            _run_build(ctx, command, sources, venv, seen, what, limit, next=next)
+        _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)
         installer.refuse_editable(venv)
-        ctx.venvs.seal(key, uid, {"lock": spec.lock.path, "python": python})
+        _seal(ctx, ctx.venvs, key, {"lock": spec.lock.path, "python": python})
     except BaseException:
         _stop_build(ctx)
         ctx.venvs.discard(key)
         raise
 
 
-def _install_advice(lock: str) -> str:
-    """The installer names the cause itself; only what to do then is said."""
-    return (
-        "the lines above name the cause: for a package, a version or a hash, put it right in "
-        f"{lock}, commit, fab deploy; where the index or the network refused, only fab deploy (again)"
-    )
+def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
+    """The files in which a project may say where packages are."""
+    for path in dict.fromkeys([*spec.lock.files, "pyproject.toml", "uv.toml"]):
+        with contextlib.suppress(OSError):
+            yield files.read_below(tree, path, 1 << 20)
 
 
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
@@ -161,19 +159,28 @@ def build_tree(
     try:
         for command in spec.build:
             shell = ["/bin/sh", "-euc", command]
-            _run_build(ctx, shell, tree, [tree], seen, f"the build command {command!r}", venv)
+            _run_build(ctx, shell, tree, tree, seen, f"the build command {command!r}", spec.build_timeout, venv)
         python = str(venv / "bin/python") if venv else "/usr/bin/python3"
-        _run_build(ctx, [python, "-m", "compileall", "-q", *jobs, "."], tree, [tree], seen, "", venv)
+        _run_build(ctx, [python, "-m", "compileall", "-q", *jobs, "."], tree, tree, seen, "", spec.build_timeout, venv)
         record = {
             "source": spec.source.digest,
             "entries": [entry.as_list() for entry in entries],
             "altered": _altered(tree, entries),
         }
-        ctx.trees.seal(key, uid, record)
+        _seal(ctx, ctx.trees, key, record)
     except BaseException:
         _stop_build(ctx)
         ctx.trees.discard(key)
         raise
+
+
+def _seal(ctx: Context, store: Store, key: str, record: dict[str, Any]) -> None:
+    """Take what was built for root. Raises HostError when something of the build goes on, or can go on writing."""
+    transient.refuse_running(ctx, "build")
+    try:
+        store.seal(key, ctx.builder()[0], record)
+    except PermissionError as error:
+        raise HostError(f"what was built is refused: {error}", next="mend the build command, then fab deploy") from None
 
 
 def _altered(tree: Path, entries: Sequence[Entry]) -> list[str]:
@@ -200,9 +207,10 @@ def _run_build(
     ctx: Context,
     argv: Sequence[str],
     directory: Path,
-    writable: Sequence[Path],
+    writable: Path,
     environment: Mapping[str, str],
     what: str,
+    limit: float,
     venv: Path | None = None,
     next: Advice = NOTHING,
 ) -> None:
@@ -211,123 +219,68 @@ def _run_build(
     An empty ``what`` means that a failure does not matter. Otherwise it is a HostError with the command's output.
     """
     path = f"{venv}/bin:/usr/local/bin:/usr/bin:/bin" if venv else "/usr/local/bin:/usr/bin:/bin"
-    own = {
-        "PATH": path,
-        "UV_PROJECT_ENVIRONMENT": str(writable[0]),
-        "UV_LINK_MODE": "copy",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
-        "NO_COLOR": "1",
-        "HOME": f"/var/cache/deployer-{ctx.app}",
-        "XDG_CACHE_HOME": f"/var/cache/deployer-{ctx.app}",
-    }
-    status, lines = run_as(
+    cache = f"/var/cache/deployer-{ctx.app}"
+    own = {"PATH": path, "HOME": cache, "XDG_CACHE_HOME": cache, "NO_COLOR": "1", **_uv_settings(writable, cache)}
+    status, lines = transient.run(
         ctx,
-        "build",
-        ctx.settings.deploy_user,
-        argv,
-        directory,
+        Command(
+            name="build",
+            user=ctx.settings.deploy_user,
+            argv=tuple(argv),
+            directory=directory,
+            limit=limit,
+            key="release.build_timeout",
+        ),
         {**environment, **own},
         [
-            f"CacheDirectory=deployer-{ctx.app}",
-            "CacheDirectoryMode=0700",
-            *properties(confinement.lines("build", without=ctx.without)),
-            *(f"ReadWritePaths={path}" for path in writable),
+            ("CacheDirectory", f"deployer-{ctx.app}"),
+            ("CacheDirectoryMode", "0700"),
+            *confinement.lines("build", without=ctx.without),
+            ("ReadWritePaths", str(writable)),
             *_ssh_files(ctx),
         ],
         (lambda line: ctx.emit("output", phase="build", line=line)) if what else (lambda _: None),
     )
     if status == 0 or not what:
         return
-    free = free_bytes(str(writable[0]))
+    free = free_bytes(str(writable))
     if free < 4 * 1024 * 1024:
-        raise full_disk(writable[0].parent, what, lines)
+        raise full_disk(writable.parent, what, lines)
     found = why_command(status, lines, ctx.app, directory)
     raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=next or found.next)
+
+
+def _uv_settings(environment: Path, cache: str) -> dict[str, str]:
+    """What concerns the host, whatever the project's own settings say: where things lie, and which Python there is.
+
+    What concerns which packages are chosen, and from where, is the project's.
+    """
+    return {
+        "UV_PROJECT_ENVIRONMENT": str(environment),
+        "UV_CACHE_DIR": f"{cache}/uv",
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_PYTHON_PREFERENCE": "only-system",
+        "UV_SYSTEM_CERTS": "1",
+        "UV_NATIVE_TLS": "1",  # its name before
+        "UV_NO_PROGRESS": "1",
+    }
 
 
 _SSH_FILES = ("known_hosts", "config", "id_ed25519", "id_ecdsa", "id_rsa")
 """What ssh needs of ``~/.ssh`` to fetch a private dependency."""
 
 
-def _ssh_files(ctx: Context) -> list[str]:
+def _ssh_files(ctx: Context) -> list[confinement.Line]:
     """Show SSH's client files to a build, read-only; all else of the deploy user's home is hidden from it."""
     home = pwd.getpwnam(ctx.settings.deploy_user).pw_dir
     if not re.fullmatch(r"/[\w./-]+", home):
         return []
-    return [f"BindReadOnlyPaths=-{home}/.ssh/{name}" for name in _SSH_FILES]
-
-
-_RESERVED = ("build", "migrate")
-"""No app's name ends with these."""
-COMMANDS = (*_RESERVED, "check")
-"""What the app's commands run as, each in a transient unit of its own."""
-
-
-def unit_of(ctx: Context, name: str) -> str:
-    """The transient unit in which one of COMMANDS runs."""
-    mark = "-" if name in _RESERVED else "."  # the unit of shop's check must not be the lock of an app shop-check
-    return f"deployer-{ctx.app}{mark}{name}.service"
-
-
-def run_as(
-    ctx: Context,
-    name: str,
-    user: str,
-    argv: Sequence[str],
-    directory: Path,
-    environment: Mapping[str, str],
-    properties: Sequence[str],
-    on_line: Callable[[str], None],
-) -> tuple[int, list[str]]:
-    """Run a command as ``user`` in a transient unit, whose every process ends with it. Returns status and output.
-
-    The environment goes through a file only root can read: never through an argument list. Raises HostError when the
-    command takes longer than _LIMIT: one that hangs must not hold the app's lock for ever.
-    """
-    unit = unit_of(ctx, name)
-    systemctl("stop", unit)
-    env_path = ctx.paths.private / f"{name}.env"
-    files.write_file(env_path, environment_file(environment), 0o600)
-    lines: list[str] = []
-
-    def take(line: str) -> None:
-        lines.append(line)
-        del lines[:-400]
-        on_line(line)
-
-    settings = [
-        f"User={user}",
-        f"WorkingDirectory={directory}",
-        "EnvironmentFile=-/etc/environment",
-        f"EnvironmentFile={env_path}",
-        "TimeoutStopSec=10",
-        f"RuntimeMaxSec={_LIMIT}",
-        *properties,
-    ]
-    started, since = time.monotonic(), time.time()
-    try:
-        status = stream(transient(unit, settings, argv, wait=True), take)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            env_path.unlink()
-    if status != 0:
-        systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
-    if status != 0 and time.monotonic() - started >= _LIMIT:
-        raise HostError(f"the {name} did not end within {_LIMIT // 60} minutes and was stopped", logs=lines[-40:])
-    exitstatus.refuse_not_begun(f"the {name}", unit, status, since)
-    return status, lines
-
-
-def forget_environments(ctx: Context) -> None:
-    """Remove the files through which commands got their environment, should one have been cut short."""
-    for name in COMMANDS:
-        with contextlib.suppress(OSError):
-            (ctx.paths.private / f"{name}.env").unlink()
+    return [("BindReadOnlyPaths", f"-{home}/.ssh/{name}") for name in _SSH_FILES]
 
 
 def _stop_build(ctx: Context) -> None:
-    systemctl("stop", unit_of(ctx, "build"))
+    systemctl("stop", transient.unit_of(ctx, "build"))
 
 
 def disk_error(error: OSError, path: Path, what: str) -> HostError:
@@ -342,7 +295,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
     free = free_bytes(str(directory))
     if free < needed:
         raise HostError(
-            f"the disk is full: {what} needs {needed // 1024:,} KiB below {directory}, {free // 1024:,} KiB are free",
+            f"the disk is full: {what} needs {size(needed)} below {directory}, {size(free)} are free",
             next=_MAKE_ROOM,
         )
 
@@ -350,7 +303,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
 def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
     where = next(directory for directory in (path, *path.parents) if directory.is_dir())
     return HostError(
-        f"the disk is full: {what} needs more than the {free_bytes(str(where)) // 1024} KiB left below {where}",
+        f"the disk is full: {what} needs more than the {size(free_bytes(str(where)))} left below {where}",
         logs=list(lines)[-20:],
         next=_MAKE_ROOM,
     )

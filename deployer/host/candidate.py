@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -20,8 +19,8 @@ from deployer.host.spec import Health
 _PAUSE = 0.25
 _ONE_REQUEST = 10.0
 """Seconds after which one request counts as hung, when the whole wait allows more."""
-_SHOWN = 50
-"""Lines of the process's log that go with a refusal."""
+_SAID = 300
+"""Lines of the process's log that go with a refusal: enough for the tracebacks of several workers."""
 _HELPERS = 2
 """Processes seen only once that may end without being counted: until it runs its own program, a server's helper looks
 like a worker."""
@@ -166,18 +165,10 @@ def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found |
         exitstatus.refuse_not_begun(f"v{number}", unit, _exit_status(shown))
     except HostError as error:
         return error
-    lines = condensed(systemd.own_lines(unit, 200))
+    lines = systemd.own_lines(unit, _SAID)
     found = found or of_ending(shown.get("Result", ""), _killed_by(shown))
     found = found or of_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
-    return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines[-_SHOWN:], next=found.next)
-
-
-def condensed(lines: Iterable[str]) -> list[str]:
-    """Each line once, without the marks that Python puts below a traceback's lines.
-
-    Several workers fail with one and the same traceback; said once, its cause is still among the last lines.
-    """
-    return list(dict.fromkeys(line for line in lines if line.strip(" ^~")))
+    return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines, next=found.next)
 
 
 def crashed(state: systemd.UnitState) -> bool:
@@ -190,8 +181,10 @@ def ending(unit: str) -> str:
     value = _shown(unit)
     if value.get("Result") == "oom-kill":
         return " (killed: the host, or MemoryMax, had no more memory for it)"
+    status = value.get("ExecMainStatus", "")
     if value.get("ExecMainCode") == "1":
-        return f" (exit status {value.get('ExecMainStatus', '')})"
+        begun = exitstatus.not_begun(unit, int(status)) if status.isdigit() else None
+        return f" ({begun or f'exit status {status}'})"
     killer = _killed_by(value)
     return f" (killed by {killer})" if killer else ""
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from deployer.host import files
-from deployer.host.build import run_as
+from deployer.host import files, transient
 from deployer.host.catalog import Release
 from deployer.host.confinement import of_command
 from deployer.host.context import Context
-from deployer.host.diagnosis import ends_of_migration, why_command
+from deployer.host.diagnosis import MIGRATION_NEVER_BEGAN, ends_of_migration, why_command
 from deployer.host.errors import HostError
 from deployer.host.process import Unit
-from deployer.host.unitfile import own_environment, properties, state_lines
+from deployer.host.transient import Command
+from deployer.host.unitfile import own_environment, state_lines
+
+_KEPT = "what its migration had committed stays"
 
 
 def migrate(ctx: Context, release: Release) -> str:
     """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
-    status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit)
+    status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit, _KEPT)
     if status != 0:
         found = ends_of_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
         raise HostError(
             f"the migration {release.spec.migrate!r} failed (exit status {status}){found.why}",
             logs=lines[-40:],
             next=found.next,
+            stays="" if found.cause.name == MIGRATION_NEVER_BEGAN.name else _KEPT,
         )
     return release.spec.migrate
 
@@ -41,16 +44,21 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
     return [process.name for process in checked]
 
 
-def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit) -> tuple[int, list[str]]:
+def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, stays: str = "") -> tuple[int, list[str]]:
     """A command of the app's, under its confinement."""
-    return run_as(
+    return transient.run(
         ctx,
-        name,
-        ctx.app,
-        ["/bin/sh", "-euc", command],
-        ctx.paths.release(release.number) / "code",
+        Command(
+            name=name,
+            user=ctx.app,
+            argv=("/bin/sh", "-euc", command),
+            directory=ctx.paths.release(release.number) / "code",
+            limit=release.spec.migrate_timeout,
+            key="release.migrate_timeout",
+            stays=stays,
+        ),
         {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
-        properties([*state_lines(ctx.app), *of_command(name, unit, without=ctx.without)]),
+        [*state_lines(ctx.app), *of_command(name, unit, without=ctx.without)],
         lambda line: ctx.emit("output", phase=name, line=line),
     )
 

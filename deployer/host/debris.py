@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployer.host import background, build, catalog, files, instance, jobs, retention, systemd
+from deployer.host import background, catalog, files, instance, jobs, retention, systemd, transient
 from deployer.host.context import Context
 from deployer.host.paths import parse_unit
 
@@ -22,7 +22,7 @@ def find(ctx: Context, known: set[int]) -> Iterator[Path]:
     yield from _stores(ctx)
     yield from _uploads(ctx)
     yield from jobs.abandoned(ctx.paths.jobs)
-    yield from (path for path in (ctx.paths.private / f"{name}.env" for name in build.COMMANDS) if path.exists())
+    yield from (path for path in (ctx.paths.private / f"{name}.env" for name in transient.COMMANDS) if path.exists())
 
 
 def _temporary(ctx: Context) -> Iterator[Path]:
@@ -87,8 +87,8 @@ def units(ctx: Context) -> dict[int, list[str]]:
 
 def stop_commands(ctx: Context) -> None:
     """End what an attempt before this one was building or migrating: it outlives the job that began it."""
-    for name in build.COMMANDS:
-        systemd.systemctl("stop", build.unit_of(ctx, name))
+    for name in transient.COMMANDS:
+        systemd.systemctl("stop", transient.unit_of(ctx, name))
 
 
 def remove(ctx: Context, path: Path) -> None:

@@ -12,7 +12,7 @@ from deployer.host.protocol import Exit
 class HostError(Exception):
     """A failure with all that a person needs: what failed, the state everything is in, what to type next.
 
-    ``logs`` are the last lines of the process that failed; ``unit`` names it.
+    ``logs`` are the last lines of the process that failed; ``stays`` is what it did that no undo takes back.
     """
 
     def __init__(
@@ -23,6 +23,7 @@ class HostError(Exception):
         state: str = "",
         next: Advice = NOTHING,
         logs: Sequence[str] = (),
+        stays: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -30,6 +31,7 @@ class HostError(Exception):
         self.state = state
         self.next = Next.of(next)
         self.logs = tuple(logs)
+        self.stays = stays
 
 
 class BadRequest(HostError):

@@ -13,9 +13,11 @@ import json
 import os
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deployer.host import writers
 from deployer.host.errors import Damaged
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -221,16 +223,41 @@ def is_locked(path: Path) -> bool:
 def open_below(root: Path, path: str, flags: int) -> int:
     """A descriptor of ``path`` (relative, with ``/``) below ``root``; no part of ``path`` may be a link.
 
-    Never waits for the far end of a pipe. Raises OSError.
+    Opens directories and regular files alone, and never waits for the far end of a pipe. Raises OSError.
     """
+    with _directory_of(root, path) as (directory, name):
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.lstat(name, dir_fd=directory).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise OSError(errno.EINVAL, "neither a regular file nor a directory", path)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=directory)
+
+
+def mode_below(root: Path, path: str) -> int:
+    """The type and mode of ``path``, found as by :func:`open_below`, of a link its own; 0 when there is none.
+
+    Opens nothing but directories. Raises OSError when a directory on the way is none.
+    """
+    try:
+        with _directory_of(root, path) as (directory, name):
+            return os.lstat(name, dir_fd=directory).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+@contextlib.contextmanager
+def _directory_of(root: Path, path: str) -> Iterator[tuple[int, str]]:
+    """The directory that ``path`` lies in, and its name there."""
     *parents, name = path.split("/")
+    if any(part in ("", ".", "..") for part in (*parents, name)):
+        raise OSError(errno.EINVAL, "not a plain path", path)
     directory = os.open(str(root), _DIRECTORY)
     try:
         for parent in parents:
             inner = os.open(parent, _DIRECTORY, dir_fd=directory)
             os.close(directory)
             directory = inner
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        yield directory, name
     finally:
         os.close(directory)
 
@@ -275,13 +302,15 @@ def _give(directory: int, uid: int, gid: int, depth: int) -> None:
 def seal(path: Path, owner: int) -> int:
     """Take a tree that ``owner`` has built in for root: read-only, without set-id bits. Returns its size in bytes.
 
-    Sockets, pipes and devices are removed. Raises PermissionError for what belongs to somebody else (a hard link, a
-    file moved in from elsewhere), for another file system, for directories nested too deep, and for files with holes
-    that are larger together than their file system: root reads all of them afterwards.
+    Nobody can write to it any more, through whatever was opened before (:mod:`deployer.host.writers`). Sockets, pipes
+    and devices are removed. Raises PermissionError for what belongs to somebody else (a hard link, a file moved in from
+    elsewhere), for another file system, for directories nested too deep, for files that somebody has open for writing,
+    and for files with holes that are larger together than their file system: root reads all of them afterwards.
     """
     directory = os.open(str(path), _DIRECTORY)
     try:
         size = _Seal(owner, os.fstat(directory).st_dev).directory(directory, 0)
+        writers.shut_out(directory)
         system = os.fstatvfs(directory)
         if size > system.f_blocks * system.f_frsize:
             raise PermissionError(f"the built tree claims {size // 2**20:,} MiB, more than its file system holds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from deployer.host import background, commands, files, lease, orders, proc, seal, systemd, watching
+from deployer.host import background, commands, files, lease, orders, proc, systemd, watching
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import Release
 from deployer.host.context import Context
@@ -13,6 +13,7 @@ from deployer.host.errors import HostError
 from deployer.host.instance import refuse_what_serves, remove_units
 from deployer.host.paths import unit_name
 from deployer.host.protocol import WEB
+from deployer.host.sizes import size
 
 _SOON = 1.0
 """Seconds after which people are told what is waited for."""
@@ -50,7 +51,7 @@ def check_memory(ctx: Context, release: Release, current: Release) -> None:
         return
     raise HostError(
         f"there is not memory enough for two generations of {ctx.app}: "
-        f"one needs {_mib(needed)}, {_mib(available)} are free",
+        f"one needs {size(needed)}, {size(available)} are free",
         next="fewer workers, more memory or swap; or overlap = false under [web] in deploy.toml: requests then wait "
         "while the old generation stops and the new one starts",
     )
@@ -65,10 +66,6 @@ def _side_by_side(ctx: Context, release: Release, current: Release) -> list[str]
     names = [WEB] if spec.web is not None else []
     names += [one for process in spec.processes for one in process.instances()]
     return [unit_name(ctx.app, one, current.number, "service") for one in names if one.partition(".")[0] in kinds]
-
-
-def _mib(count: int) -> str:
-    return f"{count / 1024 / 1024:,.0f} MiB"
 
 
 def check(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
@@ -115,10 +112,7 @@ def after_switch(ctx: Context, release: Release, current: Release | None, *, pro
 
 
 def revive(ctx: Context, release: Release) -> None:
-    """Have a release run that is current and was not judged yet. Raises HostError when it is not what it was."""
-    damage = seal.damage(ctx, release, whole=False)
-    if damage:
-        raise HostError(f"{release.name} is no longer what was switched to: {damage} has changed")
+    """Have a release run that is current and was not judged yet. Raises HostError."""
     if release.spec.web is not None:
         candidate = candidate_of(ctx, release)
         orders.start([candidate.socket])

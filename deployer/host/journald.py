@@ -94,9 +94,18 @@ def _moment(value: Any) -> float:
 
 
 def own_lines(records: Sequence[Record], count: int) -> list[str]:
-    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it."""
+    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
+
+    Each process's lines are together, those of the one that spoke last come last: workers that fail at the same time
+    write their tracebacks line by line between each other's.
+    """
     own = [one for one in records if one.lines and one.pid != "1" and one.who != "systemd"]
-    return [text for one in (own or records) for text in one.lines][-count:]
+    said: dict[str, list[Record]] = {}
+    for one in own or records:
+        of_process = said.pop(one.pid, [])
+        of_process.append(one)
+        said[one.pid] = of_process
+    return [text for of_process in said.values() for one in of_process for text in one.lines][-count:]
 
 
 def lines(

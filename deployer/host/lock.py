@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
-from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, Exit, standing
+from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
 from deployer.host.request import Request
 
 _POLL = 0.03
@@ -157,13 +157,26 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     ]
     argv = systemd.transient(job_unit(ctx.app), settings, [PROGRAM, "job", ctx.app, directory.name, *how], wait=False)
     for _ in range(_TRIES):
-        done = systemd.run(argv)
+        done = _run(argv)
         if done.ok or _is_at(ctx, directory):
             return
         refuse_if_busy(ctx)
         orders.ensure_free(job_unit(ctx.app))
         time.sleep(_POLL)  # the name is another's whose job is about to start, or has just ended: neither shows as one
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
+
+
+def _run(argv: Sequence[str]) -> systemd.Result:
+    """Raises HostError for a systemd that gives no answer: it may have begun all the same."""
+    try:
+        return systemd.run(argv)
+    except HostError as error:
+        raise HostError(
+            error.message,
+            exit=Exit.MIXED,
+            state="it is not known whether the deploy has begun",
+            next="fab attach   (follows it, if it has)",
+        ) from None
 
 
 def _is_at(ctx: Context, directory: Path) -> bool:
@@ -192,18 +205,21 @@ def _end(ctx: Context, name: str) -> bool:
     """Send SIGTERM to the process of that job, and to no other: the unit's name may be the next one's by now. False
     when it has ended by itself."""
 
-    def still() -> bool:
-        shown = _shown(ctx)
-        directory = _directory_of(ctx, shown)
-        return _is_alive(shown) and shown.get("MainPID") == str(pid) and (directory.name if directory else "") == name
-
     deadline = time.monotonic() + _LEAVING
-    while _is_alive(shown := _shown(ctx)) and time.monotonic() < deadline:
-        pid = int(shown.get("MainPID") or 0)
-        if pid and proc.terminate(pid, still):
+    while (pid := _process_of(ctx, name)) is not None and time.monotonic() < deadline:
+        if pid and proc.terminate(pid, lambda: _process_of(ctx, name) == pid):
             return True
-        time.sleep(_POLL)  # it was killed and is about to be started again, or has just ended
+        time.sleep(_POLL)
     return False
+
+
+def _process_of(ctx: Context, name: str) -> int | None:
+    """The process of that job; 0 when it is about to be started again, None when another job runs, or none."""
+    shown = _shown(ctx)
+    directory = _directory_of(ctx, shown)
+    if not _is_alive(shown) or (directory.name if directory else "") != name:
+        return None
+    return int(shown.get("MainPID") or 0)
 
 
 def _ended_by_itself() -> HostError:
@@ -251,7 +267,8 @@ def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
 def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """A job that is gone without a last word: what became of it, as far as the records tell."""
     number, serving = ctx.catalog.current(), ctx.catalog.serving_name()
-    name = next((str(one["release"]) for one in reversed(list(jobs.events_of(directory))) if one.get("release")), "")
+    told = [str(one["release"]) for one in jobs.events_of(directory) if one.get("release")]
+    name = next((one for one in reversed(told) if RELEASE.fullmatch(one)), "")
     release = None
     with contextlib.suppress(Damaged):
         release = ctx.catalog.find(int(name[1:])) if name else None

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deployer.host import claims, systemd
+from deployer.host import ageing, claims, systemd
 from deployer.host.errors import HostError
 from deployer.host.protocol import PROGRAM
 
@@ -118,6 +118,10 @@ def problems(name: str) -> list[tuple[str, str]]:
         found.append(("/etc/nologin keeps everybody but root out", "as root on the host: rm /etc/nologin"))
     told = rules(name)
     found += refusals(name, groups_of(user), told)
+    shadow = ageing.shadow(name)
+    if shadow is not None and shadow.locked and told.get("usepam", ["yes"]) == ["no"]:
+        why = f"the account of {name} is locked, and sshd does not use PAM: it lets nobody in, not even by key"
+        found.append((why, f"as root on the host: usermod --password '*' {name}"))
     if told.get("strictmodes", ["yes"]) == ["yes"]:
         found += loose(user, told)
     return found

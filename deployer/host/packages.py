@@ -16,25 +16,35 @@ _UV = "uv>=0.8,<1"
 
 def ensure_packages(*, nginx: bool) -> list[str]:
     """The host's own packages that the rest needs; what was installed, in words. Raises HostError."""
-    wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
-    if nginx:
-        wanted["nginx-light"] = _has("nginx")
-    missing = [name for name, there in wanted.items() if not there]
+    missing = _missing(nginx)
     if not missing:
         return []
     if not _has("apt-get"):
         raise HostError(f"this host lacks {', '.join(missing)}", next="install them with the host's package manager")
-    install = ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing]
-    for argv in (["apt-get", "-q", "update"], install):
-        done = systemd.run(["env", "DEBIAN_FRONTEND=noninteractive", *argv], timeout=900)
-        if not done.ok:
-            raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
+    updated = systemd.run([*apt, "update"], timeout=900)  # a repository that is not needed may be out of order
+    done = systemd.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
+    if not done.ok:
+        raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
+    left = _missing(nginx)
+    if left:
+        raise HostError(
+            f"the packages {', '.join(left)} are installed, and what they bring is not there",
+            next=f"as root on the host: apt-get install --reinstall {' '.join(left)}; then fab setup again",
+        )
     return [f"installed {name}" for name in missing]
+
+
+def _missing(nginx: bool) -> list[str]:
+    wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
+    if nginx:
+        wanted["nginx-light"] = _has("nginx")
+    return [name for name, there in wanted.items() if not there]
 
 
 def ensure_uv() -> list[str]:
     """uv, for all apps of this host. As a wheel: nothing is built as root."""
-    if systemd.run(["test", "-x", f"{TOOLS}/bin/uv"]).ok:
+    if systemd.run(["sh", "-c", f"{TOOLS}/bin/uv --version"]).ok:
         return []
     environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
     pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]

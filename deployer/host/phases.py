@@ -31,6 +31,7 @@ from deployer.host.failures import understood
 from deployer.host.manifest import Entry
 from deployer.host.request import Request
 from deployer.host.signals import ignore_terminate, uninterrupted
+from deployer.host.sizes import size
 from deployer.host.spec import Spec
 from deployer.host.store import Store
 from deployer.host.unpack import parse_delta
@@ -110,7 +111,7 @@ def upload(work: Work) -> str:
         files.write_json(work.directory / "entries.json", [entry.as_list() for entry in entries], 0o600)
     if work.body is not None and work.body.exists():
         work.body.unlink()
-    return f"{len(delta.add)} of {len(entries)} files, {delta.length / 1024:,.1f} KiB compressed"
+    return f"{len(delta.add)} of {len(entries)} files, {size(delta.length)} compressed"
 
 
 def _sound(store: Store, key: str, used: set[str]) -> str:
@@ -135,11 +136,11 @@ def make(work: Work) -> str:
     """``build``: locked dependencies into a virtual environment, build commands, seal."""
     ctx, release = work.ctx, work.release
     told = _make_venv(work)
-    programs.refuse_missing(release.spec, ctx.venvs.path(release.venv) if release.venv else None)
+    venv = ctx.venvs.path(release.venv) if release.venv else None
+    programs.refuse_missing(release.spec, programs.Place(ctx.app, venv))
     if ctx.trees.record(release.tree) is not None:
         return f"{told}code unchanged"
     entries = _entries(work)
-    venv = ctx.venvs.path(release.venv) if release.venv else None
     build.build_tree(ctx, release.tree, release.spec, entries, venv, _environment(work))
     return f"{told}code built"
 
@@ -183,7 +184,7 @@ def install(work: Work) -> str:
             files.point(work.directory / link, f"../../{store.directory.name}/{key}")
     if not work.proven:  # a reload comes without a build, and may run something new
         venv = ctx.venvs.path(release.venv) if release.venv else None
-        programs.refuse_missing(release.spec, venv, ctx.trees.path(release.tree))
+        programs.refuse_missing(release.spec, programs.Place(ctx.app, venv, ctx.trees.path(release.tree)))
     detail = instance.install(ctx, release, proven=work.proven)
     work.record(sealed=seal.take(ctx, release, list(instance.unit_texts(ctx, release))))
     work.proof = Proof(ctx, work.release)
@@ -205,6 +206,14 @@ def check(work: Work) -> str:
     _refuse_damage(work, proof)
     work.record(result=READY)
     return detail
+
+
+def revive(work: Work) -> None:
+    """Have what was switched to by an attempt that died run again, and see meanwhile that it is what was sealed: not a
+    byte of it was changed or rebuilt since, and none was lost with the power. Raises HostError."""
+    proof = Proof(work.ctx, work.release)
+    handover.revive(work.ctx, work.release)
+    _refuse_damage(work, proof)
 
 
 def _refuse_damage(work: Work, proof: Proof) -> None:

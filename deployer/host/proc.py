@@ -17,7 +17,7 @@ from typing import Callable
 from deployer.host.errors import HostError
 from deployer.host.systemd import run
 
-_NUMBER = re.compile(r"[0-9]{1,10}\Z")
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _PATIENCE = 10.0
 """Seconds that the kernel's tables may take to be read."""
 

@@ -49,6 +49,8 @@ class Web:
         read.done()
         if (web.server == "command") != (not web.target) or (web.server == "command" and not web.args):
             raise ValueError("web: a server needs a target, a free command its arguments")
+        if web.server == "command":
+            check_program(web.args[0], "web.args")
         return web
 
 
@@ -128,6 +130,13 @@ class Timer:
         return timer
 
 
+def check_program(word: str, where: str) -> None:
+    """Raises ValueError, naming ``where``, when a command's first word leads out of the code, or names nothing."""
+    parts = [part for part in word.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise ValueError(f"{where}: {word[:200]!r} is no program: say a name, a path in the code, or one from the root")
+
+
 def _name(read: Reader, where: str) -> str:
     name = read.text("name", PROCESS, PROCESS_LENGTH)
     if name == WEB:
@@ -139,4 +148,5 @@ def _words(read: Reader, where: str) -> tuple[str, ...]:
     words = read.texts("command")
     if not words or not words[0]:
         raise ValueError(f"{where}.command: there is no command")
+    check_program(words[0], f"{where}.command")
     return words

@@ -8,7 +8,6 @@ import pwd
 import re
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +23,7 @@ from deployer.host import (
     prerequisites,
     proof,
     proxy,
+    sudo,
     systemd,
     unsupported,
 )
@@ -216,31 +216,10 @@ class Provision:
 
     def _sudo(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
-        path = Path(f"/etc/sudoers.d/deployer-{app}")
-        texts = [sudoers(app, deploy, options) for options in (_SUDO_OPTIONS, "")]
-        there = path.exists() and files.read_text(path) in texts
-        changed = [] if there else self._install_sudoers(path, texts)
-        if not _may(deploy, PROGRAM, "session", app):
-            raise HostError(
-                f"sudo does not read {path}, so {deploy} could not deploy",
-                next="add the line @includedir /etc/sudoers.d to /etc/sudoers (visudo)",
-            )
-        if _may(deploy, "/bin/sh"):
+        changed = sudo.ensure(app, deploy, self.paths.private)
+        if sudo.lets(deploy, "/bin/sh"):
             self.emit("warn", text=f"other sudo rules let {deploy} become root: so could a stolen deploy key")
         return changed
-
-    def _install_sudoers(self, path: Path, texts: Sequence[str]) -> list[str]:
-        """Install the first of the texts that this host's sudo understands. Raises HostError."""
-        trial = self.paths.private / "sudoers"
-        for text in texts:
-            files.write_file(trial, text.encode(), 0o440)
-            done = systemd.run(["visudo", "-c", "-q", "-f", str(trial)])
-            trial.unlink()
-            if done.ok:
-                path.parent.mkdir(mode=0o750, exist_ok=True)
-                files.write_file(path, text.encode(), 0o440)
-                return [str(path)]
-        raise HostError("visudo refuses the sudoers file; it was not installed", logs=done.tail())
 
     def _handle(self) -> list[str]:
         path = self.paths.units / f"{self.setup.app}.service"
@@ -310,27 +289,8 @@ class Provision:
         return []
 
 
-_SUDO_OPTIONS = "!requiretty, !noexec, !log_input, !log_output, !command_timeout"
-"""What a host's other rules may ask of every command, and this one cannot bear: it is started without a terminal,
-starts others, takes as long as a deploy, and what goes in and out holds the app's secrets."""
-
-
-def sudoers(app: str, deploy: str, options: str) -> str:
-    """The text of the app's sudoers file."""
-    return (
-        f"# Written by deployer: all that {deploy} may do as root for {app}.\n"
-        + (f"Defaults!{PROGRAM} {options}\n" if options else "")
-        + f"{deploy} ALL=(root) NOPASSWD: {PROGRAM} session {app}\n"
-    )
-
-
 def _file(path: Path, text: str, mode: int) -> list[str]:
     if path.exists() and files.read_text(path) == text:
         return []
     files.write_file(path, text.encode(), mode)
     return [str(path)]
-
-
-def _may(user: str, *command: str) -> bool:
-    """Whether sudo lets ``user`` run a command as root."""
-    return systemd.run(["sudo", "-n", "-l", "-U", user, *command]).ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from deployer.host.errors import HostError
 from deployer.host.systemd import run
 
 _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"
-_PATH = "/usr/local/bin:/usr/bin:/bin"
+HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 _NAME = re.compile(r"python(3\.[0-9]{1,2})\Z")
 _CLAUSE = re.compile(r"\s*(===|==|!=|~=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)([.][*])?[0-9a-z.+-]*\s*\Z")
 
@@ -35,7 +36,7 @@ def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interp
     Raises HostError when there is none, or the lock file ``lock`` does not accept it (``requires``, as ``>=3.12``).
     """
     name = f"python{version or '3'}"
-    found = shutil.which(name, path=_PATH)
+    found = shutil.which(name, path=HOST_PATH)
     if found is None:
         raise HostError(f"this host has no {name}", next=_other(name, requires))
     done = run([found, "-I", "-S", "-c", _IDENTITY])
@@ -48,15 +49,15 @@ def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interp
         lower = f"lower requires-python to what suits {interpreter.version}, lock again, commit"
         raise HostError(
             f"{lock} is for Python {requires}, and {name} of this host is {interpreter.version}",
-            next=way if wanted else f"{_other('', requires)}; or {lower}",
+            next=way if wanted else f"{_other('', requires)}\nor {lower}",
         )
     return interpreter
 
 
-def pythons(path: str = _PATH) -> list[str]:
+def pythons() -> list[str]:
     """The versions of which there is a ``python3.N``, the oldest first."""
     found = set()
-    for directory in path.split(":"):
+    for directory in HOST_PATH.split(":"):
         names = os.listdir(directory) if os.path.isdir(directory) else []
         found |= {match[1] for match in map(_NAME.match, names) if match}
     return sorted(found, key=_numbers)
@@ -66,11 +67,19 @@ def _other(name: str, requires: str) -> str:
     """What can be done about a Python that is not there: only what this host really offers."""
     there = [version for version in pythons() if fits(version, requires)]
     ways = [f'set python = "{there[-1]}" in deploy.toml (this host has {", ".join(there)})'] if there else []
-    if name and run(["apt-cache", "show", name], timeout=60).ok:
+    if name and _has_package(name):
         ways.insert(0, f"install it: apt-get install {name} {name}-venv")
     else:
-        ways.append(f"put {name or 'a Python ' + requires} into /usr/local/bin (this host's packages have none)")
-    return "; or ".join(ways)
+        ways.append(
+            f"put {name or 'a Python ' + requires} into /usr/local/bin (the package lists of this host have none)"
+        )
+    return "\nor ".join(ways)
+
+
+def _has_package(name: str) -> bool:
+    with contextlib.suppress(HostError):  # another kind of system
+        return run(["apt-cache", "show", name], timeout=60).ok
+    return False
 
 
 def fits(version: str, requires: str) -> bool:

@@ -66,6 +66,9 @@ class Reader:
                 raise ValueError(f"{self._where}.{key}: not allowed: {str(value)[:200]!r}")
         return tuple(values)
 
+    def has(self, key: str) -> bool:
+        return key in self._values
+
     def raw(self, key: str) -> Any:
         return self._values.pop(key, None)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host import exitstatus, masking, systemd
+from deployer.host import exitstatus, masking, systemd, transient
 from deployer.host.catalog import Release
 from deployer.host.confinement import of_command
 from deployer.host.context import Context
@@ -70,11 +70,12 @@ def run(ctx: Context, command: Command) -> int:
         argv = systemd.transient(
             f"{name}.service",
             _settings(ctx, release, scope),
-            ["/usr/bin/env", "--", *command.argv],  # systemd-run itself would look for it in root's PATH
+            transient.UNSEEN,
             wait=True,
             environment=own_environment(ctx.paths, release.number),
         )
-        status = systemd.stream(argv, lambda line: emit("output", phase="run", line=line))
+        given = transient.unseen(command.argv)
+        status = systemd.stream(argv, lambda line: emit("output", phase="run", line=line), stdin=given)
         return _status(f"{name}.service", status)
 
 

@@ -23,8 +23,8 @@ def take(ctx: Context, release: Release, units: list[str]) -> dict[str, Any]:
     }
 
 
-def damage(ctx: Context, release: Release, *, whole: bool = True) -> str:
-    """What is not as it was sealed, for people; empty when all is. ``whole`` reads every file of code and environment.
+def damage(ctx: Context, release: Release) -> str:
+    """What is not as it was sealed, for people; empty when all is. Reads every file of code and environment.
 
     An unfinished way back has rewritten the units of a release: so :mod:`deployer.host.recovery` sees it.
     """
@@ -32,7 +32,7 @@ def damage(ctx: Context, release: Release, *, whole: bool = True) -> str:
         return f"{release.name} was never sealed"
     directory = ctx.paths.release(release.number)
     changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
-    return changed or (_content(ctx, release) if whole else "")
+    return changed or _content(ctx, release)
 
 
 def known_damage(ctx: Context, release: Release) -> str:

@@ -28,6 +28,11 @@ from deployer.host.run import Command, run
 from deployer.host.seal import known_damage
 from deployer.host.unpack import parse_delta
 
+_UNTOUCHED = "nothing was touched"
+_GOES_ON = "what runs on the host goes on by itself, to a whole release, the new or the old one; fab attach follows it"
+_TOLD = "what runs may have been told to abort: then it undoes what it did; fab attach follows it"
+_MAY_HAVE_RUN = "the command may have been run, or be running until it is noticed that nobody listens"
+"""What is known of the host when something fails, once a request has done something."""
 _PORTION = 128 * 1024
 """Characters of logs that go into one event."""
 _LOOKING = ("status", "releases", "history", "logs", "attach")
@@ -44,6 +49,7 @@ class Session:
         self._ticket: Path | None = None
         self._held = contextlib.ExitStack()
         self._over = False
+        self._state = _UNTOUCHED
         self._answers: dict[str, Callable[[Any], None]] = {
             "ask": self._ask,
             "release": self._release,
@@ -72,17 +78,22 @@ class Session:
     def _serve(self) -> Exit:
         try:
             while not self._over:
-                message = read_message(self.stream)
+                message = self._heard()
                 if message is None:
                     break
                 self._dispatch(message)
             return Exit.OK
         except HostError as error:
             return self._failed(error)
-        except (ValueError, RecursionError) as error:
-            return self._failed(BadRequest(f"not a request: {error}"))
         except Exception as error:
             return self._failed(understood(error, self.ctx, "writing on the host"))
+
+    def _heard(self) -> dict[str, Any] | None:
+        """The next message; None at the end. Raises BadRequest."""
+        try:
+            return read_message(self.stream)
+        except ValueError as error:
+            raise BadRequest(f"not a request: {error}") from None
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         op, asked = ops.parse(message, ops.REQUESTS)
@@ -91,16 +102,19 @@ class Session:
         self._answers[op](asked)
 
     def _failed(self, error: HostError) -> Exit:
+        """Tell why it is over. A failure to follow what has begun says nothing about how that ends."""
+        follows = self._state is _GOES_ON and error.exit == Exit.REFUSED
+        exit = Exit.MIXED if follows else error.exit
         self.ctx.emit(
             "failed",
-            exit=int(error.exit),
+            exit=int(exit),
             message=error.message,
-            state=error.state or "nothing was touched",
+            state=error.state or self._state,
             **error.next.fields(),
             logs=list(error.logs),
         )
-        self.ctx.emit("finished", exit=int(error.exit), serving=self._serving(), summary=error.message)
-        return error.exit
+        self.ctx.emit("finished", exit=int(exit), serving=self._serving(), summary=error.message)
+        return exit
 
     def _serving(self) -> str:
         """What serves, as far as can be told."""
@@ -189,6 +203,7 @@ class Session:
 
     def _abort(self, asked: ops.Abort) -> None:
         """End the job that runs; with ``job``, that one and no other: it may have made way for the next meanwhile."""
+        self._state = _TOLD
         self._answer(job=lock.abort(self.ctx, asked.by, asked.job))
 
     def _attach(self, job: str) -> None:
@@ -206,6 +221,7 @@ class Session:
         self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, asked)))
 
     def _follow(self, directory: Path) -> None:
+        self._state = _GOES_ON
         self.ctx.emit("following", job=directory.name)
         with _while_heard():
             if jobs.request_of(directory).get("barriers"):
@@ -255,6 +271,7 @@ class Session:
 
     def _run(self, command: Command) -> None:
         """Run a command in the release that serves. The last request of a session: what comes meanwhile is not kept."""
+        self._state = _MAY_HAVE_RUN
         with _while_heard():
             status = run(self.ctx, command)
         self._answer(status=status)

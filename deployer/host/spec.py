@@ -13,6 +13,9 @@ from deployer.host.process import Process, Timer, Unit, Web
 from deployer.host.protocol import APP, APP_LENGTH, DIGEST
 from deployer.host.reader import LINE, TEXT, Reader
 
+_HOUR = 3600.0
+LONGEST = 7 * 86400
+"""Seconds that a build or a migration may be given."""
 LOCKS = ("uv", "pylock", "requirements", "none")
 
 _COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
@@ -128,7 +131,8 @@ def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
 class Spec:
     """All that shapes a release but its environment. Times are seconds.
 
-    ``web`` is None on a host that runs none; ``health`` and ``overlap`` are about it.
+    ``web`` is None on a host that runs none; ``health`` and ``overlap`` are about it. ``build_timeout`` is for each
+    command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
     """
 
     source: Source
@@ -144,6 +148,8 @@ class Spec:
     overlap: bool
     processes: tuple[Process, ...] = ()
     timers: tuple[Timer, ...] = ()
+    build_timeout: float = _HOUR
+    migrate_timeout: float = _HOUR
 
     def as_json(self) -> dict[str, Any]:
         value = asdict(self)
@@ -197,6 +203,8 @@ class Spec:
             health=Health.parse(read.raw("health")),
             watch=read.seconds("watch", 0, 3600),
             drain=read.seconds("drain", 0, 3600),
+            build_timeout=_limit(read, "build_timeout"),
+            migrate_timeout=_limit(read, "migrate_timeout"),
             keep=read.integer("keep", 2, 1000),
             overlap=read.boolean("overlap"),
             processes=tuple(Process.parse(one) for one in _list(read, "processes")),
@@ -212,6 +220,11 @@ class Spec:
             raise ValueError("spec: nothing would run")
         if len(set(names)) < len(names):
             raise ValueError("spec: two processes or timers have one name")
+
+
+def _limit(read: Reader, key: str) -> float:
+    """Seconds that a command may take. A record of before this could be said has none."""
+    return read.seconds(key, 1, LONGEST) if read.has(key) else _HOUR
 
 
 def _list(read: Reader, key: str) -> list[Any]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import posixpath
+import pwd
 import re
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable
+from pathlib import Path
+from typing import Any, Callable
 
-from deployer.host import journald
+from deployer.host import journald, output
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
 
@@ -35,44 +39,66 @@ class Result:
         return (self.out + self.err).strip().splitlines()[-count:]
 
 
-def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None) -> Result:
-    """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError."""
-    try:
-        done = subprocess.run(
-            list(argv),
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=timeout,
-            env=ENVIRONMENT,
-            cwd="/",
-        )
-    except FileNotFoundError:
-        raise HostError(
-            f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s", exit=Exit.BUG) from None
-    return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None, user: str = "") -> Result:
+    """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError.
+
+    What it prints goes to files without a name, not to pipes: something that it leaves behind keeps nobody waiting.
+    ``user`` is whose rights it has, with their groups (empty: those of this program).
+    """
+    with contextlib.ExitStack() as stack:
+        given, out, err = _file(stack, stdin), _file(stack, b""), _file(stack, b"")
+        try:
+            process = subprocess.Popen(
+                list(argv), stdin=given, stdout=out, stderr=err, env=ENVIRONMENT, cwd="/", **_rights(user)
+            )
+        except FileNotFoundError:
+            raise HostError(
+                f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}"
+            ) from None
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s", exit=Exit.BUG) from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        said = [output.content(descriptor).decode("utf-8", "replace") for descriptor in (out, err)]
+        return Result(status, *said)
 
 
-def stream(argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+def _file(stack: contextlib.ExitStack, content: bytes | None) -> int:
+    """A descriptor for a command, closed with the ``stack``: /dev/null for None."""
+    if content is None:
+        return subprocess.DEVNULL
+    descriptor = output.anonymous(content)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _rights(user: str) -> dict[str, Any]:
+    if not user:
+        return {}
+    entry = pwd.getpwnam(user)
+    groups = os.getgrouplist(user, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
     """Run a command, hand each line it prints to ``on_line``, return its exit status.
 
-    A line longer than 64 KiB is handed on in pieces: what a build prints must not fill root's memory.
+    It has ended when its own process has, whoever else holds what it printed to.
     """
-    with subprocess.Popen(
-        list(argv),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=ENVIRONMENT,
-        cwd="/",
-    ) as process:
-        assert process.stdout is not None
+    with contextlib.ExitStack() as stack:
+        given = _file(stack, stdin)
+        process = stack.enter_context(
+            subprocess.Popen(
+                list(argv), stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd="/"
+            )
+        )
         try:
-            for line in iter(lambda: process.stdout.readline(_LONGEST_LINE), b""):  # type: ignore[union-attr]
-                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+            for line in output.lines(process):
+                on_line(line)
         except BaseException:
             process.kill()
             raise
@@ -108,7 +134,6 @@ _DEAF = 10.0
 """Seconds that systemd may take to hear a question."""
 TIMED_OUT = 124
 """As timeout(1) has it."""
-_LONGEST_LINE = 64 * 1024
 _READING = 90.0
 """Seconds that journalctl has to tell what it was asked for."""
 
@@ -168,10 +193,11 @@ def _number(text: str) -> int:
     return 0 if value >= 1 << 62 else value  # systemd prints 2^64-1 for "not known"
 
 
-def systemctl(*arguments: str, timeout: float = 90) -> Result:
+def systemctl(*arguments: str, timeout: float = 90, utc: bool = False) -> Result:
     """A systemctl command that may fail, or take too long: cleaning up must go on to the next step."""
+    zone = ["env", "TZ=UTC"] if utc else []
     try:
-        return run(["systemctl", *arguments], timeout=timeout)
+        return run([*zone, "systemctl", *arguments], timeout=timeout)
     except HostError as error:
         return Result(TIMED_OUT, "", error.message)
 
@@ -184,12 +210,15 @@ def require(*arguments: str, timeout: float = 90) -> Result:
     return done
 
 
-def ask(*arguments: str) -> str:
-    """What systemctl says to a question. None that is not answered is taken for a no: it is asked again for a while (a
-    systemd that is re-executed hears nothing for a moment), and then that is a HostError."""
+def ask(*arguments: str, utc: bool = False) -> str:
+    """What systemctl says to a question; times of a day in ``utc`` if so asked.
+
+    None that is not answered is taken for a no: it is asked again for a while (a systemd that is re-executed hears
+    nothing for a moment), and then that is a HostError.
+    """
     deadline = time.monotonic() + _DEAF
     while True:
-        done = systemctl(*arguments)
+        done = systemctl(*arguments, utc=utc)
         if done.ok:
             return done.out
         if time.monotonic() >= deadline:
@@ -200,20 +229,49 @@ def ask(*arguments: str) -> str:
 @functools.cache
 def version() -> int:
     """The number of systemd's version, such as 252; 0 when it does not say."""
-    name, number, *_ = [*systemctl("--version").out.split(), "", ""]
+    try:
+        asked = ["systemctl", "--version"]  # not through run(): it is no step that could fail by itself
+        said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT).stdout
+    except OSError:
+        return 0
+    name, number, *_ = [*said.decode("ascii", "replace").split(), "", ""]
     return int(number) if name == "systemd" and re.fullmatch("[0-9]{1,9}", number) else 0
+
+
+def processes(unit: str) -> list[int]:
+    """The processes in the control group of ``unit``, whatever systemd itself knows of it: that beside our own, in the
+    same slice. (The names of units in containers on this host may be the same.)"""
+    found = []
+    wanted = {tree: posixpath.join(posixpath.dirname(path), unit) for tree, path in _groups("self")}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(f"{path}/".startswith(f"{wanted.get(tree)}/") for tree, path in _groups(entry)):
+                found.append(int(entry))
+    return found
+
+
+def _groups(process: str) -> list[tuple[str, str]]:
+    """The control groups of a process, each with the tree that it is in (cgroups(7))."""
+    text = os.fsdecode(Path(f"/proc/{process}/cgroup").read_bytes())
+    fields = (line.split(":", 2) for line in text.splitlines())
+    return [(tree, path) for tree, _, path in fields]
 
 
 def was_stopped(unit: str) -> bool:
     """Whether a unit that ran since boot was stopped in good order: an admin's answer, not a fault."""
-    shown = systemctl("show", "-p", "ActiveState,InactiveEnterTimestampMonotonic", unit).out
+    shown = ask("show", "-p", "ActiveState,InactiveEnterTimestampMonotonic", unit)
     value = dict(line.partition("=")[::2] for line in shown.splitlines())
     return value.get("ActiveState") == "inactive" and value.get("InactiveEnterTimestampMonotonic", "0") not in ("", "0")
 
 
 def is_stopping() -> bool:
-    """Whether the host is going down."""
-    return systemctl("is-system-running").out.strip() == "stopping"
+    """Whether the host is going down. Never raises: it is asked in a signal handler, too."""
+    deadline = time.monotonic() + _DEAF
+    while True:
+        said = systemctl("is-system-running").out.strip()  # its exit status only tells whether that is "running"
+        if said or time.monotonic() >= deadline:
+            return said == "stopping"
+        time.sleep(0.25)
 
 
 def tell(unit: str, text: str) -> None:
@@ -250,17 +308,19 @@ def transient(
     *,
     wait: bool,
     environment: Mapping[str, str] | None = None,
+    collect: bool = True,
 ) -> list[str]:
     """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it.
 
     systemd would put variables' values into the arguments; each ``$`` is doubled, so that they arrive as they are.
 
     With ``wait`` it ends when the unit has ended, else when it has started: from then on systemd knows it as active.
+    Without ``collect`` systemd goes on to know a unit that failed.
     """
     mode = ["--pipe", "--wait"] if wait else []
     settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
-        "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,
+        "systemd-run", "--quiet", *(["--collect"] if collect else []), f"--unit={unit}", *mode,
         *(part for value in properties for part in ("-p", value)), *settings, "--",
         *(word.replace("$", "$$") for word in argv),
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ def show(timer: str) -> TimerState:
     Times are asked for in UTC: systemctl 247 has ``--timestamp=``, and heeds it for other commands only.
     """
     service = timer.rpartition(".")[0] + ".service"
-    blocks = systemd.run(["env", "TZ=UTC", "systemctl", "show", "-p", _SHOWN, timer, service]).out.split("\n\n")
+    blocks = systemd.ask("show", "-p", _SHOWN, timer, service, utc=True).split("\n\n")
     own, its = (_values(block) for block in (*blocks, "", "")[:2])
     started = _moment(its.get("ExecMainStartTimestamp", ""))
     running = its.get("ActiveState") in ("activating", "active", "reloading", "deactivating")
@@ -69,4 +70,6 @@ def _values(block: str) -> dict[str, str]:
 def _moment(text: str) -> float:
     """``Thu 2026-11-26 07:30:00 UTC`` as seconds since 1970; 0 for anything else."""
     found = _DATE.fullmatch(text)
-    return float(calendar.timegm(tuple(map(int, found.groups())))) if found else 0.0
+    with contextlib.suppress(ValueError, OverflowError):  # a month, say, that there is not
+        return float(calendar.timegm(tuple(map(int, found.groups())))) if found else 0.0
+    return 0.0

@@ -10,19 +10,40 @@ from contextlib import contextmanager
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
+from deployer.fleettask import Dry, fleet_task
 from deployer.sandbox import hosts
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost
 
 
-@task(
+def _would(text: str) -> None:
+    print(f"would {text}")
+
+
+def _dry_up(_: Context, name: str, distribution: str, backend: str) -> None:
+    kind = f" by {backend}" if backend else ""
+    _would(f"boot a throwaway host of {distribution}{kind}, called {name or 'box1, box2 or so'}")
+
+
+def _dry_down(_: Context, name: str) -> None:
+    with _mistakes_shown():
+        _would(f"remove {hosts.get(name).name} and all it holds")
+
+
+def _dry_ssh(_: Context, name: str) -> None:
+    with _mistakes_shown():
+        _would(f"run: ssh -F {hosts.get(name).ssh_config} {name}")
+
+
+@fleet_task(  # type: ignore[untyped-decorator]
+    dry=_dry_up,
+    auto_shortflags=False,
     help={
         "name": "what to call it (box1, box2 … when left out)",
         "distribution": "bullseye, bookworm or trixie",
         "backend": "nspawn or docker (the best that works here when left out)",
-    }
+    },
 )
 def up(_: Context, name: str = "", distribution: str = "bookworm", backend: str = "") -> None:
     """Boot a throwaway host on this machine; it stays until sandbox.down."""
@@ -31,7 +52,7 @@ def up(_: Context, name: str = "", distribution: str = "bookworm", backend: str 
     _say(f"{host.name} is up at {host.address}. Next: ssh -F {host.ssh_config} {host.name}")
 
 
-@task(positional=["name"], help={"name": "which host"})
+@fleet_task(dry=_dry_down, auto_shortflags=False, positional=["name"], help={"name": "which host"})  # type: ignore[untyped-decorator]
 def down(_: Context, name: str) -> None:
     """Remove a throwaway host and all it holds."""
     with _mistakes_shown():
@@ -39,7 +60,7 @@ def down(_: Context, name: str) -> None:
     _say(f"{name} is gone. Next: fab sandbox.list")
 
 
-@task(name="list")
+@fleet_task(name="list", dry=Dry.SAME)  # type: ignore[untyped-decorator]
 def list_(_: Context) -> None:
     """List the throwaway hosts."""
     with _mistakes_shown():
@@ -51,7 +72,7 @@ def list_(_: Context) -> None:
         _say("There are no sandbox hosts. Next: fab sandbox.up")
 
 
-@task(positional=["name"], help={"name": "which host"})
+@fleet_task(dry=_dry_ssh, auto_shortflags=False, positional=["name"], help={"name": "which host"})  # type: ignore[untyped-decorator]
 def ssh(_: Context, name: str) -> None:
     """Log in to a throwaway host, as root."""
     with _mistakes_shown():

@@ -92,9 +92,9 @@ class Attempt:
 def public_blob(path: Path) -> bytes | None:
     """The public key that belongs to a private key file, without its passphrase."""
     for file in (path.with_name(path.name + ".pub"), path):
-        with contextlib.suppress(OSError, UnicodeDecodeError, binascii.Error, IndexError):
-            words = file.read_text().split(None, 2)
-            if not words[0].startswith("-----"):
+        with contextlib.suppress(OSError, binascii.Error, IndexError):
+            words = file.read_bytes().split(None, 2)
+            if not words[0].startswith(b"-----"):
                 return base64.b64decode(words[1], validate=True)
     with contextlib.suppress(Exception):
         return bytes(PKey.from_path(path).asbytes())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from deployer.events import Event
@@ -16,7 +16,7 @@ from deployer.events import Event
 if TYPE_CHECKING:
     from deployer.ui.question import Pause
 
-__all__ = ["Display", "reporter"]
+__all__ = ["Display", "awaiting", "reporter"]
 
 
 class Display(Protocol):
@@ -67,6 +67,43 @@ def reporter(
         chosen.close()
 
 
+@contextmanager
+def awaiting(hosts: Sequence[str], *, streams: bool = False) -> Iterator[Awaits]:
+    """Tells on standard error which of ``hosts`` have not answered yet, if that is a terminal."""
+    if not is_live(sys.stderr):
+        yield _NobodyAwaits()
+        return
+    from deployer.ui.awaited import Awaited
+    from deployer.ui.console import console_on
+
+    line = Awaited(console_on(sys.stderr), hosts, streams=streams)
+    try:
+        yield line
+    finally:
+        line.close()
+
+
+class Awaits(Protocol):
+    """Hears how far hosts are; ``aside`` is for whoever writes to the terminal meanwhile."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def aside(self) -> AbstractContextManager[None]: ...
+
+    def close(self) -> None: ...
+
+
+class _NobodyAwaits:
+    def __call__(self, event: Event) -> None:
+        """There is no terminal."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nothing was drawn."""
+
+
 def _choose(stream: TextIO, *, verbose: bool, title: str, hosts: Sequence[str]) -> Display:
     if is_live(stream):
         from deployer.ui.console import ConsoleReporter, console_on, view_of
@@ -82,5 +119,7 @@ def is_live(stream: TextIO) -> bool:
     """Whether ``stream`` is a terminal that can move its cursor and draw the marks."""
     if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         return False
+    from deployer.ui.stream import can_unicode
+
     encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
-    return stream.isatty() and encoding == "utf8"
+    return stream.isatty() and encoding == "utf8" and can_unicode(stream)

@@ -38,6 +38,7 @@ class Row:
     seconds: float = 0.0
     done: int = 0
     total: int = 0
+    doing: str = ""
     samples: deque[tuple[float, int]] = field(default_factory=deque)
     output: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     printed: int = 0
@@ -50,8 +51,10 @@ class Row:
     def elapsed(self, now: float) -> float:
         return now - self.started if self.state == "running" else self.seconds
 
-    def progress(self, done: int, total: int, now: float) -> None:
-        self.done, self.total = done, total
+    def progress(self, done: int, total: int, now: float, doing: str = "") -> None:
+        if doing != self.doing:
+            self.samples.clear()
+        self.done, self.total, self.doing = done, total, doing
         self.samples.append((now, done))
         while len(self.samples) > 2 and now - self.samples[0][0] > SPEED_WINDOW:
             self.samples.popleft()
@@ -69,7 +72,7 @@ class Section:
     """One host.
 
     ``ready`` names the phase before which it waits for its fleet, ``ready_at`` how many rows it had then, and when
-    that was; ``serving`` is what it switched to.
+    that was; ``serving`` is what it switched to; ``took`` how long the command took here, from its very start.
     """
 
     host: str
@@ -80,6 +83,7 @@ class Section:
     ready: str = ""
     ready_at: tuple[int, float] = (0, 0.0)
     serving: str = ""
+    took: float = 0.0
     undone: bool = False
 
     def row(self, name: str, now: float) -> Row:
@@ -134,6 +138,7 @@ class Board:
     def __init__(self, hosts: Sequence[str] = ()) -> None:
         self.expected = frozenset(hosts)
         self.sections: dict[str, Section] = {}
+        self._begun: float | None = None
 
     def section(self, host: str) -> Section:
         return self.sections.setdefault(host, Section(host))
@@ -145,6 +150,7 @@ class Board:
 
     def apply(self, event: ev.Event, now: float) -> None:
         section = self.section(event.host)
+        self._begun = now if self._begun is None else self._begun
         match event:
             case ev.Connecting():
                 section.start("connect", now)
@@ -161,7 +167,8 @@ class Board:
             case ev.PhaseFailed():
                 section.row(event.phase, now).end("failed", now, event.seconds, event.detail)
             case ev.Progress():
-                section.row(event.phase, now).progress(event.done, event.total, now)
+                row = section.row(event.phase, now)
+                row.progress(event.done, event.total, now, event.doing)
             case ev.Output():
                 row = section.row(event.phase, now)
                 row.output.append(event.line)
@@ -180,6 +187,8 @@ class Board:
             case ev.Finished():
                 section.end_running("failed" if event.exit else "done", now)
                 section.finished = event
+                passed = now - self._begun
+                section.took = max(event.seconds, passed if passed >= 0.05 else 0.0)
 
     def _switched(self, section: Section, event: ev.Switched) -> None:
         section.serving = event.to

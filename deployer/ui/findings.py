@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import TextIO
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from deployer.events import HostEnd
@@ -107,9 +106,9 @@ def _serves(found: Diagnosis) -> str:
 
 def _finding(console: Console, finding: Finding) -> None:
     text = Text.assemble(("✗ ", "bold red"), (clean(finding.kind), "bold"), "  ", (clean(finding.what), "cyan"))
-    console.print(Padding.indent(text, INDENT - 2))
+    paint.say(console, " " * (INDENT - 2), text, hang=INDENT)
     if finding.text:
-        console.print(Padding.indent(Text(clean(finding.text)), INDENT))
+        paint.say(console, " " * INDENT, clean(finding.text), hang=INDENT)
     if finding.repair:
         text = Text.assemble(("repair: ", "bold"), (clean(finding.repair), "cyan"))
-        console.print(Padding.indent(text, INDENT))
+        paint.say(console, " " * INDENT, text, hang=INDENT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deployer import events as ev
 from deployer.ui.board import HOOKS, Section
@@ -18,8 +18,8 @@ __all__ = ["FleetLog"]
 
 QUIET = (10.0, 60.0)
 """Seconds of silence after which the log says where the hosts are; doubled while nothing changes, up to the second."""
-OWN = ("migrate", "wait")
-"""Phases that are not the same on all hosts: each has its lines."""
+OWN = ("read", "migrate", "wait")
+"""Phases that are not the same on all hosts, or of none: each has its lines."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class FleetLog:
         section = self._roster.board.section(event.host)
         innocent = self._roster.gives_up(section)
         self._roster.apply(event, now)
-        lines = list(self._lines(event, innocent))
+        lines = list(self._lines(event, innocent, now))
         if header and self._title and not isinstance(event, ev.FleetFinished):
             lines.insert(0, f"{self._title} → {len(self._hosts)} hosts: {self._names.few(self._hosts, 8)}")
         if lines:
@@ -91,14 +91,14 @@ class FleetLog:
         for failed in unfinished(self._roster, now):
             if failed.host:
                 section = self._roster.board.section(failed.host)
-                lines = failure_lines(failed, section.logs, mark=self._marks["failed"])
+                lines = failure_lines(failed, section.logs, mark=self._marks["failed"], whole=self._verbose)
                 yield from (self._of(failed.host, line) for line in (*self._output(section), *lines))
 
-    def _lines(self, event: ev.Event, innocent: bool) -> Iterator[str]:
+    def _lines(self, event: ev.Event, innocent: bool, now: float) -> Iterator[str]:
         match event:
             case ev.FleetFinished():
                 yield from self._untold()
-                yield from self._end(event)
+                yield from self._end(event, now)
             case ev.PhaseStarted() if not _own(event.phase):
                 if event.phase not in self._sums:
                     self._sums[event.phase] = Sum()
@@ -165,8 +165,9 @@ class FleetLog:
         for title, lines in () if self._verbose else section.failed_output():
             yield from log_lines(ev.Logs(unit=title, lines=tuple(lines)))
 
-    def _end(self, event: ev.FleetFinished) -> Iterator[str]:
-        outcome = outcome_of(event, self._roster.board, self._names, verbose=self._verbose)
+    def _end(self, event: ev.FleetFinished, now: float) -> Iterator[str]:
+        whole = replace(event, seconds=max(event.seconds, self._roster.elapsed(now)))
+        outcome = outcome_of(whole, self._roster.board, self._names, verbose=self._verbose)
         yield from end_lines(outcome, self._names, self._marks)
 
 

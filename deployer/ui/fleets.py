@@ -13,6 +13,7 @@ from rich.text import Text
 from deployer.events import HostEnd
 from deployer.report import ReleaseRow
 from deployer.ui import paint
+from deployer.ui.fit import put
 from deployer.ui.jsonlines import write_object
 from deployer.ui.names import Names
 from deployer.ui.outcome import detail
@@ -24,6 +25,8 @@ __all__ = ["NAMED", "counted", "fleet_releases", "numbered", "told"]
 
 WIDEST = 30
 """Columns that names of hosts may take in a cell."""
+ROOMY, NAME = 110, 20
+"""Columns of a window that has room for whole names, and those of a name in a narrower one."""
 NAMED = 3
 """Hosts that are named where their releases differ; more are counted."""
 
@@ -50,7 +53,9 @@ def fleet_releases(
         ]
         return write_object(safe(stream or sys.stdout), {"hosts": [*found, *map(asdict, unreachable)]})
     now = time.time() if now is None else now
-    console, names = console_for(stream), Names([*rows_by_host, *(end.host for end in unreachable)])
+    console = console_for(stream)
+    longest = NAME if console.is_terminal and console.width < ROOMY else 0
+    names = Names([*rows_by_host, *(end.host for end in unreachable)], longest=longest)
     console.print(paint.header(app, f"{len(rows_by_host) + len(unreachable)} hosts", console.width))
     releases = _merged(rows_by_host)
     if releases:
@@ -58,7 +63,7 @@ def fleet_releases(
         table.columns[1].max_width = table.columns[4].max_width = WIDEST
         for holders in releases:
             table.add_row(*_release(holders, list(rows_by_host), names, now))
-        console.print(table)
+        put(console, table)
     elif rows_by_host:
         paint.say(console, "no releases yet; the first one: fab deploy")
     for end in unreachable:
@@ -68,8 +73,9 @@ def fleet_releases(
 
 def told(end: HostEnd, names: Names) -> str:
     """``web3: busy``; a reason that begins with the host's name says it itself."""
-    host, why = names(end.host), detail(end)
-    return why if why.startswith((f"{host} ", f"{clean(end.host)} ")) else f"{host}: {why}"
+    host = names(end.host)
+    why = detail(end).replace(clean(end.host), host)
+    return why if why.startswith(f"{host} ") else f"{host}: {why}"
 
 
 def counted(count: int, noun: str = "host") -> str:

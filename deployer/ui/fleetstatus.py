@@ -16,6 +16,7 @@ from deployer.events import HostEnd
 from deployer.host.protocol import WEB
 from deployer.report import Status
 from deployer.ui import paint
+from deployer.ui.fit import put
 from deployer.ui.fleets import NAMED, counted, numbered, told
 from deployer.ui.hoststatus import status_view
 from deployer.ui.jsonlines import write_object
@@ -67,15 +68,18 @@ def fleet_status(
     room = min(max(console.width - names.width - OTHERS, RUNS[0]), RUNS[1])
     roles = {status.host: runs(status, room) for status in statuses}
     alike = {role for role in roles.values() if role} <= {WEB}
-    table = light_table("~host", "release", "since", *([] if alike else ["runs"]), "~health", ">restarts", ">memory")
+    table = light_table("host", "release", "since", *([] if alike else ["runs"]), "~health", ">restarts", ">memory")
     rows = {one.host: list(_status(one, usual, None if alike else roles[one.host], now)) for one in statuses}
     rows |= {end.host: list(_unreachable(end)) for end in unreachable}
     for host in order:
         table.add_row(Text(names(host)), *rows.get(host, []))
-    console.print(table)
+    put(console, table, names=0)
+    remarks: dict[tuple[str, str], list[str]] = {}
     for status in statuses:
         for remark in _remarks(status, now):
-            paint.say(console, f"  {names(status.host)}: ", remark)
+            remarks.setdefault(remark, []).append(status.host)
+    for remark, on in remarks.items():
+        paint.say(console, f"  {names.few(on, NAMED)}: ", remark)
     _linger(console, statuses, names, now)
     for end in unreachable:
         paint.say(console, "  ", (told(end, names), "red"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -40,6 +41,7 @@ class FleetView:
         top = [
             paintfleet.header(self._title, roster, now, width),
             paintfleet.counts(roster, width),
+            *paintfleet.here(roster, now, width),
         ]
         shown, rest = roster.worth(room - len(top))
         if rest:
@@ -61,7 +63,7 @@ class FleetView:
                 for line in clean_lines(event.text) if self._said.new(event) else ():
                     paint.say(console, ("! ", "bold yellow"), (f"{where}{line}", "yellow"))
             case ev.Output() if self._verbose:
-                paint.say(console, (f"  {where}{clean(event.phase)} │ ", "dim"), clean(event.line))
+                paint.raw(console, (f"  {where}{clean(event.phase)} │ ", "dim"), clean(event.line))
 
     def settle(self, console: Console, now: float) -> None:
         roster, said = self._roster, self._said
@@ -76,7 +78,8 @@ class FleetView:
         if roster.end is None:
             self._left(roster, console, now)
             return
-        outcome = outcome_of(roster.end, roster.board, self._names, verbose=self._verbose)
+        end = replace(roster.end, seconds=max(roster.end.seconds, roster.elapsed(now)))
+        outcome = outcome_of(end, roster.board, self._names, verbose=self._verbose)
         console.print(paintfleet.header(self._title, roster, None, console.width))
         paintfleet.outcome(console, outcome, self._names)
 
@@ -90,4 +93,4 @@ class FleetView:
             section = roster.board.section(failed.host)
             for title, lines in () if self._verbose else section.failed_output():
                 paint.panel(console, title, lines)
-            paint.failure(console, failed, section.logs, host=self._names(failed.host))
+            paint.failure(console, failed, section.logs, host=self._names(failed.host), whole=self._verbose)

@@ -43,8 +43,9 @@ class Frame(Live):
             return [self._unfolded(), *drawn, Control(ControlType.CARRIAGE_RETURN)]
 
     def _unfolded(self) -> Control:
-        """Moves up as many rows as the last picture has become longer."""
+        """Wipes away the rows that were added by folding: those of the last line are below the cursor."""
         width = self.console.width
-        folded = sum((length - 1) // width for length in self._drawn if length)
+        folds = [max(length - 1, 0) // width for length in self._drawn]
         self._drawn = [min(line.cell_len, width) for line in self._next]
-        return Control(*((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * folded)
+        below = [(ControlType.CURSOR_DOWN, folds[-1])] if folds and folds[-1] else []
+        return Control(*below, *((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * sum(folds))

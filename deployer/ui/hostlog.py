@@ -83,7 +83,7 @@ class HostLog:
                 yield from self._failed(event, section)
             case ev.Finished() if ending := section.ending():
                 mark = self._marks["failed" if event.exit else "done"]
-                after = f" ({seconds(event.seconds)})" if event.seconds else ""
+                after = f" ({seconds(section.took)})" if section.took else ""
                 yield f"{mark} {clean(ending)}{after}"
 
     def _line(self, state: str, name: str, took: float, detail: str) -> str:
@@ -92,13 +92,14 @@ class HostLog:
     def _progress_line(self, event: ev.Progress, now: float) -> Iterator[str]:
         """A line when both enough time and enough bytes have passed since the last one."""
         percent = 100 * event.done // max(event.total, 1)
-        key = f"{event.host}\0{event.phase}"
+        key = f"{event.host}\0{event.phase}\0{event.doing}"
         since, last = self._progress.setdefault(key, (now, percent))
         if percent < last:
             self._progress[key] = (now, percent)
         elif now - since >= STEP_SECONDS and percent - last >= STEP_PERCENT:
             self._progress[key] = (now, percent)
-            yield f"{clean(event.phase)} ... {percent} % of {size(event.total)}"
+            doing = f"{clean(event.doing)} " if event.doing else ""
+            yield f"{clean(event.phase)} ... {doing}{percent} % of {size(event.total)}"
 
     def _failed(self, event: ev.Failed, section: Section) -> Iterator[str]:
         shown: list[str] = []
@@ -109,4 +110,5 @@ class HostLog:
                 yield from map(clean, row.output)
             row.output.clear()
         logs, section.logs = section.logs, None
-        yield from failure_lines(event, logs, shown=shown, mark=self._marks["failed"])
+        mark = self._marks["failed"]
+        yield from failure_lines(event, logs, shown=shown, mark=mark, whole=self._verbose)

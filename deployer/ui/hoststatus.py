@@ -15,6 +15,7 @@ from rich.text import Text
 from deployer.host.protocol import WEB
 from deployer.report import Status, TimerRow, UnitRow
 from deployer.ui import paint
+from deployer.ui.fit import put
 from deployer.ui.jsonlines import write_object
 from deployer.ui.running import condition, failed, finishing
 from deployer.ui.stream import safe
@@ -23,6 +24,7 @@ from deployer.ui.text import age, ahead, clean, seconds, size
 
 __all__ = ["status_view"]
 
+NARROW = 50
 WIDE = 100
 """Columns that leave room for the names of units."""
 
@@ -37,29 +39,29 @@ def status_view(status: Status, *, json: bool = False, stream: TextIO | None = N
     _serving(console, status, now)
     _around(console, status, now)
     if status.units:
-        console.print(_processes(status.units, now, names=console.width >= WIDE))
+        put(console, _processes(status.units, now, names=console.width >= WIDE))
     if status.timers:
-        console.print(_timers(status.timers, now))
+        put(console, _timers(status.timers, now))
     return None
 
 
 def _serving(console: Console, status: Status, now: float) -> None:
     if status.current is None:
-        paint.say(console, ("  ○ nothing serves yet", "yellow"), "; the first release: fab deploy")
+        _say(console, ("  ○ nothing serves yet", "yellow"), "; the first release: fab deploy")
         return
     since = f"; switched to it {age(status.since, now)}" if status.since else ""
     verb = "serves" if not status.units or any(unit.process == WEB for unit in status.units) else "runs"
-    paint.say(console, ("  ● current  ", "bold green"), (clean(status.current), "bold"), f" {verb}{since}")
+    _say(console, ("  ● current  ", "bold green"), (clean(status.current), "bold"), f" {verb}{since}")
     if status.release:
         by = f" by {clean(status.release.by)}" if status.release.by else ""
         made = f", {age(status.release.at, now)}" if status.release.at else ""
-        paint.say(console, "             ", what_of(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim"))
+        _say(console, "             ", what_of(status.release).plain.replace("\n", "; "), (f"{by}{made}", "dim"))
     healthy, text = condition(status)
     if healthy is not None:
         style, word = ("green", "healthy") if healthy else ("bold red", "not healthy")
-        paint.say(console, "    health   ", (word, style), f": {text}" if text else "")
+        _say(console, "    health   ", (word, style), f": {text}" if text else "")
     if status.standby:
-        paint.say(console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim"))
+        _say(console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim"))
 
 
 def _around(console: Console, status: Status, now: float) -> None:
@@ -69,18 +71,23 @@ def _around(console: Console, status: Status, now: float) -> None:
         made = f", {age(status.last.at, now)}" if status.last.at else ""
         by = f" by {clean(status.last.by)}" if status.last.by else ""
         what = f" {clean(status.last.number)}, a {clean(status.last.kind) or 'deploy'}{by}{made}"
-        paint.say(console, ("  ✗ last     ", style), (clean(status.last.state), style), what)
+        _say(console, ("  ✗ last     ", style), (clean(status.last.state), style), what)
         if status.last.reason:
-            paint.say(console, "             ", clean(status.last.reason))
+            _say(console, "             ", clean(status.last.reason))
     for sentence in finishing(status.lingering, now):
-        paint.say(console, ("  … lingers  ", "yellow"), sentence)
+        _say(console, ("  … lingers  ", "yellow"), sentence)
     if status.held:
         left = f"has no traffic, and is held for {seconds(status.held.seconds)} more; then it is discarded"
-        paint.say(console, ("  … held     ", "yellow"), (clean(status.held.release), "bold"), f" {left}")
+        _say(console, ("  … held     ", "yellow"), (clean(status.held.release), "bold"), f" {left}")
     if status.busy:
-        paint.say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
+        _say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
     for note in status.notes:
-        paint.say(console, ("  ! note     ", "yellow"), clean(note))
+        _say(console, ("  ! note     ", "yellow"), clean(note))
+
+
+def _say(console: Console, *parts: str | tuple[str, str]) -> None:
+    """A label of 13 columns, and what there is to say of it."""
+    paint.say(console, *parts, hang=13 if console.width > NARROW else 4)
 
 
 def _processes(units: Sequence[UnitRow], now: float, *, names: bool) -> Table:

@@ -59,11 +59,11 @@ class HostView:
                 for line in clean_lines(event.text):
                     paint.say(console, ("! ", "bold yellow"), (line, "yellow"))
             case ev.Output() if self._verbose:
-                paint.say(console, (f"  {clean(event.phase)} │ ", "dim"), clean(event.line))
+                paint.raw(console, (f"  {clean(event.phase)} │ ", "dim"), clean(event.line))
             case ev.Logs() if not section.in_phase():
                 section.logs = None
                 for line in event.lines:
-                    paint.say(console, clean(line))
+                    paint.raw(console, clean(line))
 
     def settle(self, console: Console, now: float) -> None:
         for section in self._board.sections.values():
@@ -83,7 +83,7 @@ class HostView:
             paint.panel(console, title, lines)
         for failed in section.failures:
             console.print()
-            paint.failure(console, failed, section.logs, shown=shown)
+            paint.failure(console, failed, section.logs, shown=shown, whole=self._verbose)
         if section.logs and not section.failures:
             paint.panel(console, section.logs.unit, section.logs.lines)
         if section.failures and section.finished:

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from deployer import events as ev
 from deployer.host.advice import Next
+from deployer.ui.digest import excerpt
 from deployer.ui.stream import can_unicode
 from deployer.ui.text import clean, clean_lines
 
@@ -27,15 +28,21 @@ def phase_line(mark: str, name: str, took: str, detail: str) -> str:
 
 
 def failure_lines(
-    event: ev.Failed, logs: ev.Logs | None = None, *, shown: Sequence[str] = (), mark: str = "✗"
+    event: ev.Failed,
+    logs: ev.Logs | None = None,
+    *,
+    shown: Sequence[str] = (),
+    mark: str = "✗",
+    whole: bool = False,
 ) -> Iterator[str]:
-    """Message, log lines (unless they are the end of ``shown``), state, next command."""
+    """Message, log lines (in short; unless they are the end of ``shown``), state, next command."""
     message = clean_lines(event.message) or ["failed"]
     yield f"{mark} {message[0]}"
     yield from (f"  {line}" for line in message[1:])
     lines = event.logs or (logs.lines if logs else ())
     if lines and tuple(shown[-len(lines) :]) != tuple(lines):
-        yield from log_lines(ev.Logs(unit=logs.unit if logs else "", lines=tuple(lines)))
+        title, short = excerpt(logs.unit if logs else "", lines, whole=whole)
+        yield from log_lines(ev.Logs(unit=title, lines=tuple(short)))
     yield from advice_lines(event.state, event.next)
 
 

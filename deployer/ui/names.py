@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deployer.ui.text import clean
+from deployer.ui.text import clean, middle
 
 __all__ = ["Names"]
 
 
 class Names:
-    """What each host is called in views of a fleet: as typed, without a ``user@`` that is the same for all."""
+    """What each host is called in views of a fleet: as typed, without a ``user@`` that is the same for all.
 
-    def __init__(self, hosts: Sequence[str]) -> None:
+    ``longest`` is how many columns a name may have (0: any number).
+    """
+
+    def __init__(self, hosts: Sequence[str], *, longest: int = 0) -> None:
+        self._longest = longest
         users = {host.rpartition("@")[0] for host in hosts}
         self._prefix = f"{users.pop()}@" if len(users) == 1 and "" not in users else ""
         self.width = max((len(self(host)) for host in hosts), default=0)
 
     def __call__(self, host: str) -> str:
-        return clean(host.removeprefix(self._prefix))
+        name = clean(host.removeprefix(self._prefix))
+        return middle(name, self._longest) if self._longest else name
 
     def prefix(self, host: str) -> str:
         """``[web1] ``; empty for the laptop itself."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from deployer import events as ev
 from deployer.ui.board import Board, Section
+from deployer.ui.digest import excerpt, gist
 from deployer.ui.names import Names
 from deployer.ui.roster import Roster, stage_of
 from deployer.ui.text import clean, clean_lines, seconds
@@ -18,6 +19,8 @@ RESULTS = ("failed", "lost", "unreachable", "busy", "rolled back", "discarded", 
 GUILTY = ("failed", "lost", "unreachable", "busy")
 """Those that are the reason why a command failed."""
 UNSEEN = ("lost", "unreachable")
+HEADING = 50
+"""Columns for the names of hosts in the heading of a panel."""
 PANELS = 5
 """How many hosts' lines are shown, those counted once that say the same: the first failures explain the others."""
 
@@ -28,6 +31,10 @@ class Panel:
 
     title: str
     lines: tuple[str, ...]
+
+    def key(self) -> Panel:
+        """The same of all hosts that failed in the same way."""
+        return Panel(title=self.title, lines=gist(self.lines))
 
     def on(self, hosts: str) -> Panel:
         """The same, with the hosts that said it."""
@@ -86,19 +93,25 @@ def outcome_of(end: ev.FleetFinished, board: Board, names: Names, *, verbose: bo
     """What is to be printed of a fleet's end. ``board`` knows what the hosts said; ``verbose``: it was printed."""
     rows = ordered([_completed(row, board.section(row.host)) for row in end.hosts])
     agreed = not end.exit and len({(row.result, row.serving) for row in rows}) == 1 and rows[0].result == "done"
-    lines: dict[tuple[Panel, ...], list[str]] = {}
+    lines: dict[tuple[Panel, ...], tuple[tuple[Panel, ...], list[str]]] = {}
     for row in rows:
         if row.result in GUILTY and (found := tuple(_panels(row, board.section(row.host), verbose=verbose))):
-            lines.setdefault(found, []).append(row.host)
-    told = list(lines.items())
+            lines.setdefault(tuple(panel.key() for panel in found), (found, []))[1].append(row.host)
+    told = list(lines.values())
     return Outcome(
         end=end,
         rows=rows,
         agreed=agreed,
-        panels=tuple(panel.on(names.few(hosts)) for panels, hosts in told[:PANELS] for panel in panels),
+        panels=tuple(panel.on(_together(hosts, names)) for panels, hosts in told[:PANELS] for panel in panels),
         left_out=tuple(host for _, hosts in told[PANELS:] for host in hosts),
         migrated=next((row.host for row in rows if _migrated(board.section(row.host))), ""),
     )
+
+
+def _together(hosts: Sequence[str], names: Names) -> str:
+    """Hosts in a heading: by name when they fit, else how many."""
+    text = names.fitting(hosts, HEADING)
+    return text if len(text) <= HEADING or len(hosts) == 1 else f"{len(hosts)} hosts"
 
 
 def _migrated(section: Section) -> bool:
@@ -130,7 +143,8 @@ def _panels(row: ev.HostEnd, section: Section, *, verbose: bool) -> Iterator[Pan
     logs = section.logs
     lines = tuple(row.logs) or (tuple(logs.lines) if logs else ())
     if lines and tuple(shown[-len(lines) :]) != lines:
-        yield Panel(title=logs.unit if logs and logs.unit else "last log lines", lines=lines)
+        title, short = excerpt(logs.unit if logs else "", lines, whole=verbose)
+        yield Panel(title=title, lines=tuple(short))
 
 
 def unfinished(roster: Roster, now: float) -> Iterator[ev.Failed]:

@@ -10,10 +10,13 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.host.advice import Next
 from deployer.ui.board import Row, Section
-from deployer.ui.text import clean, clean_lines, seconds, size
+from deployer.ui.digest import excerpt
+from deployer.ui.fit import flowing
+from deployer.ui.text import clean, clean_lines, middle, seconds, size
 
 __all__ = [
-    "MARKS", "SPINNER", "advise", "bar", "cut", "failure", "header", "panel", "rows", "say", "summary", "verdict",
+    "MARKS", "SPINNER", "advise", "bar", "cut", "failure", "header", "panel", "raw", "rows", "say", "summary",
+    "verdict",
 ]  # fmt: skip
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -28,8 +31,14 @@ WIDEST = 100
 BAR = 20
 
 
-def say(console: Console, *parts: str | tuple[str, str]) -> None:
-    """One line, whole: no markup, no highlighting, no inserted newlines."""
+def say(console: Console, *parts: str | Text | tuple[str, str], hang: int = 2) -> None:
+    """One line for people: no markup, no highlighting, no inserted newlines; a terminal breaks it between words."""
+    text = Text.assemble(*parts)
+    console.print(flowing(text, console.width, hang) if console.is_terminal else text, soft_wrap=True)
+
+
+def raw(console: Console, *parts: str | Text | tuple[str, str]) -> None:
+    """One line as it is: a command, or what a program printed."""
     console.print(Text.assemble(*parts), soft_wrap=True)
 
 
@@ -37,7 +46,8 @@ def header(title: str, host: str, width: int) -> Text:
     """What runs, and where."""
     text = Text(clean(title), style="bold")
     if host:
-        text.append(" → " if title else "").append(clean(host), style="bold cyan")
+        text.append(" → " if title else "")
+        text.append(middle(clean(host), max(width - text.cell_len, 8)), style="bold cyan")
     return cut(text, width)
 
 
@@ -61,20 +71,22 @@ def _row(row: Row, now: float, width: int, name_width: int) -> Iterator[Text]:
     text.append(f"{took:>12}", style="dim")
     yield cut(text, width)
     if running and row.total:
-        yield cut(_upload(row), width)
+        yield cut(_upload(row, width), width)
     if running:
         tail = [row.output[at] for at in range(-min(TAIL, len(row.output)), 0)]
         yield from (cut(Text(f"      {clean(line)}", style="dim"), width) for line in tail)
 
 
-def _upload(row: Row) -> Text:
-    """A bar, bytes, bytes a second, and the time that remains."""
+def _upload(row: Row, width: int) -> Text:
+    """A bar, what is done, bytes, bytes a second, and the time that remains; the bar is what gives way."""
     share = min(max(row.done / row.total, 0.0), 1.0)
-    text = Text("      ").append_text(bar(share, BAR))
+    if row.doing == "sending" and share == 1.0:
+        return Text(f"      sent, {size(row.total)}; the host unpacks it", style="dim")
+    text = Text(f" {clean(row.doing)}" if row.doing else "")
     text.append(f" {int(share * 100):>3} %  {size(row.done)} of {size(row.total)}")
     if speed := row.speed():
         text.append(f"  {size(speed)}/s  {seconds((row.total - row.done) / speed)} left", style="dim")
-    return text
+    return Text("      ").append_text(bar(share, min(max(width - 6 - text.cell_len, 0), BAR))).append_text(text)
 
 
 def bar(share: float, length: int) -> Text:
@@ -90,8 +102,9 @@ def failure(
     *,
     shown: Sequence[str] = (),
     host: str = "",
+    whole: bool = False,
 ) -> None:
-    """Message, log lines (unless they are the end of ``shown``), state, next command; nothing is cut."""
+    """Message, log lines (in short, unless ``whole``, or they are the end of ``shown``), state, next command."""
     where = f"{clean(host)}: " if host else ""
     message = clean_lines(event.message) or ["failed"]
     say(console, (f"✗ {where}{message[0]}", "bold red"))
@@ -99,7 +112,7 @@ def failure(
         say(console, (f"  {line}", "red"))
     lines = tuple(event.logs) or (logs.lines if logs else ())
     if lines and tuple(shown[-len(lines) :]) != lines:
-        panel(console, logs.unit if logs else "", lines)
+        panel(console, *excerpt(logs.unit if logs else "", lines, whole=whole))
     advise(console, event.state, event.next)
 
 
@@ -111,9 +124,16 @@ def advise(console: Console, state: str, next: Next) -> None:
         say(console, ("next:", "bold"))
     for step in next:
         command, *more = clean_lines(step.command or step.text) or [""]
-        say(console, "  ", (command, "cyan" if step.command else ""), f"   ({clean(step.text)})" if all(step) else "")
+        why = f"   ({clean(step.text)})" if all(step) else ""
+        fits = not more and len(command) + len(why) + 2 <= console.width
+        if step.command:
+            raw(console, "  ", (command, "cyan"), why if fits else "")
+        else:
+            say(console, "  ", command)
         for line in more:
-            say(console, "  ", (line, "cyan"))
+            raw(console, "  ", (line, "cyan"))
+        if why and not fits:
+            say(console, "    ", why.strip(), hang=4)
 
 
 def panel(console: Console, title: str, lines: Sequence[str]) -> None:
@@ -121,15 +141,15 @@ def panel(console: Console, title: str, lines: Sequence[str]) -> None:
     width = min(console.width, WIDEST)
     heading = cut(Text(f"── {clean(title) or 'last log lines'} ", style="yellow"), width)
     heading.append("─" * (width - heading.cell_len))
-    say(console, (heading.plain, "yellow"))
+    raw(console, (heading.plain, "yellow"))
     for line in lines:
-        say(console, clean(line))
-    say(console, ("─" * width, "yellow"))
+        raw(console, clean(line))
+    raw(console, ("─" * width, "yellow"))
 
 
 def summary(console: Console, section: Section, event: ev.Finished) -> None:
     """The command's end on one host, in one line."""
-    verdict(console, section.ending(), failed=bool(event.exit), took=event.seconds)
+    verdict(console, section.ending(), failed=bool(event.exit), took=section.took)
 
 
 def verdict(console: Console, text: str, *, failed: bool, took: float) -> None:

@@ -12,12 +12,13 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.ui import paint
 from deployer.ui.board import Section
+from deployer.ui.fit import put
 from deployer.ui.names import Names
 from deployer.ui.outcome import Outcome, detail, served
 from deployer.ui.roster import Roster, Stage, running, stage_of, tally
-from deployer.ui.text import clean, seconds, size
+from deployer.ui.text import clean, middle, seconds, size
 
-__all__ = ["counts", "header", "hosts", "others", "outcome"]
+__all__ = ["counts", "header", "here", "hosts", "others", "outcome"]
 
 STYLES = {
     "failed": ("✗", "bold red"),
@@ -58,6 +59,14 @@ def counts(roster: Roster, width: int) -> Text:
     return paint.cut(text, width)
 
 
+def here(roster: Roster, now: float, width: int) -> list[Text]:
+    """What is done on this machine for all hosts, if anything."""
+    row = running(roster.board.section("")) if "" in roster.board.sections else None
+    if row is None:
+        return []
+    return [paint.cut(Text(f"  here: {clean(row.name)} {clean(row.detail)}  {seconds(row.elapsed(now))}"), width)]
+
+
 def hosts(sections: Sequence[Section], names: Names, now: float, width: int) -> list[Text]:
     """A line for each: name, stage, what it is busy with, and for how long."""
     width = min(width, WIDEST)
@@ -75,8 +84,9 @@ def _host(
     width, name_width, stage_width, time_width = widths
     spin = paint.SPINNER[int(now * 12) % len(paint.SPINNER)]
     mark, style = STYLES.get(stage.kind, (spin, "cyan"))
-    name = Text(names(section.host), style="" if stage.kind in ("todo", "ready", "done") else "bold")
-    name.truncate(name_width, overflow="ellipsis", pad=True)
+    called = middle(names(section.host), name_width)
+    name = Text(called, style="" if stage.kind in ("todo", "ready", "done") else "bold")
+    name.truncate(name_width, pad=True)
     what = Text(clean(stage.name), style="" if stage.kind == "running" else style)
     what.truncate(stage_width, overflow="ellipsis", pad=True)
     text = Text.assemble("  ", (mark, style), " ", name, "  ", what, "  ", _busy_with(section, stage))
@@ -133,7 +143,7 @@ def outcome(console: Console, outcome: Outcome, names: Names) -> None:
             if line:
                 console.print(paint.cut(Text(f"  {line}", style="dim"), console.width))
     elif outcome.rows:
-        console.print(_table(outcome, names))
+        put(console, _table(outcome, names), names=0)
     for panel in outcome.panels:
         paint.panel(console, panel.title, panel.lines)
     if outcome.left_out:
@@ -145,7 +155,7 @@ def outcome(console: Console, outcome: Outcome, names: Names) -> None:
 def _table(outcome: Outcome, names: Names) -> Table:
     serves, timed = any(row.serving for row in outcome.rows), any(row.seconds for row in outcome.rows)
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("host", overflow="fold")
+    table.add_column("host", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     if serves:
         table.add_column("serves", no_wrap=True)

@@ -16,6 +16,7 @@ from deployer.events import HostEnd
 from deployer.host.protocol import WEB
 from deployer.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui import paint
+from deployer.ui.fit import put
 from deployer.ui.fleets import counted, told
 from deployer.ui.jsonlines import write_object
 from deployer.ui.names import Names
@@ -130,7 +131,7 @@ def _processes(console: Console, processes: Sequence[PlannedProcess]) -> None:
     for one in processes:
         many = counted(one.count, "worker") if one.process == WEB and one.count > 1 else str(one.count)
         table.add_row(clean(one.process), many, clean(one.runs), Text(one.change, style="yellow"))
-    console.print(table)
+    put(console, table)
 
 
 def _timers(console: Console, timers: Sequence[PlannedTimer], now: float) -> None:
@@ -138,4 +139,4 @@ def _timers(console: Console, timers: Sequence[PlannedTimer], now: float) -> Non
     for one in timers:
         next = Text("?", style="bold red") if one.problem else Text(ahead(one.next, now) or "never")
         table.add_row(clean(one.process), clean(one.calendar), next, clean(one.runs), Text(one.change, style="yellow"))
-    console.print(table)
+    put(console, table)

@@ -41,7 +41,7 @@ class PrefixedReporter:
         self._marks = marks_for(errors)
         colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
         self._put = self._writer(stream, colours)
-        self._complain = self._writer(errors, colours)
+        self._complain = self._writer(errors, colours, flows=True)
         self._lock = Lock()
         self._asides = 0
         self._waiting: deque[ev.Event] = deque()
@@ -106,33 +106,40 @@ class PrefixedReporter:
                 if not self._asides:
                     self._take_all()
 
-    def _writer(self, stream: TextIO, colours: dict[str, str]) -> Write:
-        if self._many and is_live(stream):
-            return self._coloured(stream, colours)
+    def _called(self, host: str) -> str:
+        """One host, or several that say the same."""
+        return self._names.few(host.split(", "))
+
+    def _writer(self, stream: TextIO, colours: dict[str, str], *, flows: bool = False) -> Write:
+        """With ``flows`` a terminal breaks lines between words."""
+        if is_live(stream) and (self._many or flows):
+            return self._coloured(stream, colours, flows=flows)
         stream = safe(stream)
 
         def write(host: str, lines: Sequence[str]) -> None:
-            where = f"{self._names(host)}: " if host and self._many else ""
+            where = f"{self._called(host)}: " if host and self._many else ""
             stream.write("".join(f"{where}{clean(line)}\n" for line in lines))
             stream.flush()
 
         return write
 
-    def _coloured(self, stream: TextIO, colours: dict[str, str]) -> Write:
+    def _coloured(self, stream: TextIO, colours: dict[str, str], *, flows: bool) -> Write:
         from rich.text import Text
 
         from deployer.ui.console import console_on
+        from deployer.ui.fit import flowing
 
         console = console_on(stream)
 
         def write(host: str, lines: Sequence[str]) -> None:
-            text = Text()
-            for at, line in enumerate(lines):
-                text.append("\n" if at else "")
-                if host:
-                    text.append(f"{self._names(host):<{self._names.width}} │ ", style=colours.get(host, "dim"))
+            whole = []
+            for line in lines:
+                text = Text()
+                if host and self._many:
+                    text.append(f"{self._called(host):<{self._names.width}} │ ", style=colours.get(host, "dim"))
                 text.append(clean(line))
-            if lines:
-                console.print(text, soft_wrap=True)
+                whole.append(flowing(text, console.width) if flows else text)
+            if whole:
+                console.print(Text("\n").join(whole), soft_wrap=True)
 
         return write

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TextIO, cast
 
 __all__ = ["can_unicode", "safe"]
 
-_ASCII = str.maketrans("→…✓✗–●○·━─│", ">.+x-*o-=-|")
+_ASCII = str.maketrans("→…✓✗–●○·━─│↺×", ">.+x-*o-=-|~x")
 """One for one, so that tables stay aligned."""
+_PLAIN = ("C", "POSIX")
+"""Locales whose terminals need know no more than ASCII."""
+_COERCED = ("C.UTF-8", "C.utf8")
 
 
 def safe(stream: TextIO) -> TextIO:
@@ -18,7 +22,20 @@ def safe(stream: TextIO) -> TextIO:
 
 def can_unicode(stream: TextIO) -> bool:
     """Whether ``stream`` can carry the marks; a stream without an encoding (``StringIO``) can."""
-    return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+    return _encoding(stream).startswith("utf")
+
+
+def _encoding(stream: TextIO) -> str:
+    """What a stream can carry. In the C locale Python writes UTF-8 whatever the terminal makes of it."""
+    encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
+    return "ascii" if encoding.startswith("utf") and stream.isatty() and _is_plain(os.environ) else encoding
+
+
+def _is_plain(environ: Mapping[str, str]) -> bool:
+    """Whether the locale is C, be it that nothing names another: Python itself sets LC_CTYPE to C.UTF-8 then."""
+    category = environ.get("LC_CTYPE", "")
+    given = (environ.get("LC_ALL"), "" if category in _COERCED else category, environ.get("LANG"))
+    return next((value for value in given if value), "C") in _PLAIN
 
 
 class _Safe:
@@ -26,7 +43,7 @@ class _Safe:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.encoding = _encoding(stream)
         self.gone = False
 
     def write(self, text: str) -> int:

@@ -16,6 +16,7 @@ from rich.text import Text
 from deployer.report import DemoStep, ReleaseRow
 from deployer.ui import paint
 from deployer.ui.console import console_on
+from deployer.ui.fit import put
 from deployer.ui.jsonlines import write_object
 from deployer.ui.stream import safe
 from deployer.ui.text import age, clean, commit, seconds, size
@@ -60,7 +61,7 @@ def releases_table(
         made = age(row.at, time.time() if now is None else now)
         name = Text(f"{mark} {clean(row.number)}", style=style)
         table.add_row(name, state, made, _short(row.by, 12), what_of(row), size(row.size) if row.size else "")
-    return console.print(table)
+    return put(console, table)
 
 
 def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> None:
@@ -80,7 +81,7 @@ def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> No
         f"{sent:,}",
         _lost(failed),
     )
-    console_for(stream).print(table)
+    put(console_for(stream), table)
 
 
 def what_of(row: ReleaseRow) -> Text:

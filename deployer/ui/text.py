@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from deployer.events import Waiting
+from deployer.host.sizes import size
 from deployer.report import Job
 
-__all__ = ["age", "ahead", "clean", "clean_lines", "commit", "queue", "seconds", "size"]
+__all__ = ["age", "ahead", "clean", "clean_lines", "commit", "middle", "queue", "seconds", "size"]
 
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -39,19 +40,6 @@ def seconds(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-def size(count: float) -> str:
-    """``512 B``, ``1.2 KiB``, ``34 MiB``."""
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        count /= 1024
-        if count < 9.95:
-            return f"{count:.1f} {unit}"
-        if count < 1000:
-            break
-    return f"{count:.0f} {unit}"
-
-
 def age(at: float, now: float) -> str:
     """How long ago ``at`` was: ``just now``, ``3 min ago``, ``5 days ago``; empty when unknown."""
     if at <= 0:
@@ -76,6 +64,14 @@ def ahead(at: float, now: float) -> str:
         if left < limit:
             return f"in {int(left // unit)} {word}"
     return f"in {int(left // 86400)} days"
+
+
+def middle(text: str, width: int) -> str:
+    """A name in so many columns, shortened in its middle: how it begins and how it ends tells hosts apart."""
+    if len(text) <= width or width < 3:
+        return text[:width]
+    left = width // 2
+    return f"{text[:left]}…{text[len(text) - (width - left - 1) :]}"
 
 
 def commit(digest: str) -> str:

@@ -305,6 +305,27 @@ def test_an_alias_is_all_it_takes(config: SshConfig) -> None:
         host.run("kill $(cat /run/second-sshd.pid)")
 
 
+# Which release a rollback takes
+
+
+def test_a_damaged_release_is_passed_by(mini: TinySite) -> None:
+    """The doctor has found it; a rollback takes the one before, says which was left out and why."""
+    older = mini.serving
+    mini.project.change(files={"which.txt": "damaged"})
+    mini.deploy()
+    damaged = mini.serving
+    mini.project.change(files={"which.txt": "newest"})
+    mini.deploy()
+    mini.host.run(f"cd /srv/mini/releases/{damaged}/code/ && rm which.txt && echo else > which.txt")
+    assert damaged in mini.expect(7, "doctor").out
+    assert f"units of {older}" in mini.expect(0, "rollback", "--dry").out
+    ended = mini.expect(0, "rollback", "--json")
+    assert f"{damaged} is passed by: its code is damaged" in ended.event("warn")["text"]
+    assert "which.txt" in ended.event("warn")["text"]
+    assert mini.host.run("cat /srv/mini/current/code/which.txt", check=False).stdout != "damaged"
+    assert row(mini)["of"] == older
+
+
 # Which code ships
 
 

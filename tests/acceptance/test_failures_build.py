@@ -49,9 +49,10 @@ def test_a_server_that_is_not_among_the_dependencies(shop: Shop) -> None:
 
 
 def test_a_python_that_the_host_lacks(shop: Shop) -> None:
-    """The version asked for is not on the host: said at once, with the two ways out."""
+    """The version asked for is not on the host: said at once, with what the host has, and no package that is none."""
     shop.edit('app = "shop"', 'app = "shop"\npython = "3.8"')
-    shop.refuses("this host has no python3.8", phase="upload", next="or set python in deploy.toml")
+    ended = shop.refuses("this host has no python3.8", phase="upload", next='set python = "3.11" in deploy.toml')
+    assert "apt-get install" not in ended.err
     shop.recovers()
 
 

@@ -21,6 +21,7 @@ from tests.support.faults.matrix import problems
 from tests.support.faults.writes import at_write, spread, writes_of
 from tests.support.project import Project
 from tests.support.site import wait_until
+from tests.support.tiny import TinySite
 
 pytestmark = pytest.mark.acceptance
 DEPLOY = ("deploy", "--json")
@@ -397,3 +398,77 @@ def test_a_byte_that_changed_on_the_disk(bench: Bench, command: str, part: str) 
         assert "fab deploy" in failed(ended)["next"] or "fab doctor" in failed(ended)["next"]
         bench.deploy()
     bench.releases.clear()
+
+
+# Neighbours, and systemd itself
+
+
+ODD = r"""
+import ctypes, time
+assert ctypes.CDLL(None).prctl(15, b"\xff\xfe) S 1", 0, 0, 0) == 0
+time.sleep(600)
+"""
+"""A process that calls itself so: neither UTF-8, nor easy to tell from what follows it in /proc/PID/stat."""
+
+
+@contextlib.contextmanager
+def odd_process(host: SandboxHost, name: str) -> Iterator[None]:
+    """In a unit of somebody else's."""
+    host.run("cat > /run/odd.py", input=ODD.encode())
+    host.run(f"systemd-run --quiet --unit={name} -p User=nobody /usr/bin/python3 /run/odd.py")
+    called = f"od -An -tx1 /proc/$(systemctl show -p MainPID --value {name})/comm"
+    try:
+        wait_until(lambda: host.run(called, check=False).stdout.split()[:2] == ["ff", "fe"], "it has its name")
+        yield
+    finally:
+        host.run(f"systemctl stop {name}", check=False)
+
+
+def test_a_process_whose_name_is_no_text(mini: TinySite) -> None:
+    """Somebody else's, there before a deploy or come during its watch: nothing is refused, nothing is taken back."""
+    mini.configure(watch=3)
+    with odd_process(mini.host, "odd"):
+        mini.expect(0, "deploy")
+    before = mini.serving
+    mini.project.write("change.txt", "1")
+    mini.project.commit("change")
+    with running(mini, "deploy", "--json") as deploy:
+        wait_until(lambda: mini.serving != before, "it has switched")
+        with odd_process(mini.host, "odd"):
+            assert deploy.end() == 0, deploy.said
+    mini.expect(0, "reload")
+
+
+def test_systemd_is_executed_again_and_again(mini: TinySite) -> None:
+    """As updates of packages do it: whatever it did not hear, it is told again, and no request is lost."""
+    mini.configure()
+    mini.expect(0, "deploy")
+    loop = "for i in $(seq 200); do systemctl daemon-reexec; sleep 0.3; done"
+    mini.host.run(f"systemd-run --quiet --unit=again /bin/sh -c '{loop}'")
+    try:
+        with mini.under_load("/", clients=2, pause=0.02):
+            for command in ("reload", "rollback", "reload"):
+                mini.expect(0, command)
+    finally:
+        mini.host.run("while systemctl is-active -q again; do systemctl stop again; sleep 0.3; done", check=False)
+    mini.expect(0, "doctor")
+
+
+def test_a_dead_unit_has_the_name_of_the_jobs(mini: TinySite) -> None:
+    """One that has failed, or is held because another unit names it: doctor tells, and the next deploy frees it."""
+    mini.configure()
+    mini.host.run("systemd-run --quiet --unit=deployer-mini.service /bin/false")
+    wait_until(lambda: "leftover" in mini.fab("doctor").text, "doctor sees it")
+    mini.expect(0, "deploy")
+    mini.expect(0, "doctor")
+    other = "[Unit]\nAfter=deployer-mini.service\n[Service]\nExecStart=/bin/sleep 600\n"
+    mini.host.run("cat > /run/systemd/system/look.service", input=other.encode())
+    mini.host.run("systemctl daemon-reload; systemctl start look")
+    mini.host.run("systemd-run --quiet --unit=deployer-mini.service /bin/true")
+    try:
+        for number in range(2):
+            mini.project.write("change.txt", f"{number}")
+            mini.project.commit("change")
+            mini.expect(0, "deploy")
+    finally:
+        mini.host.run("systemctl stop look; rm /run/systemd/system/look.service; systemctl daemon-reload")

@@ -19,6 +19,7 @@ from tests.support.tiny import TinySite, make_tiny
 pytestmark = pytest.mark.acceptance
 
 FOR_EVER = "until [ -e $HOME/go ]; do sleep 0.1; done"
+PIPES = ("stdin", "stdout", "stderr")
 UNITS = "systemctl list-units --all --plain --no-legend 'deployer-mini-run*'"
 
 
@@ -124,6 +125,33 @@ def test_secrets_are_masked_and_in_no_argument(mini: TinySite) -> None:
     assert "hunter2" not in shown
 
 
+def test_its_words_are_in_no_unit_and_no_journal(mini: TinySite, two_apps: tuple[TinySite, TinySite]) -> None:
+    """What systemd writes down and root's own processes show everybody holds none of them; the command itself is seen
+    as any program is, but not from within another app."""
+    mini.host.run("rm -f /opt/go-on")
+    script = 'echo begun; until [ -e /opt/go-on ]; do sleep 0.1; done; echo "$0"'
+    words = argv(mini, "sh", "-c", script, "w0rd-of-mine")
+    with subprocess.Popen(words, cwd=mini.project.path, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            written = mini.host.run(
+                "systemctl show 'deployer-mini-run*'; cat /run/systemd/transient/*; journalctl -b --no-pager -o verbose"
+            ).stdout
+            seen = mini.host.run("ps -eo user,args | grep '[w]0rd-of-mine'").stdout.splitlines()
+            others = run(two_apps[1], "sh", "-c", "cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '").out
+            mini.host.run("touch /opt/go-on")
+            assert process.stdout.read() == "w0rd-of-mine\n"
+        finally:
+            process.kill()
+            mini.host.run("touch /opt/go-on; rm -f /opt/go-on")
+    assert "deployer-mini-run" in written
+    assert "w0rd-of-mine" not in written
+    assert {line.split()[0] for line in seen} == {"mini"}
+    assert "cat /proc" in others
+    assert "w0rd-of-mine" not in others
+
+
 def test_it_may_not_more_than_the_app(mini: TinySite) -> None:
     """It becomes no root, writes no code, and reads neither its own environment's file nor another app's."""
     serving = mini.serving
@@ -200,6 +228,45 @@ def test_machines_read_each_line_as_an_event(mini: TinySite) -> None:
     assert ended.exit == 5
     event = ended.event("output")
     assert (event["phase"], event["line"], event["host"]) == ("run", "one", f"{mini.user}@{mini.host.name}")
+
+
+def test_input_is_refused_and_not_dropped(mini: TinySite) -> None:
+    """A pipe or a file with data: exit 2, what to do instead, and nothing has run; an empty pipe is no input."""
+    mini.host.run("rm -f /var/lib/mini/ran")
+    words = argv(mini, "sh", "-c", "touch $HOME/ran; exec python3 -")
+
+    def piped(data: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, cwd=mini.project.path, capture_output=True, text=True, input=data, timeout=120)
+
+    done = piped("print(1)\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "fab run gives a command no input" in done.stderr and "< /dev/null" in done.stderr
+    assert mini.host.run("test -e /var/lib/mini/ran", check=False).returncode != 0
+    assert piped("").returncode == 0
+    mini.host.run("test -e /var/lib/mini/ran")
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_hold_it_up(mini: TinySite) -> None:
+    """As CI hands over; what comes too late to be refused is told, and the exit code stays the command's."""
+    words = argv(mini, "sh", "-c", "echo begun; until [ -e $HOME/go ]; do sleep 0.1; done")
+    mini.host.run("rm -f /var/lib/mini/go")
+    with subprocess.Popen(words, cwd=mini.project.path, text=True, **dict.fromkeys(PIPES, subprocess.PIPE)) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "begun\n"
+        process.stdin.write("late\n")
+        process.stdin.flush()
+        mini.host.run("touch /var/lib/mini/go")
+        said = process.stderr.read()
+    assert process.returncode == 0
+    assert "the command did not get it" in said
+
+
+def test_a_command_that_asks_is_told_apart(mini: TinySite) -> None:
+    """It fails for want of input; that fab gives none is said beside its own traceback."""
+    ended = python(mini, "input('name? ')")
+    assert ended.exit == 1
+    assert "EOFError: EOF when reading a line" in ended.out
+    assert "the command asked for input, and fab run gives none" in ended.err
 
 
 def test_a_flood_is_passed_on_whole(mini: TinySite) -> None:

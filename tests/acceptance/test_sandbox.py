@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,10 +16,9 @@ from deployer.sandbox import host as host_module
 from deployer.sandbox import hosts, mounts, nspawn
 from deployer.sandbox.cgroups import groups_of
 from deployer.sandbox.content import Identity, host_files
-from deployer.sandbox.docker import unusable
 from deployer.sandbox.files import File
 from deployer.sandbox.keys import generate
-from deployer.sandbox.processes import Process, children, wait_until, with_argument
+from deployer.sandbox.processes import children, with_argument
 from deployer.sandbox.state import State
 
 pytestmark = pytest.mark.acceptance
@@ -41,9 +39,9 @@ def _swept() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _usable(request: pytest.FixtureRequest) -> None:
+def _usable() -> None:
     problem = nspawn.unusable()
-    if problem is not None and "docker_engine" not in request.fixturenames:
+    if problem is not None:
         pytest.skip(problem.problem)
 
 
@@ -263,47 +261,3 @@ def test_a_name_is_given_once(host: sandbox.SandboxHost) -> None:
     with pytest.raises(sandbox.SandboxError, match="already"):
         sandbox.up(host.name)
     assert host.run("true").returncode == 0
-
-
-@pytest.fixture
-def docker_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine's Docker engine, or else one of our own for the length of the test."""
-    if unusable(os.environ) is None:
-        yield
-        return
-    if shutil.which("dockerd") is None or shutil.which("docker") is None:
-        pytest.skip("no Docker engine runs here, and none is installed that could be started")
-    address = f"unix://{tmp_path}/docker.sock"
-    engine = ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none", f"--host={address}"]
-    engine += [f"--data-root={tmp_path}/data", f"--exec-root={tmp_path}/exec", f"--pidfile={tmp_path}/pid"]
-    monkeypatch.setenv("DOCKER_HOST", address)
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(engine, stdout=log, stderr=log) as daemon:
-        try:
-            process = Process.of(daemon.pid)
-            settled = wait_until(lambda: unusable(os.environ) is None, seconds=30)
-            if not settled or process is None or not process.is_alive():
-                pytest.skip(f"dockerd does not start here: {(tmp_path / 'log').read_text()[-300:]}")
-            yield
-        finally:
-            daemon.terminate()
-            daemon.wait(30)
-            mounts.unmount_below(tmp_path)
-
-
-@pytest.mark.parametrize("distribution", ["bookworm", "trixie"])
-def test_docker_hosts_keep_the_same_promises(docker_engine: None, distribution: str) -> None:
-    """Under Docker a host boots clean, keeps its files over a power cut and a reboot, and goes."""
-    with sandbox.up(distribution=distribution, backend="docker") as booted:
-        assert booted.run("systemctl is-system-running").stdout.strip() == "running"
-        booted.run("systemd-run --quiet --unit=same sleep 600 && touch /root/kept")
-        seen = booted.run("cat /sys/fs/cgroup/system.slice/same.service/cgroup.procs").stdout.split()
-        assert len(seen) == 1
-        booted.pull_plug()
-        assert not booted.is_on()
-        booted.boot()
-        booted.power_off()
-        booted.boot()
-        assert booted.run("ls /root").stdout.split() == ["kept"]
-    assert booted.name not in [other.name for other in sandbox.listing()]
-    engine = subprocess.run(["docker", "ps", "-a", "--format={{.Names}}"], capture_output=True, text=True)
-    assert booted.state.label(booted.name) not in engine.stdout.split()

@@ -127,8 +127,8 @@ def test_the_users_are_those_of_a_service(mini: TinySite) -> None:
     assert (name, comment, home, shell) == ("mini", "deployer app mini", "/var/lib/mini", "/usr/sbin/nologin")
     assert int(uid) < 1000
     assert host.run("id -nG mini; id -nG deploy").stdout.split("\n")[:2] == ["mini", "deploy mini"]
-    for user in ("mini", "deploy"):
-        assert host.run(f"getent shadow {user}").stdout.split(":")[1].startswith("!")
+    for user, password in (("mini", "!"), ("deploy", "*")):  # "!" would lock the account where sshd does not use PAM
+        assert host.run(f"getent shadow {user}").stdout.split(":")[1].startswith(password)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,13 @@ def test_it_mends_what_has_changed_and_only_that(mini: TinySite, damage: str, st
 
 
 def test_the_sudoers_file_is_minimal_and_valid(mini: TinySite) -> None:
-    """One rule: one program, as root, with exactly these arguments; and sudo as a whole accepts its files."""
+    """One rule: one program, as root, with exactly these arguments, and what it needs; sudo accepts its files."""
     text = mini.host.run("cat /etc/sudoers.d/deployer-mini").stdout
     rules = [line for line in text.splitlines() if not line.startswith("#")]
-    assert rules == ["Defaults:deploy !requiretty", f"deploy ALL=(root) NOPASSWD: {PROGRAM} session mini"]
+    assert rules == [
+        f"Defaults!{PROGRAM} !requiretty, !noexec, !log_input, !log_output, !command_timeout",
+        f"deploy ALL=(root) NOPASSWD: {PROGRAM} session mini",
+    ]
     assert mini.host.run("visudo -c").returncode == 0
 
 
@@ -536,7 +539,7 @@ def test_an_upgrade_replaces_the_program_and_removes_old_ones(mini: TinySite, tm
 
 
 @pytest.mark.parametrize(
-    ("theirs", "next"), [(PROTOCOL - 1, "fab setup -H root@"), (PROTOCOL + 1, "pip install -U deployer")]
+    ("theirs", "next"), [(PROTOCOL - 1, "fab setup -H root@"), (PROTOCOL + 1, "upgrade deployer on this machine")]
 )
 def test_another_protocol_is_told(mini: TinySite, theirs: int, next: str) -> None:
     """A host program that speaks otherwise: exit 2, which side is older, and how to bring it up to date."""
@@ -554,3 +557,154 @@ def test_the_launcher_runs_with_nothing_of_the_caller(mini: TinySite) -> None:
     """The program is started isolated from environment and working directory, by the system's own Python."""
     assert mini.host.run(f"head -1 {PROGRAM}").stdout == "#!/usr/bin/python3 -IXutf8\n"
     assert sys.version_info >= (3, 9)
+
+
+# Accounts and logins
+
+
+@pytest.fixture
+def kept(mini: TinySite) -> Iterator[TinySite]:
+    """The prepared host; whatever a test does to its accounts, sshd and sudo is undone."""
+    files = "/etc/passwd /etc/shadow /etc/group /etc/login.defs /etc/default/useradd /etc/sudoers.d"
+    mini.host.run(f"tar -C / -cf /root/kept.tar {files.replace(' /', ' ').lstrip('/')} home/deploy")
+    yield mini
+    mini.host.run(
+        "rm -rf /etc/nologin /etc/ssh/keys /etc/ssh/sshd_config.d/zz.conf /etc/sudoers.d/* /home/deploy; "
+        "tar -C / -xf /root/kept.tar; systemctl reload ssh"
+    )
+    assert changes(setup(mini)) == {}
+
+
+def test_accounts_do_not_age_whatever_the_host_says_of_accounts(kept: TinySite) -> None:
+    """With CIS's PASS_MAX_DAYS, and defaults of useradd that expire: neither the app nor the deploy user has an end."""
+    kept.host.run(
+        "sed -i 's/^PASS_MAX_DAYS.*/PASS_MAX_DAYS 90/' /etc/login.defs; "
+        "printf 'INACTIVE=30\nEXPIRE=2027-01-01\n' >> /etc/default/useradd; userdel -r deploy; useradd -m control"
+    )
+    assert kept.host.run("getent shadow control").stdout.split(":")[4] == "90"  # what would have become of it
+    setup(kept)
+    for user in ("mini", "deploy"):
+        fields = kept.host.run(f"getent shadow {user}").stdout.strip().split(":")
+        assert [text for text in fields[4:8] if text not in ("", "-1", "7")] == [], fields
+    kept.host.run("userdel -r control")
+
+
+@pytest.mark.parametrize("damage", ["chage -M 90 -d 2020-01-01 deploy", "chage -E 1 deploy", "chage -d 0 deploy"])
+def test_an_account_that_has_an_end_is_found_and_mended(kept: TinySite, damage: str) -> None:
+    """It keeps the deploy user out; doctor, as root, names the account and why, and a set-up mends it."""
+    kept.host.run(damage)
+    assert kept.ssh("true").returncode != 0
+    (found,) = json.loads(kept.fab("doctor", "--json", user="root").out)["findings"]
+    assert (found["kind"], found["what"]) == ("account", "deploy")
+    assert "fab setup" in found["repair"]
+    assert "deploy does not expire any more" in changes(setup(kept))["users"]
+    assert kept.ssh("true").returncode == 0
+
+
+def test_a_persons_account_is_left_to_that_person(kept: TinySite) -> None:
+    """Somebody's own account, with a password, keeps its end; one that is over is refused, with what to type."""
+    kept.host.run("usermod -c Ada -p '$y$j9T$x$y' deploy; chage -M 90 deploy")
+    assert changes(setup(kept)) == {}
+    kept.host.run("chage -d 2020-01-01 deploy")
+    failed = setup(kept, expect=2).event("failed")
+    assert "its password expired on 2020-03-31" in failed["message"]
+    assert "chage -M -1" in json.dumps(failed["next"])
+
+
+MENDED = {
+    "chmod g+w /home/deploy": ("users", "mode of /home/deploy"),
+    "chmod 666 /home/deploy/.ssh/authorized_keys": ("users", "mode of /home/deploy/.ssh/authorized_keys"),
+    "rm -rf /home/deploy": ("users", "/home/deploy, 1 key for deploy"),
+    "usermod -p '!' deploy": ("users", "deploy is not locked any more"),
+    "install -d /etc/ssh/keys; "
+    "printf 'Match User deploy\\n AuthorizedKeysFile /etc/ssh/keys/%%u\\n' > /etc/ssh/sshd_config.d/zz.conf": (
+        "users",
+        "1 key for deploy",
+    ),
+    "printf 'Defaults requiretty, noexec, log_input, command_timeout=1\\n' > /etc/sudoers.d/zz; "
+    "rm /etc/sudoers.d/deployer-mini": ("sudo", "/etc/sudoers.d/deployer-mini"),
+    "echo 'UsePAM no' > /etc/ssh/sshd_config.d/zz.conf; usermod -p '!!' deploy": ("users", "deploy is not locked"),
+}
+
+
+@pytest.mark.parametrize("damage", MENDED)
+def test_what_keeps_the_deploy_user_out_is_mended(kept: TinySite, damage: str) -> None:
+    """Modes that sshd does not like, a home that is gone, keys elsewhere, odd rules of sudo: then a deploy works."""
+    kept.host.run(f"{damage}; systemctl reload ssh")
+    step, told = MENDED[damage]
+    found = changes(setup(kept))
+    assert list(found) == [step]
+    assert told in found[step]
+    kept.project.change(files={"more.txt": damage})
+    kept.expect(0, "deploy")
+
+
+REFUSED = {
+    "echo 'AllowUsers root' > /etc/ssh/sshd_config.d/zz.conf": "AllowUsers root: deploy is not among them",
+    "echo 'DenyGroups mini' > /etc/ssh/sshd_config.d/zz.conf": "DenyGroups mini: deploy is in one of them",
+    "printf 'Match User deploy\\n ForceCommand /bin/false\\n' > /etc/ssh/sshd_config.d/zz.conf": "ForceCommand",
+    "echo 'AuthorizedKeysFile none' > /etc/ssh/sshd_config.d/zz.conf": "AuthorizedKeysFile none",
+    "echo 'AuthorizedKeysFile /etc/ssh/keys/%u' > /etc/ssh/sshd_config.d/zz.conf": "not a directory of root's alone",
+    "echo 'UsePAM no' > /etc/ssh/sshd_config.d/zz.conf; usermod -p '!$6$x$y' deploy": "is locked, and sshd",
+    "touch /etc/nologin": "/etc/nologin keeps everybody but root out",
+    "usermod -s /bin/fish deploy": "its shell is /bin/fish",
+    "chown nobody /home/deploy": "belongs to another user",
+    "echo 'Defaults:deploy runchroot=/nowhere' > /etc/sudoers.d/zz": "cannot start the host program by sudo",
+}
+
+
+@pytest.mark.parametrize("damage", REFUSED)
+def test_what_keeps_the_deploy_user_out_is_named(kept: TinySite, damage: str) -> None:
+    """What is somebody's decision is not undone: the set-up is refused, naming what keeps the deploy user out."""
+    kept.host.run(damage)
+    failed = setup(kept, expect=2).event("failed")
+    assert REFUSED[damage] in failed["message"]
+    assert failed["next"]
+
+
+# Odd hosts
+
+ODD = {
+    "mount --bind /etc /etc; mount -o remount,bind,ro /etc": ("umount /etc", "/etc is read-only on this host"),
+    "mv /usr/sbin/useradd /root": ("mv /root/useradd /usr/sbin", "this host lacks useradd"),
+    "mv /usr/sbin/visudo /root": ("mv /root/visudo /usr/sbin", "the packages sudo are installed"),
+    "mv /usr/bin/python3 /root": ("mv /root/python3 /usr/bin", "lacks python3"),
+    "mv /usr/local/lib/deployer/tools /root; mount -t tmpfs -o size=20m x /usr/local": (
+        "umount /usr/local; mv /root/tools /usr/local/lib/deployer",
+        "the disk of /usr/local is full: 20 MiB are free",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", ODD)
+def test_a_host_that_cannot_be_prepared_is_refused_in_words(mini: TinySite, damage: str) -> None:
+    """Read-only, full, or without what setup needs: exit 2, what it is, what to do about it, and no traceback."""
+    mend, told = ODD[damage]
+    mini.host.run(damage)
+    try:
+        failed = setup(mini, expect=2).event("failed")
+    finally:
+        mini.host.run(mend)
+    assert told in failed["message"]
+    assert failed["next"]
+    assert "Traceback" not in json.dumps(failed)
+
+
+def test_an_austere_host_is_prepared_and_deployed_to(kept: TinySite) -> None:
+    """A umask of 077 for root, /tmp without exec, /run without set-uid, bytes of another alphabet in passwd and nginx's
+    files: everything is made as it should be, and a deploy works."""
+    kept.host.run(
+        "mount -t tmpfs -o noexec,nosuid,mode=1777 tmpfs /tmp; mount -o remount,nosuid,noexec /run; "
+        "sed -i '1i umask 077' /root/.bashrc; printf '#\\344\\n' >> /etc/nginx/nginx.conf; "
+        "printf 'hans:x:4242:4242:Hans M\\374ller:/home/hans:/bin/sh\\n' >> /etc/passwd; "
+        "rm -rf /etc/deployer /usr/local/lib/deployer /etc/sudoers.d/deployer-mini"
+    )
+    try:
+        assert kept.host.run("umask").stdout.strip() == "0077"
+        setup(kept)
+        paths = " ".join(line.split()[0] for line in OWNERS.splitlines())
+        assert kept.host.run(f"stat -c '%n %a %U:%G' {paths}").stdout == OWNERS
+        kept.project.change(files={"more.txt": "austere"})
+        kept.expect(0, "deploy")
+    finally:
+        kept.host.run("umount /tmp; sed -i 1d /root/.bashrc; sed -i '$d' /etc/nginx/nginx.conf")

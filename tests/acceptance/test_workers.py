@@ -201,6 +201,36 @@ def test_a_release_that_goes_back_while_a_job_is_in_hand(site: BackgroundSite, o
         assert facts.job("long")["ended"] <= min(one["began"] for one in facts.lives if one["release"] != old) + TICK
 
 
+def test_a_release_that_goes_back_finishes_the_job_in_hand(site: BackgroundSite) -> None:
+    """Nobody waits for it, and it has all that it needs until then; meanwhile one may deploy."""
+    site.ask_for(worker(stop=60), drain=1)
+    old = site.release()
+    site.ask_for(worker(stop=60), drain=1, watch=60, mark="1")
+    with running(site, "deploy", "--json") as deploy:
+        wait_until(lambda: site.serving != old, "it has switched")
+        failed = site.serving
+        wait_until(lambda: site.show(f"worker@{old}.service", "ActiveState") != "active", "the old worker is stopped")
+        site.jobs.put_in_hand("long")
+        site.expect(0, "abort")
+        assert deploy.end() == 6, deploy.said
+        assert "finishes" in deploy.event("failed")["state"]
+    pid = site.pid(f"worker@{failed}")
+    (lingering,) = site.status()["lingering"]
+    assert (lingering["process"], lingering["release"]) == ("worker", failed)
+    site.ask_for(worker(stop=60), drain=1, mark="2")
+    new = site.release()
+    site.ask_dead_mans_switch()
+    assert site.pid(f"worker@{failed}") == pid, "it is no longer at work"
+    tree = site.out(f"readlink -f /srv/crew/releases/{failed}/code")
+    assert site.out(f"ls -d {tree} /srv/crew/releases/{failed}/env | wc -l") == "2"
+    site.jobs.let_go("long")
+    site.jobs.until(lambda facts: facts.done and facts.job("long")["release"] == failed, "the job is done")
+    wait_until(lambda: not site.pid(f"worker@{failed}"), "it ends")
+    site.ask_dead_mans_switch()
+    site.comes_to(new, "worker")
+    wait_until(lambda: not site.out(f"ls -d {tree} /srv/crew/releases/{failed}/env"), "its code and environment go", 20)
+
+
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
@@ -262,6 +292,20 @@ def test_the_handle_stops_what_finishes_for_an_older_release(site: BackgroundSit
     site.host.run("systemctl start crew")
     site.host.run(f"{LOOK} crew")
     site.comes_to(new, "worker", seconds=5)
+
+
+def test_what_waits_to_be_started_again_is_not_down(site: BackgroundSite) -> None:
+    """After ``systemctl restart`` a worker first finishes its job: status and doctor say that it is queued."""
+    site.ask_for(worker(stop=60))
+    release = site.release()
+    site.jobs.put_in_hand("long")
+    site.host.run("systemctl restart crew")
+    wait_until(lambda: site.show(f"worker@{release}.service", "ActiveState") == "deactivating", "it is told to stop")
+    (unit,) = [one for one in site.status()["units"] if one["process"] == "worker"]
+    assert (unit["ok"], unit["sub"]) == (True, "queued")
+    site.expect(0, "doctor")
+    site.jobs.let_go("long")
+    site.comes_to(release, "worker")
 
 
 def test_phase_by_phase(site: BackgroundSite) -> None:

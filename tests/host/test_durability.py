@@ -108,6 +108,28 @@ def test_the_ledger_is_on_the_disk_line_by_line(trace: list[Change]) -> None:
         assert (following.what, following.words) == ("fsync", trace[place].words)
 
 
+@pytest.mark.parametrize("what", ["trees", "venvs"])
+def test_a_seal_is_gone_for_good_before_what_it_sealed(host: SimulatedHost, what: str) -> None:
+    """Else a power cut could bring back a seal that says of half a directory that it is whole."""
+
+    def two_more(one: SimulatedHost) -> None:
+        for text in ("three", "four", "five", "six"):
+            assert one.deploy(text=text, lock=text, keep=2).exit == 0
+
+    trace = recorded(host, two_more)
+    seals = [
+        (place, Path(one.words[0]))
+        for place, one in enumerate(trace)
+        if one.what == "unlink" and Path(one.words[0]).parent.name == what and one.words[0].endswith(".json")
+    ]
+    assert seals
+    for place, seal in seals:
+        content = str(seal.with_suffix(""))
+        later = [one for one in trace[place + 1 :] if one.process == trace[place].process]
+        assert (later[0].what, later[0].words) == ("fsync", (str(seal.parent),)), later[0]
+        assert any(one.words[:1] == (content,) and one.what in ("rename", "rm") for one in later[1:])
+
+
 def test_a_tree_is_on_the_disk_before_its_seal(host: SimulatedHost) -> None:
     """All that a build wrote is synced before the seal says that it is whole."""
     trace = recorded(host, lambda one: one.deploy(text="new", lock="another"))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deployer.host import files
+from deployer.host import files, fingerprint
 
 OWNER = 61001
 OTHER = 61002
@@ -382,7 +385,7 @@ def test_given_links_are_given_themselves(place: Path) -> None:
 
 
 def test_open_below_follows_no_link_at_any_depth(place: Path) -> None:
-    """A link as the last part or on the way is refused; a real file opens; a pipe does not block."""
+    """A link as the last part or on the way is refused, as are a pipe and a path that is not plain; a file opens."""
     (place / "root/a").mkdir(parents=True)
     (place / "root/a/file").write_text("here")
     (place / "secret").mkdir()
@@ -393,10 +396,10 @@ def test_open_below_follows_no_link_at_any_depth(place: Path) -> None:
     descriptor = files.open_below(place / "root", "a/file", os.O_RDONLY)
     assert os.read(descriptor, 9) == b"here"
     os.close(descriptor)
-    for path in ("way/file", "a/end"):
+    (place / "file").write_text("outside")
+    for path in ("way/file", "a/end", "a/pipe", "../file", "a/../../file", "./a/file", "a//file", "..", ".", ""):
         with pytest.raises(OSError):
             files.open_below(place / "root", path, os.O_RDONLY)
-    os.close(files.open_below(place / "root", "a/pipe", os.O_RDONLY))
 
 
 def test_read_below_reads_files_only_and_not_for_ever(place: Path) -> None:
@@ -434,3 +437,74 @@ def test_removing_follows_no_link(place: Path) -> None:
     files.remove_tree(place / "absent")
     assert (outside / "file").exists()
     assert not (place / "tree").is_symlink()
+
+
+def test_removing_stops_at_another_file_system(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an admin has mounted below a release is not the release's: rm is told so, and a refusal is an error."""
+    tree = place / "tree"
+    (tree / "mounted").mkdir(parents=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "none", str(tree / "mounted")], check=False, capture_output=True)
+    if mount.returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (tree / "mounted" / "precious").write_text("x")
+        with contextlib.suppress(OSError):
+            files.remove_tree(tree)
+        found = list(place.rglob("precious"))
+        assert [path.read_text() for path in found] == ["x"]
+    finally:
+        for line in Path("/proc/mounts").read_text().splitlines():
+            if line.split()[1].startswith(str(place)):
+                subprocess.run(["umount", line.split()[1]], check=True)
+
+
+def test_a_line_is_added_to_a_file_and_to_no_link(place: Path) -> None:
+    """Nor is a link locked, or taken for something that somebody holds."""
+    (place / "target").write_text("before\n")
+    (place / "link").symlink_to(place / "target")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        files.append_line(place / "link", b"x")
+    assert (place / "target").read_text() == "before\n"
+    held = files.lock(place / "target")
+    try:
+        assert files.is_locked(place / "target")
+        assert not files.is_locked(place / "link")
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            files.lock(place / "link")
+    finally:
+        os.close(held or -1)
+
+
+def test_a_file_that_becomes_a_link_while_it_is_looked_at_is_not_followed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the opening the builder may swap it: what it leads to keeps its owner and its mode."""
+    tree = built(place)
+    (place / "target").write_text("x")
+    os.chown(place / "target", OWNER, OWNER)
+    (place / "target").chmod(0o640)
+    looked = os.lstat
+
+    def swap(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
+        status = looked(path, dir_fd=dir_fd) if dir_fd is not None else looked(path)
+        if path == "run.sh":
+            os.unlink(path, dir_fd=dir_fd)
+            os.symlink(place / "target", path, dir_fd=dir_fd)
+        return status
+
+    monkeypatch.setattr(files.os, "lstat", swap)
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        files.seal(tree, OWNER)
+    status = (place / "target").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (OWNER, 0o640)
+
+
+def test_a_digest_is_never_that_of_what_a_link_leads_to(place: Path) -> None:
+    """A file that has become a link meanwhile is an error, and no pipe is waited for."""
+    (place / "target").write_text("x")
+    (place / "link").symlink_to(place / "target")
+    os.mkfifo(place / "pipe")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        fingerprint._file(os.fsencode(place / "link"))
+    with pytest.raises(OSError, match="not a regular file"):
+        fingerprint._file(os.fsencode(place / "pipe"))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployer.host import lock, systemd, turns
+from deployer.host import lock, proc, systemd, turns
 from deployer.host.catalog import FAILED, Release
 from deployer.host.catalog import GOOD as KEPT
+from deployer.host.context import Context, Settings
+from deployer.host.errors import HostError
 from deployer.host.protocol import BARRIERS, MOST_MISSED, PHASES, Exit
 from deployer.host.spec import Spec
 from tests.host.asking import BODY, GOOD, SPEC, Host, line, make_host, refused
@@ -171,28 +173,40 @@ def _no_room(source: str, target: str) -> None:
     Path(source).rename(target)
 
 
-def _runs(monkeypatch: pytest.MonkeyPatch, host: Host, name: str) -> None:
-    """Have a job run under the app's lock: the one of that directory."""
-    real = systemd.run
+ENDED: list[int] = []
+"""The processes that were sent a SIGTERM."""
+
+
+def _runs(monkeypatch: pytest.MonkeyPatch, host: Host, *names: str) -> None:
+    """Have a job run under the app's lock, the one of that directory; of several, each is seen once, the last for
+    good."""
+    real, left = systemd.run, [*names]
 
     def run(argv: Sequence[str], **options: Any) -> systemd.Result:
         done = real(argv, **options)
-        shown = f"ActiveState=active\nDescription=deployer job {name}: deploy shop\n"
-        return systemd.Result(0, shown, "") if host.started and "show" in argv else done
+        if not host.started or "show" not in argv:
+            return done
+        name = left.pop(0) if len(left) > 1 else left[0]
+        shown = f"ActiveState=active\nDescription=deployer job {name}: deploy shop\nMainPID={int(name)}\n"
+        return systemd.Result(0, shown, "")
 
+    def terminate(pid: int, still: Callable[[], bool]) -> bool:
+        if not still():
+            return False
+        ENDED.append(pid)
+        return True
+
+    ENDED.clear()
     monkeypatch.setattr(systemd, "run", run)
-
-
-def _stops(host: Host) -> list[list[str]]:
-    return [command[1:] for command in host.commands if "stop" in command]
+    monkeypatch.setattr(proc, "terminate", terminate)
 
 
 @pytest.mark.usefixtures("job")
 def test_undo_ends_its_own_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The unit is stopped; why is written where the job looks for it before it tells."""
+    """Its process is told; why is written where the job looks for it before it tells."""
     _runs(monkeypatch, host, "00000001")
     assert host.serve(say(FLEET, BODY, {"op": "undo", "by": "ada@laptop", "why": "web2: it failed"})) == Exit.OK
-    assert _stops(host) == [["stop", "--no-block", "deployer-shop.service"]]
+    assert ENDED == [1]
     written = json.loads((directory(host) / "abort.json").read_text())
     assert (written["by"], written["why"]) == ("ada@laptop", "web2: it failed")
 
@@ -203,9 +217,23 @@ def test_undo_ends_no_other_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     (host.paths.jobs / "00000001").mkdir()
     _runs(monkeypatch, host, "00000001")
     assert host.serve(say(FLEET, BODY, {"op": "undo", "by": "ada", "why": "late"}, HOLD)) == Exit.OK
-    assert _stops(host) == []
+    assert ENDED == []
     assert not list(host.paths.jobs.glob("*/abort.json"))
     assert "holding" in told(host)
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.usefixtures("job")
+def test_an_abort_hits_no_job_that_comes_meanwhile(host: Host, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    """The job that it looked at ends, and the next person's begins under the same name, at whatever moment."""
+    assert host.serve(say(FLEET, BODY)) == Exit.OK
+    for number in (2, 3):
+        (host.paths.jobs / f"{number:08d}").mkdir()
+    _runs(monkeypatch, host, *["00000002"] * looks, "00000003")
+    ctx = Context(paths=host.paths, settings=Settings("deploy", "www-data"), emit=print, clock=lambda: 0.0)
+    with pytest.raises(HostError, match="no deploy is running"):
+        lock.abort(ctx, "ada")
+    assert ENDED == []
 
 
 REASONS: dict[str, tuple[Any, str]] = {
@@ -226,7 +254,7 @@ def test_undo_is_not_refused_for_its_wording(
     """It quotes whatever failed on another host. Refused, it would leave this one on the new release alone."""
     _runs(monkeypatch, host, "00000001")
     assert host.serve(say(FLEET, BODY, {"op": "undo", "by": "ada", "why": why})) == Exit.OK
-    assert len(_stops(host)) == 1
+    assert ENDED == [1]
     assert json.loads((directory(host) / "abort.json").read_text())["why"] == written
 
 
@@ -316,6 +344,17 @@ def test_what_a_host_tells_of_its_releases(host: Host) -> None:
     assert found["next"] == 6
     assert found["target"] == "v2"
     assert found["usable"] == {"v1": "a" * 64, "v2": "b" * 64, "v4": "d" * 64}
+
+
+def test_a_release_that_is_known_to_be_damaged_is_passed_by(host: Host) -> None:
+    """A rollback goes to the next older one, and says what is wrong; it can be gone back to by no name either."""
+    _release(host, KEPT, "a")
+    _release(host, KEPT, "b", tree="b" * 64)
+    _release(host, KEPT, "c")
+    host.paths.current.symlink_to("releases/v3")
+    found = _answer(host)
+    assert (found["target"], found["passed"]) == ("v1", {"v2": "its code is gone from the host"})
+    assert list(found["usable"]) == ["v1", "v3"]
 
 
 def test_a_number_of_the_fleet_is_taken(host: Host) -> None:

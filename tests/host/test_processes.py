@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from deployer.host import instance
+from deployer.host import instance, seal
+from deployer.host.systemd import Result
 from tests.host.simulation import builds, fleet, rules, service, walk
 from tests.host.simulation.faults import CommandFails, Kill, Meanwhile, PowerCut
 from tests.host.simulation.host import Outcome, SimulatedHost
 from tests.host.simulation.laptop import TIMER, WORKER
 from tests.host.simulation.place import place
 from tests.host.simulation.saved import Saved
+from tests.host.simulation.systemd import refused
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root"),
@@ -118,19 +120,34 @@ def test_a_worker_that_crashes_later_is_only_started_again(host: SimulatedHost) 
     is_whole(host)
 
 
+def test_what_systemd_does_not_hear_is_told_again(host: SimulatedHost) -> None:
+    """It was being executed again that moment: the deploy goes on as if nothing had been."""
+    with host.suffering():
+        host.deploy(text="three")
+        orders = [one.number for one in host.programs.trace if one.words[:1] == ("systemctl",)]
+    is_whole(host)
+    saved = Saved(host.root.parent / "saved", host)
+    for moment in orders:
+        saved.bring_back()
+        with host.suffering(CommandFails(moment)):
+            assert host.deploy(text="four").exit == 0
+        is_whole(host)
+
+
 @pytest.mark.parametrize("of", ["worker", "timer", "web"])
 def test_a_stop_that_systemd_refuses_leaves_no_two_at_work(host: SimulatedHost, of: str) -> None:
     """The old release cannot be told to stop: the new one does not start beside it, and goes."""
-    with host.suffering():
-        host.deploy(text="three")
-        names = {"worker": "shop-worker@v2.service", "timer": "shop-tick@v2.timer", "web": "shop-web@v2.service"}
-        stops = [one for one in host.programs.trace if one.words[:2] == ("systemctl", "stop")]
-        place = next(one.number for one in stops if names[of] in one.words)
-    is_whole(host)
-    host.programs.trace.clear()
-    with host.suffering(CommandFails(place)):
-        outcome = host.deploy(text="four", processes=[ALONE])
-    assert outcome.exit == (0 if of == "web" else 6)
+    names = {"worker": "shop-worker@v2.service", "timer": "shop-tick@v2.timer", "web": "shop-web@v2.service"}
+    run = host.systemd._run
+
+    def deaf(words: list[str], timeout: float = 90) -> Result:
+        refuses = words[:2] == ["systemctl", "stop"] and names[of] in words and len(words) < 6
+        return refused("it is refused") if refuses else run(words, timeout)
+
+    host.systemd._run = deaf  # type: ignore[method-assign]
+    outcome = host.deploy(text="four", processes=[ALONE])
+    assert outcome.exit == (0 if of == "web" else 6), outcome
+    host.systemd._run = run  # type: ignore[method-assign]
     is_whole(host)
 
 
@@ -231,6 +248,55 @@ def test_an_admin_stops_starts_and_restarts(host: SimulatedHost) -> None:
     host.systemctl("stop", "shop.service")
     host.systemctl("start", "shop.service")
     is_whole(host)
+
+
+def test_a_release_that_goes_back_is_waited_for_no_longer_than_forwards(host: SimulatedHost) -> None:
+    """Its worker has a job in hand for a minute: it finishes that with all it needs, and the lock is free long before.
+    Then nothing of it is left."""
+    host.background.in_hand = 55.0
+    exit, took = timed(host, lambda: host.deploy(service.BREAKS_LATER, drain=2))
+    assert exit == 6
+    assert took < 25
+    assert state(host, "worker@v3") == "deactivating"
+    assert (host.paths.release(3) / "code/app.py").exists()
+    host.background.in_hand = 0.4
+    assert host.deploy(text="four").exit == 0
+    assert state(host, "worker@v3") == "deactivating"
+    assert (host.paths.release(3) / "code/app.py").exists()
+    host.recover()
+    is_whole(host)
+    assert [path.name for path in host.paths.release(3).iterdir()] == ["release.json"]
+
+
+def test_the_first_release_goes_back_to_nothing_with_a_job_in_hand(empty: SimulatedHost) -> None:
+    """The same where nothing served before."""
+    empty.background.in_hand = 55.0
+    exit, took = timed(empty, lambda: empty.deploy(service.BREAKS_LATER, drain=2))
+    assert (exit, empty.web.current()) == (6, 0)
+    assert took < 25
+    assert state(empty, "worker@v1") == "deactivating"
+    empty.recover()
+    assert list(rules.in_the_end(empty, served=False)) == []
+
+
+@pytest.mark.parametrize("code", [service.BREAKS_LATER, service.WORKER_DIES])
+def test_no_two_runs_at_once_on_the_way_back(host: SimulatedHost, disks: Path, code: str) -> None:
+    """A run of the failed release ends before the next one of the standby begins, whenever that falls due."""
+    host.background.run_takes = 30.0
+    saved, wrong = Saved(disks / "saved", host), {}
+    with host.suffering():
+        host.deploy(code)
+        trace = list(host.programs.trace)
+    switches = [one.number for one in trace if one.words[1:] == (str(host.paths.current),)]
+    begun = next(one.number for one in trace if one.number > switches[0] and "start" in one.words) + 4
+    for moment in [one.number for one in trace[begun:-6] if not walk.changes_nothing(one)]:
+        saved.bring_back()
+        with host.suffering(Meanwhile(begun, host.background.strike), Meanwhile(moment, host.background.strike)):
+            host.deploy(code)
+        host.recover()
+        if found := [*rules.in_the_end(host, tidy=False)]:
+            wrong[moment] = found
+    assert wrong == {}
 
 
 # what is run
@@ -415,3 +481,15 @@ def test_the_rules_find_two_at_work(host: SimulatedHost) -> None:
     told(host, "start", "v1")
     assert len(host.broken) == 1
     assert "shop-worker@v1.service starts, and shop-worker@v2.service still is active" in host.broken[0]
+
+
+@pytest.mark.parametrize("name", ["env", "env.json", "secret.json"])
+def test_what_a_release_was_sealed_with_is_its_environment_too(host: SimulatedHost, name: str) -> None:
+    """The file that systemd reads is what the app runs with: a change of it is damage, as one of the code is."""
+    ctx = host.context(lambda *_, **__: None)
+    release = ctx.catalog.find(2)
+    assert release is not None
+    assert seal.damage(ctx, release) == ""
+    path = ctx.paths.release(2) / name
+    path.write_bytes(path.read_bytes() + b" ")
+    assert seal.damage(ctx, release) == str(path)

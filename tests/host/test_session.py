@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from deployer.host import lock, ops, systemd, word
 from deployer.host.context import Context, Settings
-from deployer.host.errors import BadRequest
+from deployer.host.errors import BadRequest, HostError
 from deployer.host.manifest import Entry, tree_digest
 from deployer.host.message import LISTS, LONGEST, SHORT, read_message
 from deployer.host.message import VALUES as MOST
@@ -189,11 +189,14 @@ def test_the_largest_request_costs_root_little() -> None:
     lists = b'{"op":"release","delta":[' + b",".join([b'[1,"ab",2,0.5]'] * (LISTS - 1)) + b"]}\n"
     names = b'{"op":"release","delta":["' + b'","'.join(b"%x" % one for one in range(MOST - 1)) + b'"]}\n'
     program = (
-        "import sys, resource; sys.path.insert(0, sys.argv[1])\n"
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from deployer.host.message import read_message\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "def peak():\n"
+        "    with open('/proc/self/status') as file:\n"
+        "        return next(int(line.split()[1]) for line in file if line.startswith('VmHWM'))\n"
+        "before = peak()\n"
         "assert read_message(sys.stdin.buffer)\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)\n"
+        "print((peak() - before) * 1024)\n"
     )
     for request in (worst, lists, names):
         argv = [sys.executable, "-c", program, str(Path(lock.__file__).parents[2])]
@@ -847,3 +850,108 @@ def test_a_job_that_was_ended_before_its_first_word(
     assert told in failed["message"]
     assert failed["state"] == "nothing was touched"
     assert finished["exit"] == Exit.REFUSED
+
+
+# what is known of the host when something fails
+
+
+def begun(host: Host, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> dict[str, Any]:
+    """What is said when following a job that has begun fails."""
+
+    def follow(*_: Any) -> Any:
+        raise error
+        yield
+
+    monkeypatch.setattr(lock, "follow", follow)
+    host.serve(line(GOOD) + BODY)
+    assert len(host.started) == 1
+    return next(event for event in host.events if event["event"] == "failed")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "I/O error"), HostError("no"), ValueError("x"), RuntimeError("x")], ids=repr
+)
+def test_what_has_begun_is_not_told_as_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The job goes on, whatever becomes of this session: neither its state nor its code says that nothing was done."""
+    failed = begun(host, monkeypatch, error)
+    assert failed["state"].startswith("what runs on the host goes on by itself")
+    assert failed["exit"] in (Exit.MIXED, Exit.BUG)
+
+
+def test_a_systemd_that_does_not_answer_may_have_begun(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told to start the job, and that took too long: nobody says that nothing was touched."""
+    real = systemd.run
+
+    def run(argv: Sequence[str], **options: Any) -> systemd.Result:
+        if argv[0] == "systemd-run":
+            raise HostError("systemd-run did not end within 90 s", exit=Exit.BUG)
+        return real(argv, **options)
+
+    monkeypatch.setattr(systemd, "run", run)
+    assert host.serve(line(GOOD) + BODY) == Exit.MIXED
+    assert host.events[0]["state"] == "it is not known whether the deploy has begun"
+
+
+def test_a_command_that_was_run_is_not_told_as_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have done anything by then."""
+
+    def fails(*_: Any) -> int:
+        raise RuntimeError("x")
+
+    monkeypatch.setattr("deployer.host.session.run", fails)
+    host.serve(line({"op": "run", "argv": ["true"]}))
+    assert host.events[0]["state"].startswith("the command may have been run")
+
+
+def test_a_job_that_was_told_to_abort_is_not_told_as_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd may have heard it, although its answer never came."""
+
+    def fails(*_: Any) -> Any:
+        raise HostError("systemctl did not end within 90 s")
+
+    monkeypatch.setattr(lock, "abort", fails)
+    host.serve(line({"op": "abort", "by": "ada"}))
+    assert host.events[0]["state"].startswith("what runs may have been told to abort")
+
+
+# secrets
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_no_line_of_the_logs_shows_a_secret(host: Host, monkeypatch: pytest.MonkeyPatch, follow: bool) -> None:
+    """Of any release that is there, looked at once or followed; in the answers that quote an app, too."""
+    for number, secret in ((1, "hunter22-one"), (2, "hunter22-two")):
+        directory = host.paths.release(number)
+        directory.mkdir(parents=True)
+        (directory / "env.json").write_text(json.dumps({"TOKEN": secret, "APP_ENV": "production"}))
+        (directory / "secret.json").write_text(json.dumps(["TOKEN", "APP_ENV"]))
+    said = ["in production: hunter22-one, hunter22-two"] * 3
+    monkeypatch.setattr("deployer.host.journal.read", lambda *_: iter(said))
+    monkeypatch.setattr("deployer.host.journal.follow", lambda *_: iter(said))
+    monkeypatch.setattr(
+        "deployer.host.session.status_report", lambda _: {"health": said[0], "units": [{"name": said[0]}]}
+    )
+    monkeypatch.setattr("deployer.host.session.examine", lambda _: {"findings": [{"text": said[0]}]})
+    host.serve(line({**LOGS, "follow": follow}))
+    shown = [text for event in host.events if event["event"] == "logs" for text in event["lines"]]
+    assert shown == ["in production: ****, ****"] * 3
+    for op in ({"op": "status"}, {"op": "doctor", "fix": False}):
+        host.serve(line(op))
+        assert "hunter22" not in json.dumps(host.events)
+        assert "in production: ****, ****" in json.dumps(host.events)
+
+
+def test_many_lines_of_logs_come_in_events_of_bounded_size(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop takes no line of any length; none is lost between two events, and none at all are one event, too."""
+    said = [f"{one} " + "x" * 5000 for one in range(200)]
+    monkeypatch.setattr("deployer.host.journal.read", lambda *_: iter(said))
+    host.serve(line(LOGS))
+    logs = [event["lines"] for event in host.events if event["event"] == "logs"]
+    assert [text for lines in logs for text in lines] == said
+    assert len(logs) > 1
+    assert all(sum(map(len, lines)) <= 128 * 1024 for lines in logs)
+    monkeypatch.setattr("deployer.host.journal.read", lambda *_: iter(()))
+    host.serve(line(LOGS))
+    assert [event["event"] for event in host.events] == ["logs", "answer"]

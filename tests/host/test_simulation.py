@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deployer.host import files, fingerprint, handle, masking
+from deployer.host.store import Store
 from tests.host.simulation import rules, service
 from tests.host.simulation.faults import Kill, PowerCut
 from tests.host.simulation.host import SimulatedHost
@@ -55,6 +59,124 @@ def test_code_that_lost_its_seal_is_not_taken_from_under_what_runs(host: Simulat
     assert host.deploy(text="one").exit == 0
     assert (host.paths.releases / "v1/code").resolve().is_dir()
     assert (host.paths.releases / "v1/code").resolve() != (host.paths.releases / "v2/code").resolve()
+
+
+@pytest.mark.parametrize("what", ["trees", "venvs"])
+@pytest.mark.parametrize("how", ["its seal is spoilt", "it is known to be damaged"])
+def test_content_in_use_is_never_rebuilt_in_place(host: SimulatedHost, what: str, how: str) -> None:
+    """The same again is built beside it: what runs from it keeps every file that it has."""
+    assert host.deploy(text="one").exit == 0
+    store = Store(getattr(host.paths, what))
+    (key,) = store.found()
+    if how == "its seal is spoilt":
+        store.seal_path(key).write_text("spoilt")
+    else:
+        store.condemn(key, "in a test")
+    before = {path: path.stat().st_ino for path in store.path(key).rglob("*")}
+    assert host.deploy(text="one").exit == 0
+    assert {path: path.stat().st_ino for path in store.path(key).rglob("*")} == before
+    assert len(store.found()) == 2
+
+
+def rebuilt(host: SimulatedHost, release: Path) -> None:
+    """Other code under the same key, under a seal of its own that fits it."""
+    store, key = Store(host.paths.trees), (release / "code").resolve().name
+    (release / "code/app.py").write_text("# another\n")
+    text = fingerprint.sums(store.path(key))
+    store.sums_path(key).write_bytes(text)
+    record = {**(store.record(key) or {}), "sums": fingerprint.digest(text)}
+    store.seal_path(key).write_text(json.dumps(record))
+
+
+DAMAGE: dict[str, Callable[[SimulatedHost, Path], object]] = {
+    "a file of the code": lambda host, release: (release / "code/app.py").write_text("# another\n"),
+    "a file of the environment": lambda host, release: (release / "venv/bin/gunicorn").write_text("another\n"),
+    "the variables": lambda host, release: (release / "env").write_text("A=1\n"),
+    "the code, rebuilt in place": rebuilt,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_was_switched_to_and_is_not_what_it_was_is_taken_back(host: SimulatedHost, damage: str) -> None:
+    """The power goes right after the switch, and the disk comes back with something else: the old release serves."""
+    assert host.deploy(text="one").exit == 0
+    with host.suffering():
+        assert host.deploy(text="two").exit == 0
+        trace = list(host.programs.trace)
+    switch = next(one.number for one in trace if one.words[1:] == (str(host.paths.current),))
+    boot = host.systemd.boot
+
+    def damaged() -> None:
+        DAMAGE[damage](host, host.paths.release(3))
+        boot()
+
+    host.systemd.boot = damaged  # type: ignore[method-assign]
+    with host.suffering(PowerCut(switch + 3)):
+        host.deploy(text="three")
+    host.recover()
+    assert host.web.current() == 2
+    assert rules.record(host, 3)["result"] == "rolled back"
+    assert list(rules.in_the_end(host, tidy=False)) == []
+
+
+def test_an_upload_that_is_running_is_not_swept(host: SimulatedHost) -> None:
+    """Another laptop's, however long ago its last byte came; one that nobody sends is."""
+    sent, left = (host.paths.incoming / f"{digit * 64}.part" for digit in "ab")
+    for path in (sent, left):
+        path.write_bytes(b"half")
+        os.utime(path, (host.clock.wall - 3600, host.clock.wall - 3600))
+    descriptor = files.lock(sent)
+    assert descriptor is not None
+    try:
+        assert host.deploy(text="one").exit == 0
+        assert (sent.exists(), left.exists()) == (True, False)
+    finally:
+        os.close(descriptor)
+    assert host.deploy(text="two").exit == 0
+    assert not sent.exists()
+
+
+SECRET = {"env": {"TOKEN": "a very secret word"}, "secret": ["TOKEN"]}
+
+
+@pytest.mark.parametrize("command", ["systemctl reload", "rollback", "fab reload"])
+def test_a_secret_stays_one(host: SimulatedHost, command: str) -> None:
+    """Whatever makes the next release of it: its value is masked in what that one prints, too."""
+    assert host.deploy(text="one", **SECRET).exit == 0
+    if command == "systemctl reload":
+        assert host.programs.run("shop.service", lambda: handle.reload(host.context(lambda *_, **__: None))) == 0
+    elif command == "rollback":
+        assert host.deploy(text="two").exit == 0
+        assert host.rollback().exit == 0
+    else:
+        assert host.reload(**SECRET).exit == 0
+    number = host.web.current()
+    assert rules.record(host, number)["kind"] in command
+    assert "a very secret word" in masking.stored_values(host.paths, number)
+
+
+CHANGED: dict[str, Any] = {
+    "drain": 7,
+    "watch": 5,
+    "keep": 9,
+    "overlap": False,
+    "health": {"path": "/other", "host": "localhost", "status": [[200, 299]], "timeout": 6, "settle": 2},
+    "processes": [],
+    "timers": [],
+    "web": {"server": "gunicorn", "target": "app:app", "workers": 3, "args": [], "memory": 0, "unit": {}},
+    "migrate": "other",
+}
+
+
+@pytest.mark.parametrize("setting", CHANGED)
+def test_a_reload_takes_every_setting_of_today(host: SimulatedHost, setting: str) -> None:
+    """Only the code, and how it was built, are those of the release that serves."""
+    assert host.deploy(text="one").exit == 0
+    before = rules.record(host, 1)["spec"]
+    assert host.reload(**{setting: CHANGED[setting]}).exit == 0
+    found = rules.record(host, 2)
+    assert found["spec"] == {**before, setting: CHANGED[setting]}
+    assert not found["same"]
 
 
 def test_a_job_is_on_the_disk_before_it_begins(host: SimulatedHost) -> None:

@@ -19,7 +19,7 @@ class Terminal:
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
             os.chdir(cwd)
-            os.execve(argv[0], argv, {**os.environ, "TERM": "xterm-256color", **env})
+            os.execve(argv[0], argv, {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", **env})
         self.before = termios.tcgetattr(self.descriptor)
 
     @property

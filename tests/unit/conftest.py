@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,19 @@ def refusal(toml):
         return "\n".join(line.rpartition("/deploy.toml:")[2] or line for line in caught.value.message.split("\n"))
 
     return message
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is written to the system's temporary directory, such as the traceback of a bug, goes with the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("tmp")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that can show the marks, wherever the tests run."""
+    for name in ("LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")

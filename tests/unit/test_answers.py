@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +19,12 @@ from deployer import answers, observe, share
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.follow import Run
 from deployer.host import protocol
+from deployer.host.advice import NOTHING, Next
 from deployer.host.protocol import MOST_MISSED
+from deployer.host.spec import Spec
 from deployer.remote import Facts, Over, Remote
 from deployer.share import number_of
-from tests.host.asking import SPEC
+from tests.host.asking import SPEC, make_host
 from tests.unit.test_follow import HOST, FakeChannel, FakeLink
 
 ASK: dict[str, Any] = {
@@ -110,7 +115,7 @@ def test_what_a_host_says_of_itself_is_read_strictly(path: str, value: Any) -> N
     error = caught.value
     assert (error.exit, error.host, error.state) == (Exit.UNREACHABLE, HOST, "nothing was touched")
     assert error.message.startswith(f"{HOST} said what its program never says: its answer to 'ask'")
-    assert str(error.next).startswith("fab setup -H root@web1 ")
+    assert Next.of(error.next).commands == ("fab setup -H root@web1",)
 
 
 def test_what_a_host_says_of_itself_is_taken_as_it_is() -> None:
@@ -193,7 +198,7 @@ def test_an_event_that_is_none_leaves_it_unknown_what_the_host_does(event: dict[
     assert caught.value.host == HOST
     assert "is not known" in caught.value.state
     assert "said what its program never says" in caught.value.message
-    assert str(caught.value.next).startswith("fab setup")
+    assert Next.of(caught.value.next).commands == ("fab setup -H root@web1",)
 
 
 def test_a_host_that_talks_nonsense_during_the_upload_has_begun_with_nothing() -> None:
@@ -316,11 +321,98 @@ def test_one_host_does_not_lead_a_fleet_astray() -> None:
     with pytest.raises(ConfigError) as caught:
         number_of({"web1": facts(43), "web2": facts(44), "evil": facts(999_999_999)})
     assert caught.value.message.startswith("evil cannot be right about the number of the next release")
-    assert str(caught.value.next).startswith("fab releases -H evil ")
-    assert "fab deploy -H web1,web2" in str(caught.value.next)
+    assert Next.of(caught.value.next).commands == ("fab releases -H evil", "fab deploy -H web1,web2")
 
 
 def test_a_host_that_joins_late_takes_up_the_numbers_of_its_fleet() -> None:
     """However many it has missed, within reason."""
     assert number_of({"web1": facts(1 + MOST_MISSED), "new": facts(1)}) == 1 + MOST_MISSED
     assert share.number_of({}) == 0
+
+
+def test_a_list_of_files_that_no_host_takes_is_not_sent() -> None:
+    """The host would refuse it when it has all of it; what to do is known here."""
+    session = remote()
+    with pytest.raises(ConfigError, match="too many files for one request: their list has 33 MiB"):
+        session.send({"op": "release", "delta": "x" * (33 << 20)})
+
+
+@pytest.mark.parametrize(
+    ("message", "state"),
+    [
+        ({"op": "status"}, "nothing was touched"),
+        ({"op": "history"}, "nothing was touched"),
+        ({"op": "doctor", "fix": False}, "nothing was touched"),
+        ({"op": "abort", "by": "ada"}, "what web1 makes of it is not known"),
+        ({"op": "run", "argv": ["true"]}, "what web1 makes of it is not known"),
+    ],
+    ids=lambda value: value["op"] if isinstance(value, dict) else "",
+)
+def test_what_a_host_was_told_to_do_may_have_been_done(message: dict[str, Any], state: str) -> None:
+    """Only of a question it is known that it changed nothing, whatever the answer is."""
+    with pytest.raises(BadAnswer) as caught:
+        remote({"event": "answer", "status": [], "entries": 5, "findings": 5, "job": 5}).query(message)
+    assert caught.value.state == state
+
+
+# both halves
+
+
+def keys_of(kind: Any) -> dict[str, Any]:
+    """The fields of a struct, with what is in each."""
+    return {one.name: one.type for one in msgspec.structs.fields(kind)}
+
+
+def structs_in(kind: Any) -> list[Any]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return [found for inner in get_args(kind) for found in structs_in(inner)]
+
+
+def unread(value: Any, kind: Any, path: str) -> set[str]:
+    """What is said that the type has no place for."""
+    if isinstance(value, list):
+        return {found for one in value for found in unread(one, kind, path)}
+    inner = structs_in(kind)
+    if not isinstance(value, dict) or not inner:
+        return set()
+    known = keys_of(inner[0])
+    found = {f"{path}.{key}" for key in value if key not in known}
+    return found.union(*(unread(one, known[key], f"{path}.{key}") for key, one in value.items() if key in known))
+
+
+NOT_NEEDED = {
+    "ask.app", "status.status.release.ended", "status.status.release.seconds", "releases.releases.ended",
+    "releases.releases.seconds",
+}  # fmt: skip
+"""What a host says that no laptop reads."""
+
+
+def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the decoder has no field for vanishes silently: a new key of an answer is given one, or is named above."""
+    host = make_host(tmp_path, monkeypatch)
+    monkeypatch.setattr("deployer.host.inspect_host.findings", lambda _: [])
+    host.catalog.update(host.catalog.create("deploy", 0, "ada", 1.0, Spec.parse(SPEC)), result="good")
+    host.paths.current.symlink_to("releases/v1")
+    more: dict[str, dict[str, Any]] = {"ask": {}, "status": {}, "releases": {}, "history": {}, "doctor": {"fix": False}}
+    for op, keys in more.items():
+        host.serve(json.dumps({"op": op, **keys}).encode() + b"\n")
+        answer = next(event for event in host.events if event["event"] == "answer")
+        lost = unread({key: one for key, one in answer.items() if key != "event"}, answers.ANSWERS[op], op)
+        assert lost <= NOT_NEEDED
+        assert answers.answer(json.dumps(answer).encode(), op, HOST)
+
+
+def test_nothing_that_the_host_tells_is_lost_on_the_way() -> None:
+    """The same of each event that is told anywhere in the host program."""
+    told: dict[str, set[str]] = {}
+    for path in Path(protocol.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "emit" and node.args:
+                name = node.args[0]
+                if isinstance(name, ast.Constant) and name.value != "answer":
+                    told.setdefault(str(name.value), set()).update(word.arg for word in node.keywords if word.arg)
+    assert {"failed", "finished", "phase.done", "output", "logs", "warn"} <= told.keys() <= answers.EVENTS.keys()
+    told["failed"] |= NOTHING.fields().keys()
+    for event, keys in told.items():
+        assert keys <= keys_of(answers.EVENTS[event]).keys(), event

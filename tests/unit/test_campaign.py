@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployer import events
 from deployer.campaign import Reload, Rollback
 from deployer.config import Config
 from deployer.errors import ConfigError
@@ -158,3 +159,30 @@ def test_all_hosts_of_a_fleet_go_back_to_the_release_that_was_agreed_on() -> Non
     alone = Rollback()
     alone.agree({"web1": facts()})
     assert alone.sending(site, facts(), Share()).message["of"] == 0
+
+
+def test_what_is_damaged_on_one_host_is_gone_back_to_on_none() -> None:
+    """All go to the next older one that all have; where it was passed by that is told; by name it is refused."""
+    told: list[events.Event] = []
+    site = Site(
+        root=Path(), config=Config(app="shop"), target=Target.parse("web1"), ssh=SshOptions(), report=told.append
+    )
+    hurt = replace(facts(target="v1", v3="c", v1="a"), passed={"v2": "its code is damaged: app.py"})
+    campaign = Rollback()
+    campaign.agree({"web1": hurt, "web2": facts()})
+    assert campaign.agreed == 1
+    assert campaign.sending(site, hurt, Share(number=4)).message["of"] == 1
+    assert [event.text for event in told if isinstance(event, events.Warn)] == [
+        "v2 is passed by: its code is damaged: app.py"
+    ]
+    message, _ = refusal(Rollback(to=2), web1=hurt, web2=facts())
+    assert message.startswith("web1 cannot go back to v2: ")
+
+
+def test_where_all_that_came_before_is_damaged_nothing_is_gone_back_to() -> None:
+    """Each damaged release is named, with its host."""
+    hurt = replace(facts(target="", v3="c"), passed={"v2": "x", "v1": "y"})
+    message, _ = refusal(Rollback(), web1=hurt, web2=facts(target="v2", v3="c", v2="b"))
+    assert message == (
+        "there is no good release before the one that serves; v2 is damaged on web1; v1 is damaged on web1"
+    )

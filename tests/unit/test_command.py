@@ -112,3 +112,19 @@ def test_machines_get_the_events_themselves(capsys: pytest.CaptureFixture[str]) 
     with hearing.answering(True, ["a"]) as (hear, *_):
         hear(events.Output(host="a", phase="run", line="one"))
     assert '"event": "output"' in capsys.readouterr().out
+
+
+def test_hosts_that_fail_in_the_same_words_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their names are all that differs; a host that fails otherwise has its own lines."""
+    with hearing.answering(False, ["d@a", "d@b", "d@c"]) as (hear, *_):
+        for host in ("a", "b"):
+            message = f"d@{host} can't be reached: no answer from {host} port 22"
+            hear(events.Failed(host=f"d@{host}", exit=3, message=message, state="untouched", next=f"ssh d@{host} true"))
+        hear(events.Failed(host="d@c", exit=3, message="d@c hung up"))
+    err = capsys.readouterr().err
+    assert err.splitlines() == [
+        "a, b: ✗ HOST can't be reached: no answer from HOST port 22",
+        "a, b: state: untouched",
+        "a, b: next: ssh HOST true",
+        "c: ✗ d@c hung up",
+    ]

@@ -406,6 +406,30 @@ def test_a_display_that_breaks_leaves_no_host_waiting(bed: Bed) -> None:
     assert results(verdict)["web1"] == "failed"
 
 
+def test_a_bug_behind_the_sending_leaves_it_unknown_what_the_host_does(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its job, or may have it: it is not told as untouched, and where the bug is stands in the report."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("who would have thought")
+
+    send = part.Run.send
+
+    def sends(run: Any, *given: Any, **more: Any) -> Any:
+        if run._remote.host == "web1":
+            broken()
+        return send(run, *given, **more)
+
+    monkeypatch.setattr(part.Run, "send", sends)
+    verdict = bed.conduct()
+    assert results(verdict)["web1"] == "lost"
+    assert "web1 discards its candidate without a word" in verdict.state
+    failed = next(event for event in bed.told if isinstance(event, events.Failed) and event.host == "web1")
+    assert failed.state == "what it serves, and whether something runs there, is not known"
+    assert any("in broken" in line for line in failed.logs)
+
+
 # Ctrl-C
 
 
@@ -535,6 +559,17 @@ def test_a_hook_has_a_session_of_its_own() -> None:
     """Ctrl-C at the terminal goes to all that has its session; a hook that is cut would leave a host drained."""
     argv = [sys.executable, "-c", f"import os, sys; sys.exit(os.getsid(0) == {os.getsid(0)})"]
     assert hooks.run(argv, timeout=BOUND) == ""
+
+
+def test_a_hook_that_leaves_something_running_has_ended(tmp_path: Path) -> None:
+    """A daemon of its keeps its output open: nobody waits for that, and it lives on."""
+    pid = tmp_path / "pid"
+    assert hooks.run(["sh", "-c", f"sleep 600 & echo $! > {pid}"], timeout=BOUND) == ""
+    daemon = int(pid.read_text())
+    try:
+        os.kill(daemon, 0)
+    finally:
+        os.kill(daemon, signal.SIGKILL)
 
 
 def test_a_hook_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:

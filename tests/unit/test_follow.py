@@ -532,3 +532,67 @@ def test_an_end_that_is_not_known_stays_a_failure() -> None:
     """Exit 7 is what it was."""
     for event in ({**ABORTED, "exit": 7}, {"event": "failed", "exit": 7, "message": "m"}):
         assert underway._as_wanted(event) == event
+
+
+# when the host may have begun
+
+
+class Cut(FakeChannel):
+    """The connection is lost when so many bytes of the body are gone; with ``at`` < 0 when the request is sent."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def write(self, data: bytes) -> None:
+        if self.at < 0:
+            raise LOST
+        super().write(data)
+
+    def write_file(self, stream: Any, length: int, progress: Callable[[int], None]) -> None:
+        progress(self.at)
+        if self.at < length:
+            raise LOST
+
+    def readline(self, deadline: float | None = None) -> bytes:
+        raise LOST
+
+
+LENGTH = 200_000
+
+
+@pytest.mark.parametrize(
+    ("at", "begun"),
+    [(0, False), (LENGTH - 65_537, False), (LENGTH - 65_536, True), (LENGTH - 1, True), (LENGTH, True)],
+)
+def test_a_host_that_may_have_all_may_have_begun(at: int, begun: bool) -> None:
+    """What was on its way when the connection was lost may have arrived: then nobody says that nothing was touched."""
+    link: Any = FakeLink(Cut(at))
+    run = Run(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
+    body: Any = object()
+    with pytest.raises(Mixed if begun else Unreachable) as caught:
+        run.send({"op": "release"}, body=body, total=LENGTH)
+    assert ("nothing was touched" in caught.value.state) is not begun
+
+
+@pytest.mark.parametrize("at", [-1, 0])
+def test_a_request_without_a_body_may_have_begun_as_soon_as_it_is_sent(at: int) -> None:
+    """A reload is one line, and that may have arrived."""
+    link: Any = FakeLink(Cut(at))
+    run = Run(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
+    with pytest.raises(Mixed):
+        run.send({"op": "release"})
+
+
+def test_a_host_that_was_sent_all_and_stops_reading_may_have_begun() -> None:
+    """The end of a body is not always told to be gone: it has all of it once sending has ended."""
+
+    class Broken(Cut):
+        def write_file(self, stream: Any, length: int, progress: Callable[[int], None]) -> None:
+            raise BrokenPipeError
+
+    link: Any = FakeLink(Broken(0))
+    run = Run(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
+    body: Any = object()
+    with pytest.raises(Mixed):
+        run.send({"op": "release"}, body=body, total=LENGTH)

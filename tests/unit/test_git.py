@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import git
+from deployer import checkout
 from deployer.errors import ConfigError
 from deployer.source import Source, collect
 from tests.support.repository import Repository
@@ -142,6 +142,17 @@ def test_what_a_gitignore_names_never_ships(tmp_path: Path, monkeypatch: pytest.
     assert "git program is not installed" in refusal(tmp_path, dirty=True).message
 
 
+def test_what_a_repository_further_down_ignores_never_ships(tmp_path: Path) -> None:
+    """In a directory in no repository that holds some, each of them says what is ignored in it."""
+    inner = Repository(tmp_path / "project/inner")
+    inner.commit(__gitignore="secrets.json\n", app__py="x")
+    for name in ("secrets.json", "new.py"):
+        inner.write(name)
+    Repository(inner.root / "deep").write("x")
+    shipped = set(contents(collect(tmp_path / "project", dirty=True)))
+    assert shipped == {"inner/.gitignore", "inner/app.py", "inner/new.py"}
+
+
 def test_a_sparse_checkout_is_not_taken_for_a_deletion(repo: Repository) -> None:
     """What is not checked out on purpose ships from a commit, and is not silently left out of a working tree."""
     repo.commit(far="x")
@@ -200,7 +211,7 @@ def test_pointers_of_lfs_never_ship(
     if tool:
         (tmp_path / "bin" / tool).write_text("#!/bin/sh\n")
         (tmp_path / "bin" / tool).chmod(0o755)
-        monkeypatch.setattr(git, "LFS", ())
+        monkeypatch.setattr(checkout, "LFS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     error = refusal(repo.root, dirty=dirty)
     assert "pointers of Git LFS" in error.message and error.message.endswith(": logo.png")
@@ -217,7 +228,7 @@ def test_the_content_of_lfs_ships(repo: Repository, tmp_path: Path, monkeypatch:
     (tmp_path / "store").write_bytes(b"the picture itself")
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
-    monkeypatch.setattr(git, "LFS", (("filter.lfs.smudge", "git-lfs smudge -- %f"),))
+    monkeypatch.setattr(checkout, "LFS", (("filter.lfs.smudge", "git-lfs smudge -- %f"),))
     repo.commit(__gitattributes="*.png filter=lfs\n", logo__png=POINTER)
     assert contents(collect(repo.root, ref="HEAD"))["logo.png"] == b"the picture itself"
 
@@ -274,7 +285,7 @@ def test_a_submodule_that_is_not_there(outer: Repository, tmp_path: Path) -> Non
     for dirty in (False, True):
         error = refusal(tmp_path / "clone", dirty=dirty)
         assert "vendor/inner is a submodule" in error.message
-        assert "git submodule update --init" in str(error.next) and "submodules = false" in str(str(error.next))
+        assert "git submodule update --init" in str(error.next) and "submodules = false" in str(error.next)
         assert contents(collect(tmp_path / "clone", dirty=dirty, submodules=False))["app.py"] == b"one"
     outer.write(".gitattributes", "vendor/inner export-ignore\n")
     outer.commit()

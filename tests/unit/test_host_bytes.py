@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,13 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import deployer.host
-from deployer.host import files, jobs, nginx, overrides, packages, probe
+from deployer.host import files, jobs, nginx, overrides, packages, probe, proc
 from deployer.host.catalog import GOOD, Catalog, Release
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.ledger import Ledger, number_of
 from deployer.host.paths import AppPaths
 from deployer.host.protocol import dumps
 from deployer.host.spec import Health, Spec
+from deployer.host.systemd import Result
 from tests.host.asking import SPEC
 
 HEALTH = Health(path="/", host="shop", status=((200, 399),), timeout=1, settle=0)
@@ -53,6 +58,31 @@ def test_an_answer_that_is_no_http_is_told_as_that(head: bytes) -> None:
     answer = probe._parse(head + b"\r\n\r\n", 0.1)
     assert (answer.status, answer.fault[:27]) == (0, "what came back is not HTTP:")
     assert len(answer.describe(HEALTH)) < 400
+
+
+def test_an_answer_that_only_trickles_in_is_none(tmp_path: Path) -> None:
+    """A byte now and then, for ever: the wait for it ends all the same."""
+    path, over, answers = str(tmp_path / "web.sock"), threading.Event(), []
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def trickle() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                while not over.wait(0.01):
+                    connection.sendall(b"H")
+
+        def ask() -> None:
+            answers.append(probe.request(path, HEALTH, 0.3, lambda: None))
+
+        threads = [threading.Thread(target=one, daemon=True) for one in (trickle, ask)]
+        for thread in threads:
+            thread.start()
+        threads[1].join(20)
+        over.set()
+        assert answers, "it is waited for still"
+    assert (answers[0].status, answers[0].fault) == (0, "no answer within 0.3 s")
 
 
 @given(st.binary(max_size=300))
@@ -233,10 +263,7 @@ def test_no_pattern_is_matched_at_its_beginning_only() -> None:
         ("catalog.py", "pattern.search"),
         ("message.py", "_HUGE.search"),
         ("diagnosis.py", "re.search"),
-        ("secrecy.py", "_NAMED.search"),
-        ("secrecy.py", "_NOT_ITSELF.search"),
-        ("secrecy.py", "re.search"),
-        ("secrecy.py", "_CONSONANTS.search"),
+        *(("secrecy.py", f"{name}.search") for name in ("_NAMED", "_NOT_ITSELF", "_CONSONANTS", "re")),
     }
     for path in HOST.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -246,3 +273,62 @@ def test_no_pattern_is_matched_at_its_beginning_only() -> None:
                 and node.func.attr in ("match", "search")
             ):
                 assert (path.name, ast.unparse(node.func)) in meant, f"{path.name}:{node.lineno}: use fullmatch"
+
+
+# other people's processes
+
+NAMES = {
+    "no text": b"\xff\xfe",
+    "what follows a name": b") S 1 (",
+    "lines": b"a\nb) R 2\n",
+    "a bracket and no text": b"\xff)",
+    "nothing": b"",
+}
+_CALLED = """
+import ctypes, sys, time
+ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[1]), 0, 0, 0)
+print(flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_a_process_may_call_itself_anything(name: bytes) -> None:
+    """It is told whose child it is all the same, and nobody else's family is lost for it."""
+    argv = [sys.executable, "-c", _CALLED, name.hex()]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            assert Path(f"/proc/{process.pid}/comm").read_bytes() == name + b"\n"
+            assert process.pid in proc.children()[os.getpid()]
+            assert process.pid in proc.workers(os.getpid())
+            assert proc.resident(process.pid) > 0
+        finally:
+            process.kill()
+
+
+@given(st.binary(max_size=200))
+def test_no_line_of_the_kernels_raises(text: bytes) -> None:
+    """What cannot be parsed tells nothing."""
+    assert isinstance(proc._kibibytes(text), dict)
+    parent = proc._parent(text)
+    assert parent is None or parent >= 0
+
+
+QUEUES = {
+    "one that waits": ("u_str LISTEN 3 128 /run/web.sock 7 * 0\n", 3),
+    "none": ("", 0),
+    "another path": ("u_str LISTEN 3 128 /run/other.sock 7 * 0\n", 0),
+    "the path elsewhere in the line": ("u_str LISTEN 3 128 /run/other.sock /run/web.sock * 0\n", 0),
+    "no number": ("u_str LISTEN \u0663 128 /run/web.sock 7 * 0\n", 0),
+}
+
+
+@pytest.mark.parametrize(("out", "count"), QUEUES.values(), ids=QUEUES.keys())
+def test_connections_that_wait_are_counted(monkeypatch: pytest.MonkeyPatch, out: str, count: int) -> None:
+    """Those of that socket; and a table that could not be read is no empty queue."""
+    monkeypatch.setattr(proc, "run", lambda *_, **__: Result(0, out, ""))
+    assert proc.waiting_connections("/run/web.sock") == count
+    monkeypatch.setattr(proc, "run", lambda *_, **__: Result(1, out, ""))
+    assert proc.waiting_connections("/run/web.sock") is None

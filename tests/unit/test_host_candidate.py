@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployer.host import proc
-from deployer.host.candidate import Workers, condensed
+from deployer.host.candidate import Workers
 
 
 @pytest.fixture
@@ -41,15 +41,3 @@ def test_workers_that_all_die_young_are_hopeless(present: list[set[int]]) -> Non
     present += [{2, 3, 4, 5}, {2, 3, 4, 5}, {6, 3, 4, 5}, {6, 7, 4, 5}, {6, 7, 8, 5}, {6, 7, 8, 9}, {6, 7, 8, 10}]
     gone(replaced, present)
     assert not replaced.hopeless
-
-
-def test_the_cause_is_among_the_last_lines() -> None:
-    """What each worker says again is said once, and the marks below a traceback's lines are left out."""
-    said = ["Traceback (most recent call last):", "    import nothing", "    ^^^^^^^^^^^^^^", "ModuleNotFoundError"]
-    assert condensed([*said, "first exits", *said, "second exits", ""]) == [
-        "Traceback (most recent call last):",
-        "    import nothing",
-        "ModuleNotFoundError",
-        "first exits",
-        "second exits",
-    ]

@@ -62,6 +62,9 @@ class Systemd:
             return systemd.Result(0, self.listed, "")
         if words[0] == "systemd-analyze":
             return self.calendar
+        if words[:2] == ["systemctl", "list-jobs"]:
+            jobs = {unit: self.units[unit].get("JobType", "start") for unit in words[4:]}
+            return systemd.Result(0, "".join(f"17 {unit} {kind} waiting\n" for unit, kind in jobs.items()), "")
         assert words[:3] == ["systemctl", "show", "-p"], words
         names = words[3].split(",")
         assert utc or not any("Timestamp" in name and "Monotonic" not in name for name in names), "in whose zone?"
@@ -130,14 +133,33 @@ def serving_again(ctx: Context) -> Release:
         ({"ActiveState": "failed", "SubState": "failed"}, False, "failed"),
         ({"ActiveState": "inactive", "SubState": "dead"}, False, "dead"),
         ({"ActiveState": "inactive", "SubState": "dead", "Job": "41"}, True, "queued"),
-        ({"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "41"}, False, "stop-sigterm"),
+        (
+            {"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "41", "JobType": "stop"},
+            False,
+            "stop-sigterm",
+        ),
+        ({"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "41"}, True, "queued"),
+        ({"ActiveState": "failed", "SubState": "failed", "Job": "41", "JobType": "restart"}, True, "queued"),
     ],
 )
 def test_what_counts_as_up(fake: Systemd, ctx: Context, state: dict[str, str], ok: bool, sub: str) -> None:
-    """A crash loop does not, though systemd calls it activating; one that waits for its forerunner's end does."""
+    """A crash loop does not, though systemd calls it activating; one that is to be started does, whether it waits for
+    its forerunner's end or for its own. One that is only to be stopped does not."""
     fake.units[ONE] = state
     row = inspect_units.of_processes(ctx, serving(ctx, WITHOUT))[0]
     assert (row["ok"], row["sub"]) == (ok, sub)
+
+
+def test_while_the_whole_app_is_started_again_nothing_is_down(fake: Systemd, ctx: Context) -> None:
+    """``systemctl restart shop`` first stops all, and only then asks for each start."""
+    fake.units[ONE] = {"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "41", "JobType": "stop"}
+    fake.units["shop.service"] = {"ActiveState": "deactivating", "Job": "40", "JobType": "restart"}
+    release = serving(ctx, WITHOUT)
+    assert inspect_units.of_processes(ctx, release)[0]["ok"]
+    assert doctor.examine(ctx)["findings"] == []
+    fake.units["shop.service"]["JobType"] = "stop"
+    assert not inspect_units.of_processes(ctx, release)[0]["ok"]
+    assert "down" in [one["kind"] for one in doctor.examine(ctx)["findings"]]
 
 
 def timer_of(ctx: Context) -> dict[str, Any]:

@@ -250,3 +250,19 @@ def test_nothing_to_follow_yet_is_waited_for(ctx: Context, tmp_path: Path, monke
     monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     monkeypatch.setattr(journald, "_LOOK", 0.05)
     assert next(journal.follow(ctx, "", 5)).endswith("at last")
+
+
+def test_lines_of_workers_that_fail_at_once_are_untangled() -> None:
+    """Each process's traceback is whole, and the one that spoke last comes last."""
+    said = [
+        ("2", "Traceback"),
+        ("3", "Traceback"),
+        ("2", "  File a"),
+        ("1", "Started"),
+        ("3", "  File a"),
+        ("2", "KeyError"),
+    ]
+    records = [journald.Record(lines=(text,), pid=pid) for pid, text in said]
+    told = ["Traceback", "  File a", "Traceback", "  File a", "KeyError"]
+    assert journald.own_lines(records, 5) == told
+    assert journald.own_lines(records, 3) == told[-3:]

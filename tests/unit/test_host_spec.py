@@ -43,7 +43,8 @@ def test_a_spec_survives_the_channel() -> None:
         ("web.unit", {"User=root\nX": ["1"]}), ("web.unit", {"Nice": ["1\nUser=root"]}), ("health.path", "no-slash"),
         ("health.path", "/a b"), ("health.path", "/\r\nX: y"), ("health.host", "a\r\nb"), ("health.host", "a b"),
         ("health.status", [[200, 99]]), ("health.status", []), ("health.timeout", "30"), ("watch", -1),
-        ("keep", 1), ("overlap", "yes"), ("surprise", 1),
+        ("keep", 1), ("overlap", "yes"), ("surprise", 1), ("build_timeout", 0), ("migrate_timeout", "1h"),
+        ("build_timeout", 604801),
     ],
 )  # fmt: skip
 def test_what_is_not_as_it_must_be_is_refused(path: str, value: Any) -> None:
@@ -79,8 +80,24 @@ def test_processes_and_timers_survive_the_channel() -> None:
 def test_a_record_of_before_there_were_processes_can_be_read() -> None:
     """Hosts keep the records of releases that an older version made."""
     old = sent()
-    del old["processes"], old["timers"]
+    for key in ("processes", "timers", "build_timeout", "migrate_timeout"):
+        del old[key]
     assert Spec.parse(old) == SPEC
+    assert (SPEC.build_timeout, SPEC.migrate_timeout) == (3600, 3600)
+
+
+@pytest.mark.parametrize("word", ["celery", "./bin/work", "bin/work", "bin//work", "a..b", "/usr/bin/python3", "..x/y"])
+def test_a_program_may_be_named_in_these_ways(word: str) -> None:
+    """By name, in the code, from the root."""
+    assert Spec.parse(with_background("processes", command=[word])).processes[0].command == (word,)
+
+
+@pytest.mark.parametrize("word", ["../server.py", "..", "x/../../y"])
+def test_a_web_command_does_not_lead_out_of_the_code(word: str) -> None:
+    """Nor does that of a process or a timer."""
+    web = {**sent()["web"], "server": "command", "target": "", "args": [word]}
+    with pytest.raises(ValueError, match="no program"):
+        Spec.parse(changed("web", web))
 
 
 @pytest.mark.parametrize(
@@ -90,6 +107,9 @@ def test_a_record_of_before_there_were_processes_can_be_read() -> None:
         ("processes", {"name": "a\nb"}), ("processes", {"name": "a-b"}), ("processes", {"name": "x" * 25}),
         ("processes", {"name": ""}), ("processes", {"name": 1}), ("processes", {"command": []}),
         ("processes", {"command": [""]}), ("processes", {"command": "celery"}),
+        ("processes", {"command": ["../x"]}), ("processes", {"command": ["a/../../x"]}),
+        ("processes", {"command": [".."]}), ("processes", {"command": ["/usr/../root/x"]}),
+        ("timers", {"command": ["../../../../tmp/ff"]}), ("timers", {"command": ["."]}), ("timers", {"command": ["/"]}),
         ("processes", {"command": ["a\nExecStartPre=/bin/sh"]}), ("processes", {"count": 0}),
         ("processes", {"count": 65}), ("processes", {"count": True}), ("processes", {"stop": "1"}),
         ("processes", {"stop": 1e9}), ("processes", {"overlap": 1}), ("processes", {"check": ["a"]}),

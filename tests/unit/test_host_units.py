@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pytest
 
 from deployer.host.confinement import LINES, override
@@ -12,7 +10,7 @@ from deployer.host.errors import BadRequest
 from deployer.host.overrides import ALLOWED, check
 from deployer.host.paths import AppPaths
 from deployer.host.process import Web
-from deployer.host.unitfile import quote
+from deployer.host.unitfile import exec_line
 from deployer.host.units import Capabilities, argv, handle_unit, service_unit, socket_unit
 
 PATHS = AppPaths("shop")
@@ -69,12 +67,69 @@ def test_gunicorns_control_socket_is_off_only_where_the_option_exists() -> None:
     assert "--no-control-socket" in argv(web(), PATHS, 1, 30, Capabilities(gunicorn_control_socket=True))
 
 
-@pytest.mark.parametrize("word", ["%n", "$HOME", "a b", 'say "x"', "back\\slash", "tab\t", "", "per%cent$"])
+_ESCAPES = {"t": "\t", "n": "\n", "\\": "\\", '"': '"'}
+
+
+def read_back(text: str) -> list[str]:
+    """The words that systemd makes of an Exec line (systemd.service(5)). Raises ValueError for what it would expand, or
+    take for something else."""
+    words: list[str] = []
+    word, quoted, rest = "", False, iter(f"{text} ")
+    begun = plain = False
+    for character in rest:
+        if character == "\\":
+            word, begun = word + _ESCAPES[next(rest)], True
+        elif character == '"':
+            quoted, begun, plain = not quoted, True, False
+        elif character == " " and not quoted:
+            if word == ";" and plain:
+                raise ValueError("another command would begin")
+            words += [undoubled(undoubled(word, "%"), "$")] if begun else []
+            word, begun, plain = "", False, False
+        elif character < " " or (character == "'" and not quoted):
+            raise ValueError(f"{character!r} has a meaning of its own")
+        else:
+            word, plain, begun = word + character, not begun or plain, True
+    if quoted:
+        raise ValueError("a quote is open")
+    return words
+
+
+def undoubled(word: str, mark: str) -> str:
+    pieces = word.split(mark * 2)
+    if any(mark in piece for piece in pieces):
+        raise ValueError(f"{mark} would be expanded in {word!r}")
+    return mark.join(pieces)
+
+
+WORDS = [
+    "%n", "%", "100%", "$HOME", "${HOME}", "$$", "a b", 'say "x"', "it's", "back\\slash", "tab\t", "two\nlines", "",
+    "per%cent$", ";", "\\n", "%%", "-x", "é",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_a_word_of_a_command_line_is_never_expanded_or_split(word: str) -> None:
     """Specifiers and variables are doubled, the rest quoted: systemd reads back the word itself."""
-    quoted = quote(word)
-    unescaped = quoted.replace("%%", "%").replace("$$", "$").replace("\\t", "\t")
-    assert shlex.split(unescaped) == [word]
+    name, line = exec_line(["/bin/x", word, "last"])
+    assert name == "ExecStart"
+    assert read_back(line) == ["/bin/x", word, "last"]
+
+
+@pytest.mark.parametrize("line", ["/bin/x %n", "/bin/x $HOME", "/bin/x ; y", "/bin/x 'a", '/bin/x "a', "/bin/x %%%"])
+def test_the_reader_of_this_test_can_fail(line: str) -> None:
+    """What is not quoted is not read back."""
+    with pytest.raises(ValueError):
+        read_back(line)
+
+
+def test_how_long_a_stop_and_how_it_is_done() -> None:
+    """Requests in flight get ``drain``, and systemd five seconds more; the server alone is asked first."""
+    text = service(web())
+    assert lines(text, "TimeoutStopSec") == ["35"]
+    assert lines(text, "KillMode") == ["mixed"]
+    assert lines(text, "TimeoutStartSec") == ["20"]
+    assert "--graceful-timeout 30" in lines(text, "ExecStart")[0]
 
 
 def test_an_override_replaces_the_generated_line() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from deployer.config import load
 from deployer.errors import ConfigError
-from deployer.initialize import FABFILE, FABRIC, plan_init, write
+from deployer.initialize import FABFILE, FABRIC, chosen, plan_init, refuse_mistake, write
 from deployer.project import DiskFiles, complete, inspect
 
 MANAGE = """\
@@ -132,7 +132,7 @@ def test_the_written_file_is_accepted(project) -> None:
     assert config.release.migrate == "python manage.py migrate --noinput"
     assert (root / "fabfile.py").read_text() == FABFILE
     assert (root / "fabric.yaml").read_text() == FABRIC
-    assert lines[:3] == ["wrote deploy.toml", "wrote fabfile.py", "wrote fabric.yaml"]
+    assert lines[1:4] == ["wrote deploy.toml", "wrote fabfile.py", "wrote fabric.yaml"]
     assert "    fab setup -H root@HOST" in lines and "    fab deploy -H deploy@HOST" in lines
 
 
@@ -193,20 +193,70 @@ def test_a_second_run_changes_nothing(project) -> None:
     root = project(DJANGO)
     write(inspect(root), plan_init(inspect(root)))
     lines = write(inspect(root), plan_init(inspect(root)))
-    assert lines[:3] == [
+    assert lines[1:4] == [
         "kept deploy.toml: it exists", "kept fabfile.py: it exists", "kept fabric.yaml: it exists",
     ]  # fmt: skip
 
 
 def test_hints(project) -> None:
-    """A missing server and a manage.py further down are pointed out."""
+    """A missing server is pointed out."""
     root = project({**DJANGO, "requirements.txt": "django"})
     assert any("does not name gunicorn" in line for line in write(inspect(root), {}))
-    (root / "backend").mkdir()
-    (root / "manage.py").rename(root / "backend/manage.py")
-    assert any(
-        line == "manage.py is in backend: type `deployer init` there instead" for line in write(inspect(root), {})
+
+
+def refusal(root: Path, **choice: str) -> ConfigError:
+    """The error with which init refuses a directory; nothing is written."""
+    with pytest.raises(ConfigError) as caught:
+        refuse_mistake(chosen(inspect(root), **{"wsgi": "", "asgi": "", **choice}))
+    assert (caught.value.exit, caught.value.state) == (2, "nothing was written")
+    return caught.value
+
+
+def test_a_directory_that_cannot_be_meant(project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty directory, home, the root directory and what another deploy.toml governs are refused by their names."""
+    root = project({"notes.txt": ""})
+    assert "no Python project" in refusal(root).message
+    assert "is no project's directory" in refusal(Path("/")).message
+    monkeypatch.setenv("HOME", str(root))
+    assert "is no project's directory" in refusal(root).message
+    project({"manage.py": MANAGE, "shop/settings.py": "", "shop/apps/x.py": ""})
+    for inner in ("shop", "shop/apps"):
+        assert str(refusal(root / inner).next) == f"cd {root} && deployer init"
+    project({"deploy.toml": 'app = "shop"', "docs/conf.py": ""})
+    assert str(root / "deploy.toml") in refusal(root / "docs").message
+    refuse_mistake(inspect(root))
+
+
+@pytest.mark.parametrize("places", [["backend"], ["a/x", "b"]])
+def test_projects_further_down(project, places: list[str]) -> None:
+    """Each manage.py below is named, with where to go."""
+    root = project({f"{place}/manage.py": MANAGE for place in places})
+    error = refusal(root)
+    assert all(f"{place}/manage.py" in error.message for place in places)
+    assert str(error.next) == f"cd {places[0]} && deployer init"
+
+
+def test_several_applications(project) -> None:
+    """All are named, with the option that chooses; a deploy that would have to choose is refused as well."""
+    app = "from flask import Flask\napp = Flask(__name__)\nadmin = Flask(__name__)"
+    root = project({"app.py": app, "main.py": "import fastapi\napp = fastapi.FastAPI()"})
+    error = refusal(root)
+    assert 'wsgi = "app:app", wsgi = "app:admin", asgi = "main:app"' in error.message
+    assert str(error.next).startswith('deployer init --wsgi="app:app"')
+    chose = chosen(inspect(root), wsgi="", asgi="main:app")
+    refuse_mistake(chose)
+    assert 'asgi = "main:app"' in plan_init(chose)[Path("deploy.toml")]
+    (root / "deploy.toml").write_text('app = "shop"')
+    with pytest.raises(ConfigError, match="several applications"):
+        complete(load(root / "deploy.toml"), DiskFiles(root))
+
+
+def test_what_was_found_is_said(project) -> None:
+    """The first line tells it, or that there is no application."""
+    assert write(inspect(project(DJANGO)), {})[0] == (
+        "found: Django, settings shop.settings, shop.wsgi:application, requirements.txt, no git repository"
     )
+    assert "no WSGI or ASGI application" in write(inspect(project({}).parent), {})[0]
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 
-from deployer import plan
-from deployer.config import Config
+from deployer import deploy, plan
+from deployer.config import Config, load
 from deployer.config.web import Web
 from deployer.errors import ConfigError
+from deployer.fleet import Fleet
 from deployer.host import installer
 from deployer.host.installer import not_editable
 from deployer.host.keys import venv_key
 from deployer.host.pythons import Interpreter
 from deployer.lock import Lock, find_lock
+from deployer.site import Site
 from deployer.source import Source, collect
+from deployer.ssh import SshOptions
+from deployer.target import Target
 from tests.support.repository import Repository
 
 PYTHON = Interpreter("/usr/bin/python3", "CPython 3.12.1 x86_64")
@@ -69,7 +74,7 @@ source = { registry = "https://pypi.org/simple" }
 WORKSPACE = {
     "uv.lock": UV,
     "pyproject.toml": PYPROJECT,
-    "libs/lib/pyproject.toml": "x",
+    "libs/lib/pyproject.toml": "",
     "libs/lib/src/lib.py": "x",
     "libs/deep/deep.py": "x",
     "libs/other/other.py": "x",
@@ -160,6 +165,13 @@ def test_default_groups_are_installed(repo: Repository) -> None:
     lock.refuse_absent(["celery"])
     with pytest.raises(ConfigError, match="dependency group 'dev'"):
         lock.refuse_absent(["pytest"])
+
+
+def test_a_build_backend_in_the_workspace(repo: Repository) -> None:
+    """What builds a dependency is read by the installer, although a lock does not say so."""
+    build = '[build-system]\nrequires = ["hatchling>=1", "Other"]\n'
+    files = {**WORKSPACE, "libs/lib/pyproject.toml": build}
+    assert locked(repo, files).directories == ("libs/deep", "libs/lib", "libs/other")
 
 
 def test_a_workspace_without_a_project(repo: Repository) -> None:
@@ -366,3 +378,54 @@ def test_a_lock_of_before_has_no_directories(repo: Repository) -> None:
     old = json.loads(json.dumps(spec.as_json()))
     del old["lock"]["directories"], old["lock"]["requires"]
     assert type(spec).parse(old) == spec
+
+
+# What a deploy makes of it
+
+
+def read(repo: Repository, text: str, *, strict: bool = False) -> list[str]:
+    """What is warned of when a deploy reads the project under that deploy.toml."""
+    repo.write("deploy.toml", text)
+    config = load(repo.root / "deploy.toml")
+    target = Target(name="deploy@web1", user="deploy", host="web1", port=None)
+    site = Site(root=repo.root, config=config, target=target, ssh=SshOptions(), report=lambda _: None)
+    told: list[Any] = []
+    deploy.read_project(Fleet(sites=(site,), config=config, report=told.append), None, True, strict=strict)
+    return [event.text for event in told]
+
+
+APP = 'app = "shop"\n[web]\nwsgi = "app:app"\n'
+ASGI = APP.replace("wsgi", "asgi")
+
+
+def test_a_deploy_says_once_what_is_not_pinned(repo: Repository) -> None:
+    """It is a warning, unless the command line or deploy.toml asks for a refusal."""
+    repo.write("requirements.txt", "gunicorn\n")
+    (warning,) = read(repo, APP)
+    assert warning.endswith("requirements.txt:1: gunicorn")
+    for text, strict in ((APP, True), (f"{APP}[release]\nlocked = true\n", False)):
+        with pytest.raises(ConfigError, match=r"requirements\.txt:1: gunicorn") as caught:
+            read(repo, text, strict=strict)
+        assert (caught.value.exit, caught.value.state) == (2, "nothing was touched")
+    repo.write("requirements.txt", "gunicorn==23.0.0\n")
+    assert read(repo, f"{APP}[release]\nlocked = true\n", strict=True) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (APP, "gunicorn is in uv.lock only through the extra 'prod'"),
+        (f'{ASGI}[processes.w]\ncommand = "celery -A x worker"\n', "celery is in uv.lock only"),
+        (f'{ASGI}[timers.t]\ncommand = "flask x"\ncalendar = "daily"\n', "flask is in uv.lock only"),
+        (f'python = "3.10"\n{ASGI}', "uv.lock is for Python >=3.11,<4"),
+        (f'python = "3.12"\n{ASGI}', ""),
+    ],
+)
+def test_a_deploy_is_refused_for_what_the_lock_will_not_give(repo: Repository, text: str, told: str) -> None:
+    """A program that will not be installed, and another Python, are found before a host is asked."""
+    ship(repo, WORKSPACE)
+    if not told:
+        assert read(repo, text) == []
+        return
+    with pytest.raises(ConfigError, match=told):
+        read(repo, text)

@@ -223,7 +223,7 @@ def previewed(
     answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
     remotes = open_with(monkeypatch, preview, answer, web1=facts(4), jobs1=facts(7))
     campaign = SimpleNamespace(spec_on=lambda site: specs[site.host])
-    monkeypatch.setattr(preview, "read_project", lambda *_: campaign)
+    monkeypatch.setattr(preview, "read_project", lambda *_, **__: campaign)
     return preview.preview(fleet), remotes
 
 

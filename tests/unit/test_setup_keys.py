@@ -9,6 +9,7 @@ import pytest
 from deployer import setup
 from deployer.errors import ConfigError
 from deployer.setup import public_keys
+from deployer.ssh.auth import public_blob
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{} ada@laptop"
 
@@ -50,3 +51,18 @@ def test_a_private_key_is_never_sent(tmp_path: Path) -> None:
     private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n")
     with pytest.raises(ConfigError):
         public_keys([str(private)], [])
+
+
+def test_a_comment_may_be_of_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file, and of a key in the agent: the key is what counts."""
+    line = KEY.format("x").replace("ada", "J\xfcrgen").encode("latin-1") + b"\n"
+    (tmp_path / "id.pub").write_bytes(line)
+    told = KEY.format("x").replace("ada", "J\ufffdrgen")
+    assert public_keys([str(tmp_path / "id.pub")], []) == (told,)
+    agent = tmp_path / "ssh-add"
+    agent.write_bytes(b"#!/bin/sh\ncat <<'EOF'\n" + line + b"EOF\n")
+    agent.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert public_keys([], []) == (told,)
+    (tmp_path / "key.pub").write_bytes(b"ssh-ed25519 AAAA J\xfcrgen\n")
+    assert public_blob(tmp_path / "key") == bytes(3)

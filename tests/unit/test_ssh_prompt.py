@@ -94,8 +94,8 @@ def test_a_question_that_a_thread_hangs_at_gives_the_terminal_back(tmp_path: Pat
         """
         ask = Prompt()
         thread = threading.Thread(target=ask, args=(q("web1"),), daemon=True)
-        thread.start()
         try:
+            thread.start()
             thread.join()
         except KeyboardInterrupt:
             ask.close()

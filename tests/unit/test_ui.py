@@ -524,3 +524,30 @@ def test_clean_text_has_no_control_characters() -> None:
     dirty = "".join(map(chr, range(0xA0))) + "\u202e\u2066\ud800\u2028 é✓"
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e\u2066\ud800\u2028]", clean(dirty))
     assert clean("a\tb é✓\r\n") == "a   b é✓"
+
+
+@pytest.mark.parametrize(
+    ("environ", "marks"),
+    [
+        ({"LANG": "C.UTF-8"}, True),
+        ({"LANG": "de_DE.UTF-8", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LANG": "C"}, False),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),  # Python has set the second
+        ({"LC_ALL": "POSIX", "LANG": "de_DE.UTF-8"}, False),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, True),
+        ({}, False),
+    ],
+)
+def test_a_terminal_in_the_c_locale_gets_ascii(
+    environ: dict[str, str], marks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would write UTF-8, and the terminal need not know it: marks have words or letters in their place."""
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    assert is_live(terminal) is marks
+    releases_table([ReleaseRow(number="v1", state="rolled back", reason="×4 → …")], app="shop", stream=terminal)
+    assert terminal.getvalue().isascii() is not marks

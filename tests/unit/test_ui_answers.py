@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from deployer import events as ev
 from deployer.model import Decision
 from deployer.report import Diagnosis, Finding, Held, ReleaseRow, Status
+from deployer.ui.awaited import Awaited
 from deployer.ui.findings import doctor_view
 from deployer.ui.hoststatus import status_view
 from deployer.ui.plain import PlainReporter, log_of
 from deployer.ui.question import on_interrupt
 from deployer.ui.tables import releases_table
-from tests.support.screen import ANSI, Live, Terminal
+from tests.support.screen import ANSI, Clock, Live, Terminal
 
 CHECKING = (
     ev.Connecting(host="web1"),
@@ -230,3 +233,97 @@ def test_the_status_tells_how_long_a_candidate_is_held() -> None:
     assert "last" not in text
     busy = Status(app="shop", host="web1", current="v5", last=preparing, busy="a deploy runs")
     assert "last" not in shown(status_view, busy, now=1000)
+
+
+class Awaiting:
+    """The line about who is awaited, on a terminal; ``screen`` is what it draws."""
+
+    def __init__(self, width: int = 80, streams: bool = False) -> None:
+        self.file, self.clock = Terminal(), Clock()
+        console = Console(file=self.file, width=width, height=24, force_terminal=True, _environ={"TERM": "xterm"})
+        self.line = Awaited(console, ("deploy@web1", "deploy@web2"), streams=streams, clock=self.clock)
+
+    @property
+    def screen(self) -> str:
+        (text,) = self.line.lines()
+        return text.plain[4:]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_who_is_awaited_is_told(width: int) -> None:
+    """Until a host has answered, or it is known that it will not; with the seconds that have passed."""
+    view = Awaiting(width)
+    view.clock.now += 4
+    assert view.screen == "connecting to web1, web2  4.0 s"
+    view.line(ev.Connected(host="deploy@web1"))
+    assert view.screen == "waiting for web1, web2  4.0 s"
+    view.line(ev.Finished(host="deploy@web1", exit=0))
+    assert view.screen == "connecting to web2  4.0 s"
+    view.line(ev.PhaseStarted(phase="read", detail="the project's files"))
+    assert view.screen == "read the project's files  4.0 s"
+    view.line.close()
+
+
+def test_a_host_that_prints_as_it_likes_is_awaited_until_it_is_connected() -> None:
+    """Following logs is no waiting for an answer."""
+    view = Awaiting(streams=True)
+    view.line(ev.Connected(host="deploy@web1"))
+    assert view.screen.startswith("connecting to web2")
+    view.line.close()
+
+
+def test_nothing_is_drawn_while_something_else_is_printed() -> None:
+    """The line goes before, comes back afterwards, and leaves nothing behind."""
+    view = Awaiting()
+    wait_for(lambda: "connecting" in view.file.getvalue())
+    with view.line.aside():
+        before = view.file.getvalue()
+        assert before.count("\x1b[?25l") == before.count("\x1b[?25h") == 1
+        view.line(ev.Connected(host="deploy@web1"))
+        assert view.file.getvalue() == before
+    assert view.file.getvalue() != before
+    view.line.close()
+    assert view.file.getvalue().count("\x1b[?25l") == view.file.getvalue().count("\x1b[?25h") == 2
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("hosts", [(), ("web1", "web2")])
+def test_the_total_is_what_the_person_has_waited(hosts: tuple[str, ...]) -> None:
+    """Connecting and the upload included: the host's own clock begins later."""
+    view = Live(hosts=hosts)
+    view.feed([ev.Connecting(host=host) for host in hosts or ("web1",)])
+    view.clock.now += 58
+    if hosts:
+        view.feed(
+            [ev.FleetFinished(exit=0, hosts=tuple(ev.HostEnd(host=h, result="done") for h in hosts), seconds=19.0)]
+        )
+    else:
+        view.feed([ev.Finished(host="web1", exit=0, seconds=19.0, summary="v2 serves")])
+    assert view.text().rstrip().endswith("58 s")
+
+
+def test_packing_and_sending_are_told_apart() -> None:
+    """Each has its own percentage; when all is sent it is the host's turn."""
+    view = Live().feed([ev.PhaseStarted(host="web1", phase="upload")])
+    half = {"host": "web1", "phase": "upload", "total": 100 << 20}
+    view.feed([ev.Progress(**half, done=50 << 20, doing="packing")])
+    assert "packing  50 %  50 MiB of 100 MiB" in "\n".join(view.screen())
+    view.feed([ev.Progress(**half, done=1 << 20, doing="sending")])
+    assert "sending   1 %" in "\n".join(view.screen())
+    view.feed([ev.Progress(**half, done=100 << 20, doing="sending")])
+    assert "sent, 100 MiB; the host unpacks it" in "\n".join(view.screen())
+
+
+def test_what_is_done_here_for_all_hosts_is_shown() -> None:
+    """Reading a large project takes seconds, in which the hosts have nothing to do."""
+    view = Live(hosts=("web1", "web2")).feed([ev.PhaseStarted(phase="read", detail="the project's files")])
+    view.clock.now += 3
+    assert "  here: read the project's files  3.0 s" in view.screen()
+    view.feed([ev.PhaseDone(phase="read", seconds=3.0)])
+    assert "here:" not in "\n".join(view.screen())

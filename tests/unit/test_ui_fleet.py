@@ -228,19 +228,22 @@ def test_a_hook_is_seen_and_then_the_host_waits_again() -> None:
     assert screen(view)[1] == "  5 ready for the switch"
 
 
-def test_a_narrower_window_leaves_no_rows_behind() -> None:
-    """Rows that the terminal has folded are counted when the next picture is drawn over the last."""
+@pytest.mark.parametrize(("lines", "down"), [(("x" * 60, "short"), 0), (("short", "x" * 60), 2)])
+def test_a_narrower_window_leaves_no_rows_behind(lines: tuple[str, ...], down: int) -> None:
+    """Rows that the terminal has folded are counted when the next picture is drawn over the last; those of the last
+    line are below the cursor."""
     file = Terminal()
     console = console_on(file, width=80)
     console._force_terminal = True
     from rich.text import Text
 
-    frame = Frame(console, lambda: [Text("x" * 60), Text("short")])
+    frame = Frame(console, lambda: list(map(Text, lines)))
     frame.start()
     frame.refresh()
     console.width, before = 25, len(file.getvalue())
     frame.refresh()
     drawn = file.getvalue()[before:]
+    assert drawn.startswith(f"\x1b[{down}B" if down else "\x1b[2K\x1b[1A")
     assert drawn.count("\x1b[1A") == 3  # one of two lines, and two rows that the long one was folded to
     frame.stop()
 
@@ -590,10 +593,10 @@ def test_the_status_of_a_fleet_is_one_table() -> None:
 
 
 def test_a_host_is_named_once_in_a_line() -> None:
-    """A reason that begins with the host's name is told as it is."""
+    """A reason that begins with the host's name is told as it is, but for a user that is the same for all."""
     gone = ev.HostEnd(host=FIVE[4], result="unreachable", exit=3, detail=f"{FIVE[4]} can't be reached")
     text = shown(fleet_status, [status(FIVE[0])], [gone])
-    assert text.splitlines()[-1] == f"  {FIVE[4]} can't be reached"
+    assert text.splitlines()[-1] == "  web05 can't be reached"
 
 
 def test_a_fleet_that_disagrees_says_what_makes_it_one() -> None:

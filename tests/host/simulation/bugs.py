@@ -92,13 +92,14 @@ def _call(frame: types.FrameType) -> Call | None:
 
 def calls(command: Callable[[], object], begins: str, *, every: bool) -> list[tuple[Call, int]]:
     """The calls that the command's undo, or its recovery, makes: with ``every`` all of them, the first time and the
-    last; else those that its steps make, the first time."""
+    last; else of those that its steps make the first of each function."""
     bug = Bug(begins)
     with bug.in_place():
         command()
     if every:
         return [(call, occasion) for call, count in bug.seen.items() for occasion in sorted({1, count})]
-    return [(call, 1) for call in bug.seen if _module(call[0]) in _STEPS and _module(call[1]) not in _PURE]
+    steps = [call for call in bug.seen if _module(call[0]) in _STEPS and _module(call[1]) not in _PURE]
+    return [(call, 1) for call in {call[1]: call for call in reversed(steps)}.values()]
 
 
 def _module(name: str) -> str:

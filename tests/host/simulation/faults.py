@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Union
 
 WRITES = frozenset({"create", "write", "mkdir", "symlink", "replace", "rename", "fsync"})
 """What needs room on the disk."""
@@ -70,4 +71,4 @@ class Meanwhile:
     act: Callable[[], None]
 
 
-Fault = Kill | PowerCut | Terminate | DiskFails | CommandFails | Meanwhile
+Fault = Union[Kill, PowerCut, Terminate, DiskFails, CommandFails, Meanwhile]  # noqa: UP007  (Python 3.9 runs it, too)

@@ -44,7 +44,7 @@ def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[De
 
 
 def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A request to the session. ``settings`` may have env, phases, barriers, number, and any key of the spec."""
+    """A request to the session. ``settings``: env, secret, phases, barriers, number, and any key of the spec."""
     spec: dict[str, Any] = {
         "source": {"digest": digest, "commit": "a" * 40, "ref": "main", "dirty": False},
         "lock": {"kind": "requirements", "path": "requirements.txt", "files": ["requirements.txt"]},
@@ -61,7 +61,7 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "timers": [TIMER],
     }
     env, phases = settings.get("env", {}), settings.get("phases", PHASES)
-    apart = ("env", "phases", "barriers", "number")
+    apart = ("env", "secret", "phases", "barriers", "number")
     spec.update({key: value for key, value in settings.items() if key not in apart})
     return {
         "op": "release",
@@ -72,7 +72,7 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "release": 0,
         "spec": spec,
         "env": dict(env),
-        "secret": [],
+        "secret": list(settings.get("secret", ())),
         "delta": None,
         "yes": False,
         "no_migrate": False,

@@ -1,0 +1,80 @@
+"""What the admin has told pip on this host (``/etc/pip.conf``), in uv's words: builds install with uv."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf")
+"""pip's own for the whole host; the later one wins."""
+_VARIABLES = {
+    "cert": ("SSL_CERT_FILE",),
+    "proxy": ("HTTP_PROXY", "HTTPS_PROXY"),
+    "timeout": ("UV_HTTP_TIMEOUT",),
+    "trusted-host": ("UV_INSECURE_HOST",),
+}
+_INDEXES = {
+    "index-url": ("UV_DEFAULT_INDEX",),
+    "extra-index-url": ("UV_INDEX",),
+    "find-links": ("UV_FIND_LINKS",),
+}
+_OWN_INDEX = re.compile(
+    rb"^\s*(?:-i\b|--index-url\b|--extra-index-url\b|--no-index\b)"  # a requirements file
+    rb"|^\s*\[\[?(?:tool\.uv\.)?index\]|^\s*(?:default-)?index(?:-url)?\s*=|^\s*extra-index-url\s*=",  # uv's settings
+    re.MULTILINE,
+)
+
+
+def variables(*, indexes: bool) -> dict[str, str]:
+    """What this host tells pip, as environment variables of uv's. What ``/etc/environment`` sets stays as it is."""
+    options: dict[str, str] = {}
+    for path in FILES:
+        options.update(parse(_public(path)))
+    taken = set(re.findall(r"^\s*(?:export\s+)?(\w+)=", _public("/etc/environment"), re.MULTILINE))
+    return {name: value for name, value in translated(options, indexes=indexes).items() if name not in taken}
+
+
+def _public(path: str) -> str:
+    """The text of a file that everybody may read; empty for any other. What only root can read holds a password."""
+    try:
+        return Path(path).read_bytes().decode("utf-8", "replace") if os.stat(path).st_mode & stat.S_IROTH else ""
+    except OSError:
+        return ""
+
+
+def parse(text: str) -> dict[str, str]:
+    """The options of one file by name; those for ``pip install`` win. None of a file that cannot be read."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return {}
+    return {
+        name.replace("_", "-"): value
+        for section in ("global", "install")
+        if parser.has_section(section)
+        for name, value in parser.items(section)
+    }
+
+
+def names_index(contents: Iterable[bytes]) -> bool:
+    """Whether one of the project's files (requirements, pyproject.toml, uv.toml) says itself where packages are."""
+    return any(_OWN_INDEX.search(content) for content in contents)
+
+
+def translated(options: Mapping[str, str], *, indexes: bool) -> dict[str, str]:
+    """pip's options as variables of uv's. Without ``indexes`` the project itself says where packages are."""
+    wanted = {**_VARIABLES, **(_INDEXES if indexes else {})}
+    found: dict[str, str] = {}
+    for option, names in wanted.items():
+        value = " ".join(options.get(option, "").split())
+        if option == "timeout":  # uv takes whole seconds
+            value = value.partition(".")[0] if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value) else ""
+        if option == "find-links":
+            value = ",".join(value.split())
+        found.update(dict.fromkeys(names, value) if value else {})
+    return found

@@ -1,0 +1,91 @@
+"""Commands that leave somebody behind who holds their output: nobody waits for that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer.host import output, systemd
+from deployer.host.errors import HostError
+from deployer.host.output import LONGEST_LINE
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Path]:
+    """Where a command may note the process that it leaves behind; that is ended afterwards."""
+    noted = tmp_path / "pid"
+    yield noted
+    os.kill(int(noted.read_text()), signal.SIGKILL)
+
+
+def test_a_stream_ends_with_its_command(daemon: Path) -> None:
+    """All that the command itself printed is handed on, and its status is its own."""
+    lines: list[str] = []
+    script = f"sleep 600 & echo $! > {daemon}; echo one; printf two; exit 3"
+    assert systemd.stream(["sh", "-c", script], lines.append) == 3
+    assert lines == ["one", "two"]
+
+
+def test_a_stream_ends_though_somebody_goes_on_writing(daemon: Path) -> None:
+    """Whoever has the output and fills it for ever keeps nobody."""
+    script = f"yes & echo $! > {daemon}; exit 0"
+    count = 0
+
+    def take(line: str) -> None:
+        nonlocal count
+        count += 1
+
+    assert systemd.stream(["sh", "-c", script], take) == 0
+
+
+def test_what_is_still_read_when_a_command_has_ended_is_bounded() -> None:
+    """Somebody who fills the pipe faster than it is emptied."""
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as process, Path("/dev/zero").open("rb") as endless:
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = endless
+        read = 0
+        for line in output.lines(process):
+            read += len(line)
+            assert read <= 2 << 20
+
+
+def test_a_run_ends_with_its_command(daemon: Path) -> None:
+    """Both streams are what was printed until then."""
+    done = systemd.run(["sh", "-c", f"sleep 600 & echo $! > {daemon}; echo out; echo err >&2; exit 4"], timeout=60)
+    assert (done.status, done.out, done.err) == (4, "out\n", "err\n")
+
+
+def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
+    """Its time is up, whoever has its output."""
+    with pytest.raises(HostError) as caught:
+        systemd.run(["sh", "-c", "sleep 600"], timeout=0.2)
+    assert "did not end" in caught.value.message
+
+
+def test_what_is_given_is_read_to_its_end() -> None:
+    """However much it is; a command that is given nothing reads nothing."""
+    lines: list[str] = []
+    given, code = b"x" * 300_000, "import sys; print(len(sys.stdin.read()))"
+    assert systemd.stream([sys.executable, "-c", code], lines.append, stdin=given) == 0
+    assert lines == ["300000"]
+    assert systemd.run(["wc", "-c"], stdin=given).out.strip() == "300000"
+    assert systemd.run(["wc", "-c"]).out.strip() == "0"
+
+
+def test_lines_are_whole_and_bounded() -> None:
+    """A line without an end is handed on in pieces, an empty one as it is; what is no UTF-8 is replaced."""
+    code = f"import os; os.write(1, b'a\\n\\nb\\xff\\r\\n' + b'y' * {3 * LONGEST_LINE} + b'\\nend')"
+    lines: list[str] = []
+    assert systemd.stream([sys.executable, "-c", code], lines.append) == 0
+    assert lines[:3] == ["a", "", "b\N{REPLACEMENT CHARACTER}"]
+    assert lines[-1] == "end"
+    assert max(map(len, lines)) <= LONGEST_LINE
+    assert sum(map(len, lines[3:-1])) == 3 * LONGEST_LINE

@@ -1,0 +1,158 @@
+"""A tree that root takes: nobody who opened a file of it can write there any more."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deployer.host import files, writers
+
+if os.getuid() != 0:
+    pytest.skip("only root can take a tree from somebody", allow_module_level=True)
+OWNER = 65534
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree of somebody's, with a file in a directory."""
+    (tmp_path / "tree/inner").mkdir(parents=True)
+    (tmp_path / "tree/inner/file").write_text("as built")
+    for path in (tmp_path / "tree", tmp_path / "tree/inner", tmp_path / "tree/inner/file"):
+        os.chown(path, OWNER, OWNER)
+    return tmp_path / "tree"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR)
+    yield
+    os.close(descriptor)
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    yield
+    os.close(descriptor)
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[None]:
+    """Mapped, and its descriptor closed."""
+    descriptor = os.open(path, os.O_RDWR)
+    held = mmap.mmap(descriptor, 8, mmap.MAP_SHARED)
+    os.close(descriptor)
+    yield
+    held.close()
+
+
+@contextmanager
+def on_its_way(path: Path) -> Iterator[None]:
+    """In a socket, where nobody has taken it out yet."""
+    one, other = socket.socketpair()
+    with one, other:
+        descriptor = os.open(path, os.O_RDWR)
+        socket.send_fds(one, [b"x"], [descriptor])
+        os.close(descriptor)
+        yield
+
+
+@pytest.mark.parametrize("way", [opened, appending, mapped, on_its_way])
+def test_a_tree_with_a_writer_is_refused(
+    way: Callable[[Path], contextmanager[None]], tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it has the file: the message names it. Without the writer the tree is taken."""
+    monkeypatch.setattr(writers, "_PATIENCE", 0.1)
+    with way(tree / "inner/file"), pytest.raises(PermissionError, match=r"'file'.*open for writing"):
+        files.seal(tree, OWNER)
+    os.chown(tree, OWNER, OWNER)
+    os.chown(tree / "inner", OWNER, OWNER)
+    os.chown(tree / "inner/file", OWNER, OWNER)
+    assert files.seal(tree, OWNER) == 8
+
+
+def test_a_reader_is_no_writer(tree: Path) -> None:
+    """Whoever only reads may go on."""
+    descriptor = os.open(tree / "inner/file", os.O_RDONLY)
+    assert files.seal(tree, OWNER) == 8
+    os.close(descriptor)
+
+
+def test_one_that_is_about_to_end_is_waited_for(tree: Path) -> None:
+    """A process that was just killed may hold it for a moment more."""
+    descriptor = os.open(tree / "inner/file", os.O_RDWR)
+    threading.Timer(0.3, os.close, [descriptor]).start()
+    assert files.seal(tree, OWNER) == 8
+
+
+def test_where_there_are_no_leases_each_file_is_a_copy(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has the old file open writes into nothing; content, mode and time are the same, and nothing else is left."""
+
+    def refused(descriptor: int, command: int, value: int = 0) -> int:
+        raise OSError(22, "Invalid argument")
+
+    file = tree / "inner/file"
+    file.chmod(0o755)
+    os.utime(file, ns=(1, 1_000_000_007))
+    monkeypatch.setattr(fcntl, "fcntl", refused)
+    descriptor = os.open(file, os.O_RDWR)
+    files.seal(tree, OWNER)
+    os.write(descriptor, b"evil")
+    os.close(descriptor)
+    status = file.stat()
+    assert file.read_text() == "as built"
+    assert (status.st_mode & 0o7777, status.st_mtime_ns, status.st_uid) == (0o555, 1_000_000_007, 0)
+    assert list((tree / "inner").iterdir()) == [file]
+
+
+def test_an_open_directory_is_of_no_use(tree: Path) -> None:
+    """Whoever has it open makes nothing in it when it is root's."""
+    directory = os.open(tree / "inner", os.O_RDONLY | os.O_DIRECTORY)
+    files.seal(tree, OWNER)
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setresgid(OWNER, OWNER, OWNER)
+        os.setresuid(OWNER, OWNER, OWNER)
+        try:
+            os.open("new", os.O_WRONLY | os.O_CREAT, dir_fd=directory)
+        except PermissionError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    os.close(directory)
+
+
+def test_an_access_list_gives_no_way_in(tree: Path) -> None:
+    """An entry that lets somebody write is masked by the mode that root sets."""
+    acl = b"\x02\x00\x00\x00" + b"".join(
+        tag.to_bytes(2, "little") + perm.to_bytes(2, "little") + who.to_bytes(4, "little")
+        for tag, perm, who in (
+            (1, 7, 2**32 - 1),
+            (2, 7, OWNER),
+            (4, 5, 2**32 - 1),
+            (16, 7, 2**32 - 1),
+            (32, 5, 2**32 - 1),
+        )
+    )
+    for path in (tree / "inner", tree / "inner/file"):
+        try:
+            os.setxattr(path, "system.posix_acl_access", acl)
+        except OSError:
+            pytest.skip("no access lists on this file system")
+    files.seal(tree, OWNER)
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setresgid(OWNER, OWNER, OWNER)
+        os.setresuid(OWNER, OWNER, OWNER)
+        os._exit(os.access(tree / "inner", os.W_OK) or os.access(tree / "inner/file", os.W_OK))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,161 @@
+"""Orders to systemd: given again until it has heard, and no longer; told by the units' states, never by its words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.host import orders, systemd
+from deployer.host.errors import HostError
+
+SOCKET, SERVICE, WORKER = "shop-web@v1.socket", "shop-web@v1.service", "shop-worker@v1.service"
+DOWN, UP = {"ActiveState": "inactive", "SubState": "dead"}, {"ActiveState": "active", "SubState": "running"}
+FAILED = {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainStatus": "1"}
+CRASHING = {"ActiveState": "activating", "SubState": "auto-restart", "Result": "exit-code", "ExecMainStatus": "1"}
+CUT_SHORT = {**FAILED, "ExecMainStatus": "219"}
+CUT_SHORT_AGAIN = {**CRASHING, "ExecMainStatus": "219"}
+STARTS = {**DOWN, "Job": "7"}
+
+
+class Systemd:
+    """It refuses an order ``deaf`` times, leaving the units as ``refusing`` has them; then they are as ``heard`` has
+    them."""
+
+    def __init__(self, deaf: int, refusing: dict[str, str], heard: dict[str, str], *, status: int = 1) -> None:
+        self.deaf, self.state, self.heard, self.status = deaf, refusing, heard, status
+        self.orders: list[list[str]] = []
+        self.loaded = {"LoadState": "not-found", "FragmentPath": ""}
+        self.now = 0.0
+
+    def run(self, argv: Sequence[str], **_: Any) -> systemd.Result:
+        verb, *rest = list(argv)[1:]
+        if verb == "show":
+            values = {**self.loaded, **self.state}
+            lines = [f"{name}={values.get(name, '')}" for name in rest[1].split(",")]
+            return systemd.Result(0, "\n\n".join("\n".join(lines) for _ in rest[2:]) + "\n", "")
+        if verb == "list-jobs":
+            return systemd.Result(0, "".join(f"7 {unit} start waiting\n" for unit in rest[2:]), "")
+        self.orders.append([verb, *rest])
+        if verb == "reset-failed":
+            return systemd.Result(0, "", "")
+        if self.deaf:
+            self.deaf -= 1
+            return systemd.Result(self.status, "", "Message recipient disconnected from message bus without replying")
+        self.state = self.heard
+        return systemd.Result(0, "", "")
+
+    def told(self, verb: str) -> int:
+        return sum(order[0] == verb for order in self.orders)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def on(monkeypatch: pytest.MonkeyPatch, fake: Systemd) -> Systemd:
+    monkeypatch.setattr(systemd, "run", fake.run)
+    monkeypatch.setattr(orders, "time", fake)
+    return fake
+
+
+@pytest.mark.parametrize("unit", [SOCKET, SERVICE, WORKER])
+@pytest.mark.parametrize("wait", [True, False])
+def test_what_was_not_heard_is_told_again(monkeypatch: pytest.MonkeyPatch, unit: str, wait: bool) -> None:
+    """It got no job, and is as it was."""
+    fake = on(monkeypatch, Systemd(3, DOWN, UP))
+    orders.start([unit], wait=wait)
+    assert fake.told("start") == 4
+    fake = on(monkeypatch, Systemd(3, UP, DOWN))
+    orders.ensure_stopped([unit], wait=wait)
+    assert fake.told("stop") == 4
+
+
+@pytest.mark.parametrize("state", [UP, STARTS], ids=["it runs", "it is queued"])
+def test_what_was_heard_though_the_answer_was_lost(monkeypatch: pytest.MonkeyPatch, state: dict[str, str]) -> None:
+    """Once is enough."""
+    fake = on(monkeypatch, Systemd(9, state, UP))
+    orders.start([WORKER])
+    assert fake.told("start") == 1
+
+
+@pytest.mark.parametrize("state", [FAILED, CRASHING], ids=["failed", "crashing"])
+def test_a_program_that_fails_is_not_started_again(monkeypatch: pytest.MonkeyPatch, state: dict[str, str]) -> None:
+    """systemd has heard well: the verdict is about the release."""
+    fake = on(monkeypatch, Systemd(9, state, UP))
+    with pytest.raises(HostError, match="exit status 1"):
+        orders.start([SERVICE])
+    assert fake.told("start") == 1
+
+
+@pytest.mark.parametrize(
+    ("unit", "state"),
+    [(SOCKET, FAILED), (SERVICE, CUT_SHORT), (SERVICE, CUT_SHORT_AGAIN)],
+    ids=["a socket", "219/CGROUP", "219/CGROUP, to be started again"],
+)
+def test_a_set_up_that_systemd_cut_short_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch, unit: str, state: dict[str, str]
+) -> None:
+    """Nothing of the app's has run yet."""
+    fake = on(monkeypatch, Systemd(2, state, UP))
+    orders.start([unit])
+    assert (fake.told("start"), fake.told("reset-failed")) == (3, 2)
+
+
+def test_nobody_is_told_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some seconds it is an error with what systemctl said; at once where there is no such unit."""
+    fake = on(monkeypatch, Systemd(10**6, DOWN, UP))
+    with pytest.raises(HostError) as caught:
+        orders.start([SOCKET])
+    assert 10 <= fake.now < 12
+    assert "Message recipient" in caught.value.logs[0]
+    fake = on(monkeypatch, Systemd(10**6, UP, DOWN))
+    with pytest.raises(HostError, match="did not stop"):
+        orders.ensure_stopped([SOCKET])
+    fake = on(monkeypatch, Systemd(10**6, DOWN, UP))
+    with pytest.raises(HostError):
+        orders.reload()
+    for status in (5, systemd.TIMED_OUT):
+        fake = on(monkeypatch, Systemd(9, DOWN, UP, status=status))
+        with pytest.raises(HostError):
+            orders.start([SOCKET])
+        assert fake.told("start") == 1
+
+
+def test_a_name_that_a_dead_unit_has_is_freed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By its reset; where another unit names it, by taking its file away; never what somebody else has written."""
+    monkeypatch.setattr(orders, "_TRANSIENT", tmp_path)
+    fake = on(monkeypatch, Systemd(0, FAILED, DOWN))
+    orders.ensure_free("deployer-shop.service")
+    assert fake.orders == []
+    path = tmp_path / "deployer-shop.service"
+    path.touch()
+    fake.loaded = {"LoadState": "loaded", "FragmentPath": str(path)}
+    assert orders.occupant("deployer-shop.service") == path
+    orders.ensure_free("deployer-shop.service")
+    assert not path.exists()
+    assert [order[0] for order in fake.orders] == ["reset-failed", "daemon-reload"]
+    other = tmp_path / "of the admin" / "deployer-shop.service"
+    other.parent.mkdir()
+    other.touch()
+    fake.loaded["FragmentPath"] = str(other)
+    with pytest.raises(HostError) as caught:
+        orders.ensure_free("deployer-shop.service")
+    assert str(other) in caught.value.message
+    assert other.exists()
+
+
+def test_a_job_that_runs_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its unit is no dead one."""
+    path = tmp_path / "deployer-shop.service"
+    path.touch()
+    monkeypatch.setattr(orders, "_TRANSIENT", tmp_path)
+    fake = on(monkeypatch, Systemd(0, UP, UP))
+    fake.loaded = {"LoadState": "loaded", "FragmentPath": str(path)}
+    orders.ensure_free("deployer-shop.service")
+    assert path.exists()
+    assert fake.orders == []
