@@ -1,4 +1,4 @@
-"""What git says about a project. Only this module runs git, by argument lists, never by a shell line.
+"""What git says about a project. Only this module and ``checkout`` run git, by argument lists, never by a shell line.
 
 git's own failure is never taken for an answer: it is told with git's own words.
 """
@@ -10,20 +10,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
 
 from deployer.errors import ConfigError
 
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
          "GIT_NAMESPACE")  # fmt: skip
 """Set inside git's own hooks; they would name another repository than the project's."""
-PLAIN_ENDS = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
-"""A commit's text ships with the line ends it was committed with, whatever this machine likes; attributes still say."""
-LFS = (("filter.lfs.process", "git-lfs filter-process"), ("filter.lfs.required", "true"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,23 +164,6 @@ def nearest(ref: str, known: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def submodules(root: Path, commit: str) -> dict[str, str]:
-    """The submodules below the project in a commit: by path, the commit of their own that it records."""
-    found = {}
-    for line in ask(root, "ls-tree", "-r", "-z", commit).split(b"\0"):
-        about, _, path = line.partition(b"\t")
-        if about.startswith(b"160000 "):
-            found[os.fsdecode(path)] = about.split()[2].decode()
-    return found
-
-
-def has_commit(root: Path, commit: str) -> bool:
-    """Whether a directory is a repository of its own that has this commit. Raises ConfigError when git refuses it."""
-    if not os.path.lexists(root / ".git") or root.is_symlink() or not is_repository(root):
-        return False
-    return run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
-
-
 def files(root: Path) -> list[Known]:
     """The tracked files, and those neither tracked nor ignored, by path."""
     tracked = ask(root, "ls-files", "-z", "-t", "--stage", "--cached")
@@ -231,61 +209,6 @@ def _change(line: str) -> tuple[bool, str]:
     return not only_new, fields[-1] + ("/ (new files in it)" if only_new else "")
 
 
-def undefined_filters(root: Path, commit: str, paths: Sequence[str]) -> dict[str, list[str]]:
-    """The paths of a commit under a ``filter=`` that this machine does not have, by the filter's name."""
-    mentions = ["grep", "-q", "-F", "-e", "filter=", commit, "--", ":(top,glob)**/.gitattributes"]
-    if run(root, *mentions).returncode != 0:
-        return {}
-    config = run(root, "config", "--name-only", "--get-regexp", r"^filter\.").stdout.decode(errors="replace")
-    known = {line.split(".", 1)[1].rpartition(".")[0] for line in config.splitlines()}
-    found: dict[str, list[str]] = {}
-    for path, name in _filters(root, commit, paths):
-        if name not in (*known, "lfs", "unspecified", "unset", "set"):
-            found.setdefault(name, []).append(path)
-    return found
-
-
-def _filters(root: Path, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each path with its ``filter`` attribute, as the commit's own .gitattributes have it."""
-    with tempfile.TemporaryDirectory(prefix="deployer-") as scratch:
-        index = {**environment(), "GIT_INDEX_FILE": f"{scratch}/index"}
-        subprocess.run(command(["read-tree", commit]), cwd=root, env=index, check=False, capture_output=True)
-        listed = b"\0".join(os.fsencode(path) for path in paths)
-        argv = command(["check-attr", "-z", "--stdin", "--cached", "filter"])
-        answer = subprocess.run(argv, cwd=root, env=index, input=listed, capture_output=True)
-    fields = answer.stdout.split(b"\0")
-    for at in range(0, len(fields) - 2, 3):
-        yield os.fsdecode(fields[at]), fields[at + 2].decode(errors="replace")
-
-
-@contextmanager
-def archive(root: Path, commit: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """The project's files of a commit as a tar stream, less those that ``export-ignore`` leaves out.
-
-    Beside it, what all names in it begin with. Content has gone through git's filters and attributes, as in a checkout.
-    Raises ConfigError when git fails, for example because the commit does not have the project's directory.
-    """
-    top, below = place(root)
-    settings = [*PLAIN_ENDS, *_lfs(root)]
-    with tempfile.TemporaryFile() as stderr:
-        arguments = command([*settings, "archive", "--format=tar", commit, *(["--", below] if below else [])])
-        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "stdin": subprocess.DEVNULL}
-        literal = {**environment(), "GIT_LITERAL_PATHSPECS": "1"}
-        with subprocess.Popen(arguments, cwd=top, env=literal, **streams) as process:
-            stdout = cast(IO[bytes], process.stdout)
-            yield below, stdout
-            while stdout.read(1 << 16):
-                pass
-        if process.returncode != 0:
-            stderr.seek(0)
-            said = stderr.read().decode(errors="replace").strip().splitlines()[-6:]
-            raise ConfigError(
-                message=f"git cannot give the files of {commit[:12]} in {root}: {' / '.join(said)}",
-                state="nothing was touched",
-                next="put right what git says\ngit lfs pull   (where it is about a file of Git LFS)",
-            )
-
-
 def place(root: Path) -> tuple[Path, str]:
     """The work tree that the project lies in, and its directory there, with a slash at the end (empty: all of it).
 
@@ -293,10 +216,3 @@ def place(root: Path) -> tuple[Path, str]:
     """
     top, _, below = os.fsdecode(ask(root, "rev-parse", "--show-toplevel", "--show-prefix")).partition("\n")
     return Path(top), below.rstrip("\n")
-
-
-def _lfs(root: Path) -> list[str]:
-    """Settings that have Git LFS bring the content, where it is installed and only ``git lfs install`` was left out."""
-    if shutil.which("git-lfs") is None or run(root, "config", "--get", "filter.lfs.process").returncode == 0:
-        return []
-    return [word for key, value in LFS for word in ("-c", f"{key}={value}")]

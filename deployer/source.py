@@ -6,16 +6,16 @@ A source is read once, into a temporary file: what is hashed is what is sent, wh
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO
 
 from deployer import git
+from deployer.checkout import add_commit, missing_submodule
 from deployer.errors import ConfigError
-from deployer.files import Collection, included, linked_parent, plain_files
-from deployer.filters import filter_warning, listed, refuse_raw
+from deployer.files import Collection, included, plain_files
+from deployer.filters import listed, refuse_raw
 from deployer.host.manifest import LINK, Entry, tree_digest
 from deployer.spool import Spool
 
@@ -96,22 +96,6 @@ def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = (), subm
     return finish(collection, root, commit=commit, ref=ref, dirty=False, warnings=warnings)
 
 
-def add_commit(collection: Collection, root: Path, commit: str, *, below: str = "", submodules: bool) -> list[str]:
-    """Add what a commit has, and the submodules in it, under ``below``; warnings. Raises ConfigError."""
-    before = set(collection.starts)
-    with git.archive(root, commit) as (prefix, stream):
-        directories = add_archive(collection, stream, prefix, below)
-    own = [path.removeprefix(below) for path in collection.starts if path not in before]
-    warnings = [filter_warning(name, paths) for name, paths in git.undefined_filters(root, commit, own).items()]
-    for path, inner in git.submodules(root, commit).items():
-        if not submodules or f"{below}{path}" not in directories:  # export-ignore leaves it out
-            continue
-        if linked_parent(root, path) or not git.has_commit(root / path, inner):
-            raise missing_submodule(f"{below}{path}")
-        warnings += add_commit(collection, root / path, inner, below=f"{below}{path}/", submodules=True)
-    return warnings
-
-
 def from_working_tree(root: Path, *, include: Sequence[str] = (), submodules: bool = True) -> Source:
     """The files on the disk: outside git all but common junk, in git all that git does not ignore."""
     if not git.is_repository(root):
@@ -171,34 +155,6 @@ def repositories(root: Path, paths: Iterable[str]) -> list[str]:
     """The directories with a repository of their own, among those that hold the paths; the inner ones first."""
     parents = {parent.as_posix() for path in paths for parent in Path(path).parents} - {"."}
     return sorted((parent for parent in parents if os.path.lexists(root / parent / ".git")), reverse=True)
-
-
-def add_archive(collection: Collection, stream: object, prefix: str, below: str) -> set[str]:
-    """Add what a tar stream holds, ``below`` in place of ``prefix``; its directories.
-
-    A stream that ends too early is left to git's exit status.
-    """
-    directories = set()
-    try:
-        with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:  # type: ignore[call-overload]
-            for member in archive:
-                path = below + member.name.removeprefix(prefix)
-                if member.isdir():
-                    directories.add(path.rstrip("/"))
-                else:
-                    add_member(collection, archive, member, path)
-    except tarfile.TarError:
-        pass
-    return directories
-
-
-def add_member(collection: Collection, archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
-    """Add one file or link of a tar stream; directories come by themselves."""
-    if member.issym():
-        collection.add_link(path, member.linkname)
-    elif member.isreg():
-        content = cast(IO[bytes], archive.extractfile(member))
-        collection.add_file(path, content, executable=bool(member.mode & 0o100))
 
 
 def add_included(collection: Collection, root: Path, patterns: Iterable[str]) -> None:
@@ -268,12 +224,3 @@ def untracked_warnings(source: Source, untracked: Sequence[str]) -> list[str]:
     }
     missing = [path for path in untracked if path not in ships]
     return [f"not tracked by git, so they do not ship: {listed(missing)}"] if missing else []
-
-
-def missing_submodule(path: str) -> ConfigError:
-    """A submodule whose recorded commit is not on this machine."""
-    return ConfigError(
-        message=f"{path} is a submodule, and the commit that is recorded for it is not on this machine",
-        state="nothing was touched",
-        next="git submodule update --init --recursive\nor leave them out: submodules = false under [release]",
-    )

@@ -153,14 +153,14 @@ def _stop(names: Sequence[str], *, wait: bool = True, timeout: float = 30) -> No
 
 def _running(ctx: Context) -> list[str]:
     """All units of the app's releases that systemd has, in the order they are stopped."""
-    shown = systemd.systemctl("list-units", "--plain", "--no-legend", f"{ctx.app}-*@v*").out
+    shown = systemd.ask("list-units", "--plain", "--no-legend", f"{ctx.app}-*@v*")
     names = [line.split()[0] for line in shown.splitlines() if line.split()]
     return instance.stop_order(name for name in names if parse_unit(ctx.app, name))
 
 
 def _is_restart(unit: str) -> bool:
-    done = systemd.systemctl("list-jobs", "--no-legend", "--plain", unit)
-    return any(line.split()[1:3] == [unit, "restart"] for line in done.out.splitlines())
+    queued = systemd.ask("list-jobs", "--no-legend", "--plain", unit)
+    return any(line.split()[1:3] == [unit, "restart"] for line in queued.splitlines())
 
 
 def reload(ctx: Context) -> Exit:

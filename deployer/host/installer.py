@@ -28,6 +28,7 @@ _EDITABLE = re.compile(rb"""^[ \t]*(?:-e[ \t]*|--editable(?:[ \t]+|[ \t]*=[ \t]*
 _EDITABLE_KEY = re.compile(rb"""(["']?\beditable["']?\s*=\s*)true\b""")
 _GIT = re.compile(rb"""^[^#\n]*(?:git[+][a-z]+:|\bgit = ["']|["']git["'])""", re.MULTILINE)
 _LARGEST_RECORD = 1 << 16
+_LARGEST_LOCK = 1 << 24
 
 
 def lay_out(lock: Lock, entries: Iterable[Entry], tree: Path, destination: Path) -> None:
@@ -79,10 +80,10 @@ def _ordinary(match: re.Match[bytes]) -> bytes:
     return what if b":" in what or what.startswith((b".", b"/", b"$")) else b"./" + what
 
 
-def advice(lock: Lock, sources: Path) -> Next:
+def advice(lock: Lock, tree: Path) -> Next:
     """What to do when an installer fails: it names the cause itself, and what this host lacks is seen here."""
     steps = [do(f"the lines above name the cause: a package, a version, a hash: put it right in {lock.path}, commit")]
-    if shutil.which("git", path=HOST_PATH) is None and any(_wants_git(sources / path) for path in lock.files):
+    if shutil.which("git", path=HOST_PATH) is None and any(_wants_git(tree, path) for path in lock.files):
         steps.insert(0, run("apt-get install git", f"on the host: {lock.path} installs from git, and there is none"))
     if others := pythons():
         told = f"another Python: python = in deploy.toml (this host has {', '.join(others)})"
@@ -90,9 +91,9 @@ def advice(lock: Lock, sources: Path) -> Next:
     return sum([*steps, run("fab deploy", "when that is done, or where the index or the network refused")], NOTHING)
 
 
-def _wants_git(path: Path) -> bool:
+def _wants_git(tree: Path, path: str) -> bool:
     try:
-        return _GIT.search(path.read_bytes()) is not None
+        return _GIT.search(files.read_below(tree, path, _LARGEST_LOCK)) is not None
     except OSError:
         return False
 

@@ -193,10 +193,11 @@ def _number(text: str) -> int:
     return 0 if value >= 1 << 62 else value  # systemd prints 2^64-1 for "not known"
 
 
-def systemctl(*arguments: str, timeout: float = 90) -> Result:
+def systemctl(*arguments: str, timeout: float = 90, utc: bool = False) -> Result:
     """A systemctl command that may fail, or take too long: cleaning up must go on to the next step."""
+    zone = ["env", "TZ=UTC"] if utc else []
     try:
-        return run(["systemctl", *arguments], timeout=timeout)
+        return run([*zone, "systemctl", *arguments], timeout=timeout)
     except HostError as error:
         return Result(TIMED_OUT, "", error.message)
 
@@ -209,12 +210,15 @@ def require(*arguments: str, timeout: float = 90) -> Result:
     return done
 
 
-def ask(*arguments: str) -> str:
-    """What systemctl says to a question. None that is not answered is taken for a no: it is asked again for a while (a
-    systemd that is re-executed hears nothing for a moment), and then that is a HostError."""
+def ask(*arguments: str, utc: bool = False) -> str:
+    """What systemctl says to a question; times of a day in ``utc`` if so asked.
+
+    None that is not answered is taken for a no: it is asked again for a while (a systemd that is re-executed hears
+    nothing for a moment), and then that is a HostError.
+    """
     deadline = time.monotonic() + _DEAF
     while True:
-        done = systemctl(*arguments)
+        done = systemctl(*arguments, utc=utc)
         if done.ok:
             return done.out
         if time.monotonic() >= deadline:
@@ -255,14 +259,19 @@ def _groups(process: str) -> list[tuple[str, str]]:
 
 def was_stopped(unit: str) -> bool:
     """Whether a unit that ran since boot was stopped in good order: an admin's answer, not a fault."""
-    shown = systemctl("show", "-p", "ActiveState,InactiveEnterTimestampMonotonic", unit).out
+    shown = ask("show", "-p", "ActiveState,InactiveEnterTimestampMonotonic", unit)
     value = dict(line.partition("=")[::2] for line in shown.splitlines())
     return value.get("ActiveState") == "inactive" and value.get("InactiveEnterTimestampMonotonic", "0") not in ("", "0")
 
 
 def is_stopping() -> bool:
-    """Whether the host is going down."""
-    return systemctl("is-system-running").out.strip() == "stopping"
+    """Whether the host is going down. Never raises: it is asked in a signal handler, too."""
+    deadline = time.monotonic() + _DEAF
+    while True:
+        said = systemctl("is-system-running").out.strip()  # its exit status only tells whether that is "running"
+        if said or time.monotonic() >= deadline:
+            return said == "stopping"
+        time.sleep(0.25)
 
 
 def tell(unit: str, text: str) -> None:
@@ -299,17 +308,19 @@ def transient(
     *,
     wait: bool,
     environment: Mapping[str, str] | None = None,
+    collect: bool = True,
 ) -> list[str]:
     """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it.
 
     systemd would put variables' values into the arguments; each ``$`` is doubled, so that they arrive as they are.
 
     With ``wait`` it ends when the unit has ended, else when it has started: from then on systemd knows it as active.
+    Without ``collect`` systemd goes on to know a unit that failed.
     """
     mode = ["--pipe", "--wait"] if wait else []
     settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
-        "systemd-run", "--quiet", "--collect", f"--unit={unit}", *mode,
+        "systemd-run", "--quiet", *(["--collect"] if collect else []), f"--unit={unit}", *mode,
         *(part for value in properties for part in ("-p", value)), *settings, "--",
         *(word.replace("$", "$$") for word in argv),
     ]  # fmt: skip

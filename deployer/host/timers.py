@@ -35,7 +35,7 @@ def show(timer: str) -> TimerState:
     Times are asked for in UTC: systemctl 247 has ``--timestamp=``, and heeds it for other commands only.
     """
     service = timer.rpartition(".")[0] + ".service"
-    blocks = systemd.run(["env", "TZ=UTC", "systemctl", "show", "-p", _SHOWN, timer, service]).out.split("\n\n")
+    blocks = systemd.ask("show", "-p", _SHOWN, timer, service, utc=True).split("\n\n")
     own, its = (_values(block) for block in (*blocks, "", "")[:2])
     started = _moment(its.get("ExecMainStartTimestamp", ""))
     running = its.get("ActiveState") in ("activating", "active", "reloading", "deactivating")

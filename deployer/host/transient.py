@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from deployer.host import exitstatus, files, orders, systemd
+from deployer.host import attended, exitstatus, files, orders, systemd
 from deployer.host.confinement import Line
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
@@ -31,8 +31,7 @@ with open(0, closefd=False) as given:
 nothing = os.open("/dev/null", os.O_RDWR)
 os.dup2(nothing, 0)
 os.close(nothing)
-for one in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(one, signal.SIG_DFL)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 with open("/proc/self/environ", "rb") as given:
     kept = dict(line.partition(b"=")[::2] for line in given.read().split(b"\\0") if line)
 try:
@@ -41,7 +40,8 @@ except OSError as error:
     print(f"{words[0]}: {error.strerror}", file=sys.stderr)
     sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 """
-"""Becomes the command whose words are in its standard input. What Python changed of its own surroundings is undone."""
+"""Becomes the command whose words are in its standard input. What Python changed of its own surroundings is undone;
+SIGPIPE stays ignored, as systemd has it (IgnoreSIGPIPE=): who has nobody to talk to any more ends in its own time."""
 UNSEEN = ("/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", _EXEC)
 """A program for a unit that is to run a command whose words nobody else may read: they are in no unit file, no journal
 and no argument list of systemd's. Those of the command itself are seen while it runs, as any program's are."""
@@ -97,8 +97,8 @@ def run(
 
     started, since = time.monotonic(), time.time()
     try:
-        argv = systemd.transient(unit, _settings(ctx, command, env_path, lines), command.argv, wait=True)
-        status = systemd.stream(argv, take)
+        settings = _settings(ctx, command, env_path, lines)
+        status, begun = attended.run(ctx, unit, settings, command.argv, take)
     finally:
         with contextlib.suppress(FileNotFoundError):
             env_path.unlink()
@@ -107,6 +107,9 @@ def run(
     if status != 0 and time.monotonic() - started >= command.limit:
         raise _too_long(command, said)
     exitstatus.refuse_not_begun(f"the {_NOUNS[command.name]}", unit, status, since)
+    if not begun:
+        what = f"the {_NOUNS[command.name]} was not begun: systemd did not start its unit"
+        raise HostError(what, logs=said[-40:], next="fab deploy")
     return status, said
 
 

@@ -79,11 +79,12 @@ class _Frame:
 
 @dataclass(slots=True, kw_only=True)
 class _Raised:
-    """One traceback. ``joint`` says how the one before it led to it."""
+    """One traceback. ``joint`` says how the one before it led to it; ``torn`` that its beginning is not there."""
 
     frames: list[_Frame] = field(default_factory=list)
     message: list[str] = field(default_factory=list)
     joint: str = ""
+    torn: bool = False
 
     def key(self) -> tuple[object, ...]:
         return (tuple(self.frames), tuple(map(alike, self.message)), self.joint)
@@ -153,7 +154,7 @@ def _parsed(lines: Sequence[str]) -> tuple[list[_Chain], list[str]]:
     others: list[str] = []
     raised: _Raised | None = None
     joint = ""
-    for line in lines:
+    for line, following in zip(lines, [*lines[1:], ""], strict=False):
         if line.rstrip().endswith(_START) and not line.lstrip().startswith(("+", "|")):
             head = line[: line.rindex(_START)].strip()
             others += [head] if head else []
@@ -161,12 +162,13 @@ def _parsed(lines: Sequence[str]) -> tuple[list[_Chain], list[str]]:
             joint = ""
         elif (known := _JOINTS.get(line.strip())) and raised is not None:
             joint, raised = known, None
-        elif raised is not None and _took(raised, line):
+        elif raised is not None and _took(raised, line, following):
             continue
         elif _FRAME.match(line):  # the lines begin in the middle of a traceback
             others = [one for one in others if not one.startswith("    ")]
             raised, joint = _begun(chains, ""), ""
-            _took(raised, line)
+            raised.torn = True
+            _took(raised, line, following)
         else:
             raised = None
             others += [line] if line.strip() else []
@@ -186,14 +188,16 @@ def _without_torn(chains: list[_Chain]) -> list[_Chain]:
     """Less the first, when it is the end of a traceback that is there in whole, too: its beginning was cut off."""
     first, *more = chains or [[]]
     ends = [chain[-1] for chain in more if first and chain[-1].message == first[-1].message]
-    torn = any(end.frames[-len(first[-1].frames) :] == first[-1].frames for end in ends)
+    torn = (
+        bool(first) and first[-1].torn and any(end.frames[-len(first[-1].frames) :] == first[-1].frames for end in ends)
+    )
     return more if torn and len(first) == 1 else chains
 
 
-def _took(raised: _Raised, line: str) -> bool:
+def _took(raised: _Raised, line: str, following: str) -> bool:
     """Whether the line belongs to the traceback."""
     if raised.message:
-        return _goes_on(raised, line)
+        return _goes_on(raised, line, following)
     if found := _FRAME.match(line):
         raised.frames.append(_Frame(path=found["path"], line=found["line"], name=found["name"] or ""))
     elif line[:1].isspace() or not line:
@@ -205,13 +209,15 @@ def _took(raised: _Raised, line: str) -> bool:
     return True
 
 
-def _goes_on(raised: _Raised, line: str) -> bool:
-    """More lines of a message, up to the next entry of a log. Those beyond a few are left out."""
+def _goes_on(raised: _Raised, line: str, following: str) -> bool:
+    """More lines of a message: those that are indented, or followed by one that is. Those beyond a few are left out."""
     if _ENTRY.match(line) or _FRAME.match(line):
         return False
     _, _, text = raised.message[0].partition(": ")
     if text and line.startswith(text):
         return True  # gunicorn prints the exception's text once more
+    if line.strip() and not line[:1].isspace() and not (following[:1].isspace() and following.strip()):
+        return False
     if len(raised.message) < MESSAGE and line.strip():
         raised.message.append(line)
     return True

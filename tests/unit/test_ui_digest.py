@@ -131,6 +131,12 @@ def test_a_message_of_several_lines_is_kept() -> None:
     assert digest(said)[:3] == ["pydantic.ValidationError: 1 error", "key", "  Field required"]
 
 
+def test_what_is_logged_after_an_exception_is_no_part_of_it() -> None:
+    """Django logs a line before each traceback: it is told once, and does not make two exceptions of one."""
+    said = ["Internal Server Error: /", "Traceback (most recent call last):", FRAME, "NameError: x"] * 3
+    assert digest(said) == ["NameError: x   (×3)", "  shop/a.py:1, in f", "Internal Server Error: /   (×3)"]
+
+
 def test_what_is_no_traceback_is_told_once_each() -> None:
     """What four workers say is one line; the last lines are those that stay."""
     said = [f"[2026-01-01 00:00:0{n}] [{n}] Address in use" for n in range(4)]

@@ -59,9 +59,12 @@ class FakeSystemd:
         unit = self._transient(words)
         if unit is None:
             return 1
+        made = self.state.parents[2] / "run" / _property(words, "RuntimeDirectory")
+        self.programs.outside(lambda: made.mkdir(parents=True, exist_ok=True))
         steps = builds.deeds(unit.argv, Path(_property(words, "WorkingDirectory")), self.state)
         spell = unit.spell
-        unit.work = lambda: self._build(unit, spell, steps)
+        fails = "inactive" if "--collect" in words else "failed"
+        unit.work = lambda: self._build(unit, steps, fails)
         self.clock.later(0.2, lambda: self._go_on(unit, spell))
         while unit.active in ALIVE and unit.spell == spell:
             self.programs.sleep(0.2)
@@ -87,7 +90,7 @@ class FakeSystemd:
         if unit.spell == spell and unit.work is not None and unit.work():
             self.clock.later(0.2, lambda: self._go_on(unit, spell))
 
-    def _build(self, unit: Unit, spell: int, steps: list[builds.Deed]) -> bool:
+    def _build(self, unit: Unit, steps: list[builds.Deed], fails: str) -> bool:
         """One step of a command; False when that was the last."""
         try:
             if steps:
@@ -97,7 +100,7 @@ class FakeSystemd:
                 return True
             unit.becomes("inactive", "dead", "success")
         except OSError:
-            unit.becomes("inactive", "dead", "exit-code")
+            unit.becomes(fails, "dead", "exit-code")
         return False
 
     def boot(self) -> None:
