@@ -21,7 +21,7 @@ from invoke.exceptions import ParseError, UnexpectedExit
 from invoke.tasks import task
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.host.advice import Next, do
+from deployer.host.advice import Next, do, run
 
 if TYPE_CHECKING:
     from deployer.ssh import SshOptions
@@ -203,10 +203,17 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
     except KeyboardInterrupt as error:
         if not ours:
             raise
-        on_error(Interrupted(message="interrupted; a host finishes or undoes by itself what it had begun"))
+        state = "what a host had begun, if anything, it finishes or undoes by itself"
+        on_error(Interrupted(message="interrupted", state=state, next=run("fab status")))
         raise Quit(code=int(Exit.INTERRUPTED)) from error
     except (Quit, UnexpectedExit, ParseError):
         raise
+    except OSError as error:
+        if not ours:
+            raise
+        failed = _of_this_machine(error)
+        on_error(failed)
+        raise Quit(code=int(failed.exit)) from error
     except Exception as error:
         if isinstance(error, BrokenPipeError) and is_output_closed():
             leave_closed_output()
@@ -214,6 +221,12 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
             raise
         _tell_bug(error, on_error)
         raise Quit(code=int(Exit.BUG)) from error
+
+
+def _of_this_machine(error: OSError) -> DeployerError:
+    from deployer.local import local_failure
+
+    return local_failure(error)
 
 
 def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:

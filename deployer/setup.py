@@ -16,7 +16,7 @@ from deployer.host.advice import run
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
-from deployer.site import Site
+from deployer.site import Site, untouched
 from deployer.ssh import Channel, Link, Question, connect
 
 __all__ = ["public_key", "public_keys", "setup"]
@@ -46,7 +46,9 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
 def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str]) -> Outcome:
     started = time.monotonic()
     site.report(events.Connecting(host=site.host))
-    with connect(site.target, site.ssh) as link:
+    with untouched(site.host):
+        link = connect(site.target, site.ssh)
+    with link:
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
         public = public_keys(keys, [identity.path for identity in link.settings.identities])
         request = plan.setup_request(site.config, public, tuple(allow_units))

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import bytecode, confinement, files, installer, pipconf, transient
-from deployer.host.advice import Advice
+from deployer.host.advice import NOTHING, Advice
 from deployer.host.context import Context, free_bytes
+from deployer.host.diagnosis import why_command
 from deployer.host.errors import HostError
 from deployer.host.manifest import LINK, Delta, Entry
 from deployer.host.sizes import size
@@ -211,7 +212,7 @@ def _run_build(
     what: str,
     limit: float,
     venv: Path | None = None,
-    next: Advice = "mend it, commit, fab deploy",
+    next: Advice = NOTHING,
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 
@@ -245,7 +246,8 @@ def _run_build(
     free = free_bytes(str(writable))
     if free < 4 * 1024 * 1024:
         raise full_disk(writable.parent, what, lines)
-    raise HostError(f"{what} failed (exit status {status})", logs=lines[-40:], next=next)
+    found = why_command(status, lines, ctx.app, directory)
+    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=next or found.next)
 
 
 def _uv_settings(environment: Path, cache: str) -> dict[str, str]:

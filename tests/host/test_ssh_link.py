@@ -99,6 +99,15 @@ def test_a_revoked_key_is_refused_though_it_is_also_known(sshd: Sshd, tmp_path: 
     assert f"{tmp_path}/known_hosts:2" in error.message
 
 
+def test_a_key_revoked_under_the_name_without_port_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+    """The sshd is not on port 22; that accept-new is asked for, or another line vouches for the key, does not help."""
+    revoked = f"@revoked 127.0.0.1 {public(sshd.keys['ed25519'])}\n"
+    for place, known in enumerate((revoked, sshd.known(name="127.0.0.1") + revoked)):
+        error = refusal(tmp_path / str(place), {"web": sshd}, known, host_keys="accept-new")
+        assert "revoked" in error.message
+        assert f"known_hosts:{known.count(chr(10))}" in error.message
+
+
 def test_a_revocation_list_is_honoured(sshd: Sshd, tmp_path: Path) -> None:
     """RevokedHostKeys in ssh_config refuses the keys in its list, and all keys when it can't be read."""
     revoked = tmp_path / "krl"
@@ -466,7 +475,8 @@ def test_what_does_not_speak_ssh_is_said_so_quietly(greeting: bytes) -> None:
         threading.Thread(target=serve, args=(server, greeting), daemon=True).start()
         name = f"127.0.0.1:{server.getsockname()[1]}"
         done = subprocess.run([sys.executable, "-c", program, name], capture_output=True, text=True)
-    assert ("no agreement" if greeting.startswith(b"SSH") else "does not speak SSH") in done.stdout
+    told = {b"": "without a word, 4 times", b"H": "does not speak SSH; it said: HTTP/1.1 400", b"S": "no agreement"}
+    assert told[greeting[:1]] in done.stdout
     assert done.stderr == ""
 
 
@@ -511,7 +521,7 @@ def test_a_silent_server_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         extra = f"Host web\n HostName 127.0.0.1\n Port {server.getsockname()[1]}\n"
         error = refusal(tmp_path, {}, "", extra, connect_timeout=0.2)
-    assert "within 0.2 s" in error.message
+    assert "then said nothing for 0.2 s" in error.message
 
 
 # what it carries
