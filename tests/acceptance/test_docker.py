@@ -18,7 +18,7 @@ from deployer import sandbox
 from tests.support.docker import engine
 from tests.support.tiny import make_tiny
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 
 

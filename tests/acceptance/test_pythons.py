@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("deployer", "tests", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "Makefile", ".importlinter")
 TOOLS = ("ruff", "mypy", "import-linter")
 """Of the developers' packages those that no test imports."""
-_LONG = ("tests/host/test_every_write_fails.py", "tests/host/test_any_interleaving.py")
+_LONG = tuple(
+    f"tests/host/test_{name}.py"
+    for name in ("every_write_fails", "any_interleaving", "processes", "durability", "fleet_barriers")
+)
 ELSEWHERE = (*_LONG, "tests/unit/test_docs.py", "tests/unit/test_import_rules.py")
 """What takes longest, and what is about this checkout alone."""
 HOST_HALF = (
