@@ -124,6 +124,9 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
     elif status == _NOT_FOUND:
         lacks = "python3" if link.is_root else "sudo or python3"
         message, next = f"{bare} lacks {lacks}", f"as root on the host: apt-get install {lacks.replace(' or', '')}"
+    elif link.is_root and said:  # it is root already: what was said is the reason
+        message = f"{bare} cannot be set up: {said[-1]}"
+        next = "mend that on the host, as root; then fab setup again"
     return ConfigError(
         message=message, state="nothing that serves was touched", next=next, host=site.host, logs=said[-15:]
     )

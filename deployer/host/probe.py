@@ -99,7 +99,7 @@ def _read_head(connection: socket.socket, deadline: float, tick: Callable[[], ob
 
 
 def _fault(error: OSError) -> str:
-    if isinstance(error, ConnectionResetError):
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return "the connection was reset before an answer came"
     if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
         return "nothing listens on the release's socket"
@@ -109,7 +109,7 @@ def _fault(error: OSError) -> str:
 def _parse(head: bytes, seconds: float) -> Answer:
     if not head:
         return Answer(0, "the connection was closed without an answer", seconds)
-    lines = head.split(b"\r\n")
+    lines = head.partition(b"\r\n\r\n")[0].split(b"\r\n")
     words = lines[0].split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not _STATUS.fullmatch(words[1]):
         return Answer(0, f"what came back is not HTTP: {lines[0][:60]!r}", seconds)

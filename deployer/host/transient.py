@@ -31,8 +31,7 @@ with open(0, closefd=False) as given:
 nothing = os.open("/dev/null", os.O_RDWR)
 os.dup2(nothing, 0)
 os.close(nothing)
-for one in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(one, signal.SIG_DFL)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 with open("/proc/self/environ", "rb") as given:
     kept = dict(line.partition(b"=")[::2] for line in given.read().split(b"\\0") if line)
 try:
@@ -41,7 +40,8 @@ except OSError as error:
     print(f"{words[0]}: {error.strerror}", file=sys.stderr)
     sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 """
-"""Becomes the command whose words are in its standard input. What Python changed of its own surroundings is undone."""
+"""Becomes the command whose words are in its standard input. What Python changed of its own surroundings is undone;
+SIGPIPE stays ignored, as systemd has it (IgnoreSIGPIPE=): who has nobody to talk to any more ends in its own time."""
 UNSEEN = ("/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", _EXEC)
 """A program for a unit that is to run a command whose words nobody else may read: they are in no unit file, no journal
 and no argument list of systemd's. Those of the command itself are seen while it runs, as any program's are."""

@@ -99,6 +99,15 @@ def test_a_revoked_key_is_refused_though_it_is_also_known(sshd: Sshd, tmp_path: 
     assert f"{tmp_path}/known_hosts:2" in error.message
 
 
+def test_a_key_revoked_under_the_name_without_port_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+    """The sshd is not on port 22; that accept-new is asked for, or another line vouches for the key, does not help."""
+    revoked = f"@revoked 127.0.0.1 {public(sshd.keys['ed25519'])}\n"
+    for place, known in enumerate((revoked, sshd.known(name="127.0.0.1") + revoked)):
+        error = refusal(tmp_path / str(place), {"web": sshd}, known, host_keys="accept-new")
+        assert "revoked" in error.message
+        assert f"known_hosts:{known.count(chr(10))}" in error.message
+
+
 def test_a_revocation_list_is_honoured(sshd: Sshd, tmp_path: Path) -> None:
     """RevokedHostKeys in ssh_config refuses the keys in its list, and all keys when it can't be read."""
     revoked = tmp_path / "krl"

@@ -13,25 +13,38 @@ from deployer.host.protocol import BARRIERS
 from deployer.host.word import Word
 
 
+class Endless(AssertionError):
+    """A wait goes on for far longer than any here may."""
+
+
 class Clock:
-    """Seconds since boot, which pass when somebody sleeps; ``due`` is done once its time has come."""
+    """Seconds since boot, which pass when somebody sleeps; ``due`` is done once its time has come.
+
+    Who sleeps or asks for the time again and again is waiting for ever, and is stopped.
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.slept = 0
+        self.asked = 0
         self.due: dict[float, Callable[[], None]] = {}
 
     CLOCK_BOOTTIME = 7
 
     def read(self) -> float:
+        self.asked += 1
+        if self.asked > 50_000:
+            raise Endless
         return self.now
 
     def clock_gettime(self, _: int) -> float:
-        return self.now
+        return self.read()
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
         self.slept += 1
+        if self.slept > 20_000:
+            raise Endless
         for when in [when for when in self.due if when <= self.now]:
             self.due.pop(when)()
 

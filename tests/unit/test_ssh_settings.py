@@ -184,6 +184,15 @@ def test_a_key_under_the_name_without_port_may_vouch_but_not_accuse() -> None:
     assert judge(Known(portless=(line(OTHER_ED),)), ED).kind == "unknown"
 
 
+@pytest.mark.parametrize("keys", [(), (line(ED),), (line(OTHER_ED, "CA"),)])
+def test_a_key_revoked_under_the_name_without_port_is_revoked(keys: tuple[KnownKey, ...]) -> None:
+    """Whatever else is known of the host; another key's revocation says nothing of this one."""
+    revoked = line(ED, "REVOKED")
+    verdict = judge(Known(keys=keys, portless=(line(ED), revoked)), ED)
+    assert (verdict.kind, verdict.line) == ("revoked", revoked)
+    assert judge(Known(portless=(line(ED), line(OTHER_ED, "REVOKED"))), ED).kind == "known"
+
+
 def test_known_key_types_are_negotiated_first() -> None:
     """A host known by its RSA key is asked for that one first; ssh_config's list is a limit."""
     assert preference(Known(keys=(line(RSA),)), (), SUPPORTED)[:2] == ("rsa-sha2-512", "rsa-sha2-256")
