@@ -126,6 +126,7 @@ def test_what_systemd_does_not_hear_is_told_again(host: SimulatedHost) -> None:
         host.deploy(text="three")
         orders = [one.number for one in host.programs.trace if one.words[:1] == ("systemctl",)]
     is_whole(host)
+    assert len(orders) > 5
     saved = Saved(host.root.parent / "saved", host)
     for moment in orders:
         saved.bring_back()
