@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
-from deployer.errors import ConfigError, DeployerError, Exit
+from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.fleettask import (
     Dry,
     DryRun,
@@ -26,7 +26,8 @@ from deployer.fleettask import (
     remainder_of,
     ssh_options_of,
 )
-from deployer.hearing import advising, answering, asking, showing, until_over
+from deployer.hearing import Noticing, advising, answering, asking, showing, until_over
+from deployer.host.advice import do
 
 if TYPE_CHECKING:
     from deployer.config import Config
@@ -226,7 +227,8 @@ def _fleet(
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
-    with shows as (report, ask, aside), until_over(report) as heard, asking(aside) as prompt:
+    with shows as (report, ask, aside), until_over(report) as until, asking(aside) as prompt:
+        heard = Noticing(until)
         options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 
         def site(target: Target, own: Config) -> Site:
@@ -254,6 +256,10 @@ def _fleet(
         except DeployerError as error:
             error.next = of_all.advise(Next.of(error.next))
             raise
+        except KeyboardInterrupt:
+            if heard.connected:
+                raise
+            raise Interrupted(message="interrupted while connecting", state="nothing was touched") from None
 
 
 def _at_a_time(text: str) -> int:
@@ -273,7 +279,7 @@ def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config
         raise ConfigError(
             message="no host was named",
             state="nothing was touched",
-            next='add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml',
+            next=do('add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml'),
         )
     found: dict[tuple[str, int], tuple[Target, Config]] = {}
     for name in names:
@@ -283,7 +289,7 @@ def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config
             raise ConfigError(
                 message=f"one host was named twice: {same.name} and {name}",
                 state="nothing was touched",
-                next=f"name it once: leave out {name}",
+                next=do(f"name it once: leave out {name}"),
             )
     return list(found.values())
 

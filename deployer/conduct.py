@@ -17,6 +17,7 @@ from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.events import FleetFinished
 from deployer.fleet import Fleet
 from deployer.hooks import Hooks
+from deployer.host import advice
 from deployer.inbox import Inbox
 from deployer.model import Decision
 from deployer.part import Happening, Part
@@ -71,7 +72,7 @@ class _Conductor:
         self._facts: dict[str, Facts] = {}
         self._gone: set[str] = set()
         self._looked = _now()
-        self._back = self._interrupted = self._bakes = False
+        self._back = self._interrupted = self._bakes = self._sent = False
         self._hooks = Hooks(fleet.config.hooks, fleet.report, self._hooked)
         self._release = ""
         self._rollout = self._course("fab deploy")
@@ -270,6 +271,7 @@ class _Conductor:
             part.undo("")
 
     def _send(self, campaign: Campaign) -> None:
+        self._sent = True
         facts = {host: self._facts[host] for host in self._parts}  # as they were named, not as they answered
         campaign.agree(facts)
         number = number_of(facts)
@@ -283,6 +285,8 @@ class _Conductor:
 
     def _on_signal(self, number: int) -> None:
         """The first Ctrl-C is asked about, or ends the release on all hosts; another one ends this program only."""
+        if not self._sent:
+            raise Interrupted(message="interrupted while connecting", state="nothing was touched")
         if self._interrupted:
             raise self._left()
         decide = self._fleet.decide
@@ -308,7 +312,9 @@ class _Conductor:
         state = "hosts that have not switched discard it within a minute; those that have keep it when it is good"
         if self._hooks.drained:
             state += f"; hooks.undrain is not run any more: look after {', '.join(sorted(self._hooks.drained))}"
-        return Interrupted(message="interrupted here; the hosts go on by themselves", state=state, next="fab status")
+        return Interrupted(
+            message="interrupted here; the hosts go on by themselves", state=state, next=advice.run("fab status")
+        )
 
 
 def _plan(campaign: Campaign, facts: Facts, share: Share) -> Plan:

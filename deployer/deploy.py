@@ -18,14 +18,16 @@ from deployer.errors import ConfigError, Exit
 from deployer.events import Reporter
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
+from deployer.host import advice
 from deployer.host.protocol import PHASES
 from deployer.host.pythons import fits
+from deployer.local import as_local
 from deployer.lock import Lock
 from deployer.project import complete, find_lock
 from deployer.remote import Facts, Outcome, Remote
 from deployer.rollout import Strategy
 from deployer.share import Campaign, Share, number_of
-from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, who
+from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote, untouched, who
 from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
@@ -129,7 +131,8 @@ def _on_one(site: Site, make: Callable[[], Campaign], *, wait: bool, share: Shar
     started = time.monotonic()
     connecting = connect_meanwhile(site)
     try:
-        campaign = make()
+        with untouched(doing="the code was read"):
+            campaign = make()
     except BaseException:
         close_later(connecting)
         raise
@@ -149,7 +152,8 @@ def _on_one(site: Site, make: Callable[[], Campaign], *, wait: bool, share: Shar
             site.report(events.PhaseSkipped(host=site.host, phase="upload", detail="another deploy began first"))
         return outcome
 
-    with connecting.result() as link:
+    # What Run.send() and the turn do not tell of a Ctrl-C themselves came before the host had the request.
+    with untouched(site.host), connecting.result() as link:
         remote = Remote(link, site.config.app, site.report)
         turn = Turn(site, remote, ask(site, remote, started), again=campaign.again, wait=wait)
         return turn.take(send)
@@ -173,11 +177,12 @@ def read_project(
     ``strict`` refuses requirements that are not pinned.
     """
     _refuse_twice(fleet)
-    source = _collect(fleet, ref, dirty)
-    lock = find_lock(source, required=any(_has_server(site.config) for site in fleet.sites))
-    for site in fleet.sites:
-        _refuse_misfit(complete(site.config, source), lock)
-        site.secrets()
+    with as_local():
+        source = _collect(fleet, ref, dirty)
+        lock = find_lock(source, required=any(_has_server(site.config) for site in fleet.sites))
+        for site in fleet.sites:
+            _refuse_misfit(complete(site.config, source), lock)
+            site.secrets()
     if strict or fleet.config.release.locked:
         lock.refuse_loose()
     _warn(fleet, [*source.warnings, *lock.warnings, *([lock.loose] if lock.loose else [])])
@@ -193,7 +198,7 @@ def _refuse_misfit(config: Config, lock: Lock) -> None:
         raise ConfigError(
             message=f"{lock.path} is for Python {lock.requires}, and deploy.toml says python = {config.python!r}",
             state="nothing was touched",
-            next="change python in deploy.toml; or requires-python, and lock again; then commit",
+            next=advice.do("change python in deploy.toml; or requires-python, and lock again; then commit"),
         )
 
 
@@ -263,5 +268,7 @@ def _worth_a_row(report: Reporter, host: str) -> Iterator[None]:
 def release_number(release: str) -> int:
     """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
     if not _RELEASE.match(release):
-        raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
+        raise ConfigError(
+            message=f"not a release: {release!r}; releases are v1, v2, …", next=advice.run("fab releases")
+        )
     return int(release.removeprefix("v"))

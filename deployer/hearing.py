@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Aside = Callable[[], AbstractContextManager[object]]
     """Entered while somebody asks something at the terminal."""
 
-__all__ = ["advising", "answering", "asking", "once_each", "showing", "until_over"]
+__all__ = ["Noticing", "advising", "answering", "asking", "once_each", "showing", "until_over"]
 
 
 def advising(report: Reporter, adapt: Callable[[Next], Next]) -> Reporter:
@@ -31,6 +31,20 @@ def advising(report: Reporter, adapt: Callable[[Next], Next]) -> Reporter:
         report(replace(event, next=adapt(event.next)) if isinstance(event, (Failed, FleetFinished)) else event)
 
     return hear
+
+
+class Noticing:
+    """Passes events on, and notices when a host has let us in: before that nothing can have begun."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+        self.connected = False
+
+    def __call__(self, event: Event) -> None:
+        from deployer.events import Connected
+
+        self.connected = self.connected or isinstance(event, Connected)
+        self._report(event)
 
 
 @contextmanager

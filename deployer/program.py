@@ -59,9 +59,13 @@ while len(content) < size:
     content += part
 if hashlib.sha256(content).hexdigest() != digest:
     sys.exit("the host program did not arrive as it was sent")
-with tempfile.NamedTemporaryFile(prefix="deployer-", suffix=".zip", dir="/run") as archive:
+try:
+    archive = tempfile.NamedTemporaryFile(prefix="deployer-", suffix=".zip", dir="/run")
     archive.write(content)
     archive.flush()
+except OSError as error:
+    sys.exit("the host program cannot be written to /run: " + str(error))
+with archive:
     sys.path.insert(0, archive.name)
     from deployer.host.__main__ import set_up
     sys.exit(set_up(content))

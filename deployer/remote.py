@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,21 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-from deployer import answers, events
-from deployer.errors import BadAnswer, Busy, ConfigError, Exit, Interrupted, Unreachable, lost_before
+from deployer import answers, events, startup
+from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
-from deployer.host.advice import do
+from deployer.host.advice import NOTHING, do, run
 from deployer.host.manifest import unpack_ids
 from deployer.host.message import LONGEST
 from deployer.host.protocol import HOLD, PROGRAM, PROTOCOL, dumps
 from deployer.host.spec import Spec
 from deployer.report import Job
 from deployer.ssh import Channel, Link
+from deployer.ssh.channel import LongLineError
+from deployer.startup import MOST_NOISE, Attempted
 
 __all__ = ["Facts", "Outcome", "Over", "Remote", "unchanged"]
 
 ANSWER = 60.0
 """Seconds that a host has for the answer to a question."""
+_BEGIN = b'{"event":'
+"""How an event begins."""
 SIGN = HOLD / 6
 """Seconds between two signs of life to a host that ends what it does without them."""
 
@@ -91,6 +96,7 @@ class Remote:
         self.report = report
         argv = [PROGRAM, "session", app]
         self._answered = self._touches = False
+        self._noise = bytearray()
         self._channel: Channel = link.open(argv if link.is_root else ["sudo", "-n", "--", *argv])
 
     def ask(self) -> Facts:
@@ -134,11 +140,11 @@ class Remote:
         """Raises Busy saying who deploys, since when and at which phase. ``patient`` is the command that would wait."""
         if facts.busy is None:
             return
-        wait = f", or {patient}   (waits for its turn)" if patient else ""
+        wait = run(patient, "waits for its turn") if patient else NOTHING
         raise Busy(
             message=f"busy: {facts.busy}",
             state="nothing was touched",
-            next=f"fab attach   (follows it){wait}",
+            next=run("fab attach", "follows it") + wait,
             host=self.host,
         )
 
@@ -251,12 +257,23 @@ class Remote:
 
     def _next(self, deadline: float | None, limit: float | None) -> dict[str, Any] | None:
         try:
+            if not self._answered:  # what a login prints may be long, and have no end of line
+                self._noise += self._channel.skip(_BEGIN, deadline, MOST_NOISE - len(self._noise))
             line = self._channel.readline(deadline)
         except TimeoutError:
             raise self._silent(limit) from None
+        except LongLineError as error:
+            raise startup.endless_noise(self.link, self.app, error.begin) from None
         if not line:
             raise self._ended()
-        return answers.event(line, self.host, begun=self._answered)
+        try:
+            message = answers.event(line, self.host, begun=self._answered)
+        except BadAnswer:
+            if self._answered or bytes(self._noise[-1:]) in (b"", b"\n") or _is_json(line):
+                raise
+            message = None  # a login may print anything
+        self._noise += b"" if message or self._answered else line
+        return message
 
     @contextmanager
     def _understanding(self) -> Iterator[None]:
@@ -285,28 +302,33 @@ class Remote:
         """End the session; what runs on the host goes on."""
         self._channel.close()
 
-    def _silent(self, limit: float | None) -> Unreachable:
-        return Unreachable(
-            message=f"{self.host} has let us in, but its program has not answered within {limit:g} s",
-            next=f"look at the host: is its disk, or its memory, at the end? ssh {self.host} uptime",
-            host=self.host,
-        )
+    def _silent(self, limit: float | None) -> DeployerError:
+        if self._answered:
+            limit = limit or ANSWER
+            return Unreachable(message=f"{self.host} has not answered within {limit:g} s", host=self.host)
+        return startup.silent(self.link, self.app, self._attempted(-1), limit or ANSWER)
 
     def _ended(self) -> Exception:
         """The program ended without a last word: at its first one nearly always because it could not be started."""
         status = self._channel.exit_status(10)
-        said = self._channel.stderr.decode("utf-8", "replace").strip().splitlines()
-        host = _bare(self.host)
+        attempted = self._attempted(status)
         if self._answered:
             message = f"the host program at {self.host} ended without a last word (exit status {status})"
-            return Unreachable(message=message, host=self.host, logs=said[-10:])
-        return ConfigError(
-            message=f"{self.link.user}@{host} could not start the host program for {self.app} (exit status {status})",
-            state="nothing was touched",
-            next=f"fab setup -H root@{host}   (once for each host and app, and after an upgrade of deployer)",
-            host=self.host,
-            logs=said[-10:],
+            return Unreachable(message=message, host=self.host, logs=attempted.lines)
+        return startup.not_started(self.link, self.app, attempted)
+
+    def _attempted(self, status: int) -> Attempted:
+        return Attempted(
+            status=status, noise=bytes(self._noise[-65536:]) + self._channel.unread, stderr=self._channel.stderr
         )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _bare(host: str) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 from deployer import answers, events, plan
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet import Fleet, conclude, each
-from deployer.host.advice import run
+from deployer.host.advice import do, run
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
-from deployer.site import Site
+from deployer.site import Site, untouched
 from deployer.ssh import Channel, Link, Question, connect
 
 __all__ = ["public_key", "public_keys", "setup"]
@@ -46,7 +46,9 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
 def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str]) -> Outcome:
     started = time.monotonic()
     site.report(events.Connecting(host=site.host))
-    with connect(site.target, site.ssh) as link:
+    with untouched(site.host):
+        link = connect(site.target, site.ssh)
+    with link:
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
         public = public_keys(keys, [identity.path for identity in link.settings.identities])
         request = plan.setup_request(site.config, public, tuple(allow_units))
@@ -122,6 +124,9 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
     elif status == _NOT_FOUND:
         lacks = "python3" if link.is_root else "sudo or python3"
         message, next = f"{bare} lacks {lacks}", f"as root on the host: apt-get install {lacks.replace(' or', '')}"
+    elif link.is_root and said:  # it is root already: what was said is the reason
+        message = f"{bare} cannot be set up: {said[-1]}"
+        next = "mend that on the host, as root; then fab setup again"
     return ConfigError(
         message=message, state="nothing that serves was touched", next=next, host=site.host, logs=said[-15:]
     )
@@ -156,7 +161,7 @@ def _line(site: Site, channel: Channel) -> bytes:
         raise Unreachable(
             message=f"{site.host} has said nothing for {_SILENCE / 60:.0f} minutes",
             state="nothing that serves was touched; what it is at goes on",
-            next=f"look at the host; then fab setup -H root@{site.target.host}   (again)",
+            next=do("look at the host") + run(f"fab setup -H root@{site.target.host}", "again"),
             host=site.host,
         ) from None
 
@@ -174,7 +179,7 @@ def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, 
         raise ConfigError(
             message="no public key to give to the deploy user: none lies beside the keys that ssh would use",
             state="nothing was touched",
-            next="ssh-keygen -t ed25519, or fab setup --key FILE.pub",
+            next=run("ssh-keygen -t ed25519") + do("or fab setup --key FILE.pub"),
         )
     return tuple(dict.fromkeys(keys))
 

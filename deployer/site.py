@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -15,13 +15,14 @@ from typing import Any
 
 from deployer import events
 from deployer.config import Config, read_env_file
+from deployer.errors import Interrupted
 from deployer.events import Reporter
 from deployer.model import Decide, Secret
 from deployer.program import host_program
 from deployer.remote import Facts, Remote
 from deployer.ssh import Link, SshOptions, Target, connect
 
-__all__ = ["Site", "ask", "close_later", "connect_meanwhile", "open_remote", "who"]
+__all__ = ["Site", "ask", "close_later", "connect_meanwhile", "open_remote", "untouched", "who"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +80,24 @@ def _close(done: Any) -> None:
 
 
 @contextmanager
+def untouched(host: str = "", doing: str = "connecting") -> Iterator[None]:
+    """A Ctrl-C within the block comes before any host has been asked to begin something, and is told as that."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(message=f"interrupted while {doing}", state="nothing was touched", host=host) from None
+
+
+@contextmanager
 def open_remote(site: Site) -> Iterator[tuple[Remote, Facts]]:
     """A session with the host, and what it says of itself."""
     started = time.monotonic()
-    with _connect(site) as link:
-        remote = Remote(link, site.config.app, site.report)
-        yield remote, ask(site, remote, started)
+    with ExitStack() as opened:
+        with untouched(site.host):
+            link = opened.enter_context(_connect(site))
+            remote = Remote(link, site.config.app, site.report)
+            facts = ask(site, remote, started)
+        yield remote, facts
 
 
 def ask(site: Site, remote: Remote, started: float) -> Facts:

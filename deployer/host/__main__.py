@@ -81,6 +81,7 @@ def _app(text: str) -> str:
 def _session(app: str) -> Exit:
     from deployer.host.session import Session
 
+    sys.stdout.buffer.write(b"\n")  # what the login has printed may have no end of line
     try:
         ctx: Context = open_context(app, emit, time.time)
     except HostError as error:

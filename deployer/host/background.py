@@ -145,9 +145,9 @@ def refuse_if_broken(ctx: Context, number: int) -> None:
         unit = parse_unit(ctx.app, name)
         process = unit.process if unit else name
         if crashed(state):
-            raise failure(number, f"the process {process} ended by itself{ending(name)}", name)
+            raise failure(ctx.paths, number, f"the process {process} ended by itself{ending(name)}", name)
         if state.active not in _UP and not state.queued:
-            raise failure(number, f"the process {process} does not run", name)
+            raise failure(ctx.paths, number, f"the process {process} does not run", name)
 
 
 def is_starting(ctx: Context, number: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Callable
 from deployer.host import exitstatus, proc, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
+from deployer.host.diagnosis import APP_ERROR, Found, of_answer, of_ending, of_output
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths, unit_name
 from deployer.host.probe import Answer, request
@@ -90,7 +91,7 @@ class Candidate:
                 return answer
             self._refuse_if_crashed(grace=True)
             if time.monotonic() >= deadline:
-                raise self.failure(self._in_vain(answer))
+                raise self.failure(self._in_vain(answer), answer)
             time.sleep(_PAUSE)
 
     def become_healthy(self) -> None:
@@ -106,7 +107,7 @@ class Candidate:
                 break
             self._refuse_if_crashed(grace=not answer.status)
             if time.monotonic() >= deadline or 400 <= answer.status < 500:
-                raise self.failure(self._in_vain(answer))
+                raise self.failure(self._in_vain(answer), answer)
             time.sleep(_PAUSE)
         self._settle(workers)
 
@@ -126,7 +127,7 @@ class Candidate:
             answer = self.ask(_ONE_REQUEST, self._refuse_if_crashed)
             if not answer.healthy(self.health):
                 self._refuse_if_crashed(grace=True)
-                raise self.failure(f"it was healthy, then {answer.describe(self.health)}")
+                raise self.failure(f"it was healthy, then {answer.describe(self.health)}", answer)
         self._refuse_if_crashed()
 
     def _refuse_if_crashed(self, grace: bool = False) -> systemd.UnitState:
@@ -145,23 +146,29 @@ class Candidate:
         if workers.hopeless:
             raise self.failure("its worker processes end as soon as they are started")
 
-    def failure(self, why: str) -> HostError:
-        """The refusal of this release, with the last words of its process."""
-        return failure(self.number, why, self.service)
+    def failure(self, why: str, answer: Answer | None = None) -> HostError:
+        """The refusal of this release, with the last words of its process; ``answer`` is what it is refused for."""
+        found = None
+        if answer is not None and (answer.status or answer.is_late):
+            found = of_answer(answer.status, self.health.path, self.health.timeout)
+        return failure(self.paths, self.number, why, self.service, found=found)
 
 
-def failure(number: int, why: str, unit: str) -> HostError:
-    """The refusal of a release, with the last words of the process that it is refused for; or of a host that could not
-    even start that process."""
+def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found | None = None) -> HostError:
+    """The refusal of a release, with the last words of the process that it is refused for, and the cause in them; or
+    of a host that could not even start that process.
+
+    ``found`` is a cause that was observed already: the log is not asked for another.
+    """
+    shown = _shown(unit)
     try:
-        exitstatus.refuse_not_begun(f"v{number}", unit, _exit_status(unit))
+        exitstatus.refuse_not_begun(f"v{number}", unit, _exit_status(shown))
     except HostError as error:
         return error
-    return HostError(
-        f"v{number} is not healthy: {why}",
-        logs=systemd.own_lines(unit, _SAID),
-        next="fab logs -n 200   (all it said); mend it, commit, fab deploy",
-    )
+    lines = systemd.own_lines(unit, _SAID)
+    found = found or of_ending(shown.get("Result", ""), _killed_by(shown))
+    found = found or of_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
+    return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines, next=found.next)
 
 
 def crashed(state: systemd.UnitState) -> bool:
@@ -171,22 +178,32 @@ def crashed(state: systemd.UnitState) -> bool:
 
 def ending(unit: str) -> str:
     """How a unit's process ended, in brackets, as far as systemd still knows: it forgets at the next start."""
-    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
-    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    value = _shown(unit)
     if value.get("Result") == "oom-kill":
         return " (killed: the host, or MemoryMax, had no more memory for it)"
-    code, status = value.get("ExecMainCode"), value.get("ExecMainStatus", "")
-    if code == "1":
+    status = value.get("ExecMainStatus", "")
+    if value.get("ExecMainCode") == "1":
         begun = exitstatus.not_begun(unit, int(status)) if status.isdigit() else None
         return f" ({begun or f'exit status {status}'})"
-    if code in ("2", "3") and status.isdigit():
-        return f" (killed by {_signal_name(int(status))})"
-    return ""
+    killer = _killed_by(value)
+    return f" (killed by {killer})" if killer else ""
 
 
-def _exit_status(unit: str) -> int:
+def _shown(unit: str) -> dict[str, str]:
+    """What systemd knows of how a unit's process ended."""
+    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
+    return dict(line.partition("=")[::2] for line in shown.splitlines())
+
+
+def _killed_by(shown: dict[str, str]) -> str:
+    """The signal that ended it; empty when none did."""
+    status = shown.get("ExecMainStatus", "")
+    return _signal_name(int(status)) if shown.get("ExecMainCode") in ("2", "3") and status.isdigit() else ""
+
+
+def _exit_status(shown: dict[str, str]) -> int:
     """With which the unit's process ended, as far as systemd still knows; else 0."""
-    status = systemd.systemctl("show", "-p", "ExecMainStatus", "--value", unit).out.strip()
+    status = shown.get("ExecMainStatus", "")
     return int(status) if status.isdigit() else 0
 
 

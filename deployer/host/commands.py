@@ -6,6 +6,7 @@ from deployer.host import files, transient
 from deployer.host.catalog import Release
 from deployer.host.confinement import of_command
 from deployer.host.context import Context
+from deployer.host.diagnosis import MIGRATION_NEVER_BEGAN, ends_of_migration, why_command
 from deployer.host.errors import HostError
 from deployer.host.process import Unit
 from deployer.host.transient import Command
@@ -18,11 +19,12 @@ def migrate(ctx: Context, release: Release) -> str:
     """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
     status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit, _KEPT)
     if status != 0:
+        found = ends_of_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
         raise HostError(
-            f"the migration {release.spec.migrate!r} failed (exit status {status})",
+            f"the migration {release.spec.migrate!r} failed (exit status {status}){found.why}",
             logs=lines[-40:],
-            next="look at the database: what the migration did before it failed is still done; then fab deploy",
-            stays=_KEPT,
+            next=found.next,
+            stays="" if found.cause.name == MIGRATION_NEVER_BEGAN.name else _KEPT,
         )
     return release.spec.migrate
 
@@ -33,10 +35,11 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
     for process in checked:
         status, lines = _run(ctx, release, "check", process.check, process.unit)
         if status != 0:
+            found = why_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
             raise HostError(
-                f"processes.{process.name}.check: {process.check!r} failed (exit status {status})",
+                f"processes.{process.name}.check: {process.check!r} failed (exit status {status}){found.why}",
                 logs=lines[-40:],
-                next="mend it, commit, fab deploy",
+                next=found.next,
             )
     return [process.name for process in checked]
 

@@ -17,6 +17,8 @@ _COMMANDS = {
     "systemd-run": "systemd", "systemd-analyze": "systemd", "journalctl": "systemd", "rm": "coreutils",
 }  # fmt: skip
 """What is run besides what setup can install, with Debian's package."""
+_BOOTED = Path("/run/systemd/system")
+"""By it sd_booted(3) tells, too, that systemd runs."""
 _WRITTEN = ("/etc", "/srv", "/var/lib", "/usr/local/lib", "/run", "/home")
 _ROOM = {"/usr/local/lib": 160, "/var/lib": 16, "/srv": 16, "/etc": 1, "/run": 4}
 """MiB that a first set-up needs: uv and its environment, the host program, small files."""
@@ -38,7 +40,7 @@ def _refuse(message: str, next: str) -> HostError:
 
 
 def _check_systemd() -> None:
-    if not Path("/run/systemd/system").is_dir():  # as sd_booted(3) does
+    if not _BOOTED.is_dir():
         raise _refuse(
             f"this host does not run systemd (its first process is {_first_process()}), which is what runs the apps",
             f"use a host with systemd {OLDEST} or newer, such as Debian 11 or Ubuntu 22.04; a container must boot it",

@@ -12,6 +12,7 @@ from deployer.host.spec import Health
 
 _TICK = 0.1
 _LONGEST_ANSWER = 256 * 1024
+_LATE = "no answer within"
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
 
 
@@ -26,6 +27,11 @@ class Answer:
 
     def healthy(self, health: Health) -> bool:
         return health.accepts(self.status)
+
+    @property
+    def is_late(self) -> bool:
+        """Nothing came in time, and nothing else went wrong."""
+        return not self.status and self.fault.startswith(_LATE)
 
     def describe(self, health: Health) -> str:
         """A sentence for people about an answer that is not healthy."""
@@ -55,7 +61,7 @@ def request(path: str, health: Health, timeout: float, tick: Callable[[], object
             connection.sendall(_message(health))
             head = _read_head(connection, started + timeout, tick)
     except socket.timeout:
-        return Answer(0, f"no answer within {timeout:.3g} s", time.monotonic() - started)
+        return Answer(0, f"{_LATE} {timeout:.3g} s", time.monotonic() - started)
     except OSError as error:
         return Answer(0, _fault(error), time.monotonic() - started)
     return _parse(head, time.monotonic() - started)

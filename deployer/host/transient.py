@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from deployer.host import attended, exitstatus, files, orders, systemd
+from deployer.host import advice, attended, exitstatus, files, orders, systemd
 from deployer.host.confinement import Line
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
@@ -31,8 +31,7 @@ with open(0, closefd=False) as given:
 nothing = os.open("/dev/null", os.O_RDWR)
 os.dup2(nothing, 0)
 os.close(nothing)
-for one in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(one, signal.SIG_DFL)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 with open("/proc/self/environ", "rb") as given:
     kept = dict(line.partition(b"=")[::2] for line in given.read().split(b"\\0") if line)
 try:
@@ -41,7 +40,8 @@ except OSError as error:
     print(f"{words[0]}: {error.strerror}", file=sys.stderr)
     sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 """
-"""Becomes the command whose words are in its standard input. What Python changed of its own surroundings is undone."""
+"""Becomes the command whose words are in its standard input. What Python changed of its own surroundings is undone;
+SIGPIPE stays ignored, as systemd has it (IgnoreSIGPIPE=): who has nobody to talk to any more ends in its own time."""
 UNSEEN = ("/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", _EXEC)
 """A program for a unit that is to run a command whose words nobody else may read: they are in no unit file, no journal
 and no argument list of systemd's. Those of the command itself are seen while it runs, as any program's are."""
@@ -109,7 +109,7 @@ def run(
     exitstatus.refuse_not_begun(f"the {_NOUNS[command.name]}", unit, status, since)
     if not begun:
         what = f"the {_NOUNS[command.name]} was not begun: systemd did not start its unit"
-        raise HostError(what, logs=said[-40:], next="fab deploy")
+        raise HostError(what, logs=said[-40:], next=advice.run("fab deploy"))
     return status, said
 
 
@@ -130,7 +130,8 @@ def _too_long(command: Command, said: Sequence[str]) -> HostError:
     return HostError(
         f"the {_NOUNS[command.name]} did not end within {command.limit:g} s and was stopped",
         logs=list(said)[-40:],
-        next=f"look why it takes so long; if it needs to, raise {command.key} in deploy.toml; then fab deploy",
+        next=advice.do(f"look why it takes so long; if it needs to, raise {command.key} in deploy.toml")
+        + advice.run("fab deploy"),
         stays=command.stays,
     )
 
@@ -142,7 +143,8 @@ def refuse_running(ctx: Context, name: str) -> None:
     left = systemd.processes(unit)
     if left:
         raise HostError(
-            f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}", next="reboot the host"
+            f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}",
+            next=advice.do("reboot the host"),
         )
 
 

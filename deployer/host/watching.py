@@ -65,7 +65,7 @@ def _web(ctx: Context, release: Release) -> Callable[[], bool]:
             judges.append(Watch(candidate=candidate, main_pid=state.main_pid, recycles=recycles))
         why = judges[0].verdict()
         if why:
-            raise candidate.failure(why)
+            raise candidate.failure(why, judges[0].last if judges[0].failures else None)
         return judges[0].failures == 0
 
     return look

@@ -18,9 +18,11 @@ from paramiko.pkey import PKey, UnknownKeyType
 from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, SSHException
 
 from deployer.errors import DeployerError, Unreachable
+from deployer.host.causes import Cause
+from deployer.ssh import causes
 from deployer.ssh.settings import Identity, Settings
 from deployer.ssh.target import Question, SshOptions, Target, ssh_command
-from deployer.ssh.transport import StrictTransport
+from deployer.ssh.transport import StrictTransport, printable
 
 MAX_OFFERS = 5
 """sshd hangs up at the sixth failure (MaxAuthTries)."""
@@ -63,6 +65,10 @@ class UnusableKeyError(Exception):
     """A key file that can't be used; the text says why."""
 
 
+class HungUpError(EOFError):
+    """The host ended the connection while we logged in; the text is what it said, if anything."""
+
+
 class KeptWaitingError(EOFError):
     """The host hung up while a person was thinking about the answer; next time there is one at once."""
 
@@ -74,6 +80,10 @@ class Attempt:
     rejected: list[str] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)
     locked: list[Path] = field(default_factory=list)
+    in_hand: str = ""
+    """The key at whose offer the host hung up."""
+    accepted: str = ""
+    """The first key that the host took, and wanted more."""
     methods: Sequence[str] = ()
     asked: bool = False
     """A person was asked for what is known from now on."""
@@ -94,7 +104,7 @@ def public_blob(path: Path) -> bytes | None:
 def offers(settings: Settings, agent_keys: Sequence[Any], load: Callable[[Path], Any]) -> Iterator[Offer]:
     """The likely key first: files the user named (through the agent when it has them), agent, usual files."""
     agent = {bytes(key.asbytes()): key for key in agent_keys}
-    files = [identity for identity in settings.identities if identity.path.is_file()]
+    files = [identity for identity in settings.identities if identity.is_there]
     blobs = {identity.path: public_blob(identity.path) if agent else None for identity in files}
 
     def offer(path: Path) -> Offer:
@@ -170,9 +180,20 @@ def authenticate(transport: StrictTransport, target: Target, options: SshOptions
             return
         if _with_questions(transport, target, options, settings, attempt):
             return
+    except HungUpError as error:
+        raise _hung_up(target, options, settings, attempt, transport.goodbye, str(error)) from error
     finally:
         agent.close()
     raise _denied(target, options, settings, attempt)
+
+
+def _hung_up(
+    target: Target, options: SshOptions, settings: Settings, attempt: Attempt, goodbye: str, said: str
+) -> Unreachable:
+    """sshd says so when there were too many keys; an account that may not log in ends the connection without."""
+    if goodbye and attempt.rejected:
+        return _unreachable(causes.TOO_MANY_KEYS, target, options, settings, attempt, printable(goodbye))
+    return _unreachable(causes.CLOSED, target, options, settings, attempt, f"; it said: {said}" if said else "")
 
 
 def _with_keys(
@@ -194,6 +215,9 @@ def _with_keys(
                 further = transport.auth_publickey(settings.user, key)
         except UnusableKeyError as error:
             attempt.unusable.append(str(error))
+        except HungUpError:
+            attempt.in_hand = offer.label
+            raise
         except BadAuthenticationType as error:
             attempt.methods = error.allowed_types
             return False
@@ -201,6 +225,7 @@ def _with_keys(
             attempt.rejected.append(offer.label)
         else:
             attempt.methods = further
+            attempt.accepted = attempt.accepted or (offer.label if further else "")
             if "publickey" not in further:
                 return bool(transport.is_authenticated())
     return False
@@ -287,35 +312,60 @@ def _answered(transport: StrictTransport) -> Iterator[None]:
         yield
     except AuthenticationException as error:
         if not transport.is_active():
-            raise EOFError("the host hung up while logging in") from error
+            raise HungUpError(transport.said) from error
         if time.monotonic() - begun >= transport.auth_timeout:
             raise TimeoutError(f"{transport.auth_timeout:g} s") from error
         raise
 
 
 def _denied(target: Target, options: SshOptions, settings: Settings, attempt: Attempt) -> DeployerError:
-    tried = ", ".join(attempt.rejected) or "no key was found to offer"
-    details = "; ".join([f"tried: {tried}" if attempt.rejected else tried, *attempt.unusable])
-    return Unreachable(
-        message=f"{target.name} did not let {settings.user} log in ({details})",
-        state="nothing was touched",
-        next=_remedy(target, options, settings, attempt),
-        host=target.name,
-    )
+    cause = _cause(settings, attempt)
+    return _unreachable(cause, target, options, settings, attempt)
 
 
-def _remedy(target: Target, options: SshOptions, settings: Settings, attempt: Attempt) -> str:
+def _cause(settings: Settings, attempt: Attempt) -> Cause:
+    """What was observed: which keys there are, and what the host made of them."""
+    if attempt.accepted:
+        return causes.SECOND_FACTOR
     if attempt.locked:
-        return f"load it into the agent: ssh-add {shlex.quote(str(attempt.locked[0]))}"
-    login = ssh_command(target, options)
-    there = [identity.path for identity in settings.identities if identity.path.is_file()]
-    if not there and not attempt.rejected:
-        return f"make a key: ssh-keygen -t ed25519, and have it put on the host; {login} true must work"
-    key = there[0] if there else Path("~/.ssh/id_ed25519")
-    public = shlex.quote(f"{key}.pub")
-    if settings.user == "root":
-        bare = ssh_command(target, replace(options, identities=()))
-        allow = bare.replace("ssh ", f"ssh-copy-id -i {public} ", 1)
-    else:
-        allow = f"fab setup -H root@HOST --key {public}"
-    return f"have the host accept your key: {allow}; or name another user or key; {login} true must work"
+        return causes.LOCKED_KEY
+    if attempt.methods and "publickey" not in attempt.methods:
+        return causes.PASSWORD_ONLY
+    there = any(identity.is_there for identity in settings.identities)
+    return causes.KEY_REFUSED if attempt.rejected or there else causes.NO_KEY
+
+
+def _unreachable(
+    cause: Cause, target: Target, options: SshOptions, settings: Settings, attempt: Attempt, said: str = ""
+) -> Unreachable:
+    key = attempt.locked[0] if attempt.locked else ""
+    tried = [*attempt.rejected, *filter(None, [attempt.in_hand])]
+    told = cause.told(
+        host=target.name,
+        user=settings.user,
+        tried=f"tried: {', '.join(tried)}" if tried else "no key was found to offer",
+        count=len(tried),
+        details="".join(f"; {one}" for one in (*attempt.unusable, *_hidden(settings))),
+        key=attempt.accepted or shlex.quote(str(key)),
+        methods=" or ".join(attempt.methods),
+        said=said,
+        root=", PermitRootLogin" if settings.user == "root" else "",
+        allow=_allow(target, options, settings),
+        by_hand=ssh_command(target, options),
+    )
+    return Unreachable(**told, state="nothing was touched", host=target.name)
+
+
+def _hidden(settings: Settings) -> list[str]:
+    directories = dict.fromkeys(one.path.parent for one in settings.identities if one.is_hidden)
+    return [f"{directory} cannot be looked into: its permissions" for directory in directories]
+
+
+def _allow(target: Target, options: SshOptions, settings: Settings) -> str:
+    """The command that has the host accept a key of this machine."""
+    there = [identity.path for identity in settings.identities if identity.is_there]
+    public = shlex.quote(f"{there[0] if there else Path('~/.ssh/id_ed25519')}.pub")
+    if settings.user != "root":
+        return f"fab setup -H root@HOST --key {public}"
+    bare = ssh_command(target, replace(options, identities=()))
+    return bare.replace("ssh ", f"ssh-copy-id -i {public} ", 1)

@@ -19,6 +19,14 @@ MAX_LINE = 16 * 1024 * 1024
 Advance = Callable[[int], None]
 
 
+class LongLineError(ValueError):
+    """More came than may. ``begin`` is how it begins."""
+
+    def __init__(self, message: str, begin: bytes) -> None:
+        super().__init__(message)
+        self.begin = begin
+
+
 class Channel:
     """A running program. One thread may write while another reads.
 
@@ -63,7 +71,7 @@ class Channel:
     def readline(self, deadline: float | None = None) -> bytes:
         """The next line with its newline; what is left when the program closed stdout; then ``b""``.
 
-        Raises TimeoutError when it has not come by ``deadline`` (of ``time.monotonic``).
+        Raises TimeoutError when it has not come by ``deadline`` (of ``time.monotonic``), BadAnswer when it is endless.
         """
         start = 0
         while (found := self._buffer.find(b"\n", start)) < 0:
@@ -75,6 +83,27 @@ class Channel:
                 return self._take(len(self._buffer))
             self._buffer += data
         return self._take(found + 1)
+
+    def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
+        """Drops what comes before the next ``to``, and returns it; all that still came when the program closed stdout.
+
+        Raises TimeoutError as readline() does, LongLineError when there are more than ``most`` bytes of it.
+        """
+        start = 0
+        while (found := self._buffer.find(to, start)) < 0:
+            start = max(len(self._buffer) - len(to), 0)
+            if start > most:
+                raise LongLineError(f"more than {most} bytes came from {self._host}", bytes(self._buffer[:4096]))
+            data = self._receive_by(deadline)
+            if not data:
+                return self._take(len(self._buffer))
+            self._buffer += data
+        return self._take(found)
+
+    @property
+    def unread(self) -> bytes:
+        """The last of what has come and was not read."""
+        return bytes(self._buffer[-KEPT:])
 
     def read(self, size: int) -> bytes:
         """Some bytes, ``size`` at most, as soon as there are any; ``b""`` at the end."""

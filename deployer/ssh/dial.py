@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -44,6 +48,8 @@ def dial(target: Target, settings: Settings, hop: Hop) -> Dialled:
 
 def _straight(settings: Settings) -> socket.socket:
     failure = OSError("the name has no address")
+    unreachable: dict[str, socket.AddressFamily] = {}
+    routed = False
     for family, kind, protocol, _, address in socket.getaddrinfo(
         settings.hostname, settings.port, settings.address_family, socket.SOCK_STREAM
     ):
@@ -53,9 +59,14 @@ def _straight(settings: Settings) -> socket.socket:
             sock.connect(address)
         except OSError as error:
             sock.close()
-            failure = error
+            if error.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                unreachable[str(address[0])] = family
+            else:
+                failure, routed = error, True
         else:
             return sock
+    if unreachable and not routed:
+        raise NoRouteError(tuple(unreachable), set(unreachable.values()))
     raise failure
 
 
@@ -73,6 +84,10 @@ def _through(target: Target, settings: Settings, last: str, before: str | None, 
         raise
 
 
+class JumpError(SSHException):  # type: ignore[misc]
+    """The jump host is logged in to, and does not get any further."""
+
+
 def tunnel(carrier: Carrier, settings: Settings) -> Any:
     """A channel from the jump host to the host's sshd."""
     destination = (settings.hostname, settings.port)
@@ -81,14 +96,50 @@ def tunnel(carrier: Carrier, settings: Settings) -> Any:
             "direct-tcpip", destination, ("127.0.0.1", 0), timeout=settings.connect_timeout
         )
     except SSHException as error:
-        raise SSHException(f"the jump host could not connect: {error}") from error
+        raise JumpError(getattr(error, "text", "") or str(error)) from error
+
+
+class ProxyEndedError(Exception):
+    """The ProxyCommand ended before there was a connection."""
+
+    def __init__(self, command: str, status: int, said: str) -> None:
+        super().__init__(command, status, said)
+        self.command, self.status, self.said = command, status, said
+
+
+class NoRouteError(OSError):
+    """There are addresses, and none can be reached from here. ``family`` is that of all of them, if it is one."""
+
+    def __init__(self, addresses: tuple[str, ...], families: set[socket.AddressFamily]) -> None:
+        super().__init__(errno.ENETUNREACH, "no route")
+        kinds = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+        self.addresses = addresses
+        self.kind = " and ".join(sorted(kinds.get(family, str(family)) for family in families))
 
 
 class ProxyProcess:
-    """A running ProxyCommand."""
+    """A running ProxyCommand. What it says on stderr is passed on, and the last of it kept."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], command: str) -> None:
         self._process = process
+        self._command = command
+        self._said = b""
+        self._listener = threading.Thread(target=self._listen, daemon=True, name="proxy-stderr")
+        self._listener.start()
+
+    def _listen(self) -> None:
+        stream = self._process.stderr
+        while stream is not None and (line := stream.readline()):
+            self._said = line.strip() or self._said
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(line.decode("utf-8", "replace"))
+
+    def refuse_if_ended(self) -> None:
+        """Raises ProxyEndedError when the command has ended, as it nearly always has when the connection did."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(1)
+            self._listener.join(1)
+            raise ProxyEndedError(self._command, status, self._said.decode("utf-8", "replace"))
 
     def close(self) -> None:
         self._process.terminate()
@@ -104,5 +155,5 @@ def _by_command(command: str) -> Dialled:
     ours, theirs = socket.socketpair()
     with theirs:
         argv = [os.environ.get("SHELL", "/bin/sh"), "-c", f"exec {command}"]
-        process = subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno())
-    return ours, (ProxyProcess(process),)
+        process = subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE)
+    return ours, (ProxyProcess(process, command),)

@@ -13,7 +13,7 @@ from paramiko.ssh_exception import SSHException
 from deployer.errors import Unreachable
 from deployer.ssh.channel import Channel
 from deployer.ssh.login import Login, login
-from deployer.ssh.target import SshOptions, Target
+from deployer.ssh.target import SshOptions, Target, ssh_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +26,11 @@ class Result:
 
 
 class Link:
-    """``host`` is the target as typed; ``user`` who is logged in there."""
+    """``host`` is the target as typed; ``user`` who is logged in there; ``by_hand`` the ssh command that gets there."""
 
-    def __init__(self, target: Target, login: Login) -> None:
+    def __init__(self, target: Target, login: Login, by_hand: str) -> None:
         self.host = target.name
+        self.by_hand = by_hand
         self.user = login.settings.user
         self.settings = login.settings
         self._login = login
@@ -47,10 +48,12 @@ class Link:
     def bytes_down(self) -> int:
         return int(self._login.transport.packetizer.bytes_down)
 
-    def open(self, argv: Sequence[str]) -> Channel:
-        """Starts a program (two round trips). Its arguments arrive as they are, whatever they hold."""
+    def open(self, argv: Sequence[str], *, terminal: bool = False) -> Channel:
+        """Starts a program (two round trips), in a terminal if need be. Its arguments arrive as they are."""
         try:
             raw = self._login.transport.open_session()
+            if terminal:
+                raw.get_pty("dumb")
             raw.exec_command(shlex.join(argv))
         except (SSHException, EOFError, OSError) as error:
             alive = self._login.transport.is_active()
@@ -94,4 +97,4 @@ def connect(target: Target, options: SshOptions) -> Link:
     Raises Unreachable when the host can't be reached, won't let the user in, or its key is unknown, changed
     or revoked; ConfigError when ssh_config makes no sense. Nothing was touched then.
     """
-    return Link(target, login(target, options))
+    return Link(target, login(target, options), ssh_command(target, options))

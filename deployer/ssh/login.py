@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from paramiko.ssh_exception import SSHException
 
 from deployer.errors import ConfigError, Unreachable
-from deployer.ssh import hostkeys, trust
+from deployer.host.causes import Cause
+from deployer.local import local_failure
+from deployer.ssh import causes, hostkeys, trust
 from deployer.ssh.auth import KeptWaitingError, authenticate
-from deployer.ssh.dial import Closeable, Dialled, dial
+from deployer.ssh.dial import Closeable, Dialled, JumpError, NoRouteError, ProxyEndedError, ProxyProcess, dial
 from deployer.ssh.settings import Settings, resolve
 from deployer.ssh.target import SshOptions, Target, ssh_command
-from deployer.ssh.transport import StrictTransport
+from deployer.ssh.transport import CIPHERS, StrictTransport, printable
 
 MAX_HOPS = 8
 ANSWER_TIME = 120.0
@@ -42,7 +44,19 @@ class Login:
 
 
 class NoGreetingError(Exception):
-    """The connection ended before the far end said that it speaks SSH."""
+    """The connection ended before the far end said anything."""
+
+
+class OtherServiceError(Exception):
+    """What greets us does not speak SSH; the text is what it said."""
+
+
+class SilentError(Exception):
+    """The connection was accepted, and nothing came."""
+
+
+class BrokeOffError(Exception):
+    """It speaks SSH, and the connection ended before there was a login."""
 
 
 def login(
@@ -84,7 +98,13 @@ def _login(target: Target, options: SshOptions, settings: Settings, way: Via) ->
                 undo.callback(part.close)
             transport = StrictTransport(sock)
             undo.callback(transport.close)
-            negotiate(transport, target, options, settings)
+            try:
+                negotiate(transport, target, options, settings)
+            except (NoGreetingError, BrokeOffError):
+                for part in beneath:
+                    if isinstance(part, ProxyProcess):
+                        part.refuse_if_ended()
+                raise
         authenticate(transport, target, options, settings)
         transport.watch(settings.alive_interval, settings.alive_interval * settings.alive_count)
         undo.pop_all()
@@ -121,11 +141,13 @@ def _start(transport: StrictTransport, patience: float) -> None:
     try:
         transport.start_client(timeout=patience * 2)
     except Exception as error:  # whatever the far end's bytes made of Paramiko
+        if transport.greeting and not transport.remote_version:
+            raise OtherServiceError(transport.greeting) from error
         if time.monotonic() - begun >= patience:
-            raise TimeoutError from error
+            raise (TimeoutError if transport.remote_version else SilentError) from error
         if not transport.remote_version:
             raise NoGreetingError(str(error)) from error
-        raise SSHException(f"no agreement on how to encrypt: {error or 'it hung up'}") from error
+        raise BrokeOffError(transport.goodbye or str(error) or "it hung up") from error
     if not transport.initial_kex_done:
         raise TimeoutError
 
@@ -135,27 +157,49 @@ def translated(target: Target, options: SshOptions, settings: Settings) -> Itera
     """Foreign exceptions of connecting as Unreachable."""
     try:
         yield
-    except (NoGreetingError, SSHException, EOFError, OSError) as error:
-        why, then = _explain(error, settings, f"{ssh_command(target, options)} true")
-        message = f"{target.name} can't be reached: {why}"
-        raise Unreachable(message=message, state="nothing was touched", next=then, host=target.name) from error
+    except (NoGreetingError, OtherServiceError, SilentError, BrokeOffError, ProxyEndedError) as error:
+        raise _unreachable(error, target, options, settings) from error
+    except (SSHException, EOFError, OSError) as error:
+        if isinstance(error, OSError) and (error.filename or isinstance(error, FileNotFoundError)):
+            raise local_failure(error, untouched=True) from error  # the network has no files
+        raise _unreachable(error, target, options, settings) from error
 
 
-def _explain(error: Exception, settings: Settings, by_hand: str) -> tuple[str, str]:
-    """Why, and what to do."""
-    where = f"{settings.hostname} port {settings.port}"
-    look = f"look at what it says: {by_hand}"
-    if isinstance(error, socket.gaierror):
-        return f"the name {settings.hostname} has no address", "check the name, and your DNS"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens at {where}", "check the port, and that sshd runs there"
-    if isinstance(error, TimeoutError):
-        limit = str(error) or f"{settings.connect_timeout:g} s"
-        return f"no answer from {where} within {limit}", "check the address and the firewall; is the host up?"
-    if isinstance(error, NoGreetingError):
-        return f"what answers at {where} does not speak SSH, or turned us away", look
-    if isinstance(error, EOFError):
-        return f"{where} hung up", look
-    if isinstance(error, OSError):
-        return f"{where}: {error.strerror or error}", f"try it by hand: {by_hand}"
-    return f"{where}: {error}", f"try it by hand: {by_hand}"
+def _unreachable(error: Exception, target: Target, options: SshOptions, settings: Settings) -> Unreachable:
+    cause, values = _cause(error)
+    common = {"host": target.name, "name": settings.hostname, "where": f"{settings.hostname} port {settings.port}"}
+    told = cause.told(**common, by_hand=ssh_command(target, options), limit=_limit(error, settings), **values)
+    return Unreachable(**told, state="nothing was touched", host=target.name)
+
+
+def _limit(error: Exception, settings: Settings) -> str:
+    return str(error) if isinstance(error, TimeoutError) and str(error) else f"{settings.connect_timeout:g} s"
+
+
+def _cause(error: Exception) -> tuple[Cause, dict[str, object]]:
+    """The cause that an exception stands for, and what it is filled in with."""
+    match error:
+        case socket.gaierror():
+            return (causes.NO_DNS if error.errno == socket.EAI_AGAIN else causes.NO_ADDRESS), {}
+        case NoRouteError():
+            return causes.NO_ROUTE, {"kind": error.kind, "addresses": ", ".join(error.addresses)}
+        case ConnectionRefusedError():
+            return causes.NOTHING_LISTENS, {}
+        case TimeoutError():
+            return causes.NO_ANSWER, {}
+        case SilentError():
+            return causes.SILENT, {}
+        case OtherServiceError():
+            return causes.NOT_SSH, {"said": printable(str(error))}
+        case NoGreetingError():
+            return causes.TURNED_AWAY, {"times": TRIES}
+        case BrokeOffError():
+            return causes.BROKE_OFF, {"why": printable(str(error)), "ours": ", ".join(CIPHERS)}
+        case ProxyEndedError():
+            said = f": {printable(error.said)}" if error.said else ""
+            return causes.PROXY_COMMAND, {"status": error.status, "said": said, "command": error.command}
+        case JumpError():
+            return causes.JUMP, {"why": error}
+        case OSError():
+            return causes.NETWORK, {"why": error.strerror or error}
+    return causes.NETWORK, {"why": error or "it hung up"}

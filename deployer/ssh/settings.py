@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.errors import ConfigError
+from deployer.local import refuse_without_home
 from deployer.ssh.target import SshOptions, Target
 
 DEFAULT_TIMEOUT = 15.0
@@ -29,6 +30,22 @@ class Identity:
 
     path: Path
     chosen: bool
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a file; one that cannot be looked for counts as none."""
+        return os.path.isfile(self.path)  # noqa: PTH113  (Path.is_file() raises PermissionError)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether its directory cannot be looked into."""
+        try:
+            self.path.stat()
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +108,14 @@ def resolve(target: Target, options: SshOptions, jump: str | None = None) -> Set
     except subprocess.TimeoutExpired:
         raise _unresolved(target, "ssh -G did not answer within 60 s", "look for a Match exec in ssh_config") from None
     if done.returncode != 0:
+        refuse_without_home(target.name)
         why = done.stderr.decode(errors="replace").strip() or f"ssh -G ended with {done.returncode}"
         raise _unresolved(target, why, "put your ssh_config right")
-    return parse(done.stdout.decode(errors="surrogateescape"), target, options, os.environ)
+    try:
+        return parse(done.stdout.decode(errors="surrogateescape"), target, options, os.environ)
+    except (RuntimeError, KeyError):
+        refuse_without_home(target.name)
+        raise
 
 
 def _unresolved(target: Target, why: str, then: str) -> ConfigError:

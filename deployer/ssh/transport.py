@@ -23,12 +23,22 @@ LOG = "deployer.ssh.wire"
 GLOBAL_REQUEST = b"\x50"
 
 
+SHOWN = 300
+"""Characters of what a far end said that are shown."""
+
+
+def printable(text: str) -> str:
+    """What a far end said, on one line that cannot touch a terminal."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:SHOWN]
+
+
 class WatchedPacketizer(Packetizer):  # type: ignore[misc]
     """Counts bytes, and measures silence in small steps: a laptop's sleep is no silence."""
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
         self.bytes_up = self.bytes_down = 0
+        self.greeting: list[str] = []
         self.watched: StrictTransport | None = None
         self.interval = self.limit = 0.0
         self._silence = 0.0
@@ -39,6 +49,16 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         self.bytes_down += len(data)
         self._silence = 0.0
         return data
+
+    def readline(self, timeout: float) -> str:
+        """Only what comes before the encryption is lines: who greets us, and how."""
+        try:
+            line: str = super().readline(timeout)
+        except UnicodeDecodeError as error:
+            self.greeting.append(error.object.decode("utf-8", "replace"))
+            raise
+        self.greeting.append(line)
+        return line
 
     def write_all(self, out: bytes) -> None:
         self.bytes_up += len(out)
@@ -59,7 +79,9 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
 
 
 class StrictTransport(Transport):  # type: ignore[misc]
-    """``packetizer`` is a WatchedPacketizer."""
+    """``packetizer`` is a WatchedPacketizer. ``goodbye`` is what the far end said when it ended the connection."""
+
+    goodbye = ""
 
     def __init__(self, sock: Any) -> None:
         with contextlib.suppress(AttributeError, OSError):  # a jump host's channel is no socket
@@ -78,6 +100,21 @@ class StrictTransport(Transport):  # type: ignore[misc]
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limit * 1000))
         self.packetizer.interval, self.packetizer.limit = interval, limit
         self.packetizer.watched = self
+
+    @property
+    def greeting(self) -> str:
+        """The first line that came, whatever it was."""
+        return next((line.strip() for line in self.packetizer.greeting if line.strip()), "")
+
+    @property
+    def said(self) -> str:
+        """What the host wants a person to read: its words before and while it ends a login."""
+        banner = getattr(self.auth_handler, "banner", None) or b""  # get_banner() forgets it when the host hangs up
+        return printable(f"{banner.decode('utf-8', 'replace')} {self.goodbye}")
+
+    def _parse_disconnect(self, message: Any) -> None:
+        message.get_int()
+        self.goodbye = message.get_text()
 
     def ping(self) -> None:
         """Asks the far end for a sign of life, in a thread: sending may block when nobody reads."""

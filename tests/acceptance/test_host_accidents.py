@@ -443,13 +443,15 @@ def test_a_process_whose_name_is_no_text(mini: TinySite) -> None:
 
 def test_systemd_is_executed_again_and_again(mini: TinySite) -> None:
     """As updates of packages do it: whatever it did not hear, it is told again, and no request is lost."""
-    mini.configure()
+    mini.configure(release='migrate = "true"')
     mini.expect(0, "deploy")
-    loop = "for i in $(seq 200); do systemctl daemon-reexec; sleep 0.3; done"
+    mini.project.write("change.txt", "1")
+    mini.project.commit("change")
+    loop = "for i in $(seq 200); do systemctl daemon-reexec; sleep 0.7; done"
     mini.host.run(f"systemd-run --quiet --unit=again /bin/sh -c '{loop}'")
     try:
         with mini.under_load("/", clients=2, pause=0.02):
-            for command in ("reload", "rollback", "reload"):
+            for command in ("deploy", "reload", "rollback"):
                 mini.expect(0, command)
     finally:
         mini.host.run("while systemctl is-active -q again; do systemctl stop again; sleep 0.3; done", check=False)

@@ -124,15 +124,18 @@ def test_what_systemd_does_not_hear_is_told_again(host: SimulatedHost) -> None:
     """It was being executed again that moment: the deploy goes on as if nothing had been."""
     with host.suffering():
         host.deploy(text="three")
-        orders = [one.number for one in host.programs.trace if one.words[:1] == ("systemctl",)]
+        programs = ("systemctl", "systemd-run")
+        orders = [one.number for one in host.programs.trace if one.words[:1] and one.words[0] in programs]
     is_whole(host)
     assert len(orders) > 5
-    saved = Saved(host.root.parent / "saved", host)
+    saved, migrated = Saved(host.root.parent / "saved", host), host.paths.state / "migrations"
+    before = len(migrated.read_text().splitlines())
     for moment in orders:
         saved.bring_back()
         with host.suffering(CommandFails(moment)):
             assert host.deploy(text="four").exit == 0
         is_whole(host)
+        assert len(migrated.read_text().splitlines()) == before + 1
 
 
 @pytest.mark.parametrize("of", ["worker", "timer", "web"])

@@ -176,7 +176,7 @@ class TinySite(Site):
     def session(self, data: bytes, app: str = "") -> RawSession:
         """What the host program answered to bytes from the deploy user."""
         done = self.ssh("sudo", "-n", PROGRAM, "session", app or self.app, input=data)
-        events = [json.loads(line) for line in done.stdout.splitlines()]
+        events = [json.loads(line) for line in done.stdout.splitlines() if line]
         return RawSession(events, done.stderr.decode(errors="replace"), done.returncode)
 
     def sessions(self, requests: dict[str, bytes]) -> dict[str, RawSession]:
@@ -197,7 +197,7 @@ class TinySite(Site):
             said = {member.name: (archive.extractfile(member) or buffer).read() for member in archive}
         return {
             name: RawSession(
-                [json.loads(line) for line in said[f"{number:03}.out"].splitlines()],
+                [json.loads(line) for line in said[f"{number:03}.out"].splitlines() if line],
                 said[f"{number:03}.err"].decode(errors="replace"),
                 int(said[f"{number:03}.status"]),
             )

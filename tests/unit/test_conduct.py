@@ -157,7 +157,7 @@ class Link:
         self.stderr = b""
         self.bytes_up = 0
 
-    def open(self, argv: Sequence[str]) -> Link:
+    def open(self, argv: Sequence[str], *, terminal: bool = False) -> Link:
         return self
 
     def say(self, event: Mapping[str, Any]) -> None:
@@ -169,6 +169,11 @@ class Link:
     def write(self, data: bytes) -> None:
         if not self.closed.is_set():
             self._host.take(self, json.loads(data))
+
+    unread = b""
+
+    def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
+        return b""
 
     def readline(self, deadline: float | None = None) -> bytes:
         line = self._lines.get(timeout=BOUND)

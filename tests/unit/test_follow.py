@@ -63,6 +63,11 @@ class FakeChannel:
     def write(self, data: bytes) -> None:
         self.sent.append(json.loads(data))
 
+    unread = b""
+
+    def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
+        return b""
+
     def readline(self, deadline: float | None = None) -> bytes:
         while self.items:
             item = self.items.pop(0)
@@ -76,20 +81,42 @@ class FakeChannel:
     def exit_status(self, timeout: float | None = None) -> int:
         return 1
 
+    def close_stdin(self) -> None: ...
+
+    def __enter__(self) -> FakeChannel:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
     def close(self) -> None:
         self.closed = True
+
+
+class LookingAround(FakeChannel):
+    """A host on which all is as it should be."""
+
+    unread = b""
+
+    def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
+        return b""
+
+    def readline(self, deadline: float | None = None) -> bytes:
+        text = "deployer-looks-around\npython=1\nsudo=1\nprogram=1\napp=1\nuser=deploy\nallowed=1\nover=1\n"
+        lines = text.encode().splitlines(keepends=True)
+        self.place = getattr(self, "place", -1) + 1
+        return lines[self.place] if self.place < len(lines) else b""
 
 
 class FakeLink:
     """A connection whose programs are ``channels``, in their order."""
 
     def __init__(self, *channels: FakeChannel) -> None:
-        self.host, self.user, self.is_root = HOST, "deploy", False
+        self.host, self.user, self.is_root, self.by_hand = HOST, "deploy", False, f"ssh {HOST}"
         self.channels = list(channels)
         self.closed = False
 
-    def open(self, argv: Sequence[str]) -> FakeChannel:
-        return self.channels.pop(0)
+    def open(self, argv: Sequence[str], *, terminal: bool = False) -> FakeChannel:
+        return LookingAround() if argv[0] == "sh" else self.channels.pop(0)
 
     def close(self) -> None:
         self.closed = True
@@ -421,7 +448,7 @@ def test_who_does_not_wait_is_told_who_is_at_it_and_how_to_wait() -> None:
     line = Line(FakeChannel({**FACTS, "busy": BUSY}), wait=False)
     with pytest.raises(Busy, match=r"busy: a deploy by ada@laptop runs since .*, at build") as caught:
         line.take()
-    assert str(caught.value.next) == "fab attach   (follows it), or fab deploy --wait   (waits for its turn)"
+    assert str(caught.value.next) == "fab attach   (follows it)\nfab deploy --wait   (waits for its turn)"
     assert not line.sent
 
 

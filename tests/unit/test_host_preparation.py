@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import pwd
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.host import ageing, confinement, exitstatus, inspect_host, login, nginxfiles, proof, unsupported
+from deployer.host import (
+    ageing,
+    confinement,
+    exitstatus,
+    inspect_host,
+    login,
+    nginxfiles,
+    prerequisites,
+    proof,
+    systemd,
+    unsupported,
+)
 from deployer.host.ageing import Shadow
 from deployer.host.context import Settings
 from deployer.host.errors import HostError
@@ -97,6 +109,47 @@ def test_statuses_of_systemd_are_told_from_those_of_programs() -> None:
     assert host is not None and host.by_host and "217/USER" in str(host)
     assert unit is not None and not unit.by_host
     assert [exitstatus.meaning(status) for status in (0, 1, 127, 199, 223, 234, 255)] == [None] * 7
+
+
+# The host
+
+
+@pytest.fixture
+def sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A host as it should be: the directory that says that systemd runs, and what systemctl answers."""
+    monkeypatch.setattr(prerequisites, "_BOOTED", tmp_path)
+    monkeypatch.setattr(prerequisites, "_WRITTEN", (str(tmp_path),))
+    monkeypatch.setattr(prerequisites, "_COMMANDS", {"sh": "dash"})
+    monkeypatch.setattr("deployer.host.systemd.version", lambda: 252)
+    monkeypatch.setattr("deployer.host.systemd.systemctl", lambda *_: systemd.Result(1, "degraded\n", ""))
+    prerequisites.check()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("deployer.host.prerequisites._BOOTED", Path("/nowhere"), "does not run systemd (its first process is "),
+        ("deployer.host.systemd.version", lambda: 246, "this host has systemd 246; deployer needs 247"),
+        ("deployer.host.systemd.version", lambda: 0, "of an unknown version"),
+        ("deployer.host.systemd.systemctl", lambda *_: systemd.Result(1, "offline\n", ""), "does not answer"),
+        ("deployer.host.prerequisites._COMMANDS", {"no-such": "some"}, "this host lacks no-such"),
+        ("deployer.host.prerequisites._WRITTEN", ("/proc/sys/kernel/random",), "is read-only"),
+    ],
+)
+def test_a_host_on_which_no_app_can_run_is_refused_first(
+    sound: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, told: str
+) -> None:
+    """Alpine, a container without an init, an old systemd, a missing command: nothing was touched, and why."""
+    monkeypatch.setattr(name, value)
+    if "_WRITTEN" in name:
+        monkeypatch.setattr(prerequisites, "_COMMANDS", {})
+        monkeypatch.setattr(prerequisites.os, "access", lambda *_: False)
+    with pytest.raises(HostError) as caught:
+        prerequisites.check()
+    assert told in caught.value.message
+    assert caught.value.state == "nothing was touched"
+    assert caught.value.next
 
 
 # Accounts

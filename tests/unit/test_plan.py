@@ -215,7 +215,7 @@ def test_a_reload_does_not_find_a_web_process_in_the_code(tmp_path: Path) -> Non
         "batch has run no web process so far, and a reload does not look for one in the code"
     )
     assert str(caught.value.next) == (
-        "fab deploy   (finds it); or name it in deploy.toml: [web] wsgi = … (or asgi, or command)"
+        "fab deploy   (finds it)\nor name it in deploy.toml: [web] wsgi = … (or asgi, or command)"
     )
     named = config(tmp_path, f'app = "shop"\n{silent}[web]\nasgi = "a:b"\n').of_host("batch")
     spec = plan.respec(named, replace(SPEC, web=None, processes=(WORKER,)))

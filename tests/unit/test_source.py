@@ -216,7 +216,7 @@ def test_no_repository(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     error = refusal(tmp_path)
     assert "is not in a git repository" in error.message
-    assert "git init" in str(error.next) and "--dirty" in str(str(error.next))
+    assert "git init" in str(error.next) and "--dirty" in str(str(str(error.next)))
 
 
 def test_no_commit_yet(tmp_path: Path) -> None:

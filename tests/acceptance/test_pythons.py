@@ -1,0 +1,72 @@
+"""The unit and host tests on the newest Python that is promised, and the host half's on its oldest, 3.9.
+
+A checkout is copied to a host of the distribution that has it, and pytest runs there. What takes longest, or only looks
+at the documentation, runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from deployer.config.load import tomllib
+from deployer.sandbox import SandboxHost, up
+
+pytestmark = pytest.mark.acceptance
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("deployer", "tests", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "Makefile", ".importlinter")
+TOOLS = ("ruff", "mypy", "import-linter")
+"""Of the developers' packages those that no test imports."""
+_LONG = tuple(
+    f"tests/host/test_{name}.py"
+    for name in ("every_write_fails", "any_interleaving", "processes", "durability", "fleet_barriers")
+)
+ELSEWHERE = (*_LONG, "tests/unit/test_docs.py", "tests/unit/test_import_rules.py")
+"""What takes longest, and what is about this checkout alone."""
+HOST_HALF = (
+    "bytecode", "files", "ledger", "run", "seal", "session", "fleet_session", "signals", "simulation", "turns", "word",
+)  # fmt: skip
+"""The tests of the host program that need nothing of the laptop's half, which needs Python 3.10."""
+
+
+@pytest.mark.timeout(1200)
+def test_all_on_the_newest_python() -> None:
+    """Python 3.13, on Debian 13: unit and host tests, with the dependencies that an installation would get there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    with up(distribution="trixie") as host:
+        check(
+            host, (3, 13), [one for one in wanted if not one.startswith(TOOLS)], ["tests/unit", "tests/host"], ELSEWHERE
+        )
+
+
+@pytest.mark.timeout(1200)
+def test_the_host_half_on_the_oldest_python() -> None:
+    """Python 3.9, on Debian 11: the host program alone, which needs nothing but the standard library."""
+    with up(distribution="bullseye") as host:
+        wanted = ["pytest", "pytest-timeout", "hypothesis"]
+        check(host, (3, 9), wanted, [f"tests/host/test_{name}.py" for name in HOST_HALF], ())
+
+
+def check(
+    host: SandboxHost, python: tuple[int, int], wanted: Sequence[str], tests: Sequence[str], without: Sequence[str]
+) -> None:
+    """Copy the checkout to a host and run tests there; what pytest says is in the failure."""
+    parts = [name for name in PARTS if (ROOT / name).exists()]
+    packed = subprocess.run(
+        ["tar", "-C", str(ROOT), "--exclude=__pycache__", "-c", *parts], capture_output=True, check=True
+    ).stdout
+    host.run("mkdir /root/checkout && tar -C /root/checkout -x", input=packed)
+    requirements = "\n".join(wanted).encode()
+    host.run("python3 -m venv /root/venv && cat > /root/wanted", input=requirements)
+    host.run("/root/venv/bin/pip install -q --disable-pip-version-check -r /root/wanted", timeout=600)
+    version = host.run("/root/venv/bin/python -c 'import sys; print(*sys.version_info[:2])'").stdout
+    assert tuple(map(int, version.split())) == python
+    ignored = [f"--ignore={name}" for name in without]
+    run = ["/root/venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *tests, *ignored]
+    done = host.run(f"cd /root/checkout && {' '.join(run)}", check=False, timeout=1100)
+    assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2_000:]
