@@ -299,7 +299,7 @@ class _Head(Struct, frozen=True):
     event: str
 
 
-_DECODERS = {
+_DECODERS: Mapping[type, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind) for kind in {_Head, Version, Nothing, *EVENTS.values(), *ANSWERS.values()}
 }
 """Made here, before any thread of a fleet's runs: threads that met a type for the first time at once have crashed in
