@@ -20,6 +20,7 @@ from deployer.host import (
     nginxfiles,
     prerequisites,
     proof,
+    proxy,
     systemd,
     unsupported,
 )
@@ -371,6 +372,22 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
         monkeypatch.setattr(inspect_host, look, lambda _: iter(()))
     (found,) = inspect_host.findings(Mock(app="shop"))
     assert found["what"] == str(tmp_path / "Caddyfile")
+
+
+def test_a_site_that_nginx_could_not_judge_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next set-up would take it for one that was checked and loaded."""
+
+    def hangs(*_: object, **__: object) -> systemd.Result:
+        raise HostError("nginx -t did not end within 90 s")
+
+    monkeypatch.setattr(systemd, "run", hangs)
+    new, old, default = tmp_path / "new", tmp_path / "old", tmp_path / "default"
+    old.write_text("before")
+    default.symlink_to("elsewhere")
+    for path in (new, old):
+        with pytest.raises(HostError):
+            proxy.install_site(path, "server {}", print, unlink=default)
+    assert (new.exists(), old.read_text(), str(default.readlink())) == (False, "before", "elsewhere")
 
 
 WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}
