@@ -299,6 +299,12 @@ class _Head(Struct, frozen=True):
     event: str
 
 
+_TYPES: set[type] = {_Head, Version, Nothing, *EVENTS.values(), *ANSWERS.values()}
+_DECODERS: Mapping[type, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in _TYPES}
+"""Made here, before any thread of a fleet's runs: threads that met a type for the first time at once have crashed in
+msgspec 0.22, which reads the hints of a type when it is first used."""
+
+
 def event(line: bytes, host: str, *, begun: bool) -> dict[str, Any] | None:
     """The event of a line, as a dict of what it may hold. An answer comes with its ``line``, to be read by
     :func:`answer`; of an event that this version does not know there is the name alone.
@@ -329,6 +335,6 @@ def version(line: bytes, host: str) -> int:
 
 def _decode(line: bytes, kind: Any, what: str, host: str) -> Any:
     try:
-        return msgspec.json.decode(line, type=kind)
+        return _DECODERS[kind].decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadAnswer.of(host, f"{what}: {error}") from None

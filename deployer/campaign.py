@@ -12,6 +12,7 @@ from deployer import events, plan
 from deployer.config import Config
 from deployer.delta import Advance, Upload, make_delta
 from deployer.errors import ConfigError
+from deployer.host.advice import do, run
 from deployer.host.protocol import PHASES
 from deployer.host.sizes import size
 from deployer.host.spec import Spec
@@ -154,7 +155,7 @@ class Rollback:
         """
         targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
         if not any(targets.values()):
-            raise ConfigError(message=_none_before(facts), next="fab releases")
+            raise ConfigError(message=_none_before(facts), next=run("fab releases"))
         name = max(targets.values(), key=_number)
         if not self.to:
             name = _passing_by_damage(name, facts)
@@ -170,7 +171,7 @@ class Rollback:
                 next=_common_target(facts),
             )
         if len({one.usable[name] for one in facts.values()}) > 1:
-            raise ConfigError(message=f"{name} is not the same code on all hosts", next="fab deploy")
+            raise ConfigError(message=f"{name} is not the same code on all hosts", next=run("fab deploy"))
         return name
 
     def migrator(self, _: Sequence[str], /) -> str:
@@ -204,7 +205,7 @@ def _passing_by_damage(newest: str, facts: Mapping[str, Facts]) -> str:
     while any(name in one.passed for one in facts.values()):
         older = [other for other in common if _number(other) < _number(name)]
         if not older:
-            raise ConfigError(message=_none_before(facts), next="fab deploy")
+            raise ConfigError(message=_none_before(facts), next=run("fab deploy"))
         name = max(older, key=_number)
     return name
 
@@ -227,7 +228,7 @@ def current_of(host: str, facts: Facts) -> Spec:
     """The spec of what serves. Raises ConfigError when nothing does."""
     if facts.spec is None:
         raise ConfigError(
-            message=f"nothing is deployed on {host} yet", state="nothing was touched", next="fab deploy", host=host
+            message=f"nothing is deployed on {host} yet", state="nothing was touched", next=run("fab deploy"), host=host
         )
     return facts.spec
 
@@ -256,13 +257,13 @@ def _refuse_skew(facts: Mapping[str, Facts], what: str) -> None:
         told = "; ".join(f"{name} serves on {', '.join(hosts)}" for name, hosts in serving.items())
         raise ConfigError(
             message=f"the hosts serve different releases, and a {what} would keep it so: {told}",
-            next="fab deploy   (makes them one)",
+            next=run("fab deploy", "makes them one"),
         )
     if len({one.spec.source.digest for one in facts.values() if one.spec}) > 1:
         name = next(iter(serving))
         raise ConfigError(
             message=f"{name} is not the same code on all hosts, and a {what} would keep it so",
-            next="fab deploy   (makes them one)",
+            next=run("fab deploy", "makes them one"),
         )
 
 
@@ -272,7 +273,7 @@ def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
         raise ConfigError(
             message=f"the disk of {site.host} is full: the code needs {size(needed)}, {size(facts.free)} are free",
             state="nothing was touched",
-            next="make room, then fab deploy",
+            next=do("make room") + run("fab deploy"),
             host=site.host,
         )
 

@@ -16,6 +16,7 @@ from deployer import git
 from deployer.errors import ConfigError
 from deployer.files import Collection, linked_parent
 from deployer.filters import filter_warning
+from deployer.host.advice import do, run
 
 PLAIN_ENDS = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
 """A commit's text ships with the line ends it was committed with, whatever this machine likes; attributes still say."""
@@ -117,7 +118,7 @@ def archive(root: Path, commit: str) -> Iterator[tuple[str, IO[bytes]]]:
             raise ConfigError(
                 message=f"git cannot give the files of {commit[:12]} in {root}: {' / '.join(said)}",
                 state="nothing was touched",
-                next="put right what git says\ngit lfs pull   (where it is about a file of Git LFS)",
+                next=do("put right what git says") + run("git lfs pull", "where it is about a file of Git LFS"),
             )
 
 
@@ -150,5 +151,6 @@ def missing_submodule(path: str) -> ConfigError:
     return ConfigError(
         message=f"{path} is a submodule, and the commit that is recorded for it is not on this machine",
         state="nothing was touched",
-        next="git submodule update --init --recursive\nor leave them out: submodules = false under [release]",
+        next=run("git submodule update --init --recursive")
+        + do("or leave them out: submodules = false under [release]"),
     )

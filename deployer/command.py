@@ -27,6 +27,7 @@ from deployer.fleettask import (
     ssh_options_of,
 )
 from deployer.hearing import Noticing, advising, answering, asking, showing, until_over
+from deployer.host.advice import do
 
 if TYPE_CHECKING:
     from deployer.config import Config
@@ -278,7 +279,7 @@ def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config
         raise ConfigError(
             message="no host was named",
             state="nothing was touched",
-            next='add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml',
+            next=do('add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml'),
         )
     found: dict[tuple[str, int], tuple[Target, Config]] = {}
     for name in names:
@@ -288,7 +289,7 @@ def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config
             raise ConfigError(
                 message=f"one host was named twice: {same.name} and {name}",
                 state="nothing was touched",
-                next=f"name it once: leave out {name}",
+                next=do(f"name it once: leave out {name}"),
             )
     return list(found.values())
 

@@ -17,6 +17,7 @@ from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.events import FleetFinished
 from deployer.fleet import Fleet
 from deployer.hooks import Hooks
+from deployer.host import advice
 from deployer.inbox import Inbox
 from deployer.model import Decision
 from deployer.part import Happening, Part
@@ -311,7 +312,9 @@ class _Conductor:
         state = "hosts that have not switched discard it within a minute; those that have keep it when it is good"
         if self._hooks.drained:
             state += f"; hooks.undrain is not run any more: look after {', '.join(sorted(self._hooks.drained))}"
-        return Interrupted(message="interrupted here; the hosts go on by themselves", state=state, next="fab status")
+        return Interrupted(
+            message="interrupted here; the hosts go on by themselves", state=state, next=advice.run("fab status")
+        )
 
 
 def _plan(campaign: Campaign, facts: Facts, share: Share) -> Plan:

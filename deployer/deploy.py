@@ -18,6 +18,7 @@ from deployer.errors import ConfigError, Exit
 from deployer.events import Reporter
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
+from deployer.host import advice
 from deployer.host.protocol import PHASES
 from deployer.host.pythons import fits
 from deployer.local import as_local
@@ -197,7 +198,7 @@ def _refuse_misfit(config: Config, lock: Lock) -> None:
         raise ConfigError(
             message=f"{lock.path} is for Python {lock.requires}, and deploy.toml says python = {config.python!r}",
             state="nothing was touched",
-            next="change python in deploy.toml; or requires-python, and lock again; then commit",
+            next=advice.do("change python in deploy.toml; or requires-python, and lock again; then commit"),
         )
 
 
@@ -267,5 +268,7 @@ def _worth_a_row(report: Reporter, host: str) -> Iterator[None]:
 def release_number(release: str) -> int:
     """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
     if not _RELEASE.match(release):
-        raise ConfigError(message=f"not a release: {release!r}; releases are v1, v2, …", next="fab releases")
+        raise ConfigError(
+            message=f"not a release: {release!r}; releases are v1, v2, …", next=advice.run("fab releases")
+        )
     return int(release.removeprefix("v"))

@@ -10,6 +10,7 @@ from deployer.campaign import Rollback, current_of
 from deployer.deploy import release_number, reload_of
 from deployer.errors import ConfigError
 from deployer.fleet import Fleet, Found, asked
+from deployer.host import advice
 from deployer.remote import Facts
 from deployer.rollout import Strategy, waves
 from deployer.setup import public_key
@@ -64,7 +65,7 @@ def abort(fleet: Fleet) -> Found[str]:
     """The deploy that each host would end. Raises ConfigError when none runs on any."""
     found = asked(fleet, _facts)
     if not found.missing and not any(facts.busy for facts in found.values.values()):
-        raise ConfigError(message="no deploy is running", next="fab status")
+        raise ConfigError(message="no deploy is running", next=advice.run("fab status"))
 
     def tell(facts: Facts) -> str:
         return f"would end what runs, and have it undone: {facts.busy}" if facts.busy else "no deploy is running"

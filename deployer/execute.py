@@ -9,6 +9,7 @@ from dataclasses import replace
 from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
+from deployer.host.advice import run
 from deployer.site import Site, open_remote
 from deployer.stdin import has_input
 
@@ -40,7 +41,7 @@ def execute(fleet: Fleet, argv: Sequence[str]) -> int:
 def refuse_none(argv: Sequence[str]) -> None:
     """Raises ConfigError when there is no command."""
     if not argv or not argv[0]:
-        raise ConfigError(message="no command was given", next="fab run -- python manage.py check")
+        raise ConfigError(message="no command was given", next=run("fab run -- python manage.py check"))
 
 
 def _refuse_input() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deployer.errors import ConfigError
+from deployer.host.advice import do
 from deployer.host.manifest import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
 from deployer.patterns import glob
 from deployer.spool import Readable, Spool
@@ -131,7 +132,7 @@ def included(root: Path, patterns: Iterable[str]) -> list[str]:
         if not matches:
             raise ConfigError(
                 message=f"include: {pattern!r} matches no file in {root}",
-                next="build the files first, or fix the pattern",
+                next=do("build the files first, or fix the pattern"),
             )
         found |= matches
     return sorted(found)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deployer.errors import ConfigError
 from deployer.files import Collection
-from deployer.host.advice import run
+from deployer.host.advice import do, run
 
 _LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
 _LONGEST_POINTER = 1024
@@ -26,7 +26,8 @@ def refuse_raw(collection: Collection) -> None:
         raise ConfigError(
             message=f"these are pointers of Git LFS and not the files themselves: {listed(pointers)}",
             state="nothing was touched",
-            next=f"{install}git lfs install && git lfs pull\nor leave them out: export-ignore in .gitattributes",
+            next=run(f"{install}git lfs install && git lfs pull")
+            + do("or leave them out: export-ignore in .gitattributes"),
         )
     encrypted = [path for path, _, head in heads if head.startswith(_CRYPT)]
     if encrypted:

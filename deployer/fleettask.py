@@ -90,7 +90,7 @@ def hosts_of(context: Context) -> tuple[str, ...]:
         given = ",".join(hosts)
         raise ConfigError(
             message=f"-H {given!r} names a host that is empty" if given else "-H was given, and names no host",
-            next="name each host, with a comma between two of them: -H deploy@web1,deploy@web2",
+            next=do("name each host, with a comma between two of them: -H deploy@web1,deploy@web2"),
         )
     return hosts
 
@@ -170,7 +170,7 @@ class FleetTask(Task):  # type: ignore[misc]
     def _dry_run(self, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self.dry, Dry):
             text = f"{self.name} cannot tell what it would do, so it does not run with --dry"
-            raise ConfigError(message=text, next=f"leave out --dry to run it: fab {self.name}")
+            raise ConfigError(message=text, next=do(f"leave out --dry to run it: fab {self.name}"))
         try:
             result = self.dry(*args, **kwargs)
         except Quit:
@@ -208,17 +208,15 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
         raise Quit(code=int(Exit.INTERRUPTED)) from error
     except (Quit, UnexpectedExit, ParseError):
         raise
-    except OSError as error:
-        if not ours:
-            raise
-        failed = _of_this_machine(error)
-        on_error(failed)
-        raise Quit(code=int(failed.exit)) from error
     except Exception as error:
         if isinstance(error, BrokenPipeError) and is_output_closed():
             leave_closed_output()
         if not ours:
             raise
+        if isinstance(error, OSError):
+            failed = _of_this_machine(error)
+            on_error(failed)
+            raise Quit(code=int(failed.exit)) from error
         _tell_bug(error, on_error)
         raise Quit(code=int(Exit.BUG)) from error
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from deployer import events
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
 from deployer.events import Event
+from deployer.host.advice import NOTHING, run
 from deployer.inbox import Inbox
 from deployer.model import Decide, Decision
 from deployer.remote import Edit, Outcome, Over, Remote, unchanged
@@ -213,15 +214,15 @@ class Run:
             return Interrupted(
                 message="interrupted during the upload",
                 state="nothing was touched; what has arrived is kept for the next try",
-                next="fab deploy   (goes on where it stopped)",
+                next=run("fab deploy", "goes on where it stopped"),
                 host=self._remote.host,
             )
         does = "was told to abort, and undoes" if self._aborted else "finishes by itself, or undoes"
-        abort = "" if self._aborted else ", fab abort   (ends it)"
+        abort = NOTHING if self._aborted else run("fab abort", "ends it")
         return Interrupted(
             message="interrupted here; what runs on the host goes on",
             state=f"the host {does}: what serves is a whole release, the new or the old one",
-            next=f"fab attach   (follows it again){abort}, or fab status",
+            next=run("fab attach", "follows it again") + abort + run("fab status"),
             host=self._remote.host,
         )
 
@@ -229,11 +230,11 @@ class Run:
         if isinstance(error, BadAnswer):
             return self._not_understood(error)
         if not self._begun:
-            return lost_before(error, next="fab deploy   (the upload goes on where it stopped)")
+            return lost_before(error, next=run("fab deploy", "the upload goes on where it stopped"))
         return Mixed(
             message=error.message,
             state="what runs on the host goes on by itself, to a whole release, the new or the old one",
-            next="fab attach   (follows it again), or fab status",
+            next=run("fab attach", "follows it again") + run("fab status"),
             host=self._remote.host,
         )
 

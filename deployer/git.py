@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.errors import ConfigError
+from deployer.host import advice
 
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
          "GIT_NAMESPACE")  # fmt: skip
@@ -77,8 +78,10 @@ def no_program(root: Path) -> ConfigError:
         return ConfigError(message=f"{root} is not a directory")
     if marker := dot_git(root):
         message = f"{marker} is a git repository, and the git program is not installed here"
-        return ConfigError(message=f"{message}: what ships is not known", next="install git")
-    return ConfigError(message="the git program is not installed here", next="install git, or deploy with --dirty")
+        return ConfigError(message=f"{message}: what ships is not known", next=advice.do("install git"))
+    return ConfigError(
+        message="the git program is not installed here", next=advice.do("install git, or deploy with --dirty")
+    )
 
 
 def refused(root: Path, stderr: bytes) -> ConfigError:
@@ -87,7 +90,7 @@ def refused(root: Path, stderr: bytes) -> ConfigError:
     return ConfigError(
         message=f"git does not read the repository of {root}: {said}",
         state="nothing was touched",
-        next="git status   (must work here first: git says above what it lacks)",
+        next=advice.run("git status", "must work here first: git says above what it lacks"),
     )
 
 
@@ -128,7 +131,7 @@ def require_repository(root: Path) -> None:
     raise ConfigError(
         message=f"{root} is not in a git repository ({last_words(answer.stderr)})",
         state="nothing was touched",
-        next="git init && git add . && git commit, or deploy with --dirty to ship the directory as it is",
+        next=advice.run("git init && git add . && git commit") + advice.run("fab deploy --dirty", "ships it as it is"),
     )
 
 
@@ -143,7 +146,10 @@ def resolve(root: Path, ref: str) -> str:
         if answer.returncode == 0:
             return answer.stdout.decode().split()[-1]
     if ref == "HEAD":
-        raise ConfigError(message=f"{root} has no commit yet", next="git add . && git commit, or deploy with --dirty")
+        raise ConfigError(
+            message=f"{root} has no commit yet",
+            next=advice.run("git add . && git commit") + advice.run("fab deploy --dirty"),
+        )
     raise ConfigError(message=f"{ref!r} is not a commit, branch or tag of {root}{nearest(ref, names(root))}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from deployer import pylock, requirements, uvlock
 from deployer.errors import ConfigError
+from deployer.host.advice import do
 from deployer.reads import Reads
 from deployer.shipped import Shipped
 from deployer.source import Source
@@ -69,7 +70,7 @@ class Lock:
                 raise ConfigError(
                     message=f"{program} is in {self.path} only through {where}, which is not installed on a host",
                     state="nothing was touched",
-                    next=f"make it a dependency of the project itself ({_add(self.kind, program)}), then commit",
+                    next=do(f"make it a dependency of the project itself ({_add(self.kind, program)}), then commit"),
                 )
 
 
@@ -89,7 +90,7 @@ def find_lock(source: Source, *, required: bool = True) -> Lock:
         raise ConfigError(
             message=f"none of {', '.join(KINDS)} ships with the code: the dependencies are not known",
             state="nothing was touched",
-            next="uv lock (or pip freeze > requirements.txt), then git add and commit the file",
+            next=do("uv lock (or pip freeze > requirements.txt), then git add and commit the file"),
         )
     if path is None:
         return Lock(kind="none")
@@ -112,7 +113,7 @@ def _read(shipped: Shipped, path: str) -> Reads:
         return _READERS[KINDS[path]](shipped, path)
     except (AttributeError, KeyError, TypeError) as error:  # TOML, but of another shape
         raise ConfigError(
-            message=f"{path} is not what its name says ({error})", next="lock again, and commit"
+            message=f"{path} is not what its name says ({error})", next=do("lock again, and commit")
         ) from None
 
 

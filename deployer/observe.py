@@ -10,6 +10,7 @@ from typing import Any
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.history import merge
+from deployer.host.advice import run
 from deployer.remote import Outcome
 from deployer.report import Held, Job, Lingering, ReleaseRow, Status, TimerRow, UnitRow
 from deployer.site import Site, open_remote
@@ -93,7 +94,7 @@ def _unknown_process(process: str, known: Mapping[str, Sequence[str]]) -> Config
     close = difflib.get_close_matches(process, names, n=1) or names[:1]
     return ConfigError(
         message=f"there is no process {process!r} on {', '.join(known)}; there are: {', '.join(names)}",
-        next=f"fab logs --process {close[0]}",
+        next=run(f"fab logs --process {close[0]}"),
     )
 
 

@@ -12,6 +12,7 @@ from deployer.config.web import Unit
 from deployer.errors import ConfigError
 from deployer.host import process as hostprocess
 from deployer.host import spec as hostspec
+from deployer.host.advice import do, run
 from deployer.host.process import Web
 from deployer.host.protocol import PHASES
 from deployer.host.spec import Health, Spec
@@ -81,7 +82,7 @@ def _web_again(config: Config, current: Web | None) -> Web | None:
         host = next(iter(config.hosts), "the host")
         raise ConfigError(
             message=f"{host} has run no web process so far, and a reload does not look for one in the code",
-            next="fab deploy   (finds it); or name it in deploy.toml: [web] wsgi = … (or asgi, or command)",
+            next=run("fab deploy", "finds it") + do("or name it in deploy.toml: [web] wsgi = … (or asgi, or command)"),
         )
     return replace(
         current,

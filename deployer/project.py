@@ -15,6 +15,7 @@ from deployer import git, lock
 from deployer.config import Config
 from deployer.errors import ConfigError
 from deployer.files import JUNK_DIRECTORIES
+from deployer.host.advice import do
 from deployer.host.protocol import APP, APP_LENGTH, WEB
 from deployer.lock import Lock, find_lock
 from deployer.settings import (
@@ -131,7 +132,7 @@ def complete(config: Config, files: TextFiles) -> Config:
         raise ConfigError(
             message=f"several applications are among the files that ship: {', '.join(several)}",
             state="nothing was touched",
-            next=f"write one of them into deploy.toml: [web] {several[0]}",
+            next=do(f"write one of them into deploy.toml: [web] {several[0]}"),
         )
     kind = choose_kind(found, config.web.server)
     if kind is None:

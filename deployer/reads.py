@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from deployer.errors import ConfigError
+from deployer.host.advice import do
 from deployer.shipped import Shipped
 
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -39,12 +40,12 @@ def inside(path: str, where: str) -> str:
         raise ConfigError(
             message=f"{where}: {path} is a place of the machine where this was written (conda writes such lines): "
             "no host has it",
-            next="name the version instead (pip list --format=freeze > requirements.txt), then commit",
+            next=do("name the version instead (pip list --format=freeze > requirements.txt), then commit"),
         )
     if normal.startswith("../") or normal == ".." or ":" in normal:
         raise ConfigError(
             message=f"{where}: {path} is not a file of the project, so it does not ship",
-            next="move it into the project, or deploy the directory that holds both",
+            next=do("move it into the project, or deploy the directory that holds both"),
         )
     return normal
 
@@ -58,5 +59,5 @@ def local(shipped: Shipped, path: str, where: str) -> Reads:
         return Reads(directories=(path,))
     raise ConfigError(
         message=f"{where} names {path}, which does not ship with the code",
-        next=f"git add {path}, and commit it",
+        next=do(f"git add {path}, and commit it"),
     )

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from deployer import answers, events, startup
 from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
-from deployer.host.advice import do
+from deployer.host.advice import NOTHING, do, run
 from deployer.host.manifest import unpack_ids
 from deployer.host.message import LONGEST
 from deployer.host.protocol import HOLD, PROGRAM, PROTOCOL, dumps
@@ -140,11 +140,11 @@ class Remote:
         """Raises Busy saying who deploys, since when and at which phase. ``patient`` is the command that would wait."""
         if facts.busy is None:
             return
-        wait = f", or {patient}   (waits for its turn)" if patient else ""
+        wait = run(patient, "waits for its turn") if patient else NOTHING
         raise Busy(
             message=f"busy: {facts.busy}",
             state="nothing was touched",
-            next=f"fab attach   (follows it){wait}",
+            next=run("fab attach", "follows it") + wait,
             host=self.host,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deployer.errors import ConfigError
+from deployer.host.advice import run
 from deployer.reads import Reads, inside, is_archive, local
 from deployer.shipped import Shipped
 from deployer.uvlock import normal
@@ -117,7 +118,7 @@ def _files(shipped: Shipped, path: str) -> Iterator[tuple[str, str, bool]]:
         text = shipped.text(path)
         if text is None:
             raise ConfigError(
-                message=f"{named_by} names {path}, which does not ship with the code", next=f"git add {path}"
+                message=f"{named_by} names {path}, which does not ship with the code", next=run(f"git add {path}")
             )
         yield path, text, constraint
         for number, rule in _logical(text):

@@ -12,7 +12,7 @@ from typing import Any
 from deployer import answers, events, plan
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet import Fleet, conclude, each
-from deployer.host.advice import run
+from deployer.host.advice import do, run
 from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
@@ -161,7 +161,7 @@ def _line(site: Site, channel: Channel) -> bytes:
         raise Unreachable(
             message=f"{site.host} has said nothing for {_SILENCE / 60:.0f} minutes",
             state="nothing that serves was touched; what it is at goes on",
-            next=f"look at the host; then fab setup -H root@{site.target.host}   (again)",
+            next=do("look at the host") + run(f"fab setup -H root@{site.target.host}", "again"),
             host=site.host,
         ) from None
 
@@ -179,7 +179,7 @@ def public_keys(given: Sequence[str], identities: Sequence[Path]) -> tuple[str, 
         raise ConfigError(
             message="no public key to give to the deploy user: none lies beside the keys that ssh would use",
             state="nothing was touched",
-            next="ssh-keygen -t ed25519, or fab setup --key FILE.pub",
+            next=run("ssh-keygen -t ed25519") + do("or fab setup --key FILE.pub"),
         )
     return tuple(dict.fromkeys(keys))
 

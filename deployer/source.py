@@ -16,6 +16,7 @@ from deployer.checkout import add_commit, missing_submodule
 from deployer.errors import ConfigError
 from deployer.files import Collection, included, plain_files
 from deployer.filters import listed, refuse_raw
+from deployer.host.advice import do
 from deployer.host.manifest import LINK, Entry, tree_digest
 from deployer.spool import Spool
 
@@ -126,7 +127,7 @@ def add_tree(collection: Collection, root: Path, *, below: str = "", submodules:
         raise ConfigError(
             message=f"these files are not checked out (a sparse checkout): {listed(sparse)}",
             state="nothing was touched",
-            next="git sparse-checkout disable, then deploy with --dirty again; or deploy the commit",
+            next=do("git sparse-checkout disable, then deploy with --dirty again; or deploy the commit"),
         )
     return warnings
 
@@ -194,7 +195,7 @@ def require_clean(root: Path) -> git.Changes:
     raise ConfigError(
         message=f"these files differ from the last commit: {listed(changed)}",
         state="nothing was touched",
-        next="commit them, or deploy with --dirty to ship the files as they are",
+        next=do("commit them, or deploy with --dirty to ship the files as they are"),
     )
 
 
@@ -211,7 +212,7 @@ def refuse_env_file(source: Source, env_file: Path | None) -> None:
                 raise ConfigError(
                     message=f"{inside} holds the secrets of env_file, and it would ship with the code",
                     state="nothing was touched",
-                    next=f"git rm --cached {inside}, add it to .gitignore, and change the secrets in it",
+                    next=do(f"git rm --cached {inside}, add it to .gitignore, and change the secrets in it"),
                 )
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from deployer.errors import ConfigError
+from deployer.host.advice import do
 
 __all__ = ["Target"]
 
@@ -77,5 +78,5 @@ def _refused(text: str, why: str) -> ConfigError:
     return ConfigError(
         message=f"{text!r} is not a host to connect to: {why}",
         state="nothing was touched",
-        next="write it as [user@]host[:port], for example deploy@web1.example.com:2222",
+        next=do("write it as [user@]host[:port], for example deploy@web1.example.com:2222"),
     )

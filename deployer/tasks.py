@@ -12,6 +12,7 @@ from invoke.context import Context
 from deployer.command import Answer, chore, host_task
 from deployer.errors import ConfigError
 from deployer.fleettask import Dry
+from deployer.host import advice
 from deployer.host.protocol import PHASES
 from deployer.usage import explain_usage
 
@@ -245,7 +246,7 @@ def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "
 
     if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
         text = f"--lines {lines}: a number of lines is wanted, {_LINES:,} at the most"
-        raise ConfigError(message=text, next="say -n 200")
+        raise ConfigError(message=text, next=advice.do("say -n 200"))
     return _told(observe.logs(fleet, lines=int(lines), follow=follow, process=process))
 
 

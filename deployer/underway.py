@@ -9,6 +9,7 @@ from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
+from deployer.host.advice import run
 from deployer.remote import Outcome, Remote
 from deployer.report import Job
 from deployer.site import Site, open_remote, who
@@ -37,7 +38,7 @@ def abort(fleet: Fleet) -> int:
     """
     ends = each(fleet, _abort if len(fleet.sites) == 1 else _abort_if_any, all_at_once=True)
     if all(ended.answered and ended.value is None for ended in ends):
-        raise ConfigError(message=f"no deploy is running on any of the {len(ends)} hosts", next="fab status")
+        raise ConfigError(message=f"no deploy is running on any of the {len(ends)} hosts", next=run("fab status"))
     return conclude(fleet, ends, exit_of=_exit)
 
 

@@ -21,6 +21,7 @@ from paramiko.ssh_exception import ConfigParseError
 
 from deployer.errors import ConfigError
 from deployer.fleettask import FleetTask, leave_closed_output, split_hosts, wrong_executor
+from deployer.host.advice import do, run
 
 __all__ = ["ExplainedFab", "explain_usage"]
 
@@ -109,8 +110,8 @@ def explain(program: Any, error: ParseError) -> ConfigError:
     if found := _NO_VALUE.match(text):
         task = f" {context.name}" if context else ""
         option = _dashed(found[1])
-        return ConfigError(message=f"{option} needs a value", next=f"{program.binary}{task} --help")
-    return ConfigError(message=text, next=f"{program.binary} --help")
+        return ConfigError(message=f"{option} needs a value", next=run(f"{program.binary}{task} --help"))
+    return ConfigError(message=text, next=run(f"{program.binary} --help"))
 
 
 def _no_option(program: Any, context: ParserContext | None, token: str) -> ConfigError:
@@ -120,7 +121,7 @@ def _no_option(program: Any, context: ParserContext | None, token: str) -> Confi
     near = _near(token, [*options, *(f"--{name}" for name in _ANYWHERE)]) or _of_letter(token, options)
     return ConfigError(
         message=f"{program.binary}{task} has no option {token}{_meant(near)}",
-        next=f"{program.binary}{task} --help   (has all of them)",
+        next=run(f"{program.binary}{task} --help", "has all of them"),
     )
 
 
@@ -142,14 +143,14 @@ def _no_task(program: Any, token: str = "") -> ConfigError:
     if not token:
         given = program.args.hosts.value
         return ConfigError(
-            message=f"no task was named; -H took {given!r} as its hosts", next=f"{program.binary} --list"
+            message=f"no task was named; -H took {given!r} as its hosts", next=run(f"{program.binary} --list")
         )
     hosts = program.args.hosts.value or ""
     if hosts.rstrip().endswith(","):
         together = ",".join([*filter(None, split_hosts(hosts)), token])
         return ConfigError(
             message=f"{token!r} is no task; when it is a host, there may be no blank before it",
-            next=f"{program.binary} -H {together} …",
+            next=do(f"{program.binary} -H {together} …"),
         )
     near = _near(token, program.parser.contexts)
     return ConfigError(
@@ -166,7 +167,7 @@ def _twice(program: Any, token: str) -> ConfigError | None:
         return None
     first = words[words.index(option) + 1]
     together = f"{option} {first},{token}" if option in ("-H", "--hosts") else f"{option} {token}"
-    return ConfigError(message=f"{option} was given twice: {first} and {token}", next=f"say it once: {together}")
+    return ConfigError(message=f"{option} was given twice: {first} and {token}", next=do(f"say it once: {together}"))
 
 
 def _refuse_format(program: Any) -> None:
@@ -189,7 +190,7 @@ def _unreadable(program: Any, error: ConfigParseError) -> ConfigError:
     words = shlex.join(program.argv[1:])
     return ConfigError(
         message=f"Fabric cannot read your ssh_config: {error}",
-        next=f"deployer {words}   (leaves it to OpenSSH; or load_ssh_configs: false in fabric.yaml)",
+        next=run(f"deployer {words}", "leaves it to OpenSSH") + do("or load_ssh_configs: false in fabric.yaml"),
     )
 
 
@@ -230,7 +231,7 @@ def _refuse_misplaced(program: Any) -> None:
         shown = " ".join(dict.fromkeys((*(f"-{letter}" for letter in letters), f"--{name}")))
         raise ConfigError(
             message=f"{shown} is an option of {program.binary} itself, and must stand before {tasks}{_meant(options)}",
-            next=f"{program.binary} {ours[0].name} --help   (has those of the task)",
+            next=run(f"{program.binary} {ours[0].name} --help", "has those of the task"),
         )
 
 
@@ -242,7 +243,7 @@ def _refuse_empty(program: Any) -> None:
                 option = _dashed(argument.names[0])
                 raise ConfigError(
                     message=f"{option} was given an empty value",
-                    next=f"give it one, or leave {option} out   (is a variable of the shell not set?)",
+                    next=do(f"give it one, or leave {option} out   (is a variable of the shell not set?)"),
                 )
 
 

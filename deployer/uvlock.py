@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.errors import ConfigError
+from deployer.host.advice import do, run
 from deployer.reads import Reads, local
 from deployer.shipped import Shipped
 
@@ -25,7 +26,7 @@ def read(shipped: Shipped, path: str) -> Reads:
     Raises ConfigError for a lock that does not fit its pyproject.toml, and for sources that do not ship.
     """
     if not shipped.is_file("pyproject.toml"):
-        raise ConfigError(message="uv.lock ships without its pyproject.toml", next="git add pyproject.toml")
+        raise ConfigError(message="uv.lock ships without its pyproject.toml", next=run("git add pyproject.toml"))
     lock, project = shipped.toml(path), shipped.toml("pyproject.toml")
     packages = _packages(lock)
     root = next((one for found in packages.values() for one in found if _place(one) == _ROOT), {})
@@ -150,7 +151,7 @@ def _refuse_stale(root: Table, project: Table) -> None:
         raise ConfigError(
             message=f"uv.lock is older than pyproject.toml: it lacks {', '.join(missing)}",
             state="nothing was touched",
-            next="uv lock, then commit uv.lock",
+            next=do("uv lock, then commit uv.lock"),
         )
 
 

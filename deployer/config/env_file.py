@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deployer.config.check import env_name_problem, env_value_problem
 from deployer.errors import ConfigError
+from deployer.host.advice import do
 from deployer.model import Secret
 
 
@@ -62,5 +63,5 @@ def expand(value: str, values: dict[str, str], where: str) -> str:
     for part in parts:
         if isinstance(part, Variable) and part.name not in values and part.default is None:
             message = f"{where} uses a variable that the file does not set above it, in ${{…}}"
-            raise ConfigError(message=message, next="set it in the file; this machine's environment is not used")
+            raise ConfigError(message=message, next=do("set it in the file; this machine's environment is not used"))
     return "".join(part.resolve(values) for part in parts)

@@ -14,6 +14,7 @@ from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, text
 from deployer.errors import ConfigError
+from deployer.host.advice import do
 from deployer.host.protocol import WEB
 from deployer.target import Target
 
@@ -141,7 +142,7 @@ def only(
     if any((table[name], more(name)) != (table[names[0]], more(names[0])) for name in names[1:]):
         raise ConfigError(
             message=f"{typed!r} may be any of these hosts of deploy.toml: {', '.join(names)}",
-            next=f"name it as it stands there, such as -H {names[0]}",
+            next=do(f"name it as it stands there, such as -H {names[0]}"),
         )
     return {name: table[name] for name in names[:1]}
 

@@ -13,6 +13,7 @@ from deployer.config.problems import Problem
 from deployer.config.schema import Config
 from deployer.config.where import key_lines, line_of
 from deployer.errors import ConfigError
+from deployer.host.advice import run
 
 tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
@@ -40,7 +41,7 @@ def read(path: Path) -> str:
     except FileNotFoundError:
         where = path.absolute().parent
         raise ConfigError(
-            message=f"{path.name} not found in {where}; type `deployer init`", next="deployer init"
+            message=f"{path.name} not found in {where}; type `deployer init`", next=run("deployer init")
         ) from None
     except UnicodeDecodeError as wrong:
         raise ConfigError(message=f"{path}: not UTF-8 text (byte {wrong.start})") from None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host import ageing, claims, files, login, systemd
+from deployer.host.advice import do, run
 from deployer.host.errors import HostError
 
 _ADD_KEYS = """
@@ -79,7 +80,7 @@ def ensure_home(user: pwd.struct_passwd) -> list[str]:
 def _no_home(user: pwd.struct_passwd, why: str, mend: str) -> HostError:
     return HostError(
         f"{user.pw_dir}, the home of {user.pw_name}, {why}: sshd would read no keys there",
-        next=f"as root on the host: {mend}; then fab setup again",
+        next=do(f"as root on the host: {mend}") + run("fab setup -H root@HOST", "again"),
     )
 
 
@@ -118,7 +119,8 @@ def ensure_keys(user: str, keys: Sequence[str]) -> list[str]:
     if not own and not _is_roots(file.parent):
         raise HostError(
             f"sshd reads the keys of {user} from {file}, and {file.parent} is not a directory of root's alone",
-            next=f"as root on the host: install -d -o root -m 755 {file.parent}; then fab setup again",
+            next=do(f"as root on the host: install -d -o root -m 755 {file.parent}")
+            + run("fab setup -H root@HOST", "again"),
         )
     added = _add(user if own else "root", entry, file, keys) if keys else []
     return added + (_close(entry, home, file) if own else [])

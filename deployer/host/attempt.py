@@ -123,7 +123,7 @@ class Attempt:
         systemd.systemctl("stop", "--no-block", *units)
         if self._has_switched() and systemd.is_stopping():
             raise signals.PowerOff
-        raise signals.Terminated(HostError(self._aborted_by(), next="fab status"))
+        raise signals.Terminated(HostError(self._aborted_by(), next=run("fab status")))
 
     def _aborted_by(self) -> str:
         """Never raises: in a signal handler another error would be taken for one of what it interrupts."""
@@ -186,7 +186,7 @@ class Attempt:
         if not word.wait(barrier):
             raise HostError(
                 f"nothing was heard of the laptop for {word.silence:.0f} s while the fleet got ready to {barrier}",
-                next="fab status, then fab deploy",
+                next=run("fab status") + run("fab deploy"),
             )
 
     def _record(self, work: Work, phase: str, seconds: float) -> None:
@@ -326,14 +326,14 @@ def _check_order(release: Release, phases: Sequence[str]) -> None:
             f"{release.name} is {release.result}: its phases are over",
             exit=Exit.USAGE,
             state="nothing was touched",
-            next="fab releases",
+            next=run("fab releases"),
         )
     if release.result == CONDEMNED:
         raise HostError(
             f"{release.name} is being taken back: its phases are over",
             exit=Exit.USAGE,
             state="nothing was touched",
-            next="fab status",
+            next=run("fab status"),
         )
     first = PHASES.index(phases[0])
     if release.result == SERVED and (first < _SWITCH or (first == _SWITCH and release.phase != "check")):
@@ -341,12 +341,12 @@ def _check_order(release: Release, phases: Sequence[str]) -> None:
             f"{release.name} is switched to already: {phases[0]} is over",
             exit=Exit.USAGE,
             state="nothing was touched",
-            next=f"fab phase.{release.next_phase or PHASES[-1]}",
+            next=run(f"fab phase.{release.next_phase or PHASES[-1]}"),
         )
     if first and release.phase not in PHASES[first - 1 :]:
         missing = PHASES[first - 1]
         raise HostError(
             f"{release.name} has not been through {missing} yet (last: {release.phase or 'none'})",
             exit=Exit.USAGE,
-            next=f"fab phase.{missing}",
+            next=run(f"fab phase.{missing}"),
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import bytecode, confinement, files, installer, pipconf, transient
-from deployer.host.advice import NOTHING, Advice
+from deployer.host.advice import NOTHING, Advice, do, run
 from deployer.host.context import Context, free_bytes
 from deployer.host.diagnosis import why_command
 from deployer.host.errors import HostError
@@ -51,7 +51,7 @@ def builds_on(ctx: Context, delta: Delta) -> dict[str, Any] | None:
     """The record of the tree that an upload builds on; None when it brings everything. Raises HostError."""
     base = ctx.trees.record(delta.base)
     if delta.base and base is None:
-        raise HostError("the tree this upload builds on is gone from the host", next="fab deploy   (again)")
+        raise HostError("the tree this upload builds on is gone from the host", next=run("fab deploy", "again"))
     return base
 
 
@@ -80,7 +80,9 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
         ctx.trees.discard(key)
         if base is not None and error.path in {entry.path for entry in base_of(base)}:
             ctx.trees.mark_altered(delta.base, error.path)  # the next upload brings that file itself
-        raise HostError(f"what arrived is not what was sent: {error}", next="fab deploy   (sends it afresh)") from None
+        raise HostError(
+            f"what arrived is not what was sent: {error}", next=run("fab deploy", "sends it afresh")
+        ) from None
     except OSError as error:
         ctx.trees.discard(key)
         raise disk_error(error, destination, "unpacking the code") from error
@@ -180,7 +182,9 @@ def _seal(ctx: Context, store: Store, key: str, record: dict[str, Any]) -> None:
     try:
         store.seal(key, ctx.builder()[0], record)
     except PermissionError as error:
-        raise HostError(f"what was built is refused: {error}", next="mend the build command, then fab deploy") from None
+        raise HostError(
+            f"what was built is refused: {error}", next=do("mend the build command") + run("fab deploy")
+        ) from None
 
 
 def _altered(tree: Path, entries: Sequence[Entry]) -> list[str]:

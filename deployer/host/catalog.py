@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files
+from deployer.host.advice import do, run
 from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.ledger import BEGUN, Ledger
 from deployer.host.paths import AppPaths
@@ -159,7 +160,7 @@ class Catalog:
                 f"there is no release v{number} of {self.paths.app}; there are: {there}",
                 exit=Exit.USAGE,
                 state="nothing was touched",
-                next="fab releases",
+                next=run("fab releases"),
             )
         return release
 
@@ -180,7 +181,7 @@ class Catalog:
             if release.unfinished:
                 return release
         raise HostError(
-            "no release is under way", exit=Exit.USAGE, state="nothing was touched", next="fab phase.upload"
+            "no release is under way", exit=Exit.USAGE, state="nothing was touched", next=run("fab phase.upload")
         )
 
     def save(self, release: Release) -> Release:
@@ -200,7 +201,7 @@ class Catalog:
         if max(number, least) > min(least + MOST_MISSED, MOST_NUMBER):
             raise BadRequest(
                 f"v{number or least} is no number for the next release: here that is v{least}",
-                next="fab releases   (on every host: one of them counts differently)",
+                next=run("fab releases", "on every host: one of them counts differently"),
             )
 
     def create(self, kind: str, of: int, by: str, at: float, spec: Spec, number: int = 0) -> Release:
@@ -211,7 +212,7 @@ class Catalog:
         self.check_number(number)
         counter, least = self._counter, self.next_number()
         if number and number < least:
-            raise HostError(f"v{number} was made here meanwhile, by another command", next="fab deploy   (again)")
+            raise HostError(f"v{number} was made here meanwhile, by another command", next=run("fab deploy", "again"))
         number = number or least
         files.write_file(counter, f"{number}\n".encode(), 0o600)
         release = Release(number=number, kind=kind, of=of, by=by, at=at, spec=spec)
@@ -252,7 +253,7 @@ class Catalog:
             raise HostError(
                 f"{self.paths.current} leads to {target!r}, which deployer did not write",
                 state="nothing was touched",
-                next=f"look at it; to start afresh: rm {self.paths.current}",
+                next=do(f"look at it; to start afresh: rm {self.paths.current}"),
             )
         return int(found.group(1))
 

@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 
 from deployer.host import systemd
+from deployer.host.advice import do
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
 
@@ -86,7 +87,7 @@ def _check_deploy_user(name: str) -> None:
         raise HostError(
             f"the deploy user {name!r} is root by another name",
             state="nothing was touched",
-            next="choose another deploy_user in deploy.toml: a deploy key must not be able to become root",
+            next=do("choose another deploy_user in deploy.toml: a deploy key must not be able to become root"),
         )
     shell = user.pw_shell or "/bin/sh"
     if user.pw_gecos.startswith(COMMENT) or Path(shell).name in ("nologin", "false") or not os.access(shell, os.X_OK):

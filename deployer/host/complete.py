@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployer.host import build, files, masking, seal
+from deployer.host.advice import run
 from deployer.host.catalog import Release, migrations_since, rollback_targets
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -21,7 +22,7 @@ def complete(ctx: Context, request: Request) -> Request:
         return replace(request, of=0)
     number = ctx.catalog.current()
     if not number:
-        raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next="fab deploy")
+        raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next=run("fab deploy"))
     current = ctx.catalog.get(number)
     return _reload(request, current) if request.kind == "reload" else _rollback(ctx, request, current)
 
@@ -38,7 +39,7 @@ def _rollback(ctx: Context, request: Request, current: Release) -> Request:
         raise HostError(
             f"{target.name} is {target.result}: it never served well",
             exit=Exit.USAGE,
-            next="fab releases",
+            next=run("fab releases"),
         )
     _warn_of_migrations(ctx, target, current, request.yes)
     seal.refuse_changed_environment(ctx, target)
@@ -64,7 +65,7 @@ def _chosen(ctx: Context) -> Release:
     told = [f"{name} is passed by: {damage}" for name, damage in passed.items()]
     if target is None:
         text = "; ".join(["there is no good release before the one that serves", *told])
-        raise HostError(text, exit=Exit.USAGE, next="fab releases")
+        raise HostError(text, exit=Exit.USAGE, next=run("fab releases"))
     for text in told:
         ctx.emit("warn", text=text)
     return target
@@ -83,6 +84,6 @@ def _warn_of_migrations(ctx: Context, target: Release, current: Release, accepte
             text + (", …" if len(added) > _NAMED else ""),
             exit=Exit.USAGE,
             state="nothing was touched",
-            next=f"if the code of {target.name} can live with that: fab rollback --to {target.name} --yes",
+            next=run(f"fab rollback --to {target.name} --yes", f"if the code of {target.name} can live with that"),
         )
     ctx.emit("warn", text=text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from deployer.host import confinement, files, systemd
+from deployer.host.advice import run
 from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.ledger import Ledger
@@ -112,12 +113,12 @@ def open_context(app: str, emit: Emit, clock: Callable[[], float]) -> Context:
     except (ValueError, Damaged) as error:
         raise BadRequest(
             f"{paths.settings} is not as this version writes it: {error}",
-            next="fab setup -H root@HOST   (writes it again)",
+            next=run("fab setup -H root@HOST", "writes it again"),
         ) from None
     if settings is None:
         raise BadRequest(
             f"this host is not set up for the app {app!r}",
-            next="fab setup -H root@HOST   (once; then deploy as the deploy user)",
+            next=run("fab setup -H root@HOST", "once; then deploy as the deploy user"),
         )
     return Context(paths=paths, settings=settings, emit=emit, clock=clock)
 

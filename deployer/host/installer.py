@@ -62,7 +62,7 @@ def _content(tree: Path, entry: Entry) -> bytes:
     if hashlib.sha256(content).hexdigest() != entry.digest:
         raise HostError(
             f"{entry.path} is no longer as it was shipped: a build command of an older release has changed it",
-            next="change and commit anything, then fab deploy   (sends the code afresh)",
+            next=do("change and commit anything") + run("fab deploy", "sends the code afresh"),
         )
     return content
 
@@ -104,7 +104,7 @@ def refuse_editable(venv: Path) -> None:
     if names:
         raise HostError(
             f"{', '.join(names)} was installed as editable, which would serve code of no release",
-            next="install it as an ordinary package: leave -e, or editable = true, out of the lock",
+            next=do("install it as an ordinary package: leave -e, or editable = true, out of the lock"),
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.host import files, orders, overrides, programs, systemd
+from deployer.host import advice, files, orders, overrides, programs, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, Damaged, HostError
@@ -158,7 +158,8 @@ def _check_calendars(spec: Spec) -> None:
             raise HostError(
                 f"timers.{timer.name}.calendar: systemd does not understand {timer.calendar!r}",
                 logs=done.tail(3),
-                next=f'mend [timers.{timer.name}] in deploy.toml, such as "daily" or "Mon 03:30"; then fab deploy',
+                next=advice.do(f'mend [timers.{timer.name}] in deploy.toml, such as "daily" or "Mon 03:30"')
+                + advice.run("fab deploy"),
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from deployer.host import journald, systemd
+from deployer.host.advice import run
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.instance import unit_names
@@ -27,7 +28,7 @@ def wanted(ctx: Context, process: str) -> list[str]:
             f"there is no process {process!r} of {ctx.app} here; there are: {', '.join(known)}",
             exit=Exit.USAGE,
             state="nothing was touched",
-            next="fab logs",
+            next=run("fab logs"),
         )
     return [process] if process else known
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files
+from deployer.host.advice import do
 from deployer.host.errors import HostError
 from deployer.host.manifest import Entry
 from deployer.host.pythons import Interpreter
@@ -32,7 +33,7 @@ def venv_key(spec: Spec, entries: Sequence[Entry], interpreter: Interpreter) -> 
     missing = [path for path in spec.lock.files if path not in paths]
     if missing:
         raise HostError(
-            f"{missing[0]} is not among the files of this release", next="commit it, or list it under include"
+            f"{missing[0]} is not among the files of this release", next=do("commit it, or list it under include")
         )
     return _digest(["venv", _LAYOUT, spec.lock.kind, covered, interpreter.identity])
 

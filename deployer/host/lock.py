@@ -74,7 +74,7 @@ def refuse_if_busy(ctx: Context) -> None:
             busy_text(job),
             exit=Exit.BUSY,
             state="nothing was touched",
-            next="fab attach   (follows it)",
+            next=run("fab attach", "follows it"),
         )
 
 
@@ -175,7 +175,7 @@ def _run(argv: Sequence[str]) -> systemd.Result:
             error.message,
             exit=Exit.MIXED,
             state="it is not known whether the deploy has begun",
-            next="fab attach   (follows it, if it has)",
+            next=run("fab attach", "follows it, if it has"),
         ) from None
 
 
@@ -223,7 +223,7 @@ def _process_of(ctx: Context, name: str) -> int | None:
 
 
 def _ended_by_itself() -> HostError:
-    return HostError("no deploy is running", exit=Exit.USAGE, state="nothing was touched", next="fab status")
+    return HostError("no deploy is running", exit=Exit.USAGE, state="nothing was touched", next=run("fab status"))
 
 
 def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
@@ -306,7 +306,7 @@ def _never_began(ctx: Context) -> HostError:
     return HostError(
         "the deploy never began: the host went down before its first word",
         state=f"{now}; nothing was touched",
-        next="fab deploy",
+        next=run("fab deploy"),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.host import ageing, claims, systemd
+from deployer.host.advice import do
 from deployer.host.errors import HostError
 from deployer.host.protocol import PROGRAM
 
@@ -78,7 +79,7 @@ def key_file(user: pwd.struct_passwd, told: Rules) -> Path:
     if patterns == ["none"]:
         raise HostError(
             "sshd_config: AuthorizedKeysFile none: sshd reads keys from no file, so that setup can add none",
-            next="give the key to where sshd gets them from (AuthorizedKeysCommand), or allow .ssh/authorized_keys",
+            next=do("give the key to where sshd gets them from (AuthorizedKeysCommand), or allow .ssh/authorized_keys"),
         )
     paths = [_expanded(pattern, user) for pattern in patterns]
     usual = Path(user.pw_dir) / ".ssh/authorized_keys"

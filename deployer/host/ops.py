@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from deployer.host.advice import run
 from deployer.host.errors import BadRequest
 from deployer.host.jobs import JOB
 from deployer.host.process import CALENDAR
@@ -54,7 +55,9 @@ def parse(message: dict[str, Any], known: Mapping[str, Parse]) -> tuple[str, Any
     """The op of a message and what it asks for. Raises BadRequest."""
     op = message.pop("op", None)
     if not isinstance(op, str) or op not in known:
-        raise BadRequest("this host's program does not know that request", next="fab setup -H root@HOST   (updates it)")
+        raise BadRequest(
+            "this host's program does not know that request", next=run("fab setup -H root@HOST", "updates it")
+        )
     try:
         return op, known[op](message)
     except ValueError as error:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host import systemd
+from deployer.host.advice import do
 from deployer.host.errors import HostError
 from deployer.host.systemd import Result, UnitState, ask, show, show_all, systemctl
 
@@ -155,7 +156,7 @@ def ensure_free(unit: str) -> None:
         raise HostError(
             f"{path} has the name under which deployer runs its own unit",
             state="nothing was touched",
-            next=f"on the host, as root: rm {path}; systemctl daemon-reload",
+            next=do(f"on the host, as root: rm {path}; systemctl daemon-reload"),
         )
     with contextlib.suppress(FileNotFoundError):
         path.unlink()

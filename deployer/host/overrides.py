@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from deployer.host.advice import run
 from deployer.host.confinement import REPEATABLE
 from deployer.host.errors import BadRequest
 from deployer.host.process import Unit
@@ -72,7 +73,7 @@ def _check(key: str, name: str, values: tuple[str, ...]) -> None:
     if name not in ALLOWED:
         raise BadRequest(
             f"{key}.{name}: this directive may not be set from deploy.toml",
-            next=f"as root, allow it for this app: fab setup -H root@HOST --allow-unit {name}",
+            next=run(f"fab setup -H root@HOST --allow-unit {name}", "as root: allows it for this app"),
         )
     for value in values:
         if not re.fullmatch(ALLOWED[name], value):

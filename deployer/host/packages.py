@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from deployer.host import files, systemd
+from deployer.host.advice import do, run
 from deployer.host.errors import HostError
 from deployer.host.protocol import ENV_NAME
 
@@ -20,7 +21,9 @@ def ensure_packages(*, nginx: bool) -> list[str]:
     if not missing:
         return []
     if not _has("apt-get"):
-        raise HostError(f"this host lacks {', '.join(missing)}", next="install them with the host's package manager")
+        raise HostError(
+            f"this host lacks {', '.join(missing)}", next=do("install them with the host's package manager")
+        )
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
     updated = systemd.run([*apt, "update"], timeout=900)  # a repository that is not needed may be out of order
     done = systemd.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
@@ -30,7 +33,8 @@ def ensure_packages(*, nginx: bool) -> list[str]:
     if left:
         raise HostError(
             f"the packages {', '.join(left)} are installed, and what they bring is not there",
-            next=f"as root on the host: apt-get install --reinstall {' '.join(left)}; then fab setup again",
+            next=do(f"as root on the host: apt-get install --reinstall {' '.join(left)}")
+            + run("fab setup -H root@HOST", "again"),
         )
     return [f"installed {name}" for name in missing]
 
@@ -51,7 +55,9 @@ def ensure_uv() -> list[str]:
     for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
         done = systemd.run(["env", *environment, *argv], timeout=900)
         if not done.ok:
-            raise HostError(f"{' '.join(argv)} failed", logs=done.tail(), next="can this host reach a package index?")
+            raise HostError(
+                f"{' '.join(argv)} failed", logs=done.tail(), next=do("can this host reach a package index?")
+            )
     version = systemd.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
     return [f"uv {version[0] if version else ''}".strip()]
 

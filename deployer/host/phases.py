@@ -24,6 +24,7 @@ from deployer.host import (
     seal,
     watching,
 )
+from deployer.host.advice import do, run
 from deployer.host.catalog import READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -106,7 +107,7 @@ def upload(work: Work) -> str:
     if ctx.trees.record(work.release.tree) is None:
         build.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
         if work.body is None:
-            raise HostError("the job has no upload of its own", next="fab deploy   (again)")
+            raise HostError("the job has no upload of its own", next=run("fab deploy", "again"))
         entries = list(build.unpack(ctx, work.release.tree, value, work.body))
         files.write_json(work.directory / "entries.json", [entry.as_list() for entry in entries], 0o600)
     if work.body is not None and work.body.exists():
@@ -179,7 +180,7 @@ def install(work: Work) -> str:
         record = store.record(key) if key else {}
         if record is None or record.get("damaged"):
             why = f"damaged: {record['damaged']}" if record else "gone from the host"
-            raise HostError(f"the {link} of {release.name} is {why}", next="fab deploy   (builds it anew)")
+            raise HostError(f"the {link} of {release.name} is {why}", next=run("fab deploy", "builds it anew"))
         if key:
             files.point(work.directory / link, f"../../{store.directory.name}/{key}")
     if not work.proven:  # a reload comes without a build, and may run something new
@@ -222,7 +223,7 @@ def _refuse_damage(work: Work, proof: Proof) -> None:
         _remember(work, damage)
         raise HostError(
             f"{work.release.name} is no longer what was built: its digest differs {damage}",
-            next="fab deploy   (builds what is damaged anew); and look at the disk",
+            next=run("fab deploy", "builds what is damaged anew") + do("and look at the disk"),
         )
 
 
@@ -236,7 +237,7 @@ def _remember(work: Work, damage: str) -> None:
 def switch(work: Work) -> str:
     """The rename. Its record comes first, and no SIGTERM between the two: what was switched to is always known."""
     if work.release.sealed is None:
-        raise HostError(f"{work.release.name} was never sealed", next="fab deploy")
+        raise HostError(f"{work.release.name} was never sealed", next=run("fab deploy"))
     if work.proof is None and work.release.result != SERVED:
         _ask_again(work)
     with uninterrupted():

@@ -78,7 +78,7 @@ class Setup:
         try:
             return cls.parse(read_message(stream))
         except (ValueError, RecursionError) as error:
-            raise BadRequest(f"the request is not acceptable: {error}", next="mend deploy.toml") from None
+            raise BadRequest(f"the request is not acceptable: {error}", next=do("mend deploy.toml")) from None
 
     @classmethod
     def parse(cls, value: Any) -> Setup:
@@ -281,7 +281,8 @@ class Provision:
             raise HostError(
                 f"{deploy} cannot start the host program by sudo (exit status {done.status})",
                 logs=done.tail(),
-                next="mend on the host, as root, what the lines above name; then fab setup again",
+                next=do("mend on the host, as root, what the lines above name")
+                + run("fab setup -H root@HOST", "again"),
             )
         ctx = open_context(app, self.emit, time.time)
         for text, repair in proof.problems(ctx, patience=5.0):

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from deployer.host import files, nginx, nginxfiles, systemd
+from deployer.host.advice import do
 from deployer.host.context import Emit
 from deployer.host.errors import HostError
 
@@ -39,7 +40,7 @@ def install_site(path: Path, text: str, emit: Emit, *, unlink: Path | None = Non
         raise HostError(
             "nginx refuses the site; the one before is back and nginx was not reloaded",
             logs=done.tail(),
-            next="mend [proxy] in deploy.toml, or what else the lines above name",
+            next=do("mend [proxy] in deploy.toml, or what else the lines above name"),
         )
     for line in done.err.splitlines():
         if "[warn]" in line:
@@ -66,7 +67,7 @@ def in_the_way(path: Path, site: nginx.Site) -> Path | None:
                 f"{one.where} answers all requests that no other site does ({' '.join(one.words)}): "
                 "without a name of its own the site would answer none",
                 state="the steps before this one are done; the proxy was not touched",
-                next='set server_name under [proxy] in deploy.toml, or take "default_server" out of that line',
+                next=do('set server_name under [proxy] in deploy.toml, or take "default_server" out of that line'),
             )
     return stock if theirs else None
 
@@ -97,6 +98,6 @@ def ensure_started() -> list[str]:
         raise HostError(
             "nginx does not start",
             logs=systemd.own_lines("nginx.service", 10),
-            next="if another server has the port: stop it, or set listen under [proxy] in deploy.toml",
+            next=do("if another server has the port: stop it, or set listen under [proxy] in deploy.toml"),
         )
     return ["nginx started"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.host import build, files
+from deployer.host.advice import do, run
 from deployer.host.context import free_bytes
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.manifest import Delta
@@ -52,13 +53,13 @@ def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length:
     token = secrets.token_hex(4)
     with _open_part(incoming, delta.body, token) as (file, part):
         if offset != os.fstat(file.fileno()).st_size or offset + length != delta.length:
-            raise BadRequest("the upload does not continue where it stopped", next="fab deploy   (again)")
+            raise BadRequest("the upload does not continue where it stopped", next=run("fab deploy", "again"))
         _require_room(incoming, length)
         _append(stream, file, part, length)
         if _sha256(part) != delta.body:
             part.unlink()
             raise HostError(
-                "what arrived is not what was sent: its digest differs", next="fab deploy   (sends it afresh)"
+                "what arrived is not what was sent: its digest differs", next=run("fab deploy", "sends it afresh")
             )
         whole = incoming / f"{delta.body}.{token}.body"
         os.replace(str(part), str(whole))
@@ -109,7 +110,7 @@ def _require_room(incoming: Path, length: int) -> None:
         raise HostError(
             f"the disk is full: the upload needs {needed // 1024} KiB below {incoming}, {free // 1024} KiB are free",
             state="nothing was touched",
-            next="make room, then fab deploy",
+            next=do("make room") + run("fab deploy"),
         )
 
 
@@ -124,7 +125,7 @@ def _append(stream: BinaryIO, file: BinaryIO, part: Path, length: int) -> None:
         part.unlink()
         raise build.disk_error(error, part, "the upload") from error
     if not whole:
-        raise HostError("the connection ended in the middle of the upload", next="fab deploy   (goes on there)")
+        raise HostError("the connection ended in the middle of the upload", next=run("fab deploy", "goes on there"))
 
 
 def _copy(stream: BinaryIO, file: BinaryIO, length: int) -> bool:

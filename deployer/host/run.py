@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host import exitstatus, masking, systemd, transient
+from deployer.host import advice, exitstatus, masking, systemd, transient
 from deployer.host.catalog import Release
 from deployer.host.confinement import of_command
 from deployer.host.context import Context
@@ -62,7 +62,10 @@ def run(ctx: Context, command: Command) -> int:
     release = ctx.catalog.serving()
     if release is None:
         raise HostError(
-            f"nothing of {ctx.app} is deployed yet", exit=Exit.USAGE, state="nothing was touched", next="fab deploy"
+            f"nothing of {ctx.app} is deployed yet",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next=advice.run("fab deploy"),
         )
     emit = masking.masked(ctx.emit, masking.stored_values(ctx.paths, release.number))
     name = f"deployer-{ctx.app}-run.{os.getpid()}-{secrets.token_hex(4)}"

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from deployer.host.advice import do, run
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -58,7 +59,9 @@ def refuse_changed_environment(ctx: Context, release: Release) -> None:
         raise HostError(
             f"{release.name} is no longer what was made: its digest differs {changed}",
             state="nothing was touched",
-            next="fab deploy, or fab rollback --to another release (fab releases); and look at the disk",
+            next=run("fab deploy")
+            + run("fab releases", "shows what else can be gone back to")
+            + do("and look at the disk"),
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host import files, systemd
+from deployer.host.advice import do
 from deployer.host.errors import HostError
 from deployer.host.protocol import PROGRAM
 
@@ -38,7 +39,7 @@ def ensure(app: str, deploy: str, private: Path) -> list[str]:
     if not lets(deploy, PROGRAM, "session", app):
         raise HostError(
             f"sudo does not read {path}, so {deploy} could not deploy",
-            next="add the line @includedir /etc/sudoers.d to /etc/sudoers (visudo)",
+            next=do("add the line @includedir /etc/sudoers.d to /etc/sudoers (visudo)"),
         )
     return changed
 

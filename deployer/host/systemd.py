@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host import journald, output
+from deployer.host import advice, journald, output
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
 
@@ -53,7 +53,7 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None,
             )
         except FileNotFoundError:
             raise HostError(
-                f"the host lacks the command {argv[0]}", next=f"install it: apt-get install {argv[0]}"
+                f"the host lacks the command {argv[0]}", next=advice.do(f"install it: apt-get install {argv[0]}")
             ) from None
         try:
             status = process.wait(timeout)
@@ -298,7 +298,7 @@ def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
     try:
         yield from filter(None, map(journald.parse, journald.lines(argv, ENVIRONMENT, seconds=_READING)))
     except FileNotFoundError:
-        raise HostError(f"the host lacks the command {argv[0]}", next="install systemd's journal") from None
+        raise HostError(f"the host lacks the command {argv[0]}", next=advice.do("install systemd's journal")) from None
 
 
 def transient(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from deployer.host import attended, exitstatus, files, orders, systemd
+from deployer.host import advice, attended, exitstatus, files, orders, systemd
 from deployer.host.confinement import Line
 from deployer.host.context import Context
 from deployer.host.environment import environment_file
@@ -109,7 +109,7 @@ def run(
     exitstatus.refuse_not_begun(f"the {_NOUNS[command.name]}", unit, status, since)
     if not begun:
         what = f"the {_NOUNS[command.name]} was not begun: systemd did not start its unit"
-        raise HostError(what, logs=said[-40:], next="fab deploy")
+        raise HostError(what, logs=said[-40:], next=advice.run("fab deploy"))
     return status, said
 
 
@@ -130,7 +130,8 @@ def _too_long(command: Command, said: Sequence[str]) -> HostError:
     return HostError(
         f"the {_NOUNS[command.name]} did not end within {command.limit:g} s and was stopped",
         logs=list(said)[-40:],
-        next=f"look why it takes so long; if it needs to, raise {command.key} in deploy.toml; then fab deploy",
+        next=advice.do(f"look why it takes so long; if it needs to, raise {command.key} in deploy.toml")
+        + advice.run("fab deploy"),
         stays=command.stays,
     )
 
@@ -142,7 +143,8 @@ def refuse_running(ctx: Context, name: str) -> None:
     left = systemd.processes(unit)
     if left:
         raise HostError(
-            f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}", next="reboot the host"
+            f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}",
+            next=advice.do("reboot the host"),
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, lock
+from deployer.host.advice import run
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.protocol import Exit
@@ -51,7 +52,7 @@ def refuse_if_not_first(ctx: Context, own: Path) -> None:
             "busy: another command is about to begin",
             exit=Exit.BUSY,
             state="nothing was touched",
-            next="fab attach   (follows it)",
+            next=run("fab attach", "follows it"),
         )
 
 

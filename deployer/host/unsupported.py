@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from deployer.host import confinement, exitstatus, systemd
+from deployer.host.advice import run
 from deployer.host.errors import HostError
 
 EXPOSED: Mapping[str, str] = {
@@ -159,5 +160,5 @@ def _nothing_starts(app: str, user: str, kind: str) -> HostError:
     why = _starts(app, user, kind, frozenset(_candidates(kind)))
     return HostError(
         f"systemd cannot start a process as {user} on this host, not even without any confinement: {why}",
-        next="on the host, as root: journalctl -b -n 50   (why); then fab setup again",
+        next=run("journalctl -b -n 50", "as root on the host: says why") + run("fab setup -H root@HOST", "again"),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployer.errors import ConfigError
+from deployer.host.advice import do
 
 __all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "number", "seconds", "waves"]
 
@@ -39,9 +40,11 @@ def waves(hosts: Sequence[str], strategy: Strategy) -> tuple[tuple[str, ...], ..
     """
     size = _size(strategy.batch, len(hosts))
     if strategy.canary < 0:
-        raise ConfigError(message=f"--canary {strategy.canary}: a number of hosts is wanted", next="say --canary 1")
+        raise ConfigError(message=f"--canary {strategy.canary}: a number of hosts is wanted", next=do("say --canary 1"))
     if strategy.bake < 0 or (strategy.bake and not strategy.canary):
-        raise ConfigError(message="--bake is how long a canary serves before the others follow", next="say --canary 1")
+        raise ConfigError(
+            message="--bake is how long a canary serves before the others follow", next=do("say --canary 1")
+        )
     rest = hosts[strategy.canary :]
     batches = (rest[start : start + size] for start in range(0, len(rest), size))
     return tuple(tuple(wave) for wave in (hosts[: strategy.canary], *batches) if wave)
@@ -54,7 +57,7 @@ def _size(batch: str, fleet: int) -> int:
     number = int(match[1]) if match else 0
     if not match or (match[2] and number > 100):
         text = f"--batch {batch}: a number of hosts, or a share from 1% to 100%, is wanted"
-        raise ConfigError(message=text, next="say --batch 2 or --batch 25%")
+        raise ConfigError(message=text, next=do("say --batch 2 or --batch 25%"))
     return max(1, fleet * number // 100) if match[2] else number
 
 
@@ -62,7 +65,7 @@ def migrator(hosts: Sequence[str], chosen: str | None) -> str:
     """The host that runs the migration: the one that was chosen, else the first by name. Raises ConfigError."""
     if chosen and chosen not in hosts:
         text = f"{chosen} is to run the migration, and is not among the hosts of this command"
-        raise ConfigError(message=text, next=f"add {chosen} to the hosts, or say --no-migrate")
+        raise ConfigError(message=text, next=do(f"add {chosen} to the hosts, or say --no-migrate"))
     return chosen or min(hosts)
 
 
@@ -76,7 +79,7 @@ def barriers(host: str, *, migrator: str, migrates: bool) -> tuple[str, ...]:
 def number(option: str, text: str) -> int:
     """How many hosts an option says. Raises ConfigError; Invoke would meet what is no number with a traceback."""
     if not text.isdecimal():
-        raise ConfigError(message=f"{option} {text}: a number of hosts is wanted", next=f"say {option} 1")
+        raise ConfigError(message=f"{option} {text}: a number of hosts is wanted", next=do(f"say {option} 1"))
     return int(text)
 
 
@@ -84,5 +87,5 @@ def seconds(text: str) -> float:
     """How long a canary bakes: ``90``, ``90s``, ``2m``, ``1h``. Raises ConfigError."""
     match = _TIME.fullmatch(text)
     if match is None:
-        raise ConfigError(message=f"--bake {text}: a time is wanted", next="say --bake 90s, or --bake 2m")
+        raise ConfigError(message=f"--bake {text}: a time is wanted", next=do("say --bake 90s, or --bake 2m"))
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -6,6 +6,7 @@ import shlex
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Warn
+from deployer.host.advice import Next, do, run
 from deployer.ssh.hostkeys import HostKey, Known, KnownKey, in_revocation_list, judge, record
 from deployer.ssh.settings import Settings
 from deployer.ssh.target import SshOptions, Target, ssh_command
@@ -39,21 +40,21 @@ def _unknown(target: Target, options: SshOptions, settings: Settings, known: Kno
     return Unreachable(
         message=f"{target.name} shows a host key that is not known: {key}{also}",
         state="nothing was touched",
-        next=f"compare the fingerprint with the host's own ({_ask_host(key)}), then: "
-        f"{_trust(target, options, settings, key)}; or, to trust the first key that a host shows: "
-        "--accept-new, or StrictHostKeyChecking accept-new in ssh_config",
+        next=do(f"compare the fingerprint with the host's own ({_ask_host(key)}), then")
+        + _trust(target, options, settings, key)
+        + do("or, to trust the first key that a host shows: --accept-new, or StrictHostKeyChecking accept-new"),
         host=target.name,
     )
 
 
-def _trust(target: Target, options: SshOptions, settings: Settings, key: HostKey) -> str:
+def _trust(target: Target, options: SshOptions, settings: Settings, key: HostKey) -> Next:
     file = next(iter(settings.user_known_hosts), None)
     if file is None or settings.host_key_alias or settings.proxy_jump or settings.proxy_command:
-        return f"{ssh_command(target, options)} true, and answer yes"
+        return run(f"{ssh_command(target, options)} true", "and answer yes")
     port = ["-p", str(settings.port)] if settings.port != 22 else []
     scan = shlex.join(["ssh-keyscan", "-H", "-t", _short(key), *port, settings.hostname])
     make = "" if file.parent.is_dir() else f"mkdir -p -m 700 {shlex.quote(str(file.parent))} && "
-    return f"{make}{scan} >> {shlex.quote(str(file))}"
+    return run(f"{make}{scan} >> {shlex.quote(str(file))}")
 
 
 def _ask_host(key: HostKey) -> str:
@@ -70,8 +71,9 @@ def _changed(target: Target, options: SshOptions, settings: Settings, key: HostK
         message=f"{target.name} shows another host key than before: {key}; {old.where} has {old.key}. "
         "Either the host was set up anew, or somebody is in between",
         state="nothing was touched",
-        next=f"find out why before you go on; if it was set up anew: {remove}, then: "
-        f"{_trust(target, options, settings, key)}",
+        next=do("find out why before you go on; if it was set up anew")
+        + run(remove)
+        + _trust(target, options, settings, key),
         host=target.name,
     )
 
@@ -80,6 +82,6 @@ def _revoked(target: Target, key: HostKey, where: str) -> DeployerError:
     return Unreachable(
         message=f"{target.name} shows a host key that is revoked: {key} ({where})",
         state="nothing was touched",
-        next="the host needs a new key, or this is not the host: ask whoever revoked it",
+        next=do("the host needs a new key, or this is not the host: ask whoever revoked it"),
         host=target.name,
     )

@@ -204,11 +204,6 @@ class SshConfig:
         return run(self.site, FAB, "-S", str(self.path), *arguments, "-H", host)
 
 
-def shell_commands(text: str) -> list[str]:
-    """The commands in a line of advice: what stands between ``then:`` or ``anew:`` and the next comma or semicolon."""
-    return [part.strip() for part in re.findall(r"(?:then|anew): ([^;]+?)(?=;|, then:|$)", text, re.MULTILINE)]
-
-
 def test_an_unknown_host_key_is_refused_with_what_mends_it(config: SshConfig) -> None:
     """Exit 3, the fingerprint, and a command that, typed as it is, makes the next try work."""
     ended = config.fab("status", "--json")
@@ -217,7 +212,7 @@ def test_an_unknown_host_key_is_refused_with_what_mends_it(config: SshConfig) ->
     assert "host key that is not known" in failed["message"]
     assert "SHA256:" in failed["message"]
     assert failed["state"] == "nothing was touched"
-    (command,) = shell_commands(failed["next"])
+    (command,) = failed["commands"]
     subprocess.run(command, shell=True, check=True, capture_output=True, timeout=30)
     assert config.fab("status").exit == 0
 
@@ -226,7 +221,7 @@ def test_the_mending_command_makes_the_directory_it_needs(config: SshConfig) -> 
     """On a machine that has no ~/.ssh yet the command works all the same."""
     config.known = config.known.parent / "not there yet/known_hosts"
     config.write(f'UserKnownHostsFile "{config.known}"')
-    (command,) = shell_commands(config.fab("status", "--json").event("failed")["next"])
+    (command,) = config.fab("status", "--json").event("failed")["commands"]
     subprocess.run(command, shell=True, check=True, capture_output=True, timeout=30)
     assert config.fab("status").exit == 0
 
@@ -241,7 +236,7 @@ def test_a_changed_host_key_is_refused_with_what_mends_it(config: SshConfig, tmp
     failed = ended.event("failed")
     assert "another host key than before" in failed["message"]
     assert f"{config.known}:1" in failed["message"]
-    commands = shell_commands(failed["next"])
+    commands = failed["commands"]
     assert len(commands) == 2
     for command in commands:
         subprocess.run(command, shell=True, check=True, capture_output=True, timeout=30)

@@ -59,7 +59,7 @@ def test_a_python_that_the_host_lacks(shop: Shop) -> None:
 def test_a_build_command_that_fails(shop: Shop) -> None:
     """All it printed is shown, on both of its outputs, to people too."""
     shop.edit(BUILD, 'build = ["echo to stdout; echo to stderr >&2; exit 3"]')
-    ended = shop.refuses("failed (exit status 3)", phase="build", logs="to stdout\nto stderr", next="mend it")
+    ended = shop.refuses("failed (exit status 3)", phase="build", logs="to stdout\nto stderr", next="fix it")
     assert [event["line"] for event in ended.events if event["event"] == "output"] == [
         "to stdout",
         "to stderr",

@@ -160,12 +160,36 @@ def test_allowed_hosts_that_refuse_the_check(shop: Shop) -> None:
     """Django's bare 400 is explained, with the key that mends it; and mended so, it gets through."""
     shop.configure(env='ALLOWED_HOSTS = "shop.example.com"')
     ended = shop.refuses("ALLOWED_HOSTS", "--no-migrate", phase="check", logs="DisallowedHost")
-    assert "Set web.health.host in deploy.toml" in ended.event("failed")["message"]
+    failed = ended.event("failed")
+    assert "Set web.health.host in deploy.toml" in failed["message"]
+    assert "ALLOWED_HOSTS has" in failed["next"] and "fix it" not in failed["next"]
+    assert [command.partition(" -H")[0] for command in failed["commands"]] == ["fab deploy"]
     shop.edit('path = "/healthz"', 'path = "/healthz", host = "shop.example.com"')
     shop.site.deploy("--no-migrate")
     request = urllib.request.Request(shop.site.url, headers={"Host": "shop.example.com"})
     with urllib.request.urlopen(request, timeout=15) as answer:
         assert answer.headers["X-Version"] == "1"
+
+
+def test_a_variable_that_is_not_set_is_named(shop: Shop) -> None:
+    """Not the code is to be mended but the environment: the message has the name, and the advice where to set it."""
+    wsgi = (shop.project.path / "shop/wsgi.py").read_text()
+    shop.project.change(files={"shop/wsgi.py": f"import os\n\nKEY = os.environ['PAYMENT_KEY']\n{wsgi}"})
+    ended = shop.refuses(
+        "the environment variable PAYMENT_KEY is not set", "--no-migrate", phase="start", logs="KeyError", next="[env]"
+    )
+    assert "fix it" not in ended.event("failed")["next"]
+
+
+def test_a_migration_that_never_began_did_nothing(shop: Shop) -> None:
+    """An import that fails first of all: the package is named, and nobody is sent to look at the database."""
+    shop.edit("python manage.py migrate --noinput", "python -c 'import nothing_here'")
+    ended = shop.refuses(
+        "that has the module nothing_here is not installed", phase="migrate", logs="ModuleNotFoundError"
+    )
+    failed = ended.event("failed")
+    assert "it ended before it had begun with the database" in failed["message"]
+    assert "database" not in failed["next"]
 
 
 def test_a_migration_that_fails(shop: Shop) -> None:

@@ -59,6 +59,10 @@ def test_odd_entries_in_the_journal_hide_no_reason(mini: TinySite) -> None:
     followed = mini.session(b'{"op":"logs","process":"","lines":40,"follow":false}\n').events
     told = [text for event in followed if event["event"] == "logs" for text in event["lines"]]
     assert any(len(text) > 30000 for text in told), "a long line is shown whole"
+
+
+def test_an_answer_that_is_no_http_is_told_as_that(mini: TinySite) -> None:
+    """A status of 5,000 digits is the release's fault, and no bug of the host's."""
     mini.project.change(files={"server.py": HUGE})
     ended = mini.expect(5, "deploy")
     assert "what came back is not HTTP" in ended.err

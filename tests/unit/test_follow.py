@@ -448,7 +448,7 @@ def test_who_does_not_wait_is_told_who_is_at_it_and_how_to_wait() -> None:
     line = Line(FakeChannel({**FACTS, "busy": BUSY}), wait=False)
     with pytest.raises(Busy, match=r"busy: a deploy by ada@laptop runs since .*, at build") as caught:
         line.take()
-    assert str(caught.value.next) == "fab attach   (follows it), or fab deploy --wait   (waits for its turn)"
+    assert str(caught.value.next) == "fab attach   (follows it)\nfab deploy --wait   (waits for its turn)"
     assert not line.sent
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from deployer.config.web import Web
 from deployer.errors import ConfigError
 from deployer.fleet import Fleet
 from deployer.host import installer
+from deployer.host.errors import HostError
 from deployer.host.installer import not_editable
 from deployer.host.keys import venv_key
 from deployer.host.pythons import Interpreter
@@ -362,12 +364,27 @@ def test_an_installer_sees_what_names_the_environment(repo: Repository) -> None:
     assert os.access(destination / "lib/run.sh", os.X_OK) and (destination / "lib/link").is_symlink()
 
 
+def test_what_points_out_of_an_environment_is_refused(tmp_path: Path) -> None:
+    """However it came about, nothing editable is sealed; odd records and links are passed by."""
+    packages = tmp_path / "lib/python3.12/site-packages"
+    for name, text in (("plain", '{"url": "x", "dir_info": {"editable": false}}'), ("odd", "[1"), ("list", "[]"),
+                       ("number", '{"dir_info": 1}')):  # fmt: skip
+        (packages / f"{name}-1.dist-info").mkdir(parents=True)
+        (packages / f"{name}-1.dist-info/direct_url.json").write_text(text)
+    (packages / "link-1.dist-info").symlink_to("/etc")
+    installer.refuse_editable(tmp_path)
+    (packages / "lib-1.dist-info").mkdir()
+    (packages / "lib-1.dist-info/direct_url.json").write_text('{"url": "x", "dir_info": {"editable": true}}')
+    with pytest.raises(HostError, match="lib was installed as editable"):
+        installer.refuse_editable(tmp_path)
+
+
 def test_a_file_that_a_build_has_changed_is_not_installed_from(repo: Repository) -> None:
     """What the environment's name was made of is what is installed, or nothing."""
     source = ship(repo, {"requirements.txt": "x==1\n"})
     spec = plan.spec_of(Config(app="shop"), source, find_lock(source))
     repo.write("requirements.txt", "x==2\n")
-    with pytest.raises(Exception, match=r"requirements\.txt is no longer as it was shipped"):
+    with pytest.raises(HostError, match=r"requirements\.txt is no longer as it was shipped"):
         installer.lay_out(spec.lock, source.entries, repo.root, repo.root.parent / "sources")
 
 
