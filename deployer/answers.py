@@ -299,9 +299,8 @@ class _Head(Struct, frozen=True):
     event: str
 
 
-_DECODERS = {
-    kind: msgspec.json.Decoder(kind) for kind in {_Head, Version, Nothing, *EVENTS.values(), *ANSWERS.values()}
-}
+_TYPES: set[type] = {_Head, Version, Nothing, *EVENTS.values(), *ANSWERS.values()}
+_DECODERS: Mapping[type, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in _TYPES}
 """Made here, before any thread of a fleet's runs: threads that met a type for the first time at once have crashed in
 msgspec 0.22, which reads the hints of a type when it is first used."""
 

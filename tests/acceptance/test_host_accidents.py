@@ -133,7 +133,9 @@ def test_a_disk_that_turns_read_only_during_a_deploy(mounts: Bench, at: str, exi
 
 def test_a_disk_that_fills_up_during_a_deploy(bench: Bench) -> None:
     """Wherever it is that nothing can be written any more, one whole release serves, and with room all goes on."""
-    for what in spread(writes_of(bench, "deploy"), 7):
+    moments = spread(writes_of(bench, "deploy"), 7)
+    assert len(moments) == 7
+    for what in moments:
         cell = at_write(bench, "deploy", what, "full")
         assert not cell.problems, problems([cell])
 

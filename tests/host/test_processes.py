@@ -127,6 +127,7 @@ def test_what_systemd_does_not_hear_is_told_again(host: SimulatedHost) -> None:
         programs = ("systemctl", "systemd-run")
         orders = [one.number for one in host.programs.trace if one.words[:1] and one.words[0] in programs]
     is_whole(host)
+    assert len(orders) > 5
     saved, migrated = Saved(host.root.parent / "saved", host), host.paths.state / "migrations"
     before = len(migrated.read_text().splitlines())
     for moment in orders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -10,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from deployer.host import files, fingerprint, handle, masking
+from deployer.host import files, fingerprint, handle, masking, run, turns
 from deployer.host.store import Store
-from tests.host.simulation import rules, service
+from tests.host.simulation import builds, laptop, rules, service
 from tests.host.simulation.faults import Kill, PowerCut
-from tests.host.simulation.host import SimulatedHost
+from tests.host.simulation.host import Outcome, SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
 
@@ -136,6 +137,16 @@ def test_an_upload_that_is_running_is_not_swept(host: SimulatedHost) -> None:
     assert not sent.exists()
 
 
+def test_the_turn_of_one_who_waits_is_not_swept(host: SimulatedHost) -> None:
+    """Another laptop stands in line while a deploy runs and clears up; a ticket that nobody holds is thrown away."""
+    left = host.paths.tickets / "00000007"
+    left.touch()
+    with turns.ticket(host.paths.tickets) as own:
+        assert host.deploy(text="one").exit == 0
+        assert own.exists()
+    assert not left.exists()
+
+
 SECRET = {"env": {"TOKEN": "a very secret word"}, "secret": ["TOKEN"]}
 
 
@@ -153,6 +164,69 @@ def test_a_secret_stays_one(host: SimulatedHost, command: str) -> None:
     number = host.web.current()
     assert rules.record(host, number)["kind"] in command
     assert "a very secret word" in masking.stored_values(host.paths, number)
+
+
+def everything_told(host: SimulatedHost, outcome: Outcome) -> str:
+    """To whoever asked, and to whoever follows the job later; what is kept as the reason, too."""
+    logs = [path.read_text() for path in host.paths.jobs.glob("*/events.jsonl")]
+    records = [path.read_text() for path in host.paths.releases.glob("v*/release.json")]
+    return "\n".join([json.dumps(outcome.events), *logs, *records, host.ledger.decode(), *host.systemd.told])
+
+
+ENDS: dict[str, tuple[int, dict[str, Any]]] = {
+    "it serves": (0, {}),
+    "it is not healthy": (5, {"code": service.BROKEN}),
+    "it crashes": (5, {"code": service.CRASHES}),
+    "it dies once it serves": (6, {"code": service.DIES_LATER}),
+    "its worker dies": (6, {"code": service.WORKER_DIES}),
+    "its build fails": (5, {"build": ["false"]}),
+    "its migration fails": (5, {"migrate": "false"}),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_no_secret_is_told(host: SimulatedHost, end: str) -> None:
+    """However a release ends: what its commands and processes print, and where its answers lead, is masked."""
+    exit, settings = ENDS[end]
+    assert host.deploy(text="one", env={"A": "1"}).exit == 0
+    host.systemd.prints = ["the token is: a very secret word"]
+    host.web.leads_to = "/a very secret word"
+    outcome = host.deploy(text="two", **SECRET, **settings)
+    assert outcome.exit == exit, outcome
+    told = everything_told(host, outcome)
+    assert "the token is: ****" in told
+    assert told.count("a very secret word") == 0
+    if exit:
+        assert outcome.failure["logs"][-1] == "the token is: ****"
+    if settings.get("code") == service.BROKEN:
+        assert "answered 500 to /****" in outcome.failure["message"]
+
+
+def test_no_secret_is_told_by_a_deploy_that_goes_on(host: SimulatedHost) -> None:
+    """Its job was killed: whoever takes it up again has no request with secrets in it, and knows them all the same."""
+    assert host.deploy(text="one").exit == 0
+    host.systemd.prints = ["the token is: a very secret word"]
+    with host.suffering():
+        assert host.deploy(service.DIES_LATER, **SECRET).exit == 6
+        switch = next(one.number for one in host.programs.trace if one.words[1:] == (str(host.paths.current),))
+    with host.suffering(Kill(switch + 3)):
+        outcome = host.deploy(service.DIES_LATER, text="two", **SECRET)
+    host.recover()
+    assert host.web.current() == 1
+    told = everything_told(host, outcome)
+    assert "the token is: ****" in told
+    assert "a very secret word" not in told
+
+
+def test_no_secret_is_told_by_a_command(host: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``fab run`` shows what the command prints, but not the secrets of the release it runs in."""
+    monkeypatch.setattr(run, "while_there_is_life", contextlib.nullcontext)
+    monkeypatch.setattr(run, "_as_long_as_this_program", contextlib.nullcontext)
+    monkeypatch.setattr(run, "_status", lambda _, told: told)
+    host.systemd.prints = ["the token is: a very secret word"]
+    assert host.deploy(text="one", **SECRET).exit == 0
+    ran = host.session(laptop.line({"op": "run", "argv": [builds.CHECK]}))
+    assert [one["line"] for one in ran.events if one["event"] == "output"] == ["it was built", "the token is: ****"]
 
 
 CHANGED: dict[str, Any] = {

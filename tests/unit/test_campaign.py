@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from deployer import events
-from deployer.campaign import Reload, Rollback
+from deployer.campaign import Deploy, Reload, Rollback
 from deployer.config import Config
+from deployer.delta import Upload
 from deployer.errors import ConfigError
+from deployer.host.manifest import Delta
 from deployer.host.process import Process
 from deployer.host.spec import Spec
+from deployer.lock import Lock
 from deployer.remote import Facts
 from deployer.share import Share
 from deployer.site import Site
+from deployer.source import Source
+from deployer.spool import Spool
 from deployer.ssh import SshOptions, Target
 
 SPEC: dict[str, Any] = {
@@ -159,6 +164,23 @@ def test_all_hosts_of_a_fleet_go_back_to_the_release_that_was_agreed_on() -> Non
     alone = Rollback()
     alone.agree({"web1": facts()})
     assert alone.sending(site, facts(), Share()).message["of"] == 0
+
+
+def test_what_env_file_names_is_secret_in_a_deploy_and_in_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host masks what it is told is secret: a reload that left that out would print what the deploy had masked."""
+    (tmp_path / ".env").write_text("TOKEN=hunter22\nOTHER=x\n")
+    config = Config(app="shop", env_file=".env", env={"DEBUG": "0"})
+    site = Site(root=tmp_path, config=config, target=Target.parse("web1"), ssh=SshOptions(), report=lambda _: None)
+    deploy = Deploy(config=config, source=cast("Source", None), lock=Lock(kind="none"))
+    nothing = Upload(delta=Delta("b" * 64, "", (), (), "", 0), spool=cast("Spool", None))
+    monkeypatch.setattr(Deploy, "spec_on", lambda *_: Spec.parse(SPEC))
+    monkeypatch.setattr(deploy.uploads, "upload", lambda *_: nothing)
+    for campaign in (Reload(), deploy):
+        message = campaign.sending(site, facts(), Share(number=4)).message
+        assert message["secret"] == ["OTHER", "TOKEN"], campaign
+        assert message["env"] == {"DEBUG": "0", "TOKEN": "hunter22", "OTHER": "x"}
 
 
 def test_what_is_damaged_on_one_host_is_gone_back_to_on_none() -> None:

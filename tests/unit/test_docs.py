@@ -92,6 +92,16 @@ def commands(page: Path) -> Iterator[str]:
     yield from re.findall(r"`((?:fab|deployer) [^`]+)`", prose(page))
 
 
+def test_the_pages_have_what_these_tests_look_for() -> None:
+    """Else they would hold whatever the pages said."""
+    pages = {page.relative_to(ROOT).as_posix() for page in OWN}
+    assert {"README.md", "docs/reference/commands.md", "docs/reference/events.md"} <= pages
+    assert sum(len(LINK.findall(prose(page))) for page in OWN) > 50
+    assert sum(1 for page in OWN for _ in commands(page)) > 100
+    assert {"deploy", "rollback", "setup"} <= set(CONTEXTS)
+    assert sum(len(re.findall(r"`test_\w+`", page.read_text())) for page in OWN) > 5
+
+
 @pytest.mark.parametrize("page", OWN, ids=names(OWN))
 def test_commands_exist(page: Path) -> None:
     """Each command on the page names a task there is, with options it has."""

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -206,10 +205,11 @@ JOURNALCTL = """#!/bin/sh
 echo "$@" >>"$0.called"
 count=$(wc -l <"$0.called")
 printf '{"__CURSOR":"c%s","__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"x","MESSAGE":"line %s"}\\n' $count $count
-exec sleep 30
+exec sleep 1000
 """
 
 
+@pytest.mark.timeout(60)  # else it was followed only when journalctl had ended by itself
 def test_a_release_that_is_made_meanwhile_is_followed(
     ctx: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,10 +223,8 @@ def test_a_release_that_is_made_meanwhile_is_followed(
     add(ctx, 1, PLAIN)
     lines = journal.follow(ctx, "", 5)
     assert next(lines).endswith("x: line 1")
-    began = time.monotonic()
     add(ctx, 2, replace(PLAIN, processes=(WORKER,)))
     assert next(lines).endswith("x: line 2")
-    assert time.monotonic() - began < 15, "only when journalctl had ended by itself"
     lines.close()  # type: ignore[attr-defined]
     first, second = (call.split() for call in Path(f"{program}.called").read_text().splitlines())
     assert units(first) == ["shop-web@*.service", "shop-web@v1.service"]

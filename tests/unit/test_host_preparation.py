@@ -84,6 +84,7 @@ def test_few_tries_are_enough() -> None:
 def test_what_is_left_out_is_out_and_what_it_leaves_open_is_said(kind: str) -> None:
     """Each candidate takes its own line out of the units and no other, and has a sentence of its own."""
     every = confinement.lines(kind)
+    assert unsupported._candidates(kind)
     for one in unsupported._candidates(kind):
         left = confinement.lines(kind, without=frozenset({one}))
         gone = [line for line in every if line not in left]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,6 +68,47 @@ def test_a_reload_keeps_what_is_found_in_the_code(tmp_path: Path) -> None:
     spec = plan.respec(silent, SPEC)
     assert (spec.web.server, spec.web.args, spec.web.workers) == (SPEC.web.server, SPEC.web.args, 9)
     assert spec.source == SPEC.source
+
+
+EVERYTHING = """\
+app = "shop"
+python = "3.12"
+[web]
+asgi = "other.asgi:application"
+workers = 5
+args = ["--log-level", "debug"]
+memory = "77M"
+overlap = false
+health = { path = "/other", host = "other.example.com", status = ["204"], timeout = 17, settle = 3 }
+unit = { MemoryMax = "2G" }
+[release]
+build = ["make other"]
+migrate = "python manage.py migrate other"
+build_timeout = 501
+migrate_timeout = 502
+keep = 11
+watch = 61
+drain = 62
+[processes.other]
+command = "other"
+[timers.another]
+command = "other"
+calendar = "daily"
+"""
+IN_THE_CODE = {"source", "lock", "python", "build"}
+
+
+def test_a_reload_takes_over_every_setting_that_is_not_in_the_code(tmp_path: Path) -> None:
+    """What a deploy of today's deploy.toml would make of the host, but for the code and its dependencies."""
+    before, after = config(tmp_path), config(tmp_path, EVERYTHING)
+    source = SimpleNamespace(digest="d" * 64, commit="c" * 40, ref="main", dirty=False)
+    old, new = (plan.spec_of(one, source, Lock(kind="none")) for one in (before, after))  # type: ignore[arg-type]
+    reloaded = plan.respec(after, old)
+    names = [field.name for field in fields(Spec)]
+    same = {name for name in names if getattr(old, name) == getattr(new, name)}
+    assert same <= {"source", "lock"}, "these are not tested"
+    for name in names:
+        assert getattr(reloaded, name) == getattr(old if name in IN_THE_CODE else new, name), name
 
 
 ROLES = """\

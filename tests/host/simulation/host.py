@@ -112,7 +112,7 @@ class SimulatedHost:
             enter(replaced(_REAL_STREAM, self.systemd.stream))
             enter(replaced(_REAL_REQUEST, self._ask))
             enter(_patched(systemd, "tell", self.systemd.tell))
-            enter(_patched(systemd, "records", lambda _: iter(())))
+            enter(_patched(systemd, "records", self.systemd.records))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
             enter(_patched(session, "_while_heard", contextlib.nullcontext))
             enter(_patched(Session, "_hear_words", self._hear_words))

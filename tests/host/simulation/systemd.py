@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
+from deployer.host.journald import Record
 from deployer.host.systemd import Result
 
 from . import builds
@@ -35,6 +36,7 @@ class FakeSystemd:
         self.programs, self.main, self.state = programs, main, state
         self.clock = programs.clock
         self.told: list[str] = []
+        self.prints: list[str] = []
         self.pids = 20000
         self.restarting, self.stopping = "", False
         self.synced: Callable[[], None] = lambda: None
@@ -69,7 +71,8 @@ class FakeSystemd:
         while unit.active in ALIVE and unit.spell == spell:
             self.programs.sleep(0.2)
             self.programs.change("waits", unit.name)
-        on_line("it was built")
+        for line in ("it was built", *self.prints):
+            on_line(line)
         return {"success": 0}.get(unit.result, 1)
 
     def terminate(self, pid: int, still: Callable[[], bool]) -> bool:
@@ -80,6 +83,10 @@ class FakeSystemd:
             return False
         process.end()
         return True
+
+    def records(self, arguments: Sequence[str]) -> Iterator[Record]:
+        """Stands in for ``systemd.records``: whatever runs has printed the same."""
+        return (Record(lines=(line,), at=self.clock.wall, who="app", pid="77", host="web1") for line in self.prints)
 
     def tell(self, unit: str, text: str) -> None:
         self.told.append(f"{unit}: {text}")

@@ -38,6 +38,7 @@ class Web:
     answered: int = 0
     failed: list[str] = field(default_factory=list)
     pids: int = 5000
+    leads_to: str = ""  # the Location of what the app answers
 
     def current(self) -> int:
         """The number that ``current`` names; 0 when there is none."""
@@ -209,4 +210,4 @@ class Web:
         self.age()
         if self.service(number) not in self.running:
             return Answer(0, "the connection was closed without an answer", 0.02)
-        return Answer(self._status(self.service(number), program), "", 0.02)
+        return Answer(self._status(self.service(number), program), "", 0.02, self.leads_to)
