@@ -201,7 +201,7 @@ def _no_word(program: Any, context: ParserContext, token: str) -> ConfigError:
     near = _near(token, program.parser.contexts)
     next = f"{program.binary} {name} --help"
     if name == "run":
-        near, next = [], f"{program.binary} run -- {words}"
+        near, next = [], f"{program.binary} run {_command_apart(words)}"
     elif "--to" in context.flags and _RELEASE.match(token):
         near, next = [], f"{program.binary} {name} --to {token}"
     elif "--release" in context.flags and _RELEASE.match(token):
@@ -209,6 +209,12 @@ def _no_word(program: Any, context: ParserContext, token: str) -> ConfigError:
     elif "--process" in context.flags and not near:
         next = f"{program.binary} {name} --process {shlex.quote(token)}"
     return ConfigError(message=f"{token!r} is neither an option of {name} nor a task{_meant(near)}", next=next)
+
+
+def _command_apart(words: str) -> str:
+    """The words of a command behind ``--``, and fab's own hosts before it: at the end of a line they are hardly its."""
+    command, _, hosts = words.rpartition(" -H ")
+    return f"-H {hosts} -- {command}" if command and " " not in hosts else f"-- {words}"
 
 
 def _refuse_misplaced(program: Any) -> None:
