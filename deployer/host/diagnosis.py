@@ -106,7 +106,7 @@ HEALTH_PATH = Cause(
     "health-path",
     "the health check is answered 404, 405 or 410",
     "",
-    do('is {path} a page of the app? else name one: health = {{ path = "/healthz" }} under [web] in deploy.toml; then')
+    do('is {path} a page of the app? else name one that is: health = {{ path = "/" }} under [web] in deploy.toml; then')
     + _AGAIN,
 )
 HEALTH_LOGIN = Cause(
