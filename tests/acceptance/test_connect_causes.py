@@ -90,8 +90,8 @@ SUDOERS, SETTINGS = "/etc/sudoers.d/deployer-mini", "/etc/deployer/mini.json"
 LAUNCHER = "/usr/local/lib/deployer/deployer-host"
 CODE = "AuthenticationMethods publickey,keyboard-interactive\\n  KbdInteractiveAuthentication yes"
 TTY = (  # setup exempts its own program: here an admin has taken that out
-    f"sed -i.before 's/!requiretty/requiretty/' {SUDOERS}; mv {SUDOERS}.before /root/sudoers",
-    f"cat /root/sudoers > {SUDOERS}",
+    f"cp -p {SUDOERS} /root/sudoers; sed -i '/^Defaults/d' {SUDOERS}; echo 'Defaults requiretty' > /etc/sudoers.d/tty",
+    f"cp -p /root/sudoers {SUDOERS}; rm /etc/sudoers.d/tty",
 )
 ADA = (f'sed -i \'s/"deploy"/"ada"/\' {SETTINGS}', f'sed -i \'s/"ada"/"deploy"/\' {SETTINGS}')
 BROKEN = f"printf '#!/usr/bin/python3\\nimport nothing\\n' > {LAUNCHER} && chmod 755 {LAUNCHER}"
