@@ -45,7 +45,7 @@ _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[:/][0-9]{1,5})?|[a-z]{2
 _BETWEEN = re.compile(r"[._\-/:=]+")
 _MAIL = re.compile(r"[A-Za-z][a-z0-9._+-]*@(?=[^@]*\.)")
 _AROUND = re.compile(r"^(?:\*|~(?=/))|(?<=[0-9])%$")
-_ITEMS = re.compile(r"[\s,;|]+")
+_ITEMS = re.compile(r"[\s,;]+")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _MOST_DIGITS = 8
 
@@ -126,9 +126,10 @@ def _forms(text: str) -> set[str]:
 def _is_plain_item(item: str) -> bool:
     if _ADDRESS.fullmatch(item) or item.lower() in _WORDS:
         return True
-    item = _MAIL.sub("", _AROUND.sub("", item), count=1)
+    item = _MAIL.sub("", item, count=1)
     if len(item) > _MOST_MIXED and all(re.search(kind, item) for kind in ("[a-z]", "[A-Z]", "[0-9]")):
         return False
+    item = _AROUND.sub("", item)
     words = [word for word in _BETWEEN.split(item) if word]
     mixed = [word for word in words if _MIXED.fullmatch(word)]
     if len(mixed) > 1 or sum(len(word) for word in words if word.isdigit()) > _MOST_DIGITS:

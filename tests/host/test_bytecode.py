@@ -76,6 +76,16 @@ def test_nothing_is_read_along_a_link_in_the_base(tmp_path: Path, swapped: str) 
     assert not (new / "pkg/__pycache__" / COMPILED).exists()
 
 
+def test_a_base_that_is_a_link_is_no_base(tmp_path: Path) -> None:
+    """Nor is it where modules stand beside each other in the tree itself."""
+    other, new = tree(tmp_path / "other", compiled=b"ours") / "pkg", tree(tmp_path / "new") / "pkg"
+    (tmp_path / "base").symlink_to(other)
+    carry(tmp_path / "base", new, [entry("mod.py")], [entry("mod.py")])
+    assert not (new / "__pycache__").exists()
+    carry(other, new, [entry("mod.py")], [entry("mod.py")])
+    assert names(new / "__pycache__") == [COMPILED]
+
+
 def test_pipes_and_giants_are_left(tmp_path: Path) -> None:
     """A pipe does not block root, and a file too large for bytecode is not read into memory."""
     base, new = tree(tmp_path / "base", compiled=b""), tree(tmp_path / "new")

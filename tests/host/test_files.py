@@ -402,6 +402,26 @@ def test_open_below_follows_no_link_at_any_depth(place: Path) -> None:
             files.open_below(place / "root", path, os.O_RDONLY)
 
 
+def test_open_below_follows_no_link_that_takes_the_place_of_what_it_looked_at(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns the directory may swap the file between the look and the opening."""
+    (place / "root").mkdir()
+    (place / "root/file").write_text("here")
+    (place / "secret").write_text("there")
+    looked = os.lstat
+
+    def swap(path: Any, *, dir_fd: int) -> os.stat_result:
+        status = looked(path, dir_fd=dir_fd)
+        os.unlink(path, dir_fd=dir_fd)
+        os.symlink(place / "secret", path, dir_fd=dir_fd)
+        return status
+
+    monkeypatch.setattr(files.os, "lstat", swap)
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        files.open_below(place / "root", "file", os.O_RDONLY)
+
+
 def test_read_below_reads_files_only_and_not_for_ever(place: Path) -> None:
     """A regular file is read up to the limit; a link to an endless device and a pipe are refused."""
     (place / "file").write_text("content")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -77,6 +78,26 @@ def test_a_tree_with_a_writer_is_refused(
     os.chown(tree / "inner", OWNER, OWNER)
     os.chown(tree / "inner/file", OWNER, OWNER)
     assert files.seal(tree, OWNER) == 8
+
+
+def test_a_file_that_becomes_a_link_is_not_followed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the opening: what it leads to is neither leased nor copied into the tree."""
+    looked = os.lstat
+
+    def swap(path: str, *, dir_fd: int) -> os.stat_result:
+        status = looked(path, dir_fd=dir_fd)
+        if path == "file":
+            os.unlink(path, dir_fd=dir_fd)
+            os.symlink("/etc/shadow", path, dir_fd=dir_fd)
+        return status
+
+    monkeypatch.setattr(writers.os, "lstat", swap)
+    directory = os.open(tree, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            writers.shut_out(directory)
+    finally:
+        os.close(directory)
 
 
 def test_a_reader_is_no_writer(tree: Path) -> None:

@@ -403,6 +403,7 @@ def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkey
         assert answers.answer(json.dumps(answer).encode(), op, HOST)
 
 
+@pytest.mark.source
 def test_nothing_that_the_host_tells_is_lost_on_the_way() -> None:
     """The same of each event that is told anywhere in the host program."""
     told: dict[str, set[str]] = {}

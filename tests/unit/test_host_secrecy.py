@@ -7,7 +7,7 @@ import string
 from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from deployer.host.masking import MASK, clean, secret_values
@@ -75,6 +75,9 @@ tokens = st.text(string.hexdigits + "!#&?", min_size=16, max_size=64).filter(lam
 
 
 @given(mixed | tokens)
+@example("A00000|a")
+@example("*Aa00000")
+@example("Aa00000%")
 def test_every_password_of_mixed_characters_is_masked_in_every_form(value: str) -> None:
     """As it is, in JSON, as Python shows it, in a URL."""
     values = secret_values({"X": value}, ["X"])

@@ -92,6 +92,7 @@ USAGE = [
     (["rollback", "-t", "v40"], "-t v40: a number is wanted; did you mean --to?", "fab rollback --help"),
     (["rollback", "v40"], "'v40' is neither an option of rollback nor a task", "fab rollback --to v40"),
     (["run", "python", "manage.py", "check"], "'python' is neither", "fab run -- python manage.py check"),
+    (["run", "python", "-V", "-H", "web1"], "'python' is neither", "fab run -H web1 -- python -V"),
     (["logs", "worker"], "'worker' is neither", "fab logs --process worker"),
     (["deploy", "stauts"], "did you mean status?", "fab deploy --help"),
     (["deploy", "--ref"], "--ref needs a value", "fab deploy --help"),
