@@ -98,6 +98,9 @@ def test_a_command_takes_the_apps_value() -> None:
         ("ExecStartPre", ("+/bin/true",)), ("ReadWritePaths", ("/srv/data",)),
     )  # fmt: skip
     given = of_command("migrate", unit)
+    borne = of_command("migrate", (), without=frozenset({"PrivateUsers", "SystemCallFilter=~@resources"}))
+    missing = [line for line in LINES if line not in borne]
+    assert missing == [("PrivateUsers", "yes"), ("SystemCallFilter", "~@resources")], "what this host cannot bear"
     assert [value for name, value in given if name == "ProcSubset"] == ["all"]
     assert {("IPAddressDeny", "any"), ("ReadWritePaths", "/srv/data")} <= set(given)
     assert not {"MemoryMax", "Restart", "ExecStartPre"} & {name for name, _ in given}

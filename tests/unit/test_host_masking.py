@@ -26,6 +26,18 @@ def test_a_secret_is_masked_wherever_it_stands() -> None:
     }
 
 
+def test_an_event_stays_what_it_is() -> None:
+    """Masked or not, it has its name; without a secret nothing stands between it and whoever hears it."""
+    heard: list[str] = []
+
+    def emit(name: str, **_: Any) -> None:
+        heard.append(name)
+
+    masked(emit, ("hunter22",))("phase.done", line="x")
+    assert heard == ["phase.done"]
+    assert masked(emit, ()) is emit
+
+
 def test_each_line_of_a_long_secret_is_masked() -> None:
     """A private key is printed line by line."""
     values = secret_values({"KEY": "first line\nsecond line"}, ["KEY"])
