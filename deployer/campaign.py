@@ -257,13 +257,13 @@ def _refuse_skew(facts: Mapping[str, Facts], what: str) -> None:
         told = "; ".join(f"{name} serves on {', '.join(hosts)}" for name, hosts in serving.items())
         raise ConfigError(
             message=f"the hosts serve different releases, and a {what} would keep it so: {told}",
-            next=run("fab deploy", "makes them one"),
+            next=run("fab deploy", "brings them in line"),
         )
     if len({one.spec.source.digest for one in facts.values() if one.spec}) > 1:
         name = next(iter(serving))
         raise ConfigError(
             message=f"{name} is not the same code on all hosts, and a {what} would keep it so",
-            next=run("fab deploy", "makes them one"),
+            next=run("fab deploy", "brings them in line"),
         )
 
 

@@ -227,8 +227,8 @@ def _fleet(
     typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
-    with shows as (report, ask, aside), until_over(report) as until, asking(aside) as prompt:
-        heard = Noticing(until)
+    with shows as (report, can_ask, aside), until_over(report) as until, asking(aside) as prompt:
+        heard, ask = Noticing(until), None if is_dry(c) else can_ask  # a Ctrl-C may abort what is followed
         options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 
         def site(target: Target, own: Config) -> Site:

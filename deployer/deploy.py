@@ -128,7 +128,6 @@ def _release(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strate
 
 
 def _on_one(site: Site, make: Callable[[], Campaign], *, wait: bool, share: Share | None = None) -> Outcome:
-    started = time.monotonic()
     connecting = connect_meanwhile(site)
     try:
         with untouched(doing="the code was read"):
@@ -154,6 +153,7 @@ def _on_one(site: Site, make: Callable[[], Campaign], *, wait: bool, share: Shar
 
     # What Run.send() and the turn do not tell of a Ctrl-C themselves came before the host had the request.
     with untouched(site.host), connecting.result() as link:
+        started = time.monotonic() - link.took  # to read the project may have taken longer, and is not to be counted
         remote = Remote(link, site.config.app, site.report)
         turn = Turn(site, remote, ask(site, remote, started), again=campaign.again, wait=wait)
         return turn.take(send)

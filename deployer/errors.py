@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from deployer.host.advice import NOTHING, Advice, Next
+from deployer.host.advice import NOTHING, Advice, Next, run
 from deployer.host.protocol import Exit
 
 __all__ = [
@@ -75,7 +75,7 @@ class BadAnswer(Unreachable):
         bare = host.rpartition("@")[2]
         return cls(
             message=f"{host} said what its program never says: {what[:_LONGEST_WHAT]}",
-            next=f"fab setup -H root@{bare}   (installs the host program again; first see who changed it)",
+            next=run(f"fab setup -H root@{bare}", "installs the host program again; first see who changed it"),
             host=host,
         )
 

@@ -52,7 +52,7 @@ class Connecting(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected(Event):
-    """Logged in and the host program answered. ``seconds`` since Connecting; ``detail`` e.g. ``v42 serves``."""
+    """Logged in and the host program answered. ``seconds`` it took; ``detail`` e.g. ``v42 serves``."""
 
     seconds: float = 0.0
     detail: str = ""

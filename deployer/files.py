@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import posixpath
@@ -62,6 +63,8 @@ class Collection:
                     raise special(path)
                 self.add_file(path, file, executable=bool(status.st_mode & 0o100))
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary directory, not of the file
+                raise
             if place.exists() and not place.is_file():
                 raise special(path) from None
             raise ConfigError(message=f"{path} cannot be read: {error.strerror}") from None

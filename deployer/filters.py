@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deployer.errors import ConfigError
 from deployer.files import Collection
-from deployer.host.advice import do, run
+from deployer.host.advice import NOTHING, do, run
 
 _LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
 _LONGEST_POINTER = 1024
@@ -22,11 +22,12 @@ def refuse_raw(collection: Collection) -> None:
     heads = list(collection.heads(_HEAD))
     pointers = [path for path, size, head in heads if size < _LONGEST_POINTER and head.startswith(_LFS)]
     if pointers:
-        install = "" if shutil.which("git-lfs") else "apt-get install git-lfs   (Git LFS is not installed here)\n"
+        install = NOTHING if shutil.which("git-lfs") else run("apt-get install git-lfs", "it is not installed here")
         raise ConfigError(
             message=f"these are pointers of Git LFS and not the files themselves: {listed(pointers)}",
             state="nothing was touched",
-            next=run(f"{install}git lfs install && git lfs pull")
+            next=install
+            + run("git lfs install && git lfs pull")
             + do("or leave them out: export-ignore in .gitattributes"),
         )
     encrypted = [path for path, _, head in heads if head.startswith(_CRYPT)]
@@ -34,7 +35,7 @@ def refuse_raw(collection: Collection) -> None:
         raise ConfigError(
             message=f"these are encrypted by git-crypt, which is locked here: {listed(encrypted)}",
             state="nothing was touched",
-            next=run("git-crypt unlock") + "or leave them out: export-ignore in .gitattributes",
+            next=run("git-crypt unlock") + do("or leave them out: export-ignore in .gitattributes"),
         )
 
 

@@ -6,6 +6,7 @@ It looks first, and writes nothing where it cannot be meant.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -32,7 +33,8 @@ def refuse_mistake(project: Project) -> None:
 
 def mistakes(project: Project, root: Path) -> Iterator[tuple[str, Advice]]:
     """What speaks against this directory, and what to type instead."""
-    if root in (Path(root.anchor), Path.home()):
+    home = os.path.expanduser("~")  # noqa: PTH111  (Path.home() raises where the user is unknown)
+    if root in (Path(root.anchor), Path(home)):
         yield f"{root} is no project's directory", "cd to the project, then deployer init"
     above = next((place for place in root.parents if (place / "deploy.toml").exists()), None)
     if above is not None:

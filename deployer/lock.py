@@ -93,7 +93,7 @@ def find_lock(source: Source, *, required: bool = True) -> Lock:
             next=do("uv lock (or pip freeze > requirements.txt), then git add and commit the file"),
         )
     if path is None:
-        return Lock(kind="none")
+        return Lock(kind="none", warnings=tuple(_not_installed(shipped)))
     reads = _read(shipped, path).joined(settings(shipped))
     files, directories = shipped.closed(reads.files, reads.directories)
     return Lock(
@@ -115,6 +115,13 @@ def _read(shipped: Shipped, path: str) -> Reads:
         raise ConfigError(
             message=f"{path} is not what its name says ({error})", next=do("lock again, and commit")
         ) from None
+
+
+def _not_installed(shipped: Shipped) -> Iterator[str]:
+    """What the project depends on, and nothing pins: an app with its own command runs without it."""
+    table = shipped.toml("pyproject.toml").get("project")
+    if isinstance(table, dict) and table.get("dependencies"):
+        yield f"pyproject.toml has dependencies, and none of {', '.join(KINDS)} ships: none of them is installed"
 
 
 def _whole(path: str) -> Iterator[str]:

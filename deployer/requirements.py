@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -118,7 +119,8 @@ def _files(shipped: Shipped, path: str) -> Iterator[tuple[str, str, bool]]:
         text = shipped.text(path)
         if text is None:
             raise ConfigError(
-                message=f"{named_by} names {path}, which does not ship with the code", next=run(f"git add {path}")
+                message=f"{named_by} names {path}, which does not ship with the code",
+                next=run(f"git add {shlex.quote(path)}"),
             )
         yield path, text, constraint
         for number, rule in _logical(text):

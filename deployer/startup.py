@@ -235,7 +235,7 @@ def _look(link: Link, app: str, *, terminal: bool = False) -> _Seen:
     """Run the command that looks around. Raises Unreachable when the connection is lost."""
     argv: Sequence[str] = ["sh", "-c", _LOOK, "sh", _MARK.decode(), PROGRAM, app]
     deadline = time.monotonic() + _PATIENCE
-    noise, facts = b"", dict[str, str]()
+    noise, facts, began = b"", dict[str, str](), False
     with link.open(argv, terminal=terminal) as channel:
         if not terminal:
             channel.close_stdin()
@@ -247,5 +247,5 @@ def _look(link: Link, app: str, *, terminal: bool = False) -> _Seen:
                 if found:
                     facts.setdefault(name, value)
         except (TimeoutError, LongLineError):
-            return _Seen(noise=noise)
+            return _Seen(began=began, facts=facts, noise=noise)
     return _Seen(began=began, ended=not began, facts=facts, noise=noise)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from fabric.executor import Executor
@@ -17,11 +15,12 @@ from fabric.main import Fab
 from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError
 from invoke.parser.context import ParserContext
-from paramiko.ssh_exception import ConfigParseError
 
+from deployer import fabricfiles
 from deployer.errors import ConfigError
 from deployer.fleettask import FleetTask, leave_closed_output, split_hosts, wrong_executor
 from deployer.host.advice import do, run
+from deployer.spelling import corrected, meant, near, of_letter, place
 
 __all__ = ["ExplainedFab", "explain_usage"]
 
@@ -32,6 +31,8 @@ _ANYWHERE = ("hosts", "help", "dry", "identity", "ssh-config", "connect-timeout"
 """Fabric's own options that may stand behind a task; the others stand before it, where their letters are not ours."""
 _FORMATS = ("flat", "nested", "json")
 _RELEASE = re.compile(r"v?[1-9][0-9]*\Z")
+_PROCESS = re.compile(r"[a-z][a-z0-9_]*\Z")
+_HOSTS = ("-H", "--hosts")
 
 
 class ExplainedFab(Fab):  # type: ignore[misc]
@@ -49,12 +50,9 @@ class ExplainedFab(Fab):  # type: ignore[misc]
             super().parse_cleanup()
 
     def update_config(self) -> None:
-        with self._explained():
-            _refuse_missing(self)
-            try:
-                super().update_config()
-            except ConfigParseError as error:
-                raise _unreadable(self, error) from None
+        with self._explained(), fabricfiles.explained(self):
+            fabricfiles.refuse_missing(self)
+            super().update_config()
 
     def no_tasks_given(self) -> None:
         if self.args.hosts.value is not None and not self._remainder_only:
@@ -66,6 +64,8 @@ class ExplainedFab(Fab):  # type: ignore[misc]
         stock = self.config.tasks.executor_class is None and self.executor_class is Executor
         if stock and self.core.remainder and _ours(self):
             self.refuse(wrong_executor())
+        with self._explained():
+            fabricfiles.refuse_executor(self)
         super().execute()
 
     @contextmanager
@@ -91,9 +91,20 @@ class ExplainedFab(Fab):  # type: ignore[misc]
 
 def explain_usage() -> None:
     """Have the ``fab`` that runs, and loads our tasks just now, explain wrong command lines."""
-    program = getattr(sys.modules["fabric.main"], "program", None)
+    program: Any = getattr(sys.modules["fabric.main"], "program", None)
     if type(program) is Fab and getattr(program, "core", None):
         program.__class__ = ExplainedFab
+        program.config._set(load_project=_explaining(program, program.config.load_project))
+
+
+def _explaining(program: ExplainedFab, load: Callable[..., None]) -> Callable[..., None]:
+    """fabric.yaml is read once the fabfile is loaded, in the midst of a method of Fabric's."""
+
+    def load_project(*args: Any, **kwargs: Any) -> None:
+        with program._explained(), fabricfiles.explained(program):
+            load(*args, **kwargs)
+
+    return load_project
 
 
 def explain(program: Any, error: ParseError) -> ConfigError:
@@ -104,8 +115,8 @@ def explain(program: Any, error: ParseError) -> ConfigError:
         token = found[1]
         if token.startswith("-"):
             return _no_option(program, context, token)
-        if twice := _twice(program, token):
-            return twice
+        if other := _blank(program, token) or _twice(program, token):
+            return other
         return _no_task(program, token) if context is None else _no_word(program, context, token)
     if found := _NO_VALUE.match(text):
         task = f" {context.name}" if context else ""
@@ -118,9 +129,9 @@ def _no_option(program: Any, context: ParserContext | None, token: str) -> Confi
     """An option that the task, or the program, has not."""
     task = f" {context.name}" if context else ""
     options = list(context.flags) if context else list(program.initial_context.flags)
-    near = _near(token, [*options, *(f"--{name}" for name in _ANYWHERE)]) or _of_letter(token, options)
+    close = near(token, [*options, *(f"--{name}" for name in _ANYWHERE)]) or of_letter(token, options)
     return ConfigError(
-        message=f"{program.binary}{task} has no option {token}{_meant(near)}",
+        message=f"{program.binary}{task} has no option {token}{meant(close)}",
         next=run(f"{program.binary}{task} --help", "has all of them"),
     )
 
@@ -131,9 +142,9 @@ def _no_number(program: Any, text: str) -> ConfigError:
     words = program.argv[1:]
     option = next((one for one, other in itertools.pairwise(words) if other == value), "")
     task = next((word for word in words if word in getattr(program, "parser", _Nothing).contexts), "")
-    near = _of_letter(option, program.parser.contexts[task].flags) if task else []
+    close = of_letter(option, program.parser.contexts[task].flags) if task else []
     return ConfigError(
-        message=f"{f'{option} ' if option else ''}{value}: a number is wanted{_meant(near)}",
+        message=f"{f'{option} ' if option else ''}{value}: a number is wanted{meant(close)}",
         next=" ".join(filter(None, (program.binary, task, "--help"))),
     )
 
@@ -145,28 +156,36 @@ def _no_task(program: Any, token: str = "") -> ConfigError:
         return ConfigError(
             message=f"no task was named; -H took {given!r} as its hosts", next=run(f"{program.binary} --list")
         )
-    hosts = program.args.hosts.value or ""
-    if hosts.rstrip().endswith(","):
-        together = ",".join([*filter(None, split_hosts(hosts)), token])
-        return ConfigError(
-            message=f"{token!r} is no task; when it is a host, there may be no blank before it",
-            next=do(f"{program.binary} -H {together} …"),
-        )
-    near = _near(token, program.parser.contexts)
+    close = near(token, program.parser.contexts)
     return ConfigError(
-        message=f"there is no task {token!r}{_meant(near)}",
-        next=_corrected(program, token, near[0]) if near else f"{program.binary} --list",
+        message=f"there is no task {token!r}{meant(close)}",
+        next=corrected(program, token, close[0]) if close else f"{program.binary} --list",
+    )
+
+
+def _blank(program: Any, token: str) -> ConfigError | None:
+    """For a host behind a comma and a blank, which the shell has made a word of its own."""
+    words = program.argv[1:]
+    at = place(words, token)
+    if at < 2 or words[at - 2] not in _HOSTS or not words[at - 1].endswith(","):
+        return None
+    together = ",".join([*filter(None, split_hosts(words[at - 1])), token])
+    return ConfigError(
+        message=f"{token!r} is no task; when it is a host, there may be no blank before it",
+        next=do(f"{program.binary} -H {together} …"),
     )
 
 
 def _twice(program: Any, token: str) -> ConfigError | None:
     """For the second value of an option: Invoke takes one, and meets the other as a word of its own."""
     words = program.argv[1:]
-    option = words[max(words.index(token) - 1, 0)] if token in words else ""
-    if not option.startswith("-") or words.index(option) == words.index(token) - 1:
+    values = {words[at]: words[at + 1] for at in range(len(words) - 2, -1, -1) if words[at].startswith("-")}
+    options = (words[at - 1] for at in range(1, len(words)) if words[at] == token and words[at - 1] in values)
+    option = next((one for one in options if words.count(one) > 1), "")
+    if not option:
         return None
-    first = words[words.index(option) + 1]
-    together = f"{option} {first},{token}" if option in ("-H", "--hosts") else f"{option} {token}"
+    first = values[option]
+    together = f"{option} {first},{token}" if option in _HOSTS and token != first else f"{option} {token}"
     return ConfigError(message=f"{option} was given twice: {first} and {token}", next=do(f"say it once: {together}"))
 
 
@@ -177,38 +196,34 @@ def _refuse_format(program: Any) -> None:
         raise ConfigError(message=f"--list-format {given}: one of {', '.join(_FORMATS)} is wanted")
 
 
-def _refuse_missing(program: Any) -> None:
-    """Raises ConfigError for a file of Fabric's that is not there: it might say ``run: {dry: true}``."""
-    for name in ("config", "ssh-config"):
-        path = program.args[name].value
-        if path is not None and not Path(path).expanduser().is_file():
-            raise ConfigError(message=f"-{min(program.args[name].names, key=len)} {path}: there is no such file")
-
-
-def _unreadable(program: Any, error: ConfigParseError) -> ConfigError:
-    """Fabric has Paramiko read ssh_config before any task, and Paramiko knows less than OpenSSH."""
-    words = shlex.join(program.argv[1:])
-    return ConfigError(
-        message=f"Fabric cannot read your ssh_config: {error}",
-        next=run(f"deployer {words}", "leaves it to OpenSSH") + do("or load_ssh_configs: false in fabric.yaml"),
-    )
-
-
 def _no_word(program: Any, context: ParserContext, token: str) -> ConfigError:
     """A word behind a task that takes none."""
-    name, rest = context.name, program.core.unparsed
-    words = shlex.join(rest[rest.index(token) :]) if token in rest else token
-    near = _near(token, program.parser.contexts)
+    name = context.name
+    close = near(token, program.parser.contexts)
     next = f"{program.binary} {name} --help"
+    option = _option_for(context, token)
     if name == "run":
-        near, next = [], f"{program.binary} run -- {words}"
-    elif "--to" in context.flags and _RELEASE.match(token):
-        near, next = [], f"{program.binary} {name} --to {token}"
-    elif "--release" in context.flags and _RELEASE.match(token):
-        near, next = [], f"{program.binary} {name} --release {token}"
-    elif "--process" in context.flags and not near:
-        next = f"{program.binary} {name} --process {shlex.quote(token)}"
-    return ConfigError(message=f"{token!r} is neither an option of {name} nor a task{_meant(near)}", next=next)
+        close, next = [], _run_with_dashes(program, token)
+    elif option and not (close and option == "--process"):
+        close, next = [], corrected(program, token, option, token)
+    return ConfigError(message=f"{token!r} is neither an option of {name} nor a task{meant(close)}", next=next)
+
+
+def _option_for(context: ParserContext, token: str) -> str:
+    """The option whose value the word seems to be; empty when there is none."""
+    fitting = (("--to", _RELEASE), ("--release", _RELEASE), ("--process", _PROCESS))
+    return next((option for option, kind in fitting if option in context.flags and kind.match(token)), "")
+
+
+def _run_with_dashes(program: Any, token: str) -> str:
+    """``fab run -H web1 -- python manage.py check``: behind the dashes, -H would be the command's."""
+    words = program.argv[1:]
+    at = place(words, token)
+    ours, command = words[:at], words[at:]
+    hosts = next((one for one, word in enumerate(command[:-1]) if word in _HOSTS), -1)
+    if hosts > 0:
+        ours, command = [*ours, *command[hosts : hosts + 2]], command[:hosts] + command[hosts + 2 :]
+    return f"{program.binary} {shlex.join(ours)} -- {shlex.join(command)}"
 
 
 def _refuse_misplaced(program: Any) -> None:
@@ -222,7 +237,7 @@ def _refuse_misplaced(program: Any) -> None:
             continue
         name = max(argument.names, key=len)
         letters = [nick for nick in argument.names if len(nick) == 1]
-        options = [flag for context in ours for letter in letters for flag in _of_letter(f"-{letter}", context.flags)]
+        options = [flag for context in ours for letter in letters for flag in of_letter(f"-{letter}", context.flags)]
         if name in _ANYWHERE and not options:
             continue
         if name.startswith("prompt-for-"):
@@ -230,7 +245,7 @@ def _refuse_misplaced(program: Any) -> None:
         tasks = " ".join(str(context.name) for context in ours)
         shown = " ".join(dict.fromkeys((*(f"-{letter}" for letter in letters), f"--{name}")))
         raise ConfigError(
-            message=f"{shown} is an option of {program.binary} itself, and must stand before {tasks}{_meant(options)}",
+            message=f"{shown} is an option of {program.binary} itself, and must stand before {tasks}{meant(options)}",
             next=run(f"{program.binary} {ours[0].name} --help", "has those of the task"),
         )
 
@@ -250,30 +265,6 @@ def _refuse_empty(program: Any) -> None:
 def _ours(program: Any) -> list[ParserContext]:
     """The tasks on the command line that are FleetTasks."""
     return [context for context in program.tasks if isinstance(program.collection[context.name], FleetTask)]
-
-
-def _near(token: str, known: Iterable[str]) -> list[str]:
-    """The names most like ``token``; a letter has none."""
-    if len(token.lstrip("-")) < 2:
-        return []
-    bare = {name.lstrip("-"): name for name in known if len(name.lstrip("-")) > 1}
-    return [bare[name] for name in difflib.get_close_matches(token.strip("-").partition("=")[0], bare, n=1)]
-
-
-def _of_letter(token: str, options: Iterable[str]) -> list[str]:
-    """The options that begin with a letter, for one who types ``-d``."""
-    letter = token.lstrip("-")
-    return [name for name in options if len(letter) == 1 and name.startswith(f"--{letter}")]
-
-
-def _meant(near: Sequence[str]) -> str:
-    return f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
-
-
-def _corrected(program: Any, wrong: str, right: str) -> str:
-    """What was typed, with the right word in place of the wrong one."""
-    words = [right if word == wrong else word for word in program.argv[1:]]
-    return f"{program.binary} {shlex.join(words)}"
 
 
 class _Nothing:

@@ -13,11 +13,13 @@ from deployer.config.problems import Problem
 from deployer.config.schema import Config
 from deployer.config.where import key_lines, line_of
 from deployer.errors import ConfigError
-from deployer.host.advice import run
+from deployer.host.advice import do, run
 
 tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 Raw = dict[str, Any]
+FILE = "deploy.toml"
+"""What ``deployer init`` writes."""
 CALLABLES = ("wsgi", "asgi", "command")
 
 
@@ -40,9 +42,9 @@ def read(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         where = path.absolute().parent
-        raise ConfigError(
-            message=f"{path.name} not found in {where}; type `deployer init`", next=run("deployer init")
-        ) from None
+        usual = do("change to the project's directory") + run("deployer init", "in a project that has none yet")
+        then = usual if path.name == FILE else do("correct what --config names")
+        raise ConfigError(message=f"{path.name} not found in {where}", next=then) from None
     except UnicodeDecodeError as wrong:
         raise ConfigError(message=f"{path}: not UTF-8 text (byte {wrong.start})") from None
     except OSError as wrong:

@@ -36,22 +36,36 @@ done
 """
 
 
+_NO_SHELL = "/dev/null"
+"""The app's shell: sshd lets nobody in whose shell is no program. The app can write to its home, keys for sshd
+included; behind a shell that is one, such as nologin, they would be good for forwarding, sftp and a systemd of its own,
+all outside the app's confinement."""
+
+
 def ensure_users(app: str, deploy: str) -> list[str]:
     """Both exist, and neither ages; what was made or mended, in words. Raises HostError."""
     changed = []
     if claims.find_user(app) is None:
         _do("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/var/lib/{app}", *ageing.NEVER,
-            "--shell", "/usr/sbin/nologin", "--comment", f"{claims.COMMENT} {app}", app)  # fmt: skip
+            "--shell", _NO_SHELL, "--comment", f"{claims.COMMENT} {app}", app)  # fmt: skip
         changed.append(f"user {app}")
     if claims.find_user(deploy) is None:
         shell = "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
         _do("useradd", "--create-home", "--shell", shell, "--password", "*", *ageing.NEVER,
             "--comment", claims.DEPLOYS, deploy)  # fmt: skip
         changed.append(f"user {deploy}")
-    changed += [*ageing.mend(app), *ageing.mend(deploy)]
+    changed += [*_ensure_no_shell(app), *ageing.mend(app), *ageing.mend(deploy)]
     if _is_ours(pwd.getpwnam(deploy)):
         changed += ageing.unlock(deploy)
     return changed + ensure_home(pwd.getpwnam(deploy))
+
+
+def _ensure_no_shell(app: str) -> list[str]:
+    """Of an app that an older version has set up, too. What runs of it meanwhile does not matter."""
+    if pwd.getpwnam(app).pw_shell == _NO_SHELL:
+        return []
+    _do("usermod", "--shell", _NO_SHELL, app)
+    return [f"{app} has no shell any more: sshd lets it in with no key"]
 
 
 def _is_ours(user: pwd.struct_passwd) -> bool:

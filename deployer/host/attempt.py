@@ -225,6 +225,8 @@ class Attempt:
             with failures.kept(f"undoing {self.work.release.name}"):
                 exit, state = self._undo(self.work.release, error)
                 failures = Failures(self.ctx)  # it is undone, whatever was amiss before
+            with Failures(self.ctx).kept("ending its commands"):
+                transient.end_all(self.ctx)
         if failures and self.work is not None:
             exit, state = Exit.MIXED, self._in_vain(failures)
         return self._ended(error, exit, state)

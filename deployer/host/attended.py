@@ -30,9 +30,9 @@ def run(
     command = systemd.transient(unit, lines, argv, wait=True, collect=False)
     status, begun = 1, False
     try:
+        files.remove_tree(mark)  # once: one that comes later is of a start that was heard after all
         for _ in range(_TRIES):
             orders.ensure_free(unit)
-            files.remove_tree(mark)
             status = systemd.stream(command, on_line)
             if status == 0:
                 return 0, True

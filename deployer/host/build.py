@@ -125,8 +125,8 @@ def build_venv(
 
 
 def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
-    """The files in which a project may say where packages are."""
-    for path in dict.fromkeys([*spec.lock.files, "pyproject.toml", "uv.toml"]):
+    """The files in which a project may say where packages are: those that the installer gets to see."""
+    for path in spec.lock.files:
         with contextlib.suppress(OSError):
             yield files.read_below(tree, path, 1 << 20)
 

@@ -85,12 +85,6 @@ def units(ctx: Context) -> dict[int, list[str]]:
     return found
 
 
-def stop_commands(ctx: Context) -> None:
-    """End what an attempt before this one was building or migrating: it outlives the job that began it."""
-    for name in transient.COMMANDS:
-        systemd.systemctl("stop", transient.unit_of(ctx, name))
-
-
 def remove(ctx: Context, path: Path) -> None:
     for store in (ctx.trees, ctx.venvs):
         if path.parent == store.directory and not files.is_debris(path.name):

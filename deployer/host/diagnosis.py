@@ -5,6 +5,7 @@ Sentences of two libraries are matched all the same, for they never vary and not
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployer.host import files
 from deployer.host.advice import Next, do, run
 from deployer.host.causes import Cause
 
@@ -104,7 +106,7 @@ HEALTH_PATH = Cause(
     "health-path",
     "the health check is answered 404, 405 or 410",
     "",
-    do('is {path} a page of the app? else name one: health = {{ path = "/healthz" }} under [web] in deploy.toml; then')
+    do('is {path} a page of the app? else name one that is: health = {{ path = "/" }} under [web] in deploy.toml; then')
     + _AGAIN,
 )
 HEALTH_LOGIN = Cause(
@@ -147,7 +149,7 @@ _TYPES = ("Error", "Exception", "Configured", "Exit", "Interrupt", "Warning")
 _FRAME = re.compile(r'\s+File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)')
 _TRACEBACK = "Traceback (most recent call last):"
 _NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
-_ERRNO = re.compile(r"\[Errno (\d+)\][^']*(?:'([^']*)'.*)?")
+_ERRNO = re.compile(r"\[Errno ([0-9]{1,4})\][^']*(?:'([^']*)'.*)?")
 _SQLITE = ("unable to open database file", "attempt to write a readonly database")
 _MIGRATING = ("/migrations/", "alembic/runtime/", "/versions/")
 _LATEST = 3
@@ -272,7 +274,17 @@ def _of_exception(raised: _Raised, app: str, code: Path) -> Found | None:
 
 
 def _is_own(top: str, code: Path) -> bool:
-    return any((below / top).is_dir() or (below / f"{top}.py").is_file() for below in (code, code / "src"))
+    """Whether a module is of the project's code. The process chose its name, and the project's build what is there: no
+    link in the code is followed, and no name leads out of it."""
+    root = Path(os.path.realpath(str(code)))  # a release's link to its tree, which is root's
+    places = (f"{below}{top}{end}" for below in ("", "src/") for end in ("", ".py"))
+    return top.isidentifier() and any(_is_there(root, place) for place in places)
+
+
+def _is_there(root: Path, path: str) -> bool:
+    with contextlib.suppress(OSError):
+        return files.mode_below(root, path) != 0
+    return False
 
 
 def _variable(raised: _Raised, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployer.host.advice import NOTHING, Advice, Next
+from deployer.host.advice import NOTHING, Advice, Next, run
 from deployer.host.protocol import Exit
 
 
@@ -45,5 +45,5 @@ class Damaged(HostError):
     """A file of deployer's own does not hold what was written to it."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is damaged: it does not hold what deployer wrote there", next="fab doctor")
+        super().__init__(f"{path} is damaged: it does not hold what deployer wrote there", next=run("fab doctor"))
         self.path = path

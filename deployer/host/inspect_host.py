@@ -13,6 +13,7 @@ from deployer.host.errors import HostError
 
 _SETUP = "fab setup -H root@HOST"
 _CADDY = Path("/etc/caddy")
+_POOLED = "after a switch a kept connection reaches the old release, and a POST may be lost"
 
 
 def findings(ctx: Context) -> list[dict[str, Any]]:
@@ -24,7 +25,8 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("confinement", _confinement),
         ("proxy", _site),
         ("proxy", _reached),
-        ("proxy", _pooling),
+        ("proxy", _nginx_pooling),
+        ("proxy", _caddy_pooling),
     ):
         with contextlib.suppress(HostError, OSError):
             found += [
@@ -81,15 +83,17 @@ def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
         yield str(nginx.site_path(ctx.app)), text, repair
 
 
-def _pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
     """Also in sites that are not ours no connection to the app is kept."""
-    then = "after a switch a kept connection reaches the old release, and a POST may be lost"
     for one in nginxfiles.pooling(nginxfiles.read(), ctx.app, nginxfiles.version()):
-        text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {then}"
+        text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {_POOLED}"
         yield one.file, text, "take the line out, and have the location send: proxy_set_header Connection close"
+
+
+def _caddy_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
     for path in sorted(_CADDY.rglob("*")) if _CADDY.is_dir() else ():
         if path.is_file() and _caddy_pools(path.read_bytes().decode("utf-8", "replace"), ctx.app):
-            text = f"{path} keeps connections to the app, as Caddy does unless it is told not to: {then}"
+            text = f"{path} keeps connections to the app, as Caddy does unless it is told not to: {_POOLED}"
             yield str(path), text, "in its reverse_proxy block: transport http { keepalive off }"
 
 

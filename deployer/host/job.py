@@ -17,6 +17,7 @@ from deployer.host.advice import Next, run
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
+from deployer.host.errors import HostError
 from deployer.host.failures import Failures, understood
 from deployer.host.protocol import Exit
 from deployer.host.request import Request
@@ -46,8 +47,6 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
         signals.uninterrupted(),
     ):  # an attempt hears a SIGTERM when it begins, and until it ends
         try:
-            with Failures(ctx).kept("arming the dead-man's switch"):
-                lease.arm(ctx.app)
             return _run(ctx, directory, recovering)
         finally:
             signals.ignore_terminate()
@@ -70,15 +69,22 @@ def _run(ctx: Context, directory: Path, recovering: bool) -> int:
 
 
 def _do(ctx: Context, directory: Path, before: _Before | None, recovering: bool) -> Ended:
-    if before is not None:
-        return _recover(ctx, before)
-    with Failures(ctx).kept("noting which boot this is"):  # it only serves to tell a reboot from a killed process
-        files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
-    return _recover(ctx, None) if recovering else _attempt(ctx, Request.stored(jobs.request_of(directory)), directory)
+    if before is None:
+        with Failures(ctx).kept("noting which boot this is"):  # it only serves to tell a reboot from a killed process
+            files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
+    if before is None and not recovering:
+        return _attempt(ctx, Request.stored(jobs.request_of(directory)), directory)
+    with Failures(ctx).kept("arming the dead-man's switch"):  # what is to be put right does not wait for it
+        lease.arm(ctx.app)
+    return _recover(ctx, before)
 
 
 def _attempt(ctx: Context, request: Request, directory: Path) -> Ended:
     """A release; what one before it has left comes first."""
+    try:
+        lease.arm(ctx.app)
+    except Exception as error:  # a candidate would outlive its lease, and an interrupted undo be tried once only
+        return _not_begun(understood(error, ctx, "arming the dead-man's switch"))
     if not request.release:
         try:
             recovery.recover(_quiet(ctx), "it was left unfinished", leases=False)
@@ -95,6 +101,18 @@ def _quiet(ctx: Context) -> Context:
             ctx.emit(name, **fields)
 
     return replace(ctx, emit=emit)
+
+
+def _not_begun(error: HostError) -> Ended:
+    return Ended(
+        error.exit,
+        "",
+        error.message,
+        message=error.message,
+        state="nothing was touched",
+        next=error.next or run("fab deploy"),
+        logs=error.logs,
+    )
 
 
 def _recover(ctx: Context, before: _Before | None) -> Ended:

@@ -29,25 +29,37 @@ def install_site(path: Path, text: str, emit: Emit, *, unlink: Path | None = Non
     files.write_file(path, text.encode(), 0o644)
     if unlink:
         unlink.unlink()
-    done = systemd.run(["nginx", "-t"])
-    if not done.ok:
-        if before is None:
-            path.unlink()
-        else:
-            files.write_file(path, before, 0o644)
+    try:
+        warnings = _warnings()
+    except BaseException:
+        _bring_back(path, before)
         if unlink:
             files.point(unlink, target)
+        raise
+    for line in warnings:
+        emit("warn", text=line)
+    if systemd.show("nginx.service").active == "active":
+        systemd.require("reload", "nginx.service")
+    return [str(path), *([f"{unlink} removed (nginx's own welcome page)"] if unlink else [])]
+
+
+def _warnings() -> list[str]:
+    """What nginx warns of in all that it reads. Raises HostError when it objects, or does not say in time."""
+    done = systemd.run(["nginx", "-t"])
+    if not done.ok:
         raise HostError(
             "nginx refuses the site; the one before is back and nginx was not reloaded",
             logs=done.tail(),
             next=do("mend [proxy] in deploy.toml, or what else the lines above name"),
         )
-    for line in done.err.splitlines():
-        if "[warn]" in line:
-            emit("warn", text=line)
-    if systemd.show("nginx.service").active == "active":
-        systemd.require("reload", "nginx.service")
-    return [str(path), *([f"{unlink} removed (nginx's own welcome page)"] if unlink else [])]
+    return [line for line in done.err.splitlines() if "[warn]" in line]
+
+
+def _bring_back(path: Path, before: bytes | None) -> None:
+    if before is None:
+        path.unlink()
+    else:
+        files.write_file(path, before, 0o644)
 
 
 def in_the_way(path: Path, site: nginx.Site) -> Path | None:

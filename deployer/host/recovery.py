@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
-from deployer.host import background, debris, ending, handover, instance, orders, resume, systemd
+from deployer.host import background, debris, ending, handover, instance, orders, resume, systemd, transient
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.candidate import candidate_of
 from deployer.host.catalog import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
@@ -72,7 +72,7 @@ def _start(ctx: Context, release: Release) -> None:
 
 def _end(ctx: Context, release: Release, why: str) -> None:
     """An attempt that died without traffic. One that had some has its queue answered first."""
-    debris.stop_commands(ctx)
+    transient.end_all(ctx)
     if release.result in (SERVED, CONDEMNED):
         _run_what_serves(ctx)
         resume.clear(ctx, release)

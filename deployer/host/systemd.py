@@ -18,7 +18,6 @@ from typing import Any, Callable
 
 from deployer.host import advice, journald, output
 from deployer.host.errors import HostError
-from deployer.host.protocol import Exit
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -58,7 +57,7 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None,
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s", exit=Exit.BUG) from None
+            raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s") from None
         finally:
             if process.poll() is None:
                 process.kill()
@@ -194,12 +193,12 @@ def _number(text: str) -> int:
 
 
 def systemctl(*arguments: str, timeout: float = 90, utc: bool = False) -> Result:
-    """A systemctl command that may fail, or take too long: cleaning up must go on to the next step."""
+    """A systemctl command that may fail, take too long or not even start: cleaning up must go on to the next step."""
     zone = ["env", "TZ=UTC"] if utc else []
     try:
         return run([*zone, "systemctl", *arguments], timeout=timeout)
-    except HostError as error:
-        return Result(TIMED_OUT, "", error.message)
+    except (HostError, OSError) as error:  # OSError: the host has no memory, or no process, left for it
+        return Result(TIMED_OUT, "", str(error))
 
 
 def require(*arguments: str, timeout: float = 90) -> Result:

@@ -21,6 +21,8 @@ _RESERVED = ("build", "migrate")
 """No app's name ends with these."""
 COMMANDS = (*_RESERVED, "check")
 """What the app's commands run as."""
+_ENDED_ITSELF = """/bin/sh -c 'test "$$EXIT_CODE" = exited'"""
+"""Run after a command (systemd.exec(5), EXIT_CODE): to systemd one that SIGTERM has killed was a success."""
 
 _NOUNS = {"build": "build", "migrate": "migration", "check": "check"}
 
@@ -120,6 +122,7 @@ def _settings(ctx: Context, command: Command, env_path: Path, lines: Iterable[Li
         f"WorkingDirectory={command.directory}",
         "EnvironmentFile=-/etc/environment",
         f"EnvironmentFile={env_path}",
+        f"ExecStopPost={_ENDED_ITSELF}",
         "TimeoutStopSec=10",
         f"RuntimeMaxSec={command.limit:g}",
         *properties(lines),
@@ -146,6 +149,13 @@ def refuse_running(ctx: Context, name: str) -> None:
             f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}",
             next=advice.do("reboot the host"),
         )
+
+
+def end_all(ctx: Context) -> None:
+    """End what an attempt was building, migrating or checking: it outlives whoever began it. Raises nothing."""
+    units = [unit_of(ctx, name) for name in COMMANDS]
+    systemd.systemctl("stop", *units)
+    systemd.systemctl("reset-failed", *units)
 
 
 def forget_environments(ctx: Context) -> None:

@@ -17,6 +17,7 @@ def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
         "PATH": f"{paths.release(number)}/venv/bin:/usr/local/bin:/usr/bin:/bin",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "SHELL": "/bin/sh",  # the user has none
         "VIRTUAL_ENV": f"{paths.release(number)}/venv",
     }
 

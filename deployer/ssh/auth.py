@@ -340,10 +340,11 @@ def _unreachable(
 ) -> Unreachable:
     key = attempt.locked[0] if attempt.locked else ""
     tried = [*attempt.rejected, *filter(None, [attempt.in_hand])]
+    none = "no key could be offered" if attempt.unusable else "no key was found to offer"
     told = cause.told(
         host=target.name,
         user=settings.user,
-        tried=f"tried: {', '.join(tried)}" if tried else "no key was found to offer",
+        tried=f"tried: {', '.join(tried)}" if tried else none,
         count=len(tried),
         details="".join(f"; {one}" for one in (*attempt.unusable, *_hidden(settings))),
         key=attempt.accepted or shlex.quote(str(key)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,12 @@ class Result:
 
 
 class Link:
-    """``host`` is the target as typed; ``user`` who is logged in there; ``by_hand`` the ssh command that gets there."""
+    """``host`` is the target as typed; ``user`` who is logged in there; ``by_hand`` the ssh command that gets there.
+
+    ``took`` is how many seconds it took to connect.
+    """
+
+    took = 0.0
 
     def __init__(self, target: Target, login: Login, by_hand: str) -> None:
         self.host = target.name
@@ -97,4 +103,7 @@ def connect(target: Target, options: SshOptions) -> Link:
     Raises Unreachable when the host can't be reached, won't let the user in, or its key is unknown, changed
     or revoked; ConfigError when ssh_config makes no sense. Nothing was touched then.
     """
-    return Link(target, login(target, options), ssh_command(target, options))
+    started = time.monotonic()
+    link = Link(target, login(target, options), ssh_command(target, options))
+    link.took = time.monotonic() - started
+    return link

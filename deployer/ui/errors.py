@@ -23,7 +23,8 @@ def print_error(error: DeployerError, *, json: bool, stream: TextIO | None = Non
         from deployer.ui import paint
         from deployer.ui.console import console_on
 
-        paint.failure(console_on(stream or sys.stderr), event, host=event.host)
+        named = event.message.startswith(f"{event.host} ")
+        paint.failure(console_on(stream or sys.stderr), event, host="" if named else event.host)
     else:
         _print_plain(event, stream or sys.stderr)
 

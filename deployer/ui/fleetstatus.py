@@ -85,8 +85,8 @@ def fleet_status(
         paint.say(console, "  ", (told(end, names), "red"))
     if skew := _skew(statuses, usual, names):
         busy = any(status.busy for status in statuses)
-        what = (("fab attach", "cyan"), " follows what runs") if busy else ((clean(next), "cyan"), " makes them one")
-        paint.say(console, ("! ", "bold yellow"), (f"{skew}: ", "bold red"), *what)
+        command, does = ("fab attach", "follows what runs") if busy else (clean(next), "brings them in line")
+        paint.say(console, ("! ", "bold yellow"), (f"{skew}: ", "bold red"), (command, "cyan"), f" {does}")
     return None
 
 

@@ -47,6 +47,7 @@ def test_a_deploy_is_aborted_wherever_it_is(mini: TinySite, phase: str, exit: in
     assert ended.event("failed")["message"].startswith("aborted by ")
     assert mini.serving == serving
     assert footprint(mini) == before
+    assert mini.host.run("systemctl list-units --failed --plain --no-legend 'deployer-*'").stdout == ""
     row = next(one for one in releases(mini) if one["number"] == release)
     assert row["state"] == ("failed" if exit == 5 else "rolled back")
     mini.configure()

@@ -674,7 +674,7 @@ def test_ctrl_c_during_an_upload_touches_nothing_and_goes_on_later(mini: TinySit
         config.write(f"HostName {proxy.host}", f"Port {proxy.port}")
         config.trust(name=f"[{proxy.host}]:{proxy.port}")
         process = start(mini, FAB, "-S", str(config.path), "deploy", "--json", "-H", "box")
-        while read_until(process, "progress")["done"] < 4 << 20:
+        while read_until(process, "progress", doing="sending")["done"] < 4 << 20:
             pass
         proxy.blackhole()
         failed = interrupted(process)
@@ -686,7 +686,7 @@ def test_ctrl_c_during_an_upload_touches_nothing_and_goes_on_later(mini: TinySit
     (partial,) = mini.session(b'{"op":"ask"}\n').last["partials"].values()
     assert 0 < partial < 24 << 20
     ended = mini.expect(0, "deploy", "--json")
-    assert min(event["done"] for event in ended.events if event["event"] == "progress") > partial
+    assert min(event["done"] for event in ended.events if event.get("doing") == "sending") > partial
 
 
 def test_ctrl_c_while_connecting_ends_at_once(mini: TinySite, config: SshConfig) -> None:

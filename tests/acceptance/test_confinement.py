@@ -380,6 +380,18 @@ def test_a_migration_or_a_build_that_takes_too_long_is_ended(mini: TinySite) -> 
     assert mini.serving == serving
 
 
+def test_a_migration_that_was_stopped_has_not_succeeded(mini: TinySite) -> None:
+    """To systemd a process that SIGTERM ends is a success. Whoever sent it: the release behind it never serves, and no
+    unit stays that has failed."""
+    serving = mini.serving
+    mini.configure(release='migrate = "kill -TERM $$; sleep 60"')
+    failed = mini.expect(5, "deploy", "--json").event("failed")
+    assert "failed (exit status 15)" in failed["message"]
+    assert "what its migration had committed stays" in failed["state"]
+    assert mini.serving == serving
+    assert mini.host.run("systemctl list-units --failed --plain --no-legend 'deployer-*'").stdout == ""
+
+
 UV_SETTINGS = """\
 [project]
 name = "mini"

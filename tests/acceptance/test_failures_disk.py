@@ -71,8 +71,8 @@ def test_code_larger_than_the_disk(shop: Shop) -> None:
     leave(shop, 10)
     (shop.project.path / "more.bin").write_bytes(os.urandom(12 << 20))
     shop.project.commit("another large file")
-    failed = shop.refuses("KiB are free", exit=2, next="make room").event("failed")
-    assert "is full: the code needs 24," in failed["message"]
+    failed = shop.refuses("MiB are free", exit=2, next="make room").event("failed")
+    assert "is full: the code needs 24 MiB" in failed["message"]
     make_room(shop)
     shop.site.deploy("--no-migrate")
 
@@ -92,7 +92,7 @@ def test_no_room_for_a_second_tree(shop: Shop) -> None:
     """A change of one line is a small upload; the files that stay are copied all the same."""
     shop.project.change(version="2")
     leave(shop, BLOB - 4)
-    failed = shop.refuses("the disk is full: the code needs 24,", phase="upload", next="make room").event("failed")
+    failed = shop.refuses("the disk is full: the code needs 24 MiB", phase="upload", next="make room").event("failed")
     assert "below /srv/shop/trees" in failed["message"]
     make_room(shop)
     shop.site.deploy("--no-migrate")

@@ -98,7 +98,7 @@ def interrupt(shop: Shop) -> int:
     (shop.project.path / "blob.bin").write_bytes(os.urandom(BLOB))
     shop.project.commit("a large file")
     with running(shop.site, "deploy", "--json") as fab:
-        total = fab.until("progress")["total"]
+        total = fab.until("progress", doing="sending")["total"]
         wait_until(lambda: arrived(shop) > 0, "something has arrived")
         fab.kill()
     wait_until(lambda: shop.host.run("pgrep -f '[s]ession shop'", check=False).returncode == 1, "the session ends")
@@ -115,7 +115,7 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(shop: Shop) -> None:
     with shop.site.under_load(clients=2):
         there = interrupt(shop)
         ended = shop.site.deploy("--no-migrate")
-    sent = [event["done"] for event in ended.events if event["event"] == "progress"]
+    sent = [event["done"] for event in ended.events if event.get("doing") == "sending"]
     assert there < sent[0] < there + 256 * 1024
     assert sent[-1] == ended.event("progress")["total"] > BLOB
     size = shop.host.run("stat -c %s /srv/shop/current/code/blob.bin").stdout
@@ -132,7 +132,7 @@ def test_an_upload_that_was_damaged_is_found_by_its_digest(shop: Shop) -> None:
         afresh = shop.site.deploy("--no-migrate")
     assert failed["message"] == "what arrived is not what was sent: its digest differs"
     assert failed["state"] == "nothing was touched"
-    assert next(event for event in afresh.events if event["event"] == "progress")["done"] < 256 * 1024
+    assert next(event for event in afresh.events if event.get("doing") == "sending")["done"] < 256 * 1024
 
 
 def test_failed_releases_do_not_use_up_what_is_kept(shop: Shop) -> None:

@@ -39,6 +39,7 @@ def test_all_on_the_newest_python() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     with up(distribution="trixie") as host:
+        host.run("apt-get -qq update && apt-get -qq install --no-install-recommends git >/dev/null", timeout=300)
         check(
             host, (3, 13), [one for one in wanted if not one.startswith(TOOLS)], ["tests/unit", "tests/host"], ELSEWHERE
         )

@@ -125,11 +125,37 @@ def test_the_users_are_those_of_a_service(mini: TinySite) -> None:
     """The app's own user cannot log in, has no password and no group but its own; the deploy user has no password."""
     host = mini.host
     name, _, uid, _, comment, home, shell = host.run("getent passwd mini").stdout.strip().split(":")
-    assert (name, comment, home, shell) == ("mini", "deployer app mini", "/var/lib/mini", "/usr/sbin/nologin")
+    assert (name, comment, home, shell) == ("mini", "deployer app mini", "/var/lib/mini", "/dev/null")
     assert int(uid) < 1000
     assert host.run("id -nG mini; id -nG deploy").stdout.split("\n")[:2] == ["mini", "deploy mini"]
     for user, password in (("mini", "!"), ("deploy", "*")):  # "!" would lock the account where sshd does not use PAM
         assert host.run(f"getent shadow {user}").stdout.split(":")[1].startswith(password)
+
+
+PLANT = """
+usermod --shell /usr/sbin/nologin mini
+mkdir -p /var/lib/mini/.ssh; ssh-keygen -q -t ed25519 -N '' -f /root/planted
+cp /root/planted.pub /var/lib/mini/.ssh/authorized_keys; chown -R mini: /var/lib/mini/.ssh; chmod 700 /var/lib/mini/.ssh
+"""
+KNOCK = """
+address=$(sshd -T | sed -n 's/^listenaddress \\(.*\\):[0-9]*$/\\1/p' | head -1)
+timeout 20 ssh -i /root/planted -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \\
+    -o IdentitiesOnly=yes mini@$address true; echo $?
+"""
+
+
+def test_the_app_lets_nobody_in(mini: TinySite) -> None:
+    """A broken-into app can write keys into its home: sshd takes none, also of an app that an older version set up."""
+    host = mini.host
+    host.run(PLANT)
+    try:
+        assert "not available" in host.run(KNOCK).stdout, "before: the key opens a session, whose shell says no"
+        setup(mini)
+        assert host.run("getent passwd mini").stdout.strip().endswith(":/dev/null")
+        knocked = host.run(KNOCK)
+        assert (knocked.stdout.strip(), "Permission denied" in knocked.stderr) == ("255", True)
+    finally:
+        host.run("rm -rf /root/planted* /var/lib/mini/.ssh; usermod --shell /dev/null mini")
 
 
 @pytest.mark.parametrize(

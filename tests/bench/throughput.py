@@ -114,8 +114,8 @@ def _show_deploy(bed: Bed, local: Path, channel: float) -> None:
     small.commit("a big file")
     run = bed.near().fab(small, "deploy")
     sent = run.at("phase.done", phase="upload") - run.phase("upload")
-    last = max(event["at"] for event in run.events if event["event"] == "progress")
-    first = min(event["at"] for event in run.events if event["event"] == "progress")
+    last = max(event["at"] for event in run.events if event.get("doing") == "sending")
+    first = min(event["at"] for event in run.events if event.get("doing") == "sending")
     title("6b. The same 100 MB as a new file of a deploy", "Seconds, one run; from the events.")
     rows = [
         ("connecting and reading the project", run.at("connected") - run.at("connecting")),

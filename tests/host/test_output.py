@@ -14,6 +14,7 @@ import pytest
 from deployer.host import output, systemd
 from deployer.host.errors import HostError
 from deployer.host.output import LONGEST_LINE
+from deployer.host.protocol import Exit
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         systemd.run(["sh", "-c", "sleep 600"], timeout=0.2)
     assert "did not end" in caught.value.message
+    assert caught.value.exit == Exit.REFUSED, "a slow host is no bug of deployer's"
 
 
 def test_what_is_given_is_read_to_its_end() -> None:

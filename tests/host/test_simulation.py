@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from deployer.host import files, fingerprint, handle, masking, run, turns
+from deployer.host import files, fingerprint, handle, lease, masking, run, turns
+from deployer.host.errors import HostError
 from deployer.host.store import Store
 from tests.host.simulation import builds, laptop, rules, service
 from tests.host.simulation.faults import Kill, PowerCut
@@ -145,6 +146,24 @@ def test_the_turn_of_one_who_waits_is_not_swept(host: SimulatedHost) -> None:
         assert host.deploy(text="one").exit == 0
         assert own.exists()
     assert not left.exists()
+
+
+def test_nothing_begins_that_nobody_would_look_after(host: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the dead-man's switch a candidate would outlive its lease: the deploy is refused before it does anything;
+    what is to be put right does not wait for the switch."""
+    assert host.deploy(text="one").exit == 0
+
+    def fails(_: str) -> None:
+        raise HostError("systemd did not start the timer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lease, "arm", fails)
+        outcome = host.deploy(text="two")
+        assert (outcome.exit, outcome.failure["state"]) == (5, "nothing was touched")
+        assert "did not start the timer" in outcome.failure["message"]
+        assert host.doctor_fix().exit == 0
+    assert host.web.current() == 1
+    assert host.deploy(text="two").exit == 0
 
 
 SECRET = {"env": {"TOKEN": "a very secret word"}, "secret": ["TOKEN"]}

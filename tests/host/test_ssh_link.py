@@ -417,8 +417,8 @@ def test_a_host_that_was_kept_waiting_for_an_answer_is_tried_again(sshd: Sshd, t
     def answer(question: Question, wrong: str | None = None) -> str:
         if len(sockets) == 1:
             sockets[0].shutdown(socket.SHUT_RDWR)
-            transport = next(one for one in threading.enumerate() if isinstance(one, paramiko.Transport))
-            transport.join(30)
+            for transport in [one for one in threading.enumerate() if isinstance(one, paramiko.Transport)]:
+                transport.join(30)
         return "sesame"
 
     config = write_config(tmp_path, {}, sshd.known(), alias(sshd, locked))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
+import fabric
 import pytest
 
 from deployer import command, events, hearing, tasks
 from deployer.config import Config
 from deployer.config.fleet import FleetSettings
 from deployer.errors import ConfigError
+from deployer.fleettask import FleetContext
 from deployer.rollout import Strategy
 
 FAB = Path(sys.executable).with_name("fab")
@@ -83,6 +87,24 @@ def test_no_fewer_hosts_than_one_at_a_time(value: str, tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 2
     assert f"--parallel {value}" in done.stderr
+
+
+@pytest.mark.parametrize(("dry", "asked"), [(False, True), (True, False)])
+def test_nobody_is_asked_what_ctrl_c_is_to_mean_in_a_dry_run(
+    dry: bool, asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the answers aborts the deploy that ``fab --dry attach`` follows."""
+
+    @contextmanager
+    def shown(*_: object, **__: object) -> Iterator[tuple[events.Reporter, object, object]]:
+        yield lambda event: None, object(), nullcontext
+
+    (tmp_path / "deploy.toml").write_text('app = "shop"\nhosts = ["deploy@127.0.0.1:1"]\n')
+    monkeypatch.setattr(command, "showing", shown)
+    context = FleetContext(fabric.Config(overrides={"run": {"dry": dry}}), (), ())
+    common = {"env": "", "config": str(tmp_path / "deploy.toml"), "accept_new": False, "json": False, "verbose": False}
+    with command._fleet(context, "attach to", answer=False, streams=False, parallel=0, **common) as fleet:  # type: ignore[arg-type]
+        assert bool(fleet.decide) is asked and bool(fleet.sites[0].decide) is asked
 
 
 def test_after_the_end_nothing_more_is_heard() -> None:

@@ -235,7 +235,8 @@ def test_missing_file_names_init(tmp_path: Path) -> None:
     """Without a file the message says where it was looked for and what to type."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "deploy.toml")
-    assert caught.value.message == f"deploy.toml not found in {tmp_path}; type `deployer init`"
+    assert caught.value.message == f"deploy.toml not found in {tmp_path}"
+    assert caught.value.next.commands == ("deployer init",)
 
 
 def test_unreadable_files_are_config_errors(tmp_path: Path) -> None:

@@ -74,6 +74,26 @@ def test_what_python_prints_is_read(code: Path, program: str, name: str, words: 
     assert words in found.why and found.next.commands
 
 
+ODD = ["/etc", "..", "shop/../../x", "a" * 5000, "a\0b", "leads.out", "passwd"]
+
+
+@pytest.mark.parametrize("module", ODD, ids=lambda text: repr(text[:20]))
+def test_a_process_cannot_choose_where_root_looks(code: Path, tmp_path: Path, module: str) -> None:
+    """A name that is none of Python's, or that a link leads out of the code for, is no module of the code; and none
+    raises anything."""
+    (code / "leads").symlink_to("/etc/nothing")
+    (code / "src").symlink_to("/etc")
+    lines = ["Traceback (most recent call last):", f"ModuleNotFoundError: No module named '{module}'"]
+    wanted = diagnosis.MISSING_MODULE if module.startswith("leads") else diagnosis.MISSING_PACKAGE
+    assert of_output(lines, "shop", code).cause is wanted
+
+
+def test_a_number_that_is_none_of_an_errors_tells_nothing(code: Path) -> None:
+    """However long it is."""
+    lines = ["Traceback (most recent call last):", f"OSError: [Errno {'9' * 5000}] x"]
+    assert of_output(lines, "shop", code).cause is diagnosis.COMMAND_ERROR
+
+
 def test_a_setting_that_only_looks_like_a_variable_is_none(code: Path) -> None:
     """A KeyError of some dictionary is the app's own."""
     assert of_output(printed(code, "dict(a=1)['SECRET_KEY']"), "shop", code).cause is diagnosis.COMMAND_ERROR

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from deployer.host import orders, systemd
+from deployer.host import attended, orders, systemd
 from deployer.host.errors import HostError
 
 SOCKET, SERVICE, WORKER = "shop-web@v1.socket", "shop-web@v1.service", "shop-worker@v1.service"
@@ -327,3 +328,39 @@ def test_somebody_else_s_unit_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPa
     assert caught.value.state == "nothing was touched"
     assert f"on the host, as root: rm {path}; systemctl daemon-reload" in str(caught.value.next)
     assert fake.calls == [(["reset-failed", "deployer-shop.service"], 90)]
+
+
+def test_a_command_that_the_host_cannot_even_start_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cleaning up goes on; a signal handler asks for it, too."""
+
+    def fails(*_: Any, **__: Any) -> systemd.Result:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(systemd, "run", fails)
+    done = systemd.systemctl("stop", SERVICE)
+    assert (done.status, "allocate" in done.err) == (systemd.TIMED_OUT, True)
+
+
+def test_a_command_is_not_begun_twice_whose_start_was_heard_late(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its unit's directory came after it had been looked for: it is a migration that has been run."""
+    mark, asked = tmp_path / "run/deployer-shop-migrate", []
+
+    def stream(argv: Sequence[str], _: Any) -> int:
+        asked.append(argv)
+        return 1  # the first is lost sight of, the second is told that the name is taken
+
+    def begins(_: float) -> None:
+        mark.mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(attended.orders, "ensure_free", lambda _: None)
+    monkeypatch.setattr(attended.systemd, "stream", stream)
+    monkeypatch.setattr(
+        attended.systemd, "show", lambda _: systemd.UnitState("inactive", "dead", "success", 0, 0, 0, 0.0)
+    )
+    monkeypatch.setattr(attended.systemd, "systemctl", lambda *_: systemd.Result(0, "", ""))
+    monkeypatch.setattr(attended.time, "sleep", begins)
+    ctx: Any = Mock(paths=Mock(root=tmp_path))
+    assert attended.run(ctx, "deployer-shop-migrate.service", [], ["true"], print) == (0, True)
+    assert len(asked) == 2

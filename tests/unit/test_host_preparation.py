@@ -5,6 +5,7 @@ from __future__ import annotations
 import pwd
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from deployer.host import (
     nginxfiles,
     prerequisites,
     proof,
+    proxy,
     systemd,
     unsupported,
 )
@@ -355,6 +357,37 @@ def test_upstreams_that_keep_connections_are_found() -> None:
 def test_a_caddyfile_that_keeps_connections_is_found(text: str, pools: bool) -> None:
     """Caddy pools unless the very block says otherwise."""
     assert inspect_host._caddy_pools(text, "shop") is pools
+
+
+def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be asked keeps nothing else from being asked."""
+
+    def lacks() -> None:
+        raise HostError("the host lacks the command nginx")
+
+    (tmp_path / "Caddyfile").write_text(":80 {\n\treverse_proxy unix//srv/shop/current/run/web.sock\n}\n")
+    monkeypatch.setattr(inspect_host, "_CADDY", tmp_path)
+    monkeypatch.setattr(nginxfiles, "read", lacks)
+    for look in ("_accounts", "_login", "_confinement", "_site", "_reached"):
+        monkeypatch.setattr(inspect_host, look, lambda _: iter(()))
+    (found,) = inspect_host.findings(Mock(app="shop"))
+    assert found["what"] == str(tmp_path / "Caddyfile")
+
+
+def test_a_site_that_nginx_could_not_judge_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next set-up would take it for one that was checked and loaded."""
+
+    def hangs(*_: object, **__: object) -> systemd.Result:
+        raise HostError("nginx -t did not end within 90 s")
+
+    monkeypatch.setattr(systemd, "run", hangs)
+    new, old, default = tmp_path / "new", tmp_path / "old", tmp_path / "default"
+    old.write_text("before")
+    default.symlink_to("elsewhere")
+    for path in (new, old):
+        with pytest.raises(HostError):
+            proxy.install_site(path, "server {}", print, unlink=default)
+    assert (new.exists(), old.read_text(), str(default.readlink())) == (False, "before", "elsewhere")
 
 
 WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}

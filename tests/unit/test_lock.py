@@ -134,6 +134,15 @@ def test_a_lock_that_does_not_ship_does_not_count(repo: Repository) -> None:
     assert find_lock(collect(repo.root), required=False).kind == "none"
 
 
+def test_dependencies_that_nothing_pins(repo: Repository) -> None:
+    """An app with its own command may do without a lock: that its dependencies are not installed is said."""
+    repo.write("pyproject.toml", PYPROJECT)
+    repo.commit()
+    (warning,) = find_lock(collect(repo.root), required=False).warnings
+    assert "none of them is installed" in warning
+    assert locked(repo, {"requirements.txt": "lib==1"}).warnings == ()
+
+
 def test_a_uv_workspace(repo: Repository) -> None:
     """The members and path dependencies that are installed are part of the environment; others are not."""
     changes = keys_after(repo, {**WORKSPACE, "shop/views.py": "x"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import socket
@@ -14,9 +15,10 @@ from deployer.delta import make_delta
 from deployer.errors import ConfigError
 from deployer.files import matching
 from deployer.host.manifest import EXECUTABLE, FILE, LINK, tree_digest
+from deployer.local import as_local
 from deployer.patterns import glob
 from deployer.source import Source, collect, from_git, from_working_tree
-from deployer.spool import CHUNK
+from deployer.spool import CHUNK, Spool
 from tests.support.repository import Repository
 
 NAMES = [
@@ -374,6 +376,18 @@ def test_unreadable_files_are_refused(repo: Repository, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("deployer.files.os.open", denied)
     assert refusal(repo.root, dirty=True).message == "app.py cannot be read: Permission denied"
+
+
+def test_a_full_temporary_directory_is_no_fault_of_the_file(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that do not fit there are not told as unreadable: what is told is the disk of this machine."""
+
+    def full(spool: Spool, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Spool, "write", full)
+    repo.write("app.py")
+    with pytest.raises(ConfigError, match="no room for temporary files"), as_local():
+        collect(repo.root, dirty=True)
 
 
 @pytest.mark.parametrize("how", ["tracked", "untracked", "included", "linked"])

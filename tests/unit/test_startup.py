@@ -53,6 +53,26 @@ def told(link: Any, **attempted: Any) -> DeployerError:
     return startup.not_started(link, "shop", Attempted(**attempted))
 
 
+class Hanging(Channel):
+    """Prints what is known, and then nothing more: the disk that is asked for its room does not answer."""
+
+    def skip(self, to: bytes, deadline: float | None, most: int) -> bytes:
+        self.lines = [to + b"\n", *str(self.facts).encode().splitlines(keepends=True)]
+        return b""
+
+    def readline(self, deadline: float | None = None) -> bytes:
+        if not self.lines:
+            raise TimeoutError
+        return self.lines.pop(0)
+
+
+def test_a_host_whose_disk_hangs_is_no_login_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our command began, so the login is well; that it never ended does not change that."""
+    monkeypatch.setattr(Link, "open", lambda link, argv, terminal=False: Hanging(link.facts))
+    error = startup.silent(Link(WELL), "shop", Attempted(), 60)  # type: ignore[arg-type]
+    assert "its program has not answered within 60 s" in error.message
+
+
 @cause("login-hangs")
 def test_a_login_that_hangs_is_told_from_a_host_that_does() -> None:
     """No command of ours begins: something in the login waits."""

@@ -589,7 +589,7 @@ def test_the_status_of_a_fleet_is_one_table() -> None:
     assert "? unreachable" in rows[3]
     assert "web02: a deploy runs" in text
     assert "web05: no route; to it" in text
-    assert "makes them one" not in text
+    assert "brings them in line" not in text
 
 
 def test_a_host_is_named_once_in_a_line() -> None:
@@ -605,9 +605,9 @@ def test_a_fleet_that_disagrees_says_what_makes_it_one() -> None:
     found = [status(host, "v41" if host == hosts[2] else "v43") for host in hosts]
     text = shown(fleet_status, found, next="fab deploy -H x")
     assert "v43: 8 hosts · v41: 1 host" in text
-    assert text.splitlines()[-1] == "! web03 serves v41, the others v43: fab deploy -H x makes them one"
+    assert text.splitlines()[-1] == "! web03 serves v41, the others v43: fab deploy -H x brings them in line"
     two = shown(fleet_status, [status("a", "v9"), status("b", "v10")])
-    assert two.splitlines()[-1] == "! a serves v9, b v10: fab deploy makes them one"
+    assert two.splitlines()[-1] == "! a serves v9, b v10: fab deploy brings them in line"
     now = shown(fleet_status, [status("a", "v9", busy="a deploy runs"), status("b", "v10")])
     assert now.splitlines()[-1] == "! a serves v9, b v10: fab attach follows what runs"
     assert "b serves nothing, a v9" in shown(fleet_status, [status("a", "v9"), status("b", None)])

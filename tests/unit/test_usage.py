@@ -92,6 +92,7 @@ USAGE = [
     (["rollback", "-t", "v40"], "-t v40: a number is wanted; did you mean --to?", "fab rollback --help"),
     (["rollback", "v40"], "'v40' is neither an option of rollback nor a task", "fab rollback --to v40"),
     (["run", "python", "manage.py", "check"], "'python' is neither", "fab run -- python manage.py check"),
+    (["run", "python", "-V", "-H", "web1"], "'python' is neither", "fab run -H web1 -- python -V"),
     (["logs", "worker"], "'worker' is neither", "fab logs --process worker"),
     (["deploy", "stauts"], "did you mean status?", "fab deploy --help"),
     (["deploy", "--ref"], "--ref needs a value", "fab deploy --help"),
@@ -121,6 +122,10 @@ USAGE = [
     (["-f", "nope.yaml", "deploy"], "-f nope.yaml: there is no such file", ""),
     (["-S", "nope", "deploy"], "-S nope: there is no such file", ""),
     (["--list", "--list-format=x"], "--list-format x: one of flat, nested, json is wanted", ""),
+    (["run", "python", "-V", "-H", "web1"], "'python' is neither an option", "fab run -H web1 -- python -V"),
+    (["rollback", "v1", "-H", "web1"], "'v1' is neither an option", "fab rollback --to v1 -H web1"),
+    (["status", "-H", "web1", "-H", "web1"], "-H was given twice", "say it once: -H web1"),
+    (["status", "-H", "web1,", "web2"], "'web2' is no task; when it is a host", "fab -H web1,web2"),
     (["run"], "no command was given", "fab run -- python manage.py check"),
 ]
 
@@ -143,6 +148,38 @@ def test_an_ssh_config_that_paramiko_cannot_read_is_told(project: Path) -> None:
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "next: deployer -S cfg status " in done.stderr
     assert "Paramiko" not in fab(project, "-S", "cfg", "status", binary="deployer").stderr
+
+
+BROKEN = [
+    ("tasks: {executor_class: deployer.executor.FleetExecutor}\n bad: [\n", "fabric.yaml:2: "),
+    ("[1, 2]\n", "fabric.yaml: "),
+    ("tasks: {executor_class: deployer.executor.Fleet}\n", "names deployer.executor.Fleet, which is not there"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BROKEN)
+def test_a_broken_fabric_yaml_is_told_by_its_name(project: Path, text: str, told: str) -> None:
+    """Fabric would end with a traceback, in the midst of loading the fabfile."""
+    (project / "fabric.yaml").write_text(text)
+    done = fab(project, "deploy")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert str(project / "fabric.yaml") in done.stderr and told in done.stderr
+    assert FABRIC_YAML.strip() in done.stderr.partition("next: ")[2]
+
+
+def test_a_broken_runtime_file_is_told_and_one_that_is_not_there_refused(project: Path) -> None:
+    """Whether -f or the environment names it: it might say that nothing may be touched."""
+    (project / "more.yaml").write_text("run: {dry: true\n")
+    for words, env in ((["-f", "more.yaml"], {}), ([], {"INVOKE_RUNTIME_CONFIG": "more.yaml"})):
+        done = fab(project, *words, "deploy", **env)
+        assert done.returncode == 2 and "more.yaml:2: " in done.stderr, done.stderr
+    done = fab(project, "deploy", INVOKE_RUNTIME_CONFIG="nope.yaml")
+    assert done.returncode == 2 and "nope.yaml: there is no such file" in done.stderr
+
+
+def test_a_device_may_stand_for_an_empty_ssh_config(project: Path) -> None:
+    """As OpenSSH has it: ``-F /dev/null``."""
+    assert fab(project, "-S", "/dev/null", "status").returncode == 3
 
 
 def test_options_of_fabric_may_stand_behind_a_task_where_they_are_clear(project: Path) -> None:
