@@ -134,6 +134,43 @@ def test_where_there_are_no_leases_each_file_is_a_copy(tree: Path, monkeypatch: 
     assert list((tree / "inner").iterdir()) == [file]
 
 
+def test_a_copy_for_which_there_is_no_room_is_not_begun(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may claim any size, and hold nothing: root does not fill the disk with its copy."""
+
+    def no_leases(*_: object) -> int:
+        raise OSError(errno.EINVAL, "no leases here")
+
+    monkeypatch.setattr(writers.fcntl, "fcntl", no_leases)
+    os.truncate(tree / "inner/file", 1 << 43)  # 8 TiB
+    directory = os.open(tree, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError) as caught:
+            writers.shut_out(directory)
+    finally:
+        os.close(directory)
+    assert (caught.value.errno, caught.value.strerror) == (errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == "file"
+    assert [path.name for path in (tree / "inner").iterdir()] == ["file"]
+
+
+def test_a_copy_that_cannot_take_its_place_is_gone(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of ours stays in the tree, and the file is the one that was built."""
+
+    def fails(*_: object, **__: object) -> int:
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(writers.fcntl, "fcntl", fails)
+    monkeypatch.setattr(writers.os, "rename", fails)
+    directory = os.open(tree, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="no"):
+            writers.shut_out(directory)
+    finally:
+        os.close(directory)
+    assert [path.name for path in (tree / "inner").iterdir()] == ["file"]
+    assert (tree / "inner/file").read_text() == "as built"
+
+
 def test_an_open_directory_is_of_no_use(tree: Path) -> None:
     """Whoever has it open makes nothing in it when it is root's."""
     directory = os.open(tree / "inner", os.O_RDONLY | os.O_DIRECTORY)

@@ -98,6 +98,9 @@ def test_a_command_takes_the_apps_value() -> None:
         ("ExecStartPre", ("+/bin/true",)), ("ReadWritePaths", ("/srv/data",)),
     )  # fmt: skip
     given = of_command("migrate", unit)
+    borne = of_command("migrate", (), without=frozenset({"PrivateUsers", "SystemCallFilter=~@resources"}))
+    missing = [line for line in LINES if line not in borne]
+    assert missing == [("PrivateUsers", "yes"), ("SystemCallFilter", "~@resources")], "what this host cannot bear"
     assert [value for name, value in given if name == "ProcSubset"] == ["all"]
     assert {("IPAddressDeny", "any"), ("ReadWritePaths", "/srv/data")} <= set(given)
     assert not {"MemoryMax", "Restart", "ExecStartPre"} & {name for name, _ in given}
@@ -125,3 +128,36 @@ def test_other_mounts_may_not(value: str) -> None:
     """Set-id bits, devices, a second line."""
     with pytest.raises(BadRequest):
         check([("web", (("TemporaryFileSystem", (value,)),))])
+
+
+REFUSED = [
+    ("processes.worker", "TimeoutStopSec", ("5",), "may not be set here; use stop", "mend"),
+    ("timers.sweep", "TimeoutStopSec", ("5",), "may not be set here; a run that is ended has 10 seconds", "mend"),
+    ("web", "User", ("root",), "this directive may not be set from deploy.toml", "allow"),
+    ("web", "MemoryMax", ("1 G",), "systemd does not accept '1 G' here", "mend"),
+    ("web", "Nice", ("5", "6"), "takes one value, not 2", "mend"),
+    ("web", "Nice", ("5", "6", "7"), "takes one value, not 3", "mend"),
+]
+
+
+@pytest.mark.parametrize(("key", "name", "values", "why", "then"), REFUSED)
+def test_what_may_not_be_set_is_named_with_what_to_do(
+    key: str, name: str, values: tuple[str, ...], why: str, then: str
+) -> None:
+    """The key as it stands in deploy.toml, why, and where it is mended or allowed; nothing was touched."""
+    with pytest.raises(BadRequest) as caught:
+        check([("web", (("MemoryMax", ("1G",)),)), (key, ((name, values),))], also=["Delegate"])
+    assert caught.value.message == f"{key}.unit.{name}: {why}"
+    assert caught.value.state == "nothing was touched"
+    expected = {
+        "mend": f"mend [{key}.unit] in deploy.toml, then fab deploy",
+        "allow": f"fab setup -H root@HOST --allow-unit {name}   (as root: allows it for this app)",
+    }
+    assert str(caught.value.next) == expected[then]
+
+
+def test_what_may_be_set_is_set() -> None:
+    """A directive that adds up takes several values, any other one; of the web process its end, too; what root has
+    allowed takes whatever it is given."""
+    check([("web", (("TimeoutStopSec", ("5",)), ("SystemCallFilter", ("@mount", "@chown")), ("Nice", ("5",))))])
+    check([("timers.sweep", (("TimeoutStopSec", ("%x", "y")), ("User", ("a\nb",))))], also=["TimeoutStopSec", "User"])

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deployer.host.masking import Secrets, clean, masked, secret_values
+import pytest
+
+from deployer.host.errors import Damaged
+from deployer.host.masking import Secrets, clean, masked, secret_values, stored_names
 from deployer.host.paths import AppPaths
 
 
@@ -24,6 +27,18 @@ def test_a_secret_is_masked_wherever_it_stands() -> None:
         "logs": ["x=****", "visible-value"],
         "seconds": 1.5,
     }
+
+
+def test_an_event_stays_what_it_is() -> None:
+    """Masked or not, it has its name; without a secret nothing stands between it and whoever hears it."""
+    heard: list[str] = []
+
+    def emit(name: str, **_: Any) -> None:
+        heard.append(name)
+
+    masked(emit, ("hunter22",))("phase.done", line="x")
+    assert heard == ["phase.done"]
+    assert masked(emit, ()) is emit
 
 
 def test_each_line_of_a_long_secret_is_masked() -> None:
@@ -62,3 +77,29 @@ def test_the_secrets_of_every_release_are_known_also_of_one_that_comes_later(tmp
     assert clean("thirdsecret", secrets.values()) == "****"
     (paths.release(1) / "env.json").write_text("torn{")
     assert clean("secondsecret", Secrets(paths).values()) == "****"
+
+
+def test_a_secret_is_masked_at_any_depth_of_an_answer() -> None:
+    """In lists and objects within each other; what is no text stays as it is."""
+    given = {"a": [{"b": "x hunter22"}, ("hunter22", 1)], "c": {"d": {"e": "hunter22"}}, "f": None, "g": 1.5}
+    assert clean(given, ("hunter22",)) == {
+        "a": [{"b": "x ****"}, ["****", 1]], "c": {"d": {"e": "****"}}, "f": None, "g": 1.5,
+    }  # fmt: skip
+
+
+def test_a_secret_that_is_not_set_is_none() -> None:
+    """Its name alone gives nothing to look for."""
+    assert secret_values({"A_KEY": "hunter22"}, ["A_KEY", "B_KEY"]) == ("hunter22",)
+    assert secret_values({}, ["B_KEY"]) == ()
+
+
+@pytest.mark.parametrize("text", ['{"TOKEN": 1}', '["TOKEN", 1]', '"TOKEN"', "7", "torn["])
+def test_names_of_secrets_that_are_not_as_they_were_written_are_damage(tmp_path: Path, text: str) -> None:
+    """The file is named; a release without one has no secrets, as one without any."""
+    paths = AppPaths("shop", tmp_path)
+    assert Secrets(paths).values() == ()
+    paths.release(1).mkdir(parents=True)
+    assert stored_names(paths, 1) == ()
+    (paths.release(1) / "secret.json").write_text(text)
+    with pytest.raises(Damaged, match=r"v1/secret\.json"):
+        stored_names(paths, 1)

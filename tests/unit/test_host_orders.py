@@ -162,6 +162,174 @@ def test_a_job_that_runs_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert fake.orders == []
 
 
+class Answers:
+    """A systemd that shows what it is told to, and takes every order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **shown: str) -> None:
+        self.shown = shown
+        self.asked: list[list[str]] = []
+        monkeypatch.setattr(systemd, "run", self.run)
+
+    def run(self, argv: Sequence[str], **_: Any) -> systemd.Result:
+        words = list(argv)
+        self.asked.append(words)
+        if words[1] != "show":
+            return systemd.Result(0, "", "")
+        names, units = words[3].split(","), words[4:]
+        one = "".join(f"{name}={self.shown.get(name, '')}\n" for name in names)
+        return systemd.Result(0, "\n".join(one for _ in units), "")
+
+    @property
+    def orders(self) -> list[list[str]]:
+        return [words[1:] for words in self.asked if words[1] != "show"]
+
+
+@pytest.mark.parametrize("state", ["active", "reloading", "activating"])
+def test_the_handle_of_an_app_that_counts_as_started_is_left_alone(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """A start that is under way is not waited for: it may be waiting for us."""
+    fake = Answers(monkeypatch, ActiveState=state)
+    orders.ensure_started("shop")
+    assert fake.orders == []
+    assert fake.asked[0][-1] == "shop.service"
+
+
+@pytest.mark.parametrize("state", ["inactive", "failed", "deactivating"])
+def test_the_handle_of_an_app_counts_as_started_once_something_serves(
+    monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """It is waited for: a stop that cut it short would find nothing to stop."""
+    fake = Answers(monkeypatch, ActiveState=state)
+    orders.ensure_started("shop")
+    assert fake.orders == [["start", "shop.service"]]
+
+
+@pytest.mark.parametrize(
+    ("load", "outdated", "reloads"),
+    [("loaded", "no", 0), ("loaded", "yes", 1), ("not-found", "no", 1), ("bad-setting", "no", 1)],
+)
+def test_all_units_are_read_anew_only_where_one_is_not_as_it_is_on_the_disk(
+    monkeypatch: pytest.MonkeyPatch, load: str, outdated: str, reloads: int
+) -> None:
+    """A daemon-reload holds up everything on the host for a moment."""
+    fake = Answers(monkeypatch, LoadState=load, NeedDaemonReload=outdated)
+    orders.ensure_loaded([SOCKET, SERVICE])
+    assert fake.orders == [["daemon-reload"]] * reloads
+    assert fake.asked[0][1:] == ["show", "-p", "LoadState,NeedDaemonReload", SOCKET, SERVICE]
+
+
+@pytest.mark.parametrize(("load", "reloads"), [("not-found", 0), ("loaded", 1)])
+def test_what_is_gone_from_the_disk_is_forgotten(monkeypatch: pytest.MonkeyPatch, load: str, reloads: int) -> None:
+    """That a unit has failed is what systemd remembers longest."""
+    fake = Answers(monkeypatch, LoadState=load)
+    orders.ensure_forgotten([SOCKET, SERVICE])
+    assert fake.orders == [["reset-failed", SOCKET, SERVICE], *[["daemon-reload"]] * reloads]
+    assert fake.asked[1][1:] == ["show", "-p", "LoadState", SOCKET, SERVICE]
+
+
+@pytest.mark.parametrize(
+    ("load", "active", "path", "found"),
+    [
+        ("loaded", "inactive", "/run/systemd/transient/x.service", True),
+        ("loaded", "failed", "/etc/systemd/system/a=b.service", True),
+        ("loaded", "active", "/run/systemd/transient/x.service", False),
+        ("loaded", "deactivating", "/run/systemd/transient/x.service", False),
+        ("not-found", "inactive", "/run/systemd/transient/x.service", False),
+        ("loaded", "inactive", "", False),
+    ],
+)
+def test_who_has_a_name_is_found(
+    monkeypatch: pytest.MonkeyPatch, load: str, active: str, path: str, found: bool
+) -> None:
+    """Only what is dead and still loaded is in the way; its file says whose it is."""
+    fake = Answers(monkeypatch, LoadState=load, ActiveState=active, FragmentPath=path)
+    assert orders.occupant("x.service") == (Path(path) if found else None)
+    assert fake.asked[0][1:] == ["show", "-p", "LoadState,ActiveState,FragmentPath", "x.service"]
+    assert orders.is_transient(Path(path)) is path.startswith("/run/systemd/transient/")
+
+
+class Refuses:
+    """A systemd that takes no order; the units stay as they are. ``calls``: each order, and the seconds it may take."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **shown: str) -> None:
+        self.shown, self.now = shown, 0.0
+        self.calls: list[tuple[list[str], float]] = []
+        monkeypatch.setattr(systemd, "run", self.run)
+        monkeypatch.setattr(orders, "time", self)
+
+    def run(self, argv: Sequence[str], *, timeout: float = 90, **_: Any) -> systemd.Result:
+        words = list(argv)[1:]
+        if words[0] == "show":
+            names = words[2].split(",")
+            one = "".join(f"{name}={self.shown.get(name, '')}\n" for name in names)
+            return systemd.Result(0, "\n".join(one for _ in words[3:]), "")
+        self.calls.append((words, timeout))
+        return systemd.Result(1, "", "no")
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert len(self.calls) < 1000, "it goes on for ever"
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("wait", "mode"), [(True, []), (False, ["--no-block"])])
+def test_a_stop_is_told_of_all_units_and_waited_for_as_long_as_was_asked(
+    monkeypatch: pytest.MonkeyPatch, wait: bool, mode: list[str]
+) -> None:
+    """With the caller's own time; 90 seconds where none is given. What goes on running is named."""
+    for asked, seconds in (({}, 90), ({"timeout": 7}, 7)):
+        fake = Refuses(monkeypatch, ActiveState="active", SubState="running")
+        assert orders.stop([SERVICE, WORKER], wait=wait, **asked) == [SERVICE, WORKER]  # type: ignore[arg-type]
+        assert fake.calls[0] == (["stop", *mode, SERVICE, WORKER], seconds)
+        assert len(fake.calls) > 10
+        fake = Refuses(monkeypatch, ActiveState="active", SubState="running")
+        with pytest.raises(HostError, match=rf"^systemd did not stop {SERVICE}, {WORKER}$"):
+            orders.ensure_stopped([SERVICE, WORKER], wait=wait, **asked)  # type: ignore[arg-type]
+        assert fake.calls[0] == (["stop", *mode, SERVICE, WORKER], seconds)
+    fake = Refuses(monkeypatch, ActiveState="active")
+    assert orders.stop([SERVICE]) == [SERVICE]
+    assert fake.calls[0][0] == ["stop", SERVICE]
+
+
+@pytest.mark.parametrize(
+    ("state", "waiting", "telling"),
+    [
+        ("active", True, True), ("activating", True, True), ("reloading", True, True), ("deactivating", True, False),
+        ("inactive", False, False), ("failed", False, False),
+    ],
+)  # fmt: skip
+def test_what_is_on_its_way_down_has_been_told(
+    monkeypatch: pytest.MonkeyPatch, state: str, waiting: bool, telling: bool
+) -> None:
+    """Whoever waits for its end has not got it yet; what has ended is no hindrance to anybody."""
+    Refuses(monkeypatch, ActiveState=state)
+    assert orders.stop([SERVICE], wait=True) == ([SERVICE] if waiting else [])
+    assert orders.stop([SERVICE], wait=False) == ([SERVICE] if telling else [])
+
+
+def test_units_that_are_not_read_anew_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some tries, with what was asked of systemd."""
+    fake = Refuses(monkeypatch)
+    with pytest.raises(HostError, match=r"^systemctl daemon-reload failed \(exit status 1\)$") as caught:
+        orders.reload()
+    assert list(caught.value.logs) == ["no"]
+    assert {tuple(words) for words, _ in fake.calls} == {("daemon-reload",)}
+    assert len(fake.calls) > 10
+
+
+def test_somebody_else_s_unit_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the name under which ours would run: that is told, with what to type, and nothing is removed."""
+    path = "/etc/systemd/system/deployer-shop.service"
+    fake = Refuses(monkeypatch, LoadState="loaded", ActiveState="failed", FragmentPath=path)
+    with pytest.raises(HostError) as caught:
+        orders.ensure_free("deployer-shop.service")
+    assert caught.value.message == f"{path} has the name under which deployer runs its own unit"
+    assert caught.value.state == "nothing was touched"
+    assert f"on the host, as root: rm {path}; systemctl daemon-reload" in str(caught.value.next)
+    assert fake.calls == [(["reset-failed", "deployer-shop.service"], 90)]
+
+
 def test_a_command_that_the_host_cannot_even_start_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cleaning up goes on; a signal handler asks for it, too."""
 
