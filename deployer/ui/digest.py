@@ -101,8 +101,10 @@ def digest(lines: Sequence[str], most: int = MOST) -> list[str]:
         return _folded(others)[-most:]
     counts = Counter(map(_key, chains))
     distinct = list({_key(chain): chain for chain in reversed(chains)}.values())
-    ranked = sorted(distinct, key=lambda chain: (not chain[-1].message, not _has_own(chain)))
+    ranked = sorted(distinct, key=lambda chain: (_is_passing(chain), not chain[-1].message, not _has_own(chain)))
     shown = list(_told(ranked[0], counts[_key(ranked[0])]))
+    if _is_passing(ranked[0]):
+        shown = [f"a reader went away: {line}" for line in _title(ranked[0][-1], counts[_key(ranked[0])])]
     tail: list[str] = []
     for chain in dict.fromkeys(map(_key, [*ranked[1:CHAINS], distinct[0]])):
         one = next(one for one in distinct if _key(one) == chain)
@@ -112,6 +114,11 @@ def digest(lines: Sequence[str], most: int = MOST) -> list[str]:
     tail += _folded([line for line in others if not _CHATTER.search(line)])[-OTHERS:]
     room = max(most - len(shown), most // 3)
     return _cut(shown, most - min(len(tail), room)) + tail[-room:]
+
+
+def _is_passing(chain: _Chain) -> bool:
+    """Whether it only tells of a client that went away before its answer: no process ends for that."""
+    return bool(chain[-1].message) and chain[-1].message[0].startswith("BrokenPipeError")
 
 
 def _has_own(chain: _Chain) -> bool:

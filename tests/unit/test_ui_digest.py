@@ -179,3 +179,20 @@ def test_the_cause_is_on_the_screen() -> None:
     assert "site-packages" not in text
     whole = Live(verbose=True).feed([*failed("web1", 497), ev.Finished(host="web1", exit=5)]).text()
     assert whole.count("site-packages") > 20
+
+
+def test_a_client_that_went_away_is_no_reason() -> None:
+    """Such a traceback is told in a line, behind any other that there is."""
+    gone = [
+        "Traceback (most recent call last):",
+        '  File "/srv/shop/releases/v2/code/shop/views.py", line 3, in stream',
+        "    sock.send(part)",
+        "BrokenPipeError: [Errno 32] Broken pipe",
+    ]
+    assert digest([*gone, "leaving now"]) == [
+        "a reader went away: BrokenPipeError: [Errno 32] Broken pipe",
+        "leaving now",
+    ]
+    shown = digest(["Traceback (most recent call last):", '  File "/usr/lib/python3.11/x.py", line 1, in <module>',
+                    "    f()", "ValueError: the reason", *gone])  # fmt: skip
+    assert shown.index("ValueError: the reason") < shown.index("BrokenPipeError: [Errno 32] Broken pipe")
