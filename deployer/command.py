@@ -51,7 +51,7 @@ _HELP = {
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
     "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
     "asgi": "the ASGI application, likewise",
-    "strict": "refuse requirements that are not pinned to a version or a commit",
+    "strict": "refuse requirements that are not pinned to a version, a commit or a hash",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
     "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",

@@ -241,11 +241,12 @@ class Remote:
     def read(self, message: Mapping[str, Any]) -> Outcome:
         """Ask for something that only tells, and goes on until it ends or Ctrl-C ends it."""
         try:
-            self.send(message)
-            for event in self.messages():
-                self.pass_on(event)
-                if event["event"] in ("finished", "answer"):
-                    return self.outcome(event)
+            with self._asking():
+                self.send(message)
+                for event in self.messages():
+                    self.pass_on(event)
+                    if event["event"] in ("finished", "answer"):
+                        return self.outcome(event)
         except KeyboardInterrupt:
             return Outcome(host=self.host, exit=Exit.INTERRUPTED, release="", serving="")
         raise AssertionError("unreachable")

@@ -45,7 +45,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "the release refused; what a migration has committed by then stays.",
         "a number of seconds from 1 to 604800", ge=1, le=604800)] = 3600.0
     locked: Annotated[bool, key(
-        "Refuse to deploy as long as a requirement is not pinned to a version or a commit, as `--strict` does.",
+        "Refuse to deploy as long as a requirement is not pinned to a version, a commit or a hash, as `--strict` does.",
         "true or false")] = False
     submodules: Annotated[bool, key(
         "Whether the files of git submodules ship, as the commit that is deployed has them.",

@@ -618,3 +618,11 @@ def test_a_host_that_falls_silent_is_told_with_state_and_advice() -> None:
         remote.ask()
     assert caught.value.state == "nothing was touched"
     assert Next.of(caught.value.next).commands[0] == f"fab doctor -H {HOST}"
+
+
+def test_logs_that_break_off_touched_nothing() -> None:
+    """What only tells goes on until it ends; that its connection is lost says so, and what to type."""
+    remote = Remote(FakeLink(FakeChannel({"event": "facts"}, LOST)), "shop", lambda _: None)  # type: ignore[arg-type]
+    with pytest.raises(Unreachable, match="was lost") as caught:
+        remote.read({"op": "logs"})
+    assert (caught.value.state, str(caught.value.next)) == ("nothing was touched", "type the same command again")
