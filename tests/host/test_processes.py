@@ -520,3 +520,18 @@ def test_an_environment_that_has_changed_is_not_taken_over(host: SimulatedHost, 
     assert seal.known_damage(ctx, release) == f"{path} has changed"
     path.unlink()
     assert seal.known_damage(ctx, release) == f"{path} has changed"
+
+
+@pytest.mark.parametrize(("store", "what"), [("trees", "code"), ("venvs", "virtual environment")])
+def test_damage_that_was_found_before_is_known_without_reading_all(host: SimulatedHost, store: str, what: str) -> None:
+    """What is gone, or was found damaged, is told of every release that has it; of a whole one, nothing."""
+    ctx = host.context(lambda *_, **__: None)
+    release = ctx.catalog.find(2)
+    assert release is not None
+    assert seal.known_damage(ctx, release) == ""
+    assert seal.known_damage(ctx, replace(release, venv="", sealed=None)) == ""
+    content, key = (ctx.trees, release.tree) if store == "trees" else (ctx.venvs, release.venv)
+    content.condemn(key, "a file differs")
+    assert seal.known_damage(ctx, release) == f"its {what} is damaged: a file differs"
+    content.seal_path(key).unlink()
+    assert seal.known_damage(ctx, release) == f"its {what} is gone from the host"
