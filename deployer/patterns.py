@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_MAGIC = re.compile(r"[*?[]")
 _ANY = "**"
 
 

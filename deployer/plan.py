@@ -20,7 +20,7 @@ from deployer.lock import Lock
 from deployer.model import Secret
 from deployer.source import Source
 
-__all__ = ["environment_of", "phases_between", "release_request", "respec", "setup_request", "spec_of"]
+__all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
 
 
 def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
@@ -96,11 +96,6 @@ def _web_again(config: Config, current: Web | None) -> Web | None:
 def environment_of(config: Config, secrets: Mapping[str, Secret]) -> dict[str, str]:
     """``[env]``, and over it what the ``env_file`` says. Goes into the channel and nowhere else."""
     return {**config.env, **{name: value.reveal() for name, value in secrets.items()}}
-
-
-def phases_between(first: str, last: str) -> tuple[str, ...]:
-    """The phases from ``first`` to ``last``, both included."""
-    return PHASES[PHASES.index(first) : PHASES.index(last) + 1]
 
 
 def release_request(

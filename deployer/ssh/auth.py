@@ -29,7 +29,6 @@ MAX_OFFERS = 5
 AGENT_TIMEOUT = 60.0
 LOGIN_TIMEOUT = 30.0
 """Seconds that sshd may take to answer an attempt to log in."""
-SECOND_FACTORS = frozenset({"password", "keyboard-interactive"})
 ASKED = 3
 """How often a person may be asked for one password or passphrase."""
 ANSWER_TIME = 600.0

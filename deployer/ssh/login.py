@@ -143,7 +143,7 @@ def _start(transport: StrictTransport, patience: float) -> None:
     except Exception as error:  # whatever the far end's bytes made of Paramiko
         if transport.greeting and not transport.remote_version:
             raise OtherServiceError(transport.greeting) from error
-        if time.monotonic() - begun >= patience:
+        if time.monotonic() - begun >= patience and not transport.packetizer.hung_up:  # slow here, it is no silence
             raise (TimeoutError if transport.remote_version else SilentError) from error
         if not transport.remote_version:
             raise NoGreetingError(str(error)) from error

@@ -39,6 +39,8 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         super().__init__(sock)
         self.bytes_up = self.bytes_down = 0
         self.greeting: list[str] = []
+        self.hung_up = False
+        """The connection ended before the far end had greeted us."""
         self.watched: StrictTransport | None = None
         self.interval = self.limit = 0.0
         self._silence = 0.0
@@ -56,6 +58,9 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
             line: str = super().readline(timeout)
         except UnicodeDecodeError as error:
             self.greeting.append(error.object.decode("utf-8", "replace"))
+            raise
+        except (EOFError, ConnectionError):
+            self.hung_up = True
             raise
         self.greeting.append(line)
         return line

@@ -89,7 +89,10 @@ def both(*parts: tuple[str, str]) -> tuple[str, str]:
 SUDOERS, SETTINGS = "/etc/sudoers.d/deployer-mini", "/etc/deployer/mini.json"
 LAUNCHER = "/usr/local/lib/deployer/deployer-host"
 CODE = "AuthenticationMethods publickey,keyboard-interactive\\n  KbdInteractiveAuthentication yes"
-TTY = ("echo 'Defaults:deploy requiretty' > /etc/sudoers.d/tty", "rm /etc/sudoers.d/tty")
+TTY = (  # setup exempts its own program: here an admin has taken that out
+    f"cp -p {SUDOERS} /root/sudoers; sed -i '/^Defaults/d' {SUDOERS}; echo 'Defaults requiretty' > /etc/sudoers.d/tty",
+    f"cp -p /root/sudoers {SUDOERS}; rm /etc/sudoers.d/tty",
+)
 ADA = (f'sed -i \'s/"deploy"/"ada"/\' {SETTINGS}', f'sed -i \'s/"ada"/"deploy"/\' {SETTINGS}')
 BROKEN = f"printf '#!/usr/bin/python3\\nimport nothing\\n' > {LAUNCHER} && chmod 755 {LAUNCHER}"
 NO_SUDOERS = (f"mv {SUDOERS} /root/", f"mv /root/deployer-mini {SUDOERS}")

@@ -20,13 +20,17 @@ pytestmark = pytest.mark.acceptance
 ROOT = Path(__file__).resolve().parents[2]
 STATE = r"""
 find /srv/mini /var/lib/deployer/mini /var/lib/mini /etc/systemd/system /etc/deployer /etc/sudoers.d /etc/nginx \
-  /usr/local /opt /home ! -name '*.pyc' -printf '%p %T@ %s %m %U %l\n' 2>/dev/null | sort
+  /usr/local /opt /home ! -name '*.pyc' ! -path '*/releases/*/run' -printf '%p %T@ %s %m %U %l\n' 2>/dev/null | sort
 cat /etc/passwd /etc/group
 systemctl list-units --all --plain --no-legend 'mini*' deployer-mini.service 'deployer-mini-run*' |
   awk '{print $1, $3, $4}'
 journalctl --quiet --output=cat -u deployer-mini.service | grep -c ^Started
 """
-"""All that a task could have changed: files and links with times, accounts, units, what the unit of the lock did."""
+"""All that a task could have changed: files and links with times, accounts, units, what the unit of the lock did.
+
+Beside an app's socket ``fab doctor`` listens for a moment, to see whether the proxy leads there: that directory's time
+changes.
+"""
 
 WORDS = {"run": ("--", "touch", "/var/lib/mini/ran"), "doctor": ("--fix",), "setup": ("--allow-unit", "Nice")}
 CHANGES = sorted(name for name in namespace.task_names if namespace[name].dry is not Dry.SAME)
@@ -34,8 +38,8 @@ REFUSES = {"abort": "no deploy is running"}
 """What has nothing to do here says so."""
 
 
-def state(site: TinySite) -> str:
-    return site.host.run(STATE).stdout
+def state(site: TinySite) -> list[str]:
+    return site.host.run(STATE).stdout.splitlines()
 
 
 def dry(site: TinySite, name: str, *before: str, cwd: Path | None = None, **env: str) -> Ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +75,17 @@ def test_what_listens_there_is_told(tmp_path: Path, greeting: bytes, words: str)
         error = refusal(tmp_path, lines)
     assert words in error.message
     assert error.message.isprintable()
+
+
+def test_a_slow_machine_takes_no_host_that_hangs_up_for_a_silent_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came from the connection counts, and not how long this machine took to see it."""
+    clock = itertools.count(0, 100)
+    slow = SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda _: None)
+    monkeypatch.setattr("deployer.ssh.login.time", slow)
+    with service(b"") as lines:
+        assert "closed the connection without a word" in refusal(tmp_path, lines).message
 
 
 @cause("silent")

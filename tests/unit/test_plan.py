@@ -260,11 +260,6 @@ def test_a_request_is_what_the_host_accepts() -> None:
     assert (request.kind, request.phases, request.environment) == ("reload", PHASES, {"A": "1"})
 
 
-def test_phases_between_are_a_run_of_neighbours() -> None:
-    """Both ends are included."""
-    assert plan.phases_between("install", "check") == ("install", "start", "migrate", "check")
-
-
 def test_the_host_program_is_the_same_every_time_and_holds_only_itself() -> None:
     """Its digest names its directory on the host; nothing of the laptop's half is in it."""
     program = host_program()
