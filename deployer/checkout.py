@@ -118,7 +118,8 @@ def archive(root: Path, commit: str) -> Iterator[tuple[str, IO[bytes]]]:
             raise ConfigError(
                 message=f"git cannot give the files of {commit[:12]} in {root}: {' / '.join(said)}",
                 state="nothing was touched",
-                next=do("put right what git says") + run("git lfs pull", "where it is about a file of Git LFS"),
+                next=git.lfs_advice(" ".join(said))
+                or do("put right what git says") + run("git lfs pull", "where it is about a file of Git LFS"),
             )
 
 

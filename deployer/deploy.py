@@ -196,7 +196,8 @@ def _refuse_misfit(config: Config, lock: Lock) -> None:
     lock.refuse_absent([*server, *(shlex.split(line)[0] for line in lines)])
     if config.python and not fits(config.python, lock.requires):
         raise ConfigError(
-            message=f"{lock.path} is for Python {lock.requires}, and deploy.toml says python = {config.python!r}",
+            message=f"{lock.says_python} is for Python {lock.requires}, "
+            f"and deploy.toml says python = {config.python!r}",
             state="nothing was touched",
             next=advice.do("change python in deploy.toml; or requires-python, and lock again; then commit"),
         )

@@ -277,4 +277,6 @@ def parse(message: Mapping[str, Any], host: str) -> Event | None:
             values[key] = tuple(values[key])
     if "next" in known:
         values["next"] = Next.told(message)
+        if not str(values.get("message") or "").strip():
+            values["message"] = f"{host} says that it failed, and not why (exit code {message.get('exit')})"
     return kind(**{**values, "host": host})

@@ -90,8 +90,15 @@ def refused(root: Path, stderr: bytes) -> ConfigError:
     return ConfigError(
         message=f"git does not read the repository of {root}: {said}",
         state="nothing was touched",
-        next=advice.run("git status", "must work here first: git says above what it lacks"),
+        next=lfs_advice(said) or advice.run("git status", "must work here first: git says above what it lacks"),
     )
+
+
+def lfs_advice(stderr: str) -> advice.Next:
+    """What to type where a filter of Git LFS is set up and its program is not there; else nothing."""
+    if "git-lfs" not in stderr or shutil.which("git-lfs") is not None:
+        return advice.NOTHING
+    return advice.run("apt-get install git-lfs", "it is not installed here") + advice.run("git lfs pull")
 
 
 def last_words(stderr: bytes) -> str:

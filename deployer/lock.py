@@ -29,7 +29,8 @@ class Lock:
     """``kind`` is ``uv``, ``pylock``, ``requirements`` or ``none``; ``path`` the file or ``""``.
 
     ``files`` and ``directories`` (``.``: the project) are all that an installer reads: with their contents, they name
-    the environment on a host. ``requires`` is what the lock says of Python. ``floating`` are requirements that are not
+    the environment on a host. ``requires`` is what the lock says of Python; beside requirements, which say nothing of
+    it, what the project says. ``floating`` are requirements that are not
     pinned, each as ``file:line: text``; ``warnings`` are for the user, one line each.
     """
 
@@ -43,13 +44,18 @@ class Lock:
     absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def says_python(self) -> str:
+        """The file that ``requires`` is from."""
+        return "pyproject.toml" if self.kind == "requirements" else self.path
+
+    @property
     def loose(self) -> str:
         """What is said once of the requirements that are not pinned; empty when all are."""
         if not self.floating:
             return ""
         more = f"; and {len(self.floating) - _SHOWN} more" if len(self.floating) > _SHOWN else ""
         return (
-            "not pinned to a version or a commit, so that it is never updated and hosts may differ: "
+            "not pinned to a version, a commit or a hash, so that it is never updated and hosts may differ: "
             f"{'; '.join(self.floating[:_SHOWN])}{more}"
         )
 
@@ -60,7 +66,7 @@ class Lock:
                 message=self.loose,
                 state="nothing was touched",
                 next="pin them (uv lock; or uv pip compile requirements.in -o requirements.txt; a commit after the @ "
-                "of git+…), then commit; or deploy without --strict and release.locked",
+                "of git+…; #sha256=… after any other URL), then commit; or deploy without --strict and release.locked",
             )
 
     def refuse_absent(self, programs: Collection[str]) -> None:
@@ -101,7 +107,7 @@ def find_lock(source: Source, *, required: bool = True) -> Lock:
         path=path,
         files=files,
         directories=directories,
-        requires=reads.requires,
+        requires=_requires(shipped) if KINDS[path] == "requirements" else reads.requires,
         floating=reads.floating,
         warnings=tuple(_whole(path)) if "." in directories else (),
         absent=reads.absent,
@@ -115,6 +121,13 @@ def _read(shipped: Shipped, path: str) -> Reads:
         raise ConfigError(
             message=f"{path} is not what its name says ({error})", next=do("lock again, and commit")
         ) from None
+
+
+def _requires(shipped: Shipped) -> str:
+    """The Python that the project says it needs: no installer of requirements reads that."""
+    table = shipped.toml("pyproject.toml").get("project")
+    requires = table.get("requires-python") if isinstance(table, dict) else None
+    return requires.replace(" ", "") if isinstance(requires, str) else ""
 
 
 def _not_installed(shipped: Shipped) -> Iterator[str]:

@@ -91,7 +91,7 @@ def inspect(root: Path) -> Project:
         settings=settings,
         wsgi=callables.get("wsgi"),
         asgi=callables.get("asgi"),
-        choices=tuple(choices(found, settings)),
+        choices=tuple(choices(found, settings) or ([] if django or found else packages_below(root))),
         lock=next((name for name in lock.KINDS if files.read_text(name) is not None), None),
         host=next((name for name in strings(values.get("ALLOWED_HOSTS")) if is_host(name)), None),
         health=guess_health(files, values),
@@ -228,6 +228,19 @@ def project_name(files: TextFiles) -> str:
     except (ValueError, AttributeError):
         return ""
     return name if isinstance(name, str) else ""
+
+
+def packages_below(root: Path) -> list[str]:
+    """The applications of several packages, each with a ``wsgi.py`` (else ``asgi.py``); none where one has it.
+
+    Without a manage.py nothing says which of them is the project's.
+    """
+    for kind in ("wsgi", "asgi"):
+        below = sorted(path.parent.name for path in root.glob(f"*/{kind}.py"))
+        names = [name for name in below if name.isidentifier() and name not in JUNK_DIRECTORIES]
+        if names:
+            return [f'{kind} = "{name}.{kind}:application"' for name in names] if names[1:] else []
+    return []
 
 
 def manage_below(root: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from deployer import answers, events, startup
 from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
-from deployer.host.advice import NOTHING, do, run
+from deployer.host.advice import NOTHING, Next, do, run
 from deployer.host.manifest import unpack_ids
 from deployer.host.message import LONGEST
 from deployer.host.protocol import HOLD, PROGRAM, PROTOCOL, dumps
@@ -86,6 +86,10 @@ class Over(Exception):
         self.outcome = outcome
 
 
+class _Broken(Unreachable):
+    """The host program ended, or says nothing more, though it had begun to speak."""
+
+
 class Remote:
     """One session for one app on one host. What the host tells goes to ``report`` as it comes."""
 
@@ -101,7 +105,8 @@ class Remote:
 
     def ask(self) -> Facts:
         """What the host has. Raises ConfigError when it was not set up for the app, or by another version."""
-        line = self._ask({"op": "ask"}, ANSWER)
+        with self._asking():
+            line = self._ask({"op": "ask"}, ANSWER)
         with self._understanding():
             theirs = answers.version(line, self.host)
             if theirs != PROTOCOL:
@@ -155,7 +160,7 @@ class Remote:
         Over is raised. ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
         """
         try:
-            self.query({"op": "wait", "queue": queue}, limit=None if queue else ANSWER)
+            self._query({"op": "wait", "queue": queue}, None if queue else ANSWER)
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
             raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None
@@ -167,9 +172,32 @@ class Remote:
 
         Raises Unreachable when it has not come within ``limit`` seconds, BadAnswer when it is none.
         """
+        with self._asking():
+            return self._query(message, limit)
+
+    def _query(self, message: Mapping[str, Any], limit: float | None) -> dict[str, Any]:
         line = self._ask(message, limit)
         with self._understanding():
             return answers.answer(line, str(message["op"]), self.host)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """An answer that does not come is told with the host's state, as far as the question tells it, and advice."""
+        try:
+            yield
+        except Unreachable as error:
+            again = self._look() if isinstance(error, _Broken) else do("type the same command again")
+            raise replace(error, state=error.state or self._left, next=error.next or again) from None
+
+    def _look(self) -> Next:
+        doctor = run(f"fab doctor -H {self.host}", "looks at the host")
+        setup = run(f"fab setup -H root@{_bare(self.host)}", "installs the host program again, if it is damaged")
+        return doctor + setup
+
+    @property
+    def _left(self) -> str:
+        """What is known of the host's state when it has not answered."""
+        return f"what {_bare(self.host)} makes of it is not known" if self._touches else "nothing was touched"
 
     def _ask(self, message: Mapping[str, Any], limit: float | None) -> bytes:
         """The line of the answer. Raises Over when it is a refusal, which is reported."""
@@ -282,8 +310,7 @@ class Remote:
             yield
         except (BadAnswer, ValueError) as error:
             bad = error if isinstance(error, BadAnswer) else BadAnswer.of(self.host, f"its answer to 'ask': {error}")
-            state = f"what {_bare(self.host)} makes of it is not known" if self._touches else "nothing was touched"
-            raise replace(bad, state=bad.state or state) from None
+            raise replace(bad, state=bad.state or self._left) from None
 
     def pass_on(self, message: Mapping[str, Any]) -> None:
         event = events.parse(message, self.host) if message["event"] in answers.EVENTS else None
@@ -305,7 +332,7 @@ class Remote:
     def _silent(self, limit: float | None) -> DeployerError:
         if self._answered:
             limit = limit or ANSWER
-            return Unreachable(message=f"{self.host} has not answered within {limit:g} s", host=self.host)
+            return _Broken(message=f"{self.host} has not answered within {limit:g} s", host=self.host)
         return startup.silent(self.link, self.app, self._attempted(-1), limit or ANSWER)
 
     def _ended(self) -> Exception:
@@ -314,7 +341,7 @@ class Remote:
         attempted = self._attempted(status)
         if self._answered:
             message = f"the host program at {self.host} ended without a last word (exit status {status})"
-            return Unreachable(message=message, host=self.host, logs=attempted.lines)
+            return _Broken(message=message, host=self.host, logs=attempted.lines)
         return startup.not_started(self.link, self.app, attempted)
 
     def _attempted(self, status: int) -> Attempted:

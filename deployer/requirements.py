@@ -21,6 +21,7 @@ _LONG = {"-r": "--requirement", "-c": "--constraint", "-e": "--editable", "-f": 
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\]\s*)?(?:@\s*(?P<url>\S+))?")
 _PINNED = re.compile(r"===?\s*(?![^,;\s]*\*)[^,;\s]+")
 _COMMIT = re.compile(r"@[0-9a-f]{7,64}(?:[#?]|\Z)")
+_HASH = re.compile(r"[#&](?:md5|sha1|sha224|sha256|sha384|sha512)=[0-9a-fA-F]{32,}|\s--hash[=\s]")
 _OPTIONS = re.compile(r"\s--")
 _PLACE = re.compile(r"[^\s;\[]+")
 _ROOT = re.compile(r"(?://)?/?\$\{PROJECT_ROOT\}/?")
@@ -83,7 +84,9 @@ def parse(rule: str, shipped: Shipped) -> Requirement:
         return Requirement(name=name if what is not text else "", pinned=bool(_COMMIT.search(what)))
     place = _place(what, shipped, certain=bool(editable) or what is not text)
     if place or "://" in what:
-        return Requirement(name=name if what is not text else "", place=place)
+        # what lies at a URL may be another file tomorrow; what is in the code is the commit's
+        pinned = bool(place) or bool(_HASH.search(rule))
+        return Requirement(name=name if what is not text else "", place=place, pinned=pinned)
     return Requirement(name=name, pinned=bool(_PINNED.search(text.partition(";")[0])))
 
 

@@ -115,14 +115,25 @@ def explain(program: Any, error: ParseError) -> ConfigError:
         token = found[1]
         if token.startswith("-"):
             return _no_option(program, context, token)
-        if other := _blank(program, token) or _twice(program, token):
+        if other := _forgotten(program, context, token) or _blank(program, token) or _twice(program, token):
             return other
         return _no_task(program, token) if context is None else _no_word(program, context, token)
     if found := _NO_VALUE.match(text):
-        task = f" {context.name}" if context else ""
-        option = _dashed(found[1])
-        return ConfigError(message=f"{option} needs a value", next=run(f"{program.binary}{task} --help"))
+        return _no_value(program, context, _dashed(found[1]))
     return ConfigError(message=text, next=run(f"{program.binary} --help"))
+
+
+def _no_value(program: Any, context: ParserContext | None, option: str) -> ConfigError:
+    task = f" {context.name}" if context else ""
+    return ConfigError(message=f"{option} needs a value", next=run(f"{program.binary}{task} --help"))
+
+
+def _forgotten(program: Any, context: ParserContext | None, token: str) -> ConfigError | None:
+    """For an option without its value: Invoke has taken the option behind it for that, and meets the next word."""
+    words = program.argv[1:]
+    at = place(words, token)
+    flag = context.flags.get(words[at - 2]) if context and at >= 2 and words[at - 1].startswith("-") else None
+    return _no_value(program, context, words[at - 2]) if flag is not None and flag.takes_value else None
 
 
 def _no_option(program: Any, context: ParserContext | None, token: str) -> ConfigError:

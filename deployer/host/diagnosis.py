@@ -90,11 +90,19 @@ PORT_IN_USE = Cause(
 )  # fmt: skip
 NO_MEMORY = Cause(
     "no-memory",
-    "systemd reports `oom-kill`, the process is killed by SIGKILL (137), or it raises `MemoryError`",
+    "systemd reports `oom-kill`, or it raises `MemoryError`",
     "the memory was not enough for it",
     do("fewer workers, more memory or swap, a higher MemoryMax; or overlap = false under [web], so that one generation "
        "runs at a time") + run("fab logs -n 200", "all it said") + _AGAIN,
 )  # fmt: skip
+KILLED = Cause(
+    "killed",
+    "the process is killed by SIGKILL (137), and systemd does not report `oom-kill`",
+    "it was killed by SIGKILL; when memory is short the kernel does that",
+    do("whether it was for memory, the kernel's log tells: on the host, as root, journalctl -k")
+    + run("fab logs -n 200", "all it said")
+    + _AGAIN,
+)
 HEALTH_HOST = Cause(
     "health-host",
     "the health check is answered 400",
@@ -140,7 +148,7 @@ MIGRATION_BROKE_OFF = Cause(
 
 CAUSES = (
     APP_ERROR, COMMAND_ERROR, MISSING_PACKAGE, MISSING_MODULE, MISSING_VARIABLE, NO_DATABASE, READ_ONLY_CODE,
-    NOT_ALLOWED, DISK_FULL, PORT_IN_USE, NO_MEMORY, HEALTH_HOST, HEALTH_PATH, HEALTH_LOGIN, HEALTH_SLOW,
+    NOT_ALLOWED, DISK_FULL, PORT_IN_USE, NO_MEMORY, KILLED, HEALTH_HOST, HEALTH_PATH, HEALTH_LOGIN, HEALTH_SLOW,
     MIGRATION_NEVER_BEGAN, MIGRATION_BROKE_OFF,
 )  # fmt: skip
 
@@ -198,12 +206,14 @@ def of_output(lines: Sequence[str], app: str, code: Path, default: Cause = COMMA
 
 def why_command(status: int, lines: Sequence[str], app: str, code: Path) -> Found:
     """Why a command ended with ``status``. A shell reports 137 for what was killed by SIGKILL."""
-    return Found(NO_MEMORY) if status in (137, -9) else of_output(lines, app, code)
+    return Found(KILLED) if status in (137, -9) else of_output(lines, app, code)
 
 
 def of_ending(result: str, signal: str) -> Found | None:
     """What systemd says of a process's end (its ``Result=``, and the signal): None when that explains nothing."""
-    return Found(NO_MEMORY) if result == "oom-kill" or signal == "SIGKILL" else None
+    if result == "oom-kill":
+        return Found(NO_MEMORY)
+    return Found(KILLED) if signal == "SIGKILL" else None
 
 
 def of_answer(status: int, path: str, timeout: float) -> Found | None:

@@ -44,7 +44,13 @@ def examine(ctx: Context) -> dict[str, Any]:
     running = [] if current is None or busy or stopped else _running(ctx, current, steps)
     if any(one["kind"] == "down" for one in running):
         steps = [step for step in steps if step.do != survey.START]  # it is told which of them do not run
-    findings = [*map(_planned, steps), *_unreadable(ctx), *stopped, *running, *(() if busy else _occupied(ctx))]
+    findings = [
+        *map(_planned, steps),
+        *_unreadable(ctx),
+        *stopped,
+        *running,
+        *(_hollow(ctx) if busy else _occupied(ctx)),
+    ]
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
@@ -97,6 +103,16 @@ def _occupied(ctx: Context) -> list[dict[str, Any]]:
         return [_finding("leftover", unit, f"{unit} is dead, and systemd still holds it", "it is freed", fix=True)]
     repair = f"on the host, as root: rm {path}; systemctl daemon-reload"
     return [_finding("leftover", unit, f"{path} has the name of deployer's own unit: no deploy can begin", repair)]
+
+
+def _hollow(ctx: Context) -> list[dict[str, Any]]:
+    """A unit of that name that is active and runs no process: every deploy would wait for its end, and none comes."""
+    unit = job_unit(ctx.app)
+    state = systemd.show(unit)
+    if state.active != "active" or state.sub != "exited":
+        return []
+    text = f"{unit} is active and runs no process: it counts as a deploy that never ends, and none can begin"
+    return [_finding("leftover", unit, text, f"on the host, as root: systemctl stop {unit}")]
 
 
 def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:

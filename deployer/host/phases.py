@@ -158,7 +158,8 @@ def _make_venv(work: Work) -> str:
 
 
 def _interpreter(spec: Spec) -> pythons.Interpreter:
-    return pythons.find_interpreter(spec.python, spec.lock.requires, spec.lock.path)
+    says = "pyproject.toml" if spec.lock.kind == "requirements" else spec.lock.path
+    return pythons.find_interpreter(spec.python, spec.lock.requires, says)
 
 
 def _entries(work: Work) -> list[Entry]:

@@ -8,6 +8,7 @@ permissions are right, and which headers the app is told.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import grp
 import os
 import pwd
@@ -23,6 +24,8 @@ from deployer.host.nginx import NO_PROOF, PROOF, PROOF_SOCKET, Site, has_ipv6
 
 _SECONDS = 5.0
 """For one visit."""
+_TURN = 60.0
+"""Seconds for which those who look before are waited for."""
 _SPOOFED = "192.0.2.66"
 """The address that a visit claims to come from (RFC 5737: nobody's)."""
 _LOCAL = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (asked, not bound)
@@ -88,11 +91,11 @@ class _Seen:
 def _listening(ctx: Context, number: int) -> Iterator[_Seen]:
     """Meanwhile, answer at the socket of the proof, which is opened to the same users as the app's own."""
     path = str(ctx.paths.socket(number).with_name(PROOF_SOCKET))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
     seen, done = _Seen(), threading.Event()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+    with _alone(str(ctx.paths.private)), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
             listener.bind(path)  # its directory is root's: nobody can have put something else there
             os.chmod(path, 0o660)
             os.chown(path, pwd.getpwnam(ctx.app).pw_uid, grp.getgrnam(ctx.settings.socket_group).gr_gid)
@@ -105,6 +108,32 @@ def _listening(ctx: Context, number: int) -> Iterator[_Seen]:
             done.set()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+@contextlib.contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Meanwhile, nobody else proves anything: of two who look at once, each would take the other's socket away.
+
+    Who looks before is waited for. Raises TimeoutError where that does not end. The directory is root's alone: nobody
+    else can hold its lock.
+    """
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + _TURN
+        while not _taken(lock):
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"another one has been asking the proxy for {_TURN:g} s")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _taken(lock: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _answer_all(listener: socket.socket, seen: _Seen, done: threading.Event) -> None:

@@ -37,7 +37,34 @@ def test_it_crosses_the_wire() -> None:
 @pytest.mark.parametrize("steps", [5, None, [1], [["a"]], [["a", "b", "c"]], {"a": "b"}])
 def test_what_makes_no_sense_says_nothing(steps: object) -> None:
     """A host that sends something else than pairs gets no traceback out of us."""
-    assert Next.told({"steps": steps}) == NOTHING
+    assert Next.told({"message": "no", "steps": steps}) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        {"next": "rm -rf /"},
+        {"steps": [["rm -rf /", ""]]},
+        {"steps": [["", "rm -rf /"]]},
+        {"steps": [["fab deploy; rm -rf /", "again"]]},
+        {"steps": [["fab logs $(rm -rf /)", ""]]},
+        {"next": "sudo rm -rf /   (mends it)"},
+        {"steps": [["", "/bin/rm -rf /"]]},
+    ],
+)
+def test_a_host_cannot_have_a_foreign_command_typed(advice: dict[str, object]) -> None:
+    """Whatever is none of ours is told as the host's own words, and is no command for scripts either."""
+    told = Next.told({"message": "no", **advice})
+    assert told.commands == ()
+    assert all(line.startswith("the host says: ") for line in str(told).splitlines())
+
+
+def test_a_failure_without_a_message_names_the_host_and_advises_nothing() -> None:
+    """What a host says to do next belongs to what it says went wrong."""
+    told = parse({"event": "failed", "exit": 5, "message": " ", **STEPS.fields()}, "web1")
+    assert isinstance(told, Failed)
+    assert told.message == "web1 says that it failed, and not why (exit code 5)"
+    assert told.next == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -52,7 +79,7 @@ def test_what_makes_no_sense_says_nothing(steps: object) -> None:
 )
 def test_text_of_an_older_host_is_read(text: str, commands: tuple[str, ...]) -> None:
     """Text is kept as it is; what is plainly one command is one."""
-    advice = Next.told({"next": text})
+    advice = Next.told({"message": "no", "next": text})
     assert (str(advice), advice.commands) == (text, commands)
 
 

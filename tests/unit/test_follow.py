@@ -14,6 +14,7 @@ import pytest
 from deployer import deploy, events, follow, underway
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
 from deployer.follow import Run
+from deployer.host.advice import Next
 from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
 from deployer.remote import Facts, Outcome, Over, Remote
@@ -596,3 +597,24 @@ def test_a_host_that_was_sent_all_and_stops_reading_may_have_begun() -> None:
     body: Any = object()
     with pytest.raises(Mixed):
         run.send({"op": "release"}, body=body, total=LENGTH)
+
+
+@pytest.mark.parametrize("op", ["ask", "status", "abort"])
+@pytest.mark.parametrize("said", [{"event": "facts"}, {"event": "failed", "exit": 5, "message": "no"}])
+def test_a_session_that_breaks_before_its_answer_says_what_is_known(op: str, said: dict[str, Any]) -> None:
+    """Whether anything was touched is told by the question; what to type is there in any case."""
+    remote = Remote(FakeLink(FakeChannel(said)), "shop", lambda _: None)  # type: ignore[arg-type]
+    with pytest.raises(Unreachable, match="without a last word") as caught:
+        remote.ask() if op == "ask" else remote.query({"op": op})
+    known = "what web1 makes of it is not known" if op == "abort" else "nothing was touched"
+    assert caught.value.state == known
+    assert Next.of(caught.value.next).commands == (f"fab doctor -H {HOST}", "fab setup -H root@web1")
+
+
+def test_a_host_that_falls_silent_is_told_with_state_and_advice() -> None:
+    """It has spoken, and then it has not answered in time."""
+    remote = Remote(FakeLink(FakeChannel({"event": "facts"}, TimeoutError())), "shop", lambda _: None)  # type: ignore[arg-type]
+    with pytest.raises(Unreachable, match="has not answered within 60 s") as caught:
+        remote.ask()
+    assert caught.value.state == "nothing was touched"
+    assert Next.of(caught.value.next).commands[0] == f"fab doctor -H {HOST}"

@@ -11,6 +11,7 @@ import pytest
 
 from deployer import checkout
 from deployer.errors import ConfigError
+from deployer.host.advice import Next
 from deployer.source import Source, collect
 from tests.support.repository import Repository
 
@@ -188,6 +189,24 @@ def test_a_filter_that_fails_is_told(repo: Repository) -> None:
     repo.git("config", "filter.f.smudge", "false")
     repo.git("config", "filter.f.required", "true")
     assert "smudge filter f failed" in refusal(repo.root, ref="HEAD").message
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_program_of_lfs_that_is_missing_is_to_be_installed(
+    repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dirty: bool
+) -> None:
+    """Its filter is set up, as by a dotfile that all machines share, and git cannot run it."""
+    repo.commit(__gitattributes="*.png filter=lfs\n", logo__png=POINTER, app__py="x")
+    for name, value in (("clean", "git-lfs clean -- %f"), ("smudge", "git-lfs smudge -- %f"), ("required", "true")):
+        repo.git("config", f"filter.lfs.{name}", value)
+    (tmp_path / "bin").mkdir()
+    for tool in ("git", "sh"):
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    if dirty:
+        (repo.root / "logo.png").write_text(POINTER.replace("1", "2"))  # of the same size: git has to look into it
+    error = refusal(repo.root)
+    assert Next.of(error.next).commands == ("apt-get install git-lfs", "git lfs pull")
 
 
 def test_a_filter_that_is_not_set_up_is_said(repo: Repository) -> None:

@@ -14,7 +14,7 @@ from deployer.host import doctor, inspect, inspect_host, inspect_units, proc, su
 from deployer.host.candidate import Candidate
 from deployer.host.catalog import GOOD, Release
 from deployer.host.context import Context, Settings
-from deployer.host.paths import AppPaths
+from deployer.host.paths import AppPaths, job_unit
 from deployer.host.probe import Answer
 from deployer.host.process import Process, Timer
 from deployer.host.spec import Spec
@@ -313,6 +313,20 @@ def test_a_host_that_is_well_has_no_findings(fake: Systemd, ctx: Context, well: 
     fake.put(ONE, NRestarts="1", ActiveEnterTimestampMonotonic=str(int((time.monotonic() - 5) * 1e6)))
     fake.put(TWO, NRestarts="9")
     assert findings(ctx) == []
+
+
+def test_a_job_that_runs_no_process_is_found(
+    fake: Systemd, ctx: Context, well: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its unit is active and has exited: every deploy takes it for one that runs. One that does run is no finding."""
+    unit = job_unit("shop")
+    monkeypatch.setattr("deployer.host.lock.running", lambda _: {"by": "", "kind": ""})
+    fake.put(unit, ActiveState="active", SubState="running")
+    assert findings(ctx) == []
+    fake.put(unit, ActiveState="active", SubState="exited")
+    (found,) = doctor.examine(ctx)["findings"]
+    assert (found["kind"], found["what"], found["fix"]) == ("leftover", unit, False)
+    assert found["repair"].endswith(f"systemctl stop {unit}")
 
 
 def test_a_web_process_is_judged_by_its_answer(fake: Systemd, ctx: Context, well: None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pwd
+import threading
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -409,3 +411,29 @@ WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}
 def test_a_visit_is_judged_by_what_arrived(visit: proof.Visit, told: str) -> None:
     """Not by the status alone: another site answers 200, too."""
     assert [told in text for text, _ in proof.judge([visit])] == ([True] if told else [])
+
+
+def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither takes the other's socket away, and one that never ends is not waited for without end."""
+    ctx = Mock(app="root")
+    ctx.paths.private = tmp_path
+    ctx.paths.socket.return_value = tmp_path / "web.sock"
+    ctx.settings.socket_group = "root"
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    entered = threading.Event()
+
+    def look() -> None:
+        with proof._listening(ctx, 1):
+            entered.set()
+
+    with proof._listening(ctx, 1):
+        mine = (tmp_path / proof.PROOF_SOCKET).stat().st_ino
+        with monkeypatch.context() as hurried:
+            hurried.setattr(proof, "_TURN", 0.0)
+            with pytest.raises(TimeoutError, match="another one"):
+                look()
+        other = threading.Thread(target=look)
+        other.start()
+        assert (tmp_path / proof.PROOF_SOCKET).stat().st_ino == mine and not entered.is_set()
+    other.join(30)
+    assert entered.is_set() and not (tmp_path / proof.PROOF_SOCKET).exists()

@@ -39,6 +39,15 @@ DJANGO = {
 }
 
 
+def test_several_applications_in_packages_are_a_choice(project) -> None:
+    """Without a manage.py nothing says which one is meant: both are named, and how to say it."""
+    root = project({"a/wsgi.py": "application = 1", "b/wsgi.py": "application = 1"})
+    with pytest.raises(ConfigError, match=r"a\.wsgi:application.*b\.wsgi:application") as caught:
+        refuse_mistake(inspect(root))
+    assert '--wsgi="a.wsgi:application"' in str(caught.value.next)
+    refuse_mistake(chosen(inspect(root), wsgi="b.wsgi:application", asgi=""))
+
+
 @pytest.fixture
 def project(tmp_path: Path):
     """A function that writes files into a fresh directory named ``my_shop``, and gives the directory."""

@@ -301,6 +301,7 @@ def test_requirements_that_cannot_be_followed(repo: Repository, line: str, told:
 
 
 COMMIT = "a" * 40
+HASH = "0" * 64
 
 
 @pytest.mark.parametrize(
@@ -319,8 +320,12 @@ COMMIT = "a" * 40
         ("celery==5.4", False),
         ("celery === 5.4 ; python_version > '3'", False),
         ("celery==5.4 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11", False),
-        ("y @ https://example.com/y-1-py3-none-any.whl", False),
-        ("https://example.com/y-1.tar.gz", False),
+        ("y @ https://example.com/y-1-py3-none-any.whl", True),
+        ("https://example.com/y-1.tar.gz", True),
+        ("https://example.com/y-1.tar.gz ; python_version > '3'", True),
+        (f"y @ https://example.com/y-1.tar.gz#sha256={HASH}", False),
+        (f"y @ https://example.com/y-1.tar.gz#egg=y&sha256={HASH}", False),
+        (f"https://example.com/y-1.tar.gz \\\n    --hash=sha256:{HASH}", False),
         ("--extra-index-url https://example.com/simple", False),
         ("kombu", False),
         ("# a remark", False),
@@ -455,3 +460,20 @@ def test_a_deploy_is_refused_for_what_the_lock_will_not_give(repo: Repository, t
         return
     with pytest.raises(ConfigError, match=told):
         read(repo, text)
+
+
+@pytest.mark.parametrize(
+    ("project", "requires"),
+    [
+        ('[project]\nname = "x"\nrequires-python = ">=3.14, <4"\n', ">=3.14,<4"),
+        ('[project]\nname = "x"\n', ""),
+        ("[project]\nrequires-python = 3\n", ""),
+        ("project = 1\n", ""),
+    ],
+)
+def test_beside_requirements_the_project_says_which_python_it_needs(
+    repo: Repository, project: str, requires: str
+) -> None:
+    """A requirements file cannot say it, and no installer of one asks the project."""
+    lock = locked(repo, {"requirements.txt": "django==5\n", "pyproject.toml": project})
+    assert (lock.requires, lock.says_python) == (requires, "pyproject.toml")

@@ -682,8 +682,8 @@ def test_advice_to_look_at_a_host_names_it() -> None:
     """The logs of the other hosts have nothing to show; a command for the whole fleet stays one."""
     fleet = Fleet()
     fleet.ready("check")
-    fleet.hear("web2", "failed", exit=5, message="v43 is not healthy", next="fab logs -n 200   (all); then fab deploy")
+    fleet.hear("web2", "failed", exit=5, message="v43 is not healthy", next="fab logs -n 200   (all), then fab deploy")
     fleet.hear("web2", "finished", exit=5, release="v43", serving="v42", seconds=1.0, summary="v43 is not healthy")
     fleet.orders()
     fleet.finish(5, "web1", "web3")
-    assert str(fleet.rollout.verdict().next) == "fab logs -H web2 -n 200   (all); then fab deploy"
+    assert str(fleet.rollout.verdict().next) == "fab logs -H web2 -n 200   (all), then fab deploy"

@@ -96,6 +96,8 @@ USAGE = [
     (["logs", "worker"], "'worker' is neither", "fab logs --process worker"),
     (["deploy", "stauts"], "did you mean status?", "fab deploy --help"),
     (["deploy", "--ref"], "--ref needs a value", "fab deploy --help"),
+    (["--dry", "deploy", "--canary", "-H", "web1"], "--canary needs a value", "fab deploy --help"),
+    (["rollback", "--to", "-H", "web1"], "--to needs a value", "fab rollback --help"),
     (["deploy", "--env", ""], "--env was given an empty value", "give it one"),
     (["rollback", "--to="], "--to was given an empty value", "give it one"),
     (["--help", "deplyo"], "did you mean deploy?", "fab"),
