@@ -125,7 +125,7 @@ def ask(path: str, timeout: float = LONG, tick: Callable[[], object] = lambda: N
     assert ended, "it is waited for still"
     if isinstance(ended[0], BaseException):
         raise ended[0]
-    assert 0 <= ended[0].seconds < timeout + LONG
+    assert 0 < ended[0].seconds < timeout + LONG
     return ended[0]
 
 
@@ -145,6 +145,7 @@ def test_it_asks_as_a_visitor_does_who_came_through_the_proxy(app: Callable[...,
         ([b"HTTP/1.1 302 Found\r\nlOcAtIoN:  /login \r\nX: /no\r\n\r\n"], 302, "/login"),
         ([b"HTTP/1.1 302 Found\r\nX-Location: /no\r\nlocation\r\n\r\nLocation: /no\r\n\r\n"], 302, ""),
         ([b"HTTP/1.1 301 Moved\r\nLocation: /\xe4" + b"a" * 500 + b"\r\n\r\n"], 301, "/ä" + "a" * 198),
+        ([b"HTTP/1.1 307 x\r\nLocation: https://shop.example.com:444/\r\n\r\n"], 307, "https://shop.example.com:444/"),
         ([b"HTTP/1.1 200 OK\r\n"], 200, ""),
     ],
 )
@@ -154,6 +155,13 @@ def test_an_answer_is_read_as_it_comes(
     """In pieces or at once; where it leads is told, and cut when it is long."""
     answer = ask(app(sends(*pieces)).path)
     assert (answer.status, answer.fault, answer.location) == (status, "", location)
+
+
+@pytest.mark.parametrize("head", [b"ICY/1.0 200 OK", b"ICY 200 OK", b"HTTP/1.1", b"HTTP/1.1 OK", b"200"])
+def test_what_only_looks_like_an_answer_is_none(app: Callable[..., App], head: bytes) -> None:
+    """Another protocol's, or one without a status."""
+    answer = ask(app(sends(head + b"\r\n\r\n")).path)
+    assert (answer.status, answer.fault) == (0, f"what came back is not HTTP: {head!r}")
 
 
 def test_it_ends_with_the_head_and_does_not_wait_for_the_rest(app: Callable[..., App]) -> None:

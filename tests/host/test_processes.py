@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployer.host import instance, seal
+from deployer.host.errors import HostError
 from deployer.host.systemd import Result
 from tests.host.simulation import builds, fleet, rules, service, walk
 from tests.host.simulation.faults import CommandFails, Kill, Meanwhile, PowerCut
@@ -497,3 +499,39 @@ def test_what_a_release_was_sealed_with_is_its_environment_too(host: SimulatedHo
     path = ctx.paths.release(2) / name
     path.write_bytes(path.read_bytes() + b" ")
     assert seal.damage(ctx, release) == str(path)
+
+
+@pytest.mark.parametrize("name", ["env", "env.json", "secret.json"])
+def test_an_environment_that_has_changed_is_not_taken_over(host: SimulatedHost, name: str) -> None:
+    """By a release that is made of it: that is refused before anything is done, and told by its file."""
+    ctx = host.context(lambda *_, **__: None)
+    release = ctx.catalog.find(2)
+    assert release is not None
+    seal.refuse_changed_environment(ctx, release)
+    path = ctx.paths.release(2) / name
+    path.write_bytes(path.read_bytes() + b" ")
+    seal.refuse_changed_environment(ctx, replace(release, sealed=None))  # nothing is known of it
+    with pytest.raises(HostError) as caught:
+        seal.refuse_changed_environment(ctx, release)
+    assert caught.value.message == f"v2 is no longer what was made: its digest differs {path}"
+    assert caught.value.state == "nothing was touched"
+    then = str(caught.value.next)
+    assert "fab deploy" in then and "fab releases" in then and "look at the disk" in then
+    assert seal.known_damage(ctx, release) == f"{path} has changed"
+    path.unlink()
+    assert seal.known_damage(ctx, release) == f"{path} has changed"
+
+
+@pytest.mark.parametrize(("store", "what"), [("trees", "code"), ("venvs", "virtual environment")])
+def test_damage_that_was_found_before_is_known_without_reading_all(host: SimulatedHost, store: str, what: str) -> None:
+    """What is gone, or was found damaged, is told of every release that has it; of a whole one, nothing."""
+    ctx = host.context(lambda *_, **__: None)
+    release = ctx.catalog.find(2)
+    assert release is not None
+    assert seal.known_damage(ctx, release) == ""
+    assert seal.known_damage(ctx, replace(release, venv="", sealed=None)) == ""
+    content, key = (ctx.trees, release.tree) if store == "trees" else (ctx.venvs, release.venv)
+    content.condemn(key, "a file differs")
+    assert seal.known_damage(ctx, release) == f"its {what} is damaged: a file differs"
+    content.seal_path(key).unlink()
+    assert seal.known_damage(ctx, release) == f"its {what} is gone from the host"

@@ -123,6 +123,7 @@ def test_a_word_that_came_early_is_not_waited_for(clock: Clock, tmp_path: Path) 
     assert waiting.wait("keep") is True
     assert clock.slept == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["go-keep", "heard"]
+    assert (tmp_path / "go-keep").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("text", ["", "10", "x\n", "nan\n", "\udcff", "99999.0\n", "inf\n", "1e400\n"])

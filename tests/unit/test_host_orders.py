@@ -308,6 +308,21 @@ def test_what_is_on_its_way_down_has_been_told(
     assert orders.stop([SERVICE], wait=False) == ([SERVICE] if telling else [])
 
 
+@pytest.mark.parametrize(
+    ("state", "up"),
+    [("active", True), ("activating", True), ("reloading", True), ("deactivating", False), ("inactive", False)],
+)
+def test_what_is_on_its_way_up_has_heard_its_start(monkeypatch: pytest.MonkeyPatch, state: str, up: bool) -> None:
+    """Though the answer was lost; what is on its way down has not."""
+    fake = Refuses(monkeypatch, ActiveState=state, SubState=state)
+    if up:
+        orders.start([WORKER])
+        assert len(fake.calls) == 1
+    else:
+        with pytest.raises(HostError, match=rf"^systemctl start {WORKER} failed"):
+            orders.start([WORKER])
+
+
 def test_units_that_are_not_read_anew_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """After some tries, with what was asked of systemd."""
     fake = Refuses(monkeypatch)
