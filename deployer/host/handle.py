@@ -55,7 +55,7 @@ def _see_to_the_rest(ctx: Context) -> None:
     if lock.running(ctx) is None and _is_needed(ctx):
         print("a deploy never ended: putting that right")
         with Failures(ctx).kept("arming the dead-man's switch"):
-            lease.arm(ctx.app)
+            lease.arm(ctx.paths)
         _submit_recovery(ctx)
 
 
@@ -108,9 +108,7 @@ def recover(ctx: Context) -> Exit:
     if _is_needed(ctx):
         _submit_recovery(ctx)
     elif not _is_open(ctx):
-        lease.disarm(ctx.app)
-        if lock.running(ctx) is not None or _is_open(ctx):  # a job that began this moment found it armed
-            lease.arm(ctx.app)
+        lease.disarm(ctx.paths, lambda: lock.running(ctx) is not None or _is_open(ctx))
     return Exit.OK
 
 

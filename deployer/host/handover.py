@@ -212,4 +212,4 @@ def remove_but_finishing(ctx: Context, release: Release) -> None:
     finishing = background.finishing(ctx)
     remove_units(ctx, release, but=finishing)
     if finishing:
-        lease.arm(ctx.app)  # who looks for what has finished, if nobody does already
+        lease.arm(ctx.paths)  # who looks for what has finished, if nobody does already

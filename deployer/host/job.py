@@ -75,14 +75,14 @@ def _do(ctx: Context, directory: Path, before: _Before | None, recovering: bool)
     if before is None and not recovering:
         return _attempt(ctx, Request.stored(jobs.request_of(directory)), directory)
     with Failures(ctx).kept("arming the dead-man's switch"):  # what is to be put right does not wait for it
-        lease.arm(ctx.app)
+        lease.arm(ctx.paths)
     return _recover(ctx, before)
 
 
 def _attempt(ctx: Context, request: Request, directory: Path) -> Ended:
     """A release; what one before it has left comes first."""
     try:
-        lease.arm(ctx.app)
+        lease.arm(ctx.paths)
     except Exception as error:  # a candidate would outlive its lease, and an interrupted undo be tried once only
         return _not_begun(understood(error, ctx, "arming the dead-man's switch"))
     if not request.release:

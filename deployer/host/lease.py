@@ -6,16 +6,20 @@ lease longer.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from deployer.host import orders, systemd
 from deployer.host.errors import HostError
-from deployer.host.paths import lease_unit
+from deployer.host.paths import AppPaths, lease_unit
 from deployer.host.protocol import LEASE, PROGRAM
 
-_TRIES, _PAUSE = 20, 0.25
+_TRIES, _PAUSE = 80, 0.25
 PERIOD = 30
 """Seconds between two looks of the dead-man's switch."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -43,23 +47,43 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def arm(app: str) -> None:
+@contextlib.contextmanager
+def _alone(paths: AppPaths) -> Iterator[None]:
+    """Nobody else arms or disarms the switch of this app meanwhile. The directory is root's alone."""
+    descriptor = os.open(str(paths.jobs), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def arm(paths: AppPaths) -> None:
     """Start the dead-man's switch, unless it runs: from now on the host looks every PERIOD seconds for itself. Raises
-    HostError when systemd does not do so."""
+    HostError when systemd does not do so.
+
+    A run of it that has just disarmed it may not have ended yet: as long as it is there, its name is taken.
+    """
+    app = paths.app
     argv = [
         "systemd-run", "--quiet", "--collect", f"--unit={lease_unit(app, 'service')}", f"--on-active={PERIOD}",
         f"--on-unit-inactive={PERIOD}", "--timer-property=AccuracySec=1s",
         f"--description=deployer: looks after unfinished deploys of {app}", "--", PROGRAM, "recover", app,
     ]  # fmt: skip
-    for _ in range(_TRIES):
-        done = systemd.run(argv)
-        if done.ok or systemd.show(lease_unit(app, "timer")).active == "active":
-            return
-        for kind in ("timer", "service"):
-            orders.ensure_free(lease_unit(app, kind))
-        time.sleep(_PAUSE)
+    with _alone(paths):
+        for _ in range(_TRIES):
+            done = systemd.run(argv)
+            if done.ok or systemd.show(lease_unit(app, "timer")).active == "active":
+                return
+            for kind in ("timer", "service"):
+                orders.ensure_free(lease_unit(app, kind))
+            time.sleep(_PAUSE)
     raise HostError("systemd did not start the timer that looks after unfinished deploys", logs=done.tail())
 
 
-def disarm(app: str) -> None:
-    systemd.systemctl("stop", lease_unit(app, "timer"))
+def disarm(paths: AppPaths, is_wanted: Callable[[], bool]) -> None:
+    """Stop the switch, unless it ``is_wanted``. A job that comes meanwhile arms it after that: it must not find it
+    armed just before it is stopped."""
+    with _alone(paths):
+        if not is_wanted():
+            systemd.systemctl("stop", lease_unit(paths.app, "timer"))

@@ -13,6 +13,7 @@ import pytest
 
 from deployer.host import files, fingerprint, handle, lease, masking, run, turns
 from deployer.host.errors import HostError
+from deployer.host.paths import AppPaths
 from deployer.host.store import Store
 from tests.host.simulation import builds, laptop, rules, service
 from tests.host.simulation.faults import Kill, PowerCut
@@ -153,7 +154,7 @@ def test_nothing_begins_that_nobody_would_look_after(host: SimulatedHost, monkey
     what is to be put right does not wait for the switch."""
     assert host.deploy(text="one").exit == 0
 
-    def fails(_: str) -> None:
+    def fails(_: AppPaths) -> None:
         raise HostError("systemd did not start the timer")
 
     with monkeypatch.context() as patched:

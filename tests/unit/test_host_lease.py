@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployer.host import lease, orders, systemd
 from deployer.host.errors import HostError
+from deployer.host.paths import AppPaths
 from deployer.host.protocol import LEASE
 
 ARMED = [
@@ -100,35 +103,64 @@ class Systemd:
         return replace(NOTHING, active=self.running)
 
 
-def test_the_switch_is_armed_and_disarmed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def paths(tmp_path: Path) -> AppPaths:
+    made = AppPaths("shop", tmp_path)
+    made.jobs.mkdir(parents=True)
+    return made
+
+
+def test_the_switch_is_armed_and_disarmed(clock: Clock, paths: AppPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """A timer of systemd's, which asks the host to put itself right every half a minute."""
     fake = Systemd(monkeypatch)
-    lease.arm("shop")
+    lease.arm(paths)
     assert (fake.ran, fake.freed, clock.slept) == ([ARMED], [], 0)
-    lease.disarm("shop")
+    lease.disarm(paths, lambda: True)
+    assert fake.told == []
+    lease.disarm(paths, lambda: False)
     assert fake.told == [("stop", "deployer-shop-lease.timer")]
 
 
-def test_one_that_is_armed_already_stays_so(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_armed_already_stays_so(clock: Clock, paths: AppPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd refuses a second one of the same name: the first will do."""
     fake = Systemd(monkeypatch, deaf=1000, running="active")
-    lease.arm("shop")
+    lease.arm(paths)
     assert (len(fake.ran), fake.shown, fake.freed) == (1, ["deployer-shop-lease.timer"], [])
 
 
-def test_it_is_tried_again_once_its_name_is_free(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_tried_again_once_its_name_is_free(
+    clock: Clock, paths: AppPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A timer or a run of it that is dead and still loaded is in its way; a systemd may be deaf for a moment."""
     fake = Systemd(monkeypatch, deaf=2)
-    lease.arm("shop")
+    lease.arm(paths)
     assert len(fake.ran) == 3
     assert fake.freed == ["deployer-shop-lease.timer", "deployer-shop-lease.service"] * 2
     assert clock.slept == 2
 
 
-def test_one_that_cannot_be_armed_is_told(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_armed_is_told(clock: Clock, paths: AppPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some seconds, with what systemd said."""
     fake = Systemd(monkeypatch, deaf=1000)
     with pytest.raises(HostError, match=r"^systemd did not start the timer") as caught:
-        lease.arm("shop")
+        lease.arm(paths)
     assert list(caught.value.logs) == ["Message recipient disconnected"]
-    assert 10 <= len(fake.ran) <= 50
+    assert 40 <= len(fake.ran) <= 200
+
+
+def test_nobody_arms_it_while_it_is_decided_whether_to_stop_it(
+    clock: Clock, paths: AppPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that found it armed, and then lost it, would have nobody who looks after it."""
+    fake = Systemd(monkeypatch)
+    arming = threading.Thread(target=lease.arm, args=(paths,))
+
+    def is_wanted() -> bool:
+        arming.start()
+        arming.join(0.2)
+        assert (arming.is_alive(), fake.ran) == (True, [])
+        return False
+
+    lease.disarm(paths, is_wanted)
+    arming.join(20)
+    assert (fake.told, fake.ran) == ([("stop", "deployer-shop-lease.timer")], [ARMED])
