@@ -19,6 +19,7 @@ from deployer.sandbox.package_index import discover, index_files
 from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record, State, is_abandoned
 
+_DOCKER = "DOCKER_HOST"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -63,20 +64,20 @@ def down(name: str) -> None:
     """Remove host `name` and all it holds. Raises SandboxError when there is none."""
     state = State.open(os.environ)
     record = state.get(name)
-    _remove(state, choose(record.backend, state, os.environ), record)
+    _remove(state, _engine_of(state, record), record)
 
 
 def listing() -> list[SandboxHost]:
     """Every host there is, sorted by name, whether it is on or off."""
     state = State.open(os.environ)
-    return [_host(state, choose(record.backend, state, os.environ), record) for record in state.records()]
+    return [_host(state, _engine_of(state, record), record) for record in state.records()]
 
 
 def get(name: str) -> SandboxHost:
     """Host `name`; raises SandboxError when there is none."""
     state = State.open(os.environ)
     record = state.get(name)
-    return _host(state, choose(record.backend, state, os.environ), record)
+    return _host(state, _engine_of(state, record), record)
 
 
 def sweep() -> list[str]:
@@ -94,7 +95,7 @@ def sweep() -> list[str]:
                 swept.append(directory.name)
                 continue
             with contextlib.suppress(SandboxError):  # such as a Docker engine that is not running now
-                engine = choose(record.backend, state, os.environ)
+                engine = _engine_of(state, record)
                 if is_abandoned(record, init_alive=engine.is_alive(record)):
                     engine.remove(record)
                     swept.append(record.name)
@@ -146,6 +147,7 @@ def _register(
             phase="booting",
             maker=Process.current(),
             owner=owner,
+            engine=os.environ.get(_DOCKER, "") if engine.name == "docker" else "",
         )
         state.save(record)
         authorized = keys.ensure_identity(state)
@@ -160,6 +162,12 @@ def _register(
     return record, identity
 
 
+def _engine_of(state: State, record: Record) -> Backend:
+    """What runs the host: with Docker the very engine that made it, whichever $DOCKER_HOST names now."""
+    environment = {name: value for name, value in os.environ.items() if name != _DOCKER}
+    return choose(record.backend, state, {**environment, _DOCKER: record.engine} if record.engine else environment)
+
+
 def _remove(state: State, engine: Backend, record: Record) -> None:
     ssh.end_sharing(state, record.name)
     with state.lock():
@@ -171,7 +179,7 @@ def _down_at_exit(state: State, name: str, owner_pid: int) -> None:
     record = state.find(name)
     if os.getpid() == owner_pid and record is not None and record.owner == Process.current():
         with contextlib.suppress(SandboxError):  # the next sweep tries again
-            _remove(state, choose(record.backend, state, os.environ), record)
+            _remove(state, _engine_of(state, record), record)
 
 
 def _host(state: State, engine: Backend, record: Record) -> SandboxHost:
