@@ -24,8 +24,8 @@ class Record:
     """All that is known of one host. `address` and the ports are where this machine reaches it.
 
     `maker` is the process that is booting it (phase "booting" only), `owner` the one whose end means the
-    host may go (None: it stays until it is taken down), `init` the process that keeps it running. `engine` is the Docker
-    engine that has it, as in $DOCKER_HOST (empty: the usual one): another one does not know it.
+    host may go (None: it stays until it is taken down), `init` the process that keeps it running. `engine` is
+    the Docker engine that has it, as in $DOCKER_HOST (empty: the usual one): another one does not know it.
     """
 
     name: str
