@@ -78,8 +78,8 @@ def _kill_the_master() -> None:
     """Kill the parent if it is a server's master: under uvicorn it may be systemd, a shell or a test run."""
     parent = os.getppid()
     try:
-        command = Path(f"/proc/{parent}/cmdline").read_bytes()
-        if any(server in command for server in SERVERS):
+        words = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
+        if any(word.rpartition(b"/")[2] in SERVERS for word in words):
             os.kill(parent, signal.SIGKILL)
     except OSError:
         pass
