@@ -57,10 +57,10 @@ def blog(two_apps: tuple[TinySite, TinySite]) -> TinySite:
 
 
 def made(site: TinySite) -> str:
-    """What root has made of the app's requests so far."""
+    """What root has made of the app's requests so far. The dead-man's switch comes and goes by itself."""
     return site.host.run(
         f"find /srv/{site.app} /var/lib/deployer/{site.app} /etc/systemd/system -printf '%p %i %C@\\n'; "
-        "systemctl list-units --all --no-legend 'deployer-*'"
+        "systemctl list-units --all --no-legend 'deployer-*' | grep -v -- '-lease[.]' || true"
     ).stdout
 
 
@@ -177,7 +177,7 @@ def test_a_hostile_umask_and_limits_weaken_nothing(mini: TinySite, tmp_path: Pat
     shipment = ship(mini, {"x.txt": ("f", b"limits")}, phases=PHASES)
     before = made(mini)
     done = mini.ssh("/bin/sh", "-c", f"'ulimit -f 0; {run}'", input=shipment.data)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [json.loads(line) for line in done.stdout.splitlines() if line]
     assert [event["event"] for event in events] == ["failed", "finished"]
     assert b"Traceback" not in done.stderr
     assert made(mini).count("jobs/") == before.count("jobs/")
@@ -225,7 +225,7 @@ def test_bytecode_is_not_read_along_a_link_in_the_tree(mini: TinySite, blog: Tin
 EVIL_BUILD = [
     "mkdir -p pkg; rm -r pkg; ln -s /etc pkg",
     "ln -s /etc/shadow shadow; ln -s / root",
-    "cp /bin/sh setuid; chmod 6777 setuid; mkdir sgid; chmod 3777 sgid",
+    "cp /bin/sh setuid; chmod 6777 setuid 2>&1 || true; mkdir sgid; chmod 3777 sgid 2>&1 || true",
     "mkfifo pipe; python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\"",
     "ln /etc/passwd hard 2>&1 || true; ln /etc/shadow hard2 2>&1 || true",
     "mknod device c 1 3 2>&1 || true",

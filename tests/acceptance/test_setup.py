@@ -474,7 +474,7 @@ def test_a_site_that_nginx_refuses_is_put_back(mini: TinySite) -> None:
         assert _static(mini) == "hello from the proxy\n"
     finally:
         mini.host.run("rm /etc/nginx/conf.d/broken.conf")
-    assert changes(setup(mini)) == {"proxy": path}
+    assert changes(setup(mini))["proxy"] == path
     assert "client_max_body_size 33m;" in mini.host.run(f"cat {path}").stdout
 
 
@@ -576,7 +576,7 @@ def test_another_protocol_is_told(mini: TinySite, theirs: int, next: str) -> Non
     mini.host.run(f"touch -d '1 hour ago' {source}")  # or its bytecode, of the same second and size, would be run
     failed = mini.expect(2, "status", "--json").event("failed")
     assert next in failed["next"]
-    assert list(changes(setup(mini))) == ["program"]
+    assert "program" in changes(setup(mini))
     mini.expect(0, "status")
 
 
