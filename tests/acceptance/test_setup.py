@@ -463,6 +463,7 @@ def test_a_swapped_key_directory_does_not_lead_root(mini: TinySite, tmp_path: Pa
 def test_a_site_that_nginx_refuses_is_put_back(mini: TinySite) -> None:
     """When nginx does not accept its files the former site is back, nginx serves on, and its words are told."""
     path = "/etc/nginx/sites-enabled/deployer-mini.conf"
+    mini.expect(0, "deploy")
     before = mini.host.run(f"cat {path}").stdout
     mini.host.run("echo 'nonsense;' > /etc/nginx/conf.d/broken.conf")
     mini.configure(proxy='client_max_body_size = "33m"')
