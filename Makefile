@@ -1,5 +1,5 @@
 # make demo    the whole product on a throwaway host, in a minute
-# make test    all tests, on real systemd hosts booted for the purpose; what fails is told, and tried once more alone
+# make test    all tests, on real systemd hosts booted for the purpose
 # make test-faults   every accident at every step of a deploy, and the matrix of what serves afterwards
 # make mutants   changes promise-critical code, line by line, and tells which changes no test notices: hours
 # make bench   the figures: round trips, bytes, latencies, beside peers
@@ -18,7 +18,7 @@ demo: .venv/ready packages
 	@$(BIN)/python -m tests.demo $(ARGS)
 
 test: .venv/ready packages lint
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --durations=20 $(ARGS) || { test $$? = 1 && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --durations=20 $(ARGS)
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/host $(ARGS)
