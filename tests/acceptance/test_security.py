@@ -57,11 +57,17 @@ def blog(two_apps: tuple[TinySite, TinySite]) -> TinySite:
 
 
 def made(site: TinySite) -> str:
-    """What root has made of the app's requests so far. The dead-man's switch comes and goes by itself."""
+    """What root has made of the app's requests so far, but for the dead-man's switch (:func:`armed`)."""
     return site.host.run(
         f"find /srv/{site.app} /var/lib/deployer/{site.app} /etc/systemd/system -printf '%p %i %C@\\n'; "
         "systemctl list-units --all --no-legend 'deployer-*' | grep -v -- '-lease[.]' || true"
     ).stdout
+
+
+def armed(site: TinySite) -> set[str]:
+    """The units of dead-man's switches. One of an earlier deploy may go by itself; none may come."""
+    listed = site.host.run("systemctl list-units --all --plain --no-legend 'deployer-*-lease.*'").stdout
+    return {line.split()[0] for line in listed.splitlines()}
 
 
 # The channel
@@ -124,12 +130,13 @@ def evil_requests(site: TinySite) -> dict[str, bytes]:
 
 def test_evil_requests_do_nothing_and_are_answered(mini: TinySite) -> None:
     """Over the real sudo rule: ``failed``, ``finished`` with exit 2, no traceback, nothing written, nothing run."""
-    etc, before = mini.host.run(ETC).stdout, made(mini)
+    etc, before, switches = mini.host.run(ETC).stdout, made(mini), armed(mini)
     for name, ended in mini.sessions(evil_requests(mini)).items():
         assert [(event["event"], event["exit"]) for event in ended.events] == [("failed", 2), ("finished", 2)], name
         assert ended.events[0]["state"] == "nothing was touched", name
         assert (ended.err, ended.status) == ("", 2), name
     assert made(mini) == before
+    assert armed(mini) <= switches
     assert mini.host.run(ETC).stdout == etc
 
 
