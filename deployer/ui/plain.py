@@ -16,7 +16,7 @@ from deployer.ui.lines import marks_for
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 
-__all__ = ["Log", "PlainReporter", "log_of"]
+__all__ = ["Held", "Log", "PlainReporter", "log_of"]
 
 BEAT = 1.0
 """Seconds between two looks at whether a log has been silent for too long."""
@@ -40,15 +40,40 @@ def log_of(stream: TextIO, *, title: str = "", hosts: Sequence[str] = (), verbos
     return kind(title=title, hosts=hosts, verbose=verbose, marks=marks_for(stream))
 
 
-class PlainReporter:
+class Held:
+    """What a reporter of lines does while something is asked: it keeps what comes, and writes it after."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._asides = 0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Nothing is written meanwhile."""
+        with self._lock:
+            self._asides += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asides -= 1
+                if not self._asides:
+                    self._take_all()
+
+    def _take_all(self) -> None:
+        """Write all that was kept; the lock is held."""
+        raise NotImplementedError
+
+
+class PlainReporter(Held):
     """Writes the lines of a log. With ``beat`` a thread sees to it that the log is never silent for long."""
 
     def __init__(
         self, stream: TextIO, log: Log, *, beat: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__()
         self._stream, self._log, self._clock = safe(stream), log, clock
-        self._lock, self._over = Lock(), Event()
-        self._asides = 0
+        self._over = Event()
         self._waiting: deque[tuple[ev.Event, float]] = deque()
         self._heart = Thread(target=self._beat, daemon=True, name="log") if beat else None
 
@@ -87,19 +112,6 @@ class PlainReporter:
         """No line comes between a question and its answer."""
         with self.aside():
             yield Pause(self._put)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Nothing is written meanwhile."""
-        with self._lock:
-            self._asides += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asides -= 1
-                if not self._asides:
-                    self._take_all()
 
     def _put(self, end: str, *parts: Part) -> None:
         self._stream.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)

@@ -6,7 +6,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
 from typing import TextIO
 
 from deployer import events as ev
@@ -16,6 +15,7 @@ from deployer.ui.fleetlog import end_lines
 from deployer.ui.lines import failure_lines, marks_for
 from deployer.ui.names import Names
 from deployer.ui.outcome import outcome_of
+from deployer.ui.plain import Held
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 from deployer.ui.text import clean, clean_lines
@@ -28,13 +28,14 @@ Write = Callable[[str, Sequence[str]], None]
 """Writes lines of a host (empty: of none)."""
 
 
-class PrefixedReporter:
+class PrefixedReporter(Held):
     """Writes what ``Logs`` and ``Output`` bring on ``stream``; what goes wrong, on ``errors``. In whole lines.
 
     One host has no prefix. On a terminal each has a colour, which depends on its place among ``hosts``.
     """
 
     def __init__(self, stream: TextIO, *, errors: TextIO | None = None, hosts: Sequence[str] = ()) -> None:
+        super().__init__()
         errors = errors or sys.stderr
         self._names, self._board = Names(hosts), Board(hosts)
         self._many = len(hosts) > 1
@@ -42,8 +43,6 @@ class PrefixedReporter:
         colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
         self._put = self._writer(stream, colours)
         self._complain = self._writer(errors, colours, flows=True)
-        self._lock = Lock()
-        self._asides = 0
         self._waiting: deque[ev.Event] = deque()
 
     def __call__(self, event: ev.Event) -> None:
@@ -92,19 +91,6 @@ class PrefixedReporter:
 
         with self.aside():
             yield Pause(put)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Nothing is written meanwhile."""
-        with self._lock:
-            self._asides += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asides -= 1
-                if not self._asides:
-                    self._take_all()
 
     def _called(self, host: str) -> str:
         """One host, or several that say the same."""
