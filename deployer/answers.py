@@ -174,13 +174,13 @@ class Unit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restarts: Count = 0
     memory: Count = 0
     since: Moment = 0.0
-    ok: bool = False
+    ok: bool
 
 
 class Timer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     process: str = ""
     name: str
-    ok: bool = False
+    ok: bool
     next: Moment = 0.0
     last: Moment = 0.0
     running: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployer.host import build, files, masking, seal
-from deployer.host.advice import run
+from deployer.host.advice import Next, run
 from deployer.host.catalog import Release, migrations_since, rollback_targets
 from deployer.host.context import Context
 from deployer.host.errors import HostError
@@ -65,7 +65,8 @@ def _chosen(ctx: Context) -> Release:
     told = [f"{name} is passed by: {damage}" for name, damage in passed.items()]
     if target is None:
         text = "; ".join(["there is no good release before the one that serves", *told])
-        raise HostError(text, exit=Exit.USAGE, next=run("fab releases"))
+        again = run("fab deploy") if passed else Next()
+        raise HostError(text, exit=Exit.REFUSED if passed else Exit.USAGE, next=again + run("fab releases"))
     for text in told:
         ctx.emit("warn", text=text)
     return target

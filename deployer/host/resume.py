@@ -93,7 +93,10 @@ def _replace_code(ctx: Context, failed: Release, standby: Release) -> None:
     text = instance.service_text(ctx, standby, behind=failed.number)
     with contextlib.suppress(OSError):
         files.write_file(ctx.paths.units / candidate_of(ctx, failed).service, text.encode(), 0o644)
-    orders.reload()
+    try:
+        orders.reload()
+    except HostError as error:  # those that wait get the failed release's answers; the way back needs no reload
+        ctx.emit("warn", text=f"requests that wait for {failed.name} are not given to {standby.name}: {error}")
 
 
 def _finish_queue(ctx: Context, failed: Release) -> None:

@@ -393,7 +393,7 @@ def test_a_byte_that_changed_on_the_disk(bench: Bench, command: str, part: str) 
     with loaded(bench):
         bench.site.host.run(["python3", "-c", FLIP, path])
         bench.prepare(command, now)
-        extra = ["--yes"] if command == "rollback" else []
+        extra = ["--yes", "--to", source] if command == "rollback" else []
         ended = bench.site.expect(5, command, "--json", *extra)
         assert bench.site.serving == now.current
         assert Path(part).name in failed(ended)["message"], failed(ended)
