@@ -20,7 +20,7 @@ from tests.host.simulation.walk import Command, Trial
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
 ]
 
 COMMANDS: dict[str, Command] = {
