@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
+SHIPPED = ("deployer.host",)
+"""The packages that run on the host, with all packages inside them."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A zip of the package ``deployer.host``; ``digest`` is its SHA-256 in hex and names its directory on the host."""
+    """A zip of what runs on the host; ``digest`` is its SHA-256 in hex and names its directory on the host."""
 
     content: bytes
     digest: str
@@ -23,15 +27,24 @@ class Program:
 @cache
 def host_program() -> Program:
     """The program of this version: the same sources give the same bytes."""
-    host = resources.files("deployer.host")
-    sources = {entry.name: entry.read_bytes() for entry in host.iterdir() if entry.name.endswith(".py")}
+    sources = {"deployer/__init__.py": b""}
+    for package in SHIPPED:
+        sources.update(_sources(resources.files(package), package.replace(".", "/")))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        _add(archive, "deployer/__init__.py", b"")
         for name, content in sorted(sources.items()):
-            _add(archive, f"deployer/host/{name}", content)
+            _add(archive, name, content)
     content = buffer.getvalue()
     return Program(content=content, digest=hashlib.sha256(content).hexdigest())
+
+
+def _sources(package: Any, path: str) -> Iterator[tuple[str, bytes]]:
+    """The modules of a package and of those inside it, each with its place in the zip."""
+    for entry in package.iterdir():
+        if entry.is_dir():
+            yield from _sources(entry, f"{path}/{entry.name}")
+        elif entry.name.endswith(".py"):
+            yield f"{path}/{entry.name}", entry.read_bytes()
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

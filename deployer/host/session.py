@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from deployer import host
 from deployer.host import build, jobs, journal, lock, masking, ops, overrides, timers, turns, word
 from deployer.host.catalog import Release
 from deployer.host.complete import complete, rollback_target
@@ -312,4 +313,4 @@ def _in_portions(lines: Iterator[str]) -> Iterator[list[str]]:
 
 def _digest_of_this_program() -> str:
     """The digest under which ``fab setup`` installed this program: its directory's name."""
-    return Path(__file__).resolve().parents[2].name
+    return Path(host.__file__).resolve().parents[2].name

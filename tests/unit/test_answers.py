@@ -407,7 +407,7 @@ def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkey
 def test_nothing_that_the_host_tells_is_lost_on_the_way() -> None:
     """The same of each event that is told anywhere in the host program."""
     told: dict[str, set[str]] = {}
-    for path in Path(protocol.__file__).parent.glob("*.py"):
+    for path in Path(protocol.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "emit" and node.args:
                 name = node.args[0]

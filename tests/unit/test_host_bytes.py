@@ -97,7 +97,7 @@ def test_no_bytes_break_the_reader_of_the_environment(tmp_path_factory: pytest.T
 def test_no_file_is_decoded_by_the_locale_or_by_luck() -> None:
     """The host program reads text by files.read_text, and decodes with a rule for what is no UTF-8."""
     theirs = {"proc.py", "lease.py", "word.py"}  # the kernel's ASCII, and our own numbers
-    for path in HOST.glob("*.py"):
+    for path in HOST.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 bare = node.func.attr == "read_text" and not ast.unparse(node.func.value).endswith("files")
@@ -207,7 +207,7 @@ def test_no_pattern_is_matched_at_its_beginning_only() -> None:
     meant |= {("advice.py", "_LOOKS_TYPED.match"), ("advice.py", "_OURS.match")}
     found = {
         (path.name, ast.unparse(node.func))
-        for path in HOST.glob("*.py")
+        for path in HOST.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "match"
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,10 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
+import deployer
 from deployer import events, plan
 from deployer.config import Config, check, load
 from deployer.config import Process as DeclaredProcess
 from deployer.errors import ConfigError
+from deployer.host.install import install
 from deployer.host.message import read_message
 from deployer.host.process import CALENDAR, Process, Timer
 from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps
@@ -266,8 +271,29 @@ def test_the_host_program_is_the_same_every_time_and_holds_only_itself() -> None
     host_program.cache_clear()
     assert host_program() == program
     names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
-    assert "deployer/host/__main__.py" in names
-    assert all(name == "deployer/__init__.py" or name.startswith("deployer/host/") for name in names)
+    root = Path(deployer.__file__).parents[1]
+    sources = [path for package in ("host",) for path in (root / "deployer" / package).rglob("*.py")]
+    assert sorted(names) == sorted(["deployer/__init__.py", *(path.relative_to(root).as_posix() for path in sources)])
+
+
+def test_a_package_inside_the_host_program_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is packed, installed and imported from there, as its own digest says."""
+    for path, text in {
+        "__init__.py": "",
+        "inner/__init__.py": "",
+        "inner/deep/__init__.py": "WORD = 'it ships'",
+    }.items():
+        (tmp_path / "made_up" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "made_up" / path).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("deployer.program.SHIPPED", ("made_up",))
+    content = host_program.__wrapped__().content
+    install(content, base := tmp_path / "base")
+    (directory,) = (path for path in base.iterdir() if path.is_dir())
+    assert directory.name == hashlib.sha256(content).hexdigest()
+    program = f"import sys; sys.path.insert(0, {str(directory)!r}); from made_up.inner.deep import WORD; print(WORD)"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "it ships\n"
 
 
 def test_messages_survive_the_channel() -> None:

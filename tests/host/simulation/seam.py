@@ -201,8 +201,8 @@ def host_modules() -> list[types.ModuleType]:
 
     import deployer.host
 
-    names = [one.name for one in pkgutil.iter_modules(deployer.host.__path__) if one.name != "__main__"]
-    return [importlib.import_module(f"deployer.host.{name}") for name in names]
+    found = pkgutil.walk_packages(deployer.host.__path__, "deployer.host.")
+    return [importlib.import_module(one.name) for one in found if not one.name.endswith("__main__")]
 
 
 @contextlib.contextmanager
