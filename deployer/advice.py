@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from deployer.host.advice import Next
+from deployer.wire.advice import Next
 
 __all__ = ["Typed"]
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from deployer.errors import BadAnswer
-from deployer.host.protocol import DIGEST, MOST_NUMBER, RELEASE
+from deployer.wire.protocol import DIGEST, MOST_NUMBER, RELEASE
 
 __all__ = ["ANSWERS", "EVENTS", "answer", "event", "version"]
 

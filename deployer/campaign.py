@@ -12,10 +12,6 @@ from deployer import events, plan
 from deployer.config import Config
 from deployer.delta import Advance, Upload, make_delta
 from deployer.errors import ConfigError
-from deployer.host.advice import do, run
-from deployer.host.protocol import PHASES
-from deployer.host.sizes import size
-from deployer.host.spec import Spec
 from deployer.lock import Lock
 from deployer.project import complete
 from deployer.remote import Edit, Facts, unchanged
@@ -23,6 +19,10 @@ from deployer.rollout import migrator
 from deployer.share import Sending, Share
 from deployer.site import Site, who
 from deployer.source import Source
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import PHASES
+from deployer.wire.sizes import size
+from deployer.wire.spec import Spec
 
 __all__ = ["Deploy", "Reload", "Rollback", "migrator_of"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deployer import local, startup
 from deployer.host import diagnosis
-from deployer.host.causes import Cause
 from deployer.ssh import causes as ssh
+from deployer.wire.causes import Cause
 
 __all__ = ["ALL", "markdown"]
 

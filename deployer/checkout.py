@@ -16,7 +16,7 @@ from deployer import git
 from deployer.errors import ConfigError
 from deployer.files import Collection, linked_parent
 from deployer.filters import filter_warning
-from deployer.host.advice import do, run
+from deployer.wire.advice import do, run
 
 PLAIN_ENDS = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
 """A commit's text ships with the line ends it was committed with, whatever this machine likes; attributes still say."""

@@ -27,7 +27,7 @@ from deployer.fleettask import (
     ssh_options_of,
 )
 from deployer.hearing import Noticing, advising, answering, asking, showing, until_over
-from deployer.host.advice import do
+from deployer.wire.advice import do
 
 if TYPE_CHECKING:
     from deployer.config import Config
@@ -211,9 +211,9 @@ def _fleet(
     from deployer.advice import Typed
     from deployer.config import load
     from deployer.fleet import Fleet
-    from deployer.host.advice import Next
     from deployer.inventory import resolve
     from deployer.site import Site
+    from deployer.wire.advice import Next
 
     path = Path(config).resolve() if config else _find_config()
     settings = resolve(load(path, environment=env or None), path, env or None)

@@ -17,7 +17,6 @@ from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.events import FleetFinished
 from deployer.fleet import Fleet
 from deployer.hooks import Hooks
-from deployer.host import advice
 from deployer.inbox import Inbox
 from deployer.model import Decision
 from deployer.part import Happening, Part
@@ -25,6 +24,7 @@ from deployer.remote import Facts, Over, Remote
 from deployer.rollout import Rollout, Strategy, barriers
 from deployer.share import Campaign, Plan, Share, number_of
 from deployer.site import who
+from deployer.wire import advice
 
 __all__ = ["conduct", "was_busy"]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from deployer.host.manifest import Delta, Entry, difference
 from deployer.source import Source
 from deployer.spool import CHUNK, Spool
+from deployer.wire.tree import Delta, Entry, difference
 
 LEVEL = 6
 """zlib's own default. It must not depend on anything: a resumed upload has to make the same bytes again."""

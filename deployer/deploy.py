@@ -18,8 +18,6 @@ from deployer.errors import ConfigError, Exit
 from deployer.events import Reporter
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
-from deployer.host import advice
-from deployer.host.protocol import PHASES
 from deployer.host.pythons import fits
 from deployer.local import as_local
 from deployer.lock import Lock
@@ -31,6 +29,8 @@ from deployer.site import Site, ask, close_later, connect_meanwhile, open_remote
 from deployer.source import Source, collect
 from deployer.ssh import connect
 from deployer.turn import Turn
+from deployer.wire import advice
+from deployer.wire.protocol import PHASES
 
 __all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
 

@@ -10,12 +10,12 @@ from deployer.campaign import Rollback, current_of
 from deployer.deploy import release_number, reload_of
 from deployer.errors import ConfigError
 from deployer.fleet import Fleet, Found, asked
-from deployer.host import advice
 from deployer.remote import Facts
 from deployer.rollout import Strategy, waves
 from deployer.setup import public_key
 from deployer.share import Campaign
 from deployer.site import Site, open_remote
+from deployer.wire import advice
 
 __all__ = ["abort", "phase", "reload", "rollback", "run", "setup"]
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
-from deployer.host.advice import run
 from deployer.site import Site, open_remote
 from deployer.stdin import has_input
+from deployer.wire.advice import run
 
 __all__ = ["execute", "refuse_none"]
 

@@ -15,7 +15,7 @@ from paramiko.ssh_exception import ConfigParseError
 
 from deployer.errors import ConfigError, DeployerError
 from deployer.fleettask import SETTING
-from deployer.host.advice import do, run
+from deployer.wire.advice import do, run
 
 __all__ = ["explained", "refuse_executor", "refuse_missing"]
 

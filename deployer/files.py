@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deployer.errors import ConfigError
-from deployer.host.advice import do
-from deployer.host.manifest import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
 from deployer.patterns import glob
 from deployer.spool import Readable, Spool
+from deployer.wire.advice import do
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
 
 JUNK_DIRECTORIES = frozenset(
     {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deployer.errors import ConfigError
 from deployer.files import Collection
-from deployer.host.advice import NOTHING, do, run
+from deployer.wire.advice import NOTHING, do, run
 
 _LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
 _LONGEST_POINTER = 1024

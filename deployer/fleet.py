@@ -15,10 +15,10 @@ from deployer.bug import Bug
 from deployer.config import Config
 from deployer.errors import Busy, DeployerError, Exit, Unreachable
 from deployer.events import HostEnd, Reporter
-from deployer.host.advice import Next
 from deployer.model import Decide
 from deployer.remote import Over
 from deployer.site import Site
+from deployer.wire.advice import Next
 
 __all__ = ["Ended", "Fleet", "Found", "asked", "conclude", "each", "gravest"]
 

@@ -21,7 +21,7 @@ from invoke.exceptions import ParseError, UnexpectedExit
 from invoke.tasks import task
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.host.advice import Next, do, run
+from deployer.wire.advice import Next, do, run
 
 if TYPE_CHECKING:
     from deployer.ssh import SshOptions

@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 from deployer import events
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
 from deployer.events import Event
-from deployer.host.advice import NOTHING, run
 from deployer.inbox import Inbox
 from deployer.model import Decide, Decision
 from deployer.remote import Edit, Outcome, Over, Remote, unchanged
 from deployer.ssh import Link
+from deployer.wire.advice import NOTHING, run
 
 __all__ = ["Run"]
 

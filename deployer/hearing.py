@@ -12,9 +12,9 @@ from deployer.fleettask import is_at_terminal
 
 if TYPE_CHECKING:
     from deployer.events import Event, Failed, Reporter
-    from deployer.host.advice import Next
     from deployer.model import Decide
     from deployer.ssh.prompt import Prompt
+    from deployer.wire.advice import Next
 
     Aside = Callable[[], AbstractContextManager[object]]
     """Entered while somebody asks something at the terminal."""

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer.errors import ConfigError
-from deployer.host.advice import Advice, run
 from deployer.project import DiskFiles, Project
+from deployer.wire.advice import Advice, run
 
 FABFILE = "from deployer.tasks import namespace  # noqa: F401\n"
 FABRIC = "tasks:\n  executor_class: deployer.executor.FleetExecutor\n"

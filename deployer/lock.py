@@ -9,10 +9,10 @@ from typing import Any
 
 from deployer import pylock, requirements, uvlock
 from deployer.errors import ConfigError
-from deployer.host.advice import do
 from deployer.reads import Reads
 from deployer.shipped import Shipped
 from deployer.source import Source
+from deployer.wire.advice import do
 
 KINDS = {"uv.lock": "uv", "pylock.toml": "pylock", "requirements.txt": "requirements"}
 """File names, the first that ships wins."""

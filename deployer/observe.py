@@ -10,10 +10,10 @@ from typing import Any
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.history import merge
-from deployer.host.advice import run
 from deployer.remote import Outcome
 from deployer.report import Held, Job, Lingering, ReleaseRow, Status, TimerRow, UnitRow
 from deployer.site import Site, open_remote
+from deployer.wire.advice import run
 
 __all__ = ["attempts", "logs", "parse_status", "releases", "status"]
 

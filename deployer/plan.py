@@ -10,15 +10,15 @@ from typing import Any
 from deployer.config import Config, Proxy
 from deployer.config.web import Unit
 from deployer.errors import ConfigError
-from deployer.host import process as hostprocess
-from deployer.host import spec as hostspec
-from deployer.host.advice import do, run
-from deployer.host.process import Web
-from deployer.host.protocol import PHASES
-from deployer.host.spec import Health, Spec
 from deployer.lock import Lock
 from deployer.model import Secret
 from deployer.source import Source
+from deployer.wire import processes as hostprocess
+from deployer.wire import spec as hostspec
+from deployer.wire.advice import do, run
+from deployer.wire.processes import Web
+from deployer.wire.protocol import PHASES
+from deployer.wire.spec import Health, Spec
 
 __all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
 

@@ -11,11 +11,11 @@ from deployer.campaign import Deploy
 from deployer.deploy import read_project
 from deployer.errors import Exit
 from deployer.fleet import Fleet, Found, asked
-from deployer.host.process import Timer, Web
-from deployer.host.protocol import WEB
-from deployer.host.spec import Spec
 from deployer.report import Plan, PlannedProcess, PlannedTimer
 from deployer.site import Site, open_remote
+from deployer.wire.processes import Timer, Web
+from deployer.wire.protocol import WEB
+from deployer.wire.spec import Spec
 
 __all__ = ["changes", "preview"]
 

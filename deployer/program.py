@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-SHIPPED = ("deployer.host",)
+SHIPPED = ("deployer.host", "deployer.wire")
 """The packages that run on the host, with all packages inside them."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

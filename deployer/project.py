@@ -15,8 +15,6 @@ from deployer import git, lock
 from deployer.config import Config
 from deployer.errors import ConfigError
 from deployer.files import JUNK_DIRECTORIES
-from deployer.host.advice import do
-from deployer.host.protocol import APP, APP_LENGTH, WEB
 from deployer.lock import Lock, find_lock
 from deployer.settings import (
     TextFiles,
@@ -29,6 +27,8 @@ from deployer.settings import (
     tree,
 )
 from deployer.shipped import parse_toml
+from deployer.wire.advice import do
+from deployer.wire.protocol import APP, APP_LENGTH, WEB
 
 __all__ = ["DiskFiles", "Lock", "Project", "TextFiles", "complete", "find_lock", "inspect"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from deployer.errors import ConfigError
-from deployer.host.advice import do
 from deployer.shipped import Shipped
+from deployer.wire.advice import do
 
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 

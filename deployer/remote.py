@@ -13,15 +13,15 @@ from typing import Any, BinaryIO
 from deployer import answers, events, startup
 from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
-from deployer.host.advice import NOTHING, Next, do, run
-from deployer.host.manifest import unpack_ids
-from deployer.host.message import LONGEST
-from deployer.host.protocol import HOLD, PROGRAM, PROTOCOL, dumps
-from deployer.host.spec import Spec
 from deployer.report import Job
 from deployer.ssh import Channel, Link
 from deployer.ssh.channel import LongLineError
 from deployer.startup import MOST_NOISE, Attempted
+from deployer.wire.advice import NOTHING, Next, do, run
+from deployer.wire.message import LONGEST
+from deployer.wire.protocol import HOLD, PROGRAM, PROTOCOL, dumps
+from deployer.wire.spec import Spec
+from deployer.wire.tree import unpack_ids
 
 __all__ = ["Facts", "Outcome", "Over", "Remote", "unchanged"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host.protocol import standing
+from deployer.wire.protocol import standing
 
 __all__ = [
     "DemoStep", "Diagnosis", "Finding", "Held", "Job", "Lingering", "Plan", "PlannedProcess", "PlannedTimer",

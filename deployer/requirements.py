@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deployer.errors import ConfigError
-from deployer.host.advice import run
 from deployer.reads import Reads, inside, is_archive, local
 from deployer.shipped import Shipped
 from deployer.uvlock import normal
+from deployer.wire.advice import run
 
 _OPTION = re.compile(
     r"(?P<name>--requirement|--constraint|--editable|--find-links|-[rcef])(?:\s*=\s*|\s+|(?<=\A-[rcef]))(?P<value>\S+)"

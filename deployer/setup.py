@@ -12,12 +12,12 @@ from typing import Any
 from deployer import answers, events, plan
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet import Fleet, conclude, each
-from deployer.host.advice import do, run
-from deployer.host.protocol import dumps
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote import Outcome
 from deployer.site import Site, untouched
 from deployer.ssh import Channel, Link, Question, connect
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import dumps
 
 __all__ = ["public_key", "public_keys", "setup"]
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from deployer.delta import Upload
 from deployer.errors import ConfigError
-from deployer.host.advice import run
-from deployer.host.protocol import MOST_MISSED
 from deployer.remote import Edit, Facts, unchanged
 from deployer.site import Site
+from deployer.wire.advice import run
+from deployer.wire.protocol import MOST_MISSED
 
 __all__ = ["Campaign", "Plan", "Sending", "Share", "number_of"]
 

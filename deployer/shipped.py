@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deployer.errors import ConfigError
-from deployer.host.manifest import LINK
 from deployer.source import Source
+from deployer.wire.tree import LINK
 
 _HOPS = 40
 """Links in one path, as Linux has it."""

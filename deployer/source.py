@@ -16,9 +16,9 @@ from deployer.checkout import add_commit, missing_submodule
 from deployer.errors import ConfigError
 from deployer.files import Collection, included, plain_files
 from deployer.filters import listed, refuse_raw
-from deployer.host.advice import do
-from deployer.host.manifest import LINK, Entry, tree_digest
 from deployer.spool import Spool
+from deployer.wire.advice import do
+from deployer.wire.tree import LINK, Entry, tree_digest
 
 OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
 """Needed where a deploy is typed, not on the hosts: nobody is warned when they do not ship."""

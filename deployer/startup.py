@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployer.errors import ConfigError, DeployerError, Unreachable
-from deployer.host.advice import do, run
-from deployer.host.causes import Cause
-from deployer.host.protocol import PROGRAM
 from deployer.ssh import Link
 from deployer.ssh.channel import LongLineError
 from deployer.ssh.transport import printable
+from deployer.wire.advice import do, run
+from deployer.wire.causes import Cause
+from deployer.wire.protocol import PROGRAM
 
 __all__ = ["CAUSES", "MOST_NOISE", "Attempted", "endless_noise", "not_started", "silent"]
 

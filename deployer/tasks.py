@@ -12,9 +12,9 @@ from invoke.context import Context
 from deployer.command import Answer, chore, host_task
 from deployer.errors import ConfigError
 from deployer.fleettask import Dry
-from deployer.host import advice
-from deployer.host.protocol import PHASES
 from deployer.usage import explain_usage
+from deployer.wire import advice
+from deployer.wire.protocol import PHASES
 
 if TYPE_CHECKING:
     from deployer.fleet import Fleet, Found

@@ -9,11 +9,11 @@ from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
-from deployer.host.advice import run
 from deployer.remote import Outcome, Remote
 from deployer.report import Job
 from deployer.site import Site, open_remote, who
 from deployer.ssh import connect
+from deployer.wire.advice import run
 
 __all__ = ["abort", "attach"]
 

@@ -19,8 +19,8 @@ from invoke.parser.context import ParserContext
 from deployer import fabricfiles
 from deployer.errors import ConfigError
 from deployer.fleettask import FleetTask, leave_closed_output, split_hosts, wrong_executor
-from deployer.host.advice import do, run
 from deployer.spelling import corrected, meant, near, of_letter, place
+from deployer.wire.advice import do, run
 
 __all__ = ["ExplainedFab", "explain_usage"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.errors import ConfigError
-from deployer.host.advice import do, run
 from deployer.reads import Reads, local
 from deployer.shipped import Shipped
+from deployer.wire.advice import do, run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ROOT = "."

@@ -20,8 +20,8 @@ from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.config.roles import Roles
 from deployer.config.web import Web
-from deployer.host.protocol import APP, APP_LENGTH
 from deployer.target import Target
+from deployer.wire.protocol import APP, APP_LENGTH
 
 
 # fmt: off

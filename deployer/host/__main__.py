@@ -20,8 +20,8 @@ from typing import Any
 
 from deployer.host.context import Context, open_context
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.protocol import Exit, dumps
-from deployer.host.spec import parse_app
+from deployer.wire.protocol import Exit, dumps
+from deployer.wire.spec import parse_app
 
 SILENCE = 300.0
 """Seconds without a byte after which a laptop is taken for gone."""

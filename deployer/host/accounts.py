@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host import ageing, claims, files, login, systemd
-from deployer.host.advice import do, run
 from deployer.host.errors import HostError
+from deployer.wire.advice import do, run
 
 _ADD_KEYS = """
 umask 077

@@ -25,16 +25,16 @@ from deployer.host import (
     transient,
     watching,
 )
-from deployer.host.advice import NOTHING, Advice, Next, run
 from deployer.host.catalog import CONDEMNED, DEAD, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.context import Context
-from deployer.host.environment import environment_file
 from deployer.host.errors import Damaged, HostError
 from deployer.host.failures import Failures, understood
 from deployer.host.phases import DEEDS, Work, reason_to_skip
-from deployer.host.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 from deployer.host.request import Request
 from deployer.host.word import Word
+from deployer.wire.advice import NOTHING, Advice, Next, run
+from deployer.wire.environment import environment_file
+from deployer.wire.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 
 _SWITCH = PHASES.index("switch")
 

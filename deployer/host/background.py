@@ -18,7 +18,7 @@ from deployer.host.candidate import crashed, ending, failure
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.paths import UnitName, parse_unit
-from deployer.host.protocol import WEB
+from deployer.wire.protocol import WEB
 
 _POLL = 0.1
 _UP = ("active", "activating", "reloading", "deactivating")

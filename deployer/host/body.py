@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from deployer.host.manifest import Delta, Entry
+from deployer.wire.tree import Delta, Entry
 
 CHUNK = 1 << 18
 

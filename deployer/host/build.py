@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import bytecode, confinement, files, installer, pipconf, transient
-from deployer.host.advice import NOTHING, Advice, do, run
 from deployer.host.context import Context, free_bytes
 from deployer.host.diagnosis import why_command
 from deployer.host.errors import HostError
-from deployer.host.manifest import LINK, Delta, Entry
-from deployer.host.sizes import size
-from deployer.host.spec import Spec
 from deployer.host.store import Store
 from deployer.host.systemd import systemctl
 from deployer.host.transient import Command
 from deployer.host.unpack import Mismatch, apply, parse_delta
+from deployer.wire.advice import NOTHING, Advice, do, run
+from deployer.wire.sizes import size
+from deployer.wire.spec import Spec
+from deployer.wire.tree import LINK, Delta, Entry
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
 _MAKE_ROOM = "make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy"

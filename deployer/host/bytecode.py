@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer.host import files
-from deployer.host.manifest import LINK, Entry
+from deployer.wire.tree import LINK, Entry
 
 _COMPILED = re.compile(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
 _LARGEST = 8 * 1024 * 1024

@@ -14,7 +14,7 @@ from deployer.host.diagnosis import APP_ERROR, Found, of_answer, of_ending, of_o
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths, unit_name
 from deployer.host.probe import Answer, request
-from deployer.host.spec import Health
+from deployer.wire.spec import Health
 
 _PAUSE = 0.25
 _ONE_REQUEST = 10.0

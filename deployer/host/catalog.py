@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files
-from deployer.host.advice import do, run
 from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.ledger import BEGUN, Ledger
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import MOST_MISSED, MOST_NUMBER, PHASES, RELEASE, Exit
-from deployer.host.spec import Spec
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import MOST_MISSED, MOST_NUMBER, PHASES, RELEASE, Exit
+from deployer.wire.spec import Spec
 
 PREPARING, READY, SERVED, CONDEMNED, GOOD, FAILED, ROLLED_BACK, INTERRUPTED = (
     "preparing",

@@ -13,9 +13,9 @@ import stat
 from pathlib import Path
 
 from deployer.host import systemd
-from deployer.host.advice import do
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
+from deployer.wire.advice import do
 
 COMMENT = "deployer app"
 """Marks the service users that deployer makes, in the fifth field of passwd(5)."""

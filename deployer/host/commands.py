@@ -8,9 +8,9 @@ from deployer.host.confinement import of_command
 from deployer.host.context import Context
 from deployer.host.diagnosis import MIGRATION_NEVER_BEGAN, ends_of_migration, why_command
 from deployer.host.errors import HostError
-from deployer.host.process import Unit
 from deployer.host.transient import Command
 from deployer.host.unitfile import own_environment, state_lines
+from deployer.wire.processes import Unit
 
 _KEPT = "what its migration had committed stays"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployer.host import build, files, masking, seal
-from deployer.host.advice import Next, run
 from deployer.host.catalog import Release, migrations_since, rollback_targets
 from deployer.host.context import Context
 from deployer.host.errors import HostError
-from deployer.host.protocol import Exit
 from deployer.host.request import Request
+from deployer.wire.advice import Next, run
+from deployer.wire.protocol import Exit
 
 _NAMED = 5
 """Migrations that a message names."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from deployer.host import confinement, files, systemd
-from deployer.host.advice import run
 from deployer.host.catalog import Catalog
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.ledger import Ledger
 from deployer.host.nginx import Site
 from deployer.host.paths import AppPaths
-from deployer.host.reader import Reader
 from deployer.host.store import Store
+from deployer.wire.advice import run
+from deployer.wire.reader import Reader
 
 Emit = Callable[..., None]
 

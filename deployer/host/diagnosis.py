@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files
-from deployer.host.advice import Next, do, run
-from deployer.host.causes import Cause
+from deployer.wire.advice import Next, do, run
+from deployer.wire.causes import Cause
 
 __all__ = ["CAUSES", "Found", "ends_of_migration", "of_answer", "of_ending", "of_output", "why_command"]
 

@@ -11,7 +11,7 @@ from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import Damaged
 from deployer.host.paths import job_unit
-from deployer.host.protocol import WEB
+from deployer.wire.protocol import WEB
 
 _REPAIRS = {
     survey.START: ("down", "it is started"),

@@ -8,7 +8,7 @@ from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.failures import Failures
 from deployer.host.ledger import ENDED
-from deployer.host.protocol import Exit
+from deployer.wire.protocol import Exit
 
 
 def good(ctx: Context, release: Release, reason: str = "") -> bool:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deployer.host.protocol import dumps
+from deployer.wire.protocol import dumps
 
 _LARGEST = 16 * 1024 * 1024
 """Bytes of a job's events after which what its commands print is left out."""

@@ -11,7 +11,7 @@ from typing import Any
 from deployer.host import build, masking
 from deployer.host.context import Context
 from deployer.host.errors import HostError
-from deployer.host.protocol import Exit
+from deployer.wire.protocol import Exit
 
 _SHOWN = 12
 """Lines of a traceback that go with an error; the journal of the job's unit has all of it."""

@@ -26,8 +26,8 @@ from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.failures import Failures
 from deployer.host.paths import job_unit, parse_unit, unit_name
-from deployer.host.protocol import PHASES, WEB, Exit
 from deployer.host.request import Request
+from deployer.wire.protocol import PHASES, WEB, Exit
 
 _PATIENCE = 35.0
 """Seconds that a stop of the app waits for a deploy's end, for requests, and for jobs in hand: all within the 120 that

@@ -12,8 +12,8 @@ from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.instance import refuse_what_serves, remove_units
 from deployer.host.paths import unit_name
-from deployer.host.protocol import WEB
-from deployer.host.sizes import size
+from deployer.wire.protocol import WEB
+from deployer.wire.sizes import size
 
 _SOON = 1.0
 """Seconds after which people are told what is waited for."""

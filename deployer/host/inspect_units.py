@@ -9,7 +9,7 @@ from deployer.host import background, proc, systemd, timers
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.paths import unit_name
-from deployer.host.protocol import WEB
+from deployer.wire.protocol import WEB
 
 _UP = ("active", "reloading")
 _ENTERED = "ActiveExitTimestampMonotonic,InactiveExitTimestampMonotonic"

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from deployer.host import files
-from deployer.host.protocol import PROGRAM
+from deployer.wire.protocol import PROGRAM
 
 BASE = Path(PROGRAM).parent
 _VERSION = re.compile(r"[0-9a-f]{64}\Z")

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deployer.host import files
-from deployer.host.advice import NOTHING, Next, do, run
 from deployer.host.errors import HostError
-from deployer.host.manifest import EXECUTABLE, LINK, Entry
 from deployer.host.pythons import HOST_PATH, pythons
-from deployer.host.spec import Lock
+from deployer.wire.advice import NOTHING, Next, do, run
+from deployer.wire.spec import Lock
+from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 SOURCES = ".sources"
 """Below the environment that is being built: of the path that nothing else is ever built at, or uv's cache would

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.host import advice, files, orders, overrides, programs, systemd
+from deployer.host import files, orders, overrides, programs, systemd
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.paths import parse_unit, unit_name
-from deployer.host.protocol import WEB, Exit
-from deployer.host.spec import Spec
 from deployer.host.units import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
+from deployer.wire import advice
+from deployer.wire.protocol import WEB, Exit
+from deployer.wire.spec import Spec
 
 _LARGEST_MODULE = 4 * 1024 * 1024
 """Bytes that are looked at of a server's own source."""

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, jobs, lease, recovery, retention, signals, systemd
-from deployer.host.advice import Next, run
 from deployer.host.attempt import Attempt, Ended
 from deployer.host.catalog import FAILED, GOOD, ROLLED_BACK
 from deployer.host.context import Context, Emit
 from deployer.host.errors import HostError
 from deployer.host.failures import Failures, understood
-from deployer.host.protocol import Exit
 from deployer.host.request import Request
+from deployer.wire.advice import Next, run
+from deployer.wire.protocol import Exit
 
 
 @dataclass(frozen=True)

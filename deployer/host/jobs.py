@@ -18,7 +18,7 @@ JOB = re.compile(r"(?:[0-9]{8})?\Z")
 KEPT = 20
 _PHASE, _FINISHED = b'{"event":"phase.started"', b'{"event":"finished"'
 _READY, _RECOVERING = b'{"event":"ready"', b'{"event":"recovering"'
-"""As :func:`deployer.host.protocol.dumps` writes it; within a string its quotes would be escaped."""
+"""As :func:`deployer.wire.protocol.dumps` writes it; within a string its quotes would be escaped."""
 
 
 @contextlib.contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from deployer.host import journald, systemd
-from deployer.host.advice import run
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.instance import unit_names
 from deployer.host.paths import parse_unit
-from deployer.host.protocol import WEB, Exit
+from deployer.wire.advice import run
+from deployer.wire.protocol import WEB, Exit
 
 
 def kinds(ctx: Context) -> list[str]:

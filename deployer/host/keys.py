@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files
-from deployer.host.advice import do
 from deployer.host.errors import HostError
-from deployer.host.manifest import Entry
 from deployer.host.pythons import Interpreter
-from deployer.host.spec import Spec
+from deployer.wire.advice import do
+from deployer.wire.spec import Spec
+from deployer.wire.tree import Entry
 
 _LAYOUT = 2
 """Raised when the way trees and environments are built changes, so that old ones are not taken for new ones."""

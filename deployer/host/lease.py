@@ -17,7 +17,7 @@ from typing import Any, Callable
 from deployer.host import orders, systemd
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths, lease_unit
-from deployer.host.protocol import LEASE, PROGRAM
+from deployer.wire.protocol import LEASE, PROGRAM
 
 _TRIES, _PAUSE = 80, 0.25
 PERIOD = 30

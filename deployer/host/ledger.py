@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files
-from deployer.host.protocol import RELEASE, dumps
+from deployer.wire.protocol import RELEASE, dumps
 
 BEGUN, ENDED, PRUNED = "begun", "ended", "pruned"
 _TAIL = 64 * 1024

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, jobs, orders, proc, systemd
-from deployer.host.advice import run
 from deployer.host.catalog import CONDEMNED, DEAD, ROLLED_BACK
 from deployer.host.context import Context
 from deployer.host.errors import Damaged, HostError
 from deployer.host.paths import job_unit
-from deployer.host.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
 from deployer.host.request import Request
+from deployer.wire.advice import run
+from deployer.wire.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
 
 _POLL = 0.03
 _ASK = 1.0

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.host import ageing, claims, systemd
-from deployer.host.advice import do
 from deployer.host.errors import HostError
-from deployer.host.protocol import PROGRAM
+from deployer.wire.advice import do
+from deployer.wire.protocol import PROGRAM
 
 _SSHD = ("/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd")
 Rules = Mapping[str, Sequence[str]]

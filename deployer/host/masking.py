@@ -13,7 +13,7 @@ from typing import Any, Callable
 from deployer.host import files, secrecy
 from deployer.host.errors import Damaged
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import RELEASE
+from deployer.wire.protocol import RELEASE
 
 MASK = "****"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from deployer.host import files
 from deployer.host.paths import AppPaths
-from deployer.host.reader import Reader
+from deployer.wire.reader import Reader
 
 _NAME = re.compile(r"(?:[A-Za-z0-9_*.-]{1,253})\Z")
 _LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+:|\[[0-9a-fA-F:.]+\]:)?[0-9]{1,5}\Z")

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from deployer.host.advice import run
 from deployer.host.errors import BadRequest
 from deployer.host.jobs import JOB
-from deployer.host.process import CALENDAR
-from deployer.host.protocol import BARRIERS, PROCESS, PROCESS_LENGTH
-from deployer.host.reader import Reader
 from deployer.host.receive import upload_size
 from deployer.host.request import Phases, Request
 from deployer.host.run import Command
+from deployer.wire.advice import run
+from deployer.wire.processes import CALENDAR
+from deployer.wire.protocol import BARRIERS, PROCESS, PROCESS_LENGTH
+from deployer.wire.reader import Reader
 
 Parse = Callable[[dict[str, Any]], Any]
 """Reads what stands beside ``op``. Raises ValueError or BadRequest."""

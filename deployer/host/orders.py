@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host import systemd
-from deployer.host.advice import do
 from deployer.host.errors import HostError
 from deployer.host.systemd import Result, UnitState, ask, show, show_all, systemctl
+from deployer.wire.advice import do
 
 _PATIENCE = 10.0
 """Seconds in which an order that was not heard is given again."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from deployer.host.advice import run
 from deployer.host.confinement import REPEATABLE
 from deployer.host.errors import BadRequest
-from deployer.host.process import Unit
+from deployer.wire.advice import run
+from deployer.wire.processes import Unit
 
 _BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
 _TIME = r"(?:\d+(?:\.\d+)?(?:us|ms|s|min|m|h)?(?: \d+(?:ms|s|min|m|h))*|infinity)"

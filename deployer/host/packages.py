@@ -6,9 +6,9 @@ import contextlib
 from pathlib import Path
 
 from deployer.host import files, systemd
-from deployer.host.advice import do, run
 from deployer.host.errors import HostError
-from deployer.host.protocol import ENV_NAME
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import ENV_NAME
 
 TOOLS = Path("/usr/local/lib/deployer/tools")
 _ENVIRONMENT = Path("/etc/environment")

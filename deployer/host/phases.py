@@ -24,19 +24,19 @@ from deployer.host import (
     seal,
     watching,
 )
-from deployer.host.advice import do, run
 from deployer.host.catalog import READY, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
 from deployer.host.failures import understood
-from deployer.host.manifest import Entry
 from deployer.host.request import Request
 from deployer.host.signals import ignore_terminate, uninterrupted
-from deployer.host.sizes import size
-from deployer.host.spec import Spec
 from deployer.host.store import Store
 from deployer.host.unpack import parse_delta
 from deployer.host.word import Word
+from deployer.wire.advice import do, run
+from deployer.wire.sizes import size
+from deployer.wire.spec import Spec
+from deployer.wire.tree import Entry
 
 _LONGEST_PROOF = 900.0
 """Seconds that reading a release's files may take before the switch."""

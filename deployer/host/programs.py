@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deployer.host import files, systemd
 from deployer.host.errors import HostError
-from deployer.host.spec import Spec
+from deployer.wire.spec import Spec
 
 _HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 

@@ -27,15 +27,15 @@ from deployer.host import (
     systemd,
     unsupported,
 )
-from deployer.host.advice import do, run
 from deployer.host.context import Emit, Settings, open_context
 from deployer.host.errors import BadRequest, Damaged, HostError
-from deployer.host.message import read_message
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import PROGRAM, Exit
-from deployer.host.reader import Reader
-from deployer.host.spec import parse_app
 from deployer.host.units import handle_unit
+from deployer.wire.advice import do, run
+from deployer.wire.message import read_message
+from deployer.wire.protocol import PROGRAM, Exit
+from deployer.wire.reader import Reader
+from deployer.wire.spec import parse_app
 
 STEPS = (
     "host",

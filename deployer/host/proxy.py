@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from deployer.host import files, nginx, nginxfiles, systemd
-from deployer.host.advice import do
 from deployer.host.context import Emit
 from deployer.host.errors import HostError
+from deployer.wire.advice import do
 
 _STOCK = Path("/etc/nginx/sites-enabled/default")
 _PACKAGES = ("nginx-common", "nginx")

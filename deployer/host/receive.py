@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.host import build, files
-from deployer.host.advice import do, run
 from deployer.host.context import free_bytes
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.manifest import Delta
-from deployer.host.protocol import DIGEST
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import DIGEST
+from deployer.wire.tree import Delta
 
 _CHUNK = 256 * 1024
 _TRIES = 10

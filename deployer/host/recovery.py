@@ -15,9 +15,9 @@ from deployer.host.catalog import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, R
 from deployer.host.context import Context
 from deployer.host.errors import Damaged
 from deployer.host.failures import Failures
-from deployer.host.protocol import PHASES
 from deployer.host.request import of_release
 from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, START, STOP, TAKE_BACK, Step, look, plan
+from deployer.wire.protocol import PHASES
 
 _WEIGHTY = (DISCARD, CLEAR, TAKE_BACK, FINISH)
 """What a new release cannot begin without. Litter that does not go away is in nobody's way."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.host.catalog import Catalog, Release
-from deployer.host.environment import parse_environment
-from deployer.host.protocol import BARRIERS, ENV_NAME, MOST_NUMBER, PHASES
-from deployer.host.reader import Reader
-from deployer.host.spec import Spec
 from deployer.host.unpack import parse_delta
+from deployer.wire.environment import parse_environment
+from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_NUMBER, PHASES
+from deployer.wire.reader import Reader
+from deployer.wire.spec import Spec
 
 KINDS = ("deploy", "reload", "rollback")
 

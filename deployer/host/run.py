@@ -16,14 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host import advice, exitstatus, masking, systemd, transient
+from deployer.host import exitstatus, masking, systemd, transient
 from deployer.host.catalog import Release
 from deployer.host.confinement import of_command
 from deployer.host.context import Context
 from deployer.host.errors import HostError
-from deployer.host.protocol import HOLD, Exit
-from deployer.host.reader import TEXT, Reader
 from deployer.host.unitfile import own_environment, properties, state_lines
+from deployer.wire import advice
+from deployer.wire.protocol import HOLD, Exit
+from deployer.wire.reader import TEXT, Reader
 
 LIMIT = 24 * 3600
 """Seconds after which a command is ended: it has been forgotten by then."""

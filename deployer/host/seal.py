@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from deployer.host.advice import do, run
 from deployer.host.catalog import Release
 from deployer.host.context import Context
 from deployer.host.errors import HostError
+from deployer.wire.advice import do, run
 
 _FILES = ("env", "env.json", "secret.json")
 

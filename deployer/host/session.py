@@ -20,14 +20,14 @@ from deployer.host.doctor import examine
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.failures import Failures, understood
 from deployer.host.inspect import look_after, readable, releases_report, status_report
-from deployer.host.manifest import pack_ids
-from deployer.host.message import read_message
-from deployer.host.protocol import PROTOCOL, Exit
 from deployer.host.receive import partials, receive
 from deployer.host.request import Phases, phases_request
 from deployer.host.run import Command, run
 from deployer.host.seal import known_damage
 from deployer.host.unpack import parse_delta
+from deployer.wire.message import read_message
+from deployer.wire.protocol import PROTOCOL, Exit
+from deployer.wire.tree import pack_ids
 
 _UNTOUCHED = "nothing was touched"
 _GOES_ON = "what runs on the host goes on by itself, to a whole release, the new or the old one; fab attach follows it"

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host import files, systemd
-from deployer.host.advice import do
 from deployer.host.errors import HostError
-from deployer.host.protocol import PROGRAM
+from deployer.wire.advice import do
+from deployer.wire.protocol import PROGRAM
 
 _OPTIONS = "!requiretty, !noexec, !log_input, !log_output, !command_timeout"
 """What a host's other rules may ask of every command, and this one cannot bear: it is started without a terminal,

@@ -13,7 +13,7 @@ from deployer.host.catalog import CONDEMNED, SERVED, Release
 from deployer.host.context import Context
 from deployer.host.failures import Failures
 from deployer.host.paths import parse_unit, unit_name
-from deployer.host.protocol import PHASES, WEB
+from deployer.wire.protocol import PHASES, WEB
 
 DISCARD, CLEAR, FINISH, TAKE_BACK, CLOSE, START, REMOVE, STOP = (
     "discard",

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from deployer.host import advice, attended, exitstatus, files, orders, systemd
+from deployer.host import attended, exitstatus, files, orders, systemd
 from deployer.host.confinement import Line
 from deployer.host.context import Context
-from deployer.host.environment import environment_file
 from deployer.host.errors import HostError
 from deployer.host.unitfile import properties
+from deployer.wire import advice
+from deployer.wire.environment import environment_file
 
 _RESERVED = ("build", "migrate")
 """No app's name ends with these."""

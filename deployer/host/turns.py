@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import files, lock
-from deployer.host.advice import run
 from deployer.host.context import Context
 from deployer.host.errors import HostError
-from deployer.host.protocol import Exit
+from deployer.wire.advice import run
+from deployer.wire.protocol import Exit
 
 _TICKET = re.compile(r"[0-9]{8}\Z")
 _POLL = 0.5

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from deployer.host.confinement import lines, override
 from deployer.host.paths import AppPaths, unit_name
-from deployer.host.process import Process, Timer, Web
-from deployer.host.protocol import WEB
 from deployer.host.unitfile import exec_line, service_lines, unit_text
+from deployer.wire.processes import Process, Timer, Web
+from deployer.wire.protocol import WEB
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployer.host import manifest
 from deployer.host.body import CHUNK, Body, Mismatch
-from deployer.host.manifest import EXECUTABLE, LINK, Delta, Entry
-from deployer.host.protocol import DIGEST
+from deployer.wire.protocol import DIGEST
+from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, tree_digest, unpack_ids
 
 MAX_NAME = 255
 MAX_TARGET = 4095
@@ -32,11 +31,11 @@ def parse_delta(message: Any) -> Delta:
     if not isinstance(message["add"], list) or not isinstance(message["drop"], str):
         raise ValueError("a delta's add must be a list, and its drop a string")
     add = tuple(parse_entry(item) for item in message["add"])
-    manifest.check_paths(add)
+    check_paths(add)
     return Delta(
         digest=parse_digest(message["digest"]),
         base=parse_digest(message["base"]) if message["base"] != "" else "",
-        drop=tuple(manifest.unpack_ids(message["drop"])),
+        drop=tuple(unpack_ids(message["drop"])),
         add=add,
         body=parse_digest(message["body"]),
         length=parse_size(message["length"]),
@@ -78,8 +77,8 @@ def final_entries(delta: Delta, base_entries: Sequence[Entry]) -> list[Entry]:
         raise Mismatch("the delta drops files that the base does not have")
     kept = [entry for entry in base_entries if entry.id not in dropped]
     entries = sorted([*kept, *delta.add], key=lambda entry: entry.path)
-    manifest.check_paths(entries)
-    if manifest.tree_digest(entries) != delta.digest:
+    check_paths(entries)
+    if tree_digest(entries) != delta.digest:
         raise Mismatch("the base and the delta do not make the tree that was announced")
     return entries
 

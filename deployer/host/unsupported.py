@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from deployer.host import confinement, exitstatus, systemd
-from deployer.host.advice import run
 from deployer.host.errors import HostError
+from deployer.wire.advice import run
 
 EXPOSED: Mapping[str, str] = {
     "NoNewPrivileges": "a set-uid program such as su can raise the app's rights",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 from deployer.host import lease
-from deployer.host.protocol import FLEET_LEASE
+from deployer.wire.protocol import FLEET_LEASE
 
 _POLL = 0.02
 """Seconds between two looks for a word: as much as the hosts of a fleet may be apart for it."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.events import FleetFinished, HostEnd
-from deployer.host.advice import NOTHING, Advice, Next
 from deployer.rollout import verdict
 from deployer.rollout.member import Hook, How, Member
 from deployer.rollout.verdict import Course
 from deployer.rollout.waves import Strategy, waves
+from deployer.wire.advice import NOTHING, Advice, Next
 
 __all__ = ["Order", "Rollout"]
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from deployer.host.advice import do, run
-from deployer.host.causes import Cause
+from deployer.wire.advice import do, run
+from deployer.wire.causes import Cause
 
 __all__ = ["CAUSES"]
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from paramiko.ssh_exception import SSHException
 
 from deployer.errors import ConfigError, Unreachable
-from deployer.host.causes import Cause
 from deployer.local import local_failure
 from deployer.ssh import causes, hostkeys, trust
 from deployer.ssh.auth import KeptWaitingError, authenticate
@@ -20,6 +19,7 @@ from deployer.ssh.dial import Closeable, Dialled, JumpError, NoRouteError, Proxy
 from deployer.ssh.settings import Settings, resolve
 from deployer.ssh.target import SshOptions, Target, ssh_command
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
+from deployer.wire.causes import Cause
 
 MAX_HOPS = 8
 ANSWER_TIME = 120.0

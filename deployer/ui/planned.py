@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.host.protocol import WEB
 from deployer.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui import paint
 from deployer.ui.fit import put
@@ -23,6 +22,7 @@ from deployer.ui.names import Names
 from deployer.ui.stream import safe
 from deployer.ui.tables import console_for, light_table
 from deployer.ui.text import ahead, clean, commit
+from deployer.wire.protocol import WEB
 
 __all__ = ["plan_view", "would_view"]
 

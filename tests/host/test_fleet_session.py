@@ -15,8 +15,8 @@ from deployer.host.catalog import FAILED, Release
 from deployer.host.catalog import GOOD as KEPT
 from deployer.host.context import Context, Settings
 from deployer.host.errors import HostError
-from deployer.host.protocol import BARRIERS, MOST_MISSED, PHASES, Exit
-from deployer.host.spec import Spec
+from deployer.wire.protocol import BARRIERS, MOST_MISSED, PHASES, Exit
+from deployer.wire.spec import Spec
 from tests.host.asking import BODY, GOOD, SPEC, Host, line, make_host, refused
 
 FLEET = {**GOOD, "barriers": list(BARRIERS), "number": 7}

@@ -15,7 +15,7 @@ import pytest
 from deployer.host import output, systemd
 from deployer.host.errors import HostError
 from deployer.host.output import LONGEST_LINE
-from deployer.host.protocol import Exit
+from deployer.wire.protocol import Exit
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import pytest
 
 from deployer.host import install, nginx, provision
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import Exit, dumps
 from deployer.host.provision import Setup
 from deployer.program import BOOTSTRAP, TOO_OLD, host_program
+from deployer.wire.protocol import Exit, dumps
 
 SITE: dict[str, Any] = {
     "server_name": ["shop.example.com"],

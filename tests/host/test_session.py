@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from deployer.host import lock, ops, systemd, word
 from deployer.host.context import Context, Settings
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.manifest import Entry, tree_digest
-from deployer.host.message import LISTS, LONGEST, SHORT, read_message
-from deployer.host.message import VALUES as MOST
-from deployer.host.protocol import MOST_MISSED, Exit
 from deployer.host.session import Session
-from deployer.host.spec import Spec
+from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
+from deployer.wire.message import VALUES as MOST
+from deployer.wire.protocol import MOST_MISSED, Exit
+from deployer.wire.spec import Spec
+from deployer.wire.tree import Entry, tree_digest
 from tests.host.asking import BODY, DELTA, GOOD, SPEC, Host, line, make_host, refused
 
 
@@ -190,7 +190,7 @@ def test_the_largest_request_costs_root_little() -> None:
     names = b'{"op":"release","delta":["' + b'","'.join(b"%x" % one for one in range(MOST - 1)) + b'"]}\n'
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from deployer.host.message import read_message\n"
+        "from deployer.wire.message import read_message\n"
         "def peak():\n"
         "    with open('/proc/self/status') as file:\n"
         "        return next(int(line.split()[1]) for line in file if line.startswith('VmHWM'))\n"

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from deployer.delta import Upload, make_delta
 from deployer.files import Collection
 from deployer.host import body as bodies
-from deployer.host.manifest import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
 from deployer.host.unpack import Mismatch, apply, parse_delta
 from deployer.source import Source, finish
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
 """How the files begin that a laptop refuses to send (:mod:`deployer.filters`)."""

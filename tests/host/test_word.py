@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from deployer.host import word
-from deployer.host.protocol import BARRIERS
 from deployer.host.word import Word
+from deployer.wire.protocol import BARRIERS
 
 
 class Endless(AssertionError):

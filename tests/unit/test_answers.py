@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from deployer import answers, observe, share
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.follow import Run
-from deployer.host import protocol
-from deployer.host.advice import NOTHING, Next
-from deployer.host.protocol import MOST_MISSED
-from deployer.host.spec import Spec
 from deployer.remote import Facts, Over, Remote
 from deployer.share import number_of
+from deployer import host as host_package
+from deployer.wire import protocol
+from deployer.wire.advice import NOTHING, Next
+from deployer.wire.protocol import MOST_MISSED
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC, make_host
 from tests.unit.test_follow import HOST, FakeChannel, FakeLink
 
@@ -407,7 +408,7 @@ def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkey
 def test_nothing_that_the_host_tells_is_lost_on_the_way() -> None:
     """The same of each event that is told anywhere in the host program."""
     told: dict[str, set[str]] = {}
-    for path in Path(protocol.__file__).parent.rglob("*.py"):
+    for path in Path(host_package.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "emit" and node.args:
                 name = node.args[0]

@@ -13,9 +13,6 @@ from deployer.campaign import Deploy, Reload, Rollback
 from deployer.config import Config
 from deployer.delta import Upload
 from deployer.errors import ConfigError
-from deployer.host.manifest import Delta
-from deployer.host.process import Process
-from deployer.host.spec import Spec
 from deployer.lock import Lock
 from deployer.remote import Facts
 from deployer.share import Share
@@ -23,6 +20,9 @@ from deployer.site import Site
 from deployer.source import Source
 from deployer.spool import Spool
 from deployer.ssh import SshOptions, Target
+from deployer.wire.processes import Process
+from deployer.wire.spec import Spec
+from deployer.wire.tree import Delta
 
 SPEC: dict[str, Any] = {
     "source": {"digest": "a" * 64, "commit": "a" * 40, "ref": "main", "dirty": False},

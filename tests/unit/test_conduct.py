@@ -22,7 +22,6 @@ from deployer.config.fleet import Hooks
 from deployer.errors import ConfigError, Exit, Interrupted, Unreachable
 from deployer.events import FleetFinished
 from deployer.fleet import Fleet
-from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
 from deployer.part import Part
 from deployer.program import host_program
@@ -31,6 +30,7 @@ from deployer.rollout import Strategy
 from deployer.share import Sending, Share
 from deployer.site import Site
 from deployer.ssh import SshOptions, Target
+from deployer.wire.protocol import PROTOCOL
 
 BUSY = {"by": "ada@laptop", "kind": "deploy", "since": 1.0, "phase": "check", "job": "7", "waits": "switch"}
 BOUND = 20.0

@@ -18,9 +18,9 @@ from deployer.config.describe import markdown
 from deployer.events import NAMES
 from deployer.host.confinement import LINES
 from deployer.host.overrides import ALLOWED
-from deployer.host.protocol import PHASES, Exit
 from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
+from deployer.wire.protocol import PHASES, Exit
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -14,12 +14,12 @@ import pytest
 from deployer import deploy, events, follow, underway
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
 from deployer.follow import Run
-from deployer.host.advice import Next
-from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
 from deployer.remote import Facts, Outcome, Over, Remote
 from deployer.report import Job
 from deployer.turn import Turn
+from deployer.wire.advice import Next
+from deployer.wire.protocol import PROTOCOL
 
 Item = dict[str, Any] | Callable[[], None] | Exception
 HOST = "deploy@web1"

@@ -11,8 +11,8 @@ import pytest
 
 from deployer import checkout
 from deployer.errors import ConfigError
-from deployer.host.advice import Next
 from deployer.source import Source, collect
+from deployer.wire.advice import Next
 from tests.support.repository import Repository
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"

@@ -21,9 +21,9 @@ from deployer.host.catalog import GOOD, Catalog, Release
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.ledger import Ledger, number_of
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import dumps
-from deployer.host.spec import Health, Spec
 from deployer.host.systemd import Result
+from deployer.wire.protocol import dumps
+from deployer.wire.spec import Health, Spec
 from tests.host.asking import SPEC
 
 HEALTH = Health(path="/", host="shop", status=((200, 399),), timeout=1, settle=0)

@@ -23,8 +23,8 @@ from deployer.host.catalog import (
 from deployer.host.errors import HostError
 from deployer.host.files import make_directory, point
 from deployer.host.paths import AppPaths
-from deployer.host.process import Web
-from deployer.host.spec import Health, Lock, Source, Spec
+from deployer.wire.processes import Web
+from deployer.wire.spec import Health, Lock, Source, Spec
 
 SPEC = Spec(
     source=Source(digest="0" * 64, commit="", ref="main", dirty=False),

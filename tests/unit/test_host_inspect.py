@@ -16,8 +16,8 @@ from deployer.host.catalog import GOOD, Release
 from deployer.host.context import Context, Settings
 from deployer.host.paths import AppPaths, job_unit
 from deployer.host.probe import Answer
-from deployer.host.process import Process, Timer
-from deployer.host.spec import Spec
+from deployer.wire.processes import Process, Timer
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 
 WORKER = Process(name="worker", command=("x",), count=2, stop=60, overlap=True, check="", unit=())

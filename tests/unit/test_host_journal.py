@@ -20,9 +20,9 @@ from deployer.host.catalog import GOOD, Release
 from deployer.host.context import Context, Settings
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
-from deployer.host.process import Process, Timer
-from deployer.host.protocol import Exit, dumps
-from deployer.host.spec import Spec
+from deployer.wire.processes import Process, Timer
+from deployer.wire.protocol import Exit, dumps
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 
 WORKER = Process(name="worker", command=("x",), count=2, stop=60, overlap=True, check="", unit=())

@@ -13,7 +13,7 @@ import pytest
 from deployer.host import lease, orders, systemd
 from deployer.host.errors import HostError
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import LEASE
+from deployer.wire.protocol import LEASE
 
 ARMED = [
     "systemd-run", "--quiet", "--collect", "--unit=deployer-shop-lease.service", "--on-active=30",

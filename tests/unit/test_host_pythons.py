@@ -9,8 +9,8 @@ import pytest
 from deployer.host import installer, pythons
 from deployer.host.errors import HostError
 from deployer.host.pythons import find_interpreter, fits
-from deployer.host.spec import Lock
 from deployer.host.systemd import Result
+from deployer.wire.spec import Lock
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 from deployer.config import Config, HostSettings, load
 from deployer.errors import ConfigError
-from deployer.host.protocol import Exit
 from deployer.inventory import resolve
+from deployer.wire.protocol import Exit
 
 INI = {
     "_meta": {

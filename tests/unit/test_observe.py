@@ -13,11 +13,11 @@ import pytest
 from deployer import observe, preview
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet
-from deployer.host.process import Process, Timer
-from deployer.host.spec import Spec
 from deployer.remote import Outcome
 from deployer.report import Lingering, Plan, TimerRow, UnitRow
 from deployer.site import Site
+from deployer.wire.processes import Process, Timer
+from deployer.wire.spec import Spec
 from tests.unit.test_campaign import SPEC
 from tests.unit.test_fleet import fleet_of
 

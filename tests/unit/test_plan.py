@@ -20,15 +20,15 @@ from deployer.config import Config, check, load
 from deployer.config import Process as DeclaredProcess
 from deployer.errors import ConfigError
 from deployer.host.install import install
-from deployer.host.message import read_message
-from deployer.host.process import CALENDAR, Process, Timer
-from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps
 from deployer.host.provision import Setup
 from deployer.host.request import Request
-from deployer.host.spec import Spec
 from deployer.lock import Lock
 from deployer.model import Secret
 from deployer.program import host_program
+from deployer.wire.message import read_message
+from deployer.wire.processes import CALENDAR, Process, Timer
+from deployer.wire.protocol import PHASES, PROCESS_LENGTH, dumps
+from deployer.wire.spec import Spec
 from tests.unit.test_host_catalog import SPEC
 
 TOML = """\
@@ -272,7 +272,7 @@ def test_the_host_program_is_the_same_every_time_and_holds_only_itself() -> None
     assert host_program() == program
     names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
     root = Path(deployer.__file__).parents[1]
-    sources = [path for package in ("host",) for path in (root / "deployer" / package).rglob("*.py")]
+    sources = [path for package in ("host", "wire") for path in (root / "deployer" / package).rglob("*.py")]
     assert sorted(names) == sorted(["deployer/__init__.py", *(path.relative_to(root).as_posix() for path in sources)])
 
 

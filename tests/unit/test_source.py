@@ -14,11 +14,11 @@ from deployer import source as sources
 from deployer.delta import make_delta
 from deployer.errors import ConfigError
 from deployer.files import matching
-from deployer.host.manifest import EXECUTABLE, FILE, LINK, tree_digest
 from deployer.local import as_local
 from deployer.patterns import glob
 from deployer.source import Source, collect, from_git, from_working_tree
 from deployer.spool import CHUNK, Spool
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, tree_digest
 from tests.support.repository import Repository
 
 NAMES = [

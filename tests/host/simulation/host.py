@@ -13,9 +13,9 @@ from deployer.host import handle, job, lease, probe, proc, session, systemd, wat
 from deployer.host.context import Context, Settings
 from deployer.host.eventlog import EventLog
 from deployer.host.paths import AppPaths
-from deployer.host.protocol import BARRIERS, PROGRAM
 from deployer.host.session import Session
 from deployer.host.units import handle_unit
+from deployer.wire.protocol import BARRIERS, PROGRAM
 
 from . import builds, generations, rules, service
 from .background import Background

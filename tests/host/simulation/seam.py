@@ -199,9 +199,9 @@ def host_modules() -> list[types.ModuleType]:
     import importlib
     import pkgutil
 
-    import deployer.host
+    from deployer import host, wire
 
-    found = pkgutil.walk_packages(deployer.host.__path__, "deployer.host.")
+    found = [one for part in (host, wire) for one in pkgutil.walk_packages(part.__path__, f"{part.__name__}.")]
     return [importlib.import_module(one.name) for one in found if not one.name.endswith("__main__")]
 
 

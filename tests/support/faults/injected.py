@@ -68,7 +68,7 @@ def _shorten_lease() -> None:
     """A constant of the host program, of which nobody but root can have another: here it is changed in memory."""
     if not _there("lease"):
         return
-    from deployer.host import protocol
+    from deployer.wire import protocol
 
     with _REAL_OPEN(HOME + "/lease") as file:
         setattr(protocol, "FLEET_LEASE", float(file.read()))  # noqa: B010

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.host.protocol import ENV_NAME
+from deployer.wire.protocol import ENV_NAME
 
 RESERVED_ENV = re.compile(
     r"(LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|(STATE|CACHE|LOGS|RUNTIME|CONFIGURATION)_DIRECTORY|DEPLOYER_.*|PATH|LD_.*"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Callable, NamedTuple, Union
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Union
 
 __all__ = ["NOTHING", "Advice", "Next", "Step", "do", "run"]
 

@@ -9,9 +9,9 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployer.host.process import Process, Timer, Unit, Web
-from deployer.host.protocol import APP, APP_LENGTH, DIGEST
-from deployer.host.reader import LINE, TEXT, Reader
+from deployer.wire.processes import Process, Timer, Unit, Web
+from deployer.wire.protocol import APP, APP_LENGTH, DIGEST
+from deployer.wire.reader import LINE, TEXT, Reader
 
 _HOUR = 3600.0
 LONGEST = 7 * 86400

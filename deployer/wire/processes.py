@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host.protocol import PROCESS, PROCESS_LENGTH, WEB
-from deployer.host.reader import TEXT, Reader
+from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
+from deployer.wire.reader import TEXT, Reader
 
 SERVERS = ("gunicorn", "uvicorn", "hypercorn", "command")
 

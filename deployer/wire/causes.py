@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host.advice import Next, Step
+from deployer.wire.advice import Next, Step
 
 __all__ = ["Cause"]
 
