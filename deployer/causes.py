@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer import local, startup
-from deployer.host import diagnosis
+from deployer.host.system import diagnosis
 from deployer.ssh import causes as ssh
 from deployer.wire.causes import Cause
 

@@ -18,7 +18,7 @@ from deployer.errors import ConfigError, Exit
 from deployer.events import Reporter
 from deployer.fleet import Fleet, conclude, each
 from deployer.follow import Run
-from deployer.host.pythons import fits
+from deployer.host.build.pythons import fits
 from deployer.local import as_local
 from deployer.lock import Lock
 from deployer.project import complete, find_lock

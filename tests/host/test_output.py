@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import output, systemd
 from deployer.host.errors import HostError
-from deployer.host.output import LONGEST_LINE
+from deployer.host.system import output, systemd
+from deployer.host.system.output import LONGEST_LINE
 from deployer.wire.protocol import Exit
 
 

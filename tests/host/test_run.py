@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import run, systemd
-from deployer.host.confinement import LINES, of_command
 from deployer.host.errors import HostError
-from deployer.host.run import Command
+from deployer.host.processes import run
+from deployer.host.processes.run import Command
+from deployer.host.system import systemd
+from deployer.host.units.confinement import LINES, of_command
 from deployer.wire.processes import Web
 from deployer.wire.protocol import Exit
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer import answers, observe, share
+from deployer import host as host_package
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.follow import Run
 from deployer.remote import Facts, Over, Remote
 from deployer.share import number_of
-from deployer import host as host_package
 from deployer.wire import protocol
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import MOST_MISSED
@@ -392,7 +392,7 @@ NOT_NEEDED = {
 def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the decoder has no field for vanishes silently: a new key of an answer is given one, or is named above."""
     host = make_host(tmp_path, monkeypatch)
-    monkeypatch.setattr("deployer.host.inspect_host.findings", lambda _: [])
+    monkeypatch.setattr("deployer.host.inspect.preparation.findings", lambda _: [])
     host.catalog.update(host.catalog.create("deploy", 0, "ada", 1.0, Spec.parse(SPEC)), result="good")
     host.paths.current.symlink_to("releases/v1")
     more: dict[str, dict[str, Any]] = {"ask": {}, "status": {}, "releases": {}, "history": {}, "doctor": {"fix": False}}

@@ -16,8 +16,8 @@ from invoke.parser import Parser
 from deployer.cli import program
 from deployer.config.describe import markdown
 from deployer.events import NAMES
-from deployer.host.confinement import LINES
-from deployer.host.overrides import ALLOWED
+from deployer.host.units.confinement import LINES
+from deployer.host.units.overrides import ALLOWED
 from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 from deployer.wire.protocol import PHASES, Exit

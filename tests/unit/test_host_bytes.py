@@ -16,12 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import deployer.host
-from deployer.host import files, jobs, nginx, overrides, packages, probe, proc
-from deployer.host.catalog import GOOD, Catalog, Release
 from deployer.host.errors import BadRequest, Damaged
-from deployer.host.ledger import Ledger, number_of
-from deployer.host.paths import AppPaths
-from deployer.host.systemd import Result
+from deployer.host.processes import probe
+from deployer.host.setup import nginx, packages
+from deployer.host.state import jobs
+from deployer.host.state.ledger import Ledger, number_of
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import GOOD, Catalog, Release
+from deployer.host.system import files, proc
+from deployer.host.system.systemd import Result
+from deployer.host.units import overrides
 from deployer.wire.protocol import dumps
 from deployer.wire.spec import Health, Spec
 from tests.host.asking import SPEC

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.host.catalog import GOOD, Release, origin_of, rollback_targets, to_prune
+from deployer.host.state.releases import GOOD, Release, origin_of, rollback_targets, to_prune
 from deployer.wire.processes import Web
 from deployer.wire.spec import Health, Lock, Source, Spec
 

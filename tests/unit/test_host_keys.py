@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from deployer.host.build.keys import fingerprint_key, tree_key, venv_key
+from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
-from deployer.host.keys import fingerprint_key, tree_key, venv_key
-from deployer.host.pythons import Interpreter
 from deployer.wire.spec import Lock, Spec
 from deployer.wire.tree import Entry
 from tests.host.asking import SPEC

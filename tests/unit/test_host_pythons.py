@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import installer, pythons
+from deployer.host.build import installer, pythons
+from deployer.host.build.pythons import find_interpreter, fits
 from deployer.host.errors import HostError
-from deployer.host.pythons import find_interpreter, fits
-from deployer.host.systemd import Result
+from deployer.host.system.systemd import Result
 from deployer.wire.spec import Lock
 
 

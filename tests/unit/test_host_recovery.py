@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployer.host import survey as module
-from deployer.host.catalog import (
+from deployer.host.recovery import survey as module
+from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
+from deployer.host.state.releases import (
     CONDEMNED,
     FAILED,
     GOOD,
@@ -20,7 +21,6 @@ from deployer.host.catalog import (
     SERVED,
     Release,
 )
-from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
 from deployer.wire.protocol import PHASES
 from deployer.wire.spec import Spec
 from tests.host.asking import SPEC

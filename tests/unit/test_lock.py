@@ -14,11 +14,11 @@ from deployer.config import Config, load
 from deployer.config.web import Web
 from deployer.errors import ConfigError
 from deployer.fleet import Fleet
-from deployer.host import installer
+from deployer.host.build import installer
+from deployer.host.build.installer import not_editable
+from deployer.host.build.keys import venv_key
+from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
-from deployer.host.installer import not_editable
-from deployer.host.keys import venv_key
-from deployer.host.pythons import Interpreter
 from deployer.lock import Lock, find_lock
 from deployer.site import Site
 from deployer.source import Source, collect

@@ -19,9 +19,9 @@ from deployer import events, plan
 from deployer.config import Config, check, load
 from deployer.config import Process as DeclaredProcess
 from deployer.errors import ConfigError
-from deployer.host.install import install
-from deployer.host.provision import Setup
-from deployer.host.request import Request
+from deployer.host.deployment.request import Request
+from deployer.host.setup.program import install
+from deployer.host.setup.provision import Setup
 from deployer.lock import Lock
 from deployer.model import Secret
 from deployer.program import host_program

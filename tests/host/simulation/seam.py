@@ -70,7 +70,7 @@ class Seam:
             stack.enter_context(mock.patch.object(io, "open", self._open_file))
             for module in host_modules():
                 stack.enter_context(mock.patch.object(module, "open", self._open_file, create=True))
-            files = sys.modules["deployer.host.files"]
+            files = sys.modules["deployer.host.system.files"]
             shim = types.SimpleNamespace(run=self._rm, DEVNULL=subprocess.DEVNULL, PIPE=subprocess.PIPE)
             stack.enter_context(mock.patch.object(files, "subprocess", shim))
             yield

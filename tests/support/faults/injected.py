@@ -93,7 +93,7 @@ def label(name: str, fields: dict[str, Any]) -> str:
 
 
 def _patch_events(order: dict[str, Any]) -> None:
-    from deployer.host.eventlog import EventLog
+    from deployer.host.job.events import EventLog
 
     begin, write = EventLog.__init__, EventLog.__call__
 
