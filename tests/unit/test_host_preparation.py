@@ -17,11 +17,12 @@ from deployer.host.errors import HostError
 from deployer.host.inspect import preparation
 from deployer.host.setup import ageing, login, nginxfiles, prerequisites, proof, proxy, unsupported
 from deployer.host.setup.ageing import Shadow
-from deployer.host.setup.nginx import Site, render
+from deployer.host.setup.nginx import render
 from deployer.host.state.app import Settings
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import exitstatus, systemd
 from deployer.host.units import confinement
+from deployer.wire.site import Site
 
 # The confinement
 

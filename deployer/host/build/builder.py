@@ -241,7 +241,7 @@ def _run_build(
         [
             ("CacheDirectory", f"deployer-{ctx.app}"),
             ("CacheDirectoryMode", "0700"),
-            *confinement.lines("build", without=ctx.without),
+            *confinement.lines("build", without=confinement.left_out(ctx)),
             ("ReadWritePaths", str(writable)),
             *_ssh_files(ctx),
         ],

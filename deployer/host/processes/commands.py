@@ -8,7 +8,7 @@ from deployer.host.state.releases import Release
 from deployer.host.system import files
 from deployer.host.system.diagnosis import MIGRATION_NEVER_BEGAN, ends_of_migration, why_command
 from deployer.host.units import transient
-from deployer.host.units.confinement import of_command
+from deployer.host.units.confinement import left_out, of_command
 from deployer.host.units.transient import Command
 from deployer.host.units.unitfile import own_environment, state_lines
 from deployer.wire.processes import Unit
@@ -59,7 +59,7 @@ def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, st
             stays=stays,
         ),
         {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
-        [*state_lines(ctx.app), *of_command(name, unit, without=ctx.without)],
+        [*state_lines(ctx.app), *of_command(name, unit, without=left_out(ctx))],
         lambda line: ctx.emit("output", phase=name, line=line),
     )
 

@@ -22,7 +22,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.system import exitstatus, systemd
 from deployer.host.units import transient
-from deployer.host.units.confinement import of_command
+from deployer.host.units.confinement import left_out, of_command
 from deployer.host.units.unitfile import own_environment, properties, state_lines
 from deployer.wire import advice
 from deployer.wire.protocol import HOLD, Exit
@@ -97,7 +97,7 @@ def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
         f"After={scope}",
         f"TimeoutStopSec={_STOP}",
         f"RuntimeMaxSec={LIMIT}",
-        *properties([*state_lines(ctx.app), *of_command("run", release.spec.web_unit, without=ctx.without)]),
+        *properties([*state_lines(ctx.app), *of_command("run", release.spec.web_unit, without=left_out(ctx))]),
     ]
 
 

@@ -19,8 +19,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from deployer.host.setup.nginx import NO_PROOF, PROOF, PROOF_SOCKET, Site, has_ipv6
+from deployer.host.setup.nginx import NO_PROOF, PROOF, PROOF_SOCKET, has_ipv6
 from deployer.host.state.app import Context
+from deployer.wire.site import Site
 
 _SECONDS = 5.0
 """For one visit."""

@@ -34,6 +34,7 @@ from deployer.wire.advice import do, run
 from deployer.wire.message import read_message
 from deployer.wire.protocol import PROGRAM, Exit
 from deployer.wire.reader import Reader
+from deployer.wire.site import Site
 from deployer.wire.spec import parse_app
 
 STEPS = (
@@ -69,7 +70,7 @@ class Setup:
     keys: tuple[str, ...]
     units: tuple[str, ...]
     proxy: str
-    site: nginx.Site | None
+    site: Site | None
 
     @classmethod
     def read(cls, stream: BinaryIO) -> Setup:
@@ -90,7 +91,7 @@ class Setup:
             keys=read.texts("keys", _KEY),
             units=read.texts("units", _DIRECTIVE),
             proxy=read.choice("proxy", ("", "nginx")),
-            site=nginx.Site.parse(site) if site is not None else None,
+            site=Site.parse(site) if site is not None else None,
         )
         read.done()
         if _RESERVED.fullmatch(setup.app):

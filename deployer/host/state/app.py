@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from deployer.host.errors import BadRequest, Damaged
-from deployer.host.setup.nginx import Site
 from deployer.host.state.ledger import Ledger
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import Catalog
 from deployer.host.state.store import Store
-from deployer.host.system import files, systemd
-from deployer.host.units import confinement
+from deployer.host.system import files
 from deployer.wire.advice import run
 from deployer.wire.reader import Reader
+from deployer.wire.site import Site
 
 Emit = Callable[..., None]
 
@@ -93,11 +92,6 @@ class Context:
     @property
     def venvs(self) -> Store:
         return Store(self.paths.venvs)
-
-    @property
-    def without(self) -> frozenset[str]:
-        """The lines of the confinement that are left out on this host."""
-        return confinement.unknown_to(systemd.version()) | frozenset(self.settings.unsupported)
 
     def builder(self) -> tuple[int, int]:
         """uid and gid of the user who builds."""

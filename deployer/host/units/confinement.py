@@ -1,4 +1,4 @@
-"""What everything that runs users' code is confined to: one list of lines, and how each kind of unit differs. Pure.
+"""What everything that runs users' code is confined to: one list of lines, and how each kind of unit differs.
 
 ``systemd-analyze security`` of each kind is printed in docs/reference/confinement.md.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from deployer.host.state.app import Context
+from deployer.host.system import systemd
 
 Line = tuple[str, str]
 Overrides = Iterable[tuple[str, tuple[str, ...]]]
@@ -143,3 +146,9 @@ def override(given: Sequence[Line], overrides: Overrides) -> list[Line]:
         reset = name in REPEATABLE and name not in adding and len(values) > 1 and values[0] != ""
         kept += [(name, value) for value in (("", *values) if reset else values)]
     return kept
+
+
+def left_out(ctx: Context) -> frozenset[str]:
+    """The lines that no unit of the app has on this host: its systemd does not know them, or setup found that it cannot
+    bear them."""
+    return unknown_to(systemd.version()) | frozenset(ctx.settings.unsupported)

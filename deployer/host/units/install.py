@@ -15,6 +15,7 @@ from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import files, orders, systemd
 from deployer.host.units import overrides, programs
+from deployer.host.units.confinement import left_out
 from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
 from deployer.wire import advice
 from deployer.wire.protocol import WEB, Exit
@@ -136,11 +137,11 @@ def capabilities(ctx: Context, release: Release) -> Capabilities:
     venv = ctx.venvs.path(release.venv) if release.venv else None
     on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
     if venv is None:
-        return Capabilities(programs=on_host, without=ctx.without)
+        return Capabilities(programs=on_host, without=left_out(ctx))
     gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
     uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
     return Capabilities(
-        gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host, without=ctx.without
+        gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host, without=left_out(ctx)
     )
 
 
