@@ -1,4 +1,4 @@
-"""Why a host is not reached, or does not let us in: each cause by what was observed. See :mod:`deployer.causes`.
+"""Why a host is not reached, or does not let us in: each cause by what was observed. See :mod:`deployer.cli.causes`.
 
 ``{by_hand}`` is the ``ssh`` command that reaches the same host in the same way.
 """

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.report import Diagnosis, Finding
+from deployer.remote.report import Diagnosis, Finding
 from deployer.ui import paint
 from deployer.ui.fleets import counted
 from deployer.ui.jsonlines import write_object

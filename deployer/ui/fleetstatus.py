@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.report import Status
+from deployer.remote.report import Status
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.fleets import NAMED, counted, numbered, told

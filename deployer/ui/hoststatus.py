@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.report import Status, TimerRow, UnitRow
+from deployer.remote.report import Status, TimerRow, UnitRow
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.jsonlines import write_object

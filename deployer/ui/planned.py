@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.fleets import counted, told

@@ -17,7 +17,7 @@ from deployer.host.setup import nginx, provision
 from deployer.host.setup.program import install, launcher_of
 from deployer.host.setup.provision import Setup
 from deployer.host.state.paths import AppPaths
-from deployer.program import BOOTSTRAP, TOO_OLD, host_program
+from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.wire.protocol import Exit, dumps
 from deployer.wire.site import Site
 

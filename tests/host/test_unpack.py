@@ -17,15 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.delta import Upload, make_delta
-from deployer.files import Collection
 from deployer.host.build import body as bodies
 from deployer.host.build.unpack import Mismatch, apply, parse_delta
-from deployer.source import Source, finish
+from deployer.project.files import Collection
+from deployer.project.source import Source, finish
+from deployer.release.delta import Upload, make_delta
 from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
-"""How the files begin that a laptop refuses to send (:mod:`deployer.filters`)."""
+"""How the files begin that a laptop refuses to send (:mod:`deployer.project.filters`)."""
 Tree = dict[str, tuple[str, bytes]]
 """Path → kind and content (of a link: its target)."""
 

@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import answers, observe, share
 from deployer import host as host_package
+from deployer.commands import observe
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
-from deployer.follow import Run
-from deployer.remote import Facts, Over, Remote
-from deployer.share import number_of
+from deployer.release import placement
+from deployer.release.placement import number_of
+from deployer.remote import answers
+from deployer.remote.job import Run
+from deployer.remote.session import Facts, Over, Remote
 from deployer.wire import protocol
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import MOST_MISSED
@@ -328,7 +330,7 @@ def test_one_host_does_not_lead_a_fleet_astray() -> None:
 def test_a_host_that_joins_late_takes_up_the_numbers_of_its_fleet() -> None:
     """However many it has missed, within reason."""
     assert number_of({"web1": facts(1 + MOST_MISSED), "new": facts(1)}) == 1 + MOST_MISSED
-    assert share.number_of({}) == 0
+    assert placement.number_of({}) == 0
 
 
 def test_a_list_of_files_that_no_host_takes_is_not_sent() -> None:

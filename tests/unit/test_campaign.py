@@ -9,16 +9,16 @@ from typing import Any, cast
 import pytest
 
 from deployer import events
-from deployer.campaign import Deploy, Reload, Rollback
 from deployer.config import Config
-from deployer.delta import Upload
 from deployer.errors import ConfigError
-from deployer.lock import Lock
-from deployer.remote import Facts
-from deployer.share import Share
-from deployer.site import Site
-from deployer.source import Source
-from deployer.spool import Spool
+from deployer.project.lockfile import Lock
+from deployer.project.source import Source
+from deployer.project.spool import Spool
+from deployer.release.delta import Upload
+from deployer.release.kinds import Deploy, Reload, Rollback
+from deployer.release.placement import Share
+from deployer.remote.session import Facts
+from deployer.remote.site import Site
 from deployer.ssh import SshOptions, Target
 from deployer.wire.processes import Process
 from deployer.wire.spec import Spec

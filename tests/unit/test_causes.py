@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.causes import ALL, markdown
+from deployer.cli.causes import ALL, markdown
 from deployer.wire.causes import Cause
 
 ROOT = Path(__file__).resolve().parents[2]

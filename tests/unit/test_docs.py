@@ -13,7 +13,7 @@ from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.parser import Parser
 
-from deployer.cli import program
+from deployer.__main__ import program
 from deployer.config.describe import markdown
 from deployer.events import NAMES
 from deployer.host.units.confinement import LINES

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer import checkout
 from deployer.errors import ConfigError
-from deployer.source import Source, collect
+from deployer.project import checkout
+from deployer.project.source import Source, collect
 from deployer.wire.advice import Next
 from tests.support.repository import Repository
 

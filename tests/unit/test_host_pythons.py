@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from deployer.host.build import installer, pythons
-from deployer.host.build.pythons import find_interpreter, fits
+from deployer.host.build.pythons import find_interpreter
 from deployer.host.errors import HostError
 from deployer.host.system.systemd import Result
 from deployer.wire.spec import Lock
+from deployer.wire.versions import fits
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from deployer.config import Config, HostSettings, load
+from deployer.config.inventory import resolve
 from deployer.errors import ConfigError
-from deployer.inventory import resolve
 from deployer.wire.protocol import Exit
 
 INI = {

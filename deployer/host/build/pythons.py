@@ -6,16 +6,15 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deployer.host.errors import HostError
 from deployer.host.system.systemd import run
+from deployer.wire.versions import fits, numbers
 
 _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"
 HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 _NAME = re.compile(r"python(3\.[0-9]{1,2})\Z")
-_CLAUSE = re.compile(r"\s*(===|==|!=|~=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)([.][*])?[0-9a-z.+-]*\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def pythons() -> list[str]:
     for directory in HOST_PATH.split(":"):
         names = os.listdir(directory) if os.path.isdir(directory) else []
         found |= {match[1] for match in map(_NAME.match, names) if match}
-    return sorted(found, key=_numbers)
+    return sorted(found, key=numbers)
 
 
 def _other(name: str, requires: str) -> str:
@@ -80,48 +79,3 @@ def _has_package(name: str) -> bool:
     with contextlib.suppress(HostError):  # another kind of system
         return run(["apt-cache", "show", name], timeout=60).ok
     return False
-
-
-def fits(version: str, requires: str) -> bool:
-    """Whether a specifier such as ``>=3.11,<4`` accepts a Python (``3.12.1``; of ``3.12``: some patch release of it).
-
-    A clause that is not understood accepts all: the installer has the last word.
-    """
-    mine = _numbers(version)
-    patches = [mine] if len(mine) > 2 else [(*mine, 0), (*mine, 99)]
-    clauses = [match for match in map(_CLAUSE.match, requires.split(",")) if match]
-    return any(all(_accepts(patch, clause) for clause in clauses) for patch in patches)
-
-
-def _accepts(mine: tuple[int, ...], clause: re.Match[str]) -> bool:
-    operator, text, wildcard = clause.groups()
-    wanted = _numbers(text)
-    same = mine[: len(wanted)] == wanted if wildcard else _padded(mine) == _padded(wanted)
-    if operator == "~=":
-        return _padded(mine) >= _padded(wanted) and mine[: len(wanted) - 1] == wanted[:-1]
-    verdicts = {
-        "==": same,
-        "===": same,
-        "!=": not same,
-        ">=": _padded(mine) >= _padded(wanted),
-        "<=": _padded(mine) <= _padded(wanted),
-        ">": _padded(mine) > _padded(wanted),
-        "<": _padded(mine) < _padded(wanted),
-    }
-    return verdicts[operator]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(_parts(version))
-
-
-def _parts(version: str) -> Iterator[int]:
-    for part in version.split("."):
-        match = re.match(r"[0-9]+", part)
-        if match is None:
-            return
-        yield int(match[0])
-
-
-def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return (*numbers, 0, 0, 0)[:3]
