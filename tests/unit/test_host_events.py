@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from deployer.host import eventlog, jobs, lock
-from deployer.host.context import Context, Settings
-from deployer.host.eventlog import EventLog
-from deployer.host.paths import AppPaths
+from deployer.host.job import events, lock
+from deployer.host.job.events import EventLog
+from deployer.host.state import jobs
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.paths import AppPaths
 
 
 def test_endless_output_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound what commands print is left out; what the deploy itself says is not."""
-    monkeypatch.setattr(eventlog, "_LARGEST", 1000)
+    monkeypatch.setattr(events, "_LARGEST", 1000)
     log = EventLog(tmp_path / "events.jsonl")
     for _ in range(100):
         log("output", phase="build", line="x" * 50)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from deployer.host import jobs
+from deployer.host.state import jobs
 
 from .host import SimulatedHost
 from .saved import entries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import io
 import os
 import shutil
@@ -70,7 +71,7 @@ class Seam:
             stack.enter_context(mock.patch.object(io, "open", self._open_file))
             for module in host_modules():
                 stack.enter_context(mock.patch.object(module, "open", self._open_file, create=True))
-            files = sys.modules["deployer.host.files"]
+            files = sys.modules["deployer.host.system.files"]
             shim = types.SimpleNamespace(run=self._rm, DEVNULL=subprocess.DEVNULL, PIPE=subprocess.PIPE)
             stack.enter_context(mock.patch.object(files, "subprocess", shim))
             yield
@@ -194,15 +195,16 @@ class Seam:
         return types.SimpleNamespace(returncode=0, stderr=b"")
 
 
+@functools.cache
 def host_modules() -> list[types.ModuleType]:
     """All modules of the host program, loaded."""
     import importlib
     import pkgutil
 
-    import deployer.host
+    from deployer import host, wire
 
-    names = [one.name for one in pkgutil.iter_modules(deployer.host.__path__) if one.name != "__main__"]
-    return [importlib.import_module(f"deployer.host.{name}") for name in names]
+    found = [one for part in (host, wire) for one in pkgutil.walk_packages(part.__path__, f"{part.__name__}.")]
+    return [importlib.import_module(one.name) for one in found if not one.name.endswith("__main__")]
 
 
 @contextlib.contextmanager
