@@ -120,7 +120,7 @@ def test_a_bug_is_the_end_of_its_host_with_its_traceback() -> None:
 HANGS = """
 import threading
 from tests.unit.test_fleet import fleet_of
-from deployer.fleet import each
+from deployer.fleet.hosts import each
 
 def work(site):
     if site.host == "b":
