@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from deployer.answers import Lingering, Status, TimerRow, UnitRow
 from deployer.host.protocol import WEB
-from deployer.report import Lingering, Status, TimerRow, UnitRow
 from deployer.ui.text import age, clean, seconds
 
 __all__ = ["condition", "failed", "finishing", "runs", "troubles"]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from deployer import events, underway
+from deployer.answers import StatusOf
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
 from deployer.execute import execute
@@ -238,7 +239,7 @@ def test_a_host_whose_program_never_answers_is_named() -> None:
     """Unreachable, with the host and the limit."""
     remote = Remote(SilentLink(), "shop", lambda _: None)  # type: ignore[arg-type]
     with pytest.raises(Unreachable) as caught:
-        remote.query({"op": "status"})
+        remote.query({"op": "status"}, StatusOf)
     assert caught.value.host == "deploy@web1"
     assert "deploy@web1" in caught.value.message and "no command of ours begins" in caught.value.message
 
