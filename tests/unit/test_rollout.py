@@ -469,7 +469,7 @@ def test_what_the_host_program_refuses_is_refused() -> None:
 
 
 def test_who_was_too_late_by_a_moment_is_busy_though_its_job_had_begun() -> None:
-    """Another command took the number between the request and its job: the others discard, and who waits tries again."""
+    """Another command took the number before its job did: the others discard, and who waits tries again."""
     fleet = Fleet("web1", "web2")
     for host in ("web1", "web2"):
         fleet.hear(host, "phase.started", phase="build")
