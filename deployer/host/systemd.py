@@ -284,11 +284,17 @@ def tell(unit: str, text: str) -> None:
 
 
 def own_lines(unit: str, lines: int) -> list[str]:
-    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
+    """The last lines that a service's own processes wrote since it was last started; when they wrote none, what systemd
+    said of it. Of a unit that systemd has forgotten, the last that it ever wrote.
 
     Raises nothing for what is in them: it is asked for when something has failed, and must not hide why.
     """
-    return journald.own_lines(list(records(["-u", unit, "-n", str(lines * 3)])), lines)
+    found = list(records(["-u", unit, "-n", str(lines * 3)]))
+    shown = systemctl("show", "-p", "InvocationID,NRestarts", unit).out
+    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    if value.get("InvocationID"):
+        found = journald.of_latest(found, unit, value["InvocationID"], value.get("NRestarts", "0") not in ("", "0"))
+    return journald.own_lines(found, lines)
 
 
 def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
