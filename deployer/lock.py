@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,9 @@ _READERS: Mapping[str, Callable[[Shipped, str], Reads]] = {
     "requirements": requirements.read,
 }
 _SHOWN = 5
+_PYTHON_VERSION = ".python-version"
+_VERSION = re.compile(r"(?:cpython[@-]|python)?(3\.[0-9]{1,2})(?:\.[0-9]+)?")
+"""A patch release is the host's to choose: it has one Python 3.12."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ class Lock:
     floating: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    """The Python (``3.12``) that ``.python-version`` asks for, as uv and pyenv read it, where ``requires`` is empty."""
 
     @property
     def says_python(self) -> str:
@@ -102,14 +108,17 @@ def find_lock(source: Source, *, required: bool = True) -> Lock:
         return Lock(kind="none", warnings=tuple(_not_installed(shipped)))
     reads = _read(shipped, path).joined(settings(shipped))
     files, directories = shipped.closed(reads.files, reads.directories)
+    requires = _requires(shipped) if KINDS[path] == "requirements" else reads.requires
+    python, unused = ("", "") if requires else _python_version(shipped)
     return Lock(
         kind=KINDS[path],
         path=path,
         files=files,
         directories=directories,
-        requires=_requires(shipped) if KINDS[path] == "requirements" else reads.requires,
+        requires=requires,
+        python=python,
         floating=reads.floating,
-        warnings=tuple(_whole(path)) if "." in directories else (),
+        warnings=(*(_whole(path) if "." in directories else ()), *filter(None, [unused])),
         absent=reads.absent,
     )
 
@@ -128,6 +137,16 @@ def _requires(shipped: Shipped) -> str:
     table = shipped.toml("pyproject.toml").get("project")
     requires = table.get("requires-python") if isinstance(table, dict) else None
     return requires.replace(" ", "") if isinstance(requires, str) else ""
+
+
+def _python_version(shipped: Shipped) -> tuple[str, str]:
+    """The Python that ``.python-version`` asks for, in its first line; and a warning when that is not used."""
+    lines = (line.partition("#")[0].strip() for line in (shipped.text(_PYTHON_VERSION) or "").splitlines())
+    asked = next(filter(None, lines), "")
+    found = _VERSION.fullmatch(asked)
+    if found or not asked:
+        return (found[1] if found else ""), ""
+    return "", f'{_PYTHON_VERSION} asks for {asked!r}, which is not used: python = "3.12" in deploy.toml, say, is'
 
 
 def _not_installed(shipped: Shipped) -> Iterator[str]:

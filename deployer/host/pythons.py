@@ -38,7 +38,8 @@ def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interp
     name = f"python{version or '3'}"
     found = shutil.which(name, path=HOST_PATH)
     if found is None:
-        raise HostError(f"this host has no {name}", next=_other(name, requires))
+        asks = ", which deploy.toml or .python-version asks for" if version else ""
+        raise HostError(f"this host has no {name}{asks}", next=_other(name, requires))
     done = run([found, "-I", "-S", "-c", _IDENTITY])
     if not done.ok:
         raise HostError(f"{found} does not start", logs=done.tail())
