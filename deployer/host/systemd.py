@@ -249,6 +249,16 @@ def processes(unit: str) -> list[int]:
     return found
 
 
+def has_processes(group: str) -> bool:
+    """Whether a process is in the control group that systemd calls ``group``, or below it. In a container the names
+    that processes have may be longer at their beginning. (Those of containers on this host may be the same.)"""
+    for entry in filter(str.isdigit, os.listdir("/proc")) if group else ():
+        with contextlib.suppress(OSError):
+            if any(f"{group}/" in f"{path}/" for _, path in _groups(entry)):
+                return True
+    return False
+
+
 def _groups(process: str) -> list[tuple[str, str]]:
     """The control groups of a process, each with the tree that it is in (cgroups(7))."""
     text = os.fsdecode(Path(f"/proc/{process}/cgroup").read_bytes())
