@@ -9,7 +9,7 @@ from dataclasses import replace
 from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet import Fleet, conclude, each
-from deployer.host.advice import run
+from deployer.host.advice import do, run
 from deployer.site import Site, open_remote
 from deployer.stdin import has_input
 
@@ -49,8 +49,8 @@ def _refuse_input() -> None:
     if has_input():
         raise ConfigError(
             message="there is data on standard input, and fab run gives a command no input",
-            next="when it is meant for the command: put it into a file of the release, or into an argument "
-            "(python -c '…'); else add: < /dev/null",
+            next=do("put what is meant for the command into a file of the release, or into an argument (python -c '…')")
+            + do("or add < /dev/null when nothing is"),
         )
 
 

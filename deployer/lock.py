@@ -10,11 +10,33 @@ from typing import Any
 
 from deployer import pylock, requirements, uvlock
 from deployer.errors import ConfigError
-from deployer.host.advice import do
+from deployer.host.advice import do, run
+from deployer.host.causes import Cause
 from deployer.reads import Reads
 from deployer.shipped import Shipped
 from deployer.source import Source
 
+NO_LOCK = Cause(
+    "no-lock",
+    "no uv.lock, pylock.toml or requirements.txt is among the files that ship, and a server is to be installed",
+    "none of {kinds} ships with the code: the dependencies are not known",
+    run("uv lock", "or pip freeze > requirements.txt") + do("then git add and commit the file"),
+)
+NOT_PINNED = Cause(
+    "not-pinned",
+    "a requirement names no version, commit or hash, and `--strict` or `release.locked` asks for one",
+    "{loose}",
+    run("uv lock", "or uv pip compile requirements.in -o requirements.txt")
+    + do("or pin each: a commit after the @ of git+…, #sha256=… after any other URL; then commit")
+    + do("or deploy without --strict and release.locked"),
+)
+NOT_INSTALLED = Cause(
+    "not-installed",
+    "the lock has a program that is to run, and only through an extra, a group or a condition that no host installs",
+    "{program} is in {path} only through {where}, which is not installed on a host",
+    do("make it a dependency of the project itself ({add}), then commit"),
+)
+CAUSES = (NO_LOCK, NOT_PINNED, NOT_INSTALLED)
 KINDS = {"uv.lock": "uv", "pylock.toml": "pylock", "requirements.txt": "requirements"}
 """File names, the first that ships wins."""
 _READERS: Mapping[str, Callable[[Shipped, str], Reads]] = {
@@ -69,10 +91,8 @@ class Lock:
         """Raises ConfigError when a requirement is not pinned."""
         if self.loose:
             raise ConfigError(
-                message=self.loose,
+                **NOT_PINNED.told(loose=self.loose),
                 state="nothing was touched",
-                next="pin them (uv lock; or uv pip compile requirements.in -o requirements.txt; a commit after the @ "
-                "of git+…; #sha256=… after any other URL), then commit; or deploy without --strict and release.locked",
             )
 
     def refuse_absent(self, programs: Collection[str]) -> None:
@@ -80,9 +100,8 @@ class Lock:
         for program in programs:
             if where := self.absent.get(program):
                 raise ConfigError(
-                    message=f"{program} is in {self.path} only through {where}, which is not installed on a host",
+                    **NOT_INSTALLED.told(program=program, path=self.path, where=where, add=_add(self.kind, program)),
                     state="nothing was touched",
-                    next=do(f"make it a dependency of the project itself ({_add(self.kind, program)}), then commit"),
                 )
 
 
@@ -100,9 +119,8 @@ def find_lock(source: Source, *, required: bool = True) -> Lock:
     path = next((name for name in KINDS if shipped.is_file(name)), None)
     if path is None and required:
         raise ConfigError(
-            message=f"none of {', '.join(KINDS)} ships with the code: the dependencies are not known",
+            **NO_LOCK.told(kinds=", ".join(KINDS)),
             state="nothing was touched",
-            next=do("uv lock (or pip freeze > requirements.txt), then git add and commit the file"),
         )
     if path is None:
         return Lock(kind="none", warnings=tuple(_not_installed(shipped)))

@@ -134,9 +134,9 @@ class Remote:
         newer = theirs > PROTOCOL
         return ConfigError(
             message=f"{self.host} was set up by {'a newer' if newer else 'an older'} version of deployer than this one",
-            next="upgrade deployer on this machine, from where it was installed   (deployer --version)"
+            next=do("upgrade deployer on this machine, from where it was installed") + run("deployer --version")
             if newer
-            else f"fab setup -H root@{_bare(self.host)}   (brings the host up to date; what serves goes on)",
+            else run(f"fab setup -H root@{_bare(self.host)}", "brings the host up to date; what serves goes on"),
             host=self.host,
         )
 

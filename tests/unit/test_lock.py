@@ -429,6 +429,7 @@ APP = 'app = "shop"\n[web]\nwsgi = "app:app"\n'
 ASGI = APP.replace("wsgi", "asgi")
 
 
+@pytest.mark.cause("not-pinned")
 def test_a_deploy_says_once_what_is_not_pinned(repo: Repository) -> None:
     """It is a warning, unless the command line or deploy.toml asks for a refusal."""
     repo.write("requirements.txt", "gunicorn\n")
@@ -442,6 +443,7 @@ def test_a_deploy_says_once_what_is_not_pinned(repo: Repository) -> None:
     assert read(repo, f"{APP}[release]\nlocked = true\n", strict=True) == []
 
 
+@pytest.mark.cause("not-installed")
 @pytest.mark.parametrize(
     ("text", "told"),
     [
