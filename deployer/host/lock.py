@@ -277,7 +277,11 @@ def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
 def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """A job that is gone without a last word: what became of it, as far as the records tell."""
     number, serving = ctx.catalog.current(), ctx.catalog.serving_name()
-    told = [str(one["release"]) for one in jobs.events_of(directory) if one.get("release")]
+    events = list(jobs.events_of(directory))
+    if not events:  # ended before its program could hear of it: nothing but a later release would take this away
+        with contextlib.suppress(OSError):
+            (directory / "body").unlink()
+    told = [str(one["release"]) for one in events if one.get("release")]
     name = next((one for one in reversed(told) if RELEASE.fullmatch(one)), "")
     release = None
     with contextlib.suppress(Damaged):

@@ -750,6 +750,21 @@ def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
+    ("events", "left"), [("", False), ('{"event":"phase.started","phase":"build","release":"v1"}\n', True)],
+    ids=["it never said a word", "it had begun: what puts it right takes that away"],
+)  # fmt: skip
+def test_a_job_that_was_ended_before_its_program_ran_leaves_no_upload(host: Host, events: str, left: bool) -> None:
+    """An undo may come while Python is still starting: whoever follows the job takes away what it would have."""
+    directory = host.paths.jobs / "00000003"
+    directory.mkdir()
+    (directory / "events.jsonl").write_text(events)
+    (directory / "body").write_bytes(b"the upload")
+    *_, last = lock.follow(session(host, b"").ctx, directory)
+    assert last["event"] == "finished"
+    assert (directory / "body").exists() is left
+
+
+@pytest.mark.parametrize(
     ("events", "inhabited", "busy"),
     [("", True, True), ("", False, False), ('{"event":"finished","exit":0}\n', True, False)],
     ids=["a process is left", "no process is left", "it has said its last word"],
