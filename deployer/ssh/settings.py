@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.errors import ConfigError
-from deployer.host.advice import Next, do, run
 from deployer.local import refuse_without_home
 from deployer.ssh.target import SshOptions, Target
+from deployer.wire.advice import Next, do, run
 
 DEFAULT_TIMEOUT = 15.0
 ALIVE_INTERVAL = 15.0

@@ -10,8 +10,8 @@ from typing import TextIO
 
 from rich.text import Text
 
-from deployer.answers import ReleaseRow
 from deployer.events import HostEnd
+from deployer.remote.answers import ReleaseRow
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.jsonlines import as_object, write_object

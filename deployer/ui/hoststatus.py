@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.answers import Status, TimerRow, UnitRow
-from deployer.host.protocol import WEB
+from deployer.remote.answers import Status, TimerRow, UnitRow
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.jsonlines import as_object, write_object
@@ -20,6 +19,7 @@ from deployer.ui.running import condition, failed, finishing
 from deployer.ui.stream import safe
 from deployer.ui.tables import FAILED, STATES, console_for, light_table, what_of
 from deployer.ui.text import age, ahead, clean, seconds, size
+from deployer.wire.protocol import WEB
 
 __all__ = ["status_view"]
 

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 from msgspec import Struct, structs
 
-from deployer.answers import Job
 from deployer.events import Event
+from deployer.remote.answers import Job
 from deployer.ui.question import Pause
 from deployer.ui.stream import safe
 

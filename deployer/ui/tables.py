@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.answers import ReleaseRow
+from deployer.remote.answers import ReleaseRow
 from deployer.ui import paint
 from deployer.ui.console import console_on
 from deployer.ui.fit import put

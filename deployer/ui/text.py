@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from deployer.answers import Job
 from deployer.events import Waiting
-from deployer.host.sizes import size
+from deployer.remote.answers import Job
+from deployer.wire.sizes import size
 
 __all__ = ["age", "ahead", "clean", "clean_lines", "commit", "middle", "queue", "seconds", "size"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.answers import Entry, ReleaseRow
-from deployer.history import merge
+from deployer.commands.history import merge
+from deployer.remote.answers import Entry, ReleaseRow
 
 
 def begun(number: int, **more: Any) -> Entry:

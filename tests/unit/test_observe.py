@@ -12,16 +12,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from deployer import answers, observe, preview
-from deployer.answers import Answer, Calendar, Lingering, Status, TimerRow, UnitRow
+from deployer.commands import observe, plan
 from deployer.errors import BadAnswer, ConfigError, Exit
-from deployer.fleet import Fleet
-from deployer.host.process import Process, Timer
-from deployer.host.spec import Spec
-from deployer.remote import Outcome
-from deployer.report import Plan
-from deployer.site import Site
+from deployer.fleet.hosts import Fleet
+from deployer.remote import answers
+from deployer.remote.answers import Answer, Calendar, Lingering, Status, TimerRow, UnitRow
+from deployer.remote.report import Plan
+from deployer.remote.session import Outcome
+from deployer.remote.site import Site
 from deployer.ui.jsonlines import as_object
+from deployer.wire.processes import Process, Timer
+from deployer.wire.spec import Spec
 from tests.unit.test_campaign import SPEC
 from tests.unit.test_fleet import fleet_of
 
@@ -206,7 +207,7 @@ BARE = Plan(app="shop", host="web1", current="v1", release="v2")
 
 
 def planned(spec: Spec, before: Spec | None, calendars: Mapping[str, Calendar] | None = None) -> Plan:
-    return preview.changes(BARE, spec, before, calendars or {})
+    return plan.changes(BARE, spec, before, calendars or {})
 
 
 def test_what_would_run_is_told_as_it_would_be_typed() -> None:
@@ -245,10 +246,10 @@ def previewed(
         return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None)
 
     answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
-    remotes = open_with(monkeypatch, preview, answer, web1=facts(4), jobs1=facts(7))
+    remotes = open_with(monkeypatch, plan, answer, web1=facts(4), jobs1=facts(7))
     campaign = SimpleNamespace(spec_on=lambda site: specs[site.host])
-    monkeypatch.setattr(preview, "read_project", lambda *_, **__: campaign)
-    return preview.preview(fleet), remotes
+    monkeypatch.setattr(plan, "read_project", lambda *_, **__: campaign)
+    return plan.preview(fleet), remotes
 
 
 def test_a_fleet_gets_one_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deployer.conduct import was_busy
 from deployer.errors import ConfigError
 from deployer.events import HostEnd
+from deployer.fleet.coordinator import was_busy
 from deployer.rollout import Rollout, Strategy, barriers, migrator, waves
 
 HOSTS = ("web1", "web2", "web3")

@@ -16,8 +16,8 @@ from typing import Any, TextIO
 import pytest
 
 from deployer import events as ev
-from deployer.answers import ReleaseRow, Status, UnitRow
 from deployer.errors import Unreachable
+from deployer.remote.answers import ReleaseRow, Status, UnitRow
 from deployer.ui import is_live, reporter
 from deployer.ui.console import ConsoleReporter
 from deployer.ui.errors import print_error

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from deployer import events as ev
-from deployer.answers import Diagnosis, Finding, Held, ReleaseRow, Status
 from deployer.model import Decision
+from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
 from deployer.ui.awaited import Awaited
 from deployer.ui.findings import doctor_view
 from deployer.ui.hoststatus import status_view

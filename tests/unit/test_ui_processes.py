@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from deployer.answers import Lingering, Status, TimerRow, UnitRow
 from deployer.events import HostEnd
-from deployer.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
+from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.fleetstatus import fleet_status
 from deployer.ui.hoststatus import status_view
 from deployer.ui.planned import plan_view

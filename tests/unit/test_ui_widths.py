@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.answers import Diagnosis, Finding, Held, ReleaseRow, Status, TimerRow, UnitRow
-from deployer.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status, TimerRow, UnitRow
+from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.console import ConsoleReporter, view_of
 from deployer.ui.findings import fleet_doctor
 from deployer.ui.fit import flowing
