@@ -295,6 +295,22 @@ def test_a_copy_is_written_through_nothing_that_is_there(tree: Path, tmp_path: P
     assert (tree / "inner/file").read_text() == "as built"
 
 
+@pytest.mark.usefixtures("no_leases")
+def test_the_first_error_of_a_copy_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that takes nothing more the copy does not go away either: that is not what is wrong."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "the disk")
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(writers.os, "rename", refuses)
+    monkeypatch.setattr(writers.os, "unlink", read_only)
+    with pytest.raises(OSError, match="the disk"), taken(tree):
+        pass
+
+
 def test_an_open_directory_is_of_no_use(tree: Path) -> None:
     """Whoever has it open makes nothing in it when it is root's."""
     directory = os.open(tree / "inner", os.O_RDONLY | os.O_DIRECTORY)
