@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from deployer.host.paths import AppPaths
 from deployer.host.protocol import Exit
 from deployer.host.spec import Spec
 from tests.host.asking import SPEC
+from tests.support.steps import Steps
 
 SPECIFIED = replace(Spec.parse(SPEC), drain=7)
 STANDBY = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=SPECIFIED, result=GOOD)
@@ -27,72 +27,54 @@ def without_web(release: Release) -> Release:
     return replace(release, spec=replace(release.spec, web=None))
 
 
-class Host:
-    """What is done on it, in its order; whatever begins with a key of ``errors`` fails like that."""
+class Host(Steps):
+    """One on which v2 has just failed, whose requests wait in its socket."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.steps: list[str] = []
-        self.errors: dict[str, Exception] = {}
-        self.answers: dict[str, Any] = {"has units v1": True, "queue": True}
+        super().__init__(monkeypatch)
+        self.answers = {"has units v1": True}
+        self.empties = True
         self.paths = AppPaths("shop", root)
         for path in (self.paths.releases, self.paths.units):
             path.mkdir(parents=True)
         self.paths.current.symlink_to("releases/v2")
         self.unit = self.paths.units / "service of v2"
         self.unit.write_text("the failed one's")
-        self.ctx: Any = SimpleNamespace(paths=self.paths, app="shop", emit=self.emit, catalog=self)
-        point, sync = files.point, files.sync_directory
-        named: dict[str, tuple[Any, str, Callable[..., str], Callable[..., Any]]] = {
-            "units": (resume.instance, "ensure_units", lambda release: f"write units {release.name}", self.nothing),
-            "has": (resume.instance, "has_units", lambda release: f"has units {release.name}", self.nothing),
-            "text": (resume.instance, "service_text", lambda release, behind: f"text {release.name} at v{behind}",
-                     lambda release, behind: f"{release.name} behind v{behind}"),
-            "hand": (resume.background, "hand_over", lambda: "hand over", self.nothing),
-            "tell": (resume.background, "tell_to_stop", lambda number: f"tell v{number} to stop", self.nothing),
-            "end": (resume.background, "wait_for_end",
-                    lambda number, seconds: f"jobs of v{number}, {seconds} s", self.nothing),
-            "queue": (resume.handover, "wait_for_queue",
-                      lambda release, seconds: f"queue of {release.name}, {seconds} s", lambda *_: self.answers["queue"]),
-            "remove": (resume.handover, "remove_but_finishing", lambda release: f"remove {release.name}", self.nothing),
-        }  # fmt: skip
-        for module, name, step, does in named.values():
-            monkeypatch.setattr(module, name, self.step(step, does, given=1))
-        monkeypatch.setattr(resume, "candidate_of", lambda _, release: self.candidate(release))
-        monkeypatch.setattr(resume.orders, "start", self.step(lambda units: f"start {', '.join(units)}", self.nothing))
-        monkeypatch.setattr(resume.orders, "reload", self.step(lambda: "daemon-reload", self.nothing))
-        systemctl = self.step(lambda *words, timeout: f"{' '.join(words)}, {timeout} s", lambda *_, **__: None)
+        self.ctx = SimpleNamespace(paths=self.paths, app="shop", emit=self.emit, catalog=self)
+        self.put(resume.instance, "ensure_units", lambda release: f"write units {release.name}")
+        self.put(resume.instance, "has_units", lambda release: f"has units {release.name}")
+        self.put(
+            resume.instance,
+            "service_text",
+            lambda release, behind: f"text {release.name} at v{behind}",
+            lambda release, behind: f"{release.name} behind v{behind}",
+        )
+        self.put(resume.background, "hand_over", lambda: "hand over")
+        self.put(resume.background, "tell_to_stop", lambda number: f"tell v{number} to stop")
+        self.put(resume.background, "wait_for_end", lambda number, seconds: f"jobs of v{number}, {seconds} s")
+        queue = lambda release, seconds: f"queue of {release.name}, {seconds} s"  # noqa: E731
+        self.put(resume.handover, "wait_for_queue", queue, lambda *_: self.empties)
+        self.put(resume.handover, "remove_but_finishing", lambda release: f"remove {release.name}")
+        self.put(resume, "candidate_of", lambda release: "", self.candidate)
+        monkeypatch.setattr(resume.orders, "start", self.step(lambda units: f"start {', '.join(units)}"))
+        monkeypatch.setattr(resume.orders, "reload", self.step(lambda: "daemon-reload"))
+        systemctl = self.step(lambda *words, timeout: f"{' '.join(words)}, {timeout} s")
         monkeypatch.setattr(resume.systemd, "systemctl", systemctl)
-        pointed = self.step(lambda link, target: f"{link.name} -> {target}", point)
+        pointed = self.step(lambda link, target: f"{link.name} -> {target}", files.point)
+        synced = self.step(lambda path: f"sync {path.name}", files.sync_directory)
         monkeypatch.setattr(resume.files, "point", pointed)
-        monkeypatch.setattr(resume.files, "sync_directory", self.step(lambda path: f"sync {path.name}", sync))
+        monkeypatch.setattr(resume.files, "sync_directory", synced)
 
-    def step(self, told: Callable[..., str], does: Callable[..., Any], given: int = 0) -> Callable[..., Any]:
-        """A function that notes what it is asked for (but for its first ``given`` arguments), and does it or fails."""
-
-        def taken(*arguments: Any, **named: Any) -> Any:
-            rest = arguments[given:]
-            assert all(one is self.ctx for one in arguments[:given])
-            text = told(*rest, **named)
-            self.steps.append(text)
-            for begins, error in self.errors.items():
-                if text.startswith(begins):
-                    raise error
-            return self.answers.get(text, does(*rest, **named))
-
-        return taken
-
-    def nothing(self, *_: Any) -> None:
-        return None
+    @property
+    def steps(self) -> list[str]:
+        return [one for one in self.done if one]
 
     def candidate(self, release: Release) -> Any:
-        boot = self.step(lambda: f"boot {release.name}", self.nothing)
+        boot = self.step(lambda: f"boot {release.name}")
         return SimpleNamespace(socket=f"socket of {release.name}", service=f"service of {release.name}", boot=boot)
 
     def current(self) -> int:
         return int(self.paths.current.readlink().name[1:]) if self.paths.current.is_symlink() else 0
-
-    def emit(self, name: str, **fields: Any) -> None:
-        self.steps.append(f"{name}: {fields}")
 
 
 @pytest.fixture
@@ -100,7 +82,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(tmp_path, monkeypatch)
 
 
-SWITCHED = "switched: {'to': 'v1', 'previous': 'v2'}"
+SWITCHED = "switched: to v1, previous v2"
 WAY_BACK = [
     "write units v1",
     "has units v1",
@@ -165,7 +147,7 @@ def test_requests_that_cannot_be_given_to_the_standby_are_told(host: Host) -> No
     assert resume.resume(host.ctx, FAILED, STANDBY) == "v1"
     (warning,) = [one for one in host.steps if one not in WAY_BACK]
     text = "requests that wait for v2 are not given to v1: systemd does not answer"
-    assert warning == f"warn: {{'text': '{text}'}}"
+    assert warning == f"warn: text {text}"
     assert [one for one in host.steps if one != warning] == WAY_BACK
 
 
@@ -193,7 +175,7 @@ def test_a_release_without_web_has_nobody_waiting(host: Host) -> None:
     assert resume.resume(host.ctx, without_web(FAILED), STANDBY) == "v1"
     of_the_web = ("text", "sync system", "daemon", "queue")
     assert host.steps == [one for one in WAY_BACK if not one.startswith(of_the_web)]
-    host.steps.clear()
+    host.done.clear()
     host.paths.current.unlink()
     host.paths.current.symlink_to("releases/v2")
     assert resume.resume(host.ctx, without_web(FAILED), without_web(STANDBY)) == "v1"
@@ -225,7 +207,7 @@ def test_whatever_fails_then_all_else_is_done(host: Host, step: str, name: str) 
 
 def test_a_queue_that_does_not_empty_is_taken_from_the_process_that_has_it(host: Host) -> None:
     """It starts again with the standby's code, and has as long as requests may take."""
-    host.answers["queue"] = False
+    host.empties = False
     resume.clear(host.ctx, FAILED)
     assert host.steps == [
         "queue of v2, 2.0 s",
