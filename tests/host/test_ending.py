@@ -100,16 +100,18 @@ def test_room_is_made_for_a_good_record(
         asked.append(release)
         return save(catalog, release) if len(asked) >= tries else fails()
 
-    def prune(_: Context, keep: int) -> None:
+    def prune(given: Context, keep: int) -> None:
+        assert given is ctx
         pruned.append(keep)
-        raise RuntimeError("that, too")
+        raise RuntimeError("that, too") if tries == 2 else OSError(28, "No space left on device")
 
     monkeypatch.setattr(Catalog, "save", full)
     monkeypatch.setattr(retention, "prune", prune)
     lines = list(ctx.ledger.entries())
     assert ending.good(ctx, release, "so") is (tries < 3)
     assert pruned == [release.spec.keep] * (tries > 1)
-    assert ("removing old releases: a bug of deployer\n" in capsys.readouterr().err) is (tries > 1)
+    bug = "removing old releases: a bug of deployer\n"
+    assert capsys.readouterr().err[: len(bug)] == (bug if tries == 2 else "")
     if tries < 3:
         assert ctx.catalog.get(2).result == GOOD
         assert last_line(ctx) == ended("v2", "good", "watch", "so")
@@ -132,6 +134,7 @@ def test_that_a_release_goes_is_written_down_first(
     with monkeypatch.context() as patched:
         patched.setattr(Catalog, "save", fails)
         assert ending.condemn(ctx, release, "it is ill") == release
+        assert capsys.readouterr().err == ""
         patched.setattr(Catalog, "save", lambda *_: 1 // 0)
         assert ending.condemn(ctx, release, "it is ill") == release
     assert "noting that v2 goes: a bug of deployer\n" in capsys.readouterr().err
@@ -149,7 +152,7 @@ def test_of_a_dead_release_its_record_is_left(
     release = attempt(ctx, READY)
     release = ctx.catalog.update(release, spec=replace(release.spec, keep=4))
     kept: list[int] = []
-    monkeypatch.setattr(retention, "prune", lambda _, keep: kept.append(keep))
+    monkeypatch.setattr(retention, "prune", lambda given, keep: kept.append(keep if given is ctx else 0))
     if not serving:
         ctx.paths.current.unlink()
     ending.close(ctx, release, FAILED, "it is ill")
