@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import fingerprint, seal
-from deployer.host.catalog import Release
-from deployer.host.context import Context
-from deployer.host.store import Store
+from deployer.host.state import fingerprint, seal
+from deployer.host.state.app import Context
+from deployer.host.state.releases import Release
+from deployer.host.state.store import Store
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sealing gives files to root")

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from deployer.host import debris, survey, systemd
-from deployer.host.catalog import CONDEMNED, FAILED, READY, SERVED
-from deployer.host.context import Context
+from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
-from deployer.host.failures import Failures
-from deployer.host.ledger import Ledger
-from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK
+from deployer.host.recovery import debris, survey
+from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK
+from deployer.host.state.app import Context
+from deployer.host.state.ledger import Ledger
+from deployer.host.state.releases import CONDEMNED, FAILED, READY, SERVED
+from deployer.host.system import systemd
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from deployer.host import files, handover
-from deployer.host.candidate import Candidate
-from deployer.host.catalog import GOOD, Release
+from deployer.host.deployment import handover
 from deployer.host.errors import HostError
-from deployer.host.paths import AppPaths
-from deployer.host.proc import Memory
-from deployer.host.spec import Spec
+from deployer.host.processes.web import Candidate
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import GOOD, Release
+from deployer.host.system import files
+from deployer.host.system.proc import Memory
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 from tests.host.simulation.laptop import WORKER
 from tests.support.steps import Steps
@@ -64,7 +65,7 @@ class Host(Steps):
         self.put(
             handover.commands, "check_processes", lambda release: f"check processes of {release.name}", lambda _: []
         )
-        self.put(handover.watching, "watch_until", lambda release, enough: f"watch {release.name}", self.watch)
+        self.put(handover.watch, "watch_until", lambda release, enough: f"watch {release.name}", self.watch)
         monkeypatch.setattr(handover.orders, "start", self.step(lambda units: f"start {', '.join(units)}"))
         stop = self.step(
             lambda units, timeout: f"stop {', '.join(units)}, {timeout} s", lambda *_, **__: self.sleep(0.4)

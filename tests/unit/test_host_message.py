@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from deployer.host import message
-from deployer.host.message import read_message
+from deployer.wire import message
+from deployer.wire.message import read_message
 
 LIMITS: dict[str, tuple[str, str, str]] = {
     "lists": ("[1,2,[3]]", "[1,[2],[3]]", "more than 2 lists"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.reader import LINE, TEXT, Reader
+from deployer.wire.reader import LINE, TEXT, Reader
 
 WORD = re.compile("[a-z]+")
 LONG = "x" * 300

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from deployer.host import ending, recovery, resume
-from deployer.host.attempt import Ended
-from deployer.host.catalog import CONDEMNED, FAILED, GOOD, INTERRUPTED, PREPARING, READY, SERVED, Release
+from deployer.host.deployment import outcome, rollback
+from deployer.host.deployment.deployment import Ended
 from deployer.host.errors import Damaged, HostError
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import PHASES, Exit
-from deployer.host.spec import Spec
-from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Step
+from deployer.host.recovery import recovery
+from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Step
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import CONDEMNED, FAILED, GOOD, INTERRUPTED, PREPARING, READY, SERVED, Release
+from deployer.wire.protocol import PHASES, Exit
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 from tests.support.steps import Steps
 
@@ -52,16 +53,16 @@ class Host(Steps):
         look = lambda leases, failures: f"look, leases {leases}"  # noqa: E731
         self.put(recovery, "look", look, lambda leases, failures: (self, failures))
         monkeypatch.setattr(recovery, "plan", lambda found: self.plan if found[0] is self else [])
-        self.put(recovery.instance, "ensure_units", lambda release: f"write units {release.name}")
-        self.put(recovery.instance, "remove_units", lambda release, unused: f"remove {release.name}, unused {unused}")
-        self.put(recovery.instance, "delete_units", lambda names: f"delete {names}")
-        monkeypatch.setattr(recovery.instance, "longest_stop", lambda release: {1: 40, 2: 90}[release.number])
+        self.put(recovery.install, "ensure_units", lambda release: f"write units {release.name}")
+        self.put(recovery.install, "remove_units", lambda release, unused: f"remove {release.name}, unused {unused}")
+        self.put(recovery.install, "delete_units", lambda names: f"delete {names}")
+        monkeypatch.setattr(recovery.install, "longest_stop", lambda release: {1: 40, 2: 90}[release.number])
         self.put(recovery.background, "start", lambda: "start background")
         self.put(recovery.background, "hand_over", lambda: "hand over")
         self.put(recovery.transient, "end_all", lambda: "end commands")
-        self.put(resume, "clear", lambda release: f"clear {release.name}")
-        self.put(ending, "close", lambda release, result, reason: f"close {release.name}: {result}, {reason}")
-        self.put(ending, "write_end", lambda release: f"write end {release.name}")
+        self.put(rollback, "clear", lambda release: f"clear {release.name}")
+        self.put(outcome, "close", lambda release, result, reason: f"close {release.name}: {result}, {reason}")
+        self.put(outcome, "write_end", lambda release: f"write end {release.name}")
         self.put(recovery.handover, "wait_for_queue", lambda release, seconds: f"queue {release.name}, {seconds} s")
         self.put(recovery.debris, "units", lambda: "look for units", lambda: self.units)
         self.put(recovery.debris, "remove", lambda path: f"remove {path}")

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from deployer.host import files, resume
-from deployer.host.catalog import CONDEMNED, GOOD, Release
+from deployer.host.deployment import rollback
 from deployer.host.errors import HostError
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import Exit
-from deployer.host.spec import Spec
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import CONDEMNED, GOOD, Release
+from deployer.host.system import files
+from deployer.wire.protocol import Exit
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 from tests.support.steps import Steps
 
@@ -41,29 +42,29 @@ class Host(Steps):
         self.unit = self.paths.units / "service of v2"
         self.unit.write_text("the failed one's")
         self.ctx = SimpleNamespace(paths=self.paths, app="shop", emit=self.emit, catalog=self)
-        self.put(resume.instance, "ensure_units", lambda release: f"write units {release.name}")
-        self.put(resume.instance, "has_units", lambda release: f"has units {release.name}")
+        self.put(rollback.install, "ensure_units", lambda release: f"write units {release.name}")
+        self.put(rollback.install, "has_units", lambda release: f"has units {release.name}")
         self.put(
-            resume.instance,
+            rollback.install,
             "service_text",
             lambda release, behind: f"text {release.name} at v{behind}",
             lambda release, behind: f"{release.name} behind v{behind}",
         )
-        self.put(resume.background, "hand_over", lambda: "hand over")
-        self.put(resume.background, "tell_to_stop", lambda number: f"tell v{number} to stop")
-        self.put(resume.background, "wait_for_end", lambda number, seconds: f"jobs of v{number}, {seconds} s")
+        self.put(rollback.background, "hand_over", lambda: "hand over")
+        self.put(rollback.background, "tell_to_stop", lambda number: f"tell v{number} to stop")
+        self.put(rollback.background, "wait_for_end", lambda number, seconds: f"jobs of v{number}, {seconds} s")
         queue = lambda release, seconds: f"queue of {release.name}, {seconds} s"  # noqa: E731
-        self.put(resume.handover, "wait_for_queue", queue, lambda *_: self.empties)
-        self.put(resume.handover, "remove_but_finishing", lambda release: f"remove {release.name}")
-        self.put(resume, "candidate_of", lambda release: "", self.candidate)
-        monkeypatch.setattr(resume.orders, "start", self.step(lambda units: f"start {', '.join(units)}"))
-        monkeypatch.setattr(resume.orders, "reload", self.step(lambda: "daemon-reload"))
+        self.put(rollback.handover, "wait_for_queue", queue, lambda *_: self.empties)
+        self.put(rollback.handover, "remove_but_finishing", lambda release: f"remove {release.name}")
+        self.put(rollback, "candidate_of", lambda release: "", self.candidate)
+        monkeypatch.setattr(rollback.orders, "start", self.step(lambda units: f"start {', '.join(units)}"))
+        monkeypatch.setattr(rollback.orders, "reload", self.step(lambda: "daemon-reload"))
         systemctl = self.step(lambda *words, timeout: f"{' '.join(words)}, {timeout} s")
-        monkeypatch.setattr(resume.systemd, "systemctl", systemctl)
+        monkeypatch.setattr(rollback.systemd, "systemctl", systemctl)
         pointed = self.step(lambda link, target: f"{link.name} -> {target}", files.point)
         synced = self.step(lambda path: f"sync {path.name}", files.sync_directory)
-        monkeypatch.setattr(resume.files, "point", pointed)
-        monkeypatch.setattr(resume.files, "sync_directory", synced)
+        monkeypatch.setattr(rollback.files, "point", pointed)
+        monkeypatch.setattr(rollback.files, "sync_directory", synced)
 
     @property
     def steps(self) -> list[str]:
@@ -103,7 +104,7 @@ WAY_BACK = [
 
 def test_the_standby_answers_before_it_is_switched_to(host: Host) -> None:
     """And the failed release's socket is answered, by the standby's code, before it goes."""
-    assert resume.resume(host.ctx, FAILED, STANDBY) == "v1"
+    assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
     assert host.steps == WAY_BACK
     assert (host.unit.read_text(), host.unit.stat().st_mode & 0o777) == ("v1 behind v2", 0o644)
 
@@ -131,11 +132,11 @@ def test_whatever_fails_on_the_way_back_all_else_is_done(host: Host, step: str, 
     host.errors[step] = error
     harmless = isinstance(error, HostError) and step in ("start socket", "boot v1")
     if harmless:
-        assert resume.resume(host.ctx, FAILED, STANDBY) == "v1"
+        assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
         left = []
     else:
         with pytest.raises(HostError) as caught:
-            resume.resume(host.ctx, FAILED, STANDBY)
+            rollback.resume(host.ctx, FAILED, STANDBY)
         assert name in caught.value.message or isinstance(error, ValueError)
         assert (caught.value.exit == Exit.BUG) is isinstance(error, ValueError)
     assert host.steps == [one for one in WAY_BACK if one not in left]
@@ -144,7 +145,7 @@ def test_whatever_fails_on_the_way_back_all_else_is_done(host: Host, step: str, 
 def test_requests_that_cannot_be_given_to_the_standby_are_told(host: Host) -> None:
     """The way back needs no reload, and goes on."""
     host.errors["daemon-reload"] = HostError("systemd does not answer")
-    assert resume.resume(host.ctx, FAILED, STANDBY) == "v1"
+    assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
     (warning,) = [one for one in host.steps if one not in WAY_BACK]
     text = "requests that wait for v2 are not given to v1: systemd does not answer"
     assert warning == f"warn: text {text}"
@@ -155,7 +156,7 @@ def test_a_unit_that_cannot_be_written_is_left_as_it_is(host: Host) -> None:
     """The disk is full: the way back goes on, without a word."""
     host.unit.unlink()
     host.unit.mkdir()
-    assert resume.resume(host.ctx, FAILED, STANDBY) == "v1"
+    assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
     assert host.steps == [one for one in WAY_BACK if one != "sync system"]
 
 
@@ -164,7 +165,7 @@ def test_what_nobody_could_start_is_not_switched_to(host: Host) -> None:
     host.answers["has units v1"] = False
     host.errors["write units"] = OSError(28, "No space left on device")
     with pytest.raises(HostError, match="writing the units of v1"):
-        resume.resume(host.ctx, FAILED, STANDBY)
+        rollback.resume(host.ctx, FAILED, STANDBY)
     assert host.steps == WAY_BACK[:2]
     assert host.current() == 2
 
@@ -172,13 +173,13 @@ def test_what_nobody_could_start_is_not_switched_to(host: Host) -> None:
 def test_a_release_without_web_has_nobody_waiting(host: Host) -> None:
     """Nothing is asked of its socket; the one it goes back to may have one, or none."""
     host.unit.unlink()
-    assert resume.resume(host.ctx, without_web(FAILED), STANDBY) == "v1"
+    assert rollback.resume(host.ctx, without_web(FAILED), STANDBY) == "v1"
     of_the_web = ("text", "sync system", "daemon", "queue")
     assert host.steps == [one for one in WAY_BACK if not one.startswith(of_the_web)]
     host.done.clear()
     host.paths.current.unlink()
     host.paths.current.symlink_to("releases/v2")
-    assert resume.resume(host.ctx, without_web(FAILED), without_web(STANDBY)) == "v1"
+    assert rollback.resume(host.ctx, without_web(FAILED), without_web(STANDBY)) == "v1"
     assert host.steps == [one for one in WAY_BACK if not one.startswith((*of_the_web, "start", "boot"))]
 
 
@@ -187,7 +188,7 @@ def test_with_nothing_to_go_back_to_nothing_is_current(host: Host, there: bool) 
     """The link goes first, also when it has gone already; then what it led to."""
     if not there:
         host.paths.current.unlink()
-    assert resume.resume(host.ctx, FAILED, None) == ""
+    assert rollback.resume(host.ctx, FAILED, None) == ""
     assert host.steps == [*(["sync shop"] if there else []), "tell v2 to stop", "jobs of v2, 7 s", "remove v2"]
     assert host.current() == 0
 
@@ -199,7 +200,7 @@ def test_whatever_fails_then_all_else_is_done(host: Host, step: str, name: str) 
     """The link itself among it."""
     host.errors[step] = HostError("no")
     with pytest.raises(HostError) as caught:
-        resume.resume(host.ctx, FAILED, None)
+        rollback.resume(host.ctx, FAILED, None)
     assert caught.value.message == f"{name.format(host.paths.current)}: no"
     assert host.steps == ["sync shop", "tell v2 to stop", "jobs of v2, 7 s", "remove v2"]
     assert host.current() == 0
@@ -208,7 +209,7 @@ def test_whatever_fails_then_all_else_is_done(host: Host, step: str, name: str) 
 def test_a_queue_that_does_not_empty_is_taken_from_the_process_that_has_it(host: Host) -> None:
     """It starts again with the standby's code, and has as long as requests may take."""
     host.empties = False
-    resume.clear(host.ctx, FAILED)
+    rollback.clear(host.ctx, FAILED)
     assert host.steps == [
         "queue of v2, 2.0 s",
         "restart service of v2, 97 s",
