@@ -84,6 +84,7 @@ WRONG: dict[str, tuple[Callable[[SimulatedHost, Context], object], list[tuple[st
     "what serves was not judged": (becomes(SERVED), [(FINISH, 2)], True),
     "what serves was being taken back": (becomes(CONDEMNED), [(TAKE_BACK, 2)], True),
     "what serves is held": (becomes(SERVED, LEASE), [], False),
+    "what serves is held, and its standby": (both(becomes(SERVED, LEASE), units_of_one), [], False),
     "its lease is over": (becomes(SERVED, {**LEASE, "until": 1.0}), [(FINISH, 2)], True),
     "its lease is of another boot": (becomes(SERVED, {**LEASE, "boot": "boot 0"}), [(FINISH, 2)], True),
     "what serves was not judged, and is stopped": (both(becomes(SERVED), stopped), [], False),
