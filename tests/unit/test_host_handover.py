@@ -275,6 +275,7 @@ def test_a_disk_that_refuses_after_the_rename_undoes_nothing(
     assert host.steps == []
 
 
+MAIL = replace(SPECIFIED.processes[0], name="mail", count=1)
 STOPPED = ["v1 serves?", "stop shop-web@v1.service, 37 s"]
 
 
@@ -283,6 +284,7 @@ STOPPED = ["v1 serves?", "stop shop-web@v1.service, 37 s"]
     [
         (TWO, ONE, False, [], "v1 → v2, worker ×2"),
         (TWO, None, False, [], "nothing → v2, worker ×2"),
+        (with_(TWO, processes=(*SPECIFIED.processes, MAIL)), ONE, False, [], "v1 → v2, worker ×2, mail"),
         (STALLS, None, False, [], "nothing → v2, worker ×2"),
         (STALLS, ONE, False, [*STOPPED, "boot v2", "v2 healthy, settle 1.5"], "v1 → v2, worker ×2"),
         (STALLS, ONE, True, [*STOPPED, "boot v2", "v2 healthy, settle 0"], "v1 → v2, worker ×2"),

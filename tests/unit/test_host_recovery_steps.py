@@ -71,8 +71,11 @@ class Host(Steps):
         monkeypatch.setattr(recovery.orders, "ensure_stopped", stop)
         monkeypatch.setattr(recovery.systemd, "was_stopped", {"shop.service": self}.get)
         monkeypatch.setattr(recovery, "Attempt", self.attempt)
-        candidate = lambda _, release: SimpleNamespace(socket=f"socket {release.name}", service=f"web {release.name}")  # noqa: E731
-        monkeypatch.setattr(recovery, "candidate_of", candidate)
+        self.put(recovery, "candidate_of", lambda release: "", self.candidate)
+
+    @staticmethod
+    def candidate(release: Release) -> Any:
+        return SimpleNamespace(socket=f"socket {release.name}", service=f"web {release.name}")
 
     def __bool__(self) -> bool:
         return self.stopped
@@ -117,7 +120,7 @@ def recovered(host: Host, *steps: Step, two: Release | None = None) -> list[str]
     host.plan = list(steps)
     assert recovery.recover(host.ctx, "its job died") is None
     assert host.done[0] == "look, leases True"
-    return host.done[1:]
+    return [one for one in host.done[1:] if one]
 
 
 def test_what_serves_is_started(host: Host) -> None:
@@ -131,12 +134,21 @@ def test_what_serves_is_started(host: Host) -> None:
 @pytest.mark.parametrize(
     ("step", "told"), [("start socket", "the web process"), ("start back", "processes and timers")]
 )
-def test_one_half_of_an_app_does_not_wait_for_the_other(host: Host, step: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (HostError("no"), "starting {}: no"),
+        (OSError(5, "Input/output error"), "starting {} failed: [Errno 5] Input/output error"),
+    ],
+)
+def test_one_half_of_an_app_does_not_wait_for_the_other(
+    host: Host, step: str, told: str, error: Exception, text: str
+) -> None:
     """What does not start is told, and tried again by systemd or the next look: nothing hangs on it."""
-    host.errors[step] = HostError("no")
+    host.errors[step] = error
     *done, warning = recovered(host, Step(START, "v1 is down", 1))
     assert done == ["write units v1", "start socket v1, web v1", "start background"]
-    assert warning == f"warn: text that could not be put right: v1 is down: starting {told}: no"
+    assert warning == f"warn: text that could not be put right: v1 is down: {text.format(told)}"
 
 
 DIED: dict[str, tuple[Release, list[str]]] = {
@@ -280,10 +292,11 @@ def test_one_step_that_fails_keeps_no_other_from_being_done(host: Host, step: St
     told = [one for one in host.done if one.startswith("warn")]
     assert len(told) == 1
     assert told[0].startswith(f"warn: text that could not be put right: {step.why}")
+    assert ("a bug of deployer" in told[0]) is isinstance(error, ValueError)
     rest = {"start": ["start socket", "start back"], "discard": ["close v2"], "clear": ["close v3"], "stop": ["delete"]}
     lost = tuple(rest.get(step.do, ())) or ("-",)
-    assert [one for one in host.done if not one.startswith(("note", "warn"))] == [
-        one for one in whole if not one.startswith(lost)
+    assert [one for one in host.done if one and not one.startswith(("note", "warn"))] == [
+        one for one in whole if one and not one.startswith(lost)
     ]
 
 
@@ -306,12 +319,16 @@ def test_what_could_not_be_seen_is_told_too(host: Host, monkeypatch: pytest.Monk
     assert host.done[-1] == f"{text}it died: no v6"
 
 
-def test_telling_that_fails_is_no_hindrance(host: Host) -> None:
-    """The log is on the same full disk."""
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    host.ctx.emit = full
+def test_telling_that_fails_is_no_hindrance(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log is on the same full disk; what nobody foresaw is in the journal."""
     host.plan = [Step(START, "it is down", 6)]
-    assert recovery.recover(host.ctx, "") is None
+    for error in (OSError(28, "No space left on device"), ValueError("a bug")):
+
+        def fails(*_: Any, error: Exception = error, **__: Any) -> None:
+            raise error
+
+        host.ctx.emit = fails
+        assert recovery.recover(host.ctx, "") is None
+        said = capsys.readouterr().err
+        assert said.startswith("telling what could not be put right: a bug") is isinstance(error, ValueError)
+        assert bool(said) is isinstance(error, ValueError)
