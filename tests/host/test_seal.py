@@ -155,6 +155,16 @@ def test_another_one_under_the_same_key_is_not_what_was_sealed(ctx: Context) -> 
         assert seal.damage(ctx, release) == ""
 
 
+def test_what_was_sealed_before_there_were_sums_is_what_it_was(ctx: Context) -> None:
+    """Nothing is known of its files: neither is it damaged, nor another one."""
+    release = ctx.catalog.get(1)
+    for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
+        store.seal_path(key).write_bytes(b'{"no": "sums"}')
+    sealed = seal.take(ctx, release, [])
+    assert (sealed["tree"], sealed["venv"]) == ("", "")
+    assert seal.damage(ctx, replace(release, sealed=sealed)) == ""
+
+
 def test_without_a_seal_a_release_does_not_count(ctx: Context) -> None:
     """Nothing is known of what it was made of; of a virtual environment that it does not have nothing is looked at."""
     release = ctx.catalog.get(1)
