@@ -17,10 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer.remote.report import DemoStep
+from rich.text import Text
+
 from deployer.sandbox import SandboxError, SandboxHost, up
 from deployer.sandbox.load import Load
-from deployer.ui.tables import demo_table
+from deployer.ui.fit import put
+from deployer.ui.tables import console_for, light_table
+from deployer.ui.text import clean, seconds
 from tests.support.project import Project, make_project
 
 FAB = str(Path(sys.executable).with_name("fab"))
@@ -49,6 +52,21 @@ FILES = {
     "fabfile.py": "from deployer.tasks import namespace  # noqa: F401\n",
     "fabric.yaml": "tasks:\n  executor_class: deployer.executor.FleetExecutor\n",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoStep:
+    """One step of the demo under load. Latencies in milliseconds; ``outcome`` is a remark (``refused``)."""
+
+    step: str
+    seconds: float
+    release: str
+    sent: int
+    failed: int
+    p50: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+    outcome: str = ""
 
 
 @dataclass
@@ -106,6 +124,30 @@ class Demo:
             step=what, outcome=outcome, seconds=end - start, release=serving, sent=part.sent, failed=part.failed,
             p50=latencies.p50, p99=latencies.p99, max=latencies.max,
         )  # fmt: skip
+
+
+def demo_table(steps: Sequence[DemoStep]) -> None:
+    """The demo's result: each step under load, and the sum of requests."""
+    table = light_table("~step", ">time", "serves", ">requests", ">failed", ">p50", ">p99", ">max")
+    for step in steps:
+        name = Text(clean(step.step))
+        name.append(f"\n{clean(step.outcome)}" if step.outcome else "", style="dim italic")
+        times = [f"{value:.0f} ms" if step.sent else "" for value in (step.p50, step.p99, step.max)]
+        table.add_row(name, seconds(step.seconds), clean(step.release), f"{step.sent:,}", _lost(step.failed), *times)
+    table.add_section()
+    sent, failed = sum(step.sent for step in steps), sum(step.failed for step in steps)
+    table.add_row(
+        Text("all of it", style="bold"),
+        seconds(sum(step.seconds for step in steps)),
+        "",
+        f"{sent:,}",
+        _lost(failed),
+    )
+    put(console_for(None), table)
+
+
+def _lost(failed: int) -> Text:
+    return Text(f"{failed:,}", style="bold red" if failed else "bold green")
 
 
 def say(text: str) -> None:
