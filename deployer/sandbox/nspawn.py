@@ -92,6 +92,10 @@ class Nspawn:
         address = addresses.lowest_free(taken, in_use=in_use)
         return Endpoint(address=address, ssh_port=22, http_port=80, listen=address)
 
+    def has_image(self, distribution: str) -> bool:
+        """Whether the image's tree is there."""
+        return image.tree_path(self.state.images, distribution, environment=self.environment).is_dir()
+
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """The path of the image's tree."""
         tree = image.ensure_tree(self.state.images, distribution, environment=self.environment, progress=progress)

@@ -66,7 +66,7 @@ def releases_table(
 
 def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> None:
     """The demo's result: each step under load, and the sum of requests."""
-    table = light_table("~step", ">time", "serves", ">requests", ">failed", ">p50", ">p99", ">max")
+    table = light_table("~step", ">time", "serves", ">sent", ">failed", ">p50", ">p99", ">max")
     for step in steps:
         name = Text(clean(step.step))
         name.append(f"\n{clean(step.outcome)}" if step.outcome else "", style="dim italic")

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXCEPT = {
     "host": {"host"},
     "tasks": {"tasks", "command", "cli"},
-    "ui": {"tasks", "command", "cli", "hearing", "ui", "usage"},
+    "ui": {"tasks", "command", "commands", "cli", "hearing", "ui", "usage"},
     "rich": {"ui"},
     "ssh": {"ssh", "executor", "fabricfiles", "fleettask", "usage", "cli"},
 }
