@@ -1,1 +1,1 @@
-"""One module a command, for what works on this machine alone: `deployer demo`, `deployer sandbox`."""
+"""What each command does, a file for each: ``fab status`` is in ``status.py``."""

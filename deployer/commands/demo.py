@@ -21,16 +21,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployer.cli.standalone import Parser, ended, is_dry, would
 from deployer.commands.demo_project import Project, make_project
-from deployer.commands.standalone import Parser, ended, is_dry, would
 from deployer.errors import ConfigError, Exit
-from deployer.host.advice import run as typed
-from deployer.report import DemoStep
+from deployer.remote.report import DemoStep
 from deployer.sandbox import SandboxHost, hosts
 from deployer.sandbox.backends import BACKENDS
 from deployer.sandbox.content import DISTRIBUTIONS
 from deployer.sandbox.load import Load, Report
 from deployer.ui.steps import Steps
+from deployer.wire.advice import run as typed
 
 __all__ = ["Demo", "main", "parser"]
 

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.initialize import FABFILE, FABRIC
+from deployer.commands.init import FABFILE, FABRIC
 from deployer.sandbox import SandboxHost
 
 __all__ = ["Project", "make_project"]

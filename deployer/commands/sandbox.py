@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from deployer.commands.standalone import Parser, ended, is_dry, words_after_dashes, would
+from deployer.cli.standalone import Parser, ended, is_dry, words_after_dashes, would
 from deployer.errors import ConfigError, Exit, Unreachable
-from deployer.host.advice import run
 from deployer.sandbox import hosts
 from deployer.sandbox.backends import BACKENDS
 from deployer.sandbox.content import DISTRIBUTIONS
 from deployer.sandbox.hosts import Seen
 from deployer.ui.steps import Steps
+from deployer.wire.advice import run
 
 __all__ = ["SUMMARY", "main", "parser", "table"]
 

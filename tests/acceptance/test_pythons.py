@@ -63,7 +63,9 @@ def check(
     host.run("mkdir /root/checkout && tar -C /root/checkout -x", input=packed)
     requirements = "\n".join(wanted).encode()
     host.run("python3 -m venv /root/venv && cat > /root/wanted", input=requirements)
-    host.run("cd /root/checkout && /root/venv/bin/pip install -q --disable-pip-version-check -r /root/wanted", timeout=600)
+    host.run(
+        "cd /root/checkout && /root/venv/bin/pip install -q --disable-pip-version-check -r /root/wanted", timeout=600
+    )
     version = host.run("/root/venv/bin/python -c 'import sys; print(*sys.version_info[:2])'").stdout
     assert tuple(map(int, version.split())) == python
     ignored = [f"--ignore={name}" for name in without]

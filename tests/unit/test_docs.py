@@ -12,16 +12,16 @@ import pytest
 from invoke.exceptions import ParseError
 from invoke.parser import Parser
 
-from deployer.cli import LOCAL, program
+from deployer.__main__ import LOCAL, program
+from deployer.cli.standalone import Parser as LocalParser
+from deployer.cli.standalone import words_after_dashes
 from deployer.commands import demo, sandbox
-from deployer.commands.standalone import Parser as LocalParser
-from deployer.commands.standalone import words_after_dashes
 from deployer.config.describe import markdown
 from deployer.events import NAMES
-from deployer.host.confinement import LINES
-from deployer.host.overrides import ALLOWED
-from deployer.host.protocol import PHASES, Exit
+from deployer.host.units.confinement import LINES
+from deployer.host.units.overrides import ALLOWED
 from deployer.tasks import namespace
+from deployer.wire.protocol import PHASES, Exit
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

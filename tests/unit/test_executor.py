@@ -232,7 +232,7 @@ module = types.ModuleType("deployer.tasks")
 module.namespace = Collection(hello)
 sys.modules["deployer.tasks"] = module
 sys.argv[0] = "deployer"
-from deployer.cli import main
+from deployer.__main__ import main
 main()
 """
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from deployer import cli
+from deployer import __main__
+from deployer.cli.standalone import Stopped, ended
 from deployer.commands import demo, sandbox
 from deployer.commands.demo_project import APP
-from deployer.commands.standalone import Stopped, ended
 from deployer.sandbox import commands, docker, hosts, image, space
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.processes import Process, wait_until
@@ -323,7 +323,7 @@ def test_steps_are_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
 def test_the_list_of_tasks_names_what_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     """`deployer --list` tells of the commands that are no tasks, and `fab --list` imports nothing of them."""
     done = subprocess.run([DEPLOYER, "--list"], capture_output=True, text=True)
-    assert all(f"  {name} " in done.stdout for name in cli.LOCAL)
+    assert all(f"  {name} " in done.stdout for name in __main__.LOCAL)
     program = (
         "import sys; import deployer.tasks; "
         "print([name for name in sys.modules if name.startswith(('deployer.commands', 'deployer.sandbox'))])"
