@@ -1,4 +1,4 @@
-"""``deployer demo`` and ``deployer sandbox`` as their users have them: a built wheel, a fresh environment, no checkout."""
+"""``deployer demo`` and ``deployer sandbox`` as users have them: a built wheel, a fresh environment, no checkout."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deployer.sandbox import mounts, nspawn
 from deployer.sandbox.cgroups import groups_of
-from deployer.sandbox.processes import with_argument
+from deployer.sandbox.hosts import down_all
+from deployer.sandbox.processes import in_control_group, with_argument
 from deployer.sandbox.state import State
 from tests.support.terminal import Terminal
 
@@ -33,7 +35,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     """A sandbox of the test's own, with the images of this machine's; an empty directory to type in."""
     if (problem := nspawn.unusable()) is not None:
         pytest.skip(problem.problem)
@@ -44,7 +46,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     made.images.symlink_to(images)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    return made
+    yield made
+    down_all()
 
 
 def left(state: State, name: str = "box1") -> list[str]:
@@ -52,9 +55,10 @@ def left(state: State, name: str = "box1") -> list[str]:
     return [
         *map(str, mounts.mounted_below(state.directory)),
         *map(str, with_argument(nspawn.PROGRAM, f"--directory={state.host(name)}/merged")),
+        *map(str, in_control_group(state.label(name))),
         *(str(group) for group in groups_of(state.label(name)) if group.exists()),
         *map(str, state.hosts.iterdir()),
-        *os.listdir(),
+        *map(str, Path.cwd().iterdir()),
         state.ssh_config.read_text(),
     ]
 
@@ -63,9 +67,10 @@ def run(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout)
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_loses_no_request_and_leaves_nothing(installed: str, state: State) -> None:
     """Set up, deployed, reloaded, a broken version refused, rolled back, under load: figures of each step."""
-    done = run(installed, "demo", "--json", timeout=280)
+    done = run(installed, "demo", "--json", timeout=800)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["failed"], told["sent"] > 100) == (0, True)
