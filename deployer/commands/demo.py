@@ -24,11 +24,11 @@ from typing import Any
 from deployer.cli.standalone import Parser, ended, is_dry, would
 from deployer.commands.demo_project import Project, make_project
 from deployer.errors import ConfigError, Exit
-from deployer.remote.report import DemoStep
 from deployer.sandbox import SandboxHost, hosts
 from deployer.sandbox.backends import BACKENDS
 from deployer.sandbox.content import DISTRIBUTIONS
 from deployer.sandbox.load import Load, Report
+from deployer.ui.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run as typed
 
@@ -224,8 +224,6 @@ def _tell(demo: Demo, *, json: bool) -> None:
     if json:
         _answer({"steps": [_plain(row) for row in rows], "sent": sent, "failed": failed})
         return
-    from deployer.ui.tables import demo_table
-
     demo_table(rows)
     if demo.report is not None:
         lost = "none was lost" if not demo.report.failed else f"{demo.report.failed:,} failed: {demo.report.failures}"

@@ -11,7 +11,7 @@ from deployer.commands.stdin import has_input
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, conclude, each
 from deployer.remote.site import Site, open_remote
-from deployer.wire.advice import run
+from deployer.wire.advice import do, run
 
 __all__ = ["execute", "refuse_none"]
 
@@ -49,8 +49,8 @@ def _refuse_input() -> None:
     if has_input():
         raise ConfigError(
             message="there is data on standard input, and fab run gives a command no input",
-            next="when it is meant for the command: put it into a file of the release, or into an argument "
-            "(python -c '…'); else add: < /dev/null",
+            next=do("put what is meant for the command into a file of the release, or into an argument (python -c '…')")
+            + do("or add < /dev/null when nothing is"),
         )
 
 

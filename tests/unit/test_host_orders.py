@@ -163,6 +163,21 @@ def test_a_job_that_runs_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert fake.orders == []
 
 
+def test_a_job_whose_unit_stays_active_without_it_makes_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An admin has set RemainAfterExit: the unit is stopped, if it is ours, and its name is free then."""
+    monkeypatch.setattr(orders, "_TRANSIENT", tmp_path)
+    hollow = {"ActiveState": "active", "SubState": "exited"}
+    fake = on(monkeypatch, Systemd(0, hollow, {**DOWN, "LoadState": "not-found"}))
+    fake.loaded = {"LoadState": "loaded", "FragmentPath": str(tmp_path / "deployer-shop.service")}
+    orders.ensure_free("deployer-shop.service")
+    assert fake.orders == [["stop", "deployer-shop.service"], ["reset-failed", "deployer-shop.service"]]
+    fake = on(monkeypatch, Systemd(0, hollow, DOWN))
+    fake.loaded = {"LoadState": "loaded", "FragmentPath": "/etc/systemd/system/deployer-shop.service"}
+    with pytest.raises(HostError, match="has the name under which deployer runs its own unit"):
+        orders.ensure_free("deployer-shop.service")
+    assert fake.told("stop") == 0
+
+
 class Answers:
     """A systemd that shows what it is told to, and takes every order."""
 
@@ -244,7 +259,7 @@ def test_who_has_a_name_is_found(
     """Only what is dead and still loaded is in the way; its file says whose it is."""
     fake = Answers(monkeypatch, LoadState=load, ActiveState=active, FragmentPath=path)
     assert orders.occupant("x.service") == (Path(path) if found else None)
-    assert fake.asked[0][1:] == ["show", "-p", "LoadState,ActiveState,FragmentPath", "x.service"]
+    assert fake.asked[0][1:] == ["show", "-p", "LoadState,ActiveState,SubState,FragmentPath", "x.service"]
     assert orders.is_transient(Path(path)) is path.startswith("/run/systemd/transient/")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from deployer.sandbox import commands, docker, hosts, image, space
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.processes import Process, wait_until
 from deployer.sandbox.state import Record, State
+from deployer.ui.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 
 DEPLOYER = str(Path(sys.executable).with_name("deployer"))
@@ -336,6 +339,34 @@ def test_options_may_stand_before_the_command(state: State) -> None:
     for words in (["--dry", "sandbox", "up"], ["sandbox", "up", "--dry"], ["-R", "demo"]):
         done = subprocess.run([DEPLOYER, *words], capture_output=True, text=True)
         assert (done.returncode, done.stdout[:6], done.stderr) == (0, "would ", "dry run: nothing was touched\n")
+
+
+class Window(io.StringIO):
+    """A terminal of 80 columns."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_figures_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine's, too, as one table; the last line sums requests and failures, and a lost one is told in red."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    step = "deploy a broken version 3"
+    rows = [DemoStep(step="set up the host", seconds=40, release="", sent=0, failed=0)] + [
+        DemoStep(step=step, seconds=95, release="v3 (code 2)", sent=2572, failed=lost, p50=29, p99=49, max=152)
+        for lost in (0, 1)
+    ]
+    window = Window()
+    demo_table(rows, stream=window)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", window.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"broken +1 min 35 s +v3 \(code 2\) +2,572 +1 +29 ms +49 ms +152 ms", "\n".join(lines))
+    assert re.search(r"all of it +3 min 50 s +5,144 +1", "\n".join(lines))
+    assert re.search(r"\x1b\[1;31m *1\x1b", window.getvalue())
 
 
 def test_the_demos_app_is_whole() -> None:

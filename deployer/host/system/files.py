@@ -205,6 +205,21 @@ def lock(path: Path) -> int | None:
     return None
 
 
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """For the block nobody else is in one for the same directory; False when somebody is."""
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        first = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            first = False
+        yield first
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(path: Path) -> bool:
     """Whether some process holds a lock on it: it has not died, then."""
     try:

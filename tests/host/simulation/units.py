@@ -132,6 +132,8 @@ def _values(unit: Unit | None, path: Path) -> dict[str, str]:
     return {
         "ActiveState": unit.active,
         "SubState": unit.sub,
+        "ControlGroup": f"/system.slice/{unit.name}" if unit.pid else "",
+        "InvocationID": "",
         "Result": unit.result,
         "NRestarts": str(unit.restarts),
         "MainPID": str(unit.pid),
