@@ -279,6 +279,9 @@ TAKEN = {
 }
 
 
+@pytest.mark.cause("name-taken")
+@pytest.mark.cause("no-directory")
+@pytest.mark.cause("directory-taken")
 def test_names_of_others_are_refused_and_nothing_stays(untouched: SandboxHost, tmp_path: Path) -> None:
     """An app may not take what belongs to a user, a service or a directory of this host; not even the program stays."""
     untouched.run(
@@ -297,6 +300,8 @@ def test_names_of_others_are_refused_and_nothing_stays(untouched: SandboxHost, t
     assert look(untouched) == before
 
 
+@pytest.mark.cause("user-is-root")
+@pytest.mark.cause("user-without-shell")
 @pytest.mark.parametrize(
     ("user", "reason"),
     [
@@ -630,6 +635,7 @@ def test_an_account_that_has_an_end_is_found_and_mended(kept: TinySite, damage: 
     assert kept.ssh("true").returncode == 0
 
 
+@pytest.mark.cause("account-expired")
 def test_a_persons_account_is_left_to_that_person(kept: TinySite) -> None:
     """Somebody's own account, with a password, keeps its end; one that is over is refused, with what to type."""
     kept.host.run("usermod -c Ada -p '$y$j9T$x$y' deploy; chage -M 90 deploy")

@@ -181,6 +181,8 @@ class Days(RuleBasedStateMachine):
         self.host.web.clients = False
         self.host.systemctl("stop", "shop.service")
         self.host.wait(70)
+        running = {**self.host.web.running, **self.host.background.running}
+        assert not running, f"it was stopped, and {sorted(running)} run"
         self.host.systemctl("start", "shop.service")
         self.host.web.clients = True
         self._look()

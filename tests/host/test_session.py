@@ -753,6 +753,44 @@ def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytes
     assert list(host.paths.jobs.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("events", "left"), [("", False), ('{"event":"phase.started","phase":"build","release":"v1"}\n', True)],
+    ids=["it never said a word", "it had begun: what puts it right takes that away"],
+)  # fmt: skip
+def test_a_job_that_was_ended_before_its_program_ran_leaves_no_upload(host: Host, events: str, left: bool) -> None:
+    """An undo may come while Python is still starting: whoever follows the job takes away what it would have."""
+    directory = host.paths.jobs / "00000003"
+    directory.mkdir()
+    (directory / "events.jsonl").write_text(events)
+    (directory / "body").write_bytes(b"the upload")
+    *_, last = lock.follow(session(host, b"").ctx, directory)
+    assert last["event"] == "finished"
+    assert (directory / "body").exists() is left
+
+
+@pytest.mark.parametrize(
+    ("events", "inhabited", "busy"),
+    [("", True, True), ("", False, False), ('{"event":"finished","exit":0}\n', True, False)],
+    ids=["a process is left", "no process is left", "it has said its last word"],
+)
+def test_a_unit_that_stays_active_is_no_job(
+    host: Host, monkeypatch: pytest.MonkeyPatch, events: str, inhabited: bool, busy: bool
+) -> None:
+    """Where an admin has set RemainAfterExit, its unit is active for ever after: nobody waits for what has ended."""
+    (host.paths.jobs / "00000008").mkdir()
+    (host.paths.jobs / "00000008" / "events.jsonl").write_text(events)
+    group = "".join(Path("/proc/self/cgroup").read_text().strip().splitlines()[-1].split(":", 2)[2:])
+    shown = {
+        "ActiveState": "active",
+        "SubState": "exited",
+        "ControlGroup": group if inhabited else f"{group}/nobody",
+        "Description": "deployer job 00000008: deploy shop",
+    }
+    text = "".join(f"{name}={value}\n" for name, value in shown.items())
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, text, ""))
+    assert (lock.running(session(host, b"").ctx) is not None) is busy
+
+
 def session(host: Host, data: bytes) -> Session:
     def emit(name: str, **fields: Any) -> None:
         host.events.append({"event": name, **fields})

@@ -202,6 +202,7 @@ def test_a_process_is_told_by_its_own_words(monkeypatch: pytest.MonkeyPatch) -> 
     assert "-a" in asked[0], "else a message of more than 4096 bytes is null"
 
 
+UNIT = "shop-web@v1.service"
 JOURNALCTL = """#!/bin/sh
 echo "$@" >>"$0.called"
 count=$(wc -l <"$0.called")
@@ -286,3 +287,35 @@ def test_lines_of_workers_that_fail_at_once_are_untangled() -> None:
     told = ["Traceback", "  File a", "Traceback", "  File a", "KeyError"]
     assert journald.own_lines(records, 5) == told
     assert journald.own_lines(records, 3) == told[-3:]
+
+
+OLD = ["Traceback (most recent call last):", "KeyError: 'OLD'"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        ("InvocationID=c\nNRestarts=0\n", ["Worker failed to boot."]),
+        ("InvocationID=c\nNRestarts=1\n", ["MemoryError", "Worker failed to boot."]),
+        ("InvocationID=d\nNRestarts=0\n", []),
+        ("InvocationID=\nNRestarts=0\n", [*OLD, "MemoryError", "Worker failed to boot."]),
+    ],
+    ids=["this start", "started again by itself", "nothing written yet", "forgotten by systemd"],
+)
+def test_only_what_this_start_has_written_counts(monkeypatch: pytest.MonkeyPatch, shown: str, told: list[str]) -> None:
+    """A traceback of last week explains no failure of today, nor does what others tell about the unit."""
+
+    def line(start: str, text: str, **more: Any) -> bytes:
+        return entry(**{"_PID": "7", "_SYSTEMD_UNIT": UNIT, "_SYSTEMD_INVOCATION_ID": start, "MESSAGE": text, **more})
+
+    said = [
+        *(line("a", text) for text in OLD),
+        line("b", "MemoryError"),
+        line("job", "drained", _SYSTEMD_UNIT="deployer-shop.service", _PID="9"),
+        entry(_PID="1", SYSLOG_IDENTIFIER="systemd", INVOCATION_ID="c", MESSAGE="Started"),
+        line("c", "Worker failed to boot."),
+    ]
+    kept = [one for one in said if b"drained" not in one] if "=c" not in shown else said
+    monkeypatch.setattr(journald, "lines", lambda *_, **__: iter(kept))
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, shown, ""))
+    assert systemd.own_lines(UNIT, 9) == told

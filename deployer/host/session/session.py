@@ -187,6 +187,7 @@ class Session:
         request = complete(self.ctx, upload.request)
         overrides.check(request.spec.units, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
+        self.ctx.catalog.refuse_if_taken(request.number)
         if upload.length or request.delta is not None:  # of one that broke off at its very end no byte is left to come
             incoming, delta = self.ctx.paths.incoming, parse_delta(request.delta)
             with receive(self.stream, incoming, delta, upload.offset, upload.length) as body:

@@ -213,16 +213,24 @@ class Catalog:
                 next=run("fab releases", "on every host: one of them counts differently"),
             )
 
+    def refuse_if_taken(self, number: int) -> None:
+        """Raises HostError (exit 4) for a number that a command which was quicker has used since the fleet chose it."""
+        if number and number < self.next_number():
+            raise HostError(
+                f"busy: another command was quicker, and has made v{number} here",
+                exit=Exit.BUSY,
+                state="nothing was touched",
+                next=run("fab deploy", "again"),
+            )
+
     def create(self, kind: str, of: int, by: str, at: float, spec: Spec, number: int = 0) -> Release:
         """A new release under a number that was never used before, and the ledger's line for it.
 
         ``number`` is the one of its fleet (0: the next). Raises HostError when a command that came between took it.
         """
         self.check_number(number)
-        counter, least = self._counter, self.next_number()
-        if number and number < least:
-            raise HostError(f"v{number} was made here meanwhile, by another command", next=run("fab deploy", "again"))
-        number = number or least
+        self.refuse_if_taken(number)
+        counter, number = self._counter, number or self.next_number()
         files.write_file(counter, f"{number}\n".encode(), 0o600)
         release = Release(number=number, kind=kind, of=of, by=by, at=at, spec=spec)
         source = spec.source

@@ -104,6 +104,7 @@ class SimulatedHost:
         paths.stamps.mkdir(parents=True)
         paths.state.mkdir(parents=True)
         (paths.units / f"{APP}.service").write_text(handle_unit(APP, PROGRAM))
+        self.table.enabled.add(f"{APP}.service")
         self.table.load(f"{APP}.service")
 
     @contextlib.contextmanager
