@@ -162,6 +162,9 @@ def _no_number(program: Any, text: str) -> ConfigError:
 
 def _no_task(program: Any, token: str = "") -> ConfigError:
     """A word where a task is wanted, or none at all."""
+    if token.partition(".")[0] in ("demo", "sandbox"):
+        command = run(f"deployer {token.replace('.', ' ')}")
+        return ConfigError(message=f"{token!r} is no task: it is a command of deployer, and stands first", next=command)
     if not token:
         given = program.args.hosts.value
         return ConfigError(

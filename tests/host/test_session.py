@@ -23,6 +23,7 @@ from deployer.host.errors import BadRequest, HostError
 from deployer.host.job import lock
 from deployer.host.session import requests
 from deployer.host.session.session import Session
+from deployer.host.state import masking
 from deployer.host.state.app import Context, Settings
 from deployer.host.system import systemd
 from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
@@ -970,7 +971,7 @@ def test_no_line_of_the_logs_shows_a_secret(host: Host, monkeypatch: pytest.Monk
         (directory / "secret.json").write_text(json.dumps(["TOKEN", "APP_ENV"]))
     said = ["in production: hunter22-one, hunter22-two"] * 3
     monkeypatch.setattr("deployer.host.inspect.logs.read", lambda *_: iter(said))
-    monkeypatch.setattr("deployer.host.inspect.logs.follow", lambda *_: iter(said))
+    monkeypatch.setattr("deployer.host.inspect.logs.follow", lambda *_: iter([said]))
     monkeypatch.setattr(
         "deployer.host.session.session.status_report", lambda _: {"health": said[0], "units": [{"name": said[0]}]}
     )
@@ -982,6 +983,21 @@ def test_no_line_of_the_logs_shows_a_secret(host: Host, monkeypatch: pytest.Monk
         host.serve(line(op))
         assert "hunter22" not in json.dumps(host.events)
         assert "in production: ****, ****" in json.dumps(host.events)
+
+
+def test_the_secrets_are_looked_for_once_for_lines_that_come_together(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An app may print thousands of lines a second, and each look goes through all releases."""
+    looks: list[int] = []
+    portions = [[f"{one}" for one in range(1000)], ["x" * 100_000] * 3, ["last"]]
+    monkeypatch.setattr("deployer.host.inspect.logs.follow", lambda *_: iter(portions))
+    monkeypatch.setattr(masking.Secrets, "values", lambda _: looks.append(1) or ())
+    host.serve(line({**LOGS, "follow": True}))
+    events = [event["lines"] for event in host.events if event["event"] == "logs"]
+    assert len(looks) == 3
+    assert [text for lines in events for text in lines] == [text for lines in portions for text in lines]
+    assert len(events) == 5, "none is longer than a laptop takes"
 
 
 def test_many_lines_of_logs_come_in_events_of_bounded_size(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,12 +42,15 @@ def running(ctx: Context) -> dict[str, Any] | None:
     left the time for it: nobody need hear that they came in that second.
     """
     deadline = time.monotonic() + _LEAVING
+    progress: jobs.Progress | None = None
     while True:
         shown = _shown(ctx)
         if not _is_alive(ctx, shown):
             return None
         directory = _directory_of(ctx, shown)
-        seen = jobs.glance(directory) if directory else jobs.Glance()
+        if directory and (progress is None or progress.directory != directory):
+            progress = jobs.Progress(directory)
+        seen = progress.look() if directory and progress else jobs.Glance()
         recovers = f": {RIGHTING} " in shown.get("Description", "")
         leaves = seen.finished or (recovers and seen.phase not in BEHIND_THE_SWITCH)
         if not leaves or time.monotonic() >= deadline:

@@ -272,8 +272,10 @@ class Session:
             self._answer()
             return
         with _while_heard():
-            for line in logs.follow(self.ctx, asked.process, asked.lines):
-                self.ctx.emit("logs", unit=unit, lines=[masking.clean(line, secrets.values())])
+            for new in logs.follow(self.ctx, asked.process, asked.lines):
+                known = secrets.values()  # those of all releases that can have printed it
+                for lines in _in_portions(iter(new)):
+                    self.ctx.emit("logs", unit=unit, lines=masking.clean(lines, known))
 
     def _calendars(self, expressions: tuple[str, ...]) -> None:
         """When each calendar comes next here; ``problem`` says why one is none."""

@@ -58,7 +58,7 @@ def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int =
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    write_file(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n", mode)
+    write_file(path, json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n", mode)
 
 
 def read_json(path: Path) -> Any:

@@ -134,7 +134,20 @@ def lines(
     over: Optional[Callable[[], bool]] = None,  # noqa: UP045  (Python 3.9)
     seconds: float = 0.0,
 ) -> Iterator[bytes]:
-    """Each line that a command prints, without its newline; of one longer than LONGEST, only so much that this shows.
+    """Each line that a command prints, as by :func:`portions`."""
+    for portion in portions(argv, environment, over=over, seconds=seconds):
+        yield from portion
+
+
+def portions(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    over: Optional[Callable[[], bool]] = None,  # noqa: UP045  (Python 3.9)
+    seconds: float = 0.0,
+) -> Iterator[list[bytes]]:
+    """The lines that a command prints, without their newlines, those together that come at the same time; of one longer
+    than LONGEST, only so much that this shows.
 
     It ends with the command, after ``seconds`` (0: never), and when a look, one a second, finds that it is ``over``. A
     command that is followed (``over``) and ends by itself has nothing to tell yet: it is waited a moment.
@@ -153,7 +166,8 @@ def lines(
                     continue
                 part = os.read(outlet, 65536)
                 *whole, rest = (rest + part).split(b"\n")
-                yield from whole
+                if whole:
+                    yield whole
                 rest = rest[: LONGEST + 1]
                 if not part:
                     if over is not None:
