@@ -18,7 +18,7 @@ demo: .venv/ready packages
 	@$(BIN)/python -m tests.demo $(ARGS)
 
 test: .venv/ready packages lint
-	$(BIN)/python -m pytest -n 8 --dist loadgroup --no-loadscope-reorder --durations=20 $(ARGS)
+	$(BIN)/python -m pytest -n 8 --dist loadgroup --durations=20 $(ARGS)
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/host $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,12 +33,34 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup`` the tests of a group stay together, on the hosts that the first of them has booted."""
+    """The order in which work is handed out."""
     items.sort(key=lambda item: _rank(item.path))
-    for item in items:
-        if item.config.pluginmanager.hasplugin("xdist") and item.path.name not in SPREAD:
-            group = TOGETHER.get(item.path.name, str(item.path.relative_to(item.config.rootpath)))
-            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadgroup`` the tests of a group stay together, on the hosts that the first of them has booted.
+
+    pytest-xdist's own scheduler hides the group in a private attribute of pytest's items, at which pytest 9.2 no longer
+    looks: every test was a group of its own, and every worker booted every host.
+    """
+    if config.option.dist != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
+
+
+def _group(nodeid: str) -> str:
+    """What a test stays together with."""
+    file = nodeid.partition("::")[0]
+    name = Path(file).name
+    return nodeid if name in SPREAD else TOGETHER.get(name, file)
 
 
 def _rank(path: Path) -> int:
