@@ -9,7 +9,7 @@ import tempfile
 import traceback
 
 from deployer.errors import DeployerError, Exit
-from deployer.host.advice import do, run
+from deployer.wire.advice import do, run
 
 __all__ = ["Bug"]
 

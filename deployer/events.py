@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol, cast
 
 from deployer.errors import DeployerError
-from deployer.host.advice import NOTHING, Next
+from deployer.wire.advice import NOTHING, Next
 
 __all__ = [
     "Connected", "Connecting", "Event", "Failed", "Finished", "FleetFinished", "HostEnd", "Logs", "Note", "Output",

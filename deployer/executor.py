@@ -15,7 +15,7 @@ from fabric.tasks import ConnectionCall
 from invoke.tasks import Call
 from invoke.tasks import Task as AnyTask
 
-from deployer.fleettask import (
+from deployer.cli.fleettask import (
     Dry,
     ErrorPrinter,
     FleetContext,

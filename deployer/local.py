@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deployer.errors import ConfigError, DeployerError, Exit
-from deployer.host.advice import do, run
-from deployer.host.causes import Cause
+from deployer.wire.advice import do, run
+from deployer.wire.causes import Cause
 
 __all__ = ["CAUSES", "as_local", "local_failure", "refuse_without_home"]
 

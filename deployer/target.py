@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from deployer.errors import ConfigError
-from deployer.host.advice import do
+from deployer.wire.advice import do
 
 __all__ = ["Target"]
 

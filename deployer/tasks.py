@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from invoke.collection import Collection
 from invoke.context import Context
 
-from deployer.command import Answer, chore, host_task
+from deployer.cli.fleettask import Dry
+from deployer.cli.task import Answer, chore, host_task
+from deployer.cli.usage import explain_usage
 from deployer.errors import ConfigError
-from deployer.fleettask import Dry
-from deployer.host import advice
-from deployer.host.protocol import PHASES
-from deployer.usage import explain_usage
+from deployer.wire import advice
+from deployer.wire.protocol import PHASES
 
 if TYPE_CHECKING:
-    from deployer.fleet import Fleet, Found
-    from deployer.project import Project
+    from deployer.fleet.hosts import Fleet, Found
+    from deployer.project.detect import Project
     from deployer.rollout import Strategy
 
 __all__ = ["namespace"]
@@ -28,7 +28,7 @@ _LINES = 100_000
 
 
 def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
-    from deployer.preview import preview
+    from deployer.commands.plan import preview
 
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
@@ -61,7 +61,7 @@ def deploy(
     strict: bool = False,
 ) -> Answer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
-    from deployer import deploy as use
+    from deployer.commands import deploy as use
 
     waves = _strategy(fleet, batch, canary, bake, keep_going)
     exit = use.deploy(
@@ -71,7 +71,7 @@ def deploy(
 
 
 def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool, **_: Any) -> Answer:
-    from deployer import dryrun
+    from deployer.commands import dryrun
 
     return _would(dryrun.reload(fleet, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
@@ -81,7 +81,7 @@ def reload(
     fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: str = "", bake: str = ""
 ) -> Answer:
     """Release the code that serves again, with today's settings and environment."""
-    from deployer import deploy as use
+    from deployer.commands import deploy as use
 
     return _told(use.reload(fleet, wait=wait, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
@@ -89,7 +89,7 @@ def reload(
 def _dry_rollback(
     fleet: Fleet, to: str, yes: bool, batch: str, canary: str, bake: str, keep_going: bool, **_: Any
 ) -> Answer:
-    from deployer import dryrun
+    from deployer.commands import dryrun
 
     return _would(dryrun.rollback(fleet, to=to, yes=yes, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
@@ -106,7 +106,7 @@ def rollback(
     bake: str = "",
 ) -> Answer:
     """Go back to an older release: code, dependencies, environment and units together."""
-    from deployer import deploy as use
+    from deployer.commands import deploy as use
 
     waves = _strategy(fleet, batch, canary, bake, keep_going)
     return _told(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=waves))
@@ -137,13 +137,13 @@ def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False)
 @host_task("attach to", dry=Dry.SAME)
 def attach(fleet: Fleet) -> Answer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
-    from deployer import underway
+    from deployer.commands import attach
 
-    return _told(underway.attach(fleet))
+    return _told(attach.attach(fleet))
 
 
 def _dry_abort(fleet: Fleet) -> Answer:
-    from deployer import dryrun
+    from deployer.commands import dryrun
 
     return _would(dryrun.abort(fleet))
 
@@ -151,9 +151,9 @@ def _dry_abort(fleet: Fleet) -> Answer:
 @host_task("abort", dry=_dry_abort)
 def abort(fleet: Fleet) -> Answer:
     """End the deploy that runs on the host: it undoes what it did, and the old release serves."""
-    from deployer import underway
+    from deployer.commands import attach
 
-    return _told(underway.abort(fleet))
+    return _told(attach.abort(fleet))
 
 
 def _told(exit: int) -> Answer:
@@ -179,8 +179,8 @@ def _would(found: Found[str]) -> Answer:
 @host_task("status of", dry=Dry.SAME, answer=True)
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
-    from deployer import observe
-    from deployer.fleet import asked
+    from deployer.commands import observe
+    from deployer.fleet.hosts import asked
 
     found = asked(fleet, observe.status)
 
@@ -202,8 +202,8 @@ def status(fleet: Fleet) -> Answer:
 @host_task("releases of", dry=Dry.SAME, answer=True)
 def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
-    from deployer import observe
-    from deployer.fleet import asked
+    from deployer.commands import observe
+    from deployer.fleet.hosts import asked
 
     found = asked(fleet, observe.attempts if all else observe.releases)
 
@@ -226,8 +226,8 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
 
 
 def _examine(fleet: Fleet, *, fix: bool) -> Answer:
-    from deployer import doctor as use
-    from deployer.fleet import asked
+    from deployer.commands import doctor as use
+    from deployer.fleet.hosts import asked
 
     found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
@@ -242,7 +242,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
 @host_task("logs of", dry=Dry.SAME, answer=True, streams=True)
 def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> Answer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
-    from deployer import observe
+    from deployer.commands import observe
 
     if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
         text = f"--lines {lines}: a number of lines is wanted, {_LINES:,} at the most"
@@ -251,8 +251,8 @@ def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "
 
 
 def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
-    from deployer import dryrun
-    from deployer.execute import refuse_none
+    from deployer.commands import dryrun
+    from deployer.commands.run import refuse_none
 
     refuse_none(words)
     return _would(dryrun.run(fleet, words))
@@ -261,13 +261,13 @@ def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
 @host_task("run on", dry=_dry_run, answer=True, streams=True)
 def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     """Run a command on every host, in the release that serves: fab run -- python manage.py check. It gets no input."""
-    from deployer.execute import execute
+    from deployer.commands.run import execute
 
     return _told(execute(fleet, words))
 
 
 def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
-    from deployer import dryrun
+    from deployer.commands import dryrun
 
     return _would(dryrun.setup(fleet, keys=key, allow_units=allow_unit))
 
@@ -275,15 +275,15 @@ def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
 @host_task("set up", dry=_dry_setup, iterable=["key", "allow_unit"])
 def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
-    from deployer.setup import setup as use
+    from deployer.commands.setup import setup as use
 
     return _told(use(fleet, keys=key, allow_units=allow_unit))
 
 
 def _init_project(wsgi: str, asgi: str) -> Project:
     """The project in this directory. Raises ConfigError when it cannot be meant."""
-    from deployer.initialize import chosen, refuse_mistake
-    from deployer.project import inspect as look_at
+    from deployer.commands.init import chosen, refuse_mistake
+    from deployer.project.detect import inspect as look_at
 
     project = chosen(look_at(Path.cwd()), wsgi=wsgi, asgi=asgi)
     refuse_mistake(project)
@@ -291,7 +291,7 @@ def _init_project(wsgi: str, asgi: str) -> Project:
 
 
 def _dry_init(_: Context, wsgi: str = "", asgi: str = "") -> None:
-    from deployer.initialize import plan_init, would_write
+    from deployer.commands.init import plan_init, would_write
 
     project = _init_project(wsgi, asgi)
     sys.stdout.write("".join(f"{line}\n" for line in would_write(project, plan_init(project))))
@@ -300,7 +300,7 @@ def _dry_init(_: Context, wsgi: str = "", asgi: str = "") -> None:
 @chore(dry=_dry_init)
 def init(_: Context, wsgi: str = "", asgi: str = "") -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
-    from deployer.initialize import plan_init, write
+    from deployer.commands.init import plan_init, write
 
     project = _init_project(wsgi, asgi)
     sys.stdout.write("".join(f"{line}\n" for line in write(project, plan_init(project))))
@@ -309,7 +309,7 @@ def init(_: Context, wsgi: str = "", asgi: str = "") -> None:
 @host_task("upload", dry=_plan)
 def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
     """Begin a release: send what the host lacks and unpack it."""
-    from deployer import deploy as use
+    from deployer.commands import deploy as use
 
     return _told(use.upload(fleet, ref=ref or None, dirty=dirty, strict=strict))
 
@@ -328,12 +328,12 @@ _PHASES = {
 
 def _phase(name: str) -> Any:
     def run(fleet: Fleet, release: str = "") -> Answer:
-        from deployer import deploy as use
+        from deployer.commands import deploy as use
 
         return _told(use.run_phases(fleet, (name,), release))
 
     def dry(fleet: Fleet, release: str = "") -> Answer:
-        from deployer import dryrun
+        from deployer.commands import dryrun
 
         return _would(dryrun.phase(fleet, name, release))
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer.report import DemoStep
+from deployer.remote.report import DemoStep
 from deployer.sandbox import SandboxError, SandboxHost, up
 from deployer.sandbox.load import Load
 from deployer.ui.tables import demo_table

@@ -11,7 +11,7 @@ from deployer.config import check as values
 from deployer.config.check import Invalid
 from deployer.config.declare import key
 from deployer.config.web import Unit
-from deployer.host.protocol import PROCESS, PROCESS_LENGTH, WEB
+from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
 
 MOST = 50
 """Processes that a release may have, and timers."""

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from deployer.errors import ConfigError
-from deployer.host.process import CALENDAR
-from deployer.host.protocol import ENV_NAME
 from deployer.target import Target
+from deployer.wire.processes import CALENDAR
+from deployer.wire.protocol import ENV_NAME
 
 RESERVED = frozenset(
     {

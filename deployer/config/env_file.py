@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deployer.config.check import env_name_problem, env_value_problem
 from deployer.errors import ConfigError
-from deployer.host.advice import do
 from deployer.model import Secret
+from deployer.wire.advice import do
 
 
 def read_env_file(path: Path) -> dict[str, Secret]:

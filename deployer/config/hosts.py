@@ -14,9 +14,9 @@ from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, text
 from deployer.errors import ConfigError
-from deployer.host.advice import do
-from deployer.host.protocol import WEB
 from deployer.target import Target
+from deployer.wire.advice import do
+from deployer.wire.protocol import WEB
 
 HOST = r"(?:(?!-)[A-Za-z0-9._-]+@)?(?!-)[A-Za-z0-9._:%\[\]-]+"
 HOST_LENGTH = 320

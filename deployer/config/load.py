@@ -13,7 +13,7 @@ from deployer.config.problems import Problem
 from deployer.config.schema import Config
 from deployer.config.where import key_lines, line_of
 from deployer.errors import ConfigError
-from deployer.host.advice import do, run
+from deployer.wire.advice import do, run
 
 tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 

@@ -11,7 +11,7 @@ from deployer.config.check import Invalid
 from deployer.config.hosts import HostSettings
 from deployer.config.problems import suggestion
 from deployer.errors import ConfigError
-from deployer.host.protocol import WEB
+from deployer.wire.protocol import WEB
 
 SHOWN = 5
 """Hosts that a message names before it says how many more there are."""

@@ -20,8 +20,8 @@ from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.config.roles import Roles
 from deployer.config.web import Web
-from deployer.host.protocol import APP, APP_LENGTH
 from deployer.target import Target
+from deployer.wire.protocol import APP, APP_LENGTH
 
 
 # fmt: off
@@ -161,7 +161,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def inventory(self) -> Inventory | None:
-        """What is to be asked for the hosts (see ``deployer.inventory``); None when that was done, or need not be."""
+        """What is to be asked for the hosts (``inventory.py``); None when that was done, or need not be."""
         return hosts.inventory_of(self.hosts_written)
 
     def target(self, name: str) -> Target:

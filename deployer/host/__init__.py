@@ -1,1 +1,1 @@
-"""The half that runs on the host: standard library only, Python 3.9 or newer, imports nothing outside itself."""
+"""The program on the host: the standard library alone, Python 3.9 or newer. It imports itself and ``deployer.wire``."""

@@ -18,10 +18,10 @@ import sys
 import time
 from typing import Any
 
-from deployer.host.context import Context, open_context
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.protocol import Exit, dumps
-from deployer.host.spec import parse_app
+from deployer.host.state.app import Context, open_context
+from deployer.wire.protocol import Exit, dumps
+from deployer.wire.spec import parse_app
 
 SILENCE = 300.0
 """Seconds without a byte after which a laptop is taken for gone."""
@@ -53,15 +53,15 @@ def _run(argv: list[str]) -> int:
     if command == "job" and rest and rest[1:] in ([], ["recover"]):
         return _job(app, rest[0], recovering=len(rest) > 1)
     if command in ("start", "stop", "reload", "recover") and not rest:
-        from deployer.host import handle
+        from deployer.host import service
 
-        return Exit(getattr(handle, command)(open_context(app, _silent, time.time)))
+        return Exit(getattr(service, command)(open_context(app, _silent, time.time)))
     raise BadRequest(__doc__ or "")
 
 
 def set_up(program: bytes) -> int:
     """Prepare this host for an app; the request comes on standard input. ``program`` is the zip that runs now."""
-    from deployer.host.provision import main as provision
+    from deployer.host.setup.provision import main as provision
 
     def tell(name: str, **fields: Any) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody listens any more: it is finished all the same
@@ -79,7 +79,7 @@ def _app(text: str) -> str:
 
 
 def _session(app: str) -> Exit:
-    from deployer.host.session import Session
+    from deployer.host.session.session import Session
 
     sys.stdout.buffer.write(b"\n")  # what the login has printed may have no end of line
     try:
@@ -96,9 +96,9 @@ def _session(app: str) -> Exit:
 
 
 def _job(app: str, name: str, *, recovering: bool) -> int:
-    from deployer.host.eventlog import EventLog
-    from deployer.host.job import run_job
-    from deployer.host.paths import AppPaths
+    from deployer.host.job.events import EventLog
+    from deployer.host.job.main import run_job
+    from deployer.host.state.paths import AppPaths
 
     directory = AppPaths(app).jobs / os.path.basename(name)
     ctx = open_context(app, EventLog(directory / "events.jsonl"), time.time)

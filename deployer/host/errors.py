@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployer.host.advice import NOTHING, Advice, Next, run
-from deployer.host.protocol import Exit
+from deployer.wire.advice import NOTHING, Advice, Next, run
+from deployer.wire.protocol import Exit
 
 
 class HostError(Exception):

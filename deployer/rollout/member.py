@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.errors import Exit
-from deployer.host.advice import NOTHING, Next
 from deployer.rollout.waves import BARRIERS
+from deployer.wire.advice import NOTHING, Next
 
 __all__ = ["Hook", "How", "Member"]
 

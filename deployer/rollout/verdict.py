@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from deployer.errors import Exit
 from deployer.events import FleetFinished, HostEnd
-from deployer.host.advice import NOTHING, Next, run
 from deployer.rollout.member import How, Member
+from deployer.wire.advice import NOTHING, Next, run
 
 __all__ = ["Course", "of"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployer.errors import ConfigError
-from deployer.host.advice import do
+from deployer.wire.advice import do
 
 __all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "number", "seconds", "waves"]
 

@@ -11,7 +11,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from deployer.fleettask import Dry, fleet_task
+from deployer.cli.fleettask import Dry, fleet_task
 from deployer.sandbox import hosts
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost

@@ -18,11 +18,11 @@ from paramiko.pkey import PKey, UnknownKeyType
 from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, SSHException
 
 from deployer.errors import DeployerError, Unreachable
-from deployer.host.causes import Cause
 from deployer.ssh import causes
 from deployer.ssh.settings import Identity, Settings
 from deployer.ssh.target import Question, SshOptions, Target, ssh_command
 from deployer.ssh.transport import StrictTransport, printable
+from deployer.wire.causes import Cause
 
 MAX_OFFERS = 5
 """sshd hangs up at the sixth failure (MaxAuthTries)."""

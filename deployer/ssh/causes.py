@@ -1,12 +1,12 @@
-"""Why a host is not reached, or does not let us in: each cause by what was observed. See :mod:`deployer.causes`.
+"""Why a host is not reached, or does not let us in: each cause by what was observed. See :mod:`deployer.cli.causes`.
 
 ``{by_hand}`` is the ``ssh`` command that reaches the same host in the same way.
 """
 
 from __future__ import annotations
 
-from deployer.host.advice import do, run
-from deployer.host.causes import Cause
+from deployer.wire.advice import do, run
+from deployer.wire.causes import Cause
 
 __all__ = ["CAUSES"]
 
@@ -51,9 +51,13 @@ SILENT = Cause(
 )
 NOT_SSH = Cause(
     "not-ssh",
-    "what greets us there is not SSH",
+    "what greets us there is not SSH, four times; or sshd says that it takes nobody now (OpenSSH 9.8 and newer)",
     "{host} can't be reached: what answers at {where} does not speak SSH; it said: {said}",
-    do("check the port; a host that is busy or bans this address says so in these words") + _BY_HAND,
+    do(
+        "if these are sshd's words, too many log in at the same time (MaxStartups), or it keeps this address out for a "
+        "while after logins that failed (PerSourcePenalties): wait a few minutes; otherwise check the port"
+    )
+    + _BY_HAND,
 )
 TURNED_AWAY = Cause(
     "turned-away",

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from paramiko.ssh_exception import SSHException
 
 from deployer.errors import ConfigError, Unreachable
-from deployer.host.causes import Cause
 from deployer.local import local_failure
 from deployer.ssh import causes, hostkeys, trust
 from deployer.ssh.auth import KeptWaitingError, authenticate
@@ -20,12 +19,14 @@ from deployer.ssh.dial import Closeable, Dialled, JumpError, NoRouteError, Proxy
 from deployer.ssh.settings import Settings, resolve
 from deployer.ssh.target import SshOptions, Target, ssh_command
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
+from deployer.wire.causes import Cause
 
 MAX_HOPS = 8
 ANSWER_TIME = 120.0
 """Seconds for what a ProxyCommand may ask at the terminal: sshd gives a login as many (LoginGraceTime)."""
 TRIES = 4
-"""sshd turns away some of many simultaneous logins before it greets them (MaxStartups)."""
+"""sshd turns away some of many simultaneous logins before it greets them (MaxStartups): without a word, or since
+OpenSSH 9.8 with a line that is no greeting of SSH."""
 
 Via = Callable[[Settings], Dialled]
 
@@ -78,7 +79,7 @@ def login(
     way = via or (lambda settings: dial(target, settings, lambda hop, jump: _hop(hop, options, jump, hops)))
     with translated(target, options, known):
         for attempt in range(1, TRIES):
-            with contextlib.suppress(NoGreetingError, KeptWaitingError):
+            with contextlib.suppress(NoGreetingError, OtherServiceError, KeptWaitingError):
                 return _login(target, options, known, way)
             time.sleep(0.1 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
         return _login(target, options, known, way)

@@ -6,10 +6,10 @@ import shlex
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Warn
-from deployer.host.advice import Next, do, run
 from deployer.ssh.hostkeys import HostKey, Known, KnownKey, in_revocation_list, judge, record
 from deployer.ssh.settings import Settings
 from deployer.ssh.target import SshOptions, Target, ssh_command
+from deployer.wire.advice import Next, do, run
 
 
 def check(target: Target, options: SshOptions, settings: Settings, known: Known, key: HostKey) -> None:

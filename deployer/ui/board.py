@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from deployer import events as ev
-from deployer.host.protocol import Exit
 from deployer.ui.text import queue
+from deployer.wire.protocol import Exit
 
 __all__ = ["Board", "Row", "Section"]
 

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.host.advice import Next
-from deployer.report import Diagnosis, Finding
+from deployer.remote.report import Diagnosis, Finding
 from deployer.ui import paint
 from deployer.ui.fleets import counted
 from deployer.ui.jsonlines import write_object
@@ -21,6 +20,7 @@ from deployer.ui.outcome import detail
 from deployer.ui.stream import safe
 from deployer.ui.tables import console_for
 from deployer.ui.text import clean
+from deployer.wire.advice import Next
 
 __all__ = ["doctor_view", "fleet_doctor"]
 

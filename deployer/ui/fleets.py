@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.report import ReleaseRow
+from deployer.remote.report import ReleaseRow
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.jsonlines import write_object

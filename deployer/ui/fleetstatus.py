@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.host.protocol import WEB
-from deployer.report import Status
+from deployer.remote.report import Status
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.fleets import NAMED, counted, numbered, told
@@ -25,6 +24,7 @@ from deployer.ui.running import condition, finishing, runs, troubles
 from deployer.ui.stream import safe
 from deployer.ui.tables import FAILED, console_for, light_table
 from deployer.ui.text import age, clean, seconds, size
+from deployer.wire.protocol import WEB
 
 __all__ = ["fleet_status"]
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.host.protocol import WEB
-from deployer.report import Status, TimerRow, UnitRow
+from deployer.remote.report import Status, TimerRow, UnitRow
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.jsonlines import write_object
@@ -21,6 +20,7 @@ from deployer.ui.running import condition, failed, finishing
 from deployer.ui.stream import safe
 from deployer.ui.tables import FAILED, STATES, console_for, light_table, what_of
 from deployer.ui.text import age, ahead, clean, seconds, size
+from deployer.wire.protocol import WEB
 
 __all__ = ["status_view"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from deployer import events as ev
-from deployer.host.advice import Next
 from deployer.ui.digest import excerpt
 from deployer.ui.stream import can_unicode
 from deployer.ui.text import clean, clean_lines
+from deployer.wire.advice import Next
 
 __all__ = ["advice_lines", "failure_lines", "log_lines", "marks_for", "phase_line"]
 

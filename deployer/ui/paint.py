@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.host.advice import Next
 from deployer.ui.board import Row, Section
 from deployer.ui.digest import excerpt
 from deployer.ui.fit import flowing
 from deployer.ui.text import clean, clean_lines, middle, seconds, size
+from deployer.wire.advice import Next
 
 __all__ = [
     "MARKS", "SPINNER", "advise", "bar", "cut", "failure", "header", "panel", "raw", "rows", "say", "summary",

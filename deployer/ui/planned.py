@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.host.protocol import WEB
-from deployer.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.fleets import counted, told
@@ -23,6 +22,7 @@ from deployer.ui.names import Names
 from deployer.ui.stream import safe
 from deployer.ui.tables import console_for, light_table
 from deployer.ui.text import ahead, clean, commit
+from deployer.wire.protocol import WEB
 
 __all__ = ["plan_view", "would_view"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from deployer.host.protocol import WEB
-from deployer.report import Lingering, Status, TimerRow, UnitRow
+from deployer.remote.report import Lingering, Status, TimerRow, UnitRow
 from deployer.ui.text import age, clean, seconds
+from deployer.wire.protocol import WEB
 
 __all__ = ["condition", "failed", "finishing", "runs", "troubles"]
 

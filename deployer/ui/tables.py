@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.report import DemoStep, ReleaseRow
+from deployer.remote.report import DemoStep, ReleaseRow
 from deployer.ui import paint
 from deployer.ui.console import console_on
 from deployer.ui.fit import put

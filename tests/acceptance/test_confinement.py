@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deployer.host.confinement import KINDS
+from deployer.host.units.confinement import KINDS
 from tests.acceptance.test_run import argv, run
 from tests.support.site import wait_until
 from tests.support.tiny import TinySite

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.fleettask import Dry
+from deployer.cli.fleettask import Dry
 from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 from tests.support.failures import running

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from deployer.host.protocol import PHASES
 from deployer.sandbox import SandboxHost, up
+from deployer.wire.protocol import PHASES
 from tests.support.failures import Running
 from tests.support.site import FAB, Ended, wait_until
 from tests.support.tiny import TinySite, make_tiny

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deployer.host.protocol import PROGRAM
+from deployer.wire.protocol import PROGRAM
 from tests.support.failures import running
 from tests.support.site import Ended, wait_until
 from tests.support.tiny import TinySite, make_tiny

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.protocol import PHASES, PROGRAM
+from deployer.wire.protocol import PHASES, PROGRAM
 from tests.support.tiny import TinySite, make_tiny, ship
 
 pytestmark = pytest.mark.acceptance

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import deployer
-from deployer.host.protocol import PROGRAM, PROTOCOL
 from deployer.sandbox import SandboxHost, up
+from deployer.wire.protocol import PROGRAM, PROTOCOL
 from tests.support.site import Ended
 from tests.support.tiny import TinySite, make_tiny
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from deployer.host import journald, systemd
-from deployer.host.catalog import Catalog
-from deployer.host.context import Context, Settings
-from deployer.host.manifest import Delta, Entry, tree_digest
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import PHASES, Exit
-from deployer.host.session import Session
+from deployer.host.session.session import Session
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import Catalog
+from deployer.host.system import journald, systemd
+from deployer.wire.protocol import PHASES, Exit
+from deployer.wire.tree import Delta, Entry, tree_digest
 
 CONTENT = b"print('hello')\n"
 BODY = zlib.compress(CONTENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import os
 import shutil
@@ -109,7 +110,15 @@ def _settings(directory: Path, port: int, startups: int) -> list[str]:
         "KbdInteractiveAuthentication no",
         "PermitRootLogin yes",
         f"MaxStartups {startups}",
+        *(["PerSourcePenalties no"] if _has_penalties() else []),
     ]
+
+
+@functools.cache
+def _has_penalties() -> bool:
+    """Whether sshd turns away an address for a while after logins that failed (OpenSSH 9.8 and newer)."""
+    done = subprocess.run([str(BINARY), "-T", "-f", "/dev/null", "-o", "PerSourcePenalties=no"], capture_output=True)
+    return b"Bad configuration option" not in done.stderr
 
 
 def _wait(sshd: Sshd) -> None:

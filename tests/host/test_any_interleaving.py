@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from deployer.host.protocol import BARRIERS
+from deployer.wire.protocol import BARRIERS
 from tests.host.simulation import builds, fleet, place, rules, service
 from tests.host.simulation.faults import DiskFails, Fault, Kill, Meanwhile, PowerCut, Terminate
 from tests.host.simulation.host import Outcome, SimulatedHost

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.bytecode import carry
-from deployer.host.manifest import Entry
+from deployer.host.build.bytecode import carry
+from deployer.wire.tree import Entry
 
 COMPILED = "mod.cpython-311.pyc"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.protocol import PROTOCOL
+from deployer.wire.protocol import PROTOCOL
 from tests.host.sshd import Sshd, running, write_config
 from tests.unit.test_answers import ASK, FINISHED, STATUS
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from deployer.host import files, fingerprint
+from deployer.host.state import fingerprint
+from deployer.host.system import files
 
 OWNER = 61001
 OTHER = 61002

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.protocol import BARRIERS
+from deployer.wire.protocol import BARRIERS
 from tests.host.simulation import fleet, rules, service
 from tests.host.simulation.host import Outcome, SimulatedHost
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from deployer.host import lock, proc, systemd, turns
-from deployer.host.catalog import FAILED, Release
-from deployer.host.catalog import GOOD as KEPT
-from deployer.host.context import Context, Settings
 from deployer.host.errors import HostError
-from deployer.host.protocol import BARRIERS, MOST_MISSED, PHASES, Exit
-from deployer.host.spec import Spec
+from deployer.host.job import lock, queue
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.releases import FAILED, Release
+from deployer.host.state.releases import GOOD as KEPT
+from deployer.host.system import proc, systemd
+from deployer.wire.protocol import BARRIERS, MOST_MISSED, PHASES, Exit
+from deployer.wire.spec import Spec
 from tests.host.asking import BODY, GOOD, SPEC, Host, line, make_host, refused
 
 FLEET = {**GOOD, "barriers": list(BARRIERS), "number": 7}
@@ -158,7 +159,7 @@ def test_what_is_no_message_is_the_last_word(host: Host, monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("job")
 def test_a_word_that_finds_the_disk_full_is_not_the_last(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host still answers, and hears the word that takes everything back."""
-    monkeypatch.setattr("deployer.host.word.os.replace", _no_room)
+    monkeypatch.setattr("deployer.host.deployment.barrier.os.replace", _no_room)
     undone: list[str] = []
     monkeypatch.setattr(lock, "abort", lambda _, by, job, why: undone.append(why))
     assert host.serve(say(FLEET, BODY, HOLD, HOLD, KEEP, {"op": "undo", "by": "ada", "why": "web2: full"})) == Exit.OK
@@ -292,7 +293,7 @@ def test_the_first_need_not_wait(host: Host) -> None:
 
 def test_with_somebody_ahead_it_is_busy(host: Host) -> None:
     """Exit code 4 at once, and no place is kept; the other one's is."""
-    with turns.ticket(host.paths.tickets) as other:
+    with queue.ticket(host.paths.tickets) as other:
         assert host.serve(say({"op": "wait", "queue": False})) == Exit.BUSY
         assert list(host.paths.tickets.iterdir()) == [other]
     assert told(host) == ["failed", "finished"]

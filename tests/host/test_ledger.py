@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import files
-from deployer.host.ledger import BEGUN, ENDED, Ledger
+from deployer.host.state.ledger import BEGUN, ENDED, Ledger
+from deployer.host.system import files
 
 
 @pytest.fixture

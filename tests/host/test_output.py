@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import output, systemd
 from deployer.host.errors import HostError
-from deployer.host.output import LONGEST_LINE
-from deployer.host.protocol import Exit
+from deployer.host.system import output, systemd
+from deployer.host.system.output import LONGEST_LINE
+from deployer.wire.protocol import Exit
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def daemon(tmp_path: Path) -> Iterator[Path]:
     """Where a command may note the process that it leaves behind; that is ended afterwards."""
     noted = tmp_path / "pid"
     yield noted
-    os.kill(int(noted.read_text()), signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # one that wrote has died of a broken pipe
+        os.kill(int(noted.read_text()), signal.SIGKILL)
 
 
 def test_a_stream_ends_with_its_command(daemon: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import probe
-from deployer.host.probe import Answer
-from deployer.host.spec import Health
+from deployer.host.processes import probe
+from deployer.host.processes.probe import Answer
+from deployer.wire.spec import Health
 
 HEALTH = Health(path="/healthz?full=1", host="shop.example.com", status=((200, 399),), timeout=1, settle=0)
 REQUEST = (

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from deployer.host import instance, seal
 from deployer.host.errors import HostError
-from deployer.host.systemd import Result
+from deployer.host.state import seal
+from deployer.host.system.systemd import Result
+from deployer.host.units import install
 from tests.host.simulation import builds, fleet, rules, service, walk
 from tests.host.simulation.faults import CommandFails, Kill, Meanwhile, PowerCut
 from tests.host.simulation.host import Outcome, SimulatedHost
@@ -336,7 +337,7 @@ def test_of_two_releases_one_is_the_older(host: SimulatedHost) -> None:
     for number in (1, 3):
         (host.paths.units / f"shop-worker.2@v{number}.service").touch()
     ctx = host.context(lambda *_, **__: None)
-    assert instance.older(ctx, 2) == {"worker": ["shop-worker.2@v1.service"]}
+    assert install.older(ctx, 2) == {"worker": ["shop-worker.2@v1.service"]}
 
 
 def test_an_upload_that_builds_on_what_was_taken_back_says_so(host: SimulatedHost) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import programs
 from deployer.host.errors import HostError
-from deployer.host.process import Process
-from deployer.host.programs import Place
+from deployer.host.units import programs
+from deployer.host.units.programs import Place
+from deployer.wire.processes import Process
 from tests.unit.test_host_spec import SPEC
 
 if os.getuid() != 0:

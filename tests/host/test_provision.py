@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from deployer.host import install, nginx, provision
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import Exit, dumps
-from deployer.host.provision import Setup
-from deployer.program import BOOTSTRAP, TOO_OLD, host_program
+from deployer.host.setup import nginx, provision
+from deployer.host.setup.program import install, launcher_of
+from deployer.host.setup.provision import Setup
+from deployer.host.state.paths import AppPaths
+from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
+from deployer.wire.protocol import Exit, dumps
+from deployer.wire.site import Site
 
 SITE: dict[str, Any] = {
     "server_name": ["shop.example.com"],
@@ -95,7 +97,7 @@ def test_a_bad_request_is_refused_before_anything(change: dict[str, Any]) -> Non
 
 def test_the_site_follows_no_link_and_keeps_nothing_alive() -> None:
     """Static files are served from the code alone, and connections to the app are not pooled."""
-    site = nginx.Site.parse({**SITE, "static": {"/static/": "static/dist/"}})
+    site = Site.parse({**SITE, "static": {"/static/": "static/dist/"}})
     text = nginx.render(site, AppPaths("my-shop"), ipv6=True)
     assert (
         "alias /srv/my-shop/current/code/static/dist/;\n        disable_symlinks on from=/srv/my-shop/current/code;"
@@ -125,17 +127,17 @@ def test_a_program_is_installed_once_and_mended_when_bent(tmp_path: Path) -> Non
     """The second time nothing is written; a file that was cut short is put right."""
     program = host_program()
     directory, launcher = tmp_path / program.digest, tmp_path / "deployer-host"
-    assert install.install(program.content, tmp_path) == [
+    assert install(program.content, tmp_path) == [
         f"version {program.digest[:12]} of deployer-host",
         str(launcher),
     ]
     before = written(tmp_path)
-    assert install.install(program.content, tmp_path) == []
+    assert install(program.content, tmp_path) == []
     assert written(tmp_path) == before
-    (directory / "deployer/host/job.py").write_text("")
-    assert install.install(program.content, tmp_path) == [f"version {program.digest[:12]} of deployer-host"]
-    assert (directory / "deployer/host/job.py").read_text()
-    assert launcher.read_text() == install.launcher_of(directory)
+    (directory / "deployer/host/job/main.py").write_text("")
+    assert install(program.content, tmp_path) == [f"version {program.digest[:12]} of deployer-host"]
+    assert (directory / "deployer/host/job/main.py").read_text()
+    assert launcher.read_text() == launcher_of(directory)
 
 
 def bootstrap(program: bytes, *arguments: str, before: str = "") -> subprocess.CompletedProcess[bytes]:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import run, systemd
-from deployer.host.confinement import LINES, of_command
 from deployer.host.errors import HostError
-from deployer.host.process import Web
-from deployer.host.protocol import Exit
-from deployer.host.run import Command
+from deployer.host.processes import run
+from deployer.host.processes.run import Command
+from deployer.host.system import systemd
+from deployer.host.units.confinement import LINES, of_command
+from deployer.wire.processes import Web
+from deployer.wire.protocol import Exit
 
 WEB = Web(server="gunicorn", target="shop.wsgi:application", workers=1, args=(), memory=0, unit=())
 

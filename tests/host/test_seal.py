@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.store import Store
+from deployer.host.state.store import Store
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sealing gives files to root")
 

@@ -18,15 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.host import lock, ops, systemd, word
-from deployer.host.context import Context, Settings
+from deployer.host.deployment import barrier
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.manifest import Entry, tree_digest
-from deployer.host.message import LISTS, LONGEST, SHORT, read_message
-from deployer.host.message import VALUES as MOST
-from deployer.host.protocol import MOST_MISSED, Exit
-from deployer.host.session import Session
-from deployer.host.spec import Spec
+from deployer.host.job import lock
+from deployer.host.session import requests
+from deployer.host.session.session import Session
+from deployer.host.state.app import Context, Settings
+from deployer.host.system import systemd
+from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
+from deployer.wire.message import VALUES as MOST
+from deployer.wire.protocol import MOST_MISSED, Exit
+from deployer.wire.spec import Spec
+from deployer.wire.tree import Entry, tree_digest
 from tests.host.asking import BODY, DELTA, GOOD, SPEC, Host, line, make_host, refused
 
 
@@ -142,7 +145,7 @@ def test_no_request_has_other_keys_than_its_own(host: Host, op: str) -> None:
 def test_every_request_is_declared_and_answered() -> None:
     """The keys of each are read in one place, and none is read that nobody answers."""
     ctx: Any = None
-    assert Session(ctx, io.BytesIO(), print)._answers.keys() == ops.REQUESTS.keys()
+    assert Session(ctx, io.BytesIO(), print)._answers.keys() == requests.REQUESTS.keys()
 
 
 def test_what_strings_hold_is_not_counted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +193,7 @@ def test_the_largest_request_costs_root_little() -> None:
     names = b'{"op":"release","delta":["' + b'","'.join(b"%x" % one for one in range(MOST - 1)) + b'"]}\n'
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from deployer.host.message import read_message\n"
+        "from deployer.wire.message import read_message\n"
         "def peak():\n"
         "    with open('/proc/self/status') as file:\n"
         "        return next(int(line.split()[1]) for line in file if line.startswith('VmHWM'))\n"
@@ -667,7 +670,7 @@ def test_an_upload_goes_on_where_it_was_cut(host: Host, monkeypatch: pytest.Monk
 
 def test_a_full_disk_is_told_before_anything_is_taken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload for which there is no room is refused with what is missing, and leaves nothing."""
-    monkeypatch.setattr("deployer.host.receive.free_bytes", lambda _: 1024)
+    monkeypatch.setattr("deployer.host.build.upload.free_bytes", lambda _: 1024)
     assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
     assert "disk is full" in host.events[0]["message"]
     assert list(host.paths.incoming.iterdir()) == []
@@ -679,14 +682,14 @@ def test_a_disk_that_fails_is_told_as_an_event(host: Host, monkeypatch: pytest.M
     def fails(*_: Any) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("deployer.host.lock.submit", fails)
+    monkeypatch.setattr("deployer.host.job.lock.submit", fails)
     assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
     assert "Input/output error" in host.events[0]["message"]
 
 
 def test_a_bug_is_told_as_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody thought of is an event with exit code 1 and the lines a report needs."""
-    monkeypatch.setattr("deployer.host.session.status_report", lambda _: 1 / 0)
+    monkeypatch.setattr("deployer.host.session.session.status_report", lambda _: 1 / 0)
     assert host.serve(line({"op": "status"})) == Exit.BUG
     assert "bug" in host.events[0]["message"]
     assert any("ZeroDivisionError" in text for text in host.events[0]["logs"])
@@ -729,7 +732,7 @@ def test_a_unit_name_that_another_still_has_is_tried_again(host: Host, monkeypat
         return systemd.Result(1, "", "already loaded or has a fragment file") if refused else done
 
     monkeypatch.setattr(systemd, "run", run)
-    monkeypatch.setattr("deployer.host.session.lock.follow", lambda *_: iter([{"event": "finished"}]))
+    monkeypatch.setattr("deployer.host.session.session.lock.follow", lambda *_: iter([{"event": "finished"}]))
     assert host.serve(line(GOOD) + BODY) == Exit.OK
     assert len(host.started) == 3
 
@@ -743,7 +746,7 @@ def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytes
         return systemd.Result(1, "", "out of luck") if argv[0] == "systemd-run" else done
 
     monkeypatch.setattr(systemd, "run", run)
-    monkeypatch.setattr("deployer.host.lock._POLL", 0.001)
+    monkeypatch.setattr("deployer.host.job.lock._POLL", 0.001)
     assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
     assert host.events[0]["logs"] == ["out of luck"]
     assert list(host.paths.jobs.iterdir()) == []
@@ -808,12 +811,12 @@ def test_a_word_to_go_on_needs_hardly_any_room(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     if disk == "full":
-        monkeypatch.setattr(word, "hold", no_room)
+        monkeypatch.setattr(barrier, "hold", no_room)
         with pytest.raises(OSError):
-            word.go(tmp_path, "switch")
+            barrier.go(tmp_path, "switch")
     else:
-        word.go(tmp_path, "switch")
-    assert word.Word(tmp_path).said("switch")
+        barrier.go(tmp_path, "switch")
+    assert barrier.Word(tmp_path).said("switch")
 
 
 def test_a_job_that_was_swept_before_its_first_word_never_began(host: Host) -> None:
@@ -900,7 +903,7 @@ def test_a_command_that_was_run_is_not_told_as_nothing(host: Host, monkeypatch: 
     def fails(*_: Any) -> int:
         raise RuntimeError("x")
 
-    monkeypatch.setattr("deployer.host.session.run", fails)
+    monkeypatch.setattr("deployer.host.session.session.run", fails)
     host.serve(line({"op": "run", "argv": ["true"]}))
     assert host.events[0]["state"].startswith("the command may have been run")
 
@@ -928,12 +931,12 @@ def test_no_line_of_the_logs_shows_a_secret(host: Host, monkeypatch: pytest.Monk
         (directory / "env.json").write_text(json.dumps({"TOKEN": secret, "APP_ENV": "production"}))
         (directory / "secret.json").write_text(json.dumps(["TOKEN", "APP_ENV"]))
     said = ["in production: hunter22-one, hunter22-two"] * 3
-    monkeypatch.setattr("deployer.host.journal.read", lambda *_: iter(said))
-    monkeypatch.setattr("deployer.host.journal.follow", lambda *_: iter(said))
+    monkeypatch.setattr("deployer.host.inspect.logs.read", lambda *_: iter(said))
+    monkeypatch.setattr("deployer.host.inspect.logs.follow", lambda *_: iter(said))
     monkeypatch.setattr(
-        "deployer.host.session.status_report", lambda _: {"health": said[0], "units": [{"name": said[0]}]}
+        "deployer.host.session.session.status_report", lambda _: {"health": said[0], "units": [{"name": said[0]}]}
     )
-    monkeypatch.setattr("deployer.host.session.examine", lambda _: {"findings": [{"text": said[0]}]})
+    monkeypatch.setattr("deployer.host.session.session.examine", lambda _: {"findings": [{"text": said[0]}]})
     host.serve(line({**LOGS, "follow": follow}))
     shown = [text for event in host.events if event["event"] == "logs" for text in event["lines"]]
     assert shown == ["in production: ****, ****"] * 3
@@ -946,12 +949,12 @@ def test_no_line_of_the_logs_shows_a_secret(host: Host, monkeypatch: pytest.Monk
 def test_many_lines_of_logs_come_in_events_of_bounded_size(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A laptop takes no line of any length; none is lost between two events, and none at all are one event, too."""
     said = [f"{one} " + "x" * 5000 for one in range(200)]
-    monkeypatch.setattr("deployer.host.journal.read", lambda *_: iter(said))
+    monkeypatch.setattr("deployer.host.inspect.logs.read", lambda *_: iter(said))
     host.serve(line(LOGS))
     logs = [event["lines"] for event in host.events if event["event"] == "logs"]
     assert [text for lines in logs for text in lines] == said
     assert len(logs) > 1
     assert all(sum(map(len, lines)) <= 128 * 1024 for lines in logs)
-    monkeypatch.setattr("deployer.host.journal.read", lambda *_: iter(()))
+    monkeypatch.setattr("deployer.host.inspect.logs.read", lambda *_: iter(()))
     host.serve(line(LOGS))
     assert [event["event"] for event in host.events] == ["logs", "answer"]

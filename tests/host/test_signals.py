@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployer.host import signals, systemd
 from deployer.host.errors import HostError
+from deployer.host.system import signals, systemd
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
-from deployer.host import files, fingerprint, handle, lease, masking, run, turns
+from deployer.host import service as unit_service
 from deployer.host.errors import HostError
-from deployer.host.paths import AppPaths
-from deployer.host.store import Store
+from deployer.host.job import queue
+from deployer.host.processes import run
+from deployer.host.state import fingerprint, lease, masking
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.store import Store
+from deployer.host.system import files
 from tests.host.simulation import builds, laptop, rules, service
 from tests.host.simulation.faults import Kill, PowerCut
 from tests.host.simulation.host import Outcome, SimulatedHost
@@ -143,7 +147,7 @@ def test_the_turn_of_one_who_waits_is_not_swept(host: SimulatedHost) -> None:
     """Another laptop stands in line while a deploy runs and clears up; a ticket that nobody holds is thrown away."""
     left = host.paths.tickets / "00000007"
     left.touch()
-    with turns.ticket(host.paths.tickets) as own:
+    with queue.ticket(host.paths.tickets) as own:
         assert host.deploy(text="one").exit == 0
         assert own.exists()
     assert not left.exists()
@@ -175,7 +179,7 @@ def test_a_secret_stays_one(host: SimulatedHost, command: str) -> None:
     """Whatever makes the next release of it: its value is masked in what that one prints, too."""
     assert host.deploy(text="one", **SECRET).exit == 0
     if command == "systemctl reload":
-        assert host.programs.run("shop.service", lambda: handle.reload(host.context(lambda *_, **__: None))) == 0
+        assert host.programs.run("shop.service", lambda: unit_service.reload(host.context(lambda *_, **__: None))) == 0
     elif command == "rollback":
         assert host.deploy(text="two").exit == 0
         assert host.rollback().exit == 0

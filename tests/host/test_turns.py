@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deployer.host import lock, turns
-from deployer.host.context import Context, Settings
-from deployer.host.paths import AppPaths
+from deployer.host.job import lock, queue
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.paths import AppPaths
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def ctx(tmp_path: Path) -> Context:
 
 def stand(ctx: Context, tell: Callable[[dict[str, Any]], None]) -> None:
     """Wait for our turn, and do nothing with it."""
-    with turns.ticket(ctx.paths.tickets) as own:
-        turns.wait(ctx, own, tell)
+    with queue.ticket(ctx.paths.tickets) as own:
+        queue.wait(ctx, own, tell)
 
 
 def test_a_free_lock_is_ours_at_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,12 +39,12 @@ def test_they_go_in_the_order_of_their_coming(ctx: Context, monkeypatch: pytest.
     """Each only when the one before has taken the lock and let it go."""
     busy, went = threading.Event(), []
     busy.set()
-    monkeypatch.setattr(turns, "_POLL", 0.005)
+    monkeypatch.setattr(queue, "_POLL", 0.005)
     monkeypatch.setattr(lock, "running", lambda _: {"by": "ada", "phase": "build"} if busy.is_set() else None)
 
     def wait(name: str, waiting: threading.Event) -> None:
-        with turns.ticket(ctx.paths.tickets) as own:
-            turns.wait(ctx, own, lambda told: waiting.set())
+        with queue.ticket(ctx.paths.tickets) as own:
+            queue.wait(ctx, own, lambda told: waiting.set())
             busy.set()
         went.append(name)
 
@@ -71,11 +71,11 @@ def test_the_dead_are_not_waited_for(ctx: Context, monkeypatch: pytest.MonkeyPat
 
 def test_one_that_hangs_is_passed_by(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has some seconds to take the lock when it could; then the next goes."""
-    monkeypatch.setattr(turns, "_PATIENCE", 0.05)
-    monkeypatch.setattr(turns, "_POLL", 0.005)
+    monkeypatch.setattr(queue, "_PATIENCE", 0.05)
+    monkeypatch.setattr(queue, "_POLL", 0.005)
     monkeypatch.setattr(lock, "running", lambda _: None)
     told: list[int] = []
-    with turns.ticket(ctx.paths.tickets):
+    with queue.ticket(ctx.paths.tickets):
         stand(ctx, lambda job: told.append(job["ahead"]))
     assert told == [1]
 
@@ -84,8 +84,8 @@ def test_whose_turn_it_is_holds_back_the_others_until_its_job_runs(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its turn and its job lies an upload: were its ticket gone by then, all the others would come at once."""
-    monkeypatch.setattr(turns, "_POLL", 0.005)
-    monkeypatch.setattr(turns, "_PATIENCE", 60.0)
+    monkeypatch.setattr(queue, "_POLL", 0.005)
+    monkeypatch.setattr(queue, "_PATIENCE", 60.0)
     monkeypatch.setattr(lock, "running", lambda _: None)
     went, waiting = threading.Event(), threading.Event()
 
@@ -93,8 +93,8 @@ def test_whose_turn_it_is_holds_back_the_others_until_its_job_runs(
         stand(ctx, lambda job: waiting.set())
         went.set()
 
-    with turns.ticket(ctx.paths.tickets) as own:
-        turns.wait(ctx, own, lambda _: None)
+    with queue.ticket(ctx.paths.tickets) as own:
+        queue.wait(ctx, own, lambda _: None)
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         assert waiting.wait(10)

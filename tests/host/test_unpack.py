@@ -17,15 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.delta import Upload, make_delta
-from deployer.files import Collection
-from deployer.host import body as bodies
-from deployer.host.manifest import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
-from deployer.host.unpack import Mismatch, apply, parse_delta
-from deployer.source import Source, finish
+from deployer.host.build import body as bodies
+from deployer.host.build.unpack import Mismatch, apply, parse_delta
+from deployer.project.files import Collection
+from deployer.project.source import Source, finish
+from deployer.release.delta import Upload, make_delta
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
-"""How the files begin that a laptop refuses to send (:mod:`deployer.filters`)."""
+"""How the files begin that a laptop refuses to send (:mod:`deployer.project.filters`)."""
 Tree = dict[str, tuple[str, bytes]]
 """Path → kind and content (of a link: its target)."""
 
@@ -403,7 +403,7 @@ def test_a_full_disk_is_an_oserror(host: Host, monkeypatch: pytest.MonkeyPatch) 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("deployer.host.unpack.os.fchmod", full)
+    monkeypatch.setattr("deployer.host.build.unpack.os.fchmod", full)
     with pytest.raises(OSError) as caught:
         host.upload(make_delta(source_of(BASE)))
     assert caught.value.errno == errno.ENOSPC

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import files, writers
+from deployer.host.system import files, writers
 
 if os.getuid() != 0:
     pytest.skip("only root can take a tree from somebody", allow_module_level=True)

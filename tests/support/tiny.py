@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.host.manifest import Delta, Entry, tree_digest, unpack_ids
-from deployer.host.protocol import PROGRAM
 from deployer.sandbox import SandboxHost
+from deployer.wire.protocol import PROGRAM
+from deployer.wire.tree import Delta, Entry, tree_digest, unpack_ids
 from tests.support.project import Project
 from tests.support.site import FABFILE, Ended, Site
 

@@ -10,7 +10,7 @@ import pytest
 
 from deployer.config import Config, load
 from deployer.errors import ConfigError
-from deployer.host.protocol import Exit
+from deployer.wire.protocol import Exit
 from tests.support.repository import Repository
 
 

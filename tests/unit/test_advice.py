@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.advice import Typed
+from deployer.cli.advice import Typed
 
 HERE = Typed(program="fab", target="deploy@web1", hosts="deploy@web1")
 

@@ -8,9 +8,9 @@ import pytest
 
 from deployer.errors import Refused
 from deployer.events import Failed, failure, parse
-from deployer.host.advice import NOTHING, Next, Step, do, run
-from deployer.host.causes import Cause
-from deployer.host.protocol import dumps
+from deployer.wire.advice import NOTHING, Next, Step, do, run
+from deployer.wire.causes import Cause
+from deployer.wire.protocol import dumps
 
 STEPS = do("make room on the disk") + run("fab deploy", "goes on where it stopped") + run("fab status")
 

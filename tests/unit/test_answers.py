@@ -15,15 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import answers, observe, share
+from deployer import host as host_package
+from deployer.commands import observe
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
-from deployer.follow import Run
-from deployer.host import protocol
-from deployer.host.advice import NOTHING, Next
-from deployer.host.protocol import MOST_MISSED
-from deployer.host.spec import Spec
-from deployer.remote import Facts, Over, Remote
-from deployer.share import number_of
+from deployer.release import placement
+from deployer.release.placement import number_of
+from deployer.remote import answers
+from deployer.remote.job import Run
+from deployer.remote.session import Facts, Over, Remote
+from deployer.wire import protocol
+from deployer.wire.advice import NOTHING, Next
+from deployer.wire.protocol import MOST_MISSED
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC, make_host
 from tests.unit.test_follow import HOST, FakeChannel, FakeLink
 
@@ -327,7 +330,7 @@ def test_one_host_does_not_lead_a_fleet_astray() -> None:
 def test_a_host_that_joins_late_takes_up_the_numbers_of_its_fleet() -> None:
     """However many it has missed, within reason."""
     assert number_of({"web1": facts(1 + MOST_MISSED), "new": facts(1)}) == 1 + MOST_MISSED
-    assert share.number_of({}) == 0
+    assert placement.number_of({}) == 0
 
 
 def test_a_list_of_files_that_no_host_takes_is_not_sent() -> None:
@@ -391,7 +394,7 @@ NOT_NEEDED = {
 def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the decoder has no field for vanishes silently: a new key of an answer is given one, or is named above."""
     host = make_host(tmp_path, monkeypatch)
-    monkeypatch.setattr("deployer.host.inspect_host.findings", lambda _: [])
+    monkeypatch.setattr("deployer.host.inspect.preparation.findings", lambda _: [])
     host.catalog.update(host.catalog.create("deploy", 0, "ada", 1.0, Spec.parse(SPEC)), result="good")
     host.paths.current.symlink_to("releases/v1")
     more: dict[str, dict[str, Any]] = {"ask": {}, "status": {}, "releases": {}, "history": {}, "doctor": {"fix": False}}
@@ -407,7 +410,7 @@ def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkey
 def test_nothing_that_the_host_tells_is_lost_on_the_way() -> None:
     """The same of each event that is told anywhere in the host program."""
     told: dict[str, set[str]] = {}
-    for path in Path(protocol.__file__).parent.glob("*.py"):
+    for path in Path(host_package.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "emit" and node.args:
                 name = node.args[0]

@@ -9,20 +9,20 @@ from typing import Any, cast
 import pytest
 
 from deployer import events
-from deployer.campaign import Deploy, Reload, Rollback
 from deployer.config import Config
-from deployer.delta import Upload
 from deployer.errors import ConfigError
-from deployer.host.manifest import Delta
-from deployer.host.process import Process
-from deployer.host.spec import Spec
-from deployer.lock import Lock
-from deployer.remote import Facts
-from deployer.share import Share
-from deployer.site import Site
-from deployer.source import Source
-from deployer.spool import Spool
+from deployer.project.lockfile import Lock
+from deployer.project.source import Source
+from deployer.project.spool import Spool
+from deployer.release.delta import Upload
+from deployer.release.kinds import Deploy, Reload, Rollback
+from deployer.release.placement import Share
+from deployer.remote.session import Facts
+from deployer.remote.site import Site
 from deployer.ssh import SshOptions, Target
+from deployer.wire.processes import Process
+from deployer.wire.spec import Spec
+from deployer.wire.tree import Delta
 
 SPEC: dict[str, Any] = {
     "source": {"digest": "a" * 64, "commit": "a" * 40, "ref": "main", "dirty": False},

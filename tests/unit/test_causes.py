@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.causes import ALL, markdown
-from deployer.host.causes import Cause
+from deployer.cli.causes import ALL, markdown
+from deployer.wire.causes import Cause
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [cause.name for cause in ALL]

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import fabric
 import pytest
 
-from deployer import command, events, hearing, tasks
+from deployer import events, tasks
+from deployer.cli import reporting, task
+from deployer.cli.fleettask import FleetContext
 from deployer.config import Config
 from deployer.config.fleet import FleetSettings
 from deployer.errors import ConfigError
-from deployer.fleettask import FleetContext
 from deployer.rollout import Strategy
 
 FAB = Path(sys.executable).with_name("fab")
@@ -24,7 +25,7 @@ CONFIG = Config(app="shop")
 
 
 def names(config: Config, *named: str) -> list[str]:
-    return [target.name for target, _ in command._places(config, named)]
+    return [target.name for target, _ in task._places(config, named)]
 
 
 def test_hosts_of_the_command_line_come_before_those_of_the_file() -> None:
@@ -100,17 +101,17 @@ def test_nobody_is_asked_what_ctrl_c_is_to_mean_in_a_dry_run(
         yield lambda event: None, object(), nullcontext
 
     (tmp_path / "deploy.toml").write_text('app = "shop"\nhosts = ["deploy@127.0.0.1:1"]\n')
-    monkeypatch.setattr(command, "showing", shown)
+    monkeypatch.setattr(task, "showing", shown)
     context = FleetContext(fabric.Config(overrides={"run": {"dry": dry}}), (), ())
     common = {"env": "", "config": str(tmp_path / "deploy.toml"), "accept_new": False, "json": False, "verbose": False}
-    with command._fleet(context, "attach to", answer=False, streams=False, parallel=0, **common) as fleet:  # type: ignore[arg-type]
+    with task._fleet(context, "attach to", answer=False, streams=False, parallel=0, **common) as fleet:  # type: ignore[arg-type]
         assert bool(fleet.decide) is asked and bool(fleet.sites[0].decide) is asked
 
 
 def test_after_the_end_nothing_more_is_heard() -> None:
     """A thread that still follows its host has nobody to tell: the terminal is given back already."""
     heard: list[events.Event] = []
-    with hearing.until_over(heard.append) as hear:
+    with reporting.until_over(heard.append) as hear:
         hear(events.Note(host="a", text="before"))
     hear(events.Note(host="a", text="after"))
     assert [event.text for event in heard if isinstance(event, events.Note)] == ["before"]
@@ -118,27 +119,27 @@ def test_after_the_end_nothing_more_is_heard() -> None:
 
 def test_what_a_command_prints_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """On standard output as it is, each line with its host when there are several; not so what went wrong."""
-    with hearing.answering(False, ["a", "b"]) as (hear, *_):
+    with reporting.answering(False, ["a", "b"]) as (hear, *_):
         hear(events.Output(host="a", phase="run", line="one  two"))
         hear(events.Warn(host="b", text="careful"))
     out, err = capsys.readouterr()
     assert out == "a: one  two\n"
     assert "careful" in err
-    with hearing.answering(False, ["a"]) as (hear, *_):
+    with reporting.answering(False, ["a"]) as (hear, *_):
         hear(events.Output(host="a", phase="run", line="alone"))
     assert capsys.readouterr().out == "alone\n"
 
 
 def test_machines_get_the_events_themselves(capsys: pytest.CaptureFixture[str]) -> None:
     """With --json a line is an output event."""
-    with hearing.answering(True, ["a"]) as (hear, *_):
+    with reporting.answering(True, ["a"]) as (hear, *_):
         hear(events.Output(host="a", phase="run", line="one"))
     assert '"event": "output"' in capsys.readouterr().out
 
 
 def test_hosts_that_fail_in_the_same_words_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """Their names are all that differs; a host that fails otherwise has its own lines."""
-    with hearing.answering(False, ["d@a", "d@b", "d@c"]) as (hear, *_):
+    with reporting.answering(False, ["d@a", "d@b", "d@c"]) as (hear, *_):
         for host in ("a", "b"):
             message = f"d@{host} can't be reached: no answer from {host} port 22"
             hear(events.Failed(host=f"d@{host}", exit=3, message=message, state="untouched", next=f"ssh d@{host} true"))

@@ -14,23 +14,25 @@ from typing import Any
 
 import pytest
 
-from deployer import conduct as conducting
-from deployer import events, follow, hooks, part
-from deployer.conduct import conduct, was_busy
+from deployer import events
 from deployer.config import Config
 from deployer.config.fleet import Hooks
 from deployer.errors import ConfigError, Exit, Interrupted, Unreachable
 from deployer.events import FleetFinished
-from deployer.fleet import Fleet
-from deployer.host.protocol import PROTOCOL
+from deployer.fleet import coordinator as conducting
+from deployer.fleet import hooks, worker
+from deployer.fleet.coordinator import conduct, was_busy
+from deployer.fleet.hosts import Fleet
+from deployer.fleet.worker import Part
 from deployer.model import Decision
-from deployer.part import Part
-from deployer.program import host_program
-from deployer.remote import Facts, Remote
+from deployer.release.placement import Sending, Share
+from deployer.remote import job
+from deployer.remote.program import host_program
+from deployer.remote.session import Facts, Remote
+from deployer.remote.site import Site
 from deployer.rollout import Strategy
-from deployer.share import Sending, Share
-from deployer.site import Site
 from deployer.ssh import SshOptions, Target
+from deployer.wire.protocol import PROTOCOL
 
 BUSY = {"by": "ada@laptop", "kind": "deploy", "since": 1.0, "phase": "check", "job": "7", "waits": "switch"}
 BOUND = 20.0
@@ -259,9 +261,9 @@ def results(verdict: FleetFinished) -> dict[str, str]:
 @pytest.fixture
 def bed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
     made = Bed("web2", "web1", "web3")
-    monkeypatch.setattr(part, "connect", lambda target, _: made[target.name].connect())
-    monkeypatch.setattr(follow, "PAUSE", 0)
-    monkeypatch.setattr(follow, "PATIENCE", 0)
+    monkeypatch.setattr(worker, "connect", lambda target, _: made[target.name].connect())
+    monkeypatch.setattr(job, "PAUSE", 0)
+    monkeypatch.setattr(job, "PATIENCE", 0)
     monkeypatch.setattr(conducting, "BEAT", 0.02)
     monkeypatch.setattr(conducting, "TICK", 0.01)
     yield made
@@ -414,14 +416,14 @@ def test_a_bug_behind_the_sending_leaves_it_unknown_what_the_host_does(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("who would have thought")
 
-    send = part.Run.send
+    send = worker.Run.send
 
     def sends(run: Any, *given: Any, **more: Any) -> Any:
         if run._remote.host == "web1":
             broken()
         return send(run, *given, **more)
 
-    monkeypatch.setattr(part.Run, "send", sends)
+    monkeypatch.setattr(worker.Run, "send", sends)
     verdict = bed.conduct()
     assert results(verdict)["web1"] == "lost"
     assert "web1 discards its candidate without a word" in verdict.state
@@ -534,7 +536,7 @@ def test_a_hook_that_fails_takes_all_back_with_a_word_that_hosts_accept(
 
 def test_a_reason_is_never_too_long_for_a_host() -> None:
     """A host refuses longer ones; an undo must not be lost for its reason."""
-    said = part._in_a_line("x\n\t\x00\x1b" * 5000)
+    said = worker._in_a_line("x\n\t\x00\x1b" * 5000)
     assert len(said) <= 2000
     assert said.isprintable()
 
@@ -643,8 +645,8 @@ def test_a_host_that_is_lost_after_its_turn_is_its_own_end(bed: Bed) -> None:
 
 def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host ends a session that it hears nothing of for minutes, which others may take to get ready."""
-    monkeypatch.setattr(part, "SIGN", 0.01)
-    happenings: SimpleQueue[part.Happening] = SimpleQueue()
+    monkeypatch.setattr(worker, "SIGN", 0.01)
+    happenings: SimpleQueue[worker.Happening] = SimpleQueue()
     room = threading.BoundedSemaphore(1)
     one = Part(bed.fleet().sites[0], happenings.put, room)
     one.begin()

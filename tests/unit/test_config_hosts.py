@@ -8,8 +8,8 @@ from deployer.config import FleetSettings, Hooks, HostSettings, Inventory
 from deployer.config.check import batch_problem
 from deployer.config.problems import keys_of
 from deployer.errors import ConfigError
-from deployer.fleet import PARALLEL
-from deployer.plan import environment_of, setup_request
+from deployer.fleet.hosts import PARALLEL
+from deployer.release.spec import environment_of, setup_request
 from deployer.target import Target
 
 FLEET = """

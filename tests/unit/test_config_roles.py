@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import command, deploy
+from deployer.cli import task
+from deployer.commands import deploy
 from deployer.config import Config, HostSettings, Process, Roles, Timer, refuse_twice
 from deployer.config.problems import keys_of
 from deployer.errors import ConfigError
-from deployer.fleet import Fleet
-from deployer.site import Site
+from deployer.fleet.hosts import Fleet
+from deployer.remote.site import Site
 from deployer.ssh import SshOptions
 
 THINGS = """
@@ -335,7 +336,7 @@ def fleet(config: Config, *named: str, root: Path = Path("/nowhere")) -> Fleet:
     """The hosts of a command, as the command line makes them."""
     sites = tuple(
         Site(root=root, config=own, target=target, ssh=SshOptions(), report=lambda _: None)
-        for target, own in command._places(config, named)
+        for target, own in task._places(config, named)
     )
     return Fleet(sites=sites, config=config, report=lambda _: None)
 

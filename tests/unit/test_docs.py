@@ -13,14 +13,14 @@ from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.parser import Parser
 
-from deployer.cli import program
+from deployer.__main__ import program
 from deployer.config.describe import markdown
 from deployer.events import NAMES
-from deployer.host.confinement import LINES
-from deployer.host.overrides import ALLOWED
-from deployer.host.protocol import PHASES, Exit
+from deployer.host.units.confinement import LINES
+from deployer.host.units.overrides import ALLOWED
 from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
+from deployer.wire.protocol import PHASES, Exit
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

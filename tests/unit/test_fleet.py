@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from deployer import events, underway
+from deployer import events
+from deployer.commands import attach
+from deployer.commands.run import execute
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
-from deployer.execute import execute
-from deployer.fleet import Ended, Fleet, conclude, each, gravest
-from deployer.remote import Outcome, Over, Remote
-from deployer.site import Site
+from deployer.fleet.hosts import Ended, Fleet, conclude, each, gravest
+from deployer.remote.session import Outcome, Over, Remote
+from deployer.remote.site import Site
 from deployer.ssh import SshOptions, Target
 
 NOBODY = Unreachable(message="web2 can't be reached", state="nothing was touched", next="check", host="web2")
@@ -263,7 +264,7 @@ def test_a_command_ends_with_the_highest_status(monkeypatch: pytest.MonkeyPatch)
             raise status
         return status
 
-    monkeypatch.setattr("deployer.execute._execute", run)
+    monkeypatch.setattr("deployer.commands.run._execute", run)
     assert execute(fleet_of("a", "b", "c"), ["true"]) == 3
     statuses["c"] = 130
     assert execute(fleet_of("a", "b", "c"), ["true"]) == 130
@@ -272,15 +273,15 @@ def test_a_command_ends_with_the_highest_status(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(("running", "exit"), [("a", 0), ("ab", 0)])
 def test_hosts_without_a_deploy_are_passed_by(running: str, exit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An abort of a fleet is done when what ran has ended."""
-    monkeypatch.setattr(underway, "_abort_if_any", lambda site: outcome(site) if site.host in running else None)
-    assert underway.abort(fleet_of("a", "b")) == exit
+    monkeypatch.setattr(attach, "_abort_if_any", lambda site: outcome(site) if site.host in running else None)
+    assert attach.abort(fleet_of("a", "b")) == exit
 
 
 def test_an_abort_where_nothing_runs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 2, as on a single host."""
-    monkeypatch.setattr(underway, "_abort_if_any", lambda _: None)
+    monkeypatch.setattr(attach, "_abort_if_any", lambda _: None)
     with pytest.raises(ConfigError) as caught:
-        underway.abort(fleet_of("a", "b"))
+        attach.abort(fleet_of("a", "b"))
     assert caught.value.message == "no deploy is running on any of the 2 hosts"
 
 
@@ -291,8 +292,8 @@ def test_a_host_that_cannot_be_asked_is_no_host_without_a_deploy(monkeypatch: py
         if site.host == "b":
             raise replace(NOBODY)
 
-    monkeypatch.setattr(underway, "_abort_if_any", work)
-    assert underway.abort(fleet_of("a", "b")) == 3
+    monkeypatch.setattr(attach, "_abort_if_any", work)
+    assert attach.abort(fleet_of("a", "b")) == 3
 
 
 def test_an_end_without_an_error_has_a_value() -> None:

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from deployer import deploy, events, follow, underway
+from deployer import events
+from deployer.commands import attach, deploy
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
-from deployer.follow import Run
-from deployer.host.advice import Next
-from deployer.host.protocol import PROTOCOL
 from deployer.model import Decision
-from deployer.remote import Facts, Outcome, Over, Remote
-from deployer.report import Job
-from deployer.turn import Turn
+from deployer.remote import job
+from deployer.remote.job import Run
+from deployer.remote.queue import Turn
+from deployer.remote.report import Job
+from deployer.remote.session import Facts, Outcome, Over, Remote
+from deployer.wire.advice import Next
+from deployer.wire.protocol import PROTOCOL
 
 Item = dict[str, Any] | Callable[[], None] | Exception
 HOST = "deploy@web1"
@@ -157,8 +159,8 @@ class Following:
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "PAUSE", 0)
-    monkeypatch.setattr(follow, "PATIENCE", 0)
+    monkeypatch.setattr(job, "PAUSE", 0)
+    monkeypatch.setattr(job, "PATIENCE", 0)
 
 
 # A lost connection
@@ -239,7 +241,7 @@ def test_a_host_that_cannot_start_the_program_now_is_asked_again() -> None:
 
 def test_a_host_that_never_starts_the_program_again_is_lost_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs there goes on by itself: nobody says that nothing was touched."""
-    monkeypatch.setattr(follow, "MOST_LOSSES", 2)
+    monkeypatch.setattr(job, "MOST_LOSSES", 2)
     links = [FakeLink(FakeChannel()) for _ in range(2)]
     with pytest.raises(Mixed, match="could not start the host program"):
         Following(FakeChannel(FOLLOWING, STARTED, LOST), later=links).send()
@@ -524,15 +526,15 @@ def test_to_one_who_aborted_it_the_end_is_no_failure(exit: int, summary: str) ->
     """What failed is a note, the last event is a success, and an abort that came too late says so."""
     failed = {"event": "failed", "exit": exit, "message": "aborted by me", "state": "v1 serves"}
     if exit:
-        assert underway._as_wanted(failed)["text"] == "aborted by me; v1 serves"
-    ended = underway._as_wanted({**ABORTED, "exit": exit})
+        assert attach._as_wanted(failed)["text"] == "aborted by me; v1 serves"
+    ended = attach._as_wanted({**ABORTED, "exit": exit})
     assert (ended["exit"], ended["summary"]) == (0, summary)
 
 
 def test_an_end_that_is_not_known_stays_a_failure() -> None:
     """Exit 7 is what it was."""
     for event in ({**ABORTED, "exit": 7}, {"event": "failed", "exit": 7, "message": "m"}):
-        assert underway._as_wanted(event) == event
+        assert attach._as_wanted(event) == event
 
 
 # when the host may have begun

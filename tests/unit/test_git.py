@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer import checkout
 from deployer.errors import ConfigError
-from deployer.host.advice import Next
-from deployer.source import Source, collect
+from deployer.project import checkout
+from deployer.project.source import Source, collect
+from deployer.wire.advice import Next
 from tests.support.repository import Repository
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"

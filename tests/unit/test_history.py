@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.history import merge
-from deployer.report import ReleaseRow
+from deployer.commands.history import merge
+from deployer.remote.report import ReleaseRow
 
 
 def begun(number: int, **more: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.host.confinement import LINES
-from deployer.host.paths import AppPaths, UnitName, parse_unit, unit_name
-from deployer.host.process import Process, Timer
-from deployer.host.units import Capabilities, command, process_unit, run_unit, timer_unit
+from deployer.host.state.paths import AppPaths, UnitName, parse_unit, unit_name
+from deployer.host.units.confinement import LINES
+from deployer.host.units.text import Capabilities, command, process_unit, run_unit, timer_unit
+from deployer.wire.processes import Process, Timer
 
 PATHS = AppPaths("shop")
 CAN = Capabilities(programs={"sleep": "/usr/bin/sleep"})

@@ -16,14 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import deployer.host
-from deployer.host import files, jobs, nginx, overrides, packages, probe, proc
-from deployer.host.catalog import GOOD, Catalog, Release
 from deployer.host.errors import BadRequest, Damaged
-from deployer.host.ledger import Ledger, number_of
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import dumps
-from deployer.host.spec import Health, Spec
-from deployer.host.systemd import Result
+from deployer.host.processes import probe
+from deployer.host.setup import nginx, packages
+from deployer.host.state import jobs
+from deployer.host.state.ledger import Ledger, number_of
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import GOOD, Catalog, Release
+from deployer.host.system import files, proc
+from deployer.host.system.systemd import Result
+from deployer.host.units import overrides
+from deployer.wire.protocol import dumps
+from deployer.wire.spec import Health, Spec
 from tests.host.asking import SPEC
 
 HEALTH = Health(path="/", host="shop", status=((200, 399),), timeout=1, settle=0)
@@ -97,7 +101,7 @@ def test_no_bytes_break_the_reader_of_the_environment(tmp_path_factory: pytest.T
 def test_no_file_is_decoded_by_the_locale_or_by_luck() -> None:
     """The host program reads text by files.read_text, and decodes with a rule for what is no UTF-8."""
     theirs = {"proc.py", "lease.py", "word.py"}  # the kernel's ASCII, and our own numbers
-    for path in HOST.glob("*.py"):
+    for path in HOST.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 bare = node.func.attr == "read_text" and not ast.unparse(node.func.value).endswith("files")
@@ -207,7 +211,7 @@ def test_no_pattern_is_matched_at_its_beginning_only() -> None:
     meant |= {("advice.py", "_LOOKS_TYPED.match"), ("advice.py", "_OURS.match")}
     found = {
         (path.name, ast.unparse(node.func))
-        for path in HOST.glob("*.py")
+        for path in HOST.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "match"
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.host import proc
-from deployer.host.candidate import Workers
+from deployer.host.processes.web import Workers
+from deployer.host.system import proc
 
 
 @pytest.fixture

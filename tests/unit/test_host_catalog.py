@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.host.catalog import (
+from deployer.host.errors import HostError
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import (
     FAILED,
     GOOD,
     ROLLED_BACK,
@@ -20,11 +22,9 @@ from deployer.host.catalog import (
     to_prune,
     used,
 )
-from deployer.host.errors import HostError
-from deployer.host.files import make_directory, point
-from deployer.host.paths import AppPaths
-from deployer.host.process import Web
-from deployer.host.spec import Health, Lock, Source, Spec
+from deployer.host.system.files import make_directory, point
+from deployer.wire.processes import Web
+from deployer.wire.spec import Health, Lock, Source, Spec
 
 SPEC = Spec(
     source=Source(digest="0" * 64, commit="", ref="main", dirty=False),

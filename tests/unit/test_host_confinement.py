@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.host.confinement import DIFFERENCES, KINDS, LINES, lines, of_command, override, unknown_to
 from deployer.host.errors import BadRequest
-from deployer.host.overrides import check
+from deployer.host.units.confinement import DIFFERENCES, KINDS, LINES, lines, of_command, override, unknown_to
+from deployer.host.units.overrides import check
 
 APP = """\
 NoNewPrivileges=yes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deployer.host.catalog import GOOD, Release, origin_of, rollback_targets, to_prune
-from deployer.host.process import Web
-from deployer.host.spec import Health, Lock, Source, Spec
+from deployer.host.state.releases import GOOD, Release, origin_of, rollback_targets, to_prune
+from deployer.wire.processes import Web
+from deployer.wire.spec import Health, Lock, Source, Spec
 
 SPEC = Spec(
     source=Source(digest="0" * 64, commit="", ref="main", dirty=False),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import diagnosis
-from deployer.host.diagnosis import Found, ends_of_migration, of_answer, of_ending, of_output, why_command
+from deployer.host.system import diagnosis
+from deployer.host.system.diagnosis import Found, ends_of_migration, of_answer, of_ending, of_output, why_command
 
 cause = pytest.mark.cause
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import eventlog, jobs, lock
-from deployer.host.eventlog import EventLog
+from deployer.host.job import events, lock
+from deployer.host.job.events import EventLog
+from deployer.host.state import jobs
 
 
 def test_endless_output_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound what commands print is left out; what the deploy itself says is not."""
-    monkeypatch.setattr(eventlog, "_LARGEST", 1000)
+    monkeypatch.setattr(events, "_LARGEST", 1000)
     log = EventLog(tmp_path / "events.jsonl")
     for _ in range(100):
         log("output", phase="build", line="x" * 50)

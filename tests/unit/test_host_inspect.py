@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from deployer.host import doctor, inspect, inspect_host, inspect_units, proc, survey, systemd, timers
-from deployer.host.candidate import Candidate
-from deployer.host.catalog import GOOD, Release
-from deployer.host.context import Context, Settings
-from deployer.host.paths import AppPaths, job_unit
-from deployer.host.probe import Answer
-from deployer.host.process import Process, Timer
-from deployer.host.spec import Spec
+from deployer.host.inspect import doctor, preparation, status, units
+from deployer.host.processes.probe import Answer
+from deployer.host.processes.web import Candidate
+from deployer.host.recovery import survey
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.paths import AppPaths, job_unit
+from deployer.host.state.releases import GOOD, Release
+from deployer.host.system import proc, systemd, timers
+from deployer.wire.processes import Process, Timer
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 
 WORKER = Process(name="worker", command=("x",), count=2, stop=60, overlap=True, check="", unit=())
@@ -81,10 +83,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     made = Systemd()
     monkeypatch.setattr(systemd, "run", made)
     monkeypatch.setattr(proc, "resident", lambda pid: pid * 1024)
-    monkeypatch.setattr("deployer.host.lock.running", lambda _: None)
+    monkeypatch.setattr("deployer.host.job.lock.running", lambda _: None)
     monkeypatch.setattr(survey, "look", lambda _: None)
     monkeypatch.setattr(survey, "plan", lambda _: [])
-    monkeypatch.setattr(inspect_host, "findings", lambda _: [])  # of the preparation: tried on real hosts
+    monkeypatch.setattr(preparation, "findings", lambda _: [])  # of the preparation: tried on real hosts
     return made
 
 
@@ -113,10 +115,10 @@ def serving(ctx: Context, spec: Spec) -> Release:
 def test_each_instance_is_told_with_its_process(fake: Systemd, ctx: Context) -> None:
     """The web process first, then every instance, by the name of its process; memory and restarts are its own."""
     fake.put(TWO, NRestarts="3", MainPID="9")
-    rows = inspect_units.of_processes(ctx, serving(ctx, WITH_WEB))
+    rows = units.of_processes(ctx, serving(ctx, WITH_WEB))
     assert [(row["process"], row["name"]) for row in rows] == [("web", WEB_UNIT), ("worker", ONE), ("worker", TWO)]
     assert [(row["restarts"], row["pid"], row["memory"]) for row in rows[1:]] == [(0, 7, 7168), (3, 9, 9216)]
-    assert inspect_units.of_processes(ctx, replace(serving_again(ctx), spec=WITHOUT))[0]["process"] == "worker"
+    assert units.of_processes(ctx, replace(serving_again(ctx), spec=WITHOUT))[0]["process"] == "worker"
 
 
 def serving_again(ctx: Context) -> Release:
@@ -146,7 +148,7 @@ def test_what_counts_as_up(fake: Systemd, ctx: Context, state: dict[str, str], o
     """A crash loop does not, though systemd calls it activating; one that is to be started does, whether it waits for
     its forerunner's end or for its own. One that is only to be stopped does not."""
     fake.units[ONE] = state
-    row = inspect_units.of_processes(ctx, serving(ctx, WITHOUT))[0]
+    row = units.of_processes(ctx, serving(ctx, WITHOUT))[0]
     assert (row["ok"], row["sub"]) == (ok, sub)
 
 
@@ -155,15 +157,15 @@ def test_while_the_whole_app_is_started_again_nothing_is_down(fake: Systemd, ctx
     fake.units[ONE] = {"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "41", "JobType": "stop"}
     fake.units["shop.service"] = {"ActiveState": "deactivating", "Job": "40", "JobType": "restart"}
     release = serving(ctx, WITHOUT)
-    assert inspect_units.of_processes(ctx, release)[0]["ok"]
+    assert units.of_processes(ctx, release)[0]["ok"]
     assert doctor.examine(ctx)["findings"] == []
     fake.units["shop.service"]["JobType"] = "stop"
-    assert not inspect_units.of_processes(ctx, release)[0]["ok"]
+    assert not units.of_processes(ctx, release)[0]["ok"]
     assert "down" in [one["kind"] for one in doctor.examine(ctx)["findings"]]
 
 
 def timer_of(ctx: Context) -> dict[str, Any]:
-    (row,) = inspect_units.of_timers(ctx, serving(ctx, WITHOUT))
+    (row,) = units.of_timers(ctx, serving(ctx, WITHOUT))
     return row
 
 
@@ -227,7 +229,7 @@ def test_what_lingers_is_of_other_releases_of_this_app(fake: Systemd, ctx: Conte
         "ActiveExitTimestampMonotonic": "0",
         "InactiveExitTimestampMonotonic": since,
     }
-    rows = inspect_units.lingering(ctx, 2)
+    rows = units.lingering(ctx, 2)
     assert [(row["process"], row["release"], row["name"]) for row in rows] == [
         ("worker", "v1", "shop-worker.2@v1.service"),
         ("clear", "v1", "shop-clear@v1.service"),
@@ -242,12 +244,12 @@ def test_the_status_of_a_host_without_web(fake: Systemd, ctx: Context, monkeypat
     """Nobody is asked for an answer: it is healthy as long as all processes are up."""
     monkeypatch.setattr(Candidate, "ask", lambda *_: pytest.fail("there is nothing to ask"))
     serving(ctx, WITHOUT)
-    report = inspect.status_report(ctx)
+    report = status.status_report(ctx)
     assert (report["current"], report["healthy"], report["health"]) == ("v2", True, "")
     assert [row["name"] for row in (*report["units"], *report["timers"])] == [ONE, TWO, TIMER]
     assert report["lingering"] == []
     fake.put(TWO, ActiveState="failed")
-    assert inspect.status_report(ctx)["healthy"] is False
+    assert status.status_report(ctx)["healthy"] is False
 
 
 def test_the_status_of_a_host_with_web(fake: Systemd, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,14 +257,14 @@ def test_the_status_of_a_host_with_web(fake: Systemd, ctx: Context, monkeypatch:
     monkeypatch.setattr(Candidate, "ask", lambda *_: Answer(200, seconds=0.005))
     serving(ctx, WITH_WEB)
     fake.put(TWO, ActiveState="failed")
-    report = inspect.status_report(ctx)
+    report = status.status_report(ctx)
     assert (report["healthy"], report["health"]) == (True, "200 in 5 ms")
     assert [row["ok"] for row in report["units"]] == [True, True, False]
 
 
 def test_the_status_before_the_first_release(fake: Systemd, ctx: Context) -> None:
     """There is nothing to tell of, and every key is there."""
-    report = inspect.status_report(ctx)
+    report = status.status_report(ctx)
     assert (report["units"], report["timers"], report["lingering"], report["healthy"]) == ([], [], [], None)
 
 
@@ -320,7 +322,7 @@ def test_a_job_that_runs_no_process_is_found(
 ) -> None:
     """Its unit is active and has exited: every deploy takes it for one that runs. One that does run is no finding."""
     unit = job_unit("shop")
-    monkeypatch.setattr("deployer.host.lock.running", lambda _: {"by": "", "kind": ""})
+    monkeypatch.setattr("deployer.host.job.lock.running", lambda _: {"by": "", "kind": ""})
     fake.put(unit, ActiveState="active", SubState="running")
     assert findings(ctx) == []
     fake.put(unit, ActiveState="active", SubState="exited")
@@ -386,7 +388,7 @@ def test_processes_in_motion_are_no_findings(
     fake.put("shop.service", ActiveState="inactive")
     assert findings(ctx) == [("down", "shop.service")]
     fake.put("shop.service", ActiveState="active")
-    monkeypatch.setattr("deployer.host.lock.running", lambda _: {"job": "x"})
+    monkeypatch.setattr("deployer.host.job.lock.running", lambda _: {"job": "x"})
     assert findings(ctx) == []
 
 

@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.host import journal, journald, systemd
-from deployer.host.catalog import GOOD, Release
-from deployer.host.context import Context, Settings
 from deployer.host.errors import HostError
-from deployer.host.paths import AppPaths
-from deployer.host.process import Process, Timer
-from deployer.host.protocol import Exit, dumps
-from deployer.host.spec import Spec
+from deployer.host.inspect import logs
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import GOOD, Release
+from deployer.host.system import journald, systemd
+from deployer.wire.processes import Process, Timer
+from deployer.wire.protocol import Exit, dumps
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 
 WORKER = Process(name="worker", command=("x",), count=2, stop=60, overlap=True, check="", unit=())
@@ -44,16 +45,16 @@ def add(ctx: Context, number: int, spec: Spec) -> None:
 
 def test_all_that_any_release_has_run_has_logs(ctx: Context) -> None:
     """Also what runs no more; before there is a release, the web process is what there will be."""
-    assert journal.kinds(ctx) == ["web"]
+    assert logs.kinds(ctx) == ["web"]
     add(ctx, 1, replace(PLAIN, processes=(WORKER,)))
     add(ctx, 2, replace(PLAIN, timers=(CLEAR,)))
-    assert journal.kinds(ctx) == ["web", "clear", "worker"]
+    assert logs.kinds(ctx) == ["web", "clear", "worker"]
 
 
 def test_a_host_that_never_had_a_web_process_names_none(ctx: Context) -> None:
     """There is nothing to be shown of it."""
     add(ctx, 1, replace(PLAIN, web=None, processes=(WORKER,)))
-    assert journal.kinds(ctx) == ["worker"]
+    assert logs.kinds(ctx) == ["worker"]
 
 
 def matches(pattern: str, unit: str) -> bool:
@@ -79,25 +80,25 @@ def matches(pattern: str, unit: str) -> bool:
 def test_no_other_app_is_read(ctx: Context, unit: str, shown: bool) -> None:
     """Not those whose name begins with this one's, as shop-web does with shop."""
     add(ctx, 1, replace(PLAIN, processes=(WORKER,), timers=(CLEAR,)))
-    patterns = journal.patterns("shop", journal.wanted(ctx, ""))
+    patterns = logs.patterns("shop", logs.wanted(ctx, ""))
     assert any(matches(pattern, unit) for pattern in patterns) is shown
 
 
 def test_one_process_alone(ctx: Context) -> None:
     """All its instances, and no other process."""
     add(ctx, 1, replace(PLAIN, processes=(WORKER,), timers=(CLEAR,)))
-    assert journal.patterns("shop", journal.wanted(ctx, "worker")) == [
+    assert logs.patterns("shop", logs.wanted(ctx, "worker")) == [
         "shop-worker@*.service",
         "shop-worker.*@*.service",
     ]
-    assert journal.patterns("shop", journal.wanted(ctx, "web")) == ["shop-web@*.service"]
+    assert logs.patterns("shop", logs.wanted(ctx, "web")) == ["shop-web@*.service"]
 
 
 def test_a_process_that_there_is_not(ctx: Context) -> None:
     """Bad usage, with the names there are."""
     add(ctx, 1, replace(PLAIN, processes=(WORKER,), timers=(CLEAR,)))
     with pytest.raises(HostError) as caught:
-        journal.wanted(ctx, "wroker")
+        logs.wanted(ctx, "wroker")
     assert caught.value.exit == Exit.USAGE
     assert caught.value.message == "there is no process 'wroker' of shop here; there are: web, worker, clear"
 
@@ -221,7 +222,7 @@ def test_a_release_that_is_made_meanwhile_is_followed(
     monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     monkeypatch.setattr(journald, "_LOOK", 0.05)
     add(ctx, 1, PLAIN)
-    lines = journal.follow(ctx, "", 5)
+    lines = logs.follow(ctx, "", 5)
     assert next(lines).endswith("x: line 1")
     add(ctx, 2, replace(PLAIN, processes=(WORKER,)))
     assert next(lines).endswith("x: line 2")
@@ -247,7 +248,7 @@ def test_nothing_to_follow_yet_is_waited_for(ctx: Context, tmp_path: Path, monke
     program.chmod(0o755)
     monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     monkeypatch.setattr(journald, "_LOOK", 0.05)
-    assert next(journal.follow(ctx, "", 5)).endswith("at last")
+    assert next(logs.follow(ctx, "", 5)).endswith("at last")
 
 
 def test_lines_of_workers_that_fail_at_once_are_untangled() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from deployer.host.build.keys import fingerprint_key, tree_key, venv_key
+from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
-from deployer.host.keys import fingerprint_key, tree_key, venv_key
-from deployer.host.manifest import Entry
-from deployer.host.pythons import Interpreter
-from deployer.host.spec import Lock, Spec
+from deployer.wire.spec import Lock, Spec
+from deployer.wire.tree import Entry
 from tests.host.asking import SPEC
 
 LOCK = Lock(kind="uv", path="uv.lock", files=("uv.lock", "pyproject.toml"), directories=("libs/own",), requires="")

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from deployer.host import lease, orders, systemd
 from deployer.host.errors import HostError
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import LEASE
+from deployer.host.state import lease
+from deployer.host.state.paths import AppPaths
+from deployer.host.system import orders, systemd
+from deployer.wire.protocol import LEASE
 
 ARMED = [
     "systemd-run", "--quiet", "--collect", "--unit=deployer-shop-lease.service", "--on-active=30",

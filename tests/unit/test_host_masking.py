@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deployer.host.errors import Damaged
-from deployer.host.masking import Secrets, clean, masked, secret_values, stored_names
-from deployer.host.paths import AppPaths
+from deployer.host.state.masking import Secrets, clean, masked, secret_values, stored_names
+from deployer.host.state.paths import AppPaths
 
 
 def heard(values: tuple[str, ...], **fields: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from deployer.host import attended, orders, systemd
 from deployer.host.errors import HostError
+from deployer.host.system import orders, systemd
+from deployer.host.units import attended
 
 SOCKET, SERVICE, WORKER = "shop-web@v1.socket", "shop-web@v1.service", "shop-worker@v1.service"
 DOWN, UP = {"ActiveState": "inactive", "SubState": "dead"}, {"ActiveState": "active", "SubState": "running"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import pipconf
+from deployer.host.build import pipconf
 
 FULL = """\
 [global]

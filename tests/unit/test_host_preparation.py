@@ -13,24 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.host import (
-    ageing,
-    confinement,
-    exitstatus,
-    inspect_host,
-    login,
-    nginxfiles,
-    prerequisites,
-    proof,
-    proxy,
-    systemd,
-    unsupported,
-)
-from deployer.host.ageing import Shadow
-from deployer.host.context import Settings
 from deployer.host.errors import HostError
-from deployer.host.nginx import Site, render
-from deployer.host.paths import AppPaths
+from deployer.host.inspect import preparation
+from deployer.host.setup import ageing, login, nginxfiles, prerequisites, proof, proxy, unsupported
+from deployer.host.setup.ageing import Shadow
+from deployer.host.setup.nginx import render
+from deployer.host.state.app import Settings
+from deployer.host.state.paths import AppPaths
+from deployer.host.system import exitstatus, systemd
+from deployer.host.units import confinement
+from deployer.wire.site import Site
 
 # The confinement
 
@@ -124,8 +116,8 @@ def sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(prerequisites, "_BOOTED", tmp_path)
     monkeypatch.setattr(prerequisites, "_WRITTEN", (str(tmp_path),))
     monkeypatch.setattr(prerequisites, "_COMMANDS", {"sh": "dash"})
-    monkeypatch.setattr("deployer.host.systemd.version", lambda: 252)
-    monkeypatch.setattr("deployer.host.systemd.systemctl", lambda *_: systemd.Result(1, "degraded\n", ""))
+    monkeypatch.setattr("deployer.host.system.systemd.version", lambda: 252)
+    monkeypatch.setattr("deployer.host.system.systemd.systemctl", lambda *_: systemd.Result(1, "degraded\n", ""))
     prerequisites.check()
     return tmp_path
 
@@ -133,12 +125,12 @@ def sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("deployer.host.prerequisites._BOOTED", Path("/nowhere"), "does not run systemd (its first process is "),
-        ("deployer.host.systemd.version", lambda: 246, "this host has systemd 246; deployer needs 247"),
-        ("deployer.host.systemd.version", lambda: 0, "of an unknown version"),
-        ("deployer.host.systemd.systemctl", lambda *_: systemd.Result(1, "offline\n", ""), "does not answer"),
-        ("deployer.host.prerequisites._COMMANDS", {"no-such": "some"}, "this host lacks no-such"),
-        ("deployer.host.prerequisites._WRITTEN", ("/proc/sys/kernel/random",), "is read-only"),
+        ("deployer.host.setup.prerequisites._BOOTED", Path("/nowhere"), "does not run systemd (its first process is "),
+        ("deployer.host.system.systemd.version", lambda: 246, "this host has systemd 246; deployer needs 247"),
+        ("deployer.host.system.systemd.version", lambda: 0, "of an unknown version"),
+        ("deployer.host.system.systemd.systemctl", lambda *_: systemd.Result(1, "offline\n", ""), "does not answer"),
+        ("deployer.host.setup.prerequisites._COMMANDS", {"no-such": "some"}, "this host lacks no-such"),
+        ("deployer.host.setup.prerequisites._WRITTEN", ("/proc/sys/kernel/random",), "is read-only"),
     ],
 )
 def test_a_host_on_which_no_app_can_run_is_refused_first(
@@ -193,7 +185,7 @@ def test_accounts_that_age_are_found(shadow: Shadow, problem: str, is_over: bool
 )
 def test_shadow_is_read(monkeypatch: pytest.MonkeyPatch, line: str, found: Shadow | None) -> None:
     """Empty fields and -1 say nothing; an account that is kept elsewhere has no line."""
-    monkeypatch.setattr("deployer.host.systemd.run", lambda _: ageing.systemd.Result(0, f"{line}\n", ""))
+    monkeypatch.setattr("deployer.host.system.systemd.run", lambda _: ageing.systemd.Result(0, f"{line}\n", ""))
     assert ageing.shadow("deploy") == found
 
 
@@ -358,7 +350,7 @@ def test_upstreams_that_keep_connections_are_found() -> None:
 )
 def test_a_caddyfile_that_keeps_connections_is_found(text: str, pools: bool) -> None:
     """Caddy pools unless the very block says otherwise."""
-    assert inspect_host._caddy_pools(text, "shop") is pools
+    assert preparation._caddy_pools(text, "shop") is pools
 
 
 def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,11 +360,11 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
         raise HostError("the host lacks the command nginx")
 
     (tmp_path / "Caddyfile").write_text(":80 {\n\treverse_proxy unix//srv/shop/current/run/web.sock\n}\n")
-    monkeypatch.setattr(inspect_host, "_CADDY", tmp_path)
+    monkeypatch.setattr(preparation, "_CADDY", tmp_path)
     monkeypatch.setattr(nginxfiles, "read", lacks)
     for look in ("_accounts", "_login", "_confinement", "_site", "_reached"):
-        monkeypatch.setattr(inspect_host, look, lambda _: iter(()))
-    (found,) = inspect_host.findings(Mock(app="shop"))
+        monkeypatch.setattr(preparation, look, lambda _: iter(()))
+    (found,) = preparation.findings(Mock(app="shop"))
     assert found["what"] == str(tmp_path / "Caddyfile")
 
 

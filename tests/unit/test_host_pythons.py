@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host import installer, pythons
+from deployer.host.build import installer, pythons
+from deployer.host.build.pythons import find_interpreter
 from deployer.host.errors import HostError
-from deployer.host.pythons import find_interpreter, fits
-from deployer.host.spec import Lock
-from deployer.host.systemd import Result
+from deployer.host.system.systemd import Result
+from deployer.wire.spec import Lock
+from deployer.wire.versions import fits
 
 
 @pytest.mark.parametrize(

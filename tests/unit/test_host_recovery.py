@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployer.host import survey as module
-from deployer.host.catalog import (
+from deployer.host.recovery import survey as module
+from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
+from deployer.host.state.releases import (
     CONDEMNED,
     FAILED,
     GOOD,
@@ -20,9 +21,8 @@ from deployer.host.catalog import (
     SERVED,
     Release,
 )
-from deployer.host.protocol import PHASES
-from deployer.host.spec import Spec
-from deployer.host.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
+from deployer.wire.protocol import PHASES
+from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
 
 WELL = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=Spec.parse(SPEC), result=GOOD, phase="watch")

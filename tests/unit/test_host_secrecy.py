@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from deployer.host.masking import MASK, clean, secret_values
+from deployer.host.state.masking import MASK, clean, secret_values
 
 PLAIN = [
     "production", "Production", "PRODUCTION", "true", "shop.settings", "shop.settings.production", "localhost", "5432",

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployer.host.environment import check_variable, parse_environment
-from deployer.host.process import Process, Timer
-from deployer.host.spec import Spec, parse_app
+from deployer.wire.environment import check_variable, parse_environment
+from deployer.wire.processes import Process, Timer
+from deployer.wire.spec import Spec, parse_app
 from tests.unit.test_host_catalog import SPEC
 
 

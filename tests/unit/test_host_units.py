@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.host.confinement import LINES, override
-from deployer.host.environment import environment_file
 from deployer.host.errors import BadRequest
-from deployer.host.overrides import ALLOWED, check
-from deployer.host.paths import AppPaths
-from deployer.host.process import Web
-from deployer.host.unitfile import exec_line
-from deployer.host.units import Capabilities, argv, handle_unit, service_unit, socket_unit
+from deployer.host.state.paths import AppPaths
+from deployer.host.units.confinement import LINES, override
+from deployer.host.units.overrides import ALLOWED, check
+from deployer.host.units.text import Capabilities, argv, handle_unit, service_unit, socket_unit
+from deployer.host.units.unitfile import exec_line
+from deployer.wire.environment import environment_file
+from deployer.wire.processes import Web
 
 PATHS = AppPaths("shop")
 

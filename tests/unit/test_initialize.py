@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from deployer.commands.init import FABFILE, FABRIC, chosen, plan_init, refuse_mistake, write
 from deployer.config import load
 from deployer.errors import ConfigError
-from deployer.initialize import FABFILE, FABRIC, chosen, plan_init, refuse_mistake, write
-from deployer.project import DiskFiles, complete, inspect
+from deployer.project.detect import DiskFiles, complete, inspect
 
 MANAGE = """\
 import os

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from deployer.config import Config, HostSettings, load
+from deployer.config.inventory import resolve
 from deployer.errors import ConfigError
-from deployer.host.protocol import Exit
-from deployer.inventory import resolve
+from deployer.wire.protocol import Exit
 
 INI = {
     "_meta": {

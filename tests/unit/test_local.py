@@ -13,7 +13,7 @@ import pytest
 
 from deployer.errors import ConfigError
 from deployer.local import as_local, local_failure
-from deployer.spool import Spool
+from deployer.project.spool import Spool
 
 cause = pytest.mark.cause
 
@@ -57,7 +57,7 @@ def test_a_full_temporary_directory_is_no_traceback(tmp_path: Path) -> None:
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20));"
         "sys.argv = ['deployer', 'deploy', '--dirty'];"
-        "from deployer.cli import main; main()"
+        "from deployer.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2, done.stderr

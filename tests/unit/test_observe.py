@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from deployer import observe, preview
+from deployer.commands import observe, plan
 from deployer.errors import ConfigError, Exit
-from deployer.fleet import Fleet
-from deployer.host.process import Process, Timer
-from deployer.host.spec import Spec
-from deployer.remote import Outcome
-from deployer.report import Lingering, Plan, TimerRow, UnitRow
-from deployer.site import Site
+from deployer.fleet.hosts import Fleet
+from deployer.remote.report import Lingering, Plan, TimerRow, UnitRow
+from deployer.remote.session import Outcome
+from deployer.remote.site import Site
+from deployer.wire.processes import Process, Timer
+from deployer.wire.spec import Spec
 from tests.unit.test_campaign import SPEC
 from tests.unit.test_fleet import fleet_of
 
@@ -182,7 +182,7 @@ BARE = Plan(app="shop", host="web1", current="v1", release="v2")
 
 
 def planned(spec: Spec, before: Spec | None, calendars: Mapping[str, Any] | None = None) -> Plan:
-    return preview.changes(BARE, spec, before, calendars or {})
+    return plan.changes(BARE, spec, before, calendars or {})
 
 
 def test_what_would_run_is_told_as_it_would_be_typed() -> None:
@@ -221,10 +221,10 @@ def previewed(
         return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None)
 
     answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
-    remotes = open_with(monkeypatch, preview, answer, web1=facts(4), jobs1=facts(7))
+    remotes = open_with(monkeypatch, plan, answer, web1=facts(4), jobs1=facts(7))
     campaign = SimpleNamespace(spec_on=lambda site: specs[site.host])
-    monkeypatch.setattr(preview, "read_project", lambda *_, **__: campaign)
-    return preview.preview(fleet), remotes
+    monkeypatch.setattr(plan, "read_project", lambda *_, **__: campaign)
+    return plan.preview(fleet), remotes
 
 
 def test_a_fleet_gets_one_number(monkeypatch: pytest.MonkeyPatch) -> None:

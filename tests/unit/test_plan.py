@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,19 +14,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from deployer import events, plan
+import deployer
+from deployer import events
 from deployer.config import Config, check, load
 from deployer.config import Process as DeclaredProcess
 from deployer.errors import ConfigError
-from deployer.host.message import read_message
-from deployer.host.process import CALENDAR, Process, Timer
-from deployer.host.protocol import PHASES, PROCESS_LENGTH, dumps
-from deployer.host.provision import Setup
-from deployer.host.request import Request
-from deployer.host.spec import Spec
-from deployer.lock import Lock
+from deployer.host.deployment.request import Request
+from deployer.host.setup.program import install
+from deployer.host.setup.provision import Setup
 from deployer.model import Secret
-from deployer.program import host_program
+from deployer.project.lockfile import Lock
+from deployer.release.spec import environment_of, release_request, respec, setup_request, spec_of
+from deployer.remote.program import host_program
+from deployer.wire.message import read_message
+from deployer.wire.processes import CALENDAR, Process, Timer
+from deployer.wire.protocol import PHASES, PROCESS_LENGTH, dumps
+from deployer.wire.spec import Spec
 from tests.unit.test_host_catalog import SPEC
 
 TOML = """\
@@ -51,7 +57,7 @@ def config(tmp_path: Path, text: str = TOML) -> Config:
 
 def test_settings_reach_the_host_as_it_reads_them(tmp_path: Path) -> None:
     """Units of measure, booleans and ranges are translated; the host's strict reader takes all of it."""
-    spec = plan.respec(config(tmp_path), SPEC)
+    spec = respec(config(tmp_path), SPEC)
     assert spec.web.memory == 300 * 1024 * 1024
     assert spec.health.status == ((200, 200), (300, 399))
     assert dict(spec.web.unit) == {
@@ -65,7 +71,7 @@ def test_settings_reach_the_host_as_it_reads_them(tmp_path: Path) -> None:
 def test_a_reload_keeps_what_is_found_in_the_code(tmp_path: Path) -> None:
     """A deploy.toml that leaves the callable to be found says nothing about it: the current one stays."""
     silent = config(tmp_path, 'app = "shop"\n[web]\nworkers = 9\n')
-    spec = plan.respec(silent, SPEC)
+    spec = respec(silent, SPEC)
     assert (spec.web.server, spec.web.args, spec.web.workers) == (SPEC.web.server, SPEC.web.args, 9)
     assert spec.source == SPEC.source
 
@@ -102,8 +108,8 @@ def test_a_reload_takes_over_every_setting_that_is_not_in_the_code(tmp_path: Pat
     """What a deploy of today's deploy.toml would make of the host, but for the code and its dependencies."""
     before, after = config(tmp_path), config(tmp_path, EVERYTHING)
     source = SimpleNamespace(digest="d" * 64, commit="c" * 40, ref="main", dirty=False)
-    old, new = (plan.spec_of(one, source, Lock(kind="none")) for one in (before, after))  # type: ignore[arg-type]
-    reloaded = plan.respec(after, old)
+    old, new = (spec_of(one, source, Lock(kind="none")) for one in (before, after))  # type: ignore[arg-type]
+    reloaded = respec(after, old)
     names = [field.name for field in fields(Spec)]
     same = {name for name in names if getattr(old, name) == getattr(new, name)}
     assert same <= {"source", "lock"}, "these are not tested"
@@ -175,7 +181,7 @@ SWEEP = Timer(
 
 def deployed(config: Config) -> Spec:
     """The spec of a deploy to a host, as the host reads it."""
-    spec = plan.spec_of(config, SPEC.source, Lock(kind="none"))
+    spec = spec_of(config, SPEC.source, Lock(kind="none"))
     assert Spec.parse(json.loads(json.dumps(spec.as_json()))) == spec
     return spec
 
@@ -194,14 +200,14 @@ def test_a_host_is_asked_for_what_runs_there(
 ) -> None:
     """By a deploy and by a reload: in the words of the wire, by name, and no web process where there is to be none."""
     own = config(tmp_path, ROLES).of_host(host)
-    for spec in (deployed(own), plan.respec(own, SPEC), plan.respec(own, replace(SPEC, web=None, processes=(BEAT,)))):
+    for spec in (deployed(own), respec(own, SPEC), respec(own, replace(SPEC, web=None, processes=(BEAT,)))):
         assert (spec.web is not None, spec.processes, spec.timers) == (web, processes, timers)
 
 
 def test_a_reload_takes_away_what_the_file_no_longer_has(tmp_path: Path) -> None:
     """Processes and timers are settings, not code; the code stays what it was."""
     current = replace(SPEC, processes=(BEAT, WORKER), timers=(NEWS,))
-    spec = plan.respec(config(tmp_path), current)
+    spec = respec(config(tmp_path), current)
     assert (spec.processes, spec.timers, spec.source) == ((), (), SPEC.source)
 
 
@@ -210,7 +216,7 @@ def test_a_reload_does_not_find_a_web_process_in_the_code(tmp_path: Path) -> Non
     silent = '[processes.w]\ncommand = "x"\n[hosts.batch]\n'
     own = config(tmp_path, f'app = "shop"\n{silent}').of_host("batch")
     with pytest.raises(ConfigError) as caught:
-        plan.respec(own, replace(SPEC, web=None, processes=(WORKER,)))
+        respec(own, replace(SPEC, web=None, processes=(WORKER,)))
     assert caught.value.message == (
         "batch has run no web process so far, and a reload does not look for one in the code"
     )
@@ -218,14 +224,14 @@ def test_a_reload_does_not_find_a_web_process_in_the_code(tmp_path: Path) -> Non
         "fab deploy   (finds it)\nor name it in deploy.toml: [web] wsgi = … (or asgi, or command)"
     )
     named = config(tmp_path, f'app = "shop"\n{silent}[web]\nasgi = "a:b"\n').of_host("batch")
-    spec = plan.respec(named, replace(SPEC, web=None, processes=(WORKER,)))
+    spec = respec(named, replace(SPEC, web=None, processes=(WORKER,)))
     assert spec.web is not None and (spec.web.server, spec.web.target) == ("uvicorn", "a:b")
 
 
 def test_a_site_is_set_up_only_where_web_runs(tmp_path: Path) -> None:
     """On the other hosts of a fleet no proxy is asked for; all else is the same."""
     fleet = config(tmp_path, ROLES)
-    requests = {host: plan.setup_request(fleet.of_host(host), (), ()) for host in fleet.hosts}
+    requests = {host: setup_request(fleet.of_host(host), (), ()) for host in fleet.hosts}
     assert {host: request["proxy"] for host, request in requests.items()} == {
         "web1": "nginx", "web2": "nginx", "batch": "",
     }  # fmt: skip
@@ -242,19 +248,19 @@ def test_what_a_person_writes_is_what_the_host_accepts() -> None:
 
 def test_the_env_file_wins_over_env(tmp_path: Path) -> None:
     """Secrets override what deploy.toml says, and are revealed only here."""
-    values = plan.environment_of(config(tmp_path), {"B": Secret("secret")})
+    values = environment_of(config(tmp_path), {"B": Secret("secret")})
     assert values == {"A": "plain", "B": "secret"}
 
 
 def test_a_free_command_is_split_as_a_shell_would(tmp_path: Path) -> None:
     """Quotes group; nothing else of a shell happens."""
     text = 'app = "shop"\n[web]\ncommand = "serve --name \'a b\' $(id)"\n'
-    assert plan.respec(config(tmp_path, text), SPEC).web.args == ("serve", "--name", "a b", "$(id)")
+    assert respec(config(tmp_path, text), SPEC).web.args == ("serve", "--name", "a b", "$(id)")
 
 
 def test_a_request_is_what_the_host_accepts() -> None:
     """The one message that starts a release passes the host's own reader."""
-    message = plan.release_request(kind="reload", by="ada@x", spec=SPEC, environment={"A": "1"})
+    message = release_request(kind="reload", by="ada@x", spec=SPEC, environment={"A": "1"})
     assert message.pop("op") == "release"
     request = Request.parse(json.loads(dumps(message)))
     assert (request.kind, request.phases, request.environment) == ("reload", PHASES, {"A": "1"})
@@ -266,8 +272,29 @@ def test_the_host_program_is_the_same_every_time_and_holds_only_itself() -> None
     host_program.cache_clear()
     assert host_program() == program
     names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
-    assert "deployer/host/__main__.py" in names
-    assert all(name == "deployer/__init__.py" or name.startswith("deployer/host/") for name in names)
+    root = Path(deployer.__file__).parents[1]
+    sources = [path for package in ("host", "wire") for path in (root / "deployer" / package).rglob("*.py")]
+    assert sorted(names) == sorted(["deployer/__init__.py", *(path.relative_to(root).as_posix() for path in sources)])
+
+
+def test_a_package_inside_the_host_program_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is packed, installed and imported from there, as its own digest says."""
+    for path, text in {
+        "__init__.py": "",
+        "inner/__init__.py": "",
+        "inner/deep/__init__.py": "WORD = 'it ships'",
+    }.items():
+        (tmp_path / "made_up" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "made_up" / path).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("deployer.remote.program.SHIPPED", ("made_up",))
+    content = host_program.__wrapped__().content
+    install(content, base := tmp_path / "base")
+    (directory,) = (path for path in base.iterdir() if path.is_dir())
+    assert directory.name == hashlib.sha256(content).hexdigest()
+    program = f"import sys; sys.path.insert(0, {str(directory)!r}); from made_up.inner.deep import WORD; print(WORD)"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "it ships\n"
 
 
 def test_messages_survive_the_channel() -> None:

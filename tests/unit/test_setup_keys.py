@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer import setup
+from deployer.commands import setup
+from deployer.commands.setup import public_keys
 from deployer.errors import ConfigError
-from deployer.setup import public_keys
 from deployer.ssh.auth import public_blob
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{} ada@laptop"

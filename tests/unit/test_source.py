@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from deployer import source as sources
-from deployer.delta import make_delta
 from deployer.errors import ConfigError
-from deployer.files import matching
-from deployer.host.manifest import EXECUTABLE, FILE, LINK, tree_digest
 from deployer.local import as_local
-from deployer.patterns import glob
-from deployer.source import Source, collect, from_git, from_working_tree
-from deployer.spool import CHUNK, Spool
+from deployer.project import source as sources
+from deployer.project.files import matching
+from deployer.project.patterns import glob
+from deployer.project.source import Source, collect, from_git, from_working_tree
+from deployer.project.spool import CHUNK, Spool
+from deployer.release.delta import make_delta
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, tree_digest
 from tests.support.repository import Repository
 
 NAMES = [
@@ -374,7 +374,7 @@ def test_unreadable_files_are_refused(repo: Repository, monkeypatch: pytest.Monk
             raise PermissionError(13, "Permission denied")
         return really(path, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("deployer.files.os.open", denied)
+    monkeypatch.setattr("deployer.project.files.os.open", denied)
     assert refusal(repo.root, dirty=True).message == "app.py cannot be read: Permission denied"
 
 

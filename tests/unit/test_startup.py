@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deployer import startup
 from deployer.errors import ConfigError, DeployerError, Unreachable
+from deployer.remote import startup
+from deployer.remote.startup import Attempted
 from deployer.ssh.channel import LongLineError
-from deployer.startup import Attempted
 
 cause = pytest.mark.cause
 WELL = "python=1\nsudo=1\nprogram=1\napp=1\nuser=deploy\nallowed=1\n"

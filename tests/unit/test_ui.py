@@ -17,7 +17,7 @@ import pytest
 
 from deployer import events as ev
 from deployer.errors import Unreachable
-from deployer.report import DemoStep, ReleaseRow, Status, UnitRow
+from deployer.remote.report import DemoStep, ReleaseRow, Status, UnitRow
 from deployer.ui import is_live, reporter
 from deployer.ui.console import ConsoleReporter
 from deployer.ui.errors import print_error

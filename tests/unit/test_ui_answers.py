@@ -13,7 +13,7 @@ from rich.console import Console
 
 from deployer import events as ev
 from deployer.model import Decision
-from deployer.report import Diagnosis, Finding, Held, ReleaseRow, Status
+from deployer.remote.report import Diagnosis, Finding, Held, ReleaseRow, Status
 from deployer.ui.awaited import Awaited
 from deployer.ui.findings import doctor_view
 from deployer.ui.hoststatus import status_view

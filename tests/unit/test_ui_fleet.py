@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployer import events as ev
-from deployer.report import Diagnosis, Finding, ReleaseRow, Status, UnitRow
+from deployer.remote.report import Diagnosis, Finding, ReleaseRow, Status, UnitRow
 from deployer.ui import reporter
 from deployer.ui.console import console_on
 from deployer.ui.findings import fleet_doctor

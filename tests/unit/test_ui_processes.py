@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployer.events import HostEnd
-from deployer.report import Lingering, Plan, PlannedProcess, PlannedTimer, Status, TimerRow, UnitRow
+from deployer.remote.report import Lingering, Plan, PlannedProcess, PlannedTimer, Status, TimerRow, UnitRow
 from deployer.ui.fleetstatus import fleet_status
 from deployer.ui.hoststatus import status_view
 from deployer.ui.planned import plan_view

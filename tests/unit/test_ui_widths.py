@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.report import (
+from deployer.remote.report import (
     DemoStep,
     Diagnosis,
     Finding,

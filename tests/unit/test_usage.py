@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.fleettask import Dry, FleetTask
+from deployer.cli.fleettask import Dry, FleetTask
 from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 

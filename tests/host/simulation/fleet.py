@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployer.host import jobs
-from deployer.host.session import Session
+from deployer.host.session.session import Session
+from deployer.host.state import jobs
 
 from .clock import Clock
 from .programs import Process, Programs

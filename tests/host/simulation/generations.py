@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from deployer.host.catalog import CONDEMNED
-from deployer.host.paths import UnitName, parse_unit, unit_name
+from deployer.host.state.paths import UnitName, parse_unit, unit_name
+from deployer.host.state.releases import CONDEMNED
 
 from .service import read
 from .units import Unit

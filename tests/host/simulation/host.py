@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.host import handle, job, lease, probe, proc, session, systemd, watching, word
-from deployer.host.context import Context, Settings
-from deployer.host.eventlog import EventLog
-from deployer.host.paths import AppPaths
-from deployer.host.protocol import BARRIERS, PROGRAM
-from deployer.host.session import Session
-from deployer.host.units import handle_unit
+from deployer.host import service as unit_service
+from deployer.host.deployment import barrier
+from deployer.host.job import main
+from deployer.host.job.events import EventLog
+from deployer.host.processes import probe, watch
+from deployer.host.session import session
+from deployer.host.session.session import Session
+from deployer.host.state import lease
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.paths import AppPaths
+from deployer.host.system import proc, systemd
+from deployer.host.units.text import handle_unit
+from deployer.wire.protocol import BARRIERS, PROGRAM
 
 from . import builds, generations, rules, service
 from .background import Background
@@ -116,8 +122,8 @@ class SimulatedHost:
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
             enter(_patched(session, "_while_heard", contextlib.nullcontext))
             enter(_patched(Session, "_hear_words", self._hear_words))
-            enter(_patched(word, "_POLL", 0.5))
-            enter(_patched(watching, "_TICK", 0.1))
+            enter(_patched(barrier, "_POLL", 0.5))
+            enter(_patched(watch, "_TICK", 0.1))
             enter(_patched(proc, "terminate", self.systemd.terminate))
             enter(_patched(proc, "memory", lambda: proc.Memory(8 << 30, 16 << 30)))
             enter(_patched(proc, "resident", lambda _: 50 << 20))
@@ -150,11 +156,11 @@ class SimulatedHost:
             directory = self.paths.jobs / rest[0]
             log = EventLog(directory / "events.jsonl")
             try:
-                return job.run_job(self.context(self._heard(log)), directory, recovering="recover" in rest[1:])
+                return main.run_job(self.context(self._heard(log)), directory, recovering="recover" in rest[1:])
             finally:
                 log._file._file.close() if hasattr(log._file, "_file") else log._file.close()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            return int(getattr(handle, command)(self.context(lambda *_, **__: None)))
+            return int(getattr(unit_service, command)(self.context(lambda *_, **__: None)))
 
     def _heard(self, log: EventLog) -> Any:
         def emit(name: str, **fields: Any) -> None:

@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.host import manifest
-from deployer.host.manifest import Delta, Entry, difference, tree_digest
-from deployer.host.protocol import PHASES
+from deployer.wire import tree
+from deployer.wire.protocol import PHASES
+from deployer.wire.tree import Delta, Entry, difference, tree_digest
 
 from . import builds
 
@@ -37,7 +37,7 @@ def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[De
     """What a laptop sends of these files, when the host has that base."""
     data = {path: text.encode() for path, text in contents.items()}
     entries = [Entry(path, "f", len(text), hashlib.sha256(text).hexdigest()) for path, text in sorted(data.items())]
-    drop, add = difference(manifest.unpack_ids(base["ids"]), entries)
+    drop, add = difference(tree.unpack_ids(base["ids"]), entries)
     body = zlib.compress(b"".join(data[entry.path] for entry in add))
     digest = hashlib.sha256(body).hexdigest()
     return Delta(tree_digest(entries), base["key"], drop, add, digest, len(body)), body

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.host.catalog import UNFINISHED
-from deployer.host.paths import parse_unit, unit_name
+from deployer.host.state.paths import parse_unit, unit_name
+from deployer.host.state.releases import UNFINISHED
 
 from .generations import finishes, instances, kind, parsed, unit_files
 from .service import NEVER_HEALTHY, OF_WEB, OF_WORKERS, read

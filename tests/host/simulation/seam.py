@@ -70,7 +70,7 @@ class Seam:
             stack.enter_context(mock.patch.object(io, "open", self._open_file))
             for module in host_modules():
                 stack.enter_context(mock.patch.object(module, "open", self._open_file, create=True))
-            files = sys.modules["deployer.host.files"]
+            files = sys.modules["deployer.host.system.files"]
             shim = types.SimpleNamespace(run=self._rm, DEVNULL=subprocess.DEVNULL, PIPE=subprocess.PIPE)
             stack.enter_context(mock.patch.object(files, "subprocess", shim))
             yield
@@ -199,10 +199,10 @@ def host_modules() -> list[types.ModuleType]:
     import importlib
     import pkgutil
 
-    import deployer.host
+    from deployer import host, wire
 
-    names = [one.name for one in pkgutil.iter_modules(deployer.host.__path__) if one.name != "__main__"]
-    return [importlib.import_module(f"deployer.host.{name}") for name in names]
+    found = [one for part in (host, wire) for one in pkgutil.walk_packages(part.__path__, f"{part.__name__}.")]
+    return [importlib.import_module(one.name) for one in found if not one.name.endswith("__main__")]
 
 
 @contextlib.contextmanager

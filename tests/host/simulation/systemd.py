@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.journald import Record
-from deployer.host.systemd import Result
+from deployer.host.system.journald import Record
+from deployer.host.system.systemd import Result
 
 from . import builds
 from .background import Background

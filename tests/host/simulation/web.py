@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer.host.probe import Answer
+from deployer.host.processes.probe import Answer
 
 from .clock import Clock
 from .service import BREAKS_LATER, BROKEN, CRASHES, DIES_LATER, Program, read

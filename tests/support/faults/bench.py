@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer.host import lease
+from deployer.host.state import lease
 from deployer.sandbox import SandboxHost
 from tests.support.faults.app import ONE, PERIOD, Parts, WholeSite, make_whole
 from tests.support.faults.install import Faults, faults

@@ -68,7 +68,7 @@ def _shorten_lease() -> None:
     """A constant of the host program, of which nobody but root can have another: here it is changed in memory."""
     if not _there("lease"):
         return
-    from deployer.host import protocol
+    from deployer.wire import protocol
 
     with _REAL_OPEN(HOME + "/lease") as file:
         setattr(protocol, "FLEET_LEASE", float(file.read()))  # noqa: B010
@@ -93,7 +93,7 @@ def label(name: str, fields: dict[str, Any]) -> str:
 
 
 def _patch_events(order: dict[str, Any]) -> None:
-    from deployer.host.eventlog import EventLog
+    from deployer.host.job.events import EventLog
 
     begin, write = EventLog.__init__, EventLog.__call__
 

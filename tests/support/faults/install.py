@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.host.protocol import PROGRAM
 from deployer.sandbox import SandboxHost
+from deployer.wire.protocol import PROGRAM
 from tests.support.faults.injected import HOME
 
 _PLACE = "/usr/local/lib/deployer-faults"

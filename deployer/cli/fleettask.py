@@ -1,0 +1,283 @@
+"""A task that has all hosts of a command in its hands: what it is told, what ``--dry`` does, how its errors end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fabric.connection import Connection
+from fabric.tasks import Task
+from invoke.context import Context
+from invoke.exceptions import Exit as Quit
+from invoke.exceptions import ParseError, UnexpectedExit
+from invoke.tasks import task
+
+from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
+from deployer.wire.advice import Next, do, run
+
+if TYPE_CHECKING:
+    from deployer.ssh import SshOptions
+
+__all__ = [
+    "Dry",
+    "DryRun",
+    "ErrorPrinter",
+    "FleetContext",
+    "FleetTask",
+    "explained",
+    "fleet_task",
+    "hosts_of",
+    "is_at_terminal",
+    "is_dry",
+    "is_output_closed",
+    "leave_closed_output",
+    "print_error",
+    "remainder_of",
+    "split_hosts",
+    "ssh_options_of",
+    "wrong_executor",
+]
+
+ErrorPrinter = Callable[[DeployerError], None]
+
+SETTING = "tasks: {executor_class: deployer.executor.FleetExecutor}"
+_FABRIC_FILES = ("fabric.yaml", "fabric.yml")
+_NOTHING = "dry run: nothing was touched\n"
+
+
+class Dry(Enum):
+    """What ``--dry`` does with a task that has no function of its own for it."""
+
+    SAME = "it changes nothing, and does what it always does"
+    REFUSED = "it does not say what it would do, and is refused"
+
+
+DryRun = Dry | Callable[..., Any]
+"""How a task answers ``--dry``: the function is called in the task's place, with the same options, and only tells."""
+
+
+class FleetContext(Context):
+    """A plain context that also carries the fleet."""
+
+    def __init__(self, config: Any, hosts: tuple[str, ...], remainder: tuple[str, ...]) -> None:
+        super().__init__(config)
+        self._set(_fleet_hosts=hosts, _fleet_remainder=remainder)
+
+
+def split_hosts(given: str) -> tuple[str, ...]:
+    """The names in a value of ``-H``, each once, in its order. An empty one stays, for hosts_of to refuse."""
+    return tuple(dict.fromkeys(name.strip() for name in given.split(",")))
+
+
+def hosts_of(context: Context) -> tuple[str, ...]:
+    """The hosts that ``-H`` named, each once, in its order; none when it was not given.
+
+    Raises ConfigError when a name is empty, as that of a shell variable that is not set: it must never mean the hosts
+    of deploy.toml.
+    """
+    if isinstance(context, Connection):
+        return (_only_host(),)  # as it was typed: the connection has it without its user and port
+    hosts = tuple(context._fleet_hosts) if isinstance(context, FleetContext) else ()
+    if "" in hosts:
+        given = ",".join(hosts)
+        raise ConfigError(
+            message=f"-H {given!r} names a host that is empty" if given else "-H was given, and names no host",
+            next=do("name each host, with a comma between two of them: -H deploy@web1,deploy@web2"),
+        )
+    return hosts
+
+
+def remainder_of(context: Context) -> tuple[str, ...]:
+    """The arguments after ``--``, as they were typed.
+
+    Raises ConfigError under Fabric's own executor: that would run them a second time, in a shell on the host.
+    """
+    if isinstance(context, Connection):
+        raise wrong_executor()
+    return tuple(context._fleet_remainder) if isinstance(context, FleetContext) else ()
+
+
+def ssh_options_of(context: Context) -> SshOptions:
+    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Nobody is asked anything."""
+    from deployer.ssh.connection import options_of
+
+    return options_of(context.config)
+
+
+def is_at_terminal() -> bool:
+    """Whether a person can be asked. Python has no standard input at all where it was closed."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def is_dry(context: Context) -> bool:
+    """Whether nothing may be touched: ``--dry``, ``-R``, ``run.dry`` in a file of Fabric's, or its variable."""
+    return bool(context.config.run.dry) or os.environ.get("INVOKE_RUN_DRY", "0") not in ("", "0")
+
+
+def print_error(error: DeployerError) -> None:
+    """The plainest printer: what failed, the state, what to type next, on stderr."""
+    lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
+    lines += [f"state: {error.state}"] if error.state else []
+    lines += [f"next: {step}" for step in Next.of(error.next)]
+    sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
+
+
+def _harmless(line: str) -> str:
+    """What a host said may be in it: no control character reaches the terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
+class FleetTask(Task):  # type: ignore[misc]
+    """A task that is called once for all hosts, and whose errors end the process as errors should.
+
+    ``on_error`` prints a DeployerError; the process then exits with the error's code. ``dry`` is how it answers
+    ``--dry``: a task that does not say is refused then. ``short`` names the options that have a letter, too.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        on_error: ErrorPrinter = print_error,
+        dry: DryRun = Dry.REFUSED,
+        short: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_error = on_error
+        self.dry = dry
+        self.short = dict(short or {})
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with explained(self.printer(kwargs)):
+            if args and isinstance(args[0], Connection):
+                _only_host()
+            if args and is_dry(args[0]) and self.dry is not Dry.SAME:
+                return self._dry_run(*args, **kwargs)
+            return super().__call__(*args, **kwargs)
+
+    def printer(self, _: Mapping[str, Any]) -> ErrorPrinter:
+        """What shows an error of a call with these options."""
+        return self.on_error
+
+    def _dry_run(self, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self.dry, Dry):
+            text = f"{self.name} cannot tell what it would do, so it does not run with --dry"
+            raise ConfigError(message=text, next=do(f"leave out --dry to run it: fab {self.name}"))
+        try:
+            result = self.dry(*args, **kwargs)
+        except Quit:
+            sys.stderr.write(_NOTHING)
+            raise
+        sys.stderr.write(_NOTHING)
+        return result
+
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        """Invoke's, and the letter that was chosen for the option."""
+        opts: dict[str, Any] = super().arg_opts(name, default, taken_names)
+        if name in self.short:
+            opts["names"] = [*opts["names"], self.short[name]]
+        return opts
+
+
+def fleet_task(*args: Any, **kwargs: Any) -> Any:
+    """``@task`` for a FleetTask: takes what Fabric's takes, and ``on_error``, ``dry`` and ``short``."""
+    return task(*args, **{"klass": FleetTask, **kwargs})
+
+
+@contextmanager
+def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
+    """Ends the process, by Invoke's Exit, on a DeployerError; for ``ours`` also on Ctrl-C and bugs."""
+    try:
+        yield
+    except DeployerError as error:
+        on_error(error)
+        raise Quit(code=int(error.exit)) from error
+    except KeyboardInterrupt as error:
+        if not ours:
+            raise
+        state = "what a host had begun, if anything, it finishes or undoes by itself"
+        on_error(Interrupted(message="interrupted", state=state, next=run("fab status")))
+        raise Quit(code=int(Exit.INTERRUPTED)) from error
+    except (Quit, UnexpectedExit, ParseError):
+        raise
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_output_closed():
+            leave_closed_output()
+        if not ours:
+            raise
+        if isinstance(error, OSError):
+            failed = _of_this_machine(error)
+            on_error(failed)
+            raise Quit(code=int(failed.exit)) from error
+        _tell_bug(error, on_error)
+        raise Quit(code=int(Exit.BUG)) from error
+
+
+def _of_this_machine(error: OSError) -> DeployerError:
+    from deployer.local import local_failure
+
+    return local_failure(error)
+
+
+def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
+    from deployer.bug import Bug
+
+    try:
+        on_error(Bug.of(error))
+    except Exception:  # the printer may be what is wrong
+        traceback.print_exc()
+        print_error(Bug.of(error))
+
+
+def is_output_closed() -> bool:
+    """Whether nobody reads standard output any more, as in ``fab releases | head -1``."""
+    outlet = select.poll()
+    outlet.register(1, 0)
+    return bool(outlet.poll(0))
+
+
+def leave_closed_output() -> NoReturn:
+    """End as programs do that SIGPIPE ends. Python would complain once more, when it empties its buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise Quit(code=128 + signal.SIGPIPE)
+
+
+def _only_host() -> str:
+    """The host that ``-H`` names, where Fabric's own executor calls a task for one after the other.
+
+    Raises ConfigError unless it is the only one.
+    """
+    program = _program()
+    given = program.core[0].args.hosts.value if program else None
+    names = split_hosts(given) if given else ()
+    if len(names) != 1:
+        raise wrong_executor()
+    return names[0]
+
+
+def _program() -> Any:
+    """The ``fab`` that runs; None when it is another program."""
+    main = sys.modules.get("fabric.main")
+    program = getattr(main, "program", None)
+    return program if getattr(program, "core", None) else None
+
+
+def wrong_executor() -> ConfigError:
+    """Says which line belongs where: into the file beside the fabfile that is there, or that is to be made."""
+    program = _program()
+    beside = getattr(getattr(program, "collection", None), "loaded_from", None)
+    found = [Path(beside, name) for name in _FABRIC_FILES] if beside else []
+    file = next((path for path in found if path.exists()), found[0] if found else None)
+    where = file or "fabric.yaml, beside the fabfile"
+    return ConfigError(
+        message="this task needs all its hosts at once, but Fabric's own executor called it for one of them",
+        next=do(f"put this line into {where}: {SETTING}"),
+    )

@@ -1,0 +1,331 @@
+"""What makes a function a task on a host: the options that all take, where events go, how it ends."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from invoke.context import Context
+from invoke.exceptions import Exit as Quit
+
+from deployer.cli.fleettask import (
+    Dry,
+    DryRun,
+    ErrorPrinter,
+    FleetTask,
+    fleet_task,
+    hosts_of,
+    is_dry,
+    remainder_of,
+    ssh_options_of,
+)
+from deployer.cli.reporting import Noticing, advising, answering, asking, showing, until_over
+from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
+from deployer.wire.advice import do
+
+if TYPE_CHECKING:
+    from deployer.config import Config
+    from deployer.fleet.hosts import Fleet
+    from deployer.remote.session import Outcome
+    from deployer.ssh import Target
+
+__all__ = ["Answer", "chore", "host_task", "print_error"]
+
+_SSH = 22
+"""The port where nothing else is said."""
+
+_HELP = {
+    "env": "the [environments.NAME] of deploy.toml to use",
+    "config": "another deploy.toml",
+    "accept_new": "accept and record the key of a host that is not known yet (a changed key is always refused)",
+    "json": "print one JSON event a line on standard output, for machines",
+    "verbose": "show everything that builds and migrations print",
+    "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
+    "ref": "the branch, tag or commit to deploy (default: HEAD)",
+    "dirty": "ship the working tree as it is, committed or not; the release's record says so",
+    "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
+    "asgi": "the ASGI application, likewise",
+    "strict": "refuse requirements that are not pinned to a version, a commit or a hash",
+    "no_migrate": "leave out the migration",
+    "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
+    "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",
+    "canary": "how many hosts switch before all others",
+    "bake": "how long the canary serves before the others follow, such as 60s or 5m",
+    "keep_going": "when a later wave fails, leave the hosts that were found good on the new release",
+    "to": "the release to go back to, such as v40 (default: the good one before what serves)",
+    "yes": "go back although migrations were applied since",
+    "all": "every attempt there ever was, also those whose release is gone",
+    "fix": "have the host put right what it can",
+    "lines": "how many lines",
+    "process": "one process or timer of the app, such as worker (default: all of them)",
+    "follow": "go on with new lines until Ctrl-C",
+    "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
+    "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
+    "release": "the release under way (default: the newest)",
+}
+
+_SHORT = {
+    "env": "e",
+    "config": "c",
+    "json": "j",
+    "verbose": "v",
+    "parallel": "p",
+    "ref": "r",
+    "wait": "w",
+    "batch": "b",
+    "lines": "n",
+    "follow": "f",
+}
+"""The options with a letter. It means the same in every task; what gives up a safeguard or trusts a key has none."""
+
+
+class Show(Protocol):
+    """Prints an answer on standard output."""
+
+    def __call__(self, *, json: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a task found out: ``show`` prints it when the reporter has gone, ``exit`` ends the process."""
+
+    show: Show
+    exit: int = Exit.OK
+
+
+def _common(
+    *,
+    env: str = "",
+    config: str = "",
+    accept_new: bool = False,
+    json: bool = False,
+    verbose: bool = False,
+    parallel: str = "",
+) -> None:
+    """The options that every task on a host takes: its signature is added to the task's own."""
+
+
+_COMMON = inspect.signature(_common).parameters
+_WORDS = "words"
+
+
+class HostTask(FleetTask):
+    """A task of ours. ``--json`` counts for its errors, too."""
+
+    def printer(self, given: Mapping[str, Any]) -> ErrorPrinter:
+        return functools.partial(print_error, json=bool(given.get("json")))
+
+
+def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
+    """Makes a task of ``function(context, **options)`` that works on this machine alone."""
+
+    def wrap(function: Callable[..., Any]) -> Any:
+        own = [name.replace("_", "-") for name in list(inspect.signature(function).parameters)[1:]]
+        texts = {name: _HELP[name.replace("-", "_")] for name in own}
+        return fleet_task(klass=HostTask, dry=dry, help=texts, auto_shortflags=False)(function)
+
+    return wrap
+
+
+def host_task(
+    title: str,
+    *,
+    dry: DryRun,
+    answer: bool | Callable[[Mapping[str, Any]], bool] = False,
+    streams: bool = False,
+    iterable: Iterable[str] = (),
+) -> Callable[[Callable[..., Any]], Any]:
+    """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
+
+    ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
+    returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
+    ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
+    coming and going of connections; with ``streams`` it comes line by line. A parameter ``words`` of the function is no
+    option: it gets what was typed after ``--``.
+    """
+
+    def wrap(function: Callable[..., Any]) -> Any:
+        taken = list(inspect.signature(function).parameters.values())[1:]
+        own = [_optional(one) for one in taken if one.name != _WORDS]
+
+        def runs(does: Callable[..., Any], answer: bool | Callable[[Mapping[str, Any]], bool]) -> Callable[..., None]:
+            def body(c: Context, **given: Any) -> None:
+                common = {name: given.pop(name) for name in _COMMON}
+                common["parallel"] = _at_a_time(common["parallel"])
+                words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
+                asks = answer(given) if callable(answer) else answer
+                with _over(), _fleet(c, title, answer=asks, streams=streams, **common) as fleet:
+                    outcome = does(fleet, **given, **words)
+                _end(outcome, json=common["json"])
+
+            return body
+
+        body = runs(function, answer)
+        first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*_COMMON.values(), *own)]
+        body.__signature__ = inspect.Signature([first, *positional])  # type: ignore[attr-defined]
+        body.__name__, body.__doc__ = function.__name__, function.__doc__
+        return fleet_task(
+            klass=HostTask,
+            dry=dry if isinstance(dry, Dry) else runs(dry, True),
+            iterable=list(iterable),
+            help={one.name.replace("_", "-"): _HELP[one.name] for one in positional},
+            auto_shortflags=False,
+            short=_SHORT,
+        )(body)
+
+    return wrap
+
+
+def _optional(one: inspect.Parameter) -> inspect.Parameter:
+    """An option that may be given several times has no default of its own; Invoke makes an empty list of None."""
+    return one.replace(default=None) if one.default is inspect.Parameter.empty else one
+
+
+@contextmanager
+def _fleet(
+    c: Context,
+    title: str,
+    *,
+    answer: bool,
+    streams: bool,
+    env: str,
+    config: str,
+    accept_new: bool,
+    json: bool,
+    verbose: bool,
+    parallel: int,
+) -> Iterator[Fleet]:
+    """The hosts a command works on, with a reporter that lives as long as the block.
+
+    What is advised next, by a host or by an error, is made to fit the command line.
+    """
+    from dataclasses import replace
+
+    from deployer.cli.advice import Typed
+    from deployer.config import load
+    from deployer.config.inventory import resolve
+    from deployer.fleet.hosts import Fleet
+    from deployer.remote.site import Site
+    from deployer.wire.advice import Next
+
+    path = Path(config).resolve() if config else _find_config()
+    settings = resolve(load(path, environment=env or None), path, env or None)
+    named = hosts_of(c)
+    places = _places(settings, named)
+    hosts = [target.name for target, _ in places]
+    options = ssh_options_of(c)
+    if accept_new and not is_dry(c):  # the key would be recorded
+        options = replace(options, host_keys="accept-new")
+    shown = f"{title} {settings.app}"
+    typed = Typed(program=_program(), target=hosts[0], hosts=",".join(named), env=env, config=config)
+    of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
+    shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
+    with shows as (report, can_ask, aside), until_over(report) as until, asking(aside) as prompt:
+        heard, ask = Noticing(until), None if is_dry(c) else can_ask  # a Ctrl-C may abort what is followed
+        options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
+
+        def site(target: Target, own: Config) -> Site:
+            own_words = replace(typed, target=target.name)
+            hear = advising(heard, own_words.advise)
+            return Site(
+                root=path.parent,
+                config=own,
+                target=target,
+                ssh=replace(options, report=hear),
+                report=hear,
+                decide=ask if len(places) == 1 else None,
+                advise=own_words.adapt,
+            )
+
+        try:
+            yield Fleet(
+                sites=tuple(site(target, own) for target, own in places),
+                config=settings,
+                report=advising(heard, of_all.advise),
+                parallel=parallel or settings.fleet.parallel,
+                decide=ask,
+                advise=of_all.adapt,
+            )
+        except DeployerError as error:
+            error.next = of_all.advise(Next.of(error.next))
+            raise
+        except KeyboardInterrupt:
+            if heard.connected:
+                raise
+            raise Interrupted(message="interrupted while connecting", state="nothing was touched") from None
+
+
+def _at_a_time(text: str) -> int:
+    """What ``--parallel`` says, 0 for nothing. Invoke would meet what is no number with a traceback."""
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise ConfigError(message=f"--parallel {text}: not a number of hosts, which is 1 or more")
+    return int(text) if text else 0
+
+
+def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config]]:
+    """The hosts of a command, in their order, each with what deploy.toml says for it.
+
+    Raises ConfigError when there is none, or when one is named twice: it would be worked on twice at the same time.
+    """
+    names = named or settings.hosts
+    if not names:
+        raise ConfigError(
+            message="no host was named",
+            state="nothing was touched",
+            next=do('add -H deploy@HOST, or hosts = ["deploy@HOST"] to deploy.toml'),
+        )
+    found: dict[tuple[str, int], tuple[Target, Config]] = {}
+    for name in names:
+        place = settings.target(name), settings.of_host(name)
+        same, _ = found.setdefault((place[0].host.lower(), place[0].port or _SSH), place)
+        if same is not place[0]:
+            raise ConfigError(
+                message=f"one host was named twice: {same.name} and {name}",
+                state="nothing was touched",
+                next=do(f"name it once: leave out {name}"),
+            )
+    return list(found.values())
+
+
+def _program() -> str:
+    """What was typed: ``fab``, or our own command."""
+    return "deployer" if Path(sys.argv[0]).name == "deployer" else "fab"
+
+
+def _find_config() -> Path:
+    """``deploy.toml`` here or in a directory above, as git finds its repository."""
+    here = Path.cwd()
+    found = (directory for directory in (here, *here.parents) if (directory / "deploy.toml").is_file())
+    return next(found, here) / "deploy.toml"
+
+
+@contextmanager
+def _over() -> Iterator[None]:
+    """A question that the host refused was explained by its events already."""
+    from deployer.remote.session import Over
+
+    try:
+        yield
+    except Over as over:
+        raise Quit(code=int(over.outcome.exit)) from None
+
+
+def _end(result: Outcome | Answer, *, json: bool) -> None:
+    """An answer is printed once the reporter has gone; what did not end well ends the process."""
+    if isinstance(result, Answer):
+        result.show(json=json)
+    if result.exit != Exit.OK:
+        raise Quit(code=int(result.exit))
+
+
+def print_error(error: DeployerError, *, json: bool = False) -> None:
+    from deployer.ui.errors import print_error
+
+    print_error(error, json=json)

@@ -1,0 +1,275 @@
+"""The use cases that make a release, on one host or on a whole fleet: deploy, reload, rollback, the phases."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from deployer import events
+from deployer.config import Config, refuse_twice
+from deployer.errors import ConfigError, Exit
+from deployer.events import Reporter
+from deployer.fleet.coordinator import conduct, was_busy
+from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.local import as_local
+from deployer.project.detect import complete, find_lock
+from deployer.project.lockfile import Lock
+from deployer.project.source import Source, collect
+from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
+from deployer.release.placement import Campaign, Share, number_of
+from deployer.remote.job import Run
+from deployer.remote.queue import Turn
+from deployer.remote.session import Facts, Outcome, Remote
+from deployer.remote.site import Site, ask, close_later, connect_meanwhile, open_remote, untouched, who
+from deployer.rollout import Strategy
+from deployer.ssh import connect
+from deployer.wire import advice
+from deployer.wire.protocol import PHASES
+from deployer.wire.versions import fits
+
+__all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
+
+AT_ONCE = Strategy()
+_MOMENT = 1.0
+"""Seconds that need no explanation."""
+_RELEASE = re.compile(r"v?[1-9][0-9]{0,8}\Z")
+
+
+def deploy(
+    fleet: Fleet,
+    *,
+    ref: str | None = None,
+    dirty: bool = False,
+    strict: bool = False,
+    no_migrate: bool = False,
+    wait: bool = False,
+    strategy: Strategy = AT_ONCE,
+) -> int:
+    """Release a commit, or the working tree; the exit code. All bad input is found before anything is sent."""
+
+    def read() -> Deploy:
+        return read_project(fleet, ref, dirty, strict=strict, no_migrate=no_migrate)
+
+    return _release(fleet, read, strategy=strategy, wait=wait)
+
+
+def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
+    """A new release of the code that serves, under today's settings and environment; the exit code."""
+    return _release(fleet, lambda: reload_of(fleet), strategy=strategy, wait=wait)
+
+
+def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
+    """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
+    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
+    return _release(fleet, lambda: campaign, strategy=strategy, wait=wait)
+
+
+def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> int:
+    """Begin a release on every host, under one number: send what it lacks and unpack it; the exit code."""
+    campaign = read_project(fleet, ref, dirty, strict=strict, phases=PHASES[:1])
+    number = 0
+    if len(fleet.sites) > 1:
+        met = each(fleet, _ask)
+        number = number_of({ended.site.host: ended.value for ended in met if ended.value is not None})
+
+    def send(site: Site) -> Outcome:
+        return _on_one(site, lambda: campaign, wait=False, share=Share(number=number))
+
+    return conclude(fleet, each(fleet, send), exit_of=_exit)
+
+
+def _ask(site: Site) -> Facts:
+    with open_remote(site) as (_, facts):
+        return facts
+
+
+def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
+    """Run phases after ``upload`` of a release that is being made: ``release``, or the newest; the exit code.
+
+    Of a fleet's hosts one runs the migration.
+    """
+    number = release_number(release) if release else 0
+    migrator = migrator_of(fleet.config, fleet.hosts)
+
+    def run(site: Site) -> Outcome:
+        with open_remote(site) as (remote, facts):
+            remote.refuse_if_busy(facts)
+            elsewhere = site.host != migrator
+            message = {"op": "phases", "phases": list(phases), "release": number, "by": who(), "no_migrate": elsewhere}
+            return _run(site, remote).send(message)
+
+    return conclude(fleet, each(fleet, run), exit_of=_exit)
+
+
+def _exit(outcome: Outcome) -> int:
+    return int(outcome.exit)
+
+
+def _release(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool) -> int:
+    """On a single host nothing is waited for: its deploy ends by itself, whatever becomes of this machine."""
+    if len(fleet.sites) == 1:
+        return int(_on_one(fleet.sites[0], campaign, wait=wait).exit)
+    made: list[Campaign] = []
+
+    def once() -> Campaign:
+        if not made:
+            made.append(campaign())
+        return made[0]
+
+    while True:
+        verdict = conduct(fleet, once, strategy=strategy, wait=wait)
+        if not (wait and was_busy(verdict)):
+            return verdict.exit
+
+
+def _on_one(site: Site, make: Callable[[], Campaign], *, wait: bool, share: Share | None = None) -> Outcome:
+    connecting = connect_meanwhile(site)
+    try:
+        with untouched(doing="the code was read"):
+            campaign = make()
+    except BaseException:
+        close_later(connecting)
+        raise
+
+    def send(remote: Remote, facts: Facts) -> Outcome:
+        campaign.agree({site.host: facts})
+        sending = campaign.sending(site, facts, share or Share())
+        upload = sending.upload
+        outcome = _run(site, remote).send(
+            sending.message,
+            body=upload.open_at(sending.offset) if upload else None,
+            offset=sending.offset,
+            total=upload.delta.length if upload else 0,
+            edit=lambda event: sending.edit(event) if turn.edit(event) else None,
+        )
+        if upload and outcome.exit == Exit.BUSY:
+            site.report(events.PhaseSkipped(host=site.host, phase="upload", detail="another deploy began first"))
+        return outcome
+
+    # What Run.send() and the turn do not tell of a Ctrl-C themselves came before the host had the request.
+    with untouched(site.host), connecting.result() as link:
+        started = time.monotonic() - link.took  # to read the project may have taken longer, and is not to be counted
+        remote = Remote(link, site.config.app, site.report)
+        turn = Turn(site, remote, ask(site, remote, started), again=campaign.again, wait=wait)
+        return turn.take(send)
+
+
+def _run(site: Site, remote: Remote) -> Run:
+    return Run(remote, reconnect=lambda: connect(site.target, site.ssh), decide=site.decide, by=who())
+
+
+def read_project(
+    fleet: Fleet,
+    ref: str | None,
+    dirty: bool,
+    *,
+    strict: bool = False,
+    no_migrate: bool = False,
+    phases: tuple[str, ...] = PHASES,
+) -> Deploy:
+    """All that is wrong here is found now: with the code, with deploy.toml for it, with the environment.
+
+    ``strict`` refuses requirements that are not pinned.
+    """
+    _refuse_twice(fleet)
+    with as_local():
+        source = _collect(fleet, ref, dirty)
+        lock = find_lock(source, required=any(_has_server(site.config) for site in fleet.sites))
+        for site in fleet.sites:
+            _refuse_misfit(complete(site.config, source), lock)
+            site.secrets()
+    if strict or fleet.config.release.locked:
+        lock.refuse_loose()
+    _warn(fleet, [*source.warnings, *lock.warnings, *([lock.loose] if lock.loose else [])])
+    return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
+
+
+def _refuse_misfit(config: Config, lock: Lock) -> None:
+    """Raises ConfigError when the lock lacks what is to run, or is for another Python."""
+    server = [config.web.server_name] if config.runs_web and config.web.server_name else []
+    lines = [one.command for one in config.processes.values()] + [one.command for one in config.timers.values()]
+    lock.refuse_absent([*server, *(shlex.split(line)[0] for line in lines)])
+    if config.python and not fits(config.python, lock.requires):
+        raise ConfigError(
+            message=f"{lock.says_python} is for Python {lock.requires}, "
+            f"and deploy.toml says python = {config.python!r}",
+            state="nothing was touched",
+            next=advice.do("change python in deploy.toml; or requires-python, and lock again; then commit"),
+        )
+
+
+def _warn(fleet: Fleet, warnings: Sequence[str]) -> None:
+    host = fleet.sites[0].host if len(fleet.sites) == 1 else ""
+    for text in warnings:
+        fleet.report(events.Warn(host=host, text=text))
+
+
+def reload_of(fleet: Fleet) -> Reload:
+    """What a reload releases. Raises ConfigError."""
+    _refuse_twice(fleet)
+    return Reload(configs={site.host: site.config for site in fleet.sites})
+
+
+def _refuse_twice(fleet: Fleet) -> None:
+    """Raises ConfigError when the release would have two hosts do what one of them is to do."""
+    refuse_twice({site.host: site.config.roles.once for site in fleet.sites})
+
+
+def _has_server(config: Config) -> bool:
+    """Whether a host needs a server from among the app's dependencies."""
+    return config.runs_web and not config.web.command
+
+
+def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
+    config, root = fleet.config, fleet.sites[0].root
+    env_file = Path(config.env_file) if config.env_file else None
+    host = fleet.sites[0].host if len(fleet.sites) == 1 else ""
+    with _worth_a_row(fleet.report, host):
+        return collect(
+            root,
+            ref=ref,
+            dirty=dirty,
+            include=config.include,
+            env_file=env_file,
+            submodules=config.release.submodules,
+        )
+
+
+@contextmanager
+def _worth_a_row(report: Reporter, host: str) -> Iterator[None]:
+    """Reading a project that takes longer than a moment is told, as a phase of its own: ``read``."""
+    started, lock = time.monotonic(), threading.Lock()
+    told = over = False
+
+    def tell() -> None:
+        nonlocal told
+        with lock:
+            if not over:
+                told = True
+                report(events.PhaseStarted(host=host, phase="read", detail="the project's files"))
+
+    timer = threading.Timer(_MOMENT, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            over = True
+        if told:
+            report(events.PhaseDone(host=host, phase="read", seconds=time.monotonic() - started))
+
+
+def release_number(release: str) -> int:
+    """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
+    if not _RELEASE.match(release):
+        raise ConfigError(
+            message=f"not a release: {release!r}; releases are v1, v2, …", next=advice.run("fab releases")
+        )
+    return int(release.removeprefix("v"))

@@ -1,0 +1,79 @@
+"""The use cases of ``fab doctor``: what is not as it should be on a host, and having it put right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from deployer import events
+from deployer.errors import Exit
+from deployer.remote.job import Run
+from deployer.remote.report import Diagnosis, Finding, Job
+from deployer.remote.session import Remote
+from deployer.remote.site import Site, open_remote, who
+from deployer.ssh import connect
+
+__all__ = ["fix", "look"]
+
+_EXAMINATION = 600.0
+"""Seconds that a host has to look at itself: it reads every file of what serves, and of its standby."""
+
+
+def look(site: Site) -> tuple[Exit, Diagnosis]:
+    """What the host finds in itself; nothing is changed."""
+    with open_remote(site) as (remote, _):
+        found = _look(site, remote)
+    if any(one.fix for one in found.findings):
+        found = replace(found, next=site.advise("fab doctor --fix"))
+    return _judged(Exit.OK, found)
+
+
+def fix(site: Site) -> tuple[Exit, Diagnosis]:
+    """Have the host recover, follow that, and look again: what is left is a person's to do."""
+    with open_remote(site) as (remote, facts):
+        remote.refuse_if_busy(facts)
+        found = _look(site, remote)
+        if not found.findings:
+            return Exit.OK, found
+        run = Run(remote, reconnect=lambda: connect(site.target, site.ssh), by=who())
+        outcome = run.send({"op": "doctor", "fix": True})
+    with open_remote(replace(site, report=_quietly(site))) as (remote, _):
+        return _judged(outcome.exit, _look(site, remote))
+
+
+def _judged(exit: Exit, found: Diagnosis) -> tuple[Exit, Diagnosis]:
+    """What is not as it should be makes a success none."""
+    return (Exit.MIXED if exit == Exit.OK and found.findings else exit), found
+
+
+def _look(site: Site, remote: Remote) -> Diagnosis:
+    answer = remote.query({"op": "doctor", "fix": False}, limit=_EXAMINATION)
+    return Diagnosis(
+        app=site.config.app,
+        host=site.host,
+        current=answer["current"] or None,
+        busy=str(Job.parse(answer["busy"])) if answer["busy"] else None,
+        findings=tuple(_finding(site, value) for value in answer["findings"]),
+        notes=tuple(str(text) for text in answer.get("notes", ())),
+    )
+
+
+def _finding(site: Site, value: Mapping[str, Any]) -> Finding:
+    return Finding(
+        kind=str(value.get("kind") or ""),
+        fix=bool(value.get("fix")),
+        what=str(value.get("what") or ""),
+        text=str(value.get("text") or ""),
+        repair=site.advise(str(value.get("repair") or "")),
+    )
+
+
+def _quietly(site: Site) -> events.Reporter:
+    """The same session again is no news."""
+
+    def hear(event: events.Event) -> None:
+        if not isinstance(event, (events.Connecting, events.Connected)):
+            site.report(event)
+
+    return hear

@@ -1,0 +1,105 @@
+"""The use case of ``fab plan``: what a deploy would have run on each host, and as which release. Nothing is touched."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from deployer.commands.deploy import read_project
+from deployer.errors import Exit
+from deployer.fleet.hosts import Fleet, Found, asked
+from deployer.release.kinds import Deploy
+from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.site import Site, open_remote
+from deployer.wire.processes import Timer, Web
+from deployer.wire.protocol import WEB
+from deployer.wire.spec import Spec
+
+__all__ = ["changes", "preview"]
+
+Calendars = Mapping[str, Mapping[str, Any]]
+"""What a host says of a calendar: when it comes ``next``, and the ``problem`` with one that it does not understand."""
+
+
+def preview(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> Found[Plan]:
+    """What each host would run. All that is wrong here is found first, as at a deploy; raises ConfigError."""
+    campaign = read_project(fleet, ref, dirty, strict=strict)
+    found = asked(fleet, lambda site: _plan(site, campaign), exit_of=_exit)
+    newest = max((int(plan.release[1:]) for plan in found.values.values()), default=0)
+    return replace(found, values={host: replace(plan, release=f"v{newest}") for host, plan in found.values.items()})
+
+
+def _exit(plan: Plan) -> int:
+    """A calendar that a host does not understand would have the deploy refused."""
+    return int(Exit.USAGE if any(timer.problem for timer in plan.timers) else Exit.OK)
+
+
+def _plan(site: Site, campaign: Deploy) -> Plan:
+    spec = campaign.spec_on(site)
+    with open_remote(site) as (remote, facts):
+        wanted = list(dict.fromkeys(timer.calendar for timer in spec.timers))
+        told = remote.query({"op": "calendars", "calendars": wanted})["calendars"] if wanted else []
+    plan = Plan(
+        app=site.config.app,
+        host=site.host,
+        current=facts.current or None,
+        release=f"v{facts.next}",
+        commit=spec.source.commit,
+        ref=spec.source.ref,
+        dirty=spec.source.dirty,
+        busy=str(facts.busy) if facts.busy else None,
+    )
+    return changes(plan, spec, facts.spec, {one["calendar"]: one for one in told})
+
+
+def changes(plan: Plan, spec: Spec, before: Spec | None, calendars: Calendars) -> Plan:
+    """The plan with what ``spec`` has run, and how that differs from ``before``, which serves. Pure."""
+    old = dict(_parts(before)) if before else {}
+    new = dict(_parts(spec))
+
+    def change(name: str) -> str:
+        return "" if before is None or old.get(name) == new[name] else "changed" if name in old else "new"
+
+    web = spec.web
+    processes = [PlannedProcess(process=WEB, runs=_web(web), count=_workers(web), change=change(WEB))] if web else []
+    processes += [
+        PlannedProcess(process=one.name, runs=shlex.join(one.command), count=one.count, change=change(one.name))
+        for one in spec.processes
+    ]
+    return replace(
+        plan,
+        processes=tuple(processes),
+        timers=tuple(_timer(one, calendars.get(one.calendar, {}), change(one.name)) for one in spec.timers),
+        gone=tuple(name for name in old if name not in new),
+    )
+
+
+def _parts(spec: Spec) -> Iterator[tuple[str, object]]:
+    """All that a release runs, by name."""
+    if spec.web is not None:
+        yield WEB, spec.web
+    for one in spec.background:
+        yield one.name, one
+
+
+def _workers(web: Web) -> int:
+    """Of a command of its own only the project knows."""
+    return 1 if web.server == "command" else web.workers
+
+
+def _web(web: Web) -> str:
+    words: Sequence[str] = web.args if web.server == "command" else (web.server, web.target, *web.args)
+    return shlex.join(words)
+
+
+def _timer(timer: Timer, told: Mapping[str, Any], change: str) -> PlannedTimer:
+    return PlannedTimer(
+        process=timer.name,
+        runs=shlex.join(timer.command),
+        calendar=timer.calendar,
+        next=float(told.get("next") or 0.0),
+        problem=str(told.get("problem") or ""),
+        change=change,
+    )

@@ -1,0 +1,80 @@
+"""``fab run``: one command on every host, in the release that serves there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from deployer import events
+from deployer.commands.stdin import has_input
+from deployer.errors import ConfigError, Exit
+from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.remote.site import Site, open_remote
+from deployer.wire.advice import run
+
+__all__ = ["execute", "refuse_none"]
+
+_WANTED = "EOFError"
+"""What Python programs end with that read where there is nothing to read."""
+
+
+def execute(fleet: Fleet, argv: Sequence[str]) -> int:
+    """Run a command on all hosts; the highest of their exit statuses, which are reported as they come.
+
+    A host on which it could not be run counts with deployer's own exit code. Ctrl-C ends it on all of them, and gives
+    130. Raises ConfigError when there is no command, or when there is input, which it would not get.
+    """
+    refuse_none(argv)
+    _refuse_input()
+    try:
+        ends = each(fleet, lambda site: _execute(site, argv, tell=len(fleet.sites) > 1), all_at_once=True)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
+    if has_input():
+        host = fleet.hosts[0] if len(fleet.hosts) == 1 else ""
+        text = "input has come meanwhile, and the command did not get it: fab run gives none"
+        fleet.report(events.Warn(host=host, text=text))
+    return conclude(fleet, ends, exit_of=int, worst=max)
+
+
+def refuse_none(argv: Sequence[str]) -> None:
+    """Raises ConfigError when there is no command."""
+    if not argv or not argv[0]:
+        raise ConfigError(message="no command was given", next=run("fab run -- python manage.py check"))
+
+
+def _refuse_input() -> None:
+    """Silently dropped, it would look as if the command had read it."""
+    if has_input():
+        raise ConfigError(
+            message="there is data on standard input, and fab run gives a command no input",
+            next="when it is meant for the command: put it into a file of the release, or into an argument "
+            "(python -c '…'); else add: < /dev/null",
+        )
+
+
+def _execute(site: Site, argv: Sequence[str], *, tell: bool) -> int:
+    wanting = _Wanting(site.report)
+    with open_remote(replace(site, report=wanting)) as (remote, _):
+        status = remote.execute(argv)
+    if status and wanting.input:
+        text = f"{_WANTED}: the command asked for input, and fab run gives none; hand it what it asks for as arguments"
+        site.report(events.Warn(host=site.host, text=text))
+    if status and tell:
+        message = f"{shlex.join(argv)[:200]} ended with exit status {status}"
+        site.report(events.Failed(host=site.host, exit=status, message=message))
+    return status
+
+
+class _Wanting:
+    """Passes events on, and remembers whether the command has missed its input."""
+
+    def __init__(self, report: events.Reporter) -> None:
+        self._report = report
+        self.input = False
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Output) and event.line.startswith(_WANTED):
+            self.input = True
+        self._report(event)

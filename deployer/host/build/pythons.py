@@ -1,0 +1,81 @@
+"""The Pythons of a host: which there are, which a release asks for, and what a lock file accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+
+from deployer.host.errors import HostError
+from deployer.host.system.systemd import run
+from deployer.wire.versions import fits, numbers
+
+_IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"
+HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
+_NAME = re.compile(r"python(3\.[0-9]{1,2})\Z")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python on the host: its path and what it says of itself (``CPython 3.11.2 x86_64``)."""
+
+    path: str
+    identity: str
+
+    @property
+    def version(self) -> str:
+        return self.identity.split()[1]
+
+
+def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interpreter:
+    """The host's Python of that version (``3.12``; empty: its ``python3``).
+
+    Raises HostError when there is none, or the lock file ``lock`` does not accept it (``requires``, as ``>=3.12``).
+    """
+    name = f"python{version or '3'}"
+    found = shutil.which(name, path=HOST_PATH)
+    if found is None:
+        raise HostError(f"this host has no {name}", next=_other(name, requires))
+    done = run([found, "-I", "-S", "-c", _IDENTITY])
+    if not done.ok:
+        raise HostError(f"{found} does not start", logs=done.tail())
+    interpreter = Interpreter(found, done.out.strip())
+    if not fits(interpreter.version, requires):
+        wanted = next((there for there in reversed(pythons()) if fits(there, requires)), "")
+        way = f'set python = "{wanted}" in deploy.toml, which this host has; commit, fab deploy'
+        lower = f"lower requires-python to what suits {interpreter.version}, lock again, commit"
+        raise HostError(
+            f"{lock} is for Python {requires}, and {name} of this host is {interpreter.version}",
+            next=way if wanted else f"{_other('', requires)}\nor {lower}",
+        )
+    return interpreter
+
+
+def pythons() -> list[str]:
+    """The versions of which there is a ``python3.N``, the oldest first."""
+    found = set()
+    for directory in HOST_PATH.split(":"):
+        names = os.listdir(directory) if os.path.isdir(directory) else []
+        found |= {match[1] for match in map(_NAME.match, names) if match}
+    return sorted(found, key=numbers)
+
+
+def _other(name: str, requires: str) -> str:
+    """What can be done about a Python that is not there: only what this host really offers."""
+    there = [version for version in pythons() if fits(version, requires)]
+    ways = [f'set python = "{there[-1]}" in deploy.toml (this host has {", ".join(there)})'] if there else []
+    if name and _has_package(name):
+        ways.insert(0, f"install it: apt-get install {name} {name}-venv")
+    else:
+        ways.append(
+            f"put {name or 'a Python ' + requires} into /usr/local/bin (the package lists of this host have none)"
+        )
+    return "\nor ".join(ways)
+
+
+def _has_package(name: str) -> bool:
+    with contextlib.suppress(HostError):  # another kind of system
+        return run(["apt-cache", "show", name], timeout=60).ok
+    return False

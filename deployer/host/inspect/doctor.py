@@ -1,0 +1,188 @@
+"""``fab doctor``: what is not as it should be on this host, and what would put it right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from deployer.host.errors import Damaged
+from deployer.host.inspect import preparation, units
+from deployer.host.job import lock
+from deployer.host.processes.web import candidate_of
+from deployer.host.recovery import survey
+from deployer.host.setup import unsupported
+from deployer.host.state.app import Context
+from deployer.host.state.paths import job_unit
+from deployer.host.state.releases import Release
+from deployer.host.system import orders, systemd
+from deployer.wire.protocol import WEB
+
+_REPAIRS = {
+    survey.START: ("down", "it is started"),
+    survey.DISCARD: ("unfinished", "its candidate is taken away; what serves is not touched"),
+    survey.CLEAR: ("unfinished", "what waits for it is answered, then it is taken away"),
+    survey.STOP: ("leftover", "they are stopped and removed"),
+    survey.REMOVE: ("leftover", "it is removed"),
+    survey.CLOSE: ("leftover", "the line is added"),
+    survey.TAKE_BACK: ("unfinished", "the release before it serves again"),
+    survey.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
+}
+
+_MEND = "mend it and fab deploy, or fab rollback"
+_AGAIN, _LATELY = 2, 600.0
+"""So many restarts are no accident, when the last one was so many seconds ago or less."""
+
+
+def examine(ctx: Context) -> dict[str, Any]:
+    """The findings: each with its kind, what it is about, a sentence, and what ``fab doctor --fix`` would do.
+
+    While a deploy runs, only what serves is looked at: the rest is in motion. Raises OSError.
+    """
+    busy = lock.running(ctx)
+    stopped = _stopped(ctx, ctx.catalog.current())
+    try:
+        current = ctx.catalog.serving()
+    except Damaged:
+        current = None  # told by _unreadable
+    steps = [] if busy else survey.plan(survey.look(ctx))
+    running = [] if current is None or busy or stopped else _running(ctx, current, steps)
+    if any(one["kind"] == "down" for one in running):
+        steps = [step for step in steps if step.do != survey.START]  # it is told which of them do not run
+    findings = [
+        *map(_planned, steps),
+        *_unreadable(ctx),
+        *stopped,
+        *running,
+        *(_hollow(ctx) if busy else _occupied(ctx)),
+    ]
+    if current is not None:
+        findings += _health(ctx, current)
+        findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
+    findings += preparation.findings(ctx)
+    return {
+        "findings": findings,
+        "notes": unsupported.notes(ctx.settings.unsupported),
+        "current": ctx.catalog.serving_name(),
+        "busy": busy,
+    }
+
+
+def _planned(step: survey.Step) -> dict[str, Any]:
+    kind, repair = _REPAIRS[step.do]
+    return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair, fix=True)
+
+
+def _finding(kind: str, what: str, text: str, repair: str, *, fix: bool = False) -> dict[str, Any]:
+    """``fix`` says that the host can do it by itself."""
+    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": fix}
+
+
+def _unreadable(ctx: Context) -> list[dict[str, Any]]:
+    found = []
+    for number in ctx.catalog.numbers():
+        try:
+            ctx.catalog.find(number)
+        except Damaged as error:
+            repair = f"fab deploy, then remove {ctx.paths.release(number)}: nothing can go back to it"
+            found.append(_finding("damaged", f"v{number}", error.message, repair))
+    return found
+
+
+def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
+    """What an admin has stopped is not started behind their back."""
+    handle = f"{ctx.app}.service"
+    state = systemd.show(handle)
+    if not number or state.starts or state.active in ("active", "activating", "reloading"):
+        return []
+    return [_finding("down", handle, f"{handle} is stopped", f"on the host, as root: systemctl start {ctx.app}")]
+
+
+def _occupied(ctx: Context) -> list[dict[str, Any]]:
+    """A dead unit that has the name of the app's jobs: the next one frees it, unless it is somebody else's."""
+    unit = job_unit(ctx.app)
+    path = orders.occupant(unit)
+    if path is None:
+        return []
+    if orders.is_transient(path):
+        return [_finding("leftover", unit, f"{unit} is dead, and systemd still holds it", "it is freed", fix=True)]
+    repair = f"on the host, as root: rm {path}; systemctl daemon-reload"
+    return [_finding("leftover", unit, f"{path} has the name of deployer's own unit: no deploy can begin", repair)]
+
+
+def _hollow(ctx: Context) -> list[dict[str, Any]]:
+    """A unit of that name that is active and runs no process: every deploy would wait for its end, and none comes."""
+    unit = job_unit(ctx.app)
+    state = systemd.show(unit)
+    if state.active != "active" or state.sub != "exited":
+        return []
+    text = f"{unit} is active and runs no process: it counts as a deploy that never ends, and none can begin"
+    return [_finding("leftover", unit, text, f"on the host, as root: systemctl stop {unit}")]
+
+
+def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
+    """Where nothing answers requests, there is nothing to ask."""
+    if current.spec.web is None:
+        return []
+    answer = candidate_of(ctx, current).ask(10)
+    if answer.healthy(current.spec.health):
+        return []
+    text = f"{current.name} serves and is not healthy: {answer.describe(current.spec.health)}"
+    return [_finding("unhealthy", current.name, text, f"fab logs; {_MEND}")]
+
+
+def _running(ctx: Context, current: Release, steps: Iterable[survey.Step]) -> list[dict[str, Any]]:
+    """What is wrong with the processes and timers of what serves. Those that are down may be started by ``steps``."""
+    starts = any(step.do == survey.START for step in steps)
+    processes = (_process(ctx, unit, starts) for unit in units.of_processes(ctx, current))
+    timers = (_timer(timer, starts) for timer in units.of_timers(ctx, current))
+    return [found for found in (*processes, *timers) if found is not None]
+
+
+def _process(ctx: Context, unit: dict[str, Any], starts: bool) -> dict[str, Any] | None:
+    """One that is down, or comes up again and again. Whether the web process is up, its health tells."""
+    name, logs = unit["name"], f"fab logs --process {unit['process']}"
+    if unit["restarts"] >= _AGAIN and (not unit["ok"] or ctx.clock() - unit["since"] < _LATELY):
+        text = f"{name} keeps ending; it was started again {unit['restarts']} times"
+        return _finding("restarting", name, text, f"{logs}; {_MEND}")
+    if unit["ok"] or unit["process"] == WEB:
+        return None
+    state = ", ".join(dict.fromkeys(word for word in (unit["active"], unit["sub"]) if word))
+    return _down(name, f"{name} does not run ({state})", starts, f"; {logs} tells why it ended")
+
+
+def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
+    """One that waits for no run, or whose last run failed."""
+    name, process = timer["name"], timer["process"]
+    if timer["result"] not in ("", "success"):
+        text = f"the last run of the timer {process} failed ({timer['result']})"
+        again = f"on the host, as root: systemctl start {name.replace('.timer', '.service')}   (runs it again)"
+        return _finding("failed", name, text, f"fab logs --process {process}; {again}")
+    return None if timer["ok"] else _down(name, f"the timer {process} is stopped: it starts no run", starts)
+
+
+def _down(name: str, text: str, starts: bool, more: str = "") -> dict[str, Any]:
+    repair = "it is started" if starts else f"on the host, as root: systemctl start {name}"
+    return _finding("down", name, text, repair + more, fix=starts)
+
+
+def _standby(ctx: Context, current: Release) -> Release | None:
+    try:
+        return ctx.catalog.find(current.previous) if current.previous else None
+    except Damaged:
+        return None
+
+
+def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
+    """Only the content: a standby has no units, and those of what serves are systemd's business.
+
+    What is found is noted in the seal: no later release takes it over, and no upload builds on it.
+    """
+    found = []
+    for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
+        damage = store.damage(key) if key else ""
+        if damage:
+            store.condemn(key, damage)
+            text = f"{release.name} is no longer what was built: its digest differs {damage}"
+            repair = "fab deploy   (builds what is damaged anew); and look at the disk"
+            found.append(_finding("damaged", release.name, text, repair))
+    return found

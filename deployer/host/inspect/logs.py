@@ -1,0 +1,82 @@
+"""What an app's processes log: the last lines of all its releases, and each new one as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from deployer.host.errors import HostError
+from deployer.host.state.app import Context
+from deployer.host.state.paths import parse_unit
+from deployer.host.system import journald, systemd
+from deployer.host.units.install import unit_names
+from deployer.wire.advice import run
+from deployer.wire.protocol import WEB, Exit
+
+
+def kinds(ctx: Context) -> list[str]:
+    """The processes and timers that any release of the app has had here, as far as there are records; web first."""
+    specs = [release.spec for release in reversed(ctx.catalog.all())]
+    web = [WEB] if not specs or any(spec.web is not None for spec in specs) else []
+    return list(dict.fromkeys([*web, *(one.name for spec in specs for one in spec.background)]))
+
+
+def wanted(ctx: Context, process: str) -> list[str]:
+    """The process that was asked for (empty: all of them). Raises HostError for a name that nothing has."""
+    known = kinds(ctx)
+    if process and process not in known:
+        raise HostError(
+            f"there is no process {process!r} of {ctx.app} here; there are: {', '.join(known)}",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next=run("fab logs"),
+        )
+    return [process] if process else known
+
+
+def patterns(app: str, processes: Sequence[str]) -> list[str]:
+    """The units of processes in all releases, and of timers' runs, as patterns for ``journalctl -u``.
+
+    Exactly these: ``shop-*`` would be units of an app ``shop-web``, too.
+    """
+    return [f"{app}-{one}{more}@*.service" for one in processes for more in (("",) if one == WEB else ("", ".*"))]
+
+
+def read(ctx: Context, process: str, lines: int) -> Iterator[str]:
+    """The last ``lines`` entries as lines, oldest first. Raises HostError for a process that there is not."""
+    units = _arguments(patterns(ctx.app, wanted(ctx, process)))
+    for record in systemd.records(["-n", str(lines), *units]):
+        yield from record.told()
+
+
+def follow(ctx: Context, process: str, lines: int) -> Iterator[str]:
+    """The last ``lines`` entries, then each new one as it comes, those of releases that are made meanwhile included.
+
+    journalctl looks once, when it begins, which units fit a pattern. So it is begun anew, where it stood, when there is
+    another release.
+    """
+    place = ["-n", str(lines)]
+    while True:
+        units = _units(ctx, process)
+
+        def changed(known: Sequence[str] = units) -> bool:
+            return _units(ctx, process) != known
+
+        argv = [*journald.COMMAND, "-f", *place, *_arguments(units)]
+        for line in journald.lines(argv, systemd.ENVIRONMENT, over=changed):
+            record = journald.parse(line)
+            if record is not None:
+                yield from record.told()
+                place = ["--no-tail", f"--after-cursor={record.cursor}"] if record.cursor else place
+
+
+def _units(ctx: Context, process: str) -> list[str]:
+    """The patterns, and the units that may be the next to log: of what serves, and of what is newer."""
+    processes, current = wanted(ctx, process), ctx.catalog.current()
+    names = [name for one in ctx.catalog.all() if one.number >= current for name in unit_names(ctx.app, one)]
+    parsed = [(name, parse_unit(ctx.app, name)) for name in names]
+    kinds = [(name, unit.process.partition(".")[0]) for name, unit in parsed if unit and unit.kind == "service"]
+    return [*patterns(ctx.app, processes), *(name for name, kind in kinds if kind in processes)]
+
+
+def _arguments(units: Sequence[str]) -> list[str]:
+    return [word for unit in units for word in ("-u", unit)]

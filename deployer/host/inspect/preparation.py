@@ -1,0 +1,115 @@
+"""What ``fab doctor`` finds in the host's preparation: accounts, logins, confinement, the proxy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deployer.host.errors import HostError
+from deployer.host.job import lock
+from deployer.host.setup import ageing, login, nginx, nginxfiles, proof, unsupported
+from deployer.host.state.app import Context
+
+_SETUP = "fab setup -H root@HOST"
+_CADDY = Path("/etc/caddy")
+_POOLED = "after a switch a kept connection reaches the old release, and a POST may be lost"
+
+
+def findings(ctx: Context) -> list[dict[str, Any]]:
+    """Each with its kind, what it is about, a sentence, and what puts it right. What cannot be asked is passed over."""
+    found: list[dict[str, Any]] = []
+    for kind, look in (
+        ("account", _accounts),
+        ("login", _login),
+        ("confinement", _confinement),
+        ("proxy", _site),
+        ("proxy", _reached),
+        ("proxy", _nginx_pooling),
+        ("proxy", _caddy_pooling),
+    ):
+        with contextlib.suppress(HostError, OSError):
+            found += [
+                {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
+                for what, text, repair in look(ctx)
+            ]
+    return found
+
+
+def _accounts(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    today = ageing.today()
+    for user in (ctx.app, ctx.settings.deploy_user):
+        shadow = ageing.shadow(user)
+        problem = shadow.problem(today) if shadow else ""
+        if shadow is None or not problem:
+            continue
+        then = "it cannot log in, nor use sudo" if shadow.is_over(today) else "from then on no deploy can log in"
+        by_hand = f"as root on the host: chage -M -1 -I -1 -E -1 -d {ageing.date(today)} {user}"
+        yield user, f"{user}: {problem}; {then}", by_hand if shadow.by_password else f"{_SETUP}   (mends it)"
+
+
+def _login(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    user = ctx.settings.deploy_user
+    for text, repair in login.problems(user):
+        yield user, text, repair
+
+
+def _confinement(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    why = unsupported.problem(ctx.app, ctx.settings.deploy_user, ctx.settings.unsupported)
+    if why:
+        yield ctx.app, f"nothing new of the app can be started on this host: {why}", f"{_SETUP}   (finds what it bears)"
+
+
+def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """The site's file is the one that setup wrote."""
+    if ctx.settings.proxy != "nginx":
+        return
+    path = nginx.site_path(ctx.app)
+    if ctx.settings.site is None:
+        yield str(path), "the site was set up by an older deployer", f"{_SETUP}   (writes it again)"
+        return
+    wanted = nginx.render(ctx.settings.site, ctx.paths, ipv6=nginx.has_ipv6()).encode()
+    if not path.exists():
+        yield str(path), f"{path} is gone", f"{_SETUP}   (writes it again)"
+    elif path.read_bytes() != wanted:
+        yield str(path), f"{path} is not what setup wrote", f"{_SETUP}   (writes it again), or put it back"
+
+
+def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """Whoever asks for the app's name reaches the app. Not asked while a switch may come between."""
+    if lock.running(ctx) is not None:
+        return
+    for text, repair in proof.problems(ctx):
+        yield str(nginx.site_path(ctx.app)), text, repair
+
+
+def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """Also in sites that are not ours no connection to the app is kept."""
+    for one in nginxfiles.pooling(nginxfiles.read(), ctx.app, nginxfiles.version()):
+        text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {_POOLED}"
+        yield one.file, text, "take the line out, and have the location send: proxy_set_header Connection close"
+
+
+def _caddy_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    for path in sorted(_CADDY.rglob("*")) if _CADDY.is_dir() else ():
+        if path.is_file() and _caddy_pools(path.read_bytes().decode("utf-8", "replace"), ctx.app):
+            text = f"{path} keeps connections to the app, as Caddy does unless it is told not to: {_POOLED}"
+            yield str(path), text, "in its reverse_proxy block: transport http { keepalive off }"
+
+
+def _caddy_pools(text: str, app: str) -> bool:
+    """Whether a Caddyfile leads to the app without ``keepalive off`` in the same block. Pure."""
+    _, found, rest = text.partition(f"unix//srv/{app}/")
+    if not found:
+        return False
+    _, brace, _ = rest.partition("\n")[0].partition("{")
+    if not brace:
+        return True
+    depth, block = 0, ""
+    for line in rest.splitlines():
+        depth += line.count("{") - line.count("}")
+        block += line + "\n"
+        if depth <= 0:
+            break
+    return "keepalive off" not in " ".join(block.split())

@@ -1,0 +1,84 @@
+"""What runs of an app, as systemd has it: processes, timers, and what still finishes of older releases."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from deployer.host.processes import background
+from deployer.host.state.app import Context
+from deployer.host.state.paths import unit_name
+from deployer.host.state.releases import Release
+from deployer.host.system import proc, systemd, timers
+from deployer.wire.protocol import WEB
+
+_UP = ("active", "reloading")
+_ENTERED = "ActiveExitTimestampMonotonic,InactiveExitTimestampMonotonic"
+
+
+def of_processes(ctx: Context, release: Release) -> list[dict[str, Any]]:
+    """Each instance of each process of a release. Sizes in bytes, times in seconds since 1970.
+
+    One that is to be started is not down: without overlap it waits for its forerunner's end, after ``systemctl
+    restart`` for its own. While the whole app is to be started, so is each.
+    """
+    kinds = {WEB: WEB} if release.spec.web is not None else {}
+    kinds.update({one: process.name for process in release.spec.processes for one in process.instances()})
+    names = {unit_name(ctx.app, one, release.number, "service"): kind for one, kind in kinds.items()}
+    handle = f"{ctx.app}.service"
+    states = systemd.show_all([*names, handle])
+    return [_unit(kind, name, states[name], states[handle].starts) for name, kind in names.items()]
+
+
+def _unit(process: str, name: str, state: systemd.UnitState, restarts: bool) -> dict[str, Any]:
+    waits = state.active not in _UP and (state.starts or restarts)
+    return {
+        "process": process,
+        "name": name,
+        "active": state.active,
+        "sub": "queued" if waits else state.sub,
+        "pid": state.main_pid,
+        "restarts": state.restarts,
+        "memory": proc.resident(state.main_pid),
+        "since": state.since,
+        "ok": state.active in _UP or waits,
+    }
+
+
+def of_timers(ctx: Context, release: Release) -> list[dict[str, Any]]:
+    """Each timer of a release; ``result`` is empty while it runs, and where it is not known how the last run ended."""
+    return [_timer(ctx, release.number, timer.name) for timer in release.spec.timers]
+
+
+def _timer(ctx: Context, number: int, process: str) -> dict[str, Any]:
+    name = unit_name(ctx.app, process, number, "timer")
+    state = timers.show(name)
+    return {
+        "process": process,
+        "name": name,
+        "ok": state.active in _UP and state.result in ("", "success"),
+        "next": state.next,
+        "last": state.last,
+        "running": state.running,
+        "result": state.result,
+    }
+
+
+def lingering(ctx: Context, current: int) -> list[dict[str, Any]]:
+    """What other releases than ``current`` still finish: processes that were told to stop, and runs of timers."""
+    names = {name: unit for name, unit in background.finishing(ctx).items() if unit.number != current}
+    if not names:
+        return []
+    blocks = systemd.systemctl("show", "-p", _ENTERED, *names).out.split("\n\n")
+    return [
+        {"process": unit.process.partition(".")[0], "release": f"v{unit.number}", "name": name, "since": _since(block)}
+        for (name, unit), block in zip(names.items(), blocks)
+    ]
+
+
+def _since(block: str) -> float:
+    """When it was told to stop; of a timer's run, which is never ``active``, when that began."""
+    values = dict(line.partition("=")[::2] for line in block.splitlines())
+    entered = (values.get(name, "") for name in _ENTERED.split(","))
+    moment = next((int(value) for value in entered if value.isdigit() and int(value)), 0)
+    return time.time() - time.monotonic() + moment / 1e6 if moment else 0.0

@@ -1,0 +1,1 @@
+"""What runs of a release: its web process, workers and timers, and commands that run once."""

@@ -1,0 +1,69 @@
+"""Commands of the app that run once for a release, in its code and environment: its migration, and its checks."""
+
+from __future__ import annotations
+
+from deployer.host.errors import HostError
+from deployer.host.state.app import Context
+from deployer.host.state.releases import Release
+from deployer.host.system import files
+from deployer.host.system.diagnosis import MIGRATION_NEVER_BEGAN, ends_of_migration, why_command
+from deployer.host.units import transient
+from deployer.host.units.confinement import left_out, of_command
+from deployer.host.units.transient import Command
+from deployer.host.units.unitfile import own_environment, state_lines
+from deployer.wire.processes import Unit
+
+_KEPT = "what its migration had committed stays"
+
+
+def migrate(ctx: Context, release: Release) -> str:
+    """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
+    status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit, _KEPT)
+    if status != 0:
+        found = ends_of_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
+        raise HostError(
+            f"the migration {release.spec.migrate!r} failed (exit status {status}){found.why}",
+            logs=lines[-40:],
+            next=found.next,
+            stays="" if found.cause.name == MIGRATION_NEVER_BEGAN.name else _KEPT,
+        )
+    return release.spec.migrate
+
+
+def check_processes(ctx: Context, release: Release) -> list[str]:
+    """Run what is to succeed before a process may take jobs; their names. Raises HostError."""
+    checked = [process for process in release.spec.processes if process.check]
+    for process in checked:
+        status, lines = _run(ctx, release, "check", process.check, process.unit)
+        if status != 0:
+            found = why_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
+            raise HostError(
+                f"processes.{process.name}.check: {process.check!r} failed (exit status {status}){found.why}",
+                logs=lines[-40:],
+                next=found.next,
+            )
+    return [process.name for process in checked]
+
+
+def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, stays: str = "") -> tuple[int, list[str]]:
+    """A command of the app's, under its confinement."""
+    return transient.run(
+        ctx,
+        Command(
+            name=name,
+            user=ctx.app,
+            argv=("/bin/sh", "-euc", command),
+            directory=ctx.paths.release(release.number) / "code",
+            limit=release.spec.migrate_timeout,
+            key="release.migrate_timeout",
+            stays=stays,
+        ),
+        {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
+        [*state_lines(ctx.app), *of_command(name, unit, without=left_out(ctx))],
+        lambda line: ctx.emit("output", phase=name, line=line),
+    )
+
+
+def read_environment(ctx: Context, release: Release) -> dict[str, str]:
+    """The release's environment, as it was sent."""
+    return files.read_object(ctx.paths.release(release.number) / "env.json") or {}

@@ -1,0 +1,177 @@
+"""One command in the release that serves: what ``fab run`` asks for. Nothing that the app itself could not do.
+
+It takes no lock, and runs as the app's user, under the app's confinement, as long as this program does and no longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.host.errors import HostError
+from deployer.host.state import masking
+from deployer.host.state.app import Context
+from deployer.host.state.releases import Release
+from deployer.host.system import exitstatus, systemd
+from deployer.host.units import transient
+from deployer.host.units.confinement import left_out, of_command
+from deployer.host.units.unitfile import own_environment, properties, state_lines
+from deployer.wire import advice
+from deployer.wire.protocol import HOLD, Exit
+from deployer.wire.reader import TEXT, Reader
+
+LIMIT = 24 * 3600
+"""Seconds after which a command is ended: it has been forgotten by then."""
+_WORDS = 1000
+_BYTES = 64 * 1024
+_STOP = 10
+"""Seconds that a command which is ended has for its own end."""
+_EXITED, _KILLED, _DUMPED = "1", "2", "3"
+"""How a process ended, as waitid(2) numbers it and systemd shows it (ExecMainCode)."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run: a program, found in the app's PATH, and its arguments. No shell reads them."""
+
+    argv: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, message: Any) -> Command:
+        """Raises ValueError."""
+        read = Reader(message, "run")
+        argv = read.texts("argv", TEXT, _WORDS)
+        read.done()
+        if not argv or not argv[0]:
+            raise ValueError("run.argv: there is no command")
+        if sum(len(word.encode()) for word in argv) > _BYTES:
+            raise ValueError(f"run.argv: more than {_BYTES} bytes")
+        return cls(argv=argv)
+
+
+def run(ctx: Context, command: Command) -> int:
+    """Run it to its end; its exit status (128 and the signal, when one killed it). Its lines are ``output`` events.
+
+    It is ended when this program ends, in whatever way. Raises HostError when nothing serves, or it could not be run.
+    """
+    release = ctx.catalog.serving()
+    if release is None:
+        raise HostError(
+            f"nothing of {ctx.app} is deployed yet",
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next=advice.run("fab deploy"),
+        )
+    emit = masking.masked(ctx.emit, masking.stored_values(ctx.paths, release.number))
+    name = f"deployer-{ctx.app}-run.{os.getpid()}-{secrets.token_hex(4)}"
+    with while_there_is_life(), _as_long_as_this_program(name) as scope:
+        argv = systemd.transient(
+            f"{name}.service",
+            _settings(ctx, release, scope),
+            transient.UNSEEN,
+            wait=True,
+            environment=own_environment(ctx.paths, release.number),
+        )
+        given = transient.unseen(command.argv)
+        status = systemd.stream(argv, lambda line: emit("output", phase="run", line=line), stdin=given)
+        return _status(f"{name}.service", status)
+
+
+def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
+    """The environment comes from the file that only root can read, as for the app itself."""
+    directory = ctx.paths.release(release.number)
+    return [
+        f"Description={ctx.app}: a command in {release.name}",
+        f"User={ctx.app}",
+        f"WorkingDirectory={directory}/code",
+        f"EnvironmentFile={directory}/env",
+        f"BindsTo={scope}",
+        f"After={scope}",
+        f"TimeoutStopSec={_STOP}",
+        f"RuntimeMaxSec={LIMIT}",
+        *properties([*state_lines(ctx.app), *of_command("run", release.spec.web_unit, without=left_out(ctx))]),
+    ]
+
+
+@contextlib.contextmanager
+def _as_long_as_this_program(name: str) -> Iterator[str]:
+    """A scope that ends when the block does, and when this program is gone, even by SIGKILL.
+
+    What is in it reads from a pipe whose only other end is here. systemd ends what is bound to the scope; until then
+    the scope, which is ordered after it, has systemd remember how it ended.
+    """
+    scope = f"{name}.scope"
+    argv = [
+        "systemd-run", "--quiet", "--collect", "--scope", f"--unit={scope}", "-p", f"Before={name}.service",
+        "--", "/bin/cat",
+    ]  # fmt: skip
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as keeper:
+        assert keeper.stdin is not None and keeper.stdout is not None and keeper.stderr is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                keeper.stdin.write(b"\n")
+                keeper.stdin.flush()
+            if not keeper.stdout.readline():  # it comes back once the scope is there
+                said = keeper.stderr.read(4096).decode("utf-8", "replace").splitlines()
+                message = "systemd did not begin a unit for the command"
+                raise HostError(message, exit=Exit.BUG, state="nothing was run", logs=said)
+            yield scope
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                keeper.stdin.close()
+
+
+def _status(unit: str, told: int) -> int:
+    """How the unit's process ended. ``told`` is systemd-run's own word, to which a SIGTERM is a success.
+
+    Raises HostError when it never began, or took too long.
+    """
+    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
+    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    systemd.systemctl("reset-failed", unit)
+    code, number = value.get("ExecMainCode", ""), value.get("ExecMainStatus", "")
+    if value.get("Result") == "timeout":
+        message = f"the command did not end within {LIMIT // 3600} hours, and was ended"
+        raise HostError(message, exit=Exit.BUG, state="what it did stays")
+    if code == _EXITED and number.isdigit():
+        exitstatus.refuse_not_begun("the command", unit, int(number))
+        return int(number)
+    if code in (_KILLED, _DUMPED) and number.isdigit():
+        return 128 + int(number)
+    if told == 0:
+        raise HostError("it is not known how the command ended", exit=Exit.BUG, state="what it did stays")
+    logs = systemd.own_lines(unit, 10)
+    raise HostError("systemd did not begin the command", exit=Exit.BUG, state="nothing was run", logs=logs)
+
+
+@contextlib.contextmanager
+def while_there_is_life(descriptor: int = 0) -> Iterator[None]:
+    """Meanwhile, end this program when the laptop closes its end, or gives no sign of life for HOLD seconds.
+
+    A laptop that was cut off says no good-bye. Whatever comes in counts as a sign, and is passed over.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        silent = 0.0
+        while not done.is_set():
+            ready, _, _ = select.select([descriptor], [], [], 0.5)
+            silent = 0.0 if ready else silent + 0.5
+            gone = silent >= HOLD or (ready and not done.is_set() and not os.read(descriptor, 65536))
+            if gone and not done.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()

@@ -1,0 +1,249 @@
+"""Watching one release's process: is it up, does it answer, does it stay."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+from deployer.host.errors import HostError
+from deployer.host.processes.probe import Answer, request
+from deployer.host.state.app import Context
+from deployer.host.state.paths import AppPaths, unit_name
+from deployer.host.state.releases import Release
+from deployer.host.system import exitstatus, proc, systemd
+from deployer.host.system.diagnosis import APP_ERROR, Found, of_answer, of_ending, of_output
+from deployer.wire.spec import Health
+
+_PAUSE = 0.25
+_ONE_REQUEST = 10.0
+"""Seconds after which one request counts as hung, when the whole wait allows more."""
+_SAID = 300
+"""Lines of the process's log that go with a refusal: enough for the tracebacks of several workers."""
+_HELPERS = 2
+"""Processes seen only once that may end without being counted: until it runs its own program, a server's helper looks
+like a worker."""
+
+
+@dataclass
+class Workers:
+    """Which worker processes a server has had: how often each was seen, the most at once, and how many have ended."""
+
+    seen: dict[int, int] = field(default_factory=dict)
+    most: int = 0
+    gone: int = 0
+    fleeting: int = 0
+
+    def look(self, pid: int) -> int:
+        """Take note of the server's present workers; the number of them that have ended so far."""
+        present: set[int] = proc.workers(pid) if pid else set()
+        self.most = max(self.most, len(present))
+        for worker in present:
+            self.seen[worker] = self.seen.get(worker, 0) + 1
+        for worker in set(self.seen) - present:
+            if self.seen.pop(worker) > 1:
+                self.gone += 1
+            else:
+                self.fleeting += 1
+        return self.gone + max(0, self.fleeting - _HELPERS)
+
+    @property
+    def hopeless(self) -> bool:
+        """Each has ended about three times over: the server goes on starting what cannot run.
+
+        Fewer are no proof: gunicorn's ``--max-requests`` replaces healthy ones.
+        """
+        return self.gone + self.fleeting >= 3 * max(2, self.most)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The web process of one release, asked over its own socket."""
+
+    paths: AppPaths
+    number: int
+    health: Health
+
+    @property
+    def service(self) -> str:
+        return unit_name(self.paths.app, "web", self.number, "service")
+
+    @property
+    def socket(self) -> str:
+        return unit_name(self.paths.app, "web", self.number, "socket")
+
+    def ask(self, timeout: float, tick: Callable[[], object] = lambda: None) -> Answer:
+        return request(str(self.paths.socket(self.number)), self.health, timeout, tick)
+
+    def boot(self) -> Answer:
+        """The first answer of any kind: proof that the code imports and the server serves.
+
+        The first request also starts the service (socket activation). Raises HostError when the process ends, or
+        nothing answers within the health check's timeout.
+        """
+        deadline = time.monotonic() + self.health.timeout
+        workers = Workers()
+        while True:
+            left = deadline - time.monotonic()
+            answer = self.ask(max(0.1, min(left, _ONE_REQUEST)), lambda: self._refuse_if_hopeless(workers))
+            if answer.status:
+                return answer
+            self._refuse_if_crashed(grace=True)
+            if time.monotonic() >= deadline:
+                raise self.failure(self._in_vain(answer), answer)
+            time.sleep(_PAUSE)
+
+    def become_healthy(self) -> None:
+        """Wait for a healthy answer, then for ``settle`` seconds in which nothing fails and no worker dies.
+
+        Raises HostError saying what was answered instead, with the last log lines.
+        """
+        deadline = time.monotonic() + self.health.timeout
+        workers = Workers()
+        while True:
+            answer = self.ask(max(0.1, min(deadline - time.monotonic(), _ONE_REQUEST)), self._refuse_if_crashed)
+            if answer.healthy(self.health):
+                break
+            self._refuse_if_crashed(grace=not answer.status)
+            if time.monotonic() >= deadline or 400 <= answer.status < 500:
+                raise self.failure(self._in_vain(answer), answer)
+            time.sleep(_PAUSE)
+        self._settle(workers)
+
+    def _in_vain(self, answer: Answer) -> str:
+        tried = f" (tried for {self.health.timeout:g} s)" if answer.seconds < self.health.timeout / 2 else ""
+        return answer.describe(self.health) + ("" if 400 <= answer.status < 500 else tried)
+
+    def _settle(self, workers: Workers) -> None:
+        started = time.monotonic()
+        while time.monotonic() - started < self.health.settle:
+            state = self._refuse_if_crashed()
+            if workers.look(state.main_pid):
+                raise self.failure(
+                    f"a worker process died {time.monotonic() - started:.1f} s after the first healthy answer"
+                )
+            time.sleep(_PAUSE)
+            answer = self.ask(_ONE_REQUEST, self._refuse_if_crashed)
+            if not answer.healthy(self.health):
+                self._refuse_if_crashed(grace=True)
+                raise self.failure(f"it was healthy, then {answer.describe(self.health)}", answer)
+        self._refuse_if_crashed()
+
+    def _refuse_if_crashed(self, grace: bool = False) -> systemd.UnitState:
+        """Raise when systemd saw the process end. ``grace`` gives systemd a moment to notice what just happened."""
+        state = systemd.show(self.service)
+        if grace and not crashed(state):
+            time.sleep(0.3)
+            state = systemd.show(self.service)
+        if crashed(state):
+            raise self.failure(f"the process ended by itself{ending(self.service)}")
+        return state
+
+    def _refuse_if_hopeless(self, workers: Workers) -> None:
+        """Raise, too, when the server lives and its workers do not: it would start new ones for ever."""
+        workers.look(self._refuse_if_crashed().main_pid)
+        if workers.hopeless:
+            raise self.failure("its worker processes end as soon as they are started")
+
+    def failure(self, why: str, answer: Answer | None = None) -> HostError:
+        """The refusal of this release, with the last words of its process; ``answer`` is what it is refused for."""
+        found = None
+        if answer is not None and (answer.status or answer.is_late):
+            found = of_answer(answer.status, self.health.path, self.health.timeout)
+        return failure(self.paths, self.number, why, self.service, found=found)
+
+
+def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found | None = None) -> HostError:
+    """The refusal of a release, with the last words of the process that it is refused for, and the cause in them; or
+    of a host that could not even start that process.
+
+    ``found`` is a cause that was observed already: the log is not asked for another.
+    """
+    shown = _shown(unit)
+    try:
+        exitstatus.refuse_not_begun(f"v{number}", unit, _exit_status(shown))
+    except HostError as error:
+        return error
+    lines = systemd.own_lines(unit, _SAID)
+    found = found or of_ending(shown.get("Result", ""), _killed_by(shown))
+    found = found or of_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
+    return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines, next=found.next)
+
+
+def crashed(state: systemd.UnitState) -> bool:
+    """Whether the process ended by itself, even if systemd has yet to start it again (``auto-restart``)."""
+    return state.crashed or state.sub.startswith("auto-restart")
+
+
+def ending(unit: str) -> str:
+    """How a unit's process ended, in brackets, as far as systemd still knows: it forgets at the next start."""
+    value = _shown(unit)
+    if value.get("Result") == "oom-kill":
+        return " (killed: the host, or MemoryMax, had no more memory for it)"
+    status = value.get("ExecMainStatus", "")
+    if value.get("ExecMainCode") == "1":
+        begun = exitstatus.not_begun(unit, int(status)) if status.isdigit() else None
+        return f" ({begun or f'exit status {status}'})"
+    killer = _killed_by(value)
+    return f" (killed by {killer})" if killer else ""
+
+
+def _shown(unit: str) -> dict[str, str]:
+    """What systemd knows of how a unit's process ended."""
+    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
+    return dict(line.partition("=")[::2] for line in shown.splitlines())
+
+
+def _killed_by(shown: dict[str, str]) -> str:
+    """The signal that ended it; empty when none did."""
+    status = shown.get("ExecMainStatus", "")
+    return _signal_name(int(status)) if shown.get("ExecMainCode") in ("2", "3") and status.isdigit() else ""
+
+
+def _exit_status(shown: dict[str, str]) -> int:
+    """With which the unit's process ended, as far as systemd still knows; else 0."""
+    status = shown.get("ExecMainStatus", "")
+    return int(status) if status.isdigit() else 0
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def candidate_of(ctx: Context, release: Release) -> Candidate:
+    """The web process of a release that has one."""
+    return Candidate(paths=ctx.paths, number=release.number, health=release.spec.health)
+
+
+@dataclass
+class Watch:
+    """Judges a release that has traffic: a crash counts at once, a failed health check when it is the third in a row.
+
+    So does a crash between the switch and the watch: its unit is as young as the release, and has never restarted.
+    ``recycles`` says that the server was told to replace its workers now and then: their ends say nothing.
+    """
+
+    candidate: Candidate
+    main_pid: int
+    recycles: bool = False
+    workers: Workers = field(default_factory=Workers)
+    failures: int = 0
+    last: Answer | None = None
+
+    def verdict(self) -> str:
+        """Why the release must go; empty while it may stay."""
+        state = systemd.show(self.candidate.service)
+        if crashed(state):
+            return f"the process ended by itself{ending(self.candidate.service)}"
+        if state.active == "active" and state.main_pid != self.main_pid:
+            return "the process ended and was started again"
+        self.workers.look(state.main_pid)
+        if self.workers.hopeless and not self.recycles:
+            return "its worker processes keep ending"
+        self.last = self.candidate.ask(_ONE_REQUEST)
+        self.failures = 0 if self.last.healthy(self.candidate.health) else self.failures + 1
+        return self.last.describe(self.candidate.health) if self.failures >= 3 else ""

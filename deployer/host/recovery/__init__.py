@@ -1,0 +1,1 @@
+"""After an accident: what is found unfinished, planned, and put right."""

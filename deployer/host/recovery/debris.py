@@ -1,0 +1,101 @@
+"""What dead attempts leave on a host: where to look for it, and how to take it away."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from deployer.host.deployment import retention
+from deployer.host.processes import background
+from deployer.host.state import jobs, releases
+from deployer.host.state.app import Context
+from deployer.host.state.paths import parse_unit
+from deployer.host.system import files, systemd
+from deployer.host.units import install, transient
+
+GIVEN_UP = 60.0
+"""Seconds after which an upload that nobody goes on with is cleared away by the next release."""
+_RECORD = "release.json"
+
+
+def find(ctx: Context, known: set[int]) -> Iterator[Path]:
+    """Files and directories that nothing needs any more. ``known`` are the releases whose directories stay."""
+    yield from _temporary(ctx)
+    yield from _releases(ctx, known)
+    yield from _stores(ctx)
+    yield from _uploads(ctx)
+    yield from jobs.abandoned(ctx.paths.jobs)
+    yield from (path for path in (ctx.paths.private / f"{name}.env" for name in transient.COMMANDS) if path.exists())
+
+
+def _temporary(ctx: Context) -> Iterator[Path]:
+    paths = ctx.paths
+    places = [paths.home, paths.releases, paths.trees, paths.venvs, paths.private, *_directories(paths.releases)]
+    for place in places:
+        yield from (place / name for name in files.names(place) if files.is_debris(name))
+    for name in files.names(paths.units):
+        if name.startswith(".") and parse_unit(ctx.app, name[1:].removesuffix(".tmp")):
+            yield paths.units / name
+    for name in files.names(paths.stamps):
+        if name.startswith(".stamp-") and parse_unit(ctx.app, name[7:].removesuffix(".tmp")):
+            yield paths.stamps / name
+
+
+def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
+    """Directories that never got a record; and what is still in those of dead releases."""
+    for number in ctx.catalog.numbers():
+        directory = ctx.paths.release(number)
+        if number not in known and not (directory / _RECORD).exists():
+            yield directory
+    finishing = background.finishing_numbers(ctx)
+    for release in ctx.catalog.all():
+        if release.result in releases.DEAD and release.number not in finishing:
+            directory = ctx.paths.release(release.number)
+            yield from (directory / name for name in files.names(directory) if name != _RECORD)
+
+
+def _stores(ctx: Context) -> Iterator[Path]:
+    """Content that was never sealed, unless a release under way is building it."""
+    for store, what in ((ctx.trees, "tree"), (ctx.venvs, "venv")):
+        used = retention.used(ctx, what)
+        yield from (store.path(key) for key in store.found() if key not in used and store.record(key) is None)
+
+
+def _uploads(ctx: Context) -> Iterator[Path]:
+    """Uploads that nobody is sending, tickets that nobody holds. An upload that was interrupted a moment ago stays: it
+    may be gone on with."""
+    tickets = [ctx.paths.tickets / name for name in files.names(ctx.paths.tickets)]
+    yield from (path for path in tickets if not files.is_locked(path))
+    for name in files.names(ctx.paths.incoming):
+        path = ctx.paths.incoming / name
+        if files.is_debris(name) or files.is_locked(path):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # it has arrived, and is a job's, this moment
+            age = abs(ctx.clock() - path.stat().st_mtime)  # a clock that was set makes it look old: it is sent again
+            if not name.endswith(".part") or age > GIVEN_UP:
+                yield path
+
+
+def units(ctx: Context) -> dict[int, list[str]]:
+    """The units of each release that have a file, or still run, in the order they are stopped. What comes to its end by
+    itself is left in peace, and is none of them. Raises HostError."""
+    shown = systemd.ask("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-*@v*")
+    names = {*files.names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())}
+    found: dict[int, list[str]] = {}
+    for name in install.stop_order(names - set(background.finishing(ctx))):
+        if unit := parse_unit(ctx.app, name):
+            found.setdefault(unit.number, []).append(name)
+    return found
+
+
+def remove(ctx: Context, path: Path) -> None:
+    for store in (ctx.trees, ctx.venvs):
+        if path.parent == store.directory and not files.is_debris(path.name):
+            store.discard(path.name)
+            return
+    files.remove_tree(path)
+
+
+def _directories(path: Path) -> list[Path]:
+    return [path / name for name in files.names(path) if (path / name).is_dir() and not files.is_debris(name)]

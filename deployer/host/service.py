@@ -1,0 +1,191 @@
+"""What systemd runs for an app: start, stop and reload of ``shop.service``; the look of the dead-man's switch."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from deployer.host.deployment import handover
+from deployer.host.deployment.failures import Failures
+from deployer.host.deployment.request import Request
+from deployer.host.errors import Damaged, HostError
+from deployer.host.job import lock
+from deployer.host.processes import background, commands
+from deployer.host.processes.web import candidate_of
+from deployer.host.recovery import survey
+from deployer.host.state import jobs, lease, masking, seal
+from deployer.host.state.app import Context
+from deployer.host.state.paths import job_unit, parse_unit, unit_name
+from deployer.host.state.releases import CONDEMNED, Release
+from deployer.host.system import orders, systemd
+from deployer.host.units import install
+from deployer.wire.protocol import PHASES, WEB, Exit
+
+_PATIENCE = 35.0
+"""Seconds that a stop of the app waits for a deploy's end, for requests, and for jobs in hand: all within the 120 that
+its unit has. What takes longer was told to stop, and systemd sees to its end."""
+
+
+def start(ctx: Context) -> Exit:
+    """Start what ``current`` names. Level-triggered: right at boot, after a crash, and at any time.
+
+    What else is to be put right after a deploy that never ended is a job's work: it holds the lock, and may take long.
+    """
+    failures = Failures(ctx)
+    with failures.kept(f"starting {ctx.app}"):
+        name = ctx.catalog.serving_name()
+        if name:
+            _run(ctx, ctx.catalog.current())
+        print(f"{name} serves" if name else f"nothing of {ctx.app} is deployed yet")
+    with failures.kept("looking for deploys that never ended"):
+        _see_to_the_rest(ctx)
+    failures.raise_first()
+    return Exit.OK
+
+
+def _see_to_the_rest(ctx: Context) -> None:
+    if lock.running(ctx) is None and _is_needed(ctx):
+        print("a deploy never ended: putting that right")
+        with Failures(ctx).kept("arming the dead-man's switch"):
+            lease.arm(ctx.paths)
+        _submit_recovery(ctx)
+
+
+def _is_needed(ctx: Context) -> bool:
+    """Whether something is to be put right. Where that cannot be told, a recovery that finds nothing does no harm."""
+    with Failures(ctx).kept("looking for deploys that never ended"):
+        return survey.is_needed(ctx)
+    return True
+
+
+def _submit_recovery(ctx: Context) -> None:
+    """A deploy that begins this moment sees to it itself; whatever else fails is tried again in half a minute."""
+    with Failures(ctx).kept("starting the recovery"), contextlib.suppress(HostError):
+        lock.submit_recovery(ctx)
+
+
+def _run(ctx: Context, number: int) -> None:
+    """Start a release's units. One that was never judged may be unable to: the recovery takes it back then.
+
+    One whose record cannot be read still has its units: they are enough.
+    """
+    release, failures = None, Failures(ctx)
+    with failures.kept(f"writing the units of v{number}"), contextlib.suppress(Damaged):
+        release = ctx.catalog.get(number)
+        install.ensure_units(ctx, release)
+    with failures.kept(f"starting the web process of v{number}"):
+        _run_web(ctx, number, release)
+    if release is None or release.result != CONDEMNED:  # the recovery takes that back: it must not take a job before
+        with failures.kept(f"starting the processes and timers of v{number}"):
+            background.start(ctx)
+    failures.raise_first()
+
+
+def _run_web(ctx: Context, number: int, release: Release | None) -> None:
+    socket, service = (unit_name(ctx.app, WEB, number, kind) for kind in ("socket", "service"))
+    if not (ctx.paths.units / socket).exists():
+        return
+    orders.start([socket])
+    if release is None or release.unfinished:
+        with contextlib.suppress(HostError):
+            orders.start([service], wait=False)
+    else:
+        orders.start([service], timeout=release.spec.health.timeout + 60)
+
+
+def recover(ctx: Context) -> Exit:
+    """What the dead-man's switch runs: see that whatever no job finishes is finished; when nothing is, stop it."""
+    if lock.running(ctx) is not None:
+        return Exit.OK
+    if _is_needed(ctx):
+        _submit_recovery(ctx)
+    elif not _is_open(ctx):
+        lease.disarm(ctx.paths, lambda: lock.running(ctx) is not None or _is_open(ctx))
+    return Exit.OK
+
+
+def _is_open(ctx: Context) -> bool:
+    """Whether something will have to be looked after: an attempt, or what still finishes for an older release."""
+    old = background.finishing_numbers(ctx) - {ctx.catalog.current()}
+    return bool(old) or any(release.unfinished for release in ctx.catalog.all())
+
+
+def stop(ctx: Context) -> Exit:
+    """Stop all of the app, a deploy under way included. For a restart the socket stays: requests wait in it.
+
+    Jobs in hand are finished meanwhile: systemd sees to that, though this program may not live as long.
+    """
+    release = None
+    with contextlib.suppress(Damaged):
+        release = ctx.catalog.serving()
+    drain = release.spec.drain if release else 0.0
+    if release is not None and _is_restart(f"{ctx.app}.service"):
+        units = background.units_of(ctx, release.number)
+        _stop(units.lasting, wait=False)
+        _stop([candidate_of(ctx, release).service] if release.spec.web is not None else [], timeout=drain + 30)
+        return Exit.OK
+    systemd.systemctl("stop", job_unit(ctx.app), timeout=_PATIENCE)
+    names = _running(ctx)
+    web = [name for name in names if name.startswith(f"{ctx.app}-{WEB}@")]
+    others = [name for name in names if name not in web]
+    _stop(others, wait=False)
+    if release is not None and release.spec.web is not None:
+        handover.wait_for_queue(ctx, release, min(5.0, drain))
+    _stop(web, timeout=_PATIENCE)
+    _stop(others, timeout=_PATIENCE)
+    return Exit.OK
+
+
+def _stop(names: Sequence[str], *, wait: bool = True, timeout: float = 30) -> None:
+    if names:
+        orders.stop(names, wait=wait, timeout=timeout)
+
+
+def _running(ctx: Context) -> list[str]:
+    """All units of the app's releases that systemd has, in the order they are stopped."""
+    shown = systemd.ask("list-units", "--plain", "--no-legend", f"{ctx.app}-*@v*")
+    names = [line.split()[0] for line in shown.splitlines() if line.split()]
+    return install.stop_order(name for name in names if parse_unit(ctx.app, name))
+
+
+def _is_restart(unit: str) -> bool:
+    queued = systemd.ask("list-jobs", "--no-legend", "--plain", unit)
+    return any(line.split()[1:3] == [unit, "restart"] for line in queued.splitlines())
+
+
+def reload(ctx: Context) -> Exit:
+    """A graceful reload from the host itself: a new release with all the parts of the one that serves."""
+    number = ctx.catalog.current()
+    if not number:
+        raise HostError("nothing is deployed here yet", exit=Exit.USAGE)
+    current = ctx.catalog.get(number)
+    directory = lock.submit(ctx, _reload_request(ctx, current))
+    exit = Exit.BUG
+    for event in lock.follow(ctx, directory):
+        with contextlib.suppress(KeyError):
+            if event["event"] == "phase.done":
+                print(f"{event['phase']}: {event['detail']}")
+            elif event["event"] == "failed":
+                print(*event["logs"], f"{event['message']}. {event['state']}", sep="\n", file=sys.stderr)
+            elif event["event"] == "finished":
+                exit = Exit(event["exit"])
+    jobs.forget_old(ctx.paths.jobs)
+    return exit
+
+
+def _reload_request(ctx: Context, current: Release) -> Request:
+    seal.refuse_changed_environment(ctx, current)
+    return Request(
+        kind="reload",
+        by="systemctl reload",
+        phases=PHASES,
+        of=current.number,
+        release=0,
+        spec=current.spec,
+        environment=commands.read_environment(ctx, current),
+        secret=masking.stored_names(ctx.paths, current.number),
+        delta=None,
+        yes=False,
+        no_migrate=True,
+    )

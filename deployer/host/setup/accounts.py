@@ -1,0 +1,173 @@
+"""The users of an app: its own, the one who deploys it, and who may look into its directory."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployer.host.errors import HostError
+from deployer.host.setup import ageing, conflicts, login
+from deployer.host.system import files, systemd
+from deployer.wire.advice import do, run
+
+_ADD_KEYS = """
+umask 077
+file=$1
+[ -d "${file%/*}" ] || mkdir -p "${file%/*}"
+[ -e "$file" ] || : > "$file"
+added=0
+while read -r kind blob comment; do
+    if ! grep -v '^#' "$file" | grep -qF -- "$kind $blob"; then
+        if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >> "$file"; fi
+        printf '%s\\n' "$kind $blob${comment:+ $comment}" >> "$file"
+        added=$((added + 1))
+    fi
+done
+echo $added
+"""
+"""Run by the deploy user; the keys come on standard input. One that is there counts, whatever its comment says."""
+
+_CLOSE = """
+for path in "$@"; do
+    if [ -n "$(find "$path" -maxdepth 0 ! -type l -perm /022)" ]; then chmod go-w "$path" && echo "$path"; fi
+done
+"""
+
+
+_NO_SHELL = "/dev/null"
+"""The app's shell: sshd lets nobody in whose shell is no program. The app can write to its home, keys for sshd
+included; behind a shell that is one, such as nologin, they would be good for forwarding, sftp and a systemd of its own,
+all outside the app's confinement."""
+
+
+def ensure_users(app: str, deploy: str) -> list[str]:
+    """Both exist, and neither ages; what was made or mended, in words. Raises HostError."""
+    changed = []
+    if conflicts.find_user(app) is None:
+        _do("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/var/lib/{app}", *ageing.NEVER,
+            "--shell", _NO_SHELL, "--comment", f"{conflicts.COMMENT} {app}", app)  # fmt: skip
+        changed.append(f"user {app}")
+    if conflicts.find_user(deploy) is None:
+        shell = "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+        _do("useradd", "--create-home", "--shell", shell, "--password", "*", *ageing.NEVER,
+            "--comment", conflicts.DEPLOYS, deploy)  # fmt: skip
+        changed.append(f"user {deploy}")
+    changed += [*_ensure_no_shell(app), *ageing.mend(app), *ageing.mend(deploy)]
+    if _is_ours(pwd.getpwnam(deploy)):
+        changed += ageing.unlock(deploy)
+    return changed + ensure_home(pwd.getpwnam(deploy))
+
+
+def _ensure_no_shell(app: str) -> list[str]:
+    """Of an app that an older version has set up, too. What runs of it meanwhile does not matter."""
+    if pwd.getpwnam(app).pw_shell == _NO_SHELL:
+        return []
+    _do("usermod", "--shell", _NO_SHELL, app)
+    return [f"{app} has no shell any more: sshd lets it in with no key"]
+
+
+def _is_ours(user: pwd.struct_passwd) -> bool:
+    """Whether a set-up has made the user."""
+    return user.pw_gecos.split(",")[0] == conflicts.DEPLOYS
+
+
+def ensure_home(user: pwd.struct_passwd) -> list[str]:
+    """The user's home is there, and the user's own: sshd reads the keys in it. Raises HostError."""
+    home = Path(user.pw_dir)
+    parent = home.parent
+    try:
+        owner = os.lstat(str(home)).st_uid
+    except FileNotFoundError:
+        if not _is_roots(parent):
+            raise _no_home(user, "is missing", f"mkdir -p {home} && chown {user.pw_name}: {home}") from None
+        files.own_directory(home, 0o750, user.pw_uid, user.pw_gid)
+        return [str(home)]
+    if not home.is_dir():
+        raise _no_home(user, "is no directory", f"usermod -m -d /home/{user.pw_name} {user.pw_name}")
+    if owner not in (0, user.pw_uid):
+        raise _no_home(user, "belongs to another user", f"chown -R {user.pw_name}: {home}")
+    return []
+
+
+def _no_home(user: pwd.struct_passwd, why: str, mend: str) -> HostError:
+    return HostError(
+        f"{user.pw_dir}, the home of {user.pw_name}, {why}: sshd would read no keys there",
+        next=do(f"as root on the host: {mend}") + run("fab setup -H root@HOST", "again"),
+    )
+
+
+def _is_roots(path: Path) -> bool:
+    """Whether root alone can change what is in a directory."""
+    try:
+        status = os.stat(str(path))
+    except OSError:
+        return False
+    return status.st_uid == 0 and not status.st_mode & 0o022
+
+
+def ensure_members(app: str, members: Sequence[str], *, former: str) -> list[str]:
+    """``members`` that exist may look into /srv/APP; ``former``, who deployed before, may no longer."""
+    there = grp.getgrnam(app).gr_mem
+    changed = []
+    for member in members:
+        if member and member not in there and conflicts.find_user(member):
+            _do("gpasswd", "--add", member, app)  # usermod knows no users that are kept elsewhere (LDAP)
+            changed.append(f"{member} in group {app}")
+    if former not in members and former in there:
+        _do("gpasswd", "--delete", former, app)
+        changed.append(f"{former} no longer in group {app}")
+    return changed
+
+
+def ensure_keys(user: str, keys: Sequence[str]) -> list[str]:
+    """Add public keys where sshd looks for the user's, and have it read them. Raises HostError.
+
+    Below the home directory as the user itself: root writes nothing through a path that user could swap.
+    """
+    entry, told = pwd.getpwnam(user), login.rules(user)
+    file = login.key_file(entry, told)
+    home = Path(entry.pw_dir)
+    own = home in file.parents
+    if not own and not _is_roots(file.parent):
+        raise HostError(
+            f"sshd reads the keys of {user} from {file}, and {file.parent} is not a directory of root's alone",
+            next=do(f"as root on the host: install -d -o root -m 755 {file.parent}")
+            + run("fab setup -H root@HOST", "again"),
+        )
+    added = _add(user if own else "root", entry, file, keys) if keys else []
+    return added + (_close(entry, home, file) if own else [])
+
+
+def _add(as_user: str, entry: pwd.struct_passwd, file: Path, keys: Sequence[str]) -> list[str]:
+    new = not file.exists()
+    done = _shell(as_user, entry.pw_dir, _ADD_KEYS, str(file), stdin="".join(f"{key}\n" for key in keys).encode())
+    if not done.ok:
+        raise HostError(f"the keys of {entry.pw_name} could not be written", logs=done.tail())
+    if as_user == "root" and new:
+        os.chmod(str(file), 0o644)  # sshd reads it as the user
+    told = done.out.strip()
+    count = int(told) if told.isascii() and told.isdigit() and len(told) < 6 else 0
+    return [f"{count} key{'s' if count > 1 else ''} for {entry.pw_name}"] if count else []
+
+
+def _close(entry: pwd.struct_passwd, home: Path, file: Path) -> list[str]:
+    """Nobody else may write on the way to the keys: sshd would not read them."""
+    between = [path for path in file.parents if path == home or home in path.parents]
+    done = _shell(entry.pw_name, entry.pw_dir, _CLOSE, *map(str, [*reversed(between), file]))
+    if not done.ok:
+        raise HostError(f"others can write to {home} or to what leads to {file}", logs=done.tail())
+    return [f"mode of {path}" for path in done.out.splitlines()]
+
+
+def _shell(user: str, home: str, script: str, *arguments: str, stdin: bytes = b"") -> systemd.Result:
+    argv = ["runuser", "-u", user, "--", "env", f"HOME={home}", "/bin/sh", "-euc", script, "sh", *arguments]
+    return systemd.run(argv, stdin=stdin)
+
+
+def _do(*argv: str) -> None:
+    done = systemd.run(argv)
+    if not done.ok:
+        raise HostError(f"{' '.join(argv)} failed", logs=done.tail())

@@ -1,0 +1,99 @@
+"""Whose names are these? Refuses, before anything is touched, what belongs to somebody else on this host.
+
+An app's name becomes a user, a group, a unit, and directories below /srv and /var/lib: an app called ``dpkg`` would
+otherwise be given /var/lib/dpkg.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from deployer.host.errors import HostError
+from deployer.host.state.paths import AppPaths
+from deployer.host.system import systemd
+from deployer.wire.advice import do
+
+COMMENT = "deployer app"
+"""Marks the service users that deployer makes, in the fifth field of passwd(5)."""
+DEPLOYS = "deploys by deployer"
+"""The same for the users who deploy."""
+
+
+def check(paths: AppPaths, deploy_user: str) -> None:
+    """Raises HostError naming what is in the way and what to do about it."""
+    user = find_user(paths.app)
+    _check_user(paths.app, user)
+    _check_unit(paths)
+    _check_directory(paths.home, user, owner=0)
+    _check_directory(paths.state, user, owner=user.pw_uid if user else 0)
+    _check_deploy_user(deploy_user)
+
+
+def find_user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _taken(what: str, next: str = "choose another app name in deploy.toml") -> HostError:
+    return HostError(f"this host has {what} that deployer did not make", state="nothing was touched", next=next)
+
+
+def _check_user(app: str, user: pwd.struct_passwd | None) -> None:
+    if user is None and group_exists(app):
+        raise _taken(f"a group {app!r}")
+    if user is not None and (user.pw_gecos.split(",")[0] != f"{COMMENT} {app}" or user.pw_uid == 0):
+        raise _taken(f"a user {app!r}")
+
+
+def _check_unit(paths: AppPaths) -> None:
+    shown = systemd.systemctl("show", "-p", "FragmentPath", "--value", f"{paths.app}.service").out.strip()
+    ours = paths.units / f"{paths.app}.service"
+    if shown and (Path(shown) != ours or b"Written by deployer" not in ours.read_bytes()):
+        raise _taken(f"a {paths.app}.service ({shown})")
+
+
+def _check_directory(path: Path, user: pwd.struct_passwd | None, owner: int) -> None:
+    """It must be absent, empty, or the app's already. Its parents are root's: it cannot be swapped meanwhile."""
+    try:
+        status = os.lstat(str(path))
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode) or not stat.S_ISDIR(status.st_mode):
+        raise _taken(f"a {path}", next=f"it must be a directory, and no link: to use another disk, mount it at {path}")
+    ours = user is not None and status.st_uid == owner and status.st_gid == user.pw_gid
+    if not ours and os.listdir(str(path)):
+        raise _taken(f"a {path}", next=f"choose another app name in deploy.toml, or move {path} away")
+
+
+def _check_deploy_user(name: str) -> None:
+    user = find_user(name)
+    if user is None:
+        return
+    if user.pw_uid == 0:
+        raise HostError(
+            f"the deploy user {name!r} is root by another name",
+            state="nothing was touched",
+            next=do("choose another deploy_user in deploy.toml: a deploy key must not be able to become root"),
+        )
+    shell = user.pw_shell or "/bin/sh"
+    if user.pw_gecos.startswith(COMMENT) or Path(shell).name in ("nologin", "false") or not os.access(shell, os.X_OK):
+        raise HostError(
+            f"the deploy user {name!r} exists and cannot log in (its shell is {shell})",
+            state="nothing was touched",
+            next="choose another deploy_user in deploy.toml, or give that one a shell that is on the host: "
+            f"usermod -s /bin/sh {name}",
+        )

@@ -1,0 +1,131 @@
+"""The nginx site of an app, as text, and where this host's nginx wants it; :mod:`provision` installs it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from deployer.host.state.paths import AppPaths
+from deployer.host.system import files
+from deployer.wire.site import Site
+
+_ETC = Path("/etc/nginx")
+PROOF = "/.well-known/deployer/"
+"""Below it a site leads to :data:`PROOF_SOCKET`, beside the app's own: see :mod:`deployer.host.setup.proof`."""
+PROOF_SOCKET = "probe.sock"
+NO_PROOF = "deployer: nobody looks"
+"""What the site answers there when it does not reach that socket, with status 404."""
+
+
+def site_path(app: str, etc: Path = _ETC) -> Path:
+    """Where the site goes: as Debian has it, else as nginx's own packages have it."""
+    directory = etc / "sites-enabled"
+    return (directory if directory.is_dir() else etc / "conf.d") / f"deployer-{app}.conf"
+
+
+def worker_user(etc: Path = _ETC) -> str:
+    """The user that nginx's workers run as; ``www-data`` where nothing says otherwise."""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = files.read_text(etc / "nginx.conf")
+    found = re.search(r"^\s*user\s+([A-Za-z_][A-Za-z0-9_-]*)", text, re.MULTILINE)
+    return found.group(1) if found else "www-data"
+
+
+def has_ipv6() -> bool:
+    """Whether this host's kernel has IPv6: nginx does not start with an address of a family that is not there."""
+    return Path("/proc/net/if_inet6").exists()
+
+
+def render(site: Site, paths: AppPaths, *, ipv6: bool) -> str:
+    """The site's file.
+
+    Upstream keep-alive stays off: a pooled connection would go on reaching the old release. No link in the code is
+    followed: nginx may read every app of the host, who ships one of them may not. What a client claims of itself never
+    reaches the app: each header that servers and frameworks believe is overwritten, or taken away. A site without a
+    name is the default one: beside another default it would never answer, and two of them are refused by nginx.
+    """
+    default = "" if site.names else " default_server"
+    lines = [
+        f"# Written by deployer for {paths.app}; fab setup writes it again.",
+        *_maps(site, paths.app),
+        "server {",
+        *(f"    listen {address}{default};" for address in site.addresses(ipv6)),
+        f"    server_name {' '.join(site.names) or '_'};",
+        f"    client_max_body_size {site.client_max_body_size};",
+        *_trust(site),
+        *_headers(site, paths.app),
+    ]
+    for prefix, directory in site.static:
+        lines += [
+            f"    location {prefix} {{",
+            f"        alias {paths.current}/code/{directory}/;",
+            f"        disable_symlinks on from={paths.current}/code;",
+            "    }",
+        ]
+    lines += [
+        f"    location ^~ {PROOF} {{",
+        f"        proxy_pass http://unix:{paths.current}/run/{PROOF_SOCKET};",
+        "        error_page 502 504 = @deployer_no_proof;",
+        "    }",
+        "    location @deployer_no_proof {",
+        f'        return 404 "{NO_PROOF}";',
+        "    }",
+        "    location / {",
+        f"        proxy_pass http://unix:{paths.current}/run/web.sock;",
+        "    }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _variable(app: str, name: str) -> str:
+    return f"$deployer_{app.replace('-', '_')}_{name}"
+
+
+def _maps(site: Site, app: str) -> list[str]:
+    """What depends on a request. Of a front's headers only those count that a trusted front sent itself."""
+    upgrade = f"map $http_upgrade {_variable(app, 'connection')} {{ default upgrade; '' close; }}"
+    if not site.trusted:
+        return [upgrade]
+    front = _variable(app, "front")
+    return [
+        upgrade,
+        f"geo $realip_remote_addr {front} {{",
+        "    default 0;",
+        *(f"    {network} 1;" for network in dict.fromkeys(site.trusted)),
+        "}",
+        f'map "{front}:$http_x_forwarded_proto" {_variable(app, "proto")} '
+        '{ default $scheme; "1:https" https; "1:http" http; }',
+        f"map {front} {_variable(app, 'host')} {{ default ''; 1 $http_x_forwarded_host; }}",
+        f"map {front} {_variable(app, 'port')} {{ default ''; 1 $http_x_forwarded_port; }}",
+    ]
+
+
+def _trust(site: Site) -> list[str]:
+    """Have nginx take the client's address from the header of a trusted front: the last one that is not a front's."""
+    if not site.trusted:
+        return []
+    return [
+        *(f"    set_real_ip_from {network};" for network in dict.fromkeys(site.trusted)),
+        "    real_ip_header X-Forwarded-For;",
+        "    real_ip_recursive on;",
+    ]
+
+
+def _headers(site: Site, app: str) -> list[str]:
+    """What the app is told of a request. An empty header is not sent."""
+    empty = "''"
+    values = {
+        "Upgrade": "$http_upgrade",
+        "Connection": _variable(app, "connection"),
+        "Host": "$http_host",
+        "X-Real-IP": "$remote_addr",
+        "X-Forwarded-For": "$remote_addr",
+        "X-Forwarded-Proto": _variable(app, "proto") if site.trusted else "$scheme",
+        "X-Forwarded-Host": _variable(app, "host") if site.trusted else empty,
+        "X-Forwarded-Port": _variable(app, "port") if site.trusted else empty,
+        **dict.fromkeys(("X-Forwarded-Protocol", "X-Forwarded-Ssl", "X-Forwarded-Prefix", "Forwarded"), empty),
+    }
+    return ["    proxy_http_version 1.1;", *(f"    proxy_set_header {name} {value};" for name, value in values.items())]

@@ -1,0 +1,86 @@
+"""What a host needs besides us: a few packages of its own, and uv for the builds."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from deployer.host.errors import HostError
+from deployer.host.system import files, systemd
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import ENV_NAME
+
+TOOLS = Path("/usr/local/lib/deployer/tools")
+_ENVIRONMENT = Path("/etc/environment")
+_UV = "uv>=0.8,<1"
+
+
+def ensure_packages(*, nginx: bool) -> list[str]:
+    """The host's own packages that the rest needs; what was installed, in words. Raises HostError."""
+    missing = _missing(nginx)
+    if not missing:
+        return []
+    if not _has("apt-get"):
+        raise HostError(
+            f"this host lacks {', '.join(missing)}", next=do("install them with the host's package manager")
+        )
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
+    updated = systemd.run([*apt, "update"], timeout=900)  # a repository that is not needed may be out of order
+    done = systemd.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
+    if not done.ok:
+        raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
+    left = _missing(nginx)
+    if left:
+        raise HostError(
+            f"the packages {', '.join(left)} are installed, and what they bring is not there",
+            next=do(f"as root on the host: apt-get install --reinstall {' '.join(left)}")
+            + run("fab setup -H root@HOST", "again"),
+        )
+    return [f"installed {name}" for name in missing]
+
+
+def _missing(nginx: bool) -> list[str]:
+    wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
+    if nginx:
+        wanted["nginx-light"] = _has("nginx")
+    return [name for name, there in wanted.items() if not there]
+
+
+def ensure_uv() -> list[str]:
+    """uv, for all apps of this host. As a wheel: nothing is built as root."""
+    if systemd.run(["sh", "-c", f"{TOOLS}/bin/uv --version"]).ok:
+        return []
+    environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
+    pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]
+    for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
+        done = systemd.run(["env", *environment, *argv], timeout=900)
+        if not done.ok:
+            raise HostError(
+                f"{' '.join(argv)} failed", logs=done.tail(), next=do("can this host reach a package index?")
+            )
+    version = systemd.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
+    return [f"uv {version[0] if version else ''}".strip()]
+
+
+def _has(command: str) -> bool:
+    return systemd.run(["sh", "-c", f"command -v {command}"]).ok
+
+
+def _has_venv() -> bool:
+    return systemd.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
+
+
+def _login_environment() -> dict[str, str]:
+    """What /etc/environment sets at log-in: proxies and certificates that the package index may need.
+
+    As pam_env reads it: ``export`` may stand before a name, and what is no assignment is passed over. A value is handed
+    on as the bytes that it is.
+    """
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in files.read_text(_ENVIRONMENT).split("\n"):
+            name, equals, value = line.strip().partition("=")
+            name = name[len("export ") :].strip() if name.startswith("export ") else name
+            if equals and ENV_NAME.fullmatch(name) and "\0" not in value:
+                found[name] = value.strip("\"'")
+    return found

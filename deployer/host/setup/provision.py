@@ -1,0 +1,297 @@
+"""``fab setup``: make a host ready for an app. Idempotent; says what it changed; refuses what is not its own."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import pwd
+import re
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.setup import (
+    accounts,
+    conflicts,
+    login,
+    nginx,
+    packages,
+    prerequisites,
+    proof,
+    proxy,
+    sudo,
+    unsupported,
+)
+from deployer.host.setup.program import install
+from deployer.host.state.app import Emit, Settings, open_context
+from deployer.host.state.paths import AppPaths
+from deployer.host.system import files, systemd
+from deployer.host.units.text import handle_unit
+from deployer.wire.advice import do, run
+from deployer.wire.message import read_message
+from deployer.wire.protocol import PROGRAM, Exit
+from deployer.wire.reader import Reader
+from deployer.wire.site import Site
+from deployer.wire.spec import parse_app
+
+STEPS = (
+    "host",
+    "ownership",
+    "packages",
+    "users",
+    "directories",
+    "program",
+    "sudo",
+    "handle",
+    "confinement",
+    "proxy",
+    "tools",
+    "settings",
+    "login",
+)
+"""What refuses comes early, what takes long comes late; the settings say that all of it is done, and the last step
+tries that."""
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
+_DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
+_RESERVED = re.compile(r"deployer(-.*)?\Z|.*-(build|migrate|lease)\Z")
+"""Apps of these names would meet the units and directories that deployer itself has for other apps."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What root asks for. ``keys`` are public keys that may log in as the deploy user."""
+
+    app: str
+    deploy_user: str
+    keys: tuple[str, ...]
+    units: tuple[str, ...]
+    proxy: str
+    site: Site | None
+
+    @classmethod
+    def read(cls, stream: BinaryIO) -> Setup:
+        """What came over the channel. Raises BadRequest."""
+        try:
+            return cls.parse(read_message(stream))
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"the request is not acceptable: {error}", next=do("mend deploy.toml")) from None
+
+    @classmethod
+    def parse(cls, value: Any) -> Setup:
+        """Raises ValueError naming what may not be."""
+        read = Reader(value, "setup")
+        site = read.raw("site")
+        setup = cls(
+            app=parse_app(read.raw("app")),
+            deploy_user=read.text("deploy_user", _USER),
+            keys=read.texts("keys", _KEY),
+            units=read.texts("units", _DIRECTIVE),
+            proxy=read.choice("proxy", ("", "nginx")),
+            site=Site.parse(site) if site is not None else None,
+        )
+        read.done()
+        if _RESERVED.fullmatch(setup.app):
+            raise ValueError(f"setup.app: {setup.app!r} is a name that deployer needs for itself")
+        if setup.deploy_user in ("root", setup.app):
+            raise ValueError(
+                f"setup.deploy_user: must be neither root nor the app's own user, not {setup.deploy_user!r}"
+            )
+        if setup.proxy and setup.site is None:
+            raise ValueError("setup.site: missing")
+        return setup
+
+
+def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
+    """Read one request, do it, report each step as a phase; the last event is ``finished``.
+
+    ``program`` is this program as it was sent, a zip: one of the steps installs it.
+    """
+    started = time.monotonic()
+    try:
+        setup = Setup.read(stream)
+        exit, summary = Exit.OK, _told(setup.app, Provision(setup, emit, program).run())
+    except (HostError, OSError) as error:
+        said = error if isinstance(error, HostError) else HostError(str(error))
+        exit, summary = _failed(emit, said)
+    except Exception as error:
+        logs = traceback.format_exc().splitlines()[-12:]
+        exit, summary = _failed(emit, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+    emit("finished", exit=int(exit), seconds=time.monotonic() - started, summary=summary)
+    return exit
+
+
+def _failed(emit: Emit, error: HostError) -> tuple[Exit, str]:
+    """Report why the set-up ends. What can be put right and tried again is bad usage, whatever it was."""
+    exit = Exit.USAGE if error.exit == Exit.REFUSED else error.exit
+    emit(
+        "failed",
+        exit=int(exit),
+        message=error.message,
+        state=error.state or "the steps before this one are done; nothing that serves was touched",
+        **(error.next or do("put that right") + run("fab setup -H root@HOST", "goes on where it stopped")).fields(),
+        logs=list(error.logs),
+    )
+    return exit, error.message
+
+
+def _told(app: str, changes: int) -> str:
+    if not changes:
+        return f"{app} was set up already: no changes"
+    return f"{app} is set up: {changes} change{'s' if changes > 1 else ''}"
+
+
+class Provision:
+    """The steps of a set-up. Each returns what it changed, in words."""
+
+    def __init__(self, setup: Setup, emit: Emit, program: bytes) -> None:
+        self.setup = setup
+        self.program = program
+        self.paths = AppPaths(setup.app)
+        self.emit = emit
+        self._without: tuple[str, ...] = ()
+
+    def run(self) -> int:
+        """All steps; the number of changes. Raises HostError at the first step that cannot be done."""
+        return sum(len(self._step(name)) for name in STEPS)
+
+    def _step(self, name: str) -> list[str]:
+        started = time.monotonic()
+        self.emit("phase.started", phase=name)
+        try:
+            changed: list[str] = getattr(self, f"_{name}")()
+        except BaseException:
+            self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
+            raise
+        detail = ", ".join(changed) or "as it should be"
+        self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
+        return changed
+
+    def _host(self) -> list[str]:
+        """Refuse a host on which no app could run, before anything is touched."""
+        prerequisites.check()
+        return []
+
+    def _ownership(self) -> list[str]:
+        """Refuse names that belong to somebody else on this host, before anything is touched."""
+        conflicts.check(self.paths, self.setup.deploy_user)
+        return []
+
+    def _packages(self) -> list[str]:
+        return packages.ensure_packages(nginx=self.setup.proxy == "nginx")
+
+    def _users(self) -> list[str]:
+        setup = self.setup
+        before = self._stored().get("deploy_user", setup.deploy_user)
+        worker = nginx.worker_user() if setup.proxy else ""
+        return [
+            *accounts.ensure_users(setup.app, setup.deploy_user),
+            *accounts.ensure_members(setup.app, (setup.deploy_user, worker), former=before),
+            *accounts.ensure_keys(setup.deploy_user, setup.keys),
+        ]
+
+    def _stored(self) -> dict[str, Any]:
+        """The settings of the set-up before; none when they cannot be read: they are written again."""
+        with contextlib.suppress(ValueError, Damaged):
+            stored = files.read_json(self.paths.settings)
+            return stored if isinstance(stored, dict) else {}
+        return {}
+
+    def _directories(self) -> list[str]:
+        paths, user = self.paths, pwd.getpwnam(self.setup.app)
+        wanted = [
+            (paths.home, 0o750, 0, user.pw_gid),
+            *((path, 0o755, 0, 0) for path in (paths.releases, paths.trees, paths.venvs, paths.settings.parent)),
+            *((path, 0o700, 0, 0) for path in (paths.private.parent, paths.private)),
+            *((path, 0o700, 0, 0) for path in (paths.incoming, paths.jobs, paths.tickets)),
+            (paths.state, 0o700, user.pw_uid, user.pw_gid),
+        ]
+        return [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
+
+    def _program(self) -> list[str]:
+        return install(self.program)
+
+    def _sudo(self) -> list[str]:
+        app, deploy = self.setup.app, self.setup.deploy_user
+        changed = sudo.ensure(app, deploy, self.paths.private)
+        if sudo.lets(deploy, "/bin/sh"):
+            self.emit("warn", text=f"other sudo rules let {deploy} become root: so could a stolen deploy key")
+        return changed
+
+    def _handle(self) -> list[str]:
+        path = self.paths.units / f"{self.setup.app}.service"
+        changed = _file(path, handle_unit(self.setup.app, PROGRAM), 0o644)
+        if changed:
+            systemd.require("daemon-reload")
+        if systemd.systemctl("is-enabled", path.name).out.strip() != "enabled":
+            systemd.require("enable", path.name)
+            changed.append(f"{path.name} starts at boot")
+        return changed
+
+    def _tools(self) -> list[str]:
+        return packages.ensure_uv()
+
+    def _confinement(self) -> list[str]:
+        """Try on this host what the app's units will have; what it cannot bear is left out, and told."""
+        before = self._stored().get("unsupported") or []
+        self._without = unsupported.find(self.setup.app, self.setup.deploy_user)
+        for text in unsupported.notes(self._without):
+            self.emit("warn", text=text)
+        if list(self._without) == before:
+            return []
+        return [f"without {', '.join(self._without)}" if self._without else "whole again"]
+
+    def _proxy(self) -> list[str]:
+        site = self.setup.site
+        if self.setup.proxy != "nginx" or site is None:
+            return []
+        path = nginx.site_path(self.setup.app)
+        text = nginx.render(site, self.paths, ipv6=nginx.has_ipv6())
+        unlink = proxy.in_the_way(path, site)
+        return proxy.install_site(path, text, self.emit, unlink=unlink) + proxy.ensure_started()
+
+    def _settings(self) -> list[str]:
+        worker = conflicts.find_user(nginx.worker_user())
+        settings = Settings(
+            deploy_user=self.setup.deploy_user,
+            socket_group=grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app,
+            units=self.setup.units,
+            proxy=self.setup.proxy,
+            site=self.setup.site if self.setup.proxy else None,
+            unsupported=self._without,
+        )
+        if self._stored() == settings.as_json():
+            return []
+        files.write_json(self.paths.settings, settings.as_json(), 0o644)
+        return [str(self.paths.settings)]
+
+    def _login(self) -> list[str]:
+        """The deploy user can start the host program; and whoever asks for the app's name reaches it."""
+        app, deploy = self.setup.app, self.setup.deploy_user
+        found = login.problems(deploy)
+        if found:
+            raise HostError(
+                f"{deploy} could not log in: {found[0][0]}", next=found[0][1], logs=[why for why, _ in found]
+            )
+        done = login.start_program(deploy, app)
+        if not done.ok:
+            raise HostError(
+                f"{deploy} cannot start the host program by sudo (exit status {done.status})",
+                logs=done.tail(),
+                next=do("mend on the host, as root, what the lines above name")
+                + run("fab setup -H root@HOST", "again"),
+            )
+        ctx = open_context(app, self.emit, time.time)
+        for text, repair in proof.problems(ctx, patience=5.0):
+            self.emit("warn", text=f"{text}; {repair}")
+        return []
+
+
+def _file(path: Path, text: str, mode: int) -> list[str]:
+    if path.exists() and files.read_text(path) == text:
+        return []
+    files.write_file(path, text.encode(), mode)
+    return [str(path)]

@@ -1,0 +1,89 @@
+"""Secrets in what an app or a build prints: replaced before a line becomes an event.
+
+Only variables that the laptop named as secret are looked at; ``host/state/secrecy.py`` says which of their values
+are. This is the one place where anything is masked: the laptop never hears a secret of a host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+from deployer.host.errors import Damaged
+from deployer.host.state import secrecy
+from deployer.host.state.paths import AppPaths
+from deployer.host.system import files
+from deployer.wire.protocol import RELEASE
+
+MASK = "****"
+
+
+def secret_values(environment: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
+    """What to look for, the longest first: else the rest of a longer one would stay."""
+    return _longest_first({part for name in names for part in secrecy.parts(name, environment.get(name, ""))})
+
+
+def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(values, key=lambda value: (-len(value), value)))
+
+
+def masked(emit: Callable[..., None], values: tuple[str, ...]) -> Callable[..., None]:
+    """``emit``, with every secret value replaced in all text that passes."""
+    if not values:
+        return emit
+
+    def hear(name: str, **fields: Any) -> None:
+        emit(name, **{key: clean(value, values) for key, value in fields.items()})
+
+    return hear
+
+
+class Secrets:
+    """The secret values of all releases that are on the host: what runs, and what is in the journal, is of any of them.
+
+    Asked again and again, they are read anew when a release has come.
+    """
+
+    def __init__(self, paths: AppPaths) -> None:
+        self._paths = paths
+        self._read: list[int] = []
+        self._values: tuple[str, ...] = ()
+
+    def values(self) -> tuple[str, ...]:
+        """The longest first. A release's own are there before anything of it runs."""
+        names = [path.parent.name for path in self._paths.releases.glob("v[1-9]*/secret.json")]
+        found = sorted(int(name[1:]) for name in names if RELEASE.fullmatch(name))
+        if found != self._read:
+            values: set[str] = set()
+            for number in found:
+                with contextlib.suppress(Damaged):
+                    values.update(stored_values(self._paths, number))
+            self._read, self._values = found, _longest_first(values)
+        return self._values
+
+
+def clean(value: Any, values: tuple[str, ...]) -> Any:
+    """``value`` with every secret in its text replaced."""
+    if isinstance(value, str):
+        for secret in values:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {key: clean(item, values) for key, item in value.items()}
+    return [clean(item, values) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def stored_names(paths: AppPaths, number: int) -> tuple[str, ...]:
+    """The names of a release's secret variables."""
+    path = paths.release(number) / "secret.json"
+    names = files.read_json(path) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Damaged(path)
+    return tuple(names)
+
+
+def stored_values(paths: AppPaths, number: int) -> tuple[str, ...]:
+    """The secret values of a release, to be looked for."""
+    environment = files.read_object(paths.release(number) / "env.json") or {}
+    return secret_values(environment, stored_names(paths, number))

@@ -1,0 +1,98 @@
+"""The seal of a release: digests of all its parts, taken when it is whole, and compared before it gets traffic."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from deployer.host.errors import HostError
+from deployer.host.state.app import Context
+from deployer.host.state.releases import Release
+from deployer.wire.advice import do, run
+
+_FILES = ("env", "env.json", "secret.json")
+
+
+def take(ctx: Context, release: Release, units: list[str]) -> dict[str, Any]:
+    """The digests of the release's parts as they are now. Raises OSError when one is missing."""
+    return {
+        "tree": _sums(ctx.trees.record(release.tree)),
+        "venv": _sums(ctx.venvs.record(release.venv)) if release.venv else "",
+        "files": {name: _digest(ctx.paths.release(release.number) / name) for name in _FILES},
+        "units": {name: _digest(ctx.paths.units / name) for name in units},
+    }
+
+
+def damage(ctx: Context, release: Release) -> str:
+    """What is not as it was sealed, for people; empty when all is. Reads every file of code and environment.
+
+    An unfinished way back has rewritten the units of a release: so :mod:`deployer.host.recovery.recovery` sees it.
+    """
+    if release.sealed is None:
+        return f"{release.name} was never sealed"
+    directory = ctx.paths.release(release.number)
+    changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
+    return changed or _content(ctx, release)
+
+
+def known_damage(ctx: Context, release: Release) -> str:
+    """What is wrong with the release as far as is known without reading all of it, for people; empty when nothing is.
+
+    Damage to its code or virtual environment is known once ``fab doctor``, or a release that took them over, found it.
+    """
+    for store, key, what in ((ctx.trees, release.tree, "code"), (ctx.venvs, release.venv, "virtual environment")):
+        record = store.record(key) if key else {}
+        if record is None:
+            return f"its {what} is gone from the host"
+        if record.get("damaged"):
+            return f"its {what} is damaged: {record['damaged']}"
+    sealed = release.sealed or {"files": {}}
+    changed = _changed(ctx.paths.release(release.number), sealed["files"])
+    return f"{changed} has changed" if changed else ""
+
+
+def refuse_changed_environment(ctx: Context, release: Release) -> None:
+    """Raises HostError when the environment that another release is to take over is not what it was."""
+    changed = _changed(ctx.paths.release(release.number), release.sealed["files"]) if release.sealed else ""
+    if changed:
+        raise HostError(
+            f"{release.name} is no longer what was made: its digest differs {changed}",
+            state="nothing was touched",
+            next=run("fab deploy")
+            + run("fab releases", "shows what else can be gone back to")
+            + do("and look at the disk"),
+        )
+
+
+def _changed(parent: Path, digests: dict[str, str]) -> str:
+    paths = (parent / name for name, digest in digests.items() if _found(parent / name) != digest)
+    return str(next(paths, ""))
+
+
+def _content(ctx: Context, release: Release) -> str:
+    sealed = release.sealed or {}
+    for store, key, digest in ((ctx.trees, release.tree, sealed["tree"]), (ctx.venvs, release.venv, sealed["venv"])):
+        if not key:
+            continue
+        if _sums(store.record(key)) != digest:
+            return f"{store.path(key)} (another one was built in its place)"
+        found = store.damage(key)
+        if found:
+            return found
+    return ""
+
+
+def _sums(record: dict[str, Any] | None) -> str:
+    return str((record or {}).get("sums", ""))
+
+
+def _found(path: Path) -> str:
+    try:
+        return _digest(path)
+    except OSError:
+        return ""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

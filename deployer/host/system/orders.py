@@ -1,0 +1,163 @@
+"""What systemd is told to do, until it has heard.
+
+A systemd that is executed again (a package's update does that) drops whoever talks to it, and kills what it was just
+setting up. Whether it has heard is told by the units' states afterwards, never by its words. Every order can be
+repeated, and is, for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployer.host.errors import HostError
+from deployer.host.system import systemd
+from deployer.host.system.systemd import Result, UnitState, ask, show, show_all, systemctl
+from deployer.wire.advice import do
+
+_PATIENCE = 10.0
+"""Seconds in which an order that was not heard is given again."""
+_PAUSE = 0.25
+_RUNNING = ("active", "activating", "reloading", "deactivating")
+"""States of what has not ended yet; the last of what was told to."""
+_NO_SUCH_UNIT = 5
+"""systemctl's exit status for a unit that is not there (as LSB has it for a program)."""
+_TRANSIENT = Path("/run/systemd/transient")
+
+
+def start(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> None:
+    """Have units started. Raises HostError when one fails, or systemd does not hear within some seconds.
+
+    Without ``wait`` they only must have been told to. A set-up that systemd itself has cut short is begun again.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        done = systemctl("start", *_mode(wait), *units, timeout=timeout)
+        if done.ok:
+            return
+        states = show_all(units)
+        down = [unit for unit, state in states.items() if not _is_up(state)]
+        if not down:
+            return
+        hopeless = any(_has_failed(states[unit]) and not _may_fail_once(unit, states[unit]) for unit in down)
+        if hopeless or done.status in (_NO_SUCH_UNIT, systemd.TIMED_OUT) or time.monotonic() >= deadline:
+            raise _refused(f"start {' '.join(units)}", done)
+        time.sleep(_PAUSE)
+        systemctl("reset-failed", *down)
+
+
+def _mode(wait: bool) -> list[str]:
+    return [] if wait else ["--no-block"]
+
+
+def _is_up(state: UnitState) -> bool:
+    return state.starts or (state.active in _RUNNING[:-1] and not _has_failed(state))
+
+
+def _has_failed(state: UnitState) -> bool:
+    return state.active == "failed" or state.sub.startswith("auto-restart")
+
+
+def _may_fail_once(unit: str, state: UnitState) -> bool:
+    """A socket runs nothing of the app's: whatever went wrong with it is systemd's."""
+    return unit.endswith(".socket") or state.cut_short
+
+
+def _refused(what: str, done: Result) -> HostError:
+    return HostError(f"systemctl {what} failed (exit status {done.status})", logs=done.tail())
+
+
+def stop(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> list[str]:
+    """Have units stopped; without ``wait`` they only must have been told to. Returns those that go on running all the
+    same. What is not there any more, or cannot be read, is no hindrance."""
+    deadline = time.monotonic() + _PATIENCE
+    running = _RUNNING if wait else _RUNNING[:-1]
+    while True:
+        done = systemctl("stop", *_mode(wait), *units, timeout=timeout)
+        if done.ok:
+            return []
+        left = [unit for unit, state in show_all(units).items() if state.active in running]
+        if not left or done.status == systemd.TIMED_OUT or time.monotonic() >= deadline:
+            return left
+        time.sleep(_PAUSE)
+
+
+def ensure_stopped(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> None:
+    """The same. Raises HostError when one goes on running."""
+    left = stop(units, wait=wait, timeout=timeout)
+    if left:
+        raise HostError(f"systemd did not stop {', '.join(left)}")
+
+
+def ensure_started(app: str) -> None:
+    """Have ``APP.service`` count as started once something serves; for a start that is under way it does not wait.
+
+    Waits for its own: a ``systemctl stop`` that cuts a start short would find nothing to stop.
+    """
+    if show(f"{app}.service").active not in ("active", "reloading", "activating"):
+        systemctl("start", f"{app}.service", timeout=60)
+
+
+def ensure_loaded(units: Sequence[str]) -> None:
+    """Have systemd know the units as they are on the disk. Raises HostError.
+
+    It reads a new unit's file when the unit is first named (seen on 247, 252 and 257). A daemon-reload reads them all,
+    which takes a third of a second in which PID 1 does nothing else: only where a unit was known before.
+    """
+    wanted = ["LoadState=loaded", "NeedDaemonReload=no"] * len(units)
+    if _shown("LoadState,NeedDaemonReload", units) != wanted:
+        reload()
+
+
+def reload() -> None:
+    """A daemon-reload. Raises HostError."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (done := systemctl("daemon-reload")).ok:
+        if time.monotonic() >= deadline:
+            raise _refused("daemon-reload", done)
+        time.sleep(_PAUSE)
+
+
+def ensure_forgotten(units: Sequence[str]) -> None:
+    """Have systemd hold nothing more of stopped units whose files are gone. Raises HostError."""
+    systemctl("reset-failed", *units)
+    if _shown("LoadState", units) != ["LoadState=not-found"] * len(units):
+        systemctl("daemon-reload")
+
+
+def _shown(properties: str, units: Sequence[str]) -> list[str]:
+    return [line for line in ask("show", "-p", properties, *units).split("\n") if line]
+
+
+def occupant(unit: str) -> Path | None:
+    """The file of a unit that is dead and still loaded: no transient unit can have its name. Raises HostError."""
+    lines = dict(line.partition("=")[::2] for line in _shown("LoadState,ActiveState,FragmentPath", [unit]))
+    is_dead = lines.get("LoadState") != "not-found" and lines.get("ActiveState") in ("inactive", "failed")
+    return Path(lines["FragmentPath"]) if is_dead and lines.get("FragmentPath") else None
+
+
+def is_transient(path: Path) -> bool:
+    """Whether a unit's file is one that systemd itself has made, for somebody like us."""
+    return path.parent == _TRANSIENT
+
+
+def ensure_free(unit: str) -> None:
+    """Have systemd give the name of a transient unit that is dead and still loaded: it has failed, or another unit
+    names it. Raises HostError naming the file when the unit is somebody else's."""
+    if occupant(unit) is None:
+        return
+    systemctl("reset-failed", unit)
+    path = occupant(unit)
+    if path is None:
+        return
+    if not is_transient(path):
+        raise HostError(
+            f"{path} has the name under which deployer runs its own unit",
+            state="nothing was touched",
+            next=do(f"on the host, as root: rm {path}; systemctl daemon-reload"),
+        )
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    reload()

@@ -1,0 +1,136 @@
+"""What runs on the host, read from /proc and the kernel's socket tables.
+
+What stands there is bytes, and other people's: any process may call itself whatever it likes. What cannot be parsed
+tells nothing; it never raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from deployer.host.errors import HostError
+from deployer.host.system.systemd import run
+
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_PATIENCE = 10.0
+"""Seconds that the kernel's tables may take to be read."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. ``available`` as the kernel estimates it (MemAvailable, proc(5)); swap counts for nothing here."""
+
+    available: int
+    total: int
+
+
+def memory() -> Memory:
+    values = _kibibytes(Path("/proc/meminfo").read_bytes())
+    return Memory(available=values.get(b"MemAvailable", 0), total=values.get(b"MemTotal", 0))
+
+
+def _kibibytes(text: bytes) -> dict[bytes, int]:
+    """``NAME: NUMBER kB`` in each line, as bytes. Any other line tells nothing."""
+    found = (re.fullmatch(rb"(\w+):[ \t]*([0-9]{1,18}) kB", line) for line in text.split(b"\n"))
+    return {one.group(1): int(one.group(2)) * 1024 for one in found if one}
+
+
+def children() -> dict[int, list[int]]:
+    """The children of every process."""
+    found: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if _NUMBER.fullmatch(entry):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                parent = _parent(Path(f"/proc/{entry}/stat").read_bytes())
+                if parent is not None:
+                    found.setdefault(parent, []).append(int(entry))
+    return found
+
+
+def _parent(stat: bytes) -> int | None:
+    """The parent's number (proc(5), ``/proc/PID/stat``). The name before it may hold any bytes, ``)`` among them."""
+    match = re.fullmatch(rb"[0-9]+ \(.*\) [A-Za-z] ([0-9]{1,10}) [^)]*", stat, re.DOTALL)
+    return int(match.group(1)) if match else None
+
+
+def family(pid: int) -> set[int]:
+    """``pid`` and all its descendants."""
+    tree, found, waiting = children(), set(), [pid]
+    while waiting:
+        one = waiting.pop()
+        found.add(one)
+        waiting += [child for child in tree.get(one, []) if child not in found]
+    return found
+
+
+def workers(pid: int) -> set[int]:
+    """Direct children of a server that run the same program as it does. Short-lived helpers are something else."""
+    program = _program(pid)
+    return {child for child in children().get(pid, []) if program and _program(child) == program}
+
+
+def _program(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process and its descendants hold, shared pages counted once (Pss)."""
+    return sum(_pss(member) for member in family(pid)) if pid else 0
+
+
+def _pss(pid: int) -> int:
+    try:
+        return _kibibytes(Path(f"/proc/{pid}/smaps_rollup").read_bytes()).get(b"Pss", 0)
+    except OSError:
+        return 0
+
+
+def terminate(pid: int, still: Callable[[], bool]) -> bool:
+    """Send SIGTERM to ``pid``, provided that it is ``still`` the one that was meant: asked when no other process can
+    get its number any more (pidfd_open(2)). False when it is not, or has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a kernel older than 5.3, or a container that forbids it
+        return still() and _kill(pid)
+    try:
+        if still():
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            return True
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def waiting_connections(path: str) -> int | None:
+    """Connections in the accept queue of the listening Unix socket ``path`` that nobody has accepted yet.
+
+    None when that cannot be told: it is no reason to take a queue for empty.
+    """
+    try:
+        done = run(["ss", "-xlnH", "src", f"unix:{path}"], timeout=_PATIENCE)
+    except HostError:
+        return None
+    rows = [line.split() for line in done.out.split("\n")]
+    queued = [row[2] for row in rows if len(row) > 4 and row[4] == path and _NUMBER.fullmatch(row[2])]
+    return sum(map(int, queued)) if done.ok else None

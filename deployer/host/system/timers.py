@@ -1,0 +1,75 @@
+"""What systemd says of a timer: when it comes next, and how its last run ended."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.host.system import systemd
+
+_SHOWN = "ActiveState,LastTriggerUSec,NextElapseUSecRealtime,Result,ExecMainStartTimestamp"
+_DATE = re.compile(r"\w+ (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\Z")
+
+
+@dataclass(frozen=True)
+class TimerState:
+    """A timer and its runs. Times are seconds since 1970, 0 for none.
+
+    ``result`` is how the last run ended, as systemd calls it; empty while one runs, and when none has since systemd
+    read the unit: at boot all is forgotten but ``last``.
+    """
+
+    active: str
+    next: float
+    last: float
+    running: bool
+    result: str
+
+
+def show(timer: str) -> TimerState:
+    """The state of a timer that starts the service of its own name; one that does not exist is ``inactive``.
+
+    Times are asked for in UTC: systemctl 247 has ``--timestamp=``, and heeds it for other commands only.
+    """
+    service = timer.rpartition(".")[0] + ".service"
+    blocks = systemd.ask("show", "-p", _SHOWN, timer, service, utc=True).split("\n\n")
+    own, its = (_values(block) for block in (*blocks, "", "")[:2])
+    started = _moment(its.get("ExecMainStartTimestamp", ""))
+    running = its.get("ActiveState") in ("activating", "active", "reloading", "deactivating")
+    result = its.get("Result", "")
+    return TimerState(
+        active=own.get("ActiveState", "inactive"),
+        next=_moment(own.get("NextElapseUSecRealtime", "")),
+        last=max(_moment(own.get("LastTriggerUSec", "")), started),
+        running=running,
+        result="" if running or (result == "success" and not started) else result,
+    )
+
+
+def upcoming(expression: str) -> dict[str, Any]:
+    """When a calendar (systemd.time(7)) comes next on this host: seconds since 1970, 0 for never.
+
+    ``problem`` is what systemd says of one that it does not understand.
+    """
+    done = systemd.run(["systemd-analyze", "calendar", "--", expression])
+    values = dict(line.strip().partition(": ")[::2] for line in done.out.splitlines())
+    return {
+        "calendar": expression,
+        "next": _moment(values.get("(in UTC)") or values.get("Next elapse", "")),
+        "problem": "" if done.ok else " ".join(done.tail(1)) or "it is not understood",
+    }
+
+
+def _values(block: str) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in block.splitlines())
+
+
+def _moment(text: str) -> float:
+    """``Thu 2026-11-26 07:30:00 UTC`` as seconds since 1970; 0 for anything else."""
+    found = _DATE.fullmatch(text)
+    with contextlib.suppress(ValueError, OverflowError):  # a month, say, that there is not
+        return float(calendar.timegm(tuple(map(int, found.groups())))) if found else 0.0
+    return 0.0

@@ -1,0 +1,248 @@
+"""The units of a release on its host: written, checked, loaded, and taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.state.app import Context
+from deployer.host.state.paths import parse_unit, unit_name
+from deployer.host.state.releases import Release
+from deployer.host.system import files, orders, systemd
+from deployer.host.units import overrides, programs
+from deployer.host.units.confinement import left_out
+from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
+from deployer.wire import advice
+from deployer.wire.protocol import WEB, Exit
+from deployer.wire.spec import Spec
+
+_LARGEST_MODULE = 4 * 1024 * 1024
+"""Bytes that are looked at of a server's own source."""
+_MOMENT = 3.0
+"""Seconds that a process without requests has for its end."""
+_RANK = {"timer": 0, "socket": 1, "service": 2}
+"""The order in which units are stopped: first what would start another one."""
+
+
+def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
+    """Write the release's own units and have systemd check and load them. Raises HostError; they are removed then."""
+    try:
+        overrides.check(release.spec.units, ctx.settings.units)
+    except BadRequest as error:
+        raise HostError(error.message, next=error.next) from None
+    texts = unit_texts(ctx, release)
+    for name, text in texts.items():
+        files.write_file(ctx.paths.units / name, text.encode(), 0o644)
+    if not proven:  # what has served once was accepted once, and a rollback is in a hurry
+        _check_calendars(release.spec)
+        _verify([ctx.paths.units / name for name in texts])
+    orders.ensure_loaded(list(texts))
+    return f"{len(texts)} units"
+
+
+def ensure_units(ctx: Context, release: Release) -> None:
+    """The units of a release that has served, written again where they are gone. Raises HostError."""
+    if not has_units(ctx, release):
+        install(ctx, release, proven=True)
+
+
+def has_units(ctx: Context, release: Release) -> bool:
+    """Whether the files of all its units are there."""
+    return all((ctx.paths.units / name).exists() for name in unit_names(ctx.app, release))
+
+
+def unit_names(app: str, release: Release) -> list[str]:
+    """All units of a release, as its record has it."""
+    started = [(WEB, "service")] if release.spec.web is not None else []
+    started += [(timer.name, "service") for timer in release.spec.timers]
+    services = [unit_name(app, process, release.number, kind) for process, kind in started]
+    return [*standing(app, release), *services]
+
+
+def standing(app: str, release: Release) -> list[str]:
+    """Those that must be up while a release serves: a socket starts the web process, a timer its runs."""
+    spec, number = release.spec, release.number
+    names = [(WEB, "socket")] if spec.web is not None else []
+    names += [(one, "service") for process in spec.processes for one in process.instances()]
+    names += [(timer.name, "timer") for timer in spec.timers]
+    return [unit_name(app, process, number, kind) for process, kind in names]
+
+
+def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
+    spec, paths, number = release.spec, ctx.paths, release.number
+    can, rivals, apart = capabilities(ctx, release), older(ctx, number), _kept_apart(ctx, number)
+    texts = {}
+    if spec.web is not None:
+        texts[unit_name(ctx.app, WEB, number, "socket")] = socket_unit(paths, number, ctx.settings.socket_group)
+        texts[unit_name(ctx.app, WEB, number, "service")] = service_text(ctx, release)
+    for process in spec.processes:
+        waits = replace(process, overlap=process.overlap and process.name not in apart)
+        for one in process.instances():
+            name = unit_name(ctx.app, one, number, "service")
+            texts[name] = process_unit(waits, one, paths, number, can, rivals.get(process.name, ()))
+    for timer in spec.timers:
+        texts[unit_name(ctx.app, timer.name, number, "timer")] = timer_unit(timer, paths, number)
+        run = unit_name(ctx.app, timer.name, number, "service")
+        texts[run] = run_unit(timer, paths, number, can, rivals.get(timer.name, ()))
+    return texts
+
+
+def older(ctx: Context, number: int) -> dict[str, list[str]]:
+    """The services of releases before this one that are on the host, by the kind of process: what serves, and what
+    finishes.
+
+    Only of those before it: two units that are each ordered after the other cannot be stopped together.
+    """
+    found: dict[str, list[str]] = {}
+    for name in files.names(ctx.paths.units):
+        unit = parse_unit(ctx.app, name)
+        if unit is not None and unit.kind == "service" and unit.number < number:
+            found.setdefault(unit.process.partition(".")[0], []).append(name)
+    return found
+
+
+def _kept_apart(ctx: Context, number: int) -> set[str]:
+    """The processes that do not overlap, as releases before this one have it: on the way back they, too, wait."""
+    found: set[str] = set()
+    for other in numbers(ctx):
+        with contextlib.suppress(Damaged):
+            release = ctx.catalog.find(other) if other < number else None
+            found |= {one.name for one in release.spec.processes if not one.overlap} if release else set()
+    return found
+
+
+def service_text(ctx: Context, release: Release, behind: int = 0) -> str:
+    """The web unit of a release, serving its own socket or (``behind``) that of another release."""
+    spec = release.spec
+    if spec.web is None:
+        raise HostError(f"{release.name} has no web process", exit=Exit.BUG)
+    return service_unit(
+        spec.web,
+        ctx.paths,
+        release.number,
+        drain=spec.drain,
+        start=max(spec.health.timeout, 5),
+        can=capabilities(ctx, release),
+        behind=behind,
+    )
+
+
+def capabilities(ctx: Context, release: Release) -> Capabilities:
+    """What the release's environment has: told by its files, since versions differ and none of it may be run here."""
+    venv = ctx.venvs.path(release.venv) if release.venv else None
+    on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
+    if venv is None:
+        return Capabilities(programs=on_host, without=left_out(ctx))
+    gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
+    uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
+    return Capabilities(
+        gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host, without=left_out(ctx)
+    )
+
+
+def _contains(venv: Path, module: str, text: bytes) -> bool:
+    """Whether an installed module holds ``text``. A build made these files: no link is followed, no device is read."""
+    for python in os.listdir(venv / "lib") if (venv / "lib").is_dir() else ():
+        with contextlib.suppress(OSError):
+            if text in files.read_below(venv, f"lib/{python}/site-packages/{module}", _LARGEST_MODULE):
+                return True
+    return False
+
+
+def _check_calendars(spec: Spec) -> None:
+    for timer in spec.timers:
+        done = systemd.run(["systemd-analyze", "calendar", "--", timer.calendar])
+        if not done.ok:
+            raise HostError(
+                f"timers.{timer.name}.calendar: systemd does not understand {timer.calendar!r}",
+                logs=done.tail(3),
+                next=advice.do(f'mend [timers.{timer.name}] in deploy.toml, such as "daily" or "Mon 03:30"')
+                + advice.run("fab deploy"),
+            )
+
+
+def _verify(paths: list[Path]) -> None:
+    """Refuse what systemd would ignore: it carries on without a line it cannot read, whatever that line was for."""
+    done = systemd.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
+    ours = [line for line in done.err.splitlines() if any(path.name in line for path in paths)]
+    if ours:
+        next = "mend the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml"
+        raise HostError("systemd does not accept the release's units", logs=ours, next=next)
+
+
+def on_disk(ctx: Context, number: int) -> list[str]:
+    """The unit files that a release has, in the order their units are stopped."""
+    found = {name: parse_unit(ctx.app, name) for name in files.names(ctx.paths.units)}
+    return stop_order((name for name, unit in found.items() if unit is not None and unit.number == number))
+
+
+def numbers(ctx: Context) -> set[int]:
+    """The releases that have unit files."""
+    return {unit.number for name in files.names(ctx.paths.units) if (unit := parse_unit(ctx.app, name))}
+
+
+def stop_order(names: Iterable[str]) -> list[str]:
+    """Units of the app: first those that would start another one."""
+    return sorted(names, key=lambda name: (_RANK.get(name.rpartition(".")[2], len(_RANK)), name))
+
+
+def refuse_what_serves(ctx: Context, release: Release) -> None:
+    """Whatever went wrong before: what ``current`` names is never stopped for another's sake. Raises HostError."""
+    if ctx.catalog.current() == release.number:
+        raise HostError(f"{release.name} serves, and is not stopped", exit=Exit.BUG)
+
+
+def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: Iterable[str] = ()) -> None:
+    """Stop a release's units and take them away. Idempotent; never fails for what is already gone. Raises HostError
+    when something goes on running: its files stay then, so that it is found and stopped again.
+
+    An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows. ``but`` are left
+    as they are.
+    """
+    refuse_what_serves(ctx, release)
+    names = [name for name in on_disk(ctx, release.number) if name not in set(but)]
+    if not names:
+        return
+    if unused:
+        _end_soon(unit_name(ctx.app, WEB, release.number, "service"), _MOMENT)
+    orders.ensure_stopped(names, timeout=longest_stop(release) + 30)
+    delete_units(ctx, names)
+
+
+def longest_stop(release: Release) -> float:
+    """Seconds that the slowest unit of a release has for its end."""
+    return max([release.spec.drain, *(process.stop for process in release.spec.processes)])
+
+
+def delete_units(ctx: Context, names: Sequence[str]) -> None:
+    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them.
+
+    Stamps go first: whoever is killed on the way leaves a unit file, and that is found again.
+    """
+    _delete(ctx.paths.stamps, [f"stamp-{name}" for name in names])
+    _delete(ctx.paths.units, names)
+    orders.ensure_forgotten(names)
+
+
+def _delete(directory: Path, names: Sequence[str]) -> None:
+    gone = False
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(str(directory / name))
+            gone = True
+    if gone:
+        with contextlib.suppress(OSError):  # should they come back, the next recovery removes them again
+            files.sync_directory(directory)
+
+
+def _end_soon(service: str, seconds: float) -> None:
+    systemd.systemctl("stop", "--no-block", service)
+    deadline = time.monotonic() + seconds
+    while systemd.show(service).active not in ("inactive", "failed") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    systemd.systemctl("kill", "--signal=SIGKILL", service)

@@ -1,0 +1,67 @@
+"""What every unit of an app has: who it runs as, its environment, and how a unit file is written. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from deployer.host.state.paths import AppPaths
+
+
+def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
+    """The variables deployer sets for every process of a release."""
+    return {
+        "DEPLOYER_APP": paths.app,
+        "DEPLOYER_RELEASE": f"v{number}",
+        "HOME": f"/var/lib/{paths.app}",
+        "PATH": f"{paths.release(number)}/venv/bin:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "SHELL": "/bin/sh",  # the user has none
+        "VIRTUAL_ENV": f"{paths.release(number)}/venv",
+    }
+
+
+def service_lines(paths: AppPaths, number: int, process: str) -> list[tuple[str, str]]:
+    """Who it runs as, where, and with which variables: the same for each kind of process of a release."""
+    release = paths.release(number)
+    own = {**own_environment(paths, number), "DEPLOYER_PROCESS": process}
+    return [
+        ("User", paths.app),
+        ("Group", paths.app),
+        ("WorkingDirectory", f"{release}/code"),
+        *state_lines(paths.app),
+        *(("Environment", quote(f"{name}={value}")) for name, value in own.items()),
+        ("EnvironmentFile", f"{release}/env"),
+        ("SyslogIdentifier", f"{paths.app}-{process.partition('.')[0]}"),
+        ("KillMode", "mixed"),
+    ]
+
+
+def state_lines(app: str) -> list[tuple[str, str]]:
+    """Where the app itself may write."""
+    return [("StateDirectory", app), ("StateDirectoryMode", "0700")]
+
+
+def exec_line(argv: Sequence[str]) -> tuple[str, str]:
+    """The command, word by word."""
+    return ("ExecStart", " ".join(quote(word) for word in argv))
+
+
+def quote(argument: str) -> str:
+    """One argument of an Exec line (systemd.service(5)): no specifier, no variable, no word is split."""
+    escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t").replace("\n", "\\n")
+    escaped = escaped.replace("%", "%%").replace("$", "$$")
+    return escaped if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", escaped) else f'"{escaped}"'
+
+
+def properties(lines: Iterable[tuple[str, str]]) -> list[str]:
+    """The same lines as ``systemd-run -p`` takes them."""
+    return [f"{name}={value}" for name, value in lines]
+
+
+def unit_text(what: str, *sections: tuple[str, Sequence[tuple[str, str]]]) -> str:
+    parts = [f"# Written by deployer: {what}.\n"]
+    for title, lines in sections:
+        parts.append(f"\n[{title}]\n" + "".join(f"{name}={value}\n" for name, value in lines))
+    return "".join(parts)

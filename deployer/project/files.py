@@ -1,0 +1,179 @@
+"""Files of the disk, and what may ship: regular files and links that stay inside, with harmless names."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import posixpath
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from deployer.errors import ConfigError
+from deployer.project.patterns import glob
+from deployer.project.spool import Readable, Spool
+from deployer.wire.advice import do
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
+
+JUNK_DIRECTORIES = frozenset(
+    {
+        ".git", ".hg", ".svn", ".venv", "venv", "__pycache__", "node_modules", ".mypy_cache", ".pytest_cache",
+        ".ruff_cache", ".tox", ".nox", ".idea", ".vscode", ".cache", ".eggs",
+    }
+)  # fmt: skip
+JUNK_SUFFIXES = (".pyc", ".pyo", ".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".swp", "~")
+MAX_NAME = 255
+"""Bytes in one name, on all common file systems."""
+
+
+class Collection:
+    """Files gathered for one release: their entries, and their contents in a spool."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.spool = root, Spool()
+        self.starts: dict[str, int] = {}
+        self._entries: dict[str, Entry] = {}
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._entries
+
+    def add_file(self, path: str, content: Readable, *, executable: bool) -> None:
+        """Add a file. Raises ConfigError for a name that cannot ship."""
+        self._add(path, EXECUTABLE if executable else FILE, content)
+
+    def add_link(self, path: str, target: str) -> None:
+        """Add a link. Raises ConfigError when it leads out of the tree, or its name or target cannot ship."""
+        check_name(target)
+        inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        if target.startswith("/") or inside == ".." or inside.startswith("../"):
+            raise ConfigError(message=f"{path} is a link that leads out of the project, to {target}")
+        self._add(path, LINK, io.BytesIO(target.encode()))
+
+    def add_path(self, path: str) -> None:
+        """Add what is on the disk below the root. Raises ConfigError for what cannot be read or shipped."""
+        check_name(path)
+        place = self.root / path
+        try:
+            if place.is_symlink():
+                return self.add_link(path, os.readlink(place))  # noqa: PTH115 (the text as it is, ./ and all)
+            with os.fdopen(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise special(path)
+                self.add_file(path, file, executable=bool(status.st_mode & 0o100))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary directory, not of the file
+                raise
+            if place.exists() and not place.is_file():
+                raise special(path) from None
+            raise ConfigError(message=f"{path} cannot be read: {error.strerror}") from None
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at the path on the disk, and no link on the way to it."""
+        return os.path.lexists(self.root / path) and not linked_parent(self.root, path)
+
+    def is_directory(self, path: str) -> bool:
+        """Whether there is a directory at the path on the disk, and no link on the way to it, nor there."""
+        place = self.root / path.rstrip("/")
+        return place.is_dir() and not place.is_symlink() and not linked_parent(self.root, path.rstrip("/"))
+
+    def heads(self, size: int) -> Iterator[tuple[str, int, bytes]]:
+        """Each file's path, its length and its first bytes."""
+        for path, entry in sorted(self._entries.items()):
+            if entry.kind != LINK:
+                yield path, entry.size, self.spool.pread(self.starts[path], min(size, entry.size))
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, sorted by path. Raises ConfigError for none, and for one below a file or a link."""
+        entries = tuple(self._entries[path] for path in sorted(self._entries))
+        if not entries:
+            raise ConfigError(message=f"there is nothing to ship in {self.root}: git tracks no file there")
+        try:
+            check_paths(entries)
+        except ValueError as error:
+            raise ConfigError(message=str(error)) from None
+        return entries
+
+    def _add(self, path: str, kind: str, content: Readable) -> None:
+        check_name(path)
+        start, size, digest = self.spool.add(content)
+        self.starts[path] = start
+        self._entries[path] = Entry(path, kind, size, digest)
+
+
+def special(path: str) -> ConfigError:
+    return ConfigError(message=f"{path} is neither a file nor a link (a socket or a device?): it cannot ship")
+
+
+def check_name(path: str) -> None:
+    """Raises ConfigError for names that not every host, log and tool can hold."""
+    try:
+        parts = path.encode().split(b"/")
+    except UnicodeEncodeError:
+        raise ConfigError(message=f"the name {os.fsencode(path)!r} is not UTF-8: it cannot ship") from None
+    if any(char < " " or char == "\x7f" for char in path):
+        raise ConfigError(message=f"the name {path!r} has a newline or another control character: it cannot ship")
+    if len(path) > MAX_PATH or any(len(part) > MAX_NAME for part in parts):
+        raise ConfigError(message=f"the name {path[:60]!r}… is too long: it cannot ship")
+
+
+def linked_parent(root: Path, path: str) -> str:
+    """The first directory on the way to ``path`` that is a link; empty when there is none."""
+    parents = [parent.as_posix() for parent in reversed(Path(path).parents)]
+    return next((parent for parent in parents if (root / parent).is_symlink() and parent != "."), "")
+
+
+def included(root: Path, patterns: Iterable[str]) -> list[str]:
+    """The paths of the files and links that the patterns match on the disk, sorted.
+
+    Raises ConfigError for a pattern that matches nothing, leads out of the root or through a link.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = set(matching(root, pattern))
+        if not matches:
+            raise ConfigError(
+                message=f"include: {pattern!r} matches no file in {root}",
+                next=do("build the files first, or fix the pattern"),
+            )
+        found |= matches
+    return sorted(found)
+
+
+def matching(root: Path, pattern: str) -> Iterator[str]:
+    """The files that one pattern matches; a directory stands for all files in it."""
+    if pattern.startswith("/") or ".." in pattern.split("/"):
+        raise ConfigError(message=f"include: {pattern!r} leads out of {root}")
+    try:
+        matches = sorted(set(glob(root, pattern)))
+    except ValueError as error:
+        raise ConfigError(message=f"include: {pattern!r} is not a pattern: {error}") from None
+    for path in matches:
+        if link := linked_parent(root, path):
+            raise ConfigError(message=f"include: {pattern!r} leads through the link {link}")
+        if (root / path).is_dir() and not (root / path).is_symlink():
+            yield from walk(root, path, frozenset({".git"}))
+        elif ".git" not in Path(path).parts:
+            yield path
+
+
+def plain_files(root: Path) -> list[str]:
+    """All files and links of a directory, but common junk, sorted."""
+    paths = walk(root, ".", JUNK_DIRECTORIES)
+    return sorted(path for path in paths if not path.endswith(JUNK_SUFFIXES) and not dotenv(path))
+
+
+def dotenv(path: str) -> bool:
+    name = posixpath.basename(path)
+    return name == ".env" or (name.startswith(".env.") and not name.endswith((".example", ".sample", ".template")))
+
+
+def walk(root: Path, below: str, skip: frozenset[str]) -> Iterator[str]:
+    """The files and links (to directories, too) below a directory, less directories named in ``skip``."""
+    for place, directories, files in os.walk(root / below):
+        base = Path(place).relative_to(root)
+        links = [name for name in directories if (Path(place) / name).is_symlink()]
+        directories[:] = [name for name in directories if name not in skip and name not in links]
+        for name in (*files, *links):
+            yield (base / name).as_posix()

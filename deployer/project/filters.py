@@ -1,0 +1,53 @@
+"""What git keeps in place of a file that only a filter of its own can make: it never ships as the file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from deployer.errors import ConfigError
+from deployer.project.files import Collection
+from deployer.wire.advice import NOTHING, do, run
+
+_LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
+_LONGEST_POINTER = 1024
+"""Bytes, as Git LFS itself has it."""
+_CRYPT = (b"\0GITCRYPT\0",)
+_HEAD = 64
+_SHOWN = 10
+
+
+def refuse_raw(collection: Collection) -> None:
+    """Raises ConfigError naming the files that are pointers of Git LFS, or encrypted by git-crypt."""
+    heads = list(collection.heads(_HEAD))
+    pointers = [path for path, size, head in heads if size < _LONGEST_POINTER and head.startswith(_LFS)]
+    if pointers:
+        install = NOTHING if shutil.which("git-lfs") else run("apt-get install git-lfs", "it is not installed here")
+        raise ConfigError(
+            message=f"these are pointers of Git LFS and not the files themselves: {listed(pointers)}",
+            state="nothing was touched",
+            next=install
+            + run("git lfs install && git lfs pull")
+            + do("or leave them out: export-ignore in .gitattributes"),
+        )
+    encrypted = [path for path, _, head in heads if head.startswith(_CRYPT)]
+    if encrypted:
+        raise ConfigError(
+            message=f"these are encrypted by git-crypt, which is locked here: {listed(encrypted)}",
+            state="nothing was touched",
+            next=run("git-crypt unlock") + do("or leave them out: export-ignore in .gitattributes"),
+        )
+
+
+def filter_warning(name: str, paths: Sequence[str]) -> str:
+    """What is said of files under a filter that this machine does not have: a checkout here has them so, too."""
+    return (
+        f".gitattributes names the filter {name!r}, which is not set up on this machine, so these ship as git keeps "
+        f"them: {listed(paths)}"
+    )
+
+
+def listed(paths: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"{', '.join(paths[:_SHOWN])}{more}"

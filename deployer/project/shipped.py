@@ -1,0 +1,91 @@
+"""The files of a release as an installer meets them: directories, and links that are followed."""
+
+from __future__ import annotations
+
+import importlib
+import posixpath
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from deployer.errors import ConfigError
+from deployer.project.source import Source
+from deployer.wire.tree import LINK
+
+_HOPS = 40
+"""Links in one path, as Linux has it."""
+
+_TOML: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+
+class Shipped:
+    """What ships, by path relative to the project (``.``: the project itself)."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._kinds = {entry.path: entry.kind for entry in source.entries}
+        parents = (_parents(path) for path in self._kinds)
+        self._directories = {".", *(parent for found in parents for parent in found)}
+
+    def real(self, path: str) -> tuple[str, tuple[str, ...]]:
+        """Where a path leads, and the links on the way there."""
+        links: list[str] = []
+        while len(links) < _HOPS:
+            link = next((one for one in (*_parents(path), path) if self._kinds.get(one) == LINK), None)
+            if link is None:
+                return path, tuple(links)
+            links.append(link)
+            entry = self._source.find(link)
+            target = self._source.open(entry).read().decode("utf-8", "surrogateescape") if entry else ""
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target, path[len(link) + 1 :]))
+        return path, tuple(links)
+
+    def is_file(self, path: str) -> bool:
+        return self.real(path)[0] in self._kinds
+
+    def is_directory(self, path: str) -> bool:
+        return self.real(path)[0] in self._directories
+
+    def text(self, path: str) -> str | None:
+        """A file's text; None when there is no such file. Raises ConfigError when it is not UTF-8."""
+        return self._source.read_text(self.real(path)[0])
+
+    def toml(self, path: str) -> dict[str, Any]:
+        """The tables of a file; none when there is no such file. Raises ConfigError for what is not TOML."""
+        try:
+            return parse_toml(self.text(path) or "")
+        except ValueError as error:
+            raise ConfigError(message=f"{path}: {error}") from None
+
+    def closed(self, files: Iterable[str], directories: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The same files and directories, with all that links in them lead to; sorted, nothing named twice."""
+        waiting = [*files, *directories]
+        found: set[str] = set()
+        places: set[str] = set()
+        while waiting:
+            path, links = self.real(waiting.pop())
+            found.update(links)
+            if path in self._kinds:
+                found.add(path)
+            elif path in self._directories and path not in places:
+                places.add(path)
+                waiting += [one for one in self._below(path) if self._kinds[one] == LINK]
+        return tuple(sorted(found)), tuple(sorted(place for place in places if not _within(place, places)))
+
+    def _below(self, directory: str) -> Iterator[str]:
+        return (path for path in self._kinds if directory == "." or path.startswith(f"{directory}/"))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises ValueError for what is not TOML."""
+    tables: dict[str, Any] = _TOML.loads(text)
+    return tables
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _within(place: str, places: set[str]) -> bool:
+    return place != "." and ("." in places or any(parent in places for parent in _parents(place)))

@@ -1,0 +1,312 @@
+"""What is released: a commit, the code that serves, or an older release; and what of it goes to each host."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deployer import events
+from deployer.config import Config
+from deployer.errors import ConfigError
+from deployer.project.detect import complete
+from deployer.project.lockfile import Lock
+from deployer.project.source import Source
+from deployer.release.delta import Advance, Upload, make_delta
+from deployer.release.placement import Sending, Share
+from deployer.release.spec import environment_of, release_request, respec, spec_of
+from deployer.remote.session import Edit, Facts, unchanged
+from deployer.remote.site import Site, who
+from deployer.rollout import migrator
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import PHASES
+from deployer.wire.sizes import size
+from deployer.wire.spec import Spec
+
+__all__ = ["Deploy", "Reload", "Rollback", "migrator_of"]
+
+
+class _Uploads:
+    """The archives of a source: one for each base that hosts have, however many hosts have it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._made: dict[tuple[bytes, ...], Upload] = {}
+        self._lock = threading.Lock()
+
+    def upload(self, facts: Facts, packed: Advance) -> Upload:
+        ids = tuple(facts.base_ids)
+        with self._lock:
+            made = self._made.get(ids) or make_delta(self._source, facts.base_key, facts.base_ids, packed)
+            self._made[ids] = made
+        return replace(made, delta=replace(made.delta, base=facts.base_key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy:
+    """A commit, or the working tree. ``config`` is what deploy.toml says for all hosts."""
+
+    config: Config
+    source: Source
+    lock: Lock
+    no_migrate: bool = False
+    phases: tuple[str, ...] = PHASES
+    again: str = "fab deploy"
+    uploads: _Uploads = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uploads", _Uploads(self.source))
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """Whatever the hosts serve, they serve the same afterwards."""
+
+    def migrator(self, hosts: Sequence[str], /) -> str:
+        if not self.config.release.migrate or self.no_migrate:
+            return ""
+        return migrator_of(self.config, hosts)
+
+    def spec_on(self, site: Site) -> Spec:
+        """What is asked of one host: it has what runs there. Raises ConfigError."""
+        return spec_of(complete(site.config, self.source), self.source, self.lock)
+
+    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+        started = time.monotonic()
+        site.report(events.PhaseStarted(host=site.host, phase="upload", detail="finding what the host lacks"))
+
+        def packed(done: int, total: int) -> None:
+            site.report(events.Progress(host=site.host, phase="upload", done=done, total=total, doing="packing"))
+
+        upload = self.uploads.upload(facts, packed)
+        _check_room(site, upload, facts)
+        message = release_request(
+            kind="deploy",
+            by=who(),
+            spec=self.spec_on(site),
+            environment=environment_of(site.config, site.secrets()),
+            secret=site.secrets(),
+            phases=self.phases,
+            delta=upload.delta.as_json(),
+            no_migrate=self.no_migrate or not share.migrates(site.host),
+            barriers=share.barriers,
+            number=share.number,
+        )
+        offset = facts.partials.get(upload.delta.body, 0)
+        edit = _both(_one_upload(started), _where_it_migrates(site, share))
+        return Sending(message=message, upload=upload, offset=offset, edit=edit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """The code that serves, under today's settings and environment. ``configs`` are those of the hosts, by name."""
+
+    configs: Mapping[str, Config] = field(default_factory=dict)
+    again: str = "fab reload"
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """A reload of different releases would give one number to different code; and the code is not looked at."""
+        _refuse_nothing(facts)
+        _refuse_skew(facts, "reload")
+        for host, config in self.configs.items():
+            respec(config, current_of(host, facts[host]))
+
+    def migrator(self, _: Sequence[str], /) -> str:
+        return ""
+
+    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+        message = release_request(
+            kind="reload",
+            by=who(),
+            spec=respec(site.config, current_of(site.host, facts)),
+            environment=environment_of(site.config, site.secrets()),
+            secret=site.secrets(),
+            barriers=share.barriers,
+            number=share.number,
+        )
+        return Sending(message=message)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rollback:
+    """An older release: number ``to``, or (0) the good one before what serves. ``yes``: even behind migrations.
+
+    ``agreed`` is the one that all hosts of a fleet go back to, once they have been asked.
+    """
+
+    to: int = 0
+    yes: bool = False
+    agreed: int = field(init=False, default=0)
+
+    @property
+    def again(self) -> str:
+        return "fab rollback" + (f" --to v{self.to}" if self.to else "") + (" --yes" if self.yes else "")
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """All hosts must have what is gone back to, and it must be the same everywhere."""
+        _refuse_nothing(facts)
+        if len(facts) > 1:
+            self.agreed = int(self.target(facts)[1:])
+
+    def target(self, facts: Mapping[str, Facts]) -> str:
+        """The release that all hosts go back to. Raises ConfigError when there is none.
+
+        A release that changed what some of the hosts run is, to the others, the same again, and they would go further
+        back: the newest of what they would choose is right for all, as long as all serve the same and have had it.
+        """
+        targets = {host: f"v{self.to}" if self.to else one.target for host, one in facts.items()}
+        if not any(targets.values()):
+            raise ConfigError(message=_none_before(facts), next=run("fab releases"))
+        name = max(targets.values(), key=_number)
+        if not self.to:
+            name = _passing_by_damage(name, facts)
+            targets = {host: min(target, name, key=_number) for host, target in targets.items()}
+        lacking = [host for host, one in facts.items() if name not in one.usable]
+        alike = len({one.current for one in facts.values()}) == 1 and not lacking
+        if len(set(targets.values())) > 1 and not alike:
+            told = "; ".join(f"{host} would go back to {name or 'nothing'}" for host, name in targets.items())
+            raise ConfigError(message=f"the hosts have not had the same releases: {told}", next=_common_target(facts))
+        if lacking:
+            raise ConfigError(
+                message=f"{', '.join(lacking)} cannot go back to {name}: it is not there, damaged, or was never good",
+                next=_common_target(facts),
+            )
+        if len({one.usable[name] for one in facts.values()}) > 1:
+            raise ConfigError(message=f"{name} is not the same code on all hosts", next=run("fab deploy"))
+        return name
+
+    def migrator(self, _: Sequence[str], /) -> str:
+        return ""
+
+    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+        spec = current_of(site.host, facts)
+        number = self.to or self.agreed
+        for name, damage in facts.passed.items() if self.agreed and not self.to else ():
+            site.report(events.Warn(host=site.host, text=f"{name} is passed by: {damage}"))
+        message = release_request(
+            kind="rollback",
+            by=who(),
+            spec=spec,
+            environment={},
+            of=number,
+            yes=self.yes,
+            barriers=share.barriers,
+            number=share.number,
+        )
+        return Sending(message=message)
+
+
+def _passing_by_damage(newest: str, facts: Mapping[str, Facts]) -> str:
+    """The newest release, from ``newest`` down, that no host passes by for its damage. What is damaged on one host is
+    gone back to on none, and then all must have the one that is.
+
+    Raises ConfigError when none is left.
+    """
+    name, common = newest, set.intersection(*(set(one.usable) for one in facts.values()))
+    while any(name in one.passed for one in facts.values()):
+        older = [other for other in common if _number(other) < _number(name)]
+        if not older:
+            raise ConfigError(message=_none_before(facts), next=run("fab deploy"))
+        name = max(older, key=_number)
+    return name
+
+
+def _none_before(facts: Mapping[str, Facts]) -> str:
+    passed = (f"{name} is damaged on {host}" for host, one in facts.items() for name in one.passed)
+    return "; ".join(["there is no good release before the one that serves", *passed])
+
+
+def _number(name: str) -> int:
+    return int(name[1:] or 0)
+
+
+def migrator_of(config: Config, hosts: Sequence[str]) -> str:
+    """The one of a fleet's hosts that runs its migration: the one deploy.toml names, else the first by name."""
+    return migrator(hosts, next((host for host in hosts if config.migrates(host)), None))
+
+
+def current_of(host: str, facts: Facts) -> Spec:
+    """The spec of what serves. Raises ConfigError when nothing does."""
+    if facts.spec is None:
+        raise ConfigError(
+            message=f"nothing is deployed on {host} yet", state="nothing was touched", next=run("fab deploy"), host=host
+        )
+    return facts.spec
+
+
+def _refuse_nothing(facts: Mapping[str, Facts]) -> None:
+    for host, one in facts.items():
+        current_of(host, one)
+
+
+def _common_target(facts: Mapping[str, Facts]) -> str:
+    """What to type when the hosts cannot all go back to the same: the newest release that all of them have, if any."""
+    common = set.intersection(*(set(one.usable.items()) for one in facts.values()))
+    serving = {one.current for one in facts.values()}
+    names = sorted((name for name, _ in common), key=lambda name: int(name[1:]), reverse=True)
+    older = [name for name in names if {name} != serving]
+    if not older:
+        return "fab deploy   (there is no release that all of them have had)"
+    return f"fab rollback --to {older[0]}   (all can go back to: {', '.join(older)})"
+
+
+def _refuse_skew(facts: Mapping[str, Facts], what: str) -> None:
+    serving: dict[str, list[str]] = {}
+    for host, one in facts.items():
+        serving.setdefault(one.current, []).append(host)
+    if len(serving) > 1:
+        told = "; ".join(f"{name} serves on {', '.join(hosts)}" for name, hosts in serving.items())
+        raise ConfigError(
+            message=f"the hosts serve different releases, and a {what} would keep it so: {told}",
+            next=run("fab deploy", "brings them in line"),
+        )
+    if len({one.spec.source.digest for one in facts.values() if one.spec}) > 1:
+        name = next(iter(serving))
+        raise ConfigError(
+            message=f"{name} is not the same code on all hosts, and a {what} would keep it so",
+            next=run("fab deploy", "brings them in line"),
+        )
+
+
+def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
+    needed = sum(entry.size for entry in upload.delta.add) + upload.delta.length
+    if needed > facts.free:
+        raise ConfigError(
+            message=f"the disk of {site.host} is full: the code needs {size(needed)}, {size(facts.free)} are free",
+            state="nothing was touched",
+            next=do("make room") + run("fab deploy"),
+            host=site.host,
+        )
+
+
+def _one_upload(started: float) -> Edit:
+    """Join the laptop's half of the phase (sending) and the host's (unpacking) into one."""
+
+    def edit(event: dict[str, Any]) -> dict[str, Any] | None:
+        if event.get("phase") == "upload" and event["event"] == "phase.started":
+            return None
+        if event.get("phase") == "upload" and event["event"] in ("phase.done", "phase.failed"):
+            return {**event, "seconds": time.monotonic() - started}
+        return event
+
+    return edit
+
+
+def _where_it_migrates(site: Site, share: Share) -> Edit:
+    """On the other hosts of a fleet the migration is not left out: it runs elsewhere."""
+    if not share.migrator or share.migrates(site.host):
+        return unchanged
+
+    def edit(event: dict[str, Any]) -> dict[str, Any] | None:
+        skipped = event["event"] == "phase.skipped" and event.get("phase") == "migrate"
+        return {**event, "detail": f"runs on {share.migrator}"} if skipped else event
+
+    return edit
+
+
+def _both(first: Edit, second: Edit) -> Edit:
+    def edit(event: dict[str, Any]) -> dict[str, Any] | None:
+        edited = first(event)
+        return second(edited) if edited is not None else None
+
+    return edit

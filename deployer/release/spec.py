@@ -1,0 +1,200 @@
+"""Pure: what a deploy.toml and a source ask of a host."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from deployer.config import Config, Proxy
+from deployer.config.web import Unit
+from deployer.errors import ConfigError
+from deployer.model import Secret
+from deployer.project.lockfile import Lock
+from deployer.project.source import Source
+from deployer.wire import processes as hostprocess
+from deployer.wire import spec as hostspec
+from deployer.wire.advice import do, run
+from deployer.wire.processes import Web
+from deployer.wire.protocol import PHASES
+from deployer.wire.spec import Health, Spec
+
+__all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
+
+
+def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
+    """The release that ``source`` becomes under ``config``, which is one host's: it has what runs there."""
+    return Spec(
+        source=hostspec.Source(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
+        lock=hostspec.Lock(
+            kind=lock.kind,
+            path=lock.path,
+            files=lock.files,
+            directories=lock.directories,
+            requires=lock.requires,
+        ),
+        python=config.python or "",
+        build=config.release.build,
+        migrate=config.release.migrate or "",
+        web=_web(config) if config.runs_web else None,
+        health=_health(config),
+        watch=config.release.watch,
+        drain=config.release.drain,
+        build_timeout=config.release.build_timeout,
+        migrate_timeout=config.release.migrate_timeout,
+        keep=config.release.keep,
+        overlap=config.web.overlap,
+        processes=_processes(config),
+        timers=_timers(config),
+    )
+
+
+def respec(config: Config, current: Spec) -> Spec:
+    """The current release under today's settings: what a reload makes.
+
+    What runs it stays when deploy.toml leaves it to be found in the project: a reload does not look at the code. Raises
+    ConfigError when nothing answered requests so far, and it would have to be found.
+    """
+    return replace(
+        current,
+        migrate=config.release.migrate or "",
+        web=_web_again(config, current.web),
+        health=_health(config),
+        watch=config.release.watch,
+        drain=config.release.drain,
+        build_timeout=config.release.build_timeout,
+        migrate_timeout=config.release.migrate_timeout,
+        keep=config.release.keep,
+        overlap=config.web.overlap,
+        processes=_processes(config),
+        timers=_timers(config),
+    )
+
+
+def _web_again(config: Config, current: Web | None) -> Web | None:
+    web = config.web
+    if not config.runs_web:
+        return None
+    if web.command or web.wsgi or web.asgi:
+        return _web(config)
+    if current is None:
+        host = next(iter(config.hosts), "the host")
+        raise ConfigError(
+            message=f"{host} has run no web process so far, and a reload does not look for one in the code",
+            next=run("fab deploy", "finds it") + do("or name it in deploy.toml: [web] wsgi = … (or asgi, or command)"),
+        )
+    return replace(
+        current,
+        workers=web.workers,
+        args=web.args if current.target else current.args,
+        memory=web.memory_bytes or 0,
+        unit=_unit(web.unit),
+    )
+
+
+def environment_of(config: Config, secrets: Mapping[str, Secret]) -> dict[str, str]:
+    """``[env]``, and over it what the ``env_file`` says. Goes into the channel and nowhere else."""
+    return {**config.env, **{name: value.reveal() for name, value in secrets.items()}}
+
+
+def release_request(
+    *,
+    kind: str,
+    by: str,
+    spec: Spec,
+    environment: Mapping[str, str],
+    secret: Iterable[str] = (),
+    phases: tuple[str, ...] = PHASES,
+    delta: Mapping[str, Any] | None = None,
+    of: int = 0,
+    yes: bool = False,
+    no_migrate: bool = False,
+    barriers: tuple[str, ...] = (),
+    number: int = 0,
+) -> dict[str, Any]:
+    """The one message that starts a release. ``barriers`` and ``number`` are for one of several hosts."""
+    return {
+        "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": 0,
+        "spec": spec.as_json(), "env": dict(environment), "secret": sorted(secret), "delta": delta,
+        "yes": yes, "no_migrate": no_migrate, "barriers": list(barriers), "number": number,
+    }  # fmt: skip
+
+
+def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...]) -> dict[str, Any]:
+    """What ``fab setup`` asks of the host program. There is a site only where something answers requests."""
+    proxy = config.proxy if config.runs_web else Proxy()
+    site = {
+        "server_name": list(proxy.server_name),
+        "listen": list(proxy.listen),
+        "client_max_body_size": proxy.client_max_body_size.lower(),
+        "static": dict(proxy.static),
+        "trusted": list(proxy.trusted),
+    }
+    return {
+        "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
+        "proxy": proxy.kind or "", "site": site if proxy.kind else None,
+    }  # fmt: skip
+
+
+def _web(config: Config) -> Web:
+    web = config.web
+    target = web.wsgi or web.asgi or ""
+    return Web(
+        server=web.server_name or "command",
+        target=target,
+        workers=web.workers,
+        args=web.args if target else tuple(shlex.split(web.command or "")),
+        memory=web.memory_bytes or 0,
+        unit=_unit(web.unit),
+    )
+
+
+def _processes(config: Config) -> tuple[hostprocess.Process, ...]:
+    return tuple(
+        hostprocess.Process(
+            name=name,
+            command=tuple(shlex.split(one.command)),
+            count=one.count,
+            stop=one.stop,
+            overlap=one.overlap,
+            check=one.check or "",
+            unit=_unit(one.unit),
+        )
+        for name, one in sorted(config.processes.items())
+    )
+
+
+def _timers(config: Config) -> tuple[hostprocess.Timer, ...]:
+    return tuple(
+        hostprocess.Timer(
+            name=name,
+            command=tuple(shlex.split(one.command)),
+            calendar=one.calendar,
+            persistent=one.persistent,
+            timeout=one.timeout or 0.0,
+            unit=_unit(one.unit),
+        )
+        for name, one in sorted(config.timers.items())
+    )
+
+
+def _unit(table: Unit) -> hostprocess.Unit:
+    return tuple((name, _directive(value)) for name, value in sorted(table.items()))
+
+
+def _directive(value: str | int | bool | tuple[str | int, ...]) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return ("yes" if value else "no",)
+    return tuple(str(item) for item in value) if isinstance(value, tuple) else (str(value),)
+
+
+def _health(config: Config) -> Health:
+    health = config.web.health
+    return Health(
+        path=health.path,
+        host=config.health_host,
+        status=health.ranges,
+        timeout=health.timeout,
+        settle=health.settle,
+    )

@@ -1,0 +1,119 @@
+"""Where a command works, and how it gets there: the project here, one host, the connection, the session."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from deployer import events
+from deployer.config import Config, read_env_file
+from deployer.errors import Interrupted
+from deployer.events import Reporter
+from deployer.model import Decide, Secret
+from deployer.remote.program import host_program
+from deployer.remote.session import Facts, Remote
+from deployer.ssh import Link, SshOptions, Target, connect
+
+__all__ = ["Site", "ask", "close_later", "connect_meanwhile", "open_remote", "untouched", "who"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a command works: the project on this machine, one host, and who hears of it.
+
+    ``decide`` asks what Ctrl-C is to mean while the host is at work; ``advise`` makes a command to type next fit the
+    command line.
+    """
+
+    root: Path
+    config: Config
+    target: Target
+    ssh: SshOptions
+    report: Reporter
+    decide: Decide | None = None
+    advise: Callable[[str], str] = str
+
+    @property
+    def host(self) -> str:
+        return self.target.name
+
+    def secrets(self) -> dict[str, Secret]:
+        """What the local ``env_file`` says."""
+        return read_env_file(self.root / self.config.env_file) if self.config.env_file else {}
+
+
+def connect_meanwhile(site: Site) -> Future[Link]:
+    """Connect while the project is read. A Ctrl-C does not wait for a host that does not answer."""
+    promise: Future[Link] = Future()
+
+    def work() -> None:
+        try:
+            promise.set_result(_connect(site))
+        except BaseException as error:
+            promise.set_exception(error)
+
+    Thread(target=work, daemon=True, name="connect").start()
+    return promise
+
+
+def _connect(site: Site) -> Link:
+    site.report(events.Connecting(host=site.host))
+    return connect(site.target, site.ssh)
+
+
+def close_later(connecting: Future[Link]) -> None:
+    """The connection is not needed after all: close it when it is there."""
+    connecting.add_done_callback(_close)
+
+
+def _close(done: Any) -> None:
+    if done.exception() is None:
+        done.result().close()
+
+
+@contextmanager
+def untouched(host: str = "", doing: str = "connecting") -> Iterator[None]:
+    """A Ctrl-C within the block comes before any host has been asked to begin something, and is told as that."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(message=f"interrupted while {doing}", state="nothing was touched", host=host) from None
+
+
+@contextmanager
+def open_remote(site: Site) -> Iterator[tuple[Remote, Facts]]:
+    """A session with the host, and what it says of itself."""
+    started = time.monotonic()
+    with ExitStack() as opened:
+        with untouched(site.host):
+            link = opened.enter_context(_connect(site))
+            remote = Remote(link, site.config.app, site.report)
+            facts = ask(site, remote, started)
+        yield remote, facts
+
+
+def ask(site: Site, remote: Remote, started: float) -> Facts:
+    """What the host has, and a word when its program is not of this version. ``started``: when connecting began."""
+    facts = remote.ask()
+    detail = f"{facts.current} serves" if facts.current else "nothing serves yet"
+    site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=detail))
+    if facts.program != host_program().digest:
+        text = "the host program is of another version than this deployer"
+        site.report(events.Warn(host=site.host, text=f"{text}; fab setup -H root@{site.target.host} updates it"))
+    return facts
+
+
+def who() -> str:
+    """The person at this machine, for the records of the host."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return socket.gethostname()

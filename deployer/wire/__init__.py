@@ -1,0 +1,1 @@
+"""The contract between the laptop and the program on the host: what both import, and ships with it."""

@@ -1,0 +1,29 @@
+"""A cause of failure, declared once: what is raised, what the reference says of it, and what its test is named by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.wire.advice import Next, Step
+
+__all__ = ["Cause"]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """``when`` says what was observed. ``message`` and ``next`` hold ``{names}`` to be filled in."""
+
+    name: str
+    when: str
+    message: str
+    next: Next
+
+    def told(self, **values: Any) -> dict[str, Any]:
+        """``message`` and ``next``, filled in, as the errors of both halves take them."""
+        return {"message": self.message.format(**values), "next": self.advice(**values)}
+
+    def advice(self, **values: Any) -> Next:
+        """``next``, filled in. A step that is empty then says nothing, and goes."""
+        steps = (Step(step.command.format(**values), step.text.format(**values)) for step in self.next)
+        return Next(step for step in steps if any(step))

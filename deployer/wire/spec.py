@@ -1,0 +1,243 @@
+"""A release as it is asked for: frozen values, and the strict reader that makes them of untrusted JSON.
+
+The laptop builds these values from ``deploy.toml``; the host reads them again from the channel and trusts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deployer.wire.processes import Process, Timer, Unit, Web
+from deployer.wire.protocol import APP, APP_LENGTH, DIGEST
+from deployer.wire.reader import LINE, TEXT, Reader
+
+_HOUR = 3600.0
+LONGEST = 7 * 86400
+"""Seconds that a build or a migration may be given."""
+LOCKS = ("uv", "pylock", "requirements", "none")
+
+_COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
+_HOST = re.compile(r"[A-Za-z0-9.\-:\[\]_]{0,253}\Z")
+_URL_PATH = re.compile(r"/[!-~]*\Z")
+_COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
+_PYTHON = re.compile(r"(?:3\.[0-9]{1,2})?\Z")
+_REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
+_PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the code came from. ``digest`` is that of its tree of files; ``commit`` may be empty, ``ref`` as typed."""
+
+    digest: str
+    commit: str
+    ref: str
+    dirty: bool
+
+    @classmethod
+    def parse(cls, value: Any) -> Source:
+        read = Reader(value, "source")
+        source = cls(
+            digest=read.text("digest", DIGEST),
+            commit=read.text("commit", _COMMIT),
+            ref=read.text("ref", length=256),
+            dirty=read.boolean("dirty"),
+        )
+        read.done()
+        return source
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The file that pins the dependencies, and all that an installer reads besides, relative to the code.
+
+    ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
+    ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing.
+    """
+
+    kind: str
+    path: str
+    files: tuple[str, ...]
+    directories: tuple[str, ...] = ()
+    requires: str = ""
+
+    def covers(self, path: str) -> bool:
+        """Whether an installer may read this file of the code: it names the environment, and is there for a build."""
+        return path in self.files or any(
+            directory == "." or path.startswith(f"{directory}/") for directory in self.directories
+        )
+
+    @classmethod
+    def parse(cls, value: Any) -> Lock:
+        """A record of before local sources were told of has none."""
+        read = Reader({"directories": [], "requires": "", **value} if isinstance(value, dict) else value, "lock")
+        kind = read.choice("kind", LOCKS)
+        path = read.text("path", LINE, 1024)
+        files = read.texts("files", _PATH, 4096)
+        directories = read.texts("directories", _PATH, 4096)
+        requires = read.text("requires", _REQUIRES)
+        read.done()
+        if (kind == "none") != (path == "") or (path and path not in files):
+            raise ValueError("lock: path, kind and files do not fit each other")
+        return cls(kind=kind, path=path, files=files, directories=directories, requires=requires)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a healthy answer is. ``status`` holds inclusive ranges; times are seconds.
+
+    ``timeout`` bounds the wait for the first healthy answer, ``settle`` is how long the candidate must stay healthy
+    before it gets traffic.
+    """
+
+    path: str
+    host: str
+    status: tuple[tuple[int, int], ...]
+    timeout: float
+    settle: float
+
+    def accepts(self, status: int) -> bool:
+        return any(low <= status <= high for low, high in self.status)
+
+    @classmethod
+    def parse(cls, value: Any) -> Health:
+        read = Reader(value, "health")
+        health = cls(
+            path=read.text("path", _URL_PATH, 2048),
+            host=read.text("host", _HOST),
+            status=_ranges(read.raw("status")),
+            timeout=read.seconds("timeout", 0.1, 3600),
+            settle=read.seconds("settle", 0, 600),
+        )
+        read.done()
+        return health
+
+
+def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
+    try:
+        ranges = tuple((low, high) for low, high in value)
+    except (TypeError, ValueError):
+        raise ValueError("health.status: must be a list of [low, high]") from None
+    if any(type(bound) is not int for bounds in ranges for bound in bounds):
+        raise ValueError("health.status: must hold whole numbers")
+    if not ranges or len(ranges) > 20 or any(not 100 <= low <= high <= 599 for low, high in ranges):
+        raise ValueError("health.status: each range must lie within 100 to 599")
+    return ranges
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that shapes a release but its environment. Times are seconds.
+
+    ``web`` is None on a host that runs none; ``health`` and ``overlap`` are about it. ``build_timeout`` is for each
+    command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
+    """
+
+    source: Source
+    lock: Lock
+    python: str
+    build: tuple[str, ...]
+    migrate: str
+    web: Web | None
+    health: Health
+    watch: float
+    drain: float
+    keep: int
+    overlap: bool
+    processes: tuple[Process, ...] = ()
+    timers: tuple[Timer, ...] = ()
+    build_timeout: float = _HOUR
+    migrate_timeout: float = _HOUR
+
+    def as_json(self) -> dict[str, Any]:
+        value = asdict(self)
+        for part in (value["web"], *value["processes"], *value["timers"]):
+            if part is not None:
+                part["unit"] = {name: list(values) for name, values in part["unit"]}
+        return value
+
+    @property
+    def units(self) -> tuple[tuple[str, Unit], ...]:
+        """The overrides of directives, each with the key of deploy.toml that they stand at."""
+        web = [("web", self.web.unit)] if self.web is not None else []
+        processes = [(f"processes.{one.name}", one.unit) for one in self.processes]
+        timers = [(f"timers.{one.name}", one.unit) for one in self.timers]
+        return (*web, *processes, *timers)
+
+    @property
+    def programs(self) -> dict[str, str]:
+        """What is to be run: each first word of a command, with the key of deploy.toml that it stands at."""
+        named = [(f"timers.{one.name}", one.command[0]) for one in self.timers]
+        named += [(f"processes.{one.name}", one.command[0]) for one in self.processes]
+        if self.web is not None:
+            named.append(("web", self.web.args[0] if self.web.server == "command" else self.web.server))
+        return {program: key for key, program in named}
+
+    @property
+    def background(self) -> tuple[Process | Timer, ...]:
+        """What takes no requests."""
+        return (*self.processes, *self.timers)
+
+    @property
+    def web_unit(self) -> Unit:
+        """What ``[web.unit]`` overrides; a command of the app's that is no process of its lives under it, too."""
+        return self.web.unit if self.web is not None else ()
+
+    @classmethod
+    def parse(cls, value: Any) -> Spec:
+        """Raises ValueError naming the key that is not as it must be.
+
+        A record of before there were processes and timers has none.
+        """
+        read = Reader(value, "spec")
+        web = read.raw("web")
+        spec = cls(
+            source=Source.parse(read.raw("source")),
+            lock=Lock.parse(read.raw("lock")),
+            python=read.text("python", _PYTHON),
+            build=read.texts("build", _COMMAND),
+            migrate=read.text("migrate", TEXT, 16384),
+            web=None if web is None else Web.parse(web),
+            health=Health.parse(read.raw("health")),
+            watch=read.seconds("watch", 0, 3600),
+            drain=read.seconds("drain", 0, 3600),
+            build_timeout=_limit(read, "build_timeout"),
+            migrate_timeout=_limit(read, "migrate_timeout"),
+            keep=read.integer("keep", 2, 1000),
+            overlap=read.boolean("overlap"),
+            processes=tuple(Process.parse(one) for one in _list(read, "processes")),
+            timers=tuple(Timer.parse(one) for one in _list(read, "timers")),
+        )
+        read.done()
+        spec._check_names()
+        return spec
+
+    def _check_names(self) -> None:
+        names = [one.name for one in self.background]
+        if self.web is None and not names:
+            raise ValueError("spec: nothing would run")
+        if len(set(names)) < len(names):
+            raise ValueError("spec: two processes or timers have one name")
+
+
+def _limit(read: Reader, key: str) -> float:
+    """Seconds that a command may take. A record of before this could be said has none."""
+    return read.seconds(key, 1, LONGEST) if read.has(key) else _HOUR
+
+
+def _list(read: Reader, key: str) -> list[Any]:
+    value = read.raw(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > 50:
+        raise ValueError(f"spec.{key}: must be a list of at most 50")
+    return value
+
+
+def parse_app(value: Any) -> str:
+    """A checked app name. Raises ValueError."""
+    if not isinstance(value, str) or not APP.fullmatch(value) or len(value) > APP_LENGTH:
+        raise ValueError(f"not an app name: {str(value)[:60]!r} (lower-case letters, digits and single hyphens)")
+    return value

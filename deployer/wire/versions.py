@@ -1,0 +1,54 @@
+"""Which Pythons a specifier such as ``>=3.11,<4`` accepts (PEP 440, as far as interpreters go)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_CLAUSE = re.compile(r"\s*(===|==|!=|~=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)([.][*])?[0-9a-z.+-]*\s*\Z")
+
+
+def fits(version: str, requires: str) -> bool:
+    """Whether a specifier such as ``>=3.11,<4`` accepts a Python (``3.12.1``; of ``3.12``: some patch release of it).
+
+    A clause that is not understood accepts all: the installer has the last word.
+    """
+    mine = numbers(version)
+    patches = [mine] if len(mine) > 2 else [(*mine, 0), (*mine, 99)]
+    clauses = [match for match in map(_CLAUSE.match, requires.split(",")) if match]
+    return any(all(_accepts(patch, clause) for clause in clauses) for patch in patches)
+
+
+def _accepts(mine: tuple[int, ...], clause: re.Match[str]) -> bool:
+    operator, text, wildcard = clause.groups()
+    wanted = numbers(text)
+    same = mine[: len(wanted)] == wanted if wildcard else _padded(mine) == _padded(wanted)
+    if operator == "~=":
+        return _padded(mine) >= _padded(wanted) and mine[: len(wanted) - 1] == wanted[:-1]
+    verdicts = {
+        "==": same,
+        "===": same,
+        "!=": not same,
+        ">=": _padded(mine) >= _padded(wanted),
+        "<=": _padded(mine) <= _padded(wanted),
+        ">": _padded(mine) > _padded(wanted),
+        "<": _padded(mine) < _padded(wanted),
+    }
+    return verdicts[operator]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """``3.12.1`` as (3, 12, 1); what follows a part that is no number is left out."""
+    return tuple(_parts(version))
+
+
+def _parts(version: str) -> Iterator[int]:
+    for part in version.split("."):
+        match = re.match(r"[0-9]+", part)
+        if match is None:
+            return
+        yield int(match[0])
+
+
+def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return (*numbers, 0, 0, 0)[:3]
