@@ -174,7 +174,7 @@ def test_the_app_lets_nobody_in(mini: TinySite) -> None:
         ("rm /etc/nginx/sites-enabled/deployer-mini.conf", "proxy", "/etc/nginx/sites-enabled/deployer-mini.conf"),
         ("echo '{' > /etc/deployer/mini.json", "settings", "/etc/deployer/mini.json"),
         (f"rm {PROGRAM}", "program", PROGRAM),
-        ("truncate -s 0 /usr/local/lib/deployer/????*/deployer/host/job.py", "program", "version"),
+        ("truncate -s 0 /usr/local/lib/deployer/????*/deployer/host/job/main.py", "program", "version"),
     ],
 )
 def test_it_mends_what_has_changed_and_only_that(mini: TinySite, damage: str, step: str, told: str) -> None:
