@@ -15,7 +15,7 @@ PACKAGES := python3-venv git openssh-client openssh-server make systemd-containe
 .PHONY: demo test test-unit test-faults mutants bench lint packages clean
 
 demo: .venv/ready packages
-	@$(BIN)/python -m tests.demo $(ARGS)
+	@$(BIN)/deployer demo $(ARGS)
 
 test: .venv/ready packages lint
 	$(BIN)/python -m pytest -n 8 --dist loadgroup --durations=20 $(ARGS)

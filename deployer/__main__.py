@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from itertools import takewhile
 from typing import Any
 
 from fabric.config import Config
@@ -10,6 +13,14 @@ from invoke.program import Program
 from deployer import __version__
 from deployer.cli.usage import ExplainedFab
 from deployer.executor import FleetExecutor
+
+LOCAL = {
+    "demo": "The whole product on a throwaway host, every request counted.",
+    "sandbox": "Throwaway hosts on this machine: sandbox up, down, list, ssh.",
+}
+"""Commands that no project and no host is needed for: modules of deployer.commands, which parse their own words."""
+_AHEAD = ("--dry", "-R", "--help", "-h")
+"""Options that may stand before them, too."""
 
 
 class OwnConfig(Config):  # type: ignore[misc]
@@ -25,6 +36,12 @@ class Deployer(ExplainedFab):
     def print_version(self) -> None:
         """One line."""
         Program.print_version(self)
+
+    def list_flat(self) -> None:
+        """The tasks, and what is none."""
+        super().list_flat()
+        sys.stdout.write("On this machine alone:\n\n")
+        self.print_columns(list(LOCAL.items()))
 
     def parse_core(self, argv: Any) -> None:
         with self._explained():
@@ -46,4 +63,10 @@ def program() -> Deployer:
 
 def main() -> None:
     """The console script."""
+    words = sys.argv[1:]
+    ahead = list(takewhile(_AHEAD.__contains__, words))
+    command, rest = next(iter(words[len(ahead) :]), ""), words[len(ahead) + 1 :]
+    if command in LOCAL:
+        at = rest.index("--") if "--" in rest else len(rest)
+        raise SystemExit(import_module(f"deployer.commands.{command}").main([*rest[:at], *ahead, *rest[at:]]))
     program().run()

@@ -16,8 +16,6 @@ __all__ = [
     "Exit",
     "Interrupted",
     "Mixed",
-    "Refused",
-    "RolledBack",
     "Unreachable",
     "lost_before",
 ]
@@ -84,18 +82,6 @@ class Busy(DeployerError):
     """Another deploy of the same app runs on the host: nothing was touched (exit 4)."""
 
     exit = Exit.BUSY
-
-
-class Refused(DeployerError):
-    """The new release failed before the switch: the old one serves, uninterrupted (exit 5)."""
-
-    exit = Exit.REFUSED
-
-
-class RolledBack(DeployerError):
-    """The new release failed after the switch: the old one serves again (exit 6)."""
-
-    exit = Exit.ROLLED_BACK
 
 
 class Mixed(DeployerError):

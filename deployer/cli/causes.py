@@ -10,7 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer import local
+from deployer.host.build import pythons
+from deployer.host.deployment import handover
+from deployer.host.setup import ageing, conflicts
 from deployer.host.system import diagnosis
+from deployer.project import detect, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
 from deployer.wire.causes import Cause
@@ -19,11 +23,26 @@ __all__ = ["ALL", "markdown"]
 
 SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
     ("On this machine (2)", "Nothing was touched.", local.CAUSES),
+    (
+        "What would ship is not what it should be (2)",
+        "Nothing was touched.",
+        (*lockfile.CAUSES, *detect.CAUSES, *filters.CAUSES),
+    ),
     ("The host is not reached, or lets nobody in (3)", "Nothing was touched.", ssh.CAUSES),
     (
         "The host lets us in, and the program does not start (2 or 3)",
         "Nothing was touched. Before this is told, one more command looks around on the host.",
         startup.CAUSES,
+    ),
+    (
+        "`fab setup` finds names that are somebody else's, or a user who cannot deploy (2)",
+        "Nothing was touched.",
+        (*conflicts.CAUSES, ageing.ACCOUNT_EXPIRED),
+    ),
+    (
+        "The host has not what the release needs (5)",
+        "The old release serves.",
+        (*pythons.CAUSES, handover.TWO_GENERATIONS),
     ),
     (
         "The new release fails (5 or 6)",

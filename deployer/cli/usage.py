@@ -156,12 +156,15 @@ def _no_number(program: Any, text: str) -> ConfigError:
     close = of_letter(option, program.parser.contexts[task].flags) if task else []
     return ConfigError(
         message=f"{f'{option} ' if option else ''}{value}: a number is wanted{meant(close)}",
-        next=" ".join(filter(None, (program.binary, task, "--help"))),
+        next=run(" ".join(filter(None, (program.binary, task, "--help")))),
     )
 
 
 def _no_task(program: Any, token: str = "") -> ConfigError:
     """A word where a task is wanted, or none at all."""
+    if token.partition(".")[0] in ("demo", "sandbox"):
+        command = run(f"deployer {token.replace('.', ' ')}")
+        return ConfigError(message=f"{token!r} is no task: it is a command of deployer, and stands first", next=command)
     if not token:
         given = program.args.hosts.value
         return ConfigError(
@@ -170,7 +173,7 @@ def _no_task(program: Any, token: str = "") -> ConfigError:
     close = near(token, program.parser.contexts)
     return ConfigError(
         message=f"there is no task {token!r}{meant(close)}",
-        next=corrected(program, token, close[0]) if close else f"{program.binary} --list",
+        next=corrected(program, token, close[0]) if close else run(f"{program.binary} --list"),
     )
 
 

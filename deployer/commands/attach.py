@@ -8,8 +8,8 @@ from typing import Any
 from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.remote.answers import Aborted
 from deployer.remote.job import Run
-from deployer.remote.report import Job
 from deployer.remote.session import Outcome, Remote
 from deployer.remote.site import Site, open_remote, who
 from deployer.ssh import connect
@@ -58,7 +58,7 @@ def _abort(site: Site) -> Outcome:
 
 
 def _end(site: Site, remote: Remote) -> Outcome:
-    job = Job.parse(remote.query({"op": "abort", "by": who()})["job"])
+    job = remote.query({"op": "abort", "by": who()}, Aborted).job
     site.report(events.Note(host=site.host, text=f"told to abort: {job}"))
     outcome = _run(site, remote).send({"op": "attach", "job": job.id}, edit=_as_wanted)
     ended = outcome.exit in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+
+from msgspec import structs
 
 from deployer import events
 from deployer.errors import Exit
+from deployer.remote.answers import Diagnosis, Finding
 from deployer.remote.job import Run
-from deployer.remote.report import Diagnosis, Finding, Job
 from deployer.remote.session import Remote
 from deployer.remote.site import Site, open_remote, who
 from deployer.ssh import connect
@@ -25,7 +25,7 @@ def look(site: Site) -> tuple[Exit, Diagnosis]:
     with open_remote(site) as (remote, _):
         found = _look(site, remote)
     if any(one.fix for one in found.findings):
-        found = replace(found, next=site.advise("fab doctor --fix"))
+        found = structs.replace(found, next=site.advise("fab doctor --fix"))
     return _judged(Exit.OK, found)
 
 
@@ -48,25 +48,20 @@ def _judged(exit: Exit, found: Diagnosis) -> tuple[Exit, Diagnosis]:
 
 
 def _look(site: Site, remote: Remote) -> Diagnosis:
-    answer = remote.query({"op": "doctor", "fix": False}, limit=_EXAMINATION)
-    return Diagnosis(
+    found = remote.query({"op": "doctor", "fix": False}, Diagnosis, limit=_EXAMINATION)
+    return structs.replace(
+        found,
         app=site.config.app,
         host=site.host,
-        current=answer["current"] or None,
-        busy=str(Job.parse(answer["busy"])) if answer["busy"] else None,
-        findings=tuple(_finding(site, value) for value in answer["findings"]),
-        notes=tuple(str(text) for text in answer.get("notes", ())),
+        current=found.current or None,
+        findings=tuple(_advised(site, one) for one in found.findings),
+        next="",
     )
 
 
-def _finding(site: Site, value: Mapping[str, Any]) -> Finding:
-    return Finding(
-        kind=str(value.get("kind") or ""),
-        fix=bool(value.get("fix")),
-        what=str(value.get("what") or ""),
-        text=str(value.get("text") or ""),
-        repair=site.advise(str(value.get("repair") or "")),
-    )
+def _advised(site: Site, finding: Finding) -> Finding:
+    """With a repair that can be typed here."""
+    return structs.replace(finding, repair=site.advise(finding.repair))
 
 
 def _quietly(site: Site) -> events.Reporter:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from deployer.commands.deploy import read_project
 from deployer.errors import Exit
 from deployer.fleet.hosts import Fleet, Found, asked
 from deployer.release.kinds import Deploy
+from deployer.remote.answers import Calendar, Calendars
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.remote.site import Site, open_remote
 from deployer.wire.processes import Timer, Web
@@ -18,9 +18,6 @@ from deployer.wire.protocol import WEB
 from deployer.wire.spec import Spec
 
 __all__ = ["changes", "preview"]
-
-Calendars = Mapping[str, Mapping[str, Any]]
-"""What a host says of a calendar: when it comes ``next``, and the ``problem`` with one that it does not understand."""
 
 
 def preview(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> Found[Plan]:
@@ -40,7 +37,7 @@ def _plan(site: Site, campaign: Deploy) -> Plan:
     spec = campaign.spec_on(site)
     with open_remote(site) as (remote, facts):
         wanted = list(dict.fromkeys(timer.calendar for timer in spec.timers))
-        told = remote.query({"op": "calendars", "calendars": wanted})["calendars"] if wanted else []
+        told = remote.query({"op": "calendars", "calendars": wanted}, Calendars).calendars if wanted else ()
     plan = Plan(
         app=site.config.app,
         host=site.host,
@@ -51,10 +48,10 @@ def _plan(site: Site, campaign: Deploy) -> Plan:
         dirty=spec.source.dirty,
         busy=str(facts.busy) if facts.busy else None,
     )
-    return changes(plan, spec, facts.spec, {one["calendar"]: one for one in told})
+    return changes(plan, spec, facts.spec, {one.calendar: one for one in told})
 
 
-def changes(plan: Plan, spec: Spec, before: Spec | None, calendars: Calendars) -> Plan:
+def changes(plan: Plan, spec: Spec, before: Spec | None, calendars: Mapping[str, Calendar]) -> Plan:
     """The plan with what ``spec`` has run, and how that differs from ``before``, which serves. Pure."""
     old = dict(_parts(before)) if before else {}
     new = dict(_parts(spec))
@@ -68,10 +65,17 @@ def changes(plan: Plan, spec: Spec, before: Spec | None, calendars: Calendars) -
         PlannedProcess(process=one.name, runs=shlex.join(one.command), count=one.count, change=change(one.name))
         for one in spec.processes
     ]
+
+    def timer(one: Timer) -> PlannedTimer:
+        return _timer(one, calendars.get(one.calendar) or Calendar(calendar=one.calendar), change(one.name))
+
     return replace(
         plan,
         processes=tuple(processes),
-        timers=tuple(_timer(one, calendars.get(one.calendar, {}), change(one.name)) for one in spec.timers),
+        timers=tuple(
+            _timer(one, calendars.get(one.calendar, Calendar(calendar=one.calendar)), change(one.name))
+            for one in spec.timers
+        ),
         gone=tuple(name for name in old if name not in new),
     )
 
@@ -94,12 +98,12 @@ def _web(web: Web) -> str:
     return shlex.join(words)
 
 
-def _timer(timer: Timer, told: Mapping[str, Any], change: str) -> PlannedTimer:
+def _timer(timer: Timer, told: Calendar, change: str) -> PlannedTimer:
     return PlannedTimer(
         process=timer.name,
         runs=shlex.join(timer.command),
         calendar=timer.calendar,
-        next=float(told.get("next") or 0.0),
-        problem=str(told.get("problem") or ""),
+        next=told.next,
+        problem=told.problem,
         change=change,
     )

@@ -23,6 +23,8 @@ from deployer.config.check import Invalid
 from deployer.config.problems import suggestion
 from deployer.errors import ConfigError
 from deployer.target import Target
+from deployer.wire.advice import NOTHING, Next, do
+from deployer.wire.advice import run as typed
 
 __all__ = ["resolve"]
 
@@ -33,7 +35,9 @@ LAST = 30
 SSH = ("ssh", "smart", "paramiko", "paramiko_ssh")
 SETTINGS = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "1", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 """By default the program takes an inventory that it cannot read for an empty one, and ends well."""
-WITHOUT = 'make it work; or, to do without it for once, name the hosts in deploy.toml: hosts = ["deploy@HOST"]'
+WITHOUT = do("make it work") + do(
+    'or, to do without it for once, name the hosts in deploy.toml: hosts = ["deploy@HOST"]'
+)
 """What to do when a rollback is urgent and the cloud that a script asks does not answer."""
 
 Listing = Mapping[str, Any]
@@ -45,7 +49,7 @@ class Unusable(Exception):
 
     message: str
     key: str = "ansible"
-    next: str = ""
+    next: Next = NOTHING
     logs: Sequence[str] = ()
 
 
@@ -128,7 +132,7 @@ def address_of(name: str, variables: Mapping[str, Any], user: str) -> str:
     if connection not in SSH:
         raise Unusable(
             message=f"{name} is not reached by SSH there (ansible_connection is {connection!r})",
-            next='name a group without it: hosts = { ansible = "…", group = "…" }',
+            next=do('name a group without it: hosts = { ansible = "…", group = "…" }'),
         )
     host = first(name, variables, "ansible_host", "ansible_ssh_host") or name
     port = first(name, variables, "ansible_port", "ansible_ssh_port")
@@ -146,7 +150,7 @@ def first(name: str, variables: Mapping[str, Any], *keys: str) -> str:
         if "{{" in value or "{%" in value:
             raise Unusable(
                 message=f"the {key} of {name} is a template, which {PROGRAM} leaves as it is: {value}",
-                next=f'say where it is in deploy.toml: [hosts."{name}"] with an address',
+                next=do(f'say where it is in deploy.toml: [hosts."{name}"] with an address'),
             )
         if value:
             return value
@@ -162,7 +166,7 @@ def ask(root: Path, inventory: Path, timeout: float) -> Listing:
     if program is None:
         raise Unusable(
             message=f"{PROGRAM}, which reads the inventory, is not installed here",
-            next="install Ansible, for example: pipx install ansible-core",
+            next=typed("pipx install ansible-core", "for example"),
         )
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:

@@ -11,6 +11,7 @@ from deployer.config.check import Invalid
 from deployer.config.hosts import HostSettings
 from deployer.config.problems import suggestion
 from deployer.errors import ConfigError
+from deployer.wire.advice import do
 from deployer.wire.protocol import WEB
 
 SHOWN = 5
@@ -110,6 +111,6 @@ def refuse_twice(once: Mapping[str, tuple[str, ...]]) -> None:
             raise ConfigError(
                 message=f"{name} is to run on one host (once = true), and deploy.toml does not say on which of "
                 f"{', '.join(hosts[:SHOWN])}{more}",
-                next=f"name them in deploy.toml: hosts = {written}   (the first of them runs it); "
-                "or write once = false, if it may run on each",
+                next=do(f"name them in deploy.toml, of which the first runs it: hosts = {written}")
+                + do("or write once = false, if it may run on each"),
             )

@@ -115,7 +115,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "The Unix user that `fab setup` makes for deploying.",
         "the name of a Unix user", pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")] = "deploy"
     python: Annotated[Annotated[str, text(r"3\.[0-9]{1,2}")] | None, key(
-        "The Python version of the virtual environments. Left out: the host's own python3.",
+        "The Python version of the virtual environments. Left out: the one in `.python-version`, where neither the "
+        "lock nor `requires-python` says which Python it is for; else the host's own python3.",
         'a version such as "3.12", in quotes')] = None
     include: Annotated[tuple[str, ...], key(
         "Files that ship although git does not track them, such as a built front-end: patterns relative to "

@@ -28,10 +28,24 @@ from deployer.project.files import JUNK_DIRECTORIES
 from deployer.project.lockfile import Lock, find_lock
 from deployer.project.shipped import parse_toml
 from deployer.wire.advice import do
+from deployer.wire.causes import Cause
 from deployer.wire.protocol import APP, APP_LENGTH, WEB
 
-__all__ = ["DiskFiles", "Lock", "Project", "TextFiles", "complete", "find_lock", "inspect"]
+__all__ = ["CAUSES", "DiskFiles", "Lock", "Project", "TextFiles", "complete", "find_lock", "inspect"]
 
+SEVERAL_APPS = Cause(
+    "several-apps",
+    "deploy.toml names no application, and the files that ship have several",
+    "several applications are among the files that ship: {several}",
+    do("write one of them into deploy.toml: [web] {first}"),
+)
+NO_APP = Cause(
+    "no-app",
+    "deploy.toml names no application, and the files that ship have none that is known by its looks",
+    "no WSGI or ASGI application was found in the files that ship",
+    do('write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command){without}'),
+)
+CAUSES = (SEVERAL_APPS, NO_APP)
 HEALTH = re.compile(r"""path\(\s*r?["']\^?(/?(?:healthz?|health[-_]check|livez|readyz|ping|up|status)/?)\$?["']""")
 FRAMEWORKS = {"Flask": "wsgi", "FastAPI": "asgi", "Starlette": "asgi", "Litestar": "asgi", "Quart": "asgi"}
 MODULES = ("wsgi.py", "asgi.py", "app.py", "main.py")
@@ -130,17 +144,14 @@ def complete(config: Config, files: TextFiles) -> Config:
     found = find_callables(files, settings_values(files, settings) if settings else {}, settings)
     if several := choices(found, settings):
         raise ConfigError(
-            message=f"several applications are among the files that ship: {', '.join(several)}",
+            **SEVERAL_APPS.told(several=", ".join(several), first=several[0]),
             state="nothing was touched",
-            next=do(f"write one of them into deploy.toml: [web] {several[0]}"),
         )
     kind = choose_kind(found, config.web.server)
     if kind is None:
         raise ConfigError(
-            message="no WSGI or ASGI application was found in the files that ship",
+            **NO_APP.told(without=without(config)),
             state="nothing was touched",
-            next='write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command)'
-            f"{without(config)}",
         )
     return msgspec.structs.replace(config, web=msgspec.structs.replace(config.web, **{kind: found[kind][0]}))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from deployer.errors import ConfigError
 from deployer.project.files import Collection
 from deployer.wire.advice import NOTHING, do, run
+from deployer.wire.causes import Cause
 
 _LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
 _LONGEST_POINTER = 1024
@@ -15,6 +16,20 @@ _LONGEST_POINTER = 1024
 _CRYPT = (b"\0GITCRYPT\0",)
 _HEAD = 64
 _SHOWN = 10
+
+LFS_POINTERS = Cause(
+    "lfs-pointers",
+    "files that ship are pointers of Git LFS: what they stand for has not been fetched here",
+    "these are pointers of Git LFS and not the files themselves: {files}",
+    run("git lfs install && git lfs pull") + do("or leave them out: export-ignore in .gitattributes"),
+)
+GIT_CRYPT = Cause(
+    "git-crypt-locked",
+    "files that ship are encrypted by git-crypt",
+    "these are encrypted by git-crypt, which is locked here: {files}",
+    run("git-crypt unlock") + do("or leave them out: export-ignore in .gitattributes"),
+)
+CAUSES = (LFS_POINTERS, GIT_CRYPT)
 
 
 def refuse_raw(collection: Collection) -> None:
@@ -24,19 +39,13 @@ def refuse_raw(collection: Collection) -> None:
     if pointers:
         install = NOTHING if shutil.which("git-lfs") else run("apt-get install git-lfs", "it is not installed here")
         raise ConfigError(
-            message=f"these are pointers of Git LFS and not the files themselves: {listed(pointers)}",
+            message=LFS_POINTERS.message.format(files=listed(pointers)),
             state="nothing was touched",
-            next=install
-            + run("git lfs install && git lfs pull")
-            + do("or leave them out: export-ignore in .gitattributes"),
+            next=install + LFS_POINTERS.next,
         )
     encrypted = [path for path, _, head in heads if head.startswith(_CRYPT)]
     if encrypted:
-        raise ConfigError(
-            message=f"these are encrypted by git-crypt, which is locked here: {listed(encrypted)}",
-            state="nothing was touched",
-            next=run("git-crypt unlock") + do("or leave them out: export-ignore in .gitattributes"),
-        )
+        raise ConfigError(**GIT_CRYPT.told(files=listed(encrypted)), state="nothing was touched")
 
 
 def filter_warning(name: str, paths: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,30 @@ from deployer.project import pylock, requirements, uvlock
 from deployer.project.reads import Reads
 from deployer.project.shipped import Shipped
 from deployer.project.source import Source
-from deployer.wire.advice import do
+from deployer.wire.advice import do, run
+from deployer.wire.causes import Cause
 
+NO_LOCK = Cause(
+    "no-lock",
+    "no uv.lock, pylock.toml or requirements.txt is among the files that ship, and a server is to be installed",
+    "none of {kinds} ships with the code: the dependencies are not known",
+    run("uv lock", "or pip freeze > requirements.txt") + do("then git add and commit the file"),
+)
+NOT_PINNED = Cause(
+    "not-pinned",
+    "a requirement names no version, commit or hash, and `--strict` or `release.locked` asks for one",
+    "{loose}",
+    run("uv lock", "or uv pip compile requirements.in -o requirements.txt")
+    + do("or pin each: a commit after the @ of git+…, #sha256=… after any other URL; then commit")
+    + do("or deploy without --strict and release.locked"),
+)
+NOT_INSTALLED = Cause(
+    "not-installed",
+    "the lock has a program that is to run, and only through an extra, a group or a condition that no host installs",
+    "{program} is in {path} only through {where}, which is not installed on a host",
+    do("make it a dependency of the project itself ({add}), then commit"),
+)
+CAUSES = (NO_LOCK, NOT_PINNED, NOT_INSTALLED)
 KINDS = {"uv.lock": "uv", "pylock.toml": "pylock", "requirements.txt": "requirements"}
 """File names, the first that ships wins."""
 _READERS: Mapping[str, Callable[[Shipped, str], Reads]] = {
@@ -22,6 +45,9 @@ _READERS: Mapping[str, Callable[[Shipped, str], Reads]] = {
     "requirements": requirements.read,
 }
 _SHOWN = 5
+_PYTHON_VERSION = ".python-version"
+_VERSION = re.compile(r"(?:cpython[@-]|python)?(3\.[0-9]{1,2})(?:\.[0-9]+)?")
+"""A patch release is the host's to choose: it has one Python 3.12."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +68,8 @@ class Lock:
     floating: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    """The Python (``3.12``) that ``.python-version`` asks for, as uv and pyenv read it, where ``requires`` is empty."""
 
     @property
     def says_python(self) -> str:
@@ -63,10 +91,8 @@ class Lock:
         """Raises ConfigError when a requirement is not pinned."""
         if self.loose:
             raise ConfigError(
-                message=self.loose,
+                **NOT_PINNED.told(loose=self.loose),
                 state="nothing was touched",
-                next="pin them (uv lock; or uv pip compile requirements.in -o requirements.txt; a commit after the @ "
-                "of git+…; #sha256=… after any other URL), then commit; or deploy without --strict and release.locked",
             )
 
     def refuse_absent(self, programs: Collection[str]) -> None:
@@ -74,9 +100,8 @@ class Lock:
         for program in programs:
             if where := self.absent.get(program):
                 raise ConfigError(
-                    message=f"{program} is in {self.path} only through {where}, which is not installed on a host",
+                    **NOT_INSTALLED.told(program=program, path=self.path, where=where, add=_add(self.kind, program)),
                     state="nothing was touched",
-                    next=do(f"make it a dependency of the project itself ({_add(self.kind, program)}), then commit"),
                 )
 
 
@@ -94,22 +119,24 @@ def find_lock(source: Source, *, required: bool = True) -> Lock:
     path = next((name for name in KINDS if shipped.is_file(name)), None)
     if path is None and required:
         raise ConfigError(
-            message=f"none of {', '.join(KINDS)} ships with the code: the dependencies are not known",
+            **NO_LOCK.told(kinds=", ".join(KINDS)),
             state="nothing was touched",
-            next=do("uv lock (or pip freeze > requirements.txt), then git add and commit the file"),
         )
     if path is None:
         return Lock(kind="none", warnings=tuple(_not_installed(shipped)))
     reads = _read(shipped, path).joined(settings(shipped))
     files, directories = shipped.closed(reads.files, reads.directories)
+    requires = _requires(shipped) if KINDS[path] == "requirements" else reads.requires
+    python, unused = ("", "") if requires else _python_version(shipped)
     return Lock(
         kind=KINDS[path],
         path=path,
         files=files,
         directories=directories,
-        requires=_requires(shipped) if KINDS[path] == "requirements" else reads.requires,
+        requires=requires,
+        python=python,
         floating=reads.floating,
-        warnings=tuple(_whole(path)) if "." in directories else (),
+        warnings=(*(_whole(path) if "." in directories else ()), *filter(None, [unused])),
         absent=reads.absent,
     )
 
@@ -128,6 +155,16 @@ def _requires(shipped: Shipped) -> str:
     table = shipped.toml("pyproject.toml").get("project")
     requires = table.get("requires-python") if isinstance(table, dict) else None
     return requires.replace(" ", "") if isinstance(requires, str) else ""
+
+
+def _python_version(shipped: Shipped) -> tuple[str, str]:
+    """The Python that ``.python-version`` asks for, in its first line; and a warning when that is not used."""
+    lines = (line.partition("#")[0].strip() for line in (shipped.text(_PYTHON_VERSION) or "").splitlines())
+    asked = next(filter(None, lines), "")
+    found = _VERSION.fullmatch(asked)
+    if found or not asked:
+        return (found[1] if found else ""), ""
+    return "", f'{_PYTHON_VERSION} asks for {asked!r}, which is not used: python = "3.12" in deploy.toml, say, is'
 
 
 def _not_installed(shipped: Shipped) -> Iterator[str]:

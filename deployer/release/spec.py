@@ -34,7 +34,7 @@ def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
             directories=lock.directories,
             requires=lock.requires,
         ),
-        python=config.python or "",
+        python=config.python or lock.python,
         build=config.release.build,
         migrate=config.release.migrate or "",
         web=_web(config) if config.runs_web else None,

@@ -1,22 +1,30 @@
 """What a host may say, and the decoder that takes nothing else. A host may be broken, or somebody else's by now.
 
-Each line is decoded by the type of its event; an answer by that of the question. What the types do not have is passed
-over, and so is an event that this version does not know: a newer host may tell more.
+Each line is decoded by the type of its event; an answer by the type that the question asks for. What a type does not
+have is ignored, and so is an event that this version does not know: a newer host may tell more.
+
+The types of answers are the ones that are shown, so that nothing is copied between two sets of fields and defaults. A
+few fields are the laptop's own: no host is believed in them, for whoever asks sets them after decoding.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from deployer.errors import BadAnswer
-from deployer.wire.protocol import DIGEST, MOST_NUMBER, RELEASE
+from deployer.wire.protocol import DIGEST, MOST_NUMBER, RELEASE, standing
 
-__all__ = ["ANSWERS", "EVENTS", "answer", "event", "version"]
+__all__ = [
+    "ANSWERS", "EVENTS", "Aborted", "Ask", "Calendar", "Calendars", "Diagnosis", "Entry", "Finding", "Held", "History",
+    "Job", "Lingering", "Nothing", "ReleaseRow", "Releases", "Run", "Status", "StatusOf", "TimerRow", "UnitRow",
+    "answer", "event", "version",
+]  # fmt: skip
 
 Moment = Annotated[float, Meta(ge=0, le=1e11)]
 """Seconds since 1970."""
@@ -47,16 +55,13 @@ class PhaseEnd(Phase, frozen=True, kw_only=True, omit_defaults=True):
     seconds: Seconds = 0.0
 
 
-class Job(Told, frozen=True, kw_only=True, omit_defaults=True):
+class Waiting(Told, frozen=True, kw_only=True, omit_defaults=True):
     by: str = ""
     kind: str = ""
     since: Moment = 0.0
     phase: str = ""
     waits: str = ""
     job: JobId = ""
-
-
-class Waiting(Job, frozen=True, kw_only=True, omit_defaults=True):
     ahead: Count = 0
 
 
@@ -123,18 +128,46 @@ EVENTS: Mapping[str, type] = {
 # answers
 
 
-class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Version(Struct, frozen=True, kw_only=True):
     """All that an answer of another version is asked for."""
 
     protocol: int
 
 
-class Base(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Job(Struct, frozen=True, kw_only=True):
+    """What runs on a host and holds the lock: whose deploy, reload, … it is, since when, and at which phase.
+
+    ``since`` is in seconds since the epoch (0.0: unknown), ``id`` the host's name for it. ``waits`` is the barrier at
+    which it stands until its fleet goes on; empty when it is at work.
+    """
+
+    by: str = ""
+    kind: str = ""
+    since: Moment = 0.0
+    phase: str = ""
+    id: JobId = field(name="job", default="")
+    waits: str = ""
+
+    def __str__(self) -> str:
+        """``a deploy by ada@laptop runs since 12:03:04, at build``."""
+        since = f" since {time.strftime('%H:%M:%S', time.localtime(self.since))}" if self.since else ""
+        if self.kind == _RECOVER:
+            what = "the host is finishing an interrupted deploy"
+        else:
+            what = f"a {self.kind or 'deploy'} by {self.by or 'someone'} runs"
+        return f"{what}{since}, {standing(self.phase, self.waits)}"
+
+
+_RECOVER = "recover"
+"""The kind of a job by which a host ends what another left unfinished."""
+
+
+class Base(Struct, frozen=True, kw_only=True):
     key: str
     ids: str
 
 
-class Ask(Version, frozen=True, kw_only=True, omit_defaults=True):
+class Ask(Version, frozen=True, kw_only=True):
     program: str
     current: Name
     spec: dict[str, Any] | None
@@ -145,11 +178,20 @@ class Ask(Version, frozen=True, kw_only=True, omit_defaults=True):
     next: Number
     target: Name
     usable: dict[Name, Digest]
-    processes: list[str] = []
+    processes: tuple[str, ...] = ()
     passed: dict[Name, str] = {}
 
 
-class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ReleaseRow(Struct, frozen=True, kw_only=True):
+    """One release of an app on one host.
+
+    ``state`` is one of current, standby, candidate, retired, failed, preparing, rolled back, interrupted, and for one
+    that only the ledger knows also pruned or unfinished. ``kind`` is the command that made it. ``at`` is in seconds
+    since the epoch (0.0: unknown), as is ``switched``, when it began to serve; ``size`` in bytes (0: unknown). ``of``
+    names the release whose parts it has (a reload, a rollback); ``reason`` says why it failed, or what befell it;
+    ``phase`` how far it came.
+    """
+
     number: Name
     state: str
     kind: str = ""
@@ -165,21 +207,37 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: Count = 0
 
 
-class Unit(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    process: str = ""
+class UnitRow(Struct, frozen=True, kw_only=True):
+    """One instance of a process: ``active`` is systemd's ActiveState; 0 stands for what systemd does not say.
+
+    ``ok``: it is up, or will be when the one of the older release has ended.
+    """
+
+    process: str
     name: str
     active: str
-    sub: str
+    sub: str = ""
     pid: Count = 0
     restarts: Count = 0
-    memory: Count = 0
+    memory_bytes: Count = field(name="memory", default=0)
     since: Moment = 0.0
     ok: bool
 
+    @property
+    def instance(self) -> str:
+        """``worker.2`` for ``shop-worker.2@v42.service``: no name of a process has a dash."""
+        return self.name.partition("@")[0].rpartition("-")[2]
 
-class Timer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    process: str = ""
-    name: str
+
+class TimerRow(Struct, frozen=True, kw_only=True):
+    """A timer. ``next`` and ``last`` are its runs, in seconds since the epoch (0.0: none).
+
+    ``result`` is how the last one ended, as systemd calls it; empty when that is not known. ``ok``: it waits for its
+    next run, and the last one did not fail.
+    """
+
+    process: str
+    name: str = ""
     ok: bool
     next: Moment = 0.0
     last: Moment = 0.0
@@ -187,47 +245,63 @@ class Timer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: str = ""
 
 
-class Lingering(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Lingering(Struct, frozen=True, kw_only=True):
+    """What still finishes for an older ``release``: a process that was told to stop, the run of a timer."""
+
     process: str = ""
     release: Name = ""
     name: str = ""
     since: Moment = 0.0
 
 
-class Held(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Held(Struct, frozen=True, kw_only=True):
+    """A candidate whose next phase the host waits for, for so many ``seconds`` more."""
+
     release: Name
     seconds: Seconds
 
 
-class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Status(Struct, frozen=True, kw_only=True):
+    """What an app does on one host. ``since``: when ``current`` began to serve; ``busy``: who deploys now.
+
+    ``healthy`` is the result of a health check made just now (None: nothing serves); ``health`` says what came back.
+    On a host without a web process it says whether all processes are up, and ``health`` is empty.
+    ``last`` is the last attempt when that did not end as a good release; ``notes`` what setup decided for this host.
+    ``host`` and ``since`` are the laptop's own.
+    """
+
     app: str = ""
+    host: str = ""
     current: Name | None = None
     standby: Name | None = None
+    since: Moment = 0.0
+    release: ReleaseRow | None = None
+    units: tuple[UnitRow, ...] = ()
+    timers: tuple[TimerRow, ...] = ()
+    lingering: tuple[Lingering, ...] = ()
     busy: Job | None = None
     healthy: bool | None = None
     health: str = ""
-    units: list[Unit] = []
-    timers: list[Timer] = []
-    lingering: list[Lingering] = []
-    release: Row | None = None
-    last: Row | None = None
+    last: ReleaseRow | None = None
     held: Held | None = None
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
 
 
-class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    status: State
+class StatusOf(Struct, frozen=True, kw_only=True):
+    status: Status
 
 
-class Releases(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    releases: list[Row]
+class Releases(Struct, frozen=True, kw_only=True):
+    releases: tuple[ReleaseRow, ...]
 
 
-class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(Struct, frozen=True, kw_only=True):
+    """One line of the ledger: what has ``begun`` or ``ended``, or was ``pruned``; a newer host may write others."""
+
     what: str
     at: Moment = 0.0
     release: Name = ""
-    releases: list[Name] = []
+    releases: tuple[Name, ...] = ()
     kind: str = ""
     by: str = ""
     commit: str = ""
@@ -239,11 +313,18 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
-class History(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    entries: list[Entry]
+class History(Struct, frozen=True, kw_only=True):
+    entries: tuple[Entry, ...]
 
 
-class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(Struct, frozen=True, kw_only=True):
+    """Something on a host that is not as it should be, and what is done about it.
+
+    ``kind`` is one of unfinished, leftover, down, restarting, failed, unhealthy, damaged, and of the host's
+    preparation account, login, confinement, proxy; ``what`` names the thing; ``fix`` says that the host can put it
+    right by itself.
+    """
+
     kind: str = ""
     what: str = ""
     text: str = ""
@@ -251,46 +332,59 @@ class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fix: bool = False
 
 
-class Doctor(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    current: Name
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """What ``fab doctor`` found on one host: all is well without findings. ``busy``: who deploys now.
+
+    ``notes`` are no findings: what setup decided for this host, and what that leaves open. ``app``, ``host`` and
+    ``next``, the command that puts right what the host can put right by itself, are the laptop's own.
+    """
+
+    app: str = ""
+    host: str = ""
+    current: Name | None
     busy: Job | None
-    findings: list[Found]
-    notes: list[str] = []
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+    next: str = ""
 
 
-class Calendar(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Calendar(Struct, frozen=True, kw_only=True):
+    """When a calendar comes ``next`` (0.0: never), and the ``problem`` with one that the host does not understand."""
+
     calendar: str
     next: Moment = 0.0
     problem: str = ""
 
 
-class Calendars(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    calendars: list[Calendar]
+class Calendars(Struct, frozen=True, kw_only=True):
+    calendars: tuple[Calendar, ...]
 
 
-class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Run(Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(ge=0, le=255)]
 
 
-class Aborted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Aborted(Struct, frozen=True, kw_only=True):
     job: Job
 
 
-class Nothing(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Nothing(Struct, frozen=True, kw_only=True):
     """An answer that only says that it is one."""
 
 
-ANSWERS: Mapping[str, type] = {
+ANSWERS: Mapping[str, type[Struct]] = {
     "ask": Ask,
-    "status": Status,
+    "status": StatusOf,
     "releases": Releases,
     "history": History,
-    "doctor": Doctor,
+    "doctor": Diagnosis,
     "calendars": Calendars,
     "run": Run,
     "abort": Aborted,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""
+
+Answer = TypeVar("Answer", bound=Struct)
 
 _OURS = re.compile(rb'\s*\{\s*"event"')
 
@@ -321,9 +415,9 @@ def event(line: bytes, host: str, *, begun: bool) -> dict[str, Any] | None:
     return {"event": name, **told}
 
 
-def answer(line: bytes, op: str, host: str) -> dict[str, Any]:
+def answer(line: bytes, kind: type[Answer], op: str, host: str) -> Answer:
     """What a host answers to the question ``op``. Raises BadAnswer."""
-    found: dict[str, Any] = msgspec.to_builtins(_decode(line, ANSWERS.get(op, Nothing), f"its answer to {op!r}", host))
+    found: Answer = _decode(line, kind, f"its answer to {op!r}", host)
     return found
 
 

@@ -13,6 +13,7 @@ from deployer import events
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
 from deployer.events import Event
 from deployer.model import Decide, Decision
+from deployer.remote.answers import Aborted
 from deployer.remote.inbox import Inbox
 from deployer.remote.session import Edit, Outcome, Over, Remote, unchanged
 from deployer.ssh import Link
@@ -196,7 +197,7 @@ class Run:
         host = self._remote.host
         try:
             other = Remote(self._remote.link, self._remote.app, _unreported)
-            other.query({"op": "abort", "by": self._by, "job": self._job})
+            other.query({"op": "abort", "by": self._by, "job": self._job}, Aborted)
             other.close()
         except Over:
             self._report(events.Note(host=host, text="too late to abort: it has ended"))

@@ -14,7 +14,7 @@ from deployer import events
 from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
 from deployer.remote import answers, startup
-from deployer.remote.report import Job
+from deployer.remote.answers import Answer, Ask, Job, Nothing
 from deployer.remote.startup import MOST_NOISE, Attempted
 from deployer.ssh import Channel, Link
 from deployer.ssh.channel import LongLineError
@@ -112,33 +112,32 @@ class Remote:
             theirs = answers.version(line, self.host)
             if theirs != PROTOCOL:
                 raise self._other_version(theirs)
-            return self._facts(answers.answer(line, "ask", self.host))
+            return self._facts(answers.answer(line, Ask, "ask", self.host))
 
-    def _facts(self, answer: Mapping[str, Any]) -> Facts:
-        base = answer["base"]
+    def _facts(self, answer: Ask) -> Facts:
         return Facts(
-            current=answer["current"],
-            spec=Spec.parse(answer["spec"]) if answer["spec"] is not None else None,
-            busy=Job.parse(answer["busy"]) if answer["busy"] is not None else None,
-            base_key=base["key"],
-            base_ids=unpack_ids(base["ids"]),
-            partials=answer["partials"],
-            free=answer["free"],
-            program=answer["program"],
-            next=answer["next"],
-            target=answer["target"],
-            usable=answer["usable"],
-            processes=tuple(answer.get("processes") or ()),
-            passed=answer.get("passed") or {},
+            current=answer.current,
+            spec=Spec.parse(answer.spec) if answer.spec is not None else None,
+            busy=answer.busy,
+            base_key=answer.base.key,
+            base_ids=unpack_ids(answer.base.ids),
+            partials=answer.partials,
+            free=answer.free,
+            program=answer.program,
+            next=answer.next,
+            target=answer.target,
+            usable=answer.usable,
+            processes=answer.processes,
+            passed=answer.passed,
         )
 
     def _other_version(self, theirs: int) -> ConfigError:
         newer = theirs > PROTOCOL
         return ConfigError(
             message=f"{self.host} was set up by {'a newer' if newer else 'an older'} version of deployer than this one",
-            next="upgrade deployer on this machine, from where it was installed   (deployer --version)"
+            next=do("upgrade deployer on this machine, from where it was installed") + run("deployer --version")
             if newer
-            else f"fab setup -H root@{_bare(self.host)}   (brings the host up to date; what serves goes on)",
+            else run(f"fab setup -H root@{_bare(self.host)}", "brings the host up to date; what serves goes on"),
             host=self.host,
         )
 
@@ -161,25 +160,25 @@ class Remote:
         Over is raised. ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
         """
         try:
-            self._query({"op": "wait", "queue": queue}, None if queue else ANSWER)
+            self._query({"op": "wait", "queue": queue}, Nothing, None if queue else ANSWER)
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
             raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None
         except Unreachable as error:
             raise lost_before(error, next=again) from None
 
-    def query(self, message: Mapping[str, Any], *, limit: float | None = ANSWER) -> dict[str, Any]:
-        """Ask one question; its answer, of which each key is there that the question has, and of its type.
+    def query(self, message: Mapping[str, Any], kind: type[Answer], *, limit: float | None = ANSWER) -> Answer:
+        """Ask one question; its answer, of the ``kind`` that :mod:`deployer.remote.answers` has for the question.
 
         Raises Unreachable when it has not come within ``limit`` seconds, BadAnswer when it is none.
         """
         with self._asking():
-            return self._query(message, limit)
+            return self._query(message, kind, limit)
 
-    def _query(self, message: Mapping[str, Any], limit: float | None) -> dict[str, Any]:
+    def _query(self, message: Mapping[str, Any], kind: type[Answer], limit: float | None) -> Answer:
         line = self._ask(message, limit)
         with self._understanding():
-            return answers.answer(line, str(message["op"]), self.host)
+            return answers.answer(line, kind, str(message["op"]), self.host)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -218,8 +217,7 @@ class Remote:
         It is ended on the host when this session ends, or when the laptop gives no sign of life any more.
         """
         with self._signs_of_life():
-            status: int = self.query({"op": "run", "argv": list(argv)}, limit=None)["status"]
-            return status
+            return self.query({"op": "run", "argv": list(argv)}, answers.Run, limit=None).status
 
     @contextmanager
     def _signs_of_life(self) -> Iterator[None]:

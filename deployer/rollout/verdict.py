@@ -107,6 +107,8 @@ def _result(member: Member) -> tuple[str, Exit]:
         return "lost", Exit.MIXED if member.may_have_switched else Exit.REFUSED
     if exit is Exit.OK:
         return "done", exit
+    if exit is Exit.BUSY:  # another command was quicker by so little that its job had begun
+        return "busy", exit
     if member.undone and not member.fault:
         return {Exit.REFUSED: "discarded", Exit.ROLLED_BACK: "rolled back"}.get(exit, "failed"), exit
     return "failed", exit

@@ -25,7 +25,7 @@ def lowest_free(taken: Iterable[str], *, in_use: Callable[[str], bool] = lambda 
             return address
     raise SandboxError(
         f"All addresses from {FIRST} to {LAST} are taken by sandbox hosts.",
-        hint="fab sandbox.list, then fab sandbox.down NAME",
+        hint="deployer sandbox list, then deployer sandbox down NAME",
     )
 
 

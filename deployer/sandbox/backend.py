@@ -12,6 +12,7 @@ from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record
 
 Progress = Callable[[str], None]
+"""Hears of each step as it begins. A text that starts as the one before, then ``: ``, says more of the same step."""
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -44,6 +45,9 @@ class Backend(Protocol):
 
     def endpoint(self, taken: Iterable[str], in_use: Callable[[str], bool]) -> Endpoint:
         """A free place for one more host, neither `taken` by another one nor `in_use` by strangers."""
+
+    def has_image(self, distribution: str) -> bool:
+        """Whether `ensure_image` would return at once."""
 
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """Build the image unless it is there; what `create` wants to know of it."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from deployer.sandbox import addresses, docker_image, mounts
+from deployer.sandbox import addresses, certificates, docker_image, mounts
 from deployer.sandbox.backend import Endpoint, Progress, last_lines
 from deployer.sandbox.commands import run
 from deployer.sandbox.errors import SandboxError
@@ -15,6 +15,8 @@ from deployer.sandbox.files import File, as_tar
 from deployer.sandbox.state import Record, State
 
 POWER_OFF_SECONDS = 120
+ANSWER_SECONDS = 10.0
+"""How long an engine may take to say that it is there."""
 MANAGED = ("/etc/hosts", "/etc/hostname")
 """Files that Docker mounts over the container's own."""
 
@@ -31,11 +33,20 @@ def unusable(environment: Mapping[str, str]) -> SandboxError | None:
     """Why Docker cannot be used, or None when it can."""
     if shutil.which("docker") is None:
         problem, hint = "Docker is not installed.", "install Docker, or use systemd-nspawn as root on Linux"
-    elif run(["docker", "version"], environment=environment, check=False).returncode != 0:
-        problem, hint = "The Docker engine does not answer.", "start Docker, then `docker version`"
+    elif not _answers(environment):
+        where = f" at {environment['DOCKER_HOST']}" if environment.get("DOCKER_HOST") else ""
+        problem, hint = f"The Docker engine{where} does not answer.", "start Docker, then `docker version`"
     else:
         return None
     return SandboxError(problem, state="Nothing was created.", hint=hint)
+
+
+def _answers(environment: Mapping[str, str]) -> bool:
+    try:
+        asked = run(["docker", "version"], environment=environment, check=False, timeout=ANSWER_SECONDS)
+    except SandboxError:  # it hangs
+        return False
+    return asked.returncode == 0
 
 
 def shares_network(info: str, *, platform: str, docker_host: str) -> bool:
@@ -102,6 +113,11 @@ class Docker:
         ssh_port, http_port = addresses.free_ports(2)
         return Endpoint(address="127.0.0.1", ssh_port=ssh_port, http_port=http_port, listen="0.0.0.0")  # noqa: S104
 
+    def has_image(self, distribution: str) -> bool:
+        """Whether the engine has the image."""
+        name = docker_image.image_name(distribution, certificates.machine_bundle(self.environment))
+        return docker_image.has(name, self.environment)
+
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """The image's name."""
         return docker_image.ensure(self.state.images, distribution, environment=self.environment, progress=progress)
@@ -147,7 +163,13 @@ class Docker:
     def _inspect(self, record: Record) -> str | None:
         """ "true" if it runs, "false" if not, None if there is no such container."""
         container = self._container(record)
-        found = self._docker(["ps", "--all", "--quiet", f"--filter=name=^/?{container}$"])
+        ask = ["ps", "--all", "--quiet", f"--filter=name=^/?{container}$"]
+        try:
+            found = self._docker(ask, timeout=2 * ANSWER_SECONDS)
+        except SandboxError:
+            if problem := unusable(self.environment):
+                raise problem from None
+            raise
         if not found.strip():
             return None
         return self._docker(["inspect", "--format={{.State.Running}}", container]).decode().strip()

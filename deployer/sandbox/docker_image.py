@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,18 +26,31 @@ def ensure(images: Path, distribution: str, *, environment: Mapping[str, str], p
     (`debian:…`); without it, a tree where one can be built. Raises SandboxError when neither can be had.
     """
     bundle = certificates.machine_bundle(environment)
-    name = f"deployer-sandbox:{distribution}-{content.recipe_digest(distribution, bundle)}"
+    name = image_name(distribution, bundle)
     images.mkdir(parents=True, exist_ok=True)
-    with exclusive(images / f"docker-{distribution}.lock"):
-        if run(["docker", "image", "inspect", name], environment=environment, check=False).returncode == 0:
+    waiting = f"waiting for another process that makes the Docker image of {distribution}"
+    with exclusive(images / f"docker-{distribution}.lock", when_busy=lambda: progress(waiting)):
+        if has(name, environment):
             return name
-        progress(f"making the Docker image of {distribution} (once, a minute or two)")
         if _source(environment) == "tree":
             tree = image.ensure_tree(images, distribution, environment=environment, progress=progress)
+            progress(f"importing the {distribution} image into Docker")
             _import(tree, name, environment)
         else:
-            _build(distribution, bundle, name, environment)
+            place = hashlib.sha256(str(images).encode()).hexdigest()[:8]
+            container = f"deployer-sandbox-{place}-image-of-{distribution}"
+            _build(distribution, bundle, name, container, environment, progress)
     return name
+
+
+def image_name(distribution: str, bundle: str) -> str:
+    """What the engine calls the image of `distribution`."""
+    return f"deployer-sandbox:{distribution}-{content.recipe_digest(distribution, bundle)}"
+
+
+def has(name: str, environment: Mapping[str, str]) -> bool:
+    """Whether the engine has the image."""
+    return run(["docker", "image", "inspect", name], environment=environment, check=False).returncode == 0
 
 
 def install_script() -> str:
@@ -68,31 +82,47 @@ def _import(tree: Path, name: str, environment: Mapping[str, str]) -> None:
                 capture_output=True,
                 timeout=BUILD_TIMEOUT,
                 check=True,
+                start_new_session=True,
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             packing.kill()
-            raise SandboxError(f"docker import of {tree} failed.", console=str(error)) from None
+            said = (error.stderr or b"").decode(errors="replace").strip() or str(error)
+            raise SandboxError(f"docker import of {tree} failed.", console=said) from None
 
 
-def _build(distribution: str, bundle: str, name: str, environment: Mapping[str, str]) -> None:
-    base = f"debian:{distribution}"
-    started = run(
-        ["docker", "run", "--detach", "--network=host", base, "sleep", "infinity"],
-        environment=environment,
-        timeout=BUILD_TIMEOUT,
-    )
-    container = started.stdout.decode().strip().splitlines()[-1]
+def _build(
+    distribution: str, bundle: str, name: str, container: str, environment: Mapping[str, str], progress: Progress
+) -> None:
+    """The image, from Debian's own, by way of a container: its name tells whose it is, if its maker is killed."""
+    title = f"making the Docker image of {distribution} (once, a minute or two)"
 
-    def inside(*command: str) -> bytes:
+    def inside(what: str, *command: str) -> bytes:
+        progress(f"{title}: {what}")
         docker = ["docker", "exec", container, *command]
         return run(docker, environment=environment, timeout=BUILD_TIMEOUT).stdout
 
+    progress(title)
+    _remove(container, environment)
     try:
-        inside("/bin/sh", "-c", install_script())
-        trusted = inside("cat", certificates.HOST_BUNDLE).decode()
+        progress(f"{title}: fetching debian:{distribution}")
+        start = ["docker", "run", "--detach", "--network=host", f"--name={container}", f"debian:{distribution}"]
+        run([*start, "sleep", "infinity"], environment=environment, timeout=BUILD_TIMEOUT)
+        inside("installing packages", "/bin/sh", "-c", install_script())
+        trusted = inside("copying certificates", "cat", certificates.HOST_BUNDLE).decode()
         extra = as_tar(certificates.extra_authorities(bundle, trusted))
         run(["docker", "cp", "-", f"{container}:/"], input=extra, environment=environment)
-        inside("/bin/sh", "-c", content.FINISH_SCRIPT)
+        inside("finishing", "/bin/sh", "-c", content.FINISH_SCRIPT)
         run(["docker", "commit", container, name], environment=environment, timeout=BUILD_TIMEOUT)
+    except SandboxError as error:
+        raise SandboxError(
+            f"The Docker image of {distribution} could not be made: {error.problem}",
+            state="What was begun was removed; no host was made.",
+            hint="see that Docker reaches its registry and has room (docker system df), and run it again",
+            console=error.console,
+        ) from None
     finally:
-        run(["docker", "rm", "--force", "--volumes", container], environment=environment, check=False)
+        _remove(container, environment)
+
+
+def _remove(container: str, environment: Mapping[str, str]) -> None:
+    run(["docker", "rm", "--force", "--volumes", container], environment=environment, check=False)

@@ -70,6 +70,10 @@ class SandboxHost:
         """Whether it runs. Raises SandboxError when that cannot be found out."""
         return self.engine.is_alive(self._record())
 
+    def console(self) -> str:
+        """The last lines it printed while it booted."""
+        return self.engine.console(self._record())
+
     def run(
         self,
         command: str | list[str],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
-from deployer.sandbox import keys, mounts, ssh
+from deployer.sandbox import keys, mounts, space, ssh
 from deployer.sandbox.addresses import Claims, lowest_name
 from deployer.sandbox.backend import Backend
 from deployer.sandbox.backends import choose
@@ -22,6 +25,27 @@ from deployer.sandbox.state import Record, State, is_abandoned
 
 _DOCKER = "DOCKER_HOST"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+Condition = Literal["on", "off", "booting", "died", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A host as it is found: `problem` says why its condition is unknown, `owner` is the process it goes with."""
+
+    host: SandboxHost
+    condition: Condition
+    owner: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """What became of all hosts: removed, left to the living process that owns or boots them, or not removable."""
+
+    removed: tuple[str, ...]
+    kept: dict[str, int]
+    failed: dict[str, SandboxError]
 
 
 def up(
@@ -56,8 +80,9 @@ def up(
         host = _host(state, engine, record)
         try:
             say(f"booting {record.name} at {record.address}")
-            engine.create(record, image, (*host_files(identity), *index_files(discover(os.environ))))
-            host.boot()
+            with space.watched(state.directory):
+                engine.create(record, image, (*host_files(identity), *index_files(discover(os.environ))))
+                host.boot()
             if preparation is not None:
                 preparation.act(host)
         except BaseException:
@@ -68,17 +93,89 @@ def up(
     return host
 
 
-def down(name: str) -> None:
-    """Remove host `name` and all it holds. Raises SandboxError when there is none."""
+def has_image(distribution: str = "bookworm", backend: str | None = None) -> bool:
+    """Whether `up` would boot at once. Raises SandboxError as `up` does where no host can be run."""
+    _check(None, distribution)
+    engine = choose(backend, State.open(os.environ), os.environ)
+    engine.require()
+    return engine.has_image(distribution)
+
+
+def down(name: str, *, force: bool = False) -> None:
+    """Remove host `name` and all it holds. Raises SandboxError when there is none, or when it cannot be removed.
+
+    With `force` it is forgotten even then, whatever its Docker engine still has of it.
+    """
     state = State.open(os.environ)
     record = state.get(name)
-    _remove(state, _engine_of(state, record), record)
+    try:
+        _remove(state, _engine_of(state, record), record)
+    except SandboxError as error:
+        if not force:
+            raise _not_removed(record, error) from None
+        with state.lock():
+            mounts.remove_tree(state.host(name))
+            keys.write_client_files(state)
+
+
+def keep(name: str) -> None:
+    """Have host `name` stay when its owner ends, until `down`. Raises SandboxError when there is none."""
+    state = State.open(os.environ)
+    with state.lock():
+        state.save(dataclasses.replace(state.get(name), owner=None))
+
+
+def down_all() -> Cleared:
+    """Remove every host that no living process owns or boots; one that cannot be removed does not keep the others."""
+    sweep()
+    removed: list[str] = []
+    kept: dict[str, int] = {}
+    failed: dict[str, SandboxError] = {}
+    for record in State.open(os.environ).records():
+        holder = record.owner or (record.maker if record.phase == "booting" else None)
+        if holder is not None and holder.is_alive():
+            kept[record.name] = holder.pid
+            continue
+        try:
+            down(record.name)
+            removed.append(record.name)
+        except SandboxError as error:
+            failed[record.name] = error
+    return Cleared(removed=tuple(removed), kept=kept, failed=failed)
 
 
 def listing() -> list[SandboxHost]:
     """Every host there is, sorted by name, whether it is on or off."""
     state = State.open(os.environ)
     return [_host(state, _engine_of(state, record), record) for record in state.records()]
+
+
+def survey() -> list[Seen]:
+    """Every host and its condition. An engine that does not answer is asked once, and hides none of the others."""
+    state = State.open(os.environ)
+    silent: dict[tuple[str, str], SandboxError] = {}
+    return [_see(state, record, silent) for record in state.records()]
+
+
+def _see(state: State, record: Record, silent: dict[tuple[str, str], SandboxError]) -> Seen:
+    engine, at = _engine_of(state, record), (record.backend, record.engine)
+    found: Condition = "unknown"
+    try:
+        if at not in silent:
+            found = _condition(record, init_alive=engine.is_alive(record))
+    except SandboxError as error:
+        silent[at] = error
+    problem = silent[at].problem if at in silent else ""
+    owner = record.owner.pid if record.owner else None
+    return Seen(host=_host(state, engine, record), condition=found, owner=owner, problem=problem)
+
+
+def _condition(record: Record, *, init_alive: bool) -> Condition:
+    if record.phase == "off":
+        return "off"
+    if record.phase == "booting":
+        return "booting" if record.maker is not None and record.maker.is_alive() else "died"
+    return "on" if init_alive else "died"
 
 
 def get(name: str) -> SandboxHost:
@@ -114,6 +211,21 @@ def sweep() -> list[str]:
     return swept
 
 
+def refuse_name(name: str | None) -> None:
+    """Raises SandboxError when no host can be called that, or one is already."""
+    _check(name, DISTRIBUTIONS[0])
+    if name is not None and name in [record.name for record in State.open(os.environ).records()]:
+        raise _taken(name)
+
+
+def _taken(name: str) -> SandboxError:
+    return SandboxError(
+        f"There is a sandbox host called {name!r} already.",
+        state="It was left alone.",
+        hint=f"deployer sandbox down {name}, or choose another name",
+    )
+
+
 def _check(name: str | None, distribution: str) -> None:
     if name is not None and not _NAME.fullmatch(name):
         raise SandboxError(
@@ -138,11 +250,7 @@ def _register(
         records = state.records()
         names = [record.name for record in records]
         if name in names:
-            raise SandboxError(
-                f"There is a sandbox host called {name!r} already.",
-                state="It was left alone.",
-                hint=f"fab sandbox.down {name}, or choose another name",
-            )
+            raise _taken(str(name))
         place = engine.endpoint([record.address for record in records], claims.in_use)
         record = Record(
             name=name or lowest_name(names),
@@ -157,9 +265,14 @@ def _register(
             owner=owner,
             engine=os.environ.get(_DOCKER, "") if engine.name == "docker" else "",
         )
-        state.save(record)
-        authorized = keys.ensure_identity(state)
-        keys.write_client_files(state)
+        try:
+            with space.watched(state.directory):
+                state.save(record)
+                authorized = keys.ensure_identity(state)
+                keys.write_client_files(state)
+        except BaseException:
+            mounts.remove_tree(state.host(record.name))
+            raise
     identity = Identity(
         name=record.name,
         listen=place.listen,
@@ -181,6 +294,16 @@ def _remove(state: State, engine: Backend, record: Record) -> None:
     with state.lock():
         engine.remove(record)
         keys.write_client_files(state)
+
+
+def _not_removed(record: Record, error: SandboxError) -> SandboxError:
+    forget = f"\ndeployer sandbox down {record.name} --force   (forgets it, whatever the engine still has of it)"
+    return SandboxError(
+        f"{record.name} could not be removed: {error.problem}",
+        state=f"{record.name} is still there.",
+        hint=f"{error.hint or 'run it again'}{forget if record.backend == 'docker' else ''}",
+        console=error.console,
+    )
 
 
 def _down_at_exit(state: State, name: str, owner_pid: int) -> None:

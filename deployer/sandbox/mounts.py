@@ -11,6 +11,9 @@ from deployer.sandbox.errors import SandboxError
 BUSY_SECONDS = 5.0
 """How long a dead host's last processes may keep its root busy before it is detached instead."""
 
+REMOVE_SECONDS = 600.0
+"""How long the files of a host may take to delete: seconds as a rule, a minute on a busy disk."""
+
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 
@@ -66,7 +69,7 @@ def remove_tree(directory: Path) -> None:
     if not directory.exists():
         return
     unmount_below(directory)
-    run(["rm", "-rf", "--one-file-system", str(directory)], timeout=120)
+    run(["rm", "-rf", "--one-file-system", str(directory)], timeout=REMOVE_SECONDS)
 
 
 def _unescape(point: str) -> str:

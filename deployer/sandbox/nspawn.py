@@ -23,6 +23,8 @@ DISK = "DEPLOYER_SANDBOX_DISK"
 """Environment variable: "memory" keeps what hosts write in memory."""
 POWER_OFF_SECONDS = 120.0
 """A unit may take 90 s to stop before systemd kills it."""
+ORPHAN_SECONDS = 30.0
+"""How long killed processes may take to go."""
 INOTIFY_INSTANCES = 8192
 """Each host's systemd takes some; the kernel's usual 128 are enough for about five hosts."""
 
@@ -94,6 +96,10 @@ class Nspawn:
         address = addresses.lowest_free(taken, in_use=in_use)
         return Endpoint(address=address, ssh_port=22, http_port=80, listen=address)
 
+    def has_image(self, distribution: str) -> bool:
+        """Whether the image's tree is there."""
+        return image.tree_path(self.state.images, distribution, environment=self.environment).is_dir()
+
     def ensure_image(self, distribution: str, progress: Progress) -> str:
         """The path of the image's tree."""
         tree = image.ensure_tree(self.state.images, distribution, environment=self.environment, progress=progress)
@@ -142,6 +148,7 @@ class Nspawn:
                 processes.kill(init)
             if not processes.wait_for_end(supervisor, seconds=2):
                 processes.kill(supervisor)
+        self._end_orphans(record)
         self._free(record)
 
     def remove(self, record: Record) -> None:
@@ -163,6 +170,19 @@ class Nspawn:
         """By command line, not by record: also one whose starter died before it could write its pid down."""
         root = self.state.host(record.name) / "merged"
         return processes.with_argument(PROGRAM, f"--directory={root}")
+
+    def _end_orphans(self, record: Record) -> None:
+        """SIGKILL what outlives its supervisor: when that was killed by others, the host itself runs on."""
+        label = self.state.label(record.name)
+
+        def all_gone() -> bool:
+            left = processes.in_control_group(label)
+            for process in left:
+                process.send(signal.SIGKILL)
+            return not left
+
+        if not processes.wait_until(all_gone, seconds=ORPHAN_SECONDS):
+            raise SandboxError(f"Processes of {record.name} do not end.", hint=f"ps -ef, and look for {label}")
 
     def _console(self, record: Record) -> Path:
         return self.state.host(record.name) / "console.log"

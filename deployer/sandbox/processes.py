@@ -60,6 +60,18 @@ def with_argument(program: str, argument: str) -> list[Process]:
     return found
 
 
+def in_control_group(label: str) -> list[Process]:
+    """The running processes in the control group, or the scope, called `label`, and in those below it."""
+    found = []
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            text = (_PROC / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
+            words = {word for line in text.splitlines() for word in line.split("/")}
+            if words & {label, f"{label}.scope"} and (process := Process.of(pid)):
+                found.append(process)
+    return found
+
+
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
     """Poll `condition` for at most `seconds`; whether it came true."""
     deadline = time.monotonic() + seconds

@@ -149,7 +149,7 @@ class State:
             raise SandboxError(
                 f"There is no sandbox host called {name!r}.",
                 state=f"Hosts: {names}.",
-                hint="fab sandbox.list",
+                hint="deployer sandbox list",
             )
         return record
 

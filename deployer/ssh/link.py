@@ -50,10 +50,6 @@ class Link:
         """Bytes sent to the host so far, SSH's own included."""
         return int(self._login.transport.packetizer.bytes_up)
 
-    @property
-    def bytes_down(self) -> int:
-        return int(self._login.transport.packetizer.bytes_down)
-
     def open(self, argv: Sequence[str], *, terminal: bool = False) -> Channel:
         """Starts a program (two round trips), in a terminal if need be. Its arguments arrive as they are."""
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from deployer.errors import ConfigError
 from deployer.local import refuse_without_home
 from deployer.ssh.target import SshOptions, Target
+from deployer.wire.advice import Next, do, run
 
 DEFAULT_TIMEOUT = 15.0
 ALIVE_INTERVAL = 15.0
@@ -104,13 +105,15 @@ def resolve(target: Target, options: SshOptions, jump: str | None = None) -> Set
     try:
         done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
     except FileNotFoundError:
-        raise _unresolved(target, "OpenSSH's ssh is not installed", "install it: apt install openssh-client") from None
+        raise _unresolved(target, "OpenSSH's ssh is not installed", run("apt-get install openssh-client")) from None
     except subprocess.TimeoutExpired:
-        raise _unresolved(target, "ssh -G did not answer within 60 s", "look for a Match exec in ssh_config") from None
+        raise _unresolved(
+            target, "ssh -G did not answer within 60 s", do("look for a Match exec in ssh_config")
+        ) from None
     if done.returncode != 0:
         refuse_without_home(target.name)
         why = done.stderr.decode(errors="replace").strip() or f"ssh -G ended with {done.returncode}"
-        raise _unresolved(target, why, "put your ssh_config right")
+        raise _unresolved(target, why, do("put your ssh_config right"))
     try:
         return parse(done.stdout.decode(errors="surrogateescape"), target, options, os.environ)
     except (RuntimeError, KeyError):
@@ -118,7 +121,7 @@ def resolve(target: Target, options: SshOptions, jump: str | None = None) -> Set
         raise
 
 
-def _unresolved(target: Target, why: str, then: str) -> ConfigError:
+def _unresolved(target: Target, why: str, then: Next) -> ConfigError:
     message = f"ssh_config gives no way to {target.name}: {why}"
     return ConfigError(message=message, state="nothing was touched", next=then, host=target.name)
 

@@ -33,11 +33,11 @@ def printable(text: str) -> str:
 
 
 class WatchedPacketizer(Packetizer):  # type: ignore[misc]
-    """Counts bytes, and measures silence in small steps: a laptop's sleep is no silence."""
+    """Counts bytes that are sent, and measures silence in small steps: a laptop's sleep is no silence."""
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
-        self.bytes_up = self.bytes_down = 0
+        self.bytes_up = 0
         self.greeting: list[str] = []
         self.hung_up = False
         """The connection ended before the far end had greeted us."""
@@ -48,7 +48,6 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         data: bytes = super().read_all(n, check_rekey)
-        self.bytes_down += len(data)
         self._silence = 0.0
         return data
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.remote.report import Diagnosis, Finding
+from deployer.remote.answers import Diagnosis, Finding
 from deployer.ui import paint
 from deployer.ui.fleets import counted
-from deployer.ui.jsonlines import write_object
+from deployer.ui.jsonlines import as_object, write_object
 from deployer.ui.names import Names
 from deployer.ui.outcome import detail
 from deployer.ui.stream import safe
@@ -30,7 +30,7 @@ INDENT = 4
 def doctor_view(found: Diagnosis, *, json: bool = False, stream: TextIO | None = None) -> None:
     """What is not as it should be on one host, and what puts it right; with ``json`` one object on one line."""
     if json:
-        return write_object(safe(stream or sys.stdout), asdict(found))
+        return write_object(safe(stream or sys.stdout), as_object(found))
     console = console_for(stream)
     _host(console, found, found.host)
     if not found.findings:
@@ -56,7 +56,7 @@ def fleet_doctor(
     if len(found) == 1 and not unreachable:
         return doctor_view(found[0], json=json, stream=stream)
     if json:
-        answer = {"hosts": [*map(asdict, found), *map(asdict, unreachable)]}
+        answer = {"hosts": [*map(as_object, found), *map(asdict, unreachable)]}
         return write_object(safe(stream or sys.stdout), answer)
     console = console_for(stream)
     names = Names([*(one.host for one in found), *(end.host for end in unreachable)])
@@ -93,7 +93,7 @@ def fleet_doctor(
 def _host(console: Console, found: Diagnosis, name: str) -> None:
     console.print(paint.header(found.app, name, console.width))
     if found.busy:
-        paint.say(console, ("  … ", "bold yellow"), f"{clean(found.busy)}; what it is at is no finding")
+        paint.say(console, ("  … ", "bold yellow"), f"{clean(str(found.busy))}; what it is at is no finding")
     for finding in found.findings:
         _finding(console, finding)
     for note in found.notes:

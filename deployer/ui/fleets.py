@@ -11,10 +11,10 @@ from typing import TextIO
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.remote.report import ReleaseRow
+from deployer.remote.answers import ReleaseRow
 from deployer.ui import paint
 from deployer.ui.fit import put
-from deployer.ui.jsonlines import write_object
+from deployer.ui.jsonlines import as_object, write_object
 from deployer.ui.names import Names
 from deployer.ui.outcome import detail
 from deployer.ui.stream import safe
@@ -48,9 +48,7 @@ def fleet_releases(
         (host, rows), *_ = rows_by_host.items()
         return releases_table(rows, app=app, host=host, json=json, stream=stream, now=now)
     if json:
-        found = [
-            {"app": app, "host": host, "releases": [asdict(row) for row in rows]} for host, rows in rows_by_host.items()
-        ]
+        found = [{"app": app, "host": host, "releases": [*map(as_object, rows)]} for host, rows in rows_by_host.items()]
         return write_object(safe(stream or sys.stdout), {"hosts": [*found, *map(asdict, unreachable)]})
     now = time.time() if now is None else now
     console = console_for(stream)

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.remote.report import Status
+from deployer.remote.answers import Status
 from deployer.ui import paint
 from deployer.ui.fit import put
 from deployer.ui.fleets import NAMED, counted, numbered, told
 from deployer.ui.hoststatus import status_view
-from deployer.ui.jsonlines import write_object
+from deployer.ui.jsonlines import as_object, write_object
 from deployer.ui.names import Names
 from deployer.ui.running import condition, finishing, runs, troubles
 from deployer.ui.stream import safe
@@ -56,7 +56,7 @@ def fleet_status(
         return status_view(statuses[0], json=json, stream=stream, now=now)
     order = list(hosts) or [*(status.host for status in statuses), *(end.host for end in unreachable)]
     if json:
-        objects = {one["host"]: one for one in (*map(asdict, statuses), *map(asdict, unreachable))}
+        objects = {one["host"]: one for one in (*map(as_object, statuses), *map(asdict, unreachable))}
         return write_object(safe(stream or sys.stdout), {"hosts": [objects[host] for host in order if host in objects]})
     now = time.time() if now is None else now
     console, names = console_for(stream), Names(order)
@@ -132,7 +132,7 @@ def _remarks(status: Status, now: float) -> Iterator[tuple[str, str]]:
     for trouble in troubles(status, now):
         yield trouble, "bold red"
     if status.busy:
-        yield clean(status.busy), "yellow"
+        yield clean(str(status.busy)), "yellow"
     if status.held:
         left = seconds(status.held.seconds)
         yield f"{clean(status.held.release)} is held for {left} more, without traffic", "yellow"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.remote.report import Status, TimerRow, UnitRow
+from deployer.remote.answers import Status, TimerRow, UnitRow
 from deployer.ui import paint
 from deployer.ui.fit import put
-from deployer.ui.jsonlines import write_object
+from deployer.ui.jsonlines import as_object, write_object
 from deployer.ui.running import condition, failed, finishing
 from deployer.ui.stream import safe
 from deployer.ui.tables import FAILED, STATES, console_for, light_table, what_of
@@ -32,7 +31,7 @@ WIDE = 100
 def status_view(status: Status, *, json: bool = False, stream: TextIO | None = None, now: float | None = None) -> None:
     """What one app does on one host; with ``json`` one object on one line."""
     if json:
-        return write_object(safe(stream or sys.stdout), asdict(status))
+        return write_object(safe(stream or sys.stdout), as_object(status))
     now = time.time() if now is None else now
     console = console_for(stream)
     console.print(paint.header(status.app, status.host, console.width))
@@ -80,7 +79,7 @@ def _around(console: Console, status: Status, now: float) -> None:
         left = f"has no traffic, and is held for {seconds(status.held.seconds)} more; then it is discarded"
         _say(console, ("  … held     ", "yellow"), (clean(status.held.release), "bold"), f" {left}")
     if status.busy:
-        _say(console, ("  … busy     ", "bold yellow"), clean(status.busy))
+        _say(console, ("  … busy     ", "bold yellow"), clean(str(status.busy)))
     for note in status.notes:
         _say(console, ("  ! note     ", "yellow"), clean(note))
 

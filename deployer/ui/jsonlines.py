@@ -10,11 +10,14 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, TextIO
 
+from msgspec import Struct, structs
+
 from deployer.events import Event
+from deployer.remote.answers import Job
 from deployer.ui.question import Pause
 from deployer.ui.stream import safe
 
-__all__ = ["JsonLines", "write_object"]
+__all__ = ["JsonLines", "as_object", "write_object"]
 
 
 class JsonLines:
@@ -46,3 +49,20 @@ def write_object(stream: TextIO, value: dict[str, Any]) -> None:
     """One JSON object as one line, at once."""
     stream.write(json.dumps(value) + "\n")
     stream.flush()
+
+
+def as_object(value: Struct) -> dict[str, Any]:
+    """What ``--json`` shows of an answer: its fields, by the names that they have here."""
+    return {name: _plain(item) for name, item in structs.asdict(value).items() if name not in _TOLD_ELSEWHERE}
+
+
+_TOLD_ELSEWHERE = ("switched",)
+"""Fields of what is inside an answer that the answer as a whole tells: ``since`` of a status."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Job):
+        return str(value)
+    if isinstance(value, Struct):
+        return as_object(value)
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from deployer.remote.report import Lingering, Status, TimerRow, UnitRow
+from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
 from deployer.ui.text import age, clean, seconds
 from deployer.wire.protocol import WEB
 

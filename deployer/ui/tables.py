@@ -1,11 +1,10 @@
-"""The answer of ``fab releases``, and the demo's last table, on standard output."""
+"""The answer of ``fab releases`` on one host, on standard output, and what tables share."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TextIO
 
 from rich import box
@@ -13,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.remote.report import DemoStep, ReleaseRow
+from deployer.remote.answers import ReleaseRow
 from deployer.ui import paint
 from deployer.ui.console import console_on
 from deployer.ui.fit import put
-from deployer.ui.jsonlines import write_object
+from deployer.ui.jsonlines import as_object, write_object
 from deployer.ui.stream import safe
-from deployer.ui.text import age, clean, commit, seconds, size
+from deployer.ui.text import age, clean, commit, size
 
-__all__ = ["FAILED", "STATES", "console_for", "demo_table", "light_table", "releases_table", "what_of"]
+__all__ = ["FAILED", "STATES", "console_for", "light_table", "releases_table", "what_of"]
 
 STATES = {
     "current": ("●", "bold green"),
@@ -47,7 +46,7 @@ def releases_table(
 ) -> None:
     """All releases of an app on one host, in the order given; with ``json`` one object on one line."""
     if json:
-        answer = {"app": app, "host": host, "releases": [asdict(row) for row in rows]}
+        answer = {"app": app, "host": host, "releases": [as_object(row) for row in rows]}
         return write_object(safe(stream or sys.stdout), answer)
     console = console_for(stream)
     if app or host:
@@ -64,26 +63,6 @@ def releases_table(
     return put(console, table)
 
 
-def demo_table(steps: Sequence[DemoStep], *, stream: TextIO | None = None) -> None:
-    """The demo's result: each step under load, and the sum of requests."""
-    table = light_table("~step", ">time", "serves", ">requests", ">failed", ">p50", ">p99", ">max")
-    for step in steps:
-        name = Text(clean(step.step))
-        name.append(f"\n{clean(step.outcome)}" if step.outcome else "", style="dim italic")
-        times = [f"{value:.0f} ms" if step.sent else "" for value in (step.p50, step.p99, step.max)]
-        table.add_row(name, seconds(step.seconds), clean(step.release), f"{step.sent:,}", _lost(step.failed), *times)
-    table.add_section()
-    sent, failed = sum(step.sent for step in steps), sum(step.failed for step in steps)
-    table.add_row(
-        Text("all of it", style="bold"),
-        seconds(sum(step.seconds for step in steps)),
-        "",
-        f"{sent:,}",
-        _lost(failed),
-    )
-    put(console_for(stream), table)
-
-
 def what_of(row: ReleaseRow) -> Text:
     """What a release is made of, and on a line of its own why it failed, or what befell one that is good."""
     parts = [clean(row.kind), clean(row.ref), commit(row.commit)]
@@ -93,10 +72,6 @@ def what_of(row: ReleaseRow) -> Text:
     if row.reason:
         text.append(f"\n{clean(row.reason)}", style="red" if row.state in FAILED else "yellow")
     return text
-
-
-def _lost(failed: int) -> Text:
-    return Text(f"{failed:,}", style="bold red" if failed else "bold green")
 
 
 def _short(text: str, width: int) -> Text:

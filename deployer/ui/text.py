@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from deployer.events import Waiting
-from deployer.remote.report import Job
+from deployer.remote.answers import Job
 from deployer.wire.sizes import size
 
 __all__ = ["age", "ahead", "clean", "clean_lines", "commit", "middle", "queue", "seconds", "size"]

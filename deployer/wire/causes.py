@@ -24,6 +24,6 @@ class Cause:
         return {"message": self.message.format(**values), "next": self.advice(**values)}
 
     def advice(self, **values: Any) -> Next:
-        """``next``, filled in. A step that is empty then says nothing, and goes."""
+        """``next``, filled in. A step that is empty then, or an alternative that is none, says nothing, and goes."""
         steps = (Step(step.command.format(**values), step.text.format(**values)) for step in self.next)
-        return Next(step for step in steps if any(step))
+        return Next(step for step in steps if any(step) and step.text.strip() != "or")

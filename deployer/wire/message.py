@@ -23,13 +23,13 @@ LISTS, OBJECTS, VALUES, KEYS = 300_000, 5_000, 1_500_000, 20_000
 _RELEASE = re.compile(rb'\s*\{\s*"op"\s*:\s*"release"\s*,')
 _STRING = re.compile(rb'"[^"]*"')
 _BRACKET = re.compile(rb"[\[\]{}]")
-_HUGE = re.compile(rb"[0-9]{400}")
+_HUGE = re.compile(rb"[0-9]{401}")
 
 
 def read_message(stream: BinaryIO) -> dict[str, Any] | None:
     """The next message of ``stream``, or None at its end. Raises ValueError saying why a line is none."""
     line = stream.readline(SHORT + 1)
-    if len(line) > SHORT and _RELEASE.match(line):
+    if len(line) > SHORT and not line.endswith(b"\n") and _RELEASE.match(line):
         line += stream.readline(LONGEST + 1 - len(line))
     if not line:
         return None

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.fleettask import Dry
-from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 from tests.support.failures import running
 from tests.support.site import FAB, FABFILE, Ended
@@ -17,7 +16,6 @@ from tests.support.tiny import TinySite
 
 pytestmark = pytest.mark.acceptance
 
-ROOT = Path(__file__).resolve().parents[2]
 STATE = r"""
 find /srv/mini /var/lib/deployer/mini /var/lib/mini /etc/systemd/system /etc/deployer /etc/sudoers.d /etc/nginx \
   /usr/local /opt /home ! -name '*.pyc' ! -path '*/releases/*/run' -printf '%p %T@ %s %m %U %l\n' 2>/dev/null | sort
@@ -131,12 +129,12 @@ def test_a_deploy_that_runs_goes_on_when_its_abort_is_dry(mini: TinySite) -> Non
         assert deploying.end().exit == 0
 
 
-@pytest.mark.parametrize("name", sorted(name for name in sandbox.task_names if sandbox[name].dry is not Dry.SAME))
+@pytest.mark.parametrize("name", ["up", "down", "ssh"])
 def test_no_throwaway_host_comes_or_goes(mini: TinySite, name: str) -> None:
     """The hosts on this machine stay what they are, the one of this test among them."""
     words = [] if name == "up" else [mini.host.name]
-    argv = [FAB, "--dry", f"sandbox.{name}", *words]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    argv = [str(Path(FAB).with_name("deployer")), "--dry", "sandbox", name, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode == 0, done.stderr
     assert mini.host.is_on()
     assert done.stdout.startswith("would ")

@@ -39,6 +39,7 @@ def gated(shop: Shop) -> None:
     shop.edit(BUILD, f"until test -e {GATE}; do sleep 0.1; done")
 
 
+@pytest.mark.cause("no-memory-for-two")
 def test_no_memory_for_two_generations(shop: Shop) -> None:
     """Told before anything starts, with all ways out named."""
     shop.configure(web='memory = "900G"')

@@ -476,3 +476,20 @@ def test_a_dead_unit_has_the_name_of_the_jobs(mini: TinySite) -> None:
             mini.expect(0, "deploy")
     finally:
         mini.host.run("systemctl stop look; rm /run/systemd/system/look.service; systemctl daemon-reload")
+
+
+def test_a_job_whose_unit_stays_active_does_not_block_the_next(mini: TinySite) -> None:
+    """An admin's drop-in for all services keeps a unit active when its process has ended: each deploy makes way."""
+    mini.configure()
+    unit = f"deployer-{mini.app}.service"
+    drop_in = f"/run/systemd/system/{unit}.d"
+    mini.host.run(f"mkdir -p {drop_in}")
+    mini.host.run(f"cat > {drop_in}/admin.conf", input=b"[Service]\nRemainAfterExit=yes\n")
+    try:
+        mini.expect(0, "deploy")
+        shown = ["systemctl", "show", "-p", "SubState", "--value", unit]
+        wait_until(lambda: mini.host.run(shown).stdout.strip() == "exited", "the job has ended, and its unit stays")
+        assert "stays active though its job has ended" in mini.expect(7, "doctor").text
+        mini.expect(0, "reload")
+    finally:
+        mini.host.run(f"rm -r {drop_in}; systemctl daemon-reload; systemctl stop {unit}", check=False)

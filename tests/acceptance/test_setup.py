@@ -279,6 +279,9 @@ TAKEN = {
 }
 
 
+@pytest.mark.cause("name-taken")
+@pytest.mark.cause("no-directory")
+@pytest.mark.cause("directory-taken")
 def test_names_of_others_are_refused_and_nothing_stays(untouched: SandboxHost, tmp_path: Path) -> None:
     """An app may not take what belongs to a user, a service or a directory of this host; not even the program stays."""
     untouched.run(
@@ -297,6 +300,8 @@ def test_names_of_others_are_refused_and_nothing_stays(untouched: SandboxHost, t
     assert look(untouched) == before
 
 
+@pytest.mark.cause("user-is-root")
+@pytest.mark.cause("user-without-shell")
 @pytest.mark.parametrize(
     ("user", "reason"),
     [
@@ -554,7 +559,7 @@ def test_an_upgrade_replaces_the_program_and_removes_old_ones(mini: TinySite, tm
     first = mini.host.run(versions).stdout.split()
     for number in range(4):
         shutil.copytree(Path(deployer.__file__).parent, tmp_path / f"{number}/deployer")
-        with (tmp_path / f"{number}/deployer/host/paths.py").open("a") as file:
+        with (tmp_path / f"{number}/deployer/host/state/paths.py").open("a") as file:
             file.write(f"# version {number}\n")
         ended = mini.fab("setup", "--json", user="root", env={"PYTHONPATH": str(tmp_path / str(number))})
         assert ended.exit == 0, ended.text
@@ -573,7 +578,7 @@ def test_another_protocol_is_told(mini: TinySite, theirs: int, next: str) -> Non
     """A host program that speaks otherwise: exit 2, which side is older, and how to bring it up to date."""
     setup(mini)  # whatever a test before this one has set
     directory = mini.host.run(f"sed -n \"s/^sys.path.insert(0, '\\(.*\\)')/\\1/p\" {PROGRAM}").stdout.strip()
-    source = f"{directory}/deployer/host/protocol.py"
+    source = f"{directory}/deployer/wire/protocol.py"
     mini.host.run(f"sed -i 's/^PROTOCOL = .*/PROTOCOL = {theirs}/' {source}")
     mini.host.run(f"touch -d '1 hour ago' {source}")  # or its bytecode, of the same second and size, would be run
     failed = mini.expect(2, "status", "--json").event("failed")
@@ -630,6 +635,7 @@ def test_an_account_that_has_an_end_is_found_and_mended(kept: TinySite, damage: 
     assert kept.ssh("true").returncode == 0
 
 
+@pytest.mark.cause("account-expired")
 def test_a_persons_account_is_left_to_that_person(kept: TinySite) -> None:
     """Somebody's own account, with a password, keeps its end; one that is over is refused, with what to type."""
     kept.host.run("usermod -c Ada -p '$y$j9T$x$y' deploy; chage -M 90 deploy")

@@ -42,7 +42,7 @@ def two() -> Iterator[Saved]:
             assert host.deploy(text="one").exit == 0
             assert host.deploy(text="two").exit == 0
             host.recover()
-            yield Saved(disks / "saved", host)
+            yield Saved(host)
 
 
 def walk(saved: Saved, command: Command, begins: str, *faults: Fault) -> dict[str, list[str]]:

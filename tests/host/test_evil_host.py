@@ -172,8 +172,8 @@ SHOWN: dict[tuple[str, ...], Any] = {
         {"number": "v1", **dict.fromkeys(("state", "kind", "by", "ref", "reason", "phase", "commit"), TEXT)}]},
     ("status",): {"event": "answer", "status": {
         **STATUS["status"], "app": TEXT, "health": TEXT, "busy": dict.fromkeys(("by", "kind", "phase", "waits"), TEXT),
-        "units": [{"process": TEXT, "name": TEXT, "active": TEXT, "sub": TEXT}],
-        "timers": [{"process": TEXT, "name": TEXT, "result": TEXT}],
+        "units": [{"process": TEXT, "name": TEXT, "active": TEXT, "sub": TEXT, "ok": False}],
+        "timers": [{"process": TEXT, "name": TEXT, "ok": False, "result": TEXT}],
         "lingering": [{"process": TEXT, "release": "v1", "name": TEXT}],
         "last": {"number": "v2", "state": TEXT, "reason": TEXT}}},
     ("logs",): [{"event": "logs", "unit": TEXT, "lines": [TEXT]}, {"event": "warn", "text": TEXT}, FAILED,

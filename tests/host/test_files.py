@@ -479,6 +479,56 @@ def test_removing_stops_at_another_file_system(place: Path, monkeypatch: pytest.
                 subprocess.run(["umount", line.split()[1]], check=True)
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes | None]]:
+    """What was fsynced, in its order: the path, and of a file what it held at that moment."""
+    found: list[tuple[str, bytes | None]] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        found.append((path.name, path.read_bytes() if path.is_file() else None))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_all_that_is_written_is_on_the_disk_under_its_name(place: Path, synced: list[Any]) -> None:
+    """The content first, then the name: of a file, of a link."""
+    files.write_file(place / "file", b"content")
+    assert synced == [(".file.tmp", b"content"), (place.name, None)]
+    synced.clear()
+    files.point(place / "link", "file")
+    assert synced == [(place.name, None)]
+
+
+def test_a_new_directory_is_on_the_disk_with_all_that_it_lies_in(place: Path, synced: list[Any]) -> None:
+    """From the outermost inwards, each with the mode that it is to have, whatever the umask; a mended one, too."""
+    before = os.umask(0o077)
+    try:
+        files.make_directory(place / "a/b/c", 0o710)
+    finally:
+        os.umask(before)
+    assert synced == [(place.name, None), ("a", None), ("b", None)]
+    assert [stat.S_IMODE((place / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")] == [0o755, 0o755, 0o710]
+    synced.clear()
+    files.make_directory(place / "a/b/c", 0o750)  # somebody made it, and was killed
+    assert synced == [("b", None)]
+    assert stat.S_IMODE((place / "a/b/c").stat().st_mode) == 0o750
+
+
+def test_a_line_is_on_the_disk_when_it_is_added(place: Path, synced: list[Any]) -> None:
+    """Before the first line the file's name is: also when another program made the file, and was killed."""
+    file = place / "ledger"
+    for made_before in (False, True):
+        files.append_line(file, b"one")
+        assert synced == [(place.name, None), ("ledger", b"one\n")], made_before
+        synced.clear()
+        files.append_line(file, b"two")
+        assert synced == [("ledger", b"one\ntwo\n")]
+        synced.clear()
+        file.write_bytes(b"")
+
+
 def test_a_line_is_added_to_a_file_and_to_no_link(place: Path) -> None:
     """Nor is a link locked, or taken for something that somebody holds."""
     (place / "target").write_text("before\n")

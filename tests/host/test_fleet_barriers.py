@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.wire.protocol import BARRIERS
+from deployer.wire.protocol import BARRIERS, Exit
 from tests.host.simulation import fleet, rules, service
 from tests.host.simulation.host import Outcome, SimulatedHost
 
@@ -179,11 +179,11 @@ def test_the_fleets_number_is_this_hosts(host: SimulatedHost, kind: str, ahead: 
 
 @pytest.mark.parametrize("kind", ["deploy", "reload", "rollback"])
 def test_a_number_that_was_taken_meanwhile_is_refused(host: SimulatedHost, kind: str) -> None:
-    """Numbers never go back: nothing is touched, and it says so."""
+    """Numbers never go back: nothing is touched, and it says so; it is no fault, so that who waits may try again."""
     ledger = host.ledger
     outcome = host.fleet(getattr(host, kind), {}, ahead=-1)
-    assert (outcome.exit, host.web.current(), host.ledger) == (5, 2, ledger)
-    assert "v2 was made here meanwhile" in outcome.failure["message"]
+    assert (outcome.exit, host.web.current(), host.ledger) == (Exit.BUSY, 2, ledger)
+    assert "another command was quicker, and has made v2 here" in outcome.failure["message"]
     assert outcome.failure["state"] == "nothing was touched"
     host.recover()
     assert list(rules.in_the_end(host)) == []

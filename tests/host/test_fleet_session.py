@@ -365,7 +365,17 @@ def test_a_number_of_the_fleet_is_taken(host: Host) -> None:
     assert (made.name, _answer(host)["next"]) == ("v7", 8)
     for number in (1, 6, 7):
         before = host.files()
-        with pytest.raises(lock.HostError, match=f"v{number} was made here meanwhile"):
+        with pytest.raises(lock.HostError, match=f"has made v{number} here"):
             host.catalog.create("deploy", 0, "ada", 0.0, Spec.parse(SPEC), number)
         assert host.files() == before
     assert host.catalog.create("deploy", 0, "ada", 0.0, Spec.parse(SPEC)).name == "v8"
+
+
+def test_a_fleet_that_comes_too_late_is_refused_before_it_sends(host: Host) -> None:
+    """Another fleet has used the number since this one asked: that is busy, no failure, and no job begins."""
+    host.catalog.create("deploy", 0, "ada", 0.0, Spec.parse(SPEC), 7)
+    assert host.serve(say(FLEET, BODY)) == Exit.BUSY
+    failed = next(event for event in host.events if event["event"] == "failed")
+    assert "another command was quicker, and has made v7 here" in failed["message"]
+    assert failed["state"] == "nothing was touched"
+    assert not host.paths.jobs.exists() or not list(host.paths.jobs.iterdir())

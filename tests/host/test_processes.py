@@ -131,7 +131,7 @@ def test_what_systemd_does_not_hear_is_told_again(host: SimulatedHost) -> None:
         orders = [one.number for one in host.programs.trace if one.words[:1] and one.words[0] in programs]
     is_whole(host)
     assert len(orders) > 5
-    saved, migrated = Saved(host.root.parent / "saved", host), host.paths.state / "migrations"
+    saved, migrated = Saved(host), host.paths.state / "migrations"
     before = len(migrated.read_text().splitlines())
     for moment in orders:
         saved.bring_back()
@@ -290,7 +290,7 @@ def test_the_first_release_goes_back_to_nothing_with_a_job_in_hand(empty: Simula
 def test_no_two_runs_at_once_on_the_way_back(host: SimulatedHost, disks: Path, code: str) -> None:
     """A run of the failed release ends before the next one of the standby begins, whenever that falls due."""
     host.background.run_takes = 30.0
-    saved, wrong = Saved(disks / "saved", host), {}
+    saved, wrong = Saved(host), {}
     with host.suffering():
         host.deploy(code)
         trace = list(host.programs.trace)
@@ -368,7 +368,7 @@ if ALL:
 @pytest.mark.parametrize("code", [service.GOOD, service.WORKER_DIES] if ALL else [service.WORKER_DIES])
 def test_what_falls_due_during_a_handover_runs_once(host: SimulatedHost, disks: Path, code: str, then: str) -> None:
     """At whatever moment behind the switch, and of the way back: no run is lost, none is doubled."""
-    saved, wrong = Saved(disks / "saved", host), {}
+    saved, wrong = Saved(host), {}
     with host.suffering():
         host.deploy(code)
         trace = list(host.programs.trace)
@@ -415,7 +415,7 @@ def test_at_every_boundary(empty: SimulatedHost, disks: Path, trial: walk.Trial,
     """Whatever befalls whoever: what serves has its processes and timers, and no other release has any."""
     shape, in_hand, command = WALKS[name]
     two(empty, shape)
-    saved = Saved(disks / "saved", empty)
+    saved = Saved(empty)
     empty.background.in_hand = in_hand
     found = walk.walk(saved, command, trial)
     assert found.moments > 30
@@ -516,8 +516,11 @@ def test_an_environment_that_has_changed_is_not_taken_over(host: SimulatedHost, 
         seal.refuse_changed_environment(ctx, release)
     assert caught.value.message == f"v2 is no longer what was made: its digest differs {path}"
     assert caught.value.state == "nothing was touched"
-    then = str(caught.value.next)
-    assert "fab deploy" in then and "fab releases" in then and "look at the disk" in then
+    assert str(caught.value.next).splitlines() == [
+        "fab deploy",
+        "fab releases   (shows what else can be gone back to)",
+        "and look at the disk",
+    ]
     assert seal.known_damage(ctx, release) == f"{path} has changed"
     path.unlink()
     assert seal.known_damage(ctx, release) == f"{path} has changed"

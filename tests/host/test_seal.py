@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from deployer.host.state import fingerprint, seal
+from deployer.host.state.app import Context
+from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
+from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sealing gives files to root")
 
@@ -71,3 +77,97 @@ def test_a_seal_that_cannot_be_read(store: Store) -> None:
     store.seal_path("a").write_text("{")
     assert store.record("a") is None
     assert "gone" in store.damage("a")
+
+
+@pytest.fixture
+def ctx(tmp_path: Path) -> Iterator[Context]:
+    """A host on which v1 serves."""
+    host = SimulatedHost(tmp_path / "disk")
+    host.set_up()
+    with host.in_place():
+        assert host.deploy(text="one").exit == 0
+        yield host.context(lambda *_, **__: None)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def units(ctx: Context) -> list[Path]:
+    return sorted(ctx.paths.units.glob("shop-*@v1.*"))
+
+
+def own(ctx: Context) -> list[Path]:
+    """The files of v1 that are its alone."""
+    return [ctx.paths.release(1) / name for name in ("env", "env.json", "secret.json")]
+
+
+def shared(ctx: Context, release: Release) -> list[Path]:
+    """A file of its code and one of its virtual environment."""
+    return [ctx.trees.path(release.tree) / "app.py", ctx.venvs.path(release.venv) / "bin/gunicorn"]
+
+
+def test_a_seal_has_the_digest_of_every_part(ctx: Context) -> None:
+    """Of the code, the virtual environment, the three files of the environment, and each unit; taken again, it is the
+    same."""
+    release = ctx.catalog.get(1)
+    trees, venvs = ctx.paths.trees / release.tree, ctx.paths.venvs / release.venv
+    wanted = {
+        "tree": fingerprint.digest(fingerprint.sums(trees)),
+        "venv": fingerprint.digest(fingerprint.sums(venvs)),
+        "files": {path.name: digest(path) for path in own(ctx)},
+        "units": {path.name: digest(path) for path in units(ctx)},
+    }
+    assert len(wanted["units"]) > 4
+    assert release.sealed == wanted
+    assert seal.take(ctx, release, [path.name for path in units(ctx)]) == wanted
+    assert seal.take(ctx, replace(release, venv=""), []) == {**wanted, "venv": "", "units": {}}
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_whatever_part_of_a_release_is_not_what_was_sealed_is_named(ctx: Context, how: str) -> None:
+    """Each file of it, one after the other; with that file as it was, nothing is wrong."""
+    release = ctx.catalog.get(1)
+    parts = {path: str(path) for path in (*own(ctx), *units(ctx))}
+    for path in shared(ctx, release):
+        root = path.parents[len(path.parts) - len(ctx.paths.trees.parts) - 2]
+        parts[path] = f"below {root}: {path.relative_to(root)}"
+    for path, named in parts.items():
+        assert seal.damage(ctx, release) == ""
+        before, mode = path.read_bytes(), path.stat().st_mode
+        path.write_bytes(before + b"#") if how == "changed" else path.unlink()
+        assert seal.damage(ctx, release) == named
+        path.write_bytes(before)
+        path.chmod(mode)
+    assert seal.damage(ctx, release) == ""
+
+
+def test_another_one_under_the_same_key_is_not_what_was_sealed(ctx: Context) -> None:
+    """Whole in itself, with a seal of its own or none: the release was made of something else."""
+    release = ctx.catalog.get(1)
+    for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
+        path = store.seal_path(key)
+        before = path.read_bytes()
+        for text in (b'{"sums": "another"}', b'{"no": "sums"}', None):
+            path.write_bytes(text) if text else path.unlink()
+            assert seal.damage(ctx, release) == f"{store.path(key)} (another one was built in its place)"
+        path.write_bytes(before)
+        assert seal.damage(ctx, release) == ""
+
+
+def test_what_was_sealed_before_there_were_sums_is_what_it_was(ctx: Context) -> None:
+    """Nothing is known of its files: neither is it damaged, nor another one."""
+    release = ctx.catalog.get(1)
+    for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
+        store.seal_path(key).write_bytes(b'{"no": "sums"}')
+    sealed = seal.take(ctx, release, [])
+    assert (sealed["tree"], sealed["venv"]) == ("", "")
+    assert seal.damage(ctx, replace(release, sealed=sealed)) == ""
+
+
+def test_without_a_seal_a_release_does_not_count(ctx: Context) -> None:
+    """Nothing is known of what it was made of; of a virtual environment that it does not have nothing is looked at."""
+    release = ctx.catalog.get(1)
+    assert seal.damage(ctx, replace(release, sealed=None)) == "v1 was never sealed"
+    assert release.sealed is not None
+    assert seal.damage(ctx, replace(release, venv="", sealed={**release.sealed, "venv": ""})) == ""

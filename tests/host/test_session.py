@@ -23,6 +23,7 @@ from deployer.host.errors import BadRequest, HostError
 from deployer.host.job import lock
 from deployer.host.session import requests
 from deployer.host.session.session import Session
+from deployer.host.state import masking
 from deployer.host.state.app import Context, Settings
 from deployer.host.system import systemd
 from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
@@ -752,6 +753,44 @@ def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytes
     assert list(host.paths.jobs.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("events", "left"), [("", False), ('{"event":"phase.started","phase":"build","release":"v1"}\n', True)],
+    ids=["it never said a word", "it had begun: what puts it right takes that away"],
+)  # fmt: skip
+def test_a_job_that_was_ended_before_its_program_ran_leaves_no_upload(host: Host, events: str, left: bool) -> None:
+    """An undo may come while Python is still starting: whoever follows the job takes away what it would have."""
+    directory = host.paths.jobs / "00000003"
+    directory.mkdir()
+    (directory / "events.jsonl").write_text(events)
+    (directory / "body").write_bytes(b"the upload")
+    *_, last = lock.follow(session(host, b"").ctx, directory)
+    assert last["event"] == "finished"
+    assert (directory / "body").exists() is left
+
+
+@pytest.mark.parametrize(
+    ("events", "inhabited", "busy"),
+    [("", True, True), ("", False, False), ('{"event":"finished","exit":0}\n', True, False)],
+    ids=["a process is left", "no process is left", "it has said its last word"],
+)
+def test_a_unit_that_stays_active_is_no_job(
+    host: Host, monkeypatch: pytest.MonkeyPatch, events: str, inhabited: bool, busy: bool
+) -> None:
+    """Where an admin has set RemainAfterExit, its unit is active for ever after: nobody waits for what has ended."""
+    (host.paths.jobs / "00000008").mkdir()
+    (host.paths.jobs / "00000008" / "events.jsonl").write_text(events)
+    group = "".join(Path("/proc/self/cgroup").read_text().strip().splitlines()[-1].split(":", 2)[2:])
+    shown = {
+        "ActiveState": "active",
+        "SubState": "exited",
+        "ControlGroup": group if inhabited else f"{group}/nobody",
+        "Description": "deployer job 00000008: deploy shop",
+    }
+    text = "".join(f"{name}={value}\n" for name, value in shown.items())
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, text, ""))
+    assert (lock.running(session(host, b"").ctx) is not None) is busy
+
+
 def session(host: Host, data: bytes) -> Session:
     def emit(name: str, **fields: Any) -> None:
         host.events.append({"event": name, **fields})
@@ -932,7 +971,7 @@ def test_no_line_of_the_logs_shows_a_secret(host: Host, monkeypatch: pytest.Monk
         (directory / "secret.json").write_text(json.dumps(["TOKEN", "APP_ENV"]))
     said = ["in production: hunter22-one, hunter22-two"] * 3
     monkeypatch.setattr("deployer.host.inspect.logs.read", lambda *_: iter(said))
-    monkeypatch.setattr("deployer.host.inspect.logs.follow", lambda *_: iter(said))
+    monkeypatch.setattr("deployer.host.inspect.logs.follow", lambda *_: iter([said]))
     monkeypatch.setattr(
         "deployer.host.session.session.status_report", lambda _: {"health": said[0], "units": [{"name": said[0]}]}
     )
@@ -944,6 +983,21 @@ def test_no_line_of_the_logs_shows_a_secret(host: Host, monkeypatch: pytest.Monk
         host.serve(line(op))
         assert "hunter22" not in json.dumps(host.events)
         assert "in production: ****, ****" in json.dumps(host.events)
+
+
+def test_the_secrets_are_looked_for_once_for_lines_that_come_together(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An app may print thousands of lines a second, and each look goes through all releases."""
+    looks: list[int] = []
+    portions = [[f"{one}" for one in range(1000)], ["x" * 100_000] * 3, ["last"]]
+    monkeypatch.setattr("deployer.host.inspect.logs.follow", lambda *_: iter(portions))
+    monkeypatch.setattr(masking.Secrets, "values", lambda _: looks.append(1) or ())
+    host.serve(line({**LOGS, "follow": True}))
+    events = [event["lines"] for event in host.events if event["event"] == "logs"]
+    assert len(looks) == 3
+    assert [text for lines in events for text in lines] == [text for lines in portions for text in lines]
+    assert len(events) == 5, "none is longer than a laptop takes"
 
 
 def test_many_lines_of_logs_come_in_events_of_bounded_size(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

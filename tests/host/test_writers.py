@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
 import os
+import signal
 import socket
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -169,6 +173,142 @@ def test_a_copy_that_cannot_take_its_place_is_gone(tree: Path, monkeypatch: pyte
         os.close(directory)
     assert [path.name for path in (tree / "inner").iterdir()] == ["file"]
     assert (tree / "inner/file").read_text() == "as built"
+
+
+@pytest.fixture
+def no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EINVAL, "no leases here")
+
+    monkeypatch.setattr(writers.fcntl, "fcntl", refused)
+
+
+@contextmanager
+def taken(tree: Path) -> Iterator[None]:
+    directory = os.open(tree, os.O_RDONLY)
+    try:
+        writers.shut_out(directory)
+        yield
+    finally:
+        os.close(directory)
+
+
+def grown(tree: Path) -> list[Path]:
+    """All files of a tree with many of them, among links that lead nowhere and out of it."""
+    for place in (tree, tree / "inner", tree / "inner/most"):
+        place.mkdir(exist_ok=True)
+        for number in range(6):
+            (place / f"file {number}").write_text(f"{place.name} {number}")
+            (place / f"link {number}").symlink_to("/etc/passwd" if number % 2 else "nowhere")
+    return [path for path in tree.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def test_whichever_file_of_a_tree_has_a_writer_is_found(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any depth, among links: it is named. Where nobody writes, no file is copied."""
+    monkeypatch.setattr(writers, "_PATIENCE", 0.0)
+    found = grown(tree)
+    before = {path: path.stat().st_ino for path in found}
+    for path in found:
+        with opened(path), pytest.raises(PermissionError, match=f"{path.name!r}, which was built"), taken(tree):
+            pass
+    with taken(tree):
+        assert {path: path.stat().st_ino for path in found} == before
+
+
+@pytest.mark.usefixtures("no_leases")
+def test_without_leases_every_file_of_a_tree_is_a_copy(tree: Path) -> None:
+    """With the same content; links stay links."""
+    before = {path: (path.stat().st_ino, path.read_bytes()) for path in grown(tree)}
+    links = {path: path.readlink() for path in tree.rglob("link *")}
+    with taken(tree):
+        for path, (inode, content) in before.items():
+            assert path.stat().st_ino != inode, path
+            assert path.read_bytes() == content
+    assert {path: path.readlink() for path in tree.rglob("link *")} == links
+    assert {path for path in tree.rglob("*") if path.is_file() and not path.is_symlink()} == set(before)
+
+
+def test_one_who_comes_meanwhile_does_not_end_us(tree: Path) -> None:
+    """The kernel tells who holds a lease by a signal; the usual one would end the program."""
+    told: list[int] = []
+    before = {
+        sign: signal.signal(sign, lambda number, _: told.append(number)) for sign in (signal.SIGIO, signal.SIGURG)
+    }
+    descriptor = os.open(tree / "inner/file", os.O_RDONLY)
+    try:
+        assert writers._is_nobodys(descriptor, "file", 0.0)
+        with pytest.raises(BlockingIOError):
+            os.open(tree / "inner/file", os.O_WRONLY | os.O_NONBLOCK)
+    finally:
+        os.close(descriptor)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+    assert told == [signal.SIGURG]
+    with opened(tree / "inner/file"):  # the lease has gone with its descriptor
+        pass
+
+
+@pytest.mark.usefixtures("no_leases")
+@pytest.mark.parametrize(("blocks", "size", "room"), [(2, 4, True), (1, 8, True), (1, 7, False), (0, 512, False)])
+def test_a_copy_is_begun_where_there_is_room_for_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, size: int, room: bool
+) -> None:
+    """Of 8 bytes, in blocks of whatever size."""
+    monkeypatch.setattr(writers.os, "fstatvfs", lambda _: SimpleNamespace(f_bavail=blocks, f_frsize=size))
+    inode = (tree / "inner/file").stat().st_ino
+    with contextlib.suppress(OSError), taken(tree):
+        pass
+    assert ((tree / "inner/file").stat().st_ino != inode) is room
+
+
+@pytest.mark.usefixtures("no_leases")
+def test_nobody_reads_a_copy_that_is_being_made(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is root's alone until it is whole, then it has the mode of what was built."""
+    read, modes = os.read, []
+
+    def watched(descriptor: int, size: int) -> bytes:
+        modes.append(stat.S_IMODE((tree / "inner/.deployer-copy").stat().st_mode))
+        return read(descriptor, size)
+
+    (tree / "inner/file").chmod(0o755)
+    monkeypatch.setattr(writers.os, "read", watched)
+    before = os.umask(0)
+    try:
+        with taken(tree):
+            pass
+    finally:
+        os.umask(before)
+    assert modes == [0o400, 0o400]
+    assert stat.S_IMODE((tree / "inner/file").stat().st_mode) == 0o755
+
+
+@pytest.mark.usefixtures("no_leases")
+@pytest.mark.parametrize("how", ["a link", "a file"])
+def test_a_copy_is_written_through_nothing_that_is_there(tree: Path, tmp_path: Path, how: str) -> None:
+    """A build that knows its name can put something in its place: that is an error, and stays as it is."""
+    outside, there = tmp_path / "outside", tree / "inner/.deployer-copy"
+    outside.write_text("not ours")
+    there.symlink_to(outside) if how == "a link" else there.hardlink_to(outside)
+    with pytest.raises(FileExistsError), taken(tree):
+        pass
+    assert outside.read_text() == there.read_text() == "not ours"
+    assert (tree / "inner/file").read_text() == "as built"
+
+
+@pytest.mark.usefixtures("no_leases")
+def test_the_first_error_of_a_copy_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that takes nothing more the copy does not go away either: that is not what is wrong."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "the disk")
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(writers.os, "rename", refuses)
+    monkeypatch.setattr(writers.os, "unlink", read_only)
+    with pytest.raises(OSError, match="the disk"), taken(tree):
+        pass
 
 
 def test_an_open_directory_is_of_no_use(tree: Path) -> None:

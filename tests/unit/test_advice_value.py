@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from deployer.errors import Refused
+from deployer.errors import Busy
 from deployer.events import Failed, failure, parse
 from deployer.wire.advice import NOTHING, Next, Step, do, run
 from deployer.wire.causes import Cause
@@ -85,7 +85,7 @@ def test_text_of_an_older_host_is_read(text: str, commands: tuple[str, ...]) -> 
 
 def test_machines_get_the_text_and_the_commands() -> None:
     """``--json`` says both, of an error as of an event."""
-    told = failure("web1", Refused(message="no", next=STEPS)).as_json()
+    told = failure("web1", Busy(message="no", next=STEPS)).as_json()
     assert (told["next"], told["commands"]) == (str(STEPS), ["fab deploy", "fab status"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer import events
 from deployer import host as host_package
-from deployer.commands import observe
+from deployer.commands.releases import merge
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.release import placement
 from deployer.release.placement import number_of
@@ -231,27 +233,27 @@ def test_an_event_that_no_host_tells_is_passed_over(name: str) -> None:
 BEGUN = {"what": "begun", "at": 1.0, "release": "v1"}
 FINDING = {"kind": "down", "what": "x", "text": "y", "repair": "z", "fix": True}
 QUESTIONS: dict[str, tuple[dict[str, Any], Callable[[Remote], Any]]] = {
-    "status": (STATUS, lambda session: observe.parse_status(session.query({"op": "status"})["status"], HOST)),
+    "status": (STATUS, lambda session: session.query({"op": "status"}, answers.StatusOf)),
     "releases": (
         {"event": "answer", "releases": [ROW]},
-        lambda session: [observe._row(one) for one in session.query({"op": "releases"})["releases"]],
+        lambda session: session.query({"op": "releases"}, answers.Releases),
     ),
     "history": (
         {"event": "answer", "entries": [BEGUN, {"what": "pruned", "releases": ["v1"]}]},
-        lambda session: observe.merge([], session.query({"op": "history"})["entries"]),
+        lambda session: merge([], session.query({"op": "history"}, answers.History).entries),
     ),
     "doctor": (
         {"event": "answer", "current": "v1", "busy": {"by": "ada", "since": 1.0}, "findings": [FINDING]},
-        lambda session: session.query({"op": "doctor", "fix": False})["findings"],
+        lambda session: session.query({"op": "doctor", "fix": False}, answers.Diagnosis),
     ),
     "calendars": (
         {"event": "answer", "calendars": [{"calendar": "daily", "next": 1.0, "problem": ""}]},
-        lambda session: [one["calendar"] for one in session.query({"op": "calendars"})["calendars"]],
+        lambda session: session.query({"op": "calendars"}, answers.Calendars),
     ),
     "run": ({"event": "answer", "status": 3}, lambda session: session.execute(["true"])),
     "abort": (
         {"event": "answer", "job": {"by": "ada", "job": "00000001"}},
-        lambda session: session.query({"op": "abort"}),
+        lambda session: session.query({"op": "abort"}, answers.Aborted),
     ),
     "ask": (ASK, lambda session: session.ask()),
 }  # fmt: skip
@@ -354,7 +356,9 @@ def test_a_list_of_files_that_no_host_takes_is_not_sent() -> None:
 def test_what_a_host_was_told_to_do_may_have_been_done(message: dict[str, Any], state: str) -> None:
     """Only of a question it is known that it changed nothing, whatever the answer is."""
     with pytest.raises(BadAnswer) as caught:
-        remote({"event": "answer", "status": [], "entries": 5, "findings": 5, "job": 5}).query(message)
+        remote({"event": "answer", "status": [], "entries": 5, "findings": 5, "job": 5}).query(
+            message, answers.ANSWERS[str(message["op"])]
+        )
     assert caught.value.state == state
 
 
@@ -363,7 +367,7 @@ def test_what_a_host_was_told_to_do_may_have_been_done(message: dict[str, Any], 
 
 def keys_of(kind: Any) -> dict[str, Any]:
     """The fields of a struct, with what is in each."""
-    return {one.name: one.type for one in msgspec.structs.fields(kind)}
+    return {one.encode_name: one.type for one in msgspec.structs.fields(kind)}
 
 
 def structs_in(kind: Any) -> list[Any]:
@@ -403,7 +407,7 @@ def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkey
         answer = next(event for event in host.events if event["event"] == "answer")
         lost = unread({key: one for key, one in answer.items() if key != "event"}, answers.ANSWERS[op], op)
         assert lost <= NOT_NEEDED
-        assert answers.answer(json.dumps(answer).encode(), op, HOST)
+        assert answers.answer(json.dumps(answer).encode(), answers.ANSWERS[op], op, HOST)
 
 
 @pytest.mark.source
@@ -420,3 +424,12 @@ def test_nothing_that_the_host_tells_is_lost_on_the_way() -> None:
     told["failed"] |= NOTHING.fields().keys()
     for event, keys in told.items():
         assert keys <= keys_of(answers.EVENTS[event]).keys(), event
+
+
+@pytest.mark.parametrize("name", [name for name in events.TYPES if name in answers.EVENTS])
+def test_what_an_event_leaves_out_means_the_same_twice(name: str) -> None:
+    """What equals its default is left out between the two types of an event: a different default there would win."""
+    ours = {one.name: one.default for one in dataclasses.fields(events.TYPES[name])}
+    theirs = {one.encode_name: one.default for one in msgspec.structs.fields(answers.EVENTS[name]) if not one.required}
+    for field in theirs.keys() & ours.keys() - {"next", "logs"}:
+        assert theirs[field] == ours[field], field

@@ -9,16 +9,17 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.parser import Parser
 
-from deployer.__main__ import program
+from deployer.__main__ import LOCAL, program
+from deployer.cli.standalone import Parser as LocalParser
+from deployer.cli.standalone import words_after_dashes
+from deployer.commands import demo, sandbox
 from deployer.config.describe import markdown
 from deployer.events import NAMES
 from deployer.host.units.confinement import LINES
 from deployer.host.units.overrides import ALLOWED
-from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 from deployer.wire.protocol import PHASES, Exit
 
@@ -57,15 +58,12 @@ def section(page: Path, heading: str) -> str:
     return found[2]
 
 
-def everything() -> Collection:
-    """All tasks: those of the deployer command, and this checkout's throwaway hosts."""
-    every = Collection(*namespace.tasks.values())
-    for name, collection in {**namespace.collections, "sandbox": sandbox}.items():
-        every.add_collection(collection, name=name)
-    return every
-
-
-CONTEXTS = {context.name: context for context in everything().to_contexts()}
+CONTEXTS = {context.name: context for context in namespace.to_contexts()}
+LOCAL_PARSERS: dict[str, LocalParser] = {
+    "demo": demo.parser(),
+    **{f"sandbox {name}": one for name, one in sandbox.parser().commands.choices.items()},
+}
+"""The commands that are no tasks."""
 
 
 @pytest.mark.parametrize("page", OWN, ids=names(OWN))
@@ -105,9 +103,13 @@ def test_the_pages_have_what_these_tests_look_for() -> None:
 @pytest.mark.parametrize("page", OWN, ids=names(OWN))
 def test_commands_exist(page: Path) -> None:
     """Each command on the page names a task there is, with options it has."""
-    parser = Parser(initial=program().initial_context, contexts=everything().to_contexts())
+    parser = Parser(initial=program().initial_context, contexts=namespace.to_contexts())
     for command in commands(page):
         words = shlex.split(re.sub(r"[\[\]…]", "", command))
+        if words[1] in LOCAL:
+            assert words[0] == "deployer", command
+            {"demo": demo, "sandbox": sandbox}[words[1]].parser().parse_args(words_after_dashes(words[2:])[0])
+            continue
         try:
             parser.parse_argv(words[1:])
         except ParseError as error:
@@ -126,6 +128,15 @@ def test_tasks_are_documented(name: str) -> None:
     common = COMMON if name in namespace.task_names else set()
     for option in options(name) - common:
         assert f"`{option}" in told or f"fab {name} {option.lstrip('-').upper()}" in told, f"fab {name}: {option}"
+
+
+@pytest.mark.parametrize("name", LOCAL_PARSERS)
+def test_commands_that_are_no_tasks_are_documented(name: str) -> None:
+    """Each has a section in the reference, which names each of its options."""
+    told = section(DOCS / "reference/commands.md", f"deployer {name}")
+    for action in LOCAL_PARSERS[name]._actions:
+        for option in {*action.option_strings} & {f"--{action.dest}"} - {"--help"}:
+            assert f"`{option}" in told, f"deployer {name}: {option}"
 
 
 def test_common_options_are_documented() -> None:

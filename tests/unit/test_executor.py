@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 FABRIC_YAML = "tasks:\n  executor_class: deployer.executor.FleetExecutor\n"
 FABFILE = """
 from fabric import task
-from deployer.errors import Refused
+from deployer.errors import Busy
 from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
 
 @fleet_task
@@ -31,11 +31,11 @@ def options(c):
 
 @fleet_task
 def refuse(c):
-    raise Refused(message="it failed", state="the old one serves", next="look", logs=("last words",))
+    raise Busy(message="it failed", state="the old one serves", next="look", logs=("last words",))
 
 @fleet_task(on_error=lambda error: print("shown", error.message))
 def shown(c):
-    raise Refused(message="by another printer")
+    raise Busy(message="by another printer")
 
 @fleet_task
 def bug(c):
@@ -115,14 +115,14 @@ def test_ssh_options_come_from_the_command_line(project: Path) -> None:
 def test_a_deployer_error_ends_with_its_code_and_a_readable_message(project: Path) -> None:
     """Exit code 5, what failed, the logs, the state and the next step on stderr, and no traceback."""
     done = fab(project, "refuse")
-    assert done.returncode == 5
+    assert done.returncode == 4
     assert done.stderr == "deployer: it failed\n  last words\nstate: the old one serves\nnext: look\n"
 
 
 def test_another_printer_can_show_the_error(project: Path) -> None:
     """on_error replaces the plain printer; the exit code stays."""
     done = fab(project, "shown")
-    assert (done.returncode, done.stdout, done.stderr) == (5, "shown by another printer\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (4, "shown by another printer\n", "")
 
 
 def test_a_bug_shows_a_traceback_and_says_whose_it_is(project: Path) -> None:
@@ -158,7 +158,7 @@ def test_without_the_executor_a_fleet_task_refuses_hosts(project: Path) -> None:
 def test_errors_end_well_without_the_executor_too(project: Path) -> None:
     """Exit codes and messages are the task's own work, not the executor's."""
     (project / "fabric.yaml").unlink()
-    assert fab(project, "refuse").returncode == 5
+    assert fab(project, "refuse").returncode == 4
     assert fab(project, "fleet").stdout == "fleet () ()\n"
 
 
@@ -232,7 +232,7 @@ module = types.ModuleType("deployer.tasks")
 module.namespace = Collection(hello)
 sys.modules["deployer.tasks"] = module
 sys.argv[0] = "deployer"
-from deployer.cli import main
+from deployer.__main__ import main
 main()
 """
 

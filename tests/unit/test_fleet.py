@@ -20,6 +20,7 @@ from deployer.commands.run import execute
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Ended, Fleet, conclude, each, gravest
+from deployer.remote.answers import StatusOf
 from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site
 from deployer.ssh import SshOptions, Target
@@ -120,7 +121,7 @@ def test_a_bug_is_the_end_of_its_host_with_its_traceback() -> None:
 HANGS = """
 import threading
 from tests.unit.test_fleet import fleet_of
-from deployer.fleet import each
+from deployer.fleet.hosts import each
 
 def work(site):
     if site.host == "b":
@@ -239,7 +240,7 @@ def test_a_host_whose_program_never_answers_is_named() -> None:
     """Unreachable, with the host and the limit."""
     remote = Remote(SilentLink(), "shop", lambda _: None)  # type: ignore[arg-type]
     with pytest.raises(Unreachable) as caught:
-        remote.query({"op": "status"})
+        remote.query({"op": "status"}, StatusOf)
     assert caught.value.host == "deploy@web1"
     assert "deploy@web1" in caught.value.message and "no command of ours begins" in caught.value.message
 

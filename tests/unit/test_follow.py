@@ -16,9 +16,9 @@ from deployer.commands import attach, deploy
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
 from deployer.model import Decision
 from deployer.remote import job
+from deployer.remote.answers import Job, Nothing
 from deployer.remote.job import Run
 from deployer.remote.queue import Turn
-from deployer.remote.report import Job
 from deployer.remote.session import Facts, Outcome, Over, Remote
 from deployer.wire.advice import Next
 from deployer.wire.protocol import PROTOCOL
@@ -509,7 +509,7 @@ def test_an_old_host_program_cannot_make_anybody_wait() -> None:
 
 def test_a_job_reads_as_who_when_and_where() -> None:
     """What a host recovers by itself has nobody's name; what is not known is left out."""
-    assert str(Job.parse({"by": "", "kind": "", "since": 0, "phase": ""})) == "a deploy by someone runs, at its start"
+    assert str(Job()) == "a deploy by someone runs, at its start"
     recovering = Job(kind="recover", phase="watch")
     assert str(recovering) == "the host is finishing an interrupted deploy, at watch"
 
@@ -607,7 +607,7 @@ def test_a_session_that_breaks_before_its_answer_says_what_is_known(op: str, sai
     """Whether anything was touched is told by the question; what to type is there in any case."""
     remote = Remote(FakeLink(FakeChannel(said)), "shop", lambda _: None)  # type: ignore[arg-type]
     with pytest.raises(Unreachable, match="without a last word") as caught:
-        remote.ask() if op == "ask" else remote.query({"op": op})
+        remote.ask() if op == "ask" else remote.query({"op": op}, Nothing)
     known = "what web1 makes of it is not known" if op == "abort" else "nothing was touched"
     assert caught.value.state == known
     assert Next.of(caught.value.next).commands == (f"fab doctor -H {HOST}", "fab setup -H root@web1")

@@ -218,6 +218,7 @@ def test_a_filter_that_is_not_set_up_is_said(repo: Repository) -> None:
     assert "'secret'" in warning and warning.endswith(": a.x")
 
 
+@pytest.mark.cause("lfs-pointers")
 @pytest.mark.parametrize("dirty", [False, True])
 @pytest.mark.parametrize("tool", ["", "git-lfs"])
 def test_pointers_of_lfs_never_ship(
@@ -252,6 +253,7 @@ def test_the_content_of_lfs_ships(repo: Repository, tmp_path: Path, monkeypatch:
     assert contents(collect(repo.root, ref="HEAD"))["logo.png"] == b"the picture itself"
 
 
+@pytest.mark.cause("git-crypt-locked")
 @pytest.mark.parametrize("dirty", [False, True])
 def test_what_git_crypt_has_locked_never_ships(repo: Repository, dirty: bool) -> None:
     """Ciphertext is refused by the file's name."""

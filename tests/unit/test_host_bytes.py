@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import deployer.host
+import deployer.wire
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.processes import probe
 from deployer.host.setup import nginx, packages
@@ -31,7 +32,13 @@ from deployer.wire.spec import Health, Spec
 from tests.host.asking import SPEC
 
 HEALTH = Health(path="/", host="shop", status=((200, 399),), timeout=1, settle=0)
-HOST = Path(deployer.host.__file__).parent
+
+
+def sources() -> list[Path]:
+    """All that runs on a host."""
+    return [path for one in (deployer.host, deployer.wire) for path in Path(str(one.__file__)).parent.rglob("*.py")]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -100,8 +107,8 @@ def test_no_bytes_break_the_reader_of_the_environment(tmp_path_factory: pytest.T
 
 def test_no_file_is_decoded_by_the_locale_or_by_luck() -> None:
     """The host program reads text by files.read_text, and decodes with a rule for what is no UTF-8."""
-    theirs = {"proc.py", "lease.py", "word.py"}  # the kernel's ASCII, and our own numbers
-    for path in HOST.rglob("*.py"):
+    theirs = {"proc.py", "lease.py", "barrier.py"}  # the kernel's ASCII, and our own numbers
+    for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 bare = node.func.attr == "read_text" and not ast.unparse(node.func.value).endswith("files")
@@ -207,11 +214,11 @@ GOOD_VALUES = (
 
 def test_no_pattern_is_matched_at_its_beginning_only() -> None:
     """``match`` takes whatever goes on behind the pattern: only where that is meant."""
-    meant = {("message.py", "_RELEASE.match"), ("pythons.py", "re.match"), ("advice.py", "_TYPED.match")}
+    meant = {("message.py", "_RELEASE.match"), ("versions.py", "re.match"), ("advice.py", "_TYPED.match")}
     meant |= {("advice.py", "_LOOKS_TYPED.match"), ("advice.py", "_OURS.match")}
     found = {
         (path.name, ast.unparse(node.func))
-        for path in HOST.rglob("*.py")
+        for path in sources()
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "match"
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,24 @@ def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     made = releases.create("deploy", 0, "ada", 1.5, SPEC)
     made = releases.update(made, tree="t", venv="v", result=GOOD, phases={"build": 1.0}, previous=3, reason="é")
     assert releases.get(made.number) == made
+
+
+def test_records_are_compact_and_older_ones_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line each; indented ones of earlier versions read the same. Only changed ones are parsed again."""
+    there = catalog(tmp_path)
+    made = there.create("deploy", 0, "ada", 5.5, SPEC)
+    path = there.paths.release(made.number) / "release.json"
+    assert path.read_text().count("\n") == 1
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=1, sort_keys=True))
+    assert there.find(made.number) == made
+    parses: list[object] = []
+    parse = Spec.parse
+    monkeypatch.setattr(Spec, "parse", lambda value: parses.append(value) or parse(value))
+    assert [there.find(made.number) for _ in range(3)] == [made] * 3
+    assert not parses
+    changed = there.update(made, result=GOOD)
+    assert [there.find(made.number) for _ in range(3)] == [changed] * 3
+    assert len(parses) == 1
 
 
 def test_current_is_what_the_link_says(tmp_path: Path) -> None:

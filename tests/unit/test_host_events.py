@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from deployer.host.job import events, lock
 from deployer.host.job.events import EventLog
 from deployer.host.state import jobs
+from deployer.host.state.app import Context, Settings
+from deployer.host.state.paths import AppPaths
 
 
 def test_endless_output_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +61,71 @@ def test_a_glance_tells_for_whom_a_job_waits(tmp_path: Path) -> None:
     log("ready", phase="switch", release="v2")
     log("phase.started", phase="switch")
     assert jobs.glance(tmp_path).waits == ""
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes of a job's events were read, each time that some were."""
+    sizes: list[int] = []
+
+    class Counted(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            found = super().read(-1 if size is None else size) or b""
+            sizes.extend([len(found)] if found else [])
+            return found
+
+    monkeypatch.setattr(jobs, "open", lambda path, _: Counted(path), raising=False)
+    return sizes
+
+
+def test_who_looks_again_reads_only_what_is_new(tmp_path: Path, read: list[int]) -> None:
+    """A build may have printed megabytes: they are read once, in portions. Each look tells what a first one would."""
+    log, progress = EventLog(tmp_path / "events.jsonl"), jobs.Progress(tmp_path)
+    log("phase.started", phase="build")
+    for _ in range(30):
+        log("output", line="x" * 100_000)
+    assert progress.look() == jobs.glance(tmp_path)
+    assert max(read) <= 1 << 20
+    for name, fields in (("phase.started", {"phase": "check"}), ("ready", {"phase": "switch"}), ("finished", {})):
+        read.clear()
+        log(name, **fields)
+        seen = progress.look()
+        assert 0 < sum(read) < 1000
+        assert seen == jobs.glance(tmp_path)
+    assert (seen.phase, seen.waits, seen.finished) == ("check", "switch", True)
+
+
+def test_half_an_event_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    """Also one that is longer than what is read at a time."""
+    progress, path = jobs.Progress(tmp_path), tmp_path / "events.jsonl"
+    long = b'{"event":"output","line":"%s"}\n' % (b"x" * (3 << 20))
+    whole = (
+        b'{"event":"phase.started","at":5,"phase":"build"}\n' + long + b'{"event":"phase.started","phase":"check"}\n'
+    )
+    for cut, phase in ((20, ""), (60, "build"), (2 << 20, "build"), (-5, "build"), (None, "check")):
+        path.write_bytes(whole[:cut])
+        assert (progress.look().phase, progress.look().since) == (phase, 5.0 if phase else 0.0)
+
+
+def test_who_waits_for_a_job_to_leave_reads_its_events_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: list[int]
+) -> None:
+    """It is asked thirty times a second whether it has gone."""
+    paths, moments = AppPaths("shop", tmp_path), itertools.count()
+    (paths.jobs / "00000001").mkdir(parents=True)
+    log = EventLog(paths.jobs / "00000001" / "events.jsonl")
+    log("output", line="x" * 5000)
+    log("finished", exit=0)
+    shown = {"ActiveState": "active", "Description": "deployer job 00000001: deploy shop"}
+    monkeypatch.setattr(lock, "_shown", lambda _: shown)
+    monkeypatch.setattr(lock, "time", SimpleNamespace(monotonic=lambda: next(moments) / 30, sleep=lambda _: None))
+
+    def emit(*_: Any, **__: Any) -> None: ...
+
+    ctx = Context(paths=paths, settings=Settings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
+    job = lock.running(ctx)
+    assert job is not None and next(moments) > 100
+    assert sum(read) < 6000
 
 
 @pytest.mark.parametrize(

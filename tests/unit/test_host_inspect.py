@@ -317,18 +317,23 @@ def test_a_host_that_is_well_has_no_findings(fake: Systemd, ctx: Context, well: 
     assert findings(ctx) == []
 
 
-def test_a_job_that_runs_no_process_is_found(
-    fake: Systemd, ctx: Context, well: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its unit is active and has exited: every deploy takes it for one that runs. One that does run is no finding."""
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/run/systemd/transient/{}", "stays active though its job has ended"),
+        ("/etc/systemd/system/{}", "has the name of deployer's own unit"),
+    ],
+    ids=["ours", "another's"],
+)
+def test_a_job_that_runs_no_process_is_found(fake: Systemd, ctx: Context, well: None, path: str, text: str) -> None:
+    """Its unit is active and has exited. The next job frees the name, unless the unit is somebody else's."""
     unit = job_unit("shop")
-    monkeypatch.setattr("deployer.host.job.lock.running", lambda _: {"by": "", "kind": ""})
-    fake.put(unit, ActiveState="active", SubState="running")
+    fake.put(unit, LoadState="loaded", ActiveState="active", SubState="running", FragmentPath=path.format(unit))
     assert findings(ctx) == []
-    fake.put(unit, ActiveState="active", SubState="exited")
+    fake.put(unit, SubState="exited")
     (found,) = doctor.examine(ctx)["findings"]
     assert (found["kind"], found["what"], found["fix"]) == ("leftover", unit, False)
-    assert found["repair"].endswith(f"systemctl stop {unit}")
+    assert text in found["text"]
 
 
 def test_a_web_process_is_judged_by_its_answer(fake: Systemd, ctx: Context, well: None) -> None:

@@ -202,6 +202,7 @@ def test_a_process_is_told_by_its_own_words(monkeypatch: pytest.MonkeyPatch) -> 
     assert "-a" in asked[0], "else a message of more than 4096 bytes is null"
 
 
+UNIT = "shop-web@v1.service"
 JOURNALCTL = """#!/bin/sh
 echo "$@" >>"$0.called"
 count=$(wc -l <"$0.called")
@@ -223,9 +224,9 @@ def test_a_release_that_is_made_meanwhile_is_followed(
     monkeypatch.setattr(journald, "_LOOK", 0.05)
     add(ctx, 1, PLAIN)
     lines = logs.follow(ctx, "", 5)
-    assert next(lines).endswith("x: line 1")
+    assert next(lines)[0].endswith("x: line 1")
     add(ctx, 2, replace(PLAIN, processes=(WORKER,)))
-    assert next(lines).endswith("x: line 2")
+    assert next(lines)[0].endswith("x: line 2")
     lines.close()  # type: ignore[attr-defined]
     first, second = (call.split() for call in Path(f"{program}.called").read_text().splitlines())
     assert units(first) == ["shop-web@*.service", "shop-web@v1.service"]
@@ -233,6 +234,27 @@ def test_a_release_that_is_made_meanwhile_is_followed(
     assert {"shop-web@v2.service", "shop-worker@v2.service", "shop-worker.2@v2.service"} <= set(units(second))
     assert "-n 5" in " ".join(first) and "--after-cursor" not in " ".join(first)
     assert {"--after-cursor=c1", "--no-tail"} <= set(second)
+
+
+def test_lines_that_come_together_are_followed_together(
+    ctx: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One message to the laptop, and one look at the releases, for all that journalctl prints at a time."""
+    entries = [{"__CURSOR": f"c{one}", "SYSLOG_IDENTIFIER": "x", "MESSAGE": f"line {one}"} for one in range(300)]
+    printed = "".join(f"{json.dumps(one)}\n" for one in entries).encode()
+    (tmp_path / "printed").write_bytes(printed)
+    program = tmp_path / "bin" / "journalctl"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho >>$0.called\ncat {tmp_path}/printed\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
+    add(ctx, 1, PLAIN)
+    lines, found = logs.follow(ctx, "", 5), []
+    while sum(map(len, found)) < len(entries):
+        found.append(next(lines))
+    lines.close()  # type: ignore[attr-defined]
+    assert [text.partition("x: ")[2] for told in found for text in told] == [one["MESSAGE"] for one in entries]
+    assert len(found) < 20
 
 
 def units(words: list[str]) -> list[str]:
@@ -248,7 +270,7 @@ def test_nothing_to_follow_yet_is_waited_for(ctx: Context, tmp_path: Path, monke
     program.chmod(0o755)
     monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     monkeypatch.setattr(journald, "_LOOK", 0.05)
-    assert next(logs.follow(ctx, "", 5)).endswith("at last")
+    assert next(logs.follow(ctx, "", 5))[0].endswith("at last")
 
 
 def test_lines_of_workers_that_fail_at_once_are_untangled() -> None:
@@ -265,3 +287,35 @@ def test_lines_of_workers_that_fail_at_once_are_untangled() -> None:
     told = ["Traceback", "  File a", "Traceback", "  File a", "KeyError"]
     assert journald.own_lines(records, 5) == told
     assert journald.own_lines(records, 3) == told[-3:]
+
+
+OLD = ["Traceback (most recent call last):", "KeyError: 'OLD'"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        ("InvocationID=c\nNRestarts=0\n", ["Worker failed to boot."]),
+        ("InvocationID=c\nNRestarts=1\n", ["MemoryError", "Worker failed to boot."]),
+        ("InvocationID=d\nNRestarts=0\n", []),
+        ("InvocationID=\nNRestarts=0\n", [*OLD, "MemoryError", "Worker failed to boot."]),
+    ],
+    ids=["this start", "started again by itself", "nothing written yet", "forgotten by systemd"],
+)
+def test_only_what_this_start_has_written_counts(monkeypatch: pytest.MonkeyPatch, shown: str, told: list[str]) -> None:
+    """A traceback of last week explains no failure of today, nor does what others tell about the unit."""
+
+    def line(start: str, text: str, **more: Any) -> bytes:
+        return entry(**{"_PID": "7", "_SYSTEMD_UNIT": UNIT, "_SYSTEMD_INVOCATION_ID": start, "MESSAGE": text, **more})
+
+    said = [
+        *(line("a", text) for text in OLD),
+        line("b", "MemoryError"),
+        line("job", "drained", _SYSTEMD_UNIT="deployer-shop.service", _PID="9"),
+        entry(_PID="1", SYSLOG_IDENTIFIER="systemd", INVOCATION_ID="c", MESSAGE="Started"),
+        line("c", "Worker failed to boot."),
+    ]
+    kept = [one for one in said if b"drained" not in one] if "=c" not in shown else said
+    monkeypatch.setattr(journald, "lines", lambda *_, **__: iter(kept))
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, shown, ""))
+    assert systemd.own_lines(UNIT, 9) == told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -163,6 +164,21 @@ def test_a_job_that_runs_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert fake.orders == []
 
 
+def test_a_job_whose_unit_stays_active_without_it_makes_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An admin has set RemainAfterExit: the unit is stopped, if it is ours, and its name is free then."""
+    monkeypatch.setattr(orders, "_TRANSIENT", tmp_path)
+    hollow = {"ActiveState": "active", "SubState": "exited"}
+    fake = on(monkeypatch, Systemd(0, hollow, {**DOWN, "LoadState": "not-found"}))
+    fake.loaded = {"LoadState": "loaded", "FragmentPath": str(tmp_path / "deployer-shop.service")}
+    orders.ensure_free("deployer-shop.service")
+    assert fake.orders == [["stop", "deployer-shop.service"], ["reset-failed", "deployer-shop.service"]]
+    fake = on(monkeypatch, Systemd(0, hollow, DOWN))
+    fake.loaded = {"LoadState": "loaded", "FragmentPath": "/etc/systemd/system/deployer-shop.service"}
+    with pytest.raises(HostError, match="has the name under which deployer runs its own unit"):
+        orders.ensure_free("deployer-shop.service")
+    assert fake.told("stop") == 0
+
+
 class Answers:
     """A systemd that shows what it is told to, and takes every order."""
 
@@ -244,15 +260,18 @@ def test_who_has_a_name_is_found(
     """Only what is dead and still loaded is in the way; its file says whose it is."""
     fake = Answers(monkeypatch, LoadState=load, ActiveState=active, FragmentPath=path)
     assert orders.occupant("x.service") == (Path(path) if found else None)
-    assert fake.asked[0][1:] == ["show", "-p", "LoadState,ActiveState,FragmentPath", "x.service"]
+    assert fake.asked[0][1:] == ["show", "-p", "LoadState,ActiveState,SubState,FragmentPath", "x.service"]
     assert orders.is_transient(Path(path)) is path.startswith("/run/systemd/transient/")
 
 
 class Refuses:
-    """A systemd that takes no order; the units stay as they are. ``calls``: each order, and the seconds it may take."""
+    """A systemd that takes no order, unless it ``obeys``; units stay as they are: as ``states`` has them by name, or as
+    all others are ``shown``. ``calls``: each order, and the seconds it may take."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **shown: str) -> None:
         self.shown, self.now = shown, 0.0
+        self.states: dict[str, dict[str, str]] = {}
+        self.obeys: Callable[[list[str]], object] | None = None
         self.calls: list[tuple[list[str], float]] = []
         monkeypatch.setattr(systemd, "run", self.run)
         monkeypatch.setattr(orders, "time", self)
@@ -260,11 +279,14 @@ class Refuses:
     def run(self, argv: Sequence[str], *, timeout: float = 90, **_: Any) -> systemd.Result:
         words = list(argv)[1:]
         if words[0] == "show":
-            names = words[2].split(",")
-            one = "".join(f"{name}={self.shown.get(name, '')}\n" for name in names)
-            return systemd.Result(0, "\n".join(one for _ in words[3:]), "")
+            states = [self.states.get(unit, self.shown) for unit in words[3:]]
+            blocks = ["".join(f"{name}={state.get(name, '')}\n" for name in words[2].split(",")) for state in states]
+            return systemd.Result(0, "\n".join(blocks), "")
         self.calls.append((words, timeout))
-        return systemd.Result(1, "", "no")
+        if self.obeys is None:
+            return systemd.Result(1, "", "no")
+        self.obeys(words)
+        return systemd.Result(0, "", "")
 
     def monotonic(self) -> float:
         return self.now
@@ -272,6 +294,74 @@ class Refuses:
     def sleep(self, seconds: float) -> None:
         assert len(self.calls) < 1000, "it goes on for ever"
         self.now += seconds
+
+
+@pytest.mark.parametrize(("given", "mode", "seconds"), [
+    ({}, [], 90), ({"timeout": 7}, [], 7), ({"wait": True}, [], 90), ({"wait": False, "timeout": 7}, ["--no-block"], 7),
+])  # fmt: skip
+@pytest.mark.parametrize("order", [orders.start, orders.stop, orders.ensure_stopped])
+def test_an_order_is_given_in_full_for_some_seconds(
+    monkeypatch: pytest.MonkeyPatch, order: Callable[..., Any], given: dict[str, Any], mode: list[str], seconds: float
+) -> None:
+    """Each time to all units, waited for as the caller said; the last time when the seconds are over, and not after."""
+    starts = order is orders.start
+    fake = Refuses(monkeypatch, ActiveState="inactive" if starts else "active")
+    with contextlib.suppress(HostError):
+        order([SERVICE, WORKER], **given)
+    verb = "start" if starts else "stop"
+    assert [call for call in fake.calls if call[0][0] == verb] == [([verb, *mode, SERVICE, WORKER], seconds)] * 41
+    resets = [words for words, _ in fake.calls if words[0] == "reset-failed"]
+    assert resets == ([["reset-failed", SERVICE, WORKER]] * 40 if starts else [])
+    assert fake.now == 10
+
+
+def test_what_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All units of the order, and what systemctl said."""
+    Refuses(monkeypatch, ActiveState="failed", SubState="failed", Result="exit-code")
+    with pytest.raises(HostError) as caught:
+        orders.start([SERVICE, WORKER])
+    assert caught.value.message == f"systemctl start {SERVICE} {WORKER} failed (exit status 1)"
+    assert list(caught.value.logs) == ["no"]
+
+
+def test_only_what_is_down_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else was started meanwhile keeps its count of failures."""
+    fake = Refuses(monkeypatch, ActiveState="inactive")
+    fake.states[WORKER] = {"ActiveState": "active"}
+    with pytest.raises(HostError):
+        orders.start([SERVICE, WORKER])
+    assert [words for words, _ in fake.calls][:2] == [["start", SERVICE, WORKER], ["reset-failed", SERVICE]]
+
+
+@pytest.mark.parametrize("state", ["inactive", "failed"])
+def test_a_stop_of_what_has_ended_is_not_repeated(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """Though systemctl says that it failed: nothing runs."""
+    fake = Refuses(monkeypatch, ActiveState=state)
+    assert orders.stop([SERVICE]) == []
+    assert len(fake.calls) == 1
+
+
+def test_the_handle_of_an_app_has_a_minute_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may find much to put right."""
+    fake = Refuses(monkeypatch, ActiveState="inactive")
+    orders.ensure_started("shop")
+    assert fake.calls == [(["start", "shop.service"], 60)]
+
+
+@pytest.mark.parametrize("vanishes", [False, True])
+def test_a_dead_unit_of_ours_gives_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vanishes: bool) -> None:
+    """Its file goes, even where somebody else was quicker; another unit's is not touched."""
+    ours, other = tmp_path / "deployer-shop.service", tmp_path / "other.service"
+    ours.touch()
+    other.touch()
+    monkeypatch.setattr(orders, "_TRANSIENT", tmp_path)
+    fake = Refuses(monkeypatch, LoadState="not-found")
+    for path in (ours, other):
+        fake.states[path.name] = {"LoadState": "loaded", "ActiveState": "failed", "FragmentPath": str(path)}
+    fake.obeys = lambda words: ours.unlink() if vanishes and words[0] == "reset-failed" else None
+    orders.ensure_free(ours.name)
+    assert [words for words, _ in fake.calls] == [["reset-failed", ours.name], ["daemon-reload"]]
+    assert (ours.exists(), other.exists()) == (False, True)
 
 
 @pytest.mark.parametrize(("wait", "mode"), [(True, []), (False, ["--no-block"])])
@@ -330,8 +420,8 @@ def test_units_that_are_not_read_anew_are_an_error(monkeypatch: pytest.MonkeyPat
     with pytest.raises(HostError, match=r"^systemctl daemon-reload failed \(exit status 1\)$") as caught:
         orders.reload()
     assert list(caught.value.logs) == ["no"]
-    assert {tuple(words) for words, _ in fake.calls} == {("daemon-reload",)}
-    assert len(fake.calls) > 10
+    assert [words for words, _ in fake.calls] == [["daemon-reload"]] * 41
+    assert fake.now == 10
 
 
 def test_somebody_else_s_unit_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def test_the_python_that_is_asked_for(host: Path) -> None:
     assert find_interpreter("3.13", ">=3.12").path == str(host / "python3.13")
 
 
+@pytest.mark.cause("no-such-python")
 def test_a_python_that_is_not_there(host: Path) -> None:
     """A package is only named where the host's lists have it; what the host has and the lock accepts always is."""
     error = refused("3.12")
@@ -84,6 +85,7 @@ def test_a_python_that_is_not_there(host: Path) -> None:
     assert "this host has 3.13)" in str(refused("3.12", ">=3.12").next)
 
 
+@pytest.mark.cause("python-does-not-fit")
 def test_a_python_that_the_lock_does_not_accept(host: Path) -> None:
     """Said as that, with a Python that would do; where there is none, with what is left."""
     error = refused("", ">=3.12")

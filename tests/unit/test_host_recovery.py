@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 
 from deployer.host.recovery import survey as module
-from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Survey, plan
+from deployer.host.recovery.survey import (
+    CLEAR,
+    CLOSE,
+    DISCARD,
+    FINISH,
+    REMOVE,
+    START,
+    STOP,
+    TAKE_BACK,
+    Step,
+    Survey,
+    plan,
+)
 from deployer.host.state.releases import (
     CONDEMNED,
     FAILED,
@@ -121,3 +133,59 @@ def test_every_step_has_a_reason_for_people() -> None:
     survey = found(attempt(PREPARING), down=True, units=frozenset({1, 5}), debris=(Path("/x"),), open=frozenset({9}))
     assert all(step.why for step in plan(survey))
     assert {step.do for step in plan(survey)} <= set(module._ORDER)
+
+
+HELD = {"boot": "another", "until": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("release", "current", "do", "why"),
+    [
+        (attempt(PREPARING), 1, DISCARD, "v2 was interrupted at upload and has no traffic"),
+        (attempt(PREPARING, "build"), 1, DISCARD, "v2 was interrupted at install and has no traffic"),
+        (replace(attempt(READY, "check"), held=HELD), 1, DISCARD, "v2 was left alone after check and has no traffic"),
+        (attempt(SERVED, "check"), 1, CLEAR, "v2 was interrupted at switch and has no traffic"),
+        (attempt(CONDEMNED, "watch"), 1, CLEAR, "v2 was interrupted at watch and has no traffic"),
+        (attempt(SERVED, "switch"), 2, FINISH, "v2 serves, but was interrupted at drain"),
+        (attempt(READY, "watch"), 2, FINISH, "v2 serves, but was interrupted at watch"),
+        (replace(attempt(SERVED, "switch"), held=HELD), 2, FINISH, "v2 serves, but was left alone after switch"),
+        (attempt(CONDEMNED, "switch"), 2, TAKE_BACK, "v2 failed, and its way back was interrupted"),
+    ],
+)  # fmt: skip
+def test_each_attempt_that_died_has_one_step(release: Release, current: int, do: str, why: str) -> None:
+    """With what it is about, and why, in words that ``fab doctor`` and ``fab attach`` show."""
+    assert plan(found(release, current=current)) == [Step(do, why, number=2)]
+
+
+def test_what_is_left_on_a_host_is_told_by_its_name() -> None:
+    """Each thing by itself: an app that is down, units, files, a line that is not there."""
+    paths = (Path("/srv/shop/.x.tmp"), Path("/srv/shop/y"))
+    survey = found(down=True, units=frozenset({1, 9, 5}), debris=paths, open=frozenset({8, 7}))
+    assert plan(survey) == [
+        Step(START, "v1 is current and does not run", number=1),
+        Step(STOP, "units of v5, which does not serve", number=5),
+        Step(STOP, "units of v9, which does not serve", number=9),
+        *(Step(REMOVE, f"{path}: the rest of something that was cut short", path=path) for path in paths),
+        Step(CLOSE, "the ledger does not tell how v7 ended", number=7),
+        Step(CLOSE, "the ledger does not tell how v8 ended", number=8),
+    ]
+
+
+def test_what_is_switched_to_waits_for_an_admin_who_has_stopped_the_app() -> None:
+    """Nobody can judge what does not run; what has no traffic is cleared away all the same."""
+    survey = found(attempt(SERVED, "switch"), replace(attempt(READY), number=3), current=2, wanted=False, down=True)
+    assert [(step.do, step.number) for step in plan(replace(survey, units=frozenset({2})))] == [(DISCARD, 3)]
+
+
+def test_an_app_that_is_being_finished_is_not_started_besides() -> None:
+    """Whoever finishes it has it run."""
+    assert done(found(attempt(SERVED, "switch"), current=2, down=True, units=frozenset({2}))) == [(FINISH, 2)]
+    assert done(found(current=0, down=False, units=frozenset())) == []
+
+
+@pytest.mark.parametrize("result", [SERVED, CONDEMNED, PREPARING])
+def test_a_standby_keeps_its_units_for_as_long_as_it_may_be_needed(result: str) -> None:
+    """While what serves is not judged; one whose record cannot be read is no standby of anything."""
+    survey = found(attempt(result, "switch", previous=1), current=2, units=frozenset({1, 2, 3}))
+    assert [step.number for step in plan(survey) if step.do == STOP] == [3]
+    assert [step.number for step in plan(replace(survey, releases=(WELL,))) if step.do == STOP] == [1, 3]

@@ -245,6 +245,7 @@ def test_projects_further_down(project, places: list[str]) -> None:
     assert str(error.next) == f"cd {places[0]} && deployer init"
 
 
+@pytest.mark.cause("several-apps")
 def test_several_applications(project) -> None:
     """All are named, with the option that chooses; a deploy that would have to choose is refused as well."""
     app = "from flask import Flask\napp = Flask(__name__)\nadmin = Flask(__name__)"
@@ -287,6 +288,7 @@ def test_a_command_is_left_alone(project) -> None:
     assert complete(config, DiskFiles(root)) is config
 
 
+@pytest.mark.cause("no-app")
 def test_nothing_to_serve_is_refused(project) -> None:
     """Where neither config nor files tell, the message says what to write."""
     root = project({"deploy.toml": 'app = "shop"'})

@@ -430,6 +430,7 @@ APP = 'app = "shop"\n[web]\nwsgi = "app:app"\n'
 ASGI = APP.replace("wsgi", "asgi")
 
 
+@pytest.mark.cause("not-pinned")
 def test_a_deploy_says_once_what_is_not_pinned(repo: Repository) -> None:
     """It is a warning, unless the command line or deploy.toml asks for a refusal."""
     repo.write("requirements.txt", "gunicorn\n")
@@ -443,6 +444,7 @@ def test_a_deploy_says_once_what_is_not_pinned(repo: Repository) -> None:
     assert read(repo, f"{APP}[release]\nlocked = true\n", strict=True) == []
 
 
+@pytest.mark.cause("not-installed")
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -478,3 +480,30 @@ def test_beside_requirements_the_project_says_which_python_it_needs(
     """A requirements file cannot say it, and no installer of one asks the project."""
     lock = locked(repo, {"requirements.txt": "django==5\n", "pyproject.toml": project})
     assert (lock.requires, lock.says_python) == (requires, "pyproject.toml")
+
+
+@pytest.mark.parametrize(
+    ("files", "python"),
+    [
+        ({".python-version": "3.12\n"}, "3.12"),
+        ({".python-version": "# ours\n\n3.12.4  # as the host has it\n3.11\n"}, "3.12"),
+        ({".python-version": "cpython@3.13\n"}, "3.13"),
+        ({".python-version": "\n"}, ""),
+        ({}, ""),
+        ({".python-version": "3.12\n", "pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.10"\n'}, ""),
+    ],
+)
+def test_the_python_that_is_asked_for_beside_requirements(repo: Repository, files: dict[str, str], python: str) -> None:
+    """As uv reads the file: where nothing else says a Python, and deploy.toml has the last word."""
+    source = ship(repo, {"requirements.txt": "django==5\n", **files})
+    lock = find_lock(source)
+    assert lock.warnings == ()
+    assert spec_of(Config(app="shop"), source, lock).python == python
+    assert spec_of(Config(app="shop", python="3.10"), source, lock).python == "3.10"
+
+
+def test_a_python_that_is_not_understood_is_told(repo: Repository) -> None:
+    """It is not silently another one."""
+    lock = locked(repo, {"requirements.txt": "django==5\n", ".python-version": "pypy@3.10\n"})
+    assert lock.python == ""
+    assert "asks for 'pypy@3.10', which is not used" in lock.warnings[0]

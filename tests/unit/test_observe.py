@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from deployer.commands import observe, plan
-from deployer.errors import ConfigError, Exit
+from deployer.commands import logs, plan, status
+from deployer.errors import BadAnswer, ConfigError, Exit
 from deployer.fleet.hosts import Fleet
-from deployer.remote.report import Lingering, Plan, TimerRow, UnitRow
+from deployer.remote import answers
+from deployer.remote.answers import Answer, Calendar, Lingering, Status, TimerRow, UnitRow
+from deployer.remote.report import Plan
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site
+from deployer.ui.jsonlines import as_object
 from deployer.wire.processes import Process, Timer
 from deployer.wire.spec import Spec
 from tests.unit.test_campaign import SPEC
@@ -53,9 +58,15 @@ TOLD: dict[str, Any] = {
 # The state of a host
 
 
-def test_the_state_of_a_host_is_taken_as_it_says() -> None:
-    """Processes, timers and what lingers, with all that is known of them."""
-    status = observe.parse_status(TOLD, "web1")
+def told_status(monkeypatch: pytest.MonkeyPatch, told: Mapping[str, Any]) -> Status:
+    (site,) = fleet_of("web1").sites
+    open_with(monkeypatch, status, {"status": told}, **{site.host: has()})
+    return status.status(site)
+
+
+def test_the_state_of_a_host_is_taken_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes, timers and what lingers, with all that is known of them; the host's name is ours."""
+    status = told_status(monkeypatch, {**TOLD, "host": "another", "since": 5.0})
     assert status.units == (
         UnitRow(
             process="worker",
@@ -76,29 +87,43 @@ def test_the_state_of_a_host_is_taken_as_it_says() -> None:
     assert (status.host, status.healthy, status.since) == ("web1", False, 9.0)
 
 
-@pytest.mark.parametrize(("active", "ok"), [("active", True), ("activating", True), ("failed", False)])
-def test_a_host_of_before_there_were_processes(active: str, ok: bool) -> None:
-    """Its units have neither a process nor a verdict: both follow from what it says."""
-    old = {key: UNIT[key] for key in UNIT if key not in ("process", "ok")}
-    old |= {"name": "shop-web@v2.service", "active": active}
-    told = {key: TOLD[key] for key in TOLD if key not in ("timers", "lingering")}
-    status = observe.parse_status({**told, "units": [old]}, "web1")
-    assert (status.units[0].process, status.units[0].ok) == ("web", ok)
-    assert status.timers == status.lingering == ()
+@pytest.mark.parametrize("ok", [True, False])
+@pytest.mark.parametrize("of", ["units", "timers"])
+def test_what_is_not_well_is_shown_as_that(monkeypatch: pytest.MonkeyPatch, of: str, ok: bool) -> None:
+    """A verdict reaches people and machines as the host gave it, and one that was not given is no verdict."""
+    status = told_status(monkeypatch, {**TOLD, of: [{**TOLD[of][0], "ok": ok}]})
+    (row,) = as_object(status)[of]
+    assert (getattr(status, of)[0].ok, row["ok"]) == (ok, ok)
+    with pytest.raises(BadAnswer):
+        told_status(monkeypatch, {**TOLD, of: [{key: TOLD[of][0][key] for key in TOLD[of][0] if key != "ok"}]})
 
 
-def test_a_host_that_says_less_or_more_is_no_crash() -> None:
-    """Whatever it leaves out is unknown, whatever is new is passed over."""
-    status = observe.parse_status({"current": "v2", "new": 1}, "web1")
-    assert (status.current, status.healthy, status.units, status.busy) == ("v2", None, (), None)
+def test_a_host_that_says_less_or_more_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it leaves out is unknown, whatever is new is ignored; nothing that serves is None."""
+    status = told_status(monkeypatch, {"current": "", "new": 1})
+    assert (status.current, status.healthy, status.units, status.busy) == (None, None, (), None)
     more = {
         **TOLD,
-        "units": [{**UNIT, "new": 1}, {}],
-        "timers": [{"process": "clear", "new": 1}, {}],
+        "units": [{**UNIT, "new": 1}],
         "lingering": [{"new": 1}],
         "held": {"release": "v3", "seconds": 9.0, "new": 1},
     }
-    assert len(observe.parse_status(more, "web1").units) == 2
+    assert len(told_status(monkeypatch, more).lingering) == 1
+
+
+def test_machines_read_what_people_read() -> None:
+    """``--json``: fields by their own names, a job in words, and since when it serves told once."""
+    told = msgspec.json.decode(
+        json.dumps({**TOLD, "busy": {"by": "ada", "kind": "reload", "phase": "build"}}), type=Status
+    )
+    shown = as_object(told)
+    assert shown["busy"] == "a reload by ada runs, at build"
+    assert shown["units"][0]["memory_bytes"] == 5
+    assert "switched" not in shown["release"]
+    assert list(shown) == [
+        "app", "host", "current", "standby", "since", "release", "units", "timers", "lingering", "busy", "healthy",
+        "health", "last", "held", "notes",
+    ]  # fmt: skip
 
 
 # Logs
@@ -114,9 +139,9 @@ class FakeRemote:
         self.asked.append(message)
         return Outcome(host="", exit=Exit.OK, release="", serving="")
 
-    def query(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    def query(self, message: Mapping[str, Any], kind: type[Answer]) -> Answer:
         self.asked.append(message)
-        return self.answer
+        return answers.answer(json.dumps(self.answer).encode(), kind, str(message["op"]), "web1")
 
 
 def open_with(
@@ -141,24 +166,24 @@ def has(*processes: str) -> Any:
 @pytest.mark.parametrize("process", ["", "worker"])
 def test_which_logs_are_asked_for(monkeypatch: pytest.MonkeyPatch, process: str) -> None:
     """The name goes to the host as it is; empty are all of them."""
-    remotes = open_with(monkeypatch, observe, web1=has("web", "worker"))
-    assert observe.logs(fleet_of("web1"), lines=5, process=process) == Exit.OK
+    remotes = open_with(monkeypatch, logs, web1=has("web", "worker"))
+    assert logs.logs(fleet_of("web1"), lines=5, process=process) == Exit.OK
     assert remotes["web1"].asked == [{"op": "logs", "process": process, "lines": 5, "follow": False}]
 
 
 def test_hosts_that_run_something_else_are_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the roles differ, those that have the process answer, and the others are no failure."""
-    remotes = open_with(monkeypatch, observe, web1=has("web"), jobs1=has("worker"))
-    assert observe.logs(fleet_of("web1", "jobs1"), lines=5, process="worker") == Exit.OK
+    remotes = open_with(monkeypatch, logs, web1=has("web"), jobs1=has("worker"))
+    assert logs.logs(fleet_of("web1", "jobs1"), lines=5, process="worker") == Exit.OK
     assert (remotes["web1"].asked, len(remotes["jobs1"].asked)) == ([], 1)
 
 
 @pytest.mark.parametrize("hosts", [("web1",), ("web1", "jobs1")])
 def test_a_process_that_no_host_has(monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...]) -> None:
     """Bad usage: the names there are, and the nearest of them to type."""
-    open_with(monkeypatch, observe, web1=has("web", "worker"), jobs1=has("worker", "clear"))
+    open_with(monkeypatch, logs, web1=has("web", "worker"), jobs1=has("worker", "clear"))
     with pytest.raises(ConfigError) as caught:
-        observe.logs(fleet_of(*hosts), lines=5, process="wroker")
+        logs.logs(fleet_of(*hosts), lines=5, process="wroker")
     names = "web, worker" if len(hosts) == 1 else "web, worker, clear"
     assert caught.value.message == f"there is no process 'wroker' on {', '.join(hosts)}; there are: {names}"
     assert str(caught.value.next) == "fab logs --process worker"
@@ -166,8 +191,8 @@ def test_a_process_that_no_host_has(monkeypatch: pytest.MonkeyPatch, hosts: tupl
 
 def test_a_host_that_does_not_say_what_it_runs_judges_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """An older program knows better than the laptop."""
-    remotes = open_with(monkeypatch, observe, web1=has())
-    assert observe.logs(fleet_of("web1"), lines=5, process="worker") == Exit.OK
+    remotes = open_with(monkeypatch, logs, web1=has())
+    assert logs.logs(fleet_of("web1"), lines=5, process="worker") == Exit.OK
     assert len(remotes["web1"].asked) == 1
 
 
@@ -181,13 +206,13 @@ FULL = replace(PLAIN, processes=(WORKER,), timers=(CLEAR,))
 BARE = Plan(app="shop", host="web1", current="v1", release="v2")
 
 
-def planned(spec: Spec, before: Spec | None, calendars: Mapping[str, Any] | None = None) -> Plan:
+def planned(spec: Spec, before: Spec | None, calendars: Mapping[str, Calendar] | None = None) -> Plan:
     return plan.changes(BARE, spec, before, calendars or {})
 
 
 def test_what_would_run_is_told_as_it_would_be_typed() -> None:
     """Each process with its command and how many there are of it; each timer with its calendar and next run."""
-    plan = planned(FULL, FULL, {"daily": {"next": 7.0, "problem": ""}})
+    plan = planned(FULL, FULL, {"daily": Calendar(calendar="daily", next=7.0)})
     assert [(one.process, one.runs, one.count, one.change) for one in plan.processes] == [
         ("web", "gunicorn a:b", 1, ""),
         ("worker", "celery -A 'my shop'", 2, ""),

@@ -8,6 +8,7 @@ import pytest
 
 from deployer.errors import ConfigError
 from deployer.events import HostEnd
+from deployer.fleet.coordinator import was_busy
 from deployer.rollout import Rollout, Strategy, barriers, migrator, waves
 
 HOSTS = ("web1", "web2", "web3")
@@ -465,6 +466,20 @@ def test_what_the_host_program_refuses_is_refused() -> None:
     fleet.hear("web1", "finished", exit=4, serving="v42", summary="busy")
     verdict = fleet.rollout.verdict()
     assert (verdict.exit, str(verdict.next), fleet.results) == (4, "fab attach", ["busy"])
+
+
+def test_who_was_too_late_by_a_moment_is_busy_though_its_job_had_begun() -> None:
+    """Another command took the number before its job did: the others discard, and who waits tries again."""
+    fleet = Fleet("web1", "web2")
+    for host in ("web1", "web2"):
+        fleet.hear(host, "phase.started", phase="build")
+    fleet.hear("web1", "failed", exit=4, message="busy: another command was quicker")
+    fleet.hear("web1", "finished", exit=4, serving="v42", summary="busy")
+    assert fleet.orders() == [("web2", "undo")]
+    fleet.finish(5, "web2")
+    verdict = fleet.rollout.verdict()
+    assert (verdict.exit, fleet.results) == (5, ["busy", "discarded"])
+    assert was_busy(verdict)
 
 
 def test_one_unreachable_host_among_others_that_had_begun_is_a_refusal() -> None:

@@ -6,13 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from invoke.exceptions import Exit
 
-from deployer.sandbox import backends, docker, docker_image, hosts, nspawn, tasks
+from deployer.sandbox import backends, docker, docker_image, hosts, nspawn
 from deployer.sandbox.backend import last_lines
 from deployer.sandbox.cgroups import parse_hierarchies
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.state import Record, State
 
 RECORD = Record(
@@ -134,36 +132,3 @@ def test_an_unknown_distribution_is_refused() -> None:
 def test_console_output_is_readable() -> None:
     """Colours and empty lines go, the last lines stay."""
     assert last_lines("one\r\n\x1b[0;32mtwo\x1b[0m\r\n\r\nthree\r\n", 2) == "two\nthree"
-
-
-def test_mistakes_end_with_words_and_status_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's mistake shows no traceback."""
-    monkeypatch.setenv("DEPLOYER_SANDBOX_DIR", str(tmp_path))
-    with pytest.raises(Exit, match="no sandbox host called 'nope'") as caught:
-        tasks.down.body(None, "nope")
-    assert caught.value.code == 2
-
-
-def test_the_namespace_is_complete() -> None:
-    """The four tasks are there, by the names that the documentation uses."""
-    assert tasks.namespace.name == "sandbox"
-    assert set(tasks.namespace.task_names) == {"up", "down", "list", "ssh"}
-
-
-def test_the_table_shows_each_host(tmp_path: Path) -> None:
-    """One line a host under a heading, in columns."""
-    state = State(tmp_path)
-    host = SandboxHost(
-        name="a-long-name",
-        address="127.0.10.1",
-        ssh_port=22,
-        http_port=80,
-        distribution="trixie",
-        backend="nspawn",
-        state=state,
-        engine=nspawn.Nspawn(state, {}),
-        remove=hosts.down,
-    )
-    heading, line = tasks.table([(host, "off")]).splitlines()
-    assert line.split() == ["a-long-name", "127.0.10.1", "22", "80", "trixie", "nspawn", "off"]
-    assert heading.index("ADDRESS") == line.index("127.0.10.1")

@@ -69,7 +69,7 @@ def test_a_failed_build_leaves_no_image(tmp_path: Path, monkeypatch: pytest.Monk
         Path(argv[-1]).mkdir()
         raise SandboxError("no mirror")
 
-    monkeypatch.setattr(image, "run", fail)
+    monkeypatch.setattr(image, "run_long", fail)
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/mmdebstrap")
     with pytest.raises(SandboxError, match="no mirror"):
         image.ensure_tree(tmp_path, "bookworm", environment={}, progress=lambda _: None)
@@ -154,10 +154,10 @@ def test_commands_fail_with_words() -> None:
 
 def test_an_error_says_what_state_and_what_next() -> None:
     """Every part of an error is shown, the console's last lines too."""
-    error = SandboxError("It broke.", state="Nothing is left.", hint="fab sandbox.up", console="a\nb")
+    error = SandboxError("It broke.", state="Nothing is left.", hint="deployer sandbox up", console="a\nb")
     shown = str(error).splitlines()
     assert shown[0] == "It broke."
-    assert shown[-2:] == ["Nothing is left.", "Next: fab sandbox.up"]
+    assert shown[-2:] == ["Nothing is left.", "Next: deployer sandbox up"]
     assert "  b" in shown
     failed = SandboxCommandError("`x` failed.", returncode=1, stdout="", stderr="the reason\n")
     assert "the reason" in str(failed)

@@ -17,14 +17,14 @@ import pytest
 
 from deployer import events as ev
 from deployer.errors import Unreachable
-from deployer.remote.report import DemoStep, ReleaseRow, Status, UnitRow
+from deployer.remote.answers import ReleaseRow, Status, UnitRow
 from deployer.ui import is_live, reporter
 from deployer.ui.console import ConsoleReporter
 from deployer.ui.errors import print_error
 from deployer.ui.hoststatus import status_view
 from deployer.ui.jsonlines import JsonLines
 from deployer.ui.plain import PlainReporter, log_of
-from deployer.ui.tables import demo_table, releases_table
+from deployer.ui.tables import releases_table
 from deployer.ui.text import age, clean, seconds, size
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
@@ -456,7 +456,14 @@ def test_releases_are_a_table() -> None:
 def test_status_shows_what_serves_and_its_units() -> None:
     """Current, standby, who is busy and each unit's state, memory and restarts are shown."""
     unit = UnitRow(
-        process="web", name="shop-web@v44.service", active="active", sub="running", pid=77, restarts=2, since=400
+        process="web",
+        name="shop-web@v44.service",
+        active="active",
+        sub="running",
+        pid=77,
+        restarts=2,
+        since=400,
+        ok=True,
     )
     status = Status(
         app="shop",
@@ -480,29 +487,6 @@ def test_tables_are_one_json_object_for_machines() -> None:
     told = json.loads(shown(releases_table, ROWS, app="shop", host="web1", json=True))
     assert (told["host"], told["releases"][1]["reason"]) == ("web1", "500 on [/]")
     assert json.loads(shown(status_view, Status(app="shop", host="h", current="v1"), json=True))["current"] == "v1"
-
-
-def test_the_demo_ends_with_a_sum() -> None:
-    """Every step has its line with requests and latencies, and the last line sums requests and failures."""
-    step = DemoStep(step="reload", seconds=2.1, release="v3", sent=1843, failed=0, p50=24.2, p99=31, max=58)
-    lost = DemoStep(step="deploy a broken release", seconds=70, release="[b]v3", sent=1, failed=2, outcome="refused")
-    text = shown(demo_table, [step, lost])
-    assert re.search(r"reload +2\.1 s +v3 +1,843 +0 +24 ms +31 ms +58 ms", text)
-    assert re.search(r"all of it +1 min 12 s +1,844 +2", text)
-    assert "refused" in text
-    assert "[b]v3" in text
-
-
-def test_lost_requests_are_red(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal no lost request is bold green, and one is bold red."""
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    terminal = Terminal()
-    for failed in (0, 1):
-        step = DemoStep(step="reload", seconds=1, release="v1", sent=9, failed=failed)
-        demo_table([step], stream=terminal)
-    colours = re.findall(r"\x1b\[(1;3\d)m *([01])\x1b", terminal.getvalue())
-    assert colours == [("1;32", "0"), ("1;32", "0"), ("1;31", "1"), ("1;31", "1")]
 
 
 def test_numbers_are_readable() -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from deployer import events as ev
 from deployer.model import Decision
-from deployer.remote.report import Diagnosis, Finding, Held, ReleaseRow, Status
+from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
 from deployer.ui.awaited import Awaited
 from deployer.ui.findings import doctor_view
 from deployer.ui.hoststatus import status_view
@@ -164,9 +164,11 @@ def shown(show: Callable[..., None], *arguments: Any, **options: Any) -> str:
 
 def test_a_healthy_host_is_one_line() -> None:
     """No findings: all is well, and what serves."""
-    text = shown(doctor_view, Diagnosis(app="shop", host="web1", current="v5"))
+    text = shown(doctor_view, Diagnosis(busy=None, findings=(), app="shop", host="web1", current="v5"))
     assert text == "shop → web1\n  ✓ all is well: v5 serves\n"
-    assert "nothing serves" in shown(doctor_view, Diagnosis(app="shop", host="web1", current=None))
+    assert "nothing serves" in shown(
+        doctor_view, Diagnosis(busy=None, findings=(), app="shop", host="web1", current=None)
+    )
 
 
 def test_findings_say_what_and_what_puts_it_right() -> None:

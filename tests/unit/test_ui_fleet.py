@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployer import events as ev
-from deployer.remote.report import Diagnosis, Finding, ReleaseRow, Status, UnitRow
+from deployer.remote.answers import Diagnosis, Finding, ReleaseRow, Status, UnitRow
 from deployer.ui import reporter
 from deployer.ui.console import console_on
 from deployer.ui.findings import fleet_doctor
@@ -568,7 +568,7 @@ def shown(show: Callable[..., object], *args: object, **options: object) -> str:
 
 def status(host: str, current: str | None = "v43", **more: Any) -> Status:
     units = tuple(
-        UnitRow(process=one, name=f"shop-{one}@v43.service", active="active", restarts=1, memory_bytes=2 << 20)
+        UnitRow(process=one, name=f"shop-{one}@v43.service", active="active", restarts=1, memory_bytes=2 << 20, ok=True)
         for one in ("web", "worker")
     )
     usual = {"app": "shop", "units": units, "healthy": True, "health": "200 in 5 ms"}
@@ -625,7 +625,7 @@ def test_answers_of_a_fleet_are_one_object_and_of_one_host_the_old_one() -> None
     told = json.loads(shown(fleet_releases, {"a": [row], "b": []}, app="shop", json=True))
     assert [(one["host"], len(one["releases"])) for one in told["hosts"]] == [("a", 1), ("b", 0)]
     assert json.loads(shown(fleet_releases, {"a": [row]}, app="shop", json=True))["host"] == "a"
-    found = [Diagnosis(app="shop", host=host, current="v1") for host in ("a", "b")]
+    found = [Diagnosis(busy=None, findings=(), app="shop", host=host, current="v1") for host in ("a", "b")]
     assert len(json.loads(shown(fleet_doctor, found, json=True))["hosts"]) == 2
     assert json.loads(shown(fleet_doctor, found[:1], json=True))["host"] == "a"
 
@@ -667,7 +667,12 @@ def test_the_doctor_names_the_ill_and_counts_the_well() -> None:
     ill = Finding(kind="down", what="shop-worker", text="it is not running", repair="it is started")
     found = [
         Diagnosis(
-            app="shop", host=host, current="v5", **({"findings": (ill,), "next": "fab doctor --fix"} if bad else {})
+            app="shop",
+            host=host,
+            current="v5",
+            busy=None,
+            findings=(ill,) if bad else (),
+            next="fab doctor --fix" if bad else "",
         )
         for host, bad in zip(FIVE[:4], (False, True, True, False), strict=True)
     ]

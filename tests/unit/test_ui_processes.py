@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from deployer.events import HostEnd
-from deployer.remote.report import Lingering, Plan, PlannedProcess, PlannedTimer, Status, TimerRow, UnitRow
+from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
+from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.fleetstatus import fleet_status
 from deployer.ui.hoststatus import status_view
 from deployer.ui.planned import plan_view
@@ -46,7 +48,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 def unit(process: str, instance: int = 1, **more: Any) -> UnitRow:
     name = f"shop-{process}{f'.{instance}' if instance > 1 else ''}@v42.service"
-    usual = {"active": "active", "sub": "running", "pid": 7, "memory_bytes": 60 << 20, "since": NOW - 4000}
+    usual = {"active": "active", "sub": "running", "pid": 7, "memory_bytes": 60 << 20, "since": NOW - 4000, "ok": True}
     return UnitRow(**{**usual, "process": process, "name": name, **more})
 
 
@@ -60,11 +62,11 @@ def status(*units: UnitRow, host: str = "deploy@web1", **more: Any) -> Status:
 
 DOWN = unit("worker", 2, active="activating", sub="auto-restart", restarts=7, pid=0, memory_bytes=0, ok=False)
 TIMERS = (
-    TimerRow(process="clear", next=NOW + 60000, last=NOW - 26400, result="success"),
-    TimerRow(process="newsletter", next=NOW - 10, last=NOW - 10, running=True),
+    TimerRow(process="clear", next=NOW + 60000, last=NOW - 26400, result="success", ok=True),
+    TimerRow(process="newsletter", next=NOW - 10, last=NOW - 10, running=True, ok=True),
     TimerRow(process="digest", ok=False, next=NOW + 150, last=NOW - 300, result="exit-code"),
     TimerRow(process="cleanup", ok=False),
-    TimerRow(process="fresh", next=NOW + 3 * 86400),
+    TimerRow(process="fresh", next=NOW + 3 * 86400, ok=True),
 )
 
 
@@ -118,7 +120,7 @@ def test_what_lingers_is_a_sentence() -> None:
     assert "lingers  worker of v41 still finishes its job, since 12 s\n" in shown(
         status_view, status(unit("web"), lingering=(one,))
     )
-    two = (one, replace(one, since=NOW - 70), Lingering(process="clear", release="v40"))
+    two = (one, structs.replace(one, since=NOW - 70), Lingering(process="clear", release="v40"))
     text = shown(status_view, status(unit("web"), lingering=two))
     assert "worker of v41 still finishes 2 jobs, the first since 1 min 10 s\n" in text
     assert "clear of v40 still finishes its job\n" in text
@@ -129,7 +131,9 @@ def test_a_host_without_web_runs_and_serves_nothing() -> None:
     text = shown(status_view, status(unit("worker"), standby="v41"))
     assert "● current  v42 runs" in text
     assert "health   healthy: all up" in text
-    assert "not healthy: worker is down" in shown(status_view, status(replace(DOWN, name="shop-worker@v42.service")))
+    assert "not healthy: worker is down" in shown(
+        status_view, status(structs.replace(DOWN, name="shop-worker@v42.service"))
+    )
 
 
 def test_a_bad_answer_and_a_process_that_is_down_are_both_told() -> None:
@@ -152,7 +156,7 @@ def test_what_a_host_says_cannot_touch_the_terminal() -> None:
         status(
             unit("web", sub=evil),
             UnitRow(process=evil, name=evil, active=evil, ok=False),
-            timers=(TimerRow(process=evil, result=evil), TimerRow(process=evil, ok=False)),
+            timers=(TimerRow(process=evil, result=evil, ok=True), TimerRow(process=evil, ok=False)),
             lingering=(Lingering(process=evil, release=evil),),
         ),
     )
@@ -196,7 +200,7 @@ def test_fifty_hosts_are_a_line_each_in_a_hundred_columns(drawn: Callable[..., s
 
 def test_hosts_that_all_have_web_alone_are_not_told_so() -> None:
     """The column is for fleets in which there is something to tell; a host with nothing yet is no other role."""
-    plain = shown(fleet_status, [host(1), host(2), replace(host(3), current=None, units=(), healthy=None)])
+    plain = shown(fleet_status, [host(1), host(2), structs.replace(host(3), current=None, units=(), healthy=None)])
     assert "runs" not in plain.splitlines()[2]
     alike = shown(fleet_status, [host(1, unit("web"), unit("worker")), host(2, unit("web"), unit("worker"))])
     assert alike.count("web, worker") == 2

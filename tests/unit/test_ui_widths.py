@@ -6,29 +6,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.remote.report import (
-    DemoStep,
-    Diagnosis,
-    Finding,
-    Held,
-    Plan,
-    PlannedProcess,
-    PlannedTimer,
-    ReleaseRow,
-    Status,
-    TimerRow,
-    UnitRow,
-)
+from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status, TimerRow, UnitRow
+from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.console import ConsoleReporter, view_of
 from deployer.ui.findings import fleet_doctor
 from deployer.ui.fit import flowing
@@ -36,7 +25,6 @@ from deployer.ui.fleets import fleet_releases
 from deployer.ui.fleetstatus import fleet_status
 from deployer.ui.planned import plan_view
 from deployer.ui.stream import safe
-from deployer.ui.tables import demo_table
 from deployer.ui.text import middle
 from tests.support.screen import ANSI, Clock, Terminal
 
@@ -99,9 +87,8 @@ ANSWERS: dict[str, Callable[[TextIO], object]] = {
     "status-fleet": lambda out: fleet_status([STATUS, other(STATUS)], [LOST], app="shop", hosts=HOSTS, now=NOW, stream=out),
     "releases": lambda out: fleet_releases({HOSTS[0]: [ROW, FAILED]}, app="shop", now=NOW, stream=out),
     "releases-fleet": lambda out: fleet_releases({HOSTS[0]: [ROW, FAILED], HOSTS[1]: [ROW]}, [LOST], app="shop", now=NOW, stream=out),
-    "doctor": lambda out: fleet_doctor([Diagnosis(app="shop", host=HOSTS[0], current="v43", findings=(FINDING,), next="fab doctor --fix")], stream=out),
+    "doctor": lambda out: fleet_doctor([Diagnosis(busy=None, app="shop", host=HOSTS[0], current="v43", findings=(FINDING,), next="fab doctor --fix")], stream=out),
     "plan": lambda out: plan_view([PLAN], now=NOW, stream=out),
-    "demo": lambda out: demo_table([DemoStep(step="deploy version 2", seconds=5.2, release="v2", sent=1234, failed=0, p50=4.0, p99=40.0, max=61.0)], stream=out),
 }  # fmt: skip
 DEPLOYED = tuple(
     event

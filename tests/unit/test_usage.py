@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.fleettask import Dry, FleetTask
-from deployer.sandbox.tasks import namespace as sandbox
 from deployer.tasks import namespace
 
 BIN = Path(sys.executable).parent
@@ -41,10 +40,10 @@ def fab(project: Path, *words: str, binary: str = "fab", **env: str) -> subproce
     )
 
 
-@pytest.mark.parametrize("name", sorted({*namespace.task_names, *(f"sandbox.{one}" for one in sandbox.task_names)}))
+@pytest.mark.parametrize("name", sorted(namespace.task_names))
 def test_every_task_declares_how_it_answers_dry(name: str) -> None:
     """It changes nothing, or has a function that tells what it would do: none may be left undeclared, or be stock."""
-    task = sandbox[name[8:]] if name.startswith("sandbox.") else namespace[name]
+    task = namespace[name]
     assert isinstance(task, FleetTask)
     assert task.dry is Dry.SAME or callable(task.dry)
 
@@ -82,6 +81,8 @@ USAGE = [
     (["deplyo", "--dirty"], "there is no task 'deplyo'; did you mean deploy?", "fab deploy --dirty"),
     (["phase.buidl"], "did you mean phase.build?", "fab phase.build"),
     (["xyzzy"], "there is no task 'xyzzy'", "fab --list"),
+    (["sandbox.up"], "'sandbox.up' is no task: it is a command of deployer", "deployer sandbox up"),
+    (["demo"], "'demo' is no task: it is a command of deployer", "deployer demo"),
     (["deploy", "--canry", "1"], "fab deploy has no option --canry; did you mean --canary?", "fab deploy --help"),
     (["deploy", "--canry=1"], "fab deploy has no option --canry; did you mean --canary?", "fab deploy --help"),
     (["status", "--jsn"], "did you mean --json?", "fab status --help"),

@@ -10,11 +10,28 @@ from dataclasses import dataclass
 
 from deployer.host.errors import HostError
 from deployer.host.system.systemd import run
+from deployer.wire.advice import do
+from deployer.wire.causes import Cause
 from deployer.wire.versions import fits, numbers
 
 _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"
 HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 _NAME = re.compile(r"python(3\.[0-9]{1,2})\Z")
+
+
+NO_PYTHON = Cause(
+    "no-such-python",
+    "the host has no program of the name that `python` in deploy.toml, or .python-version, stands for",
+    "this host has no {name}{asks}",
+    do("{way}") + do("or {other}"),
+)
+OTHER_PYTHON = Cause(
+    "python-does-not-fit",
+    "the lock, or `requires-python` beside requirements.txt, does not accept the Python of the environment",
+    "{lock} is for Python {requires}, and {name} of this host is {version}",
+    do("{way}") + do("or {other}"),
+)
+CAUSES = (NO_PYTHON, OTHER_PYTHON)
 
 
 @dataclass(frozen=True)
@@ -37,19 +54,20 @@ def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interp
     name = f"python{version or '3'}"
     found = shutil.which(name, path=HOST_PATH)
     if found is None:
-        raise HostError(f"this host has no {name}", next=_other(name, requires))
+        asks = ", which deploy.toml or .python-version asks for" if version else ""
+        way, *others = _ways(name, requires)
+        raise HostError(**NO_PYTHON.told(name=name, asks=asks, way=way, other=" or ".join(others)))
     done = run([found, "-I", "-S", "-c", _IDENTITY])
     if not done.ok:
         raise HostError(f"{found} does not start", logs=done.tail())
     interpreter = Interpreter(found, done.out.strip())
     if not fits(interpreter.version, requires):
         wanted = next((there for there in reversed(pythons()) if fits(there, requires)), "")
-        way = f'set python = "{wanted}" in deploy.toml, which this host has; commit, fab deploy'
         lower = f"lower requires-python to what suits {interpreter.version}, lock again, commit"
-        raise HostError(
-            f"{lock} is for Python {requires}, and {name} of this host is {interpreter.version}",
-            next=way if wanted else f"{_other('', requires)}\nor {lower}",
-        )
+        ways = [f'set python = "{wanted}" in deploy.toml, which this host has; commit, fab deploy'] if wanted else []
+        way, *others = ways or [*_ways("", requires), lower]
+        values = {"lock": lock, "requires": requires, "name": name, "version": interpreter.version}
+        raise HostError(**OTHER_PYTHON.told(**values, way=way, other=" or ".join(others)))
     return interpreter
 
 
@@ -62,7 +80,7 @@ def pythons() -> list[str]:
     return sorted(found, key=numbers)
 
 
-def _other(name: str, requires: str) -> str:
+def _ways(name: str, requires: str) -> list[str]:
     """What can be done about a Python that is not there: only what this host really offers."""
     there = [version for version in pythons() if fits(version, requires)]
     ways = [f'set python = "{there[-1]}" in deploy.toml (this host has {", ".join(there)})'] if there else []
@@ -72,7 +90,7 @@ def _other(name: str, requires: str) -> str:
         ways.append(
             f"put {name or 'a Python ' + requires} into /usr/local/bin (the package lists of this host have none)"
         )
-    return "\nor ".join(ways)
+    return ways
 
 
 def _has_package(name: str) -> bool:

@@ -14,6 +14,8 @@ from deployer.host.state.paths import unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import files, orders, proc, systemd
 from deployer.host.units.install import refuse_what_serves, remove_units
+from deployer.wire.advice import do
+from deployer.wire.causes import Cause
 from deployer.wire.protocol import WEB
 from deployer.wire.sizes import size
 
@@ -42,6 +44,16 @@ def start(ctx: Context, release: Release, current: Release | None) -> str:
     return f"answers after {time.monotonic() - started:.1f} s"
 
 
+TWO_GENERATIONS = Cause(
+    "no-memory-for-two",
+    "the free memory is less than what one generation of the app's processes takes",
+    "there is not memory enough for two generations of {app}: one needs {needed}, {available} are free",
+    do("fewer workers, or more memory or swap")
+    + do("or overlap = false under [web] in deploy.toml: requests then wait while the old generation stops and the new "
+         "one starts"),
+)  # fmt: skip
+
+
 def check_memory(ctx: Context, release: Release, current: Release) -> None:
     """Raises HostError when the host has no room for two generations, naming the ways out."""
     beside = systemd.show_all(_side_by_side(ctx, release, current))
@@ -52,10 +64,7 @@ def check_memory(ctx: Context, release: Release, current: Release) -> None:
     if not beside or needed + _RESERVE <= available:
         return
     raise HostError(
-        f"there is not memory enough for two generations of {ctx.app}: "
-        f"one needs {size(needed)}, {size(available)} are free",
-        next="fewer workers, more memory or swap; or overlap = false under [web] in deploy.toml: requests then wait "
-        "while the old generation stops and the new one starts",
+        **TWO_GENERATIONS.told(app=ctx.app, needed=size(needed), available=size(available)),
     )
 
 

@@ -53,7 +53,7 @@ def examine(ctx: Context) -> dict[str, Any]:
         *_unreadable(ctx),
         *stopped,
         *running,
-        *(_hollow(ctx) if busy else _occupied(ctx)),
+        *([] if busy else _occupied(ctx)),
     ]
     if current is not None:
         findings += _health(ctx, current)
@@ -103,20 +103,14 @@ def _occupied(ctx: Context) -> list[dict[str, Any]]:
     path = orders.occupant(unit)
     if path is None:
         return []
+    if orders.is_transient(path) and systemd.show(unit).active == "active":
+        text = f"{unit} stays active though its job has ended: a setting on this host (RemainAfterExit) keeps it"
+        repair = f"on the host, as root: systemctl cat {unit}   (names the file; deploys go on all the same)"
+        return [_finding("leftover", unit, text, repair)]
     if orders.is_transient(path):
-        return [_finding("leftover", unit, f"{unit} is dead, and systemd still holds it", "it is freed", fix=True)]
+        return [_finding("leftover", unit, f"{unit} runs nothing, and systemd still holds it", "it is freed", fix=True)]
     repair = f"on the host, as root: rm {path}; systemctl daemon-reload"
     return [_finding("leftover", unit, f"{path} has the name of deployer's own unit: no deploy can begin", repair)]
-
-
-def _hollow(ctx: Context) -> list[dict[str, Any]]:
-    """A unit of that name that is active and runs no process: every deploy would wait for its end, and none comes."""
-    unit = job_unit(ctx.app)
-    state = systemd.show(unit)
-    if state.active != "active" or state.sub != "exited":
-        return []
-    text = f"{unit} is active and runs no process: it counts as a deploy that never ends, and none can begin"
-    return [_finding("leftover", unit, text, f"on the host, as root: systemctl stop {unit}")]
 
 
 def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:

@@ -48,8 +48,9 @@ def read(ctx: Context, process: str, lines: int) -> Iterator[str]:
         yield from record.told()
 
 
-def follow(ctx: Context, process: str, lines: int) -> Iterator[str]:
-    """The last ``lines`` entries, then each new one as it comes, those of releases that are made meanwhile included.
+def follow(ctx: Context, process: str, lines: int) -> Iterator[list[str]]:
+    """The last ``lines`` entries, then each new one as it comes, those of releases that are made meanwhile included:
+    as lines, those together that come at the same time.
 
     journalctl looks once, when it begins, which units fit a pattern. So it is begun anew, where it stood, when there is
     another release.
@@ -62,11 +63,12 @@ def follow(ctx: Context, process: str, lines: int) -> Iterator[str]:
             return _units(ctx, process) != known
 
         argv = [*journald.COMMAND, "-f", *place, *_arguments(units)]
-        for line in journald.lines(argv, systemd.ENVIRONMENT, over=changed):
-            record = journald.parse(line)
-            if record is not None:
-                yield from record.told()
-                place = ["--no-tail", f"--after-cursor={record.cursor}"] if record.cursor else place
+        for portion in journald.portions(argv, systemd.ENVIRONMENT, over=changed):
+            records = [record for record in map(journald.parse, portion) if record is not None]
+            if told := [text for record in records for text in record.told()]:
+                yield told
+            if cursor := next((record.cursor for record in reversed(records) if record.cursor), ""):
+                place = ["--no-tail", f"--after-cursor={cursor}"]
 
 
 def _units(ctx: Context, process: str) -> list[str]:

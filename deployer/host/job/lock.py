@@ -42,12 +42,15 @@ def running(ctx: Context) -> dict[str, Any] | None:
     left the time for it: nobody need hear that they came in that second.
     """
     deadline = time.monotonic() + _LEAVING
+    progress: jobs.Progress | None = None
     while True:
         shown = _shown(ctx)
-        if not _is_alive(shown):
+        if not _is_alive(ctx, shown):
             return None
         directory = _directory_of(ctx, shown)
-        seen = jobs.glance(directory) if directory else jobs.Glance()
+        if directory and (progress is None or progress.directory != directory):
+            progress = jobs.Progress(directory)
+        seen = progress.look() if directory and progress else jobs.Glance()
         recovers = f": {RIGHTING} " in shown.get("Description", "")
         leaves = seen.finished or (recovers and seen.phase not in BEHIND_THE_SWITCH)
         if not leaves or time.monotonic() >= deadline:
@@ -162,7 +165,9 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
         if done.ok or _is_at(ctx, directory):
             return
         refuse_if_busy(ctx)
-        orders.ensure_free(job_unit(ctx.app))
+        with files.alone(ctx.paths.jobs) as first:
+            if first:
+                orders.ensure_free(job_unit(ctx.app))
         time.sleep(_POLL)  # the name is another's whose job is about to start, or has just ended: neither shows as one
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
 
@@ -183,7 +188,7 @@ def _run(argv: Sequence[str]) -> systemd.Result:
 def _is_at(ctx: Context, directory: Path) -> bool:
     """Whether that very job runs: it was started all the same, and only the answer was lost."""
     shown = _shown(ctx)
-    return _is_alive(shown) and _directory_of(ctx, shown) == directory
+    return _is_alive(ctx, shown) and _directory_of(ctx, shown) == directory
 
 
 def abort(ctx: Context, by: str, name: str = "", why: str = "") -> dict[str, Any]:
@@ -218,7 +223,7 @@ def _process_of(ctx: Context, name: str) -> int | None:
     """The process of that job; 0 when it is about to be started again, None when another job runs, or none."""
     shown = _shown(ctx)
     directory = _directory_of(ctx, shown)
-    if not _is_alive(shown) or (directory.name if directory else "") != name:
+    if not _is_alive(ctx, shown) or (directory.name if directory else "") != name:
         return None
     return int(shown.get("MainPID") or 0)
 
@@ -246,16 +251,24 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
         if not complete:
             time.sleep(_POLL)
         if time.monotonic() - asked > _ASK:
-            dead, asked = not _is_alive(_shown(ctx)), time.monotonic()
+            dead, asked = not _is_alive(ctx, _shown(ctx)), time.monotonic()
 
 
 def _shown(ctx: Context) -> dict[str, str]:
-    shown = systemd.ask("show", "-p", "ActiveState,Description,MainPID", job_unit(ctx.app))
+    shown = systemd.ask("show", "-p", "ActiveState,SubState,ControlGroup,Description,MainPID", job_unit(ctx.app))
     return dict(line.partition("=")[::2] for line in shown.split("\n"))
 
 
-def _is_alive(shown: dict[str, str]) -> bool:
-    return shown.get("ActiveState") in _ALIVE
+def _is_alive(ctx: Context, shown: dict[str, str]) -> bool:
+    """Whether the job runs. Its unit may be active without it, where an admin has set RemainAfterExit: then the job has
+    ended when it has said so, or no process is left of it."""
+    if shown.get("ActiveState") not in _ALIVE:
+        return False
+    if (shown["ActiveState"], shown.get("SubState")) != orders.HOLLOW:
+        return True
+    directory = _directory_of(ctx, shown)
+    finished = directory is not None and jobs.glance(directory).finished
+    return not finished and systemd.has_processes(shown.get("ControlGroup", ""))
 
 
 def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
@@ -268,7 +281,11 @@ def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
 def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     """A job that is gone without a last word: what became of it, as far as the records tell."""
     number, serving = ctx.catalog.current(), ctx.catalog.serving_name()
-    told = [str(one["release"]) for one in jobs.events_of(directory) if one.get("release")]
+    events = list(jobs.events_of(directory))
+    if not events:  # ended before its program could hear of it: nothing but a later release would take this away
+        with contextlib.suppress(OSError):
+            (directory / "body").unlink()
+    told = [str(one["release"]) for one in events if one.get("release")]
     name = next((one for one in reversed(told) if RELEASE.fullmatch(one)), "")
     release = None
     with contextlib.suppress(Damaged):
@@ -318,7 +335,7 @@ def find_job(ctx: Context, name: str = "") -> Path:
             return ctx.paths.jobs / name
         raise _never_began(ctx)
     shown = _shown(ctx)
-    directory = (_directory_of(ctx, shown) if _is_alive(shown) else None) or jobs.latest(ctx.paths.jobs)
+    directory = (_directory_of(ctx, shown) if _is_alive(ctx, shown) else None) or jobs.latest(ctx.paths.jobs)
     if directory is None:
         raise HostError("no deploy has run on this host yet", exit=Exit.USAGE, state="nothing was touched")
     return directory

@@ -101,7 +101,7 @@ def _run_what_serves(ctx: Context) -> None:
 def _told(release: Release, why: str) -> str:
     if release.held is not None:
         return f"left alone after {release.phase}"
-    return f"interrupted at {release.next_phase}: {why}"
+    return f"interrupted at {release.next_phase or PHASES[-1]}: {why}"
 
 
 def _stop(ctx: Context, number: int) -> None:

@@ -187,6 +187,7 @@ class Session:
         request = complete(self.ctx, upload.request)
         overrides.check(request.spec.units, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
+        self.ctx.catalog.refuse_if_taken(request.number)
         if upload.length or request.delta is not None:  # of one that broke off at its very end no byte is left to come
             incoming, delta = self.ctx.paths.incoming, parse_delta(request.delta)
             with receive(self.stream, incoming, delta, upload.offset, upload.length) as body:
@@ -271,8 +272,10 @@ class Session:
             self._answer()
             return
         with _while_heard():
-            for line in logs.follow(self.ctx, asked.process, asked.lines):
-                self.ctx.emit("logs", unit=unit, lines=[masking.clean(line, secrets.values())])
+            for new in logs.follow(self.ctx, asked.process, asked.lines):
+                known = secrets.values()  # those of all releases that can have printed it
+                for lines in _in_portions(iter(new)):
+                    self.ctx.emit("logs", unit=unit, lines=masking.clean(lines, known))
 
     def _calendars(self, expressions: tuple[str, ...]) -> None:
         """When each calendar comes next here; ``problem`` says why one is none."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from deployer.host.errors import HostError
 from deployer.host.system import systemd
+from deployer.wire.advice import do
+from deployer.wire.causes import Cause
 
 NEVER = ("-K", "PASS_MAX_DAYS=-1", "-K", "PASS_MIN_DAYS=0", "-K", "PASS_WARN_AGE=7", "-f", "-1", "-e", "")
 """For useradd(8): whatever /etc/login.defs and /etc/default/useradd say of accounts in general."""
@@ -86,6 +88,14 @@ def _days(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+ACCOUNT_EXPIRED = Cause(
+    "account-expired",
+    "the deploy user is a person's account, with a password, and it has expired",
+    "{user} cannot log in: {problem}",
+    do("as root on the host: chage -M -1 -I -1 -E -1 -d {today} {user}") + do("or choose another deploy_user"),
+)
+
+
 def mend(user: str) -> list[str]:
     """Have the account of a user not age, unless it is a person's, with a password; what was changed, in words.
 
@@ -98,9 +108,7 @@ def mend(user: str) -> list[str]:
     if found.by_password:
         if found.is_over(today()):
             raise HostError(
-                f"{user} cannot log in: {problem}",
-                next=f"as root on the host: chage -M -1 -I -1 -E -1 -d {date(today())} {user}; or choose another "
-                "deploy_user",
+                **ACCOUNT_EXPIRED.told(user=user, problem=problem, today=date(today())),
             )
         return []
     argv = ["chage", "-m", "0", "-M", "-1", "-I", "-1", "-E", "-1", "-d", date(today()), user]

@@ -19,6 +19,8 @@ KEPT = 20
 _PHASE, _FINISHED = b'{"event":"phase.started"', b'{"event":"finished"'
 _READY, _RECOVERING = b'{"event":"ready"', b'{"event":"recovering"'
 """As :func:`deployer.wire.protocol.dumps` writes it; within a string its quotes would be escaped."""
+_PORTION = 1 << 20
+"""Bytes of a job's events that are read at a time."""
 
 
 @contextlib.contextmanager
@@ -134,23 +136,51 @@ class Glance:
 
 
 def glance(directory: Path) -> Glance:
-    """Cheap however much a build has printed: only three lines are parsed.
+    """How far a job is now. Who asks again and again keeps a :class:`Progress`."""
+    return Progress(directory).look()
 
-    What is over stays over, even when a recovery that found no room for a log of its own has added to this one.
+
+class Progress:
+    """How far a job is, asked again and again: each look reads only what has been written since the one before.
+
+    Cheap however much a build has printed: only three lines are parsed. What is over stays over, even when a recovery
+    that found no room for a log of its own has added to this one.
     """
-    try:
-        text = (directory / "events.jsonl").read_bytes()
-    except FileNotFoundError:
-        return Glance()
-    whole = text[: text.rfind(b"\n") + 1]
-    began, stands = whole.rfind(_PHASE), whole.rfind(_READY)
-    first, phase, ready = _line(whole, 0), _line(whole, began), _line(whole, stands)
-    return Glance(
-        since=_seconds(first.get("at")),
-        phase=str(phase.get("phase", "")),
-        finished=_FINISHED in whole,
-        waits=str(ready.get("phase", "")) if stands > max(began, whole.rfind(_RECOVERING)) else "",
-    )
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._read = 0
+        self._seen = Glance()
+
+    def look(self) -> Glance:
+        try:
+            file = open(str(self.directory / "events.jsonl"), "rb")  # noqa: SIM115  (only what fails here is forgiven)
+        except FileNotFoundError:
+            return Glance()
+        with file:
+            file.seek(self._read)
+            rest = b""
+            while portion := file.read(_PORTION):
+                whole, newline, rest = (rest + portion).rpartition(b"\n")
+                if newline:
+                    self._seen = self._after(whole + newline)
+                    self._read += len(whole) + 1
+        return self._seen
+
+    def _after(self, whole: bytes) -> Glance:
+        """What is known when these lines have been read, too."""
+        seen, waits = self._seen, self._seen.waits
+        began, stands = whole.rfind(_PHASE), whole.rfind(_READY)
+        if max(began, whole.rfind(_RECOVERING)) > stands:
+            waits = ""
+        elif stands >= 0:
+            waits = str(_line(whole, stands).get("phase", ""))
+        return Glance(
+            since=_seconds(_line(whole, 0).get("at")) if not self._read else seen.since,
+            phase=str(_line(whole, began).get("phase", "")) if began >= 0 else seen.phase,
+            finished=seen.finished or _FINISHED in whole,
+            waits=waits,
+        )
 
 
 def _line(text: bytes, start: int) -> dict[str, Any]:

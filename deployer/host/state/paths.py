@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 
@@ -14,63 +15,63 @@ class AppPaths:
     app: str
     root: Path = Path("/")
 
-    @property
+    @cached_property
     def home(self) -> Path:
         return self.root / "srv" / self.app
 
-    @property
+    @cached_property
     def current(self) -> Path:
         return self.home / "current"
 
-    @property
+    @cached_property
     def releases(self) -> Path:
         return self.home / "releases"
 
-    @property
+    @cached_property
     def trees(self) -> Path:
         return self.home / "trees"
 
-    @property
+    @cached_property
     def venvs(self) -> Path:
         return self.home / "venvs"
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """What the app itself writes: ``StateDirectory=``."""
         return self.root / "var/lib" / self.app
 
-    @property
+    @cached_property
     def private(self) -> Path:
         """Root's own records of the app: jobs, uploads under way, the fingerprint key."""
         return self.root / "var/lib/deployer" / self.app
 
-    @property
+    @cached_property
     def incoming(self) -> Path:
         return self.private / "incoming"
 
-    @property
+    @cached_property
     def jobs(self) -> Path:
         return self.private / "jobs"
 
-    @property
+    @cached_property
     def ledger(self) -> Path:
         return self.private / "ledger.jsonl"
 
-    @property
+    @cached_property
     def tickets(self) -> Path:
         """Of those who wait for the lock."""
         return self.private / "waiting"
 
-    @property
+    @cached_property
     def settings(self) -> Path:
         """What root decided at set-up; the deploy user cannot change it."""
         return self.root / "etc/deployer" / f"{self.app}.json"
 
-    @property
+    @cached_property
     def units(self) -> Path:
         return self.root / "etc/systemd/system"
 
-    @property
+    @cached_property
     def stamps(self) -> Path:
         """Where systemd keeps when each persistent timer last ran."""
         return self.root / "var/lib/systemd/timers"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,7 @@ class Release:
         return both and not self.spec.overlap
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "spec": self.spec.as_json()}
+        return {**vars(self), "spec": self.spec.as_json()}
 
     @classmethod
     def parse(cls, value: dict[str, Any], number: int) -> Release:
@@ -123,6 +125,12 @@ def _is_as_written(kind: Any, value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
 
+@functools.lru_cache(maxsize=256)
+def _parsed(text: bytes, number: int) -> Release:
+    """The record with that content. A job reads all records several times: unchanged ones are parsed once."""
+    return Release.parse(json.loads(text), number)
+
+
 @dataclass(frozen=True)
 class Catalog:
     """The records below ``releases/``. ``current`` is always read from the link: it alone is the truth."""
@@ -135,9 +143,10 @@ class Catalog:
 
     def find(self, number: int) -> Release | None:
         """The record of a release; None when there is none. Raises Damaged."""
-        value = files.read_object(self._record(number))
         try:
-            return Release.parse(value, number) if value is not None else None
+            return _parsed(self._record(number).read_bytes(), number)
+        except FileNotFoundError:
+            return None
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             raise Damaged(self._record(number)) from None
 
@@ -204,16 +213,24 @@ class Catalog:
                 next=run("fab releases", "on every host: one of them counts differently"),
             )
 
+    def refuse_if_taken(self, number: int) -> None:
+        """Raises HostError (exit 4) for a number that a command which was quicker has used since the fleet chose it."""
+        if number and number < self.next_number():
+            raise HostError(
+                f"busy: another command was quicker, and has made v{number} here",
+                exit=Exit.BUSY,
+                state="nothing was touched",
+                next=run("fab deploy", "again"),
+            )
+
     def create(self, kind: str, of: int, by: str, at: float, spec: Spec, number: int = 0) -> Release:
         """A new release under a number that was never used before, and the ledger's line for it.
 
         ``number`` is the one of its fleet (0: the next). Raises HostError when a command that came between took it.
         """
         self.check_number(number)
-        counter, least = self._counter, self.next_number()
-        if number and number < least:
-            raise HostError(f"v{number} was made here meanwhile, by another command", next=run("fab deploy", "again"))
-        number = number or least
+        self.refuse_if_taken(number)
+        counter, number = self._counter, number or self.next_number()
         files.write_file(counter, f"{number}\n".encode(), 0o600)
         release = Release(number=number, kind=kind, of=of, by=by, at=at, spec=spec)
         source = spec.source

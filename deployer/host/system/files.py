@@ -58,7 +58,7 @@ def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int =
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    write_file(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n", mode)
+    write_file(path, json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n", mode)
 
 
 def read_json(path: Path) -> Any:
@@ -88,12 +88,14 @@ def read_text(path: Path) -> str:
 def append_line(path: Path, line: bytes) -> None:
     """Add one line (without its newline) to a file that only grows, durably. Raises OSError; nothing is added then.
 
-    What a power cut left of a line is ended first: it spoils no line but itself.
+    What a power cut left of a line is ended first: it spoils no line but itself. The file's name is on the disk before
+    its first line, even when whoever made the file died before that.
     """
-    new = not path.exists()
     descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(descriptor).st_size
+        if not size:
+            sync_directory(path.parent)
         torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
         text = (b"\n" if torn else b"") + line + b"\n"
         try:
@@ -107,8 +109,6 @@ def append_line(path: Path, line: bytes) -> None:
             raise
     finally:
         os.close(descriptor)
-    if new:
-        sync_directory(path.parent)
 
 
 def point(link: Path, target: str) -> None:
@@ -127,12 +127,12 @@ def point(link: Path, target: str) -> None:
 
 
 def make_directory(path: Path, mode: int) -> None:
-    """A directory with exactly ``mode``, made or mended; a new one outlives a power cut."""
-    new = not path.exists()
-    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    """A directory with exactly ``mode``, made or mended; it outlives a power cut, and so do those that it lies in."""
+    if not path.parent.exists():
+        make_directory(path.parent, 0o755)
+    path.mkdir(mode=mode, exist_ok=True)
     os.chmod(str(path), mode)
-    if new:
-        sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def own_directory(path: Path, mode: int, uid: int, gid: int) -> bool:
@@ -203,6 +203,21 @@ def lock(path: Path) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """For the block nobody else is in one for the same directory; False when somebody is."""
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        first = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            first = False
+        yield first
+    finally:
+        os.close(descriptor)
 
 
 def is_locked(path: Path) -> bool:

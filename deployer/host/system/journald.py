@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-SHOWN = "MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID,_HOSTNAME"
+SHOWN = "MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID,_HOSTNAME,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,INVOCATION_ID"
 COMMAND = ("journalctl", "--no-pager", "-q", "-a", "-o", "json", f"--output-fields={SHOWN}")
 LONGEST = 1 << 20
 """Bytes of an entry that are read. A line that a process prints is 48 KiB at most (journald's LineMax=)."""
@@ -30,7 +30,11 @@ _TOO_LONG = f"(an entry of more than {LONGEST >> 10} KiB is left out)"
 
 @dataclass(frozen=True)
 class Record:
-    """One entry. ``at`` is in seconds since 1970, ``who`` what calls itself so, ``cursor`` its place in the journal."""
+    """One entry. ``at`` is in seconds since 1970, ``who`` what calls itself so, ``cursor`` its place in the journal.
+
+    ``unit`` is the one whose process wrote it, ``start`` which of that unit's starts; of what systemd says (``pid`` 1),
+    the start that it is about.
+    """
 
     lines: tuple[str, ...] = ()
     at: float = 0.0
@@ -39,6 +43,8 @@ class Record:
     pid: str = ""
     host: str = ""
     cursor: str = ""
+    unit: str = ""
+    start: str = ""
 
     def told(self) -> Iterator[str]:
         """As ``-o short-iso`` prints it: when, where, who, and what, in one line or several."""
@@ -60,14 +66,17 @@ def parse(line: bytes) -> Record | None:
         return None
     if not isinstance(fields, dict):
         return None
+    pid = _name(fields, "_PID")
     return Record(
         lines=tuple("\n".join(_texts(fields.get("MESSAGE")))[:MESSAGE].splitlines()),
         at=_moment(fields.get("__REALTIME_TIMESTAMP")),
         who=_name(fields, "SYSLOG_IDENTIFIER"),
         comm=_name(fields, "_COMM"),
-        pid=_name(fields, "_PID"),
+        pid=pid,
         host=_name(fields, "_HOSTNAME"),
         cursor=_name(fields, "__CURSOR"),
+        unit=_name(fields, "_SYSTEMD_UNIT"),
+        start=_name(fields, "INVOCATION_ID" if pid == "1" else "_SYSTEMD_INVOCATION_ID"),
     )
 
 
@@ -93,6 +102,16 @@ def _moment(value: Any) -> float:
     return int(text) / 1e6 if text.isascii() and text.isdigit() and len(text) <= 17 else 0.0
 
 
+def of_latest(records: Sequence[Record], unit: str, start: str, restarted: bool) -> list[Record]:
+    """Those of the latest ``start`` of a unit; with ``restarted`` also of the one before, which systemd has started
+    again since. What a unit wrote in earlier starts says nothing about this one."""
+    wanted = {start}
+    if restarted:
+        of_unit = [one.start for one in records if one.start and (one.unit == unit or one.pid == "1")]
+        wanted.update([one for one in of_unit if one != start][-1:])
+    return [one for one in records if one.start in wanted]
+
+
 def own_lines(records: Sequence[Record], count: int) -> list[str]:
     """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
 
@@ -115,7 +134,20 @@ def lines(
     over: Optional[Callable[[], bool]] = None,  # noqa: UP045  (Python 3.9)
     seconds: float = 0.0,
 ) -> Iterator[bytes]:
-    """Each line that a command prints, without its newline; of one longer than LONGEST, only so much that this shows.
+    """Each line that a command prints, as by :func:`portions`."""
+    for portion in portions(argv, environment, over=over, seconds=seconds):
+        yield from portion
+
+
+def portions(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    over: Optional[Callable[[], bool]] = None,  # noqa: UP045  (Python 3.9)
+    seconds: float = 0.0,
+) -> Iterator[list[bytes]]:
+    """The lines that a command prints, without their newlines, those together that come at the same time; of one longer
+    than LONGEST, only so much that this shows.
 
     It ends with the command, after ``seconds`` (0: never), and when a look, one a second, finds that it is ``over``. A
     command that is followed (``over``) and ends by itself has nothing to tell yet: it is waited a moment.
@@ -134,7 +166,8 @@ def lines(
                     continue
                 part = os.read(outlet, 65536)
                 *whole, rest = (rest + part).split(b"\n")
-                yield from whole
+                if whole:
+                    yield whole
                 rest = rest[: LONGEST + 1]
                 if not part:
                     if over is not None:

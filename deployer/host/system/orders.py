@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
@@ -24,6 +24,8 @@ _RUNNING = ("active", "activating", "reloading", "deactivating")
 """States of what has not ended yet; the last of what was told to."""
 _NO_SUCH_UNIT = 5
 """systemctl's exit status for a unit that is not there (as LSB has it for a program)."""
+HOLLOW = ("active", "exited")
+"""The state, and the one below it, of a unit whose process has ended and that counts as active all the same."""
 _TRANSIENT = Path("/run/systemd/transient")
 
 
@@ -132,10 +134,20 @@ def _shown(properties: str, units: Sequence[str]) -> list[str]:
 
 
 def occupant(unit: str) -> Path | None:
-    """The file of a unit that is dead and still loaded: no transient unit can have its name. Raises HostError."""
-    lines = dict(line.partition("=")[::2] for line in _shown("LoadState,ActiveState,FragmentPath", [unit]))
-    is_dead = lines.get("LoadState") != "not-found" and lines.get("ActiveState") in ("inactive", "failed")
+    """The file of a unit that is dead, or hollow, and still loaded: no transient unit can have its name. Raises
+    HostError."""
+    lines = _look(unit)
+    ended = lines.get("ActiveState") in ("inactive", "failed") or _is_hollow(lines)
+    is_dead = lines.get("LoadState") != "not-found" and ended
     return Path(lines["FragmentPath"]) if is_dead and lines.get("FragmentPath") else None
+
+
+def _look(unit: str) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in _shown("LoadState,ActiveState,SubState,FragmentPath", [unit]))
+
+
+def _is_hollow(shown: Mapping[str, str]) -> bool:
+    return (shown.get("ActiveState"), shown.get("SubState")) == HOLLOW
 
 
 def is_transient(path: Path) -> bool:
@@ -144,10 +156,16 @@ def is_transient(path: Path) -> bool:
 
 
 def ensure_free(unit: str) -> None:
-    """Have systemd give the name of a transient unit that is dead and still loaded: it has failed, or another unit
-    names it. Raises HostError naming the file when the unit is somebody else's."""
-    if occupant(unit) is None:
+    """Have systemd give the name of a transient unit that is dead and still loaded: it has failed, another unit names
+    it, or it stays active without a process. Raises HostError naming the file when the unit is somebody else's.
+
+    One at a time: whoever comes second would stop what the first has started under that name.
+    """
+    path = occupant(unit)
+    if path is None:
         return
+    if is_transient(path) and _is_hollow(_look(unit)):
+        systemctl("stop", unit)
     systemctl("reset-failed", unit)
     path = occupant(unit)
     if path is None:

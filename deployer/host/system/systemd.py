@@ -250,6 +250,16 @@ def processes(unit: str) -> list[int]:
     return found
 
 
+def has_processes(group: str) -> bool:
+    """Whether a process is in the control group that systemd calls ``group``, or below it. In a container the names
+    that processes have may be longer at their beginning. (Those of containers on this host may be the same.)"""
+    for entry in filter(str.isdigit, os.listdir("/proc")) if group else ():
+        with contextlib.suppress(OSError):
+            if any(f"{group}/" in f"{path}/" for _, path in _groups(entry)):
+                return True
+    return False
+
+
 def _groups(process: str) -> list[tuple[str, str]]:
     """The control groups of a process, each with the tree that it is in (cgroups(7))."""
     text = os.fsdecode(Path(f"/proc/{process}/cgroup").read_bytes())
@@ -285,11 +295,17 @@ def tell(unit: str, text: str) -> None:
 
 
 def own_lines(unit: str, lines: int) -> list[str]:
-    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
+    """The last lines that a service's own processes wrote since it was last started; when they wrote none, what systemd
+    said of it. Of a unit that systemd has forgotten, the last that it ever wrote.
 
     Raises nothing for what is in them: it is asked for when something has failed, and must not hide why.
     """
-    return journald.own_lines(list(records(["-u", unit, "-n", str(lines * 3)])), lines)
+    found = list(records(["-u", unit, "-n", str(lines * 3)]))
+    shown = systemctl("show", "-p", "InvocationID,NRestarts", unit).out
+    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    if value.get("InvocationID"):
+        found = journald.of_latest(found, unit, value["InvocationID"], value.get("NRestarts", "0") not in ("", "0"))
+    return journald.own_lines(found, lines)
 
 
 def records(arguments: Sequence[str]) -> Iterator[journald.Record]:

@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import deployer.host
+import deployer.wire
 
-_HOST = str(Path(deployer.host.__file__).parent)
+_PROGRAM = tuple(str(Path(part.__file__).parent) for part in (deployer.host, deployer.wire))
+"""What ships to a host."""
 _HERE = str(Path(__file__).parent)
-UNDO, RECOVERY = "attempt.py:_fail", "job.py:_recover"
+UNDO, RECOVERY = "deployment.py:_fail", "main.py:_recover"
 """Where an undo or a recovery begins: from then on, calls count."""
 _APART = {"failures.py", "protocol.py", "errors.py"}
 """What keeps the failures, and what has none."""
-_PURE = {"paths.py", "context.py", "clock.py", "reader.py", "spec.py", "process.py"}
+_PURE = {"paths.py", "app.py", "clock.py", "reader.py", "spec.py", "processes.py"}
 _STEPS = {
-    *("attempt.py", "resume.py", "ending.py", "recovery.py", "survey.py", "debris.py", "retention.py", "job.py"),
-    *("background.py", "handover.py", "instance.py", "lock.py", "handle.py", "lease.py"),
+    *("deployment.py", "rollback.py", "outcome.py", "recovery.py", "survey.py", "debris.py", "retention.py", "main.py"),
+    *("background.py", "handover.py", "install.py", "lock.py", "service.py", "lease.py"),
 }
 """Whose calls are tried, where not every one is."""
 TEXT = "nobody foresaw this"
@@ -82,7 +84,7 @@ def _call(frame: types.FrameType) -> Call | None:
     if caller is None or frame.f_code.co_name.startswith("<"):
         return None
     module, of = frame.f_code.co_filename, caller.f_code.co_filename
-    if not of.startswith(_HOST) or not module.startswith((_HOST, _HERE)):
+    if not of.startswith(_PROGRAM) or not module.startswith((*_PROGRAM, _HERE)):
         return None
     names = Path(of).name, Path(module).name
     if _APART & set(names):

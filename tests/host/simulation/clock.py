@@ -13,21 +13,23 @@ _MOST = 100_000
 
 
 class Clock:
-    """``now`` is seconds since the host was switched on; ``wall`` what its clock shows, which may be set."""
+    """``now`` is seconds since the host was switched on; ``wall`` what its clock shows, which may be set: it is
+    ``ahead`` of it. ``happened`` counts what was due and has happened."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self._ahead = 1_800_000_000.0
+        self.ahead = 1_800_000_000.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self.happened = 0
 
     @property
     def wall(self) -> float:
-        return self._ahead + self.now
+        return self.ahead + self.now
 
     def set_wall(self, by: float) -> None:
         """Somebody sets the clock, by so many seconds."""
-        self._ahead += by
+        self.ahead += by
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Have something happen in a while: when the first who waits has waited that long."""
@@ -45,8 +47,14 @@ class Clock:
                 return
             when, _, action = heapq.heappop(self._due)
             self.now = max(self.now, when)
+            self.happened += 1
             action()
         raise AssertionError("events without end")
+
+    @property
+    def next(self) -> float:
+        """Seconds until something is due; infinite when nothing is."""
+        return self._due[0][0] - self.now if self._due else float("inf")
 
     @property
     def idle(self) -> bool:
@@ -58,7 +66,7 @@ class Clock:
     def switched_on(self) -> None:
         """The host was off for a minute: nothing of what was due will happen, and its time begins anew."""
         self._due.clear()
-        self._ahead, self.now = self.wall + 60.0 - 20.0, 20.0
+        self.ahead, self.now = self.wall + 60.0 - 20.0, 20.0
 
 
 class FakeTime:

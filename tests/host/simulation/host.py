@@ -83,7 +83,7 @@ class SimulatedHost:
         self.systemd.synced = self.seam.cache.sync_all
         self.time = FakeTime(self.clock, self.programs.sleep)
         self.boots = 1
-        self.is_on = True
+        self.is_on, self.is_off, self.stays_off = True, False, False
         self.forgets = False
         self.broken: list[str] = []
         self.last_current = 0
@@ -104,6 +104,7 @@ class SimulatedHost:
         paths.stamps.mkdir(parents=True)
         paths.state.mkdir(parents=True)
         (paths.units / f"{APP}.service").write_text(handle_unit(APP, PROGRAM))
+        self.table.enabled.add(f"{APP}.service")
         self.table.load(f"{APP}.service")
 
     @contextlib.contextmanager
@@ -118,6 +119,7 @@ class SimulatedHost:
             enter(replaced(_REAL_STREAM, self.systemd.stream))
             enter(replaced(_REAL_REQUEST, self._ask))
             enter(_patched(systemd, "tell", self.systemd.tell))
+            enter(_patched(systemd, "processes", lambda _: []))
             enter(_patched(systemd, "records", self.systemd.records))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
             enter(_patched(session, "_while_heard", contextlib.nullcontext))
@@ -206,13 +208,18 @@ class SimulatedHost:
         return Outcome(events)
 
     def _top(self, function: Any) -> Any:
-        """What is done from outside; when the host loses its power meanwhile, it is switched on again."""
+        """What is done from outside; when the host loses its power meanwhile, it is switched on again: at once, or, if
+        it ``stays_off``, when the next thing is done."""
+        if self.is_off:
+            self.power_on()
         try:
             return function()
         except PowerLost:
             if self.programs.stack:
                 raise
-            self.power_on()
+            self._power_off()
+            if not self.stays_off:
+                self.power_on()
             return DIED
 
     def ask(self) -> dict[str, Any]:
@@ -280,20 +287,31 @@ class SimulatedHost:
         return self._top(act)
 
     def wait(self, seconds: float) -> None:
-        """Time passes, and clients call."""
-        until = self.clock.now + seconds
+        """Time passes, and clients call: each second, but once two have passed in which nothing happened, when
+        something is due."""
+        until, quiet = self.clock.now + seconds, 0
         while self.clock.now < until:
-            self._top(lambda: self.programs.sleep(min(1.0, max(0.0, until - self.clock.now))))
+            happened, step = self.clock.happened, 1.0 if quiet < 2 else max(1.0, self.clock.next)
+            self._sleep(min(step, until - self.clock.now))
             if self.clock.idle:
                 return
+            quiet = quiet + 1 if self.clock.happened == happened else 0
 
-    def power_on(self) -> None:
-        """After the power went: all that ran is gone."""
+    def _sleep(self, seconds: float) -> None:
+        self._top(lambda: self.programs.sleep(seconds))
+
+    def _power_off(self) -> None:
+        """The power has gone: all that ran is gone, and what the disk has not written."""
+        self.is_on, self.is_off = False, True
         self.programs.dark = self.programs.stopping = False
         self.programs.stack.clear()
         self.seam.cache.lose() if self.forgets else self.seam.cache.clear()
+
+    def power_on(self) -> None:
+        if not self.is_off:
+            self._power_off()
+        self.is_off = False
         self.boots += 1
-        self.is_on = False
         self.clock.switched_on()
         self._top(lambda: self.programs.outside(self.systemd.boot))
         self.is_on = True

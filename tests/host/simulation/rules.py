@@ -82,17 +82,22 @@ def _may_have_traffic(host: SimulatedHost, number: int, found: dict[str, Any]) -
         yield f"v{number} has traffic, and was never healthy"
 
 
-def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True, swept: bool = True) -> Iterator[str]:
-    """After the host has had its time. ``served``: there is a release that must serve. ``tidy``: what a laptop's
-    session that died has left is gone, too. ``swept``: so is what the disk once refused to remove. The next release
-    sees to both.
-    """
+def so_far(host: SimulatedHost) -> Iterator[str]:
+    """What was wrong at any moment until now."""
     yield from dict.fromkeys(re.sub(r"^at change \d+: ", "at some moment ", text) for text in host.broken)
     yield from dict.fromkeys(host.web.failed)
     yield from host.programs.bugs
     for event in host.said:
         if "a bug of deployer" in event["message"] or not event["message"].strip():
             yield f"this was told: {event}"
+
+
+def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True, swept: bool = True) -> Iterator[str]:
+    """After the host has had its time. ``served``: there is a release that must serve. ``tidy``: what a laptop's
+    session that died has left is gone, too. ``swept``: so is what the disk once refused to remove. The next release
+    sees to both.
+    """
+    yield from so_far(host)
     number = host.web.current()
     if served and not number:
         yield "nothing is current"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import io
 import os
 import shutil
@@ -194,6 +195,7 @@ class Seam:
         return types.SimpleNamespace(returncode=0, stderr=b"")
 
 
+@functools.cache
 def host_modules() -> list[types.ModuleType]:
     """All modules of the host program, loaded."""
     import importlib

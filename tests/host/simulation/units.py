@@ -72,10 +72,12 @@ def _named(text: str, directives: tuple[str, ...]) -> frozenset[str]:
 
 @dataclass
 class Table:
-    """All units, by name; unit files lie below ``directory``."""
+    """All units, by name; unit files lie below ``directory``. What is ``enabled`` is wanted by a target, which systemd
+    always holds: it remembers that such a unit was stopped."""
 
     directory: Path
     units: dict[str, Unit] = field(default_factory=dict)
+    enabled: set[str] = field(default_factory=set)
 
     def known(self, name: str) -> Unit | None:
         return self.units.get(name)
@@ -99,7 +101,9 @@ class Table:
 
     def collect(self) -> None:
         """Forget what is stopped, unless a unit that is held names it."""
-        todo = [unit for unit in self.units.values() if unit.active != "inactive" or unit.job]
+        todo = [
+            unit for unit in self.units.values() if unit.active != "inactive" or unit.job or unit.name in self.enabled
+        ]
         if len(todo) == len(self.units):
             return
         held = {unit.name for unit in todo}
@@ -132,6 +136,8 @@ def _values(unit: Unit | None, path: Path) -> dict[str, str]:
     return {
         "ActiveState": unit.active,
         "SubState": unit.sub,
+        "ControlGroup": f"/system.slice/{unit.name}" if unit.pid else "",
+        "InvocationID": "",
         "Result": unit.result,
         "NRestarts": str(unit.restarts),
         "MainPID": str(unit.pid),

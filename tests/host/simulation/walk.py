@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from . import rules
 from .faults import REFUSED_BY, DiskFails, Fault, Kill, PowerCut, Terminate
 from .host import Outcome, SimulatedHost
+from .likeness import likeness, likeness_without_power
 from .programs import Change
 from .saved import Saved
 
@@ -94,14 +95,31 @@ def walk(
     served: bool = True,
     prepare: Callable[[SimulatedHost], object] = lambda _: None,
 ) -> Findings:
-    """Try the command at every moment. ``prepare`` is done first, without faults."""
-    host, found = saved.host, Findings()
+    """Try the command at every moment. ``prepare`` is done first, without faults.
+
+    Many moments leave the same host behind. What comes of one was seen when it was first left, and is not tried again.
+    """
+    host, found, seen = saved.host, Findings(), Seen()
     for moment in trial.moments(_clean_trace(saved, command, prepare)):
         _start_over(saved, prepare)
-        wrong = list(_one(host, command, trial.fault(moment), moment, found, served))
+        wrong = list(_one(host, command, trial.fault(moment), moment, found, served, seen))
         found.add(moment, wrong, str(host.root))
         found.moments += 1
     return found
+
+
+@dataclass
+class Seen:
+    """The hosts of which it was tried how they go on: those that were off, those that had put themselves right."""
+
+    off: set[bytes] = field(default_factory=set)
+    recovered: set[bytes] = field(default_factory=set)
+
+
+def _is_new(seen: set[bytes], likeness: bytes) -> bool:
+    new = not likeness or likeness not in seen
+    seen.add(likeness)
+    return new
 
 
 def _start_over(saved: Saved, prepare: Callable[[SimulatedHost], object]) -> None:
@@ -117,24 +135,37 @@ def _clean_trace(saved: Saved, command: Command, prepare: Callable[[SimulatedHos
 
 
 def _one(
-    host: SimulatedHost, command: Command, fault: Fault, moment: int, found: Findings, served: bool
+    host: SimulatedHost, command: Command, fault: Fault, moment: int, found: Findings, served: bool, seen: Seen
 ) -> Iterator[str]:
     before, ledger = host.web.current(), host.ledger
+    host.stays_off = True
     with host.suffering(fault):
         outcome = command(host)
         if host.programs.stopping:
             host.reboot()
         if isinstance(fault, DiskFails):
             host.wait(40)  # the host tries in vain
+    host.stays_off = False
     found.exits[moment] = outcome.exit
+    if host.is_off and outcome.exit is None and not _is_new(seen.off, likeness_without_power(host)):
+        yield from rules.so_far(host)
+        return
     host.recover()
     swept = not isinstance(fault, DiskFails) or fault.lasts
     yield from rules.in_the_end(host, served=served, tidy=False, swept=swept)
     yield from rules.told_right(host, outcome, before)
+    if not host.ledger.startswith(ledger):
+        yield "the ledger is not what it was with something added"
+    if _is_new(seen.recovered, likeness(host)):
+        yield from _next_deploy(host)
+
+
+def _next_deploy(host: SimulatedHost) -> Iterator[str]:
+    ledger = host.ledger
     again = host.deploy(text="the next one")
     if again.exit != 0:
         yield f"the next deploy: {again}"
     host.recover()
     yield from (f"after the next deploy: {text}" for text in rules.in_the_end(host))
     if not host.ledger.startswith(ledger):
-        yield "the ledger is not what it was with something added"
+        yield "after the next deploy the ledger is not what it was with something added"

@@ -69,8 +69,8 @@ PERIOD = 2
 """Seconds between two runs of the timer."""
 ONE = "fleet_of_one"
 FLEETFILE = """\
-from deployer import deploy
-from deployer.conduct import conduct
+from deployer.commands import deploy
+from deployer.fleet.coordinator import conduct
 from deployer.tasks import namespace  # noqa: F401
 
 

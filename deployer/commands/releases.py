@@ -1,20 +1,33 @@
-"""Pure: every attempt at a release, from the records that are there and the ledger, which forgets none."""
+"""``fab releases``: the releases of a host, and with ``--all`` every attempt, also those that only its ledger has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
-from deployer.remote.report import ReleaseRow
+from msgspec.structs import replace
 
-__all__ = ["merge"]
+from deployer.remote.answers import Entry, History, ReleaseRow, Releases
+from deployer.remote.site import Site, open_remote
 
-Entry = Mapping[str, Any]
+__all__ = ["attempts", "merge", "releases"]
 
 _INTERRUPTED = "interrupted"
 _STATES = {"good": "retired"}
 """What the ledger calls an end, where the list of releases calls it otherwise."""
+
+
+def releases(site: Site) -> tuple[ReleaseRow, ...]:
+    """Every release the host has a record of, newest first."""
+    with open_remote(site) as (remote, _):
+        return remote.query({"op": "releases"}, Releases).releases
+
+
+def attempts(site: Site) -> tuple[ReleaseRow, ...]:
+    """Every attempt that the host's ledger has or that left a record, newest first."""
+    with open_remote(site) as (remote, _):
+        records = remote.query({"op": "releases"}, Releases).releases
+        entries = remote.query({"op": "history"}, History).entries
+    return merge(records, entries)
 
 
 def merge(rows: Sequence[ReleaseRow], entries: Iterable[Entry]) -> tuple[ReleaseRow, ...]:
@@ -24,13 +37,12 @@ def merge(rows: Sequence[ReleaseRow], entries: Iterable[Entry]) -> tuple[Release
     """
     told: dict[str, ReleaseRow] = {}
     for entry in entries:
-        kind = entry.get("what")
-        if kind == "begun" and entry.get("release"):
-            told[entry["release"]] = _begun(entry)
-        elif kind == "ended" and entry.get("release"):
-            number = entry["release"]
+        number = entry.release
+        if entry.what == "begun" and number:
+            told[number] = _begun(entry)
+        elif entry.what == "ended" and number:
             told[number] = _ended(told.get(number) or ReleaseRow(number=number, state=""), entry)
-        elif kind == "pruned":
+        elif entry.what == "pruned":
             told.update({number: replace(told[number], state="pruned") for number in _good(entry, told)})
     known = {row.number: row for row in rows}
     merged = {**told, **{number: _recorded(row, told.get(number)) for number, row in known.items()}}
@@ -40,30 +52,28 @@ def merge(rows: Sequence[ReleaseRow], entries: Iterable[Entry]) -> tuple[Release
 def _begun(entry: Entry) -> ReleaseRow:
     """An attempt of which no end is known: it may be running, or have died in a way that nobody has noticed yet."""
     return ReleaseRow(
-        number=entry["release"],
+        number=entry.release,
         state="unfinished",
-        kind=str(entry.get("kind") or ""),
-        by=str(entry.get("by") or ""),
-        at=float(entry.get("at") or 0),
-        commit=str(entry.get("commit") or ""),
-        ref=str(entry.get("ref") or ""),
-        of=str(entry.get("of") or ""),
+        kind=entry.kind,
+        by=entry.by,
+        at=entry.at,
+        commit=entry.commit,
+        ref=entry.ref,
+        of=entry.of,
     )
 
 
 def _ended(row: ReleaseRow, entry: Entry) -> ReleaseRow:
-    result = str(entry.get("result") or "")
-    phase, serving = str(entry.get("phase") or ""), str(entry.get("serving") or "")
-    reason = str(entry.get("reason") or "")
-    if result == _INTERRUPTED:
-        cut = f"interrupted at {phase or 'its start'}"
-        reason = f"{reason or cut}; {serving or 'nothing'} served then"
-    return replace(row, state=_STATES.get(result, result), phase=phase or row.phase, reason=reason)
+    reason = entry.reason
+    if entry.result == _INTERRUPTED:
+        cut = f"interrupted at {entry.phase or 'its start'}"
+        reason = f"{reason or cut}; {entry.serving or 'nothing'} served then"
+    return replace(row, state=_STATES.get(entry.result, entry.result), phase=entry.phase or row.phase, reason=reason)
 
 
 def _good(entry: Entry, told: Mapping[str, ReleaseRow]) -> list[str]:
     """Those of the pruned that served well: of the others the end says more than that they are gone."""
-    return [number for number in entry.get("releases") or () if number in told and told[number].state == "retired"]
+    return [number for number in entry.releases if number in told and told[number].state == "retired"]
 
 
 def _recorded(row: ReleaseRow, told: ReleaseRow | None) -> ReleaseRow:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.commands.history import merge
-from deployer.remote.report import ReleaseRow
+from deployer.commands.releases import merge
+from deployer.remote.answers import Entry, ReleaseRow
 
 
-def begun(number: int, **more: Any) -> dict[str, Any]:
+def begun(number: int, **more: Any) -> Entry:
     fields = {"kind": "deploy", "by": "ada@laptop", "commit": "c0ffee1", "ref": "main", "of": "", **more}
-    return {"at": 100.0 + number, "what": "begun", "release": f"v{number}", **fields}
+    return Entry(what="begun", at=100.0 + number, release=f"v{number}", **fields)
 
 
-def ended(number: int, result: str, **more: Any) -> dict[str, Any]:
+def ended(number: int, result: str, **more: Any) -> Entry:
     fields = {"phase": "watch", "reason": "", "serving": f"v{number}", **more}
-    return {"at": 150.0 + number, "what": "ended", "release": f"v{number}", "result": result, **fields}
+    return Entry(what="ended", at=150.0 + number, release=f"v{number}", result=result, **fields)
 
 
 def test_attempts_whose_record_is_gone_come_from_the_ledger() -> None:
     """The newest first; what was pruned after it served is said so, a failure stays one though its record is pruned."""
     entries = [
         begun(1), ended(1, "good"), begun(2), ended(2, "failed", reason="no health", phase="start"),
-        {"at": 160.0, "what": "pruned", "releases": ["v1", "v2", "v99"]}, begun(3, kind="reload", of="v1"),
+        Entry(what="pruned", at=160.0, releases=("v1", "v2", "v99")), begun(3, kind="reload", of="v1"),
     ]  # fmt: skip
     third, second, first = merge([], entries)
     assert (first.number, first.state, first.at, first.by) == ("v1", "pruned", 101.0, "ada@laptop")
@@ -52,5 +52,5 @@ def test_a_record_says_more_than_the_ledger() -> None:
 
 def test_what_a_newer_host_writes_is_passed_over() -> None:
     """Entries of another kind, without a release, or with an end alone do no harm."""
-    entries = [{"what": "moved"}, {"what": "begun"}, {}, ended(4, "good"), {"what": "pruned"}]
+    entries = [Entry(what="moved"), Entry(what="begun"), Entry(what=""), ended(4, "good"), Entry(what="pruned")]
     assert [(row.number, row.state) for row in merge([], entries)] == [("v4", "retired")]

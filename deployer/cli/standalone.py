@@ -1,0 +1,123 @@
+"""What the commands that work on this machine alone share: how they are parsed, interrupted, and end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
+from deployer.sandbox.errors import SandboxError
+from deployer.wire.advice import run
+
+__all__ = ["Parser", "Stopped", "ended", "is_dry", "words_after_dashes", "would"]
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, but a wrong command line is told as any other mistake, and words are never guessed.
+
+    ``commands`` are its sub-commands, where it has some.
+    """
+
+    commands: Any = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ConfigError."""
+        raise ConfigError(message=f"{self.prog}: {message}", next=run(f"{self.prog} --help"))
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, or a signal that asks this process to end; ``number`` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def ended(body: Callable[[], int], *, json: bool, interrupted: str) -> int:
+    """The exit code of ``body``, its error shown; ``interrupted`` says what is left here when it is stopped."""
+    try:
+        with _stoppable():
+            return body()
+    except Stopped as stopped:
+        _show(Interrupted(message="interrupted", state=interrupted), json=json)
+        return 128 + stopped.number
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains once more when it empties its buffer
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        told = _told(error)
+        _show(told, json=json)
+        return int(told.exit)
+
+
+def is_dry(given: bool) -> bool:
+    """Whether nothing may be changed: ``--dry``, or the variables that say so to Fabric's tasks."""
+    variables = ("INVOKE_RUN_DRY", "FABRIC_RUN_DRY")
+    return given or any(os.environ.get(name, "0") not in ("", "0") for name in variables)
+
+
+def would(what: str) -> int:
+    """Tell what would be done, on standard output, and that it was not."""
+    sys.stdout.write(f"would {what}\n")
+    sys.stderr.write("dry run: nothing was touched\n")
+    return int(Exit.OK)
+
+
+def words_after_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments before ``--``, and those behind it."""
+    words = list(arguments)
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """The first signal raises Stopped in the block; later ones are ignored, so that what cleans up comes to its end.
+
+    A signal that this process was started to ignore (``nohup``, ``&``) stays ignored.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {one: signal.getsignal(one) for one in _STOPPING if signal.getsignal(one) is not signal.SIG_IGN}
+    for one in before:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _told(error: Exception) -> DeployerError:
+    from deployer.bug import Bug
+    from deployer.local import local_failure
+
+    if isinstance(error, DeployerError):
+        return error
+    if isinstance(error, SandboxError):
+        state, logs = error.state or "nothing was created", error.console.splitlines()
+        return ConfigError(message=error.problem, state=state, next=error.hint, logs=logs)
+    if isinstance(error, OSError):
+        return local_failure(error, untouched=True)
+    return Bug.of(error, state="deployer sandbox list shows the hosts that are left")
+
+
+def _show(error: DeployerError, *, json: bool) -> None:
+    from deployer.ui.errors import print_error
+
+    print_error(error, json=json)
