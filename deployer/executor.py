@@ -15,15 +15,13 @@ from fabric.tasks import ConnectionCall
 from invoke.tasks import Call
 from invoke.tasks import Task as AnyTask
 
+from deployer.cli.ending import ErrorPrinter, explained, print_error
 from deployer.cli.fleettask import (
     Dry,
-    ErrorPrinter,
     FleetContext,
     FleetTask,
-    explained,
     fleet_task,
     hosts_of,
-    print_error,
     remainder_of,
     split_hosts,
     ssh_options_of,

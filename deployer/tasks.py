@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from invoke.collection import Collection
 from invoke.context import Context
 
+from deployer.cli.answer import Answer, ended_with, would_do
 from deployer.cli.fleettask import Dry
-from deployer.cli.task import Answer, chore, host_task
+from deployer.cli.phases import phase_task
+from deployer.cli.task import chore, host_task
 from deployer.cli.usage import explain_usage
 from deployer.errors import ConfigError
 from deployer.wire import advice
 from deployer.wire.protocol import PHASES
 
 if TYPE_CHECKING:
-    from deployer.fleet.hosts import Fleet, Found
+    from deployer.fleet.hosts import Fleet
     from deployer.project.detect import Project
     from deployer.rollout import Strategy
 
@@ -67,13 +69,13 @@ def deploy(
     exit = use.deploy(
         fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate, wait=wait, strategy=waves
     )
-    return _told(exit)
+    return ended_with(exit)
 
 
 def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool, **_: Any) -> Answer:
     from deployer.commands import dryrun
 
-    return _would(dryrun.reload(fleet, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+    return would_do(dryrun.reload(fleet, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
 
 @host_task("reload", dry=_dry_reload)
@@ -83,7 +85,7 @@ def reload(
     """Release the code that serves again, with today's settings and environment."""
     from deployer.commands import deploy as use
 
-    return _told(use.reload(fleet, wait=wait, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+    return ended_with(use.reload(fleet, wait=wait, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
 
 def _dry_rollback(
@@ -91,7 +93,7 @@ def _dry_rollback(
 ) -> Answer:
     from deployer.commands import dryrun
 
-    return _would(dryrun.rollback(fleet, to=to, yes=yes, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+    return would_do(dryrun.rollback(fleet, to=to, yes=yes, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
 
 
 @host_task("roll back", dry=_dry_rollback)
@@ -109,7 +111,7 @@ def rollback(
     from deployer.commands import deploy as use
 
     waves = _strategy(fleet, batch, canary, bake, keep_going)
-    return _told(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=waves))
+    return ended_with(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=waves))
 
 
 def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool) -> Strategy:
@@ -139,13 +141,13 @@ def attach(fleet: Fleet) -> Answer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
     from deployer.commands import attach
 
-    return _told(attach.attach(fleet))
+    return ended_with(attach.attach(fleet))
 
 
 def _dry_abort(fleet: Fleet) -> Answer:
     from deployer.commands import dryrun
 
-    return _would(dryrun.abort(fleet))
+    return would_do(dryrun.abort(fleet))
 
 
 @host_task("abort", dry=_dry_abort)
@@ -153,27 +155,7 @@ def abort(fleet: Fleet) -> Answer:
     """End the deploy that runs on the host: it undoes what it did, and the old release serves."""
     from deployer.commands import attach
 
-    return _told(attach.abort(fleet))
-
-
-def _told(exit: int) -> Answer:
-    """The end of a command whose events have told all."""
-
-    def show(*, json: bool) -> None:
-        pass
-
-    return Answer(show=show, exit=exit)
-
-
-def _would(found: Found[str]) -> Answer:
-    """What a task would do on each host."""
-
-    def show(*, json: bool) -> None:
-        from deployer.ui.planned import would_view
-
-        would_view(found.values, found.missing, json=json)
-
-    return Answer(show=show, exit=found.exit)
+    return ended_with(attach.abort(fleet))
 
 
 @host_task("status of", dry=Dry.SAME, answer=True)
@@ -248,7 +230,7 @@ def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "
     if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
         text = f"--lines {lines}: a number of lines is wanted, {_LINES:,} at the most"
         raise ConfigError(message=text, next=advice.do("say -n 200"))
-    return _told(read_logs(fleet, lines=int(lines), follow=follow, process=process))
+    return ended_with(read_logs(fleet, lines=int(lines), follow=follow, process=process))
 
 
 def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
@@ -256,7 +238,7 @@ def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     from deployer.commands.run import refuse_none
 
     refuse_none(words)
-    return _would(dryrun.run(fleet, words))
+    return would_do(dryrun.run(fleet, words))
 
 
 @host_task("run on", dry=_dry_run, answer=True, streams=True)
@@ -264,13 +246,13 @@ def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
     """Run a command on every host, in the release that serves: fab run -- python manage.py check. It gets no input."""
     from deployer.commands.run import execute
 
-    return _told(execute(fleet, words))
+    return ended_with(execute(fleet, words))
 
 
 def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     from deployer.commands import dryrun
 
-    return _would(dryrun.setup(fleet, keys=key, allow_units=allow_unit))
+    return would_do(dryrun.setup(fleet, keys=key, allow_units=allow_unit))
 
 
 @host_task("set up", dry=_dry_setup, iterable=["key", "allow_unit"])
@@ -278,7 +260,7 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
     from deployer.commands.setup import setup as use
 
-    return _told(use(fleet, keys=key, allow_units=allow_unit))
+    return ended_with(use(fleet, keys=key, allow_units=allow_unit))
 
 
 def _init_project(wsgi: str, asgi: str) -> Project:
@@ -312,40 +294,13 @@ def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = Fals
     """Begin a release: send what the host lacks and unpack it."""
     from deployer.commands import deploy as use
 
-    return _told(use.upload(fleet, ref=ref or None, dirty=dirty, strict=strict))
-
-
-_PHASES = {
-    "build": "Install the locked dependencies, run the build commands, seal the tree.",
-    "install": "Write the release's own units and have systemd check them.",
-    "start": "Start the release beside the one that serves, up to its first answer.",
-    "migrate": "Run the migration, as the app's user, with the new code.",
-    "check": "Check the candidate's health over its own socket.",
-    "switch": "Move traffic and code to the release by one rename.",
-    "drain": "Let the old release finish its requests, then stop it.",
-    "watch": "Look after the new release for a while; take it back when it fails; prune.",
-}
-
-
-def _phase(name: str) -> Any:
-    def run(fleet: Fleet, release: str = "") -> Answer:
-        from deployer.commands import deploy as use
-
-        return _told(use.run_phases(fleet, (name,), release))
-
-    def dry(fleet: Fleet, release: str = "") -> Answer:
-        from deployer.commands import dryrun
-
-        return _would(dryrun.phase(fleet, name, release))
-
-    run.__name__, run.__doc__ = name, _PHASES[name]
-    return host_task(name, dry=dry)(run)
+    return ended_with(use.upload(fleet, ref=ref or None, dirty=dirty, strict=strict))
 
 
 def _namespace() -> Collection:
     tasks = (deploy, reload, rollback, plan, attach, abort, status, releases, logs, run, doctor, setup, init)
     everything = Collection(*tasks)
-    everything.add_collection(Collection("phase", upload, *(_phase(name) for name in PHASES[1:])))
+    everything.add_collection(Collection("phase", upload, *(phase_task(name) for name in PHASES[1:])))
     return everything
 
 

@@ -14,7 +14,7 @@ from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.setup import ageing, conflicts
 from deployer.host.system import diagnosis
-from deployer.project import detect, filters, lockfile
+from deployer.project import application, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
 from deployer.wire.causes import Cause
@@ -26,7 +26,7 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
     (
         "What would ship is not what it should be (2)",
         "Nothing was touched.",
-        (*lockfile.CAUSES, *detect.CAUSES, *filters.CAUSES),
+        (*lockfile.CAUSES, *application.CAUSES, *filters.CAUSES),
     ),
     ("The host is not reached, or lets nobody in (3)", "Nothing was touched.", ssh.CAUSES),
     (

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from fabric.connection import Connection
 from fabric.tasks import Task
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
-from invoke.exceptions import ParseError, UnexpectedExit
 from invoke.tasks import task
 
-from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.wire.advice import Next, do, run
+from deployer.cli.ending import ErrorPrinter, explained, print_error
+from deployer.errors import ConfigError
+from deployer.wire.advice import do
 
 if TYPE_CHECKING:
     from deployer.ssh import SshOptions
@@ -29,24 +25,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Dry",
     "DryRun",
-    "ErrorPrinter",
     "FleetContext",
     "FleetTask",
-    "explained",
     "fleet_task",
     "hosts_of",
     "is_at_terminal",
     "is_dry",
-    "is_output_closed",
-    "leave_closed_output",
-    "print_error",
     "remainder_of",
     "split_hosts",
     "ssh_options_of",
     "wrong_executor",
 ]
 
-ErrorPrinter = Callable[[DeployerError], None]
 
 SETTING = "tasks: {executor_class: deployer.executor.FleetExecutor}"
 _FABRIC_FILES = ("fabric.yaml", "fabric.yml")
@@ -122,19 +112,6 @@ def is_dry(context: Context) -> bool:
     return bool(context.config.run.dry) or os.environ.get("INVOKE_RUN_DRY", "0") not in ("", "0")
 
 
-def print_error(error: DeployerError) -> None:
-    """The plainest printer: what failed, the state, what to type next, on stderr."""
-    lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
-    lines += [f"state: {error.state}"] if error.state else []
-    lines += [f"next: {step}" for step in Next.of(error.next)]
-    sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
-
-
-def _harmless(line: str) -> str:
-    """What a host said may be in it: no control character reaches the terminal."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
-
-
 class FleetTask(Task):  # type: ignore[misc]
     """A task that is called once for all hosts, and whose errors end the process as errors should.
 
@@ -190,64 +167,6 @@ class FleetTask(Task):  # type: ignore[misc]
 def fleet_task(*args: Any, **kwargs: Any) -> Any:
     """``@task`` for a FleetTask: takes what Fabric's takes, and ``on_error``, ``dry`` and ``short``."""
     return task(*args, **{"klass": FleetTask, **kwargs})
-
-
-@contextmanager
-def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
-    """Ends the process, by Invoke's Exit, on a DeployerError; for ``ours`` also on Ctrl-C and bugs."""
-    try:
-        yield
-    except DeployerError as error:
-        on_error(error)
-        raise Quit(code=int(error.exit)) from error
-    except KeyboardInterrupt as error:
-        if not ours:
-            raise
-        state = "what a host had begun, if anything, it finishes or undoes by itself"
-        on_error(Interrupted(message="interrupted", state=state, next=run("fab status")))
-        raise Quit(code=int(Exit.INTERRUPTED)) from error
-    except (Quit, UnexpectedExit, ParseError):
-        raise
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and is_output_closed():
-            leave_closed_output()
-        if not ours:
-            raise
-        if isinstance(error, OSError):
-            failed = _of_this_machine(error)
-            on_error(failed)
-            raise Quit(code=int(failed.exit)) from error
-        _tell_bug(error, on_error)
-        raise Quit(code=int(Exit.BUG)) from error
-
-
-def _of_this_machine(error: OSError) -> DeployerError:
-    from deployer.local import local_failure
-
-    return local_failure(error)
-
-
-def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
-    from deployer.bug import Bug
-
-    try:
-        on_error(Bug.of(error))
-    except Exception:  # the printer may be what is wrong
-        traceback.print_exc()
-        print_error(Bug.of(error))
-
-
-def is_output_closed() -> bool:
-    """Whether nobody reads standard output any more, as in ``fab releases | head -1``."""
-    outlet = select.poll()
-    outlet.register(1, 0)
-    return bool(outlet.poll(0))
-
-
-def leave_closed_output() -> NoReturn:
-    """End as programs do that SIGPIPE ends. Python would complain once more, when it empties its buffer."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    raise Quit(code=128 + signal.SIGPIPE)
 
 
 def _only_host() -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 from deployer.errors import ConfigError
 from deployer.project import pylock, requirements, uvlock
-from deployer.project.reads import Reads
-from deployer.project.shipped import Shipped
+from deployer.project.shipped import Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.errors import ConfigError
-from deployer.project.reads import Reads, local
-from deployer.project.shipped import Shipped
+from deployer.project.shipped import Reads, Shipped, local
 from deployer.wire.advice import do, run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

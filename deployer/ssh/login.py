@@ -92,7 +92,7 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
 
 
 def _login(target: Target, options: SshOptions, settings: Settings, way: Via) -> Login:
-    with options.doors.through(settings), contextlib.ExitStack() as undo:
+    with options.login_limit.through(settings), contextlib.ExitStack() as undo:
         with _asks_by_itself(options, settings):
             sock, beneath = way(settings)
             for part in beneath:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deployer.ssh.settings import Settings
 
-__all__ = ["Doors"]
+__all__ = ["LoginLimit"]
 
 AT_A_TIME = 8
 """sshd turns away some of more than ten that have not logged in yet (MaxStartups 10:30:100)."""
 
 
-class Doors:
+class LoginLimit:
     """Lets few at a time log in to one sshd: where a whole fleet is behind one jump host, that is its sshd.
 
     What a proxy command goes through is not known; nearly always it is one jump host for all, and it counts as one.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from deployer.events import Event, Reporter
-from deployer.ssh.login_limit import Doors
+from deployer.ssh.login_limit import LoginLimit
 from deployer.target import Target
 
 __all__ = ["Ask", "HostKeys", "Question", "SshOptions", "Target", "ignore", "ssh_command"]
@@ -54,7 +54,7 @@ class SshOptions:
     ssh_config's ConnectTimeout, or 15. ``password_prompt`` is None where nobody can be asked. ``terminal`` is entered
     for as long as another program (a ProxyCommand) may ask something at the terminal by itself.
     ``report`` gets a Warn for each recorded host key.
-    ``doors`` bounds how many of those that share it log in to one sshd at the same time.
+    ``login_limit`` bounds how many of those that share it log in to one sshd at the same time.
     """
 
     config_file: Path | None = None
@@ -67,7 +67,7 @@ class SshOptions:
     password_prompt: Ask | None = None
     terminal: Callable[[], AbstractContextManager[object]] = nullcontext
     report: Reporter = ignore
-    doors: Doors = field(default_factory=Doors, repr=False, compare=False)
+    login_limit: LoginLimit = field(default_factory=LoginLimit, repr=False, compare=False)
 
 
 def ssh_command(target: Target, options: SshOptions) -> str:

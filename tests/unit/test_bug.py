@@ -10,8 +10,8 @@ import pytest
 from invoke.exceptions import Exit as Quit
 
 from deployer.bug import Bug
+from deployer.cli.ending import explained
 from deployer.errors import Exit
-from deployer.executor import explained
 
 
 class Unspeakable(Exception):

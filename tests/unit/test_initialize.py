@@ -10,7 +10,8 @@ import pytest
 from deployer.commands.init import FABFILE, FABRIC, chosen, plan_init, refuse_mistake, write
 from deployer.config import load
 from deployer.errors import ConfigError
-from deployer.project.detect import DiskFiles, complete, inspect
+from deployer.project.application import complete
+from deployer.project.detect import DiskFiles, inspect
 
 MANAGE = """\
 import os

@@ -9,8 +9,8 @@ import pytest
 
 from deployer.errors import ConfigError
 from deployer.ssh import SshOptions, Target
-from deployer.ssh.auth import offers
 from deployer.ssh.hostkeys import HostKey, Known, KnownKey, judge, preference, read_found
+from deployer.ssh.keys import offers
 from deployer.ssh.settings import Identity, Settings, parse, query
 from deployer.ssh.target import ssh_command
 

@@ -1,0 +1,47 @@
+"""What a task returns: an exit code, and how its answer is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from deployer.errors import Exit
+
+if TYPE_CHECKING:
+    from deployer.fleet.hosts import Found
+
+__all__ = ["Answer", "ended_with", "would_do"]
+
+
+class Show(Protocol):
+    """Prints an answer on standard output."""
+
+    def __call__(self, *, json: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a task found out: ``show`` prints it when the reporter has gone, ``exit`` ends the process."""
+
+    show: Show
+    exit: int = Exit.OK
+
+
+def ended_with(exit: int) -> Answer:
+    """The answer of a command whose events have already told everything."""
+
+    def show(*, json: bool) -> None:
+        pass
+
+    return Answer(show=show, exit=exit)
+
+
+def would_do(found: Found[str]) -> Answer:
+    """What a task would do on each host."""
+
+    def show(*, json: bool) -> None:
+        from deployer.ui.planned import would_view
+
+        would_view(found.values, found.missing, json=json)
+
+    return Answer(show=show, exit=found.exit)

@@ -1,0 +1,96 @@
+"""How an error, Ctrl-C, a bug or a closed output ends the process."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from invoke.exceptions import Exit as Quit
+from invoke.exceptions import ParseError, UnexpectedExit
+
+from deployer.errors import DeployerError, Exit, Interrupted
+from deployer.wire.advice import Next, run
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["ErrorPrinter", "explained", "is_output_closed", "leave_closed_output", "print_error"]
+
+ErrorPrinter = Callable[[DeployerError], None]
+
+
+def print_error(error: DeployerError) -> None:
+    """The plainest printer: what failed, the state, what to type next, on stderr."""
+    lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
+    lines += [f"state: {error.state}"] if error.state else []
+    lines += [f"next: {step}" for step in Next.of(error.next)]
+    sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
+
+
+def _harmless(line: str) -> str:
+    """What a host said may be in it: no control character reaches the terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
+@contextmanager
+def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
+    """Ends the process, by Invoke's Exit, on a DeployerError; for ``ours`` also on Ctrl-C and bugs."""
+    try:
+        yield
+    except DeployerError as error:
+        on_error(error)
+        raise Quit(code=int(error.exit)) from error
+    except KeyboardInterrupt as error:
+        if not ours:
+            raise
+        state = "what a host had begun, if anything, it finishes or undoes by itself"
+        on_error(Interrupted(message="interrupted", state=state, next=run("fab status")))
+        raise Quit(code=int(Exit.INTERRUPTED)) from error
+    except (Quit, UnexpectedExit, ParseError):
+        raise
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_output_closed():
+            leave_closed_output()
+        if not ours:
+            raise
+        if isinstance(error, OSError):
+            failed = _of_this_machine(error)
+            on_error(failed)
+            raise Quit(code=int(failed.exit)) from error
+        _tell_bug(error, on_error)
+        raise Quit(code=int(Exit.BUG)) from error
+
+
+def _of_this_machine(error: OSError) -> DeployerError:
+    from deployer.local import local_failure
+
+    return local_failure(error)
+
+
+def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
+    from deployer.bug import Bug
+
+    try:
+        on_error(Bug.of(error))
+    except Exception:  # the printer may be what is wrong
+        traceback.print_exc()
+        print_error(Bug.of(error))
+
+
+def is_output_closed() -> bool:
+    """Whether nobody reads standard output any more, as in ``fab releases | head -1``."""
+    outlet = select.poll()
+    outlet.register(1, 0)
+    return bool(outlet.poll(0))
+
+
+def leave_closed_output() -> NoReturn:
+    """End as programs do that SIGPIPE ends. Python would complain once more, when it empties its buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise Quit(code=128 + signal.SIGPIPE)
