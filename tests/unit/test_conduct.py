@@ -28,6 +28,7 @@ from deployer.fleet.worker import HostWorker
 from deployer.model import Decision
 from deployer.release.placement import Sending, Share
 from deployer.remote import job
+from deployer.remote.job import Follower
 from deployer.remote.program import host_program
 from deployer.remote.session import Facts, Remote
 from deployer.remote.site import Site
@@ -673,10 +674,11 @@ def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.
 def test_no_thread_goes_on_after_the_end(bed: Bed) -> None:
     """Neither one that passes words on, nor one that would be started for a host whose job begins just then."""
     assert bed.conduct().exit == 0
-    late = HostWorker(bed.fleet().sites[0], lambda _: None, threading.BoundedSemaphore(1))
+    late = Follower(Remote(bed["web1"].connect(), "shop", bed.report), reconnect=pytest.fail)  # type: ignore[arg-type]
     late.leave()
-    late._hear({"event": "following", "job": "00000007"})
-    assert not late.followed
+    late.say({"op": "hold"})
+    late._pass_on({"event": "following", "job": "00000007"}, dict)
+    assert late.followed
     _until(lambda: not any(thread.name == "to-the-job" for thread in threading.enumerate()))
 
 
