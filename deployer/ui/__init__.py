@@ -52,11 +52,11 @@ def reporter(
     However the block ends, the terminal is restored and what was held back is printed.
     """
     if json:
-        from deployer.ui.jsonlines import JsonLines
+        from deployer.ui.plain.jsonlines import JsonLines
 
         chosen: Display = JsonLines(sys.stdout)
     elif prefixed:
-        from deployer.ui.prefixed import PrefixedReporter
+        from deployer.ui.plain.prefixed import PrefixedReporter
 
         chosen = PrefixedReporter(stream or sys.stdout, hosts=hosts)
     else:
@@ -73,8 +73,8 @@ def awaiting(hosts: Sequence[str], *, streams: bool = False) -> Iterator[Awaits]
     if not is_live(sys.stderr):
         yield _NobodyAwaits()
         return
-    from deployer.ui.awaited import Awaited
-    from deployer.ui.console import console_on
+    from deployer.ui.live.reporter import console_on
+    from deployer.ui.live.waiting import Awaited
 
     line = Awaited(console_on(sys.stderr), hosts, streams=streams)
     try:
@@ -106,10 +106,10 @@ class _NobodyAwaits:
 
 def _choose(stream: TextIO, *, verbose: bool, title: str, hosts: Sequence[str]) -> Display:
     if is_live(stream):
-        from deployer.ui.console import ConsoleReporter, console_on, view_of
+        from deployer.ui.live.reporter import ConsoleReporter, console_on, view_of
 
         return ConsoleReporter(console_on(stream), view_of(title=title, hosts=hosts, verbose=verbose))
-    from deployer.ui.plain import PlainReporter, log_of
+    from deployer.ui.plain.reporter import PlainReporter, log_of
 
     log = log_of(stream, title=title, hosts=hosts, verbose=verbose)
     return PlainReporter(stream, log, beat=len(hosts) > 1)

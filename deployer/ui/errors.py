@@ -16,12 +16,12 @@ def print_error(error: DeployerError, *, json: bool, stream: TextIO | None = Non
     """Show an error: one ``failed`` event on stdout with ``json``, else for people on ``stream`` (stderr)."""
     event = failure(error.host, error)
     if json:
-        from deployer.ui.jsonlines import JsonLines
+        from deployer.ui.plain.jsonlines import JsonLines
 
         JsonLines(sys.stdout)(event)
     elif is_live(stream or sys.stderr):
         from deployer.ui import paint
-        from deployer.ui.console import console_on
+        from deployer.ui.live.reporter import console_on
 
         named = event.message.startswith(f"{event.host} ")
         paint.failure(console_on(stream or sys.stderr), event, host="" if named else event.host)
@@ -30,7 +30,7 @@ def print_error(error: DeployerError, *, json: bool, stream: TextIO | None = Non
 
 
 def _print_plain(event: Failed, stream: TextIO) -> None:
-    from deployer.ui.lines import failure_lines
+    from deployer.ui.plain.lines import failure_lines
     from deployer.ui.stream import can_unicode, safe
     from deployer.ui.text import clean
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui.board import Row, Section
-from deployer.ui.digest import excerpt
 from deployer.ui.fit import flowing
+from deployer.ui.progress.digest import excerpt
+from deployer.ui.progress.host import Row, Section
 from deployer.ui.text import clean, clean_lines, middle, seconds, size
 from deployer.wire.advice import Next
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 
 from deployer import events as ev
-from deployer.ui.console import ConsoleReporter, view_of
+from deployer.ui.live.reporter import ConsoleReporter, view_of
 from deployer.ui.stream import safe
 
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")

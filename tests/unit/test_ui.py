@@ -19,12 +19,12 @@ from deployer import events as ev
 from deployer.errors import Unreachable
 from deployer.remote.answers import ReleaseRow, Status, UnitRow
 from deployer.ui import is_live, reporter
-from deployer.ui.console import ConsoleReporter
+from deployer.ui.answers.hoststatus import status_view
+from deployer.ui.answers.table import releases_table
 from deployer.ui.errors import print_error
-from deployer.ui.hoststatus import status_view
-from deployer.ui.jsonlines import JsonLines
-from deployer.ui.plain import PlainReporter, log_of
-from deployer.ui.tables import releases_table
+from deployer.ui.live.reporter import ConsoleReporter
+from deployer.ui.plain.jsonlines import JsonLines
+from deployer.ui.plain.reporter import PlainReporter, log_of
 from deployer.ui.text import age, clean, seconds, size
 from tests.support.screen import ANSI, Clock, Live, Terminal
 

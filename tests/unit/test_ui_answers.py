@@ -14,12 +14,12 @@ from rich.console import Console
 from deployer import events as ev
 from deployer.model import Decision
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
-from deployer.ui.awaited import Awaited
-from deployer.ui.findings import doctor_view
-from deployer.ui.hoststatus import status_view
-from deployer.ui.plain import PlainReporter, log_of
+from deployer.ui.answers.doctor import doctor_view
+from deployer.ui.answers.hoststatus import status_view
+from deployer.ui.answers.table import releases_table
+from deployer.ui.live.waiting import Awaited
+from deployer.ui.plain.reporter import PlainReporter, log_of
 from deployer.ui.question import on_interrupt
-from deployer.ui.tables import releases_table
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
 CHECKING = (

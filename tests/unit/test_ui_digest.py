@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer import events as ev
-from deployer.ui.digest import LONGEST, MOST, digest, excerpt
 from deployer.ui.names import Names
-from deployer.ui.outcome import outcome_of
-from deployer.ui.roster import Roster
+from deployer.ui.progress.command import Roster
+from deployer.ui.progress.digest import LONGEST, MOST, digest, excerpt
+from deployer.ui.progress.outcome import outcome_of
 from tests.support.screen import Live
 
 SAID = Path(__file__).parent / "tracebacks"

@@ -14,15 +14,15 @@ import pytest
 from deployer import events as ev
 from deployer.remote.answers import Diagnosis, Finding, ReleaseRow, Status, UnitRow
 from deployer.ui import reporter
-from deployer.ui.console import console_on
-from deployer.ui.findings import fleet_doctor
-from deployer.ui.fleets import fleet_releases
-from deployer.ui.fleetstatus import fleet_status
-from deployer.ui.frame import Frame
-from deployer.ui.jsonlines import JsonLines
+from deployer.ui.answers.doctor import fleet_doctor
+from deployer.ui.answers.releases import fleet_releases
+from deployer.ui.answers.status import fleet_status
+from deployer.ui.live.frame import Frame
+from deployer.ui.live.reporter import console_on
 from deployer.ui.names import Names
-from deployer.ui.plain import PlainReporter, log_of
-from deployer.ui.prefixed import PrefixedReporter
+from deployer.ui.plain.jsonlines import JsonLines
+from deployer.ui.plain.prefixed import PrefixedReporter
+from deployer.ui.plain.reporter import PlainReporter, log_of
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
 
@@ -435,7 +435,7 @@ def test_a_log_is_never_silent_for_long() -> None:
 
 def test_a_silent_log_is_woken_by_a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """No event has to come for the line that says where the hosts are, and none comes after the end."""
-    monkeypatch.setattr("deployer.ui.plain.BEAT", 0.01)
+    monkeypatch.setattr("deployer.ui.plain.reporter.BEAT", 0.01)
     beaten = threading.Event()
 
     class Log:

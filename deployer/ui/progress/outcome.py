@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from deployer import events as ev
-from deployer.ui.board import Board, Section
-from deployer.ui.digest import excerpt, gist
 from deployer.ui.names import Names
-from deployer.ui.roster import Roster, stage_of
+from deployer.ui.progress.command import Roster, stage_of
+from deployer.ui.progress.digest import excerpt, gist
+from deployer.ui.progress.host import Board, Section
 from deployer.ui.text import clean, clean_lines, seconds
 
 __all__ = ["Outcome", "Panel", "detail", "outcome_of", "served", "unfinished", "usual"]

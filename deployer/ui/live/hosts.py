@@ -11,11 +11,11 @@ from rich.text import Text
 
 from deployer import events as ev
 from deployer.ui import paint
-from deployer.ui.board import Section
 from deployer.ui.fit import put
 from deployer.ui.names import Names
-from deployer.ui.outcome import Outcome, detail, served
-from deployer.ui.roster import Roster, Stage, running, stage_of, tally
+from deployer.ui.progress.command import Roster, Stage, running, stage_of, tally
+from deployer.ui.progress.host import Section
+from deployer.ui.progress.outcome import Outcome, detail, served
 from deployer.ui.text import clean, middle, seconds, size
 
 __all__ = ["counts", "header", "here", "hosts", "others", "outcome"]

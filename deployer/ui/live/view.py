@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui import paint, paintfleet
+from deployer.ui import paint
+from deployer.ui.live import hosts as paintfleet
 from deployer.ui.names import Names
-from deployer.ui.outcome import outcome_of, unfinished
-from deployer.ui.roster import Roster
-from deployer.ui.said import Said
+from deployer.ui.progress.command import Roster
+from deployer.ui.progress.outcome import outcome_of, unfinished
+from deployer.ui.progress.said import Said
 from deployer.ui.text import clean, clean_lines
 
 __all__ = ["FleetView"]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from deployer import events as ev
 from deployer.ui import paint
-from deployer.ui.board import Board, Section
+from deployer.ui.progress.host import Board, Section
 from deployer.ui.text import clean, clean_lines
 
 __all__ = ["HostView"]

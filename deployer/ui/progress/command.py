@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deployer import events as ev
-from deployer.ui.board import Board, Row, Section
+from deployer.ui.progress.host import Board, Row, Section
 from deployer.wire.protocol import PHASES, Exit
 
 __all__ = ["Roster", "Stage", "running", "stage_of", "tally"]

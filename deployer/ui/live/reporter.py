@@ -13,9 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui.fleetview import FleetView
-from deployer.ui.frame import Frame
-from deployer.ui.hostview import HostView
+from deployer.ui.live.frame import Frame
+from deployer.ui.live.hostview import HostView
+from deployer.ui.live.view import FleetView
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from deployer import events as ev
-from deployer.ui.board import HOOKS, Section
-from deployer.ui.lines import MARKS, advice_lines, failure_lines, log_lines, phase_line
 from deployer.ui.names import Names
-from deployer.ui.outcome import Outcome, detail, outcome_of, served, unfinished
-from deployer.ui.roster import Roster, stage_of
-from deployer.ui.said import Said
+from deployer.ui.plain.lines import MARKS, advice_lines, failure_lines, log_lines, phase_line
+from deployer.ui.progress.command import Roster, stage_of
+from deployer.ui.progress.host import HOOKS, Section
+from deployer.ui.progress.outcome import Outcome, detail, outcome_of, served, unfinished
+from deployer.ui.progress.said import Said
 from deployer.ui.text import clean, clean_lines, queue, seconds
 
 __all__ = ["FleetLog"]

@@ -10,9 +10,9 @@ from threading import Event, Lock, Thread
 from typing import Protocol, TextIO
 
 from deployer import events as ev
-from deployer.ui.fleetlog import FleetLog
-from deployer.ui.hostlog import HostLog
-from deployer.ui.lines import marks_for
+from deployer.ui.plain.hostlog import HostLog
+from deployer.ui.plain.lines import marks_for
+from deployer.ui.plain.log import FleetLog
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from deployer import events as ev
-from deployer.ui.board import Board, Section
-from deployer.ui.lines import MARKS, failure_lines, log_lines, phase_line
+from deployer.ui.plain.lines import MARKS, failure_lines, log_lines, phase_line
+from deployer.ui.progress.host import Board, Section
 from deployer.ui.text import clean, clean_lines, queue, seconds, size
 
 __all__ = ["HostLog"]

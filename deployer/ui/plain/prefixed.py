@@ -10,12 +10,12 @@ from typing import TextIO
 
 from deployer import events as ev
 from deployer.ui import is_live
-from deployer.ui.board import Board
-from deployer.ui.fleetlog import end_lines
-from deployer.ui.lines import failure_lines, marks_for
 from deployer.ui.names import Names
-from deployer.ui.outcome import outcome_of
-from deployer.ui.plain import Held
+from deployer.ui.plain.lines import failure_lines, marks_for
+from deployer.ui.plain.log import end_lines
+from deployer.ui.plain.reporter import Held
+from deployer.ui.progress.host import Board
+from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 from deployer.ui.text import clean, clean_lines
@@ -112,8 +112,8 @@ class PrefixedReporter(Held):
     def _coloured(self, stream: TextIO, colours: dict[str, str], *, flows: bool) -> Write:
         from rich.text import Text
 
-        from deployer.ui.console import console_on
         from deployer.ui.fit import flowing
+        from deployer.ui.live.reporter import console_on
 
         console = console_on(stream)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from deployer import events as ev
-from deployer.ui.digest import excerpt
+from deployer.ui.progress.digest import excerpt
 from deployer.ui.stream import can_unicode
 from deployer.ui.text import clean, clean_lines
 from deployer.wire.advice import Next
