@@ -23,7 +23,7 @@ from deployer.ui.answers.plan import plan_view
 from deployer.ui.answers.releases import fleet_releases
 from deployer.ui.answers.status import fleet_status
 from deployer.ui.fit import flowing
-from deployer.ui.live.reporter import ConsoleReporter, view_of
+from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.stream import safe
 from deployer.ui.text import middle
 from tests.support.screen import ANSI, Clock, Terminal
@@ -125,7 +125,7 @@ def command(name: str, width: int) -> tuple[list[str], str]:
     hosts = HOSTS if name == "deploy-fleet" else HOSTS[:1]
     file, clock = Terminal(), Clock()
     console = Console(file=safe(file), width=width, height=24, force_terminal=True, _environ={"TERM": "xterm"})
-    report = ConsoleReporter(console, view_of(title="deploy shop", hosts=hosts), clock=clock)
+    report = LiveReporter(console, title="deploy shop", hosts=hosts, clock=clock)
     drawn: list[str] = []
     for event in DEPLOYED if len(hosts) > 1 else DEPLOYED[: len(DEPLOYED) // 3]:
         if isinstance(event, ev.Failed):

@@ -11,10 +11,9 @@ from typing import TextIO
 from deployer import events as ev
 from deployer.ui import is_live
 from deployer.ui.names import Names
-from deployer.ui.plain.lines import failure_lines, marks_for
-from deployer.ui.plain.log import end_lines
+from deployer.ui.plain.lines import end_lines, failure_lines, marks_for
 from deployer.ui.plain.reporter import Held
-from deployer.ui.progress.host import Board
+from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
@@ -37,8 +36,8 @@ class PrefixedReporter(Held):
     def __init__(self, stream: TextIO, *, errors: TextIO | None = None, hosts: Sequence[str] = ()) -> None:
         super().__init__()
         errors = errors or sys.stderr
-        self._names, self._board = Names(hosts), Board(hosts)
-        self._many = len(hosts) > 1
+        self._names, self._progress = Names(hosts), CommandProgress(hosts)
+        self._many = self._progress.many
         self._marks = marks_for(errors)
         colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
         self._put = self._writer(stream, colours)
@@ -72,7 +71,7 @@ class PrefixedReporter(Held):
 
     def _end(self, event: ev.FleetFinished) -> None:
         """The lines were the answer: that all is well need not be said."""
-        outcome = outcome_of(event, self._board, self._names)
+        outcome = outcome_of(event, self._progress, self._names)
         if not outcome.agreed:
             self._complain("", list(end_lines(outcome, self._names, self._marks)))
 

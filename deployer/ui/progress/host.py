@@ -1,19 +1,25 @@
-"""What the live view knows: the rows of each host, built up from events. No drawing here."""
+"""What one host has done of a command: its phases, its failures and its end, built up from events."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deployer import events as ev
 from deployer.ui.text import queue
 from deployer.wire.protocol import Exit
 
-__all__ = ["Board", "Row", "Section"]
+__all__ = ["HOOKS", "HostProgress", "PhaseProgress"]
 
+HOOKS = "hooks."
+"""What the names of phases that run on the laptop begin with: a host that waits goes on waiting meanwhile."""
 KEPT_LINES = 10_000
 """Lines of a build that are kept for the case that it fails."""
+SPEED_WINDOW = 5.0
+"""Seconds over which the speed of an upload is averaged."""
+MOMENT = 0.05
+"""Seconds that are shown as none."""
 VERDICTS: dict[int, str] = {
     Exit.USAGE: "nothing was done",
     Exit.BUSY: "busy",
@@ -21,15 +27,11 @@ VERDICTS: dict[int, str] = {
     Exit.ROLLED_BACK: "rolled back",
     Exit.MIXED: "mixed",
 }
-HOOKS = "hooks."
-"""What the phases that run on the laptop begin with: a host that waits goes on waiting meanwhile."""
-SPEED_WINDOW = 5.0
-"""Seconds over which the speed of an upload is averaged."""
 
 
 @dataclass(slots=True)
-class Row:
-    """One phase: running, done, skipped, failed, or left (the view closed first)."""
+class PhaseProgress:
+    """One phase: running, done, skipped, failed, or left (the command ended first)."""
 
     name: str
     started: float
@@ -51,11 +53,11 @@ class Row:
     def elapsed(self, now: float) -> float:
         return now - self.started if self.state == "running" else self.seconds
 
-    def progress(self, done: int, total: int, now: float, doing: str = "") -> None:
-        if doing != self.doing:
+    def advance(self, event: ev.Progress, now: float) -> None:
+        if event.doing != self.doing:
             self.samples.clear()
-        self.done, self.total, self.doing = done, total, doing
-        self.samples.append((now, done))
+        self.done, self.total, self.doing = event.done, event.total, event.doing
+        self.samples.append((now, event.done))
         while len(self.samples) > 2 and now - self.samples[0][0] > SPEED_WINDOW:
             self.samples.popleft()
 
@@ -66,61 +68,103 @@ class Row:
         (start, first), (end, last) = self.samples[0], self.samples[-1]
         return (last - first) / (end - start) if end > start else 0.0
 
+    def title_of_output(self) -> str:
+        left_out = self.printed - len(self.output)
+        return f"output of {self.name}" + (f", without its first {left_out} lines" if left_out else "")
+
 
 @dataclass(slots=True)
-class Section:
-    """One host.
+class HostProgress:
+    """One host; the empty name is the laptop.
 
-    ``ready`` names the phase before which it waits for its fleet, ``ready_at`` how many rows it had then, and when
-    that was; ``serving`` is what it switched to; ``took`` how long the command took here, from its very start.
+    ``ready`` names the phase before which the host waits for its fleet, ``ready_at`` how many phases it had then and
+    when that was; ``undone`` says that it gave up because of another host.
     """
 
-    host: str
-    rows: list[Row] = field(default_factory=list)
+    name: str
+    phases: list[PhaseProgress] = field(default_factory=list)
     logs: ev.Logs | None = None
     failures: list[ev.Failed] = field(default_factory=list)
     finished: ev.Finished | None = None
     ready: str = ""
     ready_at: tuple[int, float] = (0, 0.0)
-    serving: str = ""
-    took: float = 0.0
     undone: bool = False
 
-    def row(self, name: str, now: float) -> Row:
-        """The latest row of that name, begun when there is none."""
-        return next((row for row in reversed(self.rows) if row.name == name), None) or self.start(name, now)
+    def apply(self, event: ev.Event, now: float) -> None:
+        """Take the event in."""
+        match event:
+            case ev.Output():
+                phase = self.phase(event.phase, now)
+                phase.output.append(event.line)
+                phase.printed += 1
+            case ev.Progress():
+                self.phase(event.phase, now).advance(event, now)
+            case ev.Ready():
+                self.ready, self.ready_at = event.phase, (len(self.phases), now)
+            case ev.Waiting():
+                self._waiting(now).detail = queue(event)
+            case ev.Switched():
+                self._switched(event)
+            case ev.Logs():
+                self.logs = event
+            case ev.Failed():
+                self.end_running("failed", now)
+                self.failures.append(event)
+            case ev.Finished():
+                self.end_running("failed" if event.exit else "done", now)
+                self.finished = event
+            case _:
+                self._apply_phase(event, now)
 
-    def start(self, name: str, now: float) -> Row:
-        self.rows.append(Row(name, now))
-        return self.rows[-1]
+    def _apply_phase(self, event: ev.Event, now: float) -> None:
+        match event:
+            case ev.Connecting():
+                self.start("connect", now)
+            case ev.Connected():
+                self.phase("connect", now).end("done", now, event.seconds, event.detail)
+            case ev.PhaseStarted():
+                self.start(event.phase, now).detail = event.detail
+                if not event.phase.startswith(HOOKS):
+                    self.ready = ""
+            case ev.PhaseDone():
+                self.phase(event.phase, now).end("done", now, event.seconds, event.detail)
+            case ev.PhaseSkipped():
+                self.phase(event.phase, now).end("skipped", now, detail=event.detail)
+            case ev.PhaseFailed():
+                self.phase(event.phase, now).end("failed", now, event.seconds, event.detail)
 
-    def waiting(self, now: float) -> Row:
-        """The row of the line that this command stands in: one for each time."""
-        row = self.row("wait", now)
-        return row if row.state == "running" else self.start("wait", now)
+    def phase(self, name: str, now: float) -> PhaseProgress:
+        """The latest phase of that name, begun when there is none."""
+        return next((one for one in reversed(self.phases) if one.name == name), None) or self.start(name, now)
+
+    def start(self, name: str, now: float) -> PhaseProgress:
+        self.phases.append(PhaseProgress(name, now))
+        return self.phases[-1]
+
+    def running(self) -> PhaseProgress | None:
+        """The phase that the host works at."""
+        return next((phase for phase in reversed(self.phases) if phase.state == "running"), None)
 
     def end_running(self, state: str, now: float) -> None:
-        for row in self.rows:
-            if row.state == "running":
-                row.end(state, now)
+        for phase in self.phases:
+            if phase.state == "running":
+                phase.end(state, now)
 
     def in_phase(self) -> bool:
         """Whether the host has begun to work, rather than only answered."""
-        return any(row.name != "connect" for row in self.rows)
+        return any(phase.name != "connect" for phase in self.phases)
 
     def worth_keeping(self) -> bool:
-        """A connection that worked is not news once it is over."""
-        return self.in_phase() or any(row.state != "done" for row in self.rows)
+        """Whether there is anything to show: a connection that succeeded is not news once it is over."""
+        return any(phase.name != "connect" or phase.state != "done" for phase in self.phases)
 
-    def failed_output(self) -> Iterator[tuple[str, list[str]]]:
-        """What the commands of failed phases printed, each with a title."""
-        for row in self.rows:
-            if row.state == "failed" and row.output:
-                left_out = row.printed - len(row.output)
-                title = f"output of {row.name}" + (f", without its first {left_out} lines" if left_out else "")
-                yield title, list(row.output)
+    def failed_output(self) -> Iterator[ev.Logs]:
+        """What the commands of failed phases printed, each under its title."""
+        for phase in self.phases:
+            if phase.state == "failed" and phase.output:
+                yield ev.Logs(unit=phase.title_of_output(), lines=tuple(phase.output))
 
-    def ending(self) -> str:
+    def verdict(self) -> str:
         """The summary for people; when it only repeats the failure above it, what serves instead."""
         end = self.finished
         if end is None:
@@ -131,67 +175,12 @@ class Section:
         verdict = VERDICTS.get(end.exit, "failed") if end.exit else ""
         return ": ".join(part for part in (verdict, serves) if part)
 
+    def _waiting(self, now: float) -> PhaseProgress:
+        """The phase in which this command waits in the queue: one for each time."""
+        phase = self.phase("wait", now)
+        return phase if phase.state == "running" else self.start("wait", now)
 
-class Board:
-    """All hosts of the command, in the order in which they were named. Not thread-safe: its owner locks."""
-
-    def __init__(self, hosts: Sequence[str] = ()) -> None:
-        self.expected = frozenset(hosts)
-        self.sections: dict[str, Section] = {}
-        self._begun: float | None = None
-
-    def section(self, host: str) -> Section:
-        return self.sections.setdefault(host, Section(host))
-
-    def settled(self) -> bool:
-        """Every host has come to its end; the laptop itself (``""``) is none."""
-        ended = {host for host, section in self.sections.items() if section.finished}
-        return bool(ended) and ended >= (self.expected | self.sections.keys()) - {""}
-
-    def apply(self, event: ev.Event, now: float) -> None:
-        section = self.section(event.host)
-        self._begun = now if self._begun is None else self._begun
-        match event:
-            case ev.Connecting():
-                section.start("connect", now)
-            case ev.Connected():
-                section.row("connect", now).end("done", now, event.seconds, event.detail)
-            case ev.PhaseStarted():
-                section.start(event.phase, now).detail = event.detail
-                if not event.phase.startswith(HOOKS):
-                    section.ready = ""
-            case ev.PhaseDone():
-                section.row(event.phase, now).end("done", now, event.seconds, event.detail)
-            case ev.PhaseSkipped():
-                section.row(event.phase, now).end("skipped", now, detail=event.detail)
-            case ev.PhaseFailed():
-                section.row(event.phase, now).end("failed", now, event.seconds, event.detail)
-            case ev.Progress():
-                row = section.row(event.phase, now)
-                row.progress(event.done, event.total, now, event.doing)
-            case ev.Output():
-                row = section.row(event.phase, now)
-                row.output.append(event.line)
-                row.printed += 1
-            case ev.Ready():
-                section.ready, section.ready_at = event.phase, (len(section.rows), now)
-            case ev.Waiting():
-                section.waiting(now).detail = queue(event)
-            case ev.Switched():
-                self._switched(section, event)
-            case ev.Logs():
-                section.logs = event
-            case ev.Failed():
-                section.end_running("failed", now)
-                section.failures.append(event)
-            case ev.Finished():
-                section.end_running("failed" if event.exit else "done", now)
-                section.finished = event
-                passed = now - self._begun
-                section.took = max(event.seconds, passed if passed >= 0.05 else 0.0)
-
-    def _switched(self, section: Section, event: ev.Switched) -> None:
-        section.serving = event.to
-        for row in section.rows:
-            if row.name == "switch" and not row.detail:
-                row.detail = f"{event.previous} → {event.to}" if event.previous else event.to
+    def _switched(self, event: ev.Switched) -> None:
+        for phase in self.phases:
+            if phase.name == "switch" and not phase.detail:
+                phase.detail = f"{event.previous} → {event.to}" if event.previous else event.to

@@ -1,18 +1,18 @@
-"""How a command ended on a fleet: which hosts come first, whether they agree, which lines are shown. Pure."""
+"""How a command ended: which hosts come first, whether they agree, which lines explain a failure. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from deployer import events as ev
 from deployer.ui.names import Names
-from deployer.ui.progress.command import Roster, stage_of
+from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.digest import excerpt, gist
-from deployer.ui.progress.host import Board, Section
+from deployer.ui.progress.host import HostProgress
 from deployer.ui.text import clean, clean_lines, seconds
 
-__all__ = ["Outcome", "Panel", "detail", "outcome_of", "served", "unfinished", "usual"]
+__all__ = ["FleetOutcome", "detail", "last_lines", "outcome_of", "served"]
 
 RESULTS = ("failed", "lost", "unreachable", "busy", "rolled back", "discarded", "untouched", "done")
 """In the order in which they are shown."""
@@ -26,29 +26,13 @@ PANELS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """Lines that explain a failure."""
-
-    title: str
-    lines: tuple[str, ...]
-
-    def key(self) -> Panel:
-        """The same of all hosts that failed in the same way."""
-        return Panel(title=self.title, lines=gist(self.lines))
-
-    def on(self, hosts: str) -> Panel:
-        """The same, with the hosts that said it."""
-        return Panel(title=f"{hosts}: {self.title}", lines=self.lines)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A fleet's end, ready to be printed. ``agreed``: all is well, and the same everywhere; then there is no table."""
+class FleetOutcome:
+    """The end of a command, ready to be printed. ``agreed``: every host is done, and they serve the same."""
 
     end: ev.FleetFinished
     rows: tuple[ev.HostEnd, ...]
     agreed: bool
-    panels: tuple[Panel, ...] = ()
+    panels: tuple[ev.Logs, ...] = ()
     left_out: tuple[str, ...] = field(default=())
     """Failed hosts whose lines are not shown."""
     migrated: str = ""
@@ -58,6 +42,11 @@ class Outcome:
     def usual(self) -> str:
         """What most hosts serve."""
         return usual([row.serving for row in self.rows])
+
+    @property
+    def verdict(self) -> str:
+        """The summary; empty where one host has nothing to say at its end."""
+        return self.end.summary or ("failed" if self.end.exit else "done" if self.rows else "")
 
     def pace(self, names: Names) -> str:
         """How long the quickest and the slowest host took."""
@@ -89,23 +78,44 @@ def detail(row: ev.HostEnd) -> str:
     return "; ".join(clean_lines(row.detail))
 
 
-def outcome_of(end: ev.FleetFinished, board: Board, names: Names, *, verbose: bool = False) -> Outcome:
-    """What is to be printed of a fleet's end. ``board`` knows what the hosts said; ``verbose``: it was printed."""
-    rows = ordered([_completed(row, board.section(row.host)) for row in end.hosts])
-    agreed = not end.exit and len({(row.result, row.serving) for row in rows}) == 1 and rows[0].result == "done"
-    lines: dict[tuple[Panel, ...], tuple[tuple[Panel, ...], list[str]]] = {}
+def outcome_of(
+    end: ev.FleetFinished, progress: CommandProgress, names: Names, *, verbose: bool = False
+) -> FleetOutcome:
+    """What is to be printed of the end. ``progress`` has what the hosts said; ``verbose``: their output was printed."""
+    rows = ordered([_with_reason(row, progress.host(row.host)) for row in end.hosts])
+    panels: dict[tuple[ev.Logs, ...], tuple[list[ev.Logs], list[str]]] = {}
     for row in rows:
-        if row.result in GUILTY and (found := tuple(_panels(row, board.section(row.host), verbose=verbose))):
-            lines.setdefault(tuple(panel.key() for panel in found), (found, []))[1].append(row.host)
-    told = list(lines.values())
-    return Outcome(
+        found = _explanation(row, progress.host(row.host), verbose=verbose) if row.result in GUILTY else []
+        if found:
+            key = tuple(ev.Logs(unit=logs.unit, lines=gist(logs.lines)) for logs in found)
+            panels.setdefault(key, (found, []))[1].append(row.host)
+    groups = list(panels.values())
+    return FleetOutcome(
         end=end,
         rows=rows,
-        agreed=agreed,
-        panels=tuple(panel.on(_together(hosts, names)) for panels, hosts in told[:PANELS] for panel in panels),
-        left_out=tuple(host for _, hosts in told[PANELS:] for host in hosts),
-        migrated=next((row.host for row in rows if _migrated(board.section(row.host))), ""),
+        agreed=not end.exit and {row.result for row in rows} == {"done"} and len({row.serving for row in rows}) == 1,
+        panels=tuple(
+            ev.Logs(unit=f"{_together(hosts, names)}: {logs.unit}", lines=logs.lines)
+            for found, hosts in groups[:PANELS]
+            for logs in found
+        ),
+        left_out=tuple(host for _, hosts in groups[PANELS:] for host in hosts),
+        migrated=next((row.host for row in rows if _migrated(progress.host(row.host))), ""),
     )
+
+
+def last_lines(
+    logs: ev.Logs | None, said: Sequence[str], *, shown: Sequence[str] = (), whole: bool = False
+) -> ev.Logs | None:
+    """What a failure ``said``, or else its process's ``logs``: in short, unless ``whole``.
+
+    None where there is nothing, or where it is the end of what was ``shown`` before.
+    """
+    lines = tuple(said) or (logs.lines if logs else ())
+    if not lines or tuple(shown[-len(lines) :]) == lines:
+        return None
+    title, short = excerpt(logs.unit if logs else "", lines, whole=whole)
+    return ev.Logs(unit=title, lines=tuple(short))
 
 
 def _together(hosts: Sequence[str], names: Names) -> str:
@@ -114,42 +124,20 @@ def _together(hosts: Sequence[str], names: Names) -> str:
     return text if len(text) <= HEADING or len(hosts) == 1 else f"{len(hosts)} hosts"
 
 
-def _migrated(section: Section) -> bool:
-    return any(row.name == "migrate" and row.state == "done" for row in section.rows)
+def _migrated(host: HostProgress) -> bool:
+    return any(phase.name == "migrate" and phase.state == "done" for phase in host.phases)
 
 
-def _completed(row: ev.HostEnd, section: Section) -> ev.HostEnd:
+def _with_reason(row: ev.HostEnd, host: HostProgress) -> ev.HostEnd:
     """With the reason that the host gave when the end has none."""
-    if row.detail or row.result not in GUILTY or not section.failures:
+    if row.detail or row.result not in GUILTY or not host.failures:
         return row
-    failed = section.failures[-1]
-    return ev.HostEnd(
-        host=row.host,
-        result=row.result,
-        exit=row.exit,
-        release=row.release,
-        serving=row.serving,
-        seconds=row.seconds,
-        detail=failed.message,
-        logs=row.logs or tuple(failed.logs),
-    )
+    failed = host.failures[-1]
+    return replace(row, detail=failed.message, logs=row.logs or tuple(failed.logs))
 
 
-def _panels(row: ev.HostEnd, section: Section, *, verbose: bool) -> Iterator[Panel]:
-    shown: list[str] = []
-    for title, output in () if verbose else section.failed_output():
-        shown += output
-        yield Panel(title=title, lines=tuple(output))
-    logs = section.logs
-    lines = tuple(row.logs) or (tuple(logs.lines) if logs else ())
-    if lines and tuple(shown[-len(lines) :]) != lines:
-        title, short = excerpt(logs.unit if logs else "", lines, whole=verbose)
-        yield Panel(title=title, lines=tuple(short))
-
-
-def unfinished(roster: Roster, now: float) -> Iterator[ev.Failed]:
-    """The failures that hosts told of, when the command ended without an end of the fleet."""
-    for section in roster.board.sections.values():
-        section.end_running("left", now)
-        if stage_of(section).kind == "failed" or not section.host:
-            yield from section.failures
+def _explanation(row: ev.HostEnd, host: HostProgress, *, verbose: bool) -> list[ev.Logs]:
+    """The output of what failed, and the last lines of its process."""
+    output = [] if verbose else list(host.failed_output())
+    last = last_lines(host.logs, row.logs, shown=[line for logs in output for line in logs.lines], whole=verbose)
+    return [*output, last] if last else output
