@@ -325,6 +325,6 @@ def _end(result: Outcome | Answer, *, json: bool) -> None:
 
 
 def print_error(error: DeployerError, *, json: bool = False) -> None:
-    from deployer.ui.errors import print_error
+    from deployer.ui import print_error
 
     print_error(error, json=json)

@@ -76,6 +76,7 @@ def test_what_a_fork_cannot_give_is_really_started(project: Path) -> None:
     assert server is not None
     call = {"args": [FAB], "env": None, "cwd": None, "shell": False}
     assert server.can(call)
+    assert server.can({**call, "args": (FAB, "status")})
     assert not server.can({**call, "env": {**os.environ, "PYTHONUTF8": "0"}})
     assert not server.can({**call, "env": {**os.environ, "LC_ALL": "C"}})
     assert not server.can({**call, "pass_fds": [3]})
