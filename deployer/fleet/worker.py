@@ -14,9 +14,9 @@ from deployer import events
 from deployer.bug import Bug
 from deployer.errors import DeployerError, Exit, Interrupted, Mixed
 from deployer.events import Event
-from deployer.fleet.hosts import Ended
-from deployer.fleet.messages import Failed, Lost, Message, Met, Received, Stopped
-from deployer.release.placement import Sending
+from deployer.fleet.hosts import HostResult
+from deployer.fleet.messages import HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
+from deployer.release.placement import Payload
 from deployer.remote.job import Follower
 from deployer.remote.session import SIGN, Facts, Outcome, Over, Remote
 from deployer.remote.site import Site, ask, who
@@ -29,7 +29,7 @@ _SOMETHING = 16 * 1024
 _LONGEST_WHY = 1000
 """Characters of the reason that a host is given for an undo."""
 
-Plan = Callable[[Site, Remote, Facts], "Sending | None"]
+Plan = Callable[[Site, Remote, Facts], "Payload | None"]
 """Makes what goes to a host, in that host's thread; None when there is nothing to do there."""
 
 
@@ -128,9 +128,9 @@ class HostWorker:
         return self.follower is not None and self.follower.followed
 
     @property
-    def ended(self) -> Ended[Outcome]:
+    def ended(self) -> HostResult[Outcome]:
         """How the work on this host ended."""
-        return Ended(
+        return HostResult(
             site=self._original,
             value=self._outcome,
             error=self._error,
@@ -177,7 +177,7 @@ class HostWorker:
         message = self._last_message()
         self._leave_room()
         self._may_ask.wait()
-        if isinstance(message, (Failed, Lost)) and not isinstance(message.error, _Told):
+        if isinstance(message, (HostFailed, HostLost)) and not isinstance(message.error, _Told):
             self._report_end(message.error)
         self._seconds = time.monotonic() - self._began
         self._tell(message)
@@ -186,7 +186,7 @@ class HostWorker:
         host = self._site.host
         try:
             self._outcome = self._do()
-            return Stopped(host=host)
+            return HostStopped(host=host)
         except BaseException as error:
             self._error = self._error or error
             return self._ended_by(error)
@@ -195,18 +195,18 @@ class HostWorker:
         host = self._site.host
         match error:
             case _Dismissed():
-                return Failed(host=host, error=_Told(message="the fleet gave up before", host=host))
+                return HostFailed(host=host, error=_Told(message="the fleet gave up before", host=host))
             case Over():
-                return Failed(host=host, error=self._refusal(error))
+                return HostFailed(host=host, error=self._refusal(error))
             case Mixed():
-                return Lost(host=host, error=error)
+                return HostLost(host=host, error=error)
             case DeployerError():
-                return Failed(host=host, error=error)
+                return HostFailed(host=host, error=error)
         # A bug must not leave the others waiting for this host.
         sent = self.follower is not None
         state = "what it serves, and whether something runs there, is not known" if sent else "nothing was touched"
         bug = Bug.of(error, host=host, state=state)
-        return Lost(host=host, error=bug) if sent else Failed(host=host, error=bug)
+        return HostLost(host=host, error=bug) if sent else HostFailed(host=host, error=bug)
 
     def _do(self) -> Outcome | None:
         site = self._site
@@ -220,13 +220,13 @@ class HostWorker:
             remote = self.remote = Remote(link, site.config.app, site.report)
             facts = ask(site, remote, started)
             self._leave_room()
-            self._tell(Met(host=site.host, facts=facts))
+            self._tell(HostMet(host=site.host, facts=facts))
             plan = self._await_plan(remote)
             if plan is None:
                 raise _Dismissed
             self._enter_room(remote)
-            sending = plan(site, remote, facts)
-            return None if sending is None else self._follow(sending, remote)
+            payload = plan(site, remote, facts)
+            return None if payload is None else self._follow(payload, remote)
 
     def _await_plan(self, remote: Remote) -> Plan | None:
         while True:
@@ -235,8 +235,8 @@ class HostWorker:
             except Empty:
                 _give_sign(remote)
 
-    def _follow(self, sending: Sending, remote: Remote) -> Outcome:
-        upload = sending.upload
+    def _follow(self, payload: Payload, remote: Remote) -> Outcome:
+        upload = payload.upload
         follower = Follower(
             remote, reconnect=self._connect_again, by=who(), receive=self._receive, uploading=self._check_in
         )
@@ -246,11 +246,11 @@ class HostWorker:
                 raise _Dismissed
             self.follower = follower
         outcome = follower.send(
-            sending.message,
-            body=upload.open_at(sending.offset) if upload is not None else None,
-            offset=sending.offset,
+            payload.message,
+            body=upload.open_at(payload.offset) if upload is not None else None,
+            offset=payload.offset,
             total=upload.delta.length if upload is not None else 0,
-            edit=sending.edit,
+            edit=payload.edit,
         )
         if upload is not None and outcome.exit == Exit.BUSY:
             detail = "another deploy began first"
@@ -272,7 +272,7 @@ class HostWorker:
         self.silent_since = time.monotonic()
         if event.get("event") in ("ready", "finished"):
             self._leave_room()
-        self._tell(Received(host=self._site.host, event=event))
+        self._tell(HostEvent(host=self._site.host, event=event))
 
     def _enter_room(self, remote: Remote | None = None) -> None:
         """Wait until few enough are prepared. Raises _Dismissed. ``remote`` is a session to keep alive meanwhile."""
