@@ -179,10 +179,10 @@ def _would(found: Found[str]) -> Answer:
 @host_task("status of", dry=Dry.SAME, answer=True)
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
-    from deployer.commands import observe
+    from deployer.commands.status import status as status_of
     from deployer.fleet.hosts import asked
 
-    found = asked(fleet, observe.status)
+    found = asked(fleet, status_of)
 
     def show(*, json: bool) -> None:
         from deployer.ui.answers.status import show_status
@@ -202,10 +202,11 @@ def status(fleet: Fleet) -> Answer:
 @host_task("releases of", dry=Dry.SAME, answer=True)
 def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
-    from deployer.commands import observe
+    from deployer.commands.releases import attempts
+    from deployer.commands.releases import releases as recorded
     from deployer.fleet.hosts import asked
 
-    found = asked(fleet, observe.attempts if all else observe.releases)
+    found = asked(fleet, attempts if all else recorded)
 
     def show(*, json: bool) -> None:
         from deployer.ui.answers.releases import show_releases
@@ -242,12 +243,12 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
 @host_task("logs of", dry=Dry.SAME, answer=True, streams=True)
 def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> Answer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
-    from deployer.commands import observe
+    from deployer.commands.logs import logs as read_logs
 
     if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
         text = f"--lines {lines}: a number of lines is wanted, {_LINES:,} at the most"
         raise ConfigError(message=text, next=advice.do("say -n 200"))
-    return _told(observe.logs(fleet, lines=int(lines), follow=follow, process=process))
+    return _told(read_logs(fleet, lines=int(lines), follow=follow, process=process))
 
 
 def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:

@@ -240,7 +240,6 @@ def _fleet(
                 target=target,
                 ssh=replace(options, report=hear),
                 report=hear,
-                decide=ask if len(places) == 1 else None,
                 advise=own_words.adapt,
             )
 

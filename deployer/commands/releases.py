@@ -1,4 +1,4 @@
-"""Pure: every attempt at a release, from the records that are there and the ledger, which forgets none."""
+"""``fab releases``: the releases of a host, and with ``--all`` every attempt, also those that only its ledger has."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from deployer.remote.answers import Entry, ReleaseRow
+from deployer.remote.answers import Entry, History, ReleaseRow, Releases
+from deployer.remote.site import Site, open_remote
 
-__all__ = ["merge"]
+__all__ = ["attempts", "merge", "releases"]
 
 _INTERRUPTED = "interrupted"
 _STATES = {"good": "retired"}
 """What the ledger calls an end, where the list of releases calls it otherwise."""
+
+
+def releases(site: Site) -> tuple[ReleaseRow, ...]:
+    """Every release the host has a record of, newest first."""
+    with open_remote(site) as (remote, _):
+        return remote.query({"op": "releases"}, Releases).releases
+
+
+def attempts(site: Site) -> tuple[ReleaseRow, ...]:
+    """Every attempt that the host's ledger has or that left a record, newest first."""
+    with open_remote(site) as (remote, _):
+        records = remote.query({"op": "releases"}, Releases).releases
+        entries = remote.query({"op": "history"}, History).entries
+    return merge(records, entries)
 
 
 def merge(rows: Sequence[ReleaseRow], entries: Iterable[Entry]) -> tuple[ReleaseRow, ...]:

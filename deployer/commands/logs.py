@@ -1,44 +1,17 @@
-"""The use cases that only look: status, releases, logs."""
+"""``fab logs``: what the processes of an app have printed."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
 
-from msgspec import structs
-
-from deployer.commands.history import merge
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, conclude, each
-from deployer.remote.answers import History, ReleaseRow, Releases, Status, StatusOf
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site, open_remote
 from deployer.wire.advice import run
 
-__all__ = ["attempts", "logs", "releases", "status"]
-
-
-def status(site: Site) -> Status:
-    """What serves on the host, and how it is."""
-    with open_remote(site) as (remote, _):
-        told = remote.query({"op": "status"}, StatusOf).status
-    since = told.release.switched if told.release else 0.0
-    current, standby = told.current or None, told.standby or None
-    return structs.replace(told, host=site.host, current=current, standby=standby, since=since)
-
-
-def releases(site: Site) -> tuple[ReleaseRow, ...]:
-    """Every release the host has a record of, newest first."""
-    with open_remote(site) as (remote, _):
-        return remote.query({"op": "releases"}, Releases).releases
-
-
-def attempts(site: Site) -> tuple[ReleaseRow, ...]:
-    """Every attempt that the host's ledger has or that left a record, newest first."""
-    with open_remote(site) as (remote, _):
-        records = remote.query({"op": "releases"}, Releases).releases
-        entries = remote.query({"op": "history"}, History).entries
-    return merge(records, entries)
+__all__ = ["logs"]
 
 
 def logs(fleet: Fleet, *, lines: int, follow: bool = False, process: str = "") -> int:
