@@ -33,7 +33,7 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import plan_view
+        from deployer.ui.answers.plan import plan_view
 
         plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
 
@@ -169,7 +169,7 @@ def _would(found: Found[str]) -> Answer:
     """What a task would do on each host."""
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import would_view
+        from deployer.ui.answers.plan import would_view
 
         would_view(found.values, found.missing, json=json)
 
@@ -185,7 +185,7 @@ def status(fleet: Fleet) -> Answer:
     found = asked(fleet, status_of)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleetstatus import fleet_status
+        from deployer.ui.answers.status import fleet_status
 
         fleet_status(
             list(found.values.values()),
@@ -209,7 +209,7 @@ def releases(fleet: Fleet, all: bool = False) -> Answer:
     found = asked(fleet, attempts if all else recorded)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleets import fleet_releases
+        from deployer.ui.answers.releases import fleet_releases
 
         fleet_releases(found.values, found.missing, app=fleet.config.app, json=json)
 
@@ -233,7 +233,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.findings import fleet_doctor
+        from deployer.ui.answers.doctor import fleet_doctor
 
         fleet_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
 

@@ -186,6 +186,7 @@ def main() -> None:
     for module in pkgutil.walk_packages(deployer.__path__, "deployer."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    del sys.modules["deployer.tasks"]  # its import has the fab that runs explain wrong command lines
     gc.collect()
     gc.freeze()
     try:

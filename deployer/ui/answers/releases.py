@@ -13,12 +13,12 @@ from rich.text import Text
 from deployer.events import HostEnd
 from deployer.remote.answers import ReleaseRow
 from deployer.ui import paint
+from deployer.ui.answers.table import STATES, console_for, light_table, releases_table, what_of
 from deployer.ui.fit import put
-from deployer.ui.jsonlines import as_object, write_object
 from deployer.ui.names import Names
-from deployer.ui.outcome import detail
+from deployer.ui.plain.jsonlines import as_object, write_object
+from deployer.ui.progress.outcome import detail
 from deployer.ui.stream import safe
-from deployer.ui.tables import STATES, console_for, light_table, releases_table, what_of
 from deployer.ui.text import age, clean
 
 __all__ = ["NAMED", "counted", "fleet_releases", "numbered", "told"]

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from deployer.remote.answers import Status, TimerRow, UnitRow
 from deployer.ui import paint
+from deployer.ui.answers.processes import condition, failed, finishing
+from deployer.ui.answers.table import FAILED, STATES, console_for, light_table, what_of
 from deployer.ui.fit import put
-from deployer.ui.jsonlines import as_object, write_object
-from deployer.ui.running import condition, failed, finishing
+from deployer.ui.plain.jsonlines import as_object, write_object
 from deployer.ui.stream import safe
-from deployer.ui.tables import FAILED, STATES, console_for, light_table, what_of
 from deployer.ui.text import age, ahead, clean, seconds, size
 from deployer.wire.protocol import WEB
 

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from deployer.remote.answers import ReleaseRow
 from deployer.ui import paint
-from deployer.ui.console import console_on
 from deployer.ui.fit import put
-from deployer.ui.jsonlines import as_object, write_object
+from deployer.ui.live.reporter import console_on
+from deployer.ui.plain.jsonlines import as_object, write_object
 from deployer.ui.stream import safe
 from deployer.ui.text import age, clean, commit, size
 

@@ -13,12 +13,12 @@ from rich.text import Text
 from deployer.events import HostEnd
 from deployer.remote.answers import Diagnosis, Finding
 from deployer.ui import paint
-from deployer.ui.fleets import counted
-from deployer.ui.jsonlines import as_object, write_object
+from deployer.ui.answers.releases import counted
+from deployer.ui.answers.table import console_for
 from deployer.ui.names import Names
-from deployer.ui.outcome import detail
+from deployer.ui.plain.jsonlines import as_object, write_object
+from deployer.ui.progress.outcome import detail
 from deployer.ui.stream import safe
-from deployer.ui.tables import console_for
 from deployer.ui.text import clean
 from deployer.wire.advice import Next
 

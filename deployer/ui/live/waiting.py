@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui.frame import Frame
+from deployer.ui.live.frame import Frame
 from deployer.ui.names import Names
 from deployer.ui.paint import SPINNER, cut
 from deployer.ui.text import clean, seconds

@@ -7,37 +7,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from deployer import events as ev
-from deployer.ui.fleetlog import FleetLog
-from deployer.ui.hostlog import HostLog
-from deployer.ui.lines import marks_for
+from deployer.ui.plain.lines import marks_for
+from deployer.ui.plain.log import Log
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 
-__all__ = ["Held", "Log", "PlainReporter", "log_of"]
+__all__ = ["Held", "PlainReporter"]
 
 BEAT = 1.0
 """Seconds between two looks at whether a log has been silent for too long."""
-
-
-class Log(Protocol):
-    """What lines are written of a command: on one host, or on a fleet. Not thread-safe: its owner locks."""
-
-    def lines(self, event: ev.Event, now: float) -> Iterator[str]: ...
-
-    def beat(self, now: float) -> Iterator[str]:
-        """Lines that are written because time has passed."""
-
-    def rest(self, now: float) -> Iterator[str]:
-        """What was held back, at the end."""
-
-
-def log_of(stream: TextIO, *, title: str = "", hosts: Sequence[str] = (), verbose: bool = False) -> Log:
-    """The log of one host, or of a fleet, with marks that ``stream`` can carry."""
-    kind = FleetLog if len(hosts) > 1 else HostLog
-    return kind(title=title, hosts=hosts, verbose=verbose, marks=marks_for(stream))
 
 
 class Held:
@@ -66,16 +47,23 @@ class Held:
 
 
 class PlainReporter(Held):
-    """Writes the lines of a log. With ``beat`` a thread sees to it that the log is never silent for long."""
+    """Writes the lines of a log. With several hosts a thread sees to it that the log is never silent for long."""
 
     def __init__(
-        self, stream: TextIO, log: Log, *, beat: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        *,
+        title: str = "",
+        hosts: Sequence[str] = (),
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._stream, self._log, self._clock = safe(stream), log, clock
+        self._stream, self._clock = safe(stream), clock
+        self._log = Log(title=title, hosts=hosts, verbose=verbose, marks=marks_for(stream))
         self._over = Event()
         self._waiting: deque[tuple[ev.Event, float]] = deque()
-        self._heart = Thread(target=self._beat, daemon=True, name="log") if beat else None
+        self._heart = Thread(target=self._beat, daemon=True, name="log") if len(hosts) > 1 else None
 
     def __call__(self, event: ev.Event) -> None:
         with self._lock:

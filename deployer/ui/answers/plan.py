@@ -15,12 +15,12 @@ from rich.text import Text
 from deployer.events import HostEnd
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui import paint
+from deployer.ui.answers.releases import counted, told
+from deployer.ui.answers.table import console_for, light_table
 from deployer.ui.fit import put
-from deployer.ui.fleets import counted, told
-from deployer.ui.jsonlines import write_object
 from deployer.ui.names import Names
+from deployer.ui.plain.jsonlines import write_object
 from deployer.ui.stream import safe
-from deployer.ui.tables import console_for, light_table
 from deployer.ui.text import ahead, clean, commit
 from deployer.wire.protocol import WEB
 

@@ -10,12 +10,11 @@ from typing import TextIO
 
 from deployer import events as ev
 from deployer.ui import is_live
-from deployer.ui.board import Board
-from deployer.ui.fleetlog import end_lines
-from deployer.ui.lines import failure_lines, marks_for
 from deployer.ui.names import Names
-from deployer.ui.outcome import outcome_of
-from deployer.ui.plain import Held
+from deployer.ui.plain.lines import end_lines, failure_lines, marks_for
+from deployer.ui.plain.reporter import Held
+from deployer.ui.progress.command import CommandProgress
+from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 from deployer.ui.text import clean, clean_lines
@@ -37,8 +36,8 @@ class PrefixedReporter(Held):
     def __init__(self, stream: TextIO, *, errors: TextIO | None = None, hosts: Sequence[str] = ()) -> None:
         super().__init__()
         errors = errors or sys.stderr
-        self._names, self._board = Names(hosts), Board(hosts)
-        self._many = len(hosts) > 1
+        self._names, self._progress = Names(hosts), CommandProgress(hosts)
+        self._many = self._progress.many
         self._marks = marks_for(errors)
         colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
         self._put = self._writer(stream, colours)
@@ -72,7 +71,7 @@ class PrefixedReporter(Held):
 
     def _end(self, event: ev.FleetFinished) -> None:
         """The lines were the answer: that all is well need not be said."""
-        outcome = outcome_of(event, self._board, self._names)
+        outcome = outcome_of(event, self._progress, self._names)
         if not outcome.agreed:
             self._complain("", list(end_lines(outcome, self._names, self._marks)))
 
@@ -112,8 +111,8 @@ class PrefixedReporter(Held):
     def _coloured(self, stream: TextIO, colours: dict[str, str], *, flows: bool) -> Write:
         from rich.text import Text
 
-        from deployer.ui.console import console_on
         from deployer.ui.fit import flowing
+        from deployer.ui.live.reporter import console_on
 
         console = console_on(stream)
 

@@ -7,19 +7,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui.fleetview import FleetView
-from deployer.ui.frame import Frame
-from deployer.ui.hostview import HostView
+from deployer.ui.live.frame import Frame
+from deployer.ui.live.view import View
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
 
-__all__ = ["ConsoleReporter", "View", "console_on", "view_of"]
+__all__ = ["LiveReporter", "console_on"]
 
 
 def console_on(stream: TextIO, *, width: int | None = None) -> Console:
@@ -27,43 +26,24 @@ def console_on(stream: TextIO, *, width: int | None = None) -> Console:
     return Console(file=safe(stream), width=width, markup=False, highlight=False, emoji=False)
 
 
-class View(Protocol):
-    """What is drawn of a command: of one host, or of a fleet. Not thread-safe: its owner locks."""
-
-    def apply(self, event: ev.Event, now: float) -> None: ...
-
-    def ends_live(self, event: ev.Event) -> bool:
-        """Whether the live part goes because of the event."""
-
-    def say(self, event: ev.Event, console: Console) -> None:
-        """Print what is said at once, above the live part."""
-
-    def frame(self, now: float, width: int, height: int) -> list[Text]:
-        """The live part: fewer lines than ``height``, none longer than ``width``."""
-
-    def settled(self) -> bool:
-        """Whether the command has come to its end."""
-
-    def settle(self, console: Console, now: float) -> None:
-        """Print what is to stay, and begin anew."""
-
-
-def view_of(*, title: str, hosts: Sequence[str], verbose: bool = False) -> View:
-    """The view of one host, or of a fleet."""
-    if len(hosts) > 1:
-        return FleetView(title=title, hosts=hosts, verbose=verbose)
-    return HostView(title=title, hosts=hosts, verbose=verbose)
-
-
-class ConsoleReporter:
+class LiveReporter:
     """Draws a view in place; when the command has ended, leaves what is to stay of it.
 
     Two locks, always taken in this order: ``_turn`` for one event at a time, ``_state`` around the view's state,
     which the drawing thread reads. Nothing is printed under ``_state``. ``_floor`` is held by a question.
     """
 
-    def __init__(self, console: Console, view: View, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._view, self._clock = console, view, clock
+    def __init__(
+        self,
+        console: Console,
+        *,
+        title: str = "",
+        hosts: Sequence[str] = (),
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console, self._clock = console, clock
+        self._view = View(title=title, hosts=hosts, verbose=verbose)
         self._live: Frame | None = None
         self._closed, self._asides, self._was_live = False, 0, False
         self._turn, self._state, self._floor = Lock(), Lock(), Lock()

@@ -15,14 +15,14 @@ from rich.text import Text
 from deployer.events import HostEnd
 from deployer.remote.answers import Status
 from deployer.ui import paint
+from deployer.ui.answers.hoststatus import status_view
+from deployer.ui.answers.processes import condition, finishing, runs, troubles
+from deployer.ui.answers.releases import NAMED, counted, numbered, told
+from deployer.ui.answers.table import FAILED, console_for, light_table
 from deployer.ui.fit import put
-from deployer.ui.fleets import NAMED, counted, numbered, told
-from deployer.ui.hoststatus import status_view
-from deployer.ui.jsonlines import as_object, write_object
 from deployer.ui.names import Names
-from deployer.ui.running import condition, finishing, runs, troubles
+from deployer.ui.plain.jsonlines import as_object, write_object
 from deployer.ui.stream import safe
-from deployer.ui.tables import FAILED, console_for, light_table
 from deployer.ui.text import age, clean, seconds, size
 from deployer.wire.protocol import WEB
 
