@@ -35,9 +35,9 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import plan_view
+        from deployer.ui.answers.plan import show_plan
 
-        plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
+        show_plan(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -162,14 +162,14 @@ def abort(fleet: Fleet) -> Answer:
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
     from deployer.commands.status import status as status_of
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, status_of)
+    found = ask_each(fleet, status_of)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleetstatus import fleet_status
+        from deployer.ui.answers.status import show_status
 
-        fleet_status(
+        show_status(
             list(found.values.values()),
             found.missing,
             app=fleet.config.app,
@@ -186,14 +186,14 @@ def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
     from deployer.commands.releases import attempts
     from deployer.commands.releases import releases as recorded
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, attempts if all else recorded)
+    found = ask_each(fleet, attempts if all else recorded)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleets import fleet_releases
+        from deployer.ui.answers.releases import show_releases
 
-        fleet_releases(found.values, found.missing, app=fleet.config.app, json=json)
+        show_releases(found.values, found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -210,14 +210,14 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
 
 def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     from deployer.commands import doctor as use
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
+    found = ask_each(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.findings import fleet_doctor
+        from deployer.ui.answers.doctor import show_doctor
 
-        fleet_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
+        show_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from deployer.errors import Exit
 
 if TYPE_CHECKING:
-    from deployer.fleet.hosts import Found
+    from deployer.fleet.hosts import Answers
 
 __all__ = ["Answer", "ended_with", "would_do"]
 
@@ -36,12 +36,12 @@ def ended_with(exit: int) -> Answer:
     return Answer(show=show, exit=exit)
 
 
-def would_do(found: Found[str]) -> Answer:
+def would_do(found: Answers[str]) -> Answer:
     """What a task would do on each host."""
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import would_view
+        from deployer.ui.answers.plan import show_would
 
-        would_view(found.values, found.missing, json=json)
+        show_would(found.values, found.missing, json=json)
 
     return Answer(show=show, exit=found.exit)
