@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["namespace"]
 
 _LINES = 100_000
-"""Lines of a journal that a host gives at the most."""
+"""The most journal lines that a host returns."""
 
 
 def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
@@ -82,7 +82,7 @@ def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bo
 def reload(
     fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: str = "", bake: str = ""
 ) -> Answer:
-    """Release the code that serves again, with today's settings and environment."""
+    """Release the current code again, with today's settings and environment."""
     from deployer.commands import deploy as use
 
     return ended_with(use.reload(fleet, wait=wait, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
@@ -115,7 +115,7 @@ def rollback(
 
 
 def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool) -> Strategy:
-    """What the command line says of waves, and deploy.toml where that says nothing."""
+    """The waves: from the command line, else from deploy.toml."""
     from deployer.rollout import Strategy, number, seconds, waves
 
     usual = fleet.config.fleet
@@ -126,13 +126,13 @@ def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool
         bake=seconds(bake) if bake else usual.bake if first else 0.0,
         keep_going=keep_going,
     )
-    waves(fleet.hosts, strategy)  # what is wrong with it is told of a single host, too
+    waves(fleet.hosts, strategy)  # errors are reported for a single host, too
     return strategy
 
 
 @host_task("plan for", dry=Dry.SAME, answer=True)
 def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
-    """What a deploy would have run on which host, and as which release. Nothing is touched."""
+    """What a deploy would run on which host, and as which release. Nothing is touched."""
     return _plan(fleet, ref, dirty, strict)
 
 
@@ -160,7 +160,7 @@ def abort(fleet: Fleet) -> Answer:
 
 @host_task("status of", dry=Dry.SAME, answer=True)
 def status(fleet: Fleet) -> Answer:
-    """What serves, since when, and how it is."""
+    """What serves, since when, and its health."""
     from deployer.commands.status import status as status_of
     from deployer.fleet.hosts import ask_each
 
@@ -204,7 +204,7 @@ def _dry_doctor(fleet: Fleet, **_: Any) -> Answer:
 
 @host_task("doctor", dry=_dry_doctor, answer=lambda given: not given["fix"])
 def doctor(fleet: Fleet, fix: bool = False) -> Answer:
-    """What is not as it should be on the host, and what puts it right."""
+    """Find problems on the host, and say how to repair them."""
     return _examine(fleet, fix=fix)
 
 
@@ -228,7 +228,7 @@ def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "
     from deployer.commands.logs import logs as read_logs
 
     if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
-        text = f"--lines {lines}: a number of lines is wanted, {_LINES:,} at the most"
+        text = f"--lines {lines}: a number of lines is wanted, at most {_LINES:,}"
         raise ConfigError(message=text, next=advice.do("say -n 200"))
     return ended_with(read_logs(fleet, lines=int(lines), follow=follow, process=process))
 
@@ -264,7 +264,7 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
 
 
 def _init_project(wsgi: str, asgi: str) -> Project:
-    """The project in this directory. Raises ConfigError when it cannot be meant."""
+    """The project in this directory. Raises ConfigError when this is not a project directory."""
     from deployer.commands.init import chosen, refuse_mistake
     from deployer.project.detect import inspect as look_at
 

@@ -26,7 +26,7 @@ ErrorPrinter = Callable[[DeployerError], None]
 
 
 def print_error(error: DeployerError) -> None:
-    """The plainest printer: what failed, the state, what to type next, on stderr."""
+    """Print what failed, the state and what to type next to stderr, without rich."""
     lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
     lines += [f"state: {error.state}"] if error.state else []
     lines += [f"next: {step}" for step in Next.of(error.next)]
@@ -34,13 +34,13 @@ def print_error(error: DeployerError) -> None:
 
 
 def _harmless(line: str) -> str:
-    """What a host said may be in it: no control character reaches the terminal."""
+    """The line with control characters escaped: it may contain output of a host."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 @contextmanager
 def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
-    """Ends the process, by Invoke's Exit, on a DeployerError; for ``ours`` also on Ctrl-C and bugs."""
+    """Raises Invoke's Exit on a DeployerError, and with ``ours`` also on Ctrl-C and bugs."""
     try:
         yield
     except DeployerError as error:
@@ -84,13 +84,13 @@ def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
 
 
 def is_output_closed() -> bool:
-    """Whether nobody reads standard output any more, as in ``fab releases | head -1``."""
+    """Whether the reader of standard output is gone, as in ``fab releases | head -1``."""
     outlet = select.poll()
     outlet.register(1, 0)
     return bool(outlet.poll(0))
 
 
 def leave_closed_output() -> NoReturn:
-    """End as programs do that SIGPIPE ends. Python would complain once more, when it empties its buffer."""
+    """Exit like a program killed by SIGPIPE. stdout becomes /dev/null so that Python's final flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise Quit(code=128 + signal.SIGPIPE)

@@ -1,4 +1,4 @@
-"""A task that has all hosts of a command in its hands: what it is told, what ``--dry`` does, how its errors end."""
+"""A task that is called once for all hosts: its arguments, ``--dry``, and its errors."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ _NOTHING = "dry run: nothing was touched\n"
 
 
 class Dry(Enum):
-    """What ``--dry`` does with a task that has no function of its own for it."""
+    """What ``--dry`` does with a task that has no dry-run function."""
 
     SAME = "it changes nothing, and does what it always does"
     REFUSED = "it does not say what it would do, and is refused"
 
 
 DryRun = Dry | Callable[..., Any]
-"""How a task answers ``--dry``: the function is called in the task's place, with the same options, and only tells."""
+"""How a task handles ``--dry``. A function is called instead of the task, with the same options; it only reports."""
 
 
 class FleetContext(Context):
-    """A plain context that also carries the fleet."""
+    """A context that also carries the hosts and the words after ``--``."""
 
     def __init__(self, config: Any, hosts: tuple[str, ...], remainder: tuple[str, ...]) -> None:
         super().__init__(config)
@@ -96,14 +96,14 @@ def remainder_of(context: Context) -> tuple[str, ...]:
 
 
 def ssh_options_of(context: Context) -> SshOptions:
-    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Nobody is asked anything."""
+    """The values of ``-S``, ``-i``, ``-t`` and ``--prompt-for-…``. Does not prompt."""
     from deployer.ssh.connection import options_of
 
     return options_of(context.config)
 
 
 def is_at_terminal() -> bool:
-    """Whether a person can be asked. Python has no standard input at all where it was closed."""
+    """Whether a person can be asked. ``sys.stdin`` is None when standard input was closed."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -190,7 +190,7 @@ def _program() -> Any:
 
 
 def wrong_executor() -> ConfigError:
-    """Says which line belongs where: into the file beside the fabfile that is there, or that is to be made."""
+    """The error that names the line to add, and the settings file beside the fabfile (existing or to be created)."""
     program = _program()
     beside = getattr(getattr(program, "collection", None), "loaded_from", None)
     found = [Path(beside, name) for name in _FABRIC_FILES] if beside else []

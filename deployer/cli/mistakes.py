@@ -21,11 +21,11 @@ _UNKNOWN = re.compile(r"No idea what '(.*)' is!\Z", re.DOTALL)
 
 
 _NO_VALUE = re.compile(r"Flag <Argument: ([\w-]+).* needed value and was not given one!\Z")
-"""Invoke tells what is wrong in these words, and in no other way."""
+"""Invoke's messages: it reports what is wrong in no other way."""
 
 
 ANYWHERE = ("hosts", "help", "dry", "identity", "ssh-config", "connect-timeout")
-"""Fabric's own options that may stand behind a task; the others stand before it, where their letters are not ours."""
+"""Fabric's own options that may follow a task. The others must precede it: after it their letters may be the task's."""
 
 
 _RELEASE = re.compile(r"v?[1-9][0-9]*\Z")
@@ -38,7 +38,7 @@ _HOSTS = ("-H", "--hosts")
 
 
 def explain(program: Any, error: ParseError) -> ConfigError:
-    """What is wrong, as Invoke has found it, with the nearest right word."""
+    """Invoke's parse error in plain words, with the closest valid word."""
     context = error.context if error.context is not None and error.context.name else None
     text = str(error)
     if found := _UNKNOWN.match(text):
@@ -59,7 +59,7 @@ def _no_value(program: Any, context: ParserContext | None, option: str) -> Confi
 
 
 def _forgotten(program: Any, context: ParserContext | None, token: str) -> ConfigError | None:
-    """For an option without its value: Invoke has taken the option behind it for that, and meets the next word."""
+    """The error for an option without its value: Invoke took the next option as its value."""
     words = program.argv[1:]
     at = place(words, token)
     flag = context.flags.get(words[at - 2]) if context and at >= 2 and words[at - 1].startswith("-") else None
@@ -67,7 +67,7 @@ def _forgotten(program: Any, context: ParserContext | None, token: str) -> Confi
 
 
 def _no_option(program: Any, context: ParserContext | None, token: str) -> ConfigError:
-    """An option that the task, or the program, has not."""
+    """The error for an option that the task, or the program, does not have."""
     task = f" {context.name}" if context else ""
     options = list(context.flags) if context else list(program.initial_context.flags)
     close = near(token, [*options, *(f"--{name}" for name in ANYWHERE)]) or of_letter(token, options)
@@ -78,7 +78,7 @@ def _no_option(program: Any, context: ParserContext | None, token: str) -> Confi
 
 
 def no_number(program: Any, text: str) -> ConfigError:
-    """A value that is no number, of an option of Fabric's own that wants one."""
+    """The error for a value that is not a number, of one of Fabric's own options that needs one."""
     value = text.rpartition(": ")[2].strip("'")
     words = program.argv[1:]
     option = next((one for one, other in itertools.pairwise(words) if other == value), "")
@@ -91,7 +91,7 @@ def no_number(program: Any, text: str) -> ConfigError:
 
 
 def no_task(program: Any, token: str = "") -> ConfigError:
-    """A word where a task is wanted, or none at all."""
+    """The error for a word that is not a task, or for no task at all."""
     if token.partition(".")[0] in ("demo", "sandbox"):
         command = run(f"deployer {token.replace('.', ' ')}")
         return ConfigError(message=f"{token!r} is no task: it is a command of deployer, and stands first", next=command)
@@ -108,7 +108,7 @@ def no_task(program: Any, token: str = "") -> ConfigError:
 
 
 def _blank(program: Any, token: str) -> ConfigError | None:
-    """For a host behind a comma and a blank, which the shell has made a word of its own."""
+    """The error for a host after a comma and a space: the shell has split it off as its own word."""
     words = program.argv[1:]
     at = place(words, token)
     if at < 2 or words[at - 2] not in _HOSTS or not words[at - 1].endswith(","):
@@ -121,7 +121,7 @@ def _blank(program: Any, token: str) -> ConfigError | None:
 
 
 def _twice(program: Any, token: str) -> ConfigError | None:
-    """For the second value of an option: Invoke takes one, and meets the other as a word of its own."""
+    """The error for an option with two values: Invoke takes the first, and sees the second as a word of its own."""
     words = program.argv[1:]
     values = {words[at]: words[at + 1] for at in range(len(words) - 2, -1, -1) if words[at].startswith("-")}
     options = (words[at - 1] for at in range(1, len(words)) if words[at] == token and words[at - 1] in values)
@@ -134,7 +134,7 @@ def _twice(program: Any, token: str) -> ConfigError | None:
 
 
 def _no_word(program: Any, context: ParserContext, token: str) -> ConfigError:
-    """A word behind a task that takes none."""
+    """The error for a word after a task that takes none."""
     name = context.name
     close = near(token, program.parser.contexts)
     next = f"{program.binary} {name} --help"
@@ -147,13 +147,13 @@ def _no_word(program: Any, context: ParserContext, token: str) -> ConfigError:
 
 
 def _option_for(context: ParserContext, token: str) -> str:
-    """The option whose value the word seems to be; empty when there is none."""
+    """The option whose value the word appears to be, or ""."""
     fitting = (("--to", _RELEASE), ("--release", _RELEASE), ("--process", _PROCESS))
     return next((option for option, kind in fitting if option in context.flags and kind.match(token)), "")
 
 
 def _run_with_dashes(program: Any, token: str) -> str:
-    """``fab run -H web1 -- python manage.py check``: behind the dashes, -H would be the command's."""
+    """``fab run -H web1 -- python manage.py check``: after the dashes, -H would belong to the command."""
     words = program.argv[1:]
     at = place(words, token)
     ours, command = words[:at], words[at:]
@@ -164,7 +164,7 @@ def _run_with_dashes(program: Any, token: str) -> str:
 
 
 class _Nothing:
-    """Stands for a parser that was not made yet."""
+    """In place of a parser that does not exist yet."""
 
     contexts: tuple[str, ...] = ()
 

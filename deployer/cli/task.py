@@ -1,4 +1,4 @@
-"""What makes a function a task on a host: the options that all take, where events go, how it ends."""
+"""Makes a function a task on hosts: shared options, where events go, exit code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _WORDS = "words"
 
 
 class HostTask(FleetTask):
-    """A task of ours. ``--json`` counts for its errors, too."""
+    """A task of deployer. ``--json`` applies to its errors, too."""
 
     def printer(self, given: Mapping[str, Any]) -> ErrorPrinter:
         return functools.partial(print_error, json=bool(given.get("json")))
@@ -192,7 +192,7 @@ def _fleet(
 
 
 def _at_a_time(text: str) -> int:
-    """What ``--parallel`` says, 0 for nothing. Invoke would meet what is no number with a traceback."""
+    """The value of ``--parallel``, 0 if not given. Parsed here because Invoke shows a traceback for a non-number."""
     if text and (not text.isdecimal() or int(text) < 1):
         raise ConfigError(message=f"--parallel {text}: not a number of hosts, which is 1 or more")
     return int(text) if text else 0
@@ -224,7 +224,7 @@ def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config
 
 
 def _program() -> str:
-    """What was typed: ``fab``, or our own command."""
+    """The program that was typed: ``fab`` or ``deployer``."""
     return "deployer" if Path(sys.argv[0]).name == "deployer" else "fab"
 
 
@@ -237,7 +237,7 @@ def _find_config() -> Path:
 
 @contextmanager
 def _over() -> Iterator[None]:
-    """A question that the host refused was explained by its events already."""
+    """Exit when the host refused: its events have already explained why."""
     from deployer.remote.session import Over
 
     try:
@@ -247,7 +247,7 @@ def _over() -> Iterator[None]:
 
 
 def _end(result: Outcome | Answer, *, json: bool) -> None:
-    """An answer is printed once the reporter has gone; what did not end well ends the process."""
+    """Print an answer, after the reporter has closed, and exit unless the result is OK."""
     if isinstance(result, Answer):
         result.show(json=json)
     if result.exit != Exit.OK:

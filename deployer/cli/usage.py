@@ -27,7 +27,7 @@ _FORMATS = ("flat", "nested", "json")
 
 
 class ExplainedFab(Fab):  # type: ignore[misc]
-    """Fabric's program, but a wrong command line is explained, and ends with exit code 2."""
+    """Fabric's program; a wrong command line is explained and ends with exit code 2."""
 
     def parse_tasks(self) -> None:
         with self._explained():
@@ -51,7 +51,7 @@ class ExplainedFab(Fab):  # type: ignore[misc]
         super().no_tasks_given()
 
     def execute(self) -> None:
-        """Words behind ``--`` are a task's only under our executor; Fabric's would end with a traceback."""
+        """Words after ``--`` reach a task only under our executor; Fabric's own would end with a traceback."""
         stock = self.config.tasks.executor_class is None and self.executor_class is Executor
         if stock and self.core.remainder and _ours(self):
             self.refuse(wrong_executor())
@@ -73,7 +73,7 @@ class ExplainedFab(Fab):  # type: ignore[misc]
             self.refuse(no_number(self, str(error)))
 
     def refuse(self, error: ConfigError) -> None:
-        """Show the error as any other, and end."""
+        """Show the error and end the process."""
         from deployer.ui import print_error
 
         print_error(error, json="--json" in getattr(getattr(self, "core", None), "unparsed", ()))
@@ -81,7 +81,7 @@ class ExplainedFab(Fab):  # type: ignore[misc]
 
 
 def explain_usage() -> None:
-    """Have the ``fab`` that runs, and loads our tasks just now, explain wrong command lines."""
+    """Make the running ``fab`` explain wrong command lines. Called while it loads our tasks."""
     program: Any = getattr(sys.modules["fabric.main"], "program", None)
     if type(program) is Fab and getattr(program, "core", None):
         program.__class__ = ExplainedFab
@@ -89,7 +89,7 @@ def explain_usage() -> None:
 
 
 def _explaining(program: ExplainedFab, load: Callable[..., None]) -> Callable[..., None]:
-    """fabric.yaml is read once the fabfile is loaded, in the midst of a method of Fabric's."""
+    """Fabric reads fabric.yaml after it has loaded the fabfile, within one of its own methods."""
 
     def load_project(*args: Any, **kwargs: Any) -> None:
         with program._explained(), fabricfiles.explained(program):

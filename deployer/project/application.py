@@ -32,7 +32,7 @@ SEVERAL_APPS = Cause(
 
 NO_APP = Cause(
     "no-app",
-    "deploy.toml names no application, and the files that ship have none that is known by its looks",
+    "deploy.toml names no application, and none is found in the files that ship",
     "no WSGI or ASGI application was found in the files that ship",
     do('write it into deploy.toml: [web] wsgi = "shop.wsgi:application" (or asgi, or command){without}'),
 )

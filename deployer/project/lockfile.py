@@ -175,7 +175,7 @@ def _not_installed(shipped: Shipped) -> Iterator[str]:
 
 def _whole(path: str) -> Iterator[str]:
     yield (
-        f"{path} installs the project itself, so that every change of the code builds the environment anew; the code's "
+        f"{path} installs the project itself, so that every change of the code rebuilds the environment; the code's "
         "own directory is importable without that"
     )
 

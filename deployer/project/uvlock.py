@@ -140,7 +140,7 @@ def _absent(packages: Mapping[str, list[Table]], installed: set[str], root: Tabl
 
 
 def _refuse_stale(root: Table, project: Table) -> None:
-    """Raises ConfigError when pyproject.toml names a dependency that the lock has never heard of."""
+    """Raises ConfigError when pyproject.toml names a dependency that the lock does not have."""
     metadata = root.get("metadata", {}).get("requires-dist")
     if metadata is None:
         return

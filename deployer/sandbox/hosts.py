@@ -1,4 +1,4 @@
-"""Makes sandbox hosts, lists them, takes them down, and sweeps up those that nobody owns any more."""
+"""Creates, lists and removes sandbox hosts, and removes abandoned ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Literal
 
 from deployer.sandbox import keys, space, ssh
 from deployer.sandbox.backends import mounts
-from deployer.sandbox.backends.addresses import Claims, lowest_name
+from deployer.sandbox.backends.addresses import Reservations, lowest_name
 from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.backends.choice import choose
 from deployer.sandbox.contents.content import DISTRIBUTIONS, Identity, host_files
@@ -76,8 +76,8 @@ def up(
         image = layers(state, image, preparation, lambda: up(distribution=distribution, backend="nspawn"), say)
         preparation = None
     owner = Process.current() if owned else None
-    with Claims() as claims:
-        record, identity = _register(state, engine, name, distribution, owner, claims)
+    with Reservations() as reserved:
+        record, identity = _register(state, engine, name, distribution, owner, reserved)
         host = _host(state, engine, record)
         try:
             say(f"booting {record.name} at {record.address}")
@@ -187,7 +187,7 @@ def get(name: str) -> SandboxHost:
 
 
 def sweep() -> list[str]:
-    """Remove the hosts that nobody will miss, with their processes and mounts; their names.
+    """Remove abandoned hosts, with their processes and mounts; their names.
 
     Those are hosts whose owner is gone, that died by themselves, or that were never finished.
     """
@@ -243,7 +243,7 @@ def _check(name: str | None, distribution: str) -> None:
 
 
 def _register(
-    state: State, engine: Backend, name: str | None, distribution: str, owner: Process | None, claims: Claims
+    state: State, engine: Backend, name: str | None, distribution: str, owner: Process | None, reserved: Reservations
 ) -> tuple[Record, Identity]:
     """Reserve a name and an address, and let ssh know the host before it exists."""
     pair = keys.generate("deployer-sandbox-host")
@@ -252,7 +252,7 @@ def _register(
         names = [record.name for record in records]
         if name in names:
             raise _taken(str(name))
-        place = engine.endpoint([record.address for record in records], claims.in_use)
+        place = engine.endpoint([record.address for record in records], reserved.in_use)
         record = Record(
             name=name or lowest_name(names),
             distribution=distribution,

@@ -55,7 +55,7 @@ class Record:
 
 
 def is_abandoned(record: Record, *, init_alive: bool) -> bool:
-    """Whether nobody will miss the host: its owner is gone, its maker died half-way, or it died itself.
+    """Whether the host is abandoned: its owner is gone, its maker died before it was up, or it died itself.
 
     A host that was switched off on purpose (phase "off") lives on as long as its owner.
     """
@@ -76,7 +76,7 @@ class State:
     def open(cls, environment: Mapping[str, str]) -> State:
         """The state directory named by the environment, created when missing.
 
-        Raises SandboxError when somebody else owns it: /var/tmp is open to everybody.
+        Raises SandboxError when another user owns it: everyone can write to /var/tmp.
         """
         state = cls(directory_for(environment, is_root=os.geteuid() == 0))
         state.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -37,10 +37,10 @@ class Login:
 
     transport: StrictTransport
     settings: Settings
-    beneath: tuple[Closeable, ...] = ()
+    carriers: tuple[Closeable, ...] = ()
 
     def close(self) -> None:
-        for part in (self.transport, *self.beneath):
+        for part in (self.transport, *self.carriers):
             part.close()
 
 
@@ -94,22 +94,22 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
 def _login(target: Target, options: SshOptions, settings: Settings, way: Via) -> Login:
     with options.login_limit.through(settings), contextlib.ExitStack() as undo:
         with _asks_by_itself(options, settings):
-            sock, beneath = way(settings)
-            for part in beneath:
+            sock, carriers = way(settings)
+            for part in carriers:
                 undo.callback(part.close)
             transport = StrictTransport(sock)
             undo.callback(transport.close)
             try:
                 negotiate(transport, target, options, settings)
             except (NoGreetingError, BrokeOffError):
-                for part in beneath:
+                for part in carriers:
                     if isinstance(part, ProxyProcess):
                         part.refuse_if_ended()
                 raise
         authenticate(transport, target, options, settings)
         transport.watch(settings.alive_interval, settings.alive_interval * settings.alive_count)
         undo.pop_all()
-    return Login(transport=transport, settings=settings, beneath=beneath)
+    return Login(transport=transport, settings=settings, carriers=carriers)
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ class Settings:
     hash_known_hosts: bool = False
     accept_new: bool = False
     batch: bool = False
-    """Nobody is to be asked anything (BatchMode)."""
+    """BatchMode: ask no questions."""
     proxy_jump: tuple[str, ...] = ()
     proxy_command: str | None = None
     connect_timeout: float = DEFAULT_TIMEOUT

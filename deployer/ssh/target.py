@@ -1,4 +1,4 @@
-"""Whom to connect to, and how the person who typed the command wants it done."""
+"""Where to connect, and the options of the connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HostKeys = Literal["config", "strict", "accept-new"]
 
 
 def ignore(event: Event) -> None:
-    """A Reporter for those who do not listen."""
+    """A Reporter that discards events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Question:
 
 class Ask(Protocol):
     """Asks a person. May be called from several threads. ``wrong`` is the answer that turned out to be wrong; None as
-    the answer means that nobody gives one."""
+    the answer means that there is none."""
 
     def __call__(self, question: Question, wrong: str | None = None, /) -> str | None: ...
 
@@ -51,7 +51,7 @@ class SshOptions:
     ``host_keys``: "config" does what StrictHostKeyChecking says (unknown keys are refused unless it is
     ``accept-new`` or ``no``), "strict" refuses unknown keys, "accept-new" records them. A changed or revoked
     key is refused whatever this says. ``connect_timeout`` (seconds) bounds each step of connecting; None is
-    ssh_config's ConnectTimeout, or 15. ``password_prompt`` is None where nobody can be asked. ``terminal`` is entered
+    ssh_config's ConnectTimeout, or 15. ``password_prompt`` is None where no one can be asked. ``terminal`` is entered
     for as long as another program (a ProxyCommand) may ask something at the terminal by itself.
     ``report`` gets a Warn for each recorded host key.
     ``login_limit`` bounds how many of those that share it log in to one sshd at the same time.

@@ -1,4 +1,4 @@
-"""What is done about a host's key: go on, record it, or refuse and say how to put it right."""
+"""Decides about a host's key: accept it, record it, or refuse it and say what to do."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def _changed(target: Target, options: SshOptions, settings: Settings, key: HostK
     remove = shlex.join(["ssh-keygen", "-R", settings.known_as, "-f", str(old.file)])
     return Unreachable(
         message=f"{target.name} shows another host key than before: {key}; {old.where} has {old.key}. "
-        "Either the host was set up anew, or somebody is in between",
+        "Either the host was reinstalled, or someone is intercepting the connection",
         state="nothing was touched",
-        next=do("find out why before you go on; if it was set up anew")
+        next=do("find out why before you continue; if the host was reinstalled")
         + run(remove)
         + _trust(target, options, settings, key),
         host=target.name,
@@ -82,6 +82,6 @@ def _revoked(target: Target, key: HostKey, where: str) -> DeployerError:
     return Unreachable(
         message=f"{target.name} shows a host key that is revoked: {key} ({where})",
         state="nothing was touched",
-        next=do("the host needs a new key, or this is not the host: ask whoever revoked it"),
+        next=do("the host needs a new key, or this is not the host: ask the person who revoked it"),
         host=target.name,
     )

@@ -240,7 +240,7 @@ def test_the_project_itself(repo: Repository) -> None:
     """``-e .`` makes all of the code part of the environment, which is said."""
     changes = keys_after(repo, {"requirements.txt": "-e .\n", "setup.py": "x", "app.py": "x"})
     assert all(changes.values())
-    assert "builds the environment anew" in locked(repo, {}).warnings[0]
+    assert "rebuilds the environment" in locked(repo, {}).warnings[0]
 
 
 def test_included_files_and_wheels(repo: Repository) -> None:

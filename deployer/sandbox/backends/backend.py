@@ -12,7 +12,7 @@ from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record
 
 Progress = Callable[[str], None]
-"""Hears of each step as it begins. A text that starts as the one before, then ``: ``, says more of the same step."""
+"""Called with each step as it begins. A text that repeats the previous one plus ``: …`` adds detail to that step."""
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
