@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from deployer.sandbox.backends.addresses import Claims, answers, free_ports, lowest_free, lowest_name
+from deployer.sandbox.backends.addresses import Reservations, answers, free_ports, lowest_free, lowest_name
 from deployer.sandbox.errors import SandboxError
 
 
@@ -49,8 +49,8 @@ def test_free_ports_are_different() -> None:
 def test_a_claim_holds_until_it_is_dropped() -> None:
     """Two sandboxes that boot hosts at the same moment never pick the same address."""
     address = "127.0.10.254"
-    with Claims() as first, Claims() as second:
+    with Reservations() as first, Reservations() as second:
         assert not first.in_use(address)
         assert second.in_use(address)
-    with Claims() as third:
+    with Reservations() as third:
         assert not third.in_use(address)
