@@ -297,7 +297,7 @@ def test_a_host_that_could_not_be_recorded_leaves_no_directory(state: State, mon
 
     monkeypatch.setattr(hosts.keys, "write_client_files", full)
     with pytest.raises(SandboxError, match="is full"):
-        hosts._register(state, Engine(), "box1", "bookworm", None, hosts.Claims())  # type: ignore[arg-type]
+        hosts._register(state, Engine(), "box1", "bookworm", None, hosts.Reservations())  # type: ignore[arg-type]
     assert list(state.hosts.iterdir()) == []
 
 
