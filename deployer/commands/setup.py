@@ -19,7 +19,10 @@ from deployer.remote.session import Outcome
 from deployer.remote.site import Site, untouched
 from deployer.ssh import Channel, Link, Question, connect
 from deployer.wire.advice import do, run
+from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import dumps
+from deployer.wire.reader import MOST_TEXT
+from deployer.wire.setup import PUBLIC_KEY
 
 __all__ = ["public_key", "public_keys", "setup"]
 
@@ -40,6 +43,9 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
     """
     for name in keys:  # bad ones are found before anything is connected
         public_key(Path(name).expanduser())
+    for name in allow_units:
+        if not DIRECTIVE.fullmatch(name):
+            raise ConfigError(message=f"--allow-unit {name}: not the name of a systemd directive, such as MemoryMax")
     return conclude(
         fleet, each(fleet, lambda site: _setup(site, keys, allow_units)), exit_of=lambda outcome: outcome.exit
     )
@@ -191,7 +197,8 @@ def _agent_keys() -> list[str]:
         done = subprocess.run(["ssh-add", "-L"], capture_output=True, stdin=subprocess.DEVNULL, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
+    keys = done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
+    return [key for key in keys if PUBLIC_KEY.fullmatch(key)]
 
 
 def public_key(path: Path) -> str:
@@ -200,6 +207,6 @@ def public_key(path: Path) -> str:
         text = path.read_bytes().decode("utf-8", "replace").strip()  # a comment may be of any encoding
     except OSError as error:
         raise ConfigError(message=f"the public key {path} cannot be read: {error.strerror}") from None
-    if "PRIVATE KEY" in text or "\n" in text or len(text.split()) < 2:
+    if not PUBLIC_KEY.fullmatch(text) or len(text) > MOST_TEXT:
         raise ConfigError(message=f"{path} is not a public key of one line", state="nothing was touched")
     return text

@@ -21,6 +21,7 @@ from deployer.model import Decide, Secret
 from deployer.remote.program import host_program
 from deployer.remote.session import Facts, Remote
 from deployer.ssh import Link, SshOptions, Target, connect
+from deployer.wire.protocol import MOST_BY
 
 __all__ = ["Site", "ask", "close_later", "connect_meanwhile", "open_remote", "untouched", "who"]
 
@@ -112,8 +113,9 @@ def ask(site: Site, remote: Remote, started: float) -> Facts:
 
 
 def who() -> str:
-    """The person at this machine, for the records of the host."""
+    """The person at this machine, for the records of the host. What names them may hold anything (``LOGNAME``)."""
     try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
+        name = f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):
-        return socket.gethostname()
+        name = socket.gethostname()
+    return "".join(character if character.isprintable() else "?" for character in name)[:MOST_BY]

@@ -15,10 +15,10 @@ import pytest
 
 from deployer.host.setup import nginx, provision
 from deployer.host.setup.program import install, launcher_of
-from deployer.host.setup.provision import Setup
 from deployer.host.state.paths import AppPaths
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.wire.protocol import Exit, dumps
+from deployer.wire.setup import Setup
 from deployer.wire.site import Site
 
 SITE: dict[str, Any] = {

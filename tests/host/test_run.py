@@ -75,7 +75,7 @@ def test_it_lives_under_the_apps_confinement() -> None:
 
 WATCHED = """
 import os, sys, time
-from deployer.host import run
+from deployer.host.processes import run
 run.HOLD = float(sys.argv[1])
 with run.while_there_is_life():
     print("ready", flush=True)

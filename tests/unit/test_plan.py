@@ -21,7 +21,6 @@ from deployer.config import Process as DeclaredProcess
 from deployer.errors import ConfigError
 from deployer.host.deployment.request import Request
 from deployer.host.setup.program import install
-from deployer.host.setup.provision import Setup
 from deployer.model import Secret
 from deployer.project.lockfile import Lock
 from deployer.release.spec import environment_of, release_request, respec, setup_request, spec_of
@@ -29,6 +28,7 @@ from deployer.remote.program import host_program
 from deployer.wire.message import read_message
 from deployer.wire.processes import CALENDAR, Process, Timer
 from deployer.wire.protocol import PHASES, PROCESS_LENGTH, dumps
+from deployer.wire.setup import Setup
 from deployer.wire.spec import Spec
 from tests.unit.test_host_catalog import SPEC
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from deployer.host.build.unpack import parse_delta
 from deployer.host.state.releases import Catalog, Release
-from deployer.wire.environment import parse_environment
-from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_NUMBER, PHASES
+from deployer.wire.environment import MOST_VARIABLES, parse_environment
+from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_BY, MOST_NUMBER, PHASES
 from deployer.wire.reader import Reader
 from deployer.wire.spec import Spec
 
@@ -72,13 +72,13 @@ class Request:
         delta = read.raw("delta")
         request = cls(
             kind=read.choice("kind", KINDS),
-            by=read.text("by", length=256),
+            by=read.text("by", length=MOST_BY),
             phases=read.texts("phases"),
             of=read.integer("of", 0, MOST_NUMBER),
             release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
             environment=parse_environment(read.raw("env")),
-            secret=read.texts("secret", ENV_NAME, 2000),
+            secret=read.texts("secret", ENV_NAME, MOST_VARIABLES),
             delta=delta,
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),
@@ -112,7 +112,7 @@ class Phases:
         read = Reader(value, "phases")
         asked = cls(
             number=read.integer("release", 0, MOST_NUMBER),
-            by=read.text("by", length=256),
+            by=read.text("by", length=MOST_BY),
             phases=read.texts("phases"),
             no_migrate=read.boolean("no_migrate"),
         )
