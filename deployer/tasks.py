@@ -33,7 +33,7 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import plan_view
+        from deployer.ui.answers.plan import plan_view
 
         plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
 
@@ -169,7 +169,7 @@ def _would(found: Found[str]) -> Answer:
     """What a task would do on each host."""
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import would_view
+        from deployer.ui.answers.plan import would_view
 
         would_view(found.values, found.missing, json=json)
 
@@ -179,13 +179,13 @@ def _would(found: Found[str]) -> Answer:
 @host_task("status of", dry=Dry.SAME, answer=True)
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
-    from deployer.commands import observe
+    from deployer.commands.status import status as status_of
     from deployer.fleet.hosts import asked
 
-    found = asked(fleet, observe.status)
+    found = asked(fleet, status_of)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleetstatus import fleet_status
+        from deployer.ui.answers.status import fleet_status
 
         fleet_status(
             list(found.values.values()),
@@ -202,13 +202,14 @@ def status(fleet: Fleet) -> Answer:
 @host_task("releases of", dry=Dry.SAME, answer=True)
 def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
-    from deployer.commands import observe
+    from deployer.commands.releases import attempts
+    from deployer.commands.releases import releases as recorded
     from deployer.fleet.hosts import asked
 
-    found = asked(fleet, observe.attempts if all else observe.releases)
+    found = asked(fleet, attempts if all else recorded)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleets import fleet_releases
+        from deployer.ui.answers.releases import fleet_releases
 
         fleet_releases(found.values, found.missing, app=fleet.config.app, json=json)
 
@@ -232,7 +233,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.findings import fleet_doctor
+        from deployer.ui.answers.doctor import fleet_doctor
 
         fleet_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
 
@@ -242,12 +243,12 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
 @host_task("logs of", dry=Dry.SAME, answer=True, streams=True)
 def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> Answer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
-    from deployer.commands import observe
+    from deployer.commands.logs import logs as read_logs
 
     if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
         text = f"--lines {lines}: a number of lines is wanted, {_LINES:,} at the most"
         raise ConfigError(message=text, next=advice.do("say -n 200"))
-    return _told(observe.logs(fleet, lines=int(lines), follow=follow, process=process))
+    return _told(read_logs(fleet, lines=int(lines), follow=follow, process=process))
 
 
 def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:

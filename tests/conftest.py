@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("deployer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("deployer")
 
 # A test run that a script put into the background ignores Ctrl-C, and so would every command it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -12,10 +19,58 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SPREAD = ("test_every_write_fails.py", "test_processes.py", "test_any_interleaving.py")
 """Files whose tests share nothing and take long: each test goes to whichever worker is free."""
+TOGETHER = {
+    "test_fleet_bed.py": "fleet: commit",
+    "test_fleet_commit.py": "fleet: commit",
+    "test_fleet_edges.py": "fleet: lost",
+    "test_fleet_lost.py": "fleet: lost",
+    "test_fleet_tasks.py": "fleet: waves",
+    "test_fleet_waves.py": "fleet: waves",
+}
+"""Files whose tests share hosts that take long to make: one bed of five for each group."""
+LONG = (
+    "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_waves", "fleet_tasks", "fleet_twenty", "pythons",
+    "setup", "cli", "failures_code", "host_accidents", "workers", "faults_sample", "timers", "security",
+    "distributions", "handover", "recovery", "interrupt", "failures_build", "failures_input", "docker", "run",
+    "sandbox", "proxy", "dry", "roles", "systemctl",
+)  # fmt: skip
+"""What takes longest begins first, so that the others fill the gaps at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup`` the tests of a file stay together, on the hosts that the first of them has booted."""
-    for item in items:
-        if item.config.pluginmanager.hasplugin("xdist") and item.path.name not in SPREAD:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+    """The order in which work is handed out."""
+    items.sort(key=lambda item: _rank(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadgroup`` the tests of a group stay together, on the hosts that the first of them has booted.
+
+    pytest-xdist's own scheduler hides the group in a private attribute of pytest's items, at which pytest 9.2 no longer
+    looks: every test was a group of its own, and every worker booted every host.
+    """
+    if config.option.dist != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
+
+
+def _group(nodeid: str) -> str:
+    """What a test stays together with."""
+    file = nodeid.partition("::")[0]
+    name = Path(file).name
+    return nodeid if name in SPREAD else TOGETHER.get(name, file)
+
+
+def _rank(path: Path) -> int:
+    """Where a file comes: acceptance tests, those that take longest first, then the rest, then single tests."""
+    name = path.stem.removeprefix("test_")
+    if path.parent.name != "acceptance":
+        return len(LONG) + 1 + (path.name in SPREAD)
+    return LONG.index(name) if name in LONG else len(LONG)

@@ -28,7 +28,7 @@ from deployer.sandbox import SandboxHost, hosts
 from deployer.sandbox.backends import BACKENDS
 from deployer.sandbox.content import DISTRIBUTIONS
 from deployer.sandbox.load import Load, Report
-from deployer.ui.demo import DemoStep, demo_table
+from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run as typed
 

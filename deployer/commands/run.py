@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
+import os
 import shlex
+import stat
+import termios
 from collections.abc import Sequence
 from dataclasses import replace
 
 from deployer import events
-from deployer.commands.stdin import has_input
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, conclude, each
 from deployer.remote.site import Site, open_remote
 from deployer.wire.advice import do, run
 from deployer.wire.processes import argv_problem
 
-__all__ = ["execute", "refuse_none"]
+__all__ = ["execute", "has_input", "refuse_none"]
 
 _WANTED = "EOFError"
 """What Python programs end with that read where there is nothing to read."""
@@ -81,3 +85,26 @@ class _Wanting:
         if isinstance(event, events.Output) and event.line.startswith(_WANTED):
             self.input = True
         self._report(event)
+
+
+def has_input(descriptor: int = 0) -> bool:
+    """Whether there is data that a command could read now: the rest of a file, bytes in a pipe or a socket.
+
+    Never waits. A terminal, /dev/null, a closed descriptor, and a pipe that nobody writes to (cron, CI) have none.
+    """
+    try:
+        mode = os.fstat(descriptor)
+        if stat.S_ISREG(mode.st_mode):
+            return mode.st_size > os.lseek(descriptor, 0, os.SEEK_CUR)
+        if stat.S_ISFIFO(mode.st_mode) or stat.S_ISSOCK(mode.st_mode):
+            return _waiting(descriptor) > 0
+    except OSError:
+        return False
+    return False
+
+
+def _waiting(descriptor: int) -> int:
+    """Bytes that are there to be read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from deployer.remote.site import Site
 from deployer.wire.advice import run
 from deployer.wire.protocol import MOST_MISSED
 
-__all__ = ["Campaign", "Plan", "Sending", "Share", "number_of"]
+__all__ = ["Campaign", "Sending", "Share", "number_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +58,6 @@ def number_of(facts: Mapping[str, Facts]) -> int:
             + run(f"fab deploy -H {','.join(near)}", "without it"),
         )
     return max(numbers.values(), default=0)
-
-
-Plan = Callable[[Site], Sending]
-"""Makes what goes to a host, in that host's thread."""
 
 
 class Campaign(Protocol):

@@ -9,6 +9,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from deployer.sandbox import processes
+
+DYING_SECONDS = 5.0
+"""How long killed processes may take to leave their group."""
+
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 
@@ -37,10 +42,15 @@ def create(label: str) -> list[Path]:
 
 
 def remove(label: str) -> None:
-    """Remove the groups and all below them; those with a process in them stay."""
+    """Remove the groups and all below them, once their last processes are gone; those that keep one stay."""
+    processes.wait_until(lambda: _try_to_remove(label), seconds=DYING_SECONDS)
+
+
+def _try_to_remove(label: str) -> bool:
     for group in groups_of(label):
         if group.is_dir():
             below = sorted(group.rglob("*/"), key=lambda path: len(path.parts), reverse=True)
             for directory in (*below, group):
                 with contextlib.suppress(OSError):
                     directory.rmdir()
+    return not any(group.exists() for group in groups_of(label))

@@ -31,14 +31,23 @@ def mounted_below(directory: Path) -> list[Path]:
     return parse_mountinfo(_MOUNT_TABLE.read_text(encoding="utf-8"), directory.resolve())
 
 
-def mount_overlay(lower: Path, directory: Path) -> Path:
-    """Mount `directory`/merged: `lower` underneath, changes kept in `directory`/upper. Idempotent."""
-    upper, work, merged = (directory / part for part in ("upper", "work", "merged"))
+def mount_memory(directory: Path) -> None:
+    """Have a host's disk in memory: nothing waits for the machine's, and its removal is one unmount."""
+    disk = directory / "disk"
+    disk.mkdir(mode=0o755, parents=True, exist_ok=True)
+    run(["mount", "-t", "tmpfs", "-o", "mode=755", "deployer-sandbox", str(disk)])
+
+
+def mount_overlay(lower: str, directory: Path) -> Path:
+    """Mount `directory`/merged: `lower` underneath (directories, the topmost first, with colons between them),
+    changes kept in `directory`/disk. Idempotent."""
+    upper, work, merged = (directory / part for part in ("disk/upper", "disk/work", "merged"))
     for part in (upper, work, merged):
         part.mkdir(mode=0o755, parents=True, exist_ok=True)
     upper.chmod(0o755)  # the mode of the host's own root directory, whatever our umask
     if not mounted_below(merged):
-        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        # xino: all files are of one device, as on a disk, also where image and disk are not of one file system.
+        options = f"xino=on,lowerdir={lower},upperdir={upper},workdir={work}"
         run(["mount", "-t", "overlay", "overlay", "-o", options, str(merged)])
     return merged
 

@@ -19,6 +19,8 @@ from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record, State
 
 PROGRAM = "systemd-nspawn"
+DISK = "DEPLOYER_SANDBOX_DISK"
+"""Environment variable: "memory" keeps what hosts write in memory."""
 POWER_OFF_SECONDS = 120.0
 """A unit may take 90 s to stop before systemd kills it."""
 ORPHAN_SECONDS = 30.0
@@ -107,13 +109,14 @@ class Nspawn:
         """Put up the overlay and write `files` into it."""
         directory = self.state.host(record.name)
         (directory / "image").write_text(image, encoding="utf-8")
-        write_into(mounts.mount_overlay(Path(image), directory), files)
+        if self.environment.get(DISK) == "memory":
+            mounts.mount_memory(directory)
+        write_into(mounts.mount_overlay(image, directory), files)
 
     def start(self, record: Record) -> Process:
         """Boot from the overlay; the systemd-nspawn process."""
         directory = self.state.host(record.name)
-        lower = Path((directory / "image").read_text(encoding="utf-8"))
-        root = mounts.mount_overlay(lower, directory)
+        root = mounts.mount_overlay((directory / "image").read_text(encoding="utf-8"), directory)
         label = self.state.label(record.name)
         with_systemd = Path("/run/systemd/system").is_dir()
         groups = [] if with_systemd else cgroups.create(label)
@@ -185,5 +188,5 @@ class Nspawn:
         return self.state.host(record.name) / "console.log"
 
     def _free(self, record: Record) -> None:
-        mounts.unmount_below(self.state.host(record.name))
+        mounts.unmount_below(self.state.host(record.name) / "merged")
         cgroups.remove(self.state.label(record.name))

@@ -19,11 +19,12 @@ from deployer.config import Config
 from deployer.config.fleet import Hooks
 from deployer.errors import ConfigError, Exit, Interrupted, Unreachable
 from deployer.events import FleetFinished
-from deployer.fleet import coordinator as conducting
-from deployer.fleet import hooks, worker
-from deployer.fleet.coordinator import conduct, was_busy
+from deployer.fleet import coordinator, hooks, worker
+from deployer.fleet import release as releasing
 from deployer.fleet.hosts import Fleet
-from deployer.fleet.worker import Part
+from deployer.fleet.messages import Failed, Message, Met
+from deployer.fleet.release import release, was_busy
+from deployer.fleet.worker import HostWorker
 from deployer.model import Decision
 from deployer.release.placement import Sending, Share
 from deployer.remote import job
@@ -158,6 +159,7 @@ class Link:
         self.closed = threading.Event()
         self.stderr = b""
         self.bytes_up = 0
+        self.took = 0.0
 
     def open(self, argv: Sequence[str], *, terminal: bool = False) -> Link:
         return self
@@ -248,7 +250,10 @@ class Bed:
         return Fleet(sites=sites, config=config, report=self.report, decide=self.decide, **options)
 
     def conduct(self, strategy: Strategy = AT_ONCE, *, wait: bool = False, **options: Any) -> FleetFinished:
-        return conduct(self.fleet(**options), lambda: self.release, strategy=strategy, wait=wait)
+        release(self.fleet(**options), lambda: self.release, strategy=strategy, wait=wait)
+        (verdict,) = self.of(FleetFinished)
+        assert isinstance(verdict, FleetFinished)
+        return verdict
 
     def of(self, kind: type[events.Event]) -> list[Any]:
         return [event for event in self.told if isinstance(event, kind)]
@@ -264,8 +269,8 @@ def bed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
     monkeypatch.setattr(worker, "connect", lambda target, _: made[target.name].connect())
     monkeypatch.setattr(job, "PAUSE", 0)
     monkeypatch.setattr(job, "PATIENCE", 0)
-    monkeypatch.setattr(conducting, "BEAT", 0.02)
-    monkeypatch.setattr(conducting, "TICK", 0.01)
+    monkeypatch.setattr(releasing, "BEAT", 0.02)
+    monkeypatch.setattr(coordinator, "TICK", 0.01)
     yield made
 
 
@@ -361,7 +366,7 @@ def test_no_word_comes_before_the_new_connection_is_attached(bed: Bed) -> None:
 
 def test_a_host_that_is_silent_while_it_begins_is_given_up(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes the request and then hangs, before there is a job to follow, does not hang the run."""
-    monkeypatch.setattr(conducting, "BEGINS", 0.2)
+    monkeypatch.setattr(releasing, "BEGINS", 0.2)
     bed["web3"].deaf = "release"
     verdict = bed.conduct()
     assert (verdict.exit, results(verdict)["web3"]) == (Exit.REFUSED, "lost")
@@ -371,7 +376,7 @@ def test_a_host_that_is_silent_while_it_begins_is_given_up(bed: Bed, monkeypatch
 def test_a_host_to_which_much_is_still_sent_is_not_silent(bed: Bed) -> None:
     """A long request takes its time over a slow line; the signs of life of SSH itself are not taken for that."""
     site = bed.fleet().sites[0]
-    one = Part(site, lambda _: None, threading.BoundedSemaphore(1))
+    one = HostWorker(site, lambda _: None, threading.BoundedSemaphore(1))
     link = bed["web2"].connect()
     one.remote = Remote(link, "shop", bed.told.append)  # type: ignore[arg-type]
     one.silent_since = 100.0
@@ -383,7 +388,7 @@ def test_a_host_to_which_much_is_still_sent_is_not_silent(bed: Bed) -> None:
 
 def test_a_host_that_falls_silent_is_given_up(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was told to switch, and is never heard again: the others stay, and it is named."""
-    monkeypatch.setattr(conducting, "DEAD", 0.2)
+    monkeypatch.setattr(releasing, "DEAD", 0.2)
     bed["web3"].on["go switch"] = lambda _: setattr(bed["web3"], "deaf", "hold")
     verdict = bed.conduct()
     assert verdict.exit == Exit.MIXED
@@ -404,7 +409,8 @@ def test_a_display_that_breaks_leaves_no_host_waiting(bed: Bed) -> None:
         for site in fleet.sites
     )
     broken = Fleet(sites=sites, config=fleet.config, report=bed.told.append)
-    verdict = conduct(broken, lambda: bed.release, strategy=AT_ONCE)
+    release(broken, lambda: bed.release, strategy=AT_ONCE)
+    (verdict,) = bed.of(FleetFinished)
     assert results(verdict)["web1"] == "failed"
 
 
@@ -416,14 +422,14 @@ def test_a_bug_behind_the_sending_leaves_it_unknown_what_the_host_does(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("who would have thought")
 
-    send = worker.Run.send
+    send = worker.Follower.send
 
     def sends(run: Any, *given: Any, **more: Any) -> Any:
         if run._remote.host == "web1":
             broken()
         return send(run, *given, **more)
 
-    monkeypatch.setattr(worker.Run, "send", sends)
+    monkeypatch.setattr(worker.Follower, "send", sends)
     verdict = bed.conduct()
     assert results(verdict)["web1"] == "lost"
     assert "web1 discards its candidate without a word" in verdict.state
@@ -458,7 +464,7 @@ def test_ctrl_c_with_nobody_to_ask_ends_it_on_all_hosts(bed: Bed) -> None:
 def test_leases_are_renewed_while_a_person_thinks(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the answer takes, the hosts hear of the laptop. That nobody listened to one which had something to
     show meanwhile, while the terminal was taken, does not make that host a silent one."""
-    monkeypatch.setattr(conducting, "DEAD", 0.3)
+    monkeypatch.setattr(releasing, "DEAD", 0.3)
 
     def think(_: str) -> Decision:
         with bed.display:
@@ -646,18 +652,19 @@ def test_a_host_that_is_lost_after_its_turn_is_its_own_end(bed: Bed) -> None:
 def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host ends a session that it hears nothing of for minutes, which others may take to get ready."""
     monkeypatch.setattr(worker, "SIGN", 0.01)
-    happenings: SimpleQueue[worker.Happening] = SimpleQueue()
+    messages: SimpleQueue[Message] = SimpleQueue()
     room = threading.BoundedSemaphore(1)
-    one = Part(bed.fleet().sites[0], happenings.put, room)
-    one.begin()
-    assert happenings.get(timeout=BOUND).what == "met"
+    one = HostWorker(bed.fleet().sites[0], messages.put, room)
+    one.connect()
+    one.ask()
+    assert isinstance(messages.get(timeout=BOUND), Met)
     _until(lambda: len(bed["web2"].said("hold")) > 2)
     room.acquire()
-    one.send(lambda _: Sending(message={"op": "release"}))
+    one.send(lambda *_: Sending(message={"op": "release"}))
     held = len(bed["web2"].said("hold"))
     _until(lambda: len(bed["web2"].said("hold")) > held + 2)
     one.undo("")
-    assert happenings.get(timeout=BOUND).what == "refused"
+    assert isinstance(messages.get(timeout=BOUND), Failed)
     room.release()
     with pytest.raises(ValueError):
         room.release()  # it had taken none
@@ -666,8 +673,8 @@ def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.
 def test_no_thread_goes_on_after_the_end(bed: Bed) -> None:
     """Neither one that passes words on, nor one that would be started for a host whose job begins just then."""
     assert bed.conduct().exit == 0
-    late = Part(bed.fleet().sites[0], lambda _: None, threading.BoundedSemaphore(1))
-    late.end()
+    late = HostWorker(bed.fleet().sites[0], lambda _: None, threading.BoundedSemaphore(1))
+    late.leave()
     late._hear({"event": "following", "job": "00000007"})
     assert not late.followed
     _until(lambda: not any(thread.name == "to-the-job" for thread in threading.enumerate()))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,16 +271,21 @@ def test_a_command_ends_with_the_highest_status(monkeypatch: pytest.MonkeyPatch)
     assert execute(fleet_of("a", "b", "c"), ["true"]) == 130
 
 
+def follow_by(monkeypatch: pytest.MonkeyPatch, work: Callable[[Site], Outcome | None]) -> None:
+    """What runs on a host, or None, is told by ``work``."""
+    monkeypatch.setattr(attach, "follow", lambda fleet, plan, **_: each(fleet, work))
+
+
 @pytest.mark.parametrize(("running", "exit"), [("a", 0), ("ab", 0)])
 def test_hosts_without_a_deploy_are_passed_by(running: str, exit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An abort of a fleet is done when what ran has ended."""
-    monkeypatch.setattr(attach, "_abort_if_any", lambda site: outcome(site) if site.host in running else None)
+    follow_by(monkeypatch, lambda site: outcome(site) if site.host in running else None)
     assert attach.abort(fleet_of("a", "b")) == exit
 
 
 def test_an_abort_where_nothing_runs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 2, as on a single host."""
-    monkeypatch.setattr(attach, "_abort_if_any", lambda _: None)
+    follow_by(monkeypatch, lambda _: None)
     with pytest.raises(ConfigError) as caught:
         attach.abort(fleet_of("a", "b"))
     assert caught.value.message == "no deploy is running on any of the 2 hosts"
@@ -293,7 +298,7 @@ def test_a_host_that_cannot_be_asked_is_no_host_without_a_deploy(monkeypatch: py
         if site.host == "b":
             raise replace(NOBODY)
 
-    monkeypatch.setattr(attach, "_abort_if_any", work)
+    follow_by(monkeypatch, work)
     assert attach.abort(fleet_of("a", "b")) == 3
 
 

@@ -1,4 +1,4 @@
-"""A job is followed to its end: through Ctrl-C, a lost connection, and the turn of somebody else."""
+"""A job is followed to its end: through Ctrl-C, a lost connection, and the deploy of somebody else."""
 
 from __future__ import annotations
 
@@ -6,24 +6,33 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from deployer import events
-from deployer.commands import attach, deploy
+from deployer.commands import attach
+from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
+from deployer.fleet import worker
+from deployer.fleet.hosts import Fleet
+from deployer.fleet.release import release
 from deployer.model import Decision
+from deployer.release.placement import Sending, Share
 from deployer.remote import job
 from deployer.remote.answers import Job, Nothing
-from deployer.remote.job import Run
-from deployer.remote.queue import Turn
+from deployer.remote.job import Follower
 from deployer.remote.session import Facts, Outcome, Over, Remote
+from deployer.remote.site import Site, who
+from deployer.rollout import Strategy
+from deployer.ssh import SshOptions, Target
 from deployer.wire.advice import Next
 from deployer.wire.protocol import PROTOCOL
 
-Item = dict[str, Any] | Callable[[], None] | Exception
+Item = dict[str, Any] | Callable[[], None] | BaseException
 HOST = "deploy@web1"
 LOST = Unreachable(message=f"the connection to {HOST} was lost", host=HOST)
 FACTS = {
@@ -32,6 +41,7 @@ FACTS = {
     "base": {"key": "", "ids": ""}, "partials": {}, "free": 1,
 }  # fmt: skip
 BUSY = {"by": "ada@laptop", "kind": "deploy", "since": 1.0, "phase": "build", "job": "7"}
+UNTOLD = (events.Connecting, events.Connected, events.Warn)
 FOLLOWING = {"event": "following", "at": 0.9, "job": "00000007"}
 STARTED = {"event": "phase.started", "at": 1.0, "phase": "build", "release": "v2", "detail": ""}
 SAID = {"event": "output", "at": 2.0, "phase": "build", "line": "x"}
@@ -74,7 +84,7 @@ class FakeChannel:
     def readline(self, deadline: float | None = None) -> bytes:
         while self.items:
             item = self.items.pop(0)
-            if isinstance(item, Exception):
+            if isinstance(item, BaseException):
                 raise item
             if isinstance(item, dict):
                 return json.dumps(item).encode() + b"\n"
@@ -113,6 +123,15 @@ class LookingAround(FakeChannel):
 class FakeLink:
     """A connection whose programs are ``channels``, in their order."""
 
+    took = 0.0
+    bytes_up = 0
+
+    def __enter__(self) -> FakeLink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __init__(self, *channels: FakeChannel) -> None:
         self.host, self.user, self.is_root, self.by_hand = HOST, "deploy", False, f"ssh {HOST}"
         self.channels = list(channels)
@@ -126,19 +145,14 @@ class FakeLink:
 
 
 class Following:
-    """A Run on fake connections; ``heard`` are the events that were reported."""
+    """A Follower on fake connections; ``heard`` are the events that were reported."""
 
-    def __init__(
-        self,
-        *channels: FakeChannel,
-        later: Sequence[FakeLink | Exception] = (),
-        decide: Callable[[str], Decision] | None = None,
-    ) -> None:
+    def __init__(self, *channels: FakeChannel, later: Sequence[FakeLink | Exception] = ()) -> None:
         self.heard: list[events.Event] = []
         self.later = list(later)
         self.reconnected = 0
         self.remote = Remote(FakeLink(*channels), "shop", self.heard.append)  # type: ignore[arg-type]
-        self.run = Run(self.remote, reconnect=self._connect, decide=decide, by="me@here")
+        self.run = Follower(self.remote, reconnect=self._connect, by="me@here")
 
     def _connect(self) -> Any:
         self.reconnected += 1
@@ -152,6 +166,51 @@ class Following:
 
     def names(self) -> list[str]:
         return [events.NAMES[type(event)] for event in self.heard]
+
+    def text(self) -> str:
+        return "\n".join(event.text for event in self.heard if isinstance(event, (events.Note, events.Warn)))
+
+
+class Alone:
+    """A release on one host, whose connections are ``links``; ``heard`` are the events that were reported.
+
+    ``made`` are the facts by which each request was made.
+    """
+
+    again = "fab deploy"
+
+    def __init__(
+        self, *channels: FakeChannel, decide: Callable[[str], Decision] | None = None, later: Sequence[FakeLink] = ()
+    ) -> None:
+        self.heard: list[events.Event] = []
+        self.made: list[Facts] = []
+        self.links = [FakeLink(*channels), *later]
+        self.decide = decide
+
+    def report(self, event: events.Event) -> None:
+        self.heard.append(event)
+
+    def release(self, *, wait: bool = False) -> int:
+        config = Config(app="shop")
+        site = Site(root=Path(), config=config, target=Target.parse(HOST), ssh=SshOptions(), report=self.report)
+        fleet = Fleet(sites=(site,), config=config, report=self.report, decide=self.decide)
+        with patch.object(worker, "connect", lambda *_: self.links.pop(0)):
+            return release(fleet, lambda: self, strategy=Strategy(), wait=wait)
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        assert list(facts) == [HOST]
+
+    def migrator(self, hosts: Sequence[str], /) -> str:
+        raise AssertionError(f"one host needs no migrator: {hosts}")
+
+    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+        assert share == Share()
+        self.made.append(facts)
+        return Sending(message={"op": "release"})
+
+    def names(self) -> list[str]:
+        """What was reported of the job, without the coming and going of connections."""
+        return [events.NAMES[type(event)] for event in self.heard if not isinstance(event, UNTOLD)]
 
     def text(self) -> str:
         return "\n".join(event.text for event in self.heard if isinstance(event, (events.Note, events.Warn)))
@@ -330,7 +389,7 @@ def test_leaving_lets_the_host_finish(quiet: threading.Event) -> None:
     """The question says what the host is at; who leaves is told how to follow it again, and how to end it."""
     person = Person(Decision.LEAVE)
     with pytest.raises(Interrupted) as caught:
-        Following(FakeChannel(FOLLOWING, STARTED, press, silence(quiet)), decide=person).send()
+        Alone(FakeChannel(FACTS, FOLLOWING, STARTED, press, silence(quiet)), decide=person).release()
     assert person.asked == ["v2 is at build"]
     assert "finishes by itself" in caught.value.state
     assert str(caught.value.next).startswith("fab attach") and "fab abort" in str(caught.value.next)
@@ -341,46 +400,46 @@ def test_aborting_is_told_over_a_second_channel_and_the_end_is_followed() -> Non
     person = Person(Decision.ABORT)
     told = threading.Event()
     second = FakeChannel(told.set, {"event": "answer", "job": BUSY})
-    following = Following(FakeChannel(FOLLOWING, STARTED, press, silence(told), ABORTED), second, decide=person)
-    assert following.send().exit == Exit.REFUSED
-    assert second.sent == [{"op": "abort", "by": "me@here", "job": "00000007"}]
+    alone = Alone(FakeChannel(FACTS, FOLLOWING, STARTED, press, silence(told), ABORTED), second, decide=person)
+    assert alone.release() == Exit.REFUSED
+    assert second.sent == [{"op": "abort", "by": who(), "job": "00000007"}]
     assert second.closed
-    assert "told to abort" in following.text()
+    assert "told to abort" in alone.text()
 
 
 def test_a_deploy_that_ended_meanwhile_is_followed_to_its_end() -> None:
     """When ours ended while one was asked, the host aborts nobody else's: that is told, and is no failure."""
     person = Person(Decision.ABORT)
-    following = Following(
-        FakeChannel(FOLLOWING, STARTED, press, person.wait, FINISHED), FakeChannel(*refusal(2)), decide=person
+    alone = Alone(
+        FakeChannel(FACTS, FOLLOWING, STARTED, press, person.wait, FINISHED), FakeChannel(*refusal(2)), decide=person
     )
-    assert following.send().exit == Exit.OK
-    assert "failed" not in following.names()
-    assert "too late to abort" in following.text()
+    assert alone.release() == Exit.OK
+    assert "failed" not in alone.names()
+    assert "too late to abort" in alone.text()
 
 
 def test_an_abort_that_cannot_be_told_is_said_so() -> None:
     """The deploy is followed on, and one may press again."""
     person = Person(Decision.ABORT, Decision.FOLLOW)
     again = threading.Event()
-    following = Following(
-        FakeChannel(FOLLOWING, STARTED, press, person.wait, FINISHED), FakeChannel(LOST), decide=person
+    alone = Alone(
+        FakeChannel(FACTS, FOLLOWING, STARTED, press, person.wait, FINISHED), FakeChannel(LOST), decide=person
     )
     again.set()
-    assert following.send().exit == Exit.OK
-    assert "could not be told to abort" in following.text()
+    assert alone.release() == Exit.OK
+    assert "could not be told to abort" in alone.text()
 
 
-def test_following_on_goes_on() -> None:
+def test_alone_on_goes_on() -> None:
     """Not one event is lost by it, and one may press Ctrl-C again."""
     person = Person(Decision.FOLLOW, Decision.FOLLOW)
-    following = Following(FakeChannel(FOLLOWING, STARTED, press, person.wait, SAID, DONE, FINISHED), decide=person)
-    assert following.send().exit == Exit.OK
-    assert following.names() == ["phase.started", "output", "phase.done", "finished"]
+    alone = Alone(FakeChannel(FACTS, FOLLOWING, STARTED, press, person.wait, SAID, DONE, FINISHED), decide=person)
+    assert alone.release() == Exit.OK
+    assert alone.names() == ["phase.started", "output", "phase.done", "finished"]
 
 
 def test_after_an_abort_ctrl_c_leaves(quiet: threading.Event) -> None:
-    """What there was to decide is decided: the second Ctrl-C only ends the following."""
+    """What there was to decide is decided: the second Ctrl-C only ends the alone."""
     person = Person(Decision.ABORT)
     told = threading.Event()
     second = FakeChannel({"event": "answer", "job": BUSY}, told.set)
@@ -390,10 +449,10 @@ def test_after_an_abort_ctrl_c_leaves(quiet: threading.Event) -> None:
         press()
 
     heard = threading.Event()
-    following = Following(FakeChannel(FOLLOWING, STARTED, press, press_again, silence(quiet)), second, decide=person)
-    following.remote.report = lambda event: heard.set() if isinstance(event, events.Note) else None  # type: ignore[assignment]
+    alone = Alone(FakeChannel(FACTS, FOLLOWING, STARTED, press, press_again, silence(quiet)), second, decide=person)
+    alone.report = lambda event: heard.set() if isinstance(event, events.Note) else None  # type: ignore[assignment]
     with pytest.raises(Interrupted) as caught:
-        following.send()
+        alone.release()
     assert len(person.asked) == 1
     assert "was told to abort" in caught.value.state
 
@@ -402,106 +461,79 @@ def test_after_an_abort_ctrl_c_leaves(quiet: threading.Event) -> None:
 def test_where_nobody_can_be_asked_the_host_finishes(quiet: threading.Event, number: int) -> None:
     """Not in a terminal, and at SIGTERM anywhere: one explanation, exit 130, and the host is left alone."""
     person = Person(Decision.ABORT) if number == signal.SIGTERM else None
-    channel = FakeChannel(FOLLOWING, STARTED, lambda: press(number), silence(quiet))
+    channel = FakeChannel(FACTS, FOLLOWING, STARTED, lambda: press(number), silence(quiet))
     with pytest.raises(Interrupted) as caught:
-        Following(channel, decide=person).send()
+        Alone(channel, decide=person).release()
     assert caught.value.exit == 130
     assert "finishes by itself" in caught.value.state
-    assert len(channel.sent) == 1
+    assert [message["op"] for message in channel.sent] == ["ask", "release"]
 
 
 def test_the_signals_are_left_as_they_were() -> None:
-    """After following, Ctrl-C does what it did before."""
+    """After alone, Ctrl-C does what it did before."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    Following(FakeChannel(FOLLOWING, STARTED, FINISHED)).send()
+    Alone(FakeChannel(FACTS, FOLLOWING, STARTED, FINISHED)).release()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-# Taking turns
-
-
-class Line:
-    """A Turn on fake channels; ``sent`` are the releases that were asked for."""
-
-    def __init__(self, *channels: FakeChannel, wait: bool = True, outcomes: Sequence[Exit] = (Exit.OK,)) -> None:
-        self.heard: list[events.Event] = []
-        self.outcomes = list(outcomes)
-        self.sent: list[Facts] = []
-        remote = Remote(FakeLink(*channels), "shop", self.heard.append)  # type: ignore[arg-type]
-        site = deploy.Site(root=None, config=None, target=_Target(), ssh=None, report=self.heard.append)  # type: ignore[arg-type]
-        self.turn = Turn(site, remote, remote.ask(), again="fab deploy", wait=wait)
-
-    def take(self) -> Outcome:
-        def send(remote: Remote, facts: Facts) -> Outcome:
-            self.sent.append(facts)
-            return Outcome(host=HOST, exit=self.outcomes.pop(0), release="v2", serving="v2")
-
-        return self.turn.take(send)
-
-    def names(self) -> list[str]:
-        return [events.NAMES[type(event)] for event in self.heard]
-
-
-class _Target:
-    name = HOST
+# Waiting for the deploy of somebody else
 
 
 def test_who_does_not_wait_is_told_who_is_at_it_and_how_to_wait() -> None:
-    """Exit 4: who deploys, and the two things that one can do."""
-    line = Line(FakeChannel({**FACTS, "busy": BUSY}), wait=False)
+    """Exit 4: who deploys, and the two things that one can do; a single host's error is raised, and not reported."""
+    alone = Alone(FakeChannel({**FACTS, "busy": BUSY}))
     with pytest.raises(Busy, match=r"busy: a deploy by ada@laptop runs since .*, at build") as caught:
-        line.take()
+        alone.release()
     assert str(caught.value.next) == "fab attach   (follows it)\nfab deploy --wait   (waits for its turn)"
-    assert not line.sent
+    assert not alone.made and alone.names() == []
 
 
-def test_an_idle_host_keeps_nobody_waiting() -> None:
-    """With --wait and nobody there, nothing is different."""
-    channel = FakeChannel(FACTS)
-    line = Line(channel)
-    assert line.take().exit == Exit.OK
-    assert [message["op"] for message in channel.sent] == ["ask"]
+@pytest.mark.parametrize("wait", [False, True])
+def test_an_idle_host_keeps_nobody_waiting(wait: bool) -> None:
+    """With or without --wait, where nobody is at work there is no exchange but the question and the release."""
+    channel = FakeChannel(FACTS, FOLLOWING, FINISHED)
+    assert Alone(channel).release(wait=wait) == Exit.OK
+    assert [message["op"] for message in channel.sent] == ["ask", "release"]
 
 
 def test_who_waits_goes_by_what_the_host_says_afterwards() -> None:
     """Who is waited for is shown; then all is asked anew, as the deploy before has changed it."""
-    channel = FakeChannel({**FACTS, "busy": BUSY}, WAITING, {"event": "answer"}, {**FACTS, "current": "v2"})
-    line = Line(channel)
-    assert line.take().exit == Exit.OK
-    assert [message["op"] for message in channel.sent] == ["ask", "wait", "ask"]
-    assert line.names() == ["waiting", "phase.done"]
-    assert line.sent[0].current == "v2"
+    channel = FakeChannel(
+        {**FACTS, "busy": BUSY}, WAITING, {"event": "answer"}, {**FACTS, "current": "v2"}, FOLLOWING, FINISHED
+    )
+    alone = Alone(channel)
+    assert alone.release(wait=True) == Exit.OK
+    assert [message["op"] for message in channel.sent] == ["ask", "wait", "ask", "release"]
+    assert alone.names() == ["waiting", "phase.done", "finished"]
+    assert alone.made[0].current == "v2"
 
 
 def test_who_was_not_quick_enough_waits_again() -> None:
-    """Somebody who begins between the turn and the upload is waited for, too: in a new session, as refusals end one."""
-    first = FakeChannel(FACTS)
-    second = FakeChannel({**FACTS, "busy": BUSY}, WAITING, {"event": "answer"}, FACTS)
-    line = Line(first, second, outcomes=[Exit.BUSY, Exit.OK])
-    assert line.take().exit == Exit.OK
-    assert [message["op"] for message in second.sent] == ["ask", "wait", "ask"]
-    assert [line.turn.edit(event) for event in refusal(4)] == [None, None]  # type: ignore[arg-type]
-    assert line.turn.edit(FINISHED) == FINISHED
+    """Somebody who begins between the answer and the upload is waited for, too: that is no failure."""
+    second = FakeChannel({**FACTS, "busy": BUSY}, WAITING, {"event": "answer"}, FACTS, FOLLOWING, FINISHED)
+    alone = Alone(FakeChannel(FACTS, *refusal(4)), later=[FakeLink(second)])
+    assert alone.release(wait=True) == Exit.OK
+    assert [message["op"] for message in second.sent] == ["ask", "wait", "ask", "release"]
+    assert alone.names() == ["note", "waiting", "phase.done", "finished"]
 
 
-def test_leaving_the_line_touches_nothing() -> None:
+def test_leaving_the_queue_touches_nothing() -> None:
     """Ctrl-C, and a lost connection, before our turn: nothing has begun."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(Interrupted) as interrupted:
-        Line(FakeChannel({**FACTS, "busy": BUSY}, WAITING, interrupt)).take()
+        Alone(FakeChannel({**FACTS, "busy": BUSY}, WAITING, KeyboardInterrupt())).release(wait=True)
     with pytest.raises(Unreachable) as lost:
-        Line(FakeChannel({**FACTS, "busy": BUSY}, WAITING, LOST)).take()
+        Alone(FakeChannel({**FACTS, "busy": BUSY}, WAITING, LOST)).release(wait=True)
     for error in (interrupted.value, lost.value):
         assert (error.state, str(error.next)) == ("nothing was touched", "fab deploy --wait")
 
 
-def test_an_old_host_program_cannot_make_anybody_wait() -> None:
-    """Its refusal ends the command."""
-    with pytest.raises(Over):
-        Line(FakeChannel({**FACTS, "busy": BUSY}, *refusal(2))).take()
+def test_a_host_that_refuses_a_question_ends_the_command() -> None:
+    """What an old host program says is told once; its refusal has the exit code."""
+    alone = Alone(FakeChannel({**FACTS, "busy": BUSY}, *refusal(2)))
+    with pytest.raises(Over) as caught:
+        alone.release(wait=True)
+    assert caught.value.outcome.exit == Exit.USAGE
+    assert alone.names() == ["failed", "finished"]
 
 
 # What is told of a job
@@ -571,7 +603,7 @@ LENGTH = 200_000
 def test_a_host_that_may_have_all_may_have_begun(at: int, begun: bool) -> None:
     """What was on its way when the connection was lost may have arrived: then nobody says that nothing was touched."""
     link: Any = FakeLink(Cut(at))
-    run = Run(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
+    run = Follower(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
     body: Any = object()
     with pytest.raises(Mixed if begun else Unreachable) as caught:
         run.send({"op": "release"}, body=body, total=LENGTH)
@@ -582,7 +614,7 @@ def test_a_host_that_may_have_all_may_have_begun(at: int, begun: bool) -> None:
 def test_a_request_without_a_body_may_have_begun_as_soon_as_it_is_sent(at: int) -> None:
     """A reload is one line, and that may have arrived."""
     link: Any = FakeLink(Cut(at))
-    run = Run(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
+    run = Follower(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
     with pytest.raises(Mixed):
         run.send({"op": "release"})
 
@@ -595,7 +627,7 @@ def test_a_host_that_was_sent_all_and_stops_reading_may_have_begun() -> None:
             raise BrokenPipeError
 
     link: Any = FakeLink(Broken(0))
-    run = Run(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
+    run = Follower(Remote(link, "shop", lambda _: None), reconnect=lambda: pytest.fail("no job was named"))
     body: Any = object()
     with pytest.raises(Mixed):
         run.send({"op": "release"}, body=body, total=LENGTH)

@@ -20,7 +20,7 @@ from deployer.host.inspect import logs
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, Release
-from deployer.host.system import journald, systemd
+from deployer.host.system import journald, runner, systemd
 from deployer.wire.processes import Process, Timer
 from deployer.wire.protocol import Exit, dumps
 from deployer.wire.spec import Spec
@@ -220,7 +220,7 @@ def test_a_release_that_is_made_meanwhile_is_followed(
     program.parent.mkdir()
     program.write_text(JOURNALCTL)
     program.chmod(0o755)
-    monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
+    monkeypatch.setattr(runner, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     monkeypatch.setattr(journald, "_LOOK", 0.05)
     add(ctx, 1, PLAIN)
     lines = logs.follow(ctx, "", 5)
@@ -247,7 +247,7 @@ def test_lines_that_come_together_are_followed_together(
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho >>$0.called\ncat {tmp_path}/printed\nexec sleep 1000\n")
     program.chmod(0o755)
-    monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
+    monkeypatch.setattr(runner, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     add(ctx, 1, PLAIN)
     lines, found = logs.follow(ctx, "", 5), []
     while sum(map(len, found)) < len(entries):
@@ -268,7 +268,7 @@ def test_nothing_to_follow_yet_is_waited_for(ctx: Context, tmp_path: Path, monke
     record = json.dumps({"__CURSOR": "c", "__REALTIME_TIMESTAMP": "1", "MESSAGE": "at last"})
     program.write_text(f"#!/bin/sh\nif [ -e $0.went ]; then echo '{record}'; else touch $0.went; exit 1; fi\n")
     program.chmod(0o755)
-    monkeypatch.setattr(systemd, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
+    monkeypatch.setattr(runner, "ENVIRONMENT", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     monkeypatch.setattr(journald, "_LOOK", 0.05)
     assert next(logs.follow(ctx, "", 5))[0].endswith("at last")
 
@@ -317,5 +317,5 @@ def test_only_what_this_start_has_written_counts(monkeypatch: pytest.MonkeyPatch
     ]
     kept = [one for one in said if b"drained" not in one] if "=c" not in shown else said
     monkeypatch.setattr(journald, "lines", lambda *_, **__: iter(kept))
-    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, shown, ""))
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: runner.CommandResult(0, shown, ""))
     assert systemd.own_lines(UNIT, 9) == told

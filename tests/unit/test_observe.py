@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from deployer.commands import observe, plan
+from deployer.commands import logs, plan, status
 from deployer.errors import BadAnswer, ConfigError, Exit
 from deployer.fleet.hosts import Fleet
 from deployer.remote import answers
@@ -20,7 +20,7 @@ from deployer.remote.answers import Answer, Calendar, Lingering, Status, TimerRo
 from deployer.remote.report import Plan
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site
-from deployer.ui.jsonlines import as_object
+from deployer.ui.plain.jsonlines import as_object
 from deployer.wire.processes import Process, Timer
 from deployer.wire.spec import Spec
 from tests.unit.test_campaign import SPEC
@@ -60,8 +60,8 @@ TOLD: dict[str, Any] = {
 
 def told_status(monkeypatch: pytest.MonkeyPatch, told: Mapping[str, Any]) -> Status:
     (site,) = fleet_of("web1").sites
-    open_with(monkeypatch, observe, {"status": told}, **{site.host: has()})
-    return observe.status(site)
+    open_with(monkeypatch, status, {"status": told}, **{site.host: has()})
+    return status.status(site)
 
 
 def test_the_state_of_a_host_is_taken_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,24 +166,24 @@ def has(*processes: str) -> Any:
 @pytest.mark.parametrize("process", ["", "worker"])
 def test_which_logs_are_asked_for(monkeypatch: pytest.MonkeyPatch, process: str) -> None:
     """The name goes to the host as it is; empty are all of them."""
-    remotes = open_with(monkeypatch, observe, web1=has("web", "worker"))
-    assert observe.logs(fleet_of("web1"), lines=5, process=process) == Exit.OK
+    remotes = open_with(monkeypatch, logs, web1=has("web", "worker"))
+    assert logs.logs(fleet_of("web1"), lines=5, process=process) == Exit.OK
     assert remotes["web1"].asked == [{"op": "logs", "process": process, "lines": 5, "follow": False}]
 
 
 def test_hosts_that_run_something_else_are_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the roles differ, those that have the process answer, and the others are no failure."""
-    remotes = open_with(monkeypatch, observe, web1=has("web"), jobs1=has("worker"))
-    assert observe.logs(fleet_of("web1", "jobs1"), lines=5, process="worker") == Exit.OK
+    remotes = open_with(monkeypatch, logs, web1=has("web"), jobs1=has("worker"))
+    assert logs.logs(fleet_of("web1", "jobs1"), lines=5, process="worker") == Exit.OK
     assert (remotes["web1"].asked, len(remotes["jobs1"].asked)) == ([], 1)
 
 
 @pytest.mark.parametrize("hosts", [("web1",), ("web1", "jobs1")])
 def test_a_process_that_no_host_has(monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...]) -> None:
     """Bad usage: the names there are, and the nearest of them to type."""
-    open_with(monkeypatch, observe, web1=has("web", "worker"), jobs1=has("worker", "clear"))
+    open_with(monkeypatch, logs, web1=has("web", "worker"), jobs1=has("worker", "clear"))
     with pytest.raises(ConfigError) as caught:
-        observe.logs(fleet_of(*hosts), lines=5, process="wroker")
+        logs.logs(fleet_of(*hosts), lines=5, process="wroker")
     names = "web, worker" if len(hosts) == 1 else "web, worker, clear"
     assert caught.value.message == f"there is no process 'wroker' on {', '.join(hosts)}; there are: {names}"
     assert str(caught.value.next) == "fab logs --process worker"
@@ -191,8 +191,8 @@ def test_a_process_that_no_host_has(monkeypatch: pytest.MonkeyPatch, hosts: tupl
 
 def test_a_host_that_does_not_say_what_it_runs_judges_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """An older program knows better than the laptop."""
-    remotes = open_with(monkeypatch, observe, web1=has())
-    assert observe.logs(fleet_of("web1"), lines=5, process="worker") == Exit.OK
+    remotes = open_with(monkeypatch, logs, web1=has())
+    assert logs.logs(fleet_of("web1"), lines=5, process="worker") == Exit.OK
     assert len(remotes["web1"].asked) == 1
 
 

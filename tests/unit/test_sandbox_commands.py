@@ -24,7 +24,7 @@ from deployer.sandbox import commands, docker, hosts, image, space
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.processes import Process, wait_until
 from deployer.sandbox.state import Record, State
-from deployer.ui.demo import DemoStep, demo_table
+from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 
 DEPLOYER = str(Path(sys.executable).with_name("deployer"))

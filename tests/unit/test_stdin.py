@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.commands.stdin import has_input
+from deployer.commands.run import has_input
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
@@ -18,13 +17,12 @@ import pytest
 from deployer import events as ev
 from deployer.errors import Unreachable
 from deployer.remote.answers import ReleaseRow, Status, UnitRow
-from deployer.ui import is_live, reporter
-from deployer.ui.console import ConsoleReporter
-from deployer.ui.errors import print_error
-from deployer.ui.hoststatus import status_view
-from deployer.ui.jsonlines import JsonLines
-from deployer.ui.plain import PlainReporter, log_of
-from deployer.ui.tables import releases_table
+from deployer.ui import is_live, print_error, reporter
+from deployer.ui.answers.hoststatus import status_view
+from deployer.ui.answers.table import releases_table
+from deployer.ui.live.reporter import LiveReporter
+from deployer.ui.plain.jsonlines import JsonLines
+from deployer.ui.plain.reporter import PlainReporter
 from deployer.ui.text import age, clean, seconds, size
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
@@ -73,8 +71,8 @@ def plain(events: Iterable[ev.Event], **options: object) -> str:
     return stream.getvalue()
 
 
-def plain_on(stream: TextIO, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> PlainReporter:
-    return PlainReporter(stream, log_of(stream, **options), clock=clock)
+def plain_on(stream: TextIO, **options: Any) -> PlainReporter:
+    return PlainReporter(stream, **{"hosts": ("web1",), **options})
 
 
 def live(events: Iterable[ev.Event], **options: Any) -> str:
@@ -319,7 +317,7 @@ def test_the_live_view_is_for_terminals_that_can(
     stream = type("S", (io.StringIO,), {"encoding": encoding, "isatty": lambda self: tty})()
     assert is_live(stream) is expected
     with reporter(json=False, stream=stream) as report:
-        assert isinstance(report, ConsoleReporter if expected else PlainReporter)
+        assert isinstance(report, LiveReporter if expected else PlainReporter)
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,7 +399,7 @@ def test_a_closed_pipe_leaves_no_complaint_at_exit() -> None:
 
 def test_importing_ui_does_not_import_rich() -> None:
     """Commands that show nothing do not pay for rich."""
-    code = "import deployer.ui, deployer.ui.errors, sys; sys.exit('rich' in sys.modules)"
+    code = "import deployer.ui, sys; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -14,12 +14,12 @@ from rich.console import Console
 from deployer import events as ev
 from deployer.model import Decision
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
-from deployer.ui.awaited import Awaited
-from deployer.ui.findings import doctor_view
-from deployer.ui.hoststatus import status_view
-from deployer.ui.plain import PlainReporter, log_of
+from deployer.ui.answers.doctor import doctor_view
+from deployer.ui.answers.hoststatus import status_view
+from deployer.ui.answers.table import releases_table
+from deployer.ui.live.waiting import Awaited
+from deployer.ui.plain.reporter import PlainReporter
 from deployer.ui.question import on_interrupt
-from deployer.ui.tables import releases_table
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
 CHECKING = (
@@ -61,7 +61,7 @@ class Keyboard(io.StringIO):
 def test_what_is_not_clearly_another_wish_leaves_the_host_to_finish(typed: str, decision: Decision) -> None:
     """Enter, the end of the input, Ctrl-C and three answers that make no sense leave; nothing aborts by accident."""
     stream = io.StringIO()
-    decide = on_interrupt(PlainReporter(stream, log_of(stream)), stdin=Keyboard(typed))
+    decide = on_interrupt(PlainReporter(stream), stdin=Keyboard(typed))
     assert decide("v2 is at check") is decision
     text = stream.getvalue()
     assert QUESTION in text
@@ -82,7 +82,7 @@ def test_what_is_not_clearly_another_wish_leaves_the_host_to_finish(typed: str, 
 def test_a_fleet_is_not_left_by_accident(typed: str, decision: Decision) -> None:
     """It is not finished without the one who leads it: Enter follows on, and to leave must be meant."""
     stream = io.StringIO()
-    decide = on_interrupt(PlainReporter(stream, log_of(stream)), fleet=True, stdin=Keyboard(typed))
+    decide = on_interrupt(PlainReporter(stream), fleet=True, stdin=Keyboard(typed))
     assert decide("v2 is being released on 3 hosts") is decision
     assert "hosts that have not switched discard it" in stream.getvalue()
 
@@ -120,7 +120,7 @@ def test_events_that_come_while_one_is_asked_do_not_start_the_view() -> None:
 def test_a_question_never_touches_the_terminal_with_what_a_host_said() -> None:
     """A release's name comes from the host: escape sequences in it are removed."""
     stream = io.StringIO()
-    on_interrupt(PlainReporter(stream, log_of(stream)), stdin=Keyboard("\n"))("v2\x1b[2J is at check")
+    on_interrupt(PlainReporter(stream), stdin=Keyboard("\n"))("v2\x1b[2J is at check")
     assert "\x1b" not in stream.getvalue()
 
 
@@ -145,7 +145,7 @@ def test_the_line_one_stands_in_is_one_row_that_changes() -> None:
 def test_in_a_log_each_change_of_the_line_is_a_line() -> None:
     """Plain text says who is waited for; when nothing runs any more it says that."""
     stream = io.StringIO()
-    report = PlainReporter(stream, log_of(stream))
+    report = PlainReporter(stream)
     for event in (WAITING, ev.Waiting(host="web1", ahead=1)):
         report(event)
     first, second = stream.getvalue().splitlines()

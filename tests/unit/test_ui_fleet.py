@@ -14,15 +14,15 @@ import pytest
 from deployer import events as ev
 from deployer.remote.answers import Diagnosis, Finding, ReleaseRow, Status, UnitRow
 from deployer.ui import reporter
-from deployer.ui.console import console_on
-from deployer.ui.findings import fleet_doctor
-from deployer.ui.fleets import fleet_releases
-from deployer.ui.fleetstatus import fleet_status
-from deployer.ui.frame import Frame
-from deployer.ui.jsonlines import JsonLines
+from deployer.ui.answers.doctor import fleet_doctor
+from deployer.ui.answers.releases import fleet_releases
+from deployer.ui.answers.status import fleet_status
+from deployer.ui.live.frame import Frame
+from deployer.ui.live.reporter import console_on
 from deployer.ui.names import Names
-from deployer.ui.plain import PlainReporter, log_of
-from deployer.ui.prefixed import PrefixedReporter
+from deployer.ui.plain.jsonlines import JsonLines
+from deployer.ui.plain.prefixed import PrefixedReporter
+from deployer.ui.plain.reporter import PlainReporter
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
 
@@ -104,7 +104,7 @@ A_REFUSAL = (*ready(*OTHERS), *failed_build(CULPRIT), *gave_up(*OTHERS), REFUSED
 
 def plain(events: Iterable[ev.Event], hosts: Sequence[str] = FIVE, **options: Any) -> str:
     stream = io.StringIO()
-    report = PlainReporter(stream, log_of(stream, title="deploy shop", hosts=hosts, **options))
+    report = PlainReporter(stream, title="deploy shop", hosts=hosts, **options)
     for event in events:
         report(event)
     report.close()
@@ -415,8 +415,8 @@ def test_a_log_names_what_matters_of_a_host() -> None:
 def test_a_log_is_never_silent_for_long() -> None:
     """After ten seconds without a line it says where the hosts are, then less and less often while nothing changes."""
     stream, clock = io.StringIO(), Clock()
-    log = log_of(stream, title="deploy shop", hosts=FIVE)
-    report = PlainReporter(stream, log, clock=clock)
+    report = PlainReporter(stream, title="deploy shop", hosts=FIVE, clock=clock)
+    log = report._log
     assert list(log.beat(clock.now)) == []
     report(at("build", FIVE[0])[0])
     told = []
@@ -435,28 +435,26 @@ def test_a_log_is_never_silent_for_long() -> None:
 
 def test_a_silent_log_is_woken_by_a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """No event has to come for the line that says where the hosts are, and none comes after the end."""
-    monkeypatch.setattr("deployer.ui.plain.BEAT", 0.01)
+    monkeypatch.setattr("deployer.ui.plain.reporter.BEAT", 0.01)
+    monkeypatch.setattr("deployer.ui.plain.log.QUIET", (0.0, 0.0))
     beaten = threading.Event()
 
-    class Log:
-        def lines(self, event: ev.Event, now: float) -> Iterator[str]:
-            yield "event"
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            if "... " in text:
+                beaten.set()
+            return super().write(text)
 
-        def beat(self, now: float) -> Iterator[str]:
-            beaten.set()
-            yield "beat"
-
-        def rest(self, now: float) -> Iterator[str]:
-            yield "rest"
-
-    stream = io.StringIO()
-    report = PlainReporter(stream, Log(), beat=True)
-    report(ev.Note(text=""))
+    stream = Stream()
+    report = PlainReporter(stream, hosts=FIVE)
+    report(at("connect", CULPRIT)[0])
     assert beaten.wait(20)
     report.close()
     report._heart.join(20)  # type: ignore[union-attr]
-    assert stream.getvalue().startswith("event\nbeat\n")
-    assert stream.getvalue().endswith("beat\nrest\n")
+    told = stream.getvalue()
+    assert "1 connect · 4 not begun" in told
+    report._beat()
+    assert stream.getvalue() == told
 
 
 # Which of them

@@ -15,9 +15,9 @@ from msgspec import structs
 from deployer.events import HostEnd
 from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
-from deployer.ui.fleetstatus import fleet_status
-from deployer.ui.hoststatus import status_view
-from deployer.ui.planned import plan_view
+from deployer.ui.answers.hoststatus import status_view
+from deployer.ui.answers.plan import plan_view
+from deployer.ui.answers.status import fleet_status
 from deployer.ui.text import ahead
 from tests.support.screen import ANSI, Terminal
 

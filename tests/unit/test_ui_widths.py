@@ -18,12 +18,12 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status, TimerRow, UnitRow
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
-from deployer.ui.console import ConsoleReporter, view_of
-from deployer.ui.findings import fleet_doctor
+from deployer.ui.answers.doctor import fleet_doctor
+from deployer.ui.answers.plan import plan_view
+from deployer.ui.answers.releases import fleet_releases
+from deployer.ui.answers.status import fleet_status
 from deployer.ui.fit import flowing
-from deployer.ui.fleets import fleet_releases
-from deployer.ui.fleetstatus import fleet_status
-from deployer.ui.planned import plan_view
+from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.stream import safe
 from deployer.ui.text import middle
 from tests.support.screen import ANSI, Clock, Terminal
@@ -125,7 +125,7 @@ def command(name: str, width: int) -> tuple[list[str], str]:
     hosts = HOSTS if name == "deploy-fleet" else HOSTS[:1]
     file, clock = Terminal(), Clock()
     console = Console(file=safe(file), width=width, height=24, force_terminal=True, _environ={"TERM": "xterm"})
-    report = ConsoleReporter(console, view_of(title="deploy shop", hosts=hosts), clock=clock)
+    report = LiveReporter(console, title="deploy shop", hosts=hosts, clock=clock)
     drawn: list[str] = []
     for event in DEPLOYED if len(hosts) > 1 else DEPLOYED[: len(DEPLOYED) // 3]:
         if isinstance(event, ev.Failed):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
-from deployer.host.system import journald, systemd
+from deployer.host.system import journald, runner, systemd
 from deployer.host.units.install import unit_names
 from deployer.wire.advice import run
 from deployer.wire.protocol import WEB, Exit
@@ -63,7 +63,7 @@ def follow(ctx: Context, process: str, lines: int) -> Iterator[list[str]]:
             return _units(ctx, process) != known
 
         argv = [*journald.COMMAND, "-f", *place, *_arguments(units)]
-        for portion in journald.portions(argv, systemd.ENVIRONMENT, over=changed):
+        for portion in journald.portions(argv, runner.ENVIRONMENT, over=changed):
             records = [record for record in map(journald.parse, portion) if record is not None]
             if told := [text for record in records for text in record.told()]:
                 yield told

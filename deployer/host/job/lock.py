@@ -16,7 +16,7 @@ from deployer.host.state import jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
 from deployer.host.state.releases import CONDEMNED, DEAD, ROLLED_BACK
-from deployer.host.system import files, orders, proc, systemd
+from deployer.host.system import files, orders, proc, runner, systemd
 from deployer.wire.advice import run
 from deployer.wire.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
 
@@ -172,10 +172,10 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
 
 
-def _run(argv: Sequence[str]) -> systemd.Result:
+def _run(argv: Sequence[str]) -> runner.CommandResult:
     """Raises HostError for a systemd that gives no answer: it may have begun all the same."""
     try:
-        return systemd.run(argv)
+        return runner.run(argv)
     except HostError as error:
         raise HostError(
             error.message,

@@ -20,7 +20,7 @@ from deployer.host.errors import HostError
 from deployer.host.state import masking
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
-from deployer.host.system import exitstatus, systemd
+from deployer.host.system import exitstatus, runner, systemd
 from deployer.host.units import transient
 from deployer.host.units.confinement import left_out, of_command
 from deployer.host.units.unitfile import own_environment, properties, state_lines
@@ -78,7 +78,7 @@ def run(ctx: Context, command: Command) -> int:
             environment=own_environment(ctx.paths, release.number),
         )
         given = transient.unseen(command.argv)
-        status = systemd.stream(argv, lambda line: emit("output", phase="run", line=line), stdin=given)
+        status = runner.stream(argv, lambda line: emit("output", phase="run", line=line), stdin=given)
         return _status(f"{name}.service", status)
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system import systemd
-from deployer.host.system.systemd import Result, UnitState, ask, show, show_all, systemctl
+from deployer.host.system.runner import CommandResult
+from deployer.host.system.systemd import UnitState, ask, show, show_all, systemctl
 from deployer.wire.advice import do
 
 _PATIENCE = 10.0
@@ -67,7 +68,7 @@ def _may_fail_once(unit: str, state: UnitState) -> bool:
     return unit.endswith(".socket") or state.cut_short
 
 
-def _refused(what: str, done: Result) -> HostError:
+def _refused(what: str, done: CommandResult) -> HostError:
     return HostError(f"systemctl {what} failed (exit status {done.status})", logs=done.tail())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 from deployer.host.errors import HostError
-from deployer.host.system.systemd import run
+from deployer.host.system.runner import run
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _PATIENCE = 10.0

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import posixpath
-import pwd
 import re
 import socket
 import subprocess
@@ -14,95 +13,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
 
 from deployer.host.errors import HostError
-from deployer.host.system import journald, output
+from deployer.host.system import journald, runner
+from deployer.host.system.runner import CommandResult
 from deployer.wire import advice
-
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """A command's end: exit status and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def ok(self) -> bool:
-        return self.status == 0
-
-    def tail(self, count: int = 20) -> list[str]:
-        return (self.out + self.err).strip().splitlines()[-count:]
-
-
-def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None, user: str = "") -> Result:
-    """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError.
-
-    What it prints goes to files without a name, not to pipes: something that it leaves behind keeps nobody waiting.
-    ``user`` is whose rights it has, with their groups (empty: those of this program).
-    """
-    with contextlib.ExitStack() as stack:
-        given, out, err = _file(stack, stdin), _file(stack, b""), _file(stack, b"")
-        try:
-            process = subprocess.Popen(
-                list(argv), stdin=given, stdout=out, stderr=err, env=ENVIRONMENT, cwd="/", **_rights(user)
-            )
-        except FileNotFoundError:
-            raise HostError(
-                f"the host lacks the command {argv[0]}", next=advice.do(f"install it: apt-get install {argv[0]}")
-            ) from None
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s") from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        said = [output.content(descriptor).decode("utf-8", "replace") for descriptor in (out, err)]
-        return Result(status, *said)
-
-
-def _file(stack: contextlib.ExitStack, content: bytes | None) -> int:
-    """A descriptor for a command, closed with the ``stack``: /dev/null for None."""
-    if content is None:
-        return subprocess.DEVNULL
-    descriptor = output.anonymous(content)
-    stack.callback(os.close, descriptor)
-    return descriptor
-
-
-def _rights(user: str) -> dict[str, Any]:
-    if not user:
-        return {}
-    entry = pwd.getpwnam(user)
-    groups = os.getgrouplist(user, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
-
-
-def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
-    """Run a command, hand each line it prints to ``on_line``, return its exit status.
-
-    It has ended when its own process has, whoever else holds what it printed to.
-    """
-    with contextlib.ExitStack() as stack:
-        given = _file(stack, stdin)
-        process = stack.enter_context(
-            subprocess.Popen(
-                list(argv), stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd="/"
-            )
-        )
-        try:
-            for line in output.lines(process):
-                on_line(line)
-        except BaseException:
-            process.kill()
-            raise
-    return process.returncode
 
 
 @dataclass(frozen=True)
@@ -193,16 +108,16 @@ def _number(text: str) -> int:
     return 0 if value >= 1 << 62 else value  # systemd prints 2^64-1 for "not known"
 
 
-def systemctl(*arguments: str, timeout: float = 90, utc: bool = False) -> Result:
+def systemctl(*arguments: str, timeout: float = 90, utc: bool = False) -> CommandResult:
     """A systemctl command that may fail, take too long or not even start: cleaning up must go on to the next step."""
     zone = ["env", "TZ=UTC"] if utc else []
     try:
-        return run([*zone, "systemctl", *arguments], timeout=timeout)
+        return runner.run([*zone, "systemctl", *arguments], timeout=timeout)
     except (HostError, OSError) as error:  # OSError: the host has no memory, or no process, left for it
-        return Result(TIMED_OUT, "", str(error))
+        return CommandResult(TIMED_OUT, "", str(error))
 
 
-def require(*arguments: str, timeout: float = 90) -> Result:
+def require(*arguments: str, timeout: float = 90) -> CommandResult:
     """A systemctl command that must succeed. Raises HostError with what systemctl said."""
     done = systemctl(*arguments, timeout=timeout)
     if not done.ok:
@@ -231,7 +146,7 @@ def version() -> int:
     """The number of systemd's version, such as 252; 0 when it does not say."""
     try:
         asked = ["systemctl", "--version"]  # not through run(): it is no step that could fail by itself
-        said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT).stdout
+        said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, env=runner.ENVIRONMENT).stdout
     except OSError:
         return 0
     name, number, *_ = [*said.decode("ascii", "replace").split(), "", ""]
@@ -312,7 +227,7 @@ def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
     """The entries of the journal that ``arguments`` of journalctl name, oldest first. Raises HostError."""
     argv = [*journald.COMMAND, *arguments]
     try:
-        yield from filter(None, map(journald.parse, journald.lines(argv, ENVIRONMENT, seconds=_READING)))
+        yield from filter(None, map(journald.parse, journald.lines(argv, runner.ENVIRONMENT, seconds=_READING)))
     except FileNotFoundError:
         raise HostError(f"the host lacks the command {argv[0]}", next=advice.do("install systemd's journal")) from None
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.host.system import systemd
+from deployer.host.system import runner, systemd
 
 _SHOWN = "ActiveState,LastTriggerUSec,NextElapseUSecRealtime,Result,ExecMainStartTimestamp"
 _DATE = re.compile(r"\w+ (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\Z")
@@ -54,7 +54,7 @@ def upcoming(expression: str) -> dict[str, Any]:
 
     ``problem`` is what systemd says of one that it does not understand.
     """
-    done = systemd.run(["systemd-analyze", "calendar", "--", expression])
+    done = runner.run(["systemd-analyze", "calendar", "--", expression])
     values = dict(line.strip().partition(": ")[::2] for line in done.out.splitlines())
     return {
         "calendar": expression,

@@ -19,7 +19,7 @@ from deployer.host.session.session import Session
 from deployer.host.state import lease
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import proc, systemd
+from deployer.host.system import proc, runner, systemd
 from deployer.host.units.text import handle_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
 
@@ -36,7 +36,7 @@ from .units import Table
 from .web import Web
 
 APP = "shop"
-_REAL_RUN, _REAL_STREAM, _REAL_REQUEST = systemd.run, systemd.stream, probe.request
+_REAL_RUN, _REAL_STREAM, _REAL_REQUEST = runner.run, runner.stream, probe.request
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class SimulatedHost:
 
     def context(self, emit: Any) -> Context:
         settings = Settings(deploy_user=builds.BUILDER, socket_group="www-data")
-        return Context(paths=self.paths, settings=settings, emit=emit, clock=lambda: self.clock.wall)
+        return Context(paths=AppPaths(APP, self.root), settings=settings, emit=emit, clock=lambda: self.clock.wall)
 
     def _main(self, argv: Sequence[str]) -> int:
         """``deployer-host`` as systemd runs it."""
@@ -276,12 +276,12 @@ class SimulatedHost:
 
     # what happens to a host
 
-    def systemctl(self, *words: str) -> systemd.Result:
+    def systemctl(self, *words: str) -> runner.CommandResult:
         """What an admin types."""
 
-        def act() -> systemd.Result:
+        def act() -> runner.CommandResult:
             result = self.programs.outside(lambda: self.systemd._run(["systemctl", *words]))
-            assert isinstance(result, systemd.Result)
+            assert isinstance(result, runner.CommandResult)
             return result
 
         return self._top(act)

@@ -37,7 +37,7 @@ class FleetLoad:
         places: Mapping[str, tuple[str, int]],
         *,
         clients: int = 1,
-        pause: float = 0.02,
+        pause: float = 0.05,
         timeout: float = 15.0,
         keepalive: bool = False,
     ) -> None:
