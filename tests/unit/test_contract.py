@@ -56,7 +56,8 @@ LISTS: Values = (
     ["200"] * 21,
 )  # fmt: skip
 TABLES: Values = (
-    *({name: "static"} for name in (*NAMES, "/./", "/a b/")), *({"A": text, "/a/": "b"} for text in (*ODD, "a" * 131072)),
+    *({name: "static"} for name in (*NAMES, "/./", "/a b/")),
+    *({"A": text, "/a/": "b"} for text in (*ODD, "a" * 131072)),
     *({"/a/": text} for text in (*ODD, *FITTING, "a" * 4097)), {f"A{one}": "x" for one in range(2001)},
 )  # fmt: skip
 UNITS: Values = (
