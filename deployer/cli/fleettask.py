@@ -24,7 +24,7 @@ from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.wire.advice import Next, do, run
 
 if TYPE_CHECKING:
-    from deployer.ssh import SshOptions
+    from deployer.ssh.options import SshOptions
 
 __all__ = [
     "Dry",
@@ -222,13 +222,13 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
 
 
 def _of_this_machine(error: OSError) -> DeployerError:
-    from deployer.local import local_failure
+    from deployer.errors.local import local_failure
 
     return local_failure(error)
 
 
 def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
-    from deployer.bug import Bug
+    from deployer.errors.bug import Bug
 
     try:
         on_error(Bug.of(error))

@@ -104,8 +104,8 @@ def _stoppable() -> Iterator[None]:
 
 
 def _told(error: Exception) -> DeployerError:
-    from deployer.bug import Bug
-    from deployer.local import local_failure
+    from deployer.errors.bug import Bug
+    from deployer.errors.local import local_failure
 
     if isinstance(error, DeployerError):
         return error

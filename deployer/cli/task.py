@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from deployer.config import Config
     from deployer.fleet.hosts import Fleet
     from deployer.remote.session import Outcome
-    from deployer.ssh import Target
+    from deployer.ssh.target import Target
 
 __all__ = ["Answer", "chore", "host_task", "print_error"]
 

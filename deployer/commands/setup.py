@@ -17,7 +17,9 @@ from deployer.remote import answers
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site, untouched
-from deployer.ssh import Channel, Link, Question, connect
+from deployer.ssh.channel import Channel
+from deployer.ssh.link import Link, connect
+from deployer.ssh.options import Question
 from deployer.wire.advice import do, run
 from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import dumps

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from deployer.errors import ConfigError
 from deployer.rollout.waves import is_batch
-from deployer.target import Target
+from deployer.ssh.target import Target
 from deployer.wire.environment import environment_problem, name_problem, value_problem
 from deployer.wire.processes import CALENDAR, DIRECTIVE, DIRECTIVE_VALUE, MOST_MEMORY, MOST_VALUES, words_problem
 from deployer.wire.reader import LINE, MOST_TEXT

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
+from deployer.config.secret import Secret
 from deployer.errors import ConfigError
-from deployer.model import Secret
 from deployer.wire.advice import do
 from deployer.wire.environment import name_problem, value_problem
 

@@ -14,7 +14,7 @@ from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, text
 from deployer.errors import ConfigError
-from deployer.target import Target
+from deployer.ssh.target import Target
 from deployer.wire.advice import do
 from deployer.wire.processes import WORKERS
 from deployer.wire.protocol import WEB

@@ -20,7 +20,7 @@ from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.config.roles import Roles
 from deployer.config.web import Web
-from deployer.target import Target
+from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
 from deployer.wire.setup import app_problem, user_problem

@@ -19,8 +19,8 @@ from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.fleet.hosts import Ended, Fleet, conclude
 from deployer.fleet.messages import Failed, Lost, Message, Met, Stopped, Tick
 from deployer.fleet.worker import HostWorker, Plan
-from deployer.model import Decision
 from deployer.release.placement import Campaign, Sending, Share, number_of
+from deployer.remote.decision import Decision
 from deployer.remote.inbox import Inbox
 from deployer.remote.session import Edit, Facts, Outcome, Over, Remote
 from deployer.remote.site import Site, untouched

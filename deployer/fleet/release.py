@@ -18,8 +18,8 @@ from deployer.fleet.coordinator import Coordinator
 from deployer.fleet.hooks import Hooks
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.messages import Failed, HookEnded, Lost, Message, Met, Received, Stopped
-from deployer.model import Decision
 from deployer.release.placement import Campaign, Share, number_of
+from deployer.remote.decision import Decision
 from deployer.remote.session import Facts
 from deployer.remote.site import who
 from deployer.rollout import Rollout, Strategy, barriers

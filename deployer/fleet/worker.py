@@ -12,8 +12,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, cast
 
 from deployer import events
-from deployer.bug import Bug
 from deployer.errors import DeployerError, Exit, Interrupted, Mixed
+from deployer.errors.bug import Bug
 from deployer.events import Event
 from deployer.fleet.hosts import Ended
 from deployer.fleet.messages import Failed, Lost, Message, Met, Received, Stopped
@@ -21,7 +21,7 @@ from deployer.release.placement import Sending
 from deployer.remote.job import Follower
 from deployer.remote.session import SIGN, Facts, Outcome, Over, Remote
 from deployer.remote.site import Site, ask, who
-from deployer.ssh import Link, connect
+from deployer.ssh.link import Link, connect
 
 __all__ = ["HostWorker", "Plan"]
 

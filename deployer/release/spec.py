@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from deployer.config import Config, Proxy
+from deployer.config.secret import Secret
 from deployer.config.web import Unit
 from deployer.errors import ConfigError
-from deployer.model import Secret
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source
 from deployer.wire import processes as hostprocess

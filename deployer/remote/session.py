@@ -16,8 +16,8 @@ from deployer.events import Reporter
 from deployer.remote import answers, startup
 from deployer.remote.answers import Answer, Ask, Job, Nothing
 from deployer.remote.startup import MOST_NOISE, Attempted
-from deployer.ssh import Channel, Link
-from deployer.ssh.channel import LongLineError
+from deployer.ssh.channel import Channel, LongLineError
+from deployer.ssh.link import Link
 from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import HOLD, PROGRAM, PROTOCOL, dumps

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployer.config import Config, describe, load, read_env_file
+from deployer.config.secret import Secret
 from deployer.errors import ConfigError
-from deployer.model import Secret
 from deployer.wire.environment import RESERVED
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from deployer.config.problems import keys_of
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.remote.site import Site
-from deployer.ssh import SshOptions
+from deployer.ssh.options import SshOptions
 
 THINGS = """
 [processes.worker]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from deployer.config import Config, load
 from deployer.config.load import convert
+from deployer.config.secret import Secret
 from deployer.errors import ConfigError
-from deployer.model import Secret
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.spec import environment_of, setup_request, spec_of

@@ -23,7 +23,8 @@ from deployer.fleet.hosts import Ended, Fleet, conclude, each, gravest
 from deployer.remote.answers import StatusOf
 from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site
-from deployer.ssh import SshOptions, Target
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 
 NOBODY = Unreachable(message="web2 can't be reached", state="nothing was touched", next="check", host="web2")
 

@@ -23,8 +23,8 @@ from deployer.project.lockfile import Lock, find_lock
 from deployer.project.source import Source, collect
 from deployer.release.spec import spec_of
 from deployer.remote.site import Site
-from deployer.ssh import SshOptions
-from deployer.target import Target
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 from tests.support.repository import Repository
 
 PYTHON = Interpreter("/usr/bin/python3", "CPython 3.12.1 x86_64")

@@ -18,10 +18,10 @@ import deployer
 from deployer import events
 from deployer.config import Config, check, load
 from deployer.config import Process as DeclaredProcess
+from deployer.config.secret import Secret
 from deployer.errors import ConfigError
 from deployer.host.deployment.request import Request
 from deployer.host.setup.program import install
-from deployer.model import Secret
 from deployer.project.lockfile import Lock
 from deployer.release.spec import environment_of, release_request, respec, setup_request, spec_of
 from deployer.remote.program import host_program

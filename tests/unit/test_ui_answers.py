@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from deployer import events as ev
-from deployer.model import Decision
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
+from deployer.remote.decision import Decision
 from deployer.ui.answers.doctor import doctor_view
 from deployer.ui.answers.hoststatus import status_view
 from deployer.ui.answers.table import releases_table
