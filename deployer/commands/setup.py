@@ -13,7 +13,7 @@ from deployer import events
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, conclude, each
 from deployer.release import spec
-from deployer.remote import answers
+from deployer.remote import decode
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site, untouched
@@ -124,19 +124,19 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
     said = channel.stderr.decode("utf-8", "replace").strip().splitlines()
     bare = site.target.name.rpartition("@")[2]
     message = f"{link.user} cannot set up {bare}: its program does not run there as root (exit status {status})"
-    next = f"fab setup -H root@{bare}   (root, or an admin; at a terminal sudo's password is asked for)"
+    next = run(f"fab setup -H root@{bare}", "root, or an admin; at a terminal sudo's password is asked for")
     if status == TOO_OLD and said:
         message, next, said = (
             said[-1],
-            "install a newer Python as /usr/bin/python3 on the host, or upgrade its system",
+            do("install a newer Python as /usr/bin/python3 on the host, or upgrade its system"),
             [],
         )
     elif status == _NOT_FOUND:
         lacks = "python3" if link.is_root else "sudo or python3"
-        message, next = f"{bare} lacks {lacks}", f"as root on the host: apt-get install {lacks.replace(' or', '')}"
+        message, next = f"{bare} lacks {lacks}", do(f"as root on the host: apt-get install {lacks.replace(' or', '')}")
     elif link.is_root and said:  # it is root already: what was said is the reason
         message = f"{bare} cannot be set up: {said[-1]}"
-        next = "mend that on the host, as root; then fab setup again"
+        next = do("correct that on the host, as root; then fab setup again")
     return ConfigError(
         message=message, state="nothing that serves was touched", next=next, host=site.host, logs=said[-15:]
     )
@@ -147,10 +147,10 @@ def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
     begun = False
     while line := _line(site, channel):
         try:
-            message = answers.event(line, site.host, begun=begun)
+            message = decode.event(line, site.host, begun=begun)
         except BadAnswer as error:
             raise _not_understood(site, error) from None
-        if message is not None and message["event"] in answers.EVENTS:
+        if message is not None and message["event"] in decode.EVENTS:
             begun = True
             yield message
 

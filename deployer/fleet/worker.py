@@ -7,7 +7,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, cast
 
@@ -38,8 +38,11 @@ class _Dismissed(Exception):
     """The coordinator has no use for this host any more, and its job had not begun."""
 
 
+@dataclass(kw_only=True, eq=False)
 class _Told(DeployerError):
     """An error of which nothing is to be reported: the host has told it, or there is none."""
+
+    exit: Exit = Exit.BUG
 
 
 class HostWorker:
@@ -326,11 +329,8 @@ class HostWorker:
         """What the host has told when it refused, as an error."""
         told, exit = self.failed, over.outcome.exit
         message = told.message if told else f"refused (exit code {int(exit)})"
-        error = _Told(message=message, host=self._site.host)
-        error.exit = exit
-        if told is not None:
-            error.state, error.next, error.logs = told.state, told.next, told.logs
-        return error
+        error = _Told(message=message, host=self._site.host, exit=exit)
+        return error if told is None else replace(error, state=told.state, next=told.next, logs=told.logs)
 
     def _report_end(self, error: DeployerError) -> None:
         """Report the end of this host's part as the host itself would."""

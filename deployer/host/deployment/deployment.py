@@ -21,7 +21,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import CONDEMNED, DEAD, FAILED, GOOD, ROLLED_BACK, SERVED, Release
 from deployer.host.system import files, signals, systemd
 from deployer.host.units import install, transient
-from deployer.wire.advice import NOTHING, Advice, Next, run
+from deployer.wire.advice import NOTHING, Next, run
 from deployer.wire.environment import environment_file
 from deployer.wire.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 
@@ -37,7 +37,7 @@ class Ended:
     summary: str
     message: str = ""
     state: str = ""
-    next: Advice = NOTHING
+    next: Next = NOTHING
     logs: tuple[str, ...] = ()
 
 

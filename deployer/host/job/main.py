@@ -22,7 +22,7 @@ from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK
 from deployer.host.system import files, signals, systemd
-from deployer.wire.advice import Next, run
+from deployer.wire.advice import run
 from deployer.wire.protocol import Exit
 
 
@@ -206,7 +206,7 @@ def _tell(ctx: Context, ended: Ended, seconds: float, directory: Path) -> bool:
                 exit=int(ended.exit),
                 message=ended.message,
                 state=ended.state,
-                **Next.of(ended.next).fields(),
+                **ended.next.fields(),
                 logs=list(ended.logs),
             )
     with Failures(ctx).kept("telling the admins"):

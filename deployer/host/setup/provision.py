@@ -6,11 +6,10 @@ import contextlib
 import grp
 import pwd
 import time
-import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.errors import BadRequest, Damaged, HostError, bug
 from deployer.host.setup import (
     accounts,
     conflicts,
@@ -28,7 +27,7 @@ from deployer.host.state.app import Emit, Settings, open_context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
 from deployer.host.units.text import handle_unit
-from deployer.wire.advice import do, run
+from deployer.wire.advice import Next, do, run
 from deployer.wire.message import read_message
 from deployer.wire.protocol import PROGRAM, Exit
 from deployer.wire.setup import Setup
@@ -73,8 +72,7 @@ def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
         said = error if isinstance(error, HostError) else HostError(str(error))
         exit, summary = _failed(emit, said)
     except Exception as error:
-        logs = traceback.format_exc().splitlines()[-12:]
-        exit, summary = _failed(emit, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+        exit, summary = _failed(emit, bug(error, "setting up"))
     emit("finished", exit=int(exit), seconds=time.monotonic() - started, summary=summary)
     return exit
 
@@ -229,7 +227,7 @@ class Provision:
         found = login.problems(deploy)
         if found:
             raise HostError(
-                f"{deploy} could not log in: {found[0][0]}", next=found[0][1], logs=[why for why, _ in found]
+                f"{deploy} could not log in: {found[0][0]}", next=Next.of(found[0][1]), logs=[why for why, _ in found]
             )
         done = login.start_program(deploy, app)
         if not done.ok:
