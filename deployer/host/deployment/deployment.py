@@ -63,7 +63,7 @@ class Attempt:
     def go_back(self, release: Release) -> Ended:
         """Take a condemned release back, whose way back was cut short."""
         signals.ignore_terminate()
-        self.current = _standby(self.ctx, release)
+        self.current = self.ctx.catalog.before(release)
         self.work = Work(self.ctx, self.request, release, self.current)
         with Failures(self.ctx).kept("reading the secrets"):
             self._know_secrets(release)
@@ -128,7 +128,7 @@ class Attempt:
             release = catalog.get(request.release)
             _check_order(release, request.phases)
             if release.result == SERVED or release.number == catalog.current():
-                self.current = _standby(self.ctx, release)
+                self.current = self.ctx.catalog.before(release)
             return catalog.update(release, held=None)
         with signals.uninterrupted():
             release = catalog.create(
@@ -291,13 +291,6 @@ class Attempt:
             left = background.named(self.ctx, background.still_up(self.ctx, release.number))
             return f", but for what still finishes the job in hand: {left}" if left else ""
         return ""
-
-
-def _standby(ctx: Context, release: Release) -> Release | None:
-    """What served before a release; None when nothing did, or when its record cannot be read."""
-    with contextlib.suppress(Damaged):
-        return ctx.catalog.find(release.previous) if release.previous else None
-    return None
 
 
 def _serving(ctx: Context, request: Request) -> Release | None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +96,25 @@ def submit(ctx: Context, request: Request, body: Path | None = None) -> Path:
     The job takes the file ``body`` for its own.
     """
     refuse_if_busy(ctx)
+    return _begin(ctx, request.as_json(), f"{request.kind} {ctx.app}", body=body, durable=True)
+
+
+def _begin(
+    ctx: Context, request: Mapping[str, Any], what: str, *how: str, body: Path | None = None, durable: bool = False
+) -> Path:
+    """Start a job in a directory of its own, which is returned; it is removed when that fails.
+
+    ``durable``: after a power cut the directory is there, and tells that the job never ended.
+    """
     with jobs.new_directory(ctx.paths.jobs) as directory:
         try:
-            files.write_json(directory / "request.json", request.as_json(), 0o600)
+            files.write_json(directory / "request.json", request, 0o600)
             (directory / "events.jsonl").touch(mode=0o600)
             if body is not None:
                 os.replace(str(body), str(directory / "body"))
-            for path in (directory, directory.parent):  # after a power cut it tells that it never came to its end
+            for path in (directory, directory.parent) if durable else ():
                 files.sync_directory(path)
-            _start(ctx, directory, f"{request.kind} {ctx.app}")
+            _start(ctx, directory, what, *how)
         except BaseException:
             with contextlib.suppress(OSError):
                 files.remove_tree(directory)  # half of one would be taken for the last job
@@ -123,7 +133,7 @@ def submit_recovery(ctx: Context) -> Path:
         _start(ctx, newest, f"{RIGHTING} {ctx.app}", RECOVER)
         return newest
     try:
-        return _submit_fresh_recovery(ctx, newest)
+        return _begin_recovery(ctx, newest)
     except OSError:
         if newest is None:
             raise
@@ -131,17 +141,9 @@ def submit_recovery(ctx: Context) -> Path:
         return newest
 
 
-def _submit_fresh_recovery(ctx: Context, newest: Path | None) -> Path:
+def _begin_recovery(ctx: Context, newest: Path | None) -> Path:
     """In a directory of its own. That of the recovery just before goes: else every half minute would leave one."""
-    with jobs.new_directory(ctx.paths.jobs) as directory:
-        try:
-            files.write_json(directory / "request.json", {"kind": RECOVER, "by": "the host"}, 0o600)
-            (directory / "events.jsonl").touch(mode=0o600)
-            _start(ctx, directory, f"{RIGHTING} {ctx.app}", RECOVER)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                files.remove_tree(directory)
-            raise
+    directory = _begin(ctx, {"kind": RECOVER, "by": "the host"}, f"{RIGHTING} {ctx.app}", RECOVER)
     if newest is not None and jobs.request_of(newest).get("kind") == RECOVER:
         with contextlib.suppress(OSError):
             files.remove_tree(newest)
