@@ -10,13 +10,13 @@ from msgspec import Meta, Struct
 from deployer.config import check as values
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, whole
-from deployer.config.web import Unit
+from deployer.config.web import UnitTable
 from deployer.wire.processes import COUNT, MOST_PROCESSES, RUN, STOP
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
 
 
 # fmt: off
-class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProcessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What runs all the time and takes jobs, no requests, such as the worker of a queue. Its NAME is yours: lower-case
     letters, digits and `_`, a letter first, at most 24 of them; not `web`."""
 
@@ -39,7 +39,7 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     check: Annotated[str | None, key(
         "A command that must succeed before the switch, with the new code; run as `release.migrate` is.",
         'a command such as "python manage.py check"')] = None
-    unit: Annotated[Unit, key(
+    unit: Annotated[UnitTable, key(
         "As `web.unit`, for this process.",
         "a table whose values are strings, whole numbers, true, false, or lists of them")] = {}
 
@@ -50,7 +50,7 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         values.unit_table("unit", self.unit)
 
 
-class Timer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TimerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A command that runs at certain times. Its NAME is as those of processes, and not that of one."""
 
     command: Annotated[str, key(
@@ -68,7 +68,7 @@ class Timer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "a number of seconds from 1 to 604800")] = None
     once: Annotated[bool, key(
         "Whether it runs on one host of the fleet only, as for a process.", "true or false")] = True
-    unit: Annotated[Unit, key(
+    unit: Annotated[UnitTable, key(
         "As `web.unit`, for what the timer runs.",
         "a table whose values are strings, whole numbers, true, false, or lists of them")] = {}
 

@@ -13,13 +13,13 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from deployer.config import background, check, hosts
-from deployer.config.background import Process, Timer
+from deployer.config.background import ProcessConfig, TimerConfig
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, text, whole
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.config.roles import Roles
-from deployer.config.web import Web
+from deployer.config.web import WebConfig
 from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
@@ -29,7 +29,7 @@ from deployer.wire.spec import COMMAND_TIMEOUT, DRAIN, KEEP, PYTHON, WATCH
 
 
 # fmt: off
-class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleaseConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a release is made, kept and watched."""
 
     build: Annotated[tuple[str, ...], key(
@@ -71,7 +71,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             check.command("migrate", self.migrate)
 
 
-class Proxy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProxyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The site in front of the app, written by `fab setup`. Left out: a proxy of your own."""
 
     kind: Annotated[Literal["nginx"] | None, key("Which proxy.", '"nginx"')] = None
@@ -132,15 +132,17 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     env: Annotated[dict[str, str], key(
         "Environment variables of the app that are not secret.",
         'a table of strings, such as DJANGO_SETTINGS_MODULE = "shop.settings"')] = {}
-    web: Annotated[Web, key(Web.__doc__ or "", "a table")] = field(default_factory=Web)
-    processes: Annotated[dict[str, Process], key(
+    web: Annotated[WebConfig, key(WebConfig.__doc__ or "", "a table")] = field(default_factory=WebConfig)
+    processes: Annotated[dict[str, ProcessConfig], key(
         "What runs beside the web process, all the time.", "tables such as [processes.worker]")] = {}
-    timers: Annotated[dict[str, Timer], key(
+    timers: Annotated[dict[str, TimerConfig], key(
         "What runs at certain times.", "tables such as [timers.clearsessions]")] = {}
-    release: Annotated[Release, key(Release.__doc__ or "", "a table")] = field(default_factory=Release)
+    release: Annotated[ReleaseConfig, key(ReleaseConfig.__doc__ or "", "a table")] = field(
+        default_factory=ReleaseConfig)
     fleet: Annotated[FleetSettings, key(FleetSettings.__doc__ or "", "a table")] = field(default_factory=FleetSettings)
     hooks: Annotated[Hooks, key(Hooks.__doc__ or "", "a table")] = field(default_factory=Hooks)
-    proxy: Annotated[Proxy, key(Proxy.__doc__ or "", 'a table, or "nginx"')] = field(default_factory=Proxy)
+    proxy: Annotated[ProxyConfig, key(ProxyConfig.__doc__ or "", 'a table, or "nginx"')] = field(
+        default_factory=ProxyConfig)
 
     def __post_init__(self) -> None:
         for name, problem in (

@@ -16,11 +16,11 @@ from deployer.wire.spec import HEALTHY, HOST_HEADER, HOST_LENGTH, MOST_RANGES, S
 WSGI_SERVERS = ("gunicorn",)
 ASGI_SERVERS = ("uvicorn", "hypercorn")
 Callable = Annotated[str, Meta(pattern=f"^{TARGET.pattern}", max_length=TARGET_LENGTH)]
-Unit = dict[str, str | int | bool | tuple[str | int, ...]]
+UnitTable = dict[str, str | int | bool | tuple[str | int, ...]]
 
 
 # fmt: off
-class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HealthConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a candidate proves that it can serve."""
 
     path: Annotated[str, key(
@@ -49,7 +49,7 @@ class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple((int(first), int(last or first)) for first, _, last in bounds)
 
 
-class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WebConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The processes that answer requests."""
 
     wsgi: Annotated[Callable | None, key(
@@ -76,8 +76,8 @@ class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "small for both: requests then wait in the socket while the new one starts, and a bad release costs "
         "a second start.",
         "true or false")] = True
-    health: Annotated[Health, key(Health.__doc__ or "", "a table")] = field(default_factory=Health)
-    unit: Annotated[Unit, key(
+    health: Annotated[HealthConfig, key(HealthConfig.__doc__ or "", "a table")] = field(default_factory=HealthConfig)
+    unit: Annotated[UnitTable, key(
         "systemd directives that replace those of the generated service, for example `MemoryMax = '1G'`. The "
         "host holds the list of those that are allowed.",
         "a table whose values are strings, whole numbers, true, false, or lists of them")] = {}

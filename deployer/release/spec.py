@@ -9,20 +9,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from deployer.config import Config, Proxy
+from deployer.config import Config, ProxyConfig
 from deployer.config.secret import Secret
-from deployer.config.web import Unit
+from deployer.config.web import UnitTable
 from deployer.errors import ConfigError
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source
-from deployer.wire import processes as hostprocess
-from deployer.wire import spec as hostspec
 from deployer.wire.advice import do, run
 from deployer.wire.environment import parse_environment
-from deployer.wire.processes import Web
+from deployer.wire.processes import Process, Timer, Unit, Web
 from deployer.wire.protocol import PHASES, dumps
 from deployer.wire.setup import Setup
-from deployer.wire.spec import Health, Spec
+from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 __all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
 
@@ -34,8 +32,8 @@ def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
     """
     return _accepted(
         Spec(
-            source=hostspec.Source(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
-            lock=hostspec.Lock(
+            source=SourceSpec(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
+            lock=LockSpec(
                 kind=lock.kind,
                 path=lock.path,
                 files=lock.files,
@@ -142,7 +140,7 @@ def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str,
 
     Raises ConfigError for what the host would refuse.
     """
-    proxy = config.proxy if config.runs_web else Proxy()
+    proxy = config.proxy if config.runs_web else ProxyConfig()
     site = {
         "server_name": list(proxy.server_name),
         "listen": list(proxy.listen),
@@ -191,9 +189,9 @@ def _web(config: Config) -> Web:
     )
 
 
-def _processes(config: Config) -> tuple[hostprocess.Process, ...]:
+def _processes(config: Config) -> tuple[Process, ...]:
     return tuple(
-        hostprocess.Process(
+        Process(
             name=name,
             command=tuple(shlex.split(one.command)),
             count=one.count,
@@ -206,9 +204,9 @@ def _processes(config: Config) -> tuple[hostprocess.Process, ...]:
     )
 
 
-def _timers(config: Config) -> tuple[hostprocess.Timer, ...]:
+def _timers(config: Config) -> tuple[Timer, ...]:
     return tuple(
-        hostprocess.Timer(
+        Timer(
             name=name,
             command=tuple(shlex.split(one.command)),
             calendar=one.calendar,
@@ -220,7 +218,7 @@ def _timers(config: Config) -> tuple[hostprocess.Timer, ...]:
     )
 
 
-def _unit(table: Unit) -> hostprocess.Unit:
+def _unit(table: UnitTable) -> Unit:
     return tuple((name, _directive(value)) for name, value in sorted(table.items()))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import RESERVED_APP, USER
 from deployer.wire.reader import Reader
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 from deployer.wire.spec import parse_app
 
 PUBLIC_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
@@ -27,7 +27,7 @@ class Setup:
     keys: tuple[str, ...]
     units: tuple[str, ...]
     proxy: str
-    site: Site | None
+    site: ProxySite | None
 
     @classmethod
     def parse(cls, value: Any) -> Setup:
@@ -40,7 +40,7 @@ class Setup:
             keys=read.texts("keys", PUBLIC_KEY),
             units=read.texts("units", DIRECTIVE),
             proxy=read.choice("proxy", ("", "nginx")),
-            site=Site.parse(site) if site is not None else None,
+            site=ProxySite.parse(site) if site is not None else None,
         )
         read.done()
         if problem := app_problem(setup.app):

@@ -20,7 +20,7 @@ _NETWORK = re.compile(r"[0-9a-fA-F:.]{2,45}(?:/[0-9]{1,3})?\Z")
 
 
 @dataclass(frozen=True)
-class Site:
+class ProxySite:
     """What a site answers to. ``static`` maps URL prefixes (``/static/``) to directories in the code tree.
 
     ``trusted`` are the addresses of proxies in front of this one, whose word on a client is believed.
@@ -33,7 +33,7 @@ class Site:
     trusted: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, value: Any) -> Site:
+    def parse(cls, value: Any) -> ProxySite:
         """Raises ValueError: everything here goes into a file that root's nginx reads."""
         read = Reader(value, "site")
         static = read.raw("static")

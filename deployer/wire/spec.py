@@ -39,7 +39,7 @@ _PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceSpec:
     """Where the code came from. ``digest`` is that of its tree of files; ``commit`` may be empty, ``ref`` as typed."""
 
     digest: str
@@ -48,7 +48,7 @@ class Source:
     dirty: bool
 
     @classmethod
-    def parse(cls, value: Any) -> Source:
+    def parse(cls, value: Any) -> SourceSpec:
         read = Reader(value, "source")
         source = cls(
             digest=read.text("digest", DIGEST),
@@ -61,7 +61,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Lock:
+class LockSpec:
     """The file that pins the dependencies, and all that an installer reads besides, relative to the code.
 
     ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
@@ -81,7 +81,7 @@ class Lock:
         )
 
     @classmethod
-    def parse(cls, value: Any) -> Lock:
+    def parse(cls, value: Any) -> LockSpec:
         """A record of before local sources were told of has none."""
         read = Reader({"directories": [], "requires": "", **value} if isinstance(value, dict) else value, "lock")
         kind = read.choice("kind", LOCKS)
@@ -146,8 +146,8 @@ class Spec:
     command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
     """
 
-    source: Source
-    lock: Lock
+    source: SourceSpec
+    lock: LockSpec
     python: str
     build: tuple[str, ...]
     migrate: str
@@ -205,8 +205,8 @@ class Spec:
         read = Reader(value, "spec")
         web = read.raw("web")
         spec = cls(
-            source=Source.parse(read.raw("source")),
-            lock=Lock.parse(read.raw("lock")),
+            source=SourceSpec.parse(read.raw("source")),
+            lock=LockSpec.parse(read.raw("lock")),
             python=read.text("python", _PYTHON),
             build=read.texts("build", _COMMAND),
             migrate=read.text("migrate", TEXT, MOST_TEXT),
