@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deployer.wire.advice import NOTHING, Next, run
-from deployer.wire.errors import Failure
+from deployer.wire.errors import ExplainedError
 from deployer.wire.protocol import Exit
 
 __all__ = [
@@ -26,7 +26,7 @@ _LONGEST_WHAT = 300
 
 
 @dataclass(kw_only=True, eq=False)
-class DeployerError(Failure):
+class DeployerError(ExplainedError):
     """Base of all errors meant for the person who typed the command. ``host`` is where it happened."""
 
     message: str

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deployer.wire.advice import NOTHING, Next, run
-from deployer.wire.errors import Failure
+from deployer.wire.errors import ExplainedError
 from deployer.wire.protocol import Exit
 
 _SHOWN = 12
 """Lines of a traceback that go with an error; the journal of the unit has all of it."""
 
 
-class HostError(Failure):
+class HostError(ExplainedError):
     """A failure, with the exit code it ends in. ``stays`` is what it did that no undo takes back."""
 
     logs: tuple[str, ...]

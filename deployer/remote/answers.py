@@ -15,8 +15,27 @@ from msgspec import Meta, Struct, field
 from deployer.wire.protocol import DIGEST, MOST_NUMBER, RELEASE, standing
 
 __all__ = [
-    "ANSWERS", "Aborted", "Ask", "Calendar", "Calendars", "Diagnosis", "Entry", "Finding", "Held", "History", "Job",
-    "Lingering", "Nothing", "ReleaseRow", "Releases", "Run", "Status", "StatusOf", "TimerRow", "UnitRow", "Version",
+    "ANSWERS",
+    "Aborted",
+    "AskAnswer",
+    "Calendar",
+    "Calendars",
+    "Diagnosis",
+    "Finding",
+    "HeldRelease",
+    "History",
+    "Job",
+    "LedgerEntry",
+    "Lingering",
+    "Nothing",
+    "ReleaseRow",
+    "Releases",
+    "Run",
+    "Status",
+    "StatusOf",
+    "TimerRow",
+    "UnitRow",
+    "Version",
 ]  # fmt: skip
 
 MOST_MOMENT = 1e11
@@ -74,7 +93,7 @@ class Base(Struct, frozen=True, kw_only=True):
     ids: str
 
 
-class Ask(Version, frozen=True, kw_only=True):
+class AskAnswer(Version, frozen=True, kw_only=True):
     program: str
     current: Name
     spec: dict[str, Any] | None
@@ -161,7 +180,7 @@ class Lingering(Struct, frozen=True, kw_only=True):
     since: Moment = 0.0
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class HeldRelease(Struct, frozen=True, kw_only=True):
     """A candidate whose next phase the host waits for, for so many ``seconds`` more."""
 
     release: Name
@@ -190,7 +209,7 @@ class Status(Struct, frozen=True, kw_only=True):
     healthy: bool | None = None
     health: str = ""
     last: ReleaseRow | None = None
-    held: Held | None = None
+    held: HeldRelease | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -202,7 +221,7 @@ class Releases(Struct, frozen=True, kw_only=True):
     releases: tuple[ReleaseRow, ...]
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class LedgerEntry(Struct, frozen=True, kw_only=True):
     """One line of the ledger: what has ``begun`` or ``ended``, or was ``pruned``; a newer host may write others."""
 
     what: str
@@ -221,7 +240,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class History(Struct, frozen=True, kw_only=True):
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -280,7 +299,7 @@ class Nothing(Struct, frozen=True, kw_only=True):
 
 
 ANSWERS: Mapping[str, type[Struct]] = {
-    "ask": Ask,
+    "ask": AskAnswer,
     "status": StatusOf,
     "releases": Releases,
     "history": History,

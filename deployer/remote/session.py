@@ -14,7 +14,7 @@ from deployer import events
 from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
 from deployer.remote import answers, decode, startup
-from deployer.remote.answers import Ask, Job, Nothing
+from deployer.remote.answers import AskAnswer, Job, Nothing
 from deployer.remote.decode import Answer
 from deployer.remote.startup import MOST_NOISE, Attempted
 from deployer.ssh.channel import Channel, LongLineError
@@ -115,9 +115,9 @@ class Remote:
             theirs = decode.version(line, self.host)
             if theirs != PROTOCOL:
                 raise self._other_version(theirs)
-            return self._facts(decode.answer(line, Ask, "ask", self.host))
+            return self._facts(decode.answer(line, AskAnswer, "ask", self.host))
 
-    def _facts(self, answer: Ask) -> Facts:
+    def _facts(self, answer: AskAnswer) -> Facts:
         return Facts(
             current=answer.current,
             spec=Spec.parse(answer.spec) if answer.spec is not None else None,

@@ -7,10 +7,10 @@ from typing import Any
 
 from deployer.wire.advice import Next
 
-__all__ = ["Failure"]
+__all__ = ["ExplainedError"]
 
 
-class Failure(Exception):
+class ExplainedError(Exception):
     """Base of the errors that are meant for a person.
 
     ``message`` says what failed, ``state`` what state the host or the fleet is in, ``next`` what to do now, ``logs``

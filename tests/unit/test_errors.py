@@ -13,12 +13,12 @@ from deployer.errors.bug import Bug, explained
 from deployer.errors.local import LocalError
 from deployer.host.errors import BadRequest, HostError, bug
 from deployer.wire.advice import run
-from deployer.wire.errors import Failure
+from deployer.wire.errors import ExplainedError
 
 
 @pytest.mark.parametrize("error", [Busy(message="busy"), ConfigError(message="no"), HostError("no"), BadRequest("no")])
 @pytest.mark.parametrize("name", ["message", "state", "next", "logs"])
-def test_an_error_does_not_change(error: Failure, name: str) -> None:
+def test_an_error_does_not_change(error: ExplainedError, name: str) -> None:
     """Of either half: a second thread, or a caller further up, sees what was raised."""
     with pytest.raises(AttributeError, match="set once"):
         setattr(error, name, "other")
