@@ -247,7 +247,7 @@ class Follower:
         while True:
             try:
                 self._links.append(self._reconnect())
-                remote = Remote(self._links[-1], self._remote.app, self._remote.plan)
+                remote = Remote(self._links[-1], self._remote.app, self._remote.report)
                 remote.send({"op": "attach", "job": self._job})
                 self._remote = remote  # only now: what another thread says would come before it
                 break
@@ -261,7 +261,7 @@ class Follower:
         self._report(events.Note(host=host, text=text))
 
     def _report(self, event: Event) -> None:
-        self._remote.plan(event)
+        self._remote.report(event)
 
     def _lost(self, error: Unreachable) -> DeployerError:
         if isinstance(error, BadAnswer):
