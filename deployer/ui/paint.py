@@ -13,9 +13,8 @@ from deployer.ui.progress.outcome import last_lines
 from deployer.ui.text import clean, clean_lines, middle, seconds
 from deployer.wire.advice import Next
 
-__all__ = ["MARKS", "SPINNER", "advise", "cut", "failure", "header", "panel", "raw", "say", "verdict"]
+__all__ = ["MARKS", "advise", "cut", "failure", "header", "panel", "raw", "say", "spinner", "verdict"]
 
-SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARKS = {
     "done": ("✓", "green"),
     "skipped": ("–", "dim"),
@@ -23,6 +22,11 @@ MARKS = {
     "left": ("…", "yellow"),
 }
 WIDEST = 100
+
+
+def spinner(now: float) -> str:
+    """The mark of what runs, as it turns; ``now`` in seconds."""
+    return "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(now * 12) % 10]
 
 
 def say(console: Console, *parts: str | Text | tuple[str, str], hang: int = 2) -> None:

@@ -68,18 +68,7 @@ def show_status(
     console = begin(app or (statuses[0].app if statuses else ""), order, stream)
     if len(order) == 1 and statuses:
         return _one(console, statuses[0], now)
-    names, usual = Names(order), _usual([status.current or "" for status in statuses])
-    if len(order) > MANY:
-        paint.say(console, "  ", *_by_release(statuses, unreachable, usual))
-    _table(console, statuses, unreachable, order, names, usual, now)
-    _remarks_below(console, statuses, names, now)
-    for end in unreachable:
-        paint.say(console, "  ", (refer(end, names), "red"))
-    if difference := _difference(statuses, usual, names):
-        busy = any(status.busy for status in statuses)
-        command, does = ("fab attach", "follows what runs") if busy else (clean(next), "brings them in line")
-        paint.say(console, ("! ", "bold yellow"), (f"{difference}: ", "bold red"), (command, "cyan"), f" {does}")
-    return None
+    return _several(console, statuses, unreachable, order, next, now)
 
 
 # One host
@@ -136,6 +125,27 @@ def _labelled(console: Console, *parts: str | tuple[str, str]) -> None:
 
 
 # Several hosts
+
+
+def _several(
+    console: Console,
+    statuses: Sequence[Status],
+    unreachable: Sequence[HostEnd],
+    order: Sequence[str],
+    next: str,
+    now: float,
+) -> None:
+    names, usual = Names(order), _usual([status.current or "" for status in statuses])
+    if len(order) > MANY:
+        paint.say(console, "  ", *_by_release(statuses, unreachable, usual))
+    _table(console, statuses, unreachable, order, names, usual, now)
+    _remarks_below(console, statuses, names, now)
+    for end in unreachable:
+        paint.say(console, "  ", (refer(end, names), "red"))
+    if difference := _difference(statuses, usual, names):
+        busy = any(status.busy for status in statuses)
+        command, does = ("fab attach", "follows what runs") if busy else (clean(next), "brings them in line")
+        paint.say(console, ("! ", "bold yellow"), (f"{difference}: ", "bold red"), (command, "cyan"), f" {does}")
 
 
 def _table(

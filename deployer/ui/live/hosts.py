@@ -76,7 +76,7 @@ def _line(
     host: HostProgress, stage: HostStage, took: str, names: Names, now: float, widths: tuple[int, int, int, int]
 ) -> Text:
     width, name_width, stage_width, time_width = widths
-    spin = paint.SPINNER[int(now * 12) % len(paint.SPINNER)]
+    spin = paint.spinner(now)
     mark, style = STYLES.get(stage.kind, (spin, "cyan"))
     called = middle(names(host.name), name_width)
     name = Text(called, style="" if stage.kind in ("todo", "ready", "done") else "bold")

@@ -114,22 +114,27 @@ class View:
     def _leave(self, progress: CommandProgress, console: Console, now: float) -> None:
         """Where the hosts are at the end, and what went wrong."""
         progress.leave(now)
-        if progress.worked() and progress.many:
-            for line in self._several(progress, now, console.width, max(console.height - 1, 1)):
-                console.print(line)
-        elif progress.worked():
-            console.print(self._header(progress, console.width))
-            for host in progress.by_host.values():
-                for _, lines in phases(host, now, console.width):
-                    console.print(Group(*lines))
-        blamed = [host for host in progress.by_host.values() if host.failures and not host.undone]
-        for host in blamed:
+        if progress.worked():
+            self._print_progress(progress, console, now)
+        failed = [host for host in progress.by_host.values() if host.failures and not host.undone]
+        for host in failed:
             self._explain(host, console)
         for host in progress.by_host.values():
             if host.logs and not host.failures:
                 paint.panel(console, self._where(host.name) + host.logs.unit, host.logs.lines)
-        if blamed and progress.end:
+        if failed and progress.end:
             console.print()
+
+    def _print_progress(self, progress: CommandProgress, console: Console, now: float) -> None:
+        """As it was drawn last; of one host all phases, however low the window is."""
+        if progress.many:
+            for line in self._several(progress, now, console.width, max(console.height - 1, 1)):
+                console.print(line)
+            return
+        console.print(self._header(progress, console.width))
+        for host in progress.by_host.values():
+            for _, lines in phases(host, now, console.width):
+                console.print(Group(*lines))
 
     def _explain(self, host: HostProgress, console: Console) -> None:
         """The output of what failed, then each failure with its last lines."""

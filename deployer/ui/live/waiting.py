@@ -13,7 +13,7 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.ui.live.frame import Frame
 from deployer.ui.names import Names
-from deployer.ui.paint import SPINNER, cut
+from deployer.ui.paint import cut, spinner
 from deployer.ui.text import clean, seconds
 
 __all__ = ["Awaited"]
@@ -85,7 +85,7 @@ class Awaited:
         now, width = self._clock(), self._console.width
         waiting = dict(self._waiting)
         took = f"  {seconds(now - self._begun)}"
-        text = Text.assemble("  ", (SPINNER[int(now * 12) % len(SPINNER)], "cyan"), " ")
+        text = Text.assemble("  ", (spinner(now), "cyan"), " ")
         connecting = [host for host, state in waiting.items() if state == "connecting"]
         what = "connecting to" if len(connecting) == len(waiting) else "waiting for"
         if self._doing:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
 from deployer import events as ev
 from deployer.ui import is_live
+from deployer.ui.held import Held
 from deployer.ui.names import Names
 from deployer.ui.plain.lines import end_lines, failure_lines, marks_for
-from deployer.ui.plain.reporter import Held
 from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.question import Part, Pause
@@ -42,19 +41,8 @@ class PrefixedReporter(Held):
         colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
         self._put = self._writer(stream, colours)
         self._complain = self._writer(errors, colours, flows=True)
-        self._waiting: deque[ev.Event] = deque()
 
-    def __call__(self, event: ev.Event) -> None:
-        with self._lock:
-            self._waiting.append(event)
-            if not self._asides:
-                self._take_all()
-
-    def _take_all(self) -> None:
-        while self._waiting:
-            self._take(self._waiting.popleft())
-
-    def _take(self, event: ev.Event) -> None:
+    def _take(self, event: ev.Event, now: float) -> None:  # noqa: ARG002
         match event:
             case ev.Logs():
                 self._put(event.host, event.lines)
@@ -74,11 +62,6 @@ class PrefixedReporter(Held):
         outcome = outcome_of(event, self._progress, self._names)
         if not outcome.agreed:
             self._complain("", list(end_lines(outcome, self._names, self._marks)))
-
-    def close(self) -> None:
-        """What was held back by a question is written now."""
-        with self._lock:
-            self._take_all()
 
     @contextmanager
     def pause(self) -> Iterator[Pause]:

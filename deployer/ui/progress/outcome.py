@@ -83,13 +83,7 @@ def outcome_of(
 ) -> FleetOutcome:
     """What is to be printed of the end. ``progress`` has what the hosts said; ``verbose``: their output was printed."""
     rows = ordered([_with_reason(row, progress.host(row.host)) for row in end.hosts])
-    panels: dict[tuple[ev.Logs, ...], tuple[list[ev.Logs], list[str]]] = {}
-    for row in rows:
-        found = _explanation(row, progress.host(row.host), verbose=verbose) if row.result in GUILTY else []
-        if found:
-            key = tuple(ev.Logs(unit=logs.unit, lines=gist(logs.lines)) for logs in found)
-            panels.setdefault(key, (found, []))[1].append(row.host)
-    groups = list(panels.values())
+    groups = _explanations(rows, progress, verbose=verbose)
     return FleetOutcome(
         end=end,
         rows=rows,
@@ -102,6 +96,19 @@ def outcome_of(
         left_out=tuple(host for _, hosts in groups[PANELS:] for host in hosts),
         migrated=next((row.host for row in rows if _migrated(progress.host(row.host))), ""),
     )
+
+
+def _explanations(
+    rows: Sequence[ev.HostEnd], progress: CommandProgress, *, verbose: bool
+) -> list[tuple[list[ev.Logs], list[str]]]:
+    """What explains the failures, each with the hosts that failed in that way."""
+    groups: dict[tuple[ev.Logs, ...], tuple[list[ev.Logs], list[str]]] = {}
+    for row in rows:
+        found = _explanation(row, progress.host(row.host), verbose=verbose) if row.result in GUILTY else []
+        if found:
+            key = tuple(ev.Logs(unit=logs.unit, lines=gist(logs.lines)) for logs in found)
+            groups.setdefault(key, (found, []))[1].append(row.host)
+    return list(groups.values())
 
 
 def last_lines(
