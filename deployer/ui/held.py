@@ -38,7 +38,7 @@ class Held:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Nothing is drawn or printed: somebody else has the terminal, and what they write stays."""
+        """Nothing is drawn or printed, for something else writes to the terminal; that stays."""
         with self._turn:
             if not self._asides:
                 self._suspend()

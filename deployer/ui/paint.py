@@ -70,7 +70,7 @@ def failure(
 
 
 def advise(console: Console, state: str, next: Next) -> None:
-    """The state everything is in, and what to type now."""
+    """The state that everything is in, and what to type next."""
     for line in clean_lines(state):
         say(console, ("state: ", "bold"), line)
     if next:
@@ -101,7 +101,7 @@ def panel(console: Console, title: str, lines: Sequence[str]) -> None:
 
 
 def verdict(console: Console, text: str, *, failed: bool, took: float) -> None:
-    """How it ended, in one line, if there is anything to say."""
+    """How the command ended, in one line; nothing for an empty text."""
     if not text:
         return
     mark, style = MARKS["failed" if failed else "done"]

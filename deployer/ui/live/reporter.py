@@ -1,4 +1,4 @@
-"""The live view for terminals: what the hosts are doing, in place; what was said stays above it."""
+"""The reporter for terminals: draws the view in place, and prints above it what is said."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class LiveReporter(Held):
 
     @contextmanager
     def pause(self) -> Iterator[Pause]:
-        """The view stands still, and the terminal is somebody else's; afterwards what they said is wiped away."""
+        """The view stands still above a question; afterwards both are erased, and the view goes on."""
         pause = Pause(self._put)
         with self._floor, self.aside():
             frame = self._frame()

@@ -27,7 +27,7 @@ Write = Callable[[str, Sequence[str]], None]
 
 
 class PrefixedReporter(Held):
-    """Writes what ``Logs`` and ``Output`` bring on ``stream``; what goes wrong, on ``errors``. In whole lines.
+    """Writes the lines of ``Logs`` and ``Output`` on ``stream``, and what goes wrong on ``errors``.
 
     One host has no prefix. On a terminal each has a colour, which depends on its place among ``hosts``.
     """
@@ -58,7 +58,7 @@ class PrefixedReporter(Held):
                 self._end(event)
 
     def _end(self, event: ev.FleetFinished) -> None:
-        """The lines were the answer: that all is well need not be said."""
+        """The lines were the answer: success needs no further line."""
         outcome = outcome_of(event, self._progress, self._names)
         if not outcome.agreed:
             self._complain("", list(end_lines(outcome, self._names, self._marks)))
@@ -75,7 +75,7 @@ class PrefixedReporter(Held):
             yield Pause(put)
 
     def _called(self, host: str) -> str:
-        """One host, or several that say the same."""
+        """One host, or several with the same message."""
         return self._names.few(host.split(", "))
 
     def _writer(self, stream: TextIO, colours: dict[str, str], *, flows: bool = False) -> Write:

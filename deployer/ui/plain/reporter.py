@@ -1,4 +1,4 @@
-"""Plain lines for logs and pipes: one a thing that happened, no colours, no cursor."""
+"""The reporter for logs and pipes: plain lines, no colours, no cursor."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from deployer.ui.stream import safe
 __all__ = ["PlainReporter"]
 
 BEAT = 1.0
-"""Seconds between two looks at whether a log has been silent for too long."""
+"""Seconds between two checks whether the log has been silent for too long."""
 
 
 class PlainReporter(Held):
-    """Writes the lines of a log. With several hosts a thread sees to it that the log is never silent for long."""
+    """Writes the lines of a log. With several hosts a thread writes where they are after a silence."""
 
     def __init__(
         self,

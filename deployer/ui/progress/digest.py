@@ -1,8 +1,8 @@
 """The reason of a failure in few lines: the last exception first, then the app's own frames. Pure.
 
-What a process said is a hundred lines by four workers, each with the frames of a server and a framework. A digest has
-every exception once, with how often it came, and folds what is not the app's own code to the names of packages. What is
-no traceback is shown as it is, the last of it. The whole is one ``fab logs`` away.
+Four workers that fail print a hundred lines, most of them frames of a server and a framework. A digest has each
+exception once, with how often it came, and replaces frames that are not the app's by the names of their packages. Of
+other lines it has the last ones, unchanged. ``fab logs`` has everything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEEP = 3
 """Exceptions of one chain that are shown: the last ones."""
 OWN_FRAMES = 6
 OTHERS = 4
-"""Lines beside a traceback: such as why a server gives up."""
+"""Lines beside a traceback, for example why a server gives up."""
 LONGEST = 600
 """Characters of a line."""
 
@@ -41,7 +41,7 @@ def digest(lines: Sequence[str], most: int = MOST) -> list[str]:
     counts = Counter(map(_key, chains))
     distinct = list({_key(chain): chain for chain in reversed(chains)}.values())
     ranked = sorted(distinct, key=lambda chain: (_is_passing(chain), not chain[-1].message, not _has_own(chain)))
-    shown = list(_told(ranked[0], counts[_key(ranked[0])]))
+    shown = list(_lines_of(ranked[0], counts[_key(ranked[0])]))
     if _is_passing(ranked[0]):
         shown = [f"a reader went away: {line}" for line in _title(ranked[0][-1], counts[_key(ranked[0])])]
     tail: list[str] = []
@@ -49,7 +49,7 @@ def digest(lines: Sequence[str], most: int = MOST) -> list[str]:
         one = next(one for one in distinct if _key(one) == chain)
         if one is not ranked[0] and one[-1].message:
             with_frames = one[-1].message != ranked[0][-1].message and _has_own(one) >= _has_own(ranked[0])
-            tail += _told(one, counts[chain]) if with_frames else _title(one[-1], counts[chain])
+            tail += _lines_of(one, counts[chain]) if with_frames else _title(one[-1], counts[chain])
     tail += _folded([line for line in others if not _CHATTER.search(line)])[-OTHERS:]
     room = max(most - len(shown), most // 3)
     return _cut(shown, most - min(len(tail), room)) + tail[-room:]
@@ -89,7 +89,7 @@ def _key(chain: Chain) -> tuple[object, ...]:
     return tuple(one.key() for one in chain)
 
 
-def _told(chain: Chain, times: int) -> Iterator[str]:
+def _lines_of(chain: Chain, times: int) -> Iterator[str]:
     """The last exception and its frames, then what led to it."""
     joint = ""
     for at, one in enumerate(reversed(chain[-DEEP:])):

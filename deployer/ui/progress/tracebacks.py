@@ -24,7 +24,7 @@ ENTRY = re.compile(
     r"\W{0,2}(?:\d{4}-\d\d-\d\d\b|\d\d:\d\d:\d\d\b|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b)"
     r"|Process \S+:|\S+:\d+: \w*Warning:"
 )
-"""Begins what is no part of an exception's message any more."""
+"""A line like this is not part of an exception's message."""
 _PASSING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\s?[+-]\d\d:?\d\d|Z)?|0x[0-9a-fA-F]+|\[\d+\]|\bpid:?\s*\d+"
 )
@@ -39,7 +39,7 @@ class CodeFrame:
 
     @property
     def own(self) -> bool:
-        """It is the app's code."""
+        """Whether it is the app's code."""
         return bool(OWN.match(self.path))
 
     @property
