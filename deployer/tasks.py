@@ -17,7 +17,7 @@ from deployer.wire import advice
 from deployer.wire.protocol import PHASES
 
 if TYPE_CHECKING:
-    from deployer.fleet.hosts import Fleet, Found
+    from deployer.fleet.hosts import Answers, Fleet
     from deployer.project.detect import Project
     from deployer.rollout import Strategy
 
@@ -165,7 +165,7 @@ def _told(exit: int) -> Answer:
     return Answer(show=show, exit=exit)
 
 
-def _would(found: Found[str]) -> Answer:
+def _would(found: Answers[str]) -> Answer:
     """What a task would do on each host."""
 
     def show(*, json: bool) -> None:
@@ -180,9 +180,9 @@ def _would(found: Found[str]) -> Answer:
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
     from deployer.commands.status import status as status_of
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, status_of)
+    found = ask_each(fleet, status_of)
 
     def show(*, json: bool) -> None:
         from deployer.ui.answers.status import show_status
@@ -204,9 +204,9 @@ def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
     from deployer.commands.releases import attempts
     from deployer.commands.releases import releases as recorded
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, attempts if all else recorded)
+    found = ask_each(fleet, attempts if all else recorded)
 
     def show(*, json: bool) -> None:
         from deployer.ui.answers.releases import show_releases
@@ -228,9 +228,9 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
 
 def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     from deployer.commands import doctor as use
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
+    found = ask_each(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
         from deployer.ui.answers.doctor import show_doctor
