@@ -24,14 +24,14 @@ ANSWERS = {
     "follow": Decision.FOLLOW,
 }
 CHOICES = (
-    ("Enter", "stop watching: the host finishes without you (fab attach follows it again)"),
+    ("Enter", "stop watching: the host finishes by itself (fab attach to follow again)"),
     ("a", "abort: undo what was done; the old release serves"),
     ("f", "keep following"),
 )
 OF_A_FLEET = (
     ("Enter", "keep following"),
     ("a", "abort: undo what the hosts did; the old release serves on all of them"),
-    ("l", "stop watching: hosts that have not switched discard it, those that have keep it"),
+    ("l", "stop watching: hosts that have switched keep it, the others discard it"),
 )
 """Several hosts do not finish without this machine: Enter does not leave them."""
 

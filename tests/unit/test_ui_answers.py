@@ -84,7 +84,15 @@ def test_a_fleet_is_not_left_by_accident(typed: str, decision: Decision) -> None
     stream = io.StringIO()
     decide = on_interrupt(PlainReporter(stream), fleet=True, stdin=Keyboard(typed))
     assert decide("v2 is being released on 3 hosts") is decision
-    assert "hosts that have not switched discard it" in stream.getvalue()
+    assert "hosts that have switched keep it, the others discard it" in stream.getvalue()
+
+
+@pytest.mark.parametrize("fleet", [False, True])
+def test_no_answer_of_the_question_is_cut_at_80_columns(fleet: bool) -> None:
+    """Each is read in whole in a usual terminal."""
+    stream = io.StringIO()
+    on_interrupt(PlainReporter(stream), fleet=fleet, stdin=Keyboard("\n"))("v2 is at check")
+    assert max(map(len, stream.getvalue().splitlines())) <= 80
 
 
 def test_the_view_stands_still_while_one_is_asked_and_then_goes_on() -> None:
