@@ -12,11 +12,11 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui.held import Held
 from deployer.ui.live.frame import Frame
 from deployer.ui.live.view import View
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
+from deployer.ui.suspendable import SuspendableReporter
 
 __all__ = ["LiveReporter", "console_on"]
 
@@ -26,7 +26,7 @@ def console_on(stream: TextIO, *, width: int | None = None) -> Console:
     return Console(file=safe(stream), width=width, markup=False, highlight=False, emoji=False)
 
 
-class LiveReporter(Held):
+class LiveReporter(SuspendableReporter):
     """Draws a view in place; when the command has ended, leaves what is to stay of it.
 
     Two locks, always taken in this order: ``_turn`` for one event at a time, ``_state`` around the view's state, which

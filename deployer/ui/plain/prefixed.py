@@ -9,13 +9,13 @@ from typing import TextIO
 
 from deployer import events as ev
 from deployer.ui import is_live
-from deployer.ui.held import Held
 from deployer.ui.names import Names
 from deployer.ui.plain.lines import end_lines, failure_lines, marks_for
 from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
+from deployer.ui.suspendable import SuspendableReporter
 from deployer.ui.text import clean, clean_lines
 
 __all__ = ["PrefixedReporter"]
@@ -26,7 +26,7 @@ Write = Callable[[str, Sequence[str]], None]
 """Writes lines of a host (empty: of none)."""
 
 
-class PrefixedReporter(Held):
+class PrefixedReporter(SuspendableReporter):
     """Writes the lines of ``Logs`` and ``Output`` on ``stream``, and what goes wrong on ``errors``.
 
     One host has no prefix. On a terminal each has a colour, which depends on its place among ``hosts``.

@@ -9,11 +9,11 @@ from threading import Event, Thread
 from typing import TextIO
 
 from deployer import events as ev
-from deployer.ui.held import Held
 from deployer.ui.plain.lines import marks_for
 from deployer.ui.plain.log import Log
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
+from deployer.ui.suspendable import SuspendableReporter
 
 __all__ = ["PlainReporter"]
 
@@ -21,7 +21,7 @@ BEAT = 1.0
 """Seconds between two checks whether the log has been silent for too long."""
 
 
-class PlainReporter(Held):
+class PlainReporter(SuspendableReporter):
     """Writes the lines of a log. With several hosts a thread writes where they are after a silence."""
 
     def __init__(

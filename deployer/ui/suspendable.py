@@ -1,4 +1,4 @@
-"""What all reporters on a terminal or a stream share: one event at a time, and none while a person is asked."""
+"""A reporter that is suspended while a person is asked: one event at a time, and none meanwhile."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from threading import Lock
 
 from deployer.events import Event
 
-__all__ = ["Held"]
+__all__ = ["SuspendableReporter"]
 
 
-class Held:
-    """Takes events in the order in which they come, from any thread; in an ``aside`` they wait for its end."""
+class SuspendableReporter:
+    """Takes events from any thread, in order and one at a time; in an ``aside`` they wait for its end."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -56,7 +56,7 @@ class Held:
         while self._waiting and not self._closed:
             self._take(*self._waiting.popleft())
 
-    # What a reporter fills in; each is called with ``_turn`` held.
+    # What a reporter defines; each is called with ``_turn`` locked.
 
     def _take(self, event: Event, now: float) -> None:
         raise NotImplementedError
