@@ -10,9 +10,9 @@ from deployer.wire.protocol import Exit
 
 
 class HostError(Exception):
-    """A failure with all that a person needs: what failed, the state everything is in, what to type next.
+    """A failure, with what failed, the state everything is in, and what to type next.
 
-    ``logs`` are the last lines of the process that failed; ``stays`` is what it did that no undo takes back.
+    ``logs`` are the last lines of the process that failed; ``stays`` is what it did that cannot be undone.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class HostError(Exception):
 
 
 class BadRequest(HostError):
-    """What came over the channel is not a request this program accepts: nothing was touched."""
+    """The input is not a request that this program accepts; nothing was touched."""
 
     def __init__(self, message: str, *, next: Advice = NOTHING) -> None:
         super().__init__(message, exit=Exit.USAGE, state="nothing was touched", next=next)
 
 
 class Damaged(HostError):
-    """A file of deployer's own does not hold what was written to it."""
+    """A file written by deployer has been changed or cut off."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is damaged: it does not hold what deployer wrote there", next=run("fab doctor"))

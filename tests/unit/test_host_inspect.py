@@ -84,7 +84,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(systemd, "run", made)
     monkeypatch.setattr(proc, "resident", lambda pid: pid * 1024)
     monkeypatch.setattr("deployer.host.job.lock.running", lambda _: None)
-    monkeypatch.setattr(survey, "look", lambda _: None)
+    monkeypatch.setattr(survey, "inspect", lambda _: None)
     monkeypatch.setattr(survey, "plan", lambda _: [])
     monkeypatch.setattr(preparation, "findings", lambda _: [])  # of the preparation: tried on real hosts
     return made
@@ -207,7 +207,7 @@ def test_how_the_last_run_ended(
 
 def test_what_lingers_is_of_other_releases_of_this_app(fake: Systemd, ctx: Context) -> None:
     """A process that was told to stop, and a run; not one that starts, nor one of the app shop-web."""
-    units = (
+    names = (
         "shop-worker.2@v1",
         "shop-clear@v1",
         "shop-worker@v1",
@@ -216,7 +216,7 @@ def test_what_lingers_is_of_other_releases_of_this_app(fake: Systemd, ctx: Conte
         "shop-web@v1",
     )
     states = ("deactivating", "activating", "activating", "deactivating", "deactivating", "deactivating")
-    fake.listed = "".join(f"{unit}.service loaded {state} x y z\n" for unit, state in zip(units, states, strict=True))
+    fake.listed = "".join(f"{unit}.service loaded {state} x y z\n" for unit, state in zip(names, states, strict=True))
     since = str(int((time.monotonic() - 12) * 1e6))
     fake.units["shop-worker.2@v1.service"] = {
         "Type": "exec",
@@ -402,7 +402,7 @@ def test_what_the_host_starts_by_itself_is_named(
 ) -> None:
     """That something does not run is told once, by what it is; where nothing of it is known, by its release."""
     serving(ctx, WITH_WEB)
-    monkeypatch.setattr(survey, "plan", lambda _: [survey.Step(survey.START, "v2 does not run", number=2)])
+    monkeypatch.setattr(survey, "plan", lambda _: [survey.Repair(survey.START, "v2 does not run", number=2)])
     assert findings(ctx) == [("down", "v2")]
     fake.put(ONE, ActiveState="inactive")
     fake.put(TIMER, ActiveState="inactive")
