@@ -17,7 +17,7 @@ from deployer.host.session.session import Session
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import Catalog
-from deployer.host.system import journald, systemd
+from deployer.host.system import journald, runner
 from deployer.wire.protocol import PHASES, Exit
 from deployer.wire.tree import Delta, Entry, tree_digest
 
@@ -110,16 +110,16 @@ def make_host(root: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     for path in (paths.releases, paths.trees, paths.venvs, paths.incoming, paths.jobs, paths.units):
         path.mkdir(parents=True)
 
-    def run(argv: Sequence[str], **_: Any) -> systemd.Result:
+    def run(argv: Sequence[str], **_: Any) -> runner.CommandResult:
         made.commands.append(list(argv))
-        return systemd.Result(0, "ActiveState=inactive\n", "")
+        return runner.CommandResult(0, "ActiveState=inactive\n", "")
 
-    def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
+    def records(arguments: Sequence[str]) -> Iterator[journald.JournalEntry]:
         made.commands.append(["journalctl", *arguments])
         return iter(())
 
-    monkeypatch.setattr(systemd, "run", run)
-    monkeypatch.setattr(systemd, "records", records)
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(journald, "entries", records)
     return made
 
 

@@ -15,7 +15,7 @@ from deployer.host.job import events, lock, queue
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.releases import FAILED, Release
 from deployer.host.state.releases import GOOD as KEPT
-from deployer.host.system import proc, systemd
+from deployer.host.system import proc, runner
 from deployer.wire.protocol import BARRIERS, MOST_MISSED, PHASES, Exit
 from deployer.wire.spec import Spec
 from tests.host.asking import BODY, GOOD, SPEC, Host, line, make_host, refused
@@ -181,15 +181,15 @@ ENDED: list[int] = []
 def _runs(monkeypatch: pytest.MonkeyPatch, host: Host, *names: str) -> None:
     """Have a job run under the app's lock, the one of that directory; of several, each is seen once, the last for
     good."""
-    real, left = systemd.run, [*names]
+    real, left = runner.run, [*names]
 
-    def run(argv: Sequence[str], **options: Any) -> systemd.Result:
+    def run(argv: Sequence[str], **options: Any) -> runner.CommandResult:
         done = real(argv, **options)
         if not host.started or "show" not in argv:
             return done
         name = left.pop(0) if len(left) > 1 else left[0]
         shown = f"ActiveState=active\nDescription=deployer job {name}: deploy shop\nMainPID={int(name)}\n"
-        return systemd.Result(0, shown, "")
+        return runner.CommandResult(0, shown, "")
 
     def terminate(pid: int, still: Callable[[], bool]) -> bool:
         if not still():
@@ -198,7 +198,7 @@ def _runs(monkeypatch: pytest.MonkeyPatch, host: Host, *names: str) -> None:
         return True
 
     ENDED.clear()
-    monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(proc, "terminate", terminate)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from deployer.host.errors import HostError
-from deployer.host.system import output, systemd
-from deployer.host.system.output import LONGEST_LINE
+from deployer.host.system import runner
+from deployer.host.system.runner import LONGEST_LINE
 from deployer.wire.protocol import Exit
 
 
@@ -31,7 +31,7 @@ def test_a_stream_ends_with_its_command(daemon: Path) -> None:
     """All that the command itself printed is handed on, and its status is its own."""
     lines: list[str] = []
     script = f"sleep 600 & echo $! > {daemon}; echo one; printf two; exit 3"
-    assert systemd.stream(["sh", "-c", script], lines.append) == 3
+    assert runner.stream(["sh", "-c", script], lines.append) == 3
     assert lines == ["one", "two"]
 
 
@@ -44,7 +44,7 @@ def test_a_stream_ends_though_somebody_goes_on_writing(daemon: Path) -> None:
         nonlocal count
         count += 1
 
-    assert systemd.stream(["sh", "-c", script], take) == 0
+    assert runner.stream(["sh", "-c", script], take) == 0
 
 
 def test_what_is_still_read_when_a_command_has_ended_is_bounded() -> None:
@@ -55,21 +55,21 @@ def test_what_is_still_read_when_a_command_has_ended_is_bounded() -> None:
         process.stdout.close()
         process.stdout = endless
         read = 0
-        for line in output.lines(process):
+        for line in runner.lines(process):
             read += len(line)
             assert read <= 2 << 20
 
 
 def test_a_run_ends_with_its_command(daemon: Path) -> None:
     """Both streams are what was printed until then."""
-    done = systemd.run(["sh", "-c", f"sleep 600 & echo $! > {daemon}; echo out; echo err >&2; exit 4"], timeout=60)
+    done = runner.run(["sh", "-c", f"sleep 600 & echo $! > {daemon}; echo out; echo err >&2; exit 4"], timeout=60)
     assert (done.status, done.out, done.err) == (4, "out\n", "err\n")
 
 
 def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
     """Its time is up, whoever has its output."""
     with pytest.raises(HostError) as caught:
-        systemd.run(["sh", "-c", "sleep 600"], timeout=0.2)
+        runner.run(["sh", "-c", "sleep 600"], timeout=0.2)
     assert "did not end" in caught.value.message
     assert caught.value.exit == Exit.REFUSED, "a slow host is no bug of deployer's"
 
@@ -78,17 +78,17 @@ def test_what_is_given_is_read_to_its_end() -> None:
     """However much it is; a command that is given nothing reads nothing."""
     lines: list[str] = []
     given, code = b"x" * 300_000, "import sys; print(len(sys.stdin.read()))"
-    assert systemd.stream([sys.executable, "-c", code], lines.append, stdin=given) == 0
+    assert runner.stream([sys.executable, "-c", code], lines.append, stdin=given) == 0
     assert lines == ["300000"]
-    assert systemd.run(["wc", "-c"], stdin=given).out.strip() == "300000"
-    assert systemd.run(["wc", "-c"]).out.strip() == "0"
+    assert runner.run(["wc", "-c"], stdin=given).out.strip() == "300000"
+    assert runner.run(["wc", "-c"]).out.strip() == "0"
 
 
 def test_lines_are_whole_and_bounded() -> None:
     """A line without an end is handed on in pieces, an empty one as it is; what is no UTF-8 is replaced."""
     code = f"import os; os.write(1, b'a\\n\\nb\\xff\\r\\n' + b'y' * {3 * LONGEST_LINE} + b'\\nend')"
     lines: list[str] = []
-    assert systemd.stream([sys.executable, "-c", code], lines.append) == 0
+    assert runner.stream([sys.executable, "-c", code], lines.append) == 0
     assert lines[:3] == ["a", "", "b\N{REPLACEMENT CHARACTER}"]
     assert lines[-1] == "end"
     assert max(map(len, lines)) <= LONGEST_LINE

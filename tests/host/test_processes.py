@@ -15,7 +15,7 @@ import pytest
 
 from deployer.host.errors import HostError
 from deployer.host.state import seal
-from deployer.host.system.systemd import Result
+from deployer.host.system.runner import CommandResult
 from deployer.host.units import install
 from tests.host.simulation import builds, fleet, rules, service, walk
 from tests.host.simulation.faults import CommandFails, Kill, Meanwhile, PowerCut
@@ -147,7 +147,7 @@ def test_a_stop_that_systemd_refuses_leaves_no_two_at_work(host: SimulatedHost, 
     names = {"worker": "shop-worker@v2.service", "timer": "shop-tick@v2.timer", "web": "shop-web@v2.service"}
     run = host.systemd._run
 
-    def deaf(words: list[str], timeout: float = 90) -> Result:
+    def deaf(words: list[str], timeout: float = 90) -> CommandResult:
         refuses = words[:2] == ["systemctl", "stop"] and names[of] in words and len(words) < 6
         return refused("it is refused") if refuses else run(words, timeout)
 

@@ -13,7 +13,7 @@ import pytest
 from deployer.host.errors import HostError
 from deployer.host.processes import run
 from deployer.host.processes.run import Command
-from deployer.host.system import systemd
+from deployer.host.system import journald, runner, systemd
 from deployer.host.units.confinement import LINES, of_command
 from deployer.wire.processes import Web
 from deployer.wire.protocol import Exit
@@ -40,7 +40,7 @@ def test_words_stay_as_they_are() -> None:
 )
 def test_how_it_ended(shown: str, told: int, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """To systemd-run an end by SIGTERM is a success; to whoever asked for the command it is none."""
-    monkeypatch.setattr(systemd, "systemctl", lambda *_: systemd.Result(0, shown, ""))
+    monkeypatch.setattr(systemd, "systemctl", lambda *_: runner.CommandResult(0, shown, ""))
     assert run._status("x.service", told) == status
 
 
@@ -57,8 +57,8 @@ def test_an_end_without_a_status_is_a_failure(
     shown: str, told: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not known to have gone well has not."""
-    monkeypatch.setattr(systemd, "systemctl", lambda *_: systemd.Result(0, shown, ""))
-    monkeypatch.setattr(systemd, "own_lines", lambda *_: ["it said so"])
+    monkeypatch.setattr(systemd, "systemctl", lambda *_: runner.CommandResult(0, shown, ""))
+    monkeypatch.setattr(journald, "own_lines", lambda *_: ["it said so"])
     with pytest.raises(HostError) as caught:
         run._status("x.service", told)
     assert message in caught.value.message
@@ -75,7 +75,7 @@ def test_it_lives_under_the_apps_confinement() -> None:
 
 WATCHED = """
 import os, sys, time
-from deployer.host import run
+from deployer.host.processes import run
 run.HOLD = float(sys.argv[1])
 with run.while_there_is_life():
     print("ready", flush=True)

@@ -25,7 +25,7 @@ from deployer.host.session import requests
 from deployer.host.session.session import Session
 from deployer.host.state import masking
 from deployer.host.state.app import Context, Settings
-from deployer.host.system import systemd
+from deployer.host.system import runner, systemd
 from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
 from deployer.wire.message import VALUES as MOST
 from deployer.wire.protocol import MOST_MISSED, Exit
@@ -725,14 +725,14 @@ def test_nothing_to_reload_is_bad_usage(host: Host, kind: str) -> None:
 
 def test_a_unit_name_that_another_still_has_is_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd has another's unit for a moment before its job shows, and after it has ended: that is no failure."""
-    real, refusals = systemd.run, iter([True, True, False])
+    real, refusals = runner.run, iter([True, True, False])
 
-    def run(argv: Sequence[str], **options: Any) -> systemd.Result:
+    def run(argv: Sequence[str], **options: Any) -> runner.CommandResult:
         done = real(argv, **options)
         refused = argv[0] == "systemd-run" and next(refusals)
-        return systemd.Result(1, "", "already loaded or has a fragment file") if refused else done
+        return runner.CommandResult(1, "", "already loaded or has a fragment file") if refused else done
 
-    monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr("deployer.host.session.session.events.follow", lambda *_: iter([{"event": "finished"}]))
     assert host.serve(line(GOOD) + BODY) == Exit.OK
     assert len(host.started) == 3
@@ -740,14 +740,14 @@ def test_a_unit_name_that_another_still_has_is_tried_again(host: Host, monkeypat
 
 def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """What systemd said is told, nothing was touched, and no half of a job is left."""
-    real = systemd.run
+    real = runner.run
 
-    def run(argv: Sequence[str], **options: Any) -> systemd.Result:
+    def run(argv: Sequence[str], **options: Any) -> runner.CommandResult:
         done = real(argv, **options)
-        return systemd.Result(1, "", "out of luck") if argv[0] == "systemd-run" else done
+        return runner.CommandResult(1, "", "out of luck") if argv[0] == "systemd-run" else done
 
-    monkeypatch.setattr(systemd, "run", run)
-    monkeypatch.setattr("deployer.host.job.events._POLL", 0.001)
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr("deployer.host.job.lock._POLL", 0.001)
     assert host.serve(line(GOOD) + BODY) == Exit.REFUSED
     assert host.events[0]["logs"] == ["out of luck"]
     assert list(host.paths.jobs.iterdir()) == []
@@ -787,7 +787,7 @@ def test_a_unit_that_stays_active_is_no_job(
         "Description": "deployer job 00000008: deploy shop",
     }
     text = "".join(f"{name}={value}\n" for name, value in shown.items())
-    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, text, ""))
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: runner.CommandResult(0, text, ""))
     assert (lock.running(session(host, b"").ctx) is not None) is busy
 
 
@@ -829,7 +829,7 @@ def test_an_undo_ends_no_job_but_its_own(host: Host, monkeypatch: pytest.MonkeyP
     """A job that has ended may have made way for somebody else's: that one goes on."""
     (host.paths.jobs / "00000008").mkdir()
     shown = "ActiveState=active\nDescription=deployer job 00000008: deploy shop\n"
-    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: systemd.Result(0, shown, ""))
+    monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: runner.CommandResult(0, shown, ""))
     stopped: list[object] = []
     monkeypatch.setattr(systemd, "require", lambda *what, **_: stopped.append(what))
     assert heard(host, {"op": "undo", "by": "ada@laptop", "why": "web2: no"}) == set()
@@ -884,7 +884,7 @@ def test_a_job_that_was_ended_before_its_first_word(
     if asked is not None:
         (directory / "abort.json").write_text(json.dumps(asked))
     monkeypatch.undo()
-    monkeypatch.setattr(systemd, "run", lambda *_, **__: systemd.Result(0, "", ""))
+    monkeypatch.setattr(runner, "run", lambda *_, **__: runner.CommandResult(0, "", ""))
     context = Context(
         paths=host.paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=time.time
     )
@@ -924,14 +924,14 @@ def test_what_has_begun_is_not_told_as_nothing(
 
 def test_a_systemd_that_does_not_answer_may_have_begun(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was told to start the job, and that took too long: nobody says that nothing was touched."""
-    real = systemd.run
+    real = runner.run
 
-    def run(argv: Sequence[str], **options: Any) -> systemd.Result:
+    def run(argv: Sequence[str], **options: Any) -> runner.CommandResult:
         if argv[0] == "systemd-run":
             raise HostError("systemd-run did not end within 90 s")
         return real(argv, **options)
 
-    monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     assert host.serve(line(GOOD) + BODY) == Exit.MIXED
     assert host.events[0]["state"] == "it is not known whether the deploy has begun"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from deployer.host.errors import HostError
-from deployer.host.system import signals, systemd
+from deployer.host.system import runner, signals, systemd
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +33,8 @@ def soon() -> threading.Timer:
 
 def test_it_is_heard_while_systemctl_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that may fail swallows its own failures only."""
-    real = systemd.run
-    monkeypatch.setattr(systemd, "run", lambda argv, **options: real(["sleep", "20"], **options))
+    real = runner.run
+    monkeypatch.setattr(runner, "run", lambda argv, **options: real(["sleep", "20"], **options))
     signals.on_terminate(end)
     timer = soon()
     with pytest.raises(signals.Terminated) as caught:

@@ -47,7 +47,7 @@ class Server:
     def can(self, call: dict[str, Any]) -> bool:
         """Whether a call, by the arguments of ``Popen._execute_child``, comes out as the real program would."""
         argv, env = call["args"], call["env"]
-        if not isinstance(argv, list) or not argv or argv[0] != FAB or call["shell"]:
+        if not isinstance(argv, (list, tuple)) or not argv or argv[0] != FAB or call["shell"]:
             return False
         if any(call.get(name) for name in ("preexec_fn", "executable", "pass_fds", "groups", "gids")):
             return False
@@ -186,6 +186,7 @@ def main() -> None:
     for module in pkgutil.walk_packages(deployer.__path__, "deployer."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    del sys.modules["deployer.tasks"]  # its import has the fab that runs explain wrong command lines
     gc.collect()
     gc.freeze()
     try:

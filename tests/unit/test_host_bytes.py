@@ -25,7 +25,7 @@ from deployer.host.state.ledger import Ledger, number_of
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, Catalog, Release
 from deployer.host.system import files, proc
-from deployer.host.system.systemd import Result
+from deployer.host.system.runner import CommandResult
 from deployer.host.units import overrides
 from deployer.wire.protocol import dumps
 from deployer.wire.spec import Health, Spec
@@ -278,7 +278,7 @@ QUEUES = {
 @pytest.mark.parametrize(("out", "count"), QUEUES.values(), ids=QUEUES.keys())
 def test_connections_that_wait_are_counted(monkeypatch: pytest.MonkeyPatch, out: str, count: int) -> None:
     """Those of that socket; and a table that could not be read is no empty queue."""
-    monkeypatch.setattr(proc, "run", lambda *_, **__: Result(0, out, ""))
+    monkeypatch.setattr(proc, "run", lambda *_, **__: CommandResult(0, out, ""))
     assert proc.waiting_connections("/run/web.sock") == count
-    monkeypatch.setattr(proc, "run", lambda *_, **__: Result(1, out, ""))
+    monkeypatch.setattr(proc, "run", lambda *_, **__: CommandResult(1, out, ""))
     assert proc.waiting_connections("/run/web.sock") is None

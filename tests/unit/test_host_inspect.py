@@ -17,7 +17,7 @@ from deployer.host.recovery import survey
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.paths import AppPaths, job_unit
 from deployer.host.state.releases import GOOD, Release
-from deployer.host.system import proc, systemd, timers
+from deployer.host.system import proc, runner, timers
 from deployer.wire.processes import Process, Timer
 from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
@@ -54,25 +54,25 @@ class Systemd:
             "shop.service": {"ActiveState": "active"},
         }
         self.listed = ""
-        self.calendar = systemd.Result(0, "", "")
+        self.calendar = runner.CommandResult(0, "", "")
 
-    def __call__(self, argv: Sequence[str], **_: Any) -> systemd.Result:
+    def __call__(self, argv: Sequence[str], **_: Any) -> runner.CommandResult:
         words = list(argv)
         utc = words[:2] == ["env", "TZ=UTC"]
         words = words[2:] if utc else words
         if words[:2] == ["systemctl", "list-units"]:
-            return systemd.Result(0, self.listed, "")
+            return runner.CommandResult(0, self.listed, "")
         if words[0] == "systemd-analyze":
             return self.calendar
         if words[:2] == ["systemctl", "list-jobs"]:
             jobs = {unit: self.units[unit].get("JobType", "start") for unit in words[4:]}
-            return systemd.Result(0, "".join(f"17 {unit} {kind} waiting\n" for unit, kind in jobs.items()), "")
+            return runner.CommandResult(0, "".join(f"17 {unit} {kind} waiting\n" for unit, kind in jobs.items()), "")
         assert words[:3] == ["systemctl", "show", "-p"], words
         names = words[3].split(",")
         assert utc or not any("Timestamp" in name and "Monotonic" not in name for name in names), "in whose zone?"
         blocks = [self.units.get(unit, {"ActiveState": "inactive"}) for unit in words[4:]]
         shown = ["".join(f"{name}={block[name]}\n" for name in names if name in block) for block in blocks]
-        return systemd.Result(0, "\n".join(shown), "")
+        return runner.CommandResult(0, "\n".join(shown), "")
 
     def put(self, unit: str, **changes: str) -> None:
         self.units[unit] = {**self.units.get(unit, {}), **changes}
@@ -81,7 +81,7 @@ class Systemd:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     made = Systemd()
-    monkeypatch.setattr(systemd, "run", made)
+    monkeypatch.setattr(runner, "run", made)
     monkeypatch.setattr(proc, "resident", lambda pid: pid * 1024)
     monkeypatch.setattr("deployer.host.job.lock.running", lambda _: None)
     monkeypatch.setattr(survey, "inspect", lambda _: None)
@@ -284,13 +284,13 @@ def test_the_status_before_the_first_release(fake: Systemd, ctx: Context) -> Non
 )
 def test_when_a_calendar_comes_next(fake: Systemd, said: str, next: float) -> None:
     """In the host's own zone, told in seconds since 1970; 0 for one that never comes again."""
-    fake.calendar = systemd.Result(0, said, "")
+    fake.calendar = runner.CommandResult(0, said, "")
     assert timers.upcoming("daily") == {"calendar": "daily", "next": next, "problem": ""}
 
 
 def test_a_calendar_that_systemd_does_not_understand(fake: Systemd) -> None:
     """What systemd says is passed on."""
-    fake.calendar = systemd.Result(1, "", "Failed to parse calendar specification 'nope': Invalid argument\n")
+    fake.calendar = runner.CommandResult(1, "", "Failed to parse calendar specification 'nope': Invalid argument\n")
     told = timers.upcoming("nope")
     assert told["problem"] == "Failed to parse calendar specification 'nope': Invalid argument"
     assert told["next"] == 0.0

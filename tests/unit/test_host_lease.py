@@ -13,7 +13,7 @@ import pytest
 from deployer.host.errors import HostError
 from deployer.host.state import lease
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import orders, systemd
+from deployer.host.system import orders, runner, systemd
 from deployer.wire.protocol import LEASE
 
 ARMED = [
@@ -89,15 +89,17 @@ class Systemd:
         self.shown: list[str] = []
         self.freed: list[str] = []
         self.told: list[tuple[str, ...]] = []
-        monkeypatch.setattr(systemd, "run", self.run)
+        monkeypatch.setattr(runner, "run", self.run)
         monkeypatch.setattr(systemd, "show", self.show)
         monkeypatch.setattr(systemd, "systemctl", lambda *words: self.told.append(words))
         monkeypatch.setattr(orders, "ensure_free", self.freed.append)
 
-    def run(self, argv: Sequence[str]) -> systemd.Result:
+    def run(self, argv: Sequence[str]) -> runner.CommandResult:
         self.ran.append(list(argv))
         self.deaf -= 1
-        return systemd.Result(int(self.deaf >= 0), "", "Message recipient disconnected\n" if self.deaf >= 0 else "")
+        return runner.CommandResult(
+            int(self.deaf >= 0), "", "Message recipient disconnected\n" if self.deaf >= 0 else ""
+        )
 
     def show(self, unit: str) -> systemd.UnitState:
         self.shown.append(unit)

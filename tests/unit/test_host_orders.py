@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from deployer.host.errors import HostError
-from deployer.host.system import orders, systemd
+from deployer.host.system import orders, runner, systemd
 from deployer.host.units import attended
 
 SOCKET, SERVICE, WORKER = "shop-web@v1.socket", "shop-web@v1.service", "shop-worker@v1.service"
@@ -33,22 +33,24 @@ class Systemd:
         self.loaded = {"LoadState": "not-found", "FragmentPath": ""}
         self.now = 0.0
 
-    def run(self, argv: Sequence[str], **_: Any) -> systemd.Result:
+    def run(self, argv: Sequence[str], **_: Any) -> runner.CommandResult:
         verb, *rest = list(argv)[1:]
         if verb == "show":
             values = {**self.loaded, **self.state}
             lines = [f"{name}={values.get(name, '')}" for name in rest[1].split(",")]
-            return systemd.Result(0, "\n\n".join("\n".join(lines) for _ in rest[2:]) + "\n", "")
+            return runner.CommandResult(0, "\n\n".join("\n".join(lines) for _ in rest[2:]) + "\n", "")
         if verb == "list-jobs":
-            return systemd.Result(0, "".join(f"7 {unit} start waiting\n" for unit in rest[2:]), "")
+            return runner.CommandResult(0, "".join(f"7 {unit} start waiting\n" for unit in rest[2:]), "")
         self.orders.append([verb, *rest])
         if verb == "reset-failed":
-            return systemd.Result(0, "", "")
+            return runner.CommandResult(0, "", "")
         if self.deaf:
             self.deaf -= 1
-            return systemd.Result(self.status, "", "Message recipient disconnected from message bus without replying")
+            return runner.CommandResult(
+                self.status, "", "Message recipient disconnected from message bus without replying"
+            )
         self.state = self.heard
-        return systemd.Result(0, "", "")
+        return runner.CommandResult(0, "", "")
 
     def told(self, verb: str) -> int:
         return sum(order[0] == verb for order in self.orders)
@@ -61,7 +63,7 @@ class Systemd:
 
 
 def on(monkeypatch: pytest.MonkeyPatch, fake: Systemd) -> Systemd:
-    monkeypatch.setattr(systemd, "run", fake.run)
+    monkeypatch.setattr(runner, "run", fake.run)
     monkeypatch.setattr(orders, "time", fake)
     return fake
 
@@ -185,16 +187,16 @@ class Answers:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **shown: str) -> None:
         self.shown = shown
         self.asked: list[list[str]] = []
-        monkeypatch.setattr(systemd, "run", self.run)
+        monkeypatch.setattr(runner, "run", self.run)
 
-    def run(self, argv: Sequence[str], **_: Any) -> systemd.Result:
+    def run(self, argv: Sequence[str], **_: Any) -> runner.CommandResult:
         words = list(argv)
         self.asked.append(words)
         if words[1] != "show":
-            return systemd.Result(0, "", "")
+            return runner.CommandResult(0, "", "")
         names, units = words[3].split(","), words[4:]
         one = "".join(f"{name}={self.shown.get(name, '')}\n" for name in names)
-        return systemd.Result(0, "\n".join(one for _ in units), "")
+        return runner.CommandResult(0, "\n".join(one for _ in units), "")
 
     @property
     def orders(self) -> list[list[str]]:
@@ -273,20 +275,20 @@ class Refuses:
         self.states: dict[str, dict[str, str]] = {}
         self.obeys: Callable[[list[str]], object] | None = None
         self.calls: list[tuple[list[str], float]] = []
-        monkeypatch.setattr(systemd, "run", self.run)
+        monkeypatch.setattr(runner, "run", self.run)
         monkeypatch.setattr(orders, "time", self)
 
-    def run(self, argv: Sequence[str], *, timeout: float = 90, **_: Any) -> systemd.Result:
+    def run(self, argv: Sequence[str], *, timeout: float = 90, **_: Any) -> runner.CommandResult:
         words = list(argv)[1:]
         if words[0] == "show":
             states = [self.states.get(unit, self.shown) for unit in words[3:]]
             blocks = ["".join(f"{name}={state.get(name, '')}\n" for name in words[2].split(",")) for state in states]
-            return systemd.Result(0, "\n".join(blocks), "")
+            return runner.CommandResult(0, "\n".join(blocks), "")
         self.calls.append((words, timeout))
         if self.obeys is None:
-            return systemd.Result(1, "", "no")
+            return runner.CommandResult(1, "", "no")
         self.obeys(words)
-        return systemd.Result(0, "", "")
+        return runner.CommandResult(0, "", "")
 
     def monotonic(self) -> float:
         return self.now
@@ -439,10 +441,10 @@ def test_somebody_else_s_unit_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPa
 def test_a_command_that_the_host_cannot_even_start_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cleaning up goes on; a signal handler asks for it, too."""
 
-    def fails(*_: Any, **__: Any) -> systemd.Result:
+    def fails(*_: Any, **__: Any) -> runner.CommandResult:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(systemd, "run", fails)
+    monkeypatch.setattr(runner, "run", fails)
     done = systemd.systemctl("stop", SERVICE)
     assert (done.status, "allocate" in done.err) == (systemd.TIMED_OUT, True)
 
@@ -461,11 +463,11 @@ def test_a_command_is_not_begun_twice_whose_start_was_heard_late(
         mark.mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(attended.orders, "ensure_free", lambda _: None)
-    monkeypatch.setattr(attended.systemd, "stream", stream)
+    monkeypatch.setattr(attended.runner, "stream", stream)
     monkeypatch.setattr(
         attended.systemd, "show", lambda _: systemd.UnitState("inactive", "dead", "success", 0, 0, 0, 0.0)
     )
-    monkeypatch.setattr(attended.systemd, "systemctl", lambda *_: systemd.Result(0, "", ""))
+    monkeypatch.setattr(attended.systemd, "systemctl", lambda *_: runner.CommandResult(0, "", ""))
     monkeypatch.setattr(attended.time, "sleep", begins)
     ctx: Any = Mock(paths=Mock(root=tmp_path))
     assert attended.run(ctx, "deployer-shop-migrate.service", [], ["true"], print) == (0, True)

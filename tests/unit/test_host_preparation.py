@@ -20,7 +20,7 @@ from deployer.host.setup.ageing import Shadow
 from deployer.host.setup.nginx import render
 from deployer.host.state.app import Settings
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import exitstatus, systemd
+from deployer.host.system import exitstatus, runner
 from deployer.host.units import confinement
 from deployer.wire.site import Site
 
@@ -117,7 +117,7 @@ def sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(prerequisites, "_WRITTEN", (str(tmp_path),))
     monkeypatch.setattr(prerequisites, "_COMMANDS", {"sh": "dash"})
     monkeypatch.setattr("deployer.host.system.systemd.version", lambda: 252)
-    monkeypatch.setattr("deployer.host.system.systemd.systemctl", lambda *_: systemd.Result(1, "degraded\n", ""))
+    monkeypatch.setattr("deployer.host.system.systemd.systemctl", lambda *_: runner.CommandResult(1, "degraded\n", ""))
     prerequisites.check()
     return tmp_path
 
@@ -128,7 +128,11 @@ def sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         ("deployer.host.setup.prerequisites._BOOTED", Path("/nowhere"), "does not run systemd (its first process is "),
         ("deployer.host.system.systemd.version", lambda: 246, "this host has systemd 246; deployer needs 247"),
         ("deployer.host.system.systemd.version", lambda: 0, "of an unknown version"),
-        ("deployer.host.system.systemd.systemctl", lambda *_: systemd.Result(1, "offline\n", ""), "does not answer"),
+        (
+            "deployer.host.system.systemd.systemctl",
+            lambda *_: runner.CommandResult(1, "offline\n", ""),
+            "does not answer",
+        ),
         ("deployer.host.setup.prerequisites._COMMANDS", {"no-such": "some"}, "this host lacks no-such"),
         ("deployer.host.setup.prerequisites._WRITTEN", ("/proc/sys/kernel/random",), "is read-only"),
     ],
@@ -185,7 +189,7 @@ def test_accounts_that_age_are_found(shadow: Shadow, problem: str, is_over: bool
 )
 def test_shadow_is_read(monkeypatch: pytest.MonkeyPatch, line: str, found: Shadow | None) -> None:
     """Empty fields and -1 say nothing; an account that is kept elsewhere has no line."""
-    monkeypatch.setattr("deployer.host.system.systemd.run", lambda _: ageing.systemd.Result(0, f"{line}\n", ""))
+    monkeypatch.setattr("deployer.host.system.runner.run", lambda _: runner.CommandResult(0, f"{line}\n", ""))
     assert ageing.shadow("deploy") == found
 
 
@@ -371,10 +375,10 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
 def test_a_site_that_nginx_could_not_judge_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next set-up would take it for one that was checked and loaded."""
 
-    def hangs(*_: object, **__: object) -> systemd.Result:
+    def hangs(*_: object, **__: object) -> runner.CommandResult:
         raise HostError("nginx -t did not end within 90 s")
 
-    monkeypatch.setattr(systemd, "run", hangs)
+    monkeypatch.setattr(runner, "run", hangs)
     new, old, default = tmp_path / "new", tmp_path / "old", tmp_path / "default"
     old.write_text("before")
     default.symlink_to("elsewhere")

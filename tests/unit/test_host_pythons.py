@@ -9,7 +9,7 @@ import pytest
 from deployer.host.build import installer, pythons
 from deployer.host.build.pythons import find_interpreter
 from deployer.host.errors import HostError
-from deployer.host.system.systemd import Result
+from deployer.host.system.runner import CommandResult
 from deployer.wire.spec import Lock
 from deployer.wire.versions import fits
 
@@ -55,7 +55,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(pythons, "HOST_PATH", str(tmp_path))
     really = pythons.run
 
-    def run(argv: list[str], **options: float) -> Result:
+    def run(argv: list[str], **options: float) -> CommandResult:
         known = ["true"] if argv[-1] == "python3.12" else ["false"]
         return really(known if argv[0] == "apt-cache" else argv)
 

@@ -76,9 +76,19 @@ def test_what_a_fork_cannot_give_is_really_started(project: Path) -> None:
     assert server is not None
     call = {"args": [FAB], "env": None, "cwd": None, "shell": False}
     assert server.can(call)
+    assert server.can({**call, "args": (FAB, "status")})
     assert not server.can({**call, "env": {**os.environ, "PYTHONUTF8": "0"}})
     assert not server.can({**call, "env": {**os.environ, "LC_ALL": "C"}})
     assert not server.can({**call, "pass_fds": [3]})
     assert not server.can({**call, "args": ["ssh"]})
     assert not server.can({**call, "shell": True})
     assert not server.can({**call, "cwd": project / "absent"})
+
+
+def test_a_wrong_command_line_is_explained_as_by_the_program(tmp_path: Path) -> None:
+    """Our tasks change the ``fab`` that loads them: what is imported beforehand must not take that away."""
+    (tmp_path / "fabfile.py").write_text("from deployer.tasks import namespace\n")
+    pipe = subprocess.PIPE
+    with Popen([FAB, "deplyo"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
+        _, err = process.communicate()
+    assert process.returncode == 2 and "fab deploy" in err

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 
 from deployer.host.errors import HostError
-from deployer.host.system.systemd import run
+from deployer.host.system.runner import run
 from deployer.wire.advice import do
 from deployer.wire.causes import Cause
 from deployer.wire.versions import fits, numbers

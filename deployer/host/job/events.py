@@ -15,7 +15,7 @@ from deployer.host.state import jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
 from deployer.host.state.releases import CONDEMNED, DEAD, ROLLED_BACK, Release
-from deployer.host.system import systemd
+from deployer.host.system import journald
 from deployer.wire.advice import run
 from deployer.wire.protocol import RELEASE, Exit, dumps
 
@@ -99,7 +99,7 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             "message": message,
             "state": state,
             **(run("fab status") + run("fab deploy")).fields(),
-            "logs": systemd.own_lines(job_unit(ctx.app), 20),
+            "logs": journald.own_lines(job_unit(ctx.app), 20),
         }
     yield {"event": "finished", "exit": int(exit), "release": name, "serving": serving, "summary": message}
 

@@ -15,7 +15,7 @@ from deployer.host.errors import HostError
 from deployer.host.state import jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
-from deployer.host.system import files, orders, proc, systemd
+from deployer.host.system import files, orders, proc, runner, systemd
 from deployer.wire.advice import run
 from deployer.wire.protocol import BEHIND_THE_SWITCH, PROGRAM, Exit, standing
 
@@ -168,10 +168,10 @@ def _start(ctx: Context, directory: Path, what: str, *how: str) -> None:
     raise HostError("systemd did not start the deploy's unit", state="nothing was touched", logs=done.tail())
 
 
-def _run(argv: Sequence[str]) -> systemd.Result:
+def _run(argv: Sequence[str]) -> runner.CommandResult:
     """Raises HostError when systemd does not answer: the job may have begun nevertheless."""
     try:
-        return systemd.run(argv)
+        return runner.run(argv)
     except HostError as error:
         raise HostError(
             error.message,
@@ -238,8 +238,8 @@ def running_directory(ctx: Context) -> Path | None:
 
 def _shown(ctx: Context) -> dict[str, str]:
     """Properties of the job's unit, by name."""
-    shown = systemd.ask("show", "-p", "ActiveState,SubState,ControlGroup,Description,MainPID", job_unit(ctx.app))
-    return dict(line.partition("=")[::2] for line in shown.split("\n"))
+    names = ("ActiveState", "SubState", "ControlGroup", "Description", "MainPID")
+    return systemd.properties([job_unit(ctx.app)], *names)[0]
 
 
 def _is_shown_alive(ctx: Context, shown: dict[str, str]) -> bool:
@@ -251,7 +251,7 @@ def _is_shown_alive(ctx: Context, shown: dict[str, str]) -> bool:
         return True
     directory = _directory_of(ctx, shown)
     finished = directory is not None and jobs.glance(directory).finished
-    return not finished and systemd.has_processes(shown.get("ControlGroup", ""))
+    return not finished and proc.in_group(shown.get("ControlGroup", ""))
 
 
 def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:

@@ -22,7 +22,7 @@ from deployer.host.recovery import recovery
 from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK
-from deployer.host.system import files, signals, systemd
+from deployer.host.system import files, journald, signals
 from deployer.wire.advice import Next, run
 from deployer.wire.protocol import Exit
 
@@ -225,4 +225,4 @@ def _report(ctx: Context, result: JobResult, seconds: float, directory: Path) ->
 
 def _write_journal(ctx: Context, text: str, request: dict[str, Any]) -> None:
     """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then show the app's history."""
-    systemd.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")
+    journald.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")

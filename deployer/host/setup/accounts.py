@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.setup import ageing, conflicts, login
-from deployer.host.system import files, systemd
+from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 
 _ADD_KEYS = """
@@ -162,12 +162,12 @@ def _close(entry: pwd.struct_passwd, home: Path, file: Path) -> list[str]:
     return [f"mode of {path}" for path in done.out.splitlines()]
 
 
-def _shell(user: str, home: str, script: str, *arguments: str, stdin: bytes = b"") -> systemd.Result:
+def _shell(user: str, home: str, script: str, *arguments: str, stdin: bytes = b"") -> runner.CommandResult:
     argv = ["runuser", "-u", user, "--", "env", f"HOME={home}", "/bin/sh", "-euc", script, "sh", *arguments]
-    return systemd.run(argv, stdin=stdin)
+    return runner.run(argv, stdin=stdin)
 
 
 def _do(*argv: str) -> None:
-    done = systemd.run(argv)
+    done = runner.run(argv)
     if not done.ok:
         raise HostError(f"{' '.join(argv)} failed", logs=done.tail())

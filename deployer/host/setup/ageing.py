@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from deployer.host.errors import HostError
-from deployer.host.system import systemd
+from deployer.host.system import runner
 from deployer.wire.advice import do
 from deployer.wire.causes import Cause
 
@@ -75,7 +75,7 @@ def date(day: int) -> str:
 
 def shadow(user: str) -> Shadow | None:
     """What this host's shadow says of a user; None for one whose account is kept elsewhere (LDAP)."""
-    line = systemd.run(["getent", "shadow", user]).out.partition("\n")[0]
+    line = runner.run(["getent", "shadow", user]).out.partition("\n")[0]
     fields = line.split(":")
     if len(fields) < 8 or fields[0] != user:
         return None
@@ -112,7 +112,7 @@ def mend(user: str) -> list[str]:
             )
         return []
     argv = ["chage", "-m", "0", "-M", "-1", "-I", "-1", "-E", "-1", "-d", date(today()), user]
-    done = systemd.run(argv)
+    done = runner.run(argv)
     if not done.ok:
         raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
     return [f"{user} does not expire any more ({problem})"]
@@ -123,7 +123,7 @@ def unlock(user: str) -> list[str]:
     found = shadow(user)
     if found is None or found.password not in _NO_PASSWORD:
         return []
-    done = systemd.run(["usermod", "--password", "*", user])
+    done = runner.run(["usermod", "--password", "*", user])
     if not done.ok:
         raise HostError(f"usermod --password '*' {user} failed", logs=done.tail())
     return [f"{user} is not locked any more"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.setup import ageing, conflicts
-from deployer.host.system import systemd
+from deployer.host.system import runner
 from deployer.wire.advice import do
 from deployer.wire.protocol import PROGRAM
 
@@ -27,7 +27,7 @@ def rules(user: str) -> dict[str, list[str]]:
     if not program:
         return {}
     client = (os.environ.get("SSH_CONNECTION", "").split() or ["127.0.0.1"])[0]
-    done = systemd.run([program, "-T", "-C", f"user={user},host={client},addr={client}"])
+    done = runner.run([program, "-T", "-C", f"user={user},host={client},addr={client}"])
     found: dict[str, list[str]] = {}
     for line in done.out.splitlines() if done.ok else ():
         keyword, *words = line.split()
@@ -164,6 +164,6 @@ def loose(user: pwd.struct_passwd, told: Rules) -> list[tuple[str, str]]:
     return found
 
 
-def start_program(user: str, app: str) -> systemd.Result:
+def start_program(user: str, app: str) -> runner.CommandResult:
     """Start the host program as a deploy does, but for sshd: without a terminal, and with nothing to do."""
-    return systemd.run(["runuser", "-u", user, "--", "sudo", "-n", PROGRAM, "session", app], stdin=b"")
+    return runner.run(["runuser", "-u", user, "--", "sudo", "-n", PROGRAM, "session", app], stdin=b"")

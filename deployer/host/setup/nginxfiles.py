@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deployer.host.system import systemd
+from deployer.host.system import runner
 
 _FILE = re.compile(r"# configuration file (.+):")
 _PART = re.compile(
@@ -33,7 +33,7 @@ class Directive:
 
 def read() -> list[Directive]:
     """All that nginx reads, with the port that it was told in ``listen``; empty when it has no valid configuration."""
-    done = systemd.run(["nginx", "-T", "-q"])
+    done = runner.run(["nginx", "-T", "-q"])
     return list(parse(done.out)) if done.ok else []
 
 
@@ -117,5 +117,5 @@ def _closes(found: Iterable[Directive]) -> bool:
 
 def version() -> tuple[int, ...]:
     """nginx's own, such as ``(1, 22, 1)``."""
-    match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", systemd.run(["nginx", "-v"]).err)
+    match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", runner.run(["nginx", "-v"]).err)
     return tuple(int(part) for part in match.groups()) if match else ()

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system import files, systemd
+from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import ENV_NAME
 
@@ -25,8 +25,8 @@ def ensure_packages(*, nginx: bool) -> list[str]:
             f"this host lacks {', '.join(missing)}", next=do("install them with the host's package manager")
         )
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
-    updated = systemd.run([*apt, "update"], timeout=900)  # a repository that is not needed may be out of order
-    done = systemd.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
+    updated = runner.run([*apt, "update"], timeout=900)  # a repository that is not needed may be out of order
+    done = runner.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
     if not done.ok:
         raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
     left = _missing(nginx)
@@ -48,26 +48,26 @@ def _missing(nginx: bool) -> list[str]:
 
 def ensure_uv() -> list[str]:
     """uv, for all apps of this host. As a wheel: nothing is built as root."""
-    if systemd.run(["sh", "-c", f"{TOOLS}/bin/uv --version"]).ok:
+    if runner.run(["sh", "-c", f"{TOOLS}/bin/uv --version"]).ok:
         return []
     environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
     pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]
     for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
-        done = systemd.run(["env", *environment, *argv], timeout=900)
+        done = runner.run(["env", *environment, *argv], timeout=900)
         if not done.ok:
             raise HostError(
                 f"{' '.join(argv)} failed", logs=done.tail(), next=do("can this host reach a package index?")
             )
-    version = systemd.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
+    version = runner.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
     return [f"uv {version[0] if version else ''}".strip()]
 
 
 def _has(command: str) -> bool:
-    return systemd.run(["sh", "-c", f"command -v {command}"]).ok
+    return runner.run(["sh", "-c", f"command -v {command}"]).ok
 
 
 def _has_venv() -> bool:
-    return systemd.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
+    return runner.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
 
 
 def _login_environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system import systemd
+from deployer.host.system import runner, systemd
 
 OLDEST = 247
 """The oldest systemd that has all that the units need."""
@@ -66,7 +66,7 @@ def _first_process() -> str:
 
 
 def _check_commands() -> None:
-    path = systemd.ENVIRONMENT["PATH"]
+    path = runner.ENVIRONMENT["PATH"]
     missing = [name for name in _COMMANDS if shutil.which(name, path=path) is None]
     if missing:
         packages = " ".join(dict.fromkeys(_COMMANDS[name] for name in missing))

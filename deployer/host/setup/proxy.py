@@ -10,7 +10,7 @@ from pathlib import Path
 from deployer.host.errors import HostError
 from deployer.host.setup import nginx, nginxfiles
 from deployer.host.state.app import Emit
-from deployer.host.system import files, systemd
+from deployer.host.system import files, journald, runner, systemd
 from deployer.wire.advice import do
 from deployer.wire.site import Site
 
@@ -47,7 +47,7 @@ def install_site(path: Path, text: str, emit: Emit, *, unlink: Path | None = Non
 
 def _warnings() -> list[str]:
     """What nginx warns of in all that it reads. Raises HostError when it objects, or does not say in time."""
-    done = systemd.run(["nginx", "-t"])
+    done = runner.run(["nginx", "-t"])
     if not done.ok:
         raise HostError(
             "nginx refuses the site; the one before is back and nginx was not reloaded",
@@ -98,7 +98,7 @@ def _is_stock() -> bool:
 def _packaged() -> set[str]:
     """The configuration files of nginx's packages, each with the digest that it came with (dpkg-query(1))."""
     with contextlib.suppress(HostError):  # no dpkg here
-        shown = (systemd.run(["dpkg-query", "-W", "-f=${Conffiles}\\n", name]).out for name in _PACKAGES)
+        shown = (runner.run(["dpkg-query", "-W", "-f=${Conffiles}\\n", name]).out for name in _PACKAGES)
         return {" ".join(line.split()[:2]) for text in shown for line in text.splitlines()}
     return set()
 
@@ -111,7 +111,7 @@ def ensure_started() -> list[str]:
     if not done.ok:
         raise HostError(
             "nginx does not start",
-            logs=systemd.own_lines("nginx.service", 10),
+            logs=journald.own_lines("nginx.service", 10),
             next=do("if another server has the port: stop it, or set listen under [proxy] in deploy.toml"),
         )
     return ["nginx started"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system import files, systemd
+from deployer.host.system import files, runner
 from deployer.wire.advice import do
 from deployer.wire.protocol import PROGRAM
 
@@ -48,7 +48,7 @@ def _install(path: Path, texts: Sequence[str], trial: Path) -> list[str]:
     """Install the first of the texts that this host's sudo understands: not each knows all options."""
     for text in texts:
         files.write_file(trial, text.encode(), 0o440)
-        done = systemd.run(["visudo", "-c", "-q", "-f", str(trial)])
+        done = runner.run(["visudo", "-c", "-q", "-f", str(trial)])
         trial.unlink()
         if done.ok:
             path.parent.mkdir(mode=0o750, exist_ok=True)
@@ -60,7 +60,7 @@ def _install(path: Path, texts: Sequence[str], trial: Path) -> list[str]:
 def lets(user: str, *command: str) -> bool:
     """Whether sudo lets ``user`` run a command as root."""
     argv = ["sudo", "-n", "-l", "-U", user, *command]
-    return systemd.run(argv).ok or _runs_with_terminal(argv)  # it may tell nobody without one (requiretty)
+    return runner.run(argv).ok or _runs_with_terminal(argv)  # it may tell nobody without one (requiretty)
 
 
 def _runs_with_terminal(argv: Sequence[str]) -> bool:
@@ -68,7 +68,7 @@ def _runs_with_terminal(argv: Sequence[str]) -> bool:
     child, terminal = pty.fork()
     if child == 0:
         try:
-            os.execvpe(argv[0], list(argv), systemd.ENVIRONMENT)  # noqa: S606
+            os.execvpe(argv[0], list(argv), runner.ENVIRONMENT)  # noqa: S606
         finally:
             os._exit(127)
     with contextlib.suppress(OSError):  # EIO is its end

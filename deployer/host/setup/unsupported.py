@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from deployer.host.errors import HostError
-from deployer.host.system import exitstatus, systemd
+from deployer.host.system import exitstatus, runner, systemd
 from deployer.host.units import confinement
 from deployer.wire.advice import run
 
@@ -150,7 +150,7 @@ def _starts(app: str, user: str, kind: str, without: frozenset[str]) -> str:
     lines = confinement.lines(kind, without=without | confinement.unknown_to(systemd.version()))
     state = [f"StateDirectory={app}", "StateDirectoryMode=0700"] if user == app else []
     properties = [f"User={user}", *state, *(f"{name}={value}" for name, value in lines)]
-    done = systemd.run(systemd.transient(unit, properties, _PROGRAM, wait=True))
+    done = runner.run(systemd.transient(unit, properties, _PROGRAM, wait=True))
     if done.ok:
         return ""
     found = exitstatus.meaning(done.status)

@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 from deployer.host.errors import HostError
 from deployer.host.state.paths import AppPaths, lease_unit
-from deployer.host.system import orders, systemd
+from deployer.host.system import orders, runner, systemd
 from deployer.wire.protocol import LEASE, PROGRAM
 
 _TRIES, _PAUSE = 80, 0.25
@@ -72,7 +72,7 @@ def arm(paths: AppPaths) -> None:
     ]  # fmt: skip
     with _alone(paths):
         for _ in range(_TRIES):
-            done = systemd.run(argv)
+            done = runner.run(argv)
             if done.ok or systemd.show(lease_unit(app, "timer")).active == "active":
                 return
             for kind in ("timer", "service"):

@@ -16,7 +16,7 @@ from typing import Any
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import fingerprint
 from deployer.host.system import files
-from deployer.host.system.systemd import run
+from deployer.host.system.runner import run
 
 _KINDS = (".json", ".sums")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Callable
 
 from deployer.host.state.app import Context
-from deployer.host.system import files, orders, systemd
+from deployer.host.system import files, orders, runner, systemd
 
 _TRIES, _PAUSE = 10, 0.25
 _UNDER_WAY = ("active", "activating", "reloading", "deactivating")
@@ -33,7 +33,7 @@ def run(
         files.remove_tree(mark)  # once: one that comes later is of a start that was heard after all
         for _ in range(_TRIES):
             orders.ensure_free(unit)
-            status = systemd.stream(command, on_line)
+            status = runner.stream(command, on_line)
             if status == 0:
                 return 0, True
             state = _end(unit)

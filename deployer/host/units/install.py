@@ -13,7 +13,7 @@ from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import Release
-from deployer.host.system import files, orders, systemd
+from deployer.host.system import files, orders, runner, systemd
 from deployer.host.units import overrides, programs
 from deployer.host.units.confinement import left_out
 from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
@@ -156,7 +156,7 @@ def _contains(venv: Path, module: str, text: bytes) -> bool:
 
 def _check_calendars(spec: Spec) -> None:
     for timer in spec.timers:
-        done = systemd.run(["systemd-analyze", "calendar", "--", timer.calendar])
+        done = runner.run(["systemd-analyze", "calendar", "--", timer.calendar])
         if not done.ok:
             raise HostError(
                 f"timers.{timer.name}.calendar: systemd does not understand {timer.calendar!r}",
@@ -168,7 +168,7 @@ def _check_calendars(spec: Spec) -> None:
 
 def _verify(paths: list[Path]) -> None:
     """Refuse what systemd would ignore: it carries on without a line it cannot read, whatever that line was for."""
-    done = systemd.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
+    done = runner.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
     ours = [line for line in done.err.splitlines() if any(path.name in line for path in paths)]
     if ours:
         next = "mend the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system import files, systemd
+from deployer.host.system import files, runner
 from deployer.wire.spec import Spec
 
 _HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -52,7 +52,7 @@ def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]
             add = f"add {program} (uv add {program})" if spec.lock.kind == "uv" else f"add {program} to {lock}"
             yield why, f"{add}, commit, fab deploy"
     elif program.startswith("/"):
-        if not systemd.run(["test", "-x", program], user=place.app).ok:
+        if not runner.run(["test", "-x", program], user=place.app).ok:
             why = f"is no program on this host that the user {place.app} can run"
             yield why, f"install it there, or mend {program} in deploy.toml; then fab deploy"
     elif place.code is not None and not _is_program(place.code, program):

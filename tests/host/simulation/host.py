@@ -19,7 +19,7 @@ from deployer.host.session.session import Session
 from deployer.host.state import lease
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import proc, systemd
+from deployer.host.system import journald, proc, runner
 from deployer.host.units.text import handle_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
 
@@ -36,7 +36,7 @@ from .units import Table
 from .web import Web
 
 APP = "shop"
-_REAL_RUN, _REAL_STREAM, _REAL_REQUEST = systemd.run, systemd.stream, probe.request
+_REAL_RUN, _REAL_STREAM, _REAL_REQUEST = runner.run, runner.stream, probe.request
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class SimulatedHost:
             enter(replaced(_REAL_RUN, self.systemd.run))
             enter(replaced(_REAL_STREAM, self.systemd.stream))
             enter(replaced(_REAL_REQUEST, self._ask))
-            enter(_patched(systemd, "tell", self.systemd.tell))
-            enter(_patched(systemd, "processes", lambda _: []))
-            enter(_patched(systemd, "records", self.systemd.records))
+            enter(_patched(journald, "tell", self.systemd.tell))
+            enter(_patched(proc, "of_unit", lambda _: []))
+            enter(_patched(journald, "entries", self.systemd.records))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
             enter(_patched(session, "_end_with_laptop", contextlib.nullcontext))
             enter(_patched(Session, "_receive_signals", self._hear_words))
@@ -276,12 +276,12 @@ class SimulatedHost:
 
     # what happens to a host
 
-    def systemctl(self, *words: str) -> systemd.Result:
+    def systemctl(self, *words: str) -> runner.CommandResult:
         """What an admin types."""
 
-        def act() -> systemd.Result:
+        def act() -> runner.CommandResult:
             result = self.programs.outside(lambda: self.systemd._run(["systemctl", *words]))
-            assert isinstance(result, systemd.Result)
+            assert isinstance(result, runner.CommandResult)
             return result
 
         return self._top(act)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system.journald import Record
-from deployer.host.system.systemd import Result
+from deployer.host.system.journald import JournalEntry
+from deployer.host.system.runner import CommandResult
 
 from . import builds
 from .background import Background
@@ -19,11 +19,11 @@ from .web import Web
 Main = Callable[[Sequence[str]], int]
 _BURST, _INTERVAL = 5, 10.0
 """Starts of a unit that systemd allows in so many seconds, unless the unit says otherwise."""
-OK = Result(0, "", "")
+OK = CommandResult(0, "", "")
 
 
-def refused(text: str, status: int = 1) -> Result:
-    return Result(status, "", text + "\n")
+def refused(text: str, status: int = 1) -> CommandResult:
+    return CommandResult(status, "", text + "\n")
 
 
 class FakeSystemd:
@@ -43,18 +43,20 @@ class FakeSystemd:
 
     # what the host program calls
 
-    def run(self, argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None, user: str = "") -> Result:
-        """Stands in for ``systemd.run``."""
+    def run(
+        self, argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None, user: str = ""
+    ) -> CommandResult:
+        """Stands in for ``runner.run``."""
         words = list(argv)
         if not self.programs.change("command", *words):
             return refused("Failed to connect to bus: Connection refused")
         result = self.programs.outside(lambda: self._run(words, timeout))
         self.programs.check_alive()
-        assert isinstance(result, Result)
+        assert isinstance(result, CommandResult)
         return result
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
-        """Stands in for ``systemd.stream``: a command in a unit of its own, which outlives who started it."""
+        """Stands in for ``runner.stream``: a command in a unit of its own, which outlives who started it."""
         words = list(argv)
         if not self.programs.change("command", *words):
             return 1
@@ -84,9 +86,11 @@ class FakeSystemd:
         process.end()
         return True
 
-    def records(self, arguments: Sequence[str]) -> Iterator[Record]:
+    def records(self, arguments: Sequence[str]) -> Iterator[JournalEntry]:
         """Stands in for ``systemd.records``: whatever runs has printed the same."""
-        return (Record(lines=(line,), at=self.clock.wall, who="app", pid="77", host="web1") for line in self.prints)
+        return (
+            JournalEntry(lines=(line,), at=self.clock.wall, who="app", pid="77", host="web1") for line in self.prints
+        )
 
     def tell(self, unit: str, text: str) -> None:
         self.told.append(f"{unit}: {text}")
@@ -166,7 +170,7 @@ class FakeSystemd:
         spell = unit.spell
         self.clock.later(0.1, lambda: self._run_program(unit, spell))
 
-    def _systemd_run(self, words: list[str]) -> Result:
+    def _systemd_run(self, words: list[str]) -> CommandResult:
         delay = next((float(word.partition("=")[2]) for word in words if word.startswith("--on-active=")), None)
         if delay is not None:
             return self._start_timer(words, delay)
@@ -177,7 +181,7 @@ class FakeSystemd:
         self.clock.later(0.0, lambda: self._run_program(unit, spell))
         return OK
 
-    def _start_timer(self, words: list[str], delay: float) -> Result:
+    def _start_timer(self, words: list[str], delay: float) -> CommandResult:
         service = next(word.partition("=")[2] for word in words if word.startswith("--unit="))
         name = service.replace(".service", ".timer")
         there = self.table.known(name)
@@ -200,7 +204,7 @@ class FakeSystemd:
 
     # systemctl and the rest
 
-    def _run(self, words: list[str], timeout: float = 90) -> Result:
+    def _run(self, words: list[str], timeout: float = 90) -> CommandResult:
         self.clock.advance(0.01)
         program = words[0].rpartition("/")[2]
         if program == "env":  # it sets the zone in which times are told
@@ -210,37 +214,37 @@ class FakeSystemd:
         if program == "systemd-run":
             return self._systemd_run(words)
         if program == "ss":
-            return Result(0, self.web.queue_line(words[-1].partition(":")[2]), "")
+            return CommandResult(0, self.web.queue_line(words[-1].partition(":")[2]), "")
         if program == "sync" and self.programs.disk_error():
             return refused("sync: Input/output error")
         if program.startswith("python"):
-            return Result(0, "CPython 3.11.2 x86_64\n", "")
+            return CommandResult(0, "CPython 3.11.2 x86_64\n", "")
         if program == "sync":
             self.synced()
         if program in ("systemd-analyze", "journalctl", "sync"):
             return OK
         raise AssertionError(f"a command that nobody foresaw: {words}")
 
-    def _systemctl(self, verb: str, rest: list[str], timeout: float) -> Result:
+    def _systemctl(self, verb: str, rest: list[str], timeout: float) -> CommandResult:
         names = [word for word in rest if not word.startswith("-")]
         if verb == "show":
             properties = rest[rest.index("-p") + 1].split(",")
             blocks = [self.table.show(name, properties) for name in rest[rest.index("-p") + 2 :] if name[0] != "-"]
             lines = ["\n".join(block) for block in blocks]
             text = "\n\n".join(lines)
-            return Result(0, (text.partition("=")[2] if "--value" in rest else text) + "\n", "")
+            return CommandResult(0, (text.partition("=")[2] if "--value" in rest else text) + "\n", "")
         if verb == "daemon-reload":
             self.clock.advance(0.3)
             self.table.read_again()
             return OK
         if verb == "is-system-running":
-            return Result(0, "stopping\n" if self.programs.stopping else "running\n", "")
+            return CommandResult(0, "stopping\n" if self.programs.stopping else "running\n", "")
         if verb == "list-units":
-            return Result(0, self._list(rest), "")
+            return CommandResult(0, self._list(rest), "")
         if verb == "list-jobs":
             jobs = [f"17 {self.restarting} restart running\n"] if self.restarting in names else []
             known = [unit for unit in map(self.table.known, names) if unit is not None and unit.job]
-            return Result(0, "".join([*jobs, *(f"18 {unit.name} {unit.job} waiting\n" for unit in known)]), "")
+            return CommandResult(0, "".join([*jobs, *(f"18 {unit.name} {unit.job} waiting\n" for unit in known)]), "")
         acts = {"start": self._start, "stop": self._stop, "restart": self._restart}
         acts.update({"kill": self._kill, "reset-failed": self._reset})
         wait = "--no-block" not in rest
@@ -251,7 +255,7 @@ class FakeSystemd:
         return next((result for result in results if not result.ok), OK)
 
     def _await(self, names: Sequence[str], verb: str, timeout: float) -> None:
-        """What the background has to do ends in its own time. Raises HostError as ``systemd.run`` does."""
+        """What the background has to do ends in its own time. Raises HostError as ``runner.run`` does."""
         until = self.clock.now + timeout
         while any(unit.job == verb for unit in map(self.table.known, names) if unit is not None):
             if self.clock.now >= until:
@@ -266,7 +270,7 @@ class FakeSystemd:
         wanted = [unit for unit in found if not state or {unit.active, unit.sub} & set(state.split(","))]
         return "".join(f"{unit.name} loaded {unit.active} {unit.sub} {unit.name}\n" for unit in wanted)
 
-    def _start(self, name: str, wait: bool) -> Result:
+    def _start(self, name: str, wait: bool) -> CommandResult:
         if name == f"{self.app}.service":
             return self._start_handle(name, wait)
         unit = self.table.load(name)
@@ -285,7 +289,7 @@ class FakeSystemd:
     def _is_of_the_background(self, name: str) -> bool:
         return name.startswith(f"{self.app}-") and not name.startswith(f"{self.app}-web@")
 
-    def _start_handle(self, name: str, wait: bool) -> Result:
+    def _start_handle(self, name: str, wait: bool) -> CommandResult:
         unit = self.table.load(name)
         if unit is None:
             return refused(f"Failed to start {name}: Unit {name} not found.", 5)
@@ -301,7 +305,7 @@ class FakeSystemd:
         unit.becomes("failed", "failed", "exit-code")
         return refused(f"Job for {name} failed.")
 
-    def _stop(self, name: str, wait: bool) -> Result:
+    def _stop(self, name: str, wait: bool) -> CommandResult:
         if "*" in name:
             for unit in self.table.matching(name):
                 self._stop(unit.name, wait)
@@ -325,13 +329,13 @@ class FakeSystemd:
         unit.becomes("inactive", "dead", unit.result if unit.active == "failed" else "success")
         return OK
 
-    def _restart(self, name: str, wait: bool) -> Result:
+    def _restart(self, name: str, wait: bool) -> CommandResult:
         self.restarting = name
         self._stop(name, wait)
         self.restarting = ""
         return self._start(name, wait)
 
-    def _kill(self, name: str, wait: bool) -> Result:
+    def _kill(self, name: str, wait: bool) -> CommandResult:
         unit = self.table.known(name)
         if unit is None or not unit.pid:
             return refused(f"Failed to kill unit {name}: no main process")
@@ -341,7 +345,7 @@ class FakeSystemd:
             self.web.exits(unit, "signal")
         return OK
 
-    def _reset(self, name: str, wait: bool) -> Result:
+    def _reset(self, name: str, wait: bool) -> CommandResult:
         unit = self.table.known(name)
         if unit is None:
             return refused(f"Failed to reset failed state of unit {name}: Unit {name} not loaded.")
