@@ -13,11 +13,11 @@ from pathlib import Path
 from deployer import events
 from deployer.config import Config, refuse_twice
 from deployer.errors import ConfigError
+from deployer.errors.local import as_local
 from deployer.events import Reporter
 from deployer.fleet.coordinator import follow
 from deployer.fleet.hosts import Fleet, conclude
 from deployer.fleet.release import begin, release
-from deployer.local import as_local
 from deployer.project.detect import complete, find_lock
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source, collect

@@ -13,11 +13,12 @@ from typing import Any, BinaryIO
 from deployer import events
 from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
-from deployer.remote import answers, startup
-from deployer.remote.answers import Answer, Ask, Job, Nothing
+from deployer.remote import answers, decode, startup
+from deployer.remote.answers import AskAnswer, Job, Nothing
+from deployer.remote.decode import Answer
 from deployer.remote.startup import MOST_NOISE, Attempted
-from deployer.ssh import Channel, Link
-from deployer.ssh.channel import LongLineError
+from deployer.ssh.channel import Channel, LongLineError
+from deployer.ssh.link import Link
 from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import HOLD, PROGRAM, PROTOCOL, dumps
@@ -111,12 +112,12 @@ class Remote:
         with self._asking():
             line = self._ask({"op": "ask"}, ANSWER)
         with self._understanding():
-            theirs = answers.version(line, self.host)
+            theirs = decode.version(line, self.host)
             if theirs != PROTOCOL:
                 raise self._other_version(theirs)
-            return self._facts(answers.answer(line, Ask, "ask", self.host))
+            return self._facts(decode.answer(line, AskAnswer, "ask", self.host))
 
-    def _facts(self, answer: Ask) -> Facts:
+    def _facts(self, answer: AskAnswer) -> Facts:
         return Facts(
             current=answer.current,
             spec=Spec.parse(answer.spec) if answer.spec is not None else None,
@@ -165,9 +166,9 @@ class Remote:
             self._query({"op": "wait", "queue": queue}, Nothing, None if queue else ANSWER)
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
-            raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None
+            raise Interrupted(message=message, state="nothing was touched", next=run(again), host=self.host) from None
         except Unreachable as error:
-            raise lost_before(error, next=again) from None
+            raise lost_before(error, next=run(again)) from None
 
     def query(self, message: Mapping[str, Any], kind: type[Answer], *, limit: float | None = ANSWER) -> Answer:
         """Ask one question; its answer, of the ``kind`` that :mod:`deployer.remote.answers` has for the question.
@@ -180,7 +181,7 @@ class Remote:
     def _query(self, message: Mapping[str, Any], kind: type[Answer], limit: float | None) -> Answer:
         line = self._ask(message, limit)
         with self._understanding():
-            return answers.answer(line, kind, str(message["op"]), self.host)
+            return decode.answer(line, kind, str(message["op"]), self.host)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -297,7 +298,7 @@ class Remote:
         if not line:
             raise self._ended()
         try:
-            message = answers.event(line, self.host, begun=self._answered)
+            message = decode.event(line, self.host, begun=self._answered)
         except BadAnswer:
             if self._answered or bytes(self._noise[-1:]) in (b"", b"\n") or _is_json(line):
                 raise
@@ -315,7 +316,7 @@ class Remote:
             raise replace(bad, state=bad.state or self._left) from None
 
     def pass_on(self, message: Mapping[str, Any]) -> None:
-        event = events.parse(message, self.host) if message["event"] in answers.EVENTS else None
+        event = events.parse(message, self.host) if message["event"] in decode.EVENTS else None
         if event is not None:
             self.report(event)
 

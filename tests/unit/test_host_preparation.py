@@ -22,7 +22,7 @@ from deployer.host.state.app import Settings
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import exitstatus, runner
 from deployer.host.units import confinement
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 
 # The confinement
 
@@ -246,7 +246,7 @@ def test_where_sshd_reads_no_file_setup_says_so() -> None:
 
 # The site
 
-SITE = Site(server_name=("shop.example.com",), listen=("80",), client_max_body_size="10m", static=())
+SITE = ProxySite(server_name=("shop.example.com",), listen=("80",), client_max_body_size="10m", static=())
 SHOP = AppPaths("shop")
 
 
@@ -274,7 +274,7 @@ def test_only_a_trusted_front_is_believed() -> None:
 def test_everybody_is_no_front(network: str) -> None:
     """What would have any client believed, or is no network, is refused."""
     with pytest.raises(ValueError, match=r"site\.trusted"):
-        Site.parse({**SITE.as_json(), "trusted": [network]})
+        ProxySite.parse({**SITE.as_json(), "trusted": [network]})
 
 
 DUMP = """\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from deployer.host.state import seal
 from deployer.host.state.app import Context
 from deployer.host.state.releases import CONDEMNED, GOOD, SERVED, Release
 from deployer.host.system.signals import uninterrupted
-from deployer.wire.advice import NOTHING, Advice, run
+from deployer.wire.advice import NOTHING, Next, run
 from deployer.wire.protocol import PHASES, Exit
 
 _LONGEST_CHECK = 900.0
@@ -33,7 +32,7 @@ class JobResult:
     summary: str
     message: str = ""
     state: str = ""
-    next: Advice = NOTHING
+    next: Next = NOTHING
     logs: tuple[str, ...] = ()
 
 
@@ -96,13 +95,6 @@ class Deployment:
     def can_roll_back(self) -> bool:
         """False when the release that served before is gone."""
         return self.current is not None or not self.release.previous
-
-
-def standby_of(ctx: Context, release: Release) -> Release | None:
-    """The release that served before this one; None when none did, or when its record cannot be read."""
-    with contextlib.suppress(Damaged):
-        return ctx.catalog.find(release.previous) if release.previous else None
-    return None
 
 
 def serving_release(ctx: Context, request: Request) -> Release | None:

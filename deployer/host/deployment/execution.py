@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployer.host.deployment import phases
 from deployer.host.deployment.barrier import BarrierSignal
-from deployer.host.deployment.deployment import Deployment, JobResult, check_order, serving_release, standby_of
+from deployer.host.deployment.deployment import Deployment, JobResult, check_order, serving_release
 from deployer.host.deployment.failures import Failures, understood
 from deployer.host.deployment.phases import HANDLERS, reason_to_skip
 from deployer.host.deployment.request import Request
@@ -48,7 +48,7 @@ class Execution:
     def finish_rollback(self, release: Release) -> JobResult:
         """Roll back a release whose rollback was cut short."""
         signals.ignore_terminate()
-        self.current = standby_of(self.ctx, release)
+        self.current = self.ctx.catalog.before(release)
         self.deployment = Deployment(self.ctx, self.request, release, self.current)
         with Failures(self.ctx).kept("reading the secrets"):
             self._read_secrets(release)
@@ -114,7 +114,7 @@ class Execution:
             release = catalog.get(request.release)
             check_order(release, request.phases)
             if release.result == SERVED or release.number == catalog.current():
-                self.current = standby_of(self.ctx, release)
+                self.current = catalog.before(release)
             return catalog.update(release, held=None)
         with signals.uninterrupted():
             release = catalog.create(

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import traceback
 from collections.abc import Iterator
-from typing import Any
 
 from deployer.host.build import builder
-from deployer.host.errors import HostError
+from deployer.host.errors import HostError, bug
 from deployer.host.state import masking
 from deployer.host.state.app import Context
 from deployer.wire.protocol import Exit
-
-_SHOWN = 12
-"""Lines of a traceback in an error; all of it is in the journal of the job's unit."""
 
 
 class Failures:
@@ -65,19 +59,11 @@ def understood(error: Exception, ctx: Context, what: str) -> HostError:
     with contextlib.suppress(Exception):
         if isinstance(error, OSError):
             return builder.disk_error(error, ctx.paths.home, what)
-    lines = _traceback(error, ctx)
-    with contextlib.suppress(Exception):
-        print(f"{what}: a bug of deployer", *lines, sep="\n", file=sys.stderr, flush=True)
-    return HostError(f"a bug of deployer: {lines[-1]}", exit=Exit.BUG, logs=lines[-_SHOWN:])
+    return bug(error, what, lambda lines: _masked(lines, ctx))
 
 
-def _traceback(error: Exception, ctx: Context) -> list[str]:
-    """Its lines, at least one. Secrets are masked: an exception may quote its input."""
-    lines: Any = [type(error).__name__]
-    with contextlib.suppress(Exception):
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        lines = masking.clean(text.splitlines(), masking.Secrets(ctx.paths).values())
-    return [str(line) for line in lines]
+def _masked(lines: list[str], ctx: Context) -> list[str]:
+    return [str(line) for line in masking.clean(lines, masking.Secrets(ctx.paths).values())]
 
 
 def serving_name(ctx: Context) -> str:

@@ -13,8 +13,8 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import Catalog, Release, migrations_since, rollback_targets
 from deployer.host.system import files
 from deployer.wire.advice import Next, run
-from deployer.wire.environment import parse_environment
-from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_NUMBER, PHASES, Exit
+from deployer.wire.environment import MOST_VARIABLES, parse_environment
+from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_BY, MOST_NUMBER, PHASES, Exit
 from deployer.wire.reader import Reader
 from deployer.wire.spec import Spec
 
@@ -79,13 +79,13 @@ class Request:
         delta = read.raw("delta")
         request = cls(
             kind=read.choice("kind", KINDS),
-            by=read.text("by", length=256),
+            by=read.text("by", length=MOST_BY),
             phases=read.texts("phases"),
             of=read.integer("of", 0, MOST_NUMBER),
             release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
             environment=parse_environment(read.raw("env")),
-            secret=read.texts("secret", ENV_NAME, 2000),
+            secret=read.texts("secret", ENV_NAME, MOST_VARIABLES),
             delta=delta,
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),
@@ -119,7 +119,7 @@ class PhasesRequest:
         read = Reader(value, "phases")
         asked = cls(
             number=read.integer("release", 0, MOST_NUMBER),
-            by=read.text("by", length=256),
+            by=read.text("by", length=MOST_BY),
             phases=read.texts("phases"),
             no_migrate=read.boolean("no_migrate"),
         )

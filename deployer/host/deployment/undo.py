@@ -22,7 +22,7 @@ from deployer.wire.protocol import Exit
 class Undo:
     """Undoes ``deployment`` (None: it failed before there was a release). ``secrets`` are masked in what it reports."""
 
-    def __init__(self, ctx: Context, deployment: Deployment | None, secrets: Any) -> None:
+    def __init__(self, ctx: Context, deployment: Deployment | None, secrets: tuple[str, ...]) -> None:
         self.ctx = ctx
         self.deployment = deployment
         self.secrets = secrets

@@ -57,7 +57,7 @@ def examine(ctx: Context) -> dict[str, Any]:
     ]
     if current is not None:
         findings += _health(ctx, current)
-        findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
+        findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
     findings += preparation.findings(ctx)
     return {
         "findings": findings,
@@ -157,13 +157,6 @@ def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
 def _down(name: str, text: str, starts: bool, more: str = "") -> dict[str, Any]:
     repair = "it is started" if starts else f"on the host, as root: systemctl start {name}"
     return _finding("down", name, text, repair + more, fix=starts)
-
-
-def _standby(ctx: Context, current: Release) -> Release | None:
-    try:
-        return ctx.catalog.find(current.previous) if current.previous else None
-    except Damaged:
-        return None
 
 
 def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:

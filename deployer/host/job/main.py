@@ -23,7 +23,7 @@ from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK
 from deployer.host.system import files, journald, signals
-from deployer.wire.advice import Next, run
+from deployer.wire.advice import run
 from deployer.wire.protocol import Exit
 
 
@@ -204,7 +204,7 @@ def _report(ctx: Context, result: JobResult, seconds: float, directory: Path) ->
                 exit=int(result.exit),
                 message=result.message,
                 state=result.state,
-                **Next.of(result.next).fields(),
+                **result.next.fields(),
                 logs=list(result.logs),
             )
     with Failures(ctx).kept("reporting to the journal"):

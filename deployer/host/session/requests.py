@@ -13,15 +13,14 @@ from deployer.host.errors import BadRequest
 from deployer.host.processes.run import Command
 from deployer.host.state.jobs import JOB
 from deployer.wire.advice import run
-from deployer.wire.processes import CALENDAR
-from deployer.wire.protocol import BARRIERS, PROCESS, PROCESS_LENGTH
+from deployer.wire.processes import CALENDAR, MOST_PROCESSES
+from deployer.wire.protocol import BARRIERS, MOST_BY, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
 
 Parse = Callable[[dict[str, Any]], Any]
 """Reads the keys beside ``op``. Raises ValueError or BadRequest."""
 
 _PROCESS_OR_ALL = re.compile(rf"(?:{PROCESS.pattern})?\Z")
-_BY = 256
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _upload(message: dict[str, Any]) -> UploadRequest:
 
 
 _read_attach = _of("attach", lambda read: read.text("job", JOB))
-_read_abort = _of("abort", lambda read: AbortRequest(read.text("by", length=_BY), read.text("job", JOB)))
+_read_abort = _of("abort", lambda read: AbortRequest(read.text("by", length=MOST_BY), read.text("job", JOB)))
 
 REQUESTS: Mapping[str, Parse] = {
     **{op: _nothing(op) for op in ("ask", "status", "releases", "history", "hold")},
@@ -104,7 +103,7 @@ REQUESTS: Mapping[str, Parse] = {
         lines=read.integer("lines", 0, 100_000),
         follow=read.boolean("follow"),
     )),
-    "calendars": _of("calendars", lambda read: read.texts("calendars", CALENDAR, 50)),
+    "calendars": _of("calendars", lambda read: read.texts("calendars", CALENDAR, MOST_PROCESSES)),
     "run": Command.parse,
 }  # fmt: skip
 """What starts something, or is answered."""
@@ -112,7 +111,7 @@ REQUESTS: Mapping[str, Parse] = {
 SIGNALS: Mapping[str, Parse] = {
     "hold": _nothing("hold"),
     "go": _of("go", lambda read: read.choice("barrier", BARRIERS)),
-    "undo": _of("undo", lambda read: AbortRequest(read.text("by", length=_BY), why=_one_line(read.raw("why")))),
+    "undo": _of("undo", lambda read: AbortRequest(read.text("by", length=MOST_BY), why=_one_line(read.raw("why")))),
 }
 """What the laptop of a fleet sends to the job that the session follows."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 
 _ETC = Path("/etc/nginx")
 PROOF = "/.well-known/deployer/"
@@ -38,7 +38,7 @@ def has_ipv6() -> bool:
     return Path("/proc/net/if_inet6").exists()
 
 
-def render(site: Site, paths: AppPaths, *, ipv6: bool) -> str:
+def render(site: ProxySite, paths: AppPaths, *, ipv6: bool) -> str:
     """The site's file.
 
     Upstream keep-alive stays off: a pooled connection would go on reaching the old release. No link in the code is
@@ -84,7 +84,7 @@ def _variable(app: str, name: str) -> str:
     return f"$deployer_{app.replace('-', '_')}_{name}"
 
 
-def _maps(site: Site, app: str) -> list[str]:
+def _maps(site: ProxySite, app: str) -> list[str]:
     """What depends on a request. Of a front's headers only those count that a trusted front sent itself."""
     upgrade = f"map $http_upgrade {_variable(app, 'connection')} {{ default upgrade; '' close; }}"
     if not site.trusted:
@@ -103,7 +103,7 @@ def _maps(site: Site, app: str) -> list[str]:
     ]
 
 
-def _trust(site: Site) -> list[str]:
+def _trust(site: ProxySite) -> list[str]:
     """Have nginx take the client's address from the header of a trusted front: the last one that is not a front's."""
     if not site.trusted:
         return []
@@ -114,7 +114,7 @@ def _trust(site: Site) -> list[str]:
     ]
 
 
-def _headers(site: Site, app: str) -> list[str]:
+def _headers(site: ProxySite, app: str) -> list[str]:
     """What the app is told of a request. An empty header is not sent."""
     empty = "''"
     values = {

@@ -12,7 +12,7 @@ from deployer.host.setup import nginx, nginxfiles
 from deployer.host.state.app import Emit
 from deployer.host.system import files, journald, runner, systemd
 from deployer.wire.advice import do
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 
 _STOCK = Path("/etc/nginx/sites-enabled/default")
 _PACKAGES = ("nginx-common", "nginx")
@@ -64,7 +64,7 @@ def _bring_back(path: Path, before: bytes | None) -> None:
         files.write_file(path, before, 0o644)
 
 
-def in_the_way(path: Path, site: Site) -> Path | None:
+def in_the_way(path: Path, site: ProxySite) -> Path | None:
     """The site that has to go for this one to answer: the welcome page of nginx's package, when it is unchanged.
 
     A site without a name answers what no other site does, and of those there can be one. Raises HostError when that is
