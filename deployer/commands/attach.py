@@ -8,7 +8,7 @@ from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.coordinator import follow
 from deployer.fleet.hosts import Fleet, conclude
-from deployer.release.placement import Sending
+from deployer.release.placement import Payload
 from deployer.remote.answers import Aborted
 from deployer.remote.session import Facts, Outcome, Remote
 from deployer.remote.site import Site, who
@@ -26,8 +26,8 @@ def attach(fleet: Fleet) -> int:
     Ctrl-C ends the following, and is not asked about: it is not known whose deploy it is.
     """
 
-    def plan(*_: object) -> Sending:
-        return Sending(message={"op": "attach"})
+    def plan(*_: object) -> Payload:
+        return Payload(message={"op": "attach"})
 
     ends = follow(fleet, plan, parallel=len(fleet.sites))
     return conclude(fleet, ends, exit_of=lambda outcome: int(outcome.exit))
@@ -40,7 +40,7 @@ def abort(fleet: Fleet) -> int:
     """
     single = len(fleet.sites) == 1
 
-    def plan(site: Site, remote: Remote, facts: Facts) -> Sending | None:
+    def plan(site: Site, remote: Remote, facts: Facts) -> Payload | None:
         if single or facts.busy is not None:
             return _abort(site, remote)
         site.report(events.Note(host=site.host, text="no deploy is running"))
@@ -53,10 +53,10 @@ def abort(fleet: Fleet) -> int:
     return conclude(fleet, ends, exit_of=_exit)
 
 
-def _abort(site: Site, remote: Remote) -> Sending:
+def _abort(site: Site, remote: Remote) -> Payload:
     job = remote.query({"op": "abort", "by": who()}, Aborted).job
     site.report(events.Note(host=site.host, text=f"told to abort: {job}"))
-    return Sending(message={"op": "attach", "job": job.id}, edit=_as_wanted)
+    return Payload(message={"op": "attach", "job": job.id}, edit=_as_wanted)
 
 
 def _exit(outcome: Outcome) -> int:

@@ -22,7 +22,7 @@ from deployer.project.detect import complete, find_lock
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
-from deployer.release.placement import Sending
+from deployer.release.placement import Payload
 from deployer.remote.session import Facts, Remote
 from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
@@ -63,8 +63,8 @@ def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) ->
 
 def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
-    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
-    return release(fleet, lambda: campaign, strategy=strategy, wait=wait)
+    kind = Rollback(to=release_number(to) if to else 0, yes=yes)
+    return release(fleet, lambda: kind, strategy=strategy, wait=wait)
 
 
 def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> int:
@@ -80,13 +80,13 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
     number = release_number(release) if release else 0
     migrator = migrator_of(fleet.config, fleet.hosts)
 
-    def plan(site: Site, remote: Remote, facts: Facts) -> Sending:
+    def plan(site: Site, remote: Remote, facts: Facts) -> Payload:
         remote.refuse_if_busy(facts)
         message = {
             "op": "phases", "phases": list(phases), "release": number, "by": who(),
             "no_migrate": site.host != migrator,
         }  # fmt: skip
-        return Sending(message=message)
+        return Payload(message=message)
 
     return conclude(fleet, follow(fleet, plan, asks=True), exit_of=lambda outcome: int(outcome.exit))
 

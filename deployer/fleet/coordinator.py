@@ -1,7 +1,7 @@
 """The coordinator of a command: a thread for each of N >= 1 hosts follows its job, this one takes what they tell.
 
 Here the hosts do not wait for each other, so that each job ends by itself when this machine vanishes: a fleet of one,
-and whatever follows jobs. Hosts that switch together are in :mod:`deployer.fleet.release`.
+and whatever follows jobs. Hosts that switch together are in :mod:`deployer.fleet.hosts.release`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from deployer.errors import DeployerError, Exit, Interrupted
-from deployer.fleet.hosts import Ended, Fleet, conclude
-from deployer.fleet.messages import Failed, Lost, Message, Met, Stopped, Tick
+from deployer.fleet.hosts import Fleet, HostResult, conclude
+from deployer.fleet.messages import HostFailed, HostLost, HostMet, HostStopped, Message, Tick
 from deployer.fleet.worker import HostWorker, Plan
 from deployer.model import Decision
-from deployer.release.placement import Campaign, Sending, Share, number_of
+from deployer.release.placement import Payload, Placement, ReleaseKind, number_of
 from deployer.remote.inbox import Inbox
 from deployer.remote.session import Edit, Facts, Outcome, Over, Remote
 from deployer.remote.site import Site, untouched
@@ -31,7 +31,7 @@ TICK = 0.5
 """Seconds without a message after which there is one: that time has passed."""
 
 
-def follow(fleet: Fleet, plan: Plan, *, asks: bool = False, parallel: int = 0) -> tuple[Ended[Outcome], ...]:
+def follow(fleet: Fleet, plan: Plan, *, asks: bool = False, parallel: int = 0) -> tuple[HostResult[Outcome], ...]:
     """Send what ``plan`` makes to every host, and follow what runs there; how it ended on each, in the fleet's order.
 
     What goes wrong on one host is reported, is that host's end, and stops no other; of a single host it is not
@@ -45,14 +45,17 @@ def follow(fleet: Fleet, plan: Plan, *, asks: bool = False, parallel: int = 0) -
 
 
 class Coordinator:
-    """One run. All but the threads of the hosts happens in the thread that made it."""
+    """One run. All but the threads of the hosts happens in the thread that made it.
 
-    def __init__(self, fleet: Fleet, *, asks: bool = True, parallel: int = 0) -> None:
+    ``alone``: errors are raised, and not reported (default: those of a single host).
+    """
+
+    def __init__(self, fleet: Fleet, *, asks: bool = True, parallel: int = 0, alone: bool | None = None) -> None:
         self._fleet, self._decide = fleet, fleet.decide if asks else None
         self._messages: SimpleQueue[Message | None] = SimpleQueue()
         self._inbox: Inbox[Message] = Inbox(self._all())
         room = threading.BoundedSemaphore(min(max(parallel or fleet.parallel, 1), len(fleet.sites)))
-        alone = len(fleet.sites) == 1
+        alone = len(fleet.sites) == 1 if alone is None else alone
         self._workers = {site.host: HostWorker(site, self._messages.put, room, alone=alone) for site in fleet.sites}
         self._facts: dict[str, Facts] = {}
         self._gone: set[str] = set()
@@ -66,7 +69,7 @@ class Coordinator:
         for worker in self._workers.values():
             worker.leave()
 
-    def follow(self, plan: Plan) -> tuple[Ended[Outcome], ...]:
+    def follow(self, plan: Plan) -> tuple[HostResult[Outcome], ...]:
         """See :func:`follow`."""
         with self._stopped_by_ctrl_c():
             for worker in self._workers.values():
@@ -75,7 +78,7 @@ class Coordinator:
             self._run_until(lambda: self._gone >= self._workers.keys())
         return tuple(worker.ended for worker in self._workers.values())
 
-    def release(self, make: Callable[[], Campaign], *, wait: bool) -> int | None:
+    def release(self, make: Callable[[], ReleaseKind], *, wait: bool) -> int | None:
         """Carry a release to all hosts; the exit code. None: another command was quicker, and with ``wait`` that is
         reported as no failure.
 
@@ -83,22 +86,22 @@ class Coordinator:
         """
         self._wait = wait
         with untouched(doing="the code was read"):
-            campaign = make()
+            kind = make()
         with self._stopped_by_ctrl_c():
-            self._prepare(campaign)
+            self._prepare(kind)
             for worker in self._workers.values():
                 worker.ask()
             self._run_until(lambda: self._facts.keys() | self._gone >= self._workers.keys())
             if self._goes_on:
-                self._queue(f"{campaign.again} --wait")
+                self._queue(f"{kind.again} --wait")
             if self._goes_on:
-                self._send(campaign)
+                self._send(kind)
             self._run_until(lambda: self._over)
         return self._conclude()
 
     # What depends on whether the hosts wait for each other
 
-    def _prepare(self, _: Campaign, /) -> None:
+    def _prepare(self, _: ReleaseKind, /) -> None:
         """The release is known, and no host was asked yet."""
 
     @property
@@ -110,10 +113,10 @@ class Coordinator:
     def _over(self) -> bool:
         return self._gone >= self._workers.keys()
 
-    def _place(self, _: Campaign, facts: Mapping[str, Facts], /) -> dict[str, Share]:
+    def _place(self, _: ReleaseKind, facts: Mapping[str, Facts], /) -> dict[str, Placement]:
         """What the release is on each host. One host numbers it by itself."""
-        share = Share(number=number_of(facts)) if len(self._workers) > 1 else Share()
-        return dict.fromkeys(facts, share)
+        placement = Placement(number=number_of(facts)) if len(self._workers) > 1 else Placement()
+        return dict.fromkeys(facts, placement)
 
     def _always_queued(self) -> frozenset[str]:
         """Hosts in whose queues a place is taken though nobody is at work there. None: one job alone is kept from the
@@ -122,9 +125,9 @@ class Coordinator:
 
     def _take(self, message: Message) -> None:
         match message:
-            case Met(host=host, facts=facts):
+            case HostMet(host=host, facts=facts):
                 self._facts[host] = facts
-            case Failed(host=host) | Lost(host=host) | Stopped(host=host):
+            case HostFailed(host=host) | HostLost(host=host) | HostStopped(host=host):
                 self._gone.add(host)
 
     def _step(self) -> None:
@@ -215,24 +218,22 @@ class Coordinator:
         except Interrupted:
             raise
         except (Over, DeployerError) as error:
-            self._take(Failed(host=host, error=worker.fail(error)))
+            self._take(HostFailed(host=host, error=worker.fail(error)))
 
-    def _send(self, campaign: Campaign) -> None:
+    def _send(self, kind: ReleaseKind) -> None:
         facts = {host: self._facts[host] for host in self._workers if host not in self._gone}  # as they were named
-        campaign.agree(facts)
-        placed = self._place(campaign, facts)
+        kind.agree(facts)
+        placed = self._place(kind, facts)
         for host in sorted(facts):  # the one in whose queue all others are begins first
-            self._workers[host].send(
-                _plan(campaign, facts[host], placed[host], tries_again=self._wait and len(facts) == 1)
-            )
+            self._workers[host].send(_plan(kind, facts[host], placed[host], tries_again=self._wait and len(facts) == 1))
 
 
-def _plan(campaign: Campaign, facts: Facts, share: Share, *, tries_again: bool) -> Plan:
+def _plan(kind: ReleaseKind, facts: Facts, placement: Placement, *, tries_again: bool) -> Plan:
     """``tries_again``: that another command was quicker is no failure of this one."""
 
-    def plan(site: Site, *_: object) -> Sending:
-        sending = campaign.sending(site, facts, share)
-        return replace(sending, edit=_without_busy(sending.edit)) if tries_again else sending
+    def plan(site: Site, *_: object) -> Payload:
+        payload = kind.payload(site, facts, placement)
+        return replace(payload, edit=_without_busy(payload.edit)) if tries_again else payload
 
     return plan
 

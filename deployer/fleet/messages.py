@@ -9,11 +9,11 @@ from typing import Any
 from deployer.errors import DeployerError
 from deployer.remote.session import Facts
 
-__all__ = ["Failed", "HookEnded", "Lost", "Message", "Met", "Received", "Stopped", "Tick"]
+__all__ = ["HookEnded", "HostEvent", "HostFailed", "HostLost", "HostMet", "HostStopped", "Message", "Tick"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Met:
+class HostMet:
     """The host has answered, and nothing was sent to it yet."""
 
     host: str
@@ -21,7 +21,7 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class HostEvent:
     """An event of the host's job."""
 
     host: str
@@ -29,7 +29,7 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class HostFailed:
     """The host's job has not begun, and will not."""
 
     host: str
@@ -37,7 +37,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
+class HostLost:
     """The host's job may have begun, and its end was not seen."""
 
     host: str
@@ -45,7 +45,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
+class HostStopped:
     """The host's worker is done: the last event of its job was received, or there was nothing to do."""
 
     host: str
@@ -65,4 +65,4 @@ class Tick:
     """Some time has passed."""
 
 
-Message = Met | Received | Failed | Lost | Stopped | HookEnded | Tick
+Message = HostMet | HostEvent | HostFailed | HostLost | HostStopped | HookEnded | Tick

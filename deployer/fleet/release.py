@@ -15,17 +15,17 @@ from deployer import events
 from deployer.errors import Exit, Interrupted
 from deployer.events import FleetFinished
 from deployer.fleet.coordinator import Coordinator
-from deployer.fleet.hooks import Hooks
+from deployer.fleet.hooks import HookRunner
 from deployer.fleet.hosts import Fleet
-from deployer.fleet.messages import Failed, HookEnded, Lost, Message, Met, Received, Stopped
+from deployer.fleet.messages import HookEnded, HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
 from deployer.model import Decision
-from deployer.release.placement import Campaign, Share, number_of
+from deployer.release.placement import Placement, ReleaseKind, number_of
 from deployer.remote.session import Facts
 from deployer.remote.site import who
 from deployer.rollout import Rollout, Strategy, barriers
 from deployer.wire import advice
 
-__all__ = ["begin", "release", "was_busy"]
+__all__ = ["TwoPhaseCommit", "begin", "release", "was_busy"]
 
 BEAT = 2.0
 """Seconds between two signs of life for hosts whose job waits: a fraction of its lease."""
@@ -38,35 +38,35 @@ BEGINS = 300.0
 over a slow line. The host's own patience with a laptop is the same."""
 
 
-def release(fleet: Fleet, make: Callable[[], Campaign], *, strategy: Strategy, wait: bool = False) -> int:
+def release(fleet: Fleet, make: Callable[[], ReleaseKind], *, strategy: Strategy, wait: bool = False) -> int:
     """Carry a release through a fleet; the exit code. How it ended is reported.
 
     ``make`` is called once, while connecting. A single host waits for nothing: its deploy ends by itself, whatever
     becomes of this machine. With ``wait`` it is tried again when another command was quicker. Raises DeployerError for
     what is wrong here (nothing was touched), and for what fails on a single host.
     """
-    made: list[Campaign] = []
+    made: list[ReleaseKind] = []
 
-    def once() -> Campaign:
+    def once() -> ReleaseKind:
         if not made:
             made.append(make())
         return made[0]
 
     while True:
         single = len(fleet.sites) == 1
-        exit = _carry(Coordinator(fleet) if single else _TwoPhaseCommit(fleet, strategy), once, wait=wait)
+        exit = _carry(Coordinator(fleet) if single else TwoPhaseCommit(fleet, strategy), once, wait=wait)
         if exit is not None:
             return exit
         fleet.report(events.Note(text="another command was quicker; waiting for it"))
 
 
-def begin(fleet: Fleet, make: Callable[[], Campaign]) -> int:
+def begin(fleet: Fleet, make: Callable[[], ReleaseKind]) -> int:
     """Send a release whose phases are run one by one afterwards to every host, under one number; the exit code."""
     exit = _carry(Coordinator(fleet), make, wait=False)
     return int(Exit.BUSY) if exit is None else exit
 
 
-def _carry(coordinator: Coordinator, make: Callable[[], Campaign], *, wait: bool) -> int | None:
+def _carry(coordinator: Coordinator, make: Callable[[], ReleaseKind], *, wait: bool) -> int | None:
     try:
         return coordinator.release(make, wait=wait)
     finally:
@@ -79,23 +79,23 @@ def was_busy(verdict: FleetFinished) -> bool:
     return verdict.exit in (Exit.BUSY, Exit.REFUSED) and "busy" in results <= {"busy", "untouched", "discarded"}
 
 
-class _TwoPhaseCommit(Coordinator):
+class TwoPhaseCommit(Coordinator):
     """The coordinator of hosts that wait for each other: their jobs stop at barriers until they are told to go on."""
 
     def __init__(self, fleet: Fleet, strategy: Strategy) -> None:
         self._strategy = strategy
         self._looked = _now()
         self._back = self._aborted = self._bakes = self._sent = False
-        self._hooks = Hooks(fleet.config.hooks, fleet.report, self._hooked)
+        self._hooks = HookRunner(fleet.config.hooks, fleet.report, self._hooked)
         self._release = ""
         self._rollout = self._new_rollout(fleet, "fab deploy")  # before anything is touched: the strategy may be wrong
-        super().__init__(fleet)
+        super().__init__(fleet, alone=False)
 
     def _new_rollout(self, fleet: Fleet, again: str) -> Rollout:
         return Rollout(fleet.hosts, strategy=self._strategy, hooks=self._hooks.any, again=again, now=_now())
 
-    def _prepare(self, campaign: Campaign, /) -> None:
-        self._rollout = self._new_rollout(self._fleet, campaign.again)
+    def _prepare(self, kind: ReleaseKind, /) -> None:
+        self._rollout = self._new_rollout(self._fleet, kind.again)
 
     @property
     def _goes_on(self) -> bool:
@@ -120,12 +120,12 @@ class _TwoPhaseCommit(Coordinator):
         one gets them all. Who waits takes a place at all of them."""
         return frozenset(self._workers) if self._wait else frozenset({min(self._workers)})
 
-    def _place(self, campaign: Campaign, facts: Mapping[str, Facts], /) -> dict[str, Share]:
+    def _place(self, kind: ReleaseKind, facts: Mapping[str, Facts], /) -> dict[str, Placement]:
         self._sent = True
         number = number_of(facts)
-        migrator = campaign.migrator(self._fleet.hosts)
+        migrator = kind.migrator(self._fleet.hosts)
         return {
-            host: Share(
+            host: Placement(
                 number=number,
                 barriers=barriers(host, migrator=migrator, migrates=bool(migrator)),
                 migrator=migrator,
@@ -139,20 +139,20 @@ class _TwoPhaseCommit(Coordinator):
         super()._take(message)
         now = _now()
         match message:
-            case Met(host=host, facts=facts):
+            case HostMet(host=host, facts=facts):
                 self._rollout.met(host, facts.current, now)
-            case Received(host=host, event=event):
-                self._rollout.hear(host, event, now)
+            case HostEvent(host=host, event=event):
+                self._rollout.receive(host, event, now)
                 self._release = str(event.get("release") or self._release)
-            case Failed(host=host, error=error):
+            case HostFailed(host=host, error=error):
                 exit = int(error.exit) if error.exit != Exit.BUG else int(Exit.REFUSED)
                 self._rollout.refused(host, exit, error.message, now, next=error.next, logs=tuple(error.logs))
-            case Lost(host=host, error=error):
+            case HostLost(host=host, error=error):
                 self._rollout.lost(host, error.message, now)
-            case Stopped(host=host):
+            case HostStopped(host=host):
                 self._rollout.lost(host, "it ended without a last word", now)  # after its last event: changes nothing
             case HookEnded(host=host, hook=hook, error=why):
-                self._rollout.hooked(host, hook, why, now)
+                self._rollout.hook_ended(host, hook, why, now)
 
     def _hooked(self, host: str, hook: str, error: str) -> None:
         """In the thread of the hook."""
@@ -244,7 +244,7 @@ class _TwoPhaseCommit(Coordinator):
             if decision is Decision.LEAVE:
                 raise KeyboardInterrupt
         self._aborted = True
-        if self._rollout.give_up(f"aborted by {who()}", _now()):
+        if self._rollout.abort(f"aborted by {who()}", _now()):
             text = "the hosts are told to abort; they undo what they did"
         else:
             text = "too late to abort: the release was found good on all hosts"

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from deployer import events
 from deployer.bug import Bug
 from deployer.errors import DeployerError, Exit, Interrupted, Mixed
 from deployer.events import Event
-from deployer.fleet.hosts import Ended
-from deployer.fleet.messages import Failed, Lost, Message, Met, Received, Stopped
-from deployer.release.placement import Sending
+from deployer.fleet.hosts import HostResult
+from deployer.fleet.messages import HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
+from deployer.release.placement import Payload
 from deployer.remote.job import Follower
 from deployer.remote.session import SIGN, Facts, Outcome, Over, Remote
 from deployer.remote.site import Site, ask, who
@@ -30,7 +29,7 @@ _SOMETHING = 16 * 1024
 _LONGEST_WHY = 1000
 """Characters of the reason that a host is given for an undo."""
 
-Plan = Callable[[Site, Remote, Facts], "Sending | None"]
+Plan = Callable[[Site, Remote, Facts], "Payload | None"]
 """Makes what goes to a host, in that host's thread; None when there is nothing to do there."""
 
 
@@ -52,6 +51,8 @@ class HostWorker:
         self, site: Site, tell: Callable[[Message], None], room: threading.Semaphore, *, alone: bool = False
     ) -> None:
         self.remote: Remote | None = None
+        self.follower: Follower | None = None
+        """Follows the job; None before its request is made. From then on it must not be silent for long."""
         self.silent_since = time.monotonic()
         self.failed: events.Failed | None = None
         """The host's last failure."""
@@ -61,7 +62,6 @@ class HostWorker:
         self._may_ask = threading.Event()
         self._plan: SimpleQueue[Plan | None] = SimpleQueue()
         self._dismissed = self._left = False
-        self._follower: Follower | None = None
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
         self._began = time.monotonic()
@@ -69,8 +69,6 @@ class HostWorker:
         self._dropped_at = 0.0
         self._sent = 0
         self._lock = threading.Lock()
-        self._told: list[Mapping[str, Any]] = []
-        self._outbox: SimpleQueue[Mapping[str, Any] | None] | None = None
 
     def connect(self) -> None:
         """Start the thread: it connects, and waits for :meth:`ask`."""
@@ -86,12 +84,8 @@ class HostWorker:
 
     def say(self, message: Mapping[str, Any], *, once: bool = False) -> None:
         """A message to the job: when it is followed, and (unless ``once``) again after each new connection."""
-        with self._lock:
-            if not once:
-                self._told.append(message)
-            outbox = self._outbox
-        if outbox is not None:
-            outbox.put(message)
+        if self.follower is not None:
+            self.follower.say(message, once=once)
 
     def undo(self, why: str) -> None:
         """Have a job that waits for its fleet undone; where none has begun, none will."""
@@ -100,19 +94,17 @@ class HostWorker:
 
     def drop(self) -> None:
         """Take the connection for lost: once, until something is received again."""
-        if self._follower is not None and self._dropped_at != self.silent_since:
+        if self.follower is not None and self._dropped_at != self.silent_since:
             self._dropped_at = self.silent_since
-            self._follower.drop()
+            self.follower.drop()
 
     def leave(self) -> None:
         """Stop following: what runs on the host goes its own way. Returns at once, and nothing is told of what becomes
         of the connections."""
-        with self._lock:
-            self._left = True
-            outbox = self._outbox
+        self._left = True
         self._dismiss()
-        if outbox is not None:
-            outbox.put(None)
+        if self.follower is not None:
+            self.follower.leave()
         threading.Thread(target=self._hang_up, daemon=True, name="hang-up").start()
 
     def silence(self, now: float) -> float:
@@ -131,19 +123,14 @@ class HostWorker:
         return self.remote
 
     @property
-    def follower(self) -> Follower | None:
-        """Follows the job; None before its request is made. From then on it must not be silent for long."""
-        return self._follower
-
-    @property
     def followed(self) -> bool:
         """Its job is followed: messages reach it."""
-        return self._outbox is not None
+        return self.follower is not None and self.follower.followed
 
     @property
-    def ended(self) -> Ended[Outcome]:
+    def ended(self) -> HostResult[Outcome]:
         """How the work on this host ended."""
-        return Ended(
+        return HostResult(
             site=self._original,
             value=self._outcome,
             error=self._error,
@@ -153,8 +140,8 @@ class HostWorker:
 
     def interrupted(self) -> Interrupted | KeyboardInterrupt:
         """What to raise when a person stops the command now."""
-        if self._follower is not None:
-            return self._follower.interrupted()
+        if self.follower is not None:
+            return self.follower.interrupted()
         if self.remote is not None and self.remote.touches:
             return KeyboardInterrupt()
         return Interrupted(message="interrupted while connecting", state="nothing was touched", host=self._site.host)
@@ -174,14 +161,15 @@ class HostWorker:
         self._report(events.PhaseDone(host=self._site.host, phase="wait", seconds=seconds, detail=detail))
 
     def _dismiss(self) -> None:
-        self._dismissed = True
+        with self._lock:
+            self._dismissed = True
         self._plan.put(None)
         self._may_ask.set()
 
     def _hang_up(self) -> None:
         """Closing takes a moment, and for ever on a connection that hangs."""
-        if self._follower is not None:
-            self._follower.drop()
+        if self.follower is not None:
+            self.follower.drop()
         if self.remote is not None:
             self.remote.link.close()
 
@@ -189,7 +177,7 @@ class HostWorker:
         message = self._last_message()
         self._leave_room()
         self._may_ask.wait()
-        if isinstance(message, (Failed, Lost)) and not isinstance(message.error, _Told):
+        if isinstance(message, (HostFailed, HostLost)) and not isinstance(message.error, _Told):
             self._report_end(message.error)
         self._seconds = time.monotonic() - self._began
         self._tell(message)
@@ -198,7 +186,7 @@ class HostWorker:
         host = self._site.host
         try:
             self._outcome = self._do()
-            return Stopped(host=host)
+            return HostStopped(host=host)
         except BaseException as error:
             self._error = self._error or error
             return self._ended_by(error)
@@ -207,18 +195,18 @@ class HostWorker:
         host = self._site.host
         match error:
             case _Dismissed():
-                return Failed(host=host, error=_Told(message="the fleet gave up before", host=host))
+                return HostFailed(host=host, error=_Told(message="the fleet gave up before", host=host))
             case Over():
-                return Failed(host=host, error=self._refusal(error))
+                return HostFailed(host=host, error=self._refusal(error))
             case Mixed():
-                return Lost(host=host, error=error)
+                return HostLost(host=host, error=error)
             case DeployerError():
-                return Failed(host=host, error=error)
+                return HostFailed(host=host, error=error)
         # A bug must not leave the others waiting for this host.
-        sent = self._follower is not None
+        sent = self.follower is not None
         state = "what it serves, and whether something runs there, is not known" if sent else "nothing was touched"
         bug = Bug.of(error, host=host, state=state)
-        return Lost(host=host, error=bug) if sent else Failed(host=host, error=bug)
+        return HostLost(host=host, error=bug) if sent else HostFailed(host=host, error=bug)
 
     def _do(self) -> Outcome | None:
         site = self._site
@@ -232,13 +220,13 @@ class HostWorker:
             remote = self.remote = Remote(link, site.config.app, site.report)
             facts = ask(site, remote, started)
             self._leave_room()
-            self._tell(Met(host=site.host, facts=facts))
+            self._tell(HostMet(host=site.host, facts=facts))
             plan = self._await_plan(remote)
             if plan is None:
                 raise _Dismissed
             self._enter_room(remote)
-            sending = plan(site, remote, facts)
-            return None if sending is None else self._follow(sending, remote)
+            payload = plan(site, remote, facts)
+            return None if payload is None else self._follow(payload, remote)
 
     def _await_plan(self, remote: Remote) -> Plan | None:
         while True:
@@ -247,18 +235,22 @@ class HostWorker:
             except Empty:
                 _give_sign(remote)
 
-    def _follow(self, sending: Sending, remote: Remote) -> Outcome:
-        upload = sending.upload
-        follower = Follower(remote, reconnect=self._connect_again, by=who(), hear=self._hear)
+    def _follow(self, payload: Payload, remote: Remote) -> Outcome:
+        upload = payload.upload
+        follower = Follower(
+            remote, reconnect=self._connect_again, by=who(), receive=self._receive, uploading=self._check_in
+        )
         self.silent_since = time.monotonic()
-        self._follower = follower
-        body = _Watched(upload.open_at(sending.offset), self._uploading) if upload is not None else None
+        with self._lock:
+            if self._dismissed:
+                raise _Dismissed
+            self.follower = follower
         outcome = follower.send(
-            sending.message,
-            body=cast("BinaryIO | None", body),
-            offset=sending.offset,
+            payload.message,
+            body=upload.open_at(payload.offset) if upload is not None else None,
+            offset=payload.offset,
             total=upload.delta.length if upload is not None else 0,
-            edit=sending.edit,
+            edit=payload.edit,
         )
         if upload is not None and outcome.exit == Exit.BUSY:
             detail = "another deploy began first"
@@ -270,36 +262,17 @@ class HostWorker:
             raise _Dismissed
         return connect(self._site.target, self._site.ssh)
 
-    def _uploading(self) -> None:
+    def _check_in(self) -> None:
+        """While the upload goes on."""
         self.silent_since = time.monotonic()
         if self._dismissed:
             raise _Dismissed
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
+    def _receive(self, event: Mapping[str, Any]) -> None:
         self.silent_since = time.monotonic()
-        kind = event.get("event")
-        if kind == "following":
-            self._start_to_speak()
-        if kind in ("ready", "finished"):
+        if event.get("event") in ("ready", "finished"):
             self._leave_room()
-        self._tell(Received(host=self._site.host, event=event))
-
-    def _start_to_speak(self) -> None:
-        """All that was said so far is said again: it may have been said to a connection that was lost."""
-        with self._lock:
-            if self._left:  # nobody would ever tell its thread to end
-                return
-            if self._outbox is None:
-                self._outbox = SimpleQueue()
-                threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="to-the-job").start()
-            for message in self._told:
-                self._outbox.put(message)
-
-    def _speak(self, outbox: SimpleQueue[Mapping[str, Any] | None]) -> None:
-        """In a thread of its own: a host that hangs delays no message to another."""
-        while (message := outbox.get()) is not None:
-            if self._follower is not None:
-                self._follower.say(message)
+        self._tell(HostEvent(host=self._site.host, event=event))
 
     def _enter_room(self, remote: Remote | None = None) -> None:
         """Wait until few enough are prepared. Raises _Dismissed. ``remote`` is a session to keep alive meanwhile."""
@@ -351,15 +324,3 @@ def _in_a_line(why: str) -> str:
     """A reason as the host takes it: what a hook printed, say, may have many lines."""
     text = "".join(one if one.isprintable() else " " for one in why)
     return " ".join(text.split())[:_LONGEST_WHY]
-
-
-class _Watched(io.RawIOBase):
-    """A stream that calls ``watch`` before each read."""
-
-    def __init__(self, stream: BinaryIO, watch: Callable[[], None]) -> None:
-        super().__init__()
-        self._stream, self._watch = stream, watch
-
-    def read(self, size: int = -1, /) -> bytes:
-        self._watch()
-        return self._stream.read(size)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from deployer import events
@@ -26,11 +28,15 @@ PAUSE = 1.0
 MOST_LOSSES = 20
 
 
-Hear = Callable[[Mapping[str, Any]], None]
+Receive = Callable[[Mapping[str, Any]], None]
 
 
-def _unheard(event: Mapping[str, Any]) -> None:
-    """Nobody listens to the host's own words."""
+def _ignore(event: Mapping[str, Any]) -> None:
+    """Takes an event that nobody wants."""
+
+
+def _go_on() -> None:
+    """Lets an upload go on."""
 
 
 def _unreported(event: Event) -> None:
@@ -41,8 +47,9 @@ class Follower:
     """Sends one request that starts a job on a host, or attaches to one, and follows the job to its end. Use it once.
 
     ``by`` is the person at this machine, for the host's records. ``reconnect`` opens a new connection when one is lost.
-    ``hear`` gets each event of the host once, as it came; ``following`` again after each new connection. Signals are
-    the caller's: it may abort the job from another thread, or stop, and then raises what :meth:`interrupted` returns.
+    ``receive`` gets each event of the host once, as it came; ``following`` again after each new connection.
+    ``uploading`` is called before each further portion of the body; what it raises ends the upload. Signals are the
+    caller's: it may abort the job from another thread, or stop, and then raises what :meth:`interrupted` returns.
     """
 
     def __init__(
@@ -51,7 +58,8 @@ class Follower:
         *,
         reconnect: Callable[[], Link],
         by: str = "",
-        hear: Hear = _unheard,
+        receive: Receive = _ignore,
+        uploading: Callable[[], None] = _go_on,
     ) -> None:
         self.begun = False
         """The host may have the whole request: then it works on it, whatever becomes of this machine."""
@@ -59,13 +67,20 @@ class Follower:
         """The host has been told to abort the job."""
         self.doing = "the deploy is at its start"
         """What the host is at, for people."""
+        self.followed = False
+        """The host has named the job: messages reach it."""
         self._remote = remote
         self._reconnect = reconnect
         self._by = by
-        self._hear = hear
+        self._receive = receive
+        self._uploading = uploading
         self._job = ""
         self._told = self._skip = 0
         self._links: list[Link] = []
+        self._lock = threading.Lock()
+        self._repeated: list[Mapping[str, Any]] = []
+        self._outbox: SimpleQueue[Mapping[str, Any] | None] | None = None
+        self._left = False
 
     def send(
         self,
@@ -96,10 +111,21 @@ class Follower:
             for link in self._links:
                 link.close()
 
-    def say(self, message: Mapping[str, Any]) -> None:
-        """Say something from any thread; that a connection is lost is for the one who follows to notice."""
-        with contextlib.suppress(Unreachable):
-            self._remote.send(message)
+    def say(self, message: Mapping[str, Any], *, once: bool = False) -> None:
+        """A message to the job, from any thread: when it is followed, and (unless ``once``) again after each new
+        connection, since it may have gone to one that was lost."""
+        with self._lock:
+            if not once:
+                self._repeated.append(message)
+            if self.followed:
+                self._post(message)
+
+    def leave(self) -> None:
+        """Send no more messages."""
+        with self._lock:
+            self._left = True
+            if self._outbox is not None:
+                self._outbox.put(None)
 
     def drop(self) -> None:
         """Take the connection for lost, from any thread."""
@@ -147,8 +173,24 @@ class Follower:
             total = offset + length
             host = self._remote.host
             self._report(events.Progress(host=host, phase="upload", done=offset + done, total=total, doing="sending"))
+            if done < length:
+                self._uploading()
 
         self._remote.send_file(body, length, advance)
+
+    def _post(self, message: Mapping[str, Any]) -> None:
+        """Have a thread send it: a host that hangs delays no message to another. Call it with the lock."""
+        if self._left:
+            return  # nobody would ever tell its thread to end
+        if self._outbox is None:
+            self._outbox = SimpleQueue()
+            threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="to-the-job").start()
+        self._outbox.put(message)
+
+    def _speak(self, outbox: SimpleQueue[Mapping[str, Any] | None]) -> None:
+        while (message := outbox.get()) is not None:
+            with contextlib.suppress(Unreachable):  # whoever follows the job notices it, too
+                self._remote.send(message)
 
     def _follow(self, edit: Edit) -> Outcome:
         losses = 0
@@ -173,13 +215,17 @@ class Follower:
     def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
         if event["event"] == "following":
             self._job, self._skip, self._told = event["job"], max(self._skip, self._told), 0
-            self._hear(event)
+            with self._lock:
+                self.followed = True
+                for message in self._repeated:
+                    self._post(message)
+            self._receive(event)
             return
         if self._job and event["event"] != "holding":
             self._told += 1
             if self._told <= self._skip:
                 return  # it was reported before the connection was lost
-        self._hear(event)
+        self._receive(event)
         if event["event"] == "phase.started":
             self.doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
         edited = edit(event)

@@ -19,7 +19,7 @@ from deployer.commands import attach
 from deployer.commands.run import execute
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
-from deployer.fleet.hosts import Ended, Fleet, conclude, each, gravest
+from deployer.fleet.hosts import Fleet, HostResult, conclude, each, most_severe
 from deployer.remote.answers import StatusOf
 from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site
@@ -197,8 +197,8 @@ def test_every_end_is_told() -> None:
 )
 def test_the_gravest_code_counts(codes: Sequence[int], exit: int) -> None:
     """Not the greatest number: what most wants a person's eye."""
-    assert gravest(codes) == exit
-    assert gravest(tuple(reversed(codes))) == exit
+    assert most_severe(codes) == exit
+    assert most_severe(tuple(reversed(codes))) == exit
 
 
 # A host that does not answer
@@ -304,6 +304,6 @@ def test_a_host_that_cannot_be_asked_is_no_host_without_a_deploy(monkeypatch: py
 
 def test_an_end_without_an_error_has_a_value() -> None:
     """Nothing to say is a value, too."""
-    ended: Ended[None] = Ended(site=fleet_of("a").sites[0])
+    ended: HostResult[None] = HostResult(site=fleet_of("a").sites[0])
     assert ended.answered
     assert ended.result() is None

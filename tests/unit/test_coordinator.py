@@ -22,12 +22,13 @@ from deployer.events import FleetFinished
 from deployer.fleet import coordinator, hooks, worker
 from deployer.fleet import release as releasing
 from deployer.fleet.hosts import Fleet
-from deployer.fleet.messages import Failed, Message, Met
+from deployer.fleet.messages import HostFailed, HostMet, Message
 from deployer.fleet.release import release, was_busy
 from deployer.fleet.worker import HostWorker
 from deployer.model import Decision
-from deployer.release.placement import Sending, Share
+from deployer.release.placement import Payload, Placement
 from deployer.remote import job
+from deployer.remote.job import Follower
 from deployer.remote.program import host_program
 from deployer.remote.session import Facts, Remote
 from deployer.remote.site import Site
@@ -200,14 +201,14 @@ class Link:
 
 
 class Release:
-    """The least campaign there is. ``facts`` are those that the hosts were asked to agree with."""
+    """The least release there is. ``facts`` are those that the hosts were asked to agree with."""
 
     again = "fab deploy"
 
     def __init__(self, refuses: str = "") -> None:
         self.refuses = refuses
         self.facts: dict[str, Facts] = {}
-        self.shares: dict[str, Share] = {}
+        self.placements: dict[str, Placement] = {}
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
         self.facts = dict(facts)
@@ -217,9 +218,9 @@ class Release:
     def migrator(self, hosts: Sequence[str], /) -> str:
         return ""
 
-    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
-        self.shares[site.host] = share
-        return Sending(message={"op": "release"})
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
+        self.placements[site.host] = placement
+        return Payload(message={"op": "release"})
 
 
 class Bed:
@@ -249,7 +250,7 @@ class Bed:
         )
         return Fleet(sites=sites, config=config, report=self.report, decide=self.decide, **options)
 
-    def conduct(self, strategy: Strategy = AT_ONCE, *, wait: bool = False, **options: Any) -> FleetFinished:
+    def run(self, strategy: Strategy = AT_ONCE, *, wait: bool = False, **options: Any) -> FleetFinished:
         release(self.fleet(**options), lambda: self.release, strategy=strategy, wait=wait)
         (verdict,) = self.of(FleetFinished)
         assert isinstance(verdict, FleetFinished)
@@ -280,24 +281,24 @@ def bed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
 def test_every_host_is_told_to_switch_and_to_keep(bed: Bed) -> None:
     """One number, the same barriers, and each word once where no connection is lost."""
     bed["web3"].next = 9
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert (verdict.exit, set(results(verdict).values())) == (Exit.OK, {"done"})
-    assert {share.number for share in bed.release.shares.values()} == {9}
-    assert {share.barriers for share in bed.release.shares.values()} == {("switch", "keep")}
+    assert {placement.number for placement in bed.release.placements.values()} == {9}
+    assert {placement.barriers for placement in bed.release.placements.values()} == {("switch", "keep")}
     for host in bed.hosts.values():
         assert [word["barrier"] for word in host.said("go")] == ["switch", "keep"]
 
 
 def test_the_hosts_are_compared_in_the_order_in_which_they_were_named(bed: Bed) -> None:
     """Messages about them name them as the user did, not as they happened to answer."""
-    bed.conduct()
+    bed.run()
     assert list(bed.release.facts) == ["web2", "web1", "web3"]
 
 
 def test_the_refusal_of_one_dismisses_the_others(bed: Bed) -> None:
     """A host that is not reached: nothing is sent to any, and the others are untouched."""
     bed["web1"].unreachable = True
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert verdict.exit == Exit.UNREACHABLE
     assert results(verdict) == {"web2": "untouched", "web1": "unreachable", "web3": "untouched"}
     assert not any(host.said("release") for host in bed.hosts.values())
@@ -306,7 +307,7 @@ def test_the_refusal_of_one_dismisses_the_others(bed: Bed) -> None:
 def test_a_refused_release_has_the_others_undone(bed: Bed) -> None:
     """A host that does not take the request: those whose jobs run are told to give up, and why."""
     bed["web3"].refuses = int(Exit.BUSY)
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert results(verdict)["web3"] == "busy"
     assert not any(host.said("go") for host in bed.hosts.values())
     assert all("web3" in word["why"] for host in bed.hosts.values() for word in host.said("undo"))
@@ -316,7 +317,7 @@ def test_hosts_that_do_not_agree_are_left_as_they_were(bed: Bed) -> None:
     """What is wrong with all of them together is one error, and no connection is left open."""
     bed.release.refuses = "the hosts serve different releases"
     with pytest.raises(ConfigError, match="different releases"):
-        bed.conduct()
+        bed.run()
     assert not any(host.said("release") for host in bed.hosts.values())
     assert all(link.closed.wait(BOUND) for host in bed.hosts.values() for link in host.links)
     assert bed.of(events.Failed) == []
@@ -324,13 +325,13 @@ def test_hosts_that_do_not_agree_are_left_as_they_were(bed: Bed) -> None:
 
 def test_few_are_prepared_at_a_time_and_all_get_their_turn(bed: Bed) -> None:
     """With room for one, the room is given on by a host that is ready, and none waits for ever."""
-    assert bed.conduct(parallel=1).exit == Exit.OK
+    assert bed.run(parallel=1).exit == Exit.OK
 
 
 def test_room_is_given_on_by_one_that_fails(bed: Bed) -> None:
     """A host that cannot be reached keeps no room: the others are dismissed, and all is over."""
     bed["web2"].unreachable = True
-    assert results(bed.conduct(parallel=1))["web2"] == "unreachable"
+    assert results(bed.run(parallel=1))["web2"] == "unreachable"
 
 
 # What is lost
@@ -339,7 +340,7 @@ def test_room_is_given_on_by_one_that_fails(bed: Bed) -> None:
 def test_words_are_said_again_after_a_new_connection(bed: Bed) -> None:
     """A word that a broken connection has swallowed is repeated when the job is followed again."""
     bed["web1"].on["go switch"] = lambda link: link.cut()
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert verdict.exit == Exit.OK
     assert [word["barrier"] for word in bed["web1"].said("go")][:2] == ["switch", "switch"]
 
@@ -360,7 +361,7 @@ def test_no_word_comes_before_the_new_connection_is_attached(bed: Bed) -> None:
         take(link, message)
 
     bed["web1"].connect, bed["web1"].take = count, note  # type: ignore[method-assign]
-    assert bed.conduct().exit == Exit.OK
+    assert bed.run().exit == Exit.OK
     assert openings == ["ask", "attach"]
 
 
@@ -368,7 +369,7 @@ def test_a_host_that_is_silent_while_it_begins_is_given_up(bed: Bed, monkeypatch
     """One that takes the request and then hangs, before there is a job to follow, does not hang the run."""
     monkeypatch.setattr(releasing, "BEGINS", 0.2)
     bed["web3"].deaf = "release"
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert (verdict.exit, results(verdict)["web3"]) == (Exit.REFUSED, "lost")
     assert not any(host.said("go") for host in bed.hosts.values())
 
@@ -390,7 +391,7 @@ def test_a_host_that_falls_silent_is_given_up(bed: Bed, monkeypatch: pytest.Monk
     """It was told to switch, and is never heard again: the others stay, and it is named."""
     monkeypatch.setattr(releasing, "DEAD", 0.2)
     bed["web3"].on["go switch"] = lambda _: setattr(bed["web3"], "deaf", "hold")
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert verdict.exit == Exit.MIXED
     assert results(verdict) == {"web2": "done", "web1": "done", "web3": "lost"}
 
@@ -430,7 +431,7 @@ def test_a_bug_behind_the_sending_leaves_it_unknown_what_the_host_does(
         return send(run, *given, **more)
 
     monkeypatch.setattr(worker.Follower, "send", sends)
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert results(verdict)["web1"] == "lost"
     assert "web1 discards its candidate without a word" in verdict.state
     failed = next(event for event in bed.told if isinstance(event, events.Failed) and event.host == "web1")
@@ -454,7 +455,7 @@ def follow_and_press(link: Link) -> None:
 def test_ctrl_c_with_nobody_to_ask_ends_it_on_all_hosts(bed: Bed) -> None:
     """Before the switch every candidate is discarded, and it says by whom."""
     bed["web3"].on["release"] = follow_and_press
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert verdict.exit == Exit.REFUSED
     assert "aborted by" in verdict.summary
     assert bed["web3"].said("undo")
@@ -475,7 +476,7 @@ def test_leases_are_renewed_while_a_person_thinks(bed: Bed, monkeypatch: pytest.
     bed.decide = think
     bed["web3"].on["release"] = follow_and_press
     bed["web3"].on["hold"] = bed["web3"].become_ready
-    assert bed.conduct().exit == Exit.OK
+    assert bed.run().exit == Exit.OK
 
 
 def test_to_leave_is_told_and_nothing_else(bed: Bed) -> None:
@@ -483,7 +484,7 @@ def test_to_leave_is_told_and_nothing_else(bed: Bed) -> None:
     bed.decide = lambda _: Decision.LEAVE
     bed["web3"].on["release"] = follow_and_press
     with pytest.raises(Interrupted) as caught:
-        bed.conduct()
+        bed.run()
     assert "discard it within a minute" in caught.value.state
     assert all(link.closed.wait(BOUND) for host in bed.hosts.values() for link in host.links)
     assert bed.of(events.Failed) + bed.of(events.Warn) == []
@@ -495,7 +496,7 @@ def test_a_second_ctrl_c_leaves(bed: Bed) -> None:
     bed["web3"].on["release"] = follow_and_press
     bed["web3"].on["undo"] = lambda _: press()
     with pytest.raises(Interrupted):
-        bed.conduct()
+        bed.run()
     assert bed["web3"].said("undo")
 
 
@@ -524,7 +525,7 @@ def hooked(tmp_path: Path, *, fails: str = "") -> Hooks:
 def test_hooks_run_for_each_wave(bed: Bed, tmp_path: Path, note: Callable[[], list[str]]) -> None:
     """Each host is drained before it switches and undrained when it is good, one wave after the other."""
     bed.hooks = hooked(tmp_path)
-    assert bed.conduct(Strategy(batch="1")).exit == Exit.OK
+    assert bed.run(Strategy(batch="1")).exit == Exit.OK
     assert note() == [f"{do}-{host}" for host in bed.hosts for do in ("drain", "undrain")]
 
 
@@ -533,7 +534,7 @@ def test_a_hook_that_fails_takes_all_back_with_a_word_that_hosts_accept(
 ) -> None:
     """What it printed goes to the hosts as the reason: in one line, since they take no other."""
     bed.hooks = hooked(tmp_path, fails="web1")
-    verdict = bed.conduct(Strategy(batch="1"))
+    verdict = bed.run(Strategy(batch="1"))
     assert verdict.exit == Exit.ROLLED_BACK
     assert note() == ["drain-web2", "undrain-web2", "drain-web1", "undrain-web1"]
     (word,) = bed["web2"].said("undo")
@@ -555,7 +556,7 @@ def test_a_hook_that_breaks_is_told(bed: Bed, tmp_path: Path, monkeypatch: pytes
 
     bed.hooks = hooked(tmp_path)
     monkeypatch.setattr(hooks, "run", broken)
-    verdict = bed.conduct(Strategy(batch="1"))
+    verdict = bed.run(Strategy(batch="1"))
     assert verdict.exit == Exit.REFUSED
     assert "no memory" in verdict.summary
     failed = next(event for event in bed.told if isinstance(event, events.Failed))
@@ -598,7 +599,7 @@ def test_a_hook_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
 def test_a_busy_host_sends_all_away(bed: Bed) -> None:
     """It is told who is at work, and at what; nothing is sent to any host."""
     bed["web3"].busy = BUSY
-    verdict = bed.conduct()
+    verdict = bed.run()
     assert (verdict.exit, results(verdict)["web3"]) == (Exit.BUSY, "busy")
     (failed,) = bed.of(events.Failed)
     assert "waiting for its fleet before switch" in failed.message
@@ -608,7 +609,7 @@ def test_a_busy_host_sends_all_away(bed: Bed) -> None:
 
 def test_without_wait_a_place_is_taken_at_the_gate_only(bed: Bed) -> None:
     """The host that is first by name: one more exchange, with one host."""
-    bed.conduct()
+    bed.run()
     assert {name: host.said("wait") for name, host in bed.hosts.items()} == {
         "web1": [{"op": "wait", "queue": False}], "web2": [], "web3": [],
     }  # fmt: skip
@@ -623,15 +624,15 @@ def test_with_wait_all_lines_are_joined_and_all_is_asked_again(bed: Bed) -> None
         bed["web3"]._wait(link)
 
     bed["web3"].on["wait"] = last
-    assert bed.conduct(wait=True).exit == Exit.OK
+    assert bed.run(wait=True).exit == Exit.OK
     assert all(host.said("wait") == [{"op": "wait", "queue": True}] for host in bed.hosts.values())
-    assert {share.number for share in bed.release.shares.values()} == {7}
+    assert {placement.number for placement in bed.release.placements.values()} == {7}
 
 
 def test_a_host_that_is_lost_in_the_line_ends_the_waiting(bed: Bed) -> None:
     """Nobody waits on for hosts behind it: exit 3, and nothing was touched."""
     bed["web2"].on["wait"] = lambda link: link.cut()
-    verdict = bed.conduct(wait=True)
+    verdict = bed.run(wait=True)
     assert verdict.exit == Exit.UNREACHABLE
     assert results(verdict)["web2"] == "unreachable"
     assert bed["web3"].said("wait") == []
@@ -645,7 +646,7 @@ def test_a_host_that_is_lost_after_its_turn_is_its_own_end(bed: Bed) -> None:
         bed["web2"]._wait(link)
 
     bed["web2"].on["wait"] = second
-    verdict = bed.conduct(wait=True)
+    verdict = bed.run(wait=True)
     assert results(verdict) == {"web2": "unreachable", "web1": "untouched", "web3": "untouched"}
 
 
@@ -657,14 +658,14 @@ def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.
     one = HostWorker(bed.fleet().sites[0], messages.put, room)
     one.connect()
     one.ask()
-    assert isinstance(messages.get(timeout=BOUND), Met)
+    assert isinstance(messages.get(timeout=BOUND), HostMet)
     _until(lambda: len(bed["web2"].said("hold")) > 2)
     room.acquire()
-    one.send(lambda *_: Sending(message={"op": "release"}))
+    one.send(lambda *_: Payload(message={"op": "release"}))
     held = len(bed["web2"].said("hold"))
     _until(lambda: len(bed["web2"].said("hold")) > held + 2)
     one.undo("")
-    assert isinstance(messages.get(timeout=BOUND), Failed)
+    assert isinstance(messages.get(timeout=BOUND), HostFailed)
     room.release()
     with pytest.raises(ValueError):
         room.release()  # it had taken none
@@ -672,11 +673,12 @@ def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.
 
 def test_no_thread_goes_on_after_the_end(bed: Bed) -> None:
     """Neither one that passes words on, nor one that would be started for a host whose job begins just then."""
-    assert bed.conduct().exit == 0
-    late = HostWorker(bed.fleet().sites[0], lambda _: None, threading.BoundedSemaphore(1))
+    assert bed.run().exit == 0
+    late = Follower(Remote(bed["web1"].connect(), "shop", bed.report), reconnect=pytest.fail)  # type: ignore[arg-type]
     late.leave()
-    late._hear({"event": "following", "job": "00000007"})
-    assert not late.followed
+    late.say({"op": "hold"})
+    late._pass_on({"event": "following", "job": "00000007"}, dict)
+    assert late.followed
     _until(lambda: not any(thread.name == "to-the-job" for thread in threading.enumerate()))
 
 

@@ -21,7 +21,7 @@ from deployer.fleet import worker
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.release import release
 from deployer.model import Decision
-from deployer.release.placement import Sending, Share
+from deployer.release.placement import Payload, Placement
 from deployer.remote import job
 from deployer.remote.answers import Job, Nothing
 from deployer.remote.job import Follower
@@ -203,10 +203,10 @@ class Alone:
     def migrator(self, hosts: Sequence[str], /) -> str:
         raise AssertionError(f"one host needs no migrator: {hosts}")
 
-    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
-        assert share == Share()
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
+        assert placement == Placement()
         self.made.append(facts)
-        return Sending(message={"op": "release"})
+        return Payload(message={"op": "release"})
 
     def names(self) -> list[str]:
         """What was reported of the job, without the coming and going of connections."""

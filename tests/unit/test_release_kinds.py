@@ -16,7 +16,7 @@ from deployer.project.source import Source
 from deployer.project.spool import Spool
 from deployer.release.delta import Upload
 from deployer.release.kinds import Deploy, Reload, Rollback
-from deployer.release.placement import Share
+from deployer.release.placement import Placement
 from deployer.remote.session import Facts
 from deployer.remote.site import Site
 from deployer.ssh import SshOptions, Target
@@ -51,24 +51,24 @@ def facts(current: str = "v3", *, target: str = "v2", code: str = "a", **usable:
     )  # fmt: skip
 
 
-def refusal(campaign: Reload | Rollback, **hosts: Facts) -> tuple[str, str]:
+def refusal(kind: Reload | Rollback, **hosts: Facts) -> tuple[str, str]:
     """The message, and what to type next."""
     with pytest.raises(ConfigError) as caught:
-        campaign.agree(hosts)
+        kind.agree(hosts)
     assert caught.value.state == "nothing was touched"
     return caught.value.message, str(caught.value.next)
 
 
-@pytest.mark.parametrize("campaign", [Reload(), Rollback(), Rollback(to=2)])
-def test_hosts_that_are_alike_agree(campaign: Reload | Rollback) -> None:
+@pytest.mark.parametrize("kind", [Reload(), Rollback(), Rollback(to=2)])
+def test_hosts_that_are_alike_agree(kind: Reload | Rollback) -> None:
     """They serve the same, and have had the same."""
-    campaign.agree({"web2": facts(), "web1": facts()})
+    kind.agree({"web2": facts(), "web1": facts()})
 
 
-@pytest.mark.parametrize("campaign", [Reload(), Rollback()])
-def test_a_host_that_serves_nothing_is_named(campaign: Reload | Rollback) -> None:
+@pytest.mark.parametrize("kind", [Reload(), Rollback()])
+def test_a_host_that_serves_nothing_is_named(kind: Reload | Rollback) -> None:
     """There is nothing to reload or to go back from."""
-    message, then = refusal(campaign, web2=facts(), web1=facts("", target=""))
+    message, then = refusal(kind, web2=facts(), web1=facts("", target=""))
     assert (message, then) == ("nothing is deployed on web1 yet", "fab deploy")
 
 
@@ -90,14 +90,14 @@ def test_a_reload_of_two_releases_of_one_name_is_refused() -> None:
 def test_a_reload_that_would_have_to_look_at_the_code_is_refused_before_anything_is_sent() -> None:
     """Of a fleet's hosts the one is named on which a web process would be new."""
     config = Config(app="shop", hosts_written=("web1", "web2"))
-    campaign = Reload(configs={host: config.of_host(host) for host in config.hosts})
+    kind = Reload(configs={host: config.of_host(host) for host in config.hosts})
     workers = facts()
     assert workers.spec is not None
     batch = replace(workers, spec=replace(workers.spec, web=None, processes=(WORKER,)))
-    message, then = refusal(campaign, web1=facts(), web2=batch)
+    message, then = refusal(kind, web1=facts(), web2=batch)
     assert message == "web2 has run no web process so far, and a reload does not look for one in the code"
     assert then.startswith("fab deploy ")
-    campaign.agree({"web1": facts(), "web2": facts()})
+    kind.agree({"web1": facts(), "web2": facts()})
 
 
 def test_no_host_has_a_release_to_go_back_to() -> None:
@@ -128,9 +128,9 @@ def test_hosts_that_would_go_back_to_different_releases() -> None:
 @pytest.mark.parametrize("other", ["v1", ""])
 def test_a_release_that_changed_some_hosts_only_is_taken_back_on_all(other: str) -> None:
     """To the other hosts it was the same again, and they would go further back; not so when they serve another."""
-    campaign = Rollback()
-    campaign.agree({"web1": facts(target=other), "batch": facts(target="v2")})
-    assert campaign.agreed == 2
+    kind = Rollback()
+    kind.agree({"web1": facts(target=other), "batch": facts(target="v2")})
+    assert kind.agreed == 2
     message, _ = refusal(Rollback(), web1=facts("v4", target="v1"), batch=facts("v3", target="v2"))
     assert message.startswith("the hosts have not had the same releases: web1 would go back to v1; ")
     message, _ = refusal(Rollback(), web1=facts(target="v1", v3="c", v2="x", v1="a"), batch=facts(target="v2"))
@@ -159,11 +159,11 @@ def test_all_hosts_of_a_fleet_go_back_to_the_release_that_was_agreed_on() -> Non
     )
     fleet = Rollback()
     fleet.agree({"web1": facts(), "web2": facts()})
-    assert fleet.sending(site, facts(), Share(number=4)).message["of"] == 2
-    assert Rollback(to=1).sending(site, facts(), Share(number=4)).message["of"] == 1
+    assert fleet.payload(site, facts(), Placement(number=4)).message["of"] == 2
+    assert Rollback(to=1).payload(site, facts(), Placement(number=4)).message["of"] == 1
     alone = Rollback()
     alone.agree({"web1": facts()})
-    assert alone.sending(site, facts(), Share()).message["of"] == 0
+    assert alone.payload(site, facts(), Placement()).message["of"] == 0
 
 
 def test_what_env_file_names_is_secret_in_a_deploy_and_in_a_reload(
@@ -177,9 +177,9 @@ def test_what_env_file_names_is_secret_in_a_deploy_and_in_a_reload(
     nothing = Upload(delta=Delta("b" * 64, "", (), (), "", 0), spool=cast("Spool", None))
     monkeypatch.setattr(Deploy, "spec_on", lambda *_: Spec.parse(SPEC))
     monkeypatch.setattr(deploy.uploads, "upload", lambda *_: nothing)
-    for campaign in (Reload(), deploy):
-        message = campaign.sending(site, facts(), Share(number=4)).message
-        assert message["secret"] == ["OTHER", "TOKEN"], campaign
+    for kind in (Reload(), deploy):
+        message = kind.payload(site, facts(), Placement(number=4)).message
+        assert message["secret"] == ["OTHER", "TOKEN"], kind
         assert message["env"] == {"DEBUG": "0", "TOKEN": "hunter22", "OTHER": "x"}
 
 
@@ -190,10 +190,10 @@ def test_what_is_damaged_on_one_host_is_gone_back_to_on_none() -> None:
         root=Path(), config=Config(app="shop"), target=Target.parse("web1"), ssh=SshOptions(), report=told.append
     )
     hurt = replace(facts(target="v1", v3="c", v1="a"), passed={"v2": "its code is damaged: app.py"})
-    campaign = Rollback()
-    campaign.agree({"web1": hurt, "web2": facts()})
-    assert campaign.agreed == 1
-    assert campaign.sending(site, hurt, Share(number=4)).message["of"] == 1
+    kind = Rollback()
+    kind.agree({"web1": hurt, "web2": facts()})
+    assert kind.agreed == 1
+    assert kind.payload(site, hurt, Placement(number=4)).message["of"] == 1
     assert [event.text for event in told if isinstance(event, events.Warn)] == [
         "v2 is passed by: its code is damaged: app.py"
     ]
