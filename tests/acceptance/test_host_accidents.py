@@ -157,7 +157,7 @@ def test_a_clock_that_is_set_between_two_deploys(bench: Bench, step: int) -> Non
         bench.deploy()
         bench.faults.clock(-step)
         bench.deploy()
-        now = bench.survey()
+        now = bench.settled(lambda one: one.leftovers(timer=True))
         newest = f"v{now.newest}"
         attached = bench.site.expect(0, "attach", "--json").event("finished")
         assert attached["release"] == attached["serving"] == now.current == newest
