@@ -15,7 +15,7 @@ from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError, UnexpectedExit
 
 from deployer.errors import DeployerError, Exit, Interrupted
-from deployer.wire.advice import Next, run
+from deployer.wire.advice import run
 
 if TYPE_CHECKING:
     pass
@@ -29,7 +29,7 @@ def print_error(error: DeployerError) -> None:
     """Print what failed, the state and what to type next to stderr, without rich."""
     lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
     lines += [f"state: {error.state}"] if error.state else []
-    lines += [f"next: {step}" for step in Next.of(error.next)]
+    lines += [f"next: {step}" for step in error.next]
     sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
 
 
@@ -59,28 +59,20 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
             leave_closed_output()
         if not ours:
             raise
-        if isinstance(error, OSError):
-            failed = _of_this_machine(error)
-            on_error(failed)
-            raise Quit(code=int(failed.exit)) from error
-        _tell_bug(error, on_error)
-        raise Quit(code=int(Exit.BUG)) from error
+        raise Quit(code=_print_unexpected(error, on_error)) from error
 
 
-def _of_this_machine(error: OSError) -> DeployerError:
-    from deployer.local import local_failure
+def _print_unexpected(error: Exception, on_error: ErrorPrinter) -> int:
+    """Print an exception that is not a DeployerError; the exit code."""
+    from deployer.errors.bug import explained as as_deployer_error
 
-    return local_failure(error)
-
-
-def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
-    from deployer.bug import Bug
-
+    told = as_deployer_error(error)
     try:
-        on_error(Bug.of(error))
+        on_error(told)
     except Exception:  # the printer may be what is wrong
         traceback.print_exc()
-        print_error(Bug.of(error))
+        print_error(told)
+    return int(told.exit)
 
 
 def is_output_closed() -> bool:

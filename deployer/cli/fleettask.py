@@ -20,7 +20,7 @@ from deployer.errors import ConfigError
 from deployer.wire.advice import do
 
 if TYPE_CHECKING:
-    from deployer.ssh import SshOptions
+    from deployer.ssh.options import SshOptions
 
 __all__ = [
     "Dry",

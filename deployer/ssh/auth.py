@@ -10,8 +10,9 @@ from paramiko.ssh_exception import AuthenticationException, BadAuthenticationTyp
 
 from deployer.ssh.denial import denied, hung_up
 from deployer.ssh.keys import LoginAttempt, SocketAgent, UnusableKeyError, load_key, offers, typed_answers
+from deployer.ssh.options import Question, SshOptions
 from deployer.ssh.settings import Settings
-from deployer.ssh.target import Question, SshOptions, Target
+from deployer.ssh.target import Target
 from deployer.ssh.transport import StrictTransport
 
 MAX_OFFERS = 5

@@ -9,8 +9,9 @@ from pathlib import Path
 from deployer.errors import DeployerError, Unreachable
 from deployer.ssh import causes
 from deployer.ssh.keys import LoginAttempt
+from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import Settings
-from deployer.ssh.target import SshOptions, Target, ssh_command
+from deployer.ssh.target import Target
 from deployer.ssh.transport import printable
 from deployer.wire.causes import Cause
 

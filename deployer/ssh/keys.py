@@ -15,8 +15,9 @@ from paramiko.agent import AgentSSH
 from paramiko.pkey import PKey, UnknownKeyType
 from paramiko.ssh_exception import SSHException
 
+from deployer.ssh.options import Question, SshOptions
 from deployer.ssh.settings import Identity, Settings
-from deployer.ssh.target import Question, SshOptions, Target
+from deployer.ssh.target import Target
 
 AGENT_TIMEOUT = 60.0
 

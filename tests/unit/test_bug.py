@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit as Quit
 
-from deployer.bug import Bug
 from deployer.cli.ending import explained
 from deployer.errors import Exit
+from deployer.errors.bug import Bug
 
 
 class Unspeakable(Exception):
