@@ -10,7 +10,7 @@ import pytest
 from deployer.cli.causes import ALL, markdown
 from deployer.wire.causes import Cause
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = [cause.name for cause in ALL]
 MARK = re.compile(r"""\bcause\("([a-z-]+)"\)""")
 OTHERS = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]

@@ -29,7 +29,7 @@ from deployer.ui.text import middle
 from tests.support.screen import ANSI, Clock, Terminal
 
 SCREENS = Path(__file__).parent / "screens"
-"""What each view looks like; written anew by ``SCREENS=write pytest tests/unit/test_ui_widths.py``."""
+"""What each view looks like; written anew by ``SCREENS=write pytest tests/unit/ui/test_widths.py``."""
 WIDTHS = (40, 60, 80, 120)
 NOW = 1_800_000_000.0
 HOSTS = (

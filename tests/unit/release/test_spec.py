@@ -29,7 +29,7 @@ from deployer.wire.processes import CALENDAR, Process, Timer
 from deployer.wire.protocol import PHASES, PROCESS_LENGTH, dumps
 from deployer.wire.setup import Setup
 from deployer.wire.spec import Spec
-from tests.unit.test_host_catalog import SPEC
+from tests.unit.host.state.test_releases import SPEC
 
 TOML = """\
 app = "shop"

@@ -30,7 +30,7 @@ from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import MOST_MISSED
 from deployer.wire.spec import Spec
 from tests.host.asking import SPEC, make_host
-from tests.unit.test_follower import HOST, FakeChannel, FakeLink
+from tests.unit.remote.test_job import HOST, FakeChannel, FakeLink
 
 ASK: dict[str, Any] = {
     "event": "answer", "at": 1.0, "protocol": protocol.PROTOCOL, "program": "0" * 64, "app": "shop", "current": "v1",

@@ -122,7 +122,7 @@ def test_a_bug_is_the_end_of_its_host_with_its_traceback() -> None:
 
 HANGS = """
 import threading
-from tests.unit.test_fleet import fleet_of
+from tests.unit.fleet.test_hosts import fleet_of
 from deployer.fleet.hosts import each
 
 def work(site):
@@ -141,7 +141,7 @@ except KeyboardInterrupt:
 def test_a_ctrl_c_is_heard_at_once_though_a_host_hangs() -> None:
     """The process ends without the thread that hangs."""
     argv = [sys.executable, "-c", HANGS]
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=root) as process:
         try:
             assert process.stdout is not None

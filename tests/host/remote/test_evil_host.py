@@ -16,7 +16,7 @@ import pytest
 
 from deployer.wire.protocol import PROTOCOL
 from tests.host.sshd import Sshd, running, write_config
-from tests.unit.test_answers import ASK, FINISHED, STATUS
+from tests.unit.remote.test_answers import ASK, FINISHED, STATUS
 
 PROGRAM = """#!{python}
 import json, pathlib, sys

@@ -24,8 +24,8 @@ from deployer.remote.site import Site
 from deployer.ui.plain.jsonlines import as_object
 from deployer.wire.processes import Process, Timer
 from deployer.wire.spec import Spec
-from tests.unit.test_fleet import fleet_of
-from tests.unit.test_release_kinds import SPEC
+from tests.unit.fleet.test_hosts import fleet_of
+from tests.unit.release.test_kinds import SPEC
 
 UNIT = {
     "process": "worker",

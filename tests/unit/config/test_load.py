@@ -12,7 +12,7 @@ from deployer.config.secret import Secret
 from deployer.errors import ConfigError
 from deployer.wire.environment import RESERVED
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def app(text: str) -> str:

@@ -84,7 +84,7 @@ with run.while_there_is_life():
 
 
 def watched(limit: str) -> subprocess.Popen[bytes]:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     argv: Sequence[str] = [sys.executable, "-c", WATCHED, limit]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, env=os.environ)
     assert process.stdout is not None

@@ -13,7 +13,7 @@ from deployer.host.errors import HostError
 from deployer.host.units import programs
 from deployer.host.units.programs import Place
 from deployer.wire.processes import Process
-from tests.unit.test_host_spec import SPEC
+from tests.unit.wire.test_spec import SPEC
 
 if os.getuid() != 0:
     pytest.skip("only root can look with another's eyes", allow_module_level=True)

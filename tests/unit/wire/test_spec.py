@@ -11,7 +11,7 @@ import pytest
 from deployer.wire.environment import check_variable, parse_environment
 from deployer.wire.processes import Process, Timer
 from deployer.wire.spec import Spec, parse_app
-from tests.unit.test_host_catalog import SPEC
+from tests.unit.host.state.test_releases import SPEC
 
 
 def sent() -> Any:
