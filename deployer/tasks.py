@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.collection import Collection
 from invoke.context import Context
 
-from deployer.cli.answer import Answer, ended_with, would_do
+from deployer.cli.answer import TaskAnswer, ended_with, would_do
 from deployer.cli.fleettask import Dry
 from deployer.cli.phases import phase_task
 from deployer.cli.task import chore, host_task
@@ -29,7 +29,7 @@ _LINES = 100_000
 """The most journal lines that a host returns."""
 
 
-def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
+def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> TaskAnswer:
     from deployer.commands.plan import preview
 
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
@@ -39,12 +39,12 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False
 
         show_plan(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
 
-    return Answer(show=show, exit=found.exit)
+    return TaskAnswer(show=show, exit=found.exit)
 
 
 def _dry_deploy(
     fleet: Fleet, ref: str, dirty: bool, batch: str, canary: str, bake: str, keep_going: bool, strict: bool, **_: Any
-) -> Answer:
+) -> TaskAnswer:
     _strategy(fleet, batch, canary, bake, keep_going)
     return _plan(fleet, ref, dirty, strict)
 
@@ -61,7 +61,7 @@ def deploy(
     canary: str = "",
     bake: str = "",
     strict: bool = False,
-) -> Answer:
+) -> TaskAnswer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer.commands import deploy as use
 
@@ -72,7 +72,7 @@ def deploy(
     return ended_with(exit)
 
 
-def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool, **_: Any) -> Answer:
+def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool, **_: Any) -> TaskAnswer:
     from deployer.commands import dryrun
 
     return would_do(dryrun.reload(fleet, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
@@ -81,7 +81,7 @@ def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bo
 @host_task("reload", dry=_dry_reload)
 def reload(
     fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: str = "", bake: str = ""
-) -> Answer:
+) -> TaskAnswer:
     """Release the current code again, with today's settings and environment."""
     from deployer.commands import deploy as use
 
@@ -90,7 +90,7 @@ def reload(
 
 def _dry_rollback(
     fleet: Fleet, to: str, yes: bool, batch: str, canary: str, bake: str, keep_going: bool, **_: Any
-) -> Answer:
+) -> TaskAnswer:
     from deployer.commands import dryrun
 
     return would_do(dryrun.rollback(fleet, to=to, yes=yes, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
@@ -106,7 +106,7 @@ def rollback(
     batch: str = "",
     canary: str = "",
     bake: str = "",
-) -> Answer:
+) -> TaskAnswer:
     """Go back to an older release: code, dependencies, environment and units together."""
     from deployer.commands import deploy as use
 
@@ -131,27 +131,27 @@ def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool
 
 
 @host_task("plan for", dry=Dry.SAME, answer=True)
-def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
+def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> TaskAnswer:
     """What a deploy would run on which host, and as which release. Nothing is touched."""
     return _plan(fleet, ref, dirty, strict)
 
 
 @host_task("attach to", dry=Dry.SAME)
-def attach(fleet: Fleet) -> Answer:
+def attach(fleet: Fleet) -> TaskAnswer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
     from deployer.commands import attach
 
     return ended_with(attach.attach(fleet))
 
 
-def _dry_abort(fleet: Fleet) -> Answer:
+def _dry_abort(fleet: Fleet) -> TaskAnswer:
     from deployer.commands import dryrun
 
     return would_do(dryrun.abort(fleet))
 
 
 @host_task("abort", dry=_dry_abort)
-def abort(fleet: Fleet) -> Answer:
+def abort(fleet: Fleet) -> TaskAnswer:
     """End the deploy that runs on the host: it undoes what it did, and the old release serves."""
     from deployer.commands import attach
 
@@ -159,7 +159,7 @@ def abort(fleet: Fleet) -> Answer:
 
 
 @host_task("status of", dry=Dry.SAME, answer=True)
-def status(fleet: Fleet) -> Answer:
+def status(fleet: Fleet) -> TaskAnswer:
     """What serves, since when, and its health."""
     from deployer.commands.status import status as status_of
     from deployer.fleet.hosts import ask_each
@@ -178,11 +178,11 @@ def status(fleet: Fleet) -> Answer:
             json=json,
         )
 
-    return Answer(show=show, exit=found.exit)
+    return TaskAnswer(show=show, exit=found.exit)
 
 
 @host_task("releases of", dry=Dry.SAME, answer=True)
-def releases(fleet: Fleet, all: bool = False) -> Answer:
+def releases(fleet: Fleet, all: bool = False) -> TaskAnswer:
     """Every release of the app: its number, state, origin and age."""
     from deployer.commands.releases import attempts
     from deployer.commands.releases import releases as recorded
@@ -195,20 +195,20 @@ def releases(fleet: Fleet, all: bool = False) -> Answer:
 
         show_releases(found.values, found.missing, app=fleet.config.app, json=json)
 
-    return Answer(show=show, exit=found.exit)
+    return TaskAnswer(show=show, exit=found.exit)
 
 
-def _dry_doctor(fleet: Fleet, **_: Any) -> Answer:
+def _dry_doctor(fleet: Fleet, **_: Any) -> TaskAnswer:
     return _examine(fleet, fix=False)
 
 
 @host_task("doctor", dry=_dry_doctor, answer=lambda given: not given["fix"])
-def doctor(fleet: Fleet, fix: bool = False) -> Answer:
+def doctor(fleet: Fleet, fix: bool = False) -> TaskAnswer:
     """Find problems on the host, and say how to repair them."""
     return _examine(fleet, fix=fix)
 
 
-def _examine(fleet: Fleet, *, fix: bool) -> Answer:
+def _examine(fleet: Fleet, *, fix: bool) -> TaskAnswer:
     from deployer.commands import doctor as use
     from deployer.fleet.hosts import ask_each
 
@@ -219,11 +219,11 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
 
         show_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
 
-    return Answer(show=show, exit=found.exit)
+    return TaskAnswer(show=show, exit=found.exit)
 
 
 @host_task("logs of", dry=Dry.SAME, answer=True, streams=True)
-def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> Answer:
+def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> TaskAnswer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
     from deployer.commands.logs import logs as read_logs
 
@@ -233,7 +233,7 @@ def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "
     return ended_with(read_logs(fleet, lines=int(lines), follow=follow, process=process))
 
 
-def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
+def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
     from deployer.commands import dryrun
     from deployer.commands.run import refuse_none
 
@@ -242,21 +242,21 @@ def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
 
 
 @host_task("run on", dry=_dry_run, answer=True, streams=True)
-def run(fleet: Fleet, words: tuple[str, ...]) -> Answer:
+def run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
     """Run a command on every host, in the release that serves: fab run -- python manage.py check. It gets no input."""
     from deployer.commands.run import execute
 
     return ended_with(execute(fleet, words))
 
 
-def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
+def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> TaskAnswer:
     from deployer.commands import dryrun
 
     return would_do(dryrun.setup(fleet, keys=key, allow_units=allow_unit))
 
 
 @host_task("set up", dry=_dry_setup, iterable=["key", "allow_unit"])
-def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> Answer:
+def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> TaskAnswer:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
     from deployer.commands.setup import setup as use
 
@@ -290,7 +290,7 @@ def init(_: Context, wsgi: str = "", asgi: str = "") -> None:
 
 
 @host_task("upload", dry=_plan)
-def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> Answer:
+def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> TaskAnswer:
     """Begin a release: send what the host lacks and unpack it."""
     from deployer.commands import deploy as use
 

@@ -10,7 +10,7 @@ from deployer.errors import Exit
 if TYPE_CHECKING:
     from deployer.fleet.hosts import Answers
 
-__all__ = ["Answer", "ended_with", "would_do"]
+__all__ = ["TaskAnswer", "ended_with", "would_do"]
 
 
 class Show(Protocol):
@@ -20,23 +20,23 @@ class Show(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class TaskAnswer:
     """What a task found out: ``show`` prints it when the reporter has gone, ``exit`` ends the process."""
 
     show: Show
     exit: int = Exit.OK
 
 
-def ended_with(exit: int) -> Answer:
+def ended_with(exit: int) -> TaskAnswer:
     """The answer of a command whose events have already told everything."""
 
     def show(*, json: bool) -> None:
         pass
 
-    return Answer(show=show, exit=exit)
+    return TaskAnswer(show=show, exit=exit)
 
 
-def would_do(found: Answers[str]) -> Answer:
+def would_do(found: Answers[str]) -> TaskAnswer:
     """What a task would do on each host."""
 
     def show(*, json: bool) -> None:
@@ -44,4 +44,4 @@ def would_do(found: Answers[str]) -> Answer:
 
         show_would(found.values, found.missing, json=json)
 
-    return Answer(show=show, exit=found.exit)
+    return TaskAnswer(show=show, exit=found.exit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deployer.cli.answer import Answer, ended_with, would_do
+from deployer.cli.answer import TaskAnswer, ended_with, would_do
 from deployer.cli.task import host_task
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ _TEXTS = {
 
 
 def phase_task(name: str) -> Any:
-    def run(fleet: Fleet, release: str = "") -> Answer:
+    def run(fleet: Fleet, release: str = "") -> TaskAnswer:
         from deployer.commands import deploy as use
 
         return ended_with(use.run_phases(fleet, (name,), release))
 
-    def dry(fleet: Fleet, release: str = "") -> Answer:
+    def dry(fleet: Fleet, release: str = "") -> TaskAnswer:
         from deployer.commands import dryrun
 
         return would_do(dryrun.phase(fleet, name, release))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
-from deployer.cli.answer import Answer
+from deployer.cli.answer import TaskAnswer
 from deployer.cli.ending import ErrorPrinter
 from deployer.cli.fleettask import (
     Dry,
@@ -244,9 +244,9 @@ def _over() -> Iterator[None]:
         raise Quit(code=int(over.outcome.exit)) from None
 
 
-def _end(result: Outcome | Answer, *, json: bool) -> None:
+def _end(result: Outcome | TaskAnswer, *, json: bool) -> None:
     """Print an answer, after the reporter has closed, and exit unless the result is OK."""
-    if isinstance(result, Answer):
+    if isinstance(result, TaskAnswer):
         result.show(json=json)
     if result.exit != Exit.OK:
         raise Quit(code=int(result.exit))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.locks import exclusive
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 
 Phase = Literal["booting", "up", "off"]
 
@@ -36,9 +36,9 @@ class Record:
     http_port: int
     host_key: str
     phase: Phase
-    maker: Process | None = None
-    owner: Process | None = None
-    init: Process | None = None
+    maker: OsProcess | None = None
+    owner: OsProcess | None = None
+    init: OsProcess | None = None
     engine: str = ""
 
     def to_json(self) -> str:
@@ -50,7 +50,7 @@ class Record:
         """Read `text` back; raises ValueError or TypeError when it is no record."""
         fields: dict[str, Any] = json.loads(text)
         for role in ("maker", "owner", "init"):
-            fields[role] = Process(**fields[role]) if fields.get(role) else None
+            fields[role] = OsProcess(**fields[role]) if fields.get(role) else None
         return cls(**fields)
 
 

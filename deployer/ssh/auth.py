@@ -11,7 +11,7 @@ from paramiko.ssh_exception import AuthenticationException, BadAuthenticationTyp
 from deployer.ssh.denial import denied, hung_up
 from deployer.ssh.keys import LoginAttempt, SocketAgent, UnusableKeyError, load_key, offers, typed_answers
 from deployer.ssh.options import Question, SshOptions
-from deployer.ssh.settings import Settings
+from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target
 from deployer.ssh.transport import StrictTransport
 
@@ -31,7 +31,7 @@ class KeptWaitingError(EOFError):
     """The host hung up while a person was thinking about the answer; next time there is one at once."""
 
 
-def authenticate(transport: StrictTransport, target: Target, options: SshOptions, settings: Settings) -> None:
+def authenticate(transport: StrictTransport, target: Target, options: SshOptions, settings: SshSettings) -> None:
     """Logs in as ``settings.user``, or raises Unreachable with all that was tried."""
     attempt = LoginAttempt()
     transport.auth_timeout = LOGIN_TIMEOUT
@@ -54,7 +54,7 @@ def _with_keys(
     transport: StrictTransport,
     target: Target,
     options: SshOptions,
-    settings: Settings,
+    settings: SshSettings,
     agent: SocketAgent,
     attempt: LoginAttempt,
 ) -> bool:
@@ -86,7 +86,7 @@ def _with_keys(
 
 
 def _with_password(
-    transport: StrictTransport, target: Target, options: SshOptions, settings: Settings, attempt: LoginAttempt
+    transport: StrictTransport, target: Target, options: SshOptions, settings: SshSettings, attempt: LoginAttempt
 ) -> bool:
     """With a password, when the host takes one and we have one or can ask."""
     attempt.methods = attempt.methods or _methods(transport, settings.user)
@@ -108,7 +108,7 @@ def _with_password(
 
 
 def _with_questions(
-    transport: StrictTransport, target: Target, options: SshOptions, settings: Settings, attempt: LoginAttempt
+    transport: StrictTransport, target: Target, options: SshOptions, settings: SshSettings, attempt: LoginAttempt
 ) -> bool:
     """With answers to what the host asks (keyboard-interactive): a password, a verification code, or both.
 

@@ -10,14 +10,14 @@ from deployer.errors import DeployerError, Unreachable
 from deployer.ssh import causes
 from deployer.ssh.keys import LoginAttempt
 from deployer.ssh.options import SshOptions, ssh_command
-from deployer.ssh.settings import Settings
+from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target
 from deployer.ssh.transport import printable
 from deployer.wire.causes import Cause
 
 
 def hung_up(
-    target: Target, options: SshOptions, settings: Settings, attempt: LoginAttempt, goodbye: str, said: str
+    target: Target, options: SshOptions, settings: SshSettings, attempt: LoginAttempt, goodbye: str, said: str
 ) -> Unreachable:
     """sshd says so when there were too many keys; an account that may not log in ends the connection without."""
     if goodbye and attempt.rejected:
@@ -25,12 +25,12 @@ def hung_up(
     return _unreachable(causes.CLOSED, target, options, settings, attempt, f"; it said: {said}" if said else "")
 
 
-def denied(target: Target, options: SshOptions, settings: Settings, attempt: LoginAttempt) -> DeployerError:
+def denied(target: Target, options: SshOptions, settings: SshSettings, attempt: LoginAttempt) -> DeployerError:
     cause = _cause(settings, attempt)
     return _unreachable(cause, target, options, settings, attempt)
 
 
-def _cause(settings: Settings, attempt: LoginAttempt) -> Cause:
+def _cause(settings: SshSettings, attempt: LoginAttempt) -> Cause:
     """What was observed: which keys there are, and what the host made of them."""
     if attempt.accepted:
         return causes.SECOND_FACTOR
@@ -43,7 +43,7 @@ def _cause(settings: Settings, attempt: LoginAttempt) -> Cause:
 
 
 def _unreachable(
-    cause: Cause, target: Target, options: SshOptions, settings: Settings, attempt: LoginAttempt, said: str = ""
+    cause: Cause, target: Target, options: SshOptions, settings: SshSettings, attempt: LoginAttempt, said: str = ""
 ) -> Unreachable:
     key = attempt.locked[0] if attempt.locked else ""
     tried = [*attempt.rejected, *filter(None, [attempt.in_hand])]
@@ -64,12 +64,12 @@ def _unreachable(
     return Unreachable(**told, state="nothing was touched", host=target.name)
 
 
-def _hidden(settings: Settings) -> list[str]:
+def _hidden(settings: SshSettings) -> list[str]:
     directories = dict.fromkeys(one.path.parent for one in settings.identities if one.is_hidden)
     return [f"{directory} cannot be looked into: its permissions" for directory in directories]
 
 
-def _allow(target: Target, options: SshOptions, settings: Settings) -> str:
+def _allow(target: Target, options: SshOptions, settings: SshSettings) -> str:
     """The command that has the host accept a key of this machine."""
     there = [identity.path for identity in settings.identities if identity.is_there]
     public = shlex.quote(f"{there[0] if there else Path('~/.ssh/id_ed25519')}.pub")

@@ -16,7 +16,7 @@ from paramiko.pkey import PKey, UnknownKeyType
 from paramiko.ssh_exception import SSHException
 
 from deployer.ssh.options import Question, SshOptions
-from deployer.ssh.settings import Identity, Settings
+from deployer.ssh.settings import KeyFile, SshSettings
 from deployer.ssh.target import Target
 
 AGENT_TIMEOUT = 60.0
@@ -83,7 +83,7 @@ def public_blob(path: Path) -> bytes | None:
     return None
 
 
-def offers(settings: Settings, agent_keys: Sequence[Any], load: Callable[[Path], Any]) -> Iterator[Offer]:
+def offers(settings: SshSettings, agent_keys: Sequence[Any], load: Callable[[Path], Any]) -> Iterator[Offer]:
     """The likely key first: files the user named (through the agent when it has them), agent, usual files."""
     agent = {bytes(key.asbytes()): key for key in agent_keys}
     files = [identity for identity in settings.identities if identity.is_there]
@@ -94,7 +94,7 @@ def offers(settings: Settings, agent_keys: Sequence[Any], load: Callable[[Path],
         label = f"{path} (agent)" if key else str(path)
         return Offer(label=label, load=lambda: key or load(path))
 
-    def held(identity: Identity) -> bool:
+    def held(identity: KeyFile) -> bool:
         return blobs[identity.path] in agent
 
     yield from (offer(identity.path) for identity in files if identity.chosen)

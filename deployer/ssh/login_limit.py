@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deployer.ssh.settings import Settings
+    from deployer.ssh.settings import SshSettings
 
 __all__ = ["LoginLimit"]
 
@@ -28,7 +28,7 @@ class LoginLimit:
         self._lock = threading.Lock()
 
     @contextmanager
-    def through(self, settings: Settings) -> Iterator[None]:
+    def through(self, settings: SshSettings) -> Iterator[None]:
         """Waits for a free login to that sshd, and frees it at the end of the block.
 
         A login may hold one slot while it logs in to its jump host. The route is part of the key and gets shorter

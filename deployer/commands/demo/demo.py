@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.cli.standalone import Parser, ended, is_dry, would
-from deployer.commands.demo.project import Project, make_project
+from deployer.commands.demo.project import DemoProject, make_project
 from deployer.errors import ConfigError, Exit
 from deployer.sandbox import SandboxHost, hosts
 from deployer.sandbox.backends.choice import BACKENDS
@@ -131,7 +131,7 @@ class Demo:
     """The host, the project, and the steps so far. With ``aside`` what commands print goes to standard error."""
 
     host: SandboxHost
-    project: Project
+    project: DemoProject
     aside: bool = False
     steps: list[Ran] = field(default_factory=list)
     report: Report | None = None
@@ -239,7 +239,7 @@ def _answer(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _say_kept(host: SandboxHost, project: Project) -> None:
+def _say_kept(host: SandboxHost, project: DemoProject) -> None:
     _say(f"\n{host.name} stays, and its app serves {project.url}")
     _say(f"  deployer sandbox ssh {host.name}")
     _say(f"  cd {project.path}")

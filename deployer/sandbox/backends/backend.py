@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployer.sandbox.contents.files import File
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 from deployer.sandbox.state import Record
 
 Progress = Callable[[str], None]
@@ -55,7 +55,7 @@ class Backend(Protocol):
     def create(self, record: Record, image: str, files: Iterable[File]) -> None:
         """Make the host's file system, with `files` in it, and do not boot it."""
 
-    def start(self, record: Record) -> Process | None:
+    def start(self, record: Record) -> OsProcess | None:
         """Boot it; the process that keeps it running, where there is one on this machine."""
 
     def power_off(self, record: Record) -> None:

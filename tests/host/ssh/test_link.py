@@ -26,7 +26,7 @@ from deployer.ssh import auth, settings
 from deployer.ssh.link import Link, connect
 from deployer.ssh.login import login
 from deployer.ssh.options import Question, SshOptions
-from deployer.ssh.settings import Settings
+from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target
 from tests.host.sshd import Sshd, fingerprint, free_port, make_key, public, running, write_config
 from tests.support.delayproxy import DelayProxy
@@ -413,7 +413,7 @@ def test_a_host_that_was_kept_waiting_for_an_answer_is_tried_again(sshd: Sshd, t
     authorized.write_text(f"{before}{public(locked)}\n")
     sockets: list[socket.socket] = []
 
-    def via(settings: Settings) -> tuple[Any, tuple[()]]:
+    def via(settings: SshSettings) -> tuple[Any, tuple[()]]:
         sockets.append(socket.create_connection((settings.hostname, settings.port)))
         return sockets[-1], ()
 

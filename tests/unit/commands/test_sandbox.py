@@ -24,7 +24,7 @@ from deployer.commands.demo.project import APP
 from deployer.sandbox import commands, hosts, space
 from deployer.sandbox.backends import docker, image
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.processes import Process, wait_until
+from deployer.sandbox.processes import OsProcess, wait_until
 from deployer.sandbox.state import Record, State
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
@@ -111,7 +111,7 @@ def test_one_silent_engine_hides_no_other_host(
     state: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is asked once; its hosts are listed as unknown, the others as they are, and the exit code says it."""
-    alive = Process.current()
+    alive = OsProcess.current()
     recorded(state, "box1", init=alive)
     recorded(state, "box2", backend="docker", engine="unix:///gone.sock")
     recorded(state, "box3", backend="docker", engine="unix:///gone.sock")
@@ -154,7 +154,7 @@ def test_a_host_of_an_engine_that_is_gone_can_be_forgotten(
 
 def test_down_all_leaves_the_hosts_of_living_programs(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """A demo that runs beside keeps its host; what nobody owns goes, and one that cannot go does not keep the rest."""
-    mine = Process.current()
+    mine = OsProcess.current()
     recorded(state, "box1")
     recorded(state, "box2", owner=mine, init=mine)
     recorded(state, "box3", backend="docker", engine="unix:///gone.sock")
@@ -223,7 +223,7 @@ def test_ctrl_c_while_an_image_is_built_leaves_nothing(tmp_path: Path, monkeypat
         told.append(text)
         if text.endswith("installing essential packages"):
             (tree,) = images.glob(".bookworm-*")
-            child = Process.of(int((tree / "child").read_text()))
+            child = OsProcess.of(int((tree / "child").read_text()))
             assert child is not None
             children.append(child)
             raise Stopped(signal.SIGINT)

@@ -12,10 +12,10 @@ import pytest
 
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.locks import exclusive
-from deployer.sandbox.processes import Process, children, kill, wait_until, with_argument
+from deployer.sandbox.processes import OsProcess, children, kill, wait_until, with_argument
 from deployer.sandbox.state import Record, State, directory_for, is_abandoned
 
-GONE = Process(pid=os.getpid(), started="another boot:1")
+GONE = OsProcess(pid=os.getpid(), started="another boot:1")
 
 
 def record(**changes: object) -> Record:
@@ -34,7 +34,7 @@ def record(**changes: object) -> Record:
 
 def test_a_record_survives_the_disk() -> None:
     """What is stored is what is read back, processes included."""
-    stored = record(owner=Process.current(), init=GONE)
+    stored = record(owner=OsProcess.current(), init=GONE)
     assert Record.from_json(stored.to_json()) == stored
 
 
@@ -43,12 +43,12 @@ def test_a_record_survives_the_disk() -> None:
     [
         ({"owner": GONE}, True, True),
         ({"owner": GONE, "phase": "off"}, False, True),
-        ({"owner": Process.current()}, True, False),
+        ({"owner": OsProcess.current()}, True, False),
         ({"owner": None}, True, False),
         ({"owner": None}, False, True),
-        ({"owner": Process.current(), "phase": "off"}, False, False),
+        ({"owner": OsProcess.current(), "phase": "off"}, False, False),
         ({"owner": None, "phase": "off"}, False, False),
-        ({"phase": "booting", "maker": Process.current()}, False, False),
+        ({"phase": "booting", "maker": OsProcess.current()}, False, False),
         ({"phase": "booting", "maker": GONE}, True, True),
         ({"phase": "booting", "maker": None}, True, True),
     ],
@@ -130,7 +130,7 @@ def test_a_lock_makes_the_second_wait(tmp_path: Path) -> None:
 
 def test_a_recycled_pid_is_another_process() -> None:
     """A process with the recorded pid but another start time is neither alive nor ever signalled."""
-    assert Process.current().is_alive()
+    assert OsProcess.current().is_alive()
     assert not GONE.is_alive()
     GONE.send(9)  # would end this very test run
 
@@ -138,11 +138,11 @@ def test_a_recycled_pid_is_another_process() -> None:
 def test_a_zombie_counts_as_gone() -> None:
     """A process that has ended but has not been reaped does not keep a host alive."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        process = Process.of(child.pid)
+        process = OsProcess.of(child.pid)
         assert process is not None
         assert process.is_alive()
         assert kill(process, seconds=10)
-        assert Process.of(child.pid) is None
+        assert OsProcess.of(child.pid) is None
 
 
 def test_processes_are_found_by_parent_and_by_argument() -> None:
@@ -153,5 +153,5 @@ def test_processes_are_found_by_parent_and_by_argument() -> None:
         assert wait_until(lambda: with_argument(program, command[-1]) != [], seconds=10)
         assert [found.pid for found in with_argument(program, command[-1])] == [child.pid]
         assert with_argument(program, "--directory=/nowhere") == []
-        assert child.pid in [found.pid for found in children(Process.current())]
+        assert child.pid in [found.pid for found in children(OsProcess.current())]
         child.kill()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigError
-from deployer.ssh.hostkeys import HostKey, Known, KnownKey, judge, preference, read_found
+from deployer.ssh.hostkeys import HostKey, KnownKey, KnownKeys, judge, preference, read_found
 from deployer.ssh.keys import offers
 from deployer.ssh.options import SshOptions, ssh_command
-from deployer.ssh.settings import Identity, Settings, parse, query
+from deployer.ssh.settings import KeyFile, SshSettings, parse, query
 from deployer.ssh.target import Target
 
 ED = HostKey(type="ssh-ed25519", blob=b"ed")
@@ -40,7 +40,7 @@ proxyjump me@first:22,second
 """
 
 
-def settings(text: str = SAID, **options: object) -> Settings:
+def settings(text: str = SAID, **options: object) -> SshSettings:
     target = Target.parse("web")
     return parse(text, target, SshOptions(**options), {"SSH_AUTH_SOCK": "/tmp/agent"})  # type: ignore[arg-type]
 
@@ -90,8 +90,8 @@ def test_openssh_s_resolution_is_read_in_full() -> None:
     got = settings()
     assert (got.hostname, got.user, got.port) == ("10.0.0.7", "deploy", 2222)
     assert got.identities == (
-        Identity(path=Path("~/.ssh/id_ed25519").expanduser(), chosen=False),
-        Identity(path=Path("/keys/10.0.0.7_deploy"), chosen=True),
+        KeyFile(path=Path("~/.ssh/id_ed25519").expanduser(), chosen=False),
+        KeyFile(path=Path("/keys/10.0.0.7_deploy"), chosen=True),
     )
     assert got.identities_only
     assert got.identity_agent == "/run/agent.sock"
@@ -140,8 +140,8 @@ def test_unknown_keys_are_accepted_only_when_asked_for(checking: str, wish: str,
 
 def test_the_known_hosts_name_carries_a_port_other_than_22() -> None:
     """As OpenSSH writes it: [host]:port, or the bare host for port 22."""
-    assert Settings(hostname="h", user="u", port=22).known_as == "h"
-    assert Settings(hostname="h", user="u", port=23).known_as == "[h]:23"
+    assert SshSettings(hostname="h", user="u", port=22).known_as == "h"
+    assert SshSettings(hostname="h", user="u", port=23).known_as == "[h]:23"
 
 
 def test_found_lines_keep_their_number_and_marker() -> None:
@@ -175,29 +175,29 @@ def test_found_lines_keep_their_number_and_marker() -> None:
 )
 def test_a_host_key_is_judged_by_all_lines(keys: list[KnownKey], verdict: str) -> None:
     """Revoked beats known, known beats changed, and an authority's key is no host key."""
-    assert judge(Known(keys=tuple(keys)), ED).kind == verdict
+    assert judge(KnownKeys(keys=tuple(keys)), ED).kind == verdict
 
 
 def test_a_key_under_the_name_without_port_may_vouch_but_not_accuse() -> None:
     """As in OpenSSH: the plain name's key is good for another port; a different one there proves nothing."""
-    assert judge(Known(portless=(line(ED),)), ED).kind == "known"
-    assert judge(Known(portless=(line(OTHER_ED),)), ED).kind == "unknown"
+    assert judge(KnownKeys(portless=(line(ED),)), ED).kind == "known"
+    assert judge(KnownKeys(portless=(line(OTHER_ED),)), ED).kind == "unknown"
 
 
 @pytest.mark.parametrize("keys", [(), (line(ED),), (line(OTHER_ED, "CA"),)])
 def test_a_key_revoked_under_the_name_without_port_is_revoked(keys: tuple[KnownKey, ...]) -> None:
     """Whatever else is known of the host; another key's revocation says nothing of this one."""
     revoked = line(ED, "REVOKED")
-    verdict = judge(Known(keys=keys, portless=(line(ED), revoked)), ED)
+    verdict = judge(KnownKeys(keys=keys, portless=(line(ED), revoked)), ED)
     assert (verdict.kind, verdict.line) == ("revoked", revoked)
-    assert judge(Known(portless=(line(ED), line(OTHER_ED, "REVOKED"))), ED).kind == "known"
+    assert judge(KnownKeys(portless=(line(ED), line(OTHER_ED, "REVOKED"))), ED).kind == "known"
 
 
 def test_known_key_types_are_negotiated_first() -> None:
     """A host known by its RSA key is asked for that one first; ssh_config's list is a limit."""
-    assert preference(Known(keys=(line(RSA),)), (), SUPPORTED)[:2] == ("rsa-sha2-512", "rsa-sha2-256")
-    assert preference(Known(), ("rsa-sha2-512",), SUPPORTED) == ("rsa-sha2-512",)
-    assert preference(Known(), (), SUPPORTED) == SUPPORTED
+    assert preference(KnownKeys(keys=(line(RSA),)), (), SUPPORTED)[:2] == ("rsa-sha2-512", "rsa-sha2-256")
+    assert preference(KnownKeys(), ("rsa-sha2-512",), SUPPORTED) == ("rsa-sha2-512",)
+    assert preference(KnownKeys(), (), SUPPORTED) == SUPPORTED
 
 
 def test_a_chosen_key_is_offered_before_the_usual_ones(tmp_path: Path) -> None:
@@ -206,11 +206,11 @@ def test_a_chosen_key_is_offered_before_the_usual_ones(tmp_path: Path) -> None:
     usual.touch()
     chosen.touch()
     identities = [
-        Identity(path=usual, chosen=False),
-        Identity(path=tmp_path / "missing", chosen=True),
-        Identity(path=chosen, chosen=True),
+        KeyFile(path=usual, chosen=False),
+        KeyFile(path=tmp_path / "missing", chosen=True),
+        KeyFile(path=chosen, chosen=True),
     ]
-    got = Settings(hostname="h", user="u", port=22, identities=tuple(identities))
+    got = SshSettings(hostname="h", user="u", port=22, identities=tuple(identities))
     assert [offer.label for offer in offers(got, [], lambda path: path)] == [str(chosen), str(usual)]
 
 

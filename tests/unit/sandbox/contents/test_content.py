@@ -11,13 +11,13 @@ import pytest
 
 from deployer.sandbox.backends import image, mounts
 from deployer.sandbox.commands import run
-from deployer.sandbox.contents.content import PACKAGES, Identity, host_files, recipe_digest
+from deployer.sandbox.contents.content import PACKAGES, HostIdentity, host_files, recipe_digest
 from deployer.sandbox.contents.files import File, as_tar, write_into
 from deployer.sandbox.errors import SandboxCommandError, SandboxError
 
 
-def identity() -> Identity:
-    return Identity(
+def identity() -> HostIdentity:
+    return HostIdentity(
         name="box1",
         listen="127.0.10.1",
         host_key=b"private",
