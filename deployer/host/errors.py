@@ -1,4 +1,4 @@
-"""The errors that the host program raises on purpose, and what it makes of any other."""
+"""The errors that the host program raises on purpose, and how it reports any other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deployer.wire.errors import ExplainedError
 from deployer.wire.protocol import Exit
 
 _SHOWN = 12
-"""Lines of a traceback that go with an error; the journal of the unit has all of it."""
+"""Lines of a traceback in an error; all of it is in the journal of the unit."""
 
 
 class HostError(ExplainedError):
-    """A failure, with the exit code it ends in. ``stays`` is what it did that no undo takes back."""
+    """A failure, with its exit code. ``stays`` is what it did that cannot be undone."""
 
     logs: tuple[str, ...]
 
@@ -41,9 +41,9 @@ class HostError(ExplainedError):
 
 
 def bug(error: BaseException, what: str, clean: Callable[[list[str]], list[str]] = list) -> HostError:
-    """What nobody foresaw, as an error: the journal of the unit gets the traceback, the error its end.
+    """An unexpected exception as an error. The traceback goes to the journal of the unit, its end into the error.
 
-    ``clean`` takes secrets out of the lines: an exception may quote what it failed on. Never raises.
+    ``clean`` masks secrets in the lines: an exception may quote its input. Never raises.
     """
     lines = [type(error).__name__]
     with contextlib.suppress(Exception):
@@ -55,14 +55,14 @@ def bug(error: BaseException, what: str, clean: Callable[[list[str]], list[str]]
 
 
 class BadRequest(HostError):
-    """What came over the channel is not a request this program accepts: nothing was touched."""
+    """The input is not a request that this program accepts; nothing was touched."""
 
     def __init__(self, message: str, *, next: Next = NOTHING) -> None:
         super().__init__(message, exit=Exit.USAGE, state="nothing was touched", next=next)
 
 
 class Damaged(HostError):
-    """A file of deployer's own does not hold what was written to it."""
+    """A file written by deployer has been changed or cut off."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is damaged: it does not hold what deployer wrote there", next=run("fab doctor"))

@@ -19,7 +19,6 @@ from deployer.host.setup import (
     prerequisites,
     proof,
     proxy,
-    sudo,
     unsupported,
 )
 from deployer.host.setup.program import install
@@ -119,7 +118,7 @@ class Provision:
         except BaseException:
             self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
             raise
-        detail = ", ".join(changed) or "as it should be"
+        detail = ", ".join(changed) or "unchanged"
         self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
         return changed
 
@@ -169,8 +168,8 @@ class Provision:
 
     def _sudo(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
-        changed = sudo.ensure(app, deploy, self.paths.private)
-        if sudo.lets(deploy, "/bin/sh"):
+        changed = accounts.ensure_sudo_rule(app, deploy, self.paths.private)
+        if accounts.may_sudo(deploy, "/bin/sh"):
             self.emit("warn", text=f"other sudo rules let {deploy} become root: so could a stolen deploy key")
         return changed
 

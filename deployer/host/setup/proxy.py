@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.setup import nginx, nginxfiles
+from deployer.host.setup import nginx
 from deployer.host.state.app import Emit
 from deployer.host.system import files, journald, runner, systemd
 from deployer.wire.advice import do
@@ -72,7 +72,7 @@ def in_the_way(path: Path, site: ProxySite) -> Path | None:
     """
     if site.names:
         return None
-    others = nginxfiles.defaults(nginxfiles.read(), site.addresses(nginx.has_ipv6()))
+    others = nginx.default_sites(nginx.read_directives(), site.addresses(nginx.has_ipv6()))
     theirs = [one for one in others if Path(one.file) != path]
     stock = _STOCK if _is_stock() else None
     for one in theirs:
