@@ -12,7 +12,7 @@ from deployer.cli.fleettask import is_at_terminal
 
 if TYPE_CHECKING:
     from deployer.events import Event, Failed, Reporter
-    from deployer.model import Decide
+    from deployer.remote.decision import Decide
     from deployer.ssh.prompt import Prompt
     from deployer.ui.reporters import Awaits, Display
     from deployer.wire.advice import Next

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from deployer.config import Config
     from deployer.fleet.hosts import Fleet
     from deployer.remote.session import Outcome
-    from deployer.ssh import Target
+    from deployer.ssh.target import Target
 
 __all__ = ["Answer", "chore", "host_task", "print_error"]
 
@@ -206,14 +206,12 @@ def _fleet(
 
     What is advised next, by a host or by an error, is made to fit the command line.
     """
-    from dataclasses import replace
 
     from deployer.cli.advice import Typed
     from deployer.config import load
     from deployer.config.inventory import resolve
     from deployer.fleet.hosts import Fleet
     from deployer.remote.site import Site
-    from deployer.wire.advice import Next
 
     path = Path(config).resolve() if config else _find_config()
     settings = resolve(load(path, environment=env or None), path, env or None)
@@ -253,8 +251,7 @@ def _fleet(
                 advise=of_all.adapt,
             )
         except DeployerError as error:
-            error.next = of_all.advise(Next.of(error.next))
-            raise
+            raise replace(error, next=of_all.advise(error.next)) from error.__cause__
         except KeyboardInterrupt:
             if tracked.connected:
                 raise

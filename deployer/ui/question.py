@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
-from deployer.model import Decide, Decision
+from deployer.remote.decision import Decide, Decision
 from deployer.ui.text import clean
 
 __all__ = ["Part", "Pausable", "Pause", "on_interrupt"]

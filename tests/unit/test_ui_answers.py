@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from deployer import events as ev
-from deployer.model import Decision
-from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
+from deployer.remote.answers import Diagnosis, Finding, HeldRelease, ReleaseRow, Status
+from deployer.remote.decision import Decision
 from deployer.ui.answers.doctor import show_doctor
 from deployer.ui.answers.releases import show_releases
 from deployer.ui.answers.status import show_status
@@ -237,7 +237,7 @@ def test_the_status_tells_of_an_attempt_that_came_to_nothing() -> None:
 def test_the_status_tells_how_long_a_candidate_is_held() -> None:
     """It is not told as a failed attempt as well; neither is the one that runs."""
     preparing = ReleaseRow(number="v6", state="candidate")
-    held = Status(app="shop", host="web1", current="v5", last=preparing, held=Held(release="v6", seconds=754))
+    held = Status(app="shop", host="web1", current="v5", last=preparing, held=HeldRelease(release="v6", seconds=754))
     text = shown(show_status, [held], now=1000)
     assert "… held     v6 has no traffic, and is held for 12 min 34 s more; then it is discarded" in text
     assert "last" not in text
