@@ -179,6 +179,14 @@ def test_a_summary_does_not_repeat_the_failure(
     assert text.count("it is broken") == 1
 
 
+def test_what_this_machine_does_for_one_host_stands_above_its_phases() -> None:
+    """A phase without a host is drawn while it runs, and stays with those of the host."""
+    reading = (ev.PhaseStarted(phase="read", detail="the project"), ev.PhaseDone(phase="read", seconds=2.0))
+    assert "read" in Live().feed(reading[:1]).screen()[1]
+    final = live([*reading, *SUCCESS]).rpartition("deploy shop")[2]
+    assert -1 < final.index("✓ read") < final.index("✓ connect")
+
+
 @both
 def test_unknown_phases_are_shown(show: Callable[..., str]) -> None:
     """A phase that this version has never heard of is a line like any other."""
