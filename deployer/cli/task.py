@@ -25,7 +25,7 @@ from deployer.cli.fleettask import (
     remainder_of,
     ssh_options_of,
 )
-from deployer.cli.reporting import Noticing, advising, answering, asking, showing, until_over
+from deployer.cli.reporting import ConnectionTracker, advising, answering, asking, showing, until_over
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.wire.advice import do
 
@@ -226,12 +226,12 @@ def _fleet(
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
     with shows as (report, can_ask, aside), until_over(report) as until, asking(aside) as prompt:
-        heard, ask = Noticing(until), None if is_dry(c) else can_ask  # a Ctrl-C may abort what is followed
+        tracked, ask = ConnectionTracker(until), None if is_dry(c) else can_ask  # a Ctrl-C may abort what is followed
         options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 
         def site(target: Target, own: Config) -> Site:
             own_words = replace(typed, target=target.name)
-            hear = advising(heard, own_words.advise)
+            hear = advising(tracked, own_words.advise)
             return Site(
                 root=path.parent,
                 config=own,
@@ -245,7 +245,7 @@ def _fleet(
             yield Fleet(
                 sites=tuple(site(target, own) for target, own in places),
                 config=settings,
-                report=advising(heard, of_all.advise),
+                report=advising(tracked, of_all.advise),
                 parallel=parallel or settings.fleet.parallel,
                 decide=ask,
                 advise=of_all.adapt,
@@ -253,7 +253,7 @@ def _fleet(
         except DeployerError as error:
             raise replace(error, next=of_all.advise(error.next)) from error.__cause__
         except KeyboardInterrupt:
-            if heard.connected:
+            if tracked.connected:
                 raise
             raise Interrupted(message="interrupted while connecting", state="nothing was touched") from None
 

@@ -23,7 +23,8 @@ from deployer.project.lockfile import Lock
 from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
 from deployer.release.placement import Payload
-from deployer.remote.session import Facts, Remote
+from deployer.remote.facts import Facts
+from deployer.remote.session import Remote
 from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
 from deployer.wire import advice

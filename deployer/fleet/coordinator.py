@@ -21,8 +21,9 @@ from deployer.fleet.messages import HostFailed, HostLost, HostMet, HostStopped, 
 from deployer.fleet.worker import HostWorker, Plan
 from deployer.release.placement import Payload, Placement, ReleaseKind, number_of
 from deployer.remote.decision import Decision
+from deployer.remote.facts import Facts
 from deployer.remote.inbox import Inbox
-from deployer.remote.session import Edit, Facts, Outcome, Over, Remote
+from deployer.remote.session import Edit, Outcome, Over, Remote
 from deployer.remote.site import Site, untouched
 
 __all__ = ["Coordinator", "follow"]

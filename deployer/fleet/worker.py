@@ -17,8 +17,9 @@ from deployer.events import Event
 from deployer.fleet.hosts import HostResult
 from deployer.fleet.messages import HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
 from deployer.release.placement import Payload
+from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
-from deployer.remote.session import SIGN, Facts, Outcome, Over, Remote
+from deployer.remote.session import SIGN, Outcome, Over, Remote
 from deployer.remote.site import Site, ask, who
 from deployer.ssh.link import Link, connect
 

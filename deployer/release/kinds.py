@@ -17,7 +17,8 @@ from deployer.project.source import Source
 from deployer.release.delta import Advance, Upload, make_delta
 from deployer.release.placement import Payload, Placement
 from deployer.release.spec import environment_of, release_request, respec, spec_of
-from deployer.remote.session import Edit, Facts, unchanged
+from deployer.remote.facts import Facts
+from deployer.remote.session import Edit, unchanged
 from deployer.remote.site import Site, who
 from deployer.rollout import migrator
 from deployer.wire.advice import Next, do, run

@@ -15,8 +15,9 @@ from deployer.config import Config, read_env_file
 from deployer.config.secret import Secret
 from deployer.errors import Interrupted
 from deployer.events import Reporter
+from deployer.remote.facts import Facts
 from deployer.remote.program import host_program
-from deployer.remote.session import Facts, Remote
+from deployer.remote.session import Remote
 from deployer.ssh.link import Link, connect
 from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target

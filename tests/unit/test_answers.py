@@ -22,8 +22,9 @@ from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.release import placement
 from deployer.release.placement import number_of
 from deployer.remote import answers, decode
+from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
-from deployer.remote.session import Facts, Over, Remote
+from deployer.remote.session import Over, Remote
 from deployer.wire import protocol
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import MOST_MISSED

@@ -28,9 +28,10 @@ from deployer.fleet.worker import HostWorker
 from deployer.release.placement import Payload, Placement
 from deployer.remote import job
 from deployer.remote.decision import Decision
+from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
 from deployer.remote.program import host_program
-from deployer.remote.session import Facts, Remote
+from deployer.remote.session import Remote
 from deployer.remote.site import Site
 from deployer.rollout import Strategy
 from deployer.ssh.options import SshOptions

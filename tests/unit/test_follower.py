@@ -24,8 +24,9 @@ from deployer.release.placement import Payload, Placement
 from deployer.remote import job
 from deployer.remote.answers import Job, Nothing
 from deployer.remote.decision import Decision
+from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
-from deployer.remote.session import Facts, Outcome, Over, Remote
+from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
 from deployer.ssh.options import SshOptions

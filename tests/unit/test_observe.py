@@ -18,7 +18,7 @@ from deployer.fleet.hosts import Fleet
 from deployer.remote import decode
 from deployer.remote.answers import Calendar, Lingering, Status, TimerRow, UnitRow
 from deployer.remote.decode import Answer
-from deployer.remote.report import Plan
+from deployer.remote.plan import Plan
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site
 from deployer.ui.plain.jsonlines import as_object

@@ -17,7 +17,7 @@ from deployer.project.spool import Spool
 from deployer.release.delta import Upload
 from deployer.release.kinds import Deploy, Reload, Rollback
 from deployer.release.placement import Placement
-from deployer.remote.session import Facts
+from deployer.remote.facts import Facts
 from deployer.remote.site import Site
 from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from deployer import events as ev
 from deployer.remote.answers import Diagnosis, Finding, HeldRelease, ReleaseRow, Status, TimerRow, UnitRow
-from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.answers.doctor import show_doctor
 from deployer.ui.answers.plan import show_plan
 from deployer.ui.answers.releases import show_releases
