@@ -16,7 +16,7 @@ from deployer.host.recovery import debris, survey
 from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import Ledger
-from deployer.host.state.releases import CONDEMNED, FAILED, READY, SERVED
+from deployer.host.state.releases import FAILED, READY, ROLLING_BACK, SERVED
 from deployer.host.system import systemd
 from tests.host.simulation.host import SimulatedHost
 
@@ -82,7 +82,7 @@ LEASE = {"boot": "boot 1", "until": 1e9}
 WRONG: dict[str, tuple[Callable[[SimulatedHost, Context], object], list[tuple[str, int]], bool]] = {
     "nothing": (lambda host, ctx: None, [], False),
     "what serves was not judged": (becomes(SERVED), [(FINISH, 2)], True),
-    "what serves was being taken back": (becomes(CONDEMNED), [(TAKE_BACK, 2)], True),
+    "what serves was being taken back": (becomes(ROLLING_BACK), [(TAKE_BACK, 2)], True),
     "what serves is held": (becomes(SERVED, LEASE), [], False),
     "what serves is held, and its standby": (both(becomes(SERVED, LEASE), units_of_one), [], False),
     "its lease is over": (becomes(SERVED, {**LEASE, "until": 1.0}), [(FINISH, 2)], True),

@@ -18,7 +18,7 @@ from deployer.host.errors import Damaged, HostError
 from deployer.host.processes import background, commands, watch
 from deployer.host.state import jobs, lease, masking
 from deployer.host.state.app import Context
-from deployer.host.state.releases import CONDEMNED, DEAD, FAILED, GOOD, ROLLED_BACK, SERVED, Release
+from deployer.host.state.releases import DEAD, FAILED, GOOD, ROLLED_BACK, ROLLING_BACK, SERVED, Release
 from deployer.host.system import files, signals, systemd
 from deployer.host.units import install, transient
 from deployer.wire.advice import NOTHING, Advice, Next, run
@@ -288,7 +288,7 @@ class Attempt:
     def _lingering(self, release: Release) -> str:
         """What of a release that was taken back still finishes, for people."""
         with contextlib.suppress(HostError):
-            left = background.named(self.ctx, background.still_up(self.ctx, release.number))
+            left = background.process_names(self.ctx, background.still_running(self.ctx, release.number))
             return f", but for what still finishes the job in hand: {left}" if left else ""
         return ""
 
@@ -319,7 +319,7 @@ def _check_order(release: Release, phases: Sequence[str]) -> None:
             state="nothing was touched",
             next=run("fab releases"),
         )
-    if release.result == CONDEMNED:
+    if release.result == ROLLING_BACK:
         raise HostError(
             f"{release.name} is being taken back: its phases are over",
             exit=Exit.USAGE,

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from deployer.host.build import builder
+from deployer.host.build import disk
 from deployer.host.errors import HostError
 from deployer.host.state import masking
 from deployer.host.state.app import Context
@@ -64,7 +64,7 @@ def understood(error: Exception, ctx: Context, what: str) -> HostError:
         return error
     with contextlib.suppress(Exception):
         if isinstance(error, OSError):
-            return builder.disk_error(error, ctx.paths.home, what)
+            return disk.disk_error(error, ctx.paths.home, what)
     lines = _traceback(error, ctx)
     with contextlib.suppress(Exception):
         print(f"{what}: a bug of deployer", *lines, sep="\n", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import ENDED
-from deployer.host.state.releases import CONDEMNED, GOOD, Release
+from deployer.host.state.releases import GOOD, ROLLING_BACK, Release
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
 
@@ -18,7 +18,7 @@ def good(ctx: Context, release: Release, reason: str = "") -> bool:
 
     ``reason`` tells what was not as usual. To make room for the record, old releases may go.
     """
-    if release.result == CONDEMNED:
+    if release.result == ROLLING_BACK:
         raise HostError(f"{release.name} is being taken back, and cannot be good", exit=Exit.BUG)
     changes = {"result": GOOD, "phase": "watch", "reason": reason, "ended": ctx.clock(), "held": None}
     try:
@@ -44,7 +44,7 @@ def condemn(ctx: Context, release: Release, reason: str) -> Release:
     """Say that a release goes, before anything of it does: whoever has to go on from here then knows. Never raises: it
     goes all the same."""
     with Failures(ctx).kept(f"noting that {release.name} goes"):
-        return ctx.catalog.update(release, result=CONDEMNED, reason=reason, held=None)
+        return ctx.catalog.update(release, result=ROLLING_BACK, reason=reason, held=None)
     return release
 
 

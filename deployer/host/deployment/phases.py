@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-from deployer.host.build import builder, keys, pythons
-from deployer.host.build.unpack import parse_delta
+from deployer.host.build import builder, disk, keys, pythons
+from deployer.host.build.delta import parse_delta
 from deployer.host.deployment import handover, outcome, retention
 from deployer.host.deployment.barrier import Word
 from deployer.host.deployment.failures import understood
@@ -94,12 +94,12 @@ def upload(work: Work) -> str:
     entries = _final(delta.drop, builder.base_of(base) if base else [], delta.add)
     interpreter = _interpreter(spec)
     venv = keys.venv_key(spec, entries, interpreter)
-    secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
+    secret = keys.host_key(ctx.paths.private / "fingerprint.key")
     tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, work.request.environment, secret)
     used = {what: retention.used(ctx, what) for what in ("tree", "venv")}
     work.record(tree=_sound(ctx.trees, tree, used["tree"]), venv=_sound(ctx.venvs, venv, used["venv"]))
     if ctx.trees.record(work.release.tree) is None:
-        builder.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
+        disk.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
         if work.body is None:
             raise HostError("the job has no upload of its own", next=run("fab deploy", "again"))
         entries = list(builder.unpack(ctx, work.release.tree, value, work.body))
@@ -226,7 +226,7 @@ def _remember(work: Work, damage: str) -> None:
     """Neither store gives out again what is damaged; what runs from it goes on."""
     for store, key in ((work.ctx.trees, work.release.tree), (work.ctx.venvs, work.release.venv)):
         if key and str(store.path(key)) in damage:
-            store.condemn(key, damage)
+            store.mark_damaged(key, damage)
 
 
 def switch(work: Work) -> str:

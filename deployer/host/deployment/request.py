@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deployer.host.build.unpack import parse_delta
-from deployer.host.state.releases import Catalog, Release
+from deployer.host.build.delta import parse_delta
+from deployer.host.state.catalog import Catalog
+from deployer.host.state.releases import Release
 from deployer.wire.environment import parse_environment
 from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_NUMBER, PHASES
 from deployer.wire.reader import Reader

@@ -7,8 +7,8 @@ import contextlib
 from deployer.host.processes import background
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import PRUNED
-from deployer.host.state.releases import to_prune
-from deployer.host.state.releases import used as used_by
+from deployer.host.state.retention import to_prune
+from deployer.host.state.retention import used_keys as used_by
 from deployer.host.system import files
 
 

@@ -15,7 +15,7 @@ from deployer.host.errors import Damaged, HostError
 from deployer.host.state import jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
-from deployer.host.state.releases import CONDEMNED, DEAD, ROLLED_BACK
+from deployer.host.state.releases import DEAD, ROLLED_BACK, ROLLING_BACK
 from deployer.host.system import files, journald, orders, proc, runner, systemd
 from deployer.wire.advice import run
 from deployer.wire.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
@@ -42,15 +42,15 @@ def running(ctx: Context) -> dict[str, Any] | None:
     left the time for it: nobody need hear that they came in that second.
     """
     deadline = time.monotonic() + _LEAVING
-    progress: jobs.Progress | None = None
+    progress: jobs.JobProgress | None = None
     while True:
         shown = _shown(ctx)
         if not _is_alive(ctx, shown):
             return None
         directory = _directory_of(ctx, shown)
         if directory and (progress is None or progress.directory != directory):
-            progress = jobs.Progress(directory)
-        seen = progress.look() if directory and progress else jobs.Glance()
+            progress = jobs.JobProgress(directory)
+        seen = progress.look() if directory and progress else jobs.JobStatus()
         recovers = f": {RIGHTING} " in shown.get("Description", "")
         leaves = seen.finished or (recovers and seen.phase not in BEHIND_THE_SWITCH)
         if not leaves or time.monotonic() >= deadline:
@@ -58,7 +58,7 @@ def running(ctx: Context) -> dict[str, Any] | None:
         time.sleep(_POLL)
 
 
-def _description(directory: Path | None, seen: jobs.Glance, recovers: bool) -> dict[str, Any]:
+def _description(directory: Path | None, seen: jobs.JobStatus, recovers: bool) -> dict[str, Any]:
     request = jobs.request_of(directory) if directory else {}
     return {
         "by": request.get("by", ""),
@@ -119,7 +119,7 @@ def submit_recovery(ctx: Context) -> Path:
     """
     refuse_if_busy(ctx)
     newest = jobs.latest(ctx.paths.jobs)
-    if newest is not None and not jobs.glance(newest).finished:
+    if newest is not None and not jobs.status_of(newest).finished:
         _start(ctx, newest, f"{RIGHTING} {ctx.app}", RECOVER)
         return newest
     try:
@@ -267,7 +267,7 @@ def _is_alive(ctx: Context, shown: dict[str, str]) -> bool:
     if (shown["ActiveState"], shown.get("SubState")) != orders.HOLLOW:
         return True
     directory = _directory_of(ctx, shown)
-    finished = directory is not None and jobs.glance(directory).finished
+    finished = directory is not None and jobs.status_of(directory).finished
     return not finished and proc.in_group(shown.get("ControlGroup", ""))
 
 
@@ -297,7 +297,7 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
     elif release.result in DEAD:
         exit = Exit.ROLLED_BACK if release.result == ROLLED_BACK else Exit.REFUSED
         state = f"{now} serves; {name} is {release.result}"
-    elif release.result == CONDEMNED and release.number != number:
+    elif release.result == ROLLING_BACK and release.number != number:
         exit, state = Exit.ROLLED_BACK, f"{now} serves; the host clears away what {name} left"
     elif not release.unfinished:
         exit, state = Exit.OK, f"{now} serves"

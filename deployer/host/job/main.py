@@ -46,7 +46,7 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
     Returns 0 when all of it was told, however it ended.
     """
     with (
-        jobs.claimed(directory),
+        jobs.held_lock(directory),
         signals.uninterrupted(),
     ):  # an attempt hears a SIGTERM when it begins, and until it ends
         try:
@@ -78,14 +78,14 @@ def _do(ctx: Context, directory: Path, before: _Before | None, recovering: bool)
     if before is None and not recovering:
         return _attempt(ctx, Request.stored(jobs.request_of(directory)), directory)
     with Failures(ctx).kept("arming the dead-man's switch"):  # what is to be put right does not wait for it
-        lease.arm(ctx.paths)
+        lease.start_watchdog(ctx.paths)
     return _recover(ctx, before)
 
 
 def _attempt(ctx: Context, request: Request, directory: Path) -> Ended:
     """A release; what one before it has left comes first."""
     try:
-        lease.arm(ctx.paths)
+        lease.start_watchdog(ctx.paths)
     except Exception as error:  # a candidate would outlive its lease, and an interrupted undo be tried once only
         return _not_begun(understood(error, ctx, "arming the dead-man's switch"))
     if not request.release:
@@ -191,7 +191,7 @@ def _look_back(directory: Path) -> _Before | None:
     return _Before(
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
-        finished=jobs.glance(directory).finished,
+        finished=jobs.status_of(directory).finished,
         rebooted=boot.exists() and files.read_text(boot).strip() != lease.boot_id(),
     )
 

@@ -59,7 +59,7 @@ def _stores(ctx: Context) -> Iterator[Path]:
     """Content that was never sealed, unless a release under way is building it."""
     for store, what in ((ctx.trees, "tree"), (ctx.venvs, "venv")):
         used = retention.used(ctx, what)
-        yield from (store.path(key) for key in store.found() if key not in used and store.record(key) is None)
+        yield from (store.path(key) for key in store.all_keys() if key not in used and store.record(key) is None)
 
 
 def _uploads(ctx: Context) -> Iterator[Path]:
@@ -92,7 +92,7 @@ def units(ctx: Context) -> dict[int, list[str]]:
 def remove(ctx: Context, path: Path) -> None:
     for store in (ctx.trees, ctx.venvs):
         if path.parent == store.directory and not files.is_debris(path.name):
-            store.discard(path.name)
+            store.remove(path.name)
             return
     files.remove_tree(path)
 

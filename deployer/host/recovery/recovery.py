@@ -18,7 +18,7 @@ from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import debris
 from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, START, STOP, TAKE_BACK, Step, look, plan
 from deployer.host.state.app import Context
-from deployer.host.state.releases import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
+from deployer.host.state.releases import INTERRUPTED, ROLLED_BACK, ROLLING_BACK, SERVED, Release
 from deployer.host.system import orders, systemd
 from deployer.host.units import install, transient
 from deployer.wire.protocol import PHASES
@@ -77,12 +77,12 @@ def _start(ctx: Context, release: Release) -> None:
 def _end(ctx: Context, release: Release, why: str) -> None:
     """An attempt that died without traffic. One that had some has its queue answered first."""
     transient.end_all(ctx)
-    if release.result in (SERVED, CONDEMNED):
+    if release.result in (SERVED, ROLLING_BACK):
         _run_what_serves(ctx)
         rollback.clear(ctx, release)
     else:
         install.remove_units(ctx, release, unused=True)
-    if release.result == CONDEMNED:
+    if release.result == ROLLING_BACK:
         outcome.close(ctx, release, ROLLED_BACK, release.reason)
         return
     reason = _told(release, why)
@@ -137,4 +137,4 @@ def _finish(ctx: Context, release: Release, why: str) -> Ended:
     text = f"its deploy was {_told(release, why)}"
     phases = PHASES[max(PHASES.index(release.next_phase or PHASES[-1]), PHASES.index("switch")) :]
     attempt = Attempt(ctx, of_release(release, release.by, phases, f"{text}; the host found it healthy"))
-    return attempt.go_back(release) if release.result == CONDEMNED else attempt.go_on()
+    return attempt.go_back(release) if release.result == ROLLING_BACK else attempt.go_on()

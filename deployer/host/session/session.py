@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from deployer import host
 from deployer.host.build import builder
-from deployer.host.build.unpack import parse_delta
+from deployer.host.build.delta import parse_delta
+from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials, receive
 from deployer.host.deployment import barrier
 from deployer.host.deployment.complete import complete, rollback_target
@@ -25,10 +26,10 @@ from deployer.host.inspect.doctor import examine
 from deployer.host.inspect.status import look_after, readable, releases_report, status_report
 from deployer.host.job import lock
 from deployer.host.job import queue as tickets
-from deployer.host.processes.run import Command, run
+from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.state import jobs, masking
-from deployer.host.state.app import Context, free_bytes
+from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.state.seal import known_damage
 from deployer.host.system import timers
@@ -174,7 +175,7 @@ class Session:
 
     def _base(self, current: Release | None) -> dict[str, Any]:
         """The tree that an upload should build on: the one that serves, else any that is whole."""
-        keys = ([current.tree] if current else []) + self.ctx.trees.found()
+        keys = ([current.tree] if current else []) + self.ctx.trees.all_keys()
         for key in keys:
             record = self.ctx.trees.record(key)
             if record is not None:
@@ -238,7 +239,7 @@ class Session:
                 self._hear_words(directory)
             for event in lock.follow(self.ctx, directory):
                 self.forward(event)
-        jobs.forget_old(self.ctx.paths.jobs)
+        jobs.remove_old(self.ctx.paths.jobs)
 
     def _hear_words(self, directory: Path) -> None:
         """From now on, and to the end of this session, what comes in is the word of a fleet to the job."""
@@ -281,7 +282,7 @@ class Session:
         """When each calendar comes next here; ``problem`` says why one is none."""
         self._answer(calendars=[timers.upcoming(one) for one in expressions])
 
-    def _run(self, command: Command) -> None:
+    def _run(self, command: RunRequest) -> None:
         """Run a command in the release that serves. The last request of a session: what comes meanwhile is not kept."""
         self._state = _MAY_HAVE_RUN
         with _while_heard():
