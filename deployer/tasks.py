@@ -17,7 +17,7 @@ from deployer.wire import advice
 from deployer.wire.protocol import PHASES
 
 if TYPE_CHECKING:
-    from deployer.fleet.hosts import Fleet, Found
+    from deployer.fleet.hosts import Answers, Fleet
     from deployer.project.detect import Project
     from deployer.rollout import Strategy
 
@@ -33,9 +33,9 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import plan_view
+        from deployer.ui.answers.plan import show_plan
 
-        plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
+        show_plan(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -165,13 +165,13 @@ def _told(exit: int) -> Answer:
     return Answer(show=show, exit=exit)
 
 
-def _would(found: Found[str]) -> Answer:
+def _would(found: Answers[str]) -> Answer:
     """What a task would do on each host."""
 
     def show(*, json: bool) -> None:
-        from deployer.ui.planned import would_view
+        from deployer.ui.answers.plan import show_would
 
-        would_view(found.values, found.missing, json=json)
+        show_would(found.values, found.missing, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -180,14 +180,14 @@ def _would(found: Found[str]) -> Answer:
 def status(fleet: Fleet) -> Answer:
     """What serves, since when, and how it is."""
     from deployer.commands.status import status as status_of
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, status_of)
+    found = ask_each(fleet, status_of)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleetstatus import fleet_status
+        from deployer.ui.answers.status import show_status
 
-        fleet_status(
+        show_status(
             list(found.values.values()),
             found.missing,
             app=fleet.config.app,
@@ -204,14 +204,14 @@ def releases(fleet: Fleet, all: bool = False) -> Answer:
     """Every release of the app: its number, state, origin and age."""
     from deployer.commands.releases import attempts
     from deployer.commands.releases import releases as recorded
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, attempts if all else recorded)
+    found = ask_each(fleet, attempts if all else recorded)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.fleets import fleet_releases
+        from deployer.ui.answers.releases import show_releases
 
-        fleet_releases(found.values, found.missing, app=fleet.config.app, json=json)
+        show_releases(found.values, found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -228,14 +228,14 @@ def doctor(fleet: Fleet, fix: bool = False) -> Answer:
 
 def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     from deployer.commands import doctor as use
-    from deployer.fleet.hosts import asked
+    from deployer.fleet.hosts import ask_each
 
-    found = asked(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
+    found = ask_each(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.findings import fleet_doctor
+        from deployer.ui.answers.doctor import show_doctor
 
-        fleet_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
+        show_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 

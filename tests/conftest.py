@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,10 +20,64 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SPREAD = ("test_every_write_fails.py", "test_processes.py", "test_any_interleaving.py")
 """Files whose tests share nothing and take long: each test goes to whichever worker is free."""
+FLEETS = (
+    "test_fleet_bed.py",
+    "test_fleet_commit.py",
+    "test_fleet_edges.py",
+    "test_fleet_lost.py",
+    "test_fleet_waves.py",
+)
+BEDS = 4
+"""The tests of those files are dealt out to so many workers, each with five hosts of its own: one bed for all of them
+would be the last to be done with, and one for each file would be as many hosts again."""
+LONG = (
+    "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_waves", "fleet_tasks", "fleet_twenty", "pythons",
+    "setup", "cli", "failures_code", "host_accidents", "workers", "faults_sample", "timers", "security",
+    "distributions", "handover", "recovery", "interrupt", "failures_build", "failures_input", "docker", "run",
+    "sandbox", "proxy", "dry", "roles", "systemctl",
+)  # fmt: skip
+"""What takes longest begins first, so that the others fill the gaps at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup`` the tests of a file stay together, on the hosts that the first of them has booted."""
-    for item in items:
-        if item.config.pluginmanager.hasplugin("xdist") and item.path.name not in SPREAD:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+    """The order in which work is handed out."""
+    items.sort(key=lambda item: _rank(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadgroup`` the tests of a group stay together, on the hosts that the first of them has booted.
+
+    pytest-xdist's own scheduler hides the group in a private attribute of pytest's items, at which pytest 9.2 no longer
+    looks: every test was a group of its own, and every worker booted every host.
+    """
+    if config.option.dist != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid, self.collection)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
+
+
+def _group(nodeid: str, all_of_them: Sequence[str]) -> str:
+    """What a test stays together with."""
+    if _file(nodeid) in FLEETS:
+        fleets = [one for one in all_of_them if _file(one) in FLEETS]
+        return f"fleet {fleets.index(nodeid) * BEDS // len(fleets)}"
+    return nodeid if _file(nodeid) in SPREAD else nodeid.partition("::")[0]
+
+
+def _file(nodeid: str) -> str:
+    return Path(nodeid.partition("::")[0]).name
+
+
+def _rank(path: Path) -> int:
+    """Where a file comes: acceptance tests, those that take longest first, then the rest, then single tests."""
+    name = path.stem.removeprefix("test_")
+    if path.parent.name != "acceptance":
+        return len(LONG) + 1 + (path.name in SPREAD)
+    return LONG.index(name) if name in LONG else len(LONG)

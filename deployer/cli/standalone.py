@@ -118,6 +118,6 @@ def _told(error: Exception) -> DeployerError:
 
 
 def _show(error: DeployerError, *, json: bool) -> None:
-    from deployer.ui.errors import print_error
+    from deployer.ui import print_error
 
     print_error(error, json=json)

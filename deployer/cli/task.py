@@ -240,7 +240,6 @@ def _fleet(
                 target=target,
                 ssh=replace(options, report=hear),
                 report=hear,
-                decide=ask if len(places) == 1 else None,
                 advise=own_words.adapt,
             )
 
@@ -326,6 +325,6 @@ def _end(result: Outcome | Answer, *, json: bool) -> None:
 
 
 def print_error(error: DeployerError, *, json: bool = False) -> None:
-    from deployer.ui.errors import print_error
+    from deployer.ui import print_error
 
     print_error(error, json=json)

@@ -83,7 +83,7 @@ class ExplainedFab(Fab):  # type: ignore[misc]
 
     def refuse(self, error: ConfigError) -> None:
         """Show the error as any other, and end."""
-        from deployer.ui.errors import print_error
+        from deployer.ui import print_error
 
         print_error(error, json="--json" in getattr(getattr(self, "core", None), "unparsed", ()))
         raise Quit(code=int(error.exit)) from error

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from deployer import events
 from deployer.errors import ConfigError, Exit
-from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.fleet.coordinator import follow
+from deployer.fleet.hosts import Fleet, conclude
+from deployer.release.placement import Payload
 from deployer.remote.answers import Aborted
-from deployer.remote.job import Run
-from deployer.remote.session import Outcome, Remote
-from deployer.remote.site import Site, open_remote, who
-from deployer.ssh import connect
+from deployer.remote.session import Facts, Outcome, Remote
+from deployer.remote.site import Site, who
 from deployer.wire.advice import run
 
 __all__ = ["abort", "attach"]
+
+_ABORTED = (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
+"""How a deploy ends that somebody aborts; well, when it was too late."""
 
 
 def attach(fleet: Fleet) -> int:
@@ -23,12 +25,12 @@ def attach(fleet: Fleet) -> int:
 
     Ctrl-C ends the following, and is not asked about: it is not known whose deploy it is.
     """
-    return conclude(fleet, each(fleet, _attach, all_at_once=True), exit_of=_exit)
 
+    def plan(*_: object) -> Payload:
+        return Payload(message={"op": "attach"})
 
-def _attach(site: Site) -> Outcome:
-    with open_remote(site) as (remote, _):
-        return _run(site, remote).send({"op": "attach"})
+    ends = follow(fleet, plan, parallel=len(fleet.sites))
+    return conclude(fleet, ends, exit_of=lambda outcome: int(outcome.exit))
 
 
 def abort(fleet: Fleet) -> int:
@@ -36,46 +38,34 @@ def abort(fleet: Fleet) -> int:
 
     A host on which none runs is no failure when one ran on another. Raises ConfigError when none runs on any.
     """
-    ends = each(fleet, _abort if len(fleet.sites) == 1 else _abort_if_any, all_at_once=True)
+    single = len(fleet.sites) == 1
+
+    def plan(site: Site, remote: Remote, facts: Facts) -> Payload | None:
+        if single or facts.busy is not None:
+            return _abort(site, remote)
+        site.report(events.Note(host=site.host, text="no deploy is running"))
+        site.report(events.Finished(host=site.host, exit=0, serving=facts.current, summary="nothing to abort"))
+        return None
+
+    ends = follow(fleet, plan, parallel=len(fleet.sites))
     if all(ended.answered and ended.value is None for ended in ends):
         raise ConfigError(message=f"no deploy is running on any of the {len(ends)} hosts", next=run("fab status"))
     return conclude(fleet, ends, exit_of=_exit)
 
 
-def _abort_if_any(site: Site) -> Outcome | None:
-    """None when nothing runs on the host."""
-    with open_remote(site) as (remote, facts):
-        if facts.busy is not None:
-            return _end(site, remote)
-        site.report(events.Note(host=site.host, text="no deploy is running"))
-        site.report(events.Finished(host=site.host, exit=0, serving=facts.current, summary="nothing to abort"))
-        return None
-
-
-def _abort(site: Site) -> Outcome:
-    with open_remote(site) as (remote, _):
-        return _end(site, remote)
-
-
-def _end(site: Site, remote: Remote) -> Outcome:
+def _abort(site: Site, remote: Remote) -> Payload:
     job = remote.query({"op": "abort", "by": who()}, Aborted).job
     site.report(events.Note(host=site.host, text=f"told to abort: {job}"))
-    outcome = _run(site, remote).send({"op": "attach", "job": job.id}, edit=_as_wanted)
-    ended = outcome.exit in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
-    return replace(outcome, exit=Exit.OK) if ended else outcome
+    return Payload(message={"op": "attach", "job": job.id}, edit=_as_wanted)
 
 
-def _run(site: Site, remote: Remote) -> Run:
-    return Run(remote, reconnect=lambda: connect(site.target, site.ssh), by=who())
-
-
-def _exit(outcome: Outcome | None) -> int:
-    return int(outcome.exit) if outcome else 0
+def _exit(outcome: Outcome) -> int:
+    return int(Exit.OK if outcome.exit in _ABORTED else outcome.exit)
 
 
 def _as_wanted(event: dict[str, Any]) -> dict[str, Any]:
     """To one who aborted it, the end of a deploy is a success, and not a failure; that it was too late is told."""
-    if event.get("exit") not in (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK):
+    if event.get("exit") not in _ABORTED:
         return event
     if event["event"] == "failed":
         text = "; ".join(filter(None, (event.get("message"), event.get("state"))))

@@ -6,28 +6,26 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from deployer import events
 from deployer.config import Config, refuse_twice
-from deployer.errors import ConfigError, Exit
+from deployer.errors import ConfigError
 from deployer.events import Reporter
-from deployer.fleet.coordinator import conduct, was_busy
-from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.fleet.coordinator import follow
+from deployer.fleet.hosts import Fleet, conclude
+from deployer.fleet.release import begin, release
 from deployer.local import as_local
 from deployer.project.detect import complete, find_lock
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
-from deployer.release.placement import Campaign, Share, number_of
-from deployer.remote.job import Run
-from deployer.remote.queue import Turn
-from deployer.remote.session import Facts, Outcome, Remote
-from deployer.remote.site import Site, ask, close_later, connect_meanwhile, open_remote, untouched, who
+from deployer.release.placement import Payload
+from deployer.remote.session import Facts, Remote
+from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
-from deployer.ssh import connect
 from deployer.wire import advice
 from deployer.wire.protocol import PHASES
 from deployer.wire.versions import fits
@@ -55,37 +53,23 @@ def deploy(
     def read() -> Deploy:
         return read_project(fleet, ref, dirty, strict=strict, no_migrate=no_migrate)
 
-    return _release(fleet, read, strategy=strategy, wait=wait)
+    return release(fleet, read, strategy=strategy, wait=wait)
 
 
 def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release of the code that serves, under today's settings and environment; the exit code."""
-    return _release(fleet, lambda: reload_of(fleet), strategy=strategy, wait=wait)
+    return release(fleet, lambda: reload_of(fleet), strategy=strategy, wait=wait)
 
 
 def rollback(fleet: Fleet, *, to: str = "", yes: bool = False, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:
     """A new release with the parts of an older one: ``to`` (``v40``), or the good one before what serves."""
-    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
-    return _release(fleet, lambda: campaign, strategy=strategy, wait=wait)
+    kind = Rollback(to=release_number(to) if to else 0, yes=yes)
+    return release(fleet, lambda: kind, strategy=strategy, wait=wait)
 
 
 def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> int:
     """Begin a release on every host, under one number: send what it lacks and unpack it; the exit code."""
-    campaign = read_project(fleet, ref, dirty, strict=strict, phases=PHASES[:1])
-    number = 0
-    if len(fleet.sites) > 1:
-        met = each(fleet, _ask)
-        number = number_of({ended.site.host: ended.value for ended in met if ended.value is not None})
-
-    def send(site: Site) -> Outcome:
-        return _on_one(site, lambda: campaign, wait=False, share=Share(number=number))
-
-    return conclude(fleet, each(fleet, send), exit_of=_exit)
-
-
-def _ask(site: Site) -> Facts:
-    with open_remote(site) as (_, facts):
-        return facts
+    return begin(fleet, lambda: read_project(fleet, ref, dirty, strict=strict, phases=PHASES[:1]))
 
 
 def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
@@ -96,71 +80,15 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
     number = release_number(release) if release else 0
     migrator = migrator_of(fleet.config, fleet.hosts)
 
-    def run(site: Site) -> Outcome:
-        with open_remote(site) as (remote, facts):
-            remote.refuse_if_busy(facts)
-            elsewhere = site.host != migrator
-            message = {"op": "phases", "phases": list(phases), "release": number, "by": who(), "no_migrate": elsewhere}
-            return _run(site, remote).send(message)
+    def plan(site: Site, remote: Remote, facts: Facts) -> Payload:
+        remote.refuse_if_busy(facts)
+        message = {
+            "op": "phases", "phases": list(phases), "release": number, "by": who(),
+            "no_migrate": site.host != migrator,
+        }  # fmt: skip
+        return Payload(message=message)
 
-    return conclude(fleet, each(fleet, run), exit_of=_exit)
-
-
-def _exit(outcome: Outcome) -> int:
-    return int(outcome.exit)
-
-
-def _release(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool) -> int:
-    """On a single host nothing is waited for: its deploy ends by itself, whatever becomes of this machine."""
-    if len(fleet.sites) == 1:
-        return int(_on_one(fleet.sites[0], campaign, wait=wait).exit)
-    made: list[Campaign] = []
-
-    def once() -> Campaign:
-        if not made:
-            made.append(campaign())
-        return made[0]
-
-    while True:
-        verdict = conduct(fleet, once, strategy=strategy, wait=wait)
-        if not (wait and was_busy(verdict)):
-            return verdict.exit
-
-
-def _on_one(site: Site, make: Callable[[], Campaign], *, wait: bool, share: Share | None = None) -> Outcome:
-    connecting = connect_meanwhile(site)
-    try:
-        with untouched(doing="the code was read"):
-            campaign = make()
-    except BaseException:
-        close_later(connecting)
-        raise
-
-    def send(remote: Remote, facts: Facts) -> Outcome:
-        campaign.agree({site.host: facts})
-        sending = campaign.sending(site, facts, share or Share())
-        upload = sending.upload
-        outcome = _run(site, remote).send(
-            sending.message,
-            body=upload.open_at(sending.offset) if upload else None,
-            offset=sending.offset,
-            total=upload.delta.length if upload else 0,
-            edit=lambda event: sending.edit(event) if turn.edit(event) else None,
-        )
-        if upload and outcome.exit == Exit.BUSY:
-            site.report(events.PhaseSkipped(host=site.host, phase="upload", detail="another deploy began first"))
-        return outcome
-
-    # What Run.send() and the turn do not tell of a Ctrl-C themselves came before the host had the request.
-    with untouched(site.host), connecting.result() as link:
-        started = time.monotonic() - link.took  # to read the project may have taken longer, and is not to be counted
-        remote = Remote(link, site.config.app, site.report)
-        turn = Turn(site, remote, ask(site, remote, started), again=campaign.again, wait=wait)
-        return turn.take(send)
-
-
-def _run(site: Site, remote: Remote) -> Run:
-    return Run(remote, reconnect=lambda: connect(site.target, site.ssh), decide=site.decide, by=who())
+    return conclude(fleet, follow(fleet, plan, asks=True), exit_of=lambda outcome: int(outcome.exit))
 
 
 def read_project(
@@ -266,10 +194,8 @@ def _worth_a_row(report: Reporter, host: str) -> Iterator[None]:
             report(events.PhaseDone(host=host, phase="read", seconds=time.monotonic() - started))
 
 
-def release_number(release: str) -> int:
+def release_number(name: str) -> int:
     """The number of a release as people name it, ``v40`` or ``40``. Raises ConfigError."""
-    if not _RELEASE.match(release):
-        raise ConfigError(
-            message=f"not a release: {release!r}; releases are v1, v2, …", next=advice.run("fab releases")
-        )
-    return int(release.removeprefix("v"))
+    if not _RELEASE.match(name):
+        raise ConfigError(message=f"not a release: {name!r}; releases are v1, v2, …", next=advice.run("fab releases"))
+    return int(name.removeprefix("v"))

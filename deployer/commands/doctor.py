@@ -9,7 +9,7 @@ from msgspec import structs
 from deployer import events
 from deployer.errors import Exit
 from deployer.remote.answers import Diagnosis, Finding
-from deployer.remote.job import Run
+from deployer.remote.job import Follower
 from deployer.remote.session import Remote
 from deployer.remote.site import Site, open_remote, who
 from deployer.ssh import connect
@@ -36,8 +36,8 @@ def fix(site: Site) -> tuple[Exit, Diagnosis]:
         found = _look(site, remote)
         if not found.findings:
             return Exit.OK, found
-        run = Run(remote, reconnect=lambda: connect(site.target, site.ssh), by=who())
-        outcome = run.send({"op": "doctor", "fix": True})
+        follower = Follower(remote, reconnect=lambda: connect(site.target, site.ssh), by=who())
+        outcome = follower.send({"op": "doctor", "fix": True})
     with open_remote(replace(site, report=_quietly(site))) as (remote, _):
         return _judged(outcome.exit, _look(site, remote))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from deployer.commands.deploy import release_number, reload_of
 from deployer.commands.setup import public_key
 from deployer.errors import ConfigError
-from deployer.fleet.hosts import Fleet, Found, asked
+from deployer.fleet.hosts import Answers, Fleet, ask_each
 from deployer.release.kinds import Rollback, current_of
-from deployer.release.placement import Campaign
+from deployer.release.placement import ReleaseKind
 from deployer.remote.session import Facts
 from deployer.remote.site import Site, open_remote
 from deployer.rollout import Strategy, waves
@@ -23,7 +23,7 @@ Tell = Callable[[Site, Facts], str]
 """What would be done on one host. Raises ConfigError where it would be refused."""
 
 
-def reload(fleet: Fleet, *, strategy: Strategy) -> Found[str]:
+def reload(fleet: Fleet, *, strategy: Strategy) -> Answers[str]:
     """The release that each host would make."""
     made = (
         "with the code and dependencies of {0}, under today's deploy.toml and environment; nothing is built or migrated"
@@ -31,27 +31,27 @@ def reload(fleet: Fleet, *, strategy: Strategy) -> Found[str]:
     return _release(fleet, reload_of(fleet), strategy, lambda facts: made.format(facts[0].current))
 
 
-def rollback(fleet: Fleet, *, to: str, yes: bool, strategy: Strategy) -> Found[str]:
+def rollback(fleet: Fleet, *, to: str, yes: bool, strategy: Strategy) -> Answers[str]:
     """The release that each host would go back to."""
-    campaign = Rollback(to=release_number(to) if to else 0, yes=yes)
+    kind = Rollback(to=release_number(to) if to else 0, yes=yes)
     behind = "" if yes else "; it stops first, and asks for --yes, when migrations were applied since"
 
     def made(facts: Sequence[Facts]) -> str:
-        name = campaign.target({str(at): one for at, one in enumerate(facts)})
+        name = kind.target({str(at): one for at, one in enumerate(facts)})
         return f"with the code, dependencies, environment and units of {name}{behind}"
 
-    return _release(fleet, campaign, strategy, made)
+    return _release(fleet, kind, strategy, made)
 
 
 def _release(
-    fleet: Fleet, campaign: Campaign, strategy: Strategy, made: Callable[[Sequence[Facts]], str]
-) -> Found[str]:
+    fleet: Fleet, kind: ReleaseKind, strategy: Strategy, made: Callable[[Sequence[Facts]], str]
+) -> Answers[str]:
     """All that a release would find wrong is found. Where a host gave no answer, that is all there is to tell."""
     waves(fleet.hosts, strategy)
-    found = asked(fleet, _facts)
+    found = ask_each(fleet, _facts)
     if found.missing:
         return _told(found, {})
-    campaign.agree(found.values)
+    kind.agree(found.values)
     number = max(facts.next for facts in found.values.values())
     what = made(list(found.values.values()))
 
@@ -61,9 +61,9 @@ def _release(
     return _told(found, {host: tell(facts) for host, facts in found.values.items()})
 
 
-def abort(fleet: Fleet) -> Found[str]:
+def abort(fleet: Fleet) -> Answers[str]:
     """The deploy that each host would end. Raises ConfigError when none runs on any."""
-    found = asked(fleet, _facts)
+    found = ask_each(fleet, _facts)
     if not found.missing and not any(facts.busy for facts in found.values.values()):
         raise ConfigError(message="no deploy is running", next=advice.run("fab status"))
 
@@ -73,13 +73,13 @@ def abort(fleet: Fleet) -> Found[str]:
     return _told(found, {host: tell(facts) for host, facts in found.values.items()})
 
 
-def phase(fleet: Fleet, name: str, release: str) -> Found[str]:
+def phase(fleet: Fleet, name: str, release: str) -> Answers[str]:
     """The phase that would be run, and of which release."""
     which = f"v{release_number(release)}" if release else "the newest release under way"
     return _each(fleet, lambda _, facts: f"would run the phase {name} of {which}{_busy(facts)}")
 
 
-def run(fleet: Fleet, words: Sequence[str]) -> Found[str]:
+def run(fleet: Fleet, words: Sequence[str]) -> Answers[str]:
     """The command that would be run, and in which release."""
 
     def tell(site: Site, facts: Facts) -> str:
@@ -89,11 +89,11 @@ def run(fleet: Fleet, words: Sequence[str]) -> Found[str]:
     return _each(fleet, tell)
 
 
-def setup(fleet: Fleet, *, keys: Sequence[str], allow_units: Sequence[str]) -> Found[str]:
+def setup(fleet: Fleet, *, keys: Sequence[str], allow_units: Sequence[str]) -> Answers[str]:
     """What a host would be prepared with. It is not connected to: what it has already, only the set-up itself finds."""
     for name in keys:
         public_key(Path(name).expanduser())
-    return Found(
+    return Answers(
         values={site.host: _prepared(site, len(keys), allow_units) for site in fleet.sites}, missing=(), exit=0
     )
 
@@ -112,16 +112,16 @@ def _prepared(site: Site, keys: int, allow_units: Sequence[str]) -> str:
     return f"would prepare, as root: {', '.join(parts)}; packages that are missing; what is there already stays"
 
 
-def _told(found: Found[Facts], texts: Mapping[str, str]) -> Found[str]:
-    return Found(values=texts, missing=found.missing, exit=found.exit)
+def _told(found: Answers[Facts], texts: Mapping[str, str]) -> Answers[str]:
+    return Answers(values=texts, missing=found.missing, exit=found.exit)
 
 
-def _each(fleet: Fleet, tell: Tell) -> Found[str]:
+def _each(fleet: Fleet, tell: Tell) -> Answers[str]:
     def question(site: Site) -> str:
         with open_remote(site) as (_, facts):
             return tell(site, facts)
 
-    return asked(fleet, question)
+    return ask_each(fleet, question)
 
 
 def _facts(site: Site) -> Facts:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from deployer.commands.deploy import read_project
 from deployer.errors import Exit
-from deployer.fleet.hosts import Fleet, Found, asked
+from deployer.fleet.hosts import Answers, Fleet, ask_each
 from deployer.release.kinds import Deploy
 from deployer.remote.answers import Calendar, Calendars
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
@@ -20,10 +20,10 @@ from deployer.wire.spec import Spec
 __all__ = ["changes", "preview"]
 
 
-def preview(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> Found[Plan]:
+def preview(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict: bool = False) -> Answers[Plan]:
     """What each host would run. All that is wrong here is found first, as at a deploy; raises ConfigError."""
-    campaign = read_project(fleet, ref, dirty, strict=strict)
-    found = asked(fleet, lambda site: _plan(site, campaign), exit_of=_exit)
+    kind = read_project(fleet, ref, dirty, strict=strict)
+    found = ask_each(fleet, lambda site: _plan(site, kind), exit_of=_exit)
     newest = max((int(plan.release[1:]) for plan in found.values.values()), default=0)
     return replace(found, values={host: replace(plan, release=f"v{newest}") for host, plan in found.values.items()})
 
@@ -33,8 +33,8 @@ def _exit(plan: Plan) -> int:
     return int(Exit.USAGE if any(timer.problem for timer in plan.timers) else Exit.OK)
 
 
-def _plan(site: Site, campaign: Deploy) -> Plan:
-    spec = campaign.spec_on(site)
+def _plan(site: Site, kind: Deploy) -> Plan:
+    spec = kind.spec_on(site)
     with open_remote(site) as (remote, facts):
         wanted = list(dict.fromkeys(timer.calendar for timer in spec.timers))
         told = remote.query({"op": "calendars", "calendars": wanted}, Calendars).calendars if wanted else ()

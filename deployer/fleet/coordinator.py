@@ -1,6 +1,7 @@
-"""One release on many hosts: a thread for each host follows its job, this one tells all of them what is to follow.
+"""The coordinator of a command: a thread for each of N >= 1 hosts follows its job, this one takes what they tell.
 
-What is to follow is decided in :mod:`deployer.rollout`, which knows no threads and no connections; here they are.
+Here the hosts do not wait for each other, so that each job ends by itself when this machine vanishes: a fleet of one,
+and whatever follows jobs. Hosts that switch together are in :mod:`deployer.fleet.hosts.release`.
 """
 
 from __future__ import annotations
@@ -8,318 +9,238 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from queue import Empty, SimpleQueue
+from typing import Any
 
-from deployer import events
 from deployer.errors import DeployerError, Exit, Interrupted
-from deployer.events import FleetFinished
-from deployer.fleet.hooks import Hooks
-from deployer.fleet.hosts import Fleet
-from deployer.fleet.worker import Happening, Part
+from deployer.fleet.hosts import Fleet, HostResult, conclude
+from deployer.fleet.messages import HostFailed, HostLost, HostMet, HostStopped, Message, Tick
+from deployer.fleet.worker import HostWorker, Plan
 from deployer.model import Decision
-from deployer.release.placement import Campaign, Plan, Share, number_of
+from deployer.release.placement import Payload, Placement, ReleaseKind, number_of
 from deployer.remote.inbox import Inbox
-from deployer.remote.session import Facts, Over, Remote
-from deployer.remote.site import who
-from deployer.rollout import Rollout, Strategy, barriers
-from deployer.wire import advice
+from deployer.remote.session import Edit, Facts, Outcome, Over, Remote
+from deployer.remote.site import Site, untouched
 
-__all__ = ["conduct", "was_busy"]
+__all__ = ["Coordinator", "follow"]
 
 TICK = 0.5
-"""Seconds after which time itself is something that happens."""
-BEAT = 2.0
-"""Seconds between two signs of life for hosts whose job waits: a fraction of its lease."""
-MUTE = 15.0
-"""Seconds without any answer after which the connection to a host is made anew."""
-DEAD = 90.0
-"""Seconds without any answer after which a host is given up."""
-BEGINS = 300.0
-"""Seconds that a host has to begin with its job once nothing more is sent to it: what was sent may still be on its way
-over a slow line. The host's own patience with a laptop is the same."""
+"""Seconds without a message after which there is one: that time has passed."""
 
 
-def conduct(fleet: Fleet, campaign: Callable[[], Campaign], *, strategy: Strategy, wait: bool = False) -> FleetFinished:
-    """Carry a release through a fleet; how it ended, which is reported, too.
+def follow(fleet: Fleet, plan: Plan, *, asks: bool = False, parallel: int = 0) -> tuple[HostResult[Outcome], ...]:
+    """Send what ``plan`` makes to every host, and follow what runs there; how it ended on each, in the fleet's order.
 
-    ``campaign`` is made while the connections are. Raises DeployerError for what is wrong here: nothing was touched.
-    With ``wait`` the end is not reported when somebody :func:`was quicker <was_busy>`: it is to be tried again.
+    What goes wrong on one host is reported, is that host's end, and stops no other; of a single host it is not
+    reported. ``asks``: a person who presses Ctrl-C may abort the job. ``parallel``: in place of the fleet's.
     """
-    conductor = _Conductor(fleet, strategy)
+    coordinator = Coordinator(fleet, asks=asks, parallel=parallel)
     try:
-        return conductor.run(campaign(), wait=wait)
+        return coordinator.follow(plan)
     finally:
-        conductor.close()
+        coordinator.close()
 
 
-def was_busy(verdict: FleetFinished) -> bool:
-    """Whether that somebody was quicker on a host is all that stood in the way: on others it may have begun by then."""
-    results = {end.result for end in verdict.hosts}
-    return verdict.exit in (Exit.BUSY, Exit.REFUSED) and "busy" in results <= {"busy", "untouched", "discarded"}
+class Coordinator:
+    """One run. All but the threads of the hosts happens in the thread that made it.
 
+    ``alone``: errors are raised, and not reported (default: those of a single host).
+    """
 
-class _Conductor:
-    """One run. All but the threads of the hosts and their hooks happens in the thread that made it."""
-
-    def __init__(self, fleet: Fleet, strategy: Strategy) -> None:
-        self._fleet, self._strategy = fleet, strategy
-        self._happenings: SimpleQueue[Happening | None] = SimpleQueue()
-        self._inbox: Inbox[Happening] = Inbox(self._all())
-        room = threading.BoundedSemaphore(min(max(fleet.parallel, 1), len(fleet.sites)))
-        self._parts = {site.host: Part(site, self._happenings.put, room) for site in fleet.sites}
+    def __init__(self, fleet: Fleet, *, asks: bool = True, parallel: int = 0, alone: bool | None = None) -> None:
+        self._fleet, self._decide = fleet, fleet.decide if asks else None
+        self._messages: SimpleQueue[Message | None] = SimpleQueue()
+        self._inbox: Inbox[Message] = Inbox(self._all())
+        room = threading.BoundedSemaphore(min(max(parallel or fleet.parallel, 1), len(fleet.sites)))
+        alone = len(fleet.sites) == 1 if alone is None else alone
+        self._workers = {site.host: HostWorker(site, self._messages.put, room, alone=alone) for site in fleet.sites}
         self._facts: dict[str, Facts] = {}
         self._gone: set[str] = set()
-        self._looked = _now()
-        self._back = self._interrupted = self._bakes = self._sent = False
-        self._hooks = Hooks(fleet.config.hooks, fleet.report, self._hooked)
-        self._release = ""
-        self._rollout = self._course("fab deploy")
-        for part in self._parts.values():
-            part.begin()
+        self._wait = False
+        for worker in self._workers.values():
+            worker.connect()
 
     def close(self) -> None:
         """End all connections."""
-        self._happenings.put(None)
-        for part in self._parts.values():
-            part.end()
+        self._messages.put(None)
+        for worker in self._workers.values():
+            worker.leave()
 
-    def run(self, campaign: Campaign, *, wait: bool) -> FleetFinished:
-        self._rollout = self._course(campaign.again)
-        self._hear_until(lambda: self._facts.keys() | self._gone >= self._parts.keys())
-        if self._goes_on:
-            self._take_turns(campaign.again, wait=wait)
-        if self._goes_on:
-            self._send(campaign)
-        self._hear_until(lambda: self._rollout.over)
-        verdict = self._rollout.verdict()
-        if wait and was_busy(verdict):
-            self._fleet.report(events.Note(text="another command was quicker; waiting for it"))
-        else:
-            self._fleet.report(verdict)
-        return verdict
+    def follow(self, plan: Plan) -> tuple[HostResult[Outcome], ...]:
+        """See :func:`follow`."""
+        with self._stopped_by_ctrl_c():
+            for worker in self._workers.values():
+                worker.ask()
+                worker.send(plan)
+            self._run_until(lambda: self._gone >= self._workers.keys())
+        return tuple(worker.ended for worker in self._workers.values())
+
+    def release(self, make: Callable[[], ReleaseKind], *, wait: bool) -> int | None:
+        """Carry a release to all hosts; the exit code. None: another command was quicker, and with ``wait`` that is
+        reported as no failure.
+
+        The release is made while the connections are. Raises DeployerError for what is wrong with it.
+        """
+        self._wait = wait
+        with untouched(doing="the code was read"):
+            kind = make()
+        with self._stopped_by_ctrl_c():
+            self._prepare(kind)
+            for worker in self._workers.values():
+                worker.ask()
+            self._run_until(lambda: self._facts.keys() | self._gone >= self._workers.keys())
+            if self._goes_on:
+                self._queue(f"{kind.again} --wait")
+            if self._goes_on:
+                self._send(kind)
+            self._run_until(lambda: self._over)
+        return self._conclude()
+
+    # What depends on whether the hosts wait for each other
+
+    def _prepare(self, _: ReleaseKind, /) -> None:
+        """The release is known, and no host was asked yet."""
 
     @property
     def _goes_on(self) -> bool:
-        """No host has said no yet, and nobody has given up."""
-        return not self._gone and not self._back
+        """There are hosts to which something is to be sent."""
+        return not self._gone >= self._workers.keys()
 
-    def _course(self, again: str) -> Rollout:
-        return Rollout(
-            self._fleet.hosts,
-            strategy=self._strategy,
-            hooks=self._hooks.any,
-            again=again,
-            now=_now(),
-        )
+    @property
+    def _over(self) -> bool:
+        return self._gone >= self._workers.keys()
 
-    # What happens
+    def _place(self, _: ReleaseKind, facts: Mapping[str, Facts], /) -> dict[str, Placement]:
+        """What the release is on each host. One host numbers it by itself."""
+        placement = Placement(number=number_of(facts)) if len(self._workers) > 1 else Placement()
+        return dict.fromkeys(facts, placement)
 
-    def _all(self) -> Iterator[Happening]:
+    def _always_queued(self) -> frozenset[str]:
+        """Hosts in whose queues a place is taken though nobody is at work there. None: one job alone is kept from the
+        others by its host."""
+        return frozenset()
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case HostMet(host=host, facts=facts):
+                self._facts[host] = facts
+            case HostFailed(host=host) | HostLost(host=host) | HostStopped(host=host):
+                self._gone.add(host)
+
+    def _step(self) -> None:
+        """What follows from what was taken."""
+
+    def _on_signal(self, number: int) -> None:
+        """A person is asked what Ctrl-C means once the only host may be at work. Else it stops this program."""
+        follower = next(iter(self._workers.values())).follower
+        asks = number == signal.SIGINT and self._decide is not None and len(self._workers) == 1
+        if not asks or self._decide is None or follower is None or not follower.begun or follower.aborted:
+            raise KeyboardInterrupt
+        decision = self._decide(follower.doing)
+        if decision is Decision.LEAVE:
+            raise KeyboardInterrupt
+        if decision is Decision.ABORT:
+            follower.abort()
+
+    def _interrupted(self) -> BaseException:
+        """What a Ctrl-C that stops this program is told as. Of several hosts it is not known what each has begun."""
+        first, *others = self._workers.values()
+        return KeyboardInterrupt() if others else first.interrupted()
+
+    def _conclude(self) -> int | None:
+        ends = [worker.ended for worker in self._workers.values()]
+        if self._wait and all(end.value is not None and end.value.exit == Exit.BUSY for end in ends):
+            return None
+        return conclude(self._fleet, ends, exit_of=lambda outcome: int(outcome.exit))
+
+    # How
+
+    def _all(self) -> Iterator[Message]:
         while True:
             try:
-                happening = self._happenings.get(timeout=TICK)
+                message = self._messages.get(timeout=TICK)
             except Empty:
-                happening = Happening(what="tick")
-            if happening is None:
+                message = Tick()
+            if message is None:
                 return
-            yield happening
+            yield message
 
-    def _hear_until(self, enough: Callable[[], bool]) -> None:
-        self._give_orders()
+    def _run_until(self, enough: Callable[[], bool]) -> None:
+        self._step()
         while not enough():
             with self._inbox:
-                for happening in self._inbox:
-                    self._take(happening)
-                    self._look_after_all()
-                    self._give_orders()
+                for message in self._inbox:
+                    self._take(message)
+                    self._step()
                     if enough():
                         return
             self._on_signal(self._inbox.signal)
-            self._give_orders()
-
-    def _take(self, happening: Happening) -> None:
-        host, now, error = happening.host, _now(), happening.error
-        if happening.what == "met" and happening.facts is not None:
-            self._facts[host] = happening.facts
-            self._rollout.met(host, happening.facts.current, now)
-        elif happening.what == "heard" and happening.event is not None:
-            self._rollout.hear(host, happening.event, now)
-            self._release = str(happening.event.get("release") or self._release)
-        elif happening.what == "refused" and error is not None:
-            self._refused(host, error)
-        elif happening.what == "lost" and error is not None:
-            self._gone.add(host)
-            self._rollout.lost(host, error.message, now)
-        elif happening.what == "ended":
-            self._gone.add(host)
-            self._rollout.lost(host, "it ended without a last word", now)  # heard before: then this changes nothing
-        elif happening.what == "hooked":
-            self._rollout.hooked(host, happening.do, error.message if error else "", now)
-
-    def _tell_of_the_bake(self) -> None:
-        """For so long nothing will happen: that is worth a line."""
-        if self._rollout.wake() is not None and not self._bakes:
-            self._bakes = True
-            first = f"{self._strategy.canary} host{'s' if self._strategy.canary > 1 else ''}"
-            text = (
-                f"{self._release} serves on {first}; the others follow in {self._strategy.bake:g} s if all stays well"
-            )
-            self._fleet.report(events.Note(text=text))
-
-    def _hooked(self, host: str, do: str, error: str) -> None:
-        """In the thread of the hook."""
-        failure = DeployerError(message=error, host=host) if error else None
-        self._happenings.put(Happening(what="hooked", host=host, do=do, error=failure))
-
-    def _refused(self, host: str, error: DeployerError) -> None:
-        self._gone.add(host)
-        exit = int(error.exit) if error.exit != Exit.BUG else int(Exit.REFUSED)
-        self._rollout.refused(host, exit, error.message, _now(), next=error.next, logs=tuple(error.logs))
-
-    def _look_after_all(self) -> None:
-        """A sign of life for all whose job runs, and an eye on those that give none.
-
-        What was not listened to is no silence: a person may have thought about a Ctrl-C, or have closed the lid.
-        """
-        now = _now()
-        if now - self._looked < BEAT:
-            return
-        away, self._looked = now - self._looked > 2 * BEAT, now
-        self._give_signs()
-        for host, part in self._parts.items():
-            if host in self._gone or not part.sent:
-                continue
-            if away:
-                part.silent_since = now
-            silence = part.silence(now)
-            if silence > (DEAD if part.followed else BEGINS):
-                self._gone.add(host)
-                part.drop()
-                self._rollout.lost(host, f"nothing was heard of it for {silence:.0f} s", now)
-            elif silence > MUTE and part.followed:
-                part.drop()
-
-    def _give_signs(self) -> None:
-        for host, part in self._parts.items():
-            if part.followed and host not in self._gone:
-                part.say({"op": "hold"}, once=True)
+            self._step()
 
     @contextmanager
-    def _signs_of_life(self) -> Iterator[None]:
-        """Meanwhile they are given by a thread: no lease runs out while a person thinks."""
-        over = threading.Event()
-
-        def give() -> None:
-            while not over.wait(BEAT):
-                self._give_signs()
-
-        threading.Thread(target=give, daemon=True, name="signs-of-life").start()
+    def _stopped_by_ctrl_c(self) -> Iterator[None]:
         try:
             yield
-        finally:
-            over.set()
+        except KeyboardInterrupt:
+            raise self._interrupted() from None
 
-    # What follows
+    def _queue(self, patient: str) -> None:
+        """A place in the queue of each host that is busy; with ``wait`` it is waited for, else Busy is the host's end.
 
-    def _give_orders(self) -> None:
-        for order in self._rollout.orders(_now()):
-            part = self._parts[order.host]
-            if order.do == "go":
-                part.say({"op": "go", "barrier": order.barrier})
-            elif order.do == "undo":
-                self._back = True
-                part.undo(order.why)
-            elif order.do == "call":
-                part.say({"op": "hold"}, once=True)
-            else:
-                self._hooks.begin(order.host, order.do)
-        self._tell_of_the_bake()
-
-    def _take_turns(self, again: str, *, wait: bool) -> None:
-        """A place in the line of the host that is first by name, kept until its job runs: of two commands for the same
-        hosts one gets them all. Who waits stands in the lines of all, in the order of names: no two wait for each
-        other, and what the hosts said before is old by then."""
-        hosts = sorted(self._parts)
-        for host in hosts:
-            if wait or host == hosts[0] or self._facts[host].busy is not None:
+        What the hosts said before is old by then: code, numbers and the tree to build on may have changed. All who
+        wait take their places in the order of the hosts' names, so that no two wait for each other.
+        """
+        since: dict[str, float] = {}
+        for host in sorted(self._facts):
+            if self._facts[host].busy is not None or host in self._always_queued():
+                since[host] = time.monotonic()
                 with self._ends(host) as remote:
-                    if not wait:
-                        remote.refuse_if_busy(self._facts[host], patient=f"{again} --wait")
-                    remote.wait(f"{again} --wait", queue=wait)
-            if wait and self._gone:
+                    if not self._wait:
+                        remote.refuse_if_busy(self._facts[host], patient=patient)
+                    remote.wait(patient, queue=self._wait)
+            if self._wait and self._gone:
                 return
-        for host in hosts if wait else ():
+        for host in since if self._wait else ():
             with self._ends(host) as remote:
-                self._facts[host] = remote.ask()
+                before, self._facts[host] = self._facts[host], remote.ask()
+                if before.busy is not None:
+                    self._workers[host].waited(time.monotonic() - since[host], self._facts[host])
 
     @contextmanager
     def _ends(self, host: str) -> Iterator[Remote]:
         """The session of a host that has been met. What goes wrong with it is that host's end."""
-        part = self._parts[host]
+        worker = self._workers[host]
         try:
-            yield part.session
-        except Over as over:
-            self._refused(host, part.refusal(over))
-            part.undo("")
+            yield worker.session
         except Interrupted:
             raise
-        except DeployerError as error:
-            part.fail(error)
-            self._refused(host, error)
-            part.undo("")
+        except (Over, DeployerError) as error:
+            self._take(HostFailed(host=host, error=worker.fail(error)))
 
-    def _send(self, campaign: Campaign) -> None:
-        self._sent = True
-        facts = {host: self._facts[host] for host in self._parts}  # as they were named, not as they answered
-        campaign.agree(facts)
-        number = number_of(facts)
-        migrator = campaign.migrator(self._fleet.hosts)
-        for host in sorted(self._parts):  # the one whose line all others stand in begins first
-            waits = barriers(host, migrator=migrator, migrates=bool(migrator))
-            share = Share(number=number, barriers=waits, migrator=migrator)
-            self._parts[host].send(_plan(campaign, facts[host], share))
-
-    # How
-
-    def _on_signal(self, number: int) -> None:
-        """The first Ctrl-C is asked about, or ends the release on all hosts; another one ends this program only."""
-        if not self._sent:
-            raise Interrupted(message="interrupted while connecting", state="nothing was touched")
-        if self._interrupted:
-            raise self._left()
-        decide = self._fleet.decide
-        if number == signal.SIGINT and decide is not None:
-            with self._signs_of_life():
-                decision = decide(f"{self._doing} on {len(self._parts)} hosts")
-            if decision is Decision.FOLLOW:
-                return
-            if decision is Decision.LEAVE:
-                raise self._left()
-        self._interrupted = True
-        if self._rollout.give_up(f"aborted by {who()}", _now()):
-            text = "the hosts are told to abort; they undo what they did"
-        else:
-            text = "too late to abort: the release was found good on all hosts"
-        self._fleet.report(events.Note(text=text))
-
-    @property
-    def _doing(self) -> str:
-        return f"{self._release or self._fleet.config.app} is being released"
-
-    def _left(self) -> Interrupted:
-        state = "hosts that have not switched discard it within a minute; those that have keep it when it is good"
-        if self._hooks.drained:
-            state += f"; hooks.undrain is not run any more: look after {', '.join(sorted(self._hooks.drained))}"
-        return Interrupted(
-            message="interrupted here; the hosts go on by themselves", state=state, next=advice.run("fab status")
-        )
+    def _send(self, kind: ReleaseKind) -> None:
+        facts = {host: self._facts[host] for host in self._workers if host not in self._gone}  # as they were named
+        kind.agree(facts)
+        placed = self._place(kind, facts)
+        for host in sorted(facts):  # the one in whose queue all others are begins first
+            self._workers[host].send(_plan(kind, facts[host], placed[host], tries_again=self._wait and len(facts) == 1))
 
 
-def _plan(campaign: Campaign, facts: Facts, share: Share) -> Plan:
-    return lambda site: campaign.sending(site, facts, share)
+def _plan(kind: ReleaseKind, facts: Facts, placement: Placement, *, tries_again: bool) -> Plan:
+    """``tries_again``: that another command was quicker is no failure of this one."""
+
+    def plan(site: Site, *_: object) -> Payload:
+        payload = kind.payload(site, facts, placement)
+        return replace(payload, edit=_without_busy(payload.edit)) if tries_again else payload
+
+    return plan
 
 
-def _now() -> float:
-    return time.monotonic()
+def _without_busy(edit: Edit) -> Edit:
+    def edited(event: dict[str, Any]) -> dict[str, Any] | None:
+        refused = event["event"] in ("failed", "finished") and event.get("exit") == Exit.BUSY
+        return None if refused else edit(event)
+
+    return edited

@@ -14,10 +14,10 @@ from typing import IO
 
 from deployer import events
 from deployer.bug import Bug
-from deployer.config import Hooks as Settings
+from deployer.config import Hooks
 from deployer.events import Reporter
 
-__all__ = ["Hooks", "run"]
+__all__ = ["HookRunner", "run"]
 
 _SHOWN = 500
 """Characters of what a command said that are told."""
@@ -61,14 +61,14 @@ def _end_of(said: IO[bytes]) -> str:
     return said.read().decode("utf-8", "replace").strip()[-_SHOWN:]
 
 
-class Hooks:
+class HookRunner:
     """The hooks of a fleet's hosts, each run in a thread of its own.
 
     ``ended`` hears of every one that was begun, whatever becomes of it: all hosts wait for it. It gets the host, which
     hook (drain, undrain), and why it failed (empty: it did not).
     """
 
-    def __init__(self, settings: Settings, report: Reporter, ended: Callable[[str, str, str], None]) -> None:
+    def __init__(self, settings: Hooks, report: Reporter, ended: Callable[[str, str, str], None]) -> None:
         self._settings, self._report, self._ended = settings, report, ended
         self.drained: set[str] = set()
         """Hosts that may be drained: no undrain of theirs has ended well."""

@@ -20,7 +20,7 @@ from deployer.remote.session import Over
 from deployer.remote.site import Site
 from deployer.wire.advice import Next
 
-__all__ = ["Ended", "Fleet", "Found", "asked", "conclude", "each", "gravest"]
+__all__ = ["Answers", "Fleet", "HostResult", "ask_each", "conclude", "each", "most_severe"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ PARALLEL = 20
 """Hosts that are connected to and prepared at the same time, unless told otherwise."""
 _LOOK = 0.5
 """Seconds after which Python is given the chance to hear a Ctrl-C that came just before it began to wait."""
-_GRAVITY = (
+_SEVERITY = (
     Exit.OK,
     Exit.BUSY,
     Exit.UNREACHABLE,
@@ -63,7 +63,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended(Generic[T]):
+class HostResult(Generic[T]):
     """How work on one host of a fleet ended: with ``value``, or with ``error``.
 
     ``failed`` is the last failure that was reported of the host, ``seconds`` how long the work took.
@@ -87,7 +87,7 @@ class Ended(Generic[T]):
         return self.value  # type: ignore[return-value]
 
 
-def each(fleet: Fleet, work: Callable[[Site], T], *, all_at_once: bool = False) -> tuple[Ended[T], ...]:
+def each(fleet: Fleet, work: Callable[[Site], T], *, all_at_once: bool = False) -> tuple[HostResult[T], ...]:
     """``work`` on every host of the fleet, ``fleet.parallel`` at a time; how it ended on each, in the fleet's order.
 
     What goes wrong on one host is reported, is that host's end, and stops no other. ``all_at_once`` is for work that
@@ -97,7 +97,7 @@ def each(fleet: Fleet, work: Callable[[Site], T], *, all_at_once: bool = False) 
     if len(fleet.sites) == 1:
         return (_alone(fleet.sites[0], work),)
     todo: SimpleQueue[tuple[int, Site]] = SimpleQueue()
-    done: SimpleQueue[tuple[int, Ended[T]]] = SimpleQueue()
+    done: SimpleQueue[tuple[int, HostResult[T]]] = SimpleQueue()
     for numbered in enumerate(fleet.sites):
         todo.put(numbered)
 
@@ -128,9 +128,9 @@ def _empty(todo: SimpleQueue[Any]) -> None:
             return
 
 
-def _all(done: SimpleQueue[tuple[int, Ended[T]]], count: int) -> tuple[Ended[T], ...]:
+def _all(done: SimpleQueue[tuple[int, HostResult[T]]], count: int) -> tuple[HostResult[T], ...]:
     """The ends of all hosts. The threads are not waited for: at a Ctrl-C some may hang on theirs."""
-    ends: dict[int, Ended[T]] = {}
+    ends: dict[int, HostResult[T]] = {}
     while len(ends) < count:
         try:
             number, ended = done.get(timeout=_LOOK)
@@ -140,16 +140,16 @@ def _all(done: SimpleQueue[tuple[int, Ended[T]]], count: int) -> tuple[Ended[T],
     return tuple(ends[number] for number in range(count))
 
 
-def _alone(site: Site, work: Callable[[Site], T]) -> Ended[T]:
+def _alone(site: Site, work: Callable[[Site], T]) -> HostResult[T]:
     try:
-        return Ended(site=site, value=work(site))
+        return HostResult(site=site, value=work(site))
     except (DeployerError, Over) as error:
-        return Ended(site=site, error=error)
+        return HostResult(site=site, error=error)
 
 
-def _one_of_many(site: Site, work: Callable[[Site], T]) -> Ended[T]:
+def _one_of_many(site: Site, work: Callable[[Site], T]) -> HostResult[T]:
     started = time.monotonic()
-    ear = _Ear(site.report)
+    ear = _FailureRecorder(site.report)
     value: T | None = None
     error: BaseException | None = None
     try:
@@ -162,10 +162,10 @@ def _one_of_many(site: Site, work: Callable[[Site], T]) -> Ended[T]:
         with contextlib.suppress(Exception):  # the display may be what is wrong
             ear(events.failure(site.host, failure))
             ear(events.Finished(host=site.host, exit=int(failure.exit), summary=failure.message))
-    return Ended(site=site, value=value, error=error, failed=ear.failed, seconds=time.monotonic() - started)
+    return HostResult(site=site, value=value, error=error, failed=ear.failed, seconds=time.monotonic() - started)
 
 
-class _Ear:
+class _FailureRecorder:
     """Passes on what is reported of a host, and remembers its last failure."""
 
     def __init__(self, report: Reporter) -> None:
@@ -178,17 +178,17 @@ class _Ear:
         self._report(event)
 
 
-def gravest(codes: Sequence[int]) -> int:
+def most_severe(codes: Sequence[int]) -> int:
     """The exit code of a fleet whose hosts ended with ``codes``: what most wants a person's eye."""
-    return max(codes, key=lambda code: _GRAVITY.index(Exit(code)))
+    return max(codes, key=lambda code: _SEVERITY.index(Exit(code)))
 
 
 def conclude(
     fleet: Fleet,
-    ends: Sequence[Ended[T]],
+    ends: Sequence[HostResult[T]],
     *,
     exit_of: Callable[[T], int] = lambda _: 0,
-    worst: Callable[[Sequence[int]], int] = gravest,
+    worst: Callable[[Sequence[int]], int] = most_severe,
 ) -> int:
     """The exit code of a command that is no release. A value of None says that there was nothing to do on a host.
 
@@ -216,7 +216,7 @@ def conclude(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found(Generic[T]):
+class Answers(Generic[T]):
     """The answers to a question: by host, in the fleet's order; ``missing`` are the hosts that gave none, and why."""
 
     values: Mapping[str, T]
@@ -224,9 +224,9 @@ class Found(Generic[T]):
     exit: int
 
 
-def asked(
+def ask_each(
     fleet: Fleet, question: Callable[[Site], T], *, exit_of: Callable[[T], int] = lambda _: 0, told: bool = False
-) -> Found[T]:
+) -> Answers[T]:
     """Ask every host; what some answer is worth having though others do not. The error of a single host is raised.
 
     That a host has answered is reported, unless it is ``told`` by what it does.
@@ -243,11 +243,11 @@ def asked(
         ends[0].result()
     values = {ended.site.host: ended.value for ended in ends if ended.value is not None}
     missing = tuple(_end_of(ended, exit_of) for ended in ends if ended.value is None)
-    exit = gravest([*(exit_of(value) for value in values.values()), *(end.exit for end in missing)])
-    return Found(values=values, missing=missing, exit=exit)
+    exit = most_severe([*(exit_of(value) for value in values.values()), *(end.exit for end in missing)])
+    return Answers(values=values, missing=missing, exit=exit)
 
 
-def _end_of(ended: Ended[T], exit_of: Callable[[T], int]) -> HostEnd:
+def _end_of(ended: HostResult[T], exit_of: Callable[[T], int]) -> HostEnd:
     exit = _exit_of(ended, exit_of)
     outcome: Any = ended.error.outcome if isinstance(ended.error, Over) else ended.value
     detail = ended.failed.message if ended.failed and exit else ""
@@ -263,7 +263,7 @@ def _end_of(ended: Ended[T], exit_of: Callable[[T], int]) -> HostEnd:
     )
 
 
-def _exit_of(ended: Ended[T], exit_of: Callable[[T], int]) -> int:
+def _exit_of(ended: HostResult[T], exit_of: Callable[[T], int]) -> int:
     if isinstance(ended.error, Over):
         return int(ended.error.outcome.exit)
     if isinstance(ended.error, DeployerError):
@@ -271,7 +271,7 @@ def _exit_of(ended: Ended[T], exit_of: Callable[[T], int]) -> int:
     return 0 if ended.value is None else int(exit_of(ended.value))
 
 
-def _result(ended: Ended[T], exit: int) -> str:
+def _result(ended: HostResult[T], exit: int) -> str:
     if isinstance(ended.error, Unreachable):
         return "unreachable"
     if isinstance(ended.error, Busy) or (isinstance(ended.error, Over) and exit == Exit.BUSY):

@@ -1,124 +1,114 @@
-"""One host's part in a release of a fleet: a thread that connects, sends and follows, and takes words meanwhile."""
+"""A thread for each host: it connects, sends what the coordinator has for the host, and follows the job."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any
 
 from deployer import events
 from deployer.bug import Bug
-from deployer.errors import DeployerError, Mixed
+from deployer.errors import DeployerError, Exit, Interrupted, Mixed
 from deployer.events import Event
-from deployer.release.placement import Plan, Sending
-from deployer.remote.job import Run
-from deployer.remote.session import SIGN, Facts, Over, Remote
+from deployer.fleet.hosts import HostResult
+from deployer.fleet.messages import HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
+from deployer.release.placement import Payload
+from deployer.remote.job import Follower
+from deployer.remote.session import SIGN, Facts, Outcome, Over, Remote
 from deployer.remote.site import Site, ask, who
 from deployer.ssh import Link, connect
 
-__all__ = ["Happening", "Part"]
+__all__ = ["HostWorker", "Plan"]
 
 _SOMETHING = 16 * 1024
 """Bytes that are more than the signs of life of an SSH connection."""
 _LONGEST_WHY = 1000
 """Characters of the reason that a host is given for an undo."""
 
-
-What = Literal["met", "heard", "refused", "ended", "lost", "hooked", "tick"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """Something that a thread tells the one that conducts.
-
-    met: the host has answered, with ``facts``. heard: an ``event`` of its job. refused: its job has not begun, and
-    will not. ended: its last word was heard. lost: it was not, and the job may have begun. hooked: the hook ``do`` has
-    ended, well when ``error`` is None.
-    """
-
-    what: What
-    host: str = ""
-    facts: Facts | None = None
-    event: Mapping[str, Any] | None = None
-    error: DeployerError | None = None
-    do: str = ""
+Plan = Callable[[Site, Remote, Facts], "Payload | None"]
+"""Makes what goes to a host, in that host's thread; None when there is nothing to do there."""
 
 
 class _Dismissed(Exception):
-    """The fleet has given up before this host's job had begun."""
+    """The coordinator has no use for this host any more, and its job had not begun."""
 
 
 class _Told(DeployerError):
     """An error of which nothing is to be reported: the host has told it, or there is none."""
 
 
-class Part:
-    """The thread of one host. ``tell`` takes what happens; ``room`` bounds how many hosts are prepared at a time."""
+class HostWorker:
+    """The thread of one host. ``tell`` takes its messages; ``room`` bounds how many hosts are prepared at a time.
 
-    def __init__(self, site: Site, tell: Callable[[Happening], None], room: threading.Semaphore) -> None:
+    The errors of a host that is ``alone`` in its command are not reported: they are raised from :attr:`ended`.
+    """
+
+    def __init__(
+        self, site: Site, tell: Callable[[Message], None], room: threading.Semaphore, *, alone: bool = False
+    ) -> None:
         self.remote: Remote | None = None
+        self.follower: Follower | None = None
+        """Follows the job; None before its request is made. From then on it must not be silent for long."""
         self.silent_since = time.monotonic()
         self.failed: events.Failed | None = None
         """The host's last failure."""
         self._site = replace(site, report=self._report)
-        self._pass_on = site.report
-        self._tell, self._room, self._has_room = tell, room, False
+        self._original = site
+        self._tell, self._room, self._has_room, self._alone = tell, room, False, alone
+        self._may_ask = threading.Event()
         self._plan: SimpleQueue[Plan | None] = SimpleQueue()
         self._dismissed = self._left = False
-        self._run: Run | None = None
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._began = time.monotonic()
+        self._seconds = 0.0
         self._dropped_at = 0.0
         self._sent = 0
         self._lock = threading.Lock()
-        self._told: list[Mapping[str, Any]] = []
-        self._outbox: SimpleQueue[Mapping[str, Any] | None] | None = None
 
-    def begin(self) -> None:
-        """Connect, and ask what the host has."""
-        threading.Thread(target=self._work, daemon=True, name=f"part-{self._site.host}").start()
+    def connect(self) -> None:
+        """Start the thread: it connects, and waits for :meth:`ask`."""
+        threading.Thread(target=self._work, daemon=True, name=f"host-{self._site.host}").start()
+
+    def ask(self) -> None:
+        """Have it ask what the host has, or tell why there is no connection."""
+        self._may_ask.set()
 
     def send(self, plan: Plan) -> None:
         """Send what ``plan`` makes, and follow it to its end."""
         self._plan.put(plan)
 
     def say(self, message: Mapping[str, Any], *, once: bool = False) -> None:
-        """A word to the job: when it is followed, and (unless ``once``) again after each new connection."""
-        with self._lock:
-            if not once:
-                self._told.append(message)
-            outbox = self._outbox
-        if outbox is not None:
-            outbox.put(message)
+        """A message to the job: when it is followed, and (unless ``once``) again after each new connection."""
+        if self.follower is not None:
+            self.follower.say(message, once=once)
 
     def undo(self, why: str) -> None:
-        """Have the job undone; where none has begun, none will."""
-        self._dismissed = True
-        self._plan.put(None)
+        """Have a job that waits for its fleet undone; where none has begun, none will."""
+        self._dismiss()
         self.say({"op": "undo", "by": who(), "why": _in_a_line(why)})
 
     def drop(self) -> None:
-        """Take the connection for lost: once, until something is heard again."""
-        if self._run is not None and self._dropped_at != self.silent_since:
+        """Take the connection for lost: once, until something is received again."""
+        if self.follower is not None and self._dropped_at != self.silent_since:
             self._dropped_at = self.silent_since
-            self._run.drop()
+            self.follower.drop()
 
-    def end(self) -> None:
-        """Nobody listens any more: what runs on the host goes its own way. Returns at once, and nothing is told of
-        what becomes of the connections."""
-        with self._lock:
-            self._left = self._dismissed = True
-            outbox = self._outbox
-        self._plan.put(None)
-        if outbox is not None:
-            outbox.put(None)
+    def leave(self) -> None:
+        """Stop following: what runs on the host goes its own way. Returns at once, and nothing is told of what becomes
+        of the connections."""
+        self._left = True
+        self._dismiss()
+        if self.follower is not None:
+            self.follower.leave()
         threading.Thread(target=self._hang_up, daemon=True, name="hang-up").start()
 
     def silence(self, now: float) -> float:
-        """Seconds since something was heard of the host, or (before its job is followed) went to it."""
+        """Seconds since something was received of the host, or (before its job is followed) went to it."""
         if self.remote is not None and not self.followed:
             sent = self.remote.link.bytes_up
             if sent - self._sent > _SOMETHING:
@@ -133,62 +123,110 @@ class Part:
         return self.remote
 
     @property
-    def sent(self) -> bool:
-        """Its job was sent, or is being sent: from then on it must not be silent for long."""
-        return self._run is not None
+    def followed(self) -> bool:
+        """Its job is followed: messages reach it."""
+        return self.follower is not None and self.follower.followed
 
     @property
-    def followed(self) -> bool:
-        """Its job is followed: words reach it."""
-        return self._outbox is not None
+    def ended(self) -> HostResult[Outcome]:
+        """How the work on this host ended."""
+        return HostResult(
+            site=self._original,
+            value=self._outcome,
+            error=self._error,
+            failed=self.failed,
+            seconds=self._seconds,
+        )
+
+    def interrupted(self) -> Interrupted | KeyboardInterrupt:
+        """What to raise when a person stops the command now."""
+        if self.follower is not None:
+            return self.follower.interrupted()
+        if self.remote is not None and self.remote.touches:
+            return KeyboardInterrupt()
+        return Interrupted(message="interrupted while connecting", state="nothing was touched", host=self._site.host)
+
+    def fail(self, error: DeployerError | Over) -> DeployerError:
+        """End this host's part before its job has begun: the thread ends. The error, which is reported."""
+        self._error, self._seconds = error, time.monotonic() - self._began
+        self._dismiss()
+        if isinstance(error, Over):
+            return self._refusal(error)
+        self._report_end(error)
+        return error
+
+    def waited(self, seconds: float, facts: Facts) -> None:
+        """Report that it is this command's turn on the host."""
+        detail = f"{facts.current} serves now" if facts.current else "nothing serves"
+        self._report(events.PhaseDone(host=self._site.host, phase="wait", seconds=seconds, detail=detail))
+
+    def _dismiss(self) -> None:
+        with self._lock:
+            self._dismissed = True
+        self._plan.put(None)
+        self._may_ask.set()
 
     def _hang_up(self) -> None:
         """Closing takes a moment, and for ever on a connection that hangs."""
-        if self._run is not None:
-            self._run.drop()
+        if self.follower is not None:
+            self.follower.drop()
         if self.remote is not None:
             self.remote.link.close()
 
     def _work(self) -> None:
-        happening = self._how_it_ends()
+        message = self._last_message()
         self._leave_room()
-        if happening.error is not None and not isinstance(happening.error, _Told):
-            with contextlib.suppress(Exception):  # whatever the display makes of it, the others must not wait for it
-                self.fail(happening.error)
-        self._tell(happening)
+        self._may_ask.wait()
+        if isinstance(message, (HostFailed, HostLost)) and not isinstance(message.error, _Told):
+            self._report_end(message.error)
+        self._seconds = time.monotonic() - self._began
+        self._tell(message)
 
-    def _how_it_ends(self) -> Happening:
+    def _last_message(self) -> Message:
         host = self._site.host
         try:
-            self._take_part()
-            return Happening(what="ended", host=host)
-        except _Dismissed:
-            return Happening(what="refused", host=host, error=_Told(message="the fleet gave up before", host=host))
-        except Over as over:
-            return Happening(what="refused", host=host, error=self.refusal(over))
-        except DeployerError as error:
-            return Happening(what="lost" if isinstance(error, Mixed) else "refused", host=host, error=error)
-        except BaseException as bug:  # it must not leave the others waiting for this host
-            state = (
-                "what it serves, and whether something runs there, is not known" if self.sent else "nothing was touched"
-            )
-            unforeseen = Bug.of(bug, host=host, state=state)
-            return Happening(what="lost" if self.sent else "refused", host=host, error=unforeseen)
+            self._outcome = self._do()
+            return HostStopped(host=host)
+        except BaseException as error:
+            self._error = self._error or error
+            return self._ended_by(error)
 
-    def _take_part(self) -> None:
-        site, started = self._site, time.monotonic()
+    def _ended_by(self, error: BaseException) -> Message:
+        host = self._site.host
+        match error:
+            case _Dismissed():
+                return HostFailed(host=host, error=_Told(message="the fleet gave up before", host=host))
+            case Over():
+                return HostFailed(host=host, error=self._refusal(error))
+            case Mixed():
+                return HostLost(host=host, error=error)
+            case DeployerError():
+                return HostFailed(host=host, error=error)
+        # A bug must not leave the others waiting for this host.
+        sent = self.follower is not None
+        state = "what it serves, and whether something runs there, is not known" if sent else "nothing was touched"
+        bug = Bug.of(error, host=host, state=state)
+        return HostLost(host=host, error=bug) if sent else HostFailed(host=host, error=bug)
+
+    def _do(self) -> Outcome | None:
+        site = self._site
         self._enter_room()
         site.report(events.Connecting(host=site.host))
         with connect(site.target, site.ssh) as link:
+            started = time.monotonic() - link.took
+            self._may_ask.wait()
+            if self._dismissed:
+                raise _Dismissed
             remote = self.remote = Remote(link, site.config.app, site.report)
             facts = ask(site, remote, started)
             self._leave_room()
-            self._tell(Happening(what="met", host=site.host, facts=facts))
+            self._tell(HostMet(host=site.host, facts=facts))
             plan = self._await_plan(remote)
             if plan is None:
                 raise _Dismissed
             self._enter_room(remote)
-            self._follow(plan(site), remote)
+            payload = plan(site, remote, facts)
+            return None if payload is None else self._follow(payload, remote)
 
     def _await_plan(self, remote: Remote) -> Plan | None:
         while True:
@@ -197,58 +235,47 @@ class Part:
             except Empty:
                 _give_sign(remote)
 
-    def _follow(self, sending: Sending, remote: Remote) -> None:
-        upload = sending.upload
-        run = Run(remote, reconnect=self._connect_again, by=who(), hear=self._hear)
-        self.silent_since = time.monotonic()
-        self._run = run
-        body = _Watched(upload.open_at(sending.offset), self._uploading) if upload is not None else None
-        run.send(
-            sending.message,
-            body=cast("BinaryIO | None", body),
-            offset=sending.offset,
-            total=upload.delta.length if upload is not None else 0,
-            edit=sending.edit,
+    def _follow(self, payload: Payload, remote: Remote) -> Outcome:
+        upload = payload.upload
+        follower = Follower(
+            remote, reconnect=self._connect_again, by=who(), receive=self._receive, uploading=self._check_in
         )
+        self.silent_since = time.monotonic()
+        with self._lock:
+            if self._dismissed:
+                raise _Dismissed
+            self.follower = follower
+        outcome = follower.send(
+            payload.message,
+            body=upload.open_at(payload.offset) if upload is not None else None,
+            offset=payload.offset,
+            total=upload.delta.length if upload is not None else 0,
+            edit=payload.edit,
+        )
+        if upload is not None and outcome.exit == Exit.BUSY:
+            detail = "another deploy began first"
+            self._report(events.PhaseSkipped(host=self._site.host, phase="upload", detail=detail))
+        return outcome
 
     def _connect_again(self) -> Link:
         if self._left:
             raise _Dismissed
         return connect(self._site.target, self._site.ssh)
 
-    def _uploading(self) -> None:
+    def _check_in(self) -> None:
+        """While the upload goes on."""
         self.silent_since = time.monotonic()
         if self._dismissed:
             raise _Dismissed
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
+    def _receive(self, event: Mapping[str, Any]) -> None:
         self.silent_since = time.monotonic()
-        kind = event.get("event")
-        if kind == "following":
-            self._listen_to_words()
-        if kind in ("ready", "finished"):
+        if event.get("event") in ("ready", "finished"):
             self._leave_room()
-        self._tell(Happening(what="heard", host=self._site.host, event=event))
-
-    def _listen_to_words(self) -> None:
-        """All that was said so far is said again: it may have been said to a connection that was lost."""
-        with self._lock:
-            if self._left:  # nobody would ever tell its thread to end
-                return
-            if self._outbox is None:
-                self._outbox = SimpleQueue()
-                threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="to-the-job").start()
-            for message in self._told:
-                self._outbox.put(message)
-
-    def _speak(self, outbox: SimpleQueue[Mapping[str, Any] | None]) -> None:
-        """In a thread of its own: a host that hangs holds up no word for another."""
-        while (message := outbox.get()) is not None:
-            if self._run is not None:
-                self._run.say(message)
+        self._tell(HostEvent(host=self._site.host, event=event))
 
     def _enter_room(self, remote: Remote | None = None) -> None:
-        """Wait until few enough are prepared. Raises _Dismissed. ``remote`` is a session that must not fall asleep."""
+        """Wait until few enough are prepared. Raises _Dismissed. ``remote`` is a session to keep alive meanwhile."""
         while not self._dismissed:
             self._has_room = self._room.acquire(timeout=SIGN)
             if self._has_room and not self._dismissed:
@@ -266,9 +293,9 @@ class Part:
         if isinstance(event, events.Failed):
             self.failed = event
         if not self._left:
-            self._pass_on(event)
+            self._original.report(event)
 
-    def refusal(self, over: Over) -> DeployerError:
+    def _refusal(self, over: Over) -> DeployerError:
         """What the host has told when it refused, as an error."""
         told, exit = self.failed, over.outcome.exit
         message = told.message if told else f"refused (exit code {int(exit)})"
@@ -278,11 +305,14 @@ class Part:
             error.state, error.next, error.logs = told.state, told.next, told.logs
         return error
 
-    def fail(self, error: DeployerError) -> None:
+    def _report_end(self, error: DeployerError) -> None:
         """Report the end of this host's part as the host itself would."""
+        if self._alone:
+            return
         host = self._site.host
-        self._report(events.failure(host, error))
-        self._report(events.Finished(host=host, exit=int(error.exit), summary=error.message))
+        with contextlib.suppress(Exception):  # whatever the display makes of it, the others must not wait for it
+            self._report(events.failure(host, error))
+            self._report(events.Finished(host=host, exit=int(error.exit), summary=error.message))
 
 
 def _give_sign(remote: Remote) -> None:
@@ -294,15 +324,3 @@ def _in_a_line(why: str) -> str:
     """A reason as the host takes it: what a hook printed, say, may have many lines."""
     text = "".join(one if one.isprintable() else " " for one in why)
     return " ".join(text.split())[:_LONGEST_WHY]
-
-
-class _Watched(io.RawIOBase):
-    """A stream that calls ``watch`` before each read."""
-
-    def __init__(self, stream: BinaryIO, watch: Callable[[], None]) -> None:
-        super().__init__()
-        self._stream, self._watch = stream, watch
-
-    def read(self, size: int = -1, /) -> bytes:
-        self._watch()
-        return self._stream.read(size)

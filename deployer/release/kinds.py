@@ -15,7 +15,7 @@ from deployer.project.detect import complete
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.delta import Advance, Upload, make_delta
-from deployer.release.placement import Sending, Share
+from deployer.release.placement import Payload, Placement
 from deployer.release.spec import environment_of, release_request, respec, spec_of
 from deployer.remote.session import Edit, Facts, unchanged
 from deployer.remote.site import Site, who
@@ -71,7 +71,7 @@ class Deploy:
         """What is asked of one host: it has what runs there. Raises ConfigError."""
         return spec_of(complete(site.config, self.source), self.source, self.lock)
 
-    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
         started = time.monotonic()
         site.report(events.PhaseStarted(host=site.host, phase="upload", detail="finding what the host lacks"))
 
@@ -88,13 +88,13 @@ class Deploy:
             secret=site.secrets(),
             phases=self.phases,
             delta=upload.delta.as_json(),
-            no_migrate=self.no_migrate or not share.migrates(site.host),
-            barriers=share.barriers,
-            number=share.number,
+            no_migrate=self.no_migrate or not placement.migrates(site.host),
+            barriers=placement.barriers,
+            number=placement.number,
         )
         offset = facts.partials.get(upload.delta.body, 0)
-        edit = _both(_one_upload(started), _where_it_migrates(site, share))
-        return Sending(message=message, upload=upload, offset=offset, edit=edit)
+        edit = _both(_one_upload(started), _where_it_migrates(site, placement))
+        return Payload(message=message, upload=upload, offset=offset, edit=edit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +114,17 @@ class Reload:
     def migrator(self, _: Sequence[str], /) -> str:
         return ""
 
-    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
         message = release_request(
             kind="reload",
             by=who(),
             spec=respec(site.config, current_of(site.host, facts)),
             environment=environment_of(site.config, site.secrets()),
             secret=site.secrets(),
-            barriers=share.barriers,
-            number=share.number,
+            barriers=placement.barriers,
+            number=placement.number,
         )
-        return Sending(message=message)
+        return Payload(message=message)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class Rollback:
     def migrator(self, _: Sequence[str], /) -> str:
         return ""
 
-    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
         spec = current_of(site.host, facts)
         number = self.to or self.agreed
         for name, damage in facts.passed.items() if self.agreed and not self.to else ():
@@ -190,10 +190,10 @@ class Rollback:
             environment={},
             of=number,
             yes=self.yes,
-            barriers=share.barriers,
-            number=share.number,
+            barriers=placement.barriers,
+            number=placement.number,
         )
-        return Sending(message=message)
+        return Payload(message=message)
 
 
 def _passing_by_damage(newest: str, facts: Mapping[str, Facts]) -> str:
@@ -280,7 +280,7 @@ def _check_room(site: Site, upload: Upload, facts: Facts) -> None:
 
 
 def _one_upload(started: float) -> Edit:
-    """Join the laptop's half of the phase (sending) and the host's (unpacking) into one."""
+    """Join the laptop's half of the phase (payload) and the host's (unpacking) into one."""
 
     def edit(event: dict[str, Any]) -> dict[str, Any] | None:
         if event.get("phase") == "upload" and event["event"] == "phase.started":
@@ -292,14 +292,14 @@ def _one_upload(started: float) -> Edit:
     return edit
 
 
-def _where_it_migrates(site: Site, share: Share) -> Edit:
+def _where_it_migrates(site: Site, placement: Placement) -> Edit:
     """On the other hosts of a fleet the migration is not left out: it runs elsewhere."""
-    if not share.migrator or share.migrates(site.host):
+    if not placement.migrator or placement.migrates(site.host):
         return unchanged
 
     def edit(event: dict[str, Any]) -> dict[str, Any] | None:
         skipped = event["event"] == "phase.skipped" and event.get("phase") == "migrate"
-        return {**event, "detail": f"runs on {share.migrator}"} if skipped else event
+        return {**event, "detail": f"runs on {placement.migrator}"} if skipped else event
 
     return edit
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,11 +13,11 @@ from deployer.remote.site import Site
 from deployer.wire.advice import run
 from deployer.wire.protocol import MOST_MISSED
 
-__all__ = ["Campaign", "Plan", "Sending", "Share", "number_of"]
+__all__ = ["Payload", "Placement", "ReleaseKind", "number_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Placement:
     """A host's share in a release of a fleet: its ``number`` everywhere, the ``barriers`` where this host waits, and
     the host that runs the migration for all (empty: there is none to run). Of a single host nothing is said."""
 
@@ -31,7 +31,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
+class Payload:
     """What goes to a host: the request, and what is uploaded with it, from a byte on."""
 
     message: Mapping[str, Any]
@@ -60,11 +60,7 @@ def number_of(facts: Mapping[str, Facts]) -> int:
     return max(numbers.values(), default=0)
 
 
-Plan = Callable[[Site], Sending]
-"""Makes what goes to a host, in that host's thread."""
-
-
-class Campaign(Protocol):
+class ReleaseKind(Protocol):
     """What is to be released: the use case. ``again`` is the command that would try once more."""
 
     @property
@@ -76,5 +72,5 @@ class Campaign(Protocol):
     def migrator(self, hosts: Sequence[str], /) -> str:
         """The host that runs the migration; empty when there is none to run."""
 
-    def sending(self, site: Site, facts: Facts, share: Share) -> Sending:
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
         """What goes to one host. Raises DeployerError. Called in that host's thread."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from deployer import events
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
 from deployer.events import Event
-from deployer.model import Decide, Decision
 from deployer.remote.answers import Aborted
-from deployer.remote.inbox import Inbox
 from deployer.remote.session import Edit, Outcome, Over, Remote, unchanged
 from deployer.ssh import Link
 from deployer.wire.advice import NOTHING, run
 
-__all__ = ["Run"]
+__all__ = ["Follower"]
 
 _IN_FLIGHT = 64 * 1024
 """Bytes that may have arrived though it is not known: when no more than these are left, the host may have begun."""
@@ -29,23 +28,28 @@ PAUSE = 1.0
 MOST_LOSSES = 20
 
 
-Hear = Callable[[Mapping[str, Any]], None]
+Receive = Callable[[Mapping[str, Any]], None]
 
 
-def _unheard(event: Mapping[str, Any]) -> None:
-    """Nobody listens to the host's own words."""
+def _ignore(event: Mapping[str, Any]) -> None:
+    """Takes an event that nobody wants."""
+
+
+def _go_on() -> None:
+    """Lets an upload go on."""
 
 
 def _unreported(event: Event) -> None:
     """The reporter of a channel beside the one that is followed."""
 
 
-class Run:
-    """One request that starts a job, or shows one. Use it once.
+class Follower:
+    """Sends one request that starts a job on a host, or attaches to one, and follows the job to its end. Use it once.
 
-    ``decide`` is asked when a person presses Ctrl-C while the host is at work; None: the host is left to finish.
-    ``by`` is this person, for the records. ``reconnect`` makes a new connection when one is lost. ``hear`` gets each
-    event of the host as it came, once; that the job is followed (``following``) after each new connection.
+    ``by`` is the person at this machine, for the host's records. ``reconnect`` opens a new connection when one is lost.
+    ``receive`` gets each event of the host once, as it came; ``following`` again after each new connection.
+    ``uploading`` is called before each further portion of the body; what it raises ends the upload. Signals are the
+    caller's: it may abort the job from another thread, or stop, and then raises what :meth:`interrupted` returns.
     """
 
     def __init__(
@@ -53,20 +57,30 @@ class Run:
         remote: Remote,
         *,
         reconnect: Callable[[], Link],
-        decide: Decide | None = None,
         by: str = "",
-        hear: Hear = _unheard,
+        receive: Receive = _ignore,
+        uploading: Callable[[], None] = _go_on,
     ) -> None:
+        self.begun = False
+        """The host may have the whole request: then it works on it, whatever becomes of this machine."""
+        self.aborted = False
+        """The host has been told to abort the job."""
+        self.doing = "the deploy is at its start"
+        """What the host is at, for people."""
+        self.followed = False
+        """The host has named the job: messages reach it."""
         self._remote = remote
         self._reconnect = reconnect
-        self._decide = decide
         self._by = by
-        self._hear = hear
-        self._begun = self._aborted = False
+        self._receive = receive
+        self._uploading = uploading
         self._job = ""
         self._told = self._skip = 0
-        self._doing = "the deploy is at its start"
         self._links: list[Link] = []
+        self._lock = threading.Lock()
+        self._repeated: list[Mapping[str, Any]] = []
+        self._outbox: SimpleQueue[Mapping[str, Any] | None] | None = None
+        self._left = False
 
     def send(
         self,
@@ -82,38 +96,101 @@ class Run:
         Ctrl-C and a lost connection are told by whether the host has begun, which it does when it has all of it.
         """
         length = total - offset if body is not None else 0
-        self._begun = length <= _IN_FLIGHT
+        self.begun = length <= _IN_FLIGHT
         try:
             self._remote.send({**message, "offset": offset, "body": length} if body is not None else message)
             if body is not None:
                 self._upload(body, offset, length)
-            self._begun = True
+            self.begun = True
             return self._follow(edit)
         except KeyboardInterrupt:
-            raise self._interrupted() from None
+            raise self.interrupted() from None
         except Unreachable as error:
             raise self._lost(error) from None
         finally:
             for link in self._links:
                 link.close()
 
-    def say(self, message: Mapping[str, Any]) -> None:
-        """Say something from any thread; that a connection is lost is for the one who follows to notice."""
-        with contextlib.suppress(Unreachable):
-            self._remote.send(message)
+    def say(self, message: Mapping[str, Any], *, once: bool = False) -> None:
+        """A message to the job, from any thread: when it is followed, and (unless ``once``) again after each new
+        connection, since it may have gone to one that was lost."""
+        with self._lock:
+            if not once:
+                self._repeated.append(message)
+            if self.followed:
+                self._post(message)
+
+    def leave(self) -> None:
+        """Send no more messages."""
+        with self._lock:
+            self._left = True
+            if self._outbox is not None:
+                self._outbox.put(None)
 
     def drop(self) -> None:
         """Take the connection for lost, from any thread."""
         self._remote.close()
 
+    def abort(self) -> None:
+        """Have the host abort the job, from any thread: over a second channel, since the first one is being read.
+
+        What comes of it is reported.
+        """
+        host = self._remote.host
+        try:
+            other = Remote(self._remote.link, self._remote.app, _unreported)
+            other.query({"op": "abort", "by": self._by, "job": self._job}, Aborted)
+            other.close()
+        except Over:
+            self._report(events.Note(host=host, text="too late to abort: it has ended"))
+        except DeployerError as error:
+            self._report(events.Warn(host=host, text=f"the host could not be told to abort: {error.message}"))
+        else:
+            self.aborted = True
+            self._report(events.Note(host=host, text="the host was told to abort; it undoes what it did"))
+
+    def interrupted(self) -> Interrupted:
+        """What to raise when this machine stops following now: what becomes of the job, and what to type next."""
+        if not self.begun:
+            return Interrupted(
+                message="interrupted during the upload",
+                state="nothing was touched; what has arrived is kept for the next try",
+                next=run("fab deploy", "goes on where it stopped"),
+                host=self._remote.host,
+            )
+        does = "was told to abort, and undoes" if self.aborted else "finishes by itself, or undoes"
+        abort = NOTHING if self.aborted else run("fab abort", "ends it")
+        return Interrupted(
+            message="interrupted here; what runs on the host goes on",
+            state=f"the host {does}: what serves is a whole release, the new or the old one",
+            next=run("fab attach", "follows it again") + abort + run("fab status"),
+            host=self._remote.host,
+        )
+
     def _upload(self, body: BinaryIO, offset: int, length: int) -> None:
         def advance(done: int) -> None:
-            self._begun = length - done <= _IN_FLIGHT
+            self.begun = length - done <= _IN_FLIGHT
             total = offset + length
             host = self._remote.host
             self._report(events.Progress(host=host, phase="upload", done=offset + done, total=total, doing="sending"))
+            if done < length:
+                self._uploading()
 
         self._remote.send_file(body, length, advance)
+
+    def _post(self, message: Mapping[str, Any]) -> None:
+        """Have a thread send it: a host that hangs delays no message to another. Call it with the lock."""
+        if self._left:
+            return  # nobody would ever tell its thread to end
+        if self._outbox is None:
+            self._outbox = SimpleQueue()
+            threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="to-the-job").start()
+        self._outbox.put(message)
+
+    def _speak(self, outbox: SimpleQueue[Mapping[str, Any] | None]) -> None:
+        while (message := outbox.get()) is not None:
+            with contextlib.suppress(Unreachable):  # whoever follows the job notices it, too
+                self._remote.send(message)
 
     def _follow(self, edit: Edit) -> Outcome:
         losses = 0
@@ -129,27 +206,28 @@ class Run:
                 self._attach_again(lost)
 
     def _listen(self, edit: Edit) -> Outcome:
-        inbox = Inbox(self._remote.messages())
-        while True:
-            with inbox:
-                for event in inbox:
-                    self._pass_on(event, edit)
-                    if event["event"] in ("finished", "answer"):
-                        return self._remote.outcome(event)
-            self._on_signal(inbox.signal)
+        for event in self._remote.messages():
+            self._pass_on(event, edit)
+            if event["event"] in ("finished", "answer"):
+                return self._remote.outcome(event)
+        raise AssertionError("unreachable")
 
     def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
         if event["event"] == "following":
             self._job, self._skip, self._told = event["job"], max(self._skip, self._told), 0
-            self._hear(event)
+            with self._lock:
+                self.followed = True
+                for message in self._repeated:
+                    self._post(message)
+            self._receive(event)
             return
         if self._job and event["event"] != "holding":
             self._told += 1
             if self._told <= self._skip:
                 return  # it was reported before the connection was lost
-        self._hear(event)
+        self._receive(event)
         if event["event"] == "phase.started":
-            self._doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
+            self.doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"
         edited = edit(event)
         if edited is not None:
             self._remote.pass_on(edited)
@@ -182,55 +260,13 @@ class Run:
         text = f"connected again after {time.monotonic() - started:.0f} s; what happened meanwhile follows"
         self._report(events.Note(host=host, text=text))
 
-    def _on_signal(self, number: int) -> None:
-        """Raises KeyboardInterrupt when that is what the signal is to mean."""
-        if number != signal.SIGINT or self._decide is None or self._aborted:
-            raise KeyboardInterrupt
-        decision = self._decide(self._doing)
-        if decision is Decision.LEAVE:
-            raise KeyboardInterrupt
-        if decision is Decision.ABORT:
-            self._abort()
-
-    def _abort(self) -> None:
-        """Tell the host over a second channel: the first one is busy telling how it goes on."""
-        host = self._remote.host
-        try:
-            other = Remote(self._remote.link, self._remote.app, _unreported)
-            other.query({"op": "abort", "by": self._by, "job": self._job}, Aborted)
-            other.close()
-        except Over:
-            self._report(events.Note(host=host, text="too late to abort: it has ended"))
-        except DeployerError as error:
-            self._report(events.Warn(host=host, text=f"the host could not be told to abort: {error.message}"))
-        else:
-            self._aborted = True
-            self._report(events.Note(host=host, text="the host was told to abort; it undoes what it did"))
-
     def _report(self, event: Event) -> None:
         self._remote.report(event)
-
-    def _interrupted(self) -> Interrupted:
-        if not self._begun:
-            return Interrupted(
-                message="interrupted during the upload",
-                state="nothing was touched; what has arrived is kept for the next try",
-                next=run("fab deploy", "goes on where it stopped"),
-                host=self._remote.host,
-            )
-        does = "was told to abort, and undoes" if self._aborted else "finishes by itself, or undoes"
-        abort = NOTHING if self._aborted else run("fab abort", "ends it")
-        return Interrupted(
-            message="interrupted here; what runs on the host goes on",
-            state=f"the host {does}: what serves is a whole release, the new or the old one",
-            next=run("fab attach", "follows it again") + abort + run("fab status"),
-            host=self._remote.host,
-        )
 
     def _lost(self, error: Unreachable) -> DeployerError:
         if isinstance(error, BadAnswer):
             return self._not_understood(error)
-        if not self._begun:
+        if not self.begun:
             return lost_before(error, next=run("fab deploy", "the upload goes on where it stopped"))
         return Mixed(
             message=error.message,
@@ -241,7 +277,7 @@ class Run:
 
     def _not_understood(self, error: BadAnswer) -> DeployerError:
         """A host that cannot be believed may have done anything with a request that it has."""
-        if not self._begun:
+        if not self.begun:
             return replace(error, state="nothing was touched")
         state = "what it serves, and whether something runs there, is not known"
         return Mixed(message=error.message, state=state, next=error.next, host=error.host, logs=error.logs)

@@ -100,7 +100,9 @@ class Remote:
         self.app = app
         self.report = report
         argv = [PROGRAM, "session", app]
-        self._answered = self._touches = False
+        self.touches = False
+        """Something was sent that may have changed the host."""
+        self._answered = False
         self._noise = bytearray()
         self._channel: Channel = link.open(argv if link.is_root else ["sudo", "-n", "--", *argv])
 
@@ -197,7 +199,7 @@ class Remote:
     @property
     def _left(self) -> str:
         """What is known of the host's state when it has not answered."""
-        return f"what {_bare(self.host)} makes of it is not known" if self._touches else "nothing was touched"
+        return f"what {_bare(self.host)} makes of it is not known" if self.touches else "nothing was touched"
 
     def _ask(self, message: Mapping[str, Any], limit: float | None) -> bytes:
         """The line of the answer. Raises Over when it is a refusal, which is reported."""
@@ -251,7 +253,7 @@ class Remote:
         raise AssertionError("unreachable")
 
     def send(self, message: Mapping[str, Any]) -> None:
-        self._touches = self._touches or not (message.get("op") in _HARMLESS or message.get("fix") is False)
+        self.touches = self.touches or not (message.get("op") in _HARMLESS or message.get("fix") is False)
         data = dumps(dict(message))
         if len(data) > LONGEST:
             raise ConfigError(

@@ -6,31 +6,27 @@ import getpass
 import socket
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 from deployer import events
 from deployer.config import Config, read_env_file
 from deployer.errors import Interrupted
 from deployer.events import Reporter
-from deployer.model import Decide, Secret
+from deployer.model import Secret
 from deployer.remote.program import host_program
 from deployer.remote.session import Facts, Remote
 from deployer.ssh import Link, SshOptions, Target, connect
 
-__all__ = ["Site", "ask", "close_later", "connect_meanwhile", "open_remote", "untouched", "who"]
+__all__ = ["Site", "ask", "open_remote", "untouched", "who"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """Where a command works: the project on this machine, one host, and who hears of it.
 
-    ``decide`` asks what Ctrl-C is to mean while the host is at work; ``advise`` makes a command to type next fit the
-    command line.
+    ``advise`` makes a command to type next fit the command line.
     """
 
     root: Path
@@ -38,7 +34,6 @@ class Site:
     target: Target
     ssh: SshOptions
     report: Reporter
-    decide: Decide | None = None
     advise: Callable[[str], str] = str
 
     @property
@@ -50,33 +45,9 @@ class Site:
         return read_env_file(self.root / self.config.env_file) if self.config.env_file else {}
 
 
-def connect_meanwhile(site: Site) -> Future[Link]:
-    """Connect while the project is read. A Ctrl-C does not wait for a host that does not answer."""
-    promise: Future[Link] = Future()
-
-    def work() -> None:
-        try:
-            promise.set_result(_connect(site))
-        except BaseException as error:
-            promise.set_exception(error)
-
-    Thread(target=work, daemon=True, name="connect").start()
-    return promise
-
-
 def _connect(site: Site) -> Link:
     site.report(events.Connecting(host=site.host))
     return connect(site.target, site.ssh)
-
-
-def close_later(connecting: Future[Link]) -> None:
-    """The connection is not needed after all: close it when it is there."""
-    connecting.add_done_callback(_close)
-
-
-def _close(done: Any) -> None:
-    if done.exception() is None:
-        done.result().close()
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 from deployer.events import FleetFinished, HostEnd
 from deployer.rollout import verdict
-from deployer.rollout.member import Hook, How, Member
-from deployer.rollout.verdict import Course
+from deployer.rollout.member import Ending, HookState, Member
+from deployer.rollout.verdict import RolloutEnd
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire.advice import NOTHING, Advice, Next
 
@@ -65,12 +65,12 @@ class Rollout:
         self._now = now
         self._members[host].serving = serving
 
-    def hear(self, host: str, event: Mapping[str, Any], now: float) -> None:
+    def receive(self, host: str, event: Mapping[str, Any], now: float) -> None:
         """An event of the host, as it came over the channel."""
         member = self._open(host, now)
         if member is None:
             return
-        member.hear(event)
+        member.receive(event)
         if member.over and member.exit and not member.undone:
             self._fail(member, member.message)
 
@@ -83,7 +83,7 @@ class Rollout:
         if member is None:
             return
         failed = member.seen_to_fail or not member.may_have_switched
-        member.how, member.seconds = How.LOST, now - self._began
+        member.ending, member.seconds = Ending.LOST, now - self._began
         member.message = f"{member.message}; then {why}" if member.message else why
         if failed and not member.undone:
             self._fail(member, member.message)
@@ -98,12 +98,12 @@ class Rollout:
         member = self._open(host, now)
         if member is None:
             return
-        member.how, member.exit, member.seconds = How.REFUSED, exit, now - self._began
+        member.ending, member.exit, member.seconds = Ending.REFUSED, exit, now - self._began
         member.message, member.next, member.logs = why, Next.of(next), tuple(logs)
         if not member.undone:
             self._fail(member, why)
 
-    def hooked(self, host: str, do: str, error: str, now: float) -> None:
+    def hook_ended(self, host: str, do: str, error: str, now: float) -> None:
         """A hook that was ordered (``do``: drain, undrain) has ended: well when ``error`` is empty.
 
         An undrain that fails while other hosts have yet to be drained is a failure of the release: each wave would
@@ -111,7 +111,7 @@ class Rollout:
         """
         self._now = now
         member = self._members[host]
-        setattr(member, do, Hook.ENDED)
+        setattr(member, do, HookState.ENDED)
         if not error:
             return
         member.notes.append(f"hooks.{do} failed: {error}")
@@ -119,7 +119,7 @@ class Rollout:
         if not self._why and (do == "drain" or more):
             self._fail(member, member.notes[-1])
 
-    def give_up(self, why: str, now: float) -> bool:
+    def abort(self, why: str, now: float) -> bool:
         """A person ends it (``aborted by ada@laptop``). False: too late, nothing can be taken back any more."""
         self._now = now
         if not any("keep" not in member.told for member in self._live()):
@@ -156,7 +156,7 @@ class Rollout:
 
     def verdict(self) -> FleetFinished:
         """How it ended on all of them together."""
-        course = Course(
+        end = RolloutEnd(
             members=tuple(self._members.values()),
             why=self._why,
             cause=self._cause,
@@ -165,7 +165,7 @@ class Rollout:
             again=self._again,
             seconds=self._now - self._began,
         )
-        return verdict.of(course)
+        return verdict.of(end)
 
     # How
 
@@ -190,7 +190,7 @@ class Rollout:
     def _look_for_a_witness(self) -> None:
         """No wave follows hosts of which none is left to show that the release is good."""
         told = [member for member in self._members.values() if member.may_have_switched]
-        if self._why or not told or not all(member.how is How.LOST for member in told):
+        if self._why or not told or not all(member.ending is Ending.LOST for member in told):
             return
         if any(not member.may_have_switched for member in self._live()):
             self._cause = told[-1].host
@@ -222,12 +222,12 @@ class Rollout:
     def _switch(self, wave: list[Member]) -> list[Order]:
         if not self._hooks:
             return self._switch_if_all_answer(wave)
-        fresh = [member for member in wave if member.drain is Hook.IDLE]
+        fresh = [member for member in wave if member.drain is HookState.IDLE]
         for member in fresh:
-            member.drain = Hook.RUNS
+            member.drain = HookState.RUNS
         if fresh:
             return [Order(host=member.host, do="drain") for member in fresh]
-        return self._switch_if_all_answer(wave) if all(member.drain is Hook.ENDED for member in wave) else []
+        return self._switch_if_all_answer(wave) if all(member.drain is HookState.ENDED for member in wave) else []
 
     def _switch_if_all_answer(self, wave: list[Member]) -> list[Order]:
         """The last call: a host that stood ready may be gone by now without a word. The switch is for hosts that are
@@ -267,8 +267,8 @@ class Rollout:
         words = []
         for member in self._members.values():
             ready = member.over or (member.stands_good and not member.undone)
-            if ready and member.drain is Hook.ENDED and member.undrain is Hook.IDLE:
-                member.undrain = Hook.RUNS
+            if ready and member.drain is HookState.ENDED and member.undrain is HookState.IDLE:
+                member.undrain = HookState.RUNS
                 words.append(Order(host=member.host, do="undrain"))
         return words
 

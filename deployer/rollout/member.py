@@ -11,10 +11,10 @@ from deployer.errors import Exit
 from deployer.rollout.waves import BARRIERS
 from deployer.wire.advice import NOTHING, Next
 
-__all__ = ["Hook", "How", "Member"]
+__all__ = ["Ending", "HookState", "Member"]
 
 
-class How(enum.Enum):
+class Ending(enum.Enum):
     """How a host's part was over: by its own last word, without any, or before its job had begun."""
 
     FINISHED = "finished"
@@ -22,7 +22,7 @@ class How(enum.Enum):
     REFUSED = "refused"
 
 
-class Hook(enum.Enum):
+class HookState(enum.Enum):
     """How far a host's ``hooks.drain`` or ``hooks.undrain`` is."""
 
     IDLE = "idle"
@@ -54,9 +54,9 @@ class Member:
     answered: bool = False
     told: list[str] = field(default_factory=list)
     undone: bool = False
-    drain: Hook = Hook.IDLE
-    undrain: Hook = Hook.IDLE
-    how: How | None = None
+    drain: HookState = HookState.IDLE
+    undrain: HookState = HookState.IDLE
+    ending: Ending | None = None
     exit: int = 0
     fault: str = ""
     message: str = ""
@@ -68,12 +68,12 @@ class Member:
     @property
     def over(self) -> bool:
         """Nothing more will be heard of it."""
-        return self.how is not None
+        return self.ending is not None
 
     @property
     def quiet(self) -> bool:
         """No hook of it runs or has to be run."""
-        return self.drain is Hook.IDLE or self.undrain is Hook.ENDED
+        return self.drain is HookState.IDLE or self.undrain is HookState.ENDED
 
     @property
     def may_have_switched(self) -> bool:
@@ -100,7 +100,7 @@ class Member:
         place = BARRIERS.index(barrier)
         return any(BARRIERS.index(passed) >= place for passed in (*self.told, self.at) if passed)
 
-    def hear(self, event: Mapping[str, Any]) -> None:
+    def receive(self, event: Mapping[str, Any]) -> None:
         """An event of the host's own; what does not matter here, or comes twice, changes nothing."""
         match event.get("event"):
             case "following":
@@ -133,7 +133,7 @@ class Member:
 
     def _finished(self, event: Mapping[str, Any]) -> None:
         self.exit = int(event.get("exit", Exit.BUG))  # a missing exit status is a failure
-        self.how = How.FINISHED if self.begun or not self.exit else How.REFUSED
+        self.ending = Ending.FINISHED if self.begun or not self.exit else Ending.REFUSED
         self.release = str(event.get("release") or self.release)
         self.serving = str(event.get("serving") or "")
         self.seconds = float(event.get("seconds") or 0.0)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from deployer.errors import Exit
 from deployer.events import FleetFinished, HostEnd
-from deployer.rollout.member import How, Member
+from deployer.rollout.member import Ending, Member
 from deployer.wire.advice import NOTHING, Next, run
 
-__all__ = ["Course", "of"]
+__all__ = ["RolloutEnd", "of"]
 
 _LOOKS = re.compile(r"\bfab (?:logs|doctor)\b(?! -H)")
 _NAMED = 4
@@ -20,7 +20,7 @@ _NAMED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class RolloutEnd:
     """What a rollout knows at its end. ``why`` it went back (empty: it did not), ``cause``: the host, or the abort."""
 
     members: Sequence[Member]
@@ -32,19 +32,19 @@ class Course:
     seconds: float
 
 
-def of(course: Course) -> FleetFinished:
+def of(end: RolloutEnd) -> FleetFinished:
     """The verdict. What serves decides about its code, not what was asked for or who was in the way."""
-    members = course.members
+    members = end.members
     exit = _exit(members)
     release = next((member.release for member in members if member.release), "")
     return FleetFinished(
         exit=exit,
-        hosts=tuple(_end(member, course, release) for member in members),
+        hosts=tuple(_end(member, end, release) for member in members),
         release=release,
-        seconds=course.seconds,
-        summary=_summary(course, release, exit),
+        seconds=end.seconds,
+        summary=_summary(end, release, exit),
         state=_state(members, exit),
-        next=_next(course, exit),
+        next=_next(end, exit),
     )
 
 
@@ -55,7 +55,7 @@ def _exit(members: Iterable[Member]) -> Exit:
         return Exit.MIXED
     if new or not members:
         return Exit.OK
-    if any(member.how is How.FINISHED and member.exit == Exit.ROLLED_BACK for member in members):
+    if any(member.ending is Ending.FINISHED and member.exit == Exit.ROLLED_BACK for member in members):
         return Exit.ROLLED_BACK
     if _nothing_began(members):
         return min((_code(member) for member in members if member.fault), default=Exit.REFUSED)
@@ -65,26 +65,26 @@ def _exit(members: Iterable[Member]) -> Exit:
 def _code(member: Member) -> Exit:
     """Its exit code. One that nobody has heard of is a bug; what was refused did not end well, whatever it says."""
     exit = Exit(member.exit) if member.exit in set(Exit) else Exit.BUG
-    return Exit.REFUSED if member.how is How.REFUSED and exit is Exit.OK else exit
+    return Exit.REFUSED if member.ending is Ending.REFUSED and exit is Exit.OK else exit
 
 
 def _serves_new(member: Member) -> bool:
     named = bool(member.release) and member.serving == member.release
-    return member.how is How.FINISHED and member.exit != Exit.MIXED and (not member.exit or named)
+    return member.ending is Ending.FINISHED and member.exit != Exit.MIXED and (not member.exit or named)
 
 
 def _is_unknown(member: Member) -> bool:
     """It may serve either release: it was told to switch and nobody saw its end, or it could not end it itself."""
-    if member.how is How.FINISHED:
+    if member.ending is Ending.FINISHED:
         return member.exit == Exit.MIXED
-    return member.how is not How.REFUSED and member.may_have_switched
+    return member.ending is not Ending.REFUSED and member.may_have_switched
 
 
 def _nothing_began(members: Iterable[Member]) -> bool:
-    return all(member.how is How.REFUSED for member in members)
+    return all(member.ending is Ending.REFUSED for member in members)
 
 
-def _end(member: Member, course: Course, release: str) -> HostEnd:
+def _end(member: Member, end: RolloutEnd, release: str) -> HostEnd:
     result, exit = _result(member)
     return HostEnd(
         host=member.host,
@@ -92,18 +92,18 @@ def _end(member: Member, course: Course, release: str) -> HostEnd:
         exit=exit,
         release=member.release,
         serving=member.serving or "",
-        seconds=member.seconds if member.over else course.seconds,
-        detail="; ".join(filter(None, (_detail(member, result, course, release), *_notes(member)))),
+        seconds=member.seconds if member.over else end.seconds,
+        detail="; ".join(filter(None, (_detail(member, result, end, release), *_notes(member)))),
         logs=member.logs if result != "discarded" and result != "rolled back" else (),
     )
 
 
 def _result(member: Member) -> tuple[str, Exit]:
     exit = _code(member)
-    if member.how is How.REFUSED:
+    if member.ending is Ending.REFUSED:
         named = {Exit.UNREACHABLE: "unreachable", Exit.BUSY: "busy"}.get(exit)
         return named or ("failed" if member.fault else "untouched"), exit
-    if member.how is not How.FINISHED:
+    if member.ending is not Ending.FINISHED:
         return "lost", Exit.MIXED if member.may_have_switched else Exit.REFUSED
     if exit is Exit.OK:
         return "done", exit
@@ -114,8 +114,8 @@ def _result(member: Member) -> tuple[str, Exit]:
     return "failed", exit
 
 
-def _detail(member: Member, result: str, course: Course, release: str) -> str:
-    because = course.cause if course.cause == course.aborted else f"because of {course.cause}"
+def _detail(member: Member, result: str, end: RolloutEnd, release: str) -> str:
+    because = end.cause if end.cause == end.aborted else f"because of {end.cause}"
     match result:
         case "discarded" | "rolled back":
             return because
@@ -144,22 +144,22 @@ def _notes(member: Member) -> list[str]:
     return [note for note in member.notes if note != member.fault]
 
 
-def _summary(course: Course, release: str, exit: Exit) -> str:
+def _summary(end: RolloutEnd, release: str, exit: Exit) -> str:
     if exit is Exit.OK:
-        parts = [f"{release or 'it'} serves on {_names([member.host for member in course.members])}"]
-        parts += [f"it was too late: {course.why}"] if course.why else []
-        return "; ".join((*parts, *(f"{member.host}: {note}" for member in course.members for note in member.notes)))
-    lost = [member.host for member in course.members if member.how is not How.FINISHED and _is_unknown(member)]
-    faults = {member.host: member.fault for member in course.members if member.fault}
-    alike = [host for host, fault in faults.items() if fault == faults.get(course.cause)]
-    others = [host for host in faults if host not in alike and host != course.cause]
-    parts = [course.why or f"{_names(lost, all=True)} {'was' if len(lost) == 1 else 'were'} lost"]
+        parts = [f"{release or 'it'} serves on {_names([member.host for member in end.members])}"]
+        parts += [f"it was too late: {end.why}"] if end.why else []
+        return "; ".join((*parts, *(f"{member.host}: {note}" for member in end.members for note in member.notes)))
+    lost = [member.host for member in end.members if member.ending is not Ending.FINISHED and _is_unknown(member)]
+    faults = {member.host: member.fault for member in end.members if member.fault}
+    alike = [host for host, fault in faults.items() if fault == faults.get(end.cause)]
+    others = [host for host in faults if host not in alike and host != end.cause]
+    parts = [end.why or f"{_names(lost, all=True)} {'was' if len(lost) == 1 else 'were'} lost"]
     if len(alike) > 1:
-        parts = [f"{_names(alike)}: {faults[course.cause]}"]
+        parts = [f"{_names(alike)}: {faults[end.cause]}"]
     if others:
         parts.append(f"{_names(others)} failed as well")
-    if course.aborted and course.aborted != course.cause:
-        parts.append(course.aborted)
+    if end.aborted and end.aborted != end.cause:
+        parts.append(end.aborted)
     return "; ".join(parts)
 
 
@@ -182,7 +182,7 @@ def _state(members: Sequence[Member], exit: Exit) -> str:
     if exit is Exit.REFUSED and known and "nothing" not in known:
         parts[-1] += ", uninterrupted"
     parts += unknown
-    lost = [member.host for member in members if member.how is How.LOST and not member.may_have_switched]
+    lost = [member.host for member in members if member.ending is Ending.LOST and not member.may_have_switched]
     if lost:
         discards = "discards its candidate" if len(lost) == 1 else "discard their candidates"
         parts.append(f"{_names(lost, all=True)} {discards} without a word")
@@ -191,22 +191,22 @@ def _state(members: Sequence[Member], exit: Exit) -> str:
     return "; ".join(parts)
 
 
-def _next(course: Course, exit: Exit) -> Next:
+def _next(end: RolloutEnd, exit: Exit) -> Next:
     if exit is Exit.OK:
         return NOTHING
     if exit is not Exit.MIXED:
-        told = (_there(member) for member in course.members if member.fault and not member.undone)
-        return next(filter(None, told), run(course.again))
+        told = (_there(member) for member in end.members if member.fault and not member.undone)
+        return next(filter(None, told), run(end.again))
     old = Counter(
         member.serving
-        for member in course.members
+        for member in end.members
         if member.serving and not _serves_new(member) and not _is_unknown(member)
     )
-    again = run(course.again)
+    again = run(end.again)
     back = run(f"fab rollback --to {old.most_common(1)[0][0]}") if old else again
-    if course.kept_going:
-        return run(course.again, "once that is put right") + back if old else again
-    if any(member.undone for member in course.members):
+    if end.kept_going:
+        return run(end.again, "once that is put right") + back if old else again
+    if any(member.undone for member in end.members):
         return back
     return run("fab status") + again
 

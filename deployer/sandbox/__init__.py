@@ -7,5 +7,6 @@ with sandbox.up() as host:
 from deployer.sandbox.errors import SandboxCommandError, SandboxError
 from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.hosts import down, get, listing, sweep, up
+from deployer.sandbox.prepared import Preparation
 
-__all__ = ["SandboxCommandError", "SandboxError", "SandboxHost", "down", "get", "listing", "sweep", "up"]
+__all__ = ["Preparation", "SandboxCommandError", "SandboxError", "SandboxHost", "down", "get", "listing", "sweep", "up"]

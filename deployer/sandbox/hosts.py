@@ -11,14 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer.sandbox import keys, mounts, space, ssh
-from deployer.sandbox.addresses import Claims, lowest_name
-from deployer.sandbox.backend import Backend
-from deployer.sandbox.backends import choose
-from deployer.sandbox.content import DISTRIBUTIONS, Identity, host_files
+from deployer.sandbox import keys, space, ssh
+from deployer.sandbox.backends import mounts
+from deployer.sandbox.backends.addresses import Claims, lowest_name
+from deployer.sandbox.backends.backend import Backend
+from deployer.sandbox.backends.choice import choose
+from deployer.sandbox.contents.content import DISTRIBUTIONS, Identity, host_files
+from deployer.sandbox.contents.package_index import discover, index_files
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost
-from deployer.sandbox.package_index import discover, index_files
+from deployer.sandbox.prepared import Preparation, layers
 from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record, State, is_abandoned
 
@@ -54,11 +56,13 @@ def up(
     backend: str | None = None,
     progress: Callable[[str], None] | None = None,
     owned: bool = True,
+    preparation: Preparation | None = None,
 ) -> SandboxHost:
     """Boot a fresh host and return once sshd answers and systemd has started everything.
 
     An `owned` host goes when this process ends, or, if that is killed, at the next sweep; one that is not
-    stays until `down`. The first host of a distribution waits about a minute for its image. Raises
+    stays until `down`. The first host of a distribution waits about a minute for its image. With a `preparation`
+    the host is as that leaves one; where the backend can copy disks, it is made once for all such hosts. Raises
     SandboxError, with nothing left behind, on bad arguments and on a boot that fails.
     """
     say = progress or (lambda _: None)
@@ -68,6 +72,9 @@ def up(
     engine.require()
     sweep()
     image = engine.ensure_image(distribution, say)
+    if preparation is not None and engine.name == "nspawn":
+        image = layers(state, image, preparation, lambda: up(distribution=distribution, backend="nspawn"), say)
+        preparation = None
     owner = Process.current() if owned else None
     with Claims() as claims:
         record, identity = _register(state, engine, name, distribution, owner, claims)
@@ -77,6 +84,8 @@ def up(
             with space.watched(state.directory):
                 engine.create(record, image, (*host_files(identity), *index_files(discover(os.environ))))
                 host.boot()
+            if preparation is not None:
+                preparation.act(host)
         except BaseException:
             _remove(state, engine, record)
             raise

@@ -94,7 +94,7 @@ class _Screen:
     def start(self) -> None:
         from rich.live import Live
 
-        from deployer.ui.console import console_on
+        from deployer.ui.live.reporter import console_on
 
         console = console_on(self._stream)
         self._live = Live(console=console, get_renderable=self._draw, transient=True, refresh_per_second=8)

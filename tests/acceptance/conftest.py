@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deployer.sandbox import SandboxHost, sweep, up
+from deployer.sandbox import SandboxHost, sweep
 from tests.support.fleet import FleetBed, fleet_bed
+from tests.support.ready import shop_host
 from tests.support.site import Site, make_site
 from tests.support.tiny import TinySite, make_tiny
+from tests.support.warmfab import Popen, Server
+
+if os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 6 << 30:
+    os.environ.setdefault("DEPLOYER_SANDBOX_DISK", "memory")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,11 +28,20 @@ def _swept() -> Iterator[None]:
     sweep()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _warm_fab() -> Iterator[None]:
+    """``fab`` does not import everything again for each of its calls; it is a process of its own all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Popen)
+        patch.setattr(Popen, "server", server := Server())
+        yield
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def bookworm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHost]:
     """A Debian 12 host on which ``fab setup`` has been run for the app ``shop``."""
-    with up(distribution="bookworm") as host:
-        make_site(host, tmp_path_factory.mktemp("setup") / "shop").setup()
+    with shop_host(tmp_path_factory.mktemp("setup")) as host:
         yield host
 
 

@@ -207,7 +207,7 @@ def test_a_migration_that_fails(shop: Shop) -> None:
 def test_a_failure_behind_a_migration_says_that_it_stays(shop: Shop) -> None:
     """The code can be refused after the database was changed for it: whoever reads the refusal must know."""
     shop.edit('migrate = "python manage.py migrate --noinput"', 'migrate = "true"')
-    shop.configure(timeout=2, env='ALLOWED_HOSTS = "shop.example.com"')
+    shop.configure(env='ALLOWED_HOSTS = "shop.example.com"')
     ended = shop.refuses("ALLOWED_HOSTS", phase="check")
     assert ended.event("failed")["state"].endswith("; its migration ran before, and stays applied")
 

@@ -30,7 +30,7 @@ def test_all_hosts_switch_together(fleet: FleetBed) -> None:
 def test_a_candidate_that_fails_on_one_host(fleet: FleetBed, kind: str, says: str) -> None:
     """None switches, every candidate goes, its host's last words are shown, and the next deploy gets through."""
     bad, before = fleet.names[2], fleet.serving
-    fleet.change(timeout=3)
+    fleet.change(timeout=8)
     fleet[bad].break_app(kind)
     with fleet.under_load():
         ended = fleet.deploy(expect=5)
@@ -117,7 +117,7 @@ def test_a_host_that_has_missed_releases_catches_up(fleet: FleetBed) -> None:
 
 def test_a_failed_attempt_uses_up_its_number_everywhere(fleet: FleetBed) -> None:
     """What is called v7 on one host is never something else on another, though some did not get far."""
-    fleet.change(timeout=3)
+    fleet.change(timeout=8)
     fleet[fleet.names[0]].break_app("no-build")
     failed = fleet.deploy(expect=5).fleet["release"]
     fleet[fleet.names[0]].mend()
@@ -137,7 +137,7 @@ def test_reload_and_rollback_are_all_or_none_too(fleet: FleetBed) -> None:
         assert {member.get()["mark"] for member in fleet.members.values()} == {"0"}
         assert len({reloaded.fleet["release"], back.fleet["release"], *first.values()}) == 3
         assert set(fleet.serving.values()) == {back.fleet["release"]}
-        fleet.change(mark="red", timeout=3)
+        fleet.change(mark="red", timeout=8)
         fleet[fleet.names[4]].break_app("dies-at-start", fleet.versions[fleet.names[4]])
         ended = fleet.expect(5, "reload", "--json")
         none_switched(fleet, ended, dict.fromkeys(fleet.names, back.fleet["release"]), fleet.names[4], result="failed")

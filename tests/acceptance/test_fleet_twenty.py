@@ -9,7 +9,7 @@ import pytest
 from tests.support.fleet import FleetBed, fleet_bed
 from tests.support.fleet.verdict import all_done
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 HOSTS = 20
 
 

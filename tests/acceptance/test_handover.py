@@ -50,7 +50,7 @@ def test_sixty_four_clients_on_four_workers(site: Site) -> None:
     """Overloaded, through a deploy, a reload and a rollback: queues are emptied before sockets close."""
     site.configure(workers=4, **QUICK)
     first = number(site.deploy())
-    with site.under_load(clients=64) as load:
+    with site.under_load(clients=64, pause=0) as load:
         changes = [deploy(site, "2"), change(site.expect(0, "reload", "--json"), "2")]
         changes.append(change(rollback(site, "--to", f"v{first}"), "1"))
     assert strays(load.stop(), "1", changes) == []

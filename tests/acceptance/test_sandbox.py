@@ -13,10 +13,11 @@ import pytest
 
 from deployer import sandbox
 from deployer.sandbox import host as host_module
-from deployer.sandbox import hosts, mounts, nspawn
-from deployer.sandbox.cgroups import groups_of
-from deployer.sandbox.content import Identity, host_files
-from deployer.sandbox.files import File
+from deployer.sandbox import hosts
+from deployer.sandbox.backends import mounts, nspawn
+from deployer.sandbox.backends.cgroups import groups_of
+from deployer.sandbox.contents.content import Identity, host_files
+from deployer.sandbox.contents.files import File
 from deployer.sandbox.keys import generate
 from deployer.sandbox.processes import children, with_argument
 from deployer.sandbox.state import State
@@ -261,3 +262,36 @@ def test_a_name_is_given_once(host: sandbox.SandboxHost) -> None:
     with pytest.raises(sandbox.SandboxError, match="already"):
         sandbox.up(host.name)
     assert host.run("true").returncode == 0
+
+
+def test_a_host_begins_where_a_prepared_one_has_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is prepared once; each copy is a host of its own, and a preparation that fails leaves nothing."""
+    monkeypatch.setenv("DEPLOYER_SANDBOX_DIR", str(tmp_path))
+    (tmp_path / "images").symlink_to(sandbox.hosts.State.open({}).images)
+    acts: list[str] = []
+
+    def act(host: sandbox.SandboxHost) -> None:
+        acts.append(host.name)
+        host.run("rm /etc/issue && echo ready > /srv/state && useradd -m ada")
+
+    preparation = sandbox.Preparation(name="test", key="1", act=act)
+    with sandbox.up(preparation=preparation) as one, sandbox.up(preparation=preparation) as two:
+        assert len(acts) == 1
+        for host in (one, two):
+            assert host.run("cat /srv/state; ls /etc/issue; id -un ada; hostname", check=False).stdout.split() == [
+                "ready", "ada", host.name,
+            ]  # fmt: skip
+        two.run("echo other > /srv/state")
+        assert one.run("cat /srv/state").stdout == "ready\n"
+        assert one.run("cat /etc/machine-id").stdout != two.run("cat /etc/machine-id").stdout
+    with sandbox.up(preparation=preparation) as three:
+        assert three.run("cat /srv/state").stdout == "ready\n"
+    assert len(acts) == 1
+
+    def fails(host: sandbox.SandboxHost) -> None:
+        raise ValueError(host.name)
+
+    with pytest.raises(ValueError, match="box"):
+        sandbox.up(preparation=sandbox.Preparation(name="test", key="2", act=fails))
+    assert sandbox.listing() == []
+    assert len([one for one in (tmp_path / "prepared").iterdir() if one.is_dir()]) == 1

@@ -174,7 +174,7 @@ def test_the_app_lets_nobody_in(mini: TinySite) -> None:
         ("rm /etc/nginx/sites-enabled/deployer-mini.conf", "proxy", "/etc/nginx/sites-enabled/deployer-mini.conf"),
         ("echo '{' > /etc/deployer/mini.json", "settings", "/etc/deployer/mini.json"),
         (f"rm {PROGRAM}", "program", PROGRAM),
-        ("truncate -s 0 /usr/local/lib/deployer/????*/deployer/host/job.py", "program", "version"),
+        ("truncate -s 0 /usr/local/lib/deployer/????*/deployer/host/job/main.py", "program", "version"),
     ],
 )
 def test_it_mends_what_has_changed_and_only_that(mini: TinySite, damage: str, step: str, told: str) -> None:
@@ -559,7 +559,7 @@ def test_an_upgrade_replaces_the_program_and_removes_old_ones(mini: TinySite, tm
     first = mini.host.run(versions).stdout.split()
     for number in range(4):
         shutil.copytree(Path(deployer.__file__).parent, tmp_path / f"{number}/deployer")
-        with (tmp_path / f"{number}/deployer/host/paths.py").open("a") as file:
+        with (tmp_path / f"{number}/deployer/host/state/paths.py").open("a") as file:
             file.write(f"# version {number}\n")
         ended = mini.fab("setup", "--json", user="root", env={"PYTHONPATH": str(tmp_path / str(number))})
         assert ended.exit == 0, ended.text
@@ -578,7 +578,7 @@ def test_another_protocol_is_told(mini: TinySite, theirs: int, next: str) -> Non
     """A host program that speaks otherwise: exit 2, which side is older, and how to bring it up to date."""
     setup(mini)  # whatever a test before this one has set
     directory = mini.host.run(f"sed -n \"s/^sys.path.insert(0, '\\(.*\\)')/\\1/p\" {PROGRAM}").stdout.strip()
-    source = f"{directory}/deployer/host/protocol.py"
+    source = f"{directory}/deployer/wire/protocol.py"
     mini.host.run(f"sed -i 's/^PROTOCOL = .*/PROTOCOL = {theirs}/' {source}")
     mini.host.run(f"touch -d '1 hour ago' {source}")  # or its bytecode, of the same second and size, would be run
     failed = mini.expect(2, "status", "--json").event("failed")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 
 from deployer import events as ev
-from deployer.ui.console import ConsoleReporter, view_of
+from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.stream import safe
 
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -42,8 +42,9 @@ class Live:
         self.console = Console(
             file=safe(self.file), width=80, height=height, force_terminal=True, _environ={"TERM": "xterm"}
         )
-        view = view_of(title="deploy shop", hosts=hosts, verbose=verbose)
-        self.report = ConsoleReporter(self.console, view, clock=self.clock)
+        self.report = LiveReporter(
+            self.console, title="deploy shop", hosts=hosts or ("web1",), verbose=verbose, clock=self.clock
+        )
 
     def feed(self, events: Iterable[ev.Event]) -> Live:
         for event in events:

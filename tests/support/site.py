@@ -141,9 +141,12 @@ class Site:
         return Load(self.url + path, **options)
 
     @contextlib.contextmanager
-    def under_load(self, path: str = "/work?ms=20", **options: Any) -> Iterator[Load]:
-        """Load for as long as the block; afterwards not one request may have failed, and there were some."""
-        with self.load(path, **options) as load:
+    def under_load(self, path: str = "/work?ms=20", *, pause: float = 0.02, **options: Any) -> Iterator[Load]:
+        """Load for as long as the block; afterwards not one request may have failed, and there were some.
+
+        Without the ``pause`` between a client's requests, one that is answered at once would take a whole core.
+        """
+        with self.load(path, pause=pause, **options) as load:
             wait_until(lambda: load.snapshot().succeeded > 10, "the load is on")
             yield load
         report = load.stop()
@@ -179,12 +182,15 @@ def make_site(host: SandboxHost, path: Path, **options: Any) -> Site:
 
 
 def wait_until(condition: Any, what: str, seconds: float = 30) -> None:
-    """Poll until a condition holds; an AssertionError names it when it never does."""
+    """Poll until a condition holds; an AssertionError names it when it never does.
+
+    Looking takes at most a third of the time, for what is waited for needs the processors, too.
+    """
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while (began := time.monotonic()) < deadline:
         if condition():
             return
-        time.sleep(0.05)
+        time.sleep(max(0.05, 2 * (time.monotonic() - began)))
     raise AssertionError(f"waited {seconds:g} s in vain: {what}")
 
 

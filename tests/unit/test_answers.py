@@ -23,14 +23,14 @@ from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.release import placement
 from deployer.release.placement import number_of
 from deployer.remote import answers
-from deployer.remote.job import Run
+from deployer.remote.job import Follower
 from deployer.remote.session import Facts, Over, Remote
 from deployer.wire import protocol
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import MOST_MISSED
 from deployer.wire.spec import Spec
 from tests.host.asking import SPEC, make_host
-from tests.unit.test_follow import HOST, FakeChannel, FakeLink
+from tests.unit.test_follower import HOST, FakeChannel, FakeLink
 
 ASK: dict[str, Any] = {
     "event": "answer", "at": 1.0, "protocol": protocol.PROTOCOL, "program": "0" * 64, "app": "shop", "current": "v1",
@@ -197,9 +197,9 @@ BAD_EVENTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("event", BAD_EVENTS, ids=str)
 def test_an_event_that_is_none_leaves_it_unknown_what_the_host_does(event: dict[str, Any]) -> None:
     """It has the request: it may have done anything with it. It is not asked again, and not believed."""
-    run = Run(remote(event), reconnect=lambda: pytest.fail("it is not asked again"))
+    follower = Follower(remote(event), reconnect=lambda: pytest.fail("it is not asked again"))
     with pytest.raises(Mixed) as caught:
-        run.send({"op": "release"})
+        follower.send({"op": "release"})
     assert caught.value.host == HOST
     assert "is not known" in caught.value.state
     assert "said what its program never says" in caught.value.message
@@ -217,7 +217,7 @@ def test_a_host_that_talks_nonsense_during_the_upload_has_begun_with_nothing() -
     session: Any = remote()
     session._channel.write_file = lambda stream, *_: stream.read(1)
     with pytest.raises(BadAnswer) as caught:
-        Run(session, reconnect=lambda: pytest.fail("no")).send({"op": "release"}, body=body, total=10**6)
+        Follower(session, reconnect=lambda: pytest.fail("no")).send({"op": "release"}, body=body, total=10**6)
     assert caught.value.state == "nothing was touched"
 
 
@@ -302,7 +302,7 @@ def test_no_host_ends_a_command_as_a_bug(lines: list[bytes]) -> None:
     """Whatever it says, in whatever order."""
     for do in (
         lambda session: session.ask(),
-        lambda session: Run(session, reconnect=lambda: pytest.fail("no")).send({"op": "release"}),
+        lambda session: Follower(session, reconnect=lambda: pytest.fail("no")).send({"op": "release"}),
         lambda session: session.read({"op": "logs"}),
     ):
         with contextlib.suppress(DeployerError, Over):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from deployer.commands import attach
 from deployer.commands.run import execute
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
-from deployer.fleet.hosts import Ended, Fleet, conclude, each, gravest
+from deployer.fleet.hosts import Fleet, HostResult, conclude, each, most_severe
 from deployer.remote.answers import StatusOf
 from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site
@@ -197,8 +197,8 @@ def test_every_end_is_told() -> None:
 )
 def test_the_gravest_code_counts(codes: Sequence[int], exit: int) -> None:
     """Not the greatest number: what most wants a person's eye."""
-    assert gravest(codes) == exit
-    assert gravest(tuple(reversed(codes))) == exit
+    assert most_severe(codes) == exit
+    assert most_severe(tuple(reversed(codes))) == exit
 
 
 # A host that does not answer
@@ -271,16 +271,21 @@ def test_a_command_ends_with_the_highest_status(monkeypatch: pytest.MonkeyPatch)
     assert execute(fleet_of("a", "b", "c"), ["true"]) == 130
 
 
+def follow_by(monkeypatch: pytest.MonkeyPatch, work: Callable[[Site], Outcome | None]) -> None:
+    """What runs on a host, or None, is told by ``work``."""
+    monkeypatch.setattr(attach, "follow", lambda fleet, plan, **_: each(fleet, work))
+
+
 @pytest.mark.parametrize(("running", "exit"), [("a", 0), ("ab", 0)])
 def test_hosts_without_a_deploy_are_passed_by(running: str, exit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An abort of a fleet is done when what ran has ended."""
-    monkeypatch.setattr(attach, "_abort_if_any", lambda site: outcome(site) if site.host in running else None)
+    follow_by(monkeypatch, lambda site: outcome(site) if site.host in running else None)
     assert attach.abort(fleet_of("a", "b")) == exit
 
 
 def test_an_abort_where_nothing_runs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 2, as on a single host."""
-    monkeypatch.setattr(attach, "_abort_if_any", lambda _: None)
+    follow_by(monkeypatch, lambda _: None)
     with pytest.raises(ConfigError) as caught:
         attach.abort(fleet_of("a", "b"))
     assert caught.value.message == "no deploy is running on any of the 2 hosts"
@@ -293,12 +298,12 @@ def test_a_host_that_cannot_be_asked_is_no_host_without_a_deploy(monkeypatch: py
         if site.host == "b":
             raise replace(NOBODY)
 
-    monkeypatch.setattr(attach, "_abort_if_any", work)
+    follow_by(monkeypatch, work)
     assert attach.abort(fleet_of("a", "b")) == 3
 
 
 def test_an_end_without_an_error_has_a_value() -> None:
     """Nothing to say is a value, too."""
-    ended: Ended[None] = Ended(site=fleet_of("a").sites[0])
+    ended: HostResult[None] = HostResult(site=fleet_of("a").sites[0])
     assert ended.answered
     assert ended.result() is None

@@ -161,3 +161,18 @@ def test_what_may_be_set_is_set() -> None:
     allowed takes whatever it is given."""
     check([("web", (("TimeoutStopSec", ("5",)), ("SystemCallFilter", ("@mount", "@chown")), ("Nice", ("5",))))])
     check([("timers.sweep", (("TimeoutStopSec", ("%x", "y")), ("User", ("a\nb",))))], also=["TimeoutStopSec", "User"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_has_the_lines_of_its_own_kind(kind: str) -> None:
+    """Whatever its process overrides that is no relaxation of them changes nothing."""
+    assert of_command(kind, ()) == of_command(kind, (("Nice", ("5",)),)) == lines(kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "written"), [(("a",), ["a"]), (("a", "b"), ["", "a", "b"]), (("", "a"), ["", "a"]), (("",), [""])]
+)
+def test_a_directive_that_adds_up_is_reset_once(values: tuple[str, ...], written: list[str]) -> None:
+    """Where several values follow, and nobody has reset it: one value needs no reset."""
+    found = override(lines("web"), (("SystemCallFilter", values),))
+    assert [value for name, value in found if name == "SystemCallFilter"] == written

@@ -20,11 +20,11 @@ from deployer.remote.answers import Answer, Calendar, Lingering, Status, TimerRo
 from deployer.remote.report import Plan
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site
-from deployer.ui.jsonlines import as_object
+from deployer.ui.plain.jsonlines import as_object
 from deployer.wire.processes import Process, Timer
 from deployer.wire.spec import Spec
-from tests.unit.test_campaign import SPEC
 from tests.unit.test_fleet import fleet_of
+from tests.unit.test_release_kinds import SPEC
 
 UNIT = {
     "process": "worker",

@@ -8,7 +8,7 @@ import pytest
 
 from deployer.errors import ConfigError
 from deployer.events import HostEnd
-from deployer.fleet.coordinator import was_busy
+from deployer.fleet.release import was_busy
 from deployer.rollout import Rollout, Strategy, barriers, migrator, waves
 
 HOSTS = ("web1", "web2", "web3")
@@ -27,14 +27,14 @@ class Fleet:
         for host in self.hosts:
             self.rollout.met(host, "v42", self.now)
 
-    def hear(self, host: str, event: str, **fields: Any) -> None:
-        self.rollout.hear(host, {"event": event, **fields}, self.now)
+    def receive(self, host: str, event: str, **fields: Any) -> None:
+        self.rollout.receive(host, {"event": event, **fields}, self.now)
 
     def ready(self, barrier: str, *hosts: str) -> list[Told]:
         for host in hosts or self.hosts:
             if barrier == "keep":
-                self.hear(host, "switched", to="v43", previous="v42")
-            self.hear(host, "ready", phase=barrier, release="v43")
+                self.receive(host, "switched", to="v43", previous="v42")
+            self.receive(host, "ready", phase=barrier, release="v43")
         return self.orders()
 
     def orders(self) -> list[Told]:
@@ -43,16 +43,16 @@ class Fleet:
         told = [(order.host, f"{order.do} {order.barrier}".strip()) for order in given if order.do != "call"]
         answering = [order.host for order in given if order.do == "call" and order.host not in self.mute]
         for host in answering:
-            self.hear(host, "holding")
+            self.receive(host, "holding")
         return [*told, *(self.orders() if answering else [])]
 
     def finish(self, exit: int, *hosts: str, message: str = "", serving: str = "v42", next: str = "") -> list[Told]:
         for host in hosts:
-            self.hear(host, "phase.started", phase="build", release="v43")
+            self.receive(host, "phase.started", phase="build", release="v43")
             if message:
-                self.hear(host, "failed", exit=exit, message=message, state="", next=next, logs=["last line"])
+                self.receive(host, "failed", exit=exit, message=message, state="", next=next, logs=["last line"])
             serves = "v43" if exit == 0 else serving
-            self.hear(
+            self.receive(
                 host, "finished", exit=exit, release="v43", serving=serves, seconds=2.0, summary=f"{serves} serves"
             )
         return self.orders()
@@ -67,7 +67,7 @@ class Fleet:
 
     def hook(self, do: str, *hosts: str, error: str = "") -> list[Told]:
         for host in hosts:
-            self.rollout.hooked(host, do, error, self.now)
+            self.rollout.hook_ended(host, do, error, self.now)
         return self.orders()
 
     def end(self, host: str) -> HostEnd:
@@ -198,7 +198,7 @@ def test_a_canary_that_fails_while_it_bakes_takes_the_release_back() -> None:
     fleet = Fleet(strategy=Strategy(canary=1, bake=60))
     fleet.ready("switch")
     fleet.ready("keep", "web1")
-    fleet.hear("web1", "phase.failed", phase="watch", release="v43")
+    fleet.receive("web1", "phase.failed", phase="watch", release="v43")
     fleet.now = 61.0
     assert fleet.orders() == []
     assert fleet.rollout.wake() is None
@@ -246,11 +246,11 @@ def test_the_order_to_undo_says_why() -> None:
 def test_every_host_that_failed_is_told_of() -> None:
     """Not only the first: two candidates can fail for two reasons in the same moment."""
     fleet = Fleet()
-    fleet.hear("web1", "phase.started", phase="build", release="v43")
-    fleet.hear("web1", "phase.failed", phase="build")
+    fleet.receive("web1", "phase.started", phase="build", release="v43")
+    fleet.receive("web1", "phase.failed", phase="build")
     assert fleet.finish(5, "web2", message="no space left") == [("web3", "undo")]
-    fleet.hear("web1", "failed", exit=5, message="pip failed", logs=["ERROR"])
-    fleet.hear("web1", "finished", exit=5, serving="v42", summary="pip failed")
+    fleet.receive("web1", "failed", exit=5, message="pip failed", logs=["ERROR"])
+    fleet.receive("web1", "finished", exit=5, serving="v42", summary="pip failed")
     fleet.finish(5, "web3")
     assert fleet.results == ["failed", "failed", "discarded"]
     assert fleet.end("web1").logs == ("ERROR",)
@@ -260,7 +260,7 @@ def test_every_host_that_failed_is_told_of() -> None:
 def test_a_migration_that_ran_is_mentioned() -> None:
     """It stays applied, whatever becomes of the release."""
     fleet = Fleet()
-    fleet.hear("web1", "phase.started", phase="migrate", release="v43")
+    fleet.receive("web1", "phase.started", phase="migrate", release="v43")
     fleet.finish(5, "web2", message="the health check answered 500")
     fleet.finish(5, "web1", "web3")
     assert fleet.rollout.verdict().state.endswith("; what the migration did stays applied")
@@ -358,7 +358,7 @@ def test_a_host_lost_after_the_switch_stops_nobody(switched: bool) -> None:
     fleet.ready("switch")
     fleet.ready("keep", "web1")
     if switched:
-        fleet.hear("web2", "switched", to="v43", previous="v42")
+        fleet.receive("web2", "switched", to="v43", previous="v42")
     assert fleet.lose("web2") == [("web3", "go switch")]
     assert fleet.ready("keep", "web3") == all_of("go keep", "web1", "web3")
     fleet.finish(0, "web1", "web3")
@@ -375,8 +375,8 @@ def test_a_host_that_goes_down_is_no_failure_of_the_release() -> None:
     """Its last word is a phase that was cut short. It finishes by itself when it is back."""
     fleet = Fleet()
     fleet.ready("switch")
-    fleet.hear("web3", "switched", to="v43", previous="v42")
-    fleet.hear("web3", "phase.failed", phase="watch")
+    fleet.receive("web3", "switched", to="v43", previous="v42")
+    fleet.receive("web3", "phase.failed", phase="watch")
     assert fleet.lose("web3") == []
     assert fleet.ready("keep", "web1", "web2") == all_of("go keep", "web1", "web2")
 
@@ -385,9 +385,9 @@ def test_a_host_that_was_seen_to_go_back_has_failed_though_it_was_lost() -> None
     """It has said that the release is bad; that its connection broke then changes nothing."""
     fleet = Fleet()
     fleet.ready("switch")
-    fleet.hear("web3", "switched", to="v43", previous="v42")
-    fleet.hear("web3", "phase.failed", phase="watch")
-    fleet.hear("web3", "switched", to="v42", previous="v43")
+    fleet.receive("web3", "switched", to="v43", previous="v42")
+    fleet.receive("web3", "phase.failed", phase="watch")
+    fleet.receive("web3", "switched", to="v42", previous="v43")
     assert fleet.lose("web3") == all_of("undo", "web1", "web2")
 
 
@@ -395,7 +395,7 @@ def test_the_word_of_a_host_that_failed_counts_though_its_end_was_not_seen() -> 
     """It had told why; its last event was cut off with the connection."""
     fleet = Fleet()
     fleet.ready("switch")
-    fleet.hear("web3", "failed", exit=6, message="errors in the watch")
+    fleet.receive("web3", "failed", exit=6, message="errors in the watch")
     assert fleet.lose("web3") == all_of("undo", "web1", "web2")
     assert fleet.end("web3").detail.startswith("errors in the watch; then the connection was lost; ")
 
@@ -405,8 +405,8 @@ def test_a_host_that_went_down_and_is_back_goes_with_the_others_again(back: str)
     """Its phase was cut short, and has begun anew: it is no longer about to end by itself."""
     fleet = Fleet()
     fleet.ready("switch")
-    fleet.hear("web3", "phase.failed", phase="watch")
-    fleet.hear("web3", back, phase="watch" if back == "phase.started" else "keep", release="v43")
+    fleet.receive("web3", "phase.failed", phase="watch")
+    fleet.receive("web3", back, phase="watch" if back == "phase.started" else "keep", release="v43")
     assert fleet.finish(6, "web1", message="errors in the watch") == all_of("undo", "web2", "web3")
 
 
@@ -414,7 +414,7 @@ def test_a_host_whose_job_was_killed_at_a_barrier_stands_there_no_more() -> None
     """It clears away what it had begun: the others are not told to switch because it once was ready."""
     fleet = Fleet()
     fleet.ready("switch", "web1")
-    fleet.hear("web1", "recovering")
+    fleet.receive("web1", "recovering")
     assert fleet.ready("switch", "web2", "web3") == []
     assert fleet.finish(5, "web1", message="its process on the host was killed") == all_of("undo", "web2", "web3")
 
@@ -462,8 +462,8 @@ def test_where_nothing_began_the_code_is_that_of_the_host(exit: int, result: str
 def test_what_the_host_program_refuses_is_refused() -> None:
     """Its last word comes without a job to follow."""
     fleet = Fleet("web1")
-    fleet.hear("web1", "failed", exit=4, message="busy: a deploy by ada runs", next="fab attach")
-    fleet.hear("web1", "finished", exit=4, serving="v42", summary="busy")
+    fleet.receive("web1", "failed", exit=4, message="busy: a deploy by ada runs", next="fab attach")
+    fleet.receive("web1", "finished", exit=4, serving="v42", summary="busy")
     verdict = fleet.rollout.verdict()
     assert (verdict.exit, str(verdict.next), fleet.results) == (4, "fab attach", ["busy"])
 
@@ -472,9 +472,9 @@ def test_who_was_too_late_by_a_moment_is_busy_though_its_job_had_begun() -> None
     """Another command took the number before its job did: the others discard, and who waits tries again."""
     fleet = Fleet("web1", "web2")
     for host in ("web1", "web2"):
-        fleet.hear(host, "phase.started", phase="build")
-    fleet.hear("web1", "failed", exit=4, message="busy: another command was quicker")
-    fleet.hear("web1", "finished", exit=4, serving="v42", summary="busy")
+        fleet.receive(host, "phase.started", phase="build")
+    fleet.receive("web1", "failed", exit=4, message="busy: another command was quicker")
+    fleet.receive("web1", "finished", exit=4, serving="v42", summary="busy")
     assert fleet.orders() == [("web2", "undo")]
     fleet.finish(5, "web2")
     verdict = fleet.rollout.verdict()
@@ -500,7 +500,7 @@ def test_a_person_can_end_it(stage: str, exit: int) -> None:
     """All that is under way is undone, and the verdict says who wanted that."""
     fleet = Fleet(strategy=Strategy(keep_going=True))
     fleet.ready(stage)
-    assert fleet.rollout.give_up("aborted by ada@laptop", 0.0)
+    assert fleet.rollout.abort("aborted by ada@laptop", 0.0)
     assert fleet.orders() == all_of("undo")
     fleet.finish(exit, *HOSTS)
     verdict = fleet.rollout.verdict()
@@ -513,7 +513,7 @@ def test_it_is_too_late_to_end_what_was_told_to_stay() -> None:
     fleet = Fleet()
     fleet.ready("switch")
     fleet.ready("keep")
-    assert not fleet.rollout.give_up("aborted by ada@laptop", 0.0)
+    assert not fleet.rollout.abort("aborted by ada@laptop", 0.0)
     assert fleet.orders() == []
 
 
@@ -522,7 +522,7 @@ def test_a_person_overrules_going_on() -> None:
     fleet = Fleet(strategy=Strategy(batch="2", keep_going=True))
     fleet.ready("switch")
     assert fleet.finish(6, "web1", message="errors") == [("web3", "undo")]
-    assert fleet.rollout.give_up("aborted by ada@laptop", 0.0)
+    assert fleet.rollout.abort("aborted by ada@laptop", 0.0)
     assert fleet.orders() == [("web2", "undo")]
     fleet.finish(6, "web2")
     fleet.finish(5, "web3")
@@ -638,7 +638,7 @@ def test_an_ending_without_a_code_is_a_failure() -> None:
     """A missing exit status is never taken for a good one."""
     fleet = Fleet()
     fleet.ready("switch", "web1")
-    fleet.hear("web1", "finished", serving="v42")
+    fleet.receive("web1", "finished", serving="v42")
     assert fleet.orders() == all_of("undo", "web2", "web3")
 
 
@@ -663,8 +663,8 @@ def test_a_host_that_answers_late_holds_nobody_up_for_ever() -> None:
     fleet.mute = {"web2"}
     fleet.ready("check")
     assert fleet.ready("switch") == []
-    fleet.hear("web2", "following", job="7")
-    fleet.hear("web2", "holding")
+    fleet.receive("web2", "following", job="7")
+    fleet.receive("web2", "holding")
     assert fleet.orders() == all_of("go switch")
 
 
@@ -697,8 +697,10 @@ def test_advice_to_look_at_a_host_names_it() -> None:
     """The logs of the other hosts have nothing to show; a command for the whole fleet stays one."""
     fleet = Fleet()
     fleet.ready("check")
-    fleet.hear("web2", "failed", exit=5, message="v43 is not healthy", next="fab logs -n 200   (all), then fab deploy")
-    fleet.hear("web2", "finished", exit=5, release="v43", serving="v42", seconds=1.0, summary="v43 is not healthy")
+    fleet.receive(
+        "web2", "failed", exit=5, message="v43 is not healthy", next="fab logs -n 200   (all), then fab deploy"
+    )
+    fleet.receive("web2", "finished", exit=5, release="v43", serving="v42", seconds=1.0, summary="v43 is not healthy")
     fleet.orders()
     fleet.finish(5, "web1", "web3")
     assert str(fleet.rollout.verdict().next) == "fab logs -H web2 -n 200   (all), then fab deploy"

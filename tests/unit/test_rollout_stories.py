@@ -172,7 +172,7 @@ class World:
             if event["exit"] and not self.told(host.name, "undo"):
                 self.failed = True
                 self.own_faults.add(host.name)
-        self.rollout.hear(host.name, event, self.now)
+        self.rollout.receive(host.name, event, self.now)
 
     def do_work(self, host: SimulatedHost) -> None:
         fate = "" if host.failing or host.alone else host.fate()
@@ -219,12 +219,12 @@ class World:
         last = {host for host in self.by_name if host in self.over or self.told(host, "go", "switch")}
         if error and (order.do == "drain" or last != set(self.by_name)):
             self.failed = True
-        self.rollout.hooked(order.host, order.do, error, self.now)
+        self.rollout.hook_ended(order.host, order.do, error, self.now)
 
     def do_abort(self) -> None:
         before = list(self.given)
         late = all(self.told(host, "go", "keep") or host in self.over for host in self.by_name)
-        assert self.rollout.give_up("aborted by ada", self.now) is not late
+        assert self.rollout.abort("aborted by ada", self.now) is not late
         assert before == self.given
         self.aborted = self.aborted or not late
         self.failed = self.failed or not late

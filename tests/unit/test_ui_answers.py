@@ -14,12 +14,12 @@ from rich.console import Console
 from deployer import events as ev
 from deployer.model import Decision
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
-from deployer.ui.awaited import Awaited
-from deployer.ui.findings import doctor_view
-from deployer.ui.hoststatus import status_view
-from deployer.ui.plain import PlainReporter, log_of
+from deployer.ui.answers.doctor import show_doctor
+from deployer.ui.answers.releases import show_releases
+from deployer.ui.answers.status import show_status
+from deployer.ui.live.waiting import Awaited
+from deployer.ui.plain.reporter import PlainReporter
 from deployer.ui.question import on_interrupt
-from deployer.ui.tables import releases_table
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
 CHECKING = (
@@ -61,7 +61,7 @@ class Keyboard(io.StringIO):
 def test_what_is_not_clearly_another_wish_leaves_the_host_to_finish(typed: str, decision: Decision) -> None:
     """Enter, the end of the input, Ctrl-C and three answers that make no sense leave; nothing aborts by accident."""
     stream = io.StringIO()
-    decide = on_interrupt(PlainReporter(stream, log_of(stream)), stdin=Keyboard(typed))
+    decide = on_interrupt(PlainReporter(stream), stdin=Keyboard(typed))
     assert decide("v2 is at check") is decision
     text = stream.getvalue()
     assert QUESTION in text
@@ -82,7 +82,7 @@ def test_what_is_not_clearly_another_wish_leaves_the_host_to_finish(typed: str, 
 def test_a_fleet_is_not_left_by_accident(typed: str, decision: Decision) -> None:
     """It is not finished without the one who leads it: Enter follows on, and to leave must be meant."""
     stream = io.StringIO()
-    decide = on_interrupt(PlainReporter(stream, log_of(stream)), fleet=True, stdin=Keyboard(typed))
+    decide = on_interrupt(PlainReporter(stream), fleet=True, stdin=Keyboard(typed))
     assert decide("v2 is being released on 3 hosts") is decision
     assert "hosts that have not switched discard it" in stream.getvalue()
 
@@ -120,7 +120,7 @@ def test_events_that_come_while_one_is_asked_do_not_start_the_view() -> None:
 def test_a_question_never_touches_the_terminal_with_what_a_host_said() -> None:
     """A release's name comes from the host: escape sequences in it are removed."""
     stream = io.StringIO()
-    on_interrupt(PlainReporter(stream, log_of(stream)), stdin=Keyboard("\n"))("v2\x1b[2J is at check")
+    on_interrupt(PlainReporter(stream), stdin=Keyboard("\n"))("v2\x1b[2J is at check")
     assert "\x1b" not in stream.getvalue()
 
 
@@ -145,7 +145,7 @@ def test_the_line_one_stands_in_is_one_row_that_changes() -> None:
 def test_in_a_log_each_change_of_the_line_is_a_line() -> None:
     """Plain text says who is waited for; when nothing runs any more it says that."""
     stream = io.StringIO()
-    report = PlainReporter(stream, log_of(stream))
+    report = PlainReporter(stream)
     for event in (WAITING, ev.Waiting(host="web1", ahead=1)):
         report(event)
     first, second = stream.getvalue().splitlines()
@@ -163,11 +163,11 @@ def shown(show: Callable[..., None], *arguments: Any, **options: Any) -> str:
 
 
 def test_a_healthy_host_is_one_line() -> None:
-    """No findings: all is well, and what serves."""
-    text = shown(doctor_view, Diagnosis(busy=None, findings=(), app="shop", host="web1", current="v5"))
-    assert text == "shop → web1\n  ✓ all is well: v5 serves\n"
-    assert "nothing serves" in shown(
-        doctor_view, Diagnosis(busy=None, findings=(), app="shop", host="web1", current=None)
+    """That there are no findings, and what serves."""
+    text = shown(show_doctor, [Diagnosis(busy=None, findings=(), app="shop", host="web1", current="v5")])
+    assert text == "shop → web1\n  ✓ no problems found; v5 serves\n"
+    assert "nothing is deployed yet" in shown(
+        show_doctor, [Diagnosis(busy=None, findings=(), app="shop", host="web1", current=None)]
     )
 
 
@@ -180,14 +180,14 @@ def test_findings_say_what_and_what_puts_it_right() -> None:
     found = Diagnosis(
         app="shop", host="web1", current="v5", busy="a deploy runs", findings=findings, next="fab doctor --fix"
     )
-    lines = [line.strip() for line in shown(doctor_view, found).splitlines()]
+    lines = [line.strip() for line in shown(show_doctor, [found]).splitlines()]
     assert lines[1].startswith("… a deploy runs")
     assert lines[2:8] == [
         "✗ leftover  v77", "units of v77", "repair: they are removed",
         "✗ damaged  v5", "not what was built", "repair: fab deploy",
     ]  # fmt: skip
     assert lines[8:] == ["✗ 2 findings; v5 serves", "next:", "fab doctor --fix"]
-    told = json.loads(shown(doctor_view, found, json=True))
+    told = json.loads(shown(show_doctor, [found], json=True))
     assert [finding["kind"] for finding in told["findings"]] == ["leftover", "damaged"]
     assert (told["next"], told["current"], told["busy"]) == ("fab doctor --fix", "v5", "a deploy runs")
 
@@ -210,7 +210,7 @@ def test_an_interrupted_attempt_is_red_and_a_remark_on_a_good_one_is_not(monkeyp
         ReleaseRow(number="v3", state="interrupted", reason="interrupted at check"),
         ReleaseRow(number="v2", state="current", reason=remark),
     ]
-    lines = coloured(releases_table, rows).splitlines()
+    lines = coloured(show_releases, {"web1": rows}).splitlines()
     red, yellow = "\x1b[31m", "\x1b[33m"
     assert f"{red}✗ v3" in next(line for line in lines if "v3" in line)
     assert red in next(line for line in lines if "interrupted at check" in line)
@@ -221,7 +221,7 @@ def test_an_interrupted_attempt_is_red_and_a_remark_on_a_good_one_is_not(monkeyp
 def test_the_status_tells_of_an_attempt_that_came_to_nothing() -> None:
     """Its number, state, age and reason stand beside what serves."""
     last = ReleaseRow(number="v6", state="interrupted", kind="deploy", by="ada", at=940.0, reason="killed at build")
-    text = shown(status_view, Status(app="shop", host="web1", current="v5", last=last), now=1000)
+    text = shown(show_status, [Status(app="shop", host="web1", current="v5", last=last)], now=1000)
     assert "✗ last     interrupted v6, a deploy by ada, 1 min ago" in text
     assert "killed at build" in text
 
@@ -230,11 +230,11 @@ def test_the_status_tells_how_long_a_candidate_is_held() -> None:
     """It is not told as a failed attempt as well; neither is the one that runs."""
     preparing = ReleaseRow(number="v6", state="candidate")
     held = Status(app="shop", host="web1", current="v5", last=preparing, held=Held(release="v6", seconds=754))
-    text = shown(status_view, held, now=1000)
+    text = shown(show_status, [held], now=1000)
     assert "… held     v6 has no traffic, and is held for 12 min 34 s more; then it is discarded" in text
     assert "last" not in text
     busy = Status(app="shop", host="web1", current="v5", last=preparing, busy="a deploy runs")
-    assert "last" not in shown(status_view, busy, now=1000)
+    assert "last" not in shown(show_status, [busy], now=1000)
 
 
 class Awaiting:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer import events as ev
-from deployer.ui.digest import LONGEST, MOST, digest, excerpt
 from deployer.ui.names import Names
-from deployer.ui.outcome import outcome_of
-from deployer.ui.roster import Roster
+from deployer.ui.progress.command import CommandProgress
+from deployer.ui.progress.digest import LONGEST, MOST, digest, excerpt
+from deployer.ui.progress.outcome import outcome_of
 from tests.support.screen import Live
 
 SAID = Path(__file__).parent / "tracebacks"
@@ -161,14 +161,14 @@ def failed(host: str, pid: int) -> list[ev.Event]:
 def test_hosts_that_fail_in_the_same_way_are_told_once() -> None:
     """Times, process ids, and how often a worker was started differ between hosts, and do not make two failures."""
     hosts = ("web1", "web2", "web3")
-    roster = Roster(hosts)
+    progress = CommandProgress(hosts)
     for at, host in enumerate(hosts):
         for event in failed(host, 500 + at):
-            roster.apply(event, 0.0)
+            progress.apply(event, 0.0)
     ends = tuple(ev.HostEnd(host=host, result="failed", exit=5) for host in hosts)
     end = ev.FleetFinished(exit=5, hosts=ends)
-    (panel,) = outcome_of(end, roster.board, Names(hosts)).panels
-    assert panel.title == "web1, web2, web3: last log lines, in short"
+    (panel,) = outcome_of(end, progress, Names(hosts)).panels
+    assert panel.unit == "web1, web2, web3: last log lines, in short"
     assert panel.lines[0].startswith("KeyError: 'PAYMENT_KEY'")
 
 

@@ -18,12 +18,12 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status, TimerRow, UnitRow
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
-from deployer.ui.console import ConsoleReporter, view_of
-from deployer.ui.findings import fleet_doctor
+from deployer.ui.answers.doctor import show_doctor
+from deployer.ui.answers.plan import show_plan
+from deployer.ui.answers.releases import show_releases
+from deployer.ui.answers.status import show_status
 from deployer.ui.fit import flowing
-from deployer.ui.fleets import fleet_releases
-from deployer.ui.fleetstatus import fleet_status
-from deployer.ui.planned import plan_view
+from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.stream import safe
 from deployer.ui.text import middle
 from tests.support.screen import ANSI, Clock, Terminal
@@ -83,12 +83,12 @@ def other(status: Status) -> Status:
 
 
 ANSWERS: dict[str, Callable[[TextIO], object]] = {
-    "status": lambda out: fleet_status([STATUS], now=NOW, stream=out),
-    "status-fleet": lambda out: fleet_status([STATUS, other(STATUS)], [LOST], app="shop", hosts=HOSTS, now=NOW, stream=out),
-    "releases": lambda out: fleet_releases({HOSTS[0]: [ROW, FAILED]}, app="shop", now=NOW, stream=out),
-    "releases-fleet": lambda out: fleet_releases({HOSTS[0]: [ROW, FAILED], HOSTS[1]: [ROW]}, [LOST], app="shop", now=NOW, stream=out),
-    "doctor": lambda out: fleet_doctor([Diagnosis(busy=None, app="shop", host=HOSTS[0], current="v43", findings=(FINDING,), next="fab doctor --fix")], stream=out),
-    "plan": lambda out: plan_view([PLAN], now=NOW, stream=out),
+    "status": lambda out: show_status([STATUS], now=NOW, stream=out),
+    "status-fleet": lambda out: show_status([STATUS, other(STATUS)], [LOST], app="shop", hosts=HOSTS, now=NOW, stream=out),
+    "releases": lambda out: show_releases({HOSTS[0]: [ROW, FAILED]}, app="shop", now=NOW, stream=out),
+    "releases-fleet": lambda out: show_releases({HOSTS[0]: [ROW, FAILED], HOSTS[1]: [ROW]}, [LOST], app="shop", now=NOW, stream=out),
+    "doctor": lambda out: show_doctor([Diagnosis(busy=None, app="shop", host=HOSTS[0], current="v43", findings=(FINDING,), next="fab doctor --fix")], stream=out),
+    "plan": lambda out: show_plan([PLAN], now=NOW, stream=out),
 }  # fmt: skip
 DEPLOYED = tuple(
     event
@@ -125,7 +125,7 @@ def command(name: str, width: int) -> tuple[list[str], str]:
     hosts = HOSTS if name == "deploy-fleet" else HOSTS[:1]
     file, clock = Terminal(), Clock()
     console = Console(file=safe(file), width=width, height=24, force_terminal=True, _environ={"TERM": "xterm"})
-    report = ConsoleReporter(console, view_of(title="deploy shop", hosts=hosts), clock=clock)
+    report = LiveReporter(console, title="deploy shop", hosts=hosts, clock=clock)
     drawn: list[str] = []
     for event in DEPLOYED if len(hosts) > 1 else DEPLOYED[: len(DEPLOYED) // 3]:
         if isinstance(event, ev.Failed):

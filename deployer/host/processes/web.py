@@ -120,6 +120,7 @@ class Candidate:
         while time.monotonic() - started < self.health.settle:
             state = self._refuse_if_crashed()
             if workers.look(state.main_pid):
+                self._refuse_if_crashed(grace=True)  # the whole service may have ended between the two looks
                 raise self.failure(
                     f"a worker process died {time.monotonic() - started:.1f} s after the first healthy answer"
                 )

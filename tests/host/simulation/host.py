@@ -149,7 +149,7 @@ class SimulatedHost:
 
     def context(self, emit: Any) -> Context:
         settings = AppSettings(deploy_user=builds.BUILDER, socket_group="www-data")
-        return Context(paths=self.paths, settings=settings, emit=emit, clock=lambda: self.clock.wall)
+        return Context(paths=AppPaths(APP, self.root), settings=settings, emit=emit, clock=lambda: self.clock.wall)
 
     def _main(self, argv: Sequence[str]) -> int:
         """``deployer-host`` as systemd runs it."""

@@ -69,16 +69,11 @@ PERIOD = 2
 """Seconds between two runs of the timer."""
 ONE = "fleet_of_one"
 FLEETFILE = """\
-from deployer.commands import deploy
-from deployer.fleet.coordinator import conduct
+from deployer.fleet import release
+from deployer.rollout import Strategy
 from deployer.tasks import namespace  # noqa: F401
 
-
-def release(fleet, campaign, *, strategy, wait):
-    return conduct(fleet, campaign, strategy=strategy, wait=wait).exit
-
-
-deploy._release = release
+release.Coordinator = lambda fleet: release.TwoPhaseCommit(fleet, Strategy())
 """
 """A collection whose deploy leads even a single host as one of a fleet: it waits at every barrier for a word."""
 REQUIREMENTS = ("gunicorn>=23\n", "gunicorn>=22.0\n")

@@ -81,10 +81,11 @@ class Bench:
         """Wait until nothing is wrong; the last look, whatever it shows."""
         deadline = time.monotonic() + seconds
         while True:
+            began = time.monotonic()
             now = self.survey()
             if not wrong(now) or time.monotonic() > deadline:
                 return now
-            time.sleep(0.2)
+            time.sleep(max(0.2, 2 * (time.monotonic() - began)))
 
     def rests(self) -> list[str]:
         """What is still there when the dead-man's switch, too, must have ended."""

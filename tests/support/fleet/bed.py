@@ -28,7 +28,10 @@ NO_UV = "/usr/local/lib/deployer/tools/bin/uv"
 PREPARE = f"""
 echo "$(cat /etc/deployer-sandbox-address) {app.NAME}" >> /etc/hosts
 mkdir -p {Path(NO_UV).parent}
-printf '#!/bin/sh\\necho "an app without dependencies needs no uv" >&2\\nexit 1\\n' > {NO_UV}
+cat > {NO_UV} <<'END'
+#!/bin/sh
+test "$1" = --version || {{ echo "an app without dependencies needs no uv" >&2; exit 1; }}
+END
 chmod 755 {NO_UV}
 """
 """A host's own name for itself; and nothing to download, since the app has no dependencies."""

@@ -1,0 +1,130 @@
+"""Lines of many hosts as they come, each with its host: ``fab logs -f`` and ``fab run``."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from deployer import events as ev
+from deployer.ui import is_live
+from deployer.ui.names import Names
+from deployer.ui.plain.lines import end_lines, failure_lines, marks_for
+from deployer.ui.plain.reporter import Held
+from deployer.ui.progress.command import CommandProgress
+from deployer.ui.progress.outcome import outcome_of
+from deployer.ui.question import Part, Pause
+from deployer.ui.stream import safe
+from deployer.ui.text import clean, clean_lines
+
+__all__ = ["PrefixedReporter"]
+
+COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_cyan", "bright_magenta", "bright_yellow")
+
+Write = Callable[[str, Sequence[str]], None]
+"""Writes lines of a host (empty: of none)."""
+
+
+class PrefixedReporter(Held):
+    """Writes what ``Logs`` and ``Output`` bring on ``stream``; what goes wrong, on ``errors``. In whole lines.
+
+    One host has no prefix. On a terminal each has a colour, which depends on its place among ``hosts``.
+    """
+
+    def __init__(self, stream: TextIO, *, errors: TextIO | None = None, hosts: Sequence[str] = ()) -> None:
+        super().__init__()
+        errors = errors or sys.stderr
+        self._names, self._progress = Names(hosts), CommandProgress(hosts)
+        self._many = self._progress.many
+        self._marks = marks_for(errors)
+        colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
+        self._put = self._writer(stream, colours)
+        self._complain = self._writer(errors, colours, flows=True)
+        self._waiting: deque[ev.Event] = deque()
+
+    def __call__(self, event: ev.Event) -> None:
+        with self._lock:
+            self._waiting.append(event)
+            if not self._asides:
+                self._take_all()
+
+    def _take_all(self) -> None:
+        while self._waiting:
+            self._take(self._waiting.popleft())
+
+    def _take(self, event: ev.Event) -> None:
+        match event:
+            case ev.Logs():
+                self._put(event.host, event.lines)
+            case ev.Output():
+                self._put(event.host, [event.line])
+            case ev.Note():
+                self._complain(event.host, clean_lines(event.text))
+            case ev.Warn():
+                self._complain(event.host, [f"{self._marks['warn']} {line}" for line in clean_lines(event.text)])
+            case ev.Failed():
+                self._complain(event.host, list(failure_lines(event, mark=self._marks["failed"])))
+            case ev.FleetFinished():
+                self._end(event)
+
+    def _end(self, event: ev.FleetFinished) -> None:
+        """The lines were the answer: that all is well need not be said."""
+        outcome = outcome_of(event, self._progress, self._names)
+        if not outcome.agreed:
+            self._complain("", list(end_lines(outcome, self._names, self._marks)))
+
+    def close(self) -> None:
+        """What was held back by a question is written now."""
+        with self._lock:
+            self._take_all()
+
+    @contextmanager
+    def pause(self) -> Iterator[Pause]:
+        """Nothing is written meanwhile."""
+
+        def put(end: str, *parts: Part) -> None:
+            sys.stderr.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)
+            sys.stderr.flush()
+
+        with self.aside():
+            yield Pause(put)
+
+    def _called(self, host: str) -> str:
+        """One host, or several that say the same."""
+        return self._names.few(host.split(", "))
+
+    def _writer(self, stream: TextIO, colours: dict[str, str], *, flows: bool = False) -> Write:
+        """With ``flows`` a terminal breaks lines between words."""
+        if is_live(stream) and (self._many or flows):
+            return self._coloured(stream, colours, flows=flows)
+        stream = safe(stream)
+
+        def write(host: str, lines: Sequence[str]) -> None:
+            where = f"{self._called(host)}: " if host and self._many else ""
+            stream.write("".join(f"{where}{clean(line)}\n" for line in lines))
+            stream.flush()
+
+        return write
+
+    def _coloured(self, stream: TextIO, colours: dict[str, str], *, flows: bool) -> Write:
+        from rich.text import Text
+
+        from deployer.ui.fit import flowing
+        from deployer.ui.live.reporter import console_on
+
+        console = console_on(stream)
+
+        def write(host: str, lines: Sequence[str]) -> None:
+            whole = []
+            for line in lines:
+                text = Text()
+                if host and self._many:
+                    text.append(f"{self._called(host):<{self._names.width}} │ ", style=colours.get(host, "dim"))
+                text.append(clean(line))
+                whole.append(flowing(text, console.width) if flows else text)
+            if whole:
+                console.print(Text("\n").join(whole), soft_wrap=True)
+
+        return write
