@@ -1,6 +1,6 @@
-"""What a process that failed has printed, read for its cause: exception types, error numbers, names, paths; no prose.
+"""Finds the cause in what a failed process printed: exception types, error numbers, names and paths, no prose.
 
-Sentences of two libraries are matched all the same, for they never vary and nothing else tells: SQLite, gunicorn.
+Two libraries' sentences are matched all the same, because they never vary and nothing else tells: SQLite, gunicorn.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _ERRNO = re.compile(r"\[Errno ([0-9]{1,4})\][^']*(?:'([^']*)'.*)?")
 _SQLITE = ("unable to open database file", "attempt to write a readonly database")
 _MIGRATING = ("/migrations/", "alembic/runtime/", "/versions/")
 _LATEST = 3
-"""So many exceptions, counted from the last, belong to one failure: each may be raised while another is handled."""
+"""How many exceptions, from the last, belong to one failure: each may have been raised while handling another."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A cause and what fills it in. ``why`` goes behind the message of what failed."""
+    """A recognized cause and its values. ``why`` follows the message of what failed; ``next`` is the advice."""
 
     cause: Cause
     values: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class _PythonError:
-    """An exception as Python prints it, with the frames above it: file and function."""
+    """An exception as Python prints it, with the frames above it, each a file and a function."""
 
     type: str
     text: str
@@ -80,7 +80,7 @@ class _PythonError:
 
 
 def from_output(lines: Sequence[str], app: str, code: Path, default: Cause = COMMAND_ERROR) -> Diagnosis:
-    """Why a command, or a process of the release whose code is at ``code``, failed, by the lines that it printed."""
+    """Why a command, or a process of the release with its code at ``code``, failed, from the lines it printed."""
     for raised in reversed(_raised(lines)[-_LATEST:]):
         found = _of_exception(raised, app, code)
         if found is not None:
@@ -91,19 +91,19 @@ def from_output(lines: Sequence[str], app: str, code: Path, default: Cause = COM
 
 
 def from_command(status: int, lines: Sequence[str], app: str, code: Path) -> Diagnosis:
-    """Why a command ended with ``status``. A shell reports 137 for what was killed by SIGKILL."""
+    """Why a command ended with ``status``. A shell reports 137 for a command killed by SIGKILL."""
     return Diagnosis(KILLED) if status in (137, -9) else from_output(lines, app, code)
 
 
 def from_end(result: str, signal: str) -> Diagnosis | None:
-    """What systemd says of a process's end (its ``Result=``, and the signal): None when that explains nothing."""
+    """The cause in how systemd says a process ended (``Result=``, and the signal); None when there is none."""
     if result == "oom-kill":
         return Diagnosis(NO_MEMORY)
     return Diagnosis(KILLED) if signal == "SIGKILL" else None
 
 
 def from_response(status: int, path: str, timeout: float) -> Diagnosis | None:
-    """Why a health check was answered with ``status`` (0: not at all): None when the log has to say it."""
+    """Why a health check got ``status`` (0: no response); None when only the log can tell."""
     if status == 0:
         return Diagnosis(HEALTH_SLOW, {"timeout": timeout})
     if status == 400:
@@ -116,7 +116,7 @@ def from_response(status: int, path: str, timeout: float) -> Diagnosis | None:
 
 
 def from_migration(lines: Sequence[str], app: str, code: Path, status: int = 1) -> Diagnosis:
-    """What is known of a migration that failed: whether it can have done anything, and why it failed."""
+    """Why a migration failed, and whether it can have changed the database."""
     raised = _raised(lines)
     first = next((line for line in lines if line.strip()), "")
     began = first != _TRACEBACK or any(part in file for one in raised for file, _ in one.frames for part in _MIGRATING)
@@ -127,14 +127,14 @@ def from_migration(lines: Sequence[str], app: str, code: Path, status: int = 1) 
 
 
 def _with(cause: Cause, end: Cause) -> Cause:
-    """A cause of a migration's failure, told with what the migration can have done."""
+    """The cause of a failed migration, with what the migration may have done."""
     known = end is MIGRATION_NEVER_BEGAN
     message = "; ".join(filter(None, (cause.message, end.message)))
     return Cause(end.name, end.when, message, cause.next if known else Next((*end.next[:1], *cause.next)))
 
 
 def _raised(lines: Iterable[str]) -> list[_PythonError]:
-    """The exceptions of all tracebacks, in their order, each once."""
+    """The exceptions of all tracebacks in order; of equal ones only the last."""
     found: dict[tuple[str, str], _PythonError] = {}
     frames: list[tuple[str, str]] = []
     inside = False
@@ -170,8 +170,8 @@ def _of_exception(raised: _PythonError, app: str, code: Path) -> Diagnosis | Non
 
 
 def _is_own(top: str, code: Path) -> bool:
-    """Whether a module is of the project's code. The process chose its name, and the project's build what is there: no
-    link in the code is followed, and no name leads out of it."""
+    """Whether a module belongs to the project's code. The process chose the name and the build what is there: no link
+    in the code is followed, and no name leads out of it."""
     root = Path(os.path.realpath(str(code)))  # a release's link to its tree, which is root's
     places = (f"{below}{top}{end}" for below in ("", "src/") for end in ("", ".py"))
     return top.isidentifier() and any(_is_there(root, place) for place in places)
@@ -184,7 +184,7 @@ def _is_there(root: Path, path: str) -> bool:
 
 
 def _variable(raised: _PythonError, name: str) -> str:
-    """The environment variable that was asked for in vain."""
+    """The name of the missing environment variable; empty when the exception is not about one."""
     if raised.type == "KeyError":
         asked = any(file.endswith(("<frozen os>", "/os.py")) for file, _ in raised.frames)
         return name if asked and _NAME.fullmatch(name) else ""

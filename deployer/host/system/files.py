@@ -1,8 +1,4 @@
-"""Files that survive a power cut (temp + fsync + rename, and the directory fsynced too), and trees that change hands.
-
-Root works here beside a user who may be hostile and does not hold still: whatever that user could have put there is
-opened without following links, looked at through its descriptor, and changed through its descriptor.
-"""
+"""Files that survive a power cut: written to a temporary file, synced, renamed, and their directory synced. And locks."""
 
 from __future__ import annotations
 
@@ -21,11 +17,13 @@ from deployer.host.errors import Damaged
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 TEMPORARY, GONE = ".tmp", ".gone"
+"""The endings of files that are being written, and of trees that are being removed."""
 _DEPTH = 200
 """Directories within directories that a tree may have: each one open takes a descriptor."""
 
 
 def sync_directory(path: Path) -> None:
+    """fsync(2) a directory, so that the names in it survive a power cut. Raises OSError."""
     descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -34,8 +32,10 @@ def sync_directory(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int = 0) -> None:
-    """Put ``content`` at ``path`` in one step; with ``mode`` from the first byte on. ``modified`` is the time it is to
-    be of, in nanoseconds since 1970 (0: now)."""
+    """Replace the file at ``path`` in one step; it has ``mode`` from the first byte. Raises OSError.
+
+    ``modified`` is its modification time in nanoseconds since 1970 (0: now).
+    """
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
@@ -57,11 +57,12 @@ def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int =
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+    """Replace the file at ``path`` by ``value`` as compact JSON. Raises OSError."""
     write_file(path, json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n", mode)
 
 
 def read_json(path: Path) -> Any:
-    """The value stored at ``path``; None when there is no such file. Raises Damaged when it is no JSON."""
+    """The value stored at ``path``; None when there is no such file. Raises Damaged when it is not JSON."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -71,7 +72,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """The object stored at ``path``; None when there is no such file. Raises Damaged when it is something else."""
+    """The object stored at ``path``; None when there is no such file. Raises Damaged when it is not an object."""
     value = read_json(path)
     if value is not None and not isinstance(value, dict):
         raise Damaged(path)
@@ -79,16 +80,16 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 
 def read_text(path: Path) -> str:
-    """The text of somebody else's file. Whatever bytes are in it: what is no UTF-8 comes as lone surrogates, which no
-    pattern of ours matches. Raises OSError."""
+    """The text of a file that others write. Bytes that are not UTF-8 become lone surrogates, which match no pattern
+    here. Raises OSError."""
     return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add one line (without its newline) to a file that only grows, durably. Raises OSError; nothing is added then.
+    """Append one line (without its newline) to a log, durably. Raises OSError, and then nothing is appended.
 
-    What a power cut left of a line is ended first: it spoils no line but itself. The file's name is on the disk before
-    its first line, even when whoever made the file died before that.
+    A line torn by a power cut is ended first, so that it spoils only itself. The file's name is synced before its first
+    line, even if the process that created the file died before that.
     """
     descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -111,7 +112,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def point(link: Path, target: str) -> None:
-    """Make the symbolic link ``link`` lead to ``target`` by one ``rename(2)``: never absent in between."""
+    """Point the symbolic link ``link`` to ``target`` in one ``rename(2)``: it is never absent. Raises OSError."""
     temporary = link.with_name(f".{link.name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
@@ -126,7 +127,7 @@ def point(link: Path, target: str) -> None:
 
 
 def make_directory(path: Path, mode: int) -> None:
-    """A directory with exactly ``mode``, made or mended; it outlives a power cut, and so do those that it lies in."""
+    """Make a directory, or correct its mode; it and its parents survive a power cut. Raises OSError."""
     if not path.parent.exists():
         make_directory(path.parent, 0o755)
     path.mkdir(mode=mode, exist_ok=True)
@@ -135,7 +136,8 @@ def make_directory(path: Path, mode: int) -> None:
 
 
 def own_directory(path: Path, mode: int, uid: int, gid: int) -> bool:
-    """Make or mend a directory below directories of root's; True when something changed."""
+    """Make a directory with this mode and owner, or correct them, below directories of root's; True if it changed
+    anything."""
     with contextlib.suppress(FileNotFoundError):
         before = os.lstat(str(path))
         if (before.st_mode, before.st_uid, before.st_gid) == (stat.S_IFDIR | mode, uid, gid):
@@ -146,9 +148,9 @@ def own_directory(path: Path, mode: int, uid: int, gid: int) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory whatever is in it, however deep; absent is fine. Never follows a link.
+    """Remove a directory with all its content, or a file; absent is fine. Never follows a link. Raises OSError.
 
-    It goes under its name in one step, and only then bit by bit: nobody ever takes a half for the whole.
+    It is renamed first, in one step, so that a half-removed tree never passes for a whole one.
     """
     if path.is_symlink() or path.is_file():
         path.unlink()
@@ -173,7 +175,7 @@ def _remove(path: Path) -> None:
 
 
 def names(path: Path) -> list[str]:
-    """The names in a directory, sorted; none where there is no such directory."""
+    """The names in a directory, sorted; none if there is no such directory."""
     try:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -181,14 +183,14 @@ def names(path: Path) -> list[str]:
 
 
 def is_debris(name: str) -> bool:
-    """Whether a file or directory of ours is the rest of a write or a removal that was cut short."""
+    """Whether a name is that of a write or a removal that was interrupted."""
     return name.startswith(".") and name.endswith((TEMPORARY, GONE))
 
 
 def lock(path: Path) -> int | None:
-    """A descriptor that holds a lock (flock(2)) on a file or directory until it is closed, or its process dies.
+    """A descriptor that holds a shared lock (flock(2)) on a file or directory until it is closed or its process dies.
 
-    None when ``path`` is something else by then, or gone. Those who hold it may be several.
+    None when ``path`` is gone or has been replaced. Several processes may hold it.
     """
     try:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -206,7 +208,7 @@ def lock(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[bool]:
-    """For the block nobody else is in one for the same directory; False when somebody is."""
+    """Hold an exclusive lock on a directory for the block; False when another process holds one."""
     descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         first = True
@@ -220,7 +222,7 @@ def alone(path: Path) -> Iterator[bool]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process holds a lock on it: it has not died, then."""
+    """Whether a living process holds a lock on ``path``."""
     try:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

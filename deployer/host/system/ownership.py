@@ -1,6 +1,6 @@
-"""Directory trees that a build has written, or is going to: read, given away and taken back by root.
+"""Trees that a build has written, or is going to: read, given to the builder, and taken back by root.
 
-Root works here beside a user who may be hostile and acts at the same time. Whatever that user could have put there is
+Root works here next to a user who may be hostile and act at the same time. Whatever that user could have put there is
 opened without following links, then examined and changed through its descriptor.
 """
 
@@ -23,7 +23,7 @@ _DEPTH = 200
 def open_below(root: Path, path: str, flags: int) -> int:
     """A descriptor of ``path`` (relative, with ``/``) below ``root``; no part of ``path`` may be a link.
 
-    Opens directories and regular files alone, and never waits for the far end of a pipe. Raises OSError.
+    Opens only directories and regular files, and never waits for the other end of a pipe. Raises OSError.
     """
     with _directory_of(root, path) as (directory, name):
         with contextlib.suppress(FileNotFoundError):
@@ -34,9 +34,9 @@ def open_below(root: Path, path: str, flags: int) -> int:
 
 
 def mode_below(root: Path, path: str) -> int:
-    """The type and mode of ``path``, found as by :func:`open_below`, of a link its own; 0 when there is none.
+    """Type and mode of ``path``, found as by :func:`open_below`, of a link its own; 0 when there is nothing.
 
-    Opens nothing but directories. Raises OSError when a directory on the way is none.
+    Opens only directories. Raises OSError when a parent is not a directory.
     """
     try:
         with _directory_of(root, path) as (directory, name):
@@ -47,7 +47,7 @@ def mode_below(root: Path, path: str) -> int:
 
 @contextlib.contextmanager
 def _directory_of(root: Path, path: str) -> Iterator[tuple[int, str]]:
-    """The directory that ``path`` lies in, and its name there."""
+    """The directory of ``path``, opened, and the last part of its name."""
     *parents, name = path.split("/")
     if any(part in ("", ".", "..") for part in (*parents, name)):
         raise OSError(errno.EINVAL, "not a plain path", path)
@@ -71,10 +71,10 @@ def read_below(root: Path, path: str, limit: int) -> bytes:
 
 
 def give(path: Path, uid: int, gid: int) -> None:
-    """Give a tree that root alone has written to ``uid:gid``, to build in; no link is followed.
+    """Give a tree that only root has written to ``uid:gid``, to build in; no link is followed.
 
-    A directory goes after all that is in it: until then its new owner can swap nothing there. Raises PermissionError
-    when somebody has had the tree before, or it is nested too deep; the tree is then best removed.
+    A directory changes hands after its content: until then its new owner can swap nothing in it. Raises PermissionError
+    when the tree was given away before or is nested too deep; remove it then.
     """
     directory = os.open(str(path), _DIRECTORY)
     try:
@@ -100,12 +100,12 @@ def _give(directory: int, uid: int, gid: int, depth: int) -> None:
 
 
 def take(path: Path, owner: int) -> int:
-    """Take a tree that ``owner`` has built in for root: read-only, without set-id bits. Returns its size in bytes.
+    """Take a tree that ``owner`` has built in: root's, read-only, without set-id bits. Returns its size in bytes.
 
-    Nobody can write to it any more, through whatever was opened before (see ``writers``). Sockets, pipes
-    and devices are removed. Raises PermissionError for what belongs to somebody else (a hard link, a file moved in from
-    elsewhere), for another file system, for directories nested too deep, for files that somebody has open for writing,
-    and for files with holes that are larger together than their file system: root reads all of them afterwards.
+    Afterwards nobody can write to it, not even through descriptors opened before (see ``writers``). Sockets, pipes and
+    devices are removed. Raises PermissionError for what belongs to another user (a hard link, a file moved in), for
+    another file system, for too deep nesting, for files that are open for writing elsewhere, and for sparse files
+    larger than their file system: root reads all of them later.
     """
     directory = os.open(str(path), _DIRECTORY)
     try:
@@ -120,7 +120,7 @@ def take(path: Path, owner: int) -> int:
 
 
 class _Taking:
-    """One tree's change of hands. ``_taken`` are files that are root's by now: their further hard links are fine."""
+    """Takes one tree. ``_taken`` are the files that are root's already: further hard links to them are fine."""
 
     def __init__(self, owner: int, device: int) -> None:
         self._owner = owner
