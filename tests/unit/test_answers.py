@@ -309,11 +309,6 @@ def test_no_host_ends_a_command_as_a_bug(lines: list[bytes]) -> None:
             do(remote(*lines, json.dumps(FINISHED).encode() + b"\n"))
 
 
-def test_the_exit_codes_of_both_halves_are_the_same() -> None:
-    """A new one must be taken from a host, too."""
-    assert set(get_args(answers.Code)) == {int(code) for code in Exit}
-
-
 # numbers
 
 

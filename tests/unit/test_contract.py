@@ -13,17 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployer.commands.run import refuse_none
 from deployer.config import Config, load
 from deployer.config.load import convert
 from deployer.config.secret import Secret
 from deployer.errors import ConfigError
+from deployer.host.processes.run import Command
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.spec import environment_of, setup_request, spec_of
+from deployer.remote.site import who
+from deployer.rollout.waves import Strategy, waves
 from deployer.wire import environment
 from deployer.wire.environment import parse_environment
 from deployer.wire.message import LONGEST
-from deployer.wire.protocol import dumps
+from deployer.wire.protocol import MOST_BY, dumps
+from deployer.wire.reader import Reader
 from deployer.wire.setup import Setup
 from deployer.wire.spec import Spec
 
@@ -191,3 +196,37 @@ def test_a_number_without_bounds_is_refused_where_it_stands(tmp_path: Path, valu
     path.write_text(f'app = "shop"\n[web.health]\ntimeout = {value}\n')
     with pytest.raises(ConfigError, match=r"toml:3: web\.health\.timeout: must be a number of seconds"):
         load(path)
+
+
+@pytest.mark.parametrize("batch", ["", "1", "9999", "10000", "1%", "100%", "101%", "0", "0%", "²", "2\n", "a"])
+def test_a_batch_has_one_rule(batch: str) -> None:
+    """deploy.toml takes what --batch takes."""
+    fits = accepted(written("fleet", {"batch": batch})) is not None
+    try:
+        waves(["web1", "web2"], Strategy(batch=batch))
+    except ConfigError:
+        assert not fits
+    else:
+        assert fits
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["a"], ["a", "b\nc"], [], [""], ["a", "b\0"], ["a", "\udc80"], ["a"] * 1001, ["a" * 16385], ["a" * 9000] * 8],
+)
+def test_a_command_to_run_has_one_rule(argv: list[str]) -> None:
+    """What a host refuses to run is refused before anything is connected."""
+    try:
+        Command.parse({"argv": argv})
+    except ValueError:
+        with pytest.raises(ConfigError):
+            refuse_none(argv)
+    else:
+        refuse_none(argv)
+
+
+@pytest.mark.parametrize("name", ["ada", "a\nb", "é\x1b[2J", "x" * 500])
+def test_who_asks_is_what_a_host_accepts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LOGNAME may hold anything; no host refuses a deploy for it."""
+    monkeypatch.setenv("LOGNAME", name)
+    assert Reader({"by": who()}, "request").text("by", length=MOST_BY)
