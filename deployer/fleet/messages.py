@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.errors import DeployerError
-from deployer.remote.session import Facts
+from deployer.remote.facts import Facts
 
 __all__ = ["HookEnded", "HostEvent", "HostFailed", "HostLost", "HostMet", "HostStopped", "Message", "Tick"]
 

@@ -17,10 +17,11 @@ from deployer.project.source import Source
 from deployer.release.delta import Advance, Upload, make_delta
 from deployer.release.placement import Payload, Placement
 from deployer.release.spec import environment_of, release_request, respec, spec_of
-from deployer.remote.session import Edit, Facts, unchanged
+from deployer.remote.facts import Facts
+from deployer.remote.session import Edit, unchanged
 from deployer.remote.site import Site, who
 from deployer.rollout import migrator
-from deployer.wire.advice import do, run
+from deployer.wire.advice import Next, do, run
 from deployer.wire.protocol import PHASES
 from deployer.wire.sizes import size
 from deployer.wire.spec import Spec
@@ -239,15 +240,15 @@ def _refuse_nothing(facts: Mapping[str, Facts]) -> None:
         current_of(host, one)
 
 
-def _common_target(facts: Mapping[str, Facts]) -> str:
+def _common_target(facts: Mapping[str, Facts]) -> Next:
     """What to type when the hosts cannot all go back to the same: the newest release that all of them have, if any."""
     common = set.intersection(*(set(one.usable.items()) for one in facts.values()))
     serving = {one.current for one in facts.values()}
     names = sorted((name for name, _ in common), key=lambda name: int(name[1:]), reverse=True)
     older = [name for name in names if {name} != serving]
     if not older:
-        return "fab deploy   (there is no release that all of them have had)"
-    return f"fab rollback --to {older[0]}   (all can go back to: {', '.join(older)})"
+        return run("fab deploy", "there is no release that all of them have had")
+    return run(f"fab rollback --to {older[0]}", f"all can go back to: {', '.join(older)}")
 
 
 def _refuse_skew(facts: Mapping[str, Facts], what: str) -> None:

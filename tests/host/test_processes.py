@@ -518,8 +518,8 @@ def test_an_environment_that_has_changed_is_not_taken_over(host: SimulatedHost, 
     assert caught.value.state == "nothing was touched"
     assert str(caught.value.next).splitlines() == [
         "fab deploy",
-        "fab releases   (shows what else can be gone back to)",
-        "and look at the disk",
+        "fab releases   (shows the other releases)",
+        "check the disk, too",
     ]
     assert seal.known_damage(ctx, release) == f"{path} has changed"
     path.unlink()

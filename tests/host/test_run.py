@@ -50,7 +50,7 @@ def test_how_it_ended(shown: str, told: int, status: int, monkeypatch: pytest.Mo
         ("Result=timeout\nExecMainCode=2\nExecMainStatus=15", 1, "24 hours"),
         ("Result=resources\nExecMainCode=0\nExecMainStatus=0", 1, "did not start"),
         ("", 1, "did not start"),
-        ("", 0, "not known"),
+        ("", 0, "is unknown"),
     ],
 )
 def test_an_end_without_a_status_is_a_failure(

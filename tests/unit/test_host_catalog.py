@@ -17,11 +17,11 @@ from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK, Release
 from deployer.host.state.retention import migrations_since, rollback_targets, to_prune, used_keys
 from deployer.host.system.files import make_directory, point
 from deployer.wire.processes import Web
-from deployer.wire.spec import Health, Lock, Source, Spec
+from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 SPEC = Spec(
-    source=Source(digest="0" * 64, commit="", ref="main", dirty=False),
-    lock=Lock(kind="none", path="", files=()),
+    source=SourceSpec(digest="0" * 64, commit="", ref="main", dirty=False),
+    lock=LockSpec(kind="none", path="", files=()),
     python="",
     build=(),
     migrate="",

@@ -179,7 +179,7 @@ def _seal(ctx: Context, store: Store, key: str, record: dict[str, Any]) -> None:
         store.seal(key, ctx.builder()[0], record)
     except PermissionError as error:
         raise HostError(
-            f"what was built is refused: {error}", next=do("fix the build command") + run("fab deploy")
+            f"what was built is refused: {error}", next=do("correct the build command") + run("fab deploy")
         ) from None
 
 

@@ -14,7 +14,7 @@ from deployer.host.system import systemd
 from deployer.host.system.diagnosis import from_command
 from deployer.host.units import confinement, transient
 from deployer.host.units.transient import Command
-from deployer.wire.advice import NOTHING, Advice
+from deployer.wire.advice import NOTHING, Next
 
 
 def run_build(
@@ -26,7 +26,7 @@ def run_build(
     what: str,
     limit: float,
     venv: Path | None = None,
-    next: Advice = NOTHING,
+    next: Next = NOTHING,
 ) -> None:
     """Run a command as the deploy user, able to write only ``writable`` and its cache.
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
+from deployer.wire.advice import do
 from deployer.wire.sizes import size
 
-_MAKE_ROOM = "make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy"
+_MAKE_ROOM = do("make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy")
 
 
 def free_bytes(path: str) -> int:

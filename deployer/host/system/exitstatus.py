@@ -104,6 +104,6 @@ def refuse_if_not_started(what: str, unit: str, status: int, since: float = 0.0)
     if found.by_host:
         how = run("fab setup -H root@HOST", "leaves out the confinement that this host cannot apply")
     else:
-        how = do("fix the program, or the unit table in deploy.toml, that the lines above name; then")
+        how = do("correct the program, or the unit table in deploy.toml, that the lines above name; then")
     next = how + run("fab deploy")
     raise HostError(f"{what} could not be started on this host: {found}", logs=journald.own_lines(unit, 10), next=next)

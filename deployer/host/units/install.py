@@ -164,7 +164,7 @@ def _check_calendars(spec: Spec) -> None:
             raise HostError(
                 f"timers.{timer.name}.calendar: systemd does not understand {timer.calendar!r}",
                 logs=done.tail(3),
-                next=advice.do(f'fix [timers.{timer.name}] in deploy.toml, for example "daily" or "Mon 03:30"')
+                next=advice.do(f'correct [timers.{timer.name}] in deploy.toml, for example "daily" or "Mon 03:30"')
                 + advice.run("fab deploy"),
             )
 
@@ -174,7 +174,7 @@ def _verify(paths: list[Path]) -> None:
     done = runner.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
     ours = [line for line in done.err.splitlines() if any(path.name in line for path in paths)]
     if ours:
-        next = "fix the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml"
+        next = advice.do("correct the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml")
         raise HostError("systemd does not accept the release's units", logs=ours, next=next)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system import ownership, runner
+from deployer.wire.advice import Next
 from deployer.wire.spec import Spec
 
 _HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -40,7 +41,7 @@ def refuse_missing(spec: Spec, place: Place) -> None:
     """Raises HostError naming the first process whose program is missing."""
     for program, key in spec.programs.items():
         for why, next in _missing(program, spec, place):
-            raise HostError(f"{key}: {program} {why}", next=next)
+            raise HostError(f"{key}: {program} {why}", next=Next.of(next))
 
 
 def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]]:
@@ -54,7 +55,7 @@ def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]
     elif program.startswith("/"):
         if not runner.run(["test", "-x", program], user=place.app).ok:
             why = f"is not a program on this host that the user {place.app} can run"
-            yield why, f"install it there, or fix {program} in deploy.toml; then fab deploy"
+            yield why, f"install it there, or correct {program} in deploy.toml; then fab deploy"
     elif place.code is not None and not _is_program(place.code, program):
         yield (
             "is not a program in the code",
