@@ -99,7 +99,7 @@ def test_a_build_command_that_changes_shipped_files(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("unit", "says", "next"),
     [
-        ('MemoryMax = "lots"', "web.unit.MemoryMax: systemd does not accept 'lots' here", "mend [web.unit]"),
+        ('MemoryMax = "lots"', "web.unit.MemoryMax: systemd does not accept 'lots' here", "correct [web.unit]"),
         (
             'ExecStartPre = "+/bin/sh"',
             "web.unit.ExecStartPre: this directive may not be set",

@@ -188,7 +188,7 @@ def test_a_migration_that_never_began_did_nothing(shop: Shop) -> None:
         "that has the module nothing_here is not installed", phase="migrate", logs="ModuleNotFoundError"
     )
     failed = ended.event("failed")
-    assert "it ended before it had begun with the database" in failed["message"]
+    assert "it failed before it touched the database" in failed["message"]
     assert "database" not in failed["next"]
 
 
@@ -199,7 +199,7 @@ def test_a_migration_that_fails(shop: Shop) -> None:
         "the migration 'python manage.py migrate --noinput' failed (exit status 1)",
         phase="migrate",
         logs="RuntimeError: no way",
-        next="look at the database",
+        next="check the database",
     )
     shop.recovers()
 

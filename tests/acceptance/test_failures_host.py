@@ -131,7 +131,7 @@ def test_an_upload_that_was_damaged_is_found_by_its_digest(shop: Shop) -> None:
         shop.host.run(f"printf damaged | dd of=$(echo {INCOMING}/*.part) bs=1 seek=10000 conv=notrunc status=none")
         failed = shop.site.deploy(expect=5).event("failed")
         afresh = shop.site.deploy("--no-migrate")
-    assert failed["message"] == "what arrived is not what was sent: its digest differs"
+    assert failed["message"] == "the upload was damaged on the way: its digest differs"
     assert failed["state"] == "nothing was touched"
     assert next(event for event in afresh.events if event.get("doing") == "sending")["done"] < 256 * 1024
 

@@ -1,1 +1,1 @@
-"""Code trees and virtual environments: received, unpacked, built by the deploy user, taken over by root."""
+"""Makes a release's parts: receives the upload, unpacks it, builds the tree of code and the virtual environment."""

@@ -31,12 +31,12 @@ _LOCK_COMMANDS = {
 
 
 def entries_of(record: Mapping[str, object]) -> list[Entry]:
-    """The source files of a sealed tree."""
+    """The source files of a sealed tree, from its seal."""
     return [Entry(*value) for value in record["entries"]]  # type: ignore[attr-defined]
 
 
 def base_of(record: Mapping[str, object]) -> list[Entry]:
-    """The source files of a sealed tree that are still as they were shipped: what an upload may build on."""
+    """The source files of a sealed tree that are unchanged since they were shipped: what an upload may build on."""
     if record.get("damaged"):
         return []
     altered = set(record.get("altered", ()))  # type: ignore[call-overload]
@@ -44,22 +44,22 @@ def base_of(record: Mapping[str, object]) -> list[Entry]:
 
 
 def builds_on(ctx: Context, delta: Delta) -> dict[str, Any] | None:
-    """The record of the tree that an upload builds on; None when it brings everything. Raises HostError."""
+    """The seal of the tree that an upload builds on; None when it brings everything. Raises HostError."""
     base = ctx.trees.record(delta.base)
     if delta.base and base is None:
-        raise HostError("the tree this upload builds on is gone from the host", next=run("fab deploy", "again"))
+        raise HostError("the tree that this upload builds on is gone from the host", next=run("fab deploy", "again"))
     return base
 
 
 def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[Entry]:
-    """Write a tree from what the host has and what was sent. Only root can reach it meanwhile.
+    """Write a tree from the base on the host and the upload. Until it is complete only root can reach it.
 
-    Raises HostError when the content does not match its digest or the disk is full; the rest is removed.
+    Raises HostError when the content does not match its digest or the disk is full; nothing stays.
     """
     try:
         delta = parse_delta(delta_value)
     except ValueError as error:
-        raise HostError(f"the upload's description is not acceptable: {error}") from None
+        raise HostError(f"the upload's description is invalid: {error}") from None
     base = builds_on(ctx, delta)
     destination = ctx.trees.begin(key)
     os.chmod(str(destination), 0o700)
@@ -77,7 +77,7 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
         if base is not None and error.path in {entry.path for entry in base_of(base)}:
             ctx.trees.mark_altered(delta.base, error.path)  # the next upload brings that file itself
         raise HostError(
-            f"what arrived is not what was sent: {error}", next=run("fab deploy", "sends it afresh")
+            f"the upload does not match its description: {error}", next=run("fab deploy", "uploads it again")
         ) from None
     except OSError as error:
         ctx.trees.remove(key)
@@ -97,7 +97,7 @@ def build_venv(
     entries: Sequence[Entry],
     environment: Mapping[str, str],
 ) -> None:
-    """Install the locked dependencies where they will be used, then seal them. Raises HostError; nothing stays."""
+    """Install the locked dependencies at their final path, then seal them. Raises HostError; nothing stays."""
     venv = ctx.venvs.begin(key)
     sources = venv / installer.SOURCES
     uid, gid = ctx.builder()
@@ -121,14 +121,14 @@ def build_venv(
 
 
 def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
-    """The files in which a project may say where packages are: those that the installer gets to see."""
+    """The files in which a project may name package indexes: those that the installer sees."""
     for path in spec.lock.files:
         with contextlib.suppress(OSError):
             yield ownership.read_below(tree, path, 1 << 20)
 
 
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
-    """What builds the virtual environment ``venv`` from the lock file, in order."""
+    """The commands that build the virtual environment ``venv`` from the lock file, in order."""
     create = [UV, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, venv]
     if spec.lock.kind == "uv":
         sync = ["sync", "--frozen", "--no-dev", "--no-install-project", "--no-editable", "--compile-bytecode"]
@@ -173,13 +173,13 @@ def build_tree(
 
 
 def _seal(ctx: Context, store: Store, key: str, record: dict[str, Any]) -> None:
-    """Take what was built for root. Raises HostError when something of the build goes on, or can go on writing."""
+    """Seal what was built. Raises HostError when a process of the build still runs, or could still write."""
     transient.refuse_running(ctx, "build")
     try:
         store.seal(key, ctx.builder()[0], record)
     except PermissionError as error:
         raise HostError(
-            f"what was built is refused: {error}", next=do("mend the build command") + run("fab deploy")
+            f"what was built is refused: {error}", next=do("correct the build command") + run("fab deploy")
         ) from None
 
 

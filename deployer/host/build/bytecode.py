@@ -1,7 +1,7 @@
-"""Compiled modules travel with sources that did not change, so that a build compiles only what did.
+"""Copies the compiled form of unchanged modules to a new tree, so that a build compiles only what changed.
 
-Root copies here out of a tree that a build has had in its hands, into one that has just been shipped. Neither is
-trusted: a directory in either may be a link to anywhere, and none is followed.
+Root copies from a tree that a build has written to one that was just shipped. Neither is trusted: no directory that is
+a link is followed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from deployer.wire.tree import LINK, Entry
 
 _COMPILED = re.compile(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
 _LARGEST = 8 * 1024 * 1024
-"""Bytes; a larger file is compiled anew, if it is one that Python made at all."""
+"""Bytes; a larger file is compiled again."""
 
 
 def carry(base: Path, tree: Path, before: Sequence[Entry], after: Sequence[Entry]) -> None:
-    """Bring the compiled form of every module that is in both; it names its source by time and size."""
+    """Copy the compiled form of every module that is in both trees. It names its source by time and size, so that the
+    sources' times are copied, too."""
     for directory, names in _unchanged(before, after).items():
         with contextlib.suppress(OSError), _opened(base, directory) as source, _opened(tree, directory) as target:
             _copy_times(source, target, names)
@@ -33,7 +34,7 @@ def carry(base: Path, tree: Path, before: Sequence[Entry], after: Sequence[Entry
 
 
 def _unchanged(before: Sequence[Entry], after: Sequence[Entry]) -> dict[str, set[str]]:
-    """The names of the modules that stay, by directory."""
+    """The names of the unchanged modules, by directory."""
     found: dict[str, set[str]] = {}
     for entry in set(before) & set(after):
         if entry.kind != LINK and entry.path.endswith(".py"):

@@ -28,9 +28,9 @@ def run_build(
     venv: Path | None = None,
     next: Next = NOTHING,
 ) -> None:
-    """Run one command as the deploy user, able to write only ``writable`` and its cache.
+    """Run a command as the deploy user, able to write only ``writable`` and its cache.
 
-    An empty ``what`` means that a failure does not matter. Otherwise it is a HostError with the command's output.
+    Raises HostError with the command's output when it fails, unless ``what`` is empty.
     """
     path = f"{venv}/bin:/usr/local/bin:/usr/bin:/bin" if venv else "/usr/local/bin:/usr/bin:/bin"
     cache = f"/var/cache/deployer-{ctx.app}"
@@ -65,9 +65,9 @@ def run_build(
 
 
 def _uv_settings(environment: Path, cache: str) -> dict[str, str]:
-    """What concerns the host, whatever the project's own settings say: where things lie, and which Python there is.
+    """uv's settings that concern the host, whatever the project's own say: paths, and which Pythons there are.
 
-    What concerns which packages are chosen, and from where, is the project's.
+    Which packages are chosen, and from where, is the project's decision.
     """
     return {
         "UV_PROJECT_ENVIRONMENT": str(environment),
@@ -86,7 +86,7 @@ _SSH_FILES = ("known_hosts", "config", "id_ed25519", "id_ecdsa", "id_rsa")
 
 
 def _ssh_files(ctx: Context) -> list[confinement.Line]:
-    """Show SSH's client files to a build, read-only; all else of the deploy user's home is hidden from it."""
+    """Show SSH's client files to a build, read-only; the rest of the deploy user's home is hidden from it."""
     home = pwd.getpwnam(ctx.settings.deploy_user).pw_dir
     if not re.fullmatch(r"/[\w./-]+", home):
         return []
@@ -94,4 +94,5 @@ def _ssh_files(ctx: Context) -> list[confinement.Line]:
 
 
 def stop_build(ctx: Context) -> None:
+    """Stop the build command that runs, if any. Never raises."""
     systemd.systemctl("stop", transient.unit_of(ctx, "build"))

@@ -14,7 +14,7 @@ _KEYS = {"digest", "base", "drop", "add", "body", "length"}
 
 
 def parse_delta(message: Any) -> Delta:
-    """The delta that a JSON value stands for. Raises ValueError saying what is wrong with it."""
+    """The delta in a JSON value. Raises ValueError saying what is wrong with it."""
     if not isinstance(message, dict) or set(message) != _KEYS:
         raise ValueError("a delta must be an object with the keys " + ", ".join(sorted(_KEYS)))
     if not isinstance(message["add"], list) or not isinstance(message["drop"], str):
@@ -32,7 +32,7 @@ def parse_delta(message: Any) -> Delta:
 
 
 def _parse_entry(item: Any) -> Entry:
-    """One entry. Raises ValueError for wrong types, names that no file system holds, and sizes below 0."""
+    """One entry. Raises ValueError for wrong types, names that no file system holds, and negative sizes."""
     if not isinstance(item, list) or len(item) != 4 or not all(isinstance(part, str) for part in item[:2]):
         raise ValueError("an entry must be a list of path, kind, size and digest")
     entry = Entry(item[0], item[1], _parse_size(item[2]), _parse_digest(item[3]))

@@ -1,4 +1,4 @@
-"""Room on the disk: how much there is, and what is said when it is not enough."""
+"""Free space on the disk, and the errors when there is too little."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _MAKE_ROOM = do("make room (fab releases shows what is kept; keep in deploy.toml
 
 
 def free_bytes(path: str) -> int:
-    """Bytes that may still be written below ``path``."""
+    """Bytes that can still be written below ``path``."""
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
 
 
 def disk_error(error: OSError, path: Path, what: str) -> HostError:
-    """A failed write, told so that it can be acted on. ``path`` is where, unless the error itself knows better."""
+    """The error for a failed write. ``path`` is where, unless the error itself has a path."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return full_disk(Path(error.filename) if isinstance(error.filename, str) else path, what, [])
     return HostError(f"{what} failed: {error}")
@@ -38,6 +38,7 @@ def require_room(directory: Path, needed: int, what: str) -> None:
 
 
 def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
+    """The error for a full disk."""
     where = next(directory for directory in (path, *path.parents) if directory.is_dir())
     return HostError(
         f"the disk is full: {what} needs more than the {size(free_bytes(str(where)))} left below {where}",

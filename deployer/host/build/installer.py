@@ -1,6 +1,7 @@
-"""What an installer gets to see: the files that name the environment, in a directory of their own, and no others.
+"""What an installer sees: the files that define the environment, in a directory of their own.
 
-What it reads is thereby what the key covers: a build that reaches for anything else fails, and none goes stale unseen.
+It can read nothing else, so that the environment's key covers all that it reads: an installation that needs another
+file fails, and no environment goes stale unnoticed.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from deployer.wire.spec import LockSpec
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 SOURCES = ".sources"
-"""Below the environment that is being built: of the path that nothing else is ever built at, or uv's cache would
-answer for it."""
+"""Below the environment that is being built, a path used by nothing else: uv's cache knows a local package by its path,
+and would return what it built from another."""
 _EDITABLE = re.compile(rb"""^[ \t]*(?:-e[ \t]*|--editable(?:[ \t]+|[ \t]*=[ \t]*))([^\s=;#][^\s;#]*)""", re.MULTILINE)
 _EDITABLE_KEY = re.compile(rb"""(["']?\beditable["']?\s*=\s*)true\b""")
 _GIT = re.compile(rb"""^[^#\n]*(?:git[+][a-z]+:|\bgit = ["']|["']git["'])""", re.MULTILINE)
@@ -32,9 +33,9 @@ _LARGEST_LOCK = 1 << 24
 
 
 def lay_out(lock: LockSpec, entries: Iterable[Entry], tree: Path, destination: Path) -> None:
-    """Copy what the lock covers from a tree. Both are root's alone meanwhile.
+    """Copy what the lock covers from a tree. Only root can write to either meanwhile.
 
-    Raises HostError for a file that is no longer as it was shipped.
+    Raises HostError for a file that changed since it was shipped, OSError.
     """
     destination.mkdir(mode=0o755)
     for entry in entries:
@@ -61,27 +62,27 @@ def _content(tree: Path, entry: Entry) -> bytes:
         content = b""
     if hashlib.sha256(content).hexdigest() != entry.digest:
         raise HostError(
-            f"{entry.path} is no longer as it was shipped: a build command of an older release has changed it",
-            next=do("change and commit anything") + run("fab deploy", "sends the code afresh"),
+            f"{entry.path} differs from what was shipped: a build command of an older release changed it",
+            next=do("commit any change") + run("fab deploy", "uploads the code again"),
         )
     return content
 
 
 def not_editable(kind: str, content: bytes) -> bytes:
-    """The same requirements or lock without a word that would leave the environment pointing into a tree of code."""
+    """The requirements or lock without the option that makes a package refer to the tree of code."""
     if kind == "requirements":
         return _EDITABLE.sub(_ordinary, content)
     return _EDITABLE_KEY.sub(rb"\1false", content) if kind == "pylock" else content
 
 
 def _ordinary(match: re.Match[bytes]) -> bytes:
-    """``-e lib`` names a directory, and ``lib`` alone a package of the index: ``./lib``."""
+    """``-e lib`` names a directory, ``lib`` alone would be a package of the index: ``./lib``."""
     what = match[1]
     return what if b":" in what or what.startswith((b".", b"/", b"$")) else b"./" + what
 
 
 def advice(lock: LockSpec, tree: Path) -> Next:
-    """What to do when an installer fails: it names the cause itself, and what this host lacks is seen here."""
+    """What to do when an installer fails: it names the cause itself; what this host lacks is found here."""
     steps = [do(f"the lines above name the cause: a package, a version, a hash: put it right in {lock.path}, commit")]
     if shutil.which("git", path=HOST_PATH) is None and any(_wants_git(tree, path) for path in lock.files):
         steps.insert(0, run("apt-get install git", f"on the host: {lock.path} installs from git, and there is none"))
@@ -99,17 +100,17 @@ def _wants_git(tree: Path, path: str) -> bool:
 
 
 def refuse_editable(venv: Path) -> None:
-    """Raises HostError when something was installed that lives outside the environment. No link is followed."""
+    """Raises HostError when an installed package refers outside the environment. No link is followed."""
     names = sorted(name for name, record in _records(venv) if record.get("dir_info", {}).get("editable") is True)
     if names:
         raise HostError(
-            f"{', '.join(names)} was installed as editable, which would serve code of no release",
+            f"{', '.join(names)} was installed as editable, which would serve code from outside the release",
             next=do("install it as an ordinary package: leave -e, or editable = true, out of the lock"),
         )
 
 
 def _records(venv: Path) -> Iterator[tuple[str, dict[str, dict[str, object]]]]:
-    """How each package came to be installed, where its installer says so (``direct_url.json``)."""
+    """How each package was installed, where its installer recorded it (``direct_url.json``)."""
     for packages in _packages(venv):
         for name in _listed(venv, packages):
             if name.endswith(".dist-info"):

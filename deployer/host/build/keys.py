@@ -1,4 +1,4 @@
-"""The names of built things: a digest of all that shaped them."""
+"""The keys of built content: a digest of everything that shapes it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from deployer.wire.spec import Spec
 from deployer.wire.tree import Entry
 
 _LAYOUT = 2
-"""Raised when the way trees and environments are built changes, so that old ones are not taken for new ones."""
+"""Raised when trees or environments are built differently, so that old ones are not reused."""
 
 
 def venv_key(spec: Spec, entries: Sequence[Entry], interpreter: Interpreter) -> str:
-    """Names the virtual environment: all that an installer reads, the interpreter. Empty when there is no lock.
+    """The key of the virtual environment: everything that an installer reads, and the interpreter. Empty without a
+    lock.
 
-    Raises HostError when a file of the lock is not among the files that were shipped.
+    Raises HostError when a file of the lock was not shipped.
     """
     if spec.lock.kind == "none":
         return ""
@@ -46,9 +47,9 @@ def tree_key(
     environment: Mapping[str, str],
     secret: bytes,
 ) -> str:
-    """Names the tree: its files, its build commands, and all those commands could see.
+    """The key of the tree: its files, its build commands, and everything that those commands can see.
 
-    The environment enters through an HMAC under a key of this host, so that the name tells nothing of a secret.
+    The environment enters as an HMAC with a key of this host, so that the key reveals nothing of a secret.
     """
     seen: Any = ""
     if spec.build:
@@ -58,7 +59,7 @@ def tree_key(
 
 
 def host_key(path: Path) -> bytes:
-    """This host's key for :func:`tree_key`, made at first use."""
+    """This host's key for :func:`tree_key`, created at first use."""
     if not path.exists():
         files.write_file(path, secrets.token_bytes(32), 0o600)
     return path.read_bytes()

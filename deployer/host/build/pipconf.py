@@ -1,4 +1,4 @@
-"""What the admin has told pip on this host (``/etc/pip.conf``), in uv's words: builds install with uv."""
+"""The admin's settings for pip on this host (``/etc/pip.conf``), translated for uv, which builds use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf")
-"""pip's own for the whole host; the later one wins."""
+"""pip's files for the whole host; the later one wins."""
 _VARIABLES = {
     "cert": ("SSL_CERT_FILE",),
     "proxy": ("HTTP_PROXY", "HTTPS_PROXY"),
@@ -30,7 +30,7 @@ _OWN_INDEX = re.compile(
 
 
 def variables(*, indexes: bool) -> dict[str, str]:
-    """What this host tells pip, as environment variables of uv's. What ``/etc/environment`` sets stays as it is."""
+    """This host's pip settings as variables for uv. A variable that ``/etc/environment`` sets is left alone."""
     options: dict[str, str] = {}
     for path in FILES:
         options.update(parse(_public(path)))
@@ -39,7 +39,7 @@ def variables(*, indexes: bool) -> dict[str, str]:
 
 
 def _public(path: str) -> str:
-    """The text of a file that everybody may read; empty for any other. What only root can read holds a password."""
+    """The text of a file that everybody may read; empty for any other: what only root can read has a password."""
     try:
         return Path(path).read_bytes().decode("utf-8", "replace") if os.stat(path).st_mode & stat.S_IROTH else ""
     except OSError:
@@ -47,7 +47,7 @@ def _public(path: str) -> str:
 
 
 def parse(text: str) -> dict[str, str]:
-    """The options of one file by name; those for ``pip install`` win. None of a file that cannot be read."""
+    """The options in a file by name; those for ``pip install`` win. Empty when it cannot be read."""
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(text)
@@ -62,12 +62,12 @@ def parse(text: str) -> dict[str, str]:
 
 
 def names_index(contents: Iterable[bytes]) -> bool:
-    """Whether one of the project's files (requirements, pyproject.toml, uv.toml) says itself where packages are."""
+    """Whether one of the project's files (requirements, pyproject.toml, uv.toml) names a package index."""
     return any(_OWN_INDEX.search(content) for content in contents)
 
 
 def translated(options: Mapping[str, str], *, indexes: bool) -> dict[str, str]:
-    """pip's options as variables of uv's. Without ``indexes`` the project itself says where packages are."""
+    """pip's options as variables for uv. Without ``indexes`` the project's own indexes are used."""
     wanted = {**_VARIABLES, **(_INDEXES if indexes else {})}
     found: dict[str, str] = {}
     for option, names in wanted.items():

@@ -1,4 +1,4 @@
-"""The Pythons of a host: which there are, which a release asks for, and what a lock file accepts."""
+"""The Pythons of a host: which exist, which one a release asks for, and whether it fits the lock file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CAUSES = (NO_PYTHON, OTHER_PYTHON)
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python on the host: its path and what it says of itself (``CPython 3.11.2 x86_64``)."""
+    """A Python on the host: its path and its identity (``CPython 3.11.2 x86_64``)."""
 
     path: str
     identity: str
@@ -47,9 +47,10 @@ class Interpreter:
 
 
 def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interpreter:
-    """The host's Python of that version (``3.12``; empty: its ``python3``).
+    """The host's Python of that version (for example ``3.12``; empty: its ``python3``).
 
-    Raises HostError when there is none, or the lock file ``lock`` does not accept it (``requires``, as ``>=3.12``).
+    Raises HostError when there is none, or it does not fit the lock file ``lock`` (``requires``, for example
+    ``>=3.12``).
     """
     name = f"python{version or '3'}"
     found = shutil.which(name, path=HOST_PATH)
@@ -72,7 +73,7 @@ def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interp
 
 
 def pythons() -> list[str]:
-    """The versions of which there is a ``python3.N``, the oldest first."""
+    """The versions that have a ``python3.N`` on the host, oldest first."""
     found = set()
     for directory in HOST_PATH.split(":"):
         names = os.listdir(directory) if os.path.isdir(directory) else []
@@ -81,7 +82,7 @@ def pythons() -> list[str]:
 
 
 def _ways(name: str, requires: str) -> list[str]:
-    """What can be done about a Python that is not there: only what this host really offers."""
+    """What can be done about a missing Python: only what this host really offers."""
     there = [version for version in pythons() if fits(version, requires)]
     ways = [f'set python = "{there[-1]}" in deploy.toml (this host has {", ".join(there)})'] if there else []
     if name and _has_package(name):

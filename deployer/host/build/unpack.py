@@ -1,7 +1,7 @@
 """Make a tree out of another one and a delta. Neither the delta, nor its body, nor the base is trusted.
 
-The caller owns an empty directory that nobody else can write to; only it is written to. Memory stays bounded, and so
-does what is written: never more than the sizes that the delta declares.
+The caller owns an empty directory that nobody else can write to; only that is written. Memory use is bounded, and so is
+what is written: never more than the sizes that the delta declares.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHUNK = 1 << 18
 
 
 class Mismatch(ValueError):
-    """What arrived, or what the base holds, is not what the delta says. ``path``: the file (empty: all)."""
+    """The upload or the base is not what the delta declares. ``path`` is the file (empty: the whole)."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -28,10 +28,9 @@ class Mismatch(ValueError):
 
 
 def _final_entries(delta: Delta, base_entries: Sequence[Entry]) -> list[Entry]:
-    """The entries of the tree that the delta makes, sorted by path.
+    """The entries of the resulting tree, sorted by path.
 
-    Raises Mismatch when they are not the tree that ``delta.digest`` names, ValueError when they could reach
-    outside.
+    Raises Mismatch when they are not the tree with ``delta.digest``, ValueError when a path leads outside.
     """
     dropped = set(delta.drop)
     if not dropped <= {entry.id for entry in base_entries}:
@@ -47,11 +46,11 @@ def _final_entries(delta: Delta, base_entries: Sequence[Entry]) -> list[Entry]:
 def apply(
     delta: Delta, body_path: str, base_dir: str | None, base_entries: Sequence[Entry], destination: str
 ) -> list[Entry]:
-    """Build the delta's tree in ``destination``, which exists and is empty; its entries, sorted by path.
+    """Build the delta's tree in ``destination``, an empty directory; returns its entries, sorted by path.
 
-    Files get the mode 0644 or 0755, directories 0755; links are made last. Nothing is fsynced. Raises
-    Mismatch (a ValueError) naming the file when a digest or a size is wrong, ValueError for entries that
-    could reach outside, OSError (ENOSPC and others) as it comes; then throw the destination away.
+    Files get the mode 0644 or 0755, directories 0755; links are made last. Nothing is synced. Raises Mismatch (a
+    ValueError) naming the file when a digest or a size is wrong, ValueError for paths that lead outside, OSError
+    (ENOSPC and others); remove the destination then.
     """
     entries = _final_entries(delta, base_entries)
     added = {entry.path for entry in delta.add}
@@ -87,7 +86,7 @@ class _Tree:
             os.fchmod(file.fileno(), 0o755 if entry.kind == EXECUTABLE else 0o644)
 
     def make_links(self) -> None:
-        """Make the links that were remembered, now that no file is written any more."""
+        """Make the remembered links, now that all files are written."""
         for path in sorted(self._links):
             self._make_parents(path)
             self._place(path).symlink_to(self._links[path])
@@ -116,7 +115,7 @@ def _link_target(entry: Entry, content: bytes) -> str:
 
 
 def _checked(entry: Entry, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces. Raises Mismatch once they are longer, and at their end when not the entry's."""
+    """The same pieces. Raises Mismatch when they exceed the entry's size, or in the end are not its content."""
     digest, size = hashlib.sha256(), 0
     for piece in pieces:
         size += len(piece)
@@ -129,7 +128,7 @@ def _checked(entry: Entry, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _copy_kept(tree: _Tree, base_dir: str, entries: Sequence[Entry]) -> None:
-    """Copy what stays of the base. A build may have changed it: links are not followed, digests checked."""
+    """Copy the kept files of the base. A build may have changed it: no link is followed, digests are checked."""
     base = os.open(base_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for entry in entries:
@@ -139,7 +138,7 @@ def _copy_kept(tree: _Tree, base_dir: str, entries: Sequence[Entry]) -> None:
 
 
 def _kept_pieces(base: int, entry: Entry) -> Iterator[bytes]:
-    """The base's content for an entry. Raises Mismatch when it has none, or another kind of file."""
+    """The base's content for an entry. Raises Mismatch when there is none, or another kind of file."""
     *parents, name = entry.path.split("/")
     parent = os.dup(base)
     try:
@@ -158,7 +157,7 @@ def _kept_pieces(base: int, entry: Entry) -> Iterator[bytes]:
 
 
 def _regular_file(parent: int, name: str, entry: Entry) -> Iterator[bytes]:
-    """A regular file's content, in pieces. Raises Mismatch for pipes, devices and the like."""
+    """A regular file's content in pieces. Raises Mismatch for pipes, devices and the like."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, dir_fd=parent), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -171,7 +170,7 @@ def _regular_file(parent: int, name: str, entry: Entry) -> Iterator[bytes]:
 
 
 def _unpack_added(tree: _Tree, body_path: str, delta: Delta) -> None:
-    """Write what the body holds. Raises Mismatch when it is cut short, goes on, or is another body."""
+    """Write the files in the body. Raises Mismatch when it is cut short, has more, or is another body."""
     with Path(body_path).open("rb") as file:
         body = _Body(file)
         for entry in delta.add:
@@ -180,7 +179,7 @@ def _unpack_added(tree: _Tree, body_path: str, delta: Delta) -> None:
 
 
 class _Body:
-    """A compressed body that is read to its end, once, and hashed on the way."""
+    """The compressed content of an upload, read once to its end and hashed on the way."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -200,7 +199,7 @@ class _Body:
             yield bytes(piece)
 
     def finish(self, delta: Delta) -> None:
-        """Raises Mismatch unless the body ends here and is the one that was announced."""
+        """Raises Mismatch unless the body ends here and is the declared one."""
         self._fill()
         if self._ready or not self._inflate.eof or self._inflate.unused_data or self._read():
             raise Mismatch("the body goes on behind its last file, or is cut short")
@@ -208,7 +207,7 @@ class _Body:
             raise Mismatch("the body is not the one that was announced")
 
     def _fill(self) -> None:
-        """Have a byte ready, unless the body is at its end. Raises Mismatch for what zlib cannot read."""
+        """Have a byte ready, unless the body is at its end. Raises Mismatch for what zlib cannot decompress."""
         while not self._ready and not self._inflate.eof:
             packed = self._inflate.unconsumed_tail or self._read()
             try:

@@ -1,4 +1,4 @@
-"""An upload's bytes, from the channel to a file: resumed where the last try ended, believed by their digest."""
+"""Receives an upload into a file: resumed where the last try ended, accepted by its digest."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from deployer.wire.tree import Delta
 _CHUNK = 256 * 1024
 _TRIES = 10
 _ROOM = 16 * 1024 * 1024
-"""Bytes that stay free beyond what an upload needs, for records and logs."""
+"""Bytes that must stay free beyond the upload, for records and logs."""
 
 
 def upload_size(message: dict[str, Any]) -> tuple[int, int]:
-    """Takes ``offset`` and ``body``, in bytes, out of a request. Raises BadRequest."""
+    """Removes ``offset`` and ``body``, in bytes, from a request. Raises BadRequest."""
     offset, length = (message.pop(name, 0) for name in ("offset", "body"))
     if any(type(size) is not int or size < 0 for size in (offset, length)):
         raise BadRequest("offset and body must be whole numbers")
@@ -35,7 +35,7 @@ def upload_size(message: dict[str, Any]) -> tuple[int, int]:
 
 
 def partials(incoming: Path) -> dict[str, int]:
-    """Interrupted uploads that can be gone on with: bytes there, by digest. Not those that somebody is sending now."""
+    """Interrupted uploads that can be resumed: bytes present, by digest. Not those that are being sent now."""
     found = {path.name[:-5]: path for path in incoming.glob("*.part")}
     return {
         digest: path.stat().st_size
@@ -46,21 +46,21 @@ def partials(incoming: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length: int) -> Iterator[Path]:
-    """Take the body's bytes from ``offset`` on; for the block, the file that is whole then, and ours alone.
+    """Receive the body's bytes from ``offset``; for the block, the complete file, which only this process uses.
 
-    What has arrived stays when the rest does not, for the next try. As long as it is ours it is locked (flock(2)):
-    nobody clears it away, and a laptop that has gone silent is in no other's way.
+    What has arrived is kept for the next try when the rest does not come. The file is locked (flock(2)) meanwhile:
+    nobody removes it, and a stalled laptop blocks no other. Raises BadRequest, HostError.
     """
     token = secrets.token_hex(4)
     with _open_part(incoming, delta.body, token) as (file, part):
         if offset != os.fstat(file.fileno()).st_size or offset + length != delta.length:
-            raise BadRequest("the upload does not continue where it stopped", next=run("fab deploy", "again"))
+            raise BadRequest("the upload does not continue where the last one stopped", next=run("fab deploy", "again"))
         _require_room(incoming, length)
         _append(stream, file, part, length)
         if _sha256(part) != delta.body:
             part.unlink()
             raise HostError(
-                "what arrived is not what was sent: its digest differs", next=run("fab deploy", "sends it afresh")
+                "the upload was damaged on the way: its digest differs", next=run("fab deploy", "uploads it again")
             )
         whole = incoming / f"{delta.body}.{token}.body"
         os.replace(str(part), str(whole))
@@ -73,7 +73,7 @@ def receive(stream: BinaryIO, incoming: Path, delta: Delta, offset: int, length:
 
 @contextlib.contextmanager
 def _open_part(incoming: Path, digest: str, token: str) -> Iterator[tuple[BinaryIO, Path]]:
-    """The file that holds what has come so far, locked; one of our own when another laptop is at the usual one."""
+    """The partial file, locked; a new one if another laptop is using the usual one."""
     for name in (digest, f"{digest}.{token}"):
         part = incoming / f"{name}.part"
         with open(str(part), "ab") as file:
@@ -90,9 +90,9 @@ def _open_part(incoming: Path, digest: str, token: str) -> Iterator[tuple[Binary
 
 
 def _lock(file: BinaryIO, path: Path) -> bool:
-    """Whether the file is ours now, and still the one at ``path``: its writer before us may just have been done.
+    """Lock the file; False if that fails, or it is no longer the one at ``path``.
 
-    Somebody may be trying this moment whether it is locked: so it is tried some times.
+    Retried briefly: another process may be testing the lock at this moment.
     """
     for _ in range(_TRIES):
         try:
@@ -130,7 +130,7 @@ def _append(stream: BinaryIO, file: BinaryIO, part: Path, length: int) -> None:
 
 
 def _copy(stream: BinaryIO, file: BinaryIO, length: int) -> bool:
-    """False when the stream ends before ``length`` bytes."""
+    """Copy ``length`` bytes; False when the stream ends before."""
     while length:
         chunk = stream.read(min(_CHUNK, length))
         if not chunk:

@@ -72,7 +72,7 @@ def _refuse_damage(deployment: Deployment, seal_check: SealCheck) -> None:
         _record_damage(deployment, damage)
         raise HostError(
             f"{deployment.release.name} is no longer what was built: its digest differs {damage}",
-            next=run("fab deploy", "builds what is damaged anew") + do("and look at the disk"),
+            next=run("fab deploy", "builds what is damaged anew") + do("check the disk, too"),
         )
 
 

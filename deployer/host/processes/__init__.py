@@ -1,1 +1,1 @@
-"""What runs of a release: its web process, workers and timers, and commands that run once."""
+"""What runs of a release: its web process, workers, timers, and one-off commands."""

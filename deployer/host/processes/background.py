@@ -27,7 +27,7 @@ _UP = ("active", "activating", "reloading", "deactivating")
 
 @dataclass(frozen=True)
 class BackgroundUnits:
-    """The background units of a release on this host: those of its processes, its timers, and what these run."""
+    """The background units of a release on this host: processes, timers, and the services that timers run."""
 
     processes: tuple[str, ...] = ()
     timers: tuple[str, ...] = ()
@@ -35,12 +35,12 @@ class BackgroundUnits:
 
     @property
     def lasting(self) -> list[str]:
-        """All that is started, and stays up."""
+        """The units that are started and stay up."""
         return [*self.timers, *self.processes]
 
 
 def units_of(ctx: Context, number: int) -> BackgroundUnits:
-    """Read from the unit files, which also a release has whose record cannot be read."""
+    """The background units of a release, read from its unit files: its record may be unreadable."""
     found = [(name, unit) for name in install.on_disk(ctx, number) if (unit := parse_unit(ctx.app, name))]
     services = [name for name, unit in found if unit.kind == "service" and unit.process != WEB]
     runs = [name for name in services if _runs_once(ctx.paths.units / name)]
@@ -52,18 +52,17 @@ def units_of(ctx: Context, number: int) -> BackgroundUnits:
 
 
 def _runs_once(path: Path) -> bool:
-    """Whether a service is a timer's run. One that still goes on may have outlived its timer."""
+    """Whether a service is a timer's run. A run that goes on may have outlived its timer."""
     with contextlib.suppress(OSError):
         return "Type=oneshot" in files.read_text(path).splitlines()
     return False
 
 
 def hand_over(ctx: Context) -> None:
-    """Have the processes and timers of what serves now run, and those of no other release. Raises HostError.
+    """Have the processes and timers of the release that serves run, and those of no other. Raises HostError.
 
-    What serves is read here and now: whoever calls this without the lock may have waited since he looked.
-    Level-triggered, so that it can be repeated: whoever is killed on the way is followed by somebody who begins again.
-    Neither ends nor starts are waited for; a process that fails to start is seen by whoever watches.
+    What serves is read here: a caller without the lock may have waited. Idempotent: if it is interrupted, the next call
+    completes it. Waits neither for ends nor for starts; the watch sees a process that fails to start.
     """
     number = ctx.catalog.current()
     if not number:
@@ -82,14 +81,13 @@ def hand_over(ctx: Context) -> None:
 
 
 def _runs_taken_back(units: BackgroundUnits, number: int, ctx: Context) -> list[str]:
-    """A run of a release newer than what serves is of one that was taken back. It must not go on beside the next run:
-    that waits for an older one's end only (see :func:`deployer.host.units.text.run_unit`), and for any that was told to
-    stop."""
+    """Runs of releases newer than what serves, which were rolled back. They must not go on beside the next run: that
+    waits only for runs of older releases (:func:`deployer.host.units.text.run_unit`)."""
     return [name for name in units.runs if (unit := parse_unit(ctx.app, name)) and unit.number > number]
 
 
 def stop_later(ctx: Context, number: int) -> None:
-    """Have a release that nothing takes over from begin no more jobs. What is in hand is not waited for."""
+    """Tell a release that has no successor to take no more jobs. Does not wait for the current ones."""
     units = units_of(ctx, number)
     if units.timers:
         orders.ensure_stopped(units.timers)
@@ -98,14 +96,14 @@ def stop_later(ctx: Context, number: int) -> None:
 
 
 def wait_for_end(ctx: Context, number: int, seconds: float) -> None:
-    """Until nothing of a release is up that was described to stop, at most so long."""
+    """Wait up to ``seconds`` until nothing of a release that was told to stop is up."""
     deadline = time.monotonic() + seconds
     while still_running(ctx, number) and time.monotonic() < deadline:
         time.sleep(_POLL)
 
 
 def start(ctx: Context) -> None:
-    """The same as at boot: crashes of before count no more. Raises HostError."""
+    """As at boot: earlier crashes no longer count, then :func:`hand_over`. Raises HostError."""
     names = units_of(ctx, ctx.catalog.current()).lasting
     if names:
         systemd.systemctl("reset-failed", *names)
@@ -113,10 +111,10 @@ def start(ctx: Context) -> None:
 
 
 def _carry_stamps(ctx: Context, olds: Sequence[str], news: Sequence[str]) -> None:
-    """Give each timer the time of its forerunner's last run: what fell due between the two is made up for.
+    """Give each timer the last run of its predecessor, so that a run that fell due in between is caught up on.
 
-    systemd keeps it as the time of a file's last change, named by the unit (systemd.timer(5), ``Persistent=``). A timer
-    that is to run at other times from now on has missed none of them.
+    systemd keeps it as the modification time of a file named after the unit (systemd.timer(5), ``Persistent=``). A
+    timer with a new schedule has missed nothing.
     """
     for new in news:
         for old in olds:
@@ -126,21 +124,21 @@ def _carry_stamps(ctx: Context, olds: Sequence[str], news: Sequence[str]) -> Non
 
 
 def _times(ctx: Context, timer: str) -> list[str]:
-    """What runs, and when: read from the unit file, as :func:`units_of` does."""
+    """What a timer runs, and when: read from its unit file."""
     lines = files.read_text(ctx.paths.units / timer).splitlines()
     unit = parse_unit(ctx.app, timer)
     return [unit.process if unit else "", *(line for line in lines if line.startswith("OnCalendar="))]
 
 
 def _carry(old: Path, new: Path) -> None:
-    """Have ``new`` be of the same time, unless it is younger: it has run since then."""
+    """Give ``new`` the time of ``old``, unless it is younger: then it has run since."""
     last = old.stat().st_mtime_ns
     if not new.exists() or new.stat().st_mtime_ns < last:
         files.write_file(new, b"", 0o644, modified=last)
 
 
 def refuse_if_broken(ctx: Context, number: int) -> None:
-    """Raises HostError when a process does not run as it should. One that waits for its turn is well."""
+    """Raises HostError when a process of a release has crashed or does not run. One that waits to start is fine."""
     states = systemd.show_all(units_of(ctx, number).processes)
     for name, state in states.items():
         unit = parse_unit(ctx.app, name)
@@ -152,7 +150,7 @@ def refuse_if_broken(ctx: Context, number: int) -> None:
 
 
 def is_starting(ctx: Context, number: int) -> bool:
-    """Whether a process of a release still waits for its turn."""
+    """Whether a process of a release still waits to start."""
     return any(state.queued for state in systemd.show_all(units_of(ctx, number).processes).values())
 
 
@@ -164,9 +162,9 @@ def still_running(ctx: Context, number: int) -> list[str]:
 
 
 def finishing(ctx: Context) -> dict[str, UnitName]:
-    """Units that come to an end by themselves: a process that was described to stop, a run of a timer. Of any release.
+    """Units of any release that end by themselves: processes that were told to stop, and runs of timers.
 
-    Raises HostError when systemd does not say: what it would be taken for has no need of its code.
+    Raises HostError when systemd does not answer: their code would be removed under them.
     """
     states = "--state=activating,deactivating"
     shown = systemd.ask("list-units", "--plain", "--no-legend", states, f"{ctx.app}-*@v*.service")
@@ -177,22 +175,22 @@ def finishing(ctx: Context) -> dict[str, UnitName]:
 
 
 def finishing_numbers(ctx: Context) -> set[int]:
-    """The releases of which something still comes to its end, and needs its code. Raises HostError."""
+    """The releases of which something still runs to its end and needs its code. Raises HostError."""
     return {unit.number for unit in finishing(ctx).values()}
 
 
 def _oneshots(names: Sequence[str]) -> set[str]:
-    """Those that run once: a timer's runs. A process that is starting is none."""
+    """The units that run once: timers' runs. A process that is starting is not one."""
     shown = systemd.properties(names, "Type")
     return {name for name, values in zip(names, shown) if values.get("Type") == "oneshot"}
 
 
 def process_names(ctx: Context, names: Iterable[str]) -> str:
-    """Units, for people: ``worker, worker.2``."""
+    """The processes of units, for people: ``worker, worker.2``."""
     return ", ".join(sorted(unit.process for name in names if (unit := parse_unit(ctx.app, name))))
 
 
 def described(release: Release) -> list[str]:
-    """What of a release runs in the background, for people."""
+    """The processes and timers of a release, for people."""
     processes = [one.name + (f" ×{one.count}" if one.count > 1 else "") for one in release.spec.processes]
     return [*processes, *(f"timer {one.name}" for one in release.spec.timers)]

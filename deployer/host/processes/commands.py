@@ -1,4 +1,4 @@
-"""Commands of the app that run once for a release, in its code and environment: its migration, and its checks."""
+"""The one-off commands of a release, in its code and environment: its migration and its checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEPT = "what its migration had committed stays"
 
 
 def migrate(ctx: Context, release: Release) -> str:
-    """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
+    """Run the migration as the app's user; returns the command. Raises HostError."""
     status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit, _KEPT)
     if status != 0:
         found = from_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
@@ -32,7 +32,7 @@ def migrate(ctx: Context, release: Release) -> str:
 
 
 def check_processes(ctx: Context, release: Release) -> list[str]:
-    """Run what is to succeed before a process may take jobs; their names. Raises HostError."""
+    """Run the check of each process that has one; returns their names. Raises HostError."""
     checked = [process for process in release.spec.processes if process.check]
     for process in checked:
         status, lines = _run(ctx, release, "check", process.check, process.unit)
@@ -47,7 +47,7 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
 
 
 def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, stays: str = "") -> tuple[int, list[str]]:
-    """A command of the app's, under its confinement."""
+    """Run a command of the app's under its confinement."""
     return transient.run(
         ctx,
         Command(
@@ -66,5 +66,5 @@ def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, st
 
 
 def read_environment(ctx: Context, release: Release) -> dict[str, str]:
-    """The release's environment, as it was sent."""
+    """The release's environment, as the laptop sent it. Raises Damaged."""
     return files.read_object(ctx.paths.release(release.number) / "env.json") or {}

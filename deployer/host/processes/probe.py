@@ -1,4 +1,4 @@
-"""One private HTTP request over a release's own socket, and what its answer means."""
+"""One HTTP request over a release's own socket, and what its response means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS = re.compile(rb"[1-9][0-9]{2}")
 
 @dataclass(frozen=True)
 class Response:
-    """How a request ended. ``status`` is 0 when no HTTP answer came; ``fault`` then says what happened instead."""
+    """The result of a request. ``status`` is 0 when there was no HTTP response; ``fault`` says why."""
 
     status: int
     fault: str = ""
@@ -30,11 +30,11 @@ class Response:
 
     @property
     def is_late(self) -> bool:
-        """Nothing came in time, and nothing else went wrong."""
+        """No response came in time, and nothing else went wrong."""
         return not self.status and self.fault.startswith(_LATE)
 
     def describe(self, health: Health) -> str:
-        """A sentence for people about an answer that is not healthy."""
+        """Why the response is not healthy, for people."""
         asked = f"GET {health.path}"
         if not self.status:
             return f"{asked}: {self.fault}"
@@ -49,9 +49,9 @@ class Response:
 
 
 def request(path: str, health: Health, timeout: float, tick: Callable[[], object]) -> Response:
-    """Ask once, for at most ``timeout`` seconds; ``tick`` is called about ten times a second meanwhile.
+    """Send one request, for at most ``timeout`` seconds; ``tick`` is called about ten times a second meanwhile.
 
-    What ``tick`` raises ends the wait: a process that is already known to be dead is not waited for.
+    An exception from ``tick`` ends it: a process that is known to be dead is not waited for.
     """
     started = time.monotonic()
     try:

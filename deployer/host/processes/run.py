@@ -1,6 +1,6 @@
-"""One command in the release that serves: what ``fab run`` asks for. Nothing that the app itself could not do.
+"""``fab run``: one command in the release that serves, with no more rights than the app has.
 
-It takes no lock, and runs as the app's user, under the app's confinement, as long as this program does and no longer.
+It takes no lock, runs as the app's user under the app's confinement, and ends when this program ends.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from deployer.wire.protocol import HOLD, Exit
 from deployer.wire.reader import TEXT, Reader
 
 LIMIT = 24 * 3600
-"""Seconds after which a command is ended: it has been forgotten by then."""
+"""Seconds after which a command is stopped: it has been forgotten by then."""
 _STOP = 10
-"""Seconds that a command which is ended has for its own end."""
+"""Seconds that a command gets to end after SIGTERM."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run: a program, found in the app's PATH, and its arguments. No shell reads them."""
+    """What to run: a program, found in the app's PATH, and its arguments. No shell is involved."""
 
     argv: tuple[str, ...]
 
@@ -53,9 +53,9 @@ class RunRequest:
 
 
 def run(ctx: Context, command: RunRequest) -> int:
-    """Run it to its end; its exit status (128 and the signal, when one killed it). Its lines are ``output`` events.
+    """Run a command; returns its exit status (128 plus the signal that killed it). Its lines are ``output`` events.
 
-    It is ended when this program ends, in whatever way. Raises HostError when nothing serves, or it could not be run.
+    It ends with this program, however that ends. Raises HostError when nothing serves, or it could not be run.
     """
     release = ctx.catalog.serving()
     if release is None:
@@ -98,10 +98,10 @@ def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
 
 @contextlib.contextmanager
 def _as_long_as_this_program(name: str) -> Iterator[str]:
-    """A scope that ends when the block does, and when this program is gone, even by SIGKILL.
+    """A scope that ends with the block, and with this program, even if that is killed by SIGKILL.
 
-    What is in it reads from a pipe whose only other end is here. systemd ends what is bound to the scope; until then
-    the scope, which is ordered after it, has systemd remember how it ended.
+    The process in it reads from a pipe whose other end is here. systemd stops what is bound to the scope; until then
+    the scope, which is ordered after the unit, makes systemd remember how the unit ended.
     """
     scope = f"{name}.scope"
     argv = [
@@ -116,7 +116,7 @@ def _as_long_as_this_program(name: str) -> Iterator[str]:
                 keeper.stdin.flush()
             if not keeper.stdout.readline():  # it comes back once the scope is there
                 said = keeper.stderr.read(4096).decode("utf-8", "replace").splitlines()
-                message = "systemd did not begin a unit for the command"
+                message = "systemd did not start a unit for the command"
                 raise HostError(message, exit=Exit.BUG, state="nothing was run", logs=said)
             yield scope
         finally:
@@ -125,31 +125,31 @@ def _as_long_as_this_program(name: str) -> Iterator[str]:
 
 
 def _status(unit: str, told: int) -> int:
-    """How the unit's process ended. ``told`` is systemd-run's own word, to which a SIGTERM is a success.
+    """How the unit's process ended. ``told`` is systemd-run's status, which counts a SIGTERM as a success.
 
-    Raises HostError when it never began, or took too long.
+    Raises HostError when the process never began, or took too long.
     """
     end = systemd.end_of(unit)
     systemd.systemctl("reset-failed", unit)
     if end.result == "timeout":
-        message = f"the command did not end within {LIMIT // 3600} hours, and was ended"
+        message = f"the command did not end within {LIMIT // 3600} hours, and was stopped"
         raise HostError(message, exit=Exit.BUG, state="what it did stays")
     if end.status is not None:
-        exitstatus.refuse_not_begun("the command", unit, end.status)
+        exitstatus.refuse_if_not_started("the command", unit, end.status)
         return end.status
     if end.signal is not None:
         return 128 + end.signal
     if told == 0:
-        raise HostError("it is not known how the command ended", exit=Exit.BUG, state="what it did stays")
+        raise HostError("how the command ended is unknown", exit=Exit.BUG, state="what it did stays")
     logs = journald.own_lines(unit, 10)
-    raise HostError("systemd did not begin the command", exit=Exit.BUG, state="nothing was run", logs=logs)
+    raise HostError("systemd did not start the command", exit=Exit.BUG, state="nothing was run", logs=logs)
 
 
 @contextlib.contextmanager
 def while_there_is_life(descriptor: int = 0) -> Iterator[None]:
-    """Meanwhile, end this program when the laptop closes its end, or gives no sign of life for HOLD seconds.
+    """For the block, end this program when the laptop closes the channel or is silent for HOLD seconds.
 
-    A laptop that was cut off says no good-bye. Whatever comes in counts as a sign, and is passed over.
+    A laptop that lost its network closes nothing. Any input counts as a sign of life and is discarded.
     """
     done = threading.Event()
 

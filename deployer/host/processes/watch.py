@@ -1,4 +1,4 @@
-"""Looking after a release that runs: one that has traffic, and a candidate that waits for its switch."""
+"""Watches a release: one that has traffic, or a candidate that waits for its switch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from deployer.host.state.releases import Release
 from deployer.host.system import systemd
 
 _WATCHED, _STANDING = 0.5, 1.0
-"""Seconds between two looks at what has traffic, and at what waits for it."""
+"""Seconds between two checks of what has traffic, and of what waits for it."""
 _TICK = 0.02
-"""Seconds between two questions whether it was watched enough."""
+"""Seconds between two checks whether the watch is over."""
 
 
 def watch(ctx: Context, release: Release) -> str:
-    """Look after the release that serves now for a while. Raises HostError when it must be taken back."""
+    """Watch the release that serves for its ``watch`` time. Raises HostError when it must be rolled back."""
     deadline = time.monotonic() + release.spec.watch
     watch_until(ctx, release, lambda: time.monotonic() >= deadline)
     return f"healthy for {release.spec.watch:g} s"
 
 
 def watch_until(ctx: Context, release: Release, enough: Callable[[], bool]) -> None:
-    """Look after all that serves until it is ``enough``. Raises HostError when something is not healthy any more."""
+    """Watch everything of the release that serves until ``enough()``. Raises HostError when it is not healthy."""
     web = _web(ctx, release)
 
     def look() -> bool:
@@ -37,13 +37,13 @@ def watch_until(ctx: Context, release: Release, enough: Callable[[], bool]) -> N
 
 
 def stand_by(ctx: Context, release: Release, current: Release | None, enough: Callable[[], bool]) -> None:
-    """Look after a candidate that waits for its switch. Raises HostError when it goes bad: nobody has switched yet."""
+    """Watch a candidate that waits for its switch. Raises HostError when it is no longer healthy."""
     if not release.stalls(current):
         _look_until(enough, _web(ctx, release), _STANDING)
 
 
 def _look_until(enough: Callable[[], bool], look: Callable[[], bool], every: float) -> None:
-    """A look that found something amiss, and not yet enough of it, is never the last one."""
+    """Never ends on a check that found a fault which is not yet a failure."""
     due, well = time.monotonic(), True
     while not (enough() and well):
         if time.monotonic() >= due:
@@ -53,7 +53,7 @@ def _look_until(enough: Callable[[], bool], look: Callable[[], bool], every: flo
 
 
 def _web(ctx: Context, release: Release) -> Callable[[], bool]:
-    """What looks at the web process, where there is one: whether it is healthy. Raises HostError when it must go."""
+    """The check of the web process: whether it is healthy. Raises HostError when it has failed."""
     if release.spec.web is None:
         return lambda: True
     recycles = any("max-requests" in argument for argument in release.spec.web.args)

@@ -1,4 +1,4 @@
-"""Watching one release's process: is it up, does it answer, does it stay."""
+"""The web process of one release: does it start, does it answer, does it stay up."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from deployer.wire.spec import Health
 
 _PAUSE = 0.25
 _ONE_REQUEST = 10.0
-"""Seconds after which one request counts as hung, when the whole wait allows more."""
+"""Seconds after which a single request counts as hung, even if the health check allows more."""
 _SAID = 300
-"""Lines of the process's log that go with a refusal: enough for the tracebacks of several workers."""
+"""How many log lines go with a failure: enough for the tracebacks of several workers."""
 _HELPERS = 2
-"""Processes seen only once that may end without being counted: until it runs its own program, a server's helper looks
+"""How many processes that were seen only once may end uncounted: until it runs its own program, a server's helper looks
 like a worker."""
 
 
 @dataclass
 class Workers:
-    """Which worker processes a server has had: how often each was seen, the most at once, and how many have ended."""
+    """The worker processes that a server has had: how often each was seen, the most at once, how many have ended."""
 
     seen: dict[int, int] = field(default_factory=dict)
     most: int = 0
@@ -36,7 +36,7 @@ class Workers:
     fleeting: int = 0
 
     def look(self, pid: int) -> int:
-        """Take note of the server's present workers; the number of them that have ended so far."""
+        """Record the server's present workers; returns how many have ended so far."""
         present: set[int] = proc.workers(pid) if pid else set()
         self.most = max(self.most, len(present))
         for worker in present:
@@ -50,9 +50,9 @@ class Workers:
 
     @property
     def hopeless(self) -> bool:
-        """Each has ended about three times over: the server goes on starting what cannot run.
+        """Each has ended about three times: the server keeps restarting what cannot run.
 
-        Fewer are no proof: gunicorn's ``--max-requests`` replaces healthy ones.
+        Fewer prove nothing: gunicorn's ``--max-requests`` replaces healthy workers.
         """
         return self.gone + self.fleeting >= 3 * max(2, self.most)
 
@@ -77,7 +77,7 @@ class Candidate:
         return request(str(self.paths.socket(self.number)), self.health, timeout, tick)
 
     def boot(self) -> Response:
-        """The first answer of any kind: proof that the code imports and the server serves.
+        """Wait for the first response of any kind: proof that the code imports and the server serves.
 
         The first request also starts the service (socket activation). Raises HostError when the process ends, or
         nothing answers within the health check's timeout.
@@ -95,9 +95,9 @@ class Candidate:
             time.sleep(_PAUSE)
 
     def become_healthy(self) -> None:
-        """Wait for a healthy answer, then for ``settle`` seconds in which nothing fails and no worker dies.
+        """Wait for a healthy response, then for ``settle`` seconds in which nothing fails and no worker dies.
 
-        Raises HostError saying what was answered instead, with the last log lines.
+        Raises HostError with the last response and log lines.
         """
         deadline = time.monotonic() + self.health.timeout
         workers = Workers()
@@ -132,7 +132,7 @@ class Candidate:
         self._refuse_if_crashed()
 
     def _refuse_if_crashed(self, grace: bool = False) -> systemd.UnitState:
-        """Raise when systemd saw the process end. ``grace`` gives systemd a moment to notice what just happened."""
+        """Raises HostError when systemd saw the process end. ``grace`` gives systemd 0.3 s to notice."""
         state = systemd.show(self.service)
         if grace and not crashed(state):
             time.sleep(0.3)
@@ -142,13 +142,13 @@ class Candidate:
         return state
 
     def _refuse_if_hopeless(self, workers: Workers) -> None:
-        """Raise, too, when the server lives and its workers do not: it would start new ones for ever."""
+        """Raises HostError, too, when the server lives but its workers keep dying."""
         workers.look(self._refuse_if_crashed().main_pid)
         if workers.hopeless:
             raise self.failure("its worker processes end as soon as they are started")
 
     def failure(self, why: str, answer: Response | None = None) -> HostError:
-        """The refusal of this release, with the last words of its process; ``answer`` is what it is refused for."""
+        """The error that refuses this release, with its log; ``answer`` is the response it is refused for."""
         found = None
         if answer is not None and (answer.status or answer.is_late):
             found = from_response(answer.status, self.health.path, self.health.timeout)
@@ -156,14 +156,14 @@ class Candidate:
 
 
 def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Diagnosis | None = None) -> HostError:
-    """The refusal of a release, with the last words of the process that it is refused for, and the cause in them; or
-    of a host that could not even start that process.
+    """The error that refuses a release because of ``unit``, with the unit's log and the cause found in it; or the error
+    of a host that could not start the process.
 
-    ``found`` is a cause that was observed already: the log is not asked for another.
+    ``found`` is a cause that is known already: the log is not searched.
     """
     end = systemd.end_of(unit)
     try:
-        exitstatus.refuse_not_begun(f"v{number}", unit, end.status or 0)
+        exitstatus.refuse_if_not_started(f"v{number}", unit, end.status or 0)
     except HostError as error:
         return error
     lines = journald.own_lines(unit, _SAID)
@@ -173,7 +173,7 @@ def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Diagnos
 
 
 def crashed(state: systemd.UnitState) -> bool:
-    """Whether the process ended by itself, even if systemd has yet to start it again (``auto-restart``)."""
+    """Whether the process ended by itself, even if systemd has yet to restart it (``auto-restart``)."""
     return state.crashed or state.sub.startswith("auto-restart")
 
 
@@ -183,7 +183,7 @@ def ending(unit: str) -> str:
     if end.result == "oom-kill":
         return " (killed: the host, or MemoryMax, had no more memory for it)"
     if end.status is not None:
-        return f" ({exitstatus.not_begun(unit, end.status) or f'exit status {end.status}'})"
+        return f" ({exitstatus.not_started(unit, end.status) or f'exit status {end.status}'})"
     return f" (killed by {end.signal_name})" if end.signal_name else ""
 
 
@@ -196,8 +196,8 @@ def candidate_of(ctx: Context, release: Release) -> Candidate:
 class Watch:
     """Judges a release that has traffic: a crash counts at once, a failed health check when it is the third in a row.
 
-    So does a crash between the switch and the watch: its unit is as young as the release, and has never restarted.
-    ``recycles`` says that the server was told to replace its workers now and then: their ends say nothing.
+    A crash between switch and watch counts, too: the unit is as new as the release and was never restarted.
+    ``recycles``: the server replaces its workers now and then, and their ends mean nothing.
     """
 
     candidate: Candidate
@@ -208,7 +208,7 @@ class Watch:
     last: Response | None = None
 
     def verdict(self) -> str:
-        """Why the release must go; empty while it may stay."""
+        """Why the release must be rolled back; empty while it may stay."""
         state = systemd.show(self.candidate.service)
         if crashed(state):
             return f"the process ended by itself{ending(self.candidate.service)}"

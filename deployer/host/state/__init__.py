@@ -1,1 +1,1 @@
-"""What is on the disk of an app: paths, releases, stores, seals, the history, jobs and leases."""
+"""The state of an app on the disk: paths, releases, content stores, seals, history, jobs and leases."""

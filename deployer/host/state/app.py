@@ -1,4 +1,4 @@
-"""What every host-side operation is given: where things are, what root decided, where events go."""
+"""One app on this host: its paths, the settings that root made, and where events go."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ Emit = Callable[..., None]
 
 @dataclass(frozen=True)
 class AppSettings:
-    """Root's decisions about one app, made by ``fab setup``. ``units`` widens the list of unit overrides.
+    """Root's settings for one app, made by ``fab setup``. ``units`` are unit directives allowed beyond the default
+    list.
 
-    ``site`` is what the proxy's site was made from. ``unsupported`` names the lines of the confinement that this host
-    cannot bear: no unit of the app has them.
+    ``site`` is what the proxy's site was generated from. ``unsupported`` are confinement lines that this host cannot
+    apply: no unit of the app has them.
     """
 
     deploy_user: str
@@ -37,8 +38,8 @@ class AppSettings:
 
     @classmethod
     def parse(cls, value: Any) -> AppSettings:
-        """Raises ValueError. What an older or a newer version has written is read, too: apps of one host share the
-        program, are set up one by one, and must boot meanwhile."""
+        """The settings in a JSON value, also of an older or newer version: the apps of a host share the program, but
+        are set up one by one. Raises ValueError."""
         read = Reader({"site": None, "unsupported": [], **value} if isinstance(value, dict) else value, "settings")
         site = None
         with contextlib.suppress(ValueError):  # another version's: it is looked at by fab doctor alone
@@ -65,7 +66,8 @@ class AppSettings:
 
 @dataclass(frozen=True)
 class Context:
-    """One app on this host. ``emit(name, **fields)`` reports an event; ``clock()`` is time in seconds since 1970."""
+    """What every operation on an app is given. ``emit(name, **fields)`` reports an event; ``clock()`` is in seconds
+    since 1970."""
 
     paths: AppPaths
     settings: AppSettings
@@ -99,14 +101,14 @@ class Context:
 
 
 def open_context(app: str, emit: Emit, clock: Callable[[], float]) -> Context:
-    """The app's context. Raises BadRequest when it was never set up on this host."""
+    """The context of an app. Raises BadRequest when it was not set up on this host."""
     paths = AppPaths(app)
     try:
         value = files.read_json(paths.settings)
         settings = AppSettings.parse(value) if value is not None else None
     except (ValueError, Damaged) as error:
         raise BadRequest(
-            f"{paths.settings} is not as this version writes it: {error}",
+            f"{paths.settings} was not written by this version: {error}",
             next=run("fab setup -H root@HOST", "writes it again"),
         ) from None
     if settings is None:

@@ -1,4 +1,4 @@
-"""The records of an app's releases on the disk: which there are, which one serves, which number comes next."""
+"""The release records of an app: which releases there are, which one serves, and which number comes next."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from deployer.wire.spec import Spec
 
 @functools.lru_cache(maxsize=256)
 def _parsed(text: bytes, number: int) -> Release:
-    """The record with that content. A job reads all records several times: unchanged ones are parsed once."""
+    """The record in ``text``. A job reads all records several times: unchanged ones are parsed once."""
     return Release.parse(json.loads(text), number)
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The records below ``releases/``. ``current`` is always read from the link: it alone is the truth."""
+    """The records below ``releases/``. What serves is always read from the link ``current``, the only truth."""
 
     paths: AppPaths
 
     def numbers(self) -> list[int]:
+        """The numbers of all releases, ascending."""
         names = (entry.name for entry in self.paths.releases.iterdir())
         return sorted(int(name[1:]) for name in names if RELEASE.fullmatch(name))
 
@@ -53,17 +54,23 @@ class Catalog:
             raise Damaged(self._record(number)) from None
 
     def serving_name(self) -> str:
-        """``v42``; empty when nothing serves."""
+        """The name of the release that serves, for example ``v42``; empty when nothing serves."""
         number = self.current()
         return f"v{number}" if number else ""
 
     def serving(self) -> Release | None:
-        """The release that ``current`` names; None before the first."""
+        """The release that serves; None when none does. Raises Damaged."""
         number = self.current()
         return self.find(number) if number else None
 
+    def before(self, release: Release) -> Release | None:
+        """What served before a release; None when nothing did, or its record cannot be read."""
+        with contextlib.suppress(Damaged):
+            return self.find(release.previous) if release.previous else None
+        return None
+
     def get(self, number: int) -> Release:
-        """Raises HostError naming the releases there are when there is no such release."""
+        """The record of a release. Raises HostError naming those that exist when there is no such release."""
         release = self.find(number)
         if release is None:
             there = ", ".join(f"v{other}" for other in self.numbers()) or "none"
@@ -76,7 +83,7 @@ class Catalog:
         return release
 
     def all(self) -> list[Release]:
-        """Every release that has a record which can be read, oldest first."""
+        """Every release with a readable record, oldest first."""
         found = (self._readable(number) for number in self.numbers())
         return [release for release in found if release is not None]
 
@@ -87,7 +94,7 @@ class Catalog:
             return None
 
     def under_way(self) -> Release:
-        """The newest release whose phases are not over. Raises HostError when there is none."""
+        """The newest release whose phases are not finished. Raises HostError when there is none."""
         for release in reversed(self.all()):
             if release.unfinished:
                 return release
@@ -96,6 +103,7 @@ class Catalog:
         )
 
     def save(self, release: Release) -> Release:
+        """Write a record durably. Raises OSError."""
         files.write_json(self._record(release.number), release.as_json(), 0o600)
         return release
 
@@ -104,9 +112,9 @@ class Catalog:
         return max(self._counted(self._counter), self.ledger.last_number(), *self.numbers(), 0) + 1
 
     def check_number(self, number: int) -> None:
-        """Raises BadRequest for a number (0: none) that is further from this host's next than a host may have missed.
+        """Raises BadRequest for a number (0: none given) too far above this host's next one.
 
-        Numbers only grow: a single absurd one would be with the app for ever.
+        Numbers only grow: an absurd one would stay with the app for ever.
         """
         least = self.next_number()
         if max(number, least) > min(least + MOST_MISSED, MOST_NUMBER):
@@ -116,7 +124,7 @@ class Catalog:
             )
 
     def refuse_if_taken(self, number: int) -> None:
-        """Raises HostError (exit 4) for a number that a command which was quicker has used since the fleet chose it."""
+        """Raises HostError (exit 4) when another command has used the number since the fleet chose it."""
         if number and number < self.next_number():
             raise HostError(
                 f"busy: another command was quicker, and has made v{number} here",
@@ -126,9 +134,10 @@ class Catalog:
             )
 
     def create(self, kind: str, of: int, by: str, at: float, spec: Spec, number: int = 0) -> Release:
-        """A new release under a number that was never used before, and the ledger's line for it.
+        """Create a release and its ledger entry.
 
-        ``number`` is the one of its fleet (0: the next). Raises HostError when a command that came between took it.
+        ``number`` is the one its fleet agreed on (0: the next). Raises HostError when another command has taken it,
+        OSError.
         """
         self.check_number(number)
         self.refuse_if_taken(number)
@@ -162,7 +171,7 @@ class Catalog:
         return self.save(replace(release, **changes))
 
     def current(self) -> int:
-        """The number of the release that serves; 0 when none does."""
+        """The number of the release that serves; 0 when none does. Raises HostError when the link is not deployer's."""
         try:
             target = os.readlink(str(self.paths.current))
         except FileNotFoundError:
@@ -172,7 +181,7 @@ class Catalog:
             raise HostError(
                 f"{self.paths.current} leads to {target!r}, which deployer did not write",
                 state="nothing was touched",
-                next=do(f"look at it; to start afresh: rm {self.paths.current}"),
+                next=do(f"check it; to start over: rm {self.paths.current}"),
             )
         return int(found.group(1))
 

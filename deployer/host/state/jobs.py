@@ -1,4 +1,4 @@
-"""The directories of an app's jobs: their numbers, their requests, what they have said so far."""
+"""The directories of an app's jobs: their numbers, requests and events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from deployer.host.errors import Damaged
 from deployer.host.system import files
 
 JOB = re.compile(r"(?:[0-9]{8})?\Z")
+"""The name of a job's directory; empty for "the newest"."""
 KEPT = 20
+"""How many jobs are kept."""
 _PHASE, _FINISHED = b'{"event":"phase.started"', b'{"event":"finished"'
 _READY, _RECOVERING = b'{"event":"ready"', b'{"event":"recovering"'
 """As :func:`deployer.wire.protocol.dumps` writes it; within a string its quotes would be escaped."""
@@ -25,7 +27,7 @@ _PORTION = 1 << 20
 
 @contextlib.contextmanager
 def new_directory(jobs: Path) -> Iterator[Path]:
-    """Under a number that only grows: no clock has a say in which job is the newest. Locked for the block."""
+    """A new job directory, locked for the block. Its number is the next one: no clock decides which job is newest."""
     directory, descriptor = _make(jobs)
     try:
         yield directory
@@ -46,7 +48,7 @@ def _make(jobs: Path) -> tuple[Path, int]:
 
 @contextlib.contextmanager
 def held_lock(directory: Path) -> Iterator[None]:
-    """Nobody takes a job for abandoned in this block, and anybody once its process has died."""
+    """Lock a job's directory for the block, so that it does not count as abandoned until this process dies."""
     descriptor = files.lock(directory)
     try:
         yield
@@ -56,7 +58,7 @@ def held_lock(directory: Path) -> Iterator[None]:
 
 
 def abandoned(jobs: Path) -> list[Path]:
-    """Directories of jobs that never said a word, and that nobody is at: whoever was making them has died."""
+    """Directories of jobs without events that no living process holds."""
     silent = (path for path in _all(jobs) if not _log_size(path))
     return [path for path in silent if not files.is_locked(path)]
 
@@ -69,12 +71,12 @@ def _log_size(directory: Path) -> int:
 
 
 def latest(jobs: Path) -> Path | None:
-    """The newest job that has said something: one that has not is only just being made, or never was."""
+    """The newest job that has reported something; one without events is being created, or its creation failed."""
     return next((path for path in reversed(_all(jobs)) if _log_size(path)), None)
 
 
 def remove_old(jobs: Path) -> None:
-    """All but the newest, and whatever else has come to lie there."""
+    """Remove all but the newest jobs, and anything else in the directory."""
     kept = {path.name for path in _all(jobs)[-KEPT:]}
     for path in list(jobs.iterdir()):
         if path.name not in kept:
@@ -87,14 +89,14 @@ def _all(jobs: Path) -> list[Path]:
 
 
 def request_of(directory: Path) -> dict[str, Any]:
-    """What was asked for; empty when that cannot be read."""
+    """The request of a job; empty when it cannot be read."""
     with contextlib.suppress(Damaged):
         return files.read_object(directory / "request.json") or {}
     return {}
 
 
 def why_aborted(directory: Path) -> str:
-    """Why somebody had a job end; empty when nobody did. Never raises: it is asked in a signal handler, too."""
+    """Why a job was aborted; empty when it was not. Never raises: a signal handler asks, too."""
     with contextlib.suppress(Damaged, OSError, KeyError, TypeError):
         if asked := files.read_object(directory / "abort.json"):
             return str(asked.get("why") or f"aborted by {asked['by']}")
@@ -102,7 +104,7 @@ def why_aborted(directory: Path) -> str:
 
 
 def events_of(directory: Path) -> Iterator[dict[str, Any]]:
-    """The events of a job so far; up to a line that is not whole."""
+    """The events of a job so far, up to the first line that is not a whole event."""
     try:
         lines = (directory / "events.jsonl").read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
@@ -115,7 +117,7 @@ def events_of(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
-    """The event of a line; None when it is none: of a host that lost its power there may be anything."""
+    """The event in a line; None if it is not one: after a power cut a log may contain anything."""
     with contextlib.suppress(ValueError, RecursionError):
         event = json.loads(line)
         return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
@@ -124,9 +126,9 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """As much of a job's events as tells how far it is: when it began (0.0: unknown), its phase, whether it is over.
+    """How far a job is: when it began (seconds since 1970, 0.0 unknown), its phase, whether it has finished.
 
-    ``waits`` is the barrier at which it stands until its fleet goes on; empty when it is at work.
+    ``waits`` is the barrier at which it waits for its fleet; empty while it works.
     """
 
     since: float = 0.0
@@ -136,15 +138,15 @@ class JobStatus:
 
 
 def status_of(directory: Path) -> JobStatus:
-    """How far a job is now. Who asks again and again keeps a :class:`JobProgress`."""
+    """How far a job is now. To ask repeatedly, keep a :class:`JobProgress`."""
     return JobProgress(directory).look()
 
 
 class JobProgress:
-    """How far a job is, asked again and again: each look reads only what has been written since the one before.
+    """How far a job is, asked repeatedly: each call reads only what was appended since the last one.
 
-    Cheap however much a build has printed: only three lines are parsed. What is over stays over, even when a recovery
-    that found no room for a log of its own has added to this one.
+    Its cost does not grow with a build's output: at most three lines of each portion are parsed. A finished job stays
+    finished, even if a recovery without room for a log of its own appends to this one.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -168,7 +170,7 @@ class JobProgress:
         return self._seen
 
     def _after(self, whole: bytes) -> JobStatus:
-        """What is known when these lines have been read, too."""
+        """The status after these lines."""
         seen, waits = self._seen, self._seen.waits
         began, stands = whole.rfind(_PHASE), whole.rfind(_READY)
         if max(began, whole.rfind(_RECOVERING)) > stands:

@@ -1,7 +1,6 @@
-"""Leases: how long a release between two phases may be held, and the timer that looks for what nobody finishes.
+"""Leases, which limit how long a release may wait between two phases, and the watchdog that recovers expired ones.
 
-Time is counted since boot (CLOCK_BOOTTIME), together with the boot's id: no clock that is set, and no reboot, makes a
-lease longer.
+Times count from boot (CLOCK_BOOTTIME) and go with the boot's id: neither a clock change nor a reboot extends a lease.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from deployer.wire.protocol import LEASE, PROGRAM
 
 _TRIES, _PAUSE = 80, 0.25
 PERIOD = 30
-"""Seconds between two looks of the dead-man's switch."""
+"""Seconds between two runs of the watchdog."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def boot_id() -> str:
-    """Of this boot of the host: random(4)."""
+    """The id of this boot (random(4))."""
     return _BOOT_ID.read_text().strip()
 
 
 def grant(seconds: float = LEASE) -> dict[str, Any]:
-    """A lease from now on."""
+    """A lease of ``seconds`` from now."""
     return {"boot": boot_id(), "until": now() + seconds}
 
 
 def seconds_left(held: dict[str, Any] | None) -> float:
-    """Seconds that a lease still has; 0 when it is over, was given before a reboot, or never was."""
+    """Seconds left of a lease; 0 when it has expired, is from before a reboot, or there is none."""
     if held is None or held.get("boot") != boot_id():
         return 0.0
     until = held.get("until")
@@ -44,12 +43,13 @@ def seconds_left(held: dict[str, Any] | None) -> float:
 
 
 def now() -> float:
+    """Seconds since boot, time in suspend included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @contextlib.contextmanager
 def _alone(paths: AppPaths) -> Iterator[None]:
-    """Nobody else arms or disarms the switch of this app meanwhile. The directory is root's alone."""
+    """Hold the lock under which the app's watchdog is started and stopped. The directory is root's alone."""
     descriptor = os.open(str(paths.jobs), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -59,16 +59,16 @@ def _alone(paths: AppPaths) -> Iterator[None]:
 
 
 def start_watchdog(paths: AppPaths) -> None:
-    """Start the dead-man's switch, unless it runs: from now on the host looks every PERIOD seconds for itself. Raises
-    HostError when systemd does not do so.
+    """Start the watchdog unless it runs: from now on the host checks every PERIOD seconds. Raises HostError.
 
-    A run of it that has just disarmed it may not have ended yet: as long as it is there, its name is taken.
+    A run that has just stopped its own timer may not have ended yet, and until then its unit's name is taken: retried
+    for 20 s.
     """
     app = paths.app
     argv = [
         "systemd-run", "--quiet", "--collect", f"--unit={lease_unit(app, 'service')}", f"--on-active={PERIOD}",
         f"--on-unit-inactive={PERIOD}", "--timer-property=AccuracySec=1s",
-        f"--description=deployer: looks after unfinished deploys of {app}", "--", PROGRAM, "recover", app,
+        f"--description=deployer: recovers unfinished deploys of {app}", "--", PROGRAM, "recover", app,
     ]  # fmt: skip
     with _alone(paths):
         for _ in range(_TRIES):
@@ -78,12 +78,12 @@ def start_watchdog(paths: AppPaths) -> None:
             for kind in ("timer", "service"):
                 orders.ensure_free(lease_unit(app, kind))
             time.sleep(_PAUSE)
-    raise HostError("systemd did not start the timer that looks after unfinished deploys", logs=done.tail())
+    raise HostError("systemd did not start the timer that recovers unfinished deploys", logs=done.tail())
 
 
 def stop_watchdog(paths: AppPaths, is_wanted: Callable[[], bool]) -> None:
-    """Stop the switch, unless it ``is_wanted``. A job that comes meanwhile arms it after that: it must not find it
-    armed just before it is stopped."""
+    """Stop the watchdog unless it ``is_wanted()``. Under the lock, so that a job that starts meanwhile starts it again
+    afterwards and never relies on one that is about to stop."""
     with _alone(paths):
         if not is_wanted():
             systemd.systemctl("stop", lease_unit(paths.app, "timer"))

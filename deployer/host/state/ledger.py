@@ -1,4 +1,4 @@
-"""The history of an app on this host: a line for each attempt that began, ended, or was pruned. It only ever grows."""
+"""The history of an app on this host, append-only: a line for each attempt that began, ended or was pruned."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from deployer.wire.protocol import RELEASE, dumps
 
 BEGUN, ENDED, PRUNED = "begun", "ended", "pruned"
 _TAIL = 64 * 1024
-"""Bytes at the end of the ledger in which the last attempts are found."""
+"""Bytes at the end of the ledger in which the last attempts are looked for."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """One JSON object a line: ``at`` (seconds since 1970), ``what`` (BEGUN, ENDED, PRUNED) and what belongs to it."""
+    """One JSON object a line: ``at`` (seconds since 1970), ``what`` (BEGUN, ENDED, PRUNED) and its fields."""
 
     path: Path
 
     def add(self, what: str, at: float, **fields: Any) -> None:
-        """Append an entry, durably. Raises OSError."""
+        """Append an entry durably. Raises OSError."""
         files.append_line(self.path, dumps({"at": at, "what": what, **fields}).rstrip(b"\n"))
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """All entries, oldest first. Lines that are none (a power cut has torn them) are left out."""
+        """All entries, oldest first. Invalid lines (torn by a power cut) are skipped."""
         if self.path.exists():
             yield from _parse(self.path.read_bytes())
 
     def last_number(self) -> int:
-        """The greatest release number of the last entries; 0 when there is none."""
+        """The highest release number in the last entries; 0 when there is none."""
         found = [number_of(entry) for entry in self._tail()]
         return max(found, default=0)
 
     def open_numbers(self) -> list[int]:
-        """Of the last entries, the numbers of the attempts that began and of whose end nothing is written."""
+        """Of the last entries, the numbers of attempts that began and have no end."""
         found: dict[int, bool] = {}
         for entry in self._tail():
             if entry["what"] == BEGUN:
@@ -73,7 +73,7 @@ def _parse(text: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _is_as_written(entry: dict[str, Any]) -> bool:
-    """Whether a line has what belongs to one: it may have been torn, or be another's."""
+    """Whether a line has the fields of an entry with the right types: it may be torn, or somebody else's."""
     names = entry.get("releases", [])
     numbered = isinstance(names, list) and all(_is_name(name) for name in names)
     texts = ("what", "release", "kind", "by", "commit", "ref", "of", "result", "phase", "serving", "reason")

@@ -1,7 +1,7 @@
-"""Secrets in what an app or a build prints: replaced before a line becomes an event.
+"""Replaces secrets in what an app or a build prints, before a line becomes an event.
 
-Only variables that the laptop named as secret are looked at; ``host/state/secrecy.py`` says which of their values
-are. This is the one place where anything is masked: the laptop never hears a secret of a host.
+Only variables that the laptop named as secret are considered; :mod:`deployer.host.state.secrecy` decides which of their
+values are. All masking happens here: no secret of a host ever reaches the laptop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MASK = "****"
 
 
 def secret_values(environment: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
-    """What to look for, the longest first: else the rest of a longer one would stay."""
+    """The texts to replace, the longest first: otherwise the rest of a longer one would remain."""
     return _longest_first({part for name in names for part in secrecy.parts(name, environment.get(name, ""))})
 
 
@@ -29,7 +29,7 @@ def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def masked(emit: Callable[..., None], values: tuple[str, ...]) -> Callable[..., None]:
-    """``emit``, with every secret value replaced in all text that passes."""
+    """``emit`` with every secret replaced in all text that it is given."""
     if not values:
         return emit
 
@@ -40,9 +40,9 @@ def masked(emit: Callable[..., None], values: tuple[str, ...]) -> Callable[..., 
 
 
 class Secrets:
-    """The secret values of all releases that are on the host: what runs, and what is in the journal, is of any of them.
+    """The secret values of all releases on the host: what runs and what is in the journal may be of any of them.
 
-    Asked again and again, they are read anew when a release has come.
+    They are read again when a release is added.
     """
 
     def __init__(self, paths: AppPaths) -> None:
@@ -51,7 +51,7 @@ class Secrets:
         self._values: tuple[str, ...] = ()
 
     def values(self) -> tuple[str, ...]:
-        """The longest first. A release's own are there before anything of it runs."""
+        """All secret values, the longest first. A release's own are there before anything of it runs."""
         names = [path.parent.name for path in self._paths.releases.glob("v[1-9]*/secret.json")]
         found = sorted(int(name[1:]) for name in names if RELEASE.fullmatch(name))
         if found != self._read:
@@ -75,7 +75,7 @@ def clean(value: Any, values: tuple[str, ...]) -> Any:
 
 
 def stored_names(paths: AppPaths, number: int) -> tuple[str, ...]:
-    """The names of a release's secret variables."""
+    """The names of a release's secret variables. Raises Damaged."""
     path = paths.release(number) / "secret.json"
     names = files.read_json(path) or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -84,6 +84,6 @@ def stored_names(paths: AppPaths, number: int) -> tuple[str, ...]:
 
 
 def stored_values(paths: AppPaths, number: int) -> tuple[str, ...]:
-    """The secret values of a release, to be looked for."""
+    """The secret values of a release. Raises Damaged."""
     environment = files.read_object(paths.release(number) / "env.json") or {}
     return secret_values(environment, stored_names(paths, number))

@@ -1,4 +1,4 @@
-"""Where everything of an app lives on its host. The one place that knows."""
+"""Where everything of an app lives on its host: the only place that knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class AppPaths:
-    """Paths of one app. ``root`` is ``/`` on a host and a temporary directory in tests."""
+    """The paths of one app. ``root`` is ``/`` on a host and a temporary directory in tests."""
 
     app: str
     root: Path = Path("/")
@@ -42,7 +42,7 @@ class AppPaths:
 
     @cached_property
     def private(self) -> Path:
-        """Root's own records of the app: jobs, uploads under way, the fingerprint key."""
+        """Root's records of the app: jobs, incoming uploads, the key of this host."""
         return self.root / "var/lib/deployer" / self.app
 
     @cached_property
@@ -59,12 +59,12 @@ class AppPaths:
 
     @cached_property
     def tickets(self) -> Path:
-        """Of those who wait for the lock."""
+        """The queue of those who wait for the lock."""
         return self.private / "waiting"
 
     @cached_property
     def settings(self) -> Path:
-        """What root decided at set-up; the deploy user cannot change it."""
+        """Root's settings from ``fab setup``; the deploy user cannot change them."""
         return self.root / "etc/deployer" / f"{self.app}.json"
 
     @cached_property
@@ -73,7 +73,7 @@ class AppPaths:
 
     @cached_property
     def stamps(self) -> Path:
-        """Where systemd keeps when each persistent timer last ran."""
+        """Where systemd records when each persistent timer last ran (systemd.timer(5))."""
         return self.root / "var/lib/systemd/timers"
 
     def release(self, number: int) -> Path:
@@ -84,13 +84,16 @@ class AppPaths:
 
 
 def unit_name(app: str, process: str, number: int, kind: str) -> str:
-    """``shop-web@v42.service``; ``kind`` is ``service``, ``socket`` or ``timer``; ``process`` may be ``worker.2``."""
+    """The name of a release's unit, for example ``shop-web@v42.service``.
+
+    ``kind`` is ``service``, ``socket`` or ``timer``; ``process`` may be an instance, ``worker.2``.
+    """
     return f"{app}-{process}@v{number}.{kind}"
 
 
 @dataclass(frozen=True)
 class UnitName:
-    """The name of a release's unit, taken apart: the reverse of :func:`unit_name`."""
+    """The parts of a unit's name: the reverse of :func:`unit_name`."""
 
     process: str
     number: int
@@ -98,17 +101,17 @@ class UnitName:
 
 
 def parse_unit(app: str, name: str) -> UnitName | None:
-    """None for what is no unit of the app's: ``shop-web-a@v1.service`` is one of the app ``shop-web``."""
+    """The parts of the name of a unit of the app; None for any other, such as the app ``shop-web``'s."""
     pattern = rf"{re.escape(app)}-([a-z][a-z0-9_]*(?:\.[0-9]+)?)@v([1-9][0-9]*)\.(service|socket|timer)"
     match = re.fullmatch(pattern, name)
     return UnitName(match[1], int(match[2]), match[3]) if match else None
 
 
 def job_unit(app: str) -> str:
-    """The transient unit of a running deploy. Its name is the app's lock."""
+    """The transient unit of a running job. Its name is the app's lock."""
     return f"deployer-{app}.service"
 
 
 def lease_unit(app: str, kind: str) -> str:
-    """The transient timer (and its service) that looks for what no job finishes any more."""
+    """The transient timer of the watchdog, and its service."""
     return f"deployer-{app}-lease.{kind}"

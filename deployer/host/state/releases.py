@@ -1,4 +1,4 @@
-"""The releases of an app on this host: their records, which one serves, and which may go."""
+"""The record of a release: what it consists of, who made it, and its result so far."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PREPARING, READY, SERVED, ROLLING_BACK, GOOD, FAILED, ROLLED_BACK, INTERRUPTED =
     "rolled back",
     "interrupted",
 )
-"""What became of a release: being made; healthy, without traffic; switched to, watched; being taken back; kept;
-refused; taken back; its attempt died before the switch."""
+"""The results, in order: being made; healthy, without traffic; switched to and watched; being rolled back; kept;
+refused before the switch; rolled back; its attempt died before the switch."""
 
 UNFINISHED = (PREPARING, READY, SERVED, ROLLING_BACK)
 DEAD = (FAILED, ROLLED_BACK, INTERRUPTED)
@@ -27,11 +27,11 @@ DEAD = (FAILED, ROLLED_BACK, INTERRUPTED)
 
 @dataclass(frozen=True)
 class Release:
-    """A release's record. ``of`` is the number whose code it carries (0: its own), ``previous`` what served before it.
+    """A release's record. ``of`` is the number of the release whose code it carries (0: its own); with ``same`` it
+    carries everything else of that one, too (a reload that changed nothing). ``previous`` served before it.
 
-    ``same`` says that it carries all else of that one, too: a reload that changed nothing.
-    ``at``, ``switched`` and ``ended`` are seconds since the epoch; ``phase`` is the last phase that ended well.
-    ``sealed`` are the digests of its parts (see ``host/state/seal.py``): without them it does not count. ``held`` is
+    ``at``, ``switched`` and ``ended`` are in seconds since 1970; ``phase`` is the last phase that succeeded. ``sealed``
+    has the digests of its parts (:mod:`deployer.host.state.seal`); a release without them does not count. ``held`` is
     its lease between two phases that are run one by one.
     """
 
@@ -60,7 +60,7 @@ class Release:
 
     @property
     def copies(self) -> int:
-        """The release all of whose parts it carries; 0 when some are its own."""
+        """The number of the release all of whose parts it carries; 0 when some are its own."""
         return self.of if self.same or self.kind == "rollback" else 0
 
     @property
@@ -69,17 +69,17 @@ class Release:
 
     @property
     def next_phase(self) -> str:
-        """The phase after the last one that ended well; empty after the last."""
+        """The phase after the last that succeeded; empty after the last of all."""
         done = PHASES.index(self.phase) + 1 if self.phase in PHASES else 0
         return PHASES[done] if done < len(PHASES) else ""
 
     @property
     def usable(self) -> bool:
-        """It has served well, or is about to: what a rollback may go to."""
+        """Whether a rollback may go to it: it has served and its watch succeeded."""
         return self.result == GOOD
 
     def stalls(self, current: Release | None) -> bool:
-        """Whether its web process starts only when that of ``current`` has stopped: there is no room for both."""
+        """Whether its web process can start only after that of ``current`` has stopped (``overlap = false``)."""
         both = self.spec.web is not None and current is not None and current.spec.web is not None
         return both and not self.spec.overlap
 
@@ -88,7 +88,7 @@ class Release:
 
     @classmethod
     def parse(cls, value: dict[str, Any], number: int) -> Release:
-        """The record of release ``number``, as it was written. Raises TypeError, ValueError or KeyError otherwise."""
+        """The record of release ``number``. Raises TypeError, ValueError or KeyError when it is not one."""
         release = cls(**{**value, "spec": Spec.parse(value["spec"])})
         if release.number != number or release.result not in (*UNFINISHED, *DEAD, GOOD):
             raise ValueError("not a record of this release")
@@ -99,7 +99,7 @@ class Release:
 
 
 def _is_as_written(kind: Any, value: Any) -> bool:
-    """Whether a value of a record is of its type; a record has been to the disk and back."""
+    """Whether a value read from a record has the declared type of its field."""
     if kind == "int":
         return type(value) is int and 0 <= value <= MOST_NUMBER
     if kind == "float":

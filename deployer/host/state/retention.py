@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from deployer.host.state.releases import DEAD, Release
 
 KEPT_FAILURES = 20
-"""Records (not content) of failed releases that are kept to be read."""
+"""How many records of failed releases are kept (without content), to be read."""
 
 
 def rollback_targets(releases: Sequence[Release], current: int) -> list[Release]:
-    """The good releases whose parts differ from what serves and are older than those, the newest first.
+    """The good releases older than, and different from, what serves; the newest first.
 
-    A rollback to v40 makes v44; a rollback after that goes to v39, not back to what was rolled back from.
+    A rollback to v40 makes v44; the next rollback goes to v39, not back to what was rolled back from.
     """
     by_number = {release.number: release for release in releases}
     serving = by_number.get(current)
@@ -26,7 +26,7 @@ def rollback_targets(releases: Sequence[Release], current: int) -> list[Release]
 
 
 def origin_of(release: Release, by_number: Mapping[int, Release]) -> int:
-    """The number of the release whose parts this one carries; its own when they are new. That one may be gone."""
+    """The number of the release whose parts this one carries; its own if they are new. It may be gone by now."""
     while release.copies and release.copies in by_number:
         release = by_number[release.copies]
     return release.copies or release.number
@@ -35,8 +35,8 @@ def origin_of(release: Release, by_number: Mapping[int, Release]) -> int:
 def to_prune(releases: Sequence[Release], protected: set[int], keep: int) -> list[int]:
     """Good releases beyond the newest ``keep``, and dead ones beyond the newest KEPT_FAILURES records.
 
-    ``protected`` (current, standby) is never among them, nor is the last known good one, nor one under way. Failed
-    releases never use up the count, and neither do copies: ever so many reloads leave ``keep`` different releases.
+    Never the ``protected`` (current, standby), the last good one, or one in progress. Neither failed releases nor
+    copies use up the count: however many reloads, ``keep`` different releases stay.
     """
     keep = max(keep, 1)
     by_number = {release.number: release for release in releases}
@@ -48,7 +48,7 @@ def to_prune(releases: Sequence[Release], protected: set[int], keep: int) -> lis
 
 
 def used_keys(releases: Iterable[Release], what: str) -> set[str]:
-    """The keys of trees or virtual environments that releases with content name."""
+    """The keys of the trees or virtual environments that releases with content refer to; ``what`` is the field."""
     return {getattr(release, what) for release in releases if release.result not in DEAD} - {""}
 
 

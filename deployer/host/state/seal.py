@@ -1,4 +1,4 @@
-"""The seal of a release: digests of all its parts, taken when it is whole, and compared before it gets traffic."""
+"""The seal of a release: digests of all its parts, taken when it is complete, compared before it gets traffic."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def take(ctx: Context, release: Release, units: list[str]) -> dict[str, Any]:
 
 
 def damage(ctx: Context, release: Release) -> str:
-    """What is not as it was sealed, for people; empty when all is. Reads every file of code and environment.
+    """What differs from the seal, for people; empty when nothing does. Reads every file of code and environment.
 
-    An unfinished way back has rewritten the units of a release: so :mod:`deployer.host.recovery.recovery` sees it.
+    An unfinished rollback has rewritten a release's units; :mod:`deployer.host.recovery.recovery` relies on seeing
+    that.
     """
     if release.sealed is None:
         return f"{release.name} was never sealed"
@@ -37,9 +38,9 @@ def damage(ctx: Context, release: Release) -> str:
 
 
 def known_damage(ctx: Context, release: Release) -> str:
-    """What is wrong with the release as far as is known without reading all of it, for people; empty when nothing is.
+    """The damage of a release that is known without reading every file, for people; empty when there is none.
 
-    Damage to its code or virtual environment is known once ``fab doctor``, or a release that took them over, found it.
+    Damage to code or virtual environment is known once ``fab doctor``, or a release that shares them, has found it.
     """
     for store, key, what in ((ctx.trees, release.tree, "code"), (ctx.venvs, release.venv, "virtual environment")):
         record = store.record(key) if key else {}
@@ -53,15 +54,13 @@ def known_damage(ctx: Context, release: Release) -> str:
 
 
 def refuse_changed_environment(ctx: Context, release: Release) -> None:
-    """Raises HostError when the environment that another release is to take over is not what it was."""
+    """Raises HostError when the environment that another release is to take over has changed."""
     changed = _changed(ctx.paths.release(release.number), release.sealed["files"]) if release.sealed else ""
     if changed:
         raise HostError(
-            f"{release.name} is no longer what was made: its digest differs {changed}",
+            f"{release.name} has been changed: the digest of {changed} differs",
             state="nothing was touched",
-            next=run("fab deploy")
-            + run("fab releases", "shows what else can be gone back to")
-            + do("and look at the disk"),
+            next=run("fab deploy") + run("fab releases", "shows the other releases") + do("check the disk, too"),
         )
 
 

@@ -1,7 +1,8 @@
-"""Which values are secret, and in which forms they are printed. Pure; the one place where that is decided.
+"""Which values are secret, and in which forms they may be printed. Pure.
 
-To replace a word such as ``production`` hides nothing, and spoils every line with that word in it. So a value is looked
-for when its variable's name says that it is secret, or when it does not look like a word, a name, a path or an address.
+Replacing a word such as ``production`` hides nothing and spoils every line that has it. A value is therefore replaced
+only when its variable's name says that it is secret, or when it does not look like a word, a name, a path or an
+address.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 SHORTEST = 6
-"""Characters of a value that is looked for."""
+"""The fewest characters of a text that is replaced."""
 
 _NAMED = re.compile(
     r"SECRET|PASSW|PASSPHRASE|(?:^|_)(?:PASS|PWD|PW|PIN|SALT|DSN|KEY)$|TOKEN|API_?KEY|PRIVATE|CREDENTIAL"
@@ -22,7 +23,7 @@ _NOT_ITSELF = re.compile(
     r"_(?:FILE|PATH|DIR|URL|URI|HOST|PORT|USER|USERNAME|NAME|BACKEND|CLASS|MODULE|HASHERS|VALIDATORS|HEADER|PREFIX|TYPE"
     r"|TTL|LIFETIME|EXPIRY|EXPIRES|TIMEOUT|AGE|ALGORITHM|LENGTH|ENABLED)$"
 )
-"""Such a variable is about a secret, and is none: TOKEN_LIFETIME, PASSWORD_HASHERS."""
+"""Names about a secret that is not their value: TOKEN_LIFETIME, PASSWORD_HASHERS."""
 
 _WORDS = frozenset(re.findall(r"\S+", """
     production prod staging stage development develop testing test local localhost default enabled enable disabled
@@ -30,18 +31,18 @@ _WORDS = frozenset(re.findall(r"\S+", """
     postgres postgresql mysql mariadb sqlite sqlite3 redis memcached rabbitmq django flask wagtail utf8mb4 admin
     root deploy master main public private internal external changeme password secret unknown sandbox release
 """))  # fmt: skip
-"""Never looked for, whatever the variable is called."""
+"""Never replaced, whatever the variable is called."""
 
 _LETTERS = re.compile(r"[a-z]{1,24}|[A-Z]{1,24}|[A-Z][a-z]{1,23}")
 _CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{6}", re.IGNORECASE)
 _CAMEL = re.compile(r"(?:[A-Z]+[a-z]+)+[A-Z]*")
 _DIGITS = re.compile(r"[0-9]{1,6}")
 _MIXED = re.compile(r"[A-Za-z]{1,6}[0-9]{1,6}")
-"""web1, v42, py311: of one that is longer, and of several in one word, more is known to nobody."""
+"""web1, v42, py311. Longer ones, and several in one text, may be secret."""
 _MOST_MIXED = 7
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.:][A-Za-z_][A-Za-z0-9_]*)+")
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[:/][0-9]{1,5})?|[a-z]{2,3}_[A-Z]{2}(?:\.(?:UTF|utf)-?8)?")
-"""Of a host; and what a language is called."""
+"""An address of a host, or the name of a locale."""
 _BETWEEN = re.compile(r"[._\-/:=]+")
 _MAIL = re.compile(r"[A-Za-z][a-z0-9._+-]*@(?=[^@]*\.)")
 _AROUND = re.compile(r"^(?:\*|~(?=/))|(?<=[0-9])%$")
@@ -51,8 +52,8 @@ _MOST_DIGITS = 8
 
 
 def parts(name: str, value: str) -> Iterator[str]:
-    """What is to be looked for of the variable ``name``: the value, its lines, the secret parts of a URL or of JSON,
-    each in the forms in which it is printed. Nothing of a value that is not secret."""
+    """What to replace of the variable ``name``: its value, the value's lines, the secret parts of a URL or of JSON,
+    each in the forms in which it may be printed. Nothing of a value that is not secret."""
     named = _is_named(name)
     found = {part for text in (value, *value.splitlines()) for part in _of_text(text.strip(), named)}
     found.update(part for inner, text in _of_json(value) for part in parts(inner, text))
@@ -61,7 +62,7 @@ def parts(name: str, value: str) -> Iterator[str]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text looks like words, names, numbers, paths or addresses: nothing that somebody would hide."""
+    """Whether a text consists of words, names, numbers, paths or addresses: nothing that anybody would hide."""
     return all(_is_plain_item(item) for item in _ITEMS.split(text.strip()) if item)
 
 
@@ -80,7 +81,7 @@ def _of_text(text: str, named: bool) -> Iterator[str]:
 
 
 def _of_url(url: str, named: bool) -> Iterator[str]:
-    """A URL is secret as far as something in it is: its password always."""
+    """A URL is secret as far as one of its parts is: its password always."""
     try:
         split = urlsplit(url)
         password, user = split.password or "", split.username or ""
@@ -99,7 +100,7 @@ def _of_url(url: str, named: bool) -> Iterator[str]:
 
 
 def _of_json(value: str) -> Iterator[tuple[str, str]]:
-    """The texts in a value that is JSON, each with the key that it stands at."""
+    """The strings in a value that is JSON, each with its key."""
     if value.lstrip()[:1] not in ("{", "["):
         return
     try:
@@ -117,7 +118,7 @@ def _of_json(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _forms(text: str) -> set[str]:
-    """As it is, as a part of a URL, and as it stands between quotes in JSON and in what Python prints."""
+    """As it is, percent-encoded, and as JSON and Python print it between quotes."""
     between = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1])
     encoded = (quote(text, safe=""), quote(text), quote_plus(text)) if text.isprintable() else ()
     return {text, *between, *encoded}

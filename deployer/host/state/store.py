@@ -1,8 +1,8 @@
-"""Content-addressed directories that are whole or do not count: trees of code, virtual environments.
+"""Content-addressed directories that are complete or do not count: trees of code, virtual environments.
 
-``<key>/`` is the content, at the path it will be used at for ever (a virtual environment's scripts name their
-own path). ``<key>.sums`` has the digest of each file. ``<key>.json`` is its seal: written last, it says the directory
-is complete, root-owned and read-only. A directory without a seal is the rest of an attempt that died, and is removed.
+``<key>/`` is the content, at its final path from the start (a virtual environment's scripts contain their own path).
+``<key>.sums`` has the digest of each file. ``<key>.json`` is the seal: written last, it says that the directory is
+complete, root's and read-only. A directory without a seal is left over from an attempt that died, and is removed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from deployer.host.system.runner import run
 _KINDS = (".json", ".sums")
 _CHUNK = 1 << 20
 _NAMED = 3
-"""Changed files that a message names."""
+"""How many changed files a message names."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """One kind of content below ``directory``."""
+    """The content of one kind below ``directory``."""
 
     directory: Path
 
@@ -42,7 +42,7 @@ class Store:
         return self.directory / f"{key}.sums"
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """What was sealed under ``key``; None when nothing was, or its seal cannot be read any more."""
+        """The seal of ``key``; None when there is none, or it cannot be read."""
         try:
             record = files.read_object(self.seal_path(key)) if key else None
         except Damaged:
@@ -50,13 +50,16 @@ class Store:
         return record if record is not None and self.path(key).is_dir() else None
 
     def begin(self, key: str) -> Path:
-        """An empty directory, root's alone, for new content."""
+        """A new empty directory for content, root's alone. Raises OSError."""
         self.remove(key)
         self.path(key).mkdir(mode=0o755)
         return self.path(key)
 
     def seal(self, key: str, owner: int, record: dict[str, Any]) -> dict[str, Any]:
-        """Take the content for root, read-only; make it durable; then say that it is whole."""
+        """Take the content for root, read-only; sync it; then write the seal. Returns the seal.
+
+        Raises PermissionError as :func:`deployer.host.system.ownership.take`, HostError, OSError.
+        """
         size = ownership.take(self.path(key), owner)
         text = sums(self.path(key))
         files.write_file(self.sums_path(key), text, 0o600)
@@ -68,7 +71,7 @@ class Store:
         return sealed
 
     def damage(self, key: str) -> str:
-        """What is no longer as it was sealed, for people; empty when all is. Reads every file."""
+        """What differs from the seal, for people; empty when nothing does. Reads every file."""
         record = self.record(key)
         if record is None:
             return f"{self.path(key)} is gone, or its seal is"
@@ -87,18 +90,19 @@ class Store:
         return f"below {self.path(key)}: {changed}" if changed else ""
 
     def mark_damaged(self, key: str, damage: str) -> None:
-        """Say in the seal that the content is damaged: it is not given out again, but what runs from it goes on."""
+        """Record in the seal that the content is damaged: it is not used again, but what runs from it goes on."""
         record = self.record(key)
         if record is not None:  # else it has just been removed
             files.write_json(self.seal_path(key), {**record, "damaged": damage}, 0o600)
 
     def mark_altered(self, key: str, path: str) -> None:
-        """Say in the seal that a source file is not as it was shipped: no upload builds on it any more."""
+        """Record in the seal that a source file differs from what was shipped: no upload builds on it any more."""
         record = self.record(key)
         if record is not None:
             files.write_json(self.seal_path(key), {**record, "altered": [*record.get("altered", ()), path]}, 0o600)
 
     def remove(self, key: str) -> None:
+        """Remove content, its seal first. Raises OSError."""
         for path in (self.seal_path(key), self.sums_path(key)):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
@@ -111,7 +115,7 @@ class Store:
         return sorted({name[:-5] if name.endswith(_KINDS) else name for name in names})
 
     def keep_only(self, wanted: Iterable[str]) -> list[str]:
-        """Remove all content that ``wanted`` does not name; return the keys removed."""
+        """Remove all content that ``wanted`` does not name; returns the keys removed."""
         removed = [key for key in self.all_keys() if key not in set(wanted)]
         for key in removed:
             self.remove(key)
@@ -121,7 +125,7 @@ class Store:
 def sums(directory: Path) -> bytes:
     """A line for each file and link below ``directory``, sorted: digest, mode, path. Raises OSError.
 
-    Only for a directory that nobody but root can change.
+    Only for directories that nobody but root can change.
     """
     lines: list[bytes] = []
     _below(os.fsencode(directory), b"", lines)
@@ -129,13 +133,14 @@ def sums(directory: Path) -> bytes:
 
 
 def sums_digest(text: bytes) -> str:
+    """The digest of a list of sums, as a seal has it."""
     return hashlib.sha256(text).hexdigest()
 
 
 def changed_files(before: bytes, after: bytes) -> str:
-    """Which files differ between two lists of sums, for people; empty when none does.
+    """The files that differ between two lists of sums, for people; empty when none does.
 
-    Bytecode that has come since is no change: root may have run a program of the release.
+    New bytecode does not count: root may have run a program of the release.
     """
     old, new = _parsed(before), _parsed(after)
     known = {path for path in new if path in old or b"__pycache__/" not in path}
@@ -166,7 +171,7 @@ def _link(path: bytes) -> str:
 
 
 def _file(path: bytes) -> str:
-    """Raises OSError, also for what has become no regular file."""
+    """The digest of a regular file. Raises OSError, also when it is no longer one."""
     found = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -9,31 +9,31 @@ from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause
 
 _AGAIN = run("fab deploy")
-_LOGS = run("fab logs -n 200", "all it said")
+_LOGS = run("fab logs -n 200", "the full log")
 
 APP_ERROR = Cause(
     "app-error",
-    "the process ends or fails, and none of the causes here explains it",
+    "the process ends or fails for none of the causes listed here",
     "",
     _LOGS + do("fix it, commit, then") + _AGAIN,
 )
 COMMAND_ERROR = Cause(
     "command-error",
-    "a command of the build or a check fails, and none of the causes here explains it",
+    "a command of the build or a check fails for none of the causes listed here",
     "",
-    do("its output is above; run it by hand to see it fail, fix it, commit, then") + _AGAIN,
+    do("its output is above: run it by hand to see it fail, fix it, commit, then") + _AGAIN,
 )
 MISSING_PACKAGE = Cause(
     "missing-package",
     "`ModuleNotFoundError` names a module that is not in the project's code",
-    "the package that has the module {module} is not installed: no locked dependency brings it",
+    "the module {module} is not installed: no locked dependency contains it",
     do("add the package to the dependencies, lock them (uv add, uv lock or requirements.txt), commit, then") + _AGAIN,
 )
 MISSING_MODULE = Cause(
     "missing-module",
-    "`ModuleNotFoundError` names a module below a package of the project's own",
+    "`ModuleNotFoundError` names a module inside one of the project's own packages",
     "the code that was shipped has no module {module}",
-    do("is it committed, and spelt as it is imported? what git ignores does not ship (include in deploy.toml)")
+    do("check that it is committed, and spelled as it is imported; ignored files ship only if include names them")
     + run("git status --ignored")
     + _AGAIN,
 )
@@ -41,38 +41,38 @@ MISSING_VARIABLE = Cause(
     "missing-variable",
     "`KeyError` of `os.environ`, `UndefinedValueError` (decouple) or `ImproperlyConfigured` (Django) names a variable",
     "the environment variable {name} is not set",
-    do("give {name} a value, in [env] of deploy.toml or, if it is secret, in the env_file that it names; then")
+    do("set {name}, in [env] of deploy.toml or, if it is secret, in the env_file that deploy.toml names; then")
     + _AGAIN,
 )
 NO_DATABASE = Cause(
     "no-database",
     "an `OperationalError` that is raised while connecting, or a refused connection (`[Errno 111]`)",
     "it cannot connect to {what}",
-    do("check that it runs, that this host may reach it, and what [env] or env_file say of it; then") + _AGAIN,
+    do("check that it runs, that this host can reach it, and its settings in [env] or env_file; then") + _AGAIN,
 )
 READ_ONLY_CODE = Cause(
     "read-only-code",
     "`[Errno 30]` or `[Errno 13]` for a path in the release, or SQLite cannot open or write its file",
-    "it writes{path}, and its code is read-only once it is built",
-    do("let the app write below $STATE_DIRECTORY (/var/lib/{app}), and the build make what belongs to the code; "
+    "it writes{path}, but its code is read-only after the build",
+    do("let the app write below $STATE_DIRECTORY (/var/lib/{app}), and create what belongs to the code in the build; "
        "commit, then") + _AGAIN,
 )  # fmt: skip
 NOT_ALLOWED = Cause(
     "not-allowed",
     "`[Errno 13]` or `[Errno 1]` for any other path",
-    "the app's user may not use {path}",
-    do("give the user {app} the right to it on the host, or relax the sandbox for it: [web.unit] in deploy.toml; then")
+    "the app's user has no permission for {path}",
+    do("give the user {app} permission on the host, or relax the confinement in [web.unit] of deploy.toml; then")
     + _AGAIN,
 )
 DISK_FULL = Cause(
     "app-disk-full",
     "`[Errno 28]`",
     "a file system is full",
-    do("make room on the host (df -h), then") + _AGAIN,
+    do("free space on the host (df -h), then") + _AGAIN,
 )
 PORT_IN_USE = Cause(
     "port-in-use",
-    "`[Errno 98]`, or gunicorn's own word for it",
+    "`[Errno 98]`, or gunicorn's message for it",
     "it binds an address that is in use",
     do("the app gets its socket from systemd: take bind, --bind, --port out of [web], its arguments and its settings "
        "(a free command serves on file descriptor 3); then") + _AGAIN,
@@ -80,16 +80,16 @@ PORT_IN_USE = Cause(
 NO_MEMORY = Cause(
     "no-memory",
     "systemd reports `oom-kill`, or it raises `MemoryError`",
-    "the memory was not enough for it",
-    do("fewer workers, more memory or swap, a higher MemoryMax; or overlap = false under [web], so that one generation "
-       "runs at a time") + run("fab logs -n 200", "all it said") + _AGAIN,
+    "it ran out of memory",
+    do("use fewer workers, more memory or swap, or a higher MemoryMax; or set overlap = false under [web], so that one "
+       "generation runs at a time") + _LOGS + _AGAIN,
 )  # fmt: skip
 KILLED = Cause(
     "killed",
     "the process is killed by SIGKILL (137), and systemd does not report `oom-kill`",
-    "it was killed by SIGKILL; when memory is short the kernel does that",
-    do("whether it was for memory, the kernel's log tells: on the host, as root, journalctl -k")
-    + run("fab logs -n 200", "all it said")
+    "it was killed by SIGKILL, as the kernel does when memory is short",
+    do("the kernel's log says whether memory was short: on the host, as root, journalctl -k")
+    + run("fab logs -n 200", "the full log")
     + _AGAIN,
 )
 HEALTH_HOST = Cause(
@@ -103,36 +103,35 @@ HEALTH_PATH = Cause(
     "health-path",
     "the health check is answered 404, 405 or 410",
     "",
-    do('is {path} a page of the app? else name one that is: health = {{ path = "/" }} under [web] in deploy.toml; then')
-    + _AGAIN,
+    do('name a page of the app instead of {path}: health = {{ path = "/" }} under [web] in deploy.toml; then') + _AGAIN,
 )
 HEALTH_LOGIN = Cause(
     "health-login",
     "the health check is answered 401, 403, 407 or a redirect that health.status does not accept",
     "",
-    do("let health.path under [web] in deploy.toml name a page that anybody may see, over https, or add the answer to "
+    do("let health.path under [web] in deploy.toml name a page that needs no login, over https, or add the status to "
        "health.status; then") + _AGAIN,
 )  # fmt: skip
 HEALTH_SLOW = Cause(
     "health-slow",
-    "no answer comes within health.timeout, and the process runs",
+    "no response comes within health.timeout, and the process runs",
     "",
     do("find what it waits for")
     + _LOGS
-    + do("or give it longer: health = {{ timeout = … }} under [web] in deploy.toml (now {timeout:g} s); then")
+    + do("or allow more time: health = {{ timeout = … }} under [web] in deploy.toml (now {timeout:g} s); then")
     + _AGAIN,
 )
 MIGRATION_NEVER_BEGAN = Cause(
     "migration-never-began",
-    "the first thing that the migration prints is a traceback that does not pass through a migration",
-    "it ended before it had begun with the database",
+    "the migration prints a traceback first, and no migration is in it",
+    "it failed before it touched the database",
     _AGAIN,
 )
 MIGRATION_BROKE_OFF = Cause(
     "migration-broke-off",
-    "the migration fails in any other way: what it had done is not known",
+    "the migration fails in any other way: what it has done is unknown",
     "",
-    do("look at the database: what the migration did before it failed, if anything, is still done") + _AGAIN,
+    do("check the database: whatever the migration did before it failed is not undone") + _AGAIN,
 )
 
 CAUSES = (

@@ -22,26 +22,26 @@ _STATUSES: dict[int, tuple[str, str, str]] = {
     206: ("OOM_ADJUST", "it cannot set OOMScoreAdjust=", _PROJECT),
     207: ("SIGNAL_MASK", "it cannot set the signal mask", _HOST),
     208: ("STDIN", "it cannot set up the standard input", _HOST),
-    209: ("STDOUT", "it cannot set up the standard output: does journald run?", _HOST),
+    209: ("STDOUT", "it cannot set up the standard output: is journald running?", _HOST),
     210: ("CHROOT", "it cannot change its root directory", _HOST),
     211: ("IOPRIO", "it cannot set the I/O priority (IOScheduling…=)", _PROJECT),
     212: ("TIMERSLACK", "it cannot set TimerSlackNSec=", _PROJECT),
     213: ("SECUREBITS", "it cannot set the secure bits", _HOST),
     214: ("SETSCHEDULER", "it cannot set the CPU scheduling (CPUScheduling…=)", _PROJECT),
     215: ("CPUAFFINITY", "it cannot set CPUAffinity=", _PROJECT),
-    216: ("GROUP", "it cannot take on its group: is the group there?", _HOST),
-    217: ("USER", "it cannot take on its user, or a user namespace", _HOST),
+    216: ("GROUP", "it cannot change to its group: does the group exist?", _HOST),
+    217: ("USER", "it cannot change to its user, or set up a user namespace", _HOST),
     218: ("CAPABILITIES", "it cannot give up capabilities", _HOST),
     219: ("CGROUP", "it cannot enter its control group", _HOST),
     220: ("SETSID", "it cannot begin a session", _HOST),
-    221: ("CONFIRM", "it waits for somebody to confirm it", _HOST),
+    221: ("CONFIRM", "it waits for confirmation", _HOST),
     222: ("STDERR", "it cannot set up the standard error", _HOST),
     224: ("PAM", "it cannot set up its PAM session", _HOST),
     225: ("NETWORK", "it cannot set up a network namespace", _HOST),
     226: ("NAMESPACE", "it cannot set up a mount, UTS or IPC namespace", _HOST),
     227: ("NO_NEW_PRIVILEGES", "it cannot set NoNewPrivileges=", _HOST),
     228: ("SECCOMP", "it cannot set up a filter of system calls", _HOST),
-    229: ("SELINUX_CONTEXT", "it cannot take on its SELinux context", _HOST),
+    229: ("SELINUX_CONTEXT", "it cannot set its SELinux context", _HOST),
     230: ("PERSONALITY", "it cannot set the execution domain (Personality=, LockPersonality=)", _HOST),
     231: ("APPARMOR", "it cannot change its AppArmor profile", _HOST),
     232: ("ADDRESS_FAMILIES", "it cannot restrict address families", _HOST),
@@ -61,7 +61,7 @@ _STATUSES: dict[int, tuple[str, str, str]] = {
 
 
 @dataclass(frozen=True)
-class NotBegun:
+class NotStarted:
     """A unit whose program never ran. ``by_host``: nothing in the project can fix it."""
 
     status: int
@@ -73,37 +73,37 @@ class NotBegun:
         return f"{self.text} (systemd's status {self.status}/{self.name})"
 
 
-def meaning(status: int) -> NotBegun | None:
+def meaning(status: int) -> NotStarted | None:
     """The meaning of a status of systemd's own; None for any other."""
     if status not in _STATUSES:
         return None
     name, text, whose = _STATUSES[status]
-    return NotBegun(status, name, text, whose == _HOST)
+    return NotStarted(status, name, text, whose == _HOST)
 
 
-def not_begun(unit: str, status: int, since: float = 0.0) -> NotBegun | None:
+def not_started(unit: str, status: int, since: float = 0.0) -> NotStarted | None:
     """The meaning of ``status`` if systemd itself reported it for ``unit``: a program may exit with any status.
 
     ``since`` (seconds since 1970) ignores what was reported before. Raises HostError when the journal cannot be read.
     """
     found = meaning(status)
-    return found if found and _failed_to_begin(unit, since) else None
+    return found if found and _failed_to_start(unit, since) else None
 
 
-def _failed_to_begin(unit: str, since: float) -> bool:
+def _failed_to_start(unit: str, since: float) -> bool:
     """Whether the journal says that systemd could not start a process of the unit."""
     asked = ["journalctl", "--no-pager", "-q", "-u", unit, f"MESSAGE_ID={_SPAWN_FAILED}", "-n", "1"]
     return bool(runner.run([*asked, f"--since=@{int(since)}"]).out)
 
 
-def refuse_not_begun(what: str, unit: str, status: int, since: float = 0.0) -> None:
+def refuse_if_not_started(what: str, unit: str, status: int, since: float = 0.0) -> None:
     """Raises HostError when the program of a unit never ran: its output cannot be the reason then."""
-    found = not_begun(unit, status, since)
+    found = not_started(unit, status, since)
     if found is None:
         return
     if found.by_host:
-        next = run("fab setup -H root@HOST", "tries what this host supports, and leaves out what it does not")
-        next += run("fab deploy")
+        how = run("fab setup -H root@HOST", "leaves out the confinement that this host cannot apply")
     else:
-        next = do("correct the program, or the unit table in deploy.toml, that the lines above name; then fab deploy")
+        how = do("correct the program, or the unit table in deploy.toml, that the lines above name; then")
+    next = how + run("fab deploy")
     raise HostError(f"{what} could not be started on this host: {found}", logs=journald.own_lines(unit, 10), next=next)

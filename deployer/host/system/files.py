@@ -1,4 +1,4 @@
-"""Files that survive a power cut: written to a temporary file, synced, renamed, their directory synced. And locks."""
+"""Files that survive a power cut: written to a temporary file, synced, renamed, the directory synced. And locks."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def give(path: Path, uid: int, gid: int) -> None:
 def _give(directory: int, uid: int, gid: int, depth: int) -> None:
     _refuse_depth(depth)
     if os.fstat(directory).st_uid != 0:
-        raise PermissionError("a build has had this code before: it must be sent afresh")
+        raise PermissionError("a build has already been given this code: it must be uploaded again")
     for name in os.listdir(directory):
         if stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
             inner = os.open(name, _DIRECTORY, dir_fd=directory)

@@ -1,1 +1,1 @@
-"""systemd units: their text, their confinement, their files on the disk, and the transient ones."""
+"""systemd units: their text, their confinement, their files on the disk, and transient ones."""

@@ -1,6 +1,6 @@
-"""What everything that runs users' code is confined to: one list of lines, and how each kind of unit differs.
+"""What everything that runs an app's code is confined to: one list of unit lines, and how each kind differs.
 
-``systemd-analyze security`` of each kind is printed in docs/reference/confinement.md.
+``systemd-analyze security`` of each kind is in docs/reference/confinement.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Line = tuple[str, str]
 Overrides = Iterable[tuple[str, tuple[str, ...]]]
 
 KINDS = ("web", "worker", "timer", "migrate", "check", "run", "build")
-"""``run`` is what ``fab run`` starts. All but ``build`` run as the app's own user, ``build`` as the deploy user."""
+"""``run`` is what ``fab run`` starts. All but ``build`` run as the app's user, ``build`` as the deploy user."""
 
 _SERVICES = (
     "/run/user", "/run/dbus", "/run/systemd/private", "/run/docker.sock", "/run/docker", "/run/containerd",
@@ -23,10 +23,8 @@ _SERVICES = (
     "/run/snapd-snap.socket", "/run/screen", "/var/lib/lxd/unix.socket", "/var/lib/incus/unix.socket",
     "/var/snap/lxd/common/lxd/unix.socket",
 )  # fmt: skip
-"""Services that start programs for whoever may talk to them: what they start would be outside the confinement.
-
-The buses, systemd itself, container engines, screen sessions. A path that the host lacks is skipped.
-"""
+"""Services that start programs for any client, which would run outside the confinement: the buses, systemd itself,
+container engines, screen sessions. Paths that the host lacks are skipped."""
 
 LINES: tuple[Line, ...] = (
     ("NoNewPrivileges", "yes"),
@@ -63,12 +61,12 @@ LINES: tuple[Line, ...] = (
     ("SystemCallErrorNumber", "EPERM"),
     ("UMask", "0077"),
 )
-"""``~@privileged`` is left out: with it gunicorn cannot chown its own worker files and dies."""
+"""Without ``~@privileged``: with it gunicorn cannot chown its worker files and dies."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The values that a directive has for one kind, instead of those of LINES."""
+    """The values of a directive for one kind, in place of those in LINES."""
 
     directive: str
     values: tuple[str, ...]
@@ -89,15 +87,15 @@ DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
         Difference("UMask", ("0022",), "the app's user reads what the deploy user builds"),
     ),
 }
-"""What a kind that is not named differs in: nothing."""
+"""A kind that is not named differs in nothing."""
 
 SINCE: Mapping[str, int] = {"PrivateIPC": 248}
-"""The systemd that brought a directive, for those that the oldest supported one (247) does not know."""
+"""The systemd version that added a directive, for those that the oldest supported version (247) lacks."""
 
 ADDED = ("InaccessiblePaths", "TemporaryFileSystem")
 """Directives whose overrides are added to the generated line: hiding one more path must not show the others.
 
-A list that begins with an empty value starts from nothing.
+An override that begins with an empty value replaces the line.
 """
 
 REPEATABLE = {
@@ -110,17 +108,17 @@ _TAKEN_OVER = {
     "PrivateNetwork", "PrivateMounts", "ReadOnlyPaths", "ReadWritePaths", "IPAddressAllow", "IPAddressDeny",
     "BindPaths", "BindReadOnlyPaths", "SupplementaryGroups", "DeviceAllow",
 }  # fmt: skip
-"""What a command that is no process of the app's takes over from ``[web.unit]``: what confines, and what root allowed
-the app to reach. Restarts, times and memory are about the web process alone."""
+"""What a one-off command takes over from ``[web.unit]``: what confines, and what root lets the app reach. Restarts,
+times and memory concern only the web process."""
 
 
 def unknown_to(version: int) -> frozenset[str]:
-    """The directives that this ``version`` of systemd does not know."""
+    """The directives that this ``version`` of systemd lacks."""
     return frozenset(name for name, since in SINCE.items() if version < since)
 
 
 def lines(kind: str, *, without: frozenset[str] = frozenset()) -> list[Line]:
-    """The lines of one of KINDS. ``without`` are those that this host cannot bear: by name, or as ``Name=value``."""
+    """The lines of one of KINDS. ``without`` are those that this host cannot apply: a name, or ``Name=value``."""
     different = {one.directive: one.values for one in DIFFERENCES.get(kind, ())}
     named = dict.fromkeys(name for name, _ in LINES)
     values = {name: different.get(name) or tuple(value for one, value in LINES if one == name) for name in named}
@@ -129,15 +127,15 @@ def lines(kind: str, *, without: frozenset[str] = frozenset()) -> list[Line]:
 
 
 def of_command(kind: str, unit: Overrides, *, without: frozenset[str] = frozenset()) -> list[Line]:
-    """The lines of a command of the app's that is no process of its. ``unit`` is the process's whose lines it shares:
-    what that relaxes is relaxed here, to the same value."""
+    """The lines of a one-off command of the app's. ``unit`` are the overrides of the process that it belongs to: what
+    they relax is relaxed here, to the same value."""
     return override(lines(kind, without=without), [(name, values) for name, values in unit if name in _TAKEN_OVER])
 
 
 def override(given: Sequence[Line], overrides: Overrides) -> list[Line]:
-    """``given`` with each overridden directive's lines replaced by the values that were asked for.
+    """``given``, with the lines of each overridden directive replaced by its values.
 
-    A directive that adds up (``SystemCallFilter=``) is reset first, so that the override is all that counts.
+    A directive that accumulates (``SystemCallFilter=``) is reset first, so that only the override counts.
     """
     wanted: Mapping[str, tuple[str, ...]] = dict(overrides)
     adding = {name for name, values in wanted.items() if name in ADDED and values[:1] != ("",)}
@@ -149,6 +147,5 @@ def override(given: Sequence[Line], overrides: Overrides) -> list[Line]:
 
 
 def unsupported(ctx: Context) -> frozenset[str]:
-    """The lines that no unit of the app has on this host: its systemd does not know them, or setup found that it cannot
-    bear them."""
+    """The lines that no unit of the app has on this host: its systemd lacks them, or setup found that they fail."""
     return unknown_to(systemd.version()) | frozenset(ctx.settings.unsupported)

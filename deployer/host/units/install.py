@@ -1,4 +1,4 @@
-"""The units of a release on its host: written, checked, loaded, and taken away."""
+"""The units of a release on its host: written, verified, loaded and removed."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from deployer.host.units import overrides, programs
 from deployer.host.units.confinement import unsupported
 from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
 from deployer.wire import advice
-from deployer.wire.advice import do
 from deployer.wire.protocol import WEB, Exit
 from deployer.wire.spec import Spec
 
 _LARGEST_MODULE = 4 * 1024 * 1024
-"""Bytes that are looked at of a server's own source."""
+"""The most bytes that are read of a server's source."""
 _MOMENT = 3.0
-"""Seconds that a process without requests has for its end."""
+"""Seconds that a process without requests gets to end."""
 _RANK = {"timer": 0, "socket": 1, "service": 2}
-"""The order in which units are stopped: first what would start another one."""
+"""The order in which units are stopped: first those that would start another one."""
 
 
 def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
-    """Write the release's own units and have systemd check and load them. Raises HostError; they are removed then."""
+    """Write a release's units and have systemd verify and load them. Raises HostError; the caller removes them then.
+
+    ``proven`` units were verified when the release first served.
+    """
     try:
         overrides.check(release.spec.units, ctx.settings.units)
     except BadRequest as error:
@@ -47,18 +49,18 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
 
 
 def ensure_units(ctx: Context, release: Release) -> None:
-    """The units of a release that has served, written again where they are gone. Raises HostError."""
+    """Write a release's units again if any is missing. Raises HostError."""
     if not has_units(ctx, release):
         install(ctx, release, proven=True)
 
 
 def has_units(ctx: Context, release: Release) -> bool:
-    """Whether the files of all its units are there."""
+    """Whether the files of all its units exist."""
     return all((ctx.paths.units / name).exists() for name in unit_names(ctx.app, release))
 
 
 def unit_names(app: str, release: Release) -> list[str]:
-    """All units of a release, as its record has it."""
+    """The names of all units of a release, from its record."""
     started = [(WEB, "service")] if release.spec.web is not None else []
     started += [(timer.name, "service") for timer in release.spec.timers]
     services = [unit_name(app, process, release.number, kind) for process, kind in started]
@@ -66,7 +68,7 @@ def unit_names(app: str, release: Release) -> list[str]:
 
 
 def required_units(app: str, release: Release) -> list[str]:
-    """Those that must be up while a release serves: a socket starts the web process, a timer its runs."""
+    """The units that must be up while a release serves: a socket starts the web process, a timer its runs."""
     spec, number = release.spec, release.number
     names = [(WEB, "socket")] if spec.web is not None else []
     names += [(one, "service") for process in spec.processes for one in process.instances()]
@@ -75,6 +77,7 @@ def required_units(app: str, release: Release) -> list[str]:
 
 
 def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
+    """The text of each unit of a release, by name."""
     spec, paths, number = release.spec, ctx.paths, release.number
     can, rivals, apart = capabilities(ctx, release), older_services(ctx, number), _kept_apart(ctx, number)
     texts = {}
@@ -94,10 +97,9 @@ def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
 
 
 def older_services(ctx: Context, number: int) -> dict[str, list[str]]:
-    """The services of releases before this one that are on the host, by the kind of process: what serves, and what
-    finishes.
+    """The services on the host of releases before this one, by process: serving or finishing.
 
-    Only of those before it: two units that are each ordered after the other cannot be stopped together.
+    Only older ones: two units that are ordered after each other cannot be stopped together.
     """
     found: dict[str, list[str]] = {}
     for name in files.names(ctx.paths.units):
@@ -108,7 +110,7 @@ def older_services(ctx: Context, number: int) -> dict[str, list[str]]:
 
 
 def _kept_apart(ctx: Context, number: int) -> set[str]:
-    """The processes that do not overlap, as releases before this one have it: on the way back they, too, wait."""
+    """The processes that did not overlap in an older release: on a rollback they must wait, too."""
     found: set[str] = set()
     for other in numbers(ctx):
         with contextlib.suppress(Damaged):
@@ -118,7 +120,7 @@ def _kept_apart(ctx: Context, number: int) -> set[str]:
 
 
 def service_text(ctx: Context, release: Release, behind: int = 0) -> str:
-    """The web unit of a release, serving its own socket or (``behind``) that of another release."""
+    """The web unit of a release, serving its own socket or that of the release ``behind``."""
     spec = release.spec
     if spec.web is None:
         raise HostError(f"{release.name} has no web process", exit=Exit.BUG)
@@ -134,7 +136,7 @@ def service_text(ctx: Context, release: Release, behind: int = 0) -> str:
 
 
 def capabilities(ctx: Context, release: Release) -> Capabilities:
-    """What the release's environment has: told by its files, since versions differ and none of it may be run here."""
+    """What a release's environment supports, read from its files: versions differ, and none of it may run here."""
     venv = ctx.venvs.path(release.venv) if release.venv else None
     on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
     if venv is None:
@@ -147,7 +149,7 @@ def capabilities(ctx: Context, release: Release) -> Capabilities:
 
 
 def _contains(venv: Path, module: str, text: bytes) -> bool:
-    """Whether an installed module holds ``text``. A build made these files: no link is followed, no device is read."""
+    """Whether an installed module contains ``text``. A build made these files: no link or device is opened."""
     for python in os.listdir(venv / "lib") if (venv / "lib").is_dir() else ():
         with contextlib.suppress(OSError):
             if text in ownership.read_below(venv, f"lib/{python}/site-packages/{module}", _LARGEST_MODULE):
@@ -162,22 +164,22 @@ def _check_calendars(spec: Spec) -> None:
             raise HostError(
                 f"timers.{timer.name}.calendar: systemd does not understand {timer.calendar!r}",
                 logs=done.tail(3),
-                next=advice.do(f'mend [timers.{timer.name}] in deploy.toml, such as "daily" or "Mon 03:30"')
+                next=advice.do(f'correct [timers.{timer.name}] in deploy.toml, for example "daily" or "Mon 03:30"')
                 + advice.run("fab deploy"),
             )
 
 
 def _verify(paths: list[Path]) -> None:
-    """Refuse what systemd would ignore: it carries on without a line it cannot read, whatever that line was for."""
+    """Refuse what systemd would ignore: it skips a line that it cannot read, whatever the line was for."""
     done = runner.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
     ours = [line for line in done.err.splitlines() if any(path.name in line for path in paths)]
     if ours:
-        next = do("correct the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml")
+        next = advice.do("correct the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml")
         raise HostError("systemd does not accept the release's units", logs=ours, next=next)
 
 
 def on_disk(ctx: Context, number: int) -> list[str]:
-    """The unit files that a release has, in the order their units are stopped."""
+    """The unit files of a release, in the order in which they are stopped."""
     found = {name: parse_unit(ctx.app, name) for name in files.names(ctx.paths.units)}
     return stop_order((name for name, unit in found.items() if unit is not None and unit.number == number))
 
@@ -188,22 +190,22 @@ def numbers(ctx: Context) -> set[int]:
 
 
 def stop_order(names: Iterable[str]) -> list[str]:
-    """Units of the app: first those that would start another one."""
+    """The units, first those that would start another one."""
     return sorted(names, key=lambda name: (_RANK.get(name.rpartition(".")[2], len(_RANK)), name))
 
 
 def refuse_current(ctx: Context, release: Release) -> None:
-    """Whatever went wrong before: what ``current`` names is never stopped for another's sake. Raises HostError."""
+    """Raises HostError if ``current`` is this release: whatever went wrong, what serves is not stopped for it."""
     if ctx.catalog.current() == release.number:
         raise HostError(f"{release.name} serves, and is not stopped", exit=Exit.BUG)
 
 
 def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: Iterable[str] = ()) -> None:
-    """Stop a release's units and take them away. Idempotent; never fails for what is already gone. Raises HostError
-    when something goes on running: its files stay then, so that it is found and stopped again.
+    """Stop a release's units and remove their files. Idempotent. Raises HostError when something keeps running; its
+    files stay, so that it is found and stopped again.
 
-    An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows. ``but`` are left
-    as they are.
+    An ``unused`` release has no requests to finish and is killed after 3 s, not after ``drain``. The units ``but``
+    stay.
     """
     refuse_current(ctx, release)
     names = [name for name in on_disk(ctx, release.number) if name not in set(but)]
@@ -216,14 +218,14 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: I
 
 
 def longest_stop(release: Release) -> float:
-    """Seconds that the slowest unit of a release has for its end."""
+    """Seconds that the slowest unit of a release may take to stop."""
     return max([release.spec.drain, *(process.stop for process in release.spec.processes)])
 
 
 def delete_units(ctx: Context, names: Sequence[str]) -> None:
-    """Take away the files of stopped units, so that no power cut brings them back, and have systemd forget them.
+    """Delete the files of stopped units, durably, and have systemd forget them. Raises HostError.
 
-    Stamps go first: whoever is killed on the way leaves a unit file, and that is found again.
+    Stamps go first: a process that dies on the way leaves a unit file, which is found again.
     """
     _delete(ctx.paths.stamps, [f"stamp-{name}" for name in names])
     _delete(ctx.paths.units, names)

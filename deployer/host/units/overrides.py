@@ -1,7 +1,8 @@
-"""Which unit directives ``[web.unit]`` in deploy.toml may set: those that cannot give the app more than its user has.
+"""The unit directives that ``[web.unit]`` in deploy.toml may set: those that cannot give the app more than its user
+has.
 
-Root widens the list for an app at set-up. Each value is checked here as strictly as systemd would, and
-``systemd-analyze verify`` looks again: systemd itself ignores a line it cannot read, and carries on without it.
+Root can allow more for an app at setup. Each value is checked here as strictly as systemd would, and ``systemd-analyze
+verify`` checks again: systemd itself skips a line that it cannot read.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ ALLOWED: Mapping[str, str] = {
 
 
 def check(units: Iterable[tuple[str, Unit]], also: Iterable[str] = ()) -> None:
-    """Raises BadRequest naming the directive that may not be set, or the value that systemd would not read.
+    """Raises BadRequest naming a directive that may not be set, or a value that systemd would not accept.
 
-    Each of ``units`` comes with the key of deploy.toml that it stands below. ``also`` are the directives that root has
-    allowed for this app at set-up; their values pass as they are.
+    Each of ``units`` has the key of deploy.toml that it belongs to. ``also`` are the directives that root allowed at
+    setup; their values are not checked.
     """
     widened = set(also)
     for key, overrides in units:

@@ -1,7 +1,7 @@
-"""The programs that a release is to run: where each is found, and what is said of one that is not there.
+"""Where the programs of a release are, and what is said of one that is missing.
 
-Whoever deploys chooses the names: root opens nothing through them, and follows no link of a build's. An absolute path
-is looked up with the app's rights, so that nobody learns from it what only root may know.
+The names come from whoever deploys: root opens nothing through them, and follows no link that a build made. An absolute
+path is checked with the app's rights, so that the answer reveals nothing that only root may know.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a release's programs may be: its environment, its code (None: not looked at), and for whom they are."""
+    """Where a release's programs may be: its environment, its code (None: not checked), and the app that runs them."""
 
     app: str
     venv: Path | None
@@ -31,21 +31,21 @@ class Place:
 
 
 def on_host(name: str, venv: Path | None) -> str:
-    """The path of a program that the host has and the environment lacks; empty for any other."""
+    """The path of a program that the host has and the environment lacks; empty otherwise."""
     if "/" in name or _installed(name, venv):
         return ""
     return shutil.which(name, path=_HOST_PATH) or ""
 
 
 def refuse_missing(spec: Spec, place: Place) -> None:
-    """Raises HostError naming the process whose program is not there."""
+    """Raises HostError naming the first process whose program is missing."""
     for program, key in spec.programs.items():
         for why, next in _missing(program, spec, place):
             raise HostError(f"{key}: {program} {why}", next=Next.of(next))
 
 
 def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]]:
-    """Why a program cannot be run, and what to do about it."""
+    """Why a program cannot be run, and what to do about it; nothing if it can."""
     lock = spec.lock.path or "requirements.txt"
     if "/" not in program:
         if not _installed(program, place.venv) and not on_host(program, place.venv):
@@ -54,22 +54,22 @@ def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]
             yield why, f"{add}, commit, fab deploy"
     elif program.startswith("/"):
         if not runner.run(["test", "-x", program], user=place.app).ok:
-            why = f"is no program on this host that the user {place.app} can run"
-            yield why, f"install it there, or mend {program} in deploy.toml; then fab deploy"
+            why = f"is not a program on this host that the user {place.app} can run"
+            yield why, f"install it there, or correct {program} in deploy.toml; then fab deploy"
     elif place.code is not None and not _is_program(place.code, program):
         yield (
-            "is no program of the code",
+            "is not a program in the code",
             f"commit it with its x bit (git update-index --chmod=+x {program}), fab deploy",
         )
 
 
 def _installed(name: str, venv: Path | None) -> bool:
-    """Whether the environment has a program of that name. Where a link leads is not looked at."""
+    """Whether the environment has a program of that name. Links are not followed."""
     return venv is not None and ownership.mode_below(venv, f"bin/{name}") != 0
 
 
 def _is_program(code: Path, program: str) -> bool:
-    """Of one that is a link, or lies behind one, only the start can tell."""
+    """Whether the code has that program. For a link, or behind one, only starting it can tell: True."""
     try:
         mode = ownership.mode_below(code, posixpath.normpath(program))
     except OSError:

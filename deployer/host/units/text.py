@@ -1,4 +1,4 @@
-"""The units of a release, as text. Pure: generated here, never accepted from outside."""
+"""The text of a release's units. Pure: generated here, never accepted from outside."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from deployer.wire.protocol import WEB
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What is installed, looked up once the release's virtual environment is built.
+    """What is installed, determined once the release's virtual environment is built.
 
-    ``programs`` are those that the host has and the environment lacks, with their paths; ``without`` the lines of the
-    confinement that the host does not know or cannot bear.
+    ``programs`` are those that the host has and the environment lacks, with their paths; ``without`` the confinement
+    lines that this host cannot apply.
     """
 
     gunicorn_control_socket: bool = False
@@ -51,8 +51,8 @@ def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities
 
 
 def command(words: Sequence[str], paths: AppPaths, number: int, can: Capabilities) -> list[str]:
-    """A command of the user's own. A bare name is a program of the virtual environment, else of the host; one with a
-    slash is a file of the code, unless it begins with it."""
+    """A command of the user's. A bare name is a program of the virtual environment, otherwise of the host; one with a
+    slash is a file of the code, unless it is absolute."""
     program = words[0]
     release = paths.release(number)
     if "/" not in program:
@@ -63,10 +63,10 @@ def command(words: Sequence[str], paths: AppPaths, number: int, can: Capabilitie
 
 
 def socket_unit(paths: AppPaths, number: int, group: str) -> str:
-    """The socket that systemd holds for the release, whatever becomes of its processes.
+    """The socket that systemd holds for the release, whatever happens to its processes.
 
-    Its dependencies are the default ones but for ``Before=sockets.target``: when the host goes down, that would have
-    the socket stop after APP.service, whose own stop waits for the socket.
+    Its dependencies are the default ones without ``Before=sockets.target``, which would stop the socket after
+    APP.service at shutdown, whose own stop waits for the socket.
     """
     return unit_text(
         f"the socket of release v{number} of {paths.app}",
@@ -100,7 +100,7 @@ def socket_unit(paths: AppPaths, number: int, group: str) -> str:
 def service_unit(
     web: Web, paths: AppPaths, number: int, *, drain: float, start: float, can: Capabilities, behind: int = 0
 ) -> str:
-    """The web process of one release. ``drain`` and ``start`` bound its stop and its start, in seconds.
+    """The web process of a release. ``drain`` and ``start`` limit its stop and its start, in seconds.
 
     ``behind`` is the release whose socket it serves (0: its own).
     """
@@ -132,10 +132,10 @@ def service_unit(
 def process_unit(
     process: Process, instance: str, paths: AppPaths, number: int, can: Capabilities, older: Sequence[str] = ()
 ) -> str:
-    """One instance of what runs all the time: whatever way it ends, it is started again.
+    """One instance of a process that runs all the time: however it ends, it is restarted.
 
-    Without overlap it is ordered after ``older``, its forerunners: of two units that are ordered in whichever way, one
-    that is to start waits for the other to have stopped (systemd.unit(5), ``Before=``).
+    Without overlap it is ordered after the ``older`` services: of two units with any ordering, one that is to start
+    waits until the other has stopped (systemd.unit(5), ``Before=``).
     """
     base = [
         ("Type", "exec"),
@@ -162,7 +162,7 @@ def process_unit(
 def timer_unit(timer: Timer, paths: AppPaths, number: int) -> str:
     """When a command runs. Its dependencies are those of :func:`socket_unit`, for the same reason.
 
-    ``AccuracySec=``: systemd would put a run off by up to a minute (systemd.timer(5)).
+    ``AccuracySec=``: by default systemd may delay a run by up to a minute (systemd.timer(5)).
     """
     return unit_text(
         f"the timer {timer.name} of release v{number} of {paths.app}",
@@ -190,9 +190,9 @@ def timer_unit(timer: Timer, paths: AppPaths, number: int) -> str:
 
 
 def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, older: Sequence[str] = ()) -> str:
-    """One run of a timer's command. It waits for one of an ``older`` release to end: no two run at a time.
+    """One run of a timer's command. It waits for a run of an ``older`` release: no two run at a time.
 
-    However often it is due it runs (systemd would refuse the sixth start in ten seconds); ended by an admin it has not
+    It has no start limit (systemd would refuse the sixth start in ten seconds), and a run that an admin stops has not
     failed.
     """
     base = [
@@ -218,9 +218,9 @@ def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, olde
 
 
 def app_unit(app: str, program: str) -> str:
-    """``shop.service``: what an admin starts, stops and reloads, and what boots the app."""
+    """``APP.service``: what an admin starts, stops and reloads, and what boots the app."""
     return unit_text(
-        f"the handle of {app}: systemctl start|stop|restart|reload {app}",
+        f"the app {app}: systemctl start|stop|restart|reload {app}",
         (
             "Unit",
             [

@@ -1,4 +1,4 @@
-"""Commands of the app's, each in a transient unit of its own: where it runs, as whom, how long, and what it said."""
+"""One-off commands of an app, each in a transient unit: where it runs, as whom, for how long, and what it printed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from deployer.wire.environment import environment_file
 _RESERVED = ("build", "migrate")
 """No app's name ends with these."""
 COMMANDS = (*_RESERVED, "check")
-"""What the app's commands run as."""
+"""The commands that an app may have."""
 _ENDED_ITSELF = """/bin/sh -c 'test "$$EXIT_CODE" = exited'"""
-"""Run after a command (systemd.exec(5), EXIT_CODE): to systemd one that SIGTERM has killed was a success."""
+"""Runs after a command (systemd.exec(5), EXIT_CODE): systemd counts one killed by SIGTERM as a success."""
 
 _TRIES, _PAUSE = 10, 0.25
 _UNDER_WAY = ("active", "activating", "reloading", "deactivating")
@@ -46,22 +46,22 @@ except OSError as error:
     print(f"{words[0]}: {error.strerror}", file=sys.stderr)
     sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 """
-"""Becomes the command whose words are in its standard input. What Python changed of its own surroundings is undone;
-SIGPIPE stays ignored, as systemd has it (IgnoreSIGPIPE=): who has nobody to talk to any more ends in its own time."""
+"""Becomes the command whose words are in its standard input, and undoes what Python changed in its surroundings.
+SIGPIPE stays ignored, as systemd has it (IgnoreSIGPIPE=)."""
 UNSEEN = ("/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", _EXEC)
-"""A program for a unit that is to run a command whose words nobody else may read: they are in no unit file, no journal
-and no argument list of systemd's. Those of the command itself are seen while it runs, as any program's are."""
+"""Runs a command whose words nobody else may read: they are in no unit file, journal or argument list of systemd's. The
+arguments of the command itself can be seen while it runs, as any program's."""
 
 
 def unseen(argv: Sequence[str]) -> bytes:
-    """The standard input of UNSEEN."""
+    """The standard input for UNSEEN."""
     return json.dumps(list(argv)).encode()
 
 
 @dataclass(frozen=True)
 class Command:
-    """One of COMMANDS. ``limit`` is seconds after which it is ended, and ``key`` where deploy.toml says so; ``stays``
-    what is still done then."""
+    """One of COMMANDS. ``limit`` is in seconds, ``key`` its name in deploy.toml; ``stays`` is what it did that no undo
+    takes back."""
 
     name: str
     user: str
@@ -85,10 +85,11 @@ def run(
     lines: Iterable[Line],
     on_line: Callable[[str], None],
 ) -> tuple[int, list[str]]:
-    """Run a command in a transient unit, whose every process ends with it. Returns status and output.
+    """Run a command in a transient unit, whose processes all end with it. Returns its exit status and its last 400
+    lines.
 
-    The environment goes through a file only root can read: never through an argument list. Raises HostError when the
-    command takes longer than its limit: one that hangs must not hold the app's lock for ever.
+    The environment is passed in a file that only root can read, never in an argument list. Raises HostError when the
+    command exceeds its limit, or its program could not be started.
     """
     unit = unit_of(ctx, command.name)
     systemd.systemctl("stop", unit)
@@ -112,9 +113,9 @@ def run(
         systemd.systemctl("stop", unit)  # should only the one who waited for it have died, it must not go on
     if status != 0 and time.monotonic() - started >= command.limit:
         raise _too_long(command, said)
-    exitstatus.refuse_not_begun(f"the {_NOUNS[command.name]}", unit, status, since)
+    exitstatus.refuse_if_not_started(f"the {_NOUNS[command.name]}", unit, status, since)
     if not begun:
-        what = f"the {_NOUNS[command.name]} was not begun: systemd did not start its unit"
+        what = f"the {_NOUNS[command.name]} was not started: systemd did not start its unit"
         raise HostError(what, logs=said[-40:], next=advice.run("fab deploy"))
     return status, said
 
@@ -122,9 +123,12 @@ def run(
 def run_unit(
     ctx: Context, unit: str, settings: Sequence[str], argv: Sequence[str], on_line: Callable[[str], None]
 ) -> tuple[int, bool]:
-    """Its exit status, and whether it ever began. What it prints goes to ``on_line``.
+    """Run ``argv`` in a transient unit and wait. Returns the exit status and whether it ever began; each line goes to
+    ``on_line``.
 
-    Who waits for the unit may lose sight of it. Then the unit itself tells: one that failed is still known as failed.
+    A systemd that is being re-executed drops the request to start a unit, or only the reply. The unit's runtime
+    directory, which systemd makes just before it starts the process, tells which: a unit that never began is started
+    again.
     """
     name = unit.rpartition(".")[0]
     mark = ctx.paths.root / "run" / name
@@ -150,7 +154,7 @@ def run_unit(
 
 
 def _ended(unit: str) -> systemd.UnitState:
-    """Its state once nothing of it is under way: a start that was heard after all is waited for."""
+    """The unit's state once nothing of it is in progress: its start may have been carried out after all."""
     while (state := systemd.show(unit)).queued or state.active in _UNDER_WAY:
         time.sleep(_PAUSE)
     return state
@@ -174,14 +178,14 @@ def _too_long(command: Command, said: Sequence[str]) -> HostError:
     return HostError(
         f"the {_NOUNS[command.name]} did not end within {command.limit:g} s and was stopped",
         logs=list(said)[-40:],
-        next=advice.do(f"look why it takes so long; if it needs to, raise {command.key} in deploy.toml")
+        next=advice.do(f"find out why it takes so long, or raise {command.key} in deploy.toml")
         + advice.run("fab deploy"),
         stays=command.stays,
     )
 
 
 def refuse_running(ctx: Context, name: str) -> None:
-    """Raises HostError when anything of a command's unit still runs, though it has ended."""
+    """Raises HostError when processes of a command's unit are left after it has ended."""
     unit = unit_of(ctx, name)
     orders.ensure_stopped([unit])
     left = proc.of_unit(unit)
@@ -193,14 +197,14 @@ def refuse_running(ctx: Context, name: str) -> None:
 
 
 def end_all(ctx: Context) -> None:
-    """End what an attempt was building, migrating or checking: it outlives whoever began it. Raises nothing."""
+    """Stop what an attempt is building, migrating or checking: it outlives whatever started it. Never raises."""
     units = [unit_of(ctx, name) for name in COMMANDS]
     systemd.systemctl("stop", *units)
     systemd.systemctl("reset-failed", *units)
 
 
 def forget_environments(ctx: Context) -> None:
-    """Remove the files through which commands got their environment, should one have been cut short."""
+    """Remove the environment files of commands that were interrupted."""
     for name in COMMANDS:
         with contextlib.suppress(OSError):
             (ctx.paths.private / f"{name}.env").unlink()

@@ -1,4 +1,4 @@
-"""What every unit of an app has: who it runs as, its environment, and how a unit file is written. Pure."""
+"""What every unit of an app has, and how a unit file is written. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deployer.host.state.paths import AppPaths
 
 
 def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
-    """The variables deployer sets for every process of a release."""
+    """The variables that deployer sets for every process of a release."""
     return {
         "DEPLOYER_APP": paths.app,
         "DEPLOYER_RELEASE": f"v{number}",
@@ -23,7 +23,7 @@ def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
 
 
 def service_lines(paths: AppPaths, number: int, process: str) -> list[tuple[str, str]]:
-    """Who it runs as, where, and with which variables: the same for each kind of process of a release."""
+    """User, directories and variables: the same for every kind of process of a release."""
     release = paths.release(number)
     own = {**own_environment(paths, number), "DEPLOYER_PROCESS": process}
     return [
@@ -39,28 +39,29 @@ def service_lines(paths: AppPaths, number: int, process: str) -> list[tuple[str,
 
 
 def state_lines(app: str) -> list[tuple[str, str]]:
-    """Where the app itself may write."""
+    """The directory that the app itself may write."""
     return [("StateDirectory", app), ("StateDirectoryMode", "0700")]
 
 
 def exec_line(argv: Sequence[str]) -> tuple[str, str]:
-    """The command, word by word."""
+    """The line for a command."""
     return ("ExecStart", " ".join(quote(word) for word in argv))
 
 
 def quote(argument: str) -> str:
-    """One argument of an Exec line (systemd.service(5)): no specifier, no variable, no word is split."""
+    """One argument of an Exec line (systemd.service(5)), without specifiers, variables or word splitting."""
     escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t").replace("\n", "\\n")
     escaped = escaped.replace("%", "%%").replace("$", "$$")
     return escaped if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", escaped) else f'"{escaped}"'
 
 
 def properties(lines: Iterable[tuple[str, str]]) -> list[str]:
-    """The same lines as ``systemd-run -p`` takes them."""
+    """The lines as ``systemd-run -p`` takes them."""
     return [f"{name}={value}" for name, value in lines]
 
 
 def unit_text(what: str, *sections: tuple[str, Sequence[tuple[str, str]]]) -> str:
+    """A unit file with these sections. ``what`` goes into its first comment."""
     parts = [f"# Written by deployer: {what}.\n"]
     for title, lines in sections:
         parts.append(f"\n[{title}]\n" + "".join(f"{name}={value}\n" for name, value in lines))

@@ -514,12 +514,12 @@ def test_an_environment_that_has_changed_is_not_taken_over(host: SimulatedHost, 
     seal.refuse_changed_environment(ctx, replace(release, sealed=None))  # nothing is known of it
     with pytest.raises(HostError) as caught:
         seal.refuse_changed_environment(ctx, release)
-    assert caught.value.message == f"v2 is no longer what was made: its digest differs {path}"
+    assert caught.value.message == f"v2 has been changed: the digest of {path} differs"
     assert caught.value.state == "nothing was touched"
     assert str(caught.value.next).splitlines() == [
         "fab deploy",
-        "fab releases   (shows what else can be gone back to)",
-        "and look at the disk",
+        "fab releases   (shows the other releases)",
+        "check the disk, too",
     ]
     assert seal.known_damage(ctx, release) == f"{path} has changed"
     path.unlink()

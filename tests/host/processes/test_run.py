@@ -48,9 +48,9 @@ def test_how_it_ended(shown: str, told: int, status: int, monkeypatch: pytest.Mo
     ("shown", "told", "message"),
     [
         ("Result=timeout\nExecMainCode=2\nExecMainStatus=15", 1, "24 hours"),
-        ("Result=resources\nExecMainCode=0\nExecMainStatus=0", 1, "did not begin"),
-        ("", 1, "did not begin"),
-        ("", 0, "not known"),
+        ("Result=resources\nExecMainCode=0\nExecMainStatus=0", 1, "did not start"),
+        ("", 1, "did not start"),
+        ("", 0, "is unknown"),
     ],
 )
 def test_an_end_without_a_status_is_a_failure(

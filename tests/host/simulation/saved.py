@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.host.state import releases
+from deployer.host.state import catalog
 
 from .host import SimulatedHost
 from .units import Unit
@@ -95,7 +95,7 @@ class Saved:
         for entry in reversed(self._disk):
             entry.date(root)
         host.is_on, host.is_off = True, False
-        releases._parsed.cache_clear()  # each time the same is read and parsed
+        catalog._parsed.cache_clear()  # each time the same is read and parsed
         host.boots, host.clock.now, host.clock.ahead = self._times
         host.looked_at, host.seen = (0, 0), (None, {})
         host.table.units.clear()

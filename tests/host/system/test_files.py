@@ -370,7 +370,7 @@ def test_giving_goes_from_the_leaves_to_the_root(place: Path, monkeypatch: pytes
 def test_a_tree_that_was_in_other_hands_is_not_given_again(place: Path) -> None:
     """A build that died half-way has left a tree of its owner's making: it is not taken for one of root's."""
     tree = built(place)
-    with pytest.raises(PermissionError, match="sent afresh"):
+    with pytest.raises(PermissionError, match="uploaded again"):
         ownership.give(tree, OWNER, OWNER)
 
 

@@ -50,8 +50,8 @@ def test_programs_that_are_there(program: str, place: Place) -> None:
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        ("absent", "not among the installed"), ("plain", "not among"), ("bin/absent", "no program of the code"),
-        ("plain/x", ""), ("./plain", "no program of the code"), ("bin", "not among"), ("/etc/passwd", "can run"),
+        ("absent", "not among the installed"), ("plain", "not among"), ("bin/absent", "not a program in the code"),
+        ("plain/x", ""), ("./plain", "not a program in the code"), ("bin", "not among"), ("/etc/passwd", "can run"),
         ("/absent", "can run"), ("../hidden/there", ""),
     ],
 )  # fmt: skip
@@ -84,5 +84,5 @@ def test_a_pipe_keeps_nobody(place: Place) -> None:
     """Nothing is opened: neither one in the code, nor one at a path from the root."""
     assert place.code is not None
     os.mkfifo(place.code / "pipe", 0o777)
-    assert "no program" in missing("./pipe", place)
+    assert "not a program" in missing("./pipe", place)
     assert missing(str(place.code / "pipe"), replace(place, app="root")) == ""  # of that only the start can tell

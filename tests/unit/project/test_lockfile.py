@@ -399,7 +399,7 @@ def test_a_file_that_a_build_has_changed_is_not_installed_from(repo: Repository)
     source = ship(repo, {"requirements.txt": "x==1\n"})
     spec = spec_of(Config(app="shop", web=WebConfig(wsgi="shop.wsgi:application")), source, find_lock(source))
     repo.write("requirements.txt", "x==2\n")
-    with pytest.raises(HostError, match=r"requirements\.txt is no longer as it was shipped"):
+    with pytest.raises(HostError, match=r"requirements\.txt differs from what was shipped"):
         installer.lay_out(spec.lock, source.entries, repo.root, repo.root.parent / "sources")
 
 

@@ -18,7 +18,7 @@ from deployer.config import Config, load
 from deployer.config.load import convert
 from deployer.config.secret import Secret
 from deployer.errors import ConfigError
-from deployer.host.processes.run import Command
+from deployer.host.processes.run import RunRequest
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.spec import environment_of, setup_request, spec_of
@@ -217,7 +217,7 @@ def test_a_batch_has_one_rule(batch: str) -> None:
 def test_a_command_to_run_has_one_rule(argv: list[str]) -> None:
     """What a host refuses to run is refused before anything is connected."""
     try:
-        Command.parse({"argv": argv})
+        RunRequest.parse({"argv": argv})
     except ValueError:
         with pytest.raises(ConfigError):
             refuse_none(argv)

@@ -19,7 +19,7 @@ from deployer.wire.protocol import LEASE
 ARMED = [
     "systemd-run", "--quiet", "--collect", "--unit=deployer-shop-lease.service", "--on-active=30",
     "--on-unit-inactive=30", "--timer-property=AccuracySec=1s",
-    "--description=deployer: looks after unfinished deploys of shop", "--", "/usr/local/lib/deployer/deployer-host",
+    "--description=deployer: recovers unfinished deploys of shop", "--", "/usr/local/lib/deployer/deployer-host",
     "recover", "shop",
 ]  # fmt: skip
 

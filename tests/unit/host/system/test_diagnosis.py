@@ -137,9 +137,9 @@ def test_a_shells_word_for_a_kill_is_told_as_one(code: Path) -> None:
     ("status", "name", "words"),
     [
         pytest.param(400, "health-host", "ALLOWED_HOSTS", marks=cause("health-host")),
-        pytest.param(404, "health-path", "is /healthz a page", marks=cause("health-path")),
-        pytest.param(403, "health-login", "anybody may see", marks=cause("health-login")),
-        pytest.param(302, "health-login", "anybody may see"),
+        pytest.param(404, "health-path", "a page of the app instead of /healthz", marks=cause("health-path")),
+        pytest.param(403, "health-login", "needs no login", marks=cause("health-login")),
+        pytest.param(302, "health-login", "needs no login"),
         pytest.param(0, "health-slow", "now 30 s", marks=cause("health-slow")),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_migration_that_never_began_did_nothing(code: Path, program: str, name
     found = from_migration(printed(code, program), "shop", code)
     assert found.cause.name == name
     assert words in found.why
-    assert ("look at the database" in str(found.next)) is (name == "migration-broke-off")
+    assert ("check the database" in str(found.next)) is (name == "migration-broke-off")
     assert found.next.commands[-1] == "fab deploy"
 
 

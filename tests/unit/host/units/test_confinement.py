@@ -131,12 +131,12 @@ def test_other_mounts_may_not(value: str) -> None:
 
 
 REFUSED = [
-    ("processes.worker", "TimeoutStopSec", ("5",), "may not be set here; use stop", "mend"),
-    ("timers.sweep", "TimeoutStopSec", ("5",), "may not be set here; a run that is ended has 10 seconds", "mend"),
+    ("processes.worker", "TimeoutStopSec", ("5",), "may not be set here; use stop", "fix"),
+    ("timers.sweep", "TimeoutStopSec", ("5",), "may not be set here; a run that is ended has 10 seconds", "fix"),
     ("web", "User", ("root",), "this directive may not be set from deploy.toml", "allow"),
-    ("web", "MemoryMax", ("1 G",), "systemd does not accept '1 G' here", "mend"),
-    ("web", "Nice", ("5", "6"), "takes one value, not 2", "mend"),
-    ("web", "Nice", ("5", "6", "7"), "takes one value, not 3", "mend"),
+    ("web", "MemoryMax", ("1 G",), "systemd does not accept '1 G' here", "fix"),
+    ("web", "Nice", ("5", "6"), "takes one value, not 2", "fix"),
+    ("web", "Nice", ("5", "6", "7"), "takes one value, not 3", "fix"),
 ]
 
 
@@ -150,7 +150,7 @@ def test_what_may_not_be_set_is_named_with_what_to_do(
     assert caught.value.message == f"{key}.unit.{name}: {why}"
     assert caught.value.state == "nothing was touched"
     expected = {
-        "mend": f"correct [{key}.unit] in deploy.toml, then fab deploy",
+        "fix": f"correct [{key}.unit] in deploy.toml, then fab deploy",
         "allow": f"fab setup -H root@HOST --allow-unit {name}   (as root: allows it for this app)",
     }
     assert str(caught.value.next) == expected[then]
