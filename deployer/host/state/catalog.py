@@ -63,12 +63,6 @@ class Catalog:
         number = self.current()
         return self.find(number) if number else None
 
-    def before(self, release: Release) -> Release | None:
-        """What served before a release; None when nothing did, or its record cannot be read."""
-        with contextlib.suppress(Damaged):
-            return self.find(release.previous) if release.previous else None
-        return None
-
     def get(self, number: int) -> Release:
         """The record of a release. Raises HostError naming those that exist when there is no such release."""
         release = self.find(number)
