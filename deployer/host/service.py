@@ -17,7 +17,7 @@ from deployer.host.recovery import survey
 from deployer.host.state import jobs, lease, masking, seal
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit, parse_unit, unit_name
-from deployer.host.state.releases import CONDEMNED, Release
+from deployer.host.state.releases import ROLLING_BACK, Release
 from deployer.host.system import orders, systemd
 from deployer.host.units import install
 from deployer.wire.protocol import PHASES, WEB, Exit
@@ -48,7 +48,7 @@ def _recover_rest(ctx: Context) -> None:
     if lock.running(ctx) is None and _is_recovery_needed(ctx):
         print("a deploy was interrupted: recovering")
         with Failures(ctx).kept("starting the recovery timer"):
-            lease.arm(ctx.paths)
+            lease.start_watchdog(ctx.paths)
         _submit_recovery(ctx)
 
 
@@ -74,7 +74,7 @@ def _run(ctx: Context, number: int) -> None:
         install.ensure_units(ctx, release)
     with failures.kept(f"starting the web process of v{number}"):
         _run_web(ctx, number, release)
-    if release is None or release.result != CONDEMNED:  # being rolled back: it must take no job before that
+    if release is None or release.result != ROLLING_BACK:  # being rolled back: it must take no job before that
         with failures.kept(f"starting the processes and timers of v{number}"):
             background.start(ctx)
     failures.raise_first()
@@ -99,7 +99,7 @@ def recover(ctx: Context) -> Exit:
     if _is_recovery_needed(ctx):
         _submit_recovery(ctx)
     elif not _is_unfinished(ctx):
-        lease.disarm(ctx.paths, lambda: lock.running(ctx) is not None or _is_unfinished(ctx))
+        lease.stop_watchdog(ctx.paths, lambda: lock.running(ctx) is not None or _is_unfinished(ctx))
     return Exit.OK
 
 
@@ -168,7 +168,7 @@ def reload(ctx: Context) -> Exit:
                 print(*event["logs"], f"{event['message']}. {event['state']}", sep="\n", file=sys.stderr)
             elif event["event"] == "finished":
                 exit = Exit(event["exit"])
-    jobs.forget_old(ctx.paths.jobs)
+    jobs.remove_old(ctx.paths.jobs)
     return exit
 
 

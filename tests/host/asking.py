@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from deployer.host.session.session import Session
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
+from deployer.host.state.catalog import Catalog
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.releases import Catalog
 from deployer.host.system import journald, runner
 from deployer.wire.protocol import PHASES, Exit
 from deployer.wire.tree import Delta, Entry, tree_digest
@@ -84,7 +84,7 @@ class Host:
         def emit(name: str, **fields: Any) -> None:
             self.events.append({"event": name, **fields})
 
-        ctx = Context(paths=self.paths, settings=Settings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
+        ctx = Context(paths=self.paths, settings=AppSettings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
         return Session(ctx, io.BytesIO(data), self.events.append).serve()
 
     def files(self) -> dict[str, bytes | None]:

@@ -15,9 +15,9 @@ from deployer.host import service as unit_service
 from deployer.host.errors import HostError
 from deployer.host.job import queue
 from deployer.host.processes import run
-from deployer.host.state import fingerprint, lease, masking
+from deployer.host.state import lease, masking
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.store import Store
+from deployer.host.state.store import Store, sums, sums_digest
 from deployer.host.system import files
 from tests.host.simulation import builds, laptop, rules, service
 from tests.host.simulation.faults import Kill, PowerCut
@@ -74,24 +74,24 @@ def test_content_in_use_is_never_rebuilt_in_place(host: SimulatedHost, what: str
     """The same again is built beside it: what runs from it keeps every file that it has."""
     assert host.deploy(text="one").exit == 0
     store = Store(getattr(host.paths, what))
-    (key,) = store.found()
+    (key,) = store.all_keys()
     if how == "its seal is spoilt":
         store.seal_path(key).write_text("spoilt")
     else:
-        store.condemn(key, "in a test")
+        store.mark_damaged(key, "in a test")
     before = {path: path.stat().st_ino for path in store.path(key).rglob("*")}
     assert host.deploy(text="one").exit == 0
     assert {path: path.stat().st_ino for path in store.path(key).rglob("*")} == before
-    assert len(store.found()) == 2
+    assert len(store.all_keys()) == 2
 
 
 def rebuilt(host: SimulatedHost, release: Path) -> None:
     """Other code under the same key, under a seal of its own that fits it."""
     store, key = Store(host.paths.trees), (release / "code").resolve().name
     (release / "code/app.py").write_text("# another\n")
-    text = fingerprint.sums(store.path(key))
+    text = sums(store.path(key))
     store.sums_path(key).write_bytes(text)
-    record = {**(store.record(key) or {}), "sums": fingerprint.digest(text)}
+    record = {**(store.record(key) or {}), "sums": sums_digest(text)}
     store.seal_path(key).write_text(json.dumps(record))
 
 
@@ -162,7 +162,7 @@ def test_nothing_begins_that_nobody_would_look_after(host: SimulatedHost, monkey
         raise HostError("systemd did not start the timer")
 
     with monkeypatch.context() as patched:
-        patched.setattr(lease, "arm", fails)
+        patched.setattr(lease, "start_watchdog", fails)
         outcome = host.deploy(text="two")
         assert (outcome.exit, outcome.failure["state"]) == (5, "nothing was touched")
         assert "did not start the timer" in outcome.failure["message"]

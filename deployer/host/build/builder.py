@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
-import pwd
-import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployer.host.build import bytecode, installer, pipconf
-from deployer.host.build.unpack import Mismatch, apply, parse_delta
+from deployer.host.build import bytecode, disk, installer, pipconf
+from deployer.host.build.command import run_build, stop_build
+from deployer.host.build.delta import parse_delta
+from deployer.host.build.unpack import Mismatch, apply
 from deployer.host.errors import HostError
-from deployer.host.state.app import Context, free_bytes
+from deployer.host.state.app import Context
 from deployer.host.state.store import Store
-from deployer.host.system import files
-from deployer.host.system.diagnosis import why_command
-from deployer.host.system.systemd import systemctl
-from deployer.host.units import confinement, transient
-from deployer.host.units.transient import Command
-from deployer.wire.advice import NOTHING, Next, do, run
-from deployer.wire.sizes import size
+from deployer.host.system import ownership
+from deployer.host.units import transient
+from deployer.wire.advice import do, run
 from deployer.wire.spec import Spec
 from deployer.wire.tree import LINK, Delta, Entry
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
-_MAKE_ROOM = do("make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy")
 _LOCK_COMMANDS = {
     "requirements": ["pip", "install", "--requirement"],
     "pylock": ["pip", "sync"],
@@ -79,15 +73,15 @@ def unpack(ctx: Context, key: str, delta_value: object, body: Path) -> Sequence[
             str(destination),
         )
     except Mismatch as error:
-        ctx.trees.discard(key)
+        ctx.trees.remove(key)
         if base is not None and error.path in {entry.path for entry in base_of(base)}:
             ctx.trees.mark_altered(delta.base, error.path)  # the next upload brings that file itself
         raise HostError(
             f"what arrived is not what was sent: {error}", next=run("fab deploy", "sends it afresh")
         ) from None
     except OSError as error:
-        ctx.trees.discard(key)
-        raise disk_error(error, destination, "unpacking the code") from error
+        ctx.trees.remove(key)
+        raise disk.disk_error(error, destination, "unpacking the code") from error
     if base_path is not None and base is not None:
         bytecode.carry(base_path, destination, base_of(base), entries)
     os.chmod(str(destination), 0o755)
@@ -111,18 +105,18 @@ def build_venv(
         try:
             installer.lay_out(spec.lock, entries, tree, sources)
         except OSError as error:
-            raise disk_error(error, venv, "laying out the dependencies") from error
-        files.give(venv, uid, gid)
+            raise disk.disk_error(error, venv, "laying out the dependencies") from error
+        ownership.give(venv, uid, gid)
         seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
         what, limit, next = "installing the dependencies", spec.build_timeout, installer.advice(spec.lock, tree)
         for command in venv_commands(spec, str(venv), python):
-            _run_build(ctx, command, sources, venv, seen, what, limit, next=next)
-        _run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)
+            run_build(ctx, command, sources, venv, seen, what, limit, next=next)
+        run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)
         installer.refuse_editable(venv)
         _seal(ctx, ctx.venvs, key, {"lock": spec.lock.path, "python": python})
     except BaseException:
-        _stop_build(ctx)
-        ctx.venvs.discard(key)
+        stop_build(ctx)
+        ctx.venvs.remove(key)
         raise
 
 
@@ -130,7 +124,7 @@ def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
     """The files in which a project may say where packages are: those that the installer gets to see."""
     for path in spec.lock.files:
         with contextlib.suppress(OSError):
-            yield files.read_below(tree, path, 1 << 20)
+            yield ownership.read_below(tree, path, 1 << 20)
 
 
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
@@ -156,16 +150,16 @@ def build_tree(
     uid, gid = ctx.builder()
     carried = next(tree.glob("**/__pycache__"), None) is not None  # root alone has written here so far
     jobs = [] if carried else ["-j", "0"]  # a pool of processes costs more than it saves when little is left to do
-    files.give(tree, uid, gid)
+    ownership.give(tree, uid, gid)
     seen = dict(environment)
     if venv is not None:
         seen["VIRTUAL_ENV"] = str(venv)
     try:
         for command in spec.build:
             shell = ["/bin/sh", "-euc", command]
-            _run_build(ctx, shell, tree, tree, seen, f"the build command {command!r}", spec.build_timeout, venv)
+            run_build(ctx, shell, tree, tree, seen, f"the build command {command!r}", spec.build_timeout, venv)
         python = str(venv / "bin/python") if venv else "/usr/bin/python3"
-        _run_build(ctx, [python, "-m", "compileall", "-q", *jobs, "."], tree, tree, seen, "", spec.build_timeout, venv)
+        run_build(ctx, [python, "-m", "compileall", "-q", *jobs, "."], tree, tree, seen, "", spec.build_timeout, venv)
         record = {
             "source": spec.source.digest,
             "entries": [entry.as_list() for entry in entries],
@@ -173,8 +167,8 @@ def build_tree(
         }
         _seal(ctx, ctx.trees, key, record)
     except BaseException:
-        _stop_build(ctx)
-        ctx.trees.discard(key)
+        stop_build(ctx)
+        ctx.trees.remove(key)
         raise
 
 
@@ -196,7 +190,7 @@ def _altered(tree: Path, entries: Sequence[Entry]) -> list[str]:
 
 def _intact(tree: Path, entry: Entry) -> bool:
     try:
-        descriptor = files.open_below(tree, entry.path, os.O_RDONLY)
+        descriptor = ownership.open_below(tree, entry.path, os.O_RDONLY)
     except OSError:
         return False
     with os.fdopen(descriptor, "rb") as file:
@@ -207,109 +201,3 @@ def _intact(tree: Path, entry: Entry) -> bool:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
         return digest.hexdigest() == entry.digest
-
-
-def _run_build(
-    ctx: Context,
-    argv: Sequence[str],
-    directory: Path,
-    writable: Path,
-    environment: Mapping[str, str],
-    what: str,
-    limit: float,
-    venv: Path | None = None,
-    next: Next = NOTHING,
-) -> None:
-    """Run one command as the deploy user, able to write only ``writable`` and its cache.
-
-    An empty ``what`` means that a failure does not matter. Otherwise it is a HostError with the command's output.
-    """
-    path = f"{venv}/bin:/usr/local/bin:/usr/bin:/bin" if venv else "/usr/local/bin:/usr/bin:/bin"
-    cache = f"/var/cache/deployer-{ctx.app}"
-    own = {"PATH": path, "HOME": cache, "XDG_CACHE_HOME": cache, "NO_COLOR": "1", **_uv_settings(writable, cache)}
-    status, lines = transient.run(
-        ctx,
-        Command(
-            name="build",
-            user=ctx.settings.deploy_user,
-            argv=tuple(argv),
-            directory=directory,
-            limit=limit,
-            key="release.build_timeout",
-        ),
-        {**environment, **own},
-        [
-            ("CacheDirectory", f"deployer-{ctx.app}"),
-            ("CacheDirectoryMode", "0700"),
-            *confinement.lines("build", without=confinement.left_out(ctx)),
-            ("ReadWritePaths", str(writable)),
-            *_ssh_files(ctx),
-        ],
-        (lambda line: ctx.emit("output", phase="build", line=line)) if what else (lambda _: None),
-    )
-    if status == 0 or not what:
-        return
-    free = free_bytes(str(writable))
-    if free < 4 * 1024 * 1024:
-        raise full_disk(writable.parent, what, lines)
-    found = why_command(status, lines, ctx.app, directory)
-    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=next or found.next)
-
-
-def _uv_settings(environment: Path, cache: str) -> dict[str, str]:
-    """What concerns the host, whatever the project's own settings say: where things lie, and which Python there is.
-
-    What concerns which packages are chosen, and from where, is the project's.
-    """
-    return {
-        "UV_PROJECT_ENVIRONMENT": str(environment),
-        "UV_CACHE_DIR": f"{cache}/uv",
-        "UV_LINK_MODE": "copy",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_PYTHON_PREFERENCE": "only-system",
-        "UV_SYSTEM_CERTS": "1",
-        "UV_NATIVE_TLS": "1",  # its name before
-        "UV_NO_PROGRESS": "1",
-    }
-
-
-_SSH_FILES = ("known_hosts", "config", "id_ed25519", "id_ecdsa", "id_rsa")
-"""What ssh needs of ``~/.ssh`` to fetch a private dependency."""
-
-
-def _ssh_files(ctx: Context) -> list[confinement.Line]:
-    """Show SSH's client files to a build, read-only; all else of the deploy user's home is hidden from it."""
-    home = pwd.getpwnam(ctx.settings.deploy_user).pw_dir
-    if not re.fullmatch(r"/[\w./-]+", home):
-        return []
-    return [("BindReadOnlyPaths", f"-{home}/.ssh/{name}") for name in _SSH_FILES]
-
-
-def _stop_build(ctx: Context) -> None:
-    systemctl("stop", transient.unit_of(ctx, "build"))
-
-
-def disk_error(error: OSError, path: Path, what: str) -> HostError:
-    """A failed write, told so that it can be acted on. ``path`` is where, unless the error itself knows better."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return full_disk(Path(error.filename) if isinstance(error.filename, str) else path, what, [])
-    return HostError(f"{what} failed: {error}")
-
-
-def require_room(directory: Path, needed: int, what: str) -> None:
-    """Raises HostError when fewer than ``needed`` bytes are free below ``directory``."""
-    free = free_bytes(str(directory))
-    if free < needed:
-        raise HostError(
-            f"the disk is full: {what} needs {size(needed)} below {directory}, {size(free)} are free",
-            next=_MAKE_ROOM,
-        )
-
-
-def full_disk(path: Path, what: str, lines: Sequence[str]) -> HostError:
-    where = next(directory for directory in (path, *path.parents) if directory.is_dir())
-    return HostError(
-        f"the disk is full: {what} needs more than the {size(free_bytes(str(where)))} left below {where}",
-        logs=list(lines)[-20:],
-        next=_MAKE_ROOM,
-    )

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from deployer.host.system import files
+from deployer.host.system import ownership
 from deployer.wire.tree import LINK, Entry
 
 _COMPILED = re.compile(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
@@ -45,7 +45,9 @@ def _unchanged(before: Sequence[Entry], after: Sequence[Entry]) -> dict[str, set
 @contextlib.contextmanager
 def _opened(root: Path, directory: str) -> Iterator[int]:
     flags = os.O_RDONLY | os.O_DIRECTORY
-    descriptor = files.open_below(root, directory, flags) if directory else os.open(str(root), flags | os.O_NOFOLLOW)
+    descriptor = (
+        ownership.open_below(root, directory, flags) if directory else os.open(str(root), flags | os.O_NOFOLLOW)
+    )
     try:
         yield descriptor
     finally:

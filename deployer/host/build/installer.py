@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deployer.host.build.pythons import HOST_PATH, pythons
 from deployer.host.errors import HostError
-from deployer.host.system import files
+from deployer.host.system import ownership
 from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.spec import LockSpec
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
@@ -54,7 +54,7 @@ def lay_out(lock: LockSpec, entries: Iterable[Entry], tree: Path, destination: P
 
 def _content(tree: Path, entry: Entry) -> bytes:
     try:
-        content = files.read_below(tree, entry.path, entry.size + 1)
+        content = ownership.read_below(tree, entry.path, entry.size + 1)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EIO):
             raise
@@ -93,7 +93,7 @@ def advice(lock: LockSpec, tree: Path) -> Next:
 
 def _wants_git(tree: Path, path: str) -> bool:
     try:
-        return _GIT.search(files.read_below(tree, path, _LARGEST_LOCK)) is not None
+        return _GIT.search(ownership.read_below(tree, path, _LARGEST_LOCK)) is not None
     except OSError:
         return False
 
@@ -114,7 +114,7 @@ def _records(venv: Path) -> Iterator[tuple[str, dict[str, dict[str, object]]]]:
         for name in _listed(venv, packages):
             if name.endswith(".dist-info"):
                 try:
-                    text = files.read_below(venv, f"{packages}/{name}/direct_url.json", _LARGEST_RECORD)
+                    text = ownership.read_below(venv, f"{packages}/{name}/direct_url.json", _LARGEST_RECORD)
                     record = json.loads(text)
                 except (OSError, ValueError, RecursionError):
                     continue
@@ -128,7 +128,7 @@ def _packages(venv: Path) -> list[str]:
 
 def _listed(root: Path, path: str) -> list[str]:
     try:
-        directory = files.open_below(root, path, os.O_RDONLY | os.O_DIRECTORY)
+        directory = ownership.open_below(root, path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return []
     try:

@@ -57,7 +57,7 @@ def tree_key(
     return _digest(["tree", _LAYOUT, digest, list(spec.build), venv, interpreter.identity, seen])
 
 
-def fingerprint_key(path: Path) -> bytes:
+def host_key(path: Path) -> bytes:
     """This host's key for :func:`tree_key`, made at first use."""
     if not path.exists():
         files.write_file(path, secrets.token_bytes(32), 0o600)

@@ -1,7 +1,7 @@
 """Make a tree out of another one and a delta. Neither the delta, nor its body, nor the base is trusted.
 
-The caller owns an empty directory that nobody else can write to; only it is written to. Memory stays bounded,
-and so does what is written: never more than the sizes that the delta declares.
+The caller owns an empty directory that nobody else can write to; only it is written to. Memory stays bounded, and so
+does what is written: never more than the sizes that the delta declares.
 """
 
 from __future__ import annotations
@@ -9,64 +9,25 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-from deployer.host.build.body import CHUNK, Body, Mismatch
-from deployer.wire.protocol import DIGEST
-from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, tree_digest, unpack_ids
+from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, tree_digest
 
-MAX_NAME = 255
-MAX_TARGET = 4095
-__all__ = ["Mismatch", "apply", "parse_delta"]
-
-KEYS = {"digest", "base", "drop", "add", "body", "length"}
+_CHUNK = 1 << 18
 
 
-def parse_delta(message: Any) -> Delta:
-    """The delta that a JSON value stands for. Raises ValueError saying what is wrong with it."""
-    if not isinstance(message, dict) or set(message) != KEYS:
-        raise ValueError("a delta must be an object with the keys " + ", ".join(sorted(KEYS)))
-    if not isinstance(message["add"], list) or not isinstance(message["drop"], str):
-        raise ValueError("a delta's add must be a list, and its drop a string")
-    add = tuple(parse_entry(item) for item in message["add"])
-    check_paths(add)
-    return Delta(
-        digest=parse_digest(message["digest"]),
-        base=parse_digest(message["base"]) if message["base"] != "" else "",
-        drop=tuple(unpack_ids(message["drop"])),
-        add=add,
-        body=parse_digest(message["body"]),
-        length=parse_size(message["length"]),
-    )
+class Mismatch(ValueError):
+    """What arrived, or what the base holds, is not what the delta says. ``path``: the file (empty: all)."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
-def parse_entry(item: Any) -> Entry:
-    """One entry. Raises ValueError for wrong types, names that no file system holds, and sizes below 0."""
-    if not isinstance(item, list) or len(item) != 4 or not all(isinstance(part, str) for part in item[:2]):
-        raise ValueError("an entry must be a list of path, kind, size and digest")
-    entry = Entry(item[0], item[1], parse_size(item[2]), parse_digest(item[3]))
-    if any(len(part) > MAX_NAME for part in entry.path.encode("utf-8").split(b"/")):
-        raise ValueError(f"a name is longer than {MAX_NAME} bytes: {entry.path[:80]!r}")
-    if entry.kind == LINK and not 0 < entry.size <= MAX_TARGET:
-        raise ValueError(f"not the size of a link's target: {entry.path!r}")
-    return entry
-
-
-def parse_digest(value: Any) -> str:
-    if not isinstance(value, str) or not DIGEST.fullmatch(value):
-        raise ValueError("not a SHA-256 digest in hex")
-    return value
-
-
-def parse_size(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
-        raise ValueError("not a size in bytes")
-    return value
-
-
-def final_entries(delta: Delta, base_entries: Sequence[Entry]) -> list[Entry]:
+def _final_entries(delta: Delta, base_entries: Sequence[Entry]) -> list[Entry]:
     """The entries of the tree that the delta makes, sorted by path.
 
     Raises Mismatch when they are not the tree that ``delta.digest`` names, ValueError when they could reach
@@ -92,20 +53,20 @@ def apply(
     Mismatch (a ValueError) naming the file when a digest or a size is wrong, ValueError for entries that
     could reach outside, OSError (ENOSPC and others) as it comes; then throw the destination away.
     """
-    entries = final_entries(delta, base_entries)
+    entries = _final_entries(delta, base_entries)
     added = {entry.path for entry in delta.add}
-    tree = Tree(destination)
+    tree = _Tree(destination)
     kept = [entry for entry in entries if entry.path not in added]
     if kept and base_dir is None:
         raise Mismatch("the delta keeps files of a base, and there is none")
     if kept and base_dir is not None:
-        copy_kept(tree, base_dir, kept)
-    unpack_added(tree, body_path, delta)
+        _copy_kept(tree, base_dir, kept)
+    _unpack_added(tree, body_path, delta)
     tree.make_links()
     return entries
 
 
-class Tree:
+class _Tree:
     """The tree under construction. Each file is new: nothing is ever written through a link."""
 
     def __init__(self, destination: str) -> None:
@@ -116,12 +77,12 @@ class Tree:
     def write(self, entry: Entry, pieces: Iterator[bytes]) -> None:
         """Write a file, or remember a link. Raises Mismatch when the content is not the entry's."""
         if entry.kind == LINK:
-            self._links[entry.path] = link_target(entry, b"".join(checked(entry, pieces)))
+            self._links[entry.path] = _link_target(entry, b"".join(_checked(entry, pieces)))
             return
         self._make_parents(entry.path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(self._place(entry.path), flags, 0o600), "wb") as file:
-            for piece in checked(entry, pieces):
+            for piece in _checked(entry, pieces):
                 file.write(piece)
             os.fchmod(file.fileno(), 0o755 if entry.kind == EXECUTABLE else 0o644)
 
@@ -143,7 +104,7 @@ class Tree:
         return self._destination / path
 
 
-def link_target(entry: Entry, content: bytes) -> str:
+def _link_target(entry: Entry, content: bytes) -> str:
     """A link's target. Raises Mismatch for what cannot be one."""
     try:
         target = content.decode("utf-8")
@@ -154,7 +115,7 @@ def link_target(entry: Entry, content: bytes) -> str:
     return target
 
 
-def checked(entry: Entry, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _checked(entry: Entry, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same pieces. Raises Mismatch once they are longer, and at their end when not the entry's."""
     digest, size = hashlib.sha256(), 0
     for piece in pieces:
@@ -167,17 +128,17 @@ def checked(entry: Entry, pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise Mismatch(f"not the content that was announced: {entry.path!r}", entry.path)
 
 
-def copy_kept(tree: Tree, base_dir: str, entries: Sequence[Entry]) -> None:
+def _copy_kept(tree: _Tree, base_dir: str, entries: Sequence[Entry]) -> None:
     """Copy what stays of the base. A build may have changed it: links are not followed, digests checked."""
     base = os.open(base_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for entry in entries:
-            tree.write(entry, kept_pieces(base, entry))
+            tree.write(entry, _kept_pieces(base, entry))
     finally:
         os.close(base)
 
 
-def kept_pieces(base: int, entry: Entry) -> Iterator[bytes]:
+def _kept_pieces(base: int, entry: Entry) -> Iterator[bytes]:
     """The base's content for an entry. Raises Mismatch when it has none, or another kind of file."""
     *parents, name = entry.path.split("/")
     parent = os.dup(base)
@@ -189,30 +150,76 @@ def kept_pieces(base: int, entry: Entry) -> Iterator[bytes]:
         if entry.kind == LINK:
             yield os.fsencode(os.readlink(name, dir_fd=parent))
         else:
-            yield from regular_file(parent, name, entry)
+            yield from _regular_file(parent, name, entry)
     except OSError as error:
         raise Mismatch(f"the base does not have it any more ({error.strerror}): {entry.path!r}", entry.path) from error
     finally:
         os.close(parent)
 
 
-def regular_file(parent: int, name: str, entry: Entry) -> Iterator[bytes]:
+def _regular_file(parent: int, name: str, entry: Entry) -> Iterator[bytes]:
     """A regular file's content, in pieces. Raises Mismatch for pipes, devices and the like."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, dir_fd=parent), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Mismatch(f"no longer a file in the base: {entry.path!r}", entry.path)
         while True:
-            piece = file.read(CHUNK)
+            piece = file.read(_CHUNK)
             if not piece:
                 return
             yield piece
 
 
-def unpack_added(tree: Tree, body_path: str, delta: Delta) -> None:
+def _unpack_added(tree: _Tree, body_path: str, delta: Delta) -> None:
     """Write what the body holds. Raises Mismatch when it is cut short, goes on, or is another body."""
     with Path(body_path).open("rb") as file:
-        body = Body(file)
+        body = _Body(file)
         for entry in delta.add:
             tree.write(entry, body.take(entry))
         body.finish(delta)
+
+
+class _Body:
+    """A compressed body that is read to its end, once, and hashed on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._inflate = zlib.decompressobj()
+        self._digest, self._length = hashlib.sha256(), 0
+        self._ready = memoryview(b"")
+
+    def take(self, entry: Entry) -> Iterator[bytes]:
+        """The next ``entry.size`` bytes, in pieces. Raises Mismatch when there are fewer."""
+        left = entry.size
+        while left:
+            self._fill()
+            piece, self._ready = self._ready[:left], self._ready[left:]
+            if not piece:
+                raise Mismatch(f"the body ends in the middle of {entry.path!r}", entry.path)
+            left -= len(piece)
+            yield bytes(piece)
+
+    def finish(self, delta: Delta) -> None:
+        """Raises Mismatch unless the body ends here and is the one that was announced."""
+        self._fill()
+        if self._ready or not self._inflate.eof or self._inflate.unused_data or self._read():
+            raise Mismatch("the body goes on behind its last file, or is cut short")
+        if (self._length, self._digest.hexdigest()) != (delta.length, delta.body):
+            raise Mismatch("the body is not the one that was announced")
+
+    def _fill(self) -> None:
+        """Have a byte ready, unless the body is at its end. Raises Mismatch for what zlib cannot read."""
+        while not self._ready and not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail or self._read()
+            try:
+                self._ready = memoryview(self._inflate.decompress(packed, _CHUNK))
+            except zlib.error as error:
+                raise Mismatch(f"the body is damaged: {error}") from error
+            if not packed:
+                return
+
+    def _read(self) -> bytes:
+        packed = self._file.read(_CHUNK)
+        self._digest.update(packed)
+        self._length += len(packed)
+        return packed

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host.build import builder
+from deployer.host.build import disk
+from deployer.host.build.disk import free_bytes
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.state.app import free_bytes
 from deployer.host.system import files
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import DIGEST
@@ -124,7 +124,7 @@ def _append(stream: BinaryIO, file: BinaryIO, part: Path, length: int) -> None:
         whole = False
     except OSError as error:
         part.unlink()
-        raise builder.disk_error(error, part, "the upload") from error
+        raise disk.disk_error(error, part, "the upload") from error
     if not whole:
         raise HostError("the connection ended in the middle of the upload", next=run("fab deploy", "goes on there"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from deployer.host.build import builder, keys, pythons
-from deployer.host.build.unpack import parse_delta
+from deployer.host.build import builder, disk, keys, pythons
+from deployer.host.build.delta import parse_delta
 from deployer.host.deployment import outcome
 from deployer.host.deployment.deployment import Deployment
 from deployer.host.errors import HostError
@@ -28,12 +28,12 @@ def upload(deployment: Deployment) -> str:
     entries = _merged(delta.drop, builder.base_of(base) if base else [], delta.add)
     interpreter = _interpreter(spec)
     venv = keys.venv_key(spec, entries, interpreter)
-    secret = keys.fingerprint_key(ctx.paths.private / "fingerprint.key")
+    secret = keys.host_key(ctx.paths.private / "fingerprint.key")
     tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, deployment.request.environment, secret)
     used = {what: outcome.used(ctx, what) for what in ("tree", "venv")}
     deployment.record(tree=_sound(ctx.trees, tree, used["tree"]), venv=_sound(ctx.venvs, venv, used["venv"]))
     if ctx.trees.record(deployment.release.tree) is None:
-        builder.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
+        disk.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
         if deployment.body is None:
             raise HostError("the job has no upload", next=run("fab deploy", "again"))
         entries = list(builder.unpack(ctx, deployment.release.tree, value, deployment.body))

@@ -14,7 +14,7 @@ from deployer.host.deployment.request import Request
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import seal
 from deployer.host.state.app import Context
-from deployer.host.state.releases import CONDEMNED, GOOD, SERVED, Release
+from deployer.host.state.releases import GOOD, ROLLING_BACK, SERVED, Release
 from deployer.host.system.signals import uninterrupted
 from deployer.wire.advice import NOTHING, Next, run
 from deployer.wire.protocol import PHASES, Exit
@@ -113,7 +113,7 @@ def check_order(release: Release, phases: Sequence[str]) -> None:
     why, next = "", run("fab status")
     if not release.unfinished:
         why, next = f"is {release.result}: its phases are over", run("fab releases")
-    elif release.result == CONDEMNED:
+    elif release.result == ROLLING_BACK:
         why = "is being rolled back: its phases are over"
     elif release.result == SERVED and _is_over(release, first):
         why = f"is switched to already: {phases[0]} is over"

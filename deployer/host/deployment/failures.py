@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from deployer.host.build import builder
+from deployer.host.build import disk
 from deployer.host.errors import HostError, bug
 from deployer.host.state import masking
 from deployer.host.state.app import Context
@@ -58,7 +58,7 @@ def understood(error: Exception, ctx: Context, what: str) -> HostError:
         return error
     with contextlib.suppress(Exception):
         if isinstance(error, OSError):
-            return builder.disk_error(error, ctx.paths.home, what)
+            return disk.disk_error(error, ctx.paths.home, what)
     return bug(error, what, lambda lines: _masked(lines, ctx))
 
 

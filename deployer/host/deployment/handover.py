@@ -13,7 +13,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.paths import unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import files, orders, proc, systemd
-from deployer.host.units.install import refuse_what_serves, remove_units
+from deployer.host.units.install import refuse_current, remove_units
 from deployer.wire.advice import do
 from deployer.wire.causes import Cause
 from deployer.wire.protocol import WEB
@@ -118,7 +118,7 @@ def after_switch(ctx: Context, release: Release, current: Release | None, *, pro
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven)
     background.hand_over(ctx)
-    with_it = "".join(f", {name}" for name in background.told(release))
+    with_it = "".join(f", {name}" for name in background.described(release))
     return f"{current.name if current else 'nothing'} → {release.name}{with_it}"
 
 
@@ -155,7 +155,7 @@ def drain(ctx: Context, release: Release, current: Release | None) -> str:
     left = _await_jobs(ctx, release, current)
     told = f"{current.name} finished in {time.monotonic() - started:.1f} s"
     if left:
-        told += f"; left to finish what is in hand: {background.named(ctx, left)}"
+        told += f"; left to finish what is in hand: {background.process_names(ctx, left)}"
     return told
 
 
@@ -164,7 +164,7 @@ def _await_jobs(ctx: Context, release: Release, current: Release) -> list[str]:
     units = background.units_of(ctx, current.number)
     if units.lasting or units.runs:
         watch.watch_until(ctx, release, _Jobs(ctx, release, current).are_done)
-    return background.still_up(ctx, current.number)
+    return background.still_running(ctx, current.number)
 
 
 class _Jobs:
@@ -177,14 +177,14 @@ class _Jobs:
 
     def are_done(self) -> bool:
         """Whether there is nothing left to wait for. A wait of more than ``_SOON`` is reported once."""
-        up = background.still_up(self._ctx, self._current.number)
+        up = background.still_running(self._ctx, self._current.number)
         waited = time.monotonic() - self._began
         enough = not up or waited >= self._current.spec.drain
         if enough and not background.is_starting(self._ctx, self._release.number):
             return True
         if waited > _SOON and up and not self._told:
             self._told = True
-            names = background.named(self._ctx, up)
+            names = background.process_names(self._ctx, up)
             self._ctx.emit("note", text=f"{self._current.name} finishes what it has in hand: {names}")
         return False
 
@@ -194,7 +194,7 @@ def retire_service(ctx: Context, release: Release) -> float:
 
     Stopping first would reset the queue: 168 of 2,017 requests were lost under overload, against 0 (measured).
     """
-    refuse_what_serves(ctx, release)
+    refuse_current(ctx, release)
     started = time.monotonic()
     wait_for_queue(ctx, release, release.spec.drain)
     orders.stop([candidate_of(ctx, release).service], timeout=release.spec.drain + 30)
@@ -224,4 +224,4 @@ def remove_but_finishing(ctx: Context, release: Release) -> None:
     finishing = background.finishing(ctx)
     remove_units(ctx, release, but=finishing)
     if finishing:
-        lease.arm(ctx.paths)
+        lease.start_watchdog(ctx.paths)

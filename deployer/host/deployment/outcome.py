@@ -9,8 +9,8 @@ from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import ENDED, PRUNED
-from deployer.host.state.releases import CONDEMNED, GOOD, Release, to_prune
-from deployer.host.state.releases import used as used_by
+from deployer.host.state.releases import GOOD, ROLLING_BACK, Release
+from deployer.host.state.retention import to_prune, used_keys
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
 
@@ -20,7 +20,7 @@ def record_good(ctx: Context, release: Release, reason: str = "") -> bool:
 
     ``reason`` says what was unusual. Old releases may be removed to make room for the record.
     """
-    if release.result == CONDEMNED:
+    if release.result == ROLLING_BACK:
         raise HostError(f"{release.name} is being rolled back, and cannot be good", exit=Exit.BUG)
     changes = {"result": GOOD, "phase": "watch", "reason": reason, "ended": ctx.clock(), "held": None}
     try:
@@ -45,7 +45,7 @@ def _write(ctx: Context, release: Release, changes: dict[str, object]) -> Releas
 def record_rollback(ctx: Context, release: Release, reason: str) -> Release:
     """Record that a rollback of the release begins, before it does: a recovery then finishes it. Never raises."""
     with Failures(ctx).kept(f"recording that {release.name} is rolled back"):
-        return ctx.catalog.update(release, result=CONDEMNED, reason=reason, held=None)
+        return ctx.catalog.update(release, result=ROLLING_BACK, reason=reason, held=None)
     return release
 
 
@@ -108,4 +108,4 @@ def used(ctx: Context, what: str) -> set[str]:
     """The keys of trees (or virtual environments) in use: by releases with content, and by dead ones that still finish
     a job. Raises HostError."""
     releases, finishing = ctx.catalog.all(), background.finishing_numbers(ctx)
-    return used_by(releases, what) | ({getattr(one, what) for one in releases if one.number in finishing} - {""})
+    return used_keys(releases, what) | ({getattr(one, what) for one in releases if one.number in finishing} - {""})

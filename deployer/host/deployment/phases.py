@@ -81,7 +81,7 @@ def _record_damage(deployment: Deployment, damage: str) -> None:
     ctx, release = deployment.ctx, deployment.release
     for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
         if key and str(store.path(key)) in damage:
-            store.condemn(key, damage)
+            store.mark_damaged(key, damage)
 
 
 def switch(deployment: Deployment) -> str:

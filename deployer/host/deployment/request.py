@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.host.build import builder
-from deployer.host.build.unpack import parse_delta
+from deployer.host.build.delta import parse_delta
 from deployer.host.errors import HostError
 from deployer.host.state import masking, seal
 from deployer.host.state.app import Context
-from deployer.host.state.releases import Catalog, Release, migrations_since, rollback_targets
+from deployer.host.state.catalog import Catalog
+from deployer.host.state.releases import Release
+from deployer.host.state.retention import migrations_since, rollback_targets
 from deployer.host.system import files
 from deployer.wire.advice import Next, run
 from deployer.wire.environment import MOST_VARIABLES, parse_environment

@@ -39,7 +39,7 @@ def _remove_first(ctx: Context, failed: Release, failures: Failures) -> None:
         ctx.paths.current.unlink()
         files.sync_directory(ctx.paths.current.parent)
     with failures.kept(f"stopping {failed.name}"):
-        background.tell_to_stop(ctx, failed.number)
+        background.stop_later(ctx, failed.number)
     with failures.kept(f"removing {failed.name}"):
         _remove(ctx, failed)
 

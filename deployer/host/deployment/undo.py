@@ -117,6 +117,6 @@ class Undo:
     def _finishing(self, release: Release) -> str:
         """What of a release that was rolled back still finishes a job, for people."""
         with contextlib.suppress(HostError):
-            left = background.named(self.ctx, background.still_up(self.ctx, release.number))
+            left = background.process_names(self.ctx, background.still_running(self.ctx, release.number))
             return f", but for what still finishes the job in hand: {left}" if left else ""
         return ""

@@ -163,7 +163,7 @@ def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
     for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
         damage = store.damage(key) if key else ""
         if damage:
-            store.condemn(key, damage)
+            store.mark_damaged(key, damage)
             text = f"{release.name} is no longer what was built: its digest differs {damage}"
             repair = "fab deploy   (builds what is damaged anew); and look at the disk"
             found.append(_finding("damaged", release.name, text, repair))

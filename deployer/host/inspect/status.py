@@ -13,9 +13,15 @@ from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
 from deployer.host.state import lease
 from deployer.host.state.app import Context
-from deployer.host.state.releases import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
+from deployer.host.state.releases import GOOD, PREPARING, READY, ROLLING_BACK, SERVED, Release
 
-_WORDS = {PREPARING: "preparing", READY: "candidate", SERVED: "preparing", CONDEMNED: "rolling back", GOOD: "retired"}
+_WORDS = {
+    PREPARING: "preparing",
+    READY: "candidate",
+    SERVED: "preparing",
+    ROLLING_BACK: "rolling back",
+    GOOD: "retired",
+}
 """The states that people see under another name than the record has."""
 
 
@@ -77,10 +83,10 @@ def _attempts(ctx: Context, current: int) -> dict[str, Any]:
     """The newest release, when it is not the current one; and the candidate under lease, with the seconds left."""
     releases = ctx.catalog.all()
     newest = releases[-1] if releases and releases[-1].number != current else None
-    held = next((one for one in reversed(releases) if one.unfinished and lease.left(one.held)), None)
+    held = next((one for one in reversed(releases) if one.unfinished and lease.seconds_left(one.held)), None)
     return {
         "last": _row(newest, current, 0, ctx) if newest else None,
-        "held": {"release": held.name, "seconds": lease.left(held.held)} if held else None,
+        "held": {"release": held.name, "seconds": lease.seconds_left(held.held)} if held else None,
     }
 
 

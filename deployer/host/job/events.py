@@ -14,7 +14,7 @@ from deployer.host.job import lock
 from deployer.host.state import jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
-from deployer.host.state.releases import CONDEMNED, DEAD, ROLLED_BACK, Release
+from deployer.host.state.releases import DEAD, ROLLED_BACK, ROLLING_BACK, Release
 from deployer.host.system import journald
 from deployer.wire.advice import run
 from deployer.wire.protocol import RELEASE, Exit, dumps
@@ -115,7 +115,7 @@ def _state_of(release: Release | None, current: int, serving: str) -> tuple[Exit
         return Exit.OK, f"{serving} serves"
     if release.number == current:
         return Exit.MIXED, f"{serving} is current; the host recovers by itself"
-    if release.result == CONDEMNED:
+    if release.result == ROLLING_BACK:
         return Exit.ROLLED_BACK, f"{serving} serves; the host removes what {release.name} left"
     return Exit.REFUSED, f"{serving} serves, uninterrupted; the host removes what {release.name} left"
 

@@ -37,15 +37,15 @@ def running(ctx: Context) -> dict[str, Any] | None:
     Waits up to 5 s for a job that has finished, or for a recovery, before it returns that.
     """
     deadline = time.monotonic() + _GRACE
-    progress: jobs.Progress | None = None
+    progress: jobs.JobProgress | None = None
     while True:
         shown = _shown(ctx)
         if not _is_shown_alive(ctx, shown):
             return None
         directory = _directory_of(ctx, shown)
         if directory and (progress is None or progress.directory != directory):
-            progress = jobs.Progress(directory)
-        seen = progress.look() if directory and progress else jobs.Glance()
+            progress = jobs.JobProgress(directory)
+        seen = progress.look() if directory and progress else jobs.JobStatus()
         recovers = f": {RECOVERY} " in shown.get("Description", "")
         ends_soon = seen.finished or (recovers and seen.phase not in BEHIND_THE_SWITCH)
         if not ends_soon or time.monotonic() >= deadline:
@@ -53,7 +53,7 @@ def running(ctx: Context) -> dict[str, Any] | None:
         time.sleep(_POLL)
 
 
-def _description(directory: Path | None, seen: jobs.Glance, recovers: bool) -> dict[str, Any]:
+def _description(directory: Path | None, seen: jobs.JobStatus, recovers: bool) -> dict[str, Any]:
     request = jobs.request_of(directory) if directory else {}
     return {
         "by": request.get("by", ""),
@@ -108,7 +108,7 @@ def submit_recovery(ctx: Context) -> Path:
     """
     refuse_if_busy(ctx)
     newest = jobs.latest(ctx.paths.jobs)
-    if newest is not None and not jobs.glance(newest).finished:
+    if newest is not None and not jobs.status_of(newest).finished:
         _start_recovery(ctx, newest)
         return newest
     try:
@@ -250,7 +250,7 @@ def _is_shown_alive(ctx: Context, shown: dict[str, str]) -> bool:
     if (shown["ActiveState"], shown.get("SubState")) != orders.HOLLOW:
         return True
     directory = _directory_of(ctx, shown)
-    finished = directory is not None and jobs.glance(directory).finished
+    finished = directory is not None and jobs.status_of(directory).finished
     return not finished and proc.in_group(shown.get("ControlGroup", ""))
 
 

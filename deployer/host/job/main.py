@@ -46,7 +46,7 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
 
     Returns 0 when its end was reported, whether it succeeded or failed.
     """
-    with jobs.claimed(directory), signals.uninterrupted():  # only an execution lets SIGTERM through
+    with jobs.held_lock(directory), signals.uninterrupted():  # only an execution lets SIGTERM through
         try:
             return _run(ctx, directory, recovering)
         finally:
@@ -76,14 +76,14 @@ def _do(ctx: Context, directory: Path, before: _Interrupted | None, recovering: 
     if before is None and not recovering:
         return _deploy(ctx, Request.stored(jobs.request_of(directory)), directory)
     with Failures(ctx).kept("starting the recovery timer"):  # the recovery itself does not need it
-        lease.arm(ctx.paths)
+        lease.start_watchdog(ctx.paths)
     return _recover(ctx, before)
 
 
 def _deploy(ctx: Context, request: Request, directory: Path) -> JobResult:
     """Recover from earlier jobs, then carry out the request."""
     try:
-        lease.arm(ctx.paths)
+        lease.start_watchdog(ctx.paths)
     except Exception as error:  # a candidate would outlive its lease, and an interrupted undo would not be tried again
         return _not_begun(understood(error, ctx, "starting the recovery timer"))
     if not request.release:
@@ -189,7 +189,7 @@ def _interrupted(directory: Path) -> _Interrupted | None:
     return _Interrupted(
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
-        finished=jobs.glance(directory).finished,
+        finished=jobs.status_of(directory).finished,
         rebooted=boot.exists() and files.read_text(boot).strip() != lease.boot_id(),
     )
 

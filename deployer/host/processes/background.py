@@ -1,8 +1,8 @@
-"""What of a release takes no requests, processes and timers: how it goes from one release to the next.
+"""The background of a release, processes and timers: how it passes from one release to the next.
 
-The one rule: what was told to stop takes no new job from then on, and finishes the one in hand; who must wait for that
-waits in systemd (see :func:`deployer.host.units.install.older`). What is left to finish outlives the deploy: see
-:func:`finishing`.
+The rule: a process that was told to stop takes no new job and finishes the current one; a process that must wait for
+that waits in systemd (:func:`deployer.host.units.install.older_services`). What still finishes outlives the deploy
+(:func:`finishing`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UP = ("active", "activating", "reloading", "deactivating")
 
 
 @dataclass(frozen=True)
-class Units:
+class BackgroundUnits:
     """The background units of a release on this host: those of its processes, its timers, and what these run."""
 
     processes: tuple[str, ...] = ()
@@ -39,12 +39,12 @@ class Units:
         return [*self.timers, *self.processes]
 
 
-def units_of(ctx: Context, number: int) -> Units:
+def units_of(ctx: Context, number: int) -> BackgroundUnits:
     """Read from the unit files, which also a release has whose record cannot be read."""
     found = [(name, unit) for name in install.on_disk(ctx, number) if (unit := parse_unit(ctx.app, name))]
     services = [name for name, unit in found if unit.kind == "service" and unit.process != WEB]
     runs = [name for name in services if _runs_once(ctx.paths.units / name)]
-    return Units(
+    return BackgroundUnits(
         processes=tuple(name for name in services if name not in runs),
         timers=tuple(name for name, unit in found if unit.kind == "timer"),
         runs=tuple(runs),
@@ -81,14 +81,14 @@ def hand_over(ctx: Context) -> None:
         orders.start(new.lasting, wait=False)
 
 
-def _runs_taken_back(units: Units, number: int, ctx: Context) -> list[str]:
+def _runs_taken_back(units: BackgroundUnits, number: int, ctx: Context) -> list[str]:
     """A run of a release newer than what serves is of one that was taken back. It must not go on beside the next run:
     that waits for an older one's end only (see :func:`deployer.host.units.text.run_unit`), and for any that was told to
     stop."""
     return [name for name in units.runs if (unit := parse_unit(ctx.app, name)) and unit.number > number]
 
 
-def tell_to_stop(ctx: Context, number: int) -> None:
+def stop_later(ctx: Context, number: int) -> None:
     """Have a release that nothing takes over from begin no more jobs. What is in hand is not waited for."""
     units = units_of(ctx, number)
     if units.timers:
@@ -98,9 +98,9 @@ def tell_to_stop(ctx: Context, number: int) -> None:
 
 
 def wait_for_end(ctx: Context, number: int, seconds: float) -> None:
-    """Until nothing of a release is up that was told to stop, at most so long."""
+    """Until nothing of a release is up that was described to stop, at most so long."""
     deadline = time.monotonic() + seconds
-    while still_up(ctx, number) and time.monotonic() < deadline:
+    while still_running(ctx, number) and time.monotonic() < deadline:
         time.sleep(_POLL)
 
 
@@ -156,7 +156,7 @@ def is_starting(ctx: Context, number: int) -> bool:
     return any(state.queued for state in systemd.show_all(units_of(ctx, number).processes).values())
 
 
-def still_up(ctx: Context, number: int) -> list[str]:
+def still_running(ctx: Context, number: int) -> list[str]:
     """Units of an older release that have not ended yet: processes, and runs of its timers."""
     units = units_of(ctx, number)
     states = systemd.show_all([*units.processes, *units.runs])
@@ -164,7 +164,7 @@ def still_up(ctx: Context, number: int) -> list[str]:
 
 
 def finishing(ctx: Context) -> dict[str, UnitName]:
-    """Units that come to an end by themselves: a process that was told to stop, a run of a timer. Of any release.
+    """Units that come to an end by themselves: a process that was described to stop, a run of a timer. Of any release.
 
     Raises HostError when systemd does not say: what it would be taken for has no need of its code.
     """
@@ -187,12 +187,12 @@ def _oneshots(names: Sequence[str]) -> set[str]:
     return {name for name, values in zip(names, shown) if values.get("Type") == "oneshot"}
 
 
-def named(ctx: Context, names: Iterable[str]) -> str:
+def process_names(ctx: Context, names: Iterable[str]) -> str:
     """Units, for people: ``worker, worker.2``."""
     return ", ".join(sorted(unit.process for name in names if (unit := parse_unit(ctx.app, name))))
 
 
-def told(release: Release) -> list[str]:
+def described(release: Release) -> list[str]:
     """What of a release runs in the background, for people."""
     processes = [one.name + (f" ×{one.count}" if one.count > 1 else "") for one in release.spec.processes]
     return [*processes, *(f"timer {one.name}" for one in release.spec.timers)]

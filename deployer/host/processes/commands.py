@@ -6,9 +6,10 @@ from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.system import files
-from deployer.host.system.diagnosis import MIGRATION_NEVER_BEGAN, ends_of_migration, why_command
+from deployer.host.system.causes import MIGRATION_NEVER_BEGAN
+from deployer.host.system.diagnosis import from_command, from_migration
 from deployer.host.units import transient
-from deployer.host.units.confinement import left_out, of_command
+from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.transient import Command
 from deployer.host.units.unitfile import own_environment, state_lines
 from deployer.wire.processes import Unit
@@ -20,7 +21,7 @@ def migrate(ctx: Context, release: Release) -> str:
     """Run the migration as the app's own user, in the release's code and environment. Raises HostError."""
     status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit, _KEPT)
     if status != 0:
-        found = ends_of_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
+        found = from_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
         raise HostError(
             f"the migration {release.spec.migrate!r} failed (exit status {status}){found.why}",
             logs=lines[-40:],
@@ -36,7 +37,7 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
     for process in checked:
         status, lines = _run(ctx, release, "check", process.check, process.unit)
         if status != 0:
-            found = why_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
+            found = from_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
             raise HostError(
                 f"processes.{process.name}.check: {process.check!r} failed (exit status {status}){found.why}",
                 logs=lines[-40:],
@@ -59,7 +60,7 @@ def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, st
             stays=stays,
         ),
         {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
-        [*state_lines(ctx.app), *of_command(name, unit, without=left_out(ctx))],
+        [*state_lines(ctx.app), *of_command(name, unit, without=unsupported(ctx))],
         lambda line: ctx.emit("output", phase=name, line=line),
     )
 

@@ -17,7 +17,7 @@ _STATUS = re.compile(rb"[1-9][0-9]{2}")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """How a request ended. ``status`` is 0 when no HTTP answer came; ``fault`` then says what happened instead."""
 
     status: int
@@ -48,7 +48,7 @@ class Answer:
         return f"{asked} answered {self.status}{elsewhere}"
 
 
-def request(path: str, health: Health, timeout: float, tick: Callable[[], object]) -> Answer:
+def request(path: str, health: Health, timeout: float, tick: Callable[[], object]) -> Response:
     """Ask once, for at most ``timeout`` seconds; ``tick`` is called about ten times a second meanwhile.
 
     What ``tick`` raises ends the wait: a process that is already known to be dead is not waited for.
@@ -61,9 +61,9 @@ def request(path: str, health: Health, timeout: float, tick: Callable[[], object
             connection.sendall(_message(health))
             head = _read_head(connection, started + timeout, tick)
     except socket.timeout:
-        return Answer(0, f"{_LATE} {timeout:.3g} s", time.monotonic() - started)
+        return Response(0, f"{_LATE} {timeout:.3g} s", time.monotonic() - started)
     except OSError as error:
-        return Answer(0, _fault(error), time.monotonic() - started)
+        return Response(0, _fault(error), time.monotonic() - started)
     return _parse(head, time.monotonic() - started)
 
 
@@ -106,14 +106,14 @@ def _fault(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _parse(head: bytes, seconds: float) -> Answer:
+def _parse(head: bytes, seconds: float) -> Response:
     if not head:
-        return Answer(0, "the connection was closed without an answer", seconds)
+        return Response(0, "the connection was closed without an answer", seconds)
     lines = head.partition(b"\r\n\r\n")[0].split(b"\r\n")
     words = lines[0].split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not _STATUS.fullmatch(words[1]):
-        return Answer(0, f"what came back is not HTTP: {lines[0][:60]!r}", seconds)
-    return Answer(int(words[1]), "", seconds, _header(lines[1:], b"location") or "")
+        return Response(0, f"what came back is not HTTP: {lines[0][:60]!r}", seconds)
+    return Response(int(words[1]), "", seconds, _header(lines[1:], b"location") or "")
 
 
 def _header(lines: list[bytes], name: bytes) -> str | None:

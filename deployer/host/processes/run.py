@@ -22,7 +22,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.system import exitstatus, journald, runner, systemd
 from deployer.host.units import transient
-from deployer.host.units.confinement import left_out, of_command
+from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.unitfile import own_environment, properties, state_lines
 from deployer.wire import advice
 from deployer.wire.processes import MOST_WORDS, argv_problem
@@ -36,13 +36,13 @@ _STOP = 10
 
 
 @dataclass(frozen=True)
-class Command:
+class RunRequest:
     """What to run: a program, found in the app's PATH, and its arguments. No shell reads them."""
 
     argv: tuple[str, ...]
 
     @classmethod
-    def parse(cls, message: Any) -> Command:
+    def parse(cls, message: Any) -> RunRequest:
         """Raises ValueError."""
         read = Reader(message, "run")
         argv = read.texts("argv", TEXT, MOST_WORDS)
@@ -52,7 +52,7 @@ class Command:
         return cls(argv=argv)
 
 
-def run(ctx: Context, command: Command) -> int:
+def run(ctx: Context, command: RunRequest) -> int:
     """Run it to its end; its exit status (128 and the signal, when one killed it). Its lines are ``output`` events.
 
     It is ended when this program ends, in whatever way. Raises HostError when nothing serves, or it could not be run.
@@ -92,7 +92,7 @@ def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
         f"After={scope}",
         f"TimeoutStopSec={_STOP}",
         f"RuntimeMaxSec={LIMIT}",
-        *properties([*state_lines(ctx.app), *of_command("run", release.spec.web_unit, without=left_out(ctx))]),
+        *properties([*state_lines(ctx.app), *of_command("run", release.spec.web_unit, without=unsupported(ctx))]),
     ]
 
 

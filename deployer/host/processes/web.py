@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from deployer.host.errors import HostError
-from deployer.host.processes.probe import Answer, request
+from deployer.host.processes.probe import Response, request
 from deployer.host.state.app import Context
 from deployer.host.state.paths import AppPaths, unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import exitstatus, journald, proc, systemd
-from deployer.host.system.diagnosis import APP_ERROR, Found, of_answer, of_ending, of_output
+from deployer.host.system.causes import APP_ERROR
+from deployer.host.system.diagnosis import Diagnosis, from_end, from_output, from_response
 from deployer.wire.spec import Health
 
 _PAUSE = 0.25
@@ -72,10 +73,10 @@ class Candidate:
     def socket(self) -> str:
         return unit_name(self.paths.app, "web", self.number, "socket")
 
-    def ask(self, timeout: float, tick: Callable[[], object] = lambda: None) -> Answer:
+    def ask(self, timeout: float, tick: Callable[[], object] = lambda: None) -> Response:
         return request(str(self.paths.socket(self.number)), self.health, timeout, tick)
 
-    def boot(self) -> Answer:
+    def boot(self) -> Response:
         """The first answer of any kind: proof that the code imports and the server serves.
 
         The first request also starts the service (socket activation). Raises HostError when the process ends, or
@@ -110,7 +111,7 @@ class Candidate:
             time.sleep(_PAUSE)
         self._settle(workers)
 
-    def _in_vain(self, answer: Answer) -> str:
+    def _in_vain(self, answer: Response) -> str:
         tried = f" (tried for {self.health.timeout:g} s)" if answer.seconds < self.health.timeout / 2 else ""
         return answer.describe(self.health) + ("" if 400 <= answer.status < 500 else tried)
 
@@ -146,15 +147,15 @@ class Candidate:
         if workers.hopeless:
             raise self.failure("its worker processes end as soon as they are started")
 
-    def failure(self, why: str, answer: Answer | None = None) -> HostError:
+    def failure(self, why: str, answer: Response | None = None) -> HostError:
         """The refusal of this release, with the last words of its process; ``answer`` is what it is refused for."""
         found = None
         if answer is not None and (answer.status or answer.is_late):
-            found = of_answer(answer.status, self.health.path, self.health.timeout)
+            found = from_response(answer.status, self.health.path, self.health.timeout)
         return failure(self.paths, self.number, why, self.service, found=found)
 
 
-def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found | None = None) -> HostError:
+def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Diagnosis | None = None) -> HostError:
     """The refusal of a release, with the last words of the process that it is refused for, and the cause in them; or
     of a host that could not even start that process.
 
@@ -166,8 +167,8 @@ def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found |
     except HostError as error:
         return error
     lines = journald.own_lines(unit, _SAID)
-    found = found or of_ending(end.result, end.signal_name)
-    found = found or of_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
+    found = found or from_end(end.result, end.signal_name)
+    found = found or from_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
     return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines, next=found.next)
 
 
@@ -204,7 +205,7 @@ class Watch:
     recycles: bool = False
     workers: Workers = field(default_factory=Workers)
     failures: int = 0
-    last: Answer | None = None
+    last: Response | None = None
 
     def verdict(self) -> str:
         """Why the release must go; empty while it may stay."""

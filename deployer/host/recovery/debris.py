@@ -59,7 +59,7 @@ def _stores(ctx: Context) -> Iterator[Path]:
     """Content that was never sealed, unless an unfinished release is building it."""
     for store, what in ((ctx.trees, "tree"), (ctx.venvs, "venv")):
         used = outcome.used(ctx, what)
-        yield from (store.path(key) for key in store.found() if key not in used and store.record(key) is None)
+        yield from (store.path(key) for key in store.all_keys() if key not in used and store.record(key) is None)
 
 
 def _uploads(ctx: Context) -> Iterator[Path]:
@@ -93,7 +93,7 @@ def remove(ctx: Context, path: Path) -> None:
     """Remove what :func:`find` found; content of a store together with its seal."""
     for store in (ctx.trees, ctx.venvs):
         if path.parent == store.directory and not files.is_debris(path.name):
-            store.discard(path.name)
+            store.remove(path.name)
             return
     files.remove_tree(path)
 

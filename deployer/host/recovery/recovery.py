@@ -30,7 +30,7 @@ from deployer.host.recovery.survey import (
     plan,
 )
 from deployer.host.state.app import Context
-from deployer.host.state.releases import CONDEMNED, INTERRUPTED, ROLLED_BACK, SERVED, Release
+from deployer.host.state.releases import INTERRUPTED, ROLLED_BACK, ROLLING_BACK, SERVED, Release
 from deployer.host.system import orders, systemd
 from deployer.host.units import install, transient
 from deployer.wire.protocol import PHASES
@@ -89,12 +89,12 @@ def _start(ctx: Context, release: Release) -> None:
 def _remove(ctx: Context, release: Release, why: str) -> None:
     """Remove an unfinished release without traffic. If it had some before, the requests in its queue are answered."""
     transient.end_all(ctx)
-    if release.result in (SERVED, CONDEMNED):
+    if release.result in (SERVED, ROLLING_BACK):
         _start_background(ctx)
         rollback.drain_and_remove(ctx, release)
     else:
         install.remove_units(ctx, release, unused=True)
-    if release.result == CONDEMNED:
+    if release.result == ROLLING_BACK:
         outcome.remove_content(ctx, release, ROLLED_BACK, release.reason)
         return
     reason = _reason(release, why)
@@ -149,4 +149,4 @@ def _finish(ctx: Context, release: Release, why: str) -> JobResult:
     text = f"its deploy was {_reason(release, why)}"
     phases = PHASES[max(PHASES.index(release.next_phase or PHASES[-1]), PHASES.index("switch")) :]
     execution = Execution(ctx, of_release(release, release.by, phases, f"{text}; the host found it healthy"))
-    return execution.finish_rollback(release) if release.result == CONDEMNED else execution.resume()
+    return execution.finish_rollback(release) if release.result == ROLLING_BACK else execution.resume()

@@ -13,7 +13,7 @@ from deployer.host.recovery import debris
 from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit, unit_name
-from deployer.host.state.releases import CONDEMNED, SERVED, Release
+from deployer.host.state.releases import ROLLING_BACK, SERVED, Release
 from deployer.host.system import files, systemd
 from deployer.host.units import install
 from deployer.wire.protocol import PHASES, WEB
@@ -80,7 +80,7 @@ def inspect(ctx: Context, *, leases: bool = True, failures: Failures | None = No
     for name, read in readers.items():
         with failures.kept(f"inspecting the host ({name})") if failures is not None else contextlib.nullcontext():
             found[name] = read()
-    held = frozenset(one.number for one in releases if leases and one.unfinished and lease.left(one.held))
+    held = frozenset(one.number for one in releases if leases and one.unfinished and lease.seconds_left(one.held))
     return Survey(current=current, releases=releases, held=held, **found)
 
 
@@ -88,7 +88,7 @@ def _is_down(ctx: Context, number: int, releases: Iterable[Release]) -> bool:
     """Whether a unit of the current release is down. When its record cannot be read, only its socket is checked."""
     release = next((one for one in releases if one.number == number), None)
     socket = unit_name(ctx.app, WEB, number, "socket")
-    states = systemd.show_all(install.standing(ctx.app, release) if release else [socket]).values()
+    states = systemd.show_all(install.required_units(ctx.app, release) if release else [socket]).values()
     return any(state.active in ("inactive", "failed") and not state.queued for state in states)
 
 
@@ -119,9 +119,9 @@ def _plan_release(found: Survey, release: Release) -> Iterable[Repair]:
     if release.number in found.held or (release.number == found.current and not found.wanted):
         return
     if release.number != found.current:
-        do = REMOVE if release.result in (SERVED, CONDEMNED) else DISCARD
+        do = REMOVE if release.result in (SERVED, ROLLING_BACK) else DISCARD
         yield Repair(do, f"{release.name} was {_how(release)} and has no traffic", number=release.number)
-    elif release.result == CONDEMNED:
+    elif release.result == ROLLING_BACK:
         yield Repair(ROLL_BACK, f"{release.name} failed, and its rollback was interrupted", number=release.number)
     else:
         yield Repair(FINISH, f"{release.name} serves, but was {_how(release)}", number=release.number)
@@ -151,7 +151,7 @@ def is_needed(ctx: Context) -> bool:
     if any(_needs_recovery(ctx, release) for release in unfinished):
         return True
     newest = jobs.latest(ctx.paths.jobs)
-    if jobs.abandoned(ctx.paths.jobs) or (newest is not None and not jobs.glance(newest).finished):
+    if jobs.abandoned(ctx.paths.jobs) or (newest is not None and not jobs.status_of(newest).finished):
         return True
     if set(ctx.ledger.open_numbers()) - {release.number for release in unfinished}:
         return True
@@ -168,6 +168,6 @@ def _has_finished_units(ctx: Context, unfinished: list[Release]) -> bool:
 
 def _needs_recovery(ctx: Context, release: Release) -> bool:
     """Not while it is under lease, nor, once it was switched to, while an admin has the app stopped."""
-    if lease.left(release.held):
+    if lease.seconds_left(release.held):
         return False
     return release.number != ctx.catalog.current() or not systemd.was_stopped(f"{ctx.app}.service")

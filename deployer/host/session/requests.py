@@ -10,7 +10,7 @@ from typing import Any, Callable
 from deployer.host.build.upload import upload_size
 from deployer.host.deployment.request import PhasesRequest, Request
 from deployer.host.errors import BadRequest
-from deployer.host.processes.run import Command
+from deployer.host.processes.run import RunRequest
 from deployer.host.state.jobs import JOB
 from deployer.wire.advice import run
 from deployer.wire.processes import CALENDAR, MOST_PROCESSES
@@ -104,7 +104,7 @@ REQUESTS: Mapping[str, Parse] = {
         follow=read.boolean("follow"),
     )),
     "calendars": _of("calendars", lambda read: read.texts("calendars", CALENDAR, MOST_PROCESSES)),
-    "run": Command.parse,
+    "run": RunRequest.parse,
 }  # fmt: skip
 """What starts something, or is answered."""
 

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from deployer import host
 from deployer.host.build import builder
-from deployer.host.build.unpack import parse_delta
+from deployer.host.build.delta import parse_delta
+from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials, receive
 from deployer.host.deployment import barrier
 from deployer.host.deployment.failures import Failures, serving_name, understood
@@ -24,10 +25,10 @@ from deployer.host.inspect.doctor import examine
 from deployer.host.inspect.status import readable, recover_if_needed, releases_report, status_report
 from deployer.host.job import events, lock
 from deployer.host.job import queue as tickets
-from deployer.host.processes.run import Command, run
+from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.state import jobs, masking
-from deployer.host.state.app import Context, free_bytes
+from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.state.seal import known_damage
 from deployer.host.system import timers
@@ -166,7 +167,7 @@ class Session:
 
     def _base(self, current: Release | None) -> dict[str, Any]:
         """The tree that an upload should build on: the one that serves, else any sealed one."""
-        keys = ([current.tree] if current else []) + self.ctx.trees.found()
+        keys = ([current.tree] if current else []) + self.ctx.trees.all_keys()
         for key in keys:
             record = self.ctx.trees.record(key)
             if record is not None:
@@ -231,7 +232,7 @@ class Session:
                 self._receive_signals(directory)
             for event in events.follow(self.ctx, directory):
                 self.forward(event)
-        jobs.forget_old(self.ctx.paths.jobs)
+        jobs.remove_old(self.ctx.paths.jobs)
 
     def _receive_signals(self, directory: Path) -> None:
         """From now on to the end of the session, all input is barrier signals for the job in ``directory``."""
@@ -274,7 +275,7 @@ class Session:
         """When each calendar expression elapses next on this host; ``problem`` says what is wrong with one."""
         self._answer(calendars=[timers.upcoming(one) for one in expressions])
 
-    def _run(self, command: Command) -> None:
+    def _run(self, command: RunRequest) -> None:
         """Run a command in the release that serves. It must be the last request: later input is lost."""
         self._state = _MAY_HAVE_RUN
         with _end_with_laptop():

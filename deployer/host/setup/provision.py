@@ -22,10 +22,10 @@ from deployer.host.setup import (
     unsupported,
 )
 from deployer.host.setup.program import install
-from deployer.host.state.app import Emit, Settings, open_context
+from deployer.host.state.app import AppSettings, Emit, open_context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
-from deployer.host.units.text import handle_unit
+from deployer.host.units.text import app_unit
 from deployer.wire.advice import Next, do, run
 from deployer.wire.message import read_message
 from deployer.wire.protocol import PROGRAM, Exit
@@ -174,7 +174,7 @@ class Provision:
 
     def _handle(self) -> list[str]:
         path = self.paths.units / f"{self.setup.app}.service"
-        changed = _file(path, handle_unit(self.setup.app, PROGRAM), 0o644)
+        changed = _file(path, app_unit(self.setup.app, PROGRAM), 0o644)
         if changed:
             systemd.require("daemon-reload")
         if systemd.systemctl("is-enabled", path.name).out.strip() != "enabled":
@@ -206,7 +206,7 @@ class Provision:
 
     def _settings(self) -> list[str]:
         worker = conflicts.find_user(nginx.worker_user())
-        settings = Settings(
+        settings = AppSettings(
             deploy_user=self.setup.deploy_user,
             socket_group=grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app,
             units=self.setup.units,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pwd
 from dataclasses import dataclass
 from typing import Any, Callable
 
 from deployer.host.errors import BadRequest, Damaged
+from deployer.host.state.catalog import Catalog
 from deployer.host.state.ledger import Ledger
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.releases import Catalog
 from deployer.host.state.store import Store
 from deployer.host.system import files
 from deployer.wire.advice import run
@@ -22,7 +21,7 @@ Emit = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class AppSettings:
     """Root's decisions about one app, made by ``fab setup``. ``units`` widens the list of unit overrides.
 
     ``site`` is what the proxy's site was made from. ``unsupported`` names the lines of the confinement that this host
@@ -37,7 +36,7 @@ class Settings:
     unsupported: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, value: Any) -> Settings:
+    def parse(cls, value: Any) -> AppSettings:
         """Raises ValueError. What an older or a newer version has written is read, too: apps of one host share the
         program, are set up one by one, and must boot meanwhile."""
         read = Reader({"site": None, "unsupported": [], **value} if isinstance(value, dict) else value, "settings")
@@ -69,7 +68,7 @@ class Context:
     """One app on this host. ``emit(name, **fields)`` reports an event; ``clock()`` is time in seconds since 1970."""
 
     paths: AppPaths
-    settings: Settings
+    settings: AppSettings
     emit: Emit
     clock: Callable[[], float]
 
@@ -104,7 +103,7 @@ def open_context(app: str, emit: Emit, clock: Callable[[], float]) -> Context:
     paths = AppPaths(app)
     try:
         value = files.read_json(paths.settings)
-        settings = Settings.parse(value) if value is not None else None
+        settings = AppSettings.parse(value) if value is not None else None
     except (ValueError, Damaged) as error:
         raise BadRequest(
             f"{paths.settings} is not as this version writes it: {error}",
@@ -116,9 +115,3 @@ def open_context(app: str, emit: Emit, clock: Callable[[], float]) -> Context:
             next=run("fab setup -H root@HOST", "once; then deploy as the deploy user"),
         )
     return Context(paths=paths, settings=settings, emit=emit, clock=clock)
-
-
-def free_bytes(path: str) -> int:
-    """Bytes that may still be written below ``path``."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize

@@ -45,7 +45,7 @@ def _make(jobs: Path) -> tuple[Path, int]:
 
 
 @contextlib.contextmanager
-def claimed(directory: Path) -> Iterator[None]:
+def held_lock(directory: Path) -> Iterator[None]:
     """Nobody takes a job for abandoned in this block, and anybody once its process has died."""
     descriptor = files.lock(directory)
     try:
@@ -73,7 +73,7 @@ def latest(jobs: Path) -> Path | None:
     return next((path for path in reversed(_all(jobs)) if _log_size(path)), None)
 
 
-def forget_old(jobs: Path) -> None:
+def remove_old(jobs: Path) -> None:
     """All but the newest, and whatever else has come to lie there."""
     kept = {path.name for path in _all(jobs)[-KEPT:]}
     for path in list(jobs.iterdir()):
@@ -123,7 +123,7 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Glance:
+class JobStatus:
     """As much of a job's events as tells how far it is: when it began (0.0: unknown), its phase, whether it is over.
 
     ``waits`` is the barrier at which it stands until its fleet goes on; empty when it is at work.
@@ -135,12 +135,12 @@ class Glance:
     waits: str = ""
 
 
-def glance(directory: Path) -> Glance:
-    """How far a job is now. Who asks again and again keeps a :class:`Progress`."""
-    return Progress(directory).look()
+def status_of(directory: Path) -> JobStatus:
+    """How far a job is now. Who asks again and again keeps a :class:`JobProgress`."""
+    return JobProgress(directory).look()
 
 
-class Progress:
+class JobProgress:
     """How far a job is, asked again and again: each look reads only what has been written since the one before.
 
     Cheap however much a build has printed: only three lines are parsed. What is over stays over, even when a recovery
@@ -150,13 +150,13 @@ class Progress:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._read = 0
-        self._seen = Glance()
+        self._seen = JobStatus()
 
-    def look(self) -> Glance:
+    def look(self) -> JobStatus:
         try:
             file = open(str(self.directory / "events.jsonl"), "rb")  # noqa: SIM115  (only what fails here is forgiven)
         except FileNotFoundError:
-            return Glance()
+            return JobStatus()
         with file:
             file.seek(self._read)
             rest = b""
@@ -167,7 +167,7 @@ class Progress:
                     self._read += len(whole) + 1
         return self._seen
 
-    def _after(self, whole: bytes) -> Glance:
+    def _after(self, whole: bytes) -> JobStatus:
         """What is known when these lines have been read, too."""
         seen, waits = self._seen, self._seen.waits
         began, stands = whole.rfind(_PHASE), whole.rfind(_READY)
@@ -175,7 +175,7 @@ class Progress:
             waits = ""
         elif stands >= 0:
             waits = str(_line(whole, stands).get("phase", ""))
-        return Glance(
+        return JobStatus(
             since=_seconds(_line(whole, 0).get("at")) if not self._read else seen.since,
             phase=str(_line(whole, began).get("phase", "")) if began >= 0 else seen.phase,
             finished=seen.finished or _FINISHED in whole,

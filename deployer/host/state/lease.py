@@ -35,7 +35,7 @@ def grant(seconds: float = LEASE) -> dict[str, Any]:
     return {"boot": boot_id(), "until": now() + seconds}
 
 
-def left(held: dict[str, Any] | None) -> float:
+def seconds_left(held: dict[str, Any] | None) -> float:
     """Seconds that a lease still has; 0 when it is over, was given before a reboot, or never was."""
     if held is None or held.get("boot") != boot_id():
         return 0.0
@@ -58,7 +58,7 @@ def _alone(paths: AppPaths) -> Iterator[None]:
         os.close(descriptor)
 
 
-def arm(paths: AppPaths) -> None:
+def start_watchdog(paths: AppPaths) -> None:
     """Start the dead-man's switch, unless it runs: from now on the host looks every PERIOD seconds for itself. Raises
     HostError when systemd does not do so.
 
@@ -81,7 +81,7 @@ def arm(paths: AppPaths) -> None:
     raise HostError("systemd did not start the timer that looks after unfinished deploys", logs=done.tail())
 
 
-def disarm(paths: AppPaths, is_wanted: Callable[[], bool]) -> None:
+def stop_watchdog(paths: AppPaths, is_wanted: Callable[[], bool]) -> None:
     """Stop the switch, unless it ``is_wanted``. A job that comes meanwhile arms it after that: it must not find it
     armed just before it is stopped."""
     with _alone(paths):

@@ -1,1 +1,1 @@
-"""The operating system below: systemd, journald, /proc, files that survive a power cut, signals."""
+"""The operating system: systemd, journald, /proc, signals, commands, and files that survive a power cut."""

@@ -1,4 +1,4 @@
-"""What an exit status of systemd's own says: the process of a unit was never begun, and why (systemd.exec(5))."""
+"""Exit statuses of systemd's own: the program of a unit was never started, and why (systemd.exec(5))."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deployer.host.system import journald, runner
 from deployer.wire.advice import do, run
 
 _SPAWN_FAILED = "641257651c1b4ec9a8624d7a40a9e1e7"
-"""The journal's MESSAGE_ID of "Failed at step …": systemd's own word that it was not the program (sd-messages(3))."""
+"""The journal's MESSAGE_ID of "Failed at step …" (sd-messages(3)): it was systemd, not the program."""
 
 _PROJECT, _HOST = "project", "host"
 _STATUSES: dict[int, tuple[str, str, str]] = {
@@ -57,12 +57,12 @@ _STATUSES: dict[int, tuple[str, str, str]] = {
     243: ("CREDENTIALS", "it cannot set up its credentials", _HOST),
     244: ("BPF", "it cannot apply a filter in BPF", _HOST),
 }
-"""By status: systemd's name for it, the same in words, and whose it is to mend. 223 and 234 are not in use."""
+"""By status: systemd's name, its meaning, and who can fix it. 223 and 234 are unused."""
 
 
 @dataclass(frozen=True)
 class NotBegun:
-    """A unit whose program never ran. ``by_host``: nothing in the project can mend it, but a setting of a unit."""
+    """A unit whose program never ran. ``by_host``: nothing in the project can fix it."""
 
     status: int
     name: str
@@ -74,7 +74,7 @@ class NotBegun:
 
 
 def meaning(status: int) -> NotBegun | None:
-    """What the status says if it is systemd's own; None for one that systemd does not use."""
+    """The meaning of a status of systemd's own; None for any other."""
     if status not in _STATUSES:
         return None
     name, text, whose = _STATUSES[status]
@@ -82,23 +82,22 @@ def meaning(status: int) -> NotBegun | None:
 
 
 def not_begun(unit: str, status: int, since: float = 0.0) -> NotBegun | None:
-    """The same for a unit that ended with ``status``, if it is systemd that says so: a program may use any status.
+    """The meaning of ``status`` if systemd itself reported it for ``unit``: a program may exit with any status.
 
-    ``since`` (seconds since 1970) leaves out what systemd said of an older unit of that name. Raises HostError when
-    the journal cannot be asked.
+    ``since`` (seconds since 1970) ignores what was reported before. Raises HostError when the journal cannot be read.
     """
     found = meaning(status)
     return found if found and _failed_to_begin(unit, since) else None
 
 
 def _failed_to_begin(unit: str, since: float) -> bool:
-    """Whether systemd has said of one of the unit's processes that it could not begin it."""
+    """Whether the journal says that systemd could not start a process of the unit."""
     asked = ["journalctl", "--no-pager", "-q", "-u", unit, f"MESSAGE_ID={_SPAWN_FAILED}", "-n", "1"]
     return bool(runner.run([*asked, f"--since=@{int(since)}"]).out)
 
 
 def refuse_not_begun(what: str, unit: str, status: int, since: float = 0.0) -> None:
-    """Raises HostError when the program of a unit never ran: then nothing that it printed, or lacks, is the reason."""
+    """Raises HostError when the program of a unit never ran: its output cannot be the reason then."""
     found = not_begun(unit, status, since)
     if found is None:
         return

@@ -1,8 +1,8 @@
-"""Entries of the journal, as ``journalctl -o json`` tells them. Apps write them: nothing in them is trusted.
+"""The journal, read as ``journalctl -o json`` prints it. Apps write it: nothing in it is trusted.
 
-A field that occurs once is a string; it is a list of numbers when it is not UTF-8, a list of such values when it
-occurs several times, and null when it is longer than journalctl was asked to show (systemd's JOURNAL_EXPORT_FORMATS).
-Whatever comes, reading an entry raises nothing, and costs no more memory than LONGEST.
+A field that occurs once is a string; a list of numbers if it is not UTF-8; a list of values if it occurs several times;
+null if it is longer than journalctl was asked to show (systemd's JOURNAL_EXPORT_FORMATS). Parsing an entry never
+raises, and takes no more memory than LONGEST.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from deployer.wire import advice
 SHOWN = "MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID,_HOSTNAME,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,INVOCATION_ID"
 COMMAND = ("journalctl", "--no-pager", "-q", "-a", "-o", "json", f"--output-fields={SHOWN}")
 LONGEST = 1 << 20
-"""Bytes of an entry that are read. A line that a process prints is 48 KiB at most (journald's LineMax=)."""
+"""The most bytes of an entry that are read. A line that a process prints is at most 48 KiB (journald's LineMax=)."""
 MESSAGE = 64 * 1024
-"""Characters of a message that are kept."""
+"""The most characters of a message that are kept."""
 _NAME = 200
 _READING = 90.0
 """Seconds that journalctl may take to print what it was asked for."""
 _LOOK = 1.0
-"""Seconds between two looks whether it is over."""
+"""Seconds between two checks whether to stop following."""
 _TOO_LONG = f"(an entry of more than {LONGEST >> 10} KiB is left out)"
 
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One entry. ``at`` is in seconds since 1970, ``who`` what calls itself so, ``cursor`` its place in the journal.
+    """One entry. ``at`` is in seconds since 1970, ``who`` its SYSLOG_IDENTIFIER, ``cursor`` its place in the journal.
 
-    ``unit`` is the one whose process wrote it, ``start`` which of that unit's starts; of what systemd says (``pid`` 1),
-    the start that it is about.
+    ``unit`` is the unit whose process wrote it, ``start`` the invocation of that unit; for systemd's own messages
+    (``pid`` 1) the invocation that they are about.
     """
 
     lines: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class JournalEntry:
     start: str = ""
 
     def formatted(self) -> Iterator[str]:
-        """As ``-o short-iso`` prints it: when, where, who, and what, in one line or several."""
+        """Its lines as ``-o short-iso`` prints them: time, host, identifier, message."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.at))
         pid = f"[{self.pid}]" if self.pid else ""
         head = f"{moment} {self.host} {self.who or self.comm or 'unknown'}{pid}: "
@@ -65,7 +65,7 @@ class JournalEntry:
 
 
 def parse(line: bytes) -> JournalEntry | None:
-    """The entry of one line; None when it is none. Raises nothing."""
+    """The entry in one line; None if there is none. Never raises."""
     if len(line) > LONGEST:
         return JournalEntry(lines=(_TOO_LONG,))
     try:
@@ -89,7 +89,7 @@ def parse(line: bytes) -> JournalEntry | None:
 
 
 def _texts(value: Any) -> list[str]:
-    """The values of a field: none, one, or several."""
+    """The values of a field: none, one or several."""
     if isinstance(value, str):
         return [value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")]
     if not isinstance(value, list):
@@ -100,7 +100,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _name(fields: Mapping[str, Any], key: str) -> str:
-    """A field that belongs into the head of a line: it must not be able to end it."""
+    """A field for the head of a line: it must not contain a line end."""
     text = " ".join(_texts(fields.get(key)))[:_NAME]
     return "".join(one if one.isprintable() else "\ufffd" for one in text)
 
@@ -111,8 +111,8 @@ def _moment(value: Any) -> float:
 
 
 def of_latest_start(records: Sequence[JournalEntry], unit: str, start: str, restarted: bool) -> list[JournalEntry]:
-    """Those of the latest ``start`` of a unit; with ``restarted`` also of the one before, which systemd has started
-    again since. What a unit wrote in earlier starts says nothing about this one."""
+    """The entries of the latest ``start`` of a unit; if systemd ``restarted`` it, those of the start before, too. What
+    a unit wrote in earlier starts says nothing about this one."""
     wanted = {start}
     if restarted:
         of_unit = [one.start for one in records if one.start and (one.unit == unit or one.pid == "1")]
@@ -121,10 +121,10 @@ def of_latest_start(records: Sequence[JournalEntry], unit: str, start: str, rest
 
 
 def last_lines(records: Sequence[JournalEntry], count: int) -> list[str]:
-    """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
+    """The last ``count`` lines of a service's own processes; if there are none, of what systemd said about it.
 
-    Each process's lines are together, those of the one that spoke last come last: workers that fail at the same time
-    write their tracebacks line by line between each other's.
+    Lines are grouped by process, the one that wrote last comes last: workers that fail at the same time interleave
+    their tracebacks.
     """
     own = [one for one in records if one.lines and one.pid != "1" and one.who != "systemd"]
     said: dict[str, list[JournalEntry]] = {}
@@ -178,7 +178,7 @@ def lines(
     over: Optional[Callable[[], bool]] = None,  # noqa: UP045  (Python 3.9)
     seconds: float = 0.0,
 ) -> Iterator[bytes]:
-    """Each line that a command prints, as by :func:`portions`."""
+    """Each line that a command prints; arguments as for :func:`portions`."""
     for portion in portions(argv, environment, over=over, seconds=seconds):
         yield from portion
 
@@ -190,11 +190,11 @@ def portions(
     over: Optional[Callable[[], bool]] = None,  # noqa: UP045  (Python 3.9)
     seconds: float = 0.0,
 ) -> Iterator[list[bytes]]:
-    """The lines that a command prints, without their newlines, those together that come at the same time; of one longer
-    than LONGEST, only so much that this shows.
+    """The lines that a command prints, without newlines, in groups as they arrive; of a line longer than LONGEST only
+    the beginning.
 
-    It ends with the command, after ``seconds`` (0: never), and when a look, one a second, finds that it is ``over``. A
-    command that is followed (``over``) and ends by itself has nothing to tell yet: it is waited a moment.
+    Ends with the command, after ``seconds`` (0: no limit), or when ``over()``, asked once a second, is true. A followed
+    command (``over`` given) that ends early is given a second, so that the caller does not restart it in a tight loop.
     """
     nothing, began = subprocess.DEVNULL, time.monotonic()
     with subprocess.Popen(list(argv), stdin=nothing, stdout=subprocess.PIPE, env=dict(environment)) as process:

@@ -1,8 +1,7 @@
-"""What systemd is told to do, until it has heard.
+"""Orders to systemd, repeated until the units' states show that they were carried out.
 
-A systemd that is executed again (a package's update does that) drops whoever talks to it, and kills what it was just
-setting up. Whether it has heard is told by the units' states afterwards, never by its words. Every order can be
-repeated, and is, for a while.
+A systemd that is being re-executed (a package update does that) drops its clients and kills what it was setting up. Its
+reply therefore proves nothing; the units' states do. Every order here is idempotent and is repeated for up to 10 s.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from deployer.host.system.systemd import UnitState, properties, show, show_all, 
 from deployer.wire.advice import do
 
 _PATIENCE = 10.0
-"""Seconds in which an order that was not heard is given again."""
+"""Seconds in which an order that was missed is repeated."""
 _PAUSE = 0.25
 _RUNNING = ("active", "activating", "reloading", "deactivating")
-"""States of what has not ended yet; the last of what was told to."""
+"""States of a unit that has not ended; in the last one it was told to."""
 _NO_SUCH_UNIT = 5
-"""systemctl's exit status for a unit that is not there (as LSB has it for a program)."""
+"""systemctl's exit status for a unit that does not exist (the LSB's for a program)."""
 HOLLOW = ("active", "exited")
-"""The state, and the one below it, of a unit whose process has ended and that counts as active all the same."""
+"""ActiveState and SubState of a unit whose process has ended but that still counts as active."""
 _TRANSIENT = Path("/run/systemd/transient")
 
 
 def start(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> None:
-    """Have units started. Raises HostError when one fails, or systemd does not hear within some seconds.
+    """Start units. Raises HostError when one fails, or when systemd does not carry it out within some seconds.
 
-    Without ``wait`` they only must have been told to. A set-up that systemd itself has cut short is begun again.
+    Without ``wait`` they only need to be queued. A start that systemd itself cut short is repeated.
     """
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -64,7 +63,7 @@ def _has_failed(state: UnitState) -> bool:
 
 
 def _may_fail_once(unit: str, state: UnitState) -> bool:
-    """A socket runs nothing of the app's: whatever went wrong with it is systemd's."""
+    """A socket runs nothing of the app's: a failure is systemd's."""
     return unit.endswith(".socket") or state.cut_short
 
 
@@ -73,8 +72,8 @@ def _refused(what: str, done: CommandResult) -> HostError:
 
 
 def stop(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> list[str]:
-    """Have units stopped; without ``wait`` they only must have been told to. Returns those that go on running all the
-    same. What is not there any more, or cannot be read, is no hindrance."""
+    """Stop units; without ``wait`` they only need to be told. Returns those that keep running. Never raises for units
+    that are missing or unreadable."""
     deadline = time.monotonic() + _PATIENCE
     running = _RUNNING if wait else _RUNNING[:-1]
     while True:
@@ -88,16 +87,16 @@ def stop(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> lis
 
 
 def ensure_stopped(units: Sequence[str], *, wait: bool = True, timeout: float = 90) -> None:
-    """The same. Raises HostError when one goes on running."""
+    """As :func:`stop`. Raises HostError when a unit keeps running."""
     left = stop(units, wait=wait, timeout=timeout)
     if left:
         raise HostError(f"systemd did not stop {', '.join(left)}")
 
 
 def ensure_started(app: str) -> None:
-    """Have ``APP.service`` count as started once something serves; for a start that is under way it does not wait.
+    """Have ``APP.service`` count as started once something serves; does nothing if it is starting already.
 
-    Waits for its own: a ``systemctl stop`` that cuts a start short would find nothing to stop.
+    Waits for the start: a ``systemctl stop`` that overtook it would find nothing to stop.
     """
     if show(f"{app}.service").active not in ("active", "reloading", "activating"):
         systemctl("start", f"{app}.service", timeout=60)
@@ -106,8 +105,8 @@ def ensure_started(app: str) -> None:
 def ensure_loaded(units: Sequence[str]) -> None:
     """Have systemd know the units as they are on the disk. Raises HostError.
 
-    It reads a new unit's file when the unit is first named (seen on 247, 252 and 257). A daemon-reload reads them all,
-    which takes a third of a second in which PID 1 does nothing else: only where a unit was known before.
+    It reads a new unit's file when the unit is first named (seen on 247, 252 and 257). A daemon-reload reads all units
+    and blocks PID 1 for a third of a second: it is done only where a unit was known before.
     """
     loaded = {"LoadState": "loaded", "NeedDaemonReload": "no"}
     if any(shown != loaded for shown in properties(units, *loaded)):
@@ -115,7 +114,7 @@ def ensure_loaded(units: Sequence[str]) -> None:
 
 
 def reload() -> None:
-    """A daemon-reload. Raises HostError."""
+    """Run ``systemctl daemon-reload``. Raises HostError."""
     deadline = time.monotonic() + _PATIENCE
     while not (done := systemctl("daemon-reload")).ok:
         if time.monotonic() >= deadline:
@@ -124,14 +123,14 @@ def reload() -> None:
 
 
 def ensure_forgotten(units: Sequence[str]) -> None:
-    """Have systemd hold nothing more of stopped units whose files are gone. Raises HostError."""
+    """Have systemd drop stopped units whose files are gone. Raises HostError."""
     systemctl("reset-failed", *units)
     if any(shown.get("LoadState") != "not-found" for shown in properties(units, "LoadState")):
         systemctl("daemon-reload")
 
 
 def occupant(unit: str) -> Path | None:
-    """The file of a unit that is dead, or hollow, and still loaded: no transient unit can have its name. Raises
+    """The file of a unit that is dead, or hollow, but still loaded: no transient unit can take its name. Raises
     HostError."""
     shown = _loaded(unit)
     ended = shown.get("ActiveState") in ("inactive", "failed") or _is_hollow(shown)
@@ -148,15 +147,15 @@ def _is_hollow(shown: Mapping[str, str]) -> bool:
 
 
 def is_transient(path: Path) -> bool:
-    """Whether a unit's file is one that systemd itself has made, for somebody like us."""
+    """Whether a unit file was made by systemd for a transient unit."""
     return path.parent == _TRANSIENT
 
 
 def ensure_free(unit: str) -> None:
-    """Have systemd give the name of a transient unit that is dead and still loaded: it has failed, another unit names
-    it, or it stays active without a process. Raises HostError naming the file when the unit is somebody else's.
+    """Free the name of a transient unit that is dead but still loaded: it failed, another unit refers to it, or it
+    stays active without a process. Raises HostError naming the file if the unit is not transient.
 
-    One at a time: whoever comes second would stop what the first has started under that name.
+    Only one process at a time may call it for a name: a second one would stop what the first has started.
     """
     path = occupant(unit)
     if path is None:

@@ -1,7 +1,7 @@
-"""What runs on the host, read from /proc and the kernel's socket tables.
+"""The processes, memory and socket queues of the host, read from /proc and ``ss``.
 
-What stands there is bytes, and other people's: any process may call itself whatever it likes. What cannot be parsed
-tells nothing; it never raises.
+All of it is bytes that others control: a process may give itself any name. What cannot be parsed is ignored, never
+raised.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from deployer.host.system.runner import run
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _PATIENCE = 10.0
-"""Seconds that the kernel's tables may take to be read."""
+"""Seconds that ``ss`` may take."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. ``available`` as the kernel estimates it (MemAvailable, proc(5)); swap counts for nothing here."""
+    """Bytes. ``available`` is the kernel's estimate (MemAvailable, proc(5)); swap is not counted."""
 
     available: int
     total: int
@@ -37,7 +37,7 @@ def memory() -> Memory:
 
 
 def _kibibytes(text: bytes) -> dict[bytes, int]:
-    """``NAME: NUMBER kB`` in each line, as bytes. Any other line tells nothing."""
+    """The ``NAME: NUMBER kB`` lines, in bytes."""
     found = (re.fullmatch(rb"(\w+):[ \t]*([0-9]{1,18}) kB", line) for line in text.split(b"\n"))
     return {one.group(1): int(one.group(2)) * 1024 for one in found if one}
 
@@ -55,7 +55,7 @@ def children() -> dict[int, list[int]]:
 
 
 def _parent(stat: bytes) -> int | None:
-    """The parent's number (proc(5), ``/proc/PID/stat``). The name before it may hold any bytes, ``)`` among them."""
+    """The parent in ``/proc/PID/stat`` (proc(5)). The name before it may contain any bytes, ``)`` included."""
     match = re.fullmatch(rb"[0-9]+ \(.*\) [A-Za-z] ([0-9]{1,10}) [^)]*", stat, re.DOTALL)
     return int(match.group(1)) if match else None
 
@@ -71,7 +71,7 @@ def family(pid: int) -> set[int]:
 
 
 def workers(pid: int) -> set[int]:
-    """Direct children of a server that run the same program as it does. Short-lived helpers are something else."""
+    """The children of a server that run the same program: its workers, not short-lived helpers."""
     program = _program(pid)
     return {child for child in children().get(pid, []) if program and _program(child) == program}
 
@@ -84,7 +84,7 @@ def _program(pid: int) -> str:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process and its descendants hold, shared pages counted once (Pss)."""
+    """Bytes of memory of a process and its descendants, shared pages counted once (Pss)."""
     return sum(_pss(member) for member in family(pid)) if pid else 0
 
 
@@ -96,8 +96,8 @@ def _pss(pid: int) -> int:
 
 
 def terminate(pid: int, still: Callable[[], bool]) -> bool:
-    """Send SIGTERM to ``pid``, provided that it is ``still`` the one that was meant: asked when no other process can
-    get its number any more (pidfd_open(2)). False when it is not, or has ended."""
+    """Send SIGTERM to ``pid`` if it is ``still()`` the intended process: checked while no other process can take its
+    number (pidfd_open(2)). False if it is not, or has ended."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -124,9 +124,9 @@ def _kill(pid: int) -> bool:
 
 
 def waiting_connections(path: str) -> int | None:
-    """Connections in the accept queue of the listening Unix socket ``path`` that nobody has accepted yet.
+    """Connections in the accept queue of the listening Unix socket ``path``.
 
-    None when that cannot be told: it is no reason to take a queue for empty.
+    None when unknown: never take that for an empty queue.
     """
     try:
         done = run(["ss", "-xlnH", "src", f"unix:{path}"], timeout=_PATIENCE)

@@ -1,7 +1,7 @@
-"""Runs the commands of the host, one way for all: bounded in time, as another user, with its output read.
+"""Runs the commands of the host: with a time limit, as another user if asked, with its output read.
 
-A pipe ends only when every process that holds it has closed it. A command may have left its end to a process that
-outlives it: nothing here waits for that.
+A pipe ends only when every process that holds it has closed it, and a command may leave its end to a process that
+outlives it. Nothing here waits for such a process.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from deployer.wire import advice
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 LONGEST_LINE = 64 * 1024
-"""Bytes after which a line is handed on in pieces: what a build prints must not fill root's memory."""
+"""Bytes after which a line is passed on in pieces, so that a build's output cannot fill root's memory."""
 _LEFT = 1 << 20
-"""Bytes that are still read when the command has ended: more does not fit into a pipe."""
+"""Bytes that are still read once the command has ended: no more fits into a pipe."""
 _TICK = 100
-"""Milliseconds between two looks at whether it has ended."""
+"""Milliseconds between two checks whether the command has ended."""
 _NOEXEC_SEAL = 8
-"""MFD_NOEXEC_SEAL, which a hardened kernel insists on and an old one does not know (memfd_create(2))."""
+"""MFD_NOEXEC_SEAL (memfd_create(2)): a hardened kernel requires it, an old one does not know it."""
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """A command's end: exit status and what it printed."""
+    """The exit status of a command and what it printed."""
 
     status: int
     out: str
@@ -46,10 +46,10 @@ class CommandResult:
 
 
 def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None, user: str = "") -> CommandResult:
-    """Run a command and wait, at most ``timeout`` seconds. A command that is missing or hangs is a HostError.
+    """Run a command for at most ``timeout`` seconds, as ``user`` with their groups (empty: root). Raises HostError when
+    it is missing or takes longer.
 
-    What it prints goes to files without a name, not to pipes: something that it leaves behind keeps nobody waiting.
-    ``user`` is whose rights it has, with their groups (empty: those of this program).
+    It prints into memory files, not pipes: a process that it leaves behind keeps nobody waiting.
     """
     with contextlib.ExitStack() as stack:
         given, out, err = _file(stack, stdin), _file(stack, b""), _file(stack, b"")
@@ -74,7 +74,7 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None,
 
 
 def _file(stack: contextlib.ExitStack, content: bytes | None) -> int:
-    """A descriptor for a command, closed with the ``stack``: /dev/null for None."""
+    """A descriptor for a command, closed with the ``stack``; /dev/null for None."""
     if content is None:
         return subprocess.DEVNULL
     descriptor = anonymous(content)
@@ -91,9 +91,9 @@ def _rights(user: str) -> dict[str, Any]:
 
 
 def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
-    """Run a command, hand each line it prints to ``on_line``, return its exit status.
+    """Run a command, pass each line it prints to ``on_line``, return its exit status.
 
-    It has ended when its own process has, whoever else holds what it printed to.
+    Ends with the command's own process, even if others still hold its output.
     """
     with contextlib.ExitStack() as stack:
         given = _file(stack, stdin)
@@ -112,7 +112,7 @@ def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes 
 
 
 def lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Each line of the standard output (a pipe) of ``process``, until it ends. What is no UTF-8 is replaced."""
+    """Each line of the standard output (a pipe) of ``process`` until it ends. What is not UTF-8 is replaced."""
     rest = b""
     for piece in _pieces(process):
         *whole, rest = (rest + piece).split(b"\n")
@@ -151,7 +151,7 @@ def _pieces(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
 
 
 def anonymous(content: bytes = b"") -> int:
-    """A descriptor of a file that has no name and is in memory, with ``content``, to be read from its beginning."""
+    """A descriptor of an unnamed file in memory with ``content``, positioned at its beginning."""
     try:
         descriptor = os.memfd_create("deployer", os.MFD_CLOEXEC | _NOEXEC_SEAL)
     except OSError:
@@ -163,5 +163,5 @@ def anonymous(content: bytes = b"") -> int:
 
 
 def content(descriptor: int) -> bytes:
-    """All that an :func:`anonymous` file holds. Its offset, which others may share, stays."""
+    """The whole content of an :func:`anonymous` file. Its offset, which may be shared, does not change."""
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)

@@ -1,4 +1,4 @@
-"""SIGTERM: somebody ends the deploy, or the host goes down. What must not be cut in two holds it back."""
+"""SIGTERM: somebody aborts the deploy, or the host shuts down. Steps that must not be interrupted defer it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployer.host.errors import HostError
 
 
 class Terminated(BaseException):
-    """SIGTERM has come: ``error`` says what for. No HostError itself: nothing on its way up may take it for one."""
+    """SIGTERM was received; ``error`` says why. Not a HostError, so that no handler on the way up catches it."""
 
     def __init__(self, error: HostError) -> None:
         super().__init__(error.message)
@@ -19,7 +19,7 @@ class Terminated(BaseException):
 
 
 class PowerOff(BaseException):
-    """The host goes down behind the switch: nothing is undone now, the next boot judges."""
+    """The host shuts down after the switch: nothing is undone now, the next boot decides."""
 
 
 def on_terminate(act: Callable[[], None]) -> None:
@@ -33,23 +33,23 @@ def on_terminate(act: Callable[[], None]) -> None:
 
 
 def hold() -> None:
-    """A SIGTERM that comes from now on waits for :func:`release`."""
+    """Defer SIGTERM until :func:`release`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def release() -> None:
-    """Hear a SIGTERM that has come, and those to come."""
+    """Deliver a deferred SIGTERM, and those to come."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def ignore_terminate() -> None:
-    """From now on what is done is not ended from outside."""
+    """Ignore SIGTERM from now on."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """A SIGTERM in this block is heard at its end. A thread that is started in it never hears one."""
+    """Defer SIGTERM to the end of the block. Threads started in the block never receive it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield

@@ -1,4 +1,4 @@
-"""What systemd says of a timer: when it comes next, and how its last run ended."""
+"""The state of timers: when one is due next, and how its last run ended."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _DATE = re.compile(r"\w+ (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\Z")
 
 @dataclass(frozen=True)
 class TimerState:
-    """A timer and its runs. Times are seconds since 1970, 0 for none.
+    """A timer and its runs. Times are in seconds since 1970, 0 for none.
 
-    ``result`` is how the last run ended, as systemd calls it; empty while one runs, and when none has since systemd
-    read the unit: at boot all is forgotten but ``last``.
+    ``result`` is how the last run ended (``Result=``); empty while one runs, and when there was none since boot.
     """
 
     active: str
@@ -30,9 +29,9 @@ class TimerState:
 
 
 def show(timer: str) -> TimerState:
-    """The state of a timer that starts the service of its own name; one that does not exist is ``inactive``.
+    """The state of a timer that starts the service of the same name; one that does not exist is ``inactive``.
 
-    Times are asked for in UTC: systemctl 247 has ``--timestamp=``, and heeds it for other commands only.
+    Raises HostError. Times are asked for in UTC: systemctl 247 ignores ``--timestamp=`` for ``show``.
     """
     service = timer.rpartition(".")[0] + ".service"
     own, its = systemd.properties([timer, service], *_SHOWN, utc=True)
@@ -49,9 +48,9 @@ def show(timer: str) -> TimerState:
 
 
 def upcoming(expression: str) -> dict[str, Any]:
-    """When a calendar (systemd.time(7)) comes next on this host: seconds since 1970, 0 for never.
+    """When a calendar expression (systemd.time(7)) is due next: ``next`` in seconds since 1970, 0 for never.
 
-    ``problem`` is what systemd says of one that it does not understand.
+    ``problem`` is what systemd says about an invalid one.
     """
     done = runner.run(["systemd-analyze", "calendar", "--", expression])
     values = dict(line.strip().partition(": ")[::2] for line in done.out.splitlines())

@@ -1,9 +1,9 @@
-"""Whoever opened a file for writing can write to it for as long as it is open, whoever owns it by then.
+"""Makes sure that nobody can still write to the files that root takes from a build.
 
-Root takes a tree that a build has written. The build's own processes are dead; but it may have handed descriptors to
-others, or somebody may have opened its files meanwhile. A read lease (fcntl(2), F_SETLEASE) is refused by the kernel as
-long as anybody has the file open for writing, or mapped, or on its way through a socket. Where a file system knows no
-leases, the file is replaced by a copy of itself, which nobody has opened.
+A file stays writable for every process that opened it before its owner changed. The build's own processes are dead, but
+it may have passed descriptors on, or others may have opened its files. A read lease (fcntl(2), F_SETLEASE) is refused
+by the kernel while anybody has the file open for writing, mapped writable, or in transit through a socket. On a file
+system without leases the file is replaced by a copy, which nobody has open.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _F_SETSIG = 10
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _COPY = ".deployer-copy"
 _PATIENCE = 2.0
-"""Seconds, for a whole tree, in which those who write may come to an end."""
+"""Seconds that other writers get to finish, for a whole tree."""
 _PAUSE = 0.05
 
 
 def shut_out(directory: int) -> None:
-    """Make sure that nobody can write to any file below a ``directory`` that root has taken, with all that is in it.
+    """Make sure that nobody can write to any file below ``directory``, which root has taken with all its content.
 
-    Raises PermissionError naming the file that somebody has open.
+    Raises PermissionError naming the file that is still open.
     """
     _below(directory, time.monotonic() + _PATIENCE)
 
@@ -48,7 +48,7 @@ def _below(directory: int, deadline: float) -> None:
 
 
 def _is_nobodys(descriptor: int, name: str, deadline: float) -> bool:
-    """True when nobody can write to a file, False when its file system cannot tell. Raises PermissionError."""
+    """True when nobody can write to the file, False when its file system cannot tell. Raises PermissionError."""
     while True:
         try:
             fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)  # ignored by default; the usual signal would end us
@@ -65,7 +65,7 @@ def _is_nobodys(descriptor: int, name: str, deadline: float) -> bool:
 
 
 def _replace(directory: int, name: str, source: int) -> None:
-    """Put a copy of a file in its place. Raises OSError, also when it claims more than there is room for."""
+    """Replace a file by a copy. Raises OSError, also when it claims more space than there is."""
     status, system = os.fstat(source), os.fstatvfs(directory)
     if status.st_size > system.f_bavail * system.f_frsize:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)

@@ -148,7 +148,7 @@ def override(given: Sequence[Line], overrides: Overrides) -> list[Line]:
     return kept
 
 
-def left_out(ctx: Context) -> frozenset[str]:
+def unsupported(ctx: Context) -> frozenset[str]:
     """The lines that no unit of the app has on this host: its systemd does not know them, or setup found that it cannot
     bear them."""
     return unknown_to(systemd.version()) | frozenset(ctx.settings.unsupported)

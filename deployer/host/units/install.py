@@ -13,9 +13,9 @@ from deployer.host.errors import BadRequest, Damaged, HostError
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import Release
-from deployer.host.system import files, orders, runner, systemd
+from deployer.host.system import files, orders, ownership, runner, systemd
 from deployer.host.units import overrides, programs
-from deployer.host.units.confinement import left_out
+from deployer.host.units.confinement import unsupported
 from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
 from deployer.wire import advice
 from deployer.wire.advice import do
@@ -62,10 +62,10 @@ def unit_names(app: str, release: Release) -> list[str]:
     started = [(WEB, "service")] if release.spec.web is not None else []
     started += [(timer.name, "service") for timer in release.spec.timers]
     services = [unit_name(app, process, release.number, kind) for process, kind in started]
-    return [*standing(app, release), *services]
+    return [*required_units(app, release), *services]
 
 
-def standing(app: str, release: Release) -> list[str]:
+def required_units(app: str, release: Release) -> list[str]:
     """Those that must be up while a release serves: a socket starts the web process, a timer its runs."""
     spec, number = release.spec, release.number
     names = [(WEB, "socket")] if spec.web is not None else []
@@ -76,7 +76,7 @@ def standing(app: str, release: Release) -> list[str]:
 
 def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
     spec, paths, number = release.spec, ctx.paths, release.number
-    can, rivals, apart = capabilities(ctx, release), older(ctx, number), _kept_apart(ctx, number)
+    can, rivals, apart = capabilities(ctx, release), older_services(ctx, number), _kept_apart(ctx, number)
     texts = {}
     if spec.web is not None:
         texts[unit_name(ctx.app, WEB, number, "socket")] = socket_unit(paths, number, ctx.settings.socket_group)
@@ -93,7 +93,7 @@ def unit_texts(ctx: Context, release: Release) -> dict[str, str]:
     return texts
 
 
-def older(ctx: Context, number: int) -> dict[str, list[str]]:
+def older_services(ctx: Context, number: int) -> dict[str, list[str]]:
     """The services of releases before this one that are on the host, by the kind of process: what serves, and what
     finishes.
 
@@ -138,11 +138,11 @@ def capabilities(ctx: Context, release: Release) -> Capabilities:
     venv = ctx.venvs.path(release.venv) if release.venv else None
     on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
     if venv is None:
-        return Capabilities(programs=on_host, without=left_out(ctx))
+        return Capabilities(programs=on_host, without=unsupported(ctx))
     gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
     uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
     return Capabilities(
-        gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host, without=left_out(ctx)
+        gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host, without=unsupported(ctx)
     )
 
 
@@ -150,7 +150,7 @@ def _contains(venv: Path, module: str, text: bytes) -> bool:
     """Whether an installed module holds ``text``. A build made these files: no link is followed, no device is read."""
     for python in os.listdir(venv / "lib") if (venv / "lib").is_dir() else ():
         with contextlib.suppress(OSError):
-            if text in files.read_below(venv, f"lib/{python}/site-packages/{module}", _LARGEST_MODULE):
+            if text in ownership.read_below(venv, f"lib/{python}/site-packages/{module}", _LARGEST_MODULE):
                 return True
     return False
 
@@ -192,7 +192,7 @@ def stop_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (_RANK.get(name.rpartition(".")[2], len(_RANK)), name))
 
 
-def refuse_what_serves(ctx: Context, release: Release) -> None:
+def refuse_current(ctx: Context, release: Release) -> None:
     """Whatever went wrong before: what ``current`` names is never stopped for another's sake. Raises HostError."""
     if ctx.catalog.current() == release.number:
         raise HostError(f"{release.name} serves, and is not stopped", exit=Exit.BUG)
@@ -205,7 +205,7 @@ def remove_units(ctx: Context, release: Release, *, unused: bool = False, but: I
     An ``unused`` one has no requests to finish: it gets a moment, not the time that ``drain`` allows. ``but`` are left
     as they are.
     """
-    refuse_what_serves(ctx, release)
+    refuse_current(ctx, release)
     names = [name for name in on_disk(ctx, release.number) if name not in set(but)]
     if not names:
         return

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system import files, runner
+from deployer.host.system import ownership, runner
 from deployer.wire.advice import Next
 from deployer.wire.spec import Spec
 
@@ -65,13 +65,13 @@ def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]
 
 def _installed(name: str, venv: Path | None) -> bool:
     """Whether the environment has a program of that name. Where a link leads is not looked at."""
-    return venv is not None and files.mode_below(venv, f"bin/{name}") != 0
+    return venv is not None and ownership.mode_below(venv, f"bin/{name}") != 0
 
 
 def _is_program(code: Path, program: str) -> bool:
     """Of one that is a link, or lies behind one, only the start can tell."""
     try:
-        mode = files.mode_below(code, posixpath.normpath(program))
+        mode = ownership.mode_below(code, posixpath.normpath(program))
     except OSError:
         return True
     return stat.S_ISLNK(mode) or bool(stat.S_ISREG(mode) and mode & 0o111)

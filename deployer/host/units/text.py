@@ -217,7 +217,7 @@ def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, olde
     )
 
 
-def handle_unit(app: str, program: str) -> str:
+def app_unit(app: str, program: str) -> str:
     """``shop.service``: what an admin starts, stops and reloads, and what boots the app."""
     return unit_text(
         f"the handle of {app}: systemctl start|stop|restart|reload {app}",

@@ -12,8 +12,7 @@ from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.system import exitstatus, files, orders, proc, systemd
-from deployer.host.units import attended
+from deployer.host.system import exitstatus, files, orders, proc, runner, systemd
 from deployer.host.units.confinement import Line
 from deployer.host.units.unitfile import properties
 from deployer.wire import advice
@@ -25,6 +24,9 @@ COMMANDS = (*_RESERVED, "check")
 """What the app's commands run as."""
 _ENDED_ITSELF = """/bin/sh -c 'test "$$EXIT_CODE" = exited'"""
 """Run after a command (systemd.exec(5), EXIT_CODE): to systemd one that SIGTERM has killed was a success."""
+
+_TRIES, _PAUSE = 10, 0.25
+_UNDER_WAY = ("active", "activating", "reloading", "deactivating")
 
 _NOUNS = {"build": "build", "migrate": "migration", "check": "check"}
 
@@ -102,7 +104,7 @@ def run(
     started, since = time.monotonic(), time.time()
     try:
         settings = _settings(ctx, command, env_path, lines)
-        status, begun = attended.run(ctx, unit, settings, command.argv, take)
+        status, begun = run_unit(ctx, unit, settings, command.argv, take)
     finally:
         with contextlib.suppress(FileNotFoundError):
             env_path.unlink()
@@ -115,6 +117,43 @@ def run(
         what = f"the {_NOUNS[command.name]} was not begun: systemd did not start its unit"
         raise HostError(what, logs=said[-40:], next=advice.run("fab deploy"))
     return status, said
+
+
+def run_unit(
+    ctx: Context, unit: str, settings: Sequence[str], argv: Sequence[str], on_line: Callable[[str], None]
+) -> tuple[int, bool]:
+    """Its exit status, and whether it ever began. What it prints goes to ``on_line``.
+
+    Who waits for the unit may lose sight of it. Then the unit itself tells: one that failed is still known as failed.
+    """
+    name = unit.rpartition(".")[0]
+    mark = ctx.paths.root / "run" / name
+    lines = [*settings, f"RuntimeDirectory={name}", "RuntimeDirectoryPreserve=yes"]
+    command = systemd.transient(unit, lines, argv, wait=True, collect=False)
+    status, begun = 1, False
+    try:
+        files.remove_tree(mark)  # once: one that comes later is of a start that was heard after all
+        for _ in range(_TRIES):
+            orders.ensure_free(unit)
+            status = runner.stream(command, on_line)
+            if status == 0:
+                return 0, True
+            state = _ended(unit)
+            begun, failed = mark.exists(), state.active == "failed"
+            if begun or (failed and not state.cut_short):
+                return (status if failed else 0), True
+            time.sleep(_PAUSE)
+        return status, begun
+    finally:
+        systemd.systemctl("reset-failed", unit)
+        files.remove_tree(mark)
+
+
+def _ended(unit: str) -> systemd.UnitState:
+    """Its state once nothing of it is under way: a start that was heard after all is waited for."""
+    while (state := systemd.show(unit)).queued or state.active in _UNDER_WAY:
+        time.sleep(_PAUSE)
+    return state
 
 
 def _settings(ctx: Context, command: Command, env_path: Path, lines: Iterable[Line]) -> list[str]:

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.host.build import body as bodies
-from deployer.host.build.unpack import Mismatch, apply, parse_delta
+from deployer.host.build import unpack
+from deployer.host.build.delta import parse_delta
+from deployer.host.build.unpack import Mismatch, apply
 from deployer.project.files import Collection
 from deployer.project.source import Source, finish
 from deployer.release.delta import Upload, make_delta
@@ -296,11 +297,11 @@ def test_memory_is_bounded(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(self.real, name)
 
-    monkeypatch.setattr(bodies.zlib, "decompressobj", Watched)
+    monkeypatch.setattr(unpack.zlib, "decompressobj", Watched)
     content = b"\0" * (8 << 20)
     delta, body = forged([entry("f", content)], content)
     host.apply(delta, body)
-    assert max(sizes) <= bodies.CHUNK
+    assert max(sizes) <= unpack._CHUNK
 
 
 def test_wrong_contents_are_named(host: Host) -> None:

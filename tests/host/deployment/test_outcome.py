@@ -14,8 +14,9 @@ from deployer.host.deployment import outcome
 from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.state.app import Context
+from deployer.host.state.catalog import Catalog
 from deployer.host.state.ledger import Ledger
-from deployer.host.state.releases import CONDEMNED, FAILED, GOOD, READY, SERVED, Catalog, Release
+from deployer.host.state.releases import FAILED, GOOD, READY, ROLLING_BACK, SERVED, Release
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
 from tests.host.simulation.host import SimulatedHost
@@ -78,7 +79,7 @@ def test_a_good_end_is_written_down(ctx: Context, told: list[dict[str, Any]], gi
 
 def test_what_is_being_taken_back_cannot_be_good(ctx: Context) -> None:
     """Whoever says so has a bug; nothing is written."""
-    release = attempt(ctx, CONDEMNED)
+    release = attempt(ctx, ROLLING_BACK)
     with pytest.raises(HostError) as caught:
         outcome.record_good(ctx, release)
     assert (caught.value.message, caught.value.exit) == ("v2 is being rolled back, and cannot be good", Exit.BUG)
@@ -141,7 +142,7 @@ def test_that_a_release_goes_is_written_down_first(
         assert outcome.record_rollback(ctx, release, "it is ill") == release
     assert "recording that v2 is rolled back: a bug of deployer\n" in capsys.readouterr().err
     going = outcome.record_rollback(ctx, release, "it is ill")
-    assert going == ctx.catalog.get(2) == replace(release, result=CONDEMNED, reason="it is ill", held=None)
+    assert going == ctx.catalog.get(2) == replace(release, result=ROLLING_BACK, reason="it is ill", held=None)
 
 
 @pytest.mark.parametrize("serving", [True, False])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployer.host.job import lock, queue
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths
 
 
@@ -18,7 +18,7 @@ from deployer.host.state.paths import AppPaths
 def ctx(tmp_path: Path) -> Context:
     paths = AppPaths("shop", tmp_path)
     paths.private.mkdir(parents=True)
-    return Context(paths, Settings("deploy", "www-data"), lambda *_, **__: None, lambda: 0.0)
+    return Context(paths, AppSettings("deploy", "www-data"), lambda *_, **__: None, lambda: 0.0)
 
 
 def stand(ctx: Context, tell: Callable[[dict[str, Any]], None]) -> None:

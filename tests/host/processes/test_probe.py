@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployer.host.processes import probe
-from deployer.host.processes.probe import Answer
+from deployer.host.processes.probe import Response
 from deployer.wire.spec import Health
 
 HEALTH = Health(path="/healthz?full=1", host="shop.example.com", status=((200, 399),), timeout=1, settle=0)
@@ -109,9 +109,9 @@ def pours(connection: socket.socket, over: threading.Event) -> None:
             connection.sendall(b"x" * 65536)
 
 
-def ask(path: str, timeout: float = LONG, tick: Callable[[], object] = lambda: None) -> Answer:
+def ask(path: str, timeout: float = LONG, tick: Callable[[], object] = lambda: None) -> Response:
     """One request; fails when it is waited for far longer than it may be."""
-    ended: list[Answer | BaseException] = []
+    ended: list[Response | BaseException] = []
 
     def request() -> None:
         try:
@@ -210,7 +210,7 @@ def test_the_wait_is_told_of_and_ends_with_what_is_raised(app: Callable[..., App
 )
 def test_a_connection_that_ends_without_an_answer_is_told(app: Callable[..., App], listens: bool, fault: str) -> None:
     """As a worker does that dies over the request, or before it has read it."""
-    assert dataclasses.replace(ask(app(sends(), listens).path), seconds=0.0) == Answer(0, fault)
+    assert dataclasses.replace(ask(app(sends(), listens).path), seconds=0.0) == Response(0, fault)
 
 
 def test_a_socket_on_which_nothing_listens_is_told(tmp_path: Path) -> None:
@@ -228,13 +228,13 @@ def test_a_socket_on_which_nothing_listens_is_told(tmp_path: Path) -> None:
 def test_an_answer_is_told_in_a_sentence() -> None:
     """What was asked, what came back, and for Django's 400 what to set."""
     asked = "GET /healthz?full=1"
-    assert Answer(0, "nothing listens").describe(HEALTH) == f"{asked}: nothing listens"
-    assert Answer(503).describe(HEALTH) == f"{asked} answered 503"
-    assert Answer(302, location="/login").describe(HEALTH) == f"{asked} answered 302 to /login"
-    assert Answer(400).describe(HEALTH) == (
+    assert Response(0, "nothing listens").describe(HEALTH) == f"{asked}: nothing listens"
+    assert Response(503).describe(HEALTH) == f"{asked} answered 503"
+    assert Response(302, location="/login").describe(HEALTH) == f"{asked} answered 302 to /login"
+    assert Response(400).describe(HEALTH) == (
         f"{asked} answered 400 Bad Request to the host name 'shop.example.com': Django does so when ALLOWED_HOSTS "
         "lacks that name. Set web.health.host in deploy.toml to a name it has"
     )
-    assert Answer(399).healthy(HEALTH)
-    assert not Answer(400).healthy(HEALTH)
-    assert not Answer(0).healthy(HEALTH)
+    assert Response(399).healthy(HEALTH)
+    assert not Response(400).healthy(HEALTH)
+    assert not Response(0).healthy(HEALTH)

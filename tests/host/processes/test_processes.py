@@ -337,7 +337,7 @@ def test_of_two_releases_one_is_the_older(host: SimulatedHost) -> None:
     for number in (1, 3):
         (host.paths.units / f"shop-worker.2@v{number}.service").touch()
     ctx = host.context(lambda *_, **__: None)
-    assert install.older(ctx, 2) == {"worker": ["shop-worker.2@v1.service"]}
+    assert install.older_services(ctx, 2) == {"worker": ["shop-worker.2@v1.service"]}
 
 
 def test_an_upload_that_builds_on_what_was_taken_back_says_so(host: SimulatedHost) -> None:
@@ -535,7 +535,7 @@ def test_damage_that_was_found_before_is_known_without_reading_all(host: Simulat
     assert seal.known_damage(ctx, release) == ""
     assert seal.known_damage(ctx, replace(release, venv="", sealed=None)) == ""
     content, key = (ctx.trees, release.tree) if store == "trees" else (ctx.venvs, release.venv)
-    content.condemn(key, "a file differs")
+    content.mark_damaged(key, "a file differs")
     assert seal.known_damage(ctx, release) == f"its {what} is damaged: a file differs"
     content.seal_path(key).unlink()
     assert seal.known_damage(ctx, release) == f"its {what} is gone from the host"

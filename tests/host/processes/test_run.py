@@ -12,7 +12,7 @@ import pytest
 
 from deployer.host.errors import HostError
 from deployer.host.processes import run
-from deployer.host.processes.run import Command
+from deployer.host.processes.run import RunRequest
 from deployer.host.system import journald, runner, systemd
 from deployer.host.units.confinement import LINES, of_command
 from deployer.wire.processes import Web
@@ -24,7 +24,7 @@ WEB = Web(server="gunicorn", target="shop.wsgi:application", workers=1, args=(),
 def test_words_stay_as_they_are() -> None:
     """Blanks, quotes, dollars, newlines: nobody reads them on the way."""
     words = ("sh", "-c", "echo $HOME; echo 'a  b'", "--", "", "a\nb", "%n", "\\")
-    assert Command.parse({"argv": list(words)}).argv == words
+    assert RunRequest.parse({"argv": list(words)}).argv == words
 
 
 @pytest.mark.parametrize(

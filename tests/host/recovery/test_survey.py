@@ -25,7 +25,7 @@ from deployer.host.recovery.survey import (
 )
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import Ledger
-from deployer.host.state.releases import CONDEMNED, FAILED, READY, SERVED
+from deployer.host.state.releases import FAILED, READY, ROLLING_BACK, SERVED
 from deployer.host.system import systemd
 from tests.host.simulation.host import SimulatedHost
 
@@ -91,7 +91,7 @@ LEASE = {"boot": "boot 1", "until": 1e9}
 WRONG: dict[str, tuple[Callable[[SimulatedHost, Context], object], list[tuple[str, int]], bool]] = {
     "nothing": (lambda host, ctx: None, [], False),
     "what serves was not judged": (becomes(SERVED), [(FINISH, 2)], True),
-    "what serves was being taken back": (becomes(CONDEMNED), [(ROLL_BACK, 2)], True),
+    "what serves was being taken back": (becomes(ROLLING_BACK), [(ROLL_BACK, 2)], True),
     "what serves is held": (becomes(SERVED, LEASE), [], False),
     "what serves is held, and its standby": (both(becomes(SERVED, LEASE), units_of_one), [], False),
     "its lease is over": (becomes(SERVED, {**LEASE, "until": 1.0}), [(FINISH, 2)], True),

@@ -12,7 +12,7 @@ import pytest
 
 from deployer.host.errors import HostError
 from deployer.host.job import events, lock, queue
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.releases import FAILED, Release
 from deployer.host.state.releases import GOOD as KEPT
 from deployer.host.system import proc, runner
@@ -231,7 +231,7 @@ def test_an_abort_hits_no_job_that_comes_meanwhile(host: Host, monkeypatch: pyte
     for number in (2, 3):
         (host.paths.jobs / f"{number:08d}").mkdir()
     _runs(monkeypatch, host, *["00000002"] * looks, "00000003")
-    ctx = Context(paths=host.paths, settings=Settings("deploy", "www-data"), emit=print, clock=lambda: 0.0)
+    ctx = Context(paths=host.paths, settings=AppSettings("deploy", "www-data"), emit=print, clock=lambda: 0.0)
     with pytest.raises(HostError, match="no deploy is running"):
         lock.abort(ctx, "ada")
     assert ENDED == []

@@ -24,7 +24,7 @@ from deployer.host.job import events, lock
 from deployer.host.session import requests
 from deployer.host.session.session import Session
 from deployer.host.state import masking
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
 from deployer.host.system import runner, systemd
 from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
 from deployer.wire.message import VALUES as MOST
@@ -478,7 +478,7 @@ def test_root_may_widen_the_list_of_directives(host: Host, monkeypatch: pytest.M
     monkeypatch.setattr(Session, "_follow", lambda *_: None)
     ctx = Context(
         paths=host.paths,
-        settings=Settings("deploy", "www-data", units=("Slice",)),
+        settings=AppSettings("deploy", "www-data", units=("Slice",)),
         emit=lambda *_, **__: None,
         clock=lambda: 0.0,
     )
@@ -702,7 +702,7 @@ def test_a_listener_that_has_gone_is_not_answered(host: Host) -> None:
     def gone(*_: Any, **__: Any) -> None:
         raise BrokenPipeError
 
-    ctx = Context(paths=host.paths, settings=Settings("deploy", "www-data"), emit=gone, clock=lambda: 0.0)
+    ctx = Context(paths=host.paths, settings=AppSettings("deploy", "www-data"), emit=gone, clock=lambda: 0.0)
     with pytest.raises(BrokenPipeError):
         Session(ctx, io.BytesIO(line({"op": "ask"})), lambda _: None).serve()
 
@@ -795,7 +795,7 @@ def session(host: Host, data: bytes) -> Session:
     def emit(name: str, **fields: Any) -> None:
         host.events.append({"event": name, **fields})
 
-    ctx = Context(paths=host.paths, settings=Settings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
+    ctx = Context(paths=host.paths, settings=AppSettings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
     return Session(ctx, io.BytesIO(data), host.events.append)
 
 
@@ -886,7 +886,7 @@ def test_a_job_that_was_ended_before_its_first_word(
     monkeypatch.undo()
     monkeypatch.setattr(runner, "run", lambda *_, **__: runner.CommandResult(0, "", ""))
     context = Context(
-        paths=host.paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=time.time
+        paths=host.paths, settings=AppSettings("deploy", "www-data"), emit=lambda *_, **__: None, clock=time.time
     )
     failed, finished = list(events.follow(context, directory))
     assert told in failed["message"]

@@ -41,7 +41,7 @@ class Laptop:
 
     def _look(self, session: Session, directory: Path, process: Process) -> None:
         followed = not process.dead and any(one is process for one in self._programs.stack)
-        if not followed or jobs.glance(directory).finished:
+        if not followed or jobs.status_of(directory).finished:
             return
         ready = (event["phase"] for event in jobs.events_of(directory) if event["event"] == "ready")
         for barrier in [one for one in ready if one not in self._answered]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from deployer.host.state.paths import UnitName, parse_unit, unit_name
-from deployer.host.state.releases import CONDEMNED
+from deployer.host.state.releases import ROLLING_BACK
 
 from .service import read
 from .units import Unit
@@ -68,7 +68,7 @@ def has_all_it_needs(host: SimulatedHost, name: str) -> Iterator[str]:
 def may_be_cut_off(host: SimulatedHost, name: str) -> Iterator[str]:
     """What is in hand is finished, unless an admin stops the app. A release that is taken back has nothing that is
     worth it: a run of its timers ends with it."""
-    taken_back = _record(host, parsed(name).number)["result"] == CONDEMNED
+    taken_back = _record(host, parsed(name).number)["result"] == ROLLING_BACK
     if not host.systemd.stopping and not (taken_back and host.table.units[name].is_oneshot):
         yield f"{name} was ended before its time"
 

@@ -17,10 +17,10 @@ from deployer.host.processes import probe, watch
 from deployer.host.session import session
 from deployer.host.session.session import Session
 from deployer.host.state import lease
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import journald, proc, runner
-from deployer.host.units.text import handle_unit
+from deployer.host.units.text import app_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
 
 from . import builds, generations, rules, service
@@ -103,7 +103,7 @@ class SimulatedHost:
             path.mkdir(parents=True)
         paths.stamps.mkdir(parents=True)
         paths.state.mkdir(parents=True)
-        (paths.units / f"{APP}.service").write_text(handle_unit(APP, PROGRAM))
+        (paths.units / f"{APP}.service").write_text(app_unit(APP, PROGRAM))
         self.table.enabled.add(f"{APP}.service")
         self.table.load(f"{APP}.service")
 
@@ -134,7 +134,7 @@ class SimulatedHost:
             stack.callback(self.seam.cache.close)
             yield
 
-    def _ask(self, path: str, health: Any, timeout: float, tick: Any) -> probe.Answer:
+    def _ask(self, path: str, health: Any, timeout: float, tick: Any) -> probe.Response:
         self.programs.check_alive()
         return self.web.ask(path, timeout, tick, self.programs.sleep)
 
@@ -148,7 +148,7 @@ class SimulatedHost:
         return hear
 
     def context(self, emit: Any) -> Context:
-        settings = Settings(deploy_user=builds.BUILDER, socket_group="www-data")
+        settings = AppSettings(deploy_user=builds.BUILDER, socket_group="www-data")
         return Context(paths=AppPaths(APP, self.root), settings=settings, emit=emit, clock=lambda: self.clock.wall)
 
     def _main(self, argv: Sequence[str]) -> int:

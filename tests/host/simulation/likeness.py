@@ -48,5 +48,5 @@ def _disk(host: SimulatedHost) -> list[tuple[object, ...]]:
 def _content(host: SimulatedHost, path: str, content: bytes) -> object:
     if not path.endswith("/events.jsonl"):
         return _MOMENT.sub(b"then", content)
-    seen = jobs.glance(Path(str(host.root) + path).parent)
+    seen = jobs.status_of(Path(str(host.root) + path).parent)
     return bool(content), seen.phase, seen.finished, seen.waits

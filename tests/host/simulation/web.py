@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer.host.processes.probe import Answer
+from deployer.host.processes.probe import Response
 
 from .clock import Clock
 from .service import BREAKS_LATER, BROKEN, CRASHES, DIES_LATER, Program, read
@@ -194,20 +194,20 @@ class Web:
         if unit is not None and unit.active in ("inactive", "failed"):
             self.start_service(unit)
 
-    def ask(self, path: str, timeout: float, tick: Callable[[], object], sleep: Callable[[float], None]) -> Answer:
+    def ask(self, path: str, timeout: float, tick: Callable[[], object], sleep: Callable[[float], None]) -> Response:
         """Stands in for ``probe.request``."""
         until = self.clock.now + timeout
         number = int(re.findall(r"/v([0-9]+)/run/", path)[-1])
         if not self.listens(number):
-            return Answer(0, "nothing listens on the release's socket")
+            return Response(0, "nothing listens on the release's socket")
         self._activate(number)
         while (program := self.running.get(self.service(number))) is None:
             tick()
             if self.clock.now >= until:
-                return Answer(0, f"no answer within {timeout:.3g} s", timeout)
+                return Response(0, f"no answer within {timeout:.3g} s", timeout)
             sleep(0.1)
         self.clock.advance(0.02)
         self.age()
         if self.service(number) not in self.running:
-            return Answer(0, "the connection was closed without an answer", 0.02)
-        return Answer(self._status(self.service(number), program), "", 0.02, self.leads_to)
+            return Response(0, "the connection was closed without an answer", 0.02)
+        return Response(self._status(self.service(number), program), "", 0.02, self.leads_to)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.state import fingerprint, seal
+from deployer.host.state import seal
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
-from deployer.host.state.store import Store
+from deployer.host.state.store import Store, sums, sums_digest
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sealing gives files to root")
@@ -113,8 +113,8 @@ def test_a_seal_has_the_digest_of_every_part(ctx: Context) -> None:
     release = ctx.catalog.get(1)
     trees, venvs = ctx.paths.trees / release.tree, ctx.paths.venvs / release.venv
     wanted = {
-        "tree": fingerprint.digest(fingerprint.sums(trees)),
-        "venv": fingerprint.digest(fingerprint.sums(venvs)),
+        "tree": sums_digest(sums(trees)),
+        "venv": sums_digest(sums(venvs)),
         "files": {path.name: digest(path) for path in own(ctx)},
         "units": {path.name: digest(path) for path in units(ctx)},
     }

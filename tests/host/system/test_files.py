@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from deployer.host.state import fingerprint
-from deployer.host.system import files
+from deployer.host.state import store
+from deployer.host.system import files, ownership
 
 OWNER = 61001
 OTHER = 61002
@@ -51,7 +51,7 @@ def built(place: Path) -> Path:
     (tree / "pkg/mod.py").write_text("x = 1\n")
     (tree / "run.sh").write_text("#!/bin/sh\n")
     (tree / "run.sh").chmod(0o755)
-    files.give(tree, OWNER, OWNER)
+    ownership.give(tree, OWNER, OWNER)
     return tree
 
 
@@ -155,7 +155,7 @@ def test_a_link_is_switched_without_a_gap(place: Path) -> None:
 def test_sealed_is_read_only_and_roots(place: Path) -> None:
     """After the seal all is root's, readable by all, writable by none, executable where it was."""
     tree = built(place)
-    size = files.seal(tree, OWNER)
+    size = ownership.take(tree, OWNER)
     assert size == len("x = 1\n") + len("#!/bin/sh\n")
     assert modes(tree) == {
         ".": (0, 0o755), "pkg": (0, 0o755), "pkg/mod.py": (0, 0o444), "run.sh": (0, 0o555),
@@ -172,7 +172,7 @@ def test_set_id_bits_are_dropped(place: Path) -> None:
     with as_user(OWNER):
         (tree / "run.sh").chmod(0o6777)
         (tree / "pkg").chmod(0o3777)
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     assert modes(tree)["run.sh"] == (0, 0o555)
     assert modes(tree)["pkg"] == (0, 0o755)
 
@@ -191,7 +191,7 @@ def test_links_are_not_followed(place: Path) -> None:
         (tree / "pkg").rmdir()
         (tree / "pkg").symlink_to(outside / "deep")
     before = modes(outside)
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     assert modes(outside) == before
     assert (tree / "file").is_symlink()
     assert modes(tree)["file"][0] == 0
@@ -203,7 +203,7 @@ def test_a_tree_that_is_a_link_is_refused(place: Path) -> None:
     elsewhere.mkdir()
     (place / "tree").symlink_to(elsewhere)
     os.chown(elsewhere, OTHER, OTHER)
-    for take in (lambda path: files.give(path, OWNER, OWNER), lambda path: files.seal(path, OWNER)):
+    for take in (lambda path: ownership.give(path, OWNER, OWNER), lambda path: ownership.take(path, OWNER)):
         with pytest.raises(OSError, match="tree"):
             take(place / "tree")
     assert elsewhere.stat().st_uid == OTHER
@@ -216,7 +216,7 @@ def test_a_hard_link_to_anothers_file_is_refused(place: Path) -> None:
     shadow.chmod(0o600)
     os.link(shadow, tree / "pkg/mine.txt")
     with pytest.raises(PermissionError, match="another user"):
-        files.seal(tree, OWNER)
+        ownership.take(tree, OWNER)
     assert (shadow.stat().st_uid, stat.S_IMODE(shadow.stat().st_mode)) == (0, 0o600)
 
 
@@ -227,7 +227,7 @@ def test_a_file_moved_in_from_elsewhere_is_refused(place: Path) -> None:
     secret.chmod(0o600)
     secret.rename(tree / "pkg/secret")
     with pytest.raises(PermissionError, match="another user"):
-        files.seal(tree, OWNER)
+        ownership.take(tree, OWNER)
     assert stat.S_IMODE((tree / "pkg/secret").stat().st_mode) == 0o600
 
 
@@ -236,7 +236,7 @@ def test_hard_links_within_the_tree_are_fine(place: Path) -> None:
     tree = built(place)
     with as_user(OWNER):
         os.link(tree / "pkg/mod.py", tree / "pkg/same.py")
-    assert files.seal(tree, OWNER) == len("x = 1\n") + len("#!/bin/sh\n")
+    assert ownership.take(tree, OWNER) == len("x = 1\n") + len("#!/bin/sh\n")
     assert modes(tree)["pkg/same.py"] == (0, 0o444)
 
 
@@ -247,7 +247,7 @@ def test_a_hard_link_outside_does_not_keep_the_file_writable(place: Path) -> Non
     os.chown(home, OWNER, OWNER)
     with as_user(OWNER):
         os.link(tree / "pkg/mod.py", home / "mod.py")
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     with as_user(OWNER), pytest.raises(PermissionError):
         (home / "mod.py").write_text("x = 2\n")
 
@@ -261,7 +261,7 @@ def test_sockets_and_pipes_are_removed(place: Path) -> None:
             os.chdir(tree)  # the path may be too long for a socket's address
             listening.bind("socket")
             os.chdir("/")
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     assert sorted(modes(tree)) == [".", "pkg", "pkg/mod.py", "run.sh"]
 
 
@@ -270,7 +270,7 @@ def test_an_unreadable_directory_is_sealed_all_the_same(place: Path) -> None:
     tree = built(place)
     with as_user(OWNER):
         (tree / "pkg").chmod(0)
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     assert modes(tree)["pkg"] == (0, 0o755)
 
 
@@ -291,7 +291,7 @@ def test_what_is_swapped_while_it_is_sealed_does_no_harm(place: Path) -> None:
         _swap_for_ever(tree, outside)
     try:
         with contextlib.suppress(OSError):  # a name that vanished at the wrong moment: the release is refused
-            files.seal(tree, OWNER)
+            ownership.take(tree, OWNER)
     finally:
         os.kill(swapper, 9)
         os.waitpid(swapper, 0)
@@ -329,7 +329,7 @@ def test_what_appears_before_a_directory_is_taken_is_sealed_too(place: Path, mon
         take(descriptor, uid, gid)
 
     monkeypatch.setattr(os, "fchown", late)
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     assert modes(tree)["late"] == (0, 0o755)
 
 
@@ -343,7 +343,7 @@ def test_a_tree_without_end_is_refused(place: Path) -> None:
         os.chdir("d")
     os.chdir("/")
     with pytest.raises(PermissionError, match="nested"):
-        files.seal(tree, OWNER)
+        ownership.take(tree, OWNER)
     files.remove_tree(tree)
     assert not tree.exists()
 
@@ -362,7 +362,7 @@ def test_giving_goes_from_the_leaves_to_the_root(place: Path, monkeypatch: pytes
         give(name, uid, gid, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(os, "chown", watched)
-    files.give(tree, OWNER, OWNER)
+    ownership.give(tree, OWNER, OWNER)
     assert parents == [0]
     assert {uid for uid, _ in modes(tree).values()} == {OWNER}
 
@@ -371,7 +371,7 @@ def test_a_tree_that_was_in_other_hands_is_not_given_again(place: Path) -> None:
     """A build that died half-way has left a tree of its owner's making: it is not taken for one of root's."""
     tree = built(place)
     with pytest.raises(PermissionError, match="sent afresh"):
-        files.give(tree, OWNER, OWNER)
+        ownership.give(tree, OWNER, OWNER)
 
 
 def test_given_links_are_given_themselves(place: Path) -> None:
@@ -380,7 +380,7 @@ def test_given_links_are_given_themselves(place: Path) -> None:
     tree.mkdir()
     outside.mkdir()
     (tree / "link").symlink_to(outside)
-    files.give(tree, OWNER, OWNER)
+    ownership.give(tree, OWNER, OWNER)
     assert (tree / "link").lstat().st_uid == OWNER
     assert outside.stat().st_uid == 0
 
@@ -394,13 +394,13 @@ def test_open_below_follows_no_link_at_any_depth(place: Path) -> None:
     (place / "root/way").symlink_to(place / "secret")
     (place / "root/a/end").symlink_to(place / "secret/file")
     os.mkfifo(place / "root/a/pipe")
-    descriptor = files.open_below(place / "root", "a/file", os.O_RDONLY)
+    descriptor = ownership.open_below(place / "root", "a/file", os.O_RDONLY)
     assert os.read(descriptor, 9) == b"here"
     os.close(descriptor)
     (place / "file").write_text("outside")
     for path in ("way/file", "a/end", "a/pipe", "../file", "a/../../file", "./a/file", "a//file", "..", ".", ""):
         with pytest.raises(OSError):
-            files.open_below(place / "root", path, os.O_RDONLY)
+            ownership.open_below(place / "root", path, os.O_RDONLY)
 
 
 def test_open_below_follows_no_link_that_takes_the_place_of_what_it_looked_at(
@@ -420,7 +420,7 @@ def test_open_below_follows_no_link_that_takes_the_place_of_what_it_looked_at(
 
     monkeypatch.setattr(files.os, "lstat", swap)
     with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-        files.open_below(place / "root", "file", os.O_RDONLY)
+        ownership.open_below(place / "root", "file", os.O_RDONLY)
 
 
 def test_read_below_reads_files_only_and_not_for_ever(place: Path) -> None:
@@ -428,10 +428,10 @@ def test_read_below_reads_files_only_and_not_for_ever(place: Path) -> None:
     (place / "file").write_text("content")
     (place / "endless").symlink_to("/dev/zero")
     os.mkfifo(place / "pipe")
-    assert files.read_below(place, "file", 4) == b"cont"
+    assert ownership.read_below(place, "file", 4) == b"cont"
     for name in ("endless", "pipe", "absent"):
         with pytest.raises(OSError):
-            files.read_below(place, name, 4)
+            ownership.read_below(place, name, 4)
 
 
 def test_directories_are_mended_and_left_alone(place: Path) -> None:
@@ -565,7 +565,7 @@ def test_a_file_that_becomes_a_link_while_it_is_looked_at_is_not_followed(
 
     monkeypatch.setattr(files.os, "lstat", swap)
     with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-        files.seal(tree, OWNER)
+        ownership.take(tree, OWNER)
     status = (place / "target").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (OWNER, 0o640)
 
@@ -576,6 +576,6 @@ def test_a_digest_is_never_that_of_what_a_link_leads_to(place: Path) -> None:
     (place / "link").symlink_to(place / "target")
     os.mkfifo(place / "pipe")
     with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-        fingerprint._file(os.fsencode(place / "link"))
+        store._file(os.fsencode(place / "link"))
     with pytest.raises(OSError, match="not a regular file"):
-        fingerprint._file(os.fsencode(place / "pipe"))
+        store._file(os.fsencode(place / "pipe"))

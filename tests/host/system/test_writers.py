@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deployer.host.system import files, writers
+from deployer.host.system import ownership, writers
 
 if os.getuid() != 0:
     pytest.skip("only root can take a tree from somebody", allow_module_level=True)
@@ -77,11 +77,11 @@ def test_a_tree_with_a_writer_is_refused(
     """However it has the file: the message names it. Without the writer the tree is taken."""
     monkeypatch.setattr(writers, "_PATIENCE", 0.1)
     with way(tree / "inner/file"), pytest.raises(PermissionError, match=r"'file'.*open for writing"):
-        files.seal(tree, OWNER)
+        ownership.take(tree, OWNER)
     os.chown(tree, OWNER, OWNER)
     os.chown(tree / "inner", OWNER, OWNER)
     os.chown(tree / "inner/file", OWNER, OWNER)
-    assert files.seal(tree, OWNER) == 8
+    assert ownership.take(tree, OWNER) == 8
 
 
 def test_a_file_that_becomes_a_link_is_not_followed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_a_file_that_becomes_a_link_is_not_followed(tree: Path, monkeypatch: pyt
 def test_a_reader_is_no_writer(tree: Path) -> None:
     """Whoever only reads may go on."""
     descriptor = os.open(tree / "inner/file", os.O_RDONLY)
-    assert files.seal(tree, OWNER) == 8
+    assert ownership.take(tree, OWNER) == 8
     os.close(descriptor)
 
 
@@ -115,7 +115,7 @@ def test_one_that_is_about_to_end_is_waited_for(tree: Path) -> None:
     """A process that was just killed may hold it for a moment more."""
     descriptor = os.open(tree / "inner/file", os.O_RDWR)
     threading.Timer(0.3, os.close, [descriptor]).start()
-    assert files.seal(tree, OWNER) == 8
+    assert ownership.take(tree, OWNER) == 8
 
 
 def test_where_there_are_no_leases_each_file_is_a_copy(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_where_there_are_no_leases_each_file_is_a_copy(tree: Path, monkeypatch: 
     os.utime(file, ns=(1, 1_000_000_007))
     monkeypatch.setattr(fcntl, "fcntl", refused)
     descriptor = os.open(file, os.O_RDWR)
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     os.write(descriptor, b"evil")
     os.close(descriptor)
     status = file.stat()
@@ -314,7 +314,7 @@ def test_the_first_error_of_a_copy_is_told(tree: Path, monkeypatch: pytest.Monke
 def test_an_open_directory_is_of_no_use(tree: Path) -> None:
     """Whoever has it open makes nothing in it when it is root's."""
     directory = os.open(tree / "inner", os.O_RDONLY | os.O_DIRECTORY)
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     child = os.fork()
     if child == 0:
         os.setgroups([])
@@ -346,7 +346,7 @@ def test_an_access_list_gives_no_way_in(tree: Path) -> None:
             os.setxattr(path, "system.posix_acl_access", acl)
         except OSError:
             pytest.skip("no access lists on this file system")
-    files.seal(tree, OWNER)
+    ownership.take(tree, OWNER)
     child = os.fork()
     if child == 0:
         os.setgroups([])

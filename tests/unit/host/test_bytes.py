@@ -21,9 +21,10 @@ from deployer.host.errors import BadRequest, Damaged
 from deployer.host.processes import probe
 from deployer.host.setup import nginx, packages
 from deployer.host.state import jobs
+from deployer.host.state.catalog import Catalog
 from deployer.host.state.ledger import Ledger, number_of
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.releases import GOOD, Catalog, Release
+from deployer.host.state.releases import GOOD, Release
 from deployer.host.system import files, proc
 from deployer.host.system.runner import CommandResult
 from deployer.host.units import overrides
@@ -181,7 +182,7 @@ def test_no_line_breaks_a_glance_at_a_job(tmp_path_factory: pytest.TempPathFacto
     )
     assert isinstance(jobs.request_of(directory), dict)
     assert isinstance(jobs.why_aborted(directory), str)
-    assert isinstance(jobs.glance(directory).since, float)
+    assert isinstance(jobs.status_of(directory).since, float)
     assert all(isinstance(event, dict) for event in jobs.events_of(directory))
 
 

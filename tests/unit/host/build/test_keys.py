@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.build.keys import fingerprint_key, tree_key, venv_key
+from deployer.host.build.keys import host_key, tree_key, venv_key
 from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
 from deployer.wire.spec import LockSpec, Spec
@@ -99,8 +99,8 @@ def test_what_nothing_was_built_with_does_not_count() -> None:
 def test_a_host_has_one_key_of_its_own(tmp_path: Path) -> None:
     """Made at first use, random, root's alone, and the same ever after."""
     first, second = tmp_path / "one", tmp_path / "two"
-    key = fingerprint_key(first)
+    key = host_key(first)
     assert len(key) == 32
-    assert fingerprint_key(first) == key == first.read_bytes()
+    assert host_key(first) == key == first.read_bytes()
     assert stat.S_IMODE(first.stat().st_mode) == 0o600
-    assert fingerprint_key(second) != key
+    assert host_key(second) != key

@@ -52,15 +52,15 @@ class Host(Steps):
         )
         monkeypatch.setattr(handover, "time", SimpleNamespace(monotonic=self.monotonic, sleep=self.sleep))
         self.put(handover, "candidate_of", lambda release: "", self.candidate)
-        self.put(handover, "refuse_what_serves", lambda release: f"{release.name} serves?")
+        self.put(handover, "refuse_current", lambda release: f"{release.name} serves?")
         self.put(handover, "remove_units", lambda release, but: f"remove {release.name} but {but}")
         self.put(handover.background, "finishing", lambda: "", list)
         self.put(handover.background, "hand_over", lambda: "hand over")
         self.put(handover.background, "units_of", lambda number: "", self.units_of)
-        self.put(handover.background, "still_up", lambda number: "", self.still_up)
+        self.put(handover.background, "still_running", lambda number: "", self.still_up)
         self.put(handover.background, "is_starting", lambda number: "", self.is_starting)
         monkeypatch.setattr(
-            handover.background, "named", lambda ctx, names: f"<{', '.join(names)}>" if ctx is self.ctx else ""
+            handover.background, "process_names", lambda ctx, names: f"<{', '.join(names)}>" if ctx is self.ctx else ""
         )
         self.put(
             handover.commands, "check_processes", lambda release: f"check processes of {release.name}", lambda _: []
@@ -73,7 +73,7 @@ class Host(Steps):
         monkeypatch.setattr(handover.orders, "stop", stop)
         monkeypatch.setattr(handover.systemd, "systemctl", self.step(lambda *words: " ".join(words)))
         monkeypatch.setattr(handover.systemd, "show_all", self.show_all)
-        monkeypatch.setattr(handover.lease, "arm", self.step(lambda paths: f"arm {paths.app}"))
+        monkeypatch.setattr(handover.lease, "start_watchdog", self.step(lambda paths: f"arm {paths.app}"))
         monkeypatch.setattr(handover.proc, "memory", lambda: Memory(self.memory, 2000 * MIB))
         monkeypatch.setattr(handover.proc, "resident", lambda pid: self.resident if pid == 77 else 0)
         monkeypatch.setattr(handover.proc, "waiting_connections", self.waiting)

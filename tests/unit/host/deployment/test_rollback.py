@@ -12,7 +12,7 @@ import pytest
 from deployer.host.deployment import rollback
 from deployer.host.errors import HostError
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.releases import CONDEMNED, GOOD, Release
+from deployer.host.state.releases import GOOD, ROLLING_BACK, Release
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
 from deployer.wire.spec import Spec
@@ -21,7 +21,7 @@ from tests.support.steps import Steps
 
 SPECIFIED = replace(Spec.parse(SPEC), drain=7)
 STANDBY = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=SPECIFIED, result=GOOD)
-FAILED = replace(STANDBY, number=2, result=CONDEMNED)
+FAILED = replace(STANDBY, number=2, result=ROLLING_BACK)
 
 
 def without_web(release: Release) -> Release:
@@ -51,7 +51,7 @@ class Host(Steps):
             lambda release, behind: f"{release.name} behind v{behind}",
         )
         self.put(rollback.background, "hand_over", lambda: "hand over")
-        self.put(rollback.background, "tell_to_stop", lambda number: f"tell v{number} to stop")
+        self.put(rollback.background, "stop_later", lambda number: f"tell v{number} to stop")
         self.put(rollback.background, "wait_for_end", lambda number, seconds: f"jobs of v{number}, {seconds} s")
         queue = lambda release, seconds: f"queue of {release.name}, {seconds} s"  # noqa: E731
         self.put(rollback.handover, "wait_for_queue", queue, lambda *_: self.empties)

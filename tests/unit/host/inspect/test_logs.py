@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from deployer.host.errors import HostError
 from deployer.host.inspect import logs
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, Release
 from deployer.host.system import journald, runner, systemd
@@ -35,7 +35,9 @@ PLAIN = Spec.parse(SPEC)
 def ctx(tmp_path: Path) -> Context:
     paths = AppPaths("shop", tmp_path)
     paths.releases.mkdir(parents=True)
-    return Context(paths=paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=lambda: 0.0)
+    return Context(
+        paths=paths, settings=AppSettings("deploy", "www-data"), emit=lambda *_, **__: None, clock=lambda: 0.0
+    )
 
 
 def add(ctx: Context, number: int, spec: Spec) -> None:

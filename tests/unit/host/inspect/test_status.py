@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from deployer.host.inspect import doctor, preparation, status, units
-from deployer.host.processes.probe import Answer
+from deployer.host.processes.probe import Response
 from deployer.host.processes.web import Candidate
 from deployer.host.recovery import survey
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths, job_unit
 from deployer.host.state.releases import GOOD, Release
 from deployer.host.system import proc, runner, timers
@@ -96,7 +96,7 @@ def ctx(tmp_path: Path) -> Context:
     for path in (paths.releases, paths.units, paths.trees, paths.venvs):
         path.mkdir(parents=True)
     return Context(
-        paths=paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=lambda: 10_000.0
+        paths=paths, settings=AppSettings("deploy", "www-data"), emit=lambda *_, **__: None, clock=lambda: 10_000.0
     )
 
 
@@ -254,7 +254,7 @@ def test_the_status_of_a_host_without_web(fake: Systemd, ctx: Context, monkeypat
 
 def test_the_status_of_a_host_with_web(fake: Systemd, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its health is what it answers, whatever becomes of a worker."""
-    monkeypatch.setattr(Candidate, "ask", lambda *_: Answer(200, seconds=0.005))
+    monkeypatch.setattr(Candidate, "ask", lambda *_: Response(200, seconds=0.005))
     serving(ctx, WITH_WEB)
     fake.put(TWO, ActiveState="failed")
     report = status.status_report(ctx)
@@ -306,7 +306,7 @@ def findings(ctx: Context) -> list[tuple[str, str]]:
 @pytest.fixture
 def well(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked answers well."""
-    monkeypatch.setattr(Candidate, "ask", lambda *_: Answer(200))
+    monkeypatch.setattr(Candidate, "ask", lambda *_: Response(200))
 
 
 def test_a_host_that_is_well_has_no_findings(fake: Systemd, ctx: Context, well: None) -> None:

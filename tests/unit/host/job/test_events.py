@@ -13,7 +13,7 @@ import pytest
 from deployer.host.job import events, lock
 from deployer.host.job.events import EventLog
 from deployer.host.state import jobs
-from deployer.host.state.app import Context, Settings
+from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths
 
 
@@ -32,21 +32,21 @@ def test_endless_output_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pyte
 def test_a_glance_tells_how_far_a_job_is(tmp_path: Path) -> None:
     """When it began, its last phase, and whether it is over: whatever a build prints, and wherever the log is cut."""
     log = EventLog(tmp_path / "events.jsonl")
-    assert jobs.glance(tmp_path) == jobs.Glance()
+    assert jobs.status_of(tmp_path) == jobs.JobStatus()
     log("warn", text="x")
     log("phase.started", phase="upload")
     log("phase.started", phase="build")
     log("output", line='{"event":"phase.started","phase":"faked"}\n{"event":"finished"}')
-    seen = jobs.glance(tmp_path)
+    seen = jobs.status_of(tmp_path)
     assert (seen.phase, seen.finished, seen.since > 0) == ("build", False, True)
     log("finished", exit=0)
-    assert jobs.glance(tmp_path).finished
+    assert jobs.status_of(tmp_path).finished
     log("warn", text="a recovery found no room for a log of its own")
-    assert jobs.glance(tmp_path).finished
+    assert jobs.status_of(tmp_path).finished
     text = (tmp_path / "events.jsonl").read_bytes()
     text = text[: text.rfind(b"\n", 0, -1) + 1]
     (tmp_path / "events.jsonl").write_bytes(text[:-3])
-    assert jobs.glance(tmp_path) == seen
+    assert jobs.status_of(tmp_path) == seen
 
 
 def test_a_glance_tells_for_whom_a_job_waits(tmp_path: Path) -> None:
@@ -54,13 +54,13 @@ def test_a_glance_tells_for_whom_a_job_waits(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl")
     log("phase.started", phase="check")
     log("ready", phase="switch", release="v2")
-    seen = jobs.glance(tmp_path)
+    seen = jobs.status_of(tmp_path)
     assert (seen.phase, seen.waits) == ("check", "switch")
     log("recovering")
-    assert jobs.glance(tmp_path).waits == ""
+    assert jobs.status_of(tmp_path).waits == ""
     log("ready", phase="switch", release="v2")
     log("phase.started", phase="switch")
-    assert jobs.glance(tmp_path).waits == ""
+    assert jobs.status_of(tmp_path).waits == ""
 
 
 @pytest.fixture
@@ -80,24 +80,24 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_who_looks_again_reads_only_what_is_new(tmp_path: Path, read: list[int]) -> None:
     """A build may have printed megabytes: they are read once, in portions. Each look tells what a first one would."""
-    log, progress = EventLog(tmp_path / "events.jsonl"), jobs.Progress(tmp_path)
+    log, progress = EventLog(tmp_path / "events.jsonl"), jobs.JobProgress(tmp_path)
     log("phase.started", phase="build")
     for _ in range(30):
         log("output", line="x" * 100_000)
-    assert progress.look() == jobs.glance(tmp_path)
+    assert progress.look() == jobs.status_of(tmp_path)
     assert max(read) <= 1 << 20
     for name, fields in (("phase.started", {"phase": "check"}), ("ready", {"phase": "switch"}), ("finished", {})):
         read.clear()
         log(name, **fields)
         seen = progress.look()
         assert 0 < sum(read) < 1000
-        assert seen == jobs.glance(tmp_path)
+        assert seen == jobs.status_of(tmp_path)
     assert (seen.phase, seen.waits, seen.finished) == ("check", "switch", True)
 
 
 def test_half_an_event_is_read_when_it_is_whole(tmp_path: Path) -> None:
     """Also one that is longer than what is read at a time."""
-    progress, path = jobs.Progress(tmp_path), tmp_path / "events.jsonl"
+    progress, path = jobs.JobProgress(tmp_path), tmp_path / "events.jsonl"
     long = b'{"event":"output","line":"%s"}\n' % (b"x" * (3 << 20))
     whole = (
         b'{"event":"phase.started","at":5,"phase":"build"}\n' + long + b'{"event":"phase.started","phase":"check"}\n'
@@ -122,7 +122,7 @@ def test_who_waits_for_a_job_to_leave_reads_its_events_once(
 
     def emit(*_: Any, **__: Any) -> None: ...
 
-    ctx = Context(paths=paths, settings=Settings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
+    ctx = Context(paths=paths, settings=AppSettings("deploy", "www-data"), emit=emit, clock=lambda: 0.0)
     job = lock.running(ctx)
     assert job is not None and next(moments) > 100
     assert sum(read) < 6000

@@ -23,13 +23,13 @@ from deployer.host.recovery.survey import (
     plan,
 )
 from deployer.host.state.releases import (
-    CONDEMNED,
     FAILED,
     GOOD,
     INTERRUPTED,
     PREPARING,
     READY,
     ROLLED_BACK,
+    ROLLING_BACK,
     SERVED,
     Release,
 )
@@ -89,8 +89,8 @@ def test_between_the_record_and_the_rename() -> None:
 
 def test_a_way_back_that_was_cut_short() -> None:
     """Before the rename it is gone again from its start; behind it only what is left is cleared away."""
-    assert done(found(attempt(CONDEMNED, "drain"), current=2, units=frozenset({1, 2}))) == [(ROLL_BACK, 2)]
-    assert done(found(attempt(CONDEMNED, "drain"), current=1, units=frozenset({1, 2}))) == [(REMOVE, 2)]
+    assert done(found(attempt(ROLLING_BACK, "drain"), current=2, units=frozenset({1, 2}))) == [(ROLL_BACK, 2)]
+    assert done(found(attempt(ROLLING_BACK, "drain"), current=1, units=frozenset({1, 2}))) == [(REMOVE, 2)]
 
 
 @pytest.mark.parametrize("result", [PREPARING, READY, SERVED])
@@ -145,11 +145,11 @@ HELD = {"boot": "another", "until": 0.0}
         (attempt(PREPARING, "build"), 1, DISCARD, "v2 was interrupted at install and has no traffic"),
         (replace(attempt(READY, "check"), held=HELD), 1, DISCARD, "v2 was left alone after check and has no traffic"),
         (attempt(SERVED, "check"), 1, REMOVE, "v2 was interrupted at switch and has no traffic"),
-        (attempt(CONDEMNED, "watch"), 1, REMOVE, "v2 was interrupted at watch and has no traffic"),
+        (attempt(ROLLING_BACK, "watch"), 1, REMOVE, "v2 was interrupted at watch and has no traffic"),
         (attempt(SERVED, "switch"), 2, FINISH, "v2 serves, but was interrupted at drain"),
         (attempt(READY, "watch"), 2, FINISH, "v2 serves, but was interrupted at watch"),
         (replace(attempt(SERVED, "switch"), held=HELD), 2, FINISH, "v2 serves, but was left alone after switch"),
-        (attempt(CONDEMNED, "switch"), 2, ROLL_BACK, "v2 failed, and its rollback was interrupted"),
+        (attempt(ROLLING_BACK, "switch"), 2, ROLL_BACK, "v2 failed, and its rollback was interrupted"),
     ],
 )  # fmt: skip
 def test_each_attempt_that_died_has_one_step(release: Release, current: int, do: str, why: str) -> None:
@@ -183,7 +183,7 @@ def test_an_app_that_is_being_finished_is_not_started_besides() -> None:
     assert done(found(current=0, down=False, units=frozenset())) == []
 
 
-@pytest.mark.parametrize("result", [SERVED, CONDEMNED, PREPARING])
+@pytest.mark.parametrize("result", [SERVED, ROLLING_BACK, PREPARING])
 def test_a_standby_keeps_its_units_for_as_long_as_it_may_be_needed(result: str) -> None:
     """While what serves is not judged; one whose record cannot be read is no standby of anything."""
     survey = found(attempt(result, "switch", previous=1), current=2, units=frozenset({1, 2, 3}))

@@ -25,7 +25,7 @@ from deployer.host.recovery.survey import (
     Repair,
 )
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.releases import CONDEMNED, FAILED, GOOD, INTERRUPTED, PREPARING, READY, SERVED, Release
+from deployer.host.state.releases import FAILED, GOOD, INTERRUPTED, PREPARING, READY, ROLLING_BACK, SERVED, Release
 from deployer.wire.protocol import PHASES, Exit
 from deployer.wire.spec import Spec
 from tests.host.asking import SPEC
@@ -198,7 +198,7 @@ def test_an_attempt_that_died_without_traffic_is_cleared_away(host: Host, died: 
 
 def test_what_was_being_taken_back_is_rolled_back(host: Host) -> None:
     """For the reason for which it goes; what serves has its jobs, unless an admin has stopped it."""
-    going = attempt(CONDEMNED, "watch", reason="it is ill", phases={"migrate": 1.0})
+    going = attempt(ROLLING_BACK, "watch", reason="it is ill", phases={"migrate": 1.0})
     assert recovered(host, Repair(REMOVE, "", 2), two=going) == [
         "end commands", "hand over", "clear v2", "close v2: rolled back, it is ill",
     ]  # fmt: skip
@@ -275,7 +275,7 @@ def test_what_serves_unjudged_goes_on_from_where_it_was(
 
 def test_what_was_being_taken_back_goes_all_the_way(host: Host) -> None:
     """Whatever it would have gone on with."""
-    host.releases[2] = attempt(CONDEMNED, "drain")
+    host.releases[2] = attempt(ROLLING_BACK, "drain")
     host.plan = [Repair(ROLL_BACK, "", 2)]
     assert recovery.recover(host.ctx, "its job died", leases=False) is GONE_BACK
     assert host.done == ["look, leases False", "go back from v2"]
@@ -294,8 +294,8 @@ FIRST = {"start": "write units v1", "discard": "remove v2", "remove": "clear v3"
 @pytest.mark.parametrize("step", EVERY, ids=lambda step: step.do)
 def test_one_step_that_fails_keeps_no_other_from_being_done(host: Host, step: Repair, error: Exception) -> None:
     """It is told; and raised at the end when a new release could not begin like that."""
-    host.releases |= {2: attempt(READY), 3: replace(attempt(CONDEMNED), number=3)}
-    host.releases |= {7: replace(attempt(CONDEMNED), number=7), 8: replace(attempt(SERVED), number=8)}
+    host.releases |= {2: attempt(READY), 3: replace(attempt(ROLLING_BACK), number=3)}
+    host.releases |= {7: replace(attempt(ROLLING_BACK), number=7), 8: replace(attempt(SERVED), number=8)}
     host.plan = EVERY
     assert recovery.recover(host.ctx, "") is GONE_ON
     whole = [one for one in host.done if not one.startswith("note")]

@@ -18,7 +18,7 @@ from deployer.host.inspect import preparation
 from deployer.host.setup import ageing, login, nginx, prerequisites, proof, proxy, unsupported
 from deployer.host.setup.ageing import Shadow
 from deployer.host.setup.nginx import render
-from deployer.host.state.app import Settings
+from deployer.host.state.app import AppSettings
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import exitstatus, runner
 from deployer.host.units import confinement
@@ -92,11 +92,11 @@ def test_what_is_left_out_is_out_and_what_it_leaves_open_is_said(kind: str) -> N
 def test_settings_of_another_version_are_read() -> None:
     """Apps of a host share the program and are set up one by one: what an older or newer one has written must boot."""
     old = {"deploy_user": "deploy", "socket_group": "www-data", "units": [], "proxy": "nginx"}
-    assert Settings.parse(old) == Settings("deploy", "www-data", proxy="nginx")
+    assert AppSettings.parse(old) == AppSettings("deploy", "www-data", proxy="nginx")
     newer = {**old, "site": {"kind": "apache"}, "unsupported": ["PrivateUsers"], "more": 1}
-    assert Settings.parse(newer) == Settings("deploy", "www-data", proxy="nginx", unsupported=("PrivateUsers",))
-    full = Settings("deploy", "www-data", (), "nginx", SITE, ("PrivateUsers",))
-    assert Settings.parse(full.as_json()) == full
+    assert AppSettings.parse(newer) == AppSettings("deploy", "www-data", proxy="nginx", unsupported=("PrivateUsers",))
+    full = AppSettings("deploy", "www-data", (), "nginx", SITE, ("PrivateUsers",))
+    assert AppSettings.parse(full.as_json()) == full
 
 
 def test_statuses_of_systemd_are_told_from_those_of_programs() -> None:
@@ -426,7 +426,7 @@ def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.Mon
         mine = (tmp_path / proof.PROOF_SOCKET).stat().st_ino
         with monkeypatch.context() as hurried:
             hurried.setattr(proof, "_TURN", 0.0)
-            with pytest.raises(TimeoutError, match="another one"):
+            with pytest.raises(TimeoutError, match="another check"):
                 look()
         other = threading.Thread(target=look)
         other.start()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deployer.host.state.releases import GOOD, Release, origin_of, rollback_targets, to_prune
+from deployer.host.state.releases import GOOD, Release
+from deployer.host.state.retention import origin_of, rollback_targets, to_prune
 from deployer.wire.processes import Web
 from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 

@@ -58,7 +58,7 @@ def test_a_lease_lasts_so_long_and_not_longer(clock: Clock) -> None:
     held = lease.grant(60.0)
     for passed, left in ((0.0, 60.0), (59.5, 0.5), (60.0, 0.0), (10_000.0, 0.0)):
         clock.now = 1000.0 + passed
-        assert lease.left(held) == left
+        assert lease.seconds_left(held) == left
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_lease_lasts_so_long_and_not_longer(clock: Clock) -> None:
 )  # fmt: skip
 def test_what_is_no_lease_of_this_boot_is_over(clock: Clock, held: dict[str, Any] | None) -> None:
     """Whatever stands in a record; a number without a fraction is a time as well."""
-    assert lease.left(held) == 0.0
-    assert lease.left({"boot": "this boot", "until": 1001}) == 1.0
+    assert lease.seconds_left(held) == 0.0
+    assert lease.seconds_left({"boot": "this boot", "until": 1001}) == 1.0
 
 
 def test_a_boot_is_known_by_what_the_kernel_calls_it() -> None:
@@ -116,18 +116,18 @@ def paths(tmp_path: Path) -> AppPaths:
 def test_the_switch_is_armed_and_disarmed(clock: Clock, paths: AppPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """A timer of systemd's, which asks the host to put itself right every half a minute."""
     fake = Systemd(monkeypatch)
-    lease.arm(paths)
+    lease.start_watchdog(paths)
     assert (fake.ran, fake.freed, clock.slept) == ([ARMED], [], 0)
-    lease.disarm(paths, lambda: True)
+    lease.stop_watchdog(paths, lambda: True)
     assert fake.told == []
-    lease.disarm(paths, lambda: False)
+    lease.stop_watchdog(paths, lambda: False)
     assert fake.told == [("stop", "deployer-shop-lease.timer")]
 
 
 def test_one_that_is_armed_already_stays_so(clock: Clock, paths: AppPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd refuses a second one of the same name: the first will do."""
     fake = Systemd(monkeypatch, deaf=1000, running="active")
-    lease.arm(paths)
+    lease.start_watchdog(paths)
     assert (len(fake.ran), fake.shown, fake.freed) == (1, ["deployer-shop-lease.timer"], [])
 
 
@@ -136,7 +136,7 @@ def test_it_is_tried_again_once_its_name_is_free(
 ) -> None:
     """A timer or a run of it that is dead and still loaded is in its way; a systemd may be deaf for a moment."""
     fake = Systemd(monkeypatch, deaf=2)
-    lease.arm(paths)
+    lease.start_watchdog(paths)
     assert len(fake.ran) == 3
     assert fake.freed == ["deployer-shop-lease.timer", "deployer-shop-lease.service"] * 2
     assert clock.slept == 2
@@ -146,7 +146,7 @@ def test_one_that_cannot_be_armed_is_told(clock: Clock, paths: AppPaths, monkeyp
     """After some seconds, with what systemd said."""
     fake = Systemd(monkeypatch, deaf=1000)
     with pytest.raises(HostError, match=r"^systemd did not start the timer") as caught:
-        lease.arm(paths)
+        lease.start_watchdog(paths)
     assert list(caught.value.logs) == ["Message recipient disconnected"]
     assert 40 <= len(fake.ran) <= 200
 
@@ -156,7 +156,7 @@ def test_nobody_arms_it_while_it_is_decided_whether_to_stop_it(
 ) -> None:
     """A job that found it armed, and then lost it, would have nobody who looks after it."""
     fake = Systemd(monkeypatch)
-    arming = threading.Thread(target=lease.arm, args=(paths,))
+    arming = threading.Thread(target=lease.start_watchdog, args=(paths,))
 
     def is_wanted() -> bool:
         arming.start()
@@ -164,6 +164,6 @@ def test_nobody_arms_it_while_it_is_decided_whether_to_stop_it(
         assert (arming.is_alive(), fake.ran) == (True, [])
         return False
 
-    lease.disarm(paths, is_wanted)
+    lease.stop_watchdog(paths, is_wanted)
     arming.join(20)
     assert (fake.told, fake.ran) == ([("stop", "deployer-shop-lease.timer")], [ARMED])

@@ -11,18 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.host.errors import HostError
+from deployer.host.state.catalog import Catalog
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.releases import (
-    FAILED,
-    GOOD,
-    ROLLED_BACK,
-    Catalog,
-    Release,
-    migrations_since,
-    rollback_targets,
-    to_prune,
-    used,
-)
+from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK, Release
+from deployer.host.state.retention import migrations_since, rollback_targets, to_prune, used_keys
 from deployer.host.system.files import make_directory, point
 from deployer.wire.processes import Web
 from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
@@ -105,7 +97,7 @@ def test_failures_never_push_out_a_good_release(results: list[str], keep: int, p
 def test_content_is_kept_as_long_as_a_release_that_may_serve_names_it() -> None:
     """Shared trees go with the last good release that has them; dead releases hold nothing."""
     shared = replace(release(3, "rollback", of=1), tree="t1")
-    assert used([release(2), shared, release(4, result=FAILED)], "tree") == {"t2", "t1"}
+    assert used_keys([release(2), shared, release(4, result=FAILED)], "tree") == {"t2", "t1"}
 
 
 def test_migrations_in_between_are_the_files_the_older_code_lacks() -> None:

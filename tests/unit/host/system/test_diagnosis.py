@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.system import diagnosis
-from deployer.host.system.diagnosis import Found, ends_of_migration, of_answer, of_ending, of_output, why_command
+from deployer.host.system import causes
+from deployer.host.system.diagnosis import Diagnosis, from_command, from_end, from_migration, from_output, from_response
 
 cause = pytest.mark.cause
 
@@ -69,7 +69,7 @@ OUTPUT = [
 @pytest.mark.parametrize(("program", "name", "words"), OUTPUT)
 def test_what_python_prints_is_read(code: Path, program: str, name: str, words: str) -> None:
     """Types, numbers, names and frames tell the cause; what only looks like one is none."""
-    found = of_output(printed(code, program), "shop", code)
+    found = from_output(printed(code, program), "shop", code)
     assert found.cause.name == name
     assert words in found.why and found.next.commands
 
@@ -84,36 +84,36 @@ def test_a_process_cannot_choose_where_root_looks(code: Path, tmp_path: Path, mo
     (code / "leads").symlink_to("/etc/nothing")
     (code / "src").symlink_to("/etc")
     lines = ["Traceback (most recent call last):", f"ModuleNotFoundError: No module named '{module}'"]
-    wanted = diagnosis.MISSING_MODULE if module.startswith("leads") else diagnosis.MISSING_PACKAGE
-    assert of_output(lines, "shop", code).cause is wanted
+    wanted = causes.MISSING_MODULE if module.startswith("leads") else causes.MISSING_PACKAGE
+    assert from_output(lines, "shop", code).cause is wanted
 
 
 def test_a_number_that_is_none_of_an_errors_tells_nothing(code: Path) -> None:
     """However long it is."""
     lines = ["Traceback (most recent call last):", f"OSError: [Errno {'9' * 5000}] x"]
-    assert of_output(lines, "shop", code).cause is diagnosis.COMMAND_ERROR
+    assert from_output(lines, "shop", code).cause is causes.COMMAND_ERROR
 
 
 def test_a_setting_that_only_looks_like_a_variable_is_none(code: Path) -> None:
     """A KeyError of some dictionary is the app's own."""
-    assert of_output(printed(code, "dict(a=1)['SECRET_KEY']"), "shop", code).cause is diagnosis.COMMAND_ERROR
+    assert from_output(printed(code, "dict(a=1)['SECRET_KEY']"), "shop", code).cause is causes.COMMAND_ERROR
 
 
 def test_gunicorns_word_for_an_address_in_use_is_read(code: Path) -> None:
     """It logs no number."""
     lines = ["[1] [ERROR] Connection in use: ('127.0.0.1', 8000)", "[1] [INFO] Retrying in 1 second."]
-    assert of_output(lines, "shop", code).cause is diagnosis.PORT_IN_USE
+    assert from_output(lines, "shop", code).cause is causes.PORT_IN_USE
 
 
 @cause("app-error")
 def test_what_nothing_explains_is_the_apps(code: Path) -> None:
     """The advice is to look at the log, and nothing is claimed."""
-    found = of_output(["what happened?", "", "Traceback (most recent call last):"], "shop", code, diagnosis.APP_ERROR)
-    assert (found.cause, found.why) == (diagnosis.APP_ERROR, "")
+    found = from_output(["what happened?", "", "Traceback (most recent call last):"], "shop", code, causes.APP_ERROR)
+    assert (found.cause, found.why) == (causes.APP_ERROR, "")
     assert found.next.commands == ("fab logs -n 200", "fab deploy")
 
 
-MEMORY, KILLED = Found(diagnosis.NO_MEMORY), Found(diagnosis.KILLED)
+MEMORY, KILLED = Diagnosis(causes.NO_MEMORY), Diagnosis(causes.KILLED)
 KILLS = [
     pytest.param("oom-kill", "SIGKILL", MEMORY, marks=cause("no-memory")),
     pytest.param("signal", "SIGKILL", KILLED, marks=cause("killed")),
@@ -123,14 +123,14 @@ KILLS = [
 
 
 @pytest.mark.parametrize(("result", "signal", "told"), KILLS)
-def test_only_systemd_knows_that_a_kill_was_for_memory(result: str, signal: str, told: Found | None) -> None:
+def test_only_systemd_knows_that_a_kill_was_for_memory(result: str, signal: str, told: Diagnosis | None) -> None:
     """Anybody may send SIGKILL: without the kernel's word for it, memory is a possibility."""
-    assert of_ending(result, signal) == told
+    assert from_end(result, signal) == told
 
 
 def test_a_shells_word_for_a_kill_is_told_as_one(code: Path) -> None:
     """137 is 128 + SIGKILL."""
-    assert why_command(137, ["Killed"], "shop", code) == KILLED
+    assert from_command(137, ["Killed"], "shop", code) == KILLED
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_shells_word_for_a_kill_is_told_as_one(code: Path) -> None:
 )
 def test_an_answer_tells_what_to_set(status: int, name: str, words: str) -> None:
     """What is to be done about a status is a setting, not the code."""
-    found = of_answer(status, "/healthz", 30.0)
+    found = from_response(status, "/healthz", 30.0)
     assert found is not None and found.cause.name == name
     assert words in str(found.next) and "fix it" not in str(found.next)
 
@@ -153,7 +153,7 @@ def test_an_answer_tells_what_to_set(status: int, name: str, words: str) -> None
 @pytest.mark.parametrize("status", [500, 502, 503, 200])
 def test_other_answers_are_explained_by_the_log(status: int) -> None:
     """An error of the app's has its reason there."""
-    assert of_answer(status, "/", 1.0) is None
+    assert from_response(status, "/", 1.0) is None
 
 
 MIGRATIONS = [
@@ -169,7 +169,7 @@ MIGRATIONS = [
 @pytest.mark.parametrize(("program", "name", "words"), MIGRATIONS)
 def test_a_migration_that_never_began_did_nothing(code: Path, program: str, name: str, words: str) -> None:
     """Only a traceback that comes first and passes through no migration proves it; the cause is told all the same."""
-    found = ends_of_migration(printed(code, program), "shop", code)
+    found = from_migration(printed(code, program), "shop", code)
     assert found.cause.name == name
     assert words in found.why
     assert ("look at the database" in str(found.next)) is (name == "migration-broke-off")
@@ -186,4 +186,4 @@ def test_odd_output_breaks_nothing(code: Path) -> None:
         "{}",
         "Error: '",
     ]
-    assert of_output(lines, "shop", code).cause is diagnosis.COMMAND_ERROR
+    assert from_output(lines, "shop", code).cause is causes.COMMAND_ERROR

@@ -12,7 +12,7 @@ import pytest
 
 from deployer.host.errors import HostError
 from deployer.host.system import orders, runner, systemd
-from deployer.host.units import attended
+from deployer.host.units import transient
 
 SOCKET, SERVICE, WORKER = "shop-web@v1.socket", "shop-web@v1.service", "shop-worker@v1.service"
 DOWN, UP = {"ActiveState": "inactive", "SubState": "dead"}, {"ActiveState": "active", "SubState": "running"}
@@ -462,13 +462,13 @@ def test_a_command_is_not_begun_twice_whose_start_was_heard_late(
     def begins(_: float) -> None:
         mark.mkdir(parents=True, exist_ok=True)
 
-    monkeypatch.setattr(attended.orders, "ensure_free", lambda _: None)
-    monkeypatch.setattr(attended.runner, "stream", stream)
+    monkeypatch.setattr(transient.orders, "ensure_free", lambda _: None)
+    monkeypatch.setattr(transient.runner, "stream", stream)
     monkeypatch.setattr(
-        attended.systemd, "show", lambda _: systemd.UnitState("inactive", "dead", "success", 0, 0, 0, 0.0)
+        transient.systemd, "show", lambda _: systemd.UnitState("inactive", "dead", "success", 0, 0, 0, 0.0)
     )
-    monkeypatch.setattr(attended.systemd, "systemctl", lambda *_: runner.CommandResult(0, "", ""))
-    monkeypatch.setattr(attended.time, "sleep", begins)
+    monkeypatch.setattr(transient.systemd, "systemctl", lambda *_: runner.CommandResult(0, "", ""))
+    monkeypatch.setattr(transient.time, "sleep", begins)
     ctx: Any = Mock(paths=Mock(root=tmp_path))
-    assert attended.run(ctx, "deployer-shop-migrate.service", [], ["true"], print) == (0, True)
+    assert transient.run_unit(ctx, "deployer-shop-migrate.service", [], ["true"], print) == (0, True)
     assert len(asked) == 2

@@ -150,7 +150,7 @@ def test_what_may_not_be_set_is_named_with_what_to_do(
     assert caught.value.message == f"{key}.unit.{name}: {why}"
     assert caught.value.state == "nothing was touched"
     expected = {
-        "mend": f"mend [{key}.unit] in deploy.toml, then fab deploy",
+        "mend": f"correct [{key}.unit] in deploy.toml, then fab deploy",
         "allow": f"fab setup -H root@HOST --allow-unit {name}   (as root: allows it for this app)",
     }
     assert str(caught.value.next) == expected[then]

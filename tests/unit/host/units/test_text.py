@@ -8,7 +8,7 @@ from deployer.host.errors import BadRequest
 from deployer.host.state.paths import AppPaths
 from deployer.host.units.confinement import LINES, override
 from deployer.host.units.overrides import ALLOWED, check
-from deployer.host.units.text import Capabilities, argv, handle_unit, service_unit, socket_unit
+from deployer.host.units.text import Capabilities, app_unit, argv, service_unit, socket_unit
 from deployer.host.units.unitfile import exec_line
 from deployer.wire.environment import environment_file
 from deployer.wire.processes import Web
@@ -174,7 +174,7 @@ def test_every_hardening_line_that_can_be_relaxed_is_on_the_list() -> None:
 
 def test_the_handle_calls_the_root_owned_program() -> None:
     """systemctl start, stop and reload reach the host program, and boot starts it."""
-    text = handle_unit("shop", "/x/deployer-host")
+    text = app_unit("shop", "/x/deployer-host")
     assert lines(text, "ExecReload") == ["/x/deployer-host reload shop"]
     assert lines(text, "WantedBy") == ["multi-user.target"]
 

@@ -1,0 +1,180 @@
+"""The records of an app's releases on the disk: which there are, which one serves, which number comes next."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.state.ledger import BEGUN, Ledger
+from deployer.host.state.paths import AppPaths
+from deployer.host.state.releases import Release
+from deployer.host.system import files
+from deployer.wire.advice import do, run
+from deployer.wire.protocol import MOST_MISSED, MOST_NUMBER, RELEASE, Exit
+from deployer.wire.spec import Spec
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: bytes, number: int) -> Release:
+    """The record with that content. A job reads all records several times: unchanged ones are parsed once."""
+    return Release.parse(json.loads(text), number)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The records below ``releases/``. ``current`` is always read from the link: it alone is the truth."""
+
+    paths: AppPaths
+
+    def numbers(self) -> list[int]:
+        names = (entry.name for entry in self.paths.releases.iterdir())
+        return sorted(int(name[1:]) for name in names if RELEASE.fullmatch(name))
+
+    def before(self, release: Release) -> Release | None:
+        """The release that served before this one; None when none did, or when its record cannot be read."""
+        with contextlib.suppress(Damaged):
+            return self.find(release.previous) if release.previous else None
+        return None
+
+    def find(self, number: int) -> Release | None:
+        """The record of a release; None when there is none. Raises Damaged."""
+        try:
+            return _parsed(self._record(number).read_bytes(), number)
+        except FileNotFoundError:
+            return None
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
+            raise Damaged(self._record(number)) from None
+
+    def serving_name(self) -> str:
+        """``v42``; empty when nothing serves."""
+        number = self.current()
+        return f"v{number}" if number else ""
+
+    def serving(self) -> Release | None:
+        """The release that ``current`` names; None before the first."""
+        number = self.current()
+        return self.find(number) if number else None
+
+    def get(self, number: int) -> Release:
+        """Raises HostError naming the releases there are when there is no such release."""
+        release = self.find(number)
+        if release is None:
+            there = ", ".join(f"v{other}" for other in self.numbers()) or "none"
+            raise HostError(
+                f"there is no release v{number} of {self.paths.app}; there are: {there}",
+                exit=Exit.USAGE,
+                state="nothing was touched",
+                next=run("fab releases"),
+            )
+        return release
+
+    def all(self) -> list[Release]:
+        """Every release that has a record which can be read, oldest first."""
+        found = (self._readable(number) for number in self.numbers())
+        return [release for release in found if release is not None]
+
+    def _readable(self, number: int) -> Release | None:
+        try:
+            return self.find(number)
+        except (Damaged, FileNotFoundError, NotADirectoryError):
+            return None
+
+    def under_way(self) -> Release:
+        """The newest release whose phases are not over. Raises HostError when there is none."""
+        for release in reversed(self.all()):
+            if release.unfinished:
+                return release
+        raise HostError(
+            "no release is under way", exit=Exit.USAGE, state="nothing was touched", next=run("fab phase.upload")
+        )
+
+    def save(self, release: Release) -> Release:
+        files.write_json(self._record(release.number), release.as_json(), 0o600)
+        return release
+
+    def next_number(self) -> int:
+        """A number that was never used before."""
+        return max(self._counted(self._counter), self.ledger.last_number(), *self.numbers(), 0) + 1
+
+    def check_number(self, number: int) -> None:
+        """Raises BadRequest for a number (0: none) that is further from this host's next than a host may have missed.
+
+        Numbers only grow: a single absurd one would be with the app for ever.
+        """
+        least = self.next_number()
+        if max(number, least) > min(least + MOST_MISSED, MOST_NUMBER):
+            raise BadRequest(
+                f"v{number or least} is no number for the next release: here that is v{least}",
+                next=run("fab releases", "on every host: one of them counts differently"),
+            )
+
+    def refuse_if_taken(self, number: int) -> None:
+        """Raises HostError (exit 4) for a number that a command which was quicker has used since the fleet chose it."""
+        if number and number < self.next_number():
+            raise HostError(
+                f"busy: another command was quicker, and has made v{number} here",
+                exit=Exit.BUSY,
+                state="nothing was touched",
+                next=run("fab deploy", "again"),
+            )
+
+    def create(self, kind: str, of: int, by: str, at: float, spec: Spec, number: int = 0) -> Release:
+        """A new release under a number that was never used before, and the ledger's line for it.
+
+        ``number`` is the one of its fleet (0: the next). Raises HostError when a command that came between took it.
+        """
+        self.check_number(number)
+        self.refuse_if_taken(number)
+        counter, number = self._counter, number or self.next_number()
+        files.write_file(counter, f"{number}\n".encode(), 0o600)
+        release = Release(number=number, kind=kind, of=of, by=by, at=at, spec=spec)
+        source = spec.source
+        told = {"kind": kind, "by": by, "commit": source.commit, "ref": source.ref, "of": f"v{of}" if of else ""}
+        self.ledger.add(BEGUN, at, release=release.name, **told)
+        directory = self.paths.release(number)
+        files.make_directory(directory, 0o755)
+        files.make_directory(directory / "run", 0o755)
+        return self.save(release)
+
+    @property
+    def _counter(self) -> Path:
+        return self.paths.private / "last-release"
+
+    def _counted(self, counter: Path) -> int:
+        try:
+            text = files.read_text(counter).strip()
+        except FileNotFoundError:
+            return 0
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.paths.ledger)
+
+    def update(self, release: Release, **changes: Any) -> Release:
+        return self.save(replace(release, **changes))
+
+    def current(self) -> int:
+        """The number of the release that serves; 0 when none does."""
+        try:
+            target = os.readlink(str(self.paths.current))
+        except FileNotFoundError:
+            return 0
+        found = re.fullmatch(r"releases/v([1-9][0-9]{0,8})", target)
+        if not found:
+            raise HostError(
+                f"{self.paths.current} leads to {target!r}, which deployer did not write",
+                state="nothing was touched",
+                next=do(f"look at it; to start afresh: rm {self.paths.current}"),
+            )
+        return int(found.group(1))
+
+    def _record(self, number: int) -> Path:
+        return self.paths.release(number) / "release.json"

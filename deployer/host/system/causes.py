@@ -1,0 +1,142 @@
+"""Why an app's process, command or health check fails: the causes that are recognized, and what to do about each.
+
+``diagnosis`` finds them; the failures page of the docs is made from these rows.
+"""
+
+from __future__ import annotations
+
+from deployer.wire.advice import do, run
+from deployer.wire.causes import Cause
+
+_AGAIN = run("fab deploy")
+_LOGS = run("fab logs -n 200", "all it said")
+
+APP_ERROR = Cause(
+    "app-error",
+    "the process ends or fails, and none of the causes here explains it",
+    "",
+    _LOGS + do("fix it, commit, then") + _AGAIN,
+)
+COMMAND_ERROR = Cause(
+    "command-error",
+    "a command of the build or a check fails, and none of the causes here explains it",
+    "",
+    do("its output is above; run it by hand to see it fail, fix it, commit, then") + _AGAIN,
+)
+MISSING_PACKAGE = Cause(
+    "missing-package",
+    "`ModuleNotFoundError` names a module that is not in the project's code",
+    "the package that has the module {module} is not installed: no locked dependency brings it",
+    do("add the package to the dependencies, lock them (uv add, uv lock or requirements.txt), commit, then") + _AGAIN,
+)
+MISSING_MODULE = Cause(
+    "missing-module",
+    "`ModuleNotFoundError` names a module below a package of the project's own",
+    "the code that was shipped has no module {module}",
+    do("is it committed, and spelt as it is imported? what git ignores does not ship (include in deploy.toml)")
+    + run("git status --ignored")
+    + _AGAIN,
+)
+MISSING_VARIABLE = Cause(
+    "missing-variable",
+    "`KeyError` of `os.environ`, `UndefinedValueError` (decouple) or `ImproperlyConfigured` (Django) names a variable",
+    "the environment variable {name} is not set",
+    do("give {name} a value, in [env] of deploy.toml or, if it is secret, in the env_file that it names; then")
+    + _AGAIN,
+)
+NO_DATABASE = Cause(
+    "no-database",
+    "an `OperationalError` that is raised while connecting, or a refused connection (`[Errno 111]`)",
+    "it cannot connect to {what}",
+    do("check that it runs, that this host may reach it, and what [env] or env_file say of it; then") + _AGAIN,
+)
+READ_ONLY_CODE = Cause(
+    "read-only-code",
+    "`[Errno 30]` or `[Errno 13]` for a path in the release, or SQLite cannot open or write its file",
+    "it writes{path}, and its code is read-only once it is built",
+    do("let the app write below $STATE_DIRECTORY (/var/lib/{app}), and the build make what belongs to the code; "
+       "commit, then") + _AGAIN,
+)  # fmt: skip
+NOT_ALLOWED = Cause(
+    "not-allowed",
+    "`[Errno 13]` or `[Errno 1]` for any other path",
+    "the app's user may not use {path}",
+    do("give the user {app} the right to it on the host, or relax the sandbox for it: [web.unit] in deploy.toml; then")
+    + _AGAIN,
+)
+DISK_FULL = Cause(
+    "app-disk-full",
+    "`[Errno 28]`",
+    "a file system is full",
+    do("make room on the host (df -h), then") + _AGAIN,
+)
+PORT_IN_USE = Cause(
+    "port-in-use",
+    "`[Errno 98]`, or gunicorn's own word for it",
+    "it binds an address that is in use",
+    do("the app gets its socket from systemd: take bind, --bind, --port out of [web], its arguments and its settings "
+       "(a free command serves on file descriptor 3); then") + _AGAIN,
+)  # fmt: skip
+NO_MEMORY = Cause(
+    "no-memory",
+    "systemd reports `oom-kill`, or it raises `MemoryError`",
+    "the memory was not enough for it",
+    do("fewer workers, more memory or swap, a higher MemoryMax; or overlap = false under [web], so that one generation "
+       "runs at a time") + run("fab logs -n 200", "all it said") + _AGAIN,
+)  # fmt: skip
+KILLED = Cause(
+    "killed",
+    "the process is killed by SIGKILL (137), and systemd does not report `oom-kill`",
+    "it was killed by SIGKILL; when memory is short the kernel does that",
+    do("whether it was for memory, the kernel's log tells: on the host, as root, journalctl -k")
+    + run("fab logs -n 200", "all it said")
+    + _AGAIN,
+)
+HEALTH_HOST = Cause(
+    "health-host",
+    "the health check is answered 400",
+    "",
+    do('set a name that ALLOWED_HOSTS has: health = {{ host = "shop.example.com" }} under [web] in deploy.toml; then')
+    + _AGAIN,
+)
+HEALTH_PATH = Cause(
+    "health-path",
+    "the health check is answered 404, 405 or 410",
+    "",
+    do('is {path} a page of the app? else name one that is: health = {{ path = "/" }} under [web] in deploy.toml; then')
+    + _AGAIN,
+)
+HEALTH_LOGIN = Cause(
+    "health-login",
+    "the health check is answered 401, 403, 407 or a redirect that health.status does not accept",
+    "",
+    do("let health.path under [web] in deploy.toml name a page that anybody may see, over https, or add the answer to "
+       "health.status; then") + _AGAIN,
+)  # fmt: skip
+HEALTH_SLOW = Cause(
+    "health-slow",
+    "no answer comes within health.timeout, and the process runs",
+    "",
+    do("find what it waits for")
+    + _LOGS
+    + do("or give it longer: health = {{ timeout = … }} under [web] in deploy.toml (now {timeout:g} s); then")
+    + _AGAIN,
+)
+MIGRATION_NEVER_BEGAN = Cause(
+    "migration-never-began",
+    "the first thing that the migration prints is a traceback that does not pass through a migration",
+    "it ended before it had begun with the database",
+    _AGAIN,
+)
+MIGRATION_BROKE_OFF = Cause(
+    "migration-broke-off",
+    "the migration fails in any other way: what it had done is not known",
+    "",
+    do("look at the database: what the migration did before it failed, if anything, is still done") + _AGAIN,
+)
+
+CAUSES = (
+    APP_ERROR, COMMAND_ERROR, MISSING_PACKAGE, MISSING_MODULE, MISSING_VARIABLE, NO_DATABASE, READ_ONLY_CODE,
+    NOT_ALLOWED, DISK_FULL, PORT_IN_USE, NO_MEMORY, KILLED, HEALTH_HOST, HEALTH_PATH, HEALTH_LOGIN, HEALTH_SLOW,
+    MIGRATION_NEVER_BEGAN, MIGRATION_BROKE_OFF,
+)  # fmt: skip
