@@ -156,7 +156,7 @@ class TwoPhaseCommit(Coordinator):
 
     def _hooked(self, host: str, hook: str, error: str) -> None:
         """In the thread of the hook."""
-        self._messages.put(HookEnded(host=host, hook=hook, error=error))
+        self._inbox.put(HookEnded(host=host, hook=hook, error=error))
 
     def _step(self) -> None:
         self._look_after_all()
