@@ -33,9 +33,9 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.answers.plan import plan_view
+        from deployer.ui.answers.plan import show_plan
 
-        plan_view(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
+        show_plan(list(found.values.values()), found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -169,9 +169,9 @@ def _would(found: Answers[str]) -> Answer:
     """What a task would do on each host."""
 
     def show(*, json: bool) -> None:
-        from deployer.ui.answers.plan import would_view
+        from deployer.ui.answers.plan import show_would
 
-        would_view(found.values, found.missing, json=json)
+        show_would(found.values, found.missing, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -185,9 +185,9 @@ def status(fleet: Fleet) -> Answer:
     found = ask_each(fleet, status_of)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.answers.status import fleet_status
+        from deployer.ui.answers.status import show_status
 
-        fleet_status(
+        show_status(
             list(found.values.values()),
             found.missing,
             app=fleet.config.app,
@@ -209,9 +209,9 @@ def releases(fleet: Fleet, all: bool = False) -> Answer:
     found = ask_each(fleet, attempts if all else recorded)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.answers.releases import fleet_releases
+        from deployer.ui.answers.releases import show_releases
 
-        fleet_releases(found.values, found.missing, app=fleet.config.app, json=json)
+        show_releases(found.values, found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 
@@ -233,9 +233,9 @@ def _examine(fleet: Fleet, *, fix: bool) -> Answer:
     found = ask_each(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
-        from deployer.ui.answers.doctor import fleet_doctor
+        from deployer.ui.answers.doctor import show_doctor
 
-        fleet_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
+        show_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
 
     return Answer(show=show, exit=found.exit)
 

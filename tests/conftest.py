@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SPREAD = ("test_every_write_fails.py", "test_processes.py", "test_any_interleaving.py")
 """Files whose tests share nothing and take long: each test goes to whichever worker is free."""
-TOGETHER = {
-    "test_fleet_bed.py": "fleet: commit",
-    "test_fleet_commit.py": "fleet: commit",
-    "test_fleet_edges.py": "fleet: lost",
-    "test_fleet_lost.py": "fleet: lost",
-    "test_fleet_tasks.py": "fleet: waves",
-    "test_fleet_waves.py": "fleet: waves",
-}
-"""Files whose tests share hosts that take long to make: one bed of five for each group."""
+FLEETS = (
+    "test_fleet_bed.py",
+    "test_fleet_commit.py",
+    "test_fleet_edges.py",
+    "test_fleet_lost.py",
+    "test_fleet_waves.py",
+)
+BEDS = 4
+"""The tests of those files are dealt out to so many workers, each with five hosts of its own: one bed for all of them
+would be the last to be done with, and one for each file would be as many hosts again."""
 LONG = (
     "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_waves", "fleet_tasks", "fleet_twenty", "pythons",
     "setup", "cli", "failures_code", "host_accidents", "workers", "faults_sample", "timers", "security",
@@ -55,17 +57,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return _group(nodeid)
+            return _group(nodeid, self.collection)
 
     config.option.loadscopereorder = False
     return ByGroup(config, log)
 
 
-def _group(nodeid: str) -> str:
+def _group(nodeid: str, all_of_them: Sequence[str]) -> str:
     """What a test stays together with."""
-    file = nodeid.partition("::")[0]
-    name = Path(file).name
-    return nodeid if name in SPREAD else TOGETHER.get(name, file)
+    if _file(nodeid) in FLEETS:
+        fleets = [one for one in all_of_them if _file(one) in FLEETS]
+        return f"fleet {fleets.index(nodeid) * BEDS // len(fleets)}"
+    return nodeid if _file(nodeid) in SPREAD else nodeid.partition("::")[0]
+
+
+def _file(nodeid: str) -> str:
+    return Path(nodeid.partition("::")[0]).name
 
 
 def _rank(path: Path) -> int:

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from deployer.cli.standalone import Parser, ended, is_dry, words_after_dashes, would
 from deployer.errors import ConfigError, Exit, Unreachable
 from deployer.sandbox import hosts
-from deployer.sandbox.backends import BACKENDS
-from deployer.sandbox.content import DISTRIBUTIONS
+from deployer.sandbox.backends.choice import BACKENDS
+from deployer.sandbox.contents.content import DISTRIBUTIONS
 from deployer.sandbox.hosts import Seen
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from deployer.sandbox import processes, ssh
-from deployer.sandbox.backend import Backend
+from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record, State

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer.sandbox import keys, mounts, space, ssh
-from deployer.sandbox.addresses import Claims, lowest_name
-from deployer.sandbox.backend import Backend
-from deployer.sandbox.backends import choose
-from deployer.sandbox.content import DISTRIBUTIONS, Identity, host_files
+from deployer.sandbox import keys, space, ssh
+from deployer.sandbox.backends import mounts
+from deployer.sandbox.backends.addresses import Claims, lowest_name
+from deployer.sandbox.backends.backend import Backend
+from deployer.sandbox.backends.choice import choose
+from deployer.sandbox.contents.content import DISTRIBUTIONS, Identity, host_files
+from deployer.sandbox.contents.package_index import discover, index_files
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost
-from deployer.sandbox.package_index import discover, index_files
 from deployer.sandbox.prepared import Preparation, layers
 from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record, State, is_abandoned

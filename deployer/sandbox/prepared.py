@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.sandbox import mounts
+from deployer.sandbox.backends import mounts
 from deployer.sandbox.commands import run
 from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.locks import exclusive

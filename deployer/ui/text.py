@@ -8,7 +8,7 @@ from deployer.events import Waiting
 from deployer.remote.answers import Job
 from deployer.wire.sizes import size
 
-__all__ = ["age", "ahead", "clean", "clean_lines", "commit", "middle", "queue", "seconds", "size"]
+__all__ = ["age", "ahead", "clean", "clean_lines", "commit", "counted", "middle", "queue", "seconds", "size"]
 
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -72,6 +72,11 @@ def middle(text: str, width: int) -> str:
         return text[:width]
     left = width // 2
     return f"{text[:left]}…{text[len(text) - (width - left - 1) :]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 host``, ``3 hosts``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def commit(digest: str) -> str:

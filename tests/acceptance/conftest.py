@@ -16,7 +16,8 @@ from tests.support.site import Site, make_site
 from tests.support.tiny import TinySite, make_tiny
 from tests.support.warmfab import Popen, Server
 
-os.environ.setdefault("DEPLOYER_SANDBOX_DISK", "memory")
+if os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 6 << 30:
+    os.environ.setdefault("DEPLOYER_SANDBOX_DISK", "memory")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.sandbox import mounts, nspawn
-from deployer.sandbox.cgroups import groups_of
+from deployer.sandbox.backends import mounts, nspawn
+from deployer.sandbox.backends.cgroups import groups_of
 from deployer.sandbox.hosts import down_all
 from deployer.sandbox.processes import in_control_group, with_argument
 from deployer.sandbox.state import State

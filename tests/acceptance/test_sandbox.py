@@ -13,10 +13,11 @@ import pytest
 
 from deployer import sandbox
 from deployer.sandbox import host as host_module
-from deployer.sandbox import hosts, mounts, nspawn
-from deployer.sandbox.cgroups import groups_of
-from deployer.sandbox.content import Identity, host_files
-from deployer.sandbox.files import File
+from deployer.sandbox import hosts
+from deployer.sandbox.backends import mounts, nspawn
+from deployer.sandbox.backends.cgroups import groups_of
+from deployer.sandbox.contents.content import Identity, host_files
+from deployer.sandbox.contents.files import File
 from deployer.sandbox.keys import generate
 from deployer.sandbox.processes import children, with_argument
 from deployer.sandbox.state import State

@@ -17,7 +17,7 @@ from deployer.host.session.session import Session
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import Catalog
-from deployer.host.system import journald, runner, systemd
+from deployer.host.system import journald, runner
 from deployer.wire.protocol import PHASES, Exit
 from deployer.wire.tree import Delta, Entry, tree_digest
 
@@ -114,12 +114,12 @@ def make_host(root: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         made.commands.append(list(argv))
         return runner.CommandResult(0, "ActiveState=inactive\n", "")
 
-    def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
+    def records(arguments: Sequence[str]) -> Iterator[journald.JournalEntry]:
         made.commands.append(["journalctl", *arguments])
         return iter(())
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(systemd, "records", records)
+    monkeypatch.setattr(journald, "entries", records)
     return made
 
 

@@ -13,7 +13,7 @@ import pytest
 from deployer.host.errors import HostError
 from deployer.host.processes import run
 from deployer.host.processes.run import Command
-from deployer.host.system import runner, systemd
+from deployer.host.system import journald, runner, systemd
 from deployer.host.units.confinement import LINES, of_command
 from deployer.wire.processes import Web
 from deployer.wire.protocol import Exit
@@ -58,7 +58,7 @@ def test_an_end_without_a_status_is_a_failure(
 ) -> None:
     """What is not known to have gone well has not."""
     monkeypatch.setattr(systemd, "systemctl", lambda *_: runner.CommandResult(0, shown, ""))
-    monkeypatch.setattr(systemd, "own_lines", lambda *_: ["it said so"])
+    monkeypatch.setattr(journald, "own_lines", lambda *_: ["it said so"])
     with pytest.raises(HostError) as caught:
         run._status("x.service", told)
     assert message in caught.value.message
@@ -75,7 +75,7 @@ def test_it_lives_under_the_apps_confinement() -> None:
 
 WATCHED = """
 import os, sys, time
-from deployer.host import run
+from deployer.host.processes import run
 run.HOLD = float(sys.argv[1])
 with run.while_there_is_life():
     print("ready", flush=True)

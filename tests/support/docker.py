@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.sandbox import mounts
-from deployer.sandbox.docker import unusable
+from deployer.sandbox.backends import mounts
+from deployer.sandbox.backends.docker import unusable
 from deployer.sandbox.processes import Process, children, kill, wait_until
 from deployer.sandbox.state import State
 

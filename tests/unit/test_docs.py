@@ -15,7 +15,8 @@ from invoke.parser import Parser
 from deployer.__main__ import LOCAL, program
 from deployer.cli.standalone import Parser as LocalParser
 from deployer.cli.standalone import words_after_dashes
-from deployer.commands import demo, sandbox
+from deployer.commands import sandbox
+from deployer.commands.demo import demo
 from deployer.config.describe import markdown
 from deployer.events import NAMES
 from deployer.host.units.confinement import LINES

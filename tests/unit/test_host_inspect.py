@@ -207,7 +207,7 @@ def test_how_the_last_run_ended(
 
 def test_what_lingers_is_of_other_releases_of_this_app(fake: Systemd, ctx: Context) -> None:
     """A process that was told to stop, and a run; not one that starts, nor one of the app shop-web."""
-    units = (
+    names = (
         "shop-worker.2@v1",
         "shop-clear@v1",
         "shop-worker@v1",
@@ -216,7 +216,7 @@ def test_what_lingers_is_of_other_releases_of_this_app(fake: Systemd, ctx: Conte
         "shop-web@v1",
     )
     states = ("deactivating", "activating", "activating", "deactivating", "deactivating", "deactivating")
-    fake.listed = "".join(f"{unit}.service loaded {state} x y z\n" for unit, state in zip(units, states, strict=True))
+    fake.listed = "".join(f"{unit}.service loaded {state} x y z\n" for unit, state in zip(names, states, strict=True))
     since = str(int((time.monotonic() - 12) * 1e6))
     fake.units["shop-worker.2@v1.service"] = {
         "Type": "exec",

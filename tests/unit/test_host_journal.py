@@ -111,7 +111,7 @@ def entry(**fields: Any) -> bytes:
 def told(line: bytes) -> list[str]:
     """What is shown of an entry, without the time."""
     record = journald.parse(line)
-    return [text.partition(" ")[2] for text in record.told()] if record else []
+    return [text.partition(" ")[2] for text in record.formatted()] if record else []
 
 
 def test_an_entry_is_a_line_as_journalctl_prints_it() -> None:
@@ -121,7 +121,7 @@ def test_an_entry_is_a_line_as_journalctl_prints_it() -> None:
         entry(__REALTIME_TIMESTAMP=moment, SYSLOG_IDENTIFIER="shop-worker", _PID="41", MESSAGE="one\ntwo")
     )
     assert record is not None
-    first, second = record.told()
+    first, second = record.formatted()
     assert re.fullmatch(r"2026-11-2\dT\d\d:\d\d:58[+-]\d{4} web1 shop-worker\[41\]: one", first)
     assert second == " " * first.index("one") + "two"
 
@@ -169,8 +169,8 @@ FIELDS = ("MESSAGE", "SYSLOG_IDENTIFIER", "_COMM", "_PID", "_HOSTNAME", "__REALT
 def test_no_entry_breaks_its_reader(value: Any) -> None:
     """Any JSON at all: it is told in lines that can be sent, or passed over."""
     record = journald.parse(json.dumps(value).encode())
-    lines = list(record.told()) if record else []
-    assert journald.own_lines([record] if record else [], 5) is not None
+    lines = list(record.formatted()) if record else []
+    assert journald.last_lines([record] if record else [], 5) is not None
     assert json.loads(dumps({"lines": lines})) == {"lines": lines}
 
 
@@ -196,9 +196,9 @@ def test_a_process_is_told_by_its_own_words(monkeypatch: pytest.MonkeyPatch) -> 
         return iter(said)
 
     monkeypatch.setattr(journald, "lines", lines)
-    assert systemd.own_lines("shop-web@v1.service", 5) == ["KeyError:", "'SECRET_KEY'"]
+    assert journald.own_lines("shop-web@v1.service", 5) == ["KeyError:", "'SECRET_KEY'"]
     del said[1]
-    assert systemd.own_lines("shop-web@v1.service", 5) == ["Started", "Failed"]
+    assert journald.own_lines("shop-web@v1.service", 5) == ["Started", "Failed"]
     assert "-a" in asked[0], "else a message of more than 4096 bytes is null"
 
 
@@ -283,10 +283,10 @@ def test_lines_of_workers_that_fail_at_once_are_untangled() -> None:
         ("3", "  File a"),
         ("2", "KeyError"),
     ]
-    records = [journald.Record(lines=(text,), pid=pid) for pid, text in said]
+    records = [journald.JournalEntry(lines=(text,), pid=pid) for pid, text in said]
     told = ["Traceback", "  File a", "Traceback", "  File a", "KeyError"]
-    assert journald.own_lines(records, 5) == told
-    assert journald.own_lines(records, 3) == told[-3:]
+    assert journald.last_lines(records, 5) == told
+    assert journald.last_lines(records, 3) == told[-3:]
 
 
 OLD = ["Traceback (most recent call last):", "KeyError: 'OLD'"]
@@ -318,4 +318,4 @@ def test_only_what_this_start_has_written_counts(monkeypatch: pytest.MonkeyPatch
     kept = [one for one in said if b"drained" not in one] if "=c" not in shown else said
     monkeypatch.setattr(journald, "lines", lambda *_, **__: iter(kept))
     monkeypatch.setattr(systemd, "systemctl", lambda *_, **__: runner.CommandResult(0, shown, ""))
-    assert systemd.own_lines(UNIT, 9) == told
+    assert journald.own_lines(UNIT, 9) == told

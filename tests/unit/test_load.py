@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.sandbox._loadreport import Sample, summarise
 from deployer.sandbox.load import Load, Report
+from deployer.sandbox.load.report import Sample, summarise
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

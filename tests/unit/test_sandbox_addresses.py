@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from deployer.sandbox.addresses import Claims, answers, free_ports, lowest_free, lowest_name
+from deployer.sandbox.backends.addresses import Claims, answers, free_ports, lowest_free, lowest_name
 from deployer.sandbox.errors import SandboxError
 
 

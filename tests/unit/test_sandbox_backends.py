@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.sandbox import backends, docker, docker_image, hosts, nspawn
-from deployer.sandbox.backend import last_lines
-from deployer.sandbox.cgroups import parse_hierarchies
+from deployer.sandbox import hosts
+from deployer.sandbox.backends import choice, docker, docker_image, nspawn
+from deployer.sandbox.backends.backend import last_lines
+from deployer.sandbox.backends.cgroups import parse_hierarchies
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.state import Record, State
 
@@ -95,15 +96,15 @@ def test_the_backend_is_what_works_here(tmp_path: Path, monkeypatch: pytest.Monk
     state = State(tmp_path)
     monkeypatch.setattr(nspawn, "unusable", lambda: None)
     monkeypatch.setattr(docker, "unusable", lambda _: None)
-    assert backends.choose(None, state, {}).name == "nspawn"
-    assert backends.choose(None, state, {"DEPLOYER_SANDBOX_BACKEND": "docker"}).name == "docker"
+    assert choice.choose(None, state, {}).name == "nspawn"
+    assert choice.choose(None, state, {"DEPLOYER_SANDBOX_BACKEND": "docker"}).name == "docker"
     monkeypatch.setattr(nspawn, "unusable", lambda: problem)
-    assert backends.choose(None, state, {}).name == "docker"
+    assert choice.choose(None, state, {}).name == "docker"
     monkeypatch.setattr(docker, "unusable", lambda _: problem)
     with pytest.raises(SandboxError, match="Neither"):
-        backends.choose(None, state, {})
+        choice.choose(None, state, {})
     with pytest.raises(SandboxError, match="nspawn, docker"):
-        backends.choose("podman", state, {})
+        choice.choose("podman", state, {})
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,11 @@ import pytest
 
 from deployer import __main__
 from deployer.cli.standalone import Stopped, ended
-from deployer.commands import demo, sandbox
-from deployer.commands.demo_project import APP
-from deployer.sandbox import commands, docker, hosts, image, space
+from deployer.commands import sandbox
+from deployer.commands.demo import demo
+from deployer.commands.demo.project import APP
+from deployer.sandbox import commands, hosts, space
+from deployer.sandbox.backends import docker, image
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.processes import Process, wait_until
 from deployer.sandbox.state import Record, State
@@ -94,7 +96,9 @@ def test_where_hosts_cannot_be_run_nothing_is_made(
 ) -> None:
     """Without root and without Docker both commands say what is missing, before anything else is done."""
     monkeypatch.setattr("os.geteuid", lambda: state.directory.stat().st_uid)
-    monkeypatch.setattr("deployer.sandbox.nspawn.unusable", lambda: SandboxError("no", hint="run it as root (sudo)"))
+    monkeypatch.setattr(
+        "deployer.sandbox.backends.nspawn.unusable", lambda: SandboxError("no", hint="run it as root (sudo)")
+    )
     monkeypatch.setattr(docker, "unusable", lambda _: SandboxError("no"))
     assert (sandbox.main(["up"]), demo.main([])) == (2, 2)
     told = capsys.readouterr().err
@@ -284,7 +288,7 @@ def test_a_host_that_could_not_be_recorded_leaves_no_directory(state: State, mon
         name = "nspawn"
 
         def endpoint(self, *_: object) -> object:
-            from deployer.sandbox.backend import Endpoint
+            from deployer.sandbox.backends.backend import Endpoint
 
             return Endpoint(address="127.0.10.1", ssh_port=22, http_port=80, listen="127.0.10.1")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deployer.sandbox import image, mounts
+from deployer.sandbox.backends import image, mounts
 from deployer.sandbox.commands import run
-from deployer.sandbox.content import PACKAGES, Identity, host_files, recipe_digest
+from deployer.sandbox.contents.content import PACKAGES, Identity, host_files, recipe_digest
+from deployer.sandbox.contents.files import File, as_tar, write_into
 from deployer.sandbox.errors import SandboxCommandError, SandboxError
-from deployer.sandbox.files import File, as_tar, write_into
 
 
 def identity() -> Identity:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import configparser
 
-from deployer.sandbox.certificates import HOST_BUNDLE, extra_authorities
-from deployer.sandbox.package_index import Index, index_files, index_from, parse_pip_config, pip_conf, uv_toml
+from deployer.sandbox.contents.certificates import HOST_BUNDLE, extra_authorities
+from deployer.sandbox.contents.package_index import Index, index_files, index_from, parse_pip_config, pip_conf, uv_toml
 
 LISTING = """\
 :env:.default-timeout='90'

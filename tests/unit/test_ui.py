@@ -18,8 +18,8 @@ from deployer import events as ev
 from deployer.errors import Unreachable
 from deployer.remote.answers import ReleaseRow, Status, UnitRow
 from deployer.ui import is_live, print_error, reporter
-from deployer.ui.answers.hoststatus import status_view
-from deployer.ui.answers.table import releases_table
+from deployer.ui.answers.releases import show_releases
+from deployer.ui.answers.status import show_status
 from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.plain.jsonlines import JsonLines
 from deployer.ui.plain.reporter import PlainReporter
@@ -442,7 +442,7 @@ def shown(show: Callable[..., object], *args: object, **options: object) -> str:
 
 def test_releases_are_a_table() -> None:
     """Each release shows its state in words, its age, a short commit, its origin and why it failed."""
-    text = shown(releases_table, ROWS, host="web1", now=1000)
+    text = shown(show_releases, {"web1": ROWS}, now=1000)
     current, failed = (next(line for line in text.splitlines() if number in line) for number in ("v44", "v43"))
     for part in ("● v44", "current", "3 min ago", "al[i]ce", "rollback a1b2c3d, parts of v42"):
         assert part in current
@@ -473,18 +473,18 @@ def test_status_shows_what_serves_and_its_units() -> None:
         units=(unit,),
         busy="bob",
     )
-    text = shown(status_view, status, now=1000)
+    text = shown(show_status, [status], now=1000)
     for part in ("● current  v44 serves; switched to it 3 min ago", "○ standby  v42", "busy     bob"):
         assert part in text
     assert re.search(r"web +running +77 +2 +10 min ago +shop-web@v44\.service", text)
-    assert "nothing serves yet" in shown(status_view, Status(app="shop", host="web1", current=None))
+    assert "nothing serves yet" in shown(show_status, [Status(app="shop", host="web1", current=None)])
 
 
 def test_tables_are_one_json_object_for_machines() -> None:
     """With ``json`` the releases and the status are one line of JSON each."""
-    told = json.loads(shown(releases_table, ROWS, app="shop", host="web1", json=True))
+    told = json.loads(shown(show_releases, {"web1": ROWS}, app="shop", json=True))
     assert (told["host"], told["releases"][1]["reason"]) == ("web1", "500 on [/]")
-    assert json.loads(shown(status_view, Status(app="shop", host="h", current="v1"), json=True))["current"] == "v1"
+    assert json.loads(shown(show_status, [Status(app="shop", host="h", current="v1")], json=True))["current"] == "v1"
 
 
 def test_numbers_are_readable() -> None:
@@ -531,5 +531,5 @@ def test_a_terminal_in_the_c_locale_gets_ascii(
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
     assert is_live(terminal) is marks
-    releases_table([ReleaseRow(number="v1", state="rolled back", reason="×4 → …")], app="shop", stream=terminal)
+    show_releases({"h": [ReleaseRow(number="v1", state="rolled back", reason="×4 → …")]}, stream=terminal)
     assert terminal.getvalue().isascii() is not marks

@@ -14,9 +14,9 @@ from rich.console import Console
 from deployer import events as ev
 from deployer.model import Decision
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
-from deployer.ui.answers.doctor import doctor_view
-from deployer.ui.answers.hoststatus import status_view
-from deployer.ui.answers.table import releases_table
+from deployer.ui.answers.doctor import show_doctor
+from deployer.ui.answers.releases import show_releases
+from deployer.ui.answers.status import show_status
 from deployer.ui.live.waiting import Awaited
 from deployer.ui.plain.reporter import PlainReporter
 from deployer.ui.question import on_interrupt
@@ -163,11 +163,11 @@ def shown(show: Callable[..., None], *arguments: Any, **options: Any) -> str:
 
 
 def test_a_healthy_host_is_one_line() -> None:
-    """No findings: all is well, and what serves."""
-    text = shown(doctor_view, Diagnosis(busy=None, findings=(), app="shop", host="web1", current="v5"))
-    assert text == "shop → web1\n  ✓ all is well: v5 serves\n"
-    assert "nothing serves" in shown(
-        doctor_view, Diagnosis(busy=None, findings=(), app="shop", host="web1", current=None)
+    """That there are no findings, and what serves."""
+    text = shown(show_doctor, [Diagnosis(busy=None, findings=(), app="shop", host="web1", current="v5")])
+    assert text == "shop → web1\n  ✓ no problems found; v5 serves\n"
+    assert "nothing is deployed yet" in shown(
+        show_doctor, [Diagnosis(busy=None, findings=(), app="shop", host="web1", current=None)]
     )
 
 
@@ -180,14 +180,14 @@ def test_findings_say_what_and_what_puts_it_right() -> None:
     found = Diagnosis(
         app="shop", host="web1", current="v5", busy="a deploy runs", findings=findings, next="fab doctor --fix"
     )
-    lines = [line.strip() for line in shown(doctor_view, found).splitlines()]
+    lines = [line.strip() for line in shown(show_doctor, [found]).splitlines()]
     assert lines[1].startswith("… a deploy runs")
     assert lines[2:8] == [
         "✗ leftover  v77", "units of v77", "repair: they are removed",
         "✗ damaged  v5", "not what was built", "repair: fab deploy",
     ]  # fmt: skip
     assert lines[8:] == ["✗ 2 findings; v5 serves", "next:", "fab doctor --fix"]
-    told = json.loads(shown(doctor_view, found, json=True))
+    told = json.loads(shown(show_doctor, [found], json=True))
     assert [finding["kind"] for finding in told["findings"]] == ["leftover", "damaged"]
     assert (told["next"], told["current"], told["busy"]) == ("fab doctor --fix", "v5", "a deploy runs")
 
@@ -210,7 +210,7 @@ def test_an_interrupted_attempt_is_red_and_a_remark_on_a_good_one_is_not(monkeyp
         ReleaseRow(number="v3", state="interrupted", reason="interrupted at check"),
         ReleaseRow(number="v2", state="current", reason=remark),
     ]
-    lines = coloured(releases_table, rows).splitlines()
+    lines = coloured(show_releases, {"web1": rows}).splitlines()
     red, yellow = "\x1b[31m", "\x1b[33m"
     assert f"{red}✗ v3" in next(line for line in lines if "v3" in line)
     assert red in next(line for line in lines if "interrupted at check" in line)
@@ -221,7 +221,7 @@ def test_an_interrupted_attempt_is_red_and_a_remark_on_a_good_one_is_not(monkeyp
 def test_the_status_tells_of_an_attempt_that_came_to_nothing() -> None:
     """Its number, state, age and reason stand beside what serves."""
     last = ReleaseRow(number="v6", state="interrupted", kind="deploy", by="ada", at=940.0, reason="killed at build")
-    text = shown(status_view, Status(app="shop", host="web1", current="v5", last=last), now=1000)
+    text = shown(show_status, [Status(app="shop", host="web1", current="v5", last=last)], now=1000)
     assert "✗ last     interrupted v6, a deploy by ada, 1 min ago" in text
     assert "killed at build" in text
 
@@ -230,11 +230,11 @@ def test_the_status_tells_how_long_a_candidate_is_held() -> None:
     """It is not told as a failed attempt as well; neither is the one that runs."""
     preparing = ReleaseRow(number="v6", state="candidate")
     held = Status(app="shop", host="web1", current="v5", last=preparing, held=Held(release="v6", seconds=754))
-    text = shown(status_view, held, now=1000)
+    text = shown(show_status, [held], now=1000)
     assert "… held     v6 has no traffic, and is held for 12 min 34 s more; then it is discarded" in text
     assert "last" not in text
     busy = Status(app="shop", host="web1", current="v5", last=preparing, busy="a deploy runs")
-    assert "last" not in shown(status_view, busy, now=1000)
+    assert "last" not in shown(show_status, [busy], now=1000)
 
 
 class Awaiting:

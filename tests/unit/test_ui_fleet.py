@@ -14,9 +14,9 @@ import pytest
 from deployer import events as ev
 from deployer.remote.answers import Diagnosis, Finding, ReleaseRow, Status, UnitRow
 from deployer.ui import reporter
-from deployer.ui.answers.doctor import fleet_doctor
-from deployer.ui.answers.releases import fleet_releases
-from deployer.ui.answers.status import fleet_status
+from deployer.ui.answers.doctor import show_doctor
+from deployer.ui.answers.releases import show_releases
+from deployer.ui.answers.status import show_status
 from deployer.ui.live.frame import Frame
 from deployer.ui.live.reporter import console_on
 from deployer.ui.names import Names
@@ -579,7 +579,7 @@ LOST = ev.HostEnd(host=FIVE[4], result="unreachable", exit=3, detail="no route\n
 def test_the_status_of_a_fleet_is_one_table() -> None:
     """Each host has a row in the order in which they were named, with its sums; what is odd is told below."""
     found = [status(FIVE[1], busy="a deploy runs"), status(FIVE[0], since=820.0), status(FIVE[2], healthy=False)]
-    text = shown(fleet_status, found, [LOST], hosts=[*FIVE[:3], FIVE[4]], now=1000)
+    text = shown(show_status, found, [LOST], hosts=[*FIVE[:3], FIVE[4]], now=1000)
     rows = [line for line in text.splitlines() if re.match(r" *web\d\d ", line)]
     assert [row.split()[0] for row in rows] == ["web01", "web02", "web03", "web05"]
     assert re.search(r"web01 +● v43 +3 min ago +web, worker +✓ 200 in 5 ms +2 +4\.0 MiB", rows[0])
@@ -593,7 +593,7 @@ def test_the_status_of_a_fleet_is_one_table() -> None:
 def test_a_host_is_named_once_in_a_line() -> None:
     """A reason that begins with the host's name is told as it is, but for a user that is the same for all."""
     gone = ev.HostEnd(host=FIVE[4], result="unreachable", exit=3, detail=f"{FIVE[4]} can't be reached")
-    text = shown(fleet_status, [status(FIVE[0])], [gone])
+    text = shown(show_status, [status(FIVE[0])], [gone])
     assert text.splitlines()[-1] == "  web05 can't be reached"
 
 
@@ -601,31 +601,31 @@ def test_a_fleet_that_disagrees_says_what_makes_it_one() -> None:
     """Who serves what else than most is named, with the command that repairs it; many hosts are counted first."""
     hosts = fleet(9)
     found = [status(host, "v41" if host == hosts[2] else "v43") for host in hosts]
-    text = shown(fleet_status, found, next="fab deploy -H x")
+    text = shown(show_status, found, next="fab deploy -H x")
     assert "v43: 8 hosts · v41: 1 host" in text
     assert text.splitlines()[-1] == "! web03 serves v41, the others v43: fab deploy -H x brings them in line"
-    two = shown(fleet_status, [status("a", "v9"), status("b", "v10")])
+    two = shown(show_status, [status("a", "v9"), status("b", "v10")])
     assert two.splitlines()[-1] == "! a serves v9, b v10: fab deploy brings them in line"
-    now = shown(fleet_status, [status("a", "v9", busy="a deploy runs"), status("b", "v10")])
+    now = shown(show_status, [status("a", "v9", busy="a deploy runs"), status("b", "v10")])
     assert now.splitlines()[-1] == "! a serves v9, b v10: fab attach follows what runs"
-    assert "b serves nothing, a v9" in shown(fleet_status, [status("a", "v9"), status("b", None)])
+    assert "b serves nothing, a v9" in shown(show_status, [status("a", "v9"), status("b", None)])
 
 
 def test_answers_of_a_fleet_are_one_object_and_of_one_host_the_old_one() -> None:
     """With ``json`` several hosts are a list in one line, those without an answer too; one host is as it was."""
-    told = json.loads(shown(fleet_status, [status(FIVE[0])], [LOST], json=True))
+    told = json.loads(shown(show_status, [status(FIVE[0])], [LOST], json=True))
     assert [(one["host"], one.get("current"), one.get("result")) for one in told["hosts"]] == [
         (FIVE[0], "v43", None),
         (FIVE[4], None, "unreachable"),
     ]
-    assert json.loads(shown(fleet_status, [status("a")], json=True))["current"] == "v43"
+    assert json.loads(shown(show_status, [status("a")], json=True))["current"] == "v43"
     row = ReleaseRow(number="v1", state="current")
-    told = json.loads(shown(fleet_releases, {"a": [row], "b": []}, app="shop", json=True))
+    told = json.loads(shown(show_releases, {"a": [row], "b": []}, app="shop", json=True))
     assert [(one["host"], len(one["releases"])) for one in told["hosts"]] == [("a", 1), ("b", 0)]
-    assert json.loads(shown(fleet_releases, {"a": [row]}, app="shop", json=True))["host"] == "a"
+    assert json.loads(shown(show_releases, {"a": [row]}, app="shop", json=True))["host"] == "a"
     found = [Diagnosis(busy=None, findings=(), app="shop", host=host, current="v1") for host in ("a", "b")]
-    assert len(json.loads(shown(fleet_doctor, found, json=True))["hosts"]) == 2
-    assert json.loads(shown(fleet_doctor, found[:1], json=True))["host"] == "a"
+    assert len(json.loads(shown(show_doctor, found, json=True))["hosts"]) == 2
+    assert json.loads(shown(show_doctor, found[:1], json=True))["host"] == "a"
 
 
 def test_releases_of_a_fleet_say_where_hosts_differ() -> None:
@@ -639,9 +639,7 @@ def test_releases_of_a_fleet_say_where_hosts_differ() -> None:
         "web2": [row("v10", "failed", reason="500 on [/]"), row("v9", "current")],
         "web3": [row("v10", "current")],
     }
-    text = shown(
-        fleet_releases, rows, [ev.HostEnd(host="web4", result="unreachable", detail="gone")], app="shop", now=9
-    )
+    text = shown(show_releases, rows, [ev.HostEnd(host="web4", result="unreachable", detail="gone")], app="shop", now=9)
     lines = text.splitlines()
     newest, oldest = (next(line for line in lines if number in line) for number in ("v10", " v9"))
     assert lines.index(newest) < lines.index(oldest)
@@ -655,7 +653,7 @@ def test_releases_of_a_fleet_say_where_hosts_differ() -> None:
 def test_one_number_with_two_origins_is_two_releases() -> None:
     """Hosts that were deployed to one by one may mean different things by v3: that is not hidden."""
     rows = {host: [ReleaseRow(number="v3", state="current", commit=host * 8)] for host in ("a", "b")}
-    text = shown(fleet_releases, rows)
+    text = shown(show_releases, rows)
     assert len(re.findall("● v3", text)) == 2
     assert "all" not in text
 
@@ -674,8 +672,8 @@ def test_the_doctor_names_the_ill_and_counts_the_well() -> None:
         )
         for host, bad in zip(FIVE[:4], (False, True, True, False), strict=True)
     ]
-    text = shown(fleet_doctor, found, [LOST])
-    assert "✓ all is well on 2 hosts: v5 serves  web01, web04" in text
+    text = shown(show_doctor, found, [LOST])
+    assert "✓ no problems found on 2 hosts: v5 serves  web01, web04" in text
     assert text.count("shop-worker") == 2
     assert "web05: no route; to it" in text
     assert "✗ 2 findings on 2 of 5 hosts" in text

@@ -15,9 +15,8 @@ from msgspec import structs
 from deployer.events import HostEnd
 from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
-from deployer.ui.answers.hoststatus import status_view
-from deployer.ui.answers.plan import plan_view
-from deployer.ui.answers.status import fleet_status
+from deployer.ui.answers.plan import show_plan
+from deployer.ui.answers.status import show_status
 from deployer.ui.text import ahead
 from tests.support.screen import ANSI, Terminal
 
@@ -79,7 +78,7 @@ def row(text: str, name: str) -> str:
 
 def test_each_instance_has_a_row() -> None:
     """State, memory, restarts, since when, and the unit that it is."""
-    text = shown(status_view, status(unit("web"), unit("worker"), DOWN))
+    text = shown(show_status, [status(unit("web"), unit("worker"), DOWN)])
     assert re.search(r"web +running +7 +60 MiB +0 +1 h ago +shop-web@v42\.service", row(text, "web"))
     assert re.search(r"worker\.2 +auto-restart +7 +1 h ago +shop-worker\.2@v42\.service", row(text, "worker.2"))
     assert "health   not healthy: worker: 1 of 2 down" in text
@@ -88,22 +87,22 @@ def test_each_instance_has_a_row() -> None:
 def test_a_process_that_is_down_is_red(drawn: Callable[..., str]) -> None:
     """So is the host's health, although the web process answers well; one that waits for its turn is yellow."""
     waits = unit("beat", active="inactive", sub="queued")
-    text = drawn(status_view, status(unit("web"), DOWN, waits))
+    text = drawn(show_status, [status(unit("web"), DOWN, waits)])
     assert "\x1b[1;31mauto-restart" in text and "\x1b[1;31mnot healthy" in text
     assert "\x1b[33mqueued" in text
-    assert "\x1b[32mhealthy" in drawn(status_view, status(unit("web"), waits))
+    assert "\x1b[32mhealthy" in drawn(show_status, [status(unit("web"), waits)])
 
 
 def test_a_narrow_terminal_leaves_out_the_names_of_units(drawn: Callable[..., str]) -> None:
     """Each instance stays one line at 80 columns."""
-    text = ANSI.sub("", drawn(status_view, status(unit("web"), DOWN), columns=80))
+    text = ANSI.sub("", drawn(show_status, [status(unit("web"), DOWN)], columns=80))
     assert "shop-web@" not in text
     assert row(text, "worker.2").split() == ["worker.2", "auto-restart", "7", "1", "h", "ago"]
 
 
 def test_a_timer_tells_its_runs() -> None:
     """When it runs next, when it ran last and how that ended; whether it runs now, or never will."""
-    text = shown(status_view, status(unit("web"), timers=TIMERS))
+    text = shown(show_status, [status(unit("web"), timers=TIMERS)])
     for name, cells in {
         "clear": r"in 16 h +7 h ago +well",
         "newsletter": r"after this one +10 s ago +running now",
@@ -118,33 +117,33 @@ def test_what_lingers_is_a_sentence() -> None:
     """Of which release it is, and since when; several jobs of one process are told together."""
     one = Lingering(process="worker", release="v41", since=NOW - 12)
     assert "lingers  worker of v41 still finishes its job, since 12 s\n" in shown(
-        status_view, status(unit("web"), lingering=(one,))
+        show_status, [status(unit("web"), lingering=(one,))]
     )
     two = (one, structs.replace(one, since=NOW - 70), Lingering(process="clear", release="v40"))
-    text = shown(status_view, status(unit("web"), lingering=two))
+    text = shown(show_status, [status(unit("web"), lingering=two)])
     assert "worker of v41 still finishes 2 jobs, the first since 1 min 10 s\n" in text
     assert "clear of v40 still finishes its job\n" in text
 
 
 def test_a_host_without_web_runs_and_serves_nothing() -> None:
     """It is healthy when all is up."""
-    text = shown(status_view, status(unit("worker"), standby="v41"))
+    text = shown(show_status, [status(unit("worker"), standby="v41")])
     assert "● current  v42 runs" in text
     assert "health   healthy: all up" in text
     assert "not healthy: worker is down" in shown(
-        status_view, status(structs.replace(DOWN, name="shop-worker@v42.service"))
+        show_status, [status(structs.replace(DOWN, name="shop-worker@v42.service"))]
     )
 
 
 def test_a_bad_answer_and_a_process_that_is_down_are_both_told() -> None:
     """None hides the other."""
-    text = shown(status_view, status(unit("web"), DOWN, unit("worker"), healthy=False, health="GET / answered 500"))
+    text = shown(show_status, [status(unit("web"), DOWN, unit("worker"), healthy=False, health="GET / answered 500")])
     assert "not healthy: GET / answered 500; worker: 1 of 2 down" in text
 
 
 def test_a_web_process_is_judged_by_its_answer() -> None:
     """Whatever systemd calls its state at this moment."""
-    text = shown(status_view, status(unit("web", active="reloading", ok=False)))
+    text = shown(show_status, [status(unit("web", active="reloading", ok=False))])
     assert "health   healthy: 200 in 5 ms" in text
 
 
@@ -152,13 +151,15 @@ def test_what_a_host_says_cannot_touch_the_terminal() -> None:
     """Names and results come from it: escape sequences in them are removed."""
     evil = "x\x1b[2J\n"
     text = shown(
-        status_view,
-        status(
-            unit("web", sub=evil),
-            UnitRow(process=evil, name=evil, active=evil, ok=False),
-            timers=(TimerRow(process=evil, result=evil, ok=True), TimerRow(process=evil, ok=False)),
-            lingering=(Lingering(process=evil, release=evil),),
-        ),
+        show_status,
+        [
+            status(
+                unit("web", sub=evil),
+                UnitRow(process=evil, name=evil, active=evil, ok=False),
+                timers=(TimerRow(process=evil, result=evil, ok=True), TimerRow(process=evil, ok=False)),
+                lingering=(Lingering(process=evil, release=evil),),
+            )
+        ],
     )
     assert "\x1b" not in text
 
@@ -166,7 +167,7 @@ def test_what_a_host_says_cannot_touch_the_terminal() -> None:
 def test_the_status_is_one_json_object_with_all_of_it() -> None:
     """The keys are those of the reference."""
     lingering = (Lingering(process="worker", release="v41", name="u", since=4.0),)
-    told = json.loads(shown(status_view, status(unit("web"), timers=TIMERS[:1], lingering=lingering), json=True))
+    told = json.loads(shown(show_status, [status(unit("web"), timers=TIMERS[:1], lingering=lingering)], json=True))
     assert told["units"][0] == {
         "process": "web", "name": "shop-web@v42.service", "active": "active", "sub": "running", "pid": 7,
         "restarts": 0, "memory_bytes": 60 << 20, "since": NOW - 4000, "ok": True,
@@ -188,7 +189,7 @@ WORKERS = (unit("worker"), unit("worker", 2), unit("beat"))
 def test_fifty_hosts_are_a_line_each_in_a_hundred_columns(drawn: Callable[..., str]) -> None:
     """What each runs is told where they differ, and its health stays readable beside it."""
     hosts = [host(number, *(WORKERS if number % 5 == 0 else ()), since=NOW - 4000) for number in range(50)]
-    lines = ANSI.sub("", drawn(fleet_status, hosts)).splitlines()
+    lines = ANSI.sub("", drawn(show_status, hosts)).splitlines()
     assert all(len(line) <= 100 for line in lines)
     rows = [line for line in lines if line.startswith(" web")]
     assert len(rows) == 50
@@ -200,18 +201,18 @@ def test_fifty_hosts_are_a_line_each_in_a_hundred_columns(drawn: Callable[..., s
 
 def test_hosts_that_all_have_web_alone_are_not_told_so() -> None:
     """The column is for fleets in which there is something to tell; a host with nothing yet is no other role."""
-    plain = shown(fleet_status, [host(1), host(2), structs.replace(host(3), current=None, units=(), healthy=None)])
+    plain = shown(show_status, [host(1), host(2), structs.replace(host(3), current=None, units=(), healthy=None)])
     assert "runs" not in plain.splitlines()[2]
-    alike = shown(fleet_status, [host(1, unit("web"), unit("worker")), host(2, unit("web"), unit("worker"))])
+    alike = shown(show_status, [host(1, unit("web"), unit("worker")), host(2, unit("web"), unit("worker"))])
     assert alike.count("web, worker") == 2
 
 
 def test_what_a_host_runs_is_cut_to_what_fits(drawn: Callable[..., str]) -> None:
     """The first ones are named, the rest is counted."""
     many = host(1, unit("web"), *(unit(name) for name in ("worker", "beat", "mailer", "importer")), timers=TIMERS)
-    text = ANSI.sub("", drawn(fleet_status, [many, host(2)]))
+    text = ANSI.sub("", drawn(show_status, [many, host(2)]))
     assert "web, worker, beat +3" in row(text, "web01.example.com")
-    wide = shown(fleet_status, [host(1, *WORKERS, timers=TIMERS[:1]), host(2)])
+    wide = shown(show_status, [host(1, *WORKERS, timers=TIMERS[:1]), host(2)])
     assert "worker x2, beat, 1 timer " in wide
 
 
@@ -221,7 +222,7 @@ def test_a_process_that_is_down_makes_its_host_red(drawn: Callable[..., str]) ->
         host(1, unit("web"), unit("worker"), DOWN),
         host(2, unit("worker", ok=False, active="failed", sub="failed")),
     ]
-    text = drawn(fleet_status, hosts)
+    text = drawn(show_status, hosts)
     assert "\x1b[1;31m✗ worker: 1 of 2 down" in text
     assert "\x1b[1;31m✗ worker is down" in text
     plain = ANSI.sub("", text)
@@ -232,7 +233,7 @@ def test_a_process_that_is_down_makes_its_host_red(drawn: Callable[..., str]) ->
 
 def test_timers_in_trouble_are_named_below_the_table() -> None:
     """They say nothing of the host's health."""
-    text = shown(fleet_status, [host(1, timers=TIMERS), host(2)])
+    text = shown(show_status, [host(1, timers=TIMERS), host(2)])
     assert "✓ 200 in 5 ms" in row(text, "web01.example.com")
     assert "web01.example.com: the last run of digest failed, 5 min ago (exit-code)\n" in text
     assert "web01.example.com: the timer cleanup is stopped\n" in text
@@ -241,7 +242,7 @@ def test_timers_in_trouble_are_named_below_the_table() -> None:
 def test_what_lingers_on_many_hosts_is_told_once() -> None:
     """A handover of fifty hosts is not fifty lines."""
     left = (Lingering(process="worker", release="v41", since=NOW - 12),)
-    text = shown(fleet_status, [host(number, lingering=left) for number in range(9)])
+    text = shown(show_status, [host(number, lingering=left) for number in range(9)])
     (line,) = (line for line in text.splitlines() if "still" in line)
     assert line == (
         "  web00.example.com, web01.example.com, web02.example.com and 6 more: "
@@ -265,7 +266,7 @@ def plan(name: str, *processes: PlannedProcess, **more: Any) -> Plan:
 def test_the_plan_of_one_host() -> None:
     """Which release it would be, each process, each timer with its next run, and what would go."""
     one = plan("deploy@web1", WEB, WORKER, timers=(CLEAR,), gone=("mailer", "digest"), dirty=True)
-    text = shown(plan_view, [one])
+    text = shown(show_plan, [one])
     assert text.splitlines()[:2] == [
         "shop → deploy@web1",
         "  v9 serves; a deploy makes v10 of main a1b2c3d + local changes",
@@ -278,7 +279,7 @@ def test_the_plan_of_one_host() -> None:
 
 def test_the_plan_of_a_host_without_web() -> None:
     """There is no row for what does not run there, and no table without rows."""
-    text = shown(plan_view, [plan("jobs1", WORKER, current=None)])
+    text = shown(show_plan, [plan("jobs1", WORKER, current=None)])
     assert "nothing serves; a deploy makes v10" in text
     assert "web" not in text and "timer" not in text
 
@@ -291,7 +292,7 @@ def test_hosts_that_would_run_the_same_are_one_group() -> None:
         plan("deploy@jobs1", WORKER, timers=(CLEAR,)),
         plan("deploy@jobs2", WORKER, timers=(later,), busy="a deploy by ada runs"),
     ]
-    text = shown(plan_view, plans, [HostEnd(host="deploy@web12", result="unreachable", detail="no route")])
+    text = shown(show_plan, plans, [HostEnd(host="deploy@web12", result="unreachable", detail="no route")])
     assert text.splitlines()[0] == "shop → 15 hosts"
     assert "  web0, web1, web2, web3, web4, web5, web6, web7 and 4 more  12 hosts\n" in text
     assert "  jobs1, jobs2  2 hosts\n" in text
@@ -303,7 +304,7 @@ def test_hosts_that_would_run_the_same_are_one_group() -> None:
 
 def test_hosts_that_serve_different_releases_are_counted() -> None:
     """What serves now is told with on how many of them."""
-    text = shown(plan_view, [plan("a", WEB), plan("b", WEB), plan("c", WEB, current="v8")])
+    text = shown(show_plan, [plan("a", WEB), plan("b", WEB), plan("c", WEB, current="v8")])
     assert "v9 serves on 2 hosts, v8 serves on 1 host; a deploy makes v10" in text
 
 
@@ -311,7 +312,7 @@ def test_a_calendar_that_is_none_is_told_with_its_key() -> None:
     """What systemd says of it stands below the table; one that never comes again is said so."""
     bad = replace(CLEAR, process="bad", calendar="nope", next=0.0, problem="Failed to parse\x1b[2J")
     over = replace(CLEAR, process="over", calendar="2000-01-01", next=0.0)
-    text = shown(plan_view, [plan("web1", WEB, timers=(bad, over))])
+    text = shown(show_plan, [plan("web1", WEB, timers=(bad, over))])
     assert "?" in row(text, "bad").split()
     assert "never" in row(text, "over")
     assert "  ✗ timers.bad.calendar: Failed to parse\n" in text
@@ -319,10 +320,10 @@ def test_a_calendar_that_is_none_is_told_with_its_key() -> None:
 
 def test_plans_are_one_object_for_machines() -> None:
     """One host is an object, several are a list in one, those without an answer too."""
-    told = json.loads(shown(plan_view, [plan("web1", WEB, timers=(CLEAR,))], json=True))
+    told = json.loads(shown(show_plan, [plan("web1", WEB, timers=(CLEAR,))], json=True))
     assert (told["release"], told["processes"][0]["count"], told["timers"][0]["next"]) == ("v10", 4, NOW + 60000)
     gone = HostEnd(host="web2", result="unreachable", exit=3)
-    told = json.loads(shown(plan_view, [plan("web1", WEB)], [gone], json=True))
+    told = json.loads(shown(show_plan, [plan("web1", WEB)], [gone], json=True))
     assert [one["host"] for one in told["hosts"]] == ["web1", "web2"]
 
 

@@ -18,10 +18,10 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status, TimerRow, UnitRow
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
-from deployer.ui.answers.doctor import fleet_doctor
-from deployer.ui.answers.plan import plan_view
-from deployer.ui.answers.releases import fleet_releases
-from deployer.ui.answers.status import fleet_status
+from deployer.ui.answers.doctor import show_doctor
+from deployer.ui.answers.plan import show_plan
+from deployer.ui.answers.releases import show_releases
+from deployer.ui.answers.status import show_status
 from deployer.ui.fit import flowing
 from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.stream import safe
@@ -83,12 +83,12 @@ def other(status: Status) -> Status:
 
 
 ANSWERS: dict[str, Callable[[TextIO], object]] = {
-    "status": lambda out: fleet_status([STATUS], now=NOW, stream=out),
-    "status-fleet": lambda out: fleet_status([STATUS, other(STATUS)], [LOST], app="shop", hosts=HOSTS, now=NOW, stream=out),
-    "releases": lambda out: fleet_releases({HOSTS[0]: [ROW, FAILED]}, app="shop", now=NOW, stream=out),
-    "releases-fleet": lambda out: fleet_releases({HOSTS[0]: [ROW, FAILED], HOSTS[1]: [ROW]}, [LOST], app="shop", now=NOW, stream=out),
-    "doctor": lambda out: fleet_doctor([Diagnosis(busy=None, app="shop", host=HOSTS[0], current="v43", findings=(FINDING,), next="fab doctor --fix")], stream=out),
-    "plan": lambda out: plan_view([PLAN], now=NOW, stream=out),
+    "status": lambda out: show_status([STATUS], now=NOW, stream=out),
+    "status-fleet": lambda out: show_status([STATUS, other(STATUS)], [LOST], app="shop", hosts=HOSTS, now=NOW, stream=out),
+    "releases": lambda out: show_releases({HOSTS[0]: [ROW, FAILED]}, app="shop", now=NOW, stream=out),
+    "releases-fleet": lambda out: show_releases({HOSTS[0]: [ROW, FAILED], HOSTS[1]: [ROW]}, [LOST], app="shop", now=NOW, stream=out),
+    "doctor": lambda out: show_doctor([Diagnosis(busy=None, app="shop", host=HOSTS[0], current="v43", findings=(FINDING,), next="fab doctor --fix")], stream=out),
+    "plan": lambda out: show_plan([PLAN], now=NOW, stream=out),
 }  # fmt: skip
 DEPLOYED = tuple(
     event

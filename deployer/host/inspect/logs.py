@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
-from deployer.host.system import journald, runner, systemd
+from deployer.host.system import journald, runner
 from deployer.host.units.install import unit_names
 from deployer.wire.advice import run
 from deployer.wire.protocol import WEB, Exit
@@ -44,8 +44,8 @@ def patterns(app: str, processes: Sequence[str]) -> list[str]:
 def read(ctx: Context, process: str, lines: int) -> Iterator[str]:
     """The last ``lines`` entries as lines, oldest first. Raises HostError for a process that there is not."""
     units = _arguments(patterns(ctx.app, wanted(ctx, process)))
-    for record in systemd.records(["-n", str(lines), *units]):
-        yield from record.told()
+    for entry in journald.entries(["-n", str(lines), *units]):
+        yield from entry.formatted()
 
 
 def follow(ctx: Context, process: str, lines: int) -> Iterator[list[str]]:
@@ -64,10 +64,10 @@ def follow(ctx: Context, process: str, lines: int) -> Iterator[list[str]]:
 
         argv = [*journald.COMMAND, "-f", *place, *_arguments(units)]
         for portion in journald.portions(argv, runner.ENVIRONMENT, over=changed):
-            records = [record for record in map(journald.parse, portion) if record is not None]
-            if told := [text for record in records for text in record.told()]:
+            entries = [entry for entry in map(journald.parse, portion) if entry is not None]
+            if told := [text for entry in entries for text in entry.formatted()]:
                 yield told
-            if cursor := next((record.cursor for record in reversed(records) if record.cursor), ""):
+            if cursor := next((entry.cursor for entry in reversed(entries) if entry.cursor), ""):
                 place = ["--no-tail", f"--after-cursor={cursor}"]
 
 

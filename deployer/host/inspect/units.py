@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from deployer.host.processes import background
@@ -13,7 +14,7 @@ from deployer.host.system import proc, systemd, timers
 from deployer.wire.protocol import WEB
 
 _UP = ("active", "reloading")
-_ENTERED = "ActiveExitTimestampMonotonic,InactiveExitTimestampMonotonic"
+_ENTERED = ("ActiveExitTimestampMonotonic", "InactiveExitTimestampMonotonic")
 
 
 def of_processes(ctx: Context, release: Release) -> list[dict[str, Any]]:
@@ -69,16 +70,15 @@ def lingering(ctx: Context, current: int) -> list[dict[str, Any]]:
     names = {name: unit for name, unit in background.finishing(ctx).items() if unit.number != current}
     if not names:
         return []
-    blocks = systemd.systemctl("show", "-p", _ENTERED, *names).out.split("\n\n")
+    shown = systemd.properties(list(names), *_ENTERED)
     return [
-        {"process": unit.process.partition(".")[0], "release": f"v{unit.number}", "name": name, "since": _since(block)}
-        for (name, unit), block in zip(names.items(), blocks)
+        {"process": unit.process.partition(".")[0], "release": f"v{unit.number}", "name": name, "since": _since(values)}
+        for (name, unit), values in zip(names.items(), shown)
     ]
 
 
-def _since(block: str) -> float:
+def _since(values: Mapping[str, str]) -> float:
     """When it was told to stop; of a timer's run, which is never ``active``, when that began."""
-    values = dict(line.partition("=")[::2] for line in block.splitlines())
-    entered = (values.get(name, "") for name in _ENTERED.split(","))
+    entered = (values.get(name, "") for name in _ENTERED)
     moment = next((int(value) for value in entered if value.isdigit() and int(value)), 0)
     return time.time() - time.monotonic() + moment / 1e6 if moment else 0.0

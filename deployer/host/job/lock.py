@@ -16,7 +16,7 @@ from deployer.host.state import jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
 from deployer.host.state.releases import CONDEMNED, DEAD, ROLLED_BACK
-from deployer.host.system import files, orders, proc, runner, systemd
+from deployer.host.system import files, journald, orders, proc, runner, systemd
 from deployer.wire.advice import run
 from deployer.wire.protocol import BEHIND_THE_SWITCH, PROGRAM, RELEASE, Exit, standing
 
@@ -255,8 +255,8 @@ def follow(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _shown(ctx: Context) -> dict[str, str]:
-    shown = systemd.ask("show", "-p", "ActiveState,SubState,ControlGroup,Description,MainPID", job_unit(ctx.app))
-    return dict(line.partition("=")[::2] for line in shown.split("\n"))
+    names = ("ActiveState", "SubState", "ControlGroup", "Description", "MainPID")
+    return systemd.properties([job_unit(ctx.app)], *names)[0]
 
 
 def _is_alive(ctx: Context, shown: dict[str, str]) -> bool:
@@ -268,7 +268,7 @@ def _is_alive(ctx: Context, shown: dict[str, str]) -> bool:
         return True
     directory = _directory_of(ctx, shown)
     finished = directory is not None and jobs.glance(directory).finished
-    return not finished and systemd.has_processes(shown.get("ControlGroup", ""))
+    return not finished and proc.in_group(shown.get("ControlGroup", ""))
 
 
 def _directory_of(ctx: Context, shown: dict[str, str]) -> Path | None:
@@ -312,7 +312,7 @@ def _died(ctx: Context, directory: Path) -> Iterator[dict[str, Any]]:
             "message": message,
             "state": state,
             **(run("fab status") + run("fab deploy")).fields(),
-            "logs": systemd.own_lines(job_unit(ctx.app), 20),
+            "logs": journald.own_lines(job_unit(ctx.app), 20),
         }
     yield {"event": "finished", "exit": int(exit), "release": name, "serving": serving, "summary": message}
 

@@ -21,7 +21,7 @@ from deployer.host.recovery import recovery
 from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK
-from deployer.host.system import files, signals, systemd
+from deployer.host.system import files, journald, signals
 from deployer.wire.advice import Next, run
 from deployer.wire.protocol import Exit
 
@@ -227,7 +227,7 @@ def _tell(ctx: Context, ended: Ended, seconds: float, directory: Path) -> bool:
 
 def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
     """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then tell the app's history."""
-    systemd.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")
+    journald.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")
 
 
 def _serving(ctx: Context) -> str:

@@ -183,10 +183,8 @@ def finishing_numbers(ctx: Context) -> set[int]:
 
 def _oneshots(names: Sequence[str]) -> set[str]:
     """Those that run once: a timer's runs. A process that is starting is none."""
-    if not names:
-        return set()
-    blocks = systemd.ask("show", "-p", "Type", *names).split("\n\n")
-    return {name for name, block in zip(names, blocks) if block.strip() == "Type=oneshot"}
+    shown = systemd.properties(names, "Type")
+    return {name for name, values in zip(names, shown) if values.get("Type") == "oneshot"}
 
 
 def named(ctx: Context, names: Iterable[str]) -> str:

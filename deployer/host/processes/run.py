@@ -20,7 +20,7 @@ from deployer.host.errors import HostError
 from deployer.host.state import masking
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
-from deployer.host.system import exitstatus, runner, systemd
+from deployer.host.system import exitstatus, journald, runner, systemd
 from deployer.host.units import transient
 from deployer.host.units.confinement import left_out, of_command
 from deployer.host.units.unitfile import own_environment, properties, state_lines
@@ -34,8 +34,6 @@ _WORDS = 1000
 _BYTES = 64 * 1024
 _STOP = 10
 """Seconds that a command which is ended has for its own end."""
-_EXITED, _KILLED, _DUMPED = "1", "2", "3"
-"""How a process ended, as waitid(2) numbers it and systemd shows it (ExecMainCode)."""
 
 
 @dataclass(frozen=True)
@@ -134,21 +132,19 @@ def _status(unit: str, told: int) -> int:
 
     Raises HostError when it never began, or took too long.
     """
-    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
-    value = dict(line.partition("=")[::2] for line in shown.splitlines())
+    end = systemd.end_of(unit)
     systemd.systemctl("reset-failed", unit)
-    code, number = value.get("ExecMainCode", ""), value.get("ExecMainStatus", "")
-    if value.get("Result") == "timeout":
+    if end.result == "timeout":
         message = f"the command did not end within {LIMIT // 3600} hours, and was ended"
         raise HostError(message, exit=Exit.BUG, state="what it did stays")
-    if code == _EXITED and number.isdigit():
-        exitstatus.refuse_not_begun("the command", unit, int(number))
-        return int(number)
-    if code in (_KILLED, _DUMPED) and number.isdigit():
-        return 128 + int(number)
+    if end.status is not None:
+        exitstatus.refuse_not_begun("the command", unit, end.status)
+        return end.status
+    if end.signal is not None:
+        return 128 + end.signal
     if told == 0:
         raise HostError("it is not known how the command ended", exit=Exit.BUG, state="what it did stays")
-    logs = systemd.own_lines(unit, 10)
+    logs = journald.own_lines(unit, 10)
     raise HostError("systemd did not begin the command", exit=Exit.BUG, state="nothing was run", logs=logs)
 
 

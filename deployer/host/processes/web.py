@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import dataclass, field
 from typing import Callable
@@ -12,7 +11,7 @@ from deployer.host.processes.probe import Answer, request
 from deployer.host.state.app import Context
 from deployer.host.state.paths import AppPaths, unit_name
 from deployer.host.state.releases import Release
-from deployer.host.system import exitstatus, proc, systemd
+from deployer.host.system import exitstatus, journald, proc, systemd
 from deployer.host.system.diagnosis import APP_ERROR, Found, of_answer, of_ending, of_output
 from deployer.wire.spec import Health
 
@@ -161,13 +160,13 @@ def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Found |
 
     ``found`` is a cause that was observed already: the log is not asked for another.
     """
-    shown = _shown(unit)
+    end = systemd.end_of(unit)
     try:
-        exitstatus.refuse_not_begun(f"v{number}", unit, _exit_status(shown))
+        exitstatus.refuse_not_begun(f"v{number}", unit, end.status or 0)
     except HostError as error:
         return error
-    lines = systemd.own_lines(unit, _SAID)
-    found = found or of_ending(shown.get("Result", ""), _killed_by(shown))
+    lines = journald.own_lines(unit, _SAID)
+    found = found or of_ending(end.result, end.signal_name)
     found = found or of_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
     return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines, next=found.next)
 
@@ -178,41 +177,13 @@ def crashed(state: systemd.UnitState) -> bool:
 
 
 def ending(unit: str) -> str:
-    """How a unit's process ended, in brackets, as far as systemd still knows: it forgets at the next start."""
-    value = _shown(unit)
-    if value.get("Result") == "oom-kill":
+    """How a unit's process ended, in brackets, for a message; empty when systemd no longer knows."""
+    end = systemd.end_of(unit)
+    if end.result == "oom-kill":
         return " (killed: the host, or MemoryMax, had no more memory for it)"
-    status = value.get("ExecMainStatus", "")
-    if value.get("ExecMainCode") == "1":
-        begun = exitstatus.not_begun(unit, int(status)) if status.isdigit() else None
-        return f" ({begun or f'exit status {status}'})"
-    killer = _killed_by(value)
-    return f" (killed by {killer})" if killer else ""
-
-
-def _shown(unit: str) -> dict[str, str]:
-    """What systemd knows of how a unit's process ended."""
-    shown = systemd.systemctl("show", "-p", "Result,ExecMainCode,ExecMainStatus", unit).out
-    return dict(line.partition("=")[::2] for line in shown.splitlines())
-
-
-def _killed_by(shown: dict[str, str]) -> str:
-    """The signal that ended it; empty when none did."""
-    status = shown.get("ExecMainStatus", "")
-    return _signal_name(int(status)) if shown.get("ExecMainCode") in ("2", "3") and status.isdigit() else ""
-
-
-def _exit_status(shown: dict[str, str]) -> int:
-    """With which the unit's process ended, as far as systemd still knows; else 0."""
-    status = shown.get("ExecMainStatus", "")
-    return int(status) if status.isdigit() else 0
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    if end.status is not None:
+        return f" ({exitstatus.not_begun(unit, end.status) or f'exit status {end.status}'})"
+    return f" (killed by {end.signal_name})" if end.signal_name else ""
 
 
 def candidate_of(ctx: Context, release: Release) -> Candidate:

@@ -94,7 +94,7 @@ def _check_user(app: str, user: pwd.struct_passwd | None) -> None:
 
 
 def _check_unit(paths: AppPaths) -> None:
-    shown = systemd.systemctl("show", "-p", "FragmentPath", "--value", f"{paths.app}.service").out.strip()
+    shown = systemd.properties_if_known(f"{paths.app}.service", "FragmentPath").get("FragmentPath")
     ours = paths.units / f"{paths.app}.service"
     if shown and (Path(shown) != ours or b"Written by deployer" not in ours.read_bytes()):
         raise _refused(NAME_TAKEN, what=f"a {paths.app}.service ({shown})")

@@ -10,7 +10,7 @@ from pathlib import Path
 from deployer.host.errors import HostError
 from deployer.host.setup import nginx, nginxfiles
 from deployer.host.state.app import Emit
-from deployer.host.system import files, runner, systemd
+from deployer.host.system import files, journald, runner, systemd
 from deployer.wire.advice import do
 from deployer.wire.site import Site
 
@@ -111,7 +111,7 @@ def ensure_started() -> list[str]:
     if not done.ok:
         raise HostError(
             "nginx does not start",
-            logs=systemd.own_lines("nginx.service", 10),
+            logs=journald.own_lines("nginx.service", 10),
             next=do("if another server has the port: stop it, or set listen under [proxy] in deploy.toml"),
         )
     return ["nginx started"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deployer.host.errors import HostError
-from deployer.host.system import runner, systemd
+from deployer.host.system import journald, runner
 
 _SPAWN_FAILED = "641257651c1b4ec9a8624d7a40a9e1e7"
 """The journal's MESSAGE_ID of "Failed at step …": systemd's own word that it was not the program (sd-messages(3))."""
@@ -107,4 +107,4 @@ def refuse_not_begun(what: str, unit: str, status: int, since: float = 0.0) -> N
         )
     else:
         next = "mend the program, or the unit table in deploy.toml, that the lines above name; then fab deploy"
-    raise HostError(f"{what} could not be started on this host: {found}", logs=systemd.own_lines(unit, 10), next=next)
+    raise HostError(f"{what} could not be started on this host: {found}", logs=journald.own_lines(unit, 10), next=next)

@@ -7,14 +7,20 @@ Whatever comes, reading an entry raises nothing, and costs no more memory than L
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
+
+from deployer.host.errors import HostError
+from deployer.host.system import runner, systemd
+from deployer.wire import advice
 
 SHOWN = "MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID,_HOSTNAME,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,INVOCATION_ID"
 COMMAND = ("journalctl", "--no-pager", "-q", "-a", "-o", "json", f"--output-fields={SHOWN}")
@@ -23,13 +29,15 @@ LONGEST = 1 << 20
 MESSAGE = 64 * 1024
 """Characters of a message that are kept."""
 _NAME = 200
+_READING = 90.0
+"""Seconds that journalctl may take to print what it was asked for."""
 _LOOK = 1.0
 """Seconds between two looks whether it is over."""
 _TOO_LONG = f"(an entry of more than {LONGEST >> 10} KiB is left out)"
 
 
 @dataclass(frozen=True)
-class Record:
+class JournalEntry:
     """One entry. ``at`` is in seconds since 1970, ``who`` what calls itself so, ``cursor`` its place in the journal.
 
     ``unit`` is the one whose process wrote it, ``start`` which of that unit's starts; of what systemd says (``pid`` 1),
@@ -46,7 +54,7 @@ class Record:
     unit: str = ""
     start: str = ""
 
-    def told(self) -> Iterator[str]:
+    def formatted(self) -> Iterator[str]:
         """As ``-o short-iso`` prints it: when, where, who, and what, in one line or several."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.at))
         pid = f"[{self.pid}]" if self.pid else ""
@@ -56,10 +64,10 @@ class Record:
         yield from (" " * len(head) + line for line in more)
 
 
-def parse(line: bytes) -> Record | None:
+def parse(line: bytes) -> JournalEntry | None:
     """The entry of one line; None when it is none. Raises nothing."""
     if len(line) > LONGEST:
-        return Record(lines=(_TOO_LONG,))
+        return JournalEntry(lines=(_TOO_LONG,))
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
@@ -67,7 +75,7 @@ def parse(line: bytes) -> Record | None:
     if not isinstance(fields, dict):
         return None
     pid = _name(fields, "_PID")
-    return Record(
+    return JournalEntry(
         lines=tuple("\n".join(_texts(fields.get("MESSAGE")))[:MESSAGE].splitlines()),
         at=_moment(fields.get("__REALTIME_TIMESTAMP")),
         who=_name(fields, "SYSLOG_IDENTIFIER"),
@@ -102,7 +110,7 @@ def _moment(value: Any) -> float:
     return int(text) / 1e6 if text.isascii() and text.isdigit() and len(text) <= 17 else 0.0
 
 
-def of_latest(records: Sequence[Record], unit: str, start: str, restarted: bool) -> list[Record]:
+def of_latest_start(records: Sequence[JournalEntry], unit: str, start: str, restarted: bool) -> list[JournalEntry]:
     """Those of the latest ``start`` of a unit; with ``restarted`` also of the one before, which systemd has started
     again since. What a unit wrote in earlier starts says nothing about this one."""
     wanted = {start}
@@ -112,19 +120,55 @@ def of_latest(records: Sequence[Record], unit: str, start: str, restarted: bool)
     return [one for one in records if one.start in wanted]
 
 
-def own_lines(records: Sequence[Record], count: int) -> list[str]:
+def last_lines(records: Sequence[JournalEntry], count: int) -> list[str]:
     """The last lines that a service's own processes wrote; when they wrote none, what systemd said of it.
 
     Each process's lines are together, those of the one that spoke last come last: workers that fail at the same time
     write their tracebacks line by line between each other's.
     """
     own = [one for one in records if one.lines and one.pid != "1" and one.who != "systemd"]
-    said: dict[str, list[Record]] = {}
+    said: dict[str, list[JournalEntry]] = {}
     for one in own or records:
         of_process = said.pop(one.pid, [])
         of_process.append(one)
         said[one.pid] = of_process
     return [text for of_process in said.values() for one in of_process for text in one.lines][-count:]
+
+
+def own_lines(unit: str, count: int) -> list[str]:
+    """The last ``count`` lines that a unit's own processes wrote since its last start, or what systemd said of it if
+    they wrote none; for a unit that systemd has forgotten, the last lines it ever wrote.
+
+    Whatever is in them, raises nothing: it is asked when something has failed. HostError if journalctl is missing.
+    """
+    found = list(entries(["-u", unit, "-n", str(count * 3)]))
+    shown = systemd.properties_if_known(unit, "InvocationID", "NRestarts")
+    if shown.get("InvocationID"):
+        restarted = shown.get("NRestarts", "0") not in ("", "0")
+        found = of_latest_start(found, unit, shown["InvocationID"], restarted)
+    return last_lines(found, count)
+
+
+def entries(arguments: Sequence[str]) -> Iterator[JournalEntry]:
+    """The entries that ``journalctl ARGUMENTS`` prints, oldest first; at most 90 s. Raises HostError without it."""
+    argv = [*COMMAND, *arguments]
+    try:
+        yield from filter(None, map(parse, lines(argv, runner.ENVIRONMENT, seconds=_READING)))
+    except FileNotFoundError:
+        raise HostError(f"the host lacks the command {argv[0]}", next=advice.do("install systemd's journal")) from None
+
+
+def tell(unit: str, text: str) -> None:
+    """Add a line to the journal of another ``unit``: ``journalctl -u`` and ``systemctl status`` show it. Best effort.
+
+    ``OBJECT_SYSTEMD_UNIT=`` is what attributes it (systemd.journal-fields(7)).
+    """
+    line = " ".join(text.split())
+    fields = {"MESSAGE": line, "PRIORITY": "6", "SYSLOG_IDENTIFIER": "deployer", "OBJECT_SYSTEMD_UNIT": unit}
+    message = "".join(f"{name}={value}\n" for name, value in fields.items()).encode("utf-8", "replace")
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+        sending.settimeout(1.0)  # a journald that does not read must not hold us up
+        sending.sendto(message, "/run/systemd/journal/socket")
 
 
 def lines(

@@ -15,7 +15,7 @@ from pathlib import Path
 from deployer.host.errors import HostError
 from deployer.host.system import systemd
 from deployer.host.system.runner import CommandResult
-from deployer.host.system.systemd import UnitState, ask, show, show_all, systemctl
+from deployer.host.system.systemd import UnitState, properties, show, show_all, systemctl
 from deployer.wire.advice import do
 
 _PATIENCE = 10.0
@@ -109,8 +109,8 @@ def ensure_loaded(units: Sequence[str]) -> None:
     It reads a new unit's file when the unit is first named (seen on 247, 252 and 257). A daemon-reload reads them all,
     which takes a third of a second in which PID 1 does nothing else: only where a unit was known before.
     """
-    wanted = ["LoadState=loaded", "NeedDaemonReload=no"] * len(units)
-    if _shown("LoadState,NeedDaemonReload", units) != wanted:
+    loaded = {"LoadState": "loaded", "NeedDaemonReload": "no"}
+    if any(shown != loaded for shown in properties(units, *loaded)):
         reload()
 
 
@@ -126,25 +126,21 @@ def reload() -> None:
 def ensure_forgotten(units: Sequence[str]) -> None:
     """Have systemd hold nothing more of stopped units whose files are gone. Raises HostError."""
     systemctl("reset-failed", *units)
-    if _shown("LoadState", units) != ["LoadState=not-found"] * len(units):
+    if any(shown.get("LoadState") != "not-found" for shown in properties(units, "LoadState")):
         systemctl("daemon-reload")
-
-
-def _shown(properties: str, units: Sequence[str]) -> list[str]:
-    return [line for line in ask("show", "-p", properties, *units).split("\n") if line]
 
 
 def occupant(unit: str) -> Path | None:
     """The file of a unit that is dead, or hollow, and still loaded: no transient unit can have its name. Raises
     HostError."""
-    lines = _look(unit)
-    ended = lines.get("ActiveState") in ("inactive", "failed") or _is_hollow(lines)
-    is_dead = lines.get("LoadState") != "not-found" and ended
-    return Path(lines["FragmentPath"]) if is_dead and lines.get("FragmentPath") else None
+    shown = _loaded(unit)
+    ended = shown.get("ActiveState") in ("inactive", "failed") or _is_hollow(shown)
+    is_dead = shown.get("LoadState") != "not-found" and ended
+    return Path(shown["FragmentPath"]) if is_dead and shown.get("FragmentPath") else None
 
 
-def _look(unit: str) -> dict[str, str]:
-    return dict(line.partition("=")[::2] for line in _shown("LoadState,ActiveState,SubState,FragmentPath", [unit]))
+def _loaded(unit: str) -> dict[str, str]:
+    return properties([unit], "LoadState", "ActiveState", "SubState", "FragmentPath")[0]
 
 
 def _is_hollow(shown: Mapping[str, str]) -> bool:
@@ -165,7 +161,7 @@ def ensure_free(unit: str) -> None:
     path = occupant(unit)
     if path is None:
         return
-    if is_transient(path) and _is_hollow(_look(unit)):
+    if is_transient(path) and _is_hollow(_loaded(unit)):
         systemctl("stop", unit)
     systemctl("reset-failed", unit)
     path = occupant(unit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import re
 import signal
 from dataclasses import dataclass
@@ -134,3 +135,36 @@ def waiting_connections(path: str) -> int | None:
     rows = [line.split() for line in done.out.split("\n")]
     queued = [row[2] for row in rows if len(row) > 4 and row[4] == path and _NUMBER.fullmatch(row[2])]
     return sum(map(int, queued)) if done.ok else None
+
+
+def of_unit(unit: str) -> list[int]:
+    """The processes in the control group of ``unit``, which must be in the same slice as this program.
+
+    Read from /proc: systemd may have lost sight of them. Units of the same name in containers on this host count, too.
+    """
+    found = []
+    wanted = {tree: posixpath.join(posixpath.dirname(path), unit) for tree, path in _groups("self")}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(f"{path}/".startswith(f"{wanted.get(tree)}/") for tree, path in _groups(entry)):
+                found.append(int(entry))
+    return found
+
+
+def in_group(group: str) -> bool:
+    """Whether any process is in the control group ``group`` (``ControlGroup=`` of a unit) or below it.
+
+    In a container the paths in /proc may have a prefix. Groups of the same name in containers on this host count, too.
+    """
+    for entry in filter(str.isdigit, os.listdir("/proc")) if group else ():
+        with contextlib.suppress(OSError):
+            if any(f"{group}/" in f"{path}/" for _, path in _groups(entry)):
+                return True
+    return False
+
+
+def _groups(process: str) -> list[tuple[str, str]]:
+    """The control groups of a process, each with its hierarchy (cgroups(7), ``/proc/PID/cgroup``)."""
+    text = os.fsdecode(Path(f"/proc/{process}/cgroup").read_bytes())
+    fields = (line.split(":", 2) for line in text.splitlines())
+    return [(tree, path) for tree, _, path in fields]

@@ -1,31 +1,97 @@
-"""systemd, journald and the commands of the host, through one thin runner."""
+"""What systemd says of its units, and systemctl: asked until it answers. Orders that it may miss are in ``orders``."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import posixpath
 import re
-import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from signal import Signals
 
 from deployer.host.errors import HostError
-from deployer.host.system import journald, runner
+from deployer.host.system import runner
 from deployer.host.system.runner import CommandResult
-from deployer.wire import advice
+
+TIMED_OUT = 124
+"""The status of a systemctl command that took too long or did not start, as in timeout(1)."""
+_ANSWER_WITHIN = 10.0
+"""Seconds in which systemd must answer a question."""
+_PAUSE = 0.25
+
+_CGROUP = "219"
+"""The exit status of a process that systemd could not put into its control group (systemd.exec(5)): not the program's
+doing. Seen while systemd is re-executed."""
+_STARTING = ("start", "restart", "reload-or-start", "verify-active")
+_EXITED, _KILLED, _DUMPED = "1", "2", "3"
+"""How a process ended: ``ExecMainCode=``, numbered as in waitid(2)."""
+
+_STATE = (
+    "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "MemoryCurrent", "ActiveEnterTimestampMonotonic",
+    "Job", "ExecMainStatus",
+)  # fmt: skip
+
+
+def systemctl(*arguments: str, timeout: float = 90, utc: bool = False) -> CommandResult:
+    """Run a systemctl command. Never raises: one that takes too long or does not start has the status TIMED_OUT."""
+    zone = ["env", "TZ=UTC"] if utc else []
+    try:
+        return runner.run([*zone, "systemctl", *arguments], timeout=timeout)
+    except (HostError, OSError) as error:  # OSError: the host has no memory, or no process, left for it
+        return CommandResult(TIMED_OUT, "", str(error))
+
+
+def require(*arguments: str, timeout: float = 90) -> CommandResult:
+    """Run a systemctl command that must succeed. Raises HostError with its output."""
+    done = systemctl(*arguments, timeout=timeout)
+    if not done.ok:
+        raise HostError(f"systemctl {' '.join(arguments)} failed (exit status {done.status})", logs=done.tail())
+    return done
+
+
+def ask(*arguments: str, utc: bool = False) -> str:
+    """The output of a systemctl query; times of day in UTC if ``utc``.
+
+    Repeated for up to 10 s, since a systemd that is being re-executed does not answer. Then raises HostError: no
+    answer must never pass for "no".
+    """
+    deadline = time.monotonic() + _ANSWER_WITHIN
+    while True:
+        done = systemctl(*arguments, utc=utc)
+        if done.ok:
+            return done.out
+        if time.monotonic() >= deadline:
+            return require(*arguments).out
+        time.sleep(_PAUSE)
+
+
+def properties(units: Sequence[str], *names: str, utc: bool = False) -> list[dict[str, str]]:
+    """The properties ``names`` of each unit, in the order of ``units``; those that systemd does not show are absent.
+
+    Raises HostError when systemd does not answer.
+    """
+    return _blocks(ask("show", "-p", ",".join(names), *units, utc=utc), len(units)) if units else []
+
+
+def properties_if_known(unit: str, *names: str) -> dict[str, str]:
+    """The properties ``names`` of a unit; empty when systemd does not answer. Never raises, asks once."""
+    return _blocks(systemctl("show", "-p", ",".join(names), unit).out, 1)[0]
+
+
+def _blocks(shown: str, count: int) -> list[dict[str, str]]:
+    """``systemctl show`` prints ``NAME=VALUE`` lines, and an empty line between two units."""
+    blocks = [*shown.split("\n\n"), *[""] * count][:count]
+    return [dict(line.partition("=")[::2] for line in block.split("\n") if "=" in line) for block in blocks]
 
 
 @dataclass(frozen=True)
 class UnitState:
-    """What systemd says of a unit. ``main_pid`` is 0 when nothing runs; ``memory`` in bytes, 0 when unknown.
+    """The state of a unit. ``main_pid`` is 0 when nothing runs; ``memory`` is in bytes, 0 when unknown; ``since`` is
+    in seconds since 1970, 0 when it is not active.
 
-    ``queued``: it is to be started or stopped, and that has not ended yet; ``starts``: it is to be started.
-    ``cut_short``: what it was last started for was ended by systemd itself, in its set-up.
+    ``queued``: a start or a stop is queued or running. ``starts``: it is a start. ``cut_short``: systemd itself ended
+    the last start during the set-up of the process.
     """
 
     active: str
@@ -41,48 +107,25 @@ class UnitState:
 
     @property
     def crashed(self) -> bool:
-        """It ended at least once without being asked. ``activating`` is what a crash loop looks like."""
+        """It ended at least once without being told to. A unit in a crash loop is ``activating``, not ``failed``."""
         return self.restarts > 0 or self.active == "failed"
 
 
-_DEAF = 10.0
-"""Seconds that systemd may take to hear a question."""
-TIMED_OUT = 124
-"""As timeout(1) has it."""
-_READING = 90.0
-"""Seconds that journalctl has to tell what it was asked for."""
-
-_CGROUP = "219"
-"""The exit status of a process that systemd could not put where it belongs (systemd.exec(5)): that is no program's own
-doing. Seen where systemd is executed again meanwhile."""
-_STARTING = ("start", "restart", "reload-or-start", "verify-active")
-
-_SHOWN = "ActiveState,SubState,Result,NRestarts,MainPID,MemoryCurrent,ActiveEnterTimestampMonotonic,Job,ExecMainStatus"
-
-
 def show(unit: str) -> UnitState:
-    """The state of ``unit``; one that does not exist is ``inactive``."""
+    """The state of ``unit``; one that does not exist is ``inactive``. Raises HostError when systemd does not answer."""
     return show_all([unit])[unit]
 
 
 def show_all(units: Sequence[str]) -> dict[str, UnitState]:
     """The states of several units at once. Raises HostError when systemd does not answer."""
-    if not units:
-        return {}
-    blocks = ask("show", "-p", _SHOWN, *units).split("\n\n")
-    blocks += [""] * (len(units) - len(blocks))
-    states = {unit: _values(block) for unit, block in zip(units, blocks)}
+    states = dict(zip(units, properties(units, *_STATE)))
     queued = [unit for unit, values in states.items() if values.get("Job", "0") not in ("", "0")]
     types = _job_types(queued) if queued else {}
     return {unit: _state(values, types.get(unit, "")) for unit, values in states.items()}
 
 
-def _values(block: str) -> dict[str, str]:
-    return dict(line.partition("=")[::2] for line in block.split("\n"))
-
-
 def _job_types(units: Sequence[str]) -> dict[str, str]:
-    """What is queued for units: ``start``, ``stop`` and the like. Only their numbers are among the properties."""
+    """The type of each unit's queued job (``start``, ``stop``, …): its properties have only the job's number."""
     rows = [line.split() for line in ask("list-jobs", "--plain", "--no-legend", *units).split("\n")]
     return {row[1]: row[2] for row in rows if len(row) > 3}
 
@@ -108,150 +151,89 @@ def _number(text: str) -> int:
     return 0 if value >= 1 << 62 else value  # systemd prints 2^64-1 for "not known"
 
 
-def systemctl(*arguments: str, timeout: float = 90, utc: bool = False) -> CommandResult:
-    """A systemctl command that may fail, take too long or not even start: cleaning up must go on to the next step."""
-    zone = ["env", "TZ=UTC"] if utc else []
-    try:
-        return runner.run([*zone, "systemctl", *arguments], timeout=timeout)
-    except (HostError, OSError) as error:  # OSError: the host has no memory, or no process, left for it
-        return CommandResult(TIMED_OUT, "", str(error))
+@dataclass(frozen=True)
+class UnitEnd:
+    """How the main process of a unit ended: systemd's ``Result=``, and an exit status or a signal (None: not so)."""
+
+    result: str
+    status: int | None = None
+    signal: int | None = None
+
+    @property
+    def signal_name(self) -> str:
+        """``SIGKILL``; empty when no signal ended it."""
+        if self.signal is None:
+            return ""
+        try:
+            return Signals(self.signal).name
+        except ValueError:
+            return f"signal {self.signal}"
 
 
-def require(*arguments: str, timeout: float = 90) -> CommandResult:
-    """A systemctl command that must succeed. Raises HostError with what systemctl said."""
-    done = systemctl(*arguments, timeout=timeout)
-    if not done.ok:
-        raise HostError(f"systemctl {' '.join(arguments)} failed (exit status {done.status})", logs=done.tail())
-    return done
+def end_of(unit: str) -> UnitEnd:
+    """How the main process of ``unit`` last ended, as far as systemd still knows: it forgets at the next start.
 
-
-def ask(*arguments: str, utc: bool = False) -> str:
-    """What systemctl says to a question; times of a day in ``utc`` if so asked.
-
-    None that is not answered is taken for a no: it is asked again for a while (a systemd that is re-executed hears
-    nothing for a moment), and then that is a HostError.
+    Never raises: it is asked when something has failed.
     """
-    deadline = time.monotonic() + _DEAF
+    shown = properties_if_known(unit, "Result", "ExecMainCode", "ExecMainStatus")
+    code, text = shown.get("ExecMainCode", ""), shown.get("ExecMainStatus", "")
+    number = int(text) if text.isascii() and text.isdigit() else None
+    return UnitEnd(
+        result=shown.get("Result", ""),
+        status=number if code == _EXITED else None,
+        signal=number if code in (_KILLED, _DUMPED) else None,
+    )
+
+
+def was_stopped(unit: str) -> bool:
+    """Whether a unit ran since boot and was then stopped in good order: an admin's decision, not a fault."""
+    shown = properties([unit], "ActiveState", "InactiveEnterTimestampMonotonic")[0]
+    return shown.get("ActiveState") == "inactive" and shown.get("InactiveEnterTimestampMonotonic", "0") not in ("", "0")
+
+
+def is_stopping() -> bool:
+    """Whether the host is shutting down. Never raises: a signal handler asks, too."""
+    deadline = time.monotonic() + _ANSWER_WITHIN
     while True:
-        done = systemctl(*arguments, utc=utc)
-        if done.ok:
-            return done.out
-        if time.monotonic() >= deadline:
-            return require(*arguments).out
-        time.sleep(0.25)
+        state = systemctl("is-system-running").out.strip()  # its exit status only tells whether that is "running"
+        if state or time.monotonic() >= deadline:
+            return state == "stopping"
+        time.sleep(_PAUSE)
 
 
 @functools.cache
 def version() -> int:
-    """The number of systemd's version, such as 252; 0 when it does not say."""
+    """The number of systemd's version, for example 252; 0 when unknown."""
     try:
-        asked = ["systemctl", "--version"]  # not through run(): it is no step that could fail by itself
-        said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, env=runner.ENVIRONMENT).stdout
+        argv = ["systemctl", "--version"]  # not through runner.run: it is no step that could fail by itself
+        printed = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env=runner.ENVIRONMENT).stdout
     except OSError:
         return 0
-    name, number, *_ = [*said.decode("ascii", "replace").split(), "", ""]
+    name, number, *_ = [*printed.decode("ascii", "replace").split(), "", ""]
     return int(number) if name == "systemd" and re.fullmatch("[0-9]{1,9}", number) else 0
-
-
-def processes(unit: str) -> list[int]:
-    """The processes in the control group of ``unit``, whatever systemd itself knows of it: that beside our own, in the
-    same slice. (The names of units in containers on this host may be the same.)"""
-    found = []
-    wanted = {tree: posixpath.join(posixpath.dirname(path), unit) for tree, path in _groups("self")}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if any(f"{path}/".startswith(f"{wanted.get(tree)}/") for tree, path in _groups(entry)):
-                found.append(int(entry))
-    return found
-
-
-def has_processes(group: str) -> bool:
-    """Whether a process is in the control group that systemd calls ``group``, or below it. In a container the names
-    that processes have may be longer at their beginning. (Those of containers on this host may be the same.)"""
-    for entry in filter(str.isdigit, os.listdir("/proc")) if group else ():
-        with contextlib.suppress(OSError):
-            if any(f"{group}/" in f"{path}/" for _, path in _groups(entry)):
-                return True
-    return False
-
-
-def _groups(process: str) -> list[tuple[str, str]]:
-    """The control groups of a process, each with the tree that it is in (cgroups(7))."""
-    text = os.fsdecode(Path(f"/proc/{process}/cgroup").read_bytes())
-    fields = (line.split(":", 2) for line in text.splitlines())
-    return [(tree, path) for tree, _, path in fields]
-
-
-def was_stopped(unit: str) -> bool:
-    """Whether a unit that ran since boot was stopped in good order: an admin's answer, not a fault."""
-    shown = ask("show", "-p", "ActiveState,InactiveEnterTimestampMonotonic", unit)
-    value = dict(line.partition("=")[::2] for line in shown.splitlines())
-    return value.get("ActiveState") == "inactive" and value.get("InactiveEnterTimestampMonotonic", "0") not in ("", "0")
-
-
-def is_stopping() -> bool:
-    """Whether the host is going down. Never raises: it is asked in a signal handler, too."""
-    deadline = time.monotonic() + _DEAF
-    while True:
-        said = systemctl("is-system-running").out.strip()  # its exit status only tells whether that is "running"
-        if said or time.monotonic() >= deadline:
-            return said == "stopping"
-        time.sleep(0.25)
-
-
-def tell(unit: str, text: str) -> None:
-    """Add a line to the journal of another ``unit``: ``journalctl -u`` and ``systemctl status`` show it."""
-    line = " ".join(text.split())
-    fields = {"MESSAGE": line, "PRIORITY": "6", "SYSLOG_IDENTIFIER": "deployer", "OBJECT_SYSTEMD_UNIT": unit}
-    message = "".join(f"{name}={value}\n" for name, value in fields.items()).encode("utf-8", "replace")
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
-        sending.settimeout(1.0)  # a journal that does not read holds up nothing
-        sending.sendto(message, "/run/systemd/journal/socket")
-
-
-def own_lines(unit: str, lines: int) -> list[str]:
-    """The last lines that a service's own processes wrote since it was last started; when they wrote none, what systemd
-    said of it. Of a unit that systemd has forgotten, the last that it ever wrote.
-
-    Raises nothing for what is in them: it is asked for when something has failed, and must not hide why.
-    """
-    found = list(records(["-u", unit, "-n", str(lines * 3)]))
-    shown = systemctl("show", "-p", "InvocationID,NRestarts", unit).out
-    value = dict(line.partition("=")[::2] for line in shown.splitlines())
-    if value.get("InvocationID"):
-        found = journald.of_latest(found, unit, value["InvocationID"], value.get("NRestarts", "0") not in ("", "0"))
-    return journald.own_lines(found, lines)
-
-
-def records(arguments: Sequence[str]) -> Iterator[journald.Record]:
-    """The entries of the journal that ``arguments`` of journalctl name, oldest first. Raises HostError."""
-    argv = [*journald.COMMAND, *arguments]
-    try:
-        yield from filter(None, map(journald.parse, journald.lines(argv, runner.ENVIRONMENT, seconds=_READING)))
-    except FileNotFoundError:
-        raise HostError(f"the host lacks the command {argv[0]}", next=advice.do("install systemd's journal")) from None
 
 
 def transient(
     unit: str,
-    properties: Sequence[str],
+    settings: Sequence[str],
     argv: Sequence[str],
     *,
     wait: bool,
     environment: Mapping[str, str] | None = None,
     collect: bool = True,
 ) -> list[str]:
-    """The command line that runs ``argv`` as the transient unit ``unit``. Nothing secret may be in it.
+    """The command line that runs ``argv`` as the transient unit ``unit`` with the properties ``settings``.
 
-    systemd would put variables' values into the arguments; each ``$`` is doubled, so that they arrive as they are.
+    Anybody on the host can read it: nothing secret may be in it. Each ``$`` is doubled, since systemd would expand
+    variables in the arguments.
 
-    With ``wait`` it ends when the unit has ended, else when it has started: from then on systemd knows it as active.
-    Without ``collect`` systemd goes on to know a unit that failed.
+    With ``wait`` the command ends when the unit has ended, otherwise once it has started and is active. Without
+    ``collect`` systemd keeps a unit that has failed.
     """
     mode = ["--pipe", "--wait"] if wait else []
-    settings = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
+    variables = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
         "systemd-run", "--quiet", *(["--collect"] if collect else []), f"--unit={unit}", *mode,
-        *(part for value in properties for part in ("-p", value)), *settings, "--",
+        *(part for value in settings for part in ("-p", value)), *variables, "--",
         *(word.replace("$", "$$") for word in argv),
     ]  # fmt: skip

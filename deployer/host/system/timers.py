@@ -10,7 +10,7 @@ from typing import Any
 
 from deployer.host.system import runner, systemd
 
-_SHOWN = "ActiveState,LastTriggerUSec,NextElapseUSecRealtime,Result,ExecMainStartTimestamp"
+_SHOWN = ("ActiveState", "LastTriggerUSec", "NextElapseUSecRealtime", "Result", "ExecMainStartTimestamp")
 _DATE = re.compile(r"\w+ (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\Z")
 
 
@@ -35,8 +35,7 @@ def show(timer: str) -> TimerState:
     Times are asked for in UTC: systemctl 247 has ``--timestamp=``, and heeds it for other commands only.
     """
     service = timer.rpartition(".")[0] + ".service"
-    blocks = systemd.ask("show", "-p", _SHOWN, timer, service, utc=True).split("\n\n")
-    own, its = (_values(block) for block in (*blocks, "", "")[:2])
+    own, its = systemd.properties([timer, service], *_SHOWN, utc=True)
     started = _moment(its.get("ExecMainStartTimestamp", ""))
     running = its.get("ActiveState") in ("activating", "active", "reloading", "deactivating")
     result = its.get("Result", "")
@@ -61,10 +60,6 @@ def upcoming(expression: str) -> dict[str, Any]:
         "next": _moment(values.get("(in UTC)") or values.get("Next elapse", "")),
         "problem": "" if done.ok else " ".join(done.tail(1)) or "it is not understood",
     }
-
-
-def _values(block: str) -> dict[str, str]:
-    return dict(line.partition("=")[::2] for line in block.splitlines())
 
 
 def _moment(text: str) -> float:

@@ -12,7 +12,7 @@ from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.system import exitstatus, files, orders, systemd
+from deployer.host.system import exitstatus, files, orders, proc, systemd
 from deployer.host.units import attended
 from deployer.host.units.confinement import Line
 from deployer.host.units.unitfile import properties
@@ -145,7 +145,7 @@ def refuse_running(ctx: Context, name: str) -> None:
     """Raises HostError when anything of a command's unit still runs, though it has ended."""
     unit = unit_of(ctx, name)
     orders.ensure_stopped([unit])
-    left = systemd.processes(unit)
+    left = proc.of_unit(unit)
     if left:
         raise HostError(
             f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}",

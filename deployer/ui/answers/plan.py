@@ -15,22 +15,21 @@ from rich.text import Text
 from deployer.events import HostEnd
 from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
 from deployer.ui import paint
-from deployer.ui.answers.releases import counted, told
-from deployer.ui.answers.table import console_for, light_table
+from deployer.ui.answers.table import begin, light_table, refer, say_unreachable, write_answer
 from deployer.ui.fit import put
 from deployer.ui.names import Names
 from deployer.ui.plain.jsonlines import write_object
 from deployer.ui.stream import safe
-from deployer.ui.text import ahead, clean, commit
+from deployer.ui.text import ahead, clean, commit, counted
 from deployer.wire.protocol import WEB
 
-__all__ = ["plan_view", "would_view"]
+__all__ = ["show_plan", "show_would"]
 
 NAMED = 8
 """Hosts of a group that are named; more are counted."""
 
 
-def plan_view(
+def show_plan(
     plans: Sequence[Plan],
     unreachable: Sequence[HostEnd] = (),
     *,
@@ -41,31 +40,27 @@ def plan_view(
 ) -> None:
     """What a deploy would have run on each host, those that would run the same together; with ``json`` one object."""
     if json:
-        hosts = [*map(asdict, plans), *map(asdict, unreachable)]
-        return write_object(safe(stream or sys.stdout), hosts[0] if len(hosts) == 1 else {"hosts": hosts})
+        return write_answer([*map(asdict, plans)], unreachable, stream)
     now = time.time() if now is None else now
-    console = console_for(stream)
-    names = Names([*(plan.host for plan in plans), *(end.host for end in unreachable)])
-    many = len(plans) + len(unreachable)
-    where = counted(many) if many > 1 else (plans[0].host if plans else "")
-    console.print(paint.header(app or (plans[0].app if plans else ""), where, console.width))
+    hosts = [*(plan.host for plan in plans), *(end.host for end in unreachable)]
+    names, many = Names(hosts), len(hosts) > 1
+    console = begin(app or (plans[0].app if plans else ""), hosts, stream)
     if plans:
         paint.say(console, "  ", *_release(plans))
     for plan in plans:
         if plan.busy:
-            where = f"{names(plan.host)}: " if many > 1 else ""
+            where = f"{names(plan.host)}: " if many else ""
             paint.say(console, ("  … ", "bold yellow"), f"{where}{clean(plan.busy)}")
     for group in _groups(plans):
-        if many > 1:
+        if many:
             few = names.few([plan.host for plan in group], NAMED)
-            paint.say(console, "\n  ", (few, "bold cyan"), (f"  {counted(len(group))}", "dim"))
+            paint.say(console, "\n  ", (few, "bold cyan"), (f"  {counted(len(group), 'host')}", "dim"))
         _group(console, group, now)
-    for end in unreachable:
-        paint.say(console, ("✗ ", "bold red"), (told(end, names), "red"))
+    say_unreachable(console, unreachable, names)
     return None
 
 
-def would_view(
+def show_would(
     texts: Mapping[str, str],
     unreachable: Sequence[HostEnd] = (),
     *,
@@ -84,7 +79,7 @@ def would_view(
     for host, text in texts.items():
         out.write(f"{names(host)}: {clean(text)}\n")
     for end in unreachable:
-        out.write(f"{told(end, names)}\n")
+        out.write(f"{refer(end, names)}\n")
 
 
 def _release(plans: Sequence[Plan]) -> list[tuple[str, str]]:
@@ -92,7 +87,7 @@ def _release(plans: Sequence[Plan]) -> list[tuple[str, str]]:
     first = plans[0]
     counts = Counter(plan.current or "" for plan in plans).most_common()
     serving = [
-        f"{clean(current) or 'nothing'} serves" + (f" on {counted(count)}" if len(counts) > 1 else "")
+        f"{clean(current) or 'nothing'} serves" + (f" on {counted(count, 'host')}" if len(counts) > 1 else "")
         for current, count in counts
     ]
     source = " ".join(part for part in (clean(first.ref), commit(first.commit)) if part)

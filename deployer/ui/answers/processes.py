@@ -1,14 +1,18 @@
-"""What runs on a host, in few words: is it up, what is it, what still finishes of older releases. Pure."""
+"""What runs on a host: its processes and timers as tables, and in few words whether all is up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.table import Table
+from rich.text import Text
+
 from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
-from deployer.ui.text import age, clean, seconds
+from deployer.ui.answers.table import light_table
+from deployer.ui.text import age, ahead, clean, seconds, size
 from deployer.wire.protocol import WEB
 
-__all__ = ["condition", "failed", "finishing", "runs", "troubles"]
+__all__ = ["condition", "finishing", "process_table", "runs", "timer_table", "troubles"]
 
 
 def condition(status: Status) -> tuple[bool | None, str]:
@@ -54,14 +58,14 @@ def troubles(status: Status, now: float) -> Iterator[str]:
             sub = f" ({clean(unit.sub)})" if unit.sub not in ("", unit.active) else ""
             yield f"{clean(unit.name)} is {clean(unit.active)}{sub}"
     for timer in status.timers:
-        if failed(timer):
+        if has_failed(timer):
             when = f", {age(timer.last, now)}" if timer.last else ""
             yield f"the last run of {clean(timer.process)} failed{when} ({clean(timer.result)})"
         elif not timer.ok:
             yield f"the timer {clean(timer.process)} is stopped"
 
 
-def failed(timer: TimerRow) -> bool:
+def has_failed(timer: TimerRow) -> bool:
     """Whether its last run did."""
     return timer.result not in ("", "success")
 
@@ -77,3 +81,43 @@ def finishing(lingering: Sequence[Lingering], now: float) -> Iterator[str]:
         what = "its job" if len(times) == 1 else f"{len(times)} jobs"
         since = f", {'since' if len(times) == 1 else 'the first since'} {took}" if took else ""
         yield f"{clean(process)} of {clean(release)} still finishes {what}{since}"
+
+
+def process_table(units: Sequence[UnitRow], now: float, *, names: bool) -> Table:
+    """A row for each instance; with ``names`` also the unit that it is."""
+    table = light_table("~process", "state", ">pid", ">memory", ">restarts", "since", *(["~unit"] if names else []))
+    for unit in units:
+        style = "bold red" if not unit.ok else "green" if unit.active == "active" else "yellow"
+        state = Text(clean(unit.sub or unit.active), style=style)
+        restarts = Text(str(unit.restarts), style="bold red" if unit.restarts else "dim")
+        memory = size(unit.memory_bytes) if unit.memory_bytes else ""
+        pid = str(unit.pid) if unit.pid else ""
+        name = [Text(clean(unit.name), style="dim", overflow="fold")] if names else []
+        table.add_row(clean(unit.instance), state, pid, memory, restarts, age(unit.since, now), *name)
+    return table
+
+
+def timer_table(timers: Sequence[TimerRow], now: float) -> Table:
+    """A row for each timer: its next run and how its last one ended."""
+    table = light_table("~timer", "next run", "last run", "~how it went")
+    for timer in timers:
+        last = age(timer.last, now) or "none yet"
+        table.add_row(Text(clean(timer.process)), _next_run(timer, now), last, _last_run(timer))
+    return table
+
+
+def _next_run(timer: TimerRow, now: float) -> Text:
+    if not (timer.ok or timer.running or has_failed(timer)):
+        return Text("none: it is stopped", style="bold red")
+    if timer.running and timer.next <= now:
+        return Text("after this one", style="dim")
+    return Text(ahead(timer.next, now) or "none")
+
+
+def _last_run(timer: TimerRow) -> Text:
+    """How the last run ended."""
+    if timer.running:
+        return Text("running now", style="yellow")
+    if has_failed(timer):
+        return Text(f"failed: {clean(timer.result)}", style="bold red")
+    return Text("well", style="green") if timer.result else Text("")

@@ -1,42 +1,51 @@
-"""The answer of ``fab status`` on a fleet, on standard output."""
+"""The answer of ``fab status``, on standard output: of one host all of it, of several a row for each."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.remote.answers import Status
+from deployer.remote.answers import ReleaseRow, Status
 from deployer.ui import paint
-from deployer.ui.answers.hoststatus import status_view
-from deployer.ui.answers.processes import condition, finishing, runs, troubles
-from deployer.ui.answers.releases import NAMED, counted, numbered, told
-from deployer.ui.answers.table import FAILED, console_for, light_table
+from deployer.ui.answers.processes import condition, finishing, process_table, runs, timer_table, troubles
+from deployer.ui.answers.table import (
+    FAILED,
+    STATES,
+    begin,
+    light_table,
+    numbered,
+    refer,
+    what_of,
+    write_answer,
+)
 from deployer.ui.fit import put
 from deployer.ui.names import Names
-from deployer.ui.plain.jsonlines import as_object, write_object
-from deployer.ui.stream import safe
-from deployer.ui.text import age, clean, seconds, size
+from deployer.ui.plain.jsonlines import as_object
+from deployer.ui.text import age, clean, counted, seconds, size
 from deployer.wire.protocol import WEB
 
-__all__ = ["fleet_status"]
+__all__ = ["show_status"]
 
+NARROW = 50
+WIDE = 100
+"""Columns that leave room for the names of units."""
 MANY = 5
 """More hosts than these are counted by release before they are listed."""
+NAMED = 3
+"""Hosts that are named before a remark; more are counted."""
 RUNS = (12, 26)
 """Columns for what a host runs: at least, at most."""
 OTHERS = 62
 """Columns that the other cells of a row need beside the host's name."""
 
 
-def fleet_status(
+def show_status(
     statuses: Sequence[Status],
     unreachable: Sequence[HostEnd] = (),
     *,
@@ -47,47 +56,152 @@ def fleet_status(
     stream: TextIO | None = None,
     now: float | None = None,
 ) -> None:
-    """What an app does on each host of a fleet; with ``json`` one object on one line. One host alone is shown as ever.
+    """What an app does on each host; with ``json`` one object on one line.
 
     ``hosts`` says in which order they were named (left out: those that answered, then the others); ``next`` is what
-    is to be typed when they do not all serve the same release.
+    to type when they do not all serve the same release.
     """
-    if len(statuses) == 1 and not unreachable:
-        return status_view(statuses[0], json=json, stream=stream, now=now)
     order = list(hosts) or [*(status.host for status in statuses), *(end.host for end in unreachable)]
     if json:
-        objects = {one["host"]: one for one in (*map(as_object, statuses), *map(asdict, unreachable))}
-        return write_object(safe(stream or sys.stdout), {"hosts": [objects[host] for host in order if host in objects]})
+        return write_answer([*map(as_object, statuses)], unreachable, stream, order=order)
     now = time.time() if now is None else now
-    console, names = console_for(stream), Names(order)
-    app = app or (statuses[0].app if statuses else "")
-    console.print(paint.header(app, f"{len(order)} hosts", console.width))
-    usual = _usual([status.current or "" for status in statuses])
+    console = begin(app or (statuses[0].app if statuses else ""), order, stream)
+    if len(order) == 1 and statuses:
+        return _one(console, statuses[0], now)
+    names, usual = Names(order), _usual([status.current or "" for status in statuses])
     if len(order) > MANY:
         paint.say(console, "  ", *_by_release(statuses, unreachable, usual))
+    _table(console, statuses, unreachable, order, names, usual, now)
+    _remarks_below(console, statuses, names, now)
+    for end in unreachable:
+        paint.say(console, "  ", (refer(end, names), "red"))
+    if difference := _difference(statuses, usual, names):
+        busy = any(status.busy for status in statuses)
+        command, does = ("fab attach", "follows what runs") if busy else (clean(next), "brings them in line")
+        paint.say(console, ("! ", "bold yellow"), (f"{difference}: ", "bold red"), (command, "cyan"), f" {does}")
+    return None
+
+
+# One host
+
+
+def _one(console: Console, status: Status, now: float) -> None:
+    _serving(console, status, now)
+    if last := _last_attempt(status):
+        _last(console, last, now)
+    for sentence in finishing(status.lingering, now):
+        _labelled(console, ("  … lingers  ", "yellow"), sentence)
+    for label, style, text in _remarks(status):
+        _labelled(console, (f"  {label:<11}", style), text)
+    if status.units:
+        put(console, process_table(status.units, now, names=console.width >= WIDE))
+    if status.timers:
+        put(console, timer_table(status.timers, now))
+
+
+def _serving(console: Console, status: Status, now: float) -> None:
+    if status.current is None:
+        _labelled(console, ("  ○ nothing serves yet", "yellow"), "; the first release: fab deploy")
+        return
+    since = f"; switched to it {age(status.since, now)}" if status.since else ""
+    verb = "serves" if not status.units or any(unit.process == WEB for unit in status.units) else "runs"
+    _labelled(console, ("  ● current  ", "bold green"), (clean(status.current), "bold"), f" {verb}{since}")
+    if status.release:
+        what = what_of(status.release).plain.replace("\n", "; ")
+        _labelled(console, "             ", what, (_made(status.release, now), "dim"))
+    healthy, text = condition(status)
+    if healthy is not None:
+        style, word = ("green", "healthy") if healthy else ("bold red", "not healthy")
+        _labelled(console, "    health   ", (word, style), f": {text}" if text else "")
+    if status.standby:
+        _labelled(console, ("  ○ standby  ", "cyan"), clean(status.standby), (", served before", "dim"))
+
+
+def _last(console: Console, last: ReleaseRow, now: float) -> None:
+    style = STATES.get(last.state, ("", "yellow"))[1]
+    what = f" {clean(last.number)}, a {clean(last.kind) or 'deploy'}{_made(last, now)}"
+    _labelled(console, ("  ✗ last     ", style), (clean(last.state), style), what)
+    if last.reason:
+        _labelled(console, "             ", clean(last.reason))
+
+
+def _made(row: ReleaseRow, now: float) -> str:
+    """`` by ada, 5 min ago``."""
+    return (f" by {clean(row.by)}" if row.by else "") + (f", {age(row.at, now)}" if row.at else "")
+
+
+def _labelled(console: Console, *parts: str | tuple[str, str]) -> None:
+    """A label of 13 columns, and what there is to say of it."""
+    paint.say(console, *parts, hang=13 if console.width > NARROW else 4)
+
+
+# Several hosts
+
+
+def _table(
+    console: Console,
+    statuses: Sequence[Status],
+    unreachable: Sequence[HostEnd],
+    order: Sequence[str],
+    names: Names,
+    usual: str,
+    now: float,
+) -> None:
     room = min(max(console.width - names.width - OTHERS, RUNS[0]), RUNS[1])
     roles = {status.host: runs(status, room) for status in statuses}
     alike = {role for role in roles.values() if role} <= {WEB}
     table = light_table("host", "release", "since", *([] if alike else ["runs"]), "~health", ">restarts", ">memory")
-    rows = {one.host: list(_status(one, usual, None if alike else roles[one.host], now)) for one in statuses}
-    rows |= {end.host: list(_unreachable(end)) for end in unreachable}
+    rows = {one.host: list(_row(one, usual, None if alike else roles[one.host], now)) for one in statuses}
+    rows |= {end.host: [Text(f"? {clean(end.result)}", style="bold red")] for end in unreachable}
     for host in order:
         table.add_row(Text(names(host)), *rows.get(host, []))
     put(console, table, names=0)
+
+
+def _row(status: Status, usual: str, role: str | None, now: float) -> Iterator[Text]:
+    """The cells of a host; ``role`` is what it runs (None: not told, as it is the same everywhere)."""
+    current = clean(status.current or "")
+    yield Text(f"● {current}" if current else "○ none", style="bold green" if status.current == usual else "bold red")
+    yield Text(age(status.since, now))
+    if role is not None:
+        yield Text(role)
+    healthy, text = condition(status)
+    text = text or ("healthy" if healthy else "not healthy")
+    style = "green" if healthy else "bold red"
+    yield Text("") if healthy is None else Text(f"{'✓' if healthy else '✗'} {text}", style=style)
+    restarts = sum(unit.restarts for unit in status.units)
+    memory = sum(unit.memory_bytes for unit in status.units)
+    yield Text(str(restarts) if status.units else "", style="bold red" if restarts else "dim")
+    yield Text(size(memory) if memory else "")
+
+
+def _remarks_below(console: Console, statuses: Sequence[Status], names: Names, now: float) -> None:
+    """What there is beside the releases that serve, each remark once for all hosts of which it is true."""
     remarks: dict[tuple[str, str], list[str]] = {}
+    lingering: dict[tuple[str, str], list[Status]] = {}
     for status in statuses:
-        for remark in _remarks(status, now):
+        for remark in _short_remarks(status, now):
             remarks.setdefault(remark, []).append(status.host)
+        for kind in dict.fromkeys((one.process, one.release) for one in status.lingering):
+            lingering.setdefault(kind, []).append(status)
     for remark, on in remarks.items():
         paint.say(console, f"  {names.few(on, NAMED)}: ", remark)
-    _linger(console, statuses, names, now)
-    for end in unreachable:
-        paint.say(console, "  ", (told(end, names), "red"))
-    if skew := _skew(statuses, usual, names):
-        busy = any(status.busy for status in statuses)
-        command, does = ("fab attach", "follows what runs") if busy else (clean(next), "brings them in line")
-        paint.say(console, ("! ", "bold yellow"), (f"{skew}: ", "bold red"), (command, "cyan"), f" {does}")
-    return None
+    for kind, on_hosts in lingering.items():
+        where = names.few([status.host for status in on_hosts], NAMED)
+        left = [one for status in on_hosts for one in status.lingering if (one.process, one.release) == kind]
+        for sentence in finishing(left, now):
+            paint.say(console, f"  {where}: ", (sentence, "yellow"))
+
+
+def _short_remarks(status: Status, now: float) -> Iterator[tuple[str, str]]:
+    """Remarks on one of several hosts, with their styles."""
+    for trouble in troubles(status, now):
+        yield trouble, "bold red"
+    for _, _, text in _remarks(status):
+        yield text, "yellow"
+    if last := _last_attempt(status):
+        why = f": {clean(last.reason)}" if last.reason else ""
+        yield f"{clean(last.number)} {clean(last.state)}{why}", "red"
 
 
 def _usual(values: Sequence[str]) -> str:
@@ -102,65 +216,13 @@ def _by_release(statuses: Sequence[Status], unreachable: Sequence[HostEnd], usua
     for at, (release, count) in enumerate(counts.most_common()):
         style = "bold" if release == usual else "bold red"
         yield " · " if at else "", "dim"
-        yield f"{clean(release) or 'nothing'}: {counted(count)}", style
+        yield f"{clean(release) or 'nothing'}: {counted(count, 'host')}", style
     if unreachable:
         yield " · " if counts else "", "dim"
-        yield f"not known: {counted(len(unreachable))}", "bold red"
+        yield f"not known: {counted(len(unreachable), 'host')}", "bold red"
 
 
-def _status(status: Status, usual: str, role: str | None, now: float) -> Iterator[Text]:
-    """The cells of a host; ``role`` is what it runs (None: not told, as it is the same everywhere)."""
-    current = clean(status.current or "")
-    yield Text(f"● {current}" if current else "○ none", style="bold green" if status.current == usual else "bold red")
-    yield Text(age(status.since, now))
-    if role is not None:
-        yield Text(role)
-    healthy, text = condition(status)
-    if healthy is None:
-        yield Text("")
-    else:
-        text = text or ("healthy" if healthy else "not healthy")
-        yield Text(f"{'✓' if healthy else '✗'} {text}", style="green" if healthy else "bold red")
-    restarts = sum(unit.restarts for unit in status.units)
-    memory = sum(unit.memory_bytes for unit in status.units)
-    yield Text(str(restarts) if status.units else "", style="bold red" if restarts else "dim")
-    yield Text(size(memory) if memory else "")
-
-
-def _remarks(status: Status, now: float) -> Iterator[tuple[str, str]]:
-    """What there is beside the release that serves."""
-    for trouble in troubles(status, now):
-        yield trouble, "bold red"
-    if status.busy:
-        yield clean(str(status.busy)), "yellow"
-    if status.held:
-        left = seconds(status.held.seconds)
-        yield f"{clean(status.held.release)} is held for {left} more, without traffic", "yellow"
-    for note in status.notes:
-        yield clean(note), "yellow"
-    if status.last and (status.last.state in FAILED or not (status.busy or status.held)):
-        why = f": {clean(status.last.reason)}" if status.last.reason else ""
-        yield f"{clean(status.last.number)} {clean(status.last.state)}{why}", "red"
-
-
-def _linger(console: Console, statuses: Sequence[Status], names: Names, now: float) -> None:
-    """What still finishes of older releases: told once for all hosts on which it is the same."""
-    hosts: dict[tuple[str, str], list[Status]] = {}
-    for status in statuses:
-        for kind in dict.fromkeys((one.process, one.release) for one in status.lingering):
-            hosts.setdefault(kind, []).append(status)
-    for (process, release), on in hosts.items():
-        where = names.few([status.host for status in on], NAMED)
-        left = [one for status in on for one in status.lingering if (one.process, one.release) == (process, release)]
-        for sentence in finishing(left, now):
-            paint.say(console, f"  {where}: ", (sentence, "yellow"))
-
-
-def _unreachable(end: HostEnd) -> Iterator[Text]:
-    yield Text(f"? {clean(end.result)}", style="bold red")
-
-
-def _skew(statuses: Sequence[Status], usual: str, names: Names) -> str:
+def _difference(statuses: Sequence[Status], usual: str, names: Names) -> str:
     """``web3 serves v41, the others v43``; empty when all serve the same."""
     groups: dict[str, list[str]] = {}
     for status in statuses:
@@ -174,3 +236,24 @@ def _skew(statuses: Sequence[Status], usual: str, names: Names) -> str:
     ]
     others = groups[usual]
     return ", ".join(parts) + (f", {names(others[0])}" if len(others) == 1 else ", the others") + f" {clean(usual)}"
+
+
+# Both
+
+
+def _last_attempt(status: Status) -> ReleaseRow | None:
+    """The last attempt when it is worth a line: it failed, or nothing else tells what became of it."""
+    last = status.last
+    return last if last and (last.state in FAILED or not (status.busy or status.held)) else None
+
+
+def _remarks(status: Status) -> Iterator[tuple[str, str, str]]:
+    """Label, style and sentence for each thing beside the release that serves."""
+    if status.held:
+        left = seconds(status.held.seconds)
+        text = f"{clean(status.held.release)} has no traffic, and is held for {left} more; then it is discarded"
+        yield "… held", "yellow", text
+    if status.busy:
+        yield "… busy", "bold yellow", clean(str(status.busy))
+    for note in status.notes:
+        yield "! note", "yellow", clean(note)

@@ -1,26 +1,31 @@
-"""The answer of ``fab releases`` on one host, on standard output, and what tables share."""
+"""What all answers share: the console, headings, tables, unreachable hosts, and one JSON object for machines."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
-from typing import TextIO
+from dataclasses import asdict
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deployer.events import HostEnd
 from deployer.remote.answers import ReleaseRow
 from deployer.ui import paint
-from deployer.ui.fit import put
 from deployer.ui.live.reporter import console_on
-from deployer.ui.plain.jsonlines import as_object, write_object
+from deployer.ui.names import Names
+from deployer.ui.plain.jsonlines import write_object
+from deployer.ui.progress.outcome import detail
 from deployer.ui.stream import safe
-from deployer.ui.text import age, clean, commit, size
+from deployer.ui.text import clean, commit, counted
 
-__all__ = ["FAILED", "STATES", "console_for", "light_table", "releases_table", "what_of"]
+__all__ = [
+    "FAILED", "STATES", "begin", "console_for", "light_table", "numbered", "refer", "say_unreachable", "what_of",
+    "write_answer",
+]  # fmt: skip
 
 STATES = {
     "current": ("●", "bold green"),
@@ -35,49 +40,40 @@ FAILED = ("failed", "rolled back", "interrupted")
 PIPED_WIDTH = 200
 
 
-def releases_table(
-    rows: Sequence[ReleaseRow],
-    *,
-    app: str = "",
-    host: str = "",
-    json: bool = False,
-    stream: TextIO | None = None,
-    now: float | None = None,
-) -> None:
-    """All releases of an app on one host, in the order given; with ``json`` one object on one line."""
-    if json:
-        answer = {"app": app, "host": host, "releases": [as_object(row) for row in rows]}
-        return write_object(safe(stream or sys.stdout), answer)
+def console_for(stream: TextIO | None) -> Console:
+    """Standard output; when it is not a terminal, wide enough that nothing is folded."""
+    stream = stream or sys.stdout
+    return console_on(stream, width=None if stream.isatty() else PIPED_WIDTH)
+
+
+def begin(app: str, hosts: Sequence[str], stream: TextIO | None) -> Console:
+    """The console, with the heading of the answer: the app, and its host or how many they are."""
     console = console_for(stream)
-    if app or host:
-        console.print(paint.header(app, host, console.width))
-    if not rows:
-        return paint.say(console, "no releases yet; the first one: fab deploy")
-    table = light_table("  release", "state", "made", "by", "~what", ">size")
-    for row in rows:
-        mark, style = STATES.get(row.state, (" ", "dim"))
-        state = Text(clean(row.state), style=style)
-        made = age(row.at, time.time() if now is None else now)
-        name = Text(f"{mark} {clean(row.number)}", style=style)
-        table.add_row(name, state, made, _short(row.by, 12), what_of(row), size(row.size) if row.size else "")
-    return put(console, table)
+    console.print(paint.header(app, hosts[0] if len(hosts) == 1 else counted(len(hosts), "host"), console.width))
+    return console
 
 
-def what_of(row: ReleaseRow) -> Text:
-    """What a release is made of, and on a line of its own why it failed, or what befell one that is good."""
-    parts = [clean(row.kind), clean(row.ref), commit(row.commit)]
-    text = Text(" ".join(part for part in parts if part), overflow="fold")
-    text.append(" + local changes" if row.dirty else "", style="yellow")
-    text.append(f", parts of {clean(row.of)}" if row.of else "", style="dim")
-    if row.reason:
-        text.append(f"\n{clean(row.reason)}", style="red" if row.state in FAILED else "yellow")
-    return text
+def write_answer(
+    found: Sequence[dict[str, Any]], unreachable: Sequence[HostEnd], stream: TextIO | None, *, order: Sequence[str] = ()
+) -> None:
+    """One line of JSON: of one host its object, of several ``{"hosts": [...]}``, in ``order`` if that is given."""
+    objects = [*found, *map(asdict, unreachable)]
+    if order:
+        place = {host: at for at, host in enumerate(order)}
+        objects = sorted((one for one in objects if one["host"] in place), key=lambda one: place[one["host"]])
+    write_object(safe(stream or sys.stdout), objects[0] if len(objects) == 1 else {"hosts": objects})
 
 
-def _short(text: str, width: int) -> Text:
-    short = Text(clean(text))
-    short.truncate(width, overflow="ellipsis")
-    return short
+def refer(end: HostEnd, names: Names) -> str:
+    """``web3: busy``; a reason that begins with the host's name names it itself."""
+    host = names(end.host)
+    why = detail(end).replace(clean(end.host), host)
+    return why if why.startswith(f"{host} ") else f"{host}: {why}"
+
+
+def say_unreachable(console: Console, unreachable: Sequence[HostEnd], names: Names) -> None:
+    for end in unreachable:
+        paint.say(console, ("✗ ", "bold red"), (refer(end, names), "red"))
 
 
 def light_table(*columns: str) -> Table:
@@ -93,7 +89,17 @@ def light_table(*columns: str) -> Table:
     return table
 
 
-def console_for(stream: TextIO | None) -> Console:
-    """Standard output; when it is not a terminal, wide enough that nothing is folded."""
-    stream = stream or sys.stdout
-    return console_on(stream, width=None if stream.isatty() else PIPED_WIDTH)
+def what_of(row: ReleaseRow) -> Text:
+    """What a release is made of; on a line of its own why it failed, or a remark on one that is good."""
+    parts = [clean(row.kind), clean(row.ref), commit(row.commit)]
+    text = Text(" ".join(part for part in parts if part), overflow="fold")
+    text.append(" + local changes" if row.dirty else "", style="yellow")
+    text.append(f", parts of {clean(row.of)}" if row.of else "", style="dim")
+    if row.reason:
+        text.append(f"\n{clean(row.reason)}", style="red" if row.state in FAILED else "yellow")
+    return text
+
+
+def numbered(release: str) -> int:
+    """43 of ``v43``; 0 of what is no release."""
+    return int(release[1:]) if release[1:].isdigit() else 0

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from deployer.ui.text import counted
+
 __all__ = ["alike", "digest", "excerpt", "gist"]
 
 MOST = 24
@@ -246,7 +248,7 @@ def _told(chain: _Chain, times: int) -> Iterator[str]:
         yield from (f"  {_short(line)}" for line in _frames(one.frames))
         joint = one.joint
     if len(chain) > DEEP:
-        yield f"and {_many(len(chain) - DEEP, 'exception')} before that"
+        yield f"and {counted(len(chain) - DEEP, 'exception')} before that"
 
 
 def _title(raised: _Raised, times: int) -> list[str]:
@@ -272,7 +274,7 @@ def _whose(frames: Sequence[_Frame]) -> Iterator[str]:
     if frames:
         packages = list(dict.fromkeys(frame.package for frame in frames))
         few = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
-        yield f"{few}: {_many(len(frames), 'frame')}"
+        yield f"{few}: {counted(len(frames), 'frame')}"
 
 
 def _folded(lines: Sequence[str]) -> list[str]:
@@ -286,7 +288,3 @@ def _folded(lines: Sequence[str]) -> list[str]:
 def _short(line: str) -> str:
     line = _OWN.sub("", line.rstrip())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -19,7 +19,7 @@ from deployer.host.session.session import Session
 from deployer.host.state import lease
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import proc, runner, systemd
+from deployer.host.system import journald, proc, runner
 from deployer.host.units.text import handle_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
 
@@ -118,9 +118,9 @@ class SimulatedHost:
             enter(replaced(_REAL_RUN, self.systemd.run))
             enter(replaced(_REAL_STREAM, self.systemd.stream))
             enter(replaced(_REAL_REQUEST, self._ask))
-            enter(_patched(systemd, "tell", self.systemd.tell))
-            enter(_patched(systemd, "processes", lambda _: []))
-            enter(_patched(systemd, "records", self.systemd.records))
+            enter(_patched(journald, "tell", self.systemd.tell))
+            enter(_patched(proc, "of_unit", lambda _: []))
+            enter(_patched(journald, "entries", self.systemd.records))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
             enter(_patched(session, "_while_heard", contextlib.nullcontext))
             enter(_patched(Session, "_hear_words", self._hear_words))

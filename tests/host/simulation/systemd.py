@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system.journald import Record
+from deployer.host.system.journald import JournalEntry
 from deployer.host.system.runner import CommandResult
 
 from . import builds
@@ -86,9 +86,11 @@ class FakeSystemd:
         process.end()
         return True
 
-    def records(self, arguments: Sequence[str]) -> Iterator[Record]:
+    def records(self, arguments: Sequence[str]) -> Iterator[JournalEntry]:
         """Stands in for ``systemd.records``: whatever runs has printed the same."""
-        return (Record(lines=(line,), at=self.clock.wall, who="app", pid="77", host="web1") for line in self.prints)
+        return (
+            JournalEntry(lines=(line,), at=self.clock.wall, who="app", pid="77", host="web1") for line in self.prints
+        )
 
     def tell(self, unit: str, text: str) -> None:
         self.told.append(f"{unit}: {text}")

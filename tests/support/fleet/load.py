@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from deployer.sandbox._loadclients import Client, Order, Row
-from deployer.sandbox._loadreport import Report, Sample, summarise
+from deployer.sandbox.load.clients import Client, Order, Row
+from deployer.sandbox.load.report import Report, Sample, summarise
 
 ROOT = Path(__file__).resolve().parents[3]
 CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from tests.support.fleet.load import run; run()"

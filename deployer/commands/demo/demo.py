@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from deployer.cli.standalone import Parser, ended, is_dry, would
-from deployer.commands.demo_project import Project, make_project
+from deployer.commands.demo.project import Project, make_project
 from deployer.errors import ConfigError, Exit
 from deployer.sandbox import SandboxHost, hosts
-from deployer.sandbox.backends import BACKENDS
-from deployer.sandbox.content import DISTRIBUTIONS
+from deployer.sandbox.backends.choice import BACKENDS
+from deployer.sandbox.contents.content import DISTRIBUTIONS
 from deployer.sandbox.load import Load, Report
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps

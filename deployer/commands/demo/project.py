@@ -1,4 +1,4 @@
-"""The demo's project: a small Django app in a git repository of its own, made from the files in ``demo-app``."""
+"""The demo's project: a small Django app in a git repository of its own, made from the files in ``app``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deployer.sandbox import SandboxHost
 
 __all__ = ["Project", "make_project"]
 
-APP = Path(__file__).resolve().with_name("demo-app")
+APP = Path(__file__).resolve().with_name("app")
 CONFIG = """\
 app = "shop"
 hosts = ["deploy@{host}"]

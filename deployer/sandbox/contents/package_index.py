@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deployer.sandbox.certificates import BUNDLE_VARIABLES, HOST_BUNDLE
-from deployer.sandbox.files import File
+from deployer.sandbox.contents.certificates import BUNDLE_VARIABLES, HOST_BUNDLE
+from deployer.sandbox.contents.files import File
 
 _LISTS = ("extra-index-url", "find-links", "trusted-host")
 _PLAIN = ("index-url", "proxy", "timeout")

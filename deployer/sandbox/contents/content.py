@@ -7,7 +7,7 @@ import json
 import uuid
 from dataclasses import dataclass
 
-from deployer.sandbox.files import File
+from deployer.sandbox.contents.files import File
 
 DISTRIBUTIONS = ("bullseye", "bookworm", "trixie")
 

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from deployer.sandbox import addresses, certificates, docker_image, mounts
-from deployer.sandbox.backend import Endpoint, Progress, last_lines
+from deployer.sandbox.backends import addresses, docker_image, mounts
+from deployer.sandbox.backends.backend import Endpoint, Progress, last_lines
 from deployer.sandbox.commands import run
+from deployer.sandbox.contents import certificates
+from deployer.sandbox.contents.files import File, as_tar
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.files import File, as_tar
 from deployer.sandbox.state import Record, State
 
 POWER_OFF_SECONDS = 120

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deployer.sandbox import docker, nspawn
-from deployer.sandbox.backend import Backend
+from deployer.sandbox.backends import docker, nspawn
+from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.state import State
 

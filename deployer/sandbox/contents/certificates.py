@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployer.sandbox.files import File
+from deployer.sandbox.contents.files import File
 
 HOST_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 SYSTEM_BUNDLES = (HOST_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")

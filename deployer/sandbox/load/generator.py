@@ -21,13 +21,13 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from ._loadclients import Order
-from ._loadreport import Example, Latencies, Report, Sample, Served, summarise
+from deployer.sandbox.load.clients import Order
+from deployer.sandbox.load.report import Example, Latencies, Report, Sample, Served, summarise
 
 __all__ = ["Example", "Latencies", "Load", "Report", "Sample", "Served"]
 
-ROOT = Path(__file__).resolve().parents[2]  # where the package `deployer` is
-CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from deployer.sandbox._loadclients import run; run()"
+ROOT = Path(__file__).resolve().parents[3]  # where the package `deployer` is
+CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from deployer.sandbox.load.clients import run; run()"
 PATIENCE = 10.0  # seconds for the process to answer, beyond what its requests may take
 
 

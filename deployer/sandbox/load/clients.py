@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from ._loadhttp import Connection, Failure, Unanswered, connect, echoes, read_body, read_head
+from deployer.sandbox.load.http import Connection, Failure, Unanswered, connect, echoes, read_body, read_head
 
 Row = tuple[
     float, float, str, str, bool, str

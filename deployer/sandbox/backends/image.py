@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deployer.sandbox import certificates, content, mounts, space
+from deployer.sandbox import space
+from deployer.sandbox.backends import mounts
 from deployer.sandbox.commands import run, run_long
+from deployer.sandbox.contents import certificates, content
+from deployer.sandbox.contents.files import write_into
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.files import write_into
 from deployer.sandbox.locks import exclusive
 
 BUILD_TIMEOUT = 900.0

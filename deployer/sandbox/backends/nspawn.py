@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.sandbox import addresses, cgroups, image, mounts, processes
-from deployer.sandbox.backend import Endpoint, Progress, last_lines
+from deployer.sandbox import processes
+from deployer.sandbox.backends import addresses, cgroups, image, mounts
+from deployer.sandbox.backends.backend import Endpoint, Progress, last_lines
 from deployer.sandbox.commands import run
+from deployer.sandbox.contents.files import File, write_into
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.files import File, write_into
 from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record, State
 

@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployer.sandbox import certificates, content, image, nspawn
-from deployer.sandbox.backend import Progress
+from deployer.sandbox.backends import image, nspawn
+from deployer.sandbox.backends.backend import Progress
 from deployer.sandbox.commands import run
+from deployer.sandbox.contents import certificates, content
+from deployer.sandbox.contents.files import as_tar
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.files import as_tar
 from deployer.sandbox.locks import exclusive
 
 SOURCES = ("tree", "registry")

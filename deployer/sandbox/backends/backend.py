@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from deployer.sandbox.files import File
+from deployer.sandbox.contents.files import File
 from deployer.sandbox.processes import Process
 from deployer.sandbox.state import Record
 

@@ -1,0 +1,1 @@
+"""The files that the sandbox puts into images and hosts."""
