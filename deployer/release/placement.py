@@ -18,8 +18,8 @@ __all__ = ["Payload", "Placement", "ReleaseKind", "number_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What a release is on one host of a fleet: its ``number`` on all hosts, the ``barriers`` where this host waits, and
-    the host that runs the migration for all (empty: there is none to run). The defaults are a single host's."""
+    """What a release is on one host of a fleet: its ``number`` on all hosts, the ``barriers`` where this host waits,
+    and the host that runs the migration for all (empty: there is none to run). The defaults are a single host's."""
 
     number: int = 0
     barriers: tuple[str, ...] = ()
