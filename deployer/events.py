@@ -232,7 +232,7 @@ def failure(host: str, error: DeployerError) -> Failed:
         exit=int(error.exit),
         message=error.message,
         state=error.state,
-        next=Next.of(error.next),
+        next=error.next,
         logs=tuple(error.logs),
     )
 

@@ -21,10 +21,10 @@ from invoke.exceptions import ParseError, UnexpectedExit
 from invoke.tasks import task
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.wire.advice import Next, do, run
+from deployer.wire.advice import do, run
 
 if TYPE_CHECKING:
-    from deployer.ssh import SshOptions
+    from deployer.ssh.options import SshOptions
 
 __all__ = [
     "Dry",
@@ -126,7 +126,7 @@ def print_error(error: DeployerError) -> None:
     """The plainest printer: what failed, the state, what to type next, on stderr."""
     lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
     lines += [f"state: {error.state}"] if error.state else []
-    lines += [f"next: {step}" for step in Next.of(error.next)]
+    lines += [f"next: {step}" for step in error.next]
     sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
 
 
@@ -213,28 +213,20 @@ def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
             leave_closed_output()
         if not ours:
             raise
-        if isinstance(error, OSError):
-            failed = _of_this_machine(error)
-            on_error(failed)
-            raise Quit(code=int(failed.exit)) from error
-        _tell_bug(error, on_error)
-        raise Quit(code=int(Exit.BUG)) from error
+        raise Quit(code=_tell(error, on_error)) from error
 
 
-def _of_this_machine(error: OSError) -> DeployerError:
-    from deployer.local import local_failure
+def _tell(error: Exception, on_error: ErrorPrinter) -> int:
+    """Print what nobody foresaw; the exit code."""
+    from deployer.errors.bug import explained
 
-    return local_failure(error)
-
-
-def _tell_bug(error: Exception, on_error: ErrorPrinter) -> None:
-    from deployer.bug import Bug
-
+    told = explained(error)
     try:
-        on_error(Bug.of(error))
+        on_error(told)
     except Exception:  # the printer may be what is wrong
         traceback.print_exc()
-        print_error(Bug.of(error))
+        print_error(told)
+    return int(told.exit)
 
 
 def is_output_closed() -> bool:

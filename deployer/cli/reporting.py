@@ -1,4 +1,4 @@
-"""Who hears the events of a command: people or machines, those who follow or those who asked."""
+"""Where the events of a command go: to people or machines, as its progress or beside its answer."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from deployer.cli.fleettask import is_at_terminal
 
 if TYPE_CHECKING:
     from deployer.events import Event, Failed, Reporter
-    from deployer.model import Decide
+    from deployer.remote.decision import Decide
     from deployer.ssh.prompt import Prompt
+    from deployer.ui.reporters import Awaits, Display
     from deployer.wire.advice import Next
 
     Aside = Callable[[], AbstractContextManager[object]]
-    """Entered while somebody asks something at the terminal."""
+    """Entered while a person is asked something at the terminal."""
 
-__all__ = ["Noticing", "advising", "answering", "asking", "once_each", "showing", "until_over"]
+__all__ = ["ConnectionTracker", "advising", "answering", "asking", "once_each", "showing", "until_over"]
 
 
 def advising(report: Reporter, adapt: Callable[[Next], Next]) -> Reporter:
+    """Passes events on, with their advice made to fit what was typed."""
     from dataclasses import replace
 
     from deployer.events import Failed, FleetFinished
 
-    def hear(event: Event) -> None:
+    def adapted(event: Event) -> None:
         report(replace(event, next=adapt(event.next)) if isinstance(event, (Failed, FleetFinished)) else event)
 
-    return hear
+    return adapted
 
 
-class Noticing:
-    """Passes events on, and notices when a host has let us in: before that nothing can have begun."""
+class ConnectionTracker:
+    """Passes events on; ``connected`` once any host is logged in to: before that nothing can have begun."""
 
     def __init__(self, report: Reporter) -> None:
         self._report = report
@@ -49,17 +51,17 @@ class Noticing:
 
 @contextmanager
 def until_over(report: Reporter) -> Iterator[Reporter]:
-    """Hears nothing more once the block has ended: at a Ctrl-C there may be threads that still follow their hosts."""
+    """Drops events once the block has ended: after a Ctrl-C threads may still follow their hosts."""
     lock = threading.Lock()
     over = False
 
-    def hear(event: Event) -> None:
+    def forward(event: Event) -> None:
         with lock:
             if not over:
                 report(event)
 
     try:
-        yield hear
+        yield forward
     finally:
         with lock:
             over = True
@@ -67,7 +69,7 @@ def until_over(report: Reporter) -> Iterator[Reporter]:
 
 @contextmanager
 def asking(aside: Aside) -> Iterator[Prompt | None]:
-    """Asks a person for passwords, in ``aside``. A question that still stands at the end is given up."""
+    """Asks a person for passwords, in ``aside``. A question without an answer at the end is cancelled."""
     from deployer.ssh.prompt import prompt
 
     asks = prompt(aside)
@@ -82,7 +84,7 @@ def asking(aside: Aside) -> Iterator[Prompt | None]:
 def showing(
     json: bool, hosts: list[str], *, title: str, verbose: bool
 ) -> Iterator[tuple[Reporter, Decide | None, Aside]]:
-    """For commands that do something: people follow on standard error, and are asked there what Ctrl-C is to mean."""
+    """For commands that change something: people follow on standard error, and are asked there at Ctrl-C."""
     from deployer.ui import reporter
 
     with reporter(json=json, title=title, hosts=hosts, verbose=verbose) as report:
@@ -95,7 +97,7 @@ def showing(
 
 
 def once_each(failures: Sequence[Failed]) -> list[Failed]:
-    """Failures of hosts that failed in the same words, but for their names, are one."""
+    """Failures with the same text, but for the hosts' names, become one for all those hosts."""
     import re
     from dataclasses import replace
 
@@ -107,55 +109,63 @@ def once_each(failures: Sequence[Failed]) -> list[Failed]:
         def unnamed(text: str, name: re.Pattern[str] = name) -> str:
             return name.sub("HOST", text)
 
-        words = replace(failed, host="", at=0.0, message=unnamed(failed.message), next=failed.next.change(unnamed))
-        together.setdefault(words, []).append(failed.host)
+        same = replace(failed, host="", at=0.0, message=unnamed(failed.message), next=failed.next.change(unnamed))
+        together.setdefault(same, []).append(failed.host)
     firsts = {failed.host: failed for failed in reversed(failures)}
     return [firsts[on[0]] if len(on) == 1 else replace(same, host=", ".join(on)) for same, on in together.items()]
 
 
 @contextmanager
 def answering(json: bool, hosts: list[str], *, streams: bool = False) -> Iterator[tuple[Reporter, None, Aside]]:
-    """For questions: nothing but the answer on standard output, nothing but what went wrong on standard error; and who
-    is still awaited, as long as that is a terminal.
+    """For questions: the answer goes to standard output, what went wrong to standard error, and on a terminal a line
+    there says which hosts have not answered yet.
 
-    What a command on a host prints is an answer, too, and shown as logs are: as it is. ``streams`` says that hosts
-    answer for as long as they like.
+    What a command on a host prints is an answer, too. ``streams`` says that hosts answer for as long as they like.
     """
-    from deployer.events import Connected, Connecting, Failed, Finished, Logs, Output, PhaseDone, PhaseStarted
     from deployer.ui import awaiting, reporter
 
     many = len(hosts) > 1
-    unseen = (Connecting, Connected, Finished)
-    failures: list[Failed] = []
     with (
         reporter(json=json, hosts=hosts, prefixed=many) as errors,
         reporter(json=json, hosts=hosts, stream=sys.stdout, prefixed=many) as answers,
         awaiting(hosts, streams=streams) as awaited,
     ):
-
-        def hear(event: Event) -> None:
-            awaited(event)
-            if isinstance(event, unseen) or (isinstance(event, (PhaseStarted, PhaseDone)) and not json):
-                return
-            if isinstance(event, Failed) and many and not json and not streams:
-                failures.append(event)
-                return
-            with awaited.aside():
-                if isinstance(event, Output) and not json and not many:
-                    answers(Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,)))
-                elif isinstance(event, (Logs, Output)):
-                    answers(event)
-                else:
-                    errors(event)
-
-        @contextmanager
-        def aside() -> Iterator[None]:
-            with awaited.aside(), errors.aside():
-                yield
-
+        sort = _Sorting(errors, answers, awaited, json=json, many=many, collects=many and not json and not streams)
         try:
-            yield hear, None, aside
+            yield sort, None, sort.aside
         finally:
             awaited.close()
-            for failed in once_each(failures):
+            for failed in once_each(sort.failures):
                 errors(failed)
+
+
+class _Sorting:
+    """Sends each event to the answers or to the errors. With ``collects`` failures are kept for the end."""
+
+    def __init__(
+        self, errors: Display, answers: Display, awaited: Awaits, *, json: bool, many: bool, collects: bool
+    ) -> None:
+        self._errors, self._answers, self._awaited = errors, answers, awaited
+        self._json, self._many, self._collects = json, many, collects
+        self.failures: list[Failed] = []
+
+    def __call__(self, event: Event) -> None:
+        from deployer.events import Connected, Connecting, Failed, Finished, Logs, Output, PhaseDone, PhaseStarted
+
+        self._awaited(event)
+        if isinstance(event, (Connecting, Connected, Finished)):
+            return
+        if isinstance(event, (PhaseStarted, PhaseDone)) and not self._json:
+            return
+        if isinstance(event, Failed) and self._collects:
+            self.failures.append(event)
+            return
+        if isinstance(event, Output) and not self._json and not self._many:
+            event = Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,))
+        with self._awaited.aside():
+            (self._answers if isinstance(event, (Logs, Output)) else self._errors)(event)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        with self._awaited.aside(), self._errors.aside():
+            yield

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.sandbox.errors import SandboxError
-from deployer.wire.advice import run
+from deployer.wire.advice import Next, run
 
 __all__ = ["Parser", "Stopped", "ended", "is_dry", "words_after_dashes", "would"]
 
@@ -104,17 +104,12 @@ def _stoppable() -> Iterator[None]:
 
 
 def _told(error: Exception) -> DeployerError:
-    from deployer.bug import Bug
-    from deployer.local import local_failure
+    from deployer.errors.bug import explained
 
-    if isinstance(error, DeployerError):
-        return error
     if isinstance(error, SandboxError):
         state, logs = error.state or "nothing was created", error.console.splitlines()
-        return ConfigError(message=error.problem, state=state, next=error.hint, logs=logs)
-    if isinstance(error, OSError):
-        return local_failure(error, untouched=True)
-    return Bug.of(error, state="deployer sandbox list shows the hosts that are left")
+        return ConfigError(message=error.problem, state=state, next=Next.of(error.hint), logs=logs)
+    return explained(error, state="deployer sandbox list shows the hosts that are left", untouched=True)
 
 
 def _show(error: DeployerError, *, json: bool) -> None:

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +25,7 @@ from deployer.cli.fleettask import (
     remainder_of,
     ssh_options_of,
 )
-from deployer.cli.reporting import Noticing, advising, answering, asking, showing, until_over
+from deployer.cli.reporting import ConnectionTracker, advising, answering, asking, showing, until_over
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.wire.advice import do
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from deployer.config import Config
     from deployer.fleet.hosts import Fleet
     from deployer.remote.session import Outcome
-    from deployer.ssh import Target
+    from deployer.ssh.target import Target
 
 __all__ = ["Answer", "chore", "host_task", "print_error"]
 
@@ -206,14 +206,12 @@ def _fleet(
 
     What is advised next, by a host or by an error, is made to fit the command line.
     """
-    from dataclasses import replace
 
     from deployer.cli.advice import Typed
     from deployer.config import load
     from deployer.config.inventory import resolve
     from deployer.fleet.hosts import Fleet
     from deployer.remote.site import Site
-    from deployer.wire.advice import Next
 
     path = Path(config).resolve() if config else _find_config()
     settings = resolve(load(path, environment=env or None), path, env or None)
@@ -228,12 +226,12 @@ def _fleet(
     of_all = typed if len(hosts) == 1 else replace(typed, target="HOST")
     shows = answering(json, hosts, streams=streams) if answer else showing(json, hosts, title=shown, verbose=verbose)
     with shows as (report, can_ask, aside), until_over(report) as until, asking(aside) as prompt:
-        heard, ask = Noticing(until), None if is_dry(c) else can_ask  # a Ctrl-C may abort what is followed
+        tracked, ask = ConnectionTracker(until), None if is_dry(c) else can_ask  # a Ctrl-C may abort what is followed
         options = replace(options, password_prompt=prompt, terminal=aside if prompt else nullcontext)
 
         def site(target: Target, own: Config) -> Site:
             own_words = replace(typed, target=target.name)
-            hear = advising(heard, own_words.advise)
+            hear = advising(tracked, own_words.advise)
             return Site(
                 root=path.parent,
                 config=own,
@@ -247,16 +245,15 @@ def _fleet(
             yield Fleet(
                 sites=tuple(site(target, own) for target, own in places),
                 config=settings,
-                report=advising(heard, of_all.advise),
+                report=advising(tracked, of_all.advise),
                 parallel=parallel or settings.fleet.parallel,
                 decide=ask,
                 advise=of_all.adapt,
             )
         except DeployerError as error:
-            error.next = of_all.advise(Next.of(error.next))
-            raise
+            raise replace(error, next=of_all.advise(error.next)) from error.__cause__
         except KeyboardInterrupt:
-            if heard.connected:
+            if tracked.connected:
                 raise
             raise Interrupted(message="interrupted while connecting", state="nothing was touched") from None
 

@@ -173,7 +173,7 @@ def _no_task(program: Any, token: str = "") -> ConfigError:
     close = near(token, program.parser.contexts)
     return ConfigError(
         message=f"there is no task {token!r}{meant(close)}",
-        next=corrected(program, token, close[0]) if close else run(f"{program.binary} --list"),
+        next=run(corrected(program, token, close[0])) if close else run(f"{program.binary} --list"),
     )
 
 
@@ -214,12 +214,12 @@ def _no_word(program: Any, context: ParserContext, token: str) -> ConfigError:
     """A word behind a task that takes none."""
     name = context.name
     close = near(token, program.parser.contexts)
-    next = f"{program.binary} {name} --help"
+    next = run(f"{program.binary} {name} --help")
     option = _option_for(context, token)
     if name == "run":
-        close, next = [], _run_with_dashes(program, token)
+        close, next = [], run(_run_with_dashes(program, token))
     elif option and not (close and option == "--process"):
-        close, next = [], corrected(program, token, option, token)
+        close, next = [], run(corrected(program, token, option, token))
     return ConfigError(message=f"{token!r} is neither an option of {name} nor a task{meant(close)}", next=next)
 
 

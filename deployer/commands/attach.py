@@ -10,7 +10,8 @@ from deployer.fleet.coordinator import follow
 from deployer.fleet.hosts import Fleet, conclude
 from deployer.release.placement import Payload
 from deployer.remote.answers import Aborted
-from deployer.remote.session import Facts, Outcome, Remote
+from deployer.remote.facts import Facts
+from deployer.remote.session import Outcome, Remote
 from deployer.remote.site import Site, who
 from deployer.wire.advice import run
 

@@ -12,7 +12,7 @@ from deployer.remote.answers import Diagnosis, Finding
 from deployer.remote.job import Follower
 from deployer.remote.session import Remote
 from deployer.remote.site import Site, open_remote, who
-from deployer.ssh import connect
+from deployer.ssh.link import connect
 
 __all__ = ["fix", "look"]
 

@@ -13,7 +13,7 @@ from deployer.fleet.hosts import Answers, Fleet, ask_each
 from deployer.release.agreement import current_of
 from deployer.release.kinds import Rollback
 from deployer.release.placement import ReleaseKind
-from deployer.remote.session import Facts
+from deployer.remote.facts import Facts
 from deployer.remote.site import Site, open_remote
 from deployer.rollout import Strategy, waves
 from deployer.wire import advice

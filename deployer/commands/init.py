@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.project.detect import DiskFiles, Project
-from deployer.wire.advice import Advice, run
+from deployer.wire.advice import Advice, Next, run
 
 FABFILE = "from deployer.tasks import namespace  # noqa: F401\n"
 FABRIC = "tasks:\n  executor_class: deployer.executor.FleetExecutor\n"
@@ -28,7 +28,7 @@ def refuse_mistake(project: Project) -> None:
     if (root / "deploy.toml").exists():
         return  # typed again: what is missing is added
     for why, next in mistakes(project, root):
-        raise ConfigError(message=why, state="nothing was written", next=next)
+        raise ConfigError(message=why, state="nothing was written", next=Next.of(next))
 
 
 def mistakes(project: Project, root: Path) -> Iterator[tuple[str, Advice]]:

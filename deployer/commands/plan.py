@@ -11,7 +11,7 @@ from deployer.errors import Exit
 from deployer.fleet.hosts import Answers, Fleet, ask_each
 from deployer.release.kinds import Deploy
 from deployer.remote.answers import Calendar, Calendars
-from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.remote.site import Site, open_remote
 from deployer.wire.processes import Timer, Web
 from deployer.wire.protocol import WEB

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from deployer.remote.answers import Entry, History, ReleaseRow, Releases
+from deployer.remote.answers import History, LedgerEntry, ReleaseRow, Releases
 from deployer.remote.site import Site, open_remote
 
 __all__ = ["attempts", "merge", "releases"]
@@ -30,7 +30,7 @@ def attempts(site: Site) -> tuple[ReleaseRow, ...]:
     return merge(records, entries)
 
 
-def merge(rows: Sequence[ReleaseRow], entries: Iterable[Entry]) -> tuple[ReleaseRow, ...]:
+def merge(rows: Sequence[ReleaseRow], entries: Iterable[LedgerEntry]) -> tuple[ReleaseRow, ...]:
     """One row for each release there ever was, the newest first; a release that has a record is told by that.
 
     ``entries`` are the ledger's, the oldest first. What this version does not know in them is passed over.
@@ -49,7 +49,7 @@ def merge(rows: Sequence[ReleaseRow], entries: Iterable[Entry]) -> tuple[Release
     return tuple(sorted(merged.values(), key=_number, reverse=True))
 
 
-def _begun(entry: Entry) -> ReleaseRow:
+def _begun(entry: LedgerEntry) -> ReleaseRow:
     """An attempt of which no end is known: it may be running, or have died in a way that nobody has noticed yet."""
     return ReleaseRow(
         number=entry.release,
@@ -63,7 +63,7 @@ def _begun(entry: Entry) -> ReleaseRow:
     )
 
 
-def _ended(row: ReleaseRow, entry: Entry) -> ReleaseRow:
+def _ended(row: ReleaseRow, entry: LedgerEntry) -> ReleaseRow:
     reason = entry.reason
     if entry.result == _INTERRUPTED:
         cut = f"interrupted at {entry.phase or 'its start'}"
@@ -71,7 +71,7 @@ def _ended(row: ReleaseRow, entry: Entry) -> ReleaseRow:
     return replace(row, state=_STATES.get(entry.result, entry.result), phase=entry.phase or row.phase, reason=reason)
 
 
-def _good(entry: Entry, told: Mapping[str, ReleaseRow]) -> list[str]:
+def _good(entry: LedgerEntry, told: Mapping[str, ReleaseRow]) -> list[str]:
     """Those of the pruned that served well: of the others the end says more than that they are gone."""
     return [number for number in entry.releases if number in told and told[number].state == "retired"]
 

@@ -16,6 +16,7 @@ from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, conclude, each
 from deployer.remote.site import Site, open_remote
 from deployer.wire.advice import do, run
+from deployer.wire.processes import argv_problem
 
 __all__ = ["execute", "has_input", "refuse_none"]
 
@@ -43,9 +44,11 @@ def execute(fleet: Fleet, argv: Sequence[str]) -> int:
 
 
 def refuse_none(argv: Sequence[str]) -> None:
-    """Raises ConfigError when there is no command."""
+    """Raises ConfigError when there is no command, or the host would refuse it."""
     if not argv or not argv[0]:
         raise ConfigError(message="no command was given", next=run("fab run -- python manage.py check"))
+    if problem := argv_problem(argv):
+        raise ConfigError(message=problem, next=do("put what is long into a file of the release"))
 
 
 def _refuse_input() -> None:

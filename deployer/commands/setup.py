@@ -13,13 +13,18 @@ from deployer import events
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, conclude, each
 from deployer.release import spec
-from deployer.remote import answers
+from deployer.remote import decode
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site, untouched
-from deployer.ssh import Channel, Link, Question, connect
+from deployer.ssh.channel import Channel
+from deployer.ssh.link import Link, connect
+from deployer.ssh.options import Question
 from deployer.wire.advice import do, run
+from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import dumps
+from deployer.wire.reader import MOST_TEXT
+from deployer.wire.setup import PUBLIC_KEY
 
 __all__ = ["public_key", "public_keys", "setup"]
 
@@ -40,6 +45,9 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
     """
     for name in keys:  # bad ones are found before anything is connected
         public_key(Path(name).expanduser())
+    for name in allow_units:
+        if not DIRECTIVE.fullmatch(name):
+            raise ConfigError(message=f"--allow-unit {name}: not the name of a systemd directive, such as MemoryMax")
     return conclude(
         fleet, each(fleet, lambda site: _setup(site, keys, allow_units)), exit_of=lambda outcome: outcome.exit
     )
@@ -116,19 +124,19 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
     said = channel.stderr.decode("utf-8", "replace").strip().splitlines()
     bare = site.target.name.rpartition("@")[2]
     message = f"{link.user} cannot set up {bare}: its program does not run there as root (exit status {status})"
-    next = f"fab setup -H root@{bare}   (root, or an admin; at a terminal sudo's password is asked for)"
+    next = run(f"fab setup -H root@{bare}", "root, or an admin; at a terminal sudo's password is asked for")
     if status == TOO_OLD and said:
         message, next, said = (
             said[-1],
-            "install a newer Python as /usr/bin/python3 on the host, or upgrade its system",
+            do("install a newer Python as /usr/bin/python3 on the host, or upgrade its system"),
             [],
         )
     elif status == _NOT_FOUND:
         lacks = "python3" if link.is_root else "sudo or python3"
-        message, next = f"{bare} lacks {lacks}", f"as root on the host: apt-get install {lacks.replace(' or', '')}"
+        message, next = f"{bare} lacks {lacks}", do(f"as root on the host: apt-get install {lacks.replace(' or', '')}")
     elif link.is_root and said:  # it is root already: what was said is the reason
         message = f"{bare} cannot be set up: {said[-1]}"
-        next = "mend that on the host, as root; then fab setup again"
+        next = do("correct that on the host, as root; then fab setup again")
     return ConfigError(
         message=message, state="nothing that serves was touched", next=next, host=site.host, logs=said[-15:]
     )
@@ -139,10 +147,10 @@ def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
     begun = False
     while line := _line(site, channel):
         try:
-            message = answers.event(line, site.host, begun=begun)
+            message = decode.event(line, site.host, begun=begun)
         except BadAnswer as error:
             raise _not_understood(site, error) from None
-        if message is not None and message["event"] in answers.EVENTS:
+        if message is not None and message["event"] in decode.EVENTS:
             begun = True
             yield message
 
@@ -191,7 +199,8 @@ def _agent_keys() -> list[str]:
         done = subprocess.run(["ssh-add", "-L"], capture_output=True, stdin=subprocess.DEVNULL, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
+    keys = done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
+    return [key for key in keys if PUBLIC_KEY.fullmatch(key)]
 
 
 def public_key(path: Path) -> str:
@@ -200,6 +209,6 @@ def public_key(path: Path) -> str:
         text = path.read_bytes().decode("utf-8", "replace").strip()  # a comment may be of any encoding
     except OSError as error:
         raise ConfigError(message=f"the public key {path} cannot be read: {error.strerror}") from None
-    if "PRIVATE KEY" in text or "\n" in text or len(text.split()) < 2:
+    if not PUBLIC_KEY.fullmatch(text) or len(text) > MOST_TEXT:
         raise ConfigError(message=f"{path} is not a public key of one line", state="nothing was touched")
     return text

@@ -1,27 +1,27 @@
 """``deploy.toml`` and the dotenv file: validated, frozen; refused with the line and the key that is wrong."""
 
-from deployer.config.background import Process, Timer
+from deployer.config.background import ProcessConfig, TimerConfig
 from deployer.config.env_file import read_env_file
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HostSettings, Inventory
 from deployer.config.load import load, refusal
 from deployer.config.roles import Roles, refuse_twice
-from deployer.config.schema import Config, Proxy, Release
-from deployer.config.web import Health, Web
+from deployer.config.schema import Config, ProxyConfig, ReleaseConfig
+from deployer.config.web import HealthConfig, WebConfig
 
 __all__ = [
     "Config",
     "FleetSettings",
-    "Health",
+    "HealthConfig",
     "Hooks",
     "HostSettings",
     "Inventory",
-    "Process",
-    "Proxy",
-    "Release",
+    "ProcessConfig",
+    "ProxyConfig",
+    "ReleaseConfig",
     "Roles",
-    "Timer",
-    "Web",
+    "TimerConfig",
+    "WebConfig",
     "load",
     "read_env_file",
     "refusal",

@@ -9,16 +9,14 @@ from msgspec import Meta, Struct
 
 from deployer.config import check as values
 from deployer.config.check import Invalid
-from deployer.config.declare import key
-from deployer.config.web import Unit
+from deployer.config.declare import key, seconds, whole
+from deployer.config.web import UnitTable
+from deployer.wire.processes import COUNT, MOST_PROCESSES, RUN, STOP
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
-
-MOST = 50
-"""Processes that a release may have, and timers."""
 
 
 # fmt: off
-class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProcessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What runs all the time and takes jobs, no requests, such as the worker of a queue. Its NAME is yours: lower-case
     letters, digits and `_`, a letter first, at most 24 of them; not `web`."""
 
@@ -26,11 +24,10 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "What is run, without a shell. A program without a slash is that of the virtual environment, else the host's; "
         "one such as `bin/worker` is in the code. It must end by itself at SIGTERM.",
         'a command, in one line, such as "celery -A shop worker"')]
-    count: Annotated[int, key(
-        "How many of it run on each host.", "a whole number from 1 to 64", ge=1, le=64)] = 1
-    stop: Annotated[float, key(
+    count: Annotated[int, whole("How many of it run on each host.", COUNT)] = 1
+    stop: Annotated[float, seconds(
         "How many seconds it gets to finish what it has in hand, from the moment it is told to stop.",
-        "a number of seconds above 0 and up to 86400", gt=0, le=86400)] = 30.0
+        STOP, above=True)] = 30.0
     overlap: Annotated[bool, key(
         "Whether the new one starts as soon as the old one was told to stop, while that finishes what it has in hand. "
         "`false`: when the old one has ended, for what must never run twice.",
@@ -42,7 +39,7 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     check: Annotated[str | None, key(
         "A command that must succeed before the switch, with the new code; run as `release.migrate` is.",
         'a command such as "python manage.py check"')] = None
-    unit: Annotated[Unit, key(
+    unit: Annotated[UnitTable, key(
         "As `web.unit`, for this process.",
         "a table whose values are strings, whole numbers, true, false, or lists of them")] = {}
 
@@ -53,7 +50,7 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         values.unit_table("unit", self.unit)
 
 
-class Timer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TimerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A command that runs at certain times. Its NAME is as those of processes, and not that of one."""
 
     command: Annotated[str, key(
@@ -66,12 +63,12 @@ class Timer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     persistent: Annotated[bool, key(
         "Whether a run that was missed while the host was off is made up for, once, when it is up again.",
         "true or false")] = True
-    timeout: Annotated[Annotated[float, Meta(ge=1, le=604800)] | None, key(
+    timeout: Annotated[Annotated[float, Meta(ge=RUN[0], le=RUN[1])] | None, key(
         "After how many seconds a run is ended. Left out: never.",
         "a number of seconds from 1 to 604800")] = None
     once: Annotated[bool, key(
         "Whether it runs on one host of the fleet only, as for a process.", "true or false")] = True
-    unit: Annotated[Unit, key(
+    unit: Annotated[UnitTable, key(
         "As `web.unit`, for what the timer runs.",
         "a table whose values are strings, whole numbers, true, false, or lists of them")] = {}
 
@@ -86,8 +83,8 @@ def check_names(processes: Iterable[str], timers: Iterable[str]) -> None:
     """Refuse names that no unit can have, the one that is not free, and one that is used twice. Raises Invalid."""
     taken: dict[str, str] = {}
     for table, names in (("processes", list(processes)), ("timers", list(timers))):
-        if len(names) > MOST:
-            raise Invalid(table, f"are {len(names)}, and may be {MOST}")
+        if len(names) > MOST_PROCESSES:
+            raise Invalid(table, f"are {len(names)}, and may be {MOST_PROCESSES}")
         for name in names:
             if not PROCESS.fullmatch(name) or len(name) > PROCESS_LENGTH:
                 few = f"at most {PROCESS_LENGTH} lower-case letters, digits and _, a letter first"

@@ -8,20 +8,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from deployer.errors import ConfigError
-from deployer.target import Target
-from deployer.wire.processes import CALENDAR
-from deployer.wire.protocol import ENV_NAME
-
-RESERVED = frozenset(
-    {
-        "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
-        "MAINPID", "INVOCATION_ID", "JOURNAL_STREAM", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
-        "LOGS_DIRECTORY", "CONFIGURATION_DIRECTORY", "CREDENTIALS_DIRECTORY", "PATH", "HOME", "USER",
-        "CACHE_DIRECTORY", "LOGNAME", "SHELL", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONEXECUTABLE", "BASH_ENV",
-    }
-)  # fmt: skip
-"""Names of environment variables that systemd or deployer sets, or that would replace what they start."""
-RESERVED_PREFIXES = ("DEPLOYER_", "LD_")
+from deployer.rollout.waves import is_batch
+from deployer.ssh.target import Target
+from deployer.wire.environment import environment_problem, name_problem, value_problem
+from deployer.wire.processes import CALENDAR, DIRECTIVE, DIRECTIVE_VALUE, MOST_MEMORY, MOST_VALUES, words_problem
+from deployer.wire.reader import LINE, MOST_TEXT
+from deployer.wire.site import DIRECTORY, DIRECTORY_LENGTH, URL_PREFIX, is_network, listens, trustworthy
 
 SERVER_OPTIONS = {
     "-b": "", "--bind": "", "--fd": "", "--uds": "", "--host": "", "--port": "", "--insecure-bind": "",
@@ -30,13 +22,8 @@ SERVER_OPTIONS = {
 }  # fmt: skip
 """Options of the servers that deployer must set itself: it hands them a socket and waits for them."""
 
-UNIT_NAME = re.compile(r"[A-Z][A-Za-z]*\Z")
-URL_PREFIX = re.compile(r"/(?:[A-Za-z0-9_.~-]+/)+\Z")
-DIRECTORY = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*/?\Z")
-LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):)?([0-9]{1,5})\Z")
 STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
 SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)\Z")
-BATCH = re.compile(r"(?P<hosts>[1-9][0-9]{0,3})|(?P<percent>[1-9][0-9]?|100)%")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 CRON = re.compile(r"\s*(?:@[a-z]+|[0-9*,/-]+(?:\s+[0-9A-Za-z*,/?-]+){4})\s*\Z")
 CALENDAR_EXPECTED = 'a time of systemd.time(7) such as "daily", "Mon..Fri 08:00" or "*:0/15" (every quarter of an hour)'
@@ -51,56 +38,45 @@ class Invalid(ValueError):
         self.message = message
 
 
-def control(text: str, allowed: str = "") -> bool:
-    """Whether the text holds a control character (NUL and newline included) other than the allowed ones."""
-    return any((char < " " or "\x7f" <= char <= "\x9f") and char not in allowed for char in text)
-
-
-def env_name_problem(name: str) -> str:
-    """Why an environment variable may not have this name; empty when it may."""
-    if not ENV_NAME.fullmatch(name):
-        return "is not a name an environment variable can have (letters, digits and _, no digit first)"
-    if name in RESERVED or name.startswith(RESERVED_PREFIXES):
-        return "is set by systemd or by deployer and may not be changed"
-    return ""
-
-
-def env_value_problem(value: str) -> str:
-    """Why an environment variable may not have this value; empty when it may. systemd sets the rule."""
-    if control(value, allowed="\t\n"):
-        return "holds a control character, which systemd does not accept in an environment variable"
-    return ""
+def control(text: str) -> bool:
+    """Whether the text holds a control character other than a tab."""
+    return not LINE.fullmatch(text)
 
 
 def env_table(key: str, table: Mapping[str, str]) -> None:
-    """Refuse names and values that a process cannot or may not get."""
+    """Refuse names and values that a process cannot or may not get, and more of them than it can get."""
     for name, value in table.items():
-        problem = env_name_problem(name) or env_value_problem(value)
+        problem = name_problem(name)
+        if not problem and (wrong := value_problem(name, value)):
+            problem = f"its value {wrong}"
         if problem:
             raise Invalid(key, problem, name)
+    if problem := environment_problem(table):
+        raise Invalid(key, problem)
 
 
-def command(key: str, text: str, item: str = "") -> None:
-    """Refuse commands that are empty, have an open quote or hold control characters."""
-    if control(text, allowed="\t"):
+def command(key: str, text: str, item: str = "") -> list[str]:
+    """The words of a command. Refuse one that is empty, too long, has an open quote or holds control characters."""
+    if control(text):
         raise Invalid(key, "must be one line, without control characters", item)
+    if len(text) > MOST_TEXT:
+        raise Invalid(key, f"is {len(text)} characters long, and may have {MOST_TEXT}", item)
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise Invalid(key, f"is not a command that can be read: {str(error).lower()}", item) from error
     if not words or not words[0]:
         raise Invalid(key, "is empty", item)
+    return words
 
 
 def program(key: str, text: str) -> None:
     """Refuse what :func:`command` refuses, and programs that lie neither in the code nor at a path from the root."""
-    command(key, text)
-    first = shlex.split(text)[0]
-    if "/" in first and not first.startswith("/"):
-        relative(key, first)
-    parts = [part for part in first.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts:
-        raise Invalid(key, f"must begin with a name, a path inside the code or one from the root, not {first!r}")
+    words = command(key, text)
+    if "/" in words[0] and not words[0].startswith("/"):
+        relative(key, words[0])
+    if problem := words_problem(words):
+        raise Invalid(key, problem)
 
 
 def calendar(key: str, text: str) -> None:
@@ -129,7 +105,7 @@ def host(key: str, text: str, item: str = "") -> None:
 
 def batch_problem(text: str) -> str:
     """Why this is not how many hosts may switch at a time; empty when it is. Nothing at all means all of them."""
-    if not text or BATCH.fullmatch(text):
+    if not text or is_batch(text):
         return ""
     return f'must be a number of hosts such as "2", or a share of them such as "25%", not {text!r}'
 
@@ -140,6 +116,8 @@ def arguments(key: str, arguments: Iterable[str]) -> None:
         option = argument.partition("=")[0]
         if control(argument):
             raise Invalid(key, f"must not hold control characters: {argument!r}")
+        if len(argument) > MOST_TEXT:
+            raise Invalid(key, f"holds one of {len(argument)} characters, and each may have {MOST_TEXT}")
         if option in SERVER_OPTIONS:
             raise Invalid(key, f"must not hold {option}: deployer sets it{SERVER_OPTIONS[option]}")
 
@@ -147,11 +125,28 @@ def arguments(key: str, arguments: Iterable[str]) -> None:
 def unit_table(key: str, table: Mapping[str, object]) -> None:
     """Refuse names that are no directives, and values that would begin a new line in the unit file."""
     for name, value in table.items():
-        if not UNIT_NAME.fullmatch(name):
+        if not DIRECTIVE.fullmatch(name):
             raise Invalid(key, 'is not the name of a systemd directive, such as "MemoryMax"', name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, str) and (control(item) or item.endswith("\\")):
+        items = value if isinstance(value, tuple) else (value,)
+        if len(items) > MOST_VALUES:
+            raise Invalid(key, f"has {len(items)} values, and may have {MOST_VALUES}", name)
+        for item in map(str, items):
+            if len(item) > MOST_TEXT:
+                raise Invalid(key, f"is {len(item)} characters long, and may have {MOST_TEXT}", name)
+            if not DIRECTIVE_VALUE.fullmatch(item):
                 raise Invalid(key, "must be one line, and not end with a backslash", name)
+
+
+def memory(key: str, text: str | None) -> None:
+    """Refuse more memory than there is anywhere."""
+    if (memory_bytes(text) or 0) > MOST_MEMORY:
+        raise Invalid(key, f"is more than any host has: {text}")
+
+
+def memory_bytes(text: str | None) -> int | None:
+    """``300M`` in bytes."""
+    match = SIZE.fullmatch(text or "")
+    return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ") if match else None
 
 
 def relative(key: str, path: str, item: str = "") -> None:
@@ -171,19 +166,16 @@ def statuses(key: str, ranges: Iterable[str]) -> None:
 def listen(key: str, addresses: Iterable[str]) -> None:
     """Refuse what is neither a port nor an address and a port."""
     for text in addresses:
-        match = LISTEN.fullmatch(text)
-        if not match or not 0 < int(match[1]) < 65536:
+        if not listens(text):
             raise Invalid(key, f'must be a port such as 80, or an address and a port such as "[::]:80", not {text!r}')
 
 
 def networks(key: str, addresses: Iterable[str]) -> None:
     """Refuse what is no address or network, and what is everybody."""
     for text in addresses:
-        try:
-            network = ipaddress.ip_network(text)
-        except ValueError:
-            raise Invalid(key, _no_network(text)) from None
-        if network.prefixlen == 0:
+        if not is_network(text):
+            raise Invalid(key, _no_network(text))
+        if not trustworthy(text):
             raise Invalid(key, f"must not hold {text}: then every client could choose the address it seems to have")
 
 
@@ -199,8 +191,8 @@ def _no_network(text: str) -> str:
 def static(key: str, table: Mapping[str, str]) -> None:
     """Refuse prefixes and directories that an nginx file could read as something else."""
     for prefix, directory in table.items():
-        if not URL_PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/")):
+        if not URL_PREFIX.fullmatch(prefix):
             raise Invalid(key, 'is not a URL prefix such as "/static/"', prefix)
-        if not DIRECTORY.fullmatch(directory) or {".", ".."} & set(directory.split("/")):
+        if not DIRECTORY.fullmatch(directory) or len(directory) > DIRECTORY_LENGTH:
             message = f"must name a directory of the project (letters, digits, . _ ~ -), not {directory!r}"
             raise Invalid(key, message, prefix)

@@ -18,3 +18,17 @@ def key(description: str, expects: str, *, beside: type[Struct] | None = None, *
 def text(pattern: str, length: int = 1024) -> Meta:
     """A constraint on a string: all of it must match, in at most ``length`` characters."""
     return Meta(pattern=rf"^(?:{pattern})\Z", max_length=length)
+
+
+def whole(description: str, limits: tuple[int, int]) -> Meta:
+    """A key that holds a whole number within the limits."""
+    low, high = limits
+    return key(description, f"a whole number from {low} to {high}", ge=low, le=high)
+
+
+def seconds(description: str, limits: tuple[float, float], *, above: bool = False) -> Meta:
+    """A key that holds seconds within the limits, or (``above``) more than the lower one."""
+    low, high = limits
+    if above:
+        return key(description, f"a number of seconds above {low:g} and up to {high:.0f}", gt=low, le=high)
+    return key(description, f"a number of seconds from {low:g} to {high:.0f}", ge=low, le=high)

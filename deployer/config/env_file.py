@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
-from deployer.config.check import env_name_problem, env_value_problem
+from deployer.config.secret import Secret
 from deployer.errors import ConfigError
-from deployer.model import Secret
 from deployer.wire.advice import do
+from deployer.wire.environment import name_problem, value_problem
 
 
 def read_env_file(path: Path) -> dict[str, Secret]:
     """The file's variables. Raises ConfigError with file and line; the message never holds a value."""
     values: dict[str, str] = {}
     for line, name, value in bindings(read(path), path):
-        problem = env_name_problem(name)
+        problem = name_problem(name)
         if problem:
             raise ConfigError(message=f"{path}:{line}: {name!r} {problem}")
         values[name] = expand(value, values, f"{path}:{line}: {name}")
-        problem = env_value_problem(values[name])
+        problem = value_problem(name, values[name])
         if problem:
             raise ConfigError(message=f"{path}:{line}: the value of {name} {problem}")
     return {name: Secret(value) for name, value in values.items()}

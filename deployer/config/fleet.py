@@ -10,7 +10,7 @@ from msgspec import Struct
 from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key
-from deployer.target import Target
+from deployer.ssh.target import Target
 
 
 # fmt: off

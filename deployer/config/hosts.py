@@ -14,8 +14,9 @@ from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, text
 from deployer.errors import ConfigError
-from deployer.target import Target
+from deployer.ssh.target import Target
 from deployer.wire.advice import do
+from deployer.wire.processes import WORKERS
 from deployer.wire.protocol import WEB
 
 HOST = r"(?:(?!-)[A-Za-z0-9._-]+@)?(?!-)[A-Za-z0-9._:%\[\]-]+"
@@ -32,8 +33,8 @@ class HostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     processes: Annotated[Annotated[tuple[str, ...], Meta(min_length=1)] | None, key(
         "What runs on this host: names of processes and timers, and `web`. Left out: everything.",
         'a list of names such as ["web", "worker"]')] = None
-    workers: Annotated[Annotated[int, Meta(ge=1, le=256)] | None, key(
-        "`web.workers` on this host.", "a whole number from 1 to 256")] = None
+    workers: Annotated[Annotated[int, Meta(ge=WORKERS[0], le=WORKERS[1])] | None, key(
+        "`web.workers` on this host.", f"a whole number from {WORKERS[0]} to {WORKERS[1]}")] = None
     memory: Annotated[Annotated[str, Meta(pattern=check.SIZE.pattern)] | None, key(
         "`web.memory` on this host.", 'an amount such as "300M" or "2G"')] = None
     env: Annotated[dict[str, str], key(
@@ -45,6 +46,7 @@ class HostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         check.env_table("env", self.env)
+        check.memory("memory", self.memory)
         if self.address is not None:
             check.host("address", self.address)
         for name in ("workers", "memory"):

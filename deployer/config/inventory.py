@@ -22,7 +22,7 @@ from deployer.config import Config, HostSettings, Inventory, refusal
 from deployer.config.check import Invalid
 from deployer.config.problems import suggestion
 from deployer.errors import ConfigError
-from deployer.target import Target
+from deployer.ssh.target import Target
 from deployer.wire.advice import NOTHING, Next, do
 from deployer.wire.advice import run as typed
 

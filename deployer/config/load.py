@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def read(path: Path) -> str:
 def parse(text: str, path: Path) -> Raw:
     """The file's tables, as written. Raises ConfigError with the line for what is not TOML."""
     try:
-        raw: Raw = tomllib.loads(text)
+        raw: Raw = tomllib.loads(text, parse_float=_number)
         return raw
     except tomllib.TOMLDecodeError as wrong:
         what, _, place = str(wrong).partition(" (at ")
@@ -63,6 +65,21 @@ def parse(text: str, path: Path) -> Raw:
         else:
             line, column = str(len(text.splitlines())), "at the end of the file"
         raise ConfigError(message=f"{path}:{line}: this is not TOML: {what} ({column})") from None
+
+
+@dataclass(frozen=True)
+class _NotFinite:
+    """``nan`` and ``inf``, which TOML has: no key accepts them, and neither does JSON."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _number(text: str) -> float | _NotFinite:
+    number = float(text)
+    return number if math.isfinite(number) else _NotFinite(text)
 
 
 def convert(raw: Raw) -> tuple[dict[str | None, Config], list[Problem]]:

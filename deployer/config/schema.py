@@ -13,53 +13,56 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from deployer.config import background, check, hosts
-from deployer.config.background import Process, Timer
+from deployer.config.background import ProcessConfig, TimerConfig
 from deployer.config.check import Invalid
-from deployer.config.declare import key, text
+from deployer.config.declare import key, seconds, text, whole
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.config.roles import Roles
-from deployer.config.web import Web
-from deployer.target import Target
-from deployer.wire.protocol import APP, APP_LENGTH
+from deployer.config.web import WebConfig
+from deployer.ssh.target import Target
+from deployer.wire.protocol import APP, APP_LENGTH, USER
+from deployer.wire.reader import MOST_ITEMS
+from deployer.wire.setup import app_problem, user_problem
+from deployer.wire.site import BODY_SIZE, SERVER_NAME
+from deployer.wire.spec import COMMAND_TIMEOUT, DRAIN, KEEP, PYTHON, WATCH
 
 
 # fmt: off
-class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleaseConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a release is made, kept and watched."""
 
     build: Annotated[tuple[str, ...], key(
         "Commands run on each host, as the deploy user, in the new code tree with its virtual environment, "
         "before it is sealed.",
-        'a list of commands such as ["python manage.py collectstatic --noinput"]')] = ()
+        'a list of commands such as ["python manage.py collectstatic --noinput"]', max_length=MOST_ITEMS)] = ()
     migrate: Annotated[str | None, key(
         "A command run once per fleet, before any candidate gets traffic. The old release still serves: keep "
         "migrations compatible with its code.",
         'a command such as "python manage.py migrate --noinput"')] = None
-    build_timeout: Annotated[float, key(
+    build_timeout: Annotated[float, seconds(
         "How many seconds each command that builds may take: installing the dependencies, and each one of `build`. "
         "One that takes longer is ended, and the release refused.",
-        "a number of seconds from 1 to 604800", ge=1, le=604800)] = 3600.0
-    migrate_timeout: Annotated[float, key(
+        COMMAND_TIMEOUT)] = 3600.0
+    migrate_timeout: Annotated[float, seconds(
         "How many seconds the migration may take, and the `check` of a process. One that takes longer is ended, and "
         "the release refused; what a migration has committed by then stays.",
-        "a number of seconds from 1 to 604800", ge=1, le=604800)] = 3600.0
+        COMMAND_TIMEOUT)] = 3600.0
     locked: Annotated[bool, key(
         "Refuse to deploy as long as a requirement is not pinned to a version, a commit or a hash, as `--strict` does.",
         "true or false")] = False
     submodules: Annotated[bool, key(
         "Whether the files of git submodules ship, as the commit that is deployed has them.",
         "true or false")] = True
-    keep: Annotated[int, key(
-        "How many good releases a host keeps. The current one and the standby are always kept.",
-        "a whole number from 2 to 1000", ge=2, le=1000)] = 5
-    watch: Annotated[float, key(
+    keep: Annotated[int, whole(
+        "How many good releases a host keeps. The current one and the standby are always kept.", KEEP)] = 5
+    watch: Annotated[float, seconds(
         "For how many seconds after the switch the new release is watched; it is rolled back when it fails.",
-        "a number of seconds from 0 to 3600", ge=0, le=3600)] = 10.0
-    drain: Annotated[float, key(
+        WATCH)] = 10.0
+    drain: Annotated[float, seconds(
         "How many seconds the old release's requests in flight get to finish. Its processes and the runs of its timers "
         "are waited for as long; what is not through by then goes on by itself.",
-        "a number of seconds above 0 and up to 3600", gt=0, le=3600)] = 30.0
+        DRAIN, above=True)] = 30.0
 
     def __post_init__(self) -> None:
         for index, command in enumerate(self.build):
@@ -68,28 +71,28 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             check.command("migrate", self.migrate)
 
 
-class Proxy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProxyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The site in front of the app, written by `fab setup`. Left out: a proxy of your own."""
 
     kind: Annotated[Literal["nginx"] | None, key("Which proxy.", '"nginx"')] = None
-    server_name: Annotated[tuple[Annotated[str, text(r"[A-Za-z0-9_*.-]+", 253)], ...], key(
+    server_name: Annotated[tuple[Annotated[str, Meta(pattern=f"^{SERVER_NAME.pattern}")], ...], key(
         "The host names the site answers to. Left out: any.",
-        'a host name such as "shop.example.com", or a list of them')] = ()
+        'a host name such as "shop.example.com", or a list of them', max_length=MOST_ITEMS)] = ()
     listen: Annotated[tuple[str, ...], key(
         "Where the site listens. A port alone stands for all addresses of the host, IPv4 and IPv6.",
         'a port such as 80, an address and a port such as "[::]:80", or a list of them',
-        min_length=1)] = ("80",)
+        min_length=1, max_length=MOST_ITEMS)] = ("80",)
     static: Annotated[dict[str, str], key(
         'URL prefixes that the proxy serves from a directory of the code tree, for example `"/static/" = '
         '"staticfiles"`.',
         'a table of URL prefixes and directories, such as {"/static/" = "staticfiles"}')] = {}
     client_max_body_size: Annotated[str, key(
         "The largest request body that is let through.",
-        'a size such as "10m"', pattern=r"^[0-9]{1,9}[kKmMgG]?\Z")] = "10m"
+        'a size such as "10m"', pattern=f"^(?i:{BODY_SIZE.pattern})")] = "10m"
     trusted: Annotated[tuple[str, ...], key(
         "The addresses of what stands in front of the site, such as a load balancer that ends TLS. Its X-Forwarded-For "
         "and X-Forwarded-Proto are believed; from anybody else they are overwritten.",
-        'an address or a network such as "10.0.0.0/8", or a list of them')] = ()
+        'an address or a network such as "10.0.0.0/8", or a list of them', max_length=MOST_ITEMS)] = ()
 
     def __post_init__(self) -> None:
         if self.kind is None and (self.server_name or self.static or self.trusted or self.listen != ("80",)):
@@ -113,8 +116,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         beside=Inventory)] = field(default=(), name="hosts")
     deploy_user: Annotated[str, key(
         "The Unix user that `fab setup` makes for deploying.",
-        "the name of a Unix user", pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")] = "deploy"
-    python: Annotated[Annotated[str, text(r"3\.[0-9]{1,2}")] | None, key(
+        "the name of a Unix user", pattern=f"^{USER.pattern}")] = "deploy"
+    python: Annotated[Annotated[str, Meta(pattern=f"^{PYTHON.pattern}")] | None, key(
         "The Python version of the virtual environments. Left out: the one in `.python-version`, where neither the "
         "lock nor `requires-python` says which Python it is for; else the host's own python3.",
         'a version such as "3.12", in quotes')] = None
@@ -129,19 +132,25 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     env: Annotated[dict[str, str], key(
         "Environment variables of the app that are not secret.",
         'a table of strings, such as DJANGO_SETTINGS_MODULE = "shop.settings"')] = {}
-    web: Annotated[Web, key(Web.__doc__ or "", "a table")] = field(default_factory=Web)
-    processes: Annotated[dict[str, Process], key(
+    web: Annotated[WebConfig, key(WebConfig.__doc__ or "", "a table")] = field(default_factory=WebConfig)
+    processes: Annotated[dict[str, ProcessConfig], key(
         "What runs beside the web process, all the time.", "tables such as [processes.worker]")] = {}
-    timers: Annotated[dict[str, Timer], key(
+    timers: Annotated[dict[str, TimerConfig], key(
         "What runs at certain times.", "tables such as [timers.clearsessions]")] = {}
-    release: Annotated[Release, key(Release.__doc__ or "", "a table")] = field(default_factory=Release)
+    release: Annotated[ReleaseConfig, key(ReleaseConfig.__doc__ or "", "a table")] = field(
+        default_factory=ReleaseConfig)
     fleet: Annotated[FleetSettings, key(FleetSettings.__doc__ or "", "a table")] = field(default_factory=FleetSettings)
     hooks: Annotated[Hooks, key(Hooks.__doc__ or "", "a table")] = field(default_factory=Hooks)
-    proxy: Annotated[Proxy, key(Proxy.__doc__ or "", 'a table, or "nginx"')] = field(default_factory=Proxy)
+    proxy: Annotated[ProxyConfig, key(ProxyConfig.__doc__ or "", 'a table, or "nginx"')] = field(
+        default_factory=ProxyConfig)
 
     def __post_init__(self) -> None:
-        if self.deploy_user == "root":
-            raise Invalid("deploy_user", "may not be root: a deploy key must not be able to become root")
+        for name, problem in (
+            ("app", app_problem(self.app)),
+            ("deploy_user", user_problem(self.deploy_user, self.app)),
+        ):
+            if problem:
+                raise Invalid(name, problem)
         for index, pattern in enumerate(self.include):
             check.relative("include", pattern, f"[{index}]")
         if self.env_file is not None and check.control(self.env_file):

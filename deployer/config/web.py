@@ -8,35 +8,36 @@ from msgspec import Meta, Struct, field
 
 from deployer.config import check
 from deployer.config.check import Invalid
-from deployer.config.declare import key, text
+from deployer.config.declare import key, seconds, whole
+from deployer.wire.processes import TARGET, TARGET_LENGTH, WORKERS
+from deployer.wire.reader import MOST_ITEMS
+from deployer.wire.spec import HEALTHY, HOST_HEADER, HOST_LENGTH, MOST_RANGES, SETTLE, URL_LENGTH, URL_PATH
 
 WSGI_SERVERS = ("gunicorn",)
 ASGI_SERVERS = ("uvicorn", "hypercorn")
-CALLABLE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\(\))?\Z"
-HOST_HEADER = r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9a-fA-F:]+\](:[0-9]+)?"
-Unit = dict[str, str | int | bool | tuple[str | int, ...]]
+Callable = Annotated[str, Meta(pattern=f"^{TARGET.pattern}", max_length=TARGET_LENGTH)]
+UnitTable = dict[str, str | int | bool | tuple[str | int, ...]]
 
 
 # fmt: off
-class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HealthConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a candidate proves that it can serve."""
 
     path: Annotated[str, key(
         "What is requested. A page that is quick and needs the database is a good choice.",
-        'a path such as "/healthz", without spaces', pattern=r"^/[!-~]*\Z", max_length=1024)] = "/"
-    host: Annotated[Annotated[str, text(HOST_HEADER, 253)] | None, key(
+        'a path such as "/healthz", without spaces', pattern=f"^{URL_PATH.pattern}", max_length=URL_LENGTH)] = "/"
+    host: Annotated[Annotated[str, Meta(pattern=f"^{HOST_HEADER.pattern}", max_length=HOST_LENGTH)] | None, key(
         "The Host header of the check: one that the app accepts (Django: ALLOWED_HOSTS). Left out: the first "
         "`proxy.server_name`, else localhost.",
         'a host name such as "shop.example.com"')] = None
     status: Annotated[tuple[str, ...], key(
         "The statuses that count as healthy.",
-        'a status such as "200", a range such as "200-399", or a list of them', min_length=1)] = ("200-399",)
-    timeout: Annotated[float, key(
-        "Within how many seconds of its start the candidate must be healthy.",
-        "a number of seconds above 0 and up to 3600", gt=0, le=3600)] = 30.0
-    settle: Annotated[float, key(
-        "How many seconds the candidate must then stay up and healthy before it gets traffic.",
-        "a number of seconds from 0 to 600", ge=0, le=600)] = 3.0
+        'a status such as "200", a range such as "200-399", or a list of them',
+        min_length=1, max_length=MOST_RANGES)] = ("200-399",)
+    timeout: Annotated[float, seconds(
+        "Within how many seconds of its start the candidate must be healthy.", HEALTHY)] = 30.0
+    settle: Annotated[float, seconds(
+        "How many seconds the candidate must then stay up and healthy before it gets traffic.", SETTLE)] = 3.0
 
     def __post_init__(self) -> None:
         check.statuses("status", self.status)
@@ -48,13 +49,13 @@ class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple((int(first), int(last or first)) for first, _, last in bounds)
 
 
-class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WebConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The processes that answer requests."""
 
-    wsgi: Annotated[Annotated[str, Meta(pattern=CALLABLE)] | None, key(
+    wsgi: Annotated[Callable | None, key(
         "The WSGI callable. One of `wsgi`, `asgi` and `command`; all left out: found from manage.py.",
         'a callable such as "shop.wsgi:application"')] = None
-    asgi: Annotated[Annotated[str, Meta(pattern=CALLABLE)] | None, key(
+    asgi: Annotated[Callable | None, key(
         "The ASGI callable.", 'a callable such as "shop.asgi:application"')] = None
     command: Annotated[str | None, key(
         "A command of your own instead of a server that deployer knows. It must serve on the listening "
@@ -63,10 +64,9 @@ class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "The server that runs the callable; it must be among the app's dependencies. Left out: gunicorn for "
         "`wsgi`, uvicorn for `asgi`.",
         '"gunicorn" (wsgi), or "uvicorn" or "hypercorn" (asgi)')] = None
-    workers: Annotated[int, key(
-        "How many worker processes serve.", "a whole number from 1 to 256", ge=1, le=256)] = 4
+    workers: Annotated[int, whole("How many worker processes serve.", WORKERS)] = 4
     args: Annotated[tuple[str, ...], key(
-        "More arguments for the server.", 'a list of strings such as ["--threads", "4"]')] = ()
+        "More arguments for the server.", 'a list of strings such as ["--threads", "4"]', max_length=MOST_ITEMS)] = ()
     memory: Annotated[Annotated[str, Meta(pattern=check.SIZE.pattern)] | None, key(
         "The memory that all processes of one release need together. When it is given, a host without room "
         "for two releases is found before anything starts.",
@@ -76,8 +76,8 @@ class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "small for both: requests then wait in the socket while the new one starts, and a bad release costs "
         "a second start.",
         "true or false")] = True
-    health: Annotated[Health, key(Health.__doc__ or "", "a table")] = field(default_factory=Health)
-    unit: Annotated[Unit, key(
+    health: Annotated[HealthConfig, key(HealthConfig.__doc__ or "", "a table")] = field(default_factory=HealthConfig)
+    unit: Annotated[UnitTable, key(
         "systemd directives that replace those of the generated service, for example `MemoryMax = '1G'`. The "
         "host holds the list of those that are allowed.",
         "a table whose values are strings, whole numbers, true, false, or lists of them")] = {}
@@ -86,6 +86,7 @@ class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self._check_kind()
         check.arguments("args", self.args)
         check.unit_table("unit", self.unit)
+        check.memory("memory", self.memory)
         if self.command is not None:
             check.program("command", self.command)
 
@@ -110,6 +111,5 @@ class Web(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def memory_bytes(self) -> int | None:
         """``memory`` in bytes."""
-        match = check.SIZE.fullmatch(self.memory or "")
-        return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ") if match else None
+        return check.memory_bytes(self.memory)
 # fmt: on

@@ -18,9 +18,10 @@ from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.fleet.hosts import Fleet, HostResult, conclude
 from deployer.fleet.messages import HostFailed, HostLost, HostMet, HostStopped, Inbox, Message
 from deployer.fleet.worker import HostWorker, Plan
-from deployer.model import Decision
 from deployer.release.placement import Payload, Placement, ReleaseKind, number_of
-from deployer.remote.session import Edit, Facts, Outcome, Over, Remote
+from deployer.remote.decision import Decision
+from deployer.remote.facts import Facts
+from deployer.remote.session import Edit, Outcome, Over, Remote
 from deployer.remote.site import Site, untouched
 
 __all__ = ["Coordinator", "follow"]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import IO
 
 from deployer import events
-from deployer.bug import Bug
 from deployer.config import Hooks
+from deployer.errors.bug import Bug
 from deployer.events import Reporter
 
 __all__ = ["HookRunner", "run"]

@@ -11,11 +11,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from deployer import events
-from deployer.bug import Bug
 from deployer.config import Config
 from deployer.errors import Busy, DeployerError, Exit, Unreachable
+from deployer.errors.bug import Bug
 from deployer.events import HostEnd, Reporter
-from deployer.model import Decide
+from deployer.remote.decision import Decide
 from deployer.remote.session import Over
 from deployer.remote.site import Site
 from deployer.wire.advice import Next

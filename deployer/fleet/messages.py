@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from deployer.errors import DeployerError
-from deployer.remote.session import Facts
+from deployer.remote.facts import Facts
 
 __all__ = ["HookEnded", "HostEvent", "HostFailed", "HostLost", "HostMet", "HostStopped", "Inbox", "Message", "Tick"]
 

@@ -18,9 +18,9 @@ from deployer.fleet.coordinator import Coordinator
 from deployer.fleet.hooks import HookRunner
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.messages import HookEnded, HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
-from deployer.model import Decision
 from deployer.release.placement import Placement, ReleaseKind, number_of
-from deployer.remote.session import Facts
+from deployer.remote.decision import Decision
+from deployer.remote.facts import Facts
 from deployer.remote.site import who
 from deployer.rollout import Rollout, Strategy, barriers
 from deployer.wire import advice

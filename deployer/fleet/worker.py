@@ -6,21 +6,22 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from deployer import events
-from deployer.bug import Bug
 from deployer.errors import DeployerError, Exit, Interrupted, Mixed
+from deployer.errors.bug import Bug
 from deployer.events import Event
 from deployer.fleet.hosts import HostResult
 from deployer.fleet.messages import HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
 from deployer.release.placement import Payload
+from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
-from deployer.remote.session import SIGN, Facts, Outcome, Over, Remote
+from deployer.remote.session import SIGN, Outcome, Over, Remote
 from deployer.remote.site import Site, ask, who
-from deployer.ssh import Link, connect
+from deployer.ssh.link import Link, connect
 
 __all__ = ["HostWorker", "Plan"]
 
@@ -37,8 +38,11 @@ class _Dismissed(Exception):
     """The coordinator has no use for this host any more, and its job had not begun."""
 
 
+@dataclass(kw_only=True, eq=False)
 class _Told(DeployerError):
     """An error that is not reported: the host has reported it, or there is none."""
+
+    exit: Exit = Exit.BUG
 
 
 class HostWorker:
@@ -299,11 +303,8 @@ class HostWorker:
         """What the host has told when it refused, as an error."""
         told, exit = self.failed, over.outcome.exit
         message = told.message if told else f"refused (exit code {int(exit)})"
-        error = _Told(message=message, host=self._site.host)
-        error.exit = exit
-        if told is not None:
-            error.state, error.next, error.logs = told.state, told.next, told.logs
-        return error
+        error = _Told(message=message, host=self._site.host, exit=exit)
+        return error if told is None else replace(error, state=told.state, next=told.next, logs=told.logs)
 
     def _report_end(self, error: DeployerError) -> None:
         """Report the end of this host's part as the host itself would."""

@@ -1,11 +1,11 @@
-"""The host program. ``session APP`` is all that sudo lets the deploy user run; the rest is root's.
+"""The host program. The deploy user may only run ``session APP``, through sudo; the rest is for root.
 
-deployer-host session APP      one laptop's channel
-deployer-host job APP ID [recover]   a deploy, or what puts one right that died, inside their transient unit
-deployer-host start|stop|reload APP     for APP.service
-deployer-host recover APP      the dead-man's switch: for the timer of unfinished deploys
+deployer-host session APP             serve one laptop
+deployer-host job APP ID [recover]    run a deploy, or a recovery, inside its transient unit
+deployer-host start|stop|reload APP   for APP.service
+deployer-host recover APP             for the recovery timer of unfinished deploys
 
-``fab setup`` sends this program and runs it as it is, by :func:`set_up`: it installs itself once it knows it may.
+``fab setup`` sends this program and runs :func:`set_up`, which installs it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deployer.wire.protocol import Exit, dumps
 from deployer.wire.spec import parse_app
 
 SILENCE = 300.0
-"""Seconds without a byte after which a laptop is taken for gone."""
+"""Seconds without input after which the laptop counts as gone."""
 
 
 def main(argv: list[str]) -> int:
@@ -60,15 +60,15 @@ def _run(argv: list[str]) -> int:
 
 
 def set_up(program: bytes) -> int:
-    """Prepare this host for an app; the request comes on standard input. ``program`` is the zip that runs now."""
+    """Prepare this host for an app; the request is on standard input. ``program`` is this program, as a zip."""
     from deployer.host.setup.provision import main as provision
 
-    def tell(name: str, **fields: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody listens any more: it is finished all the same
+    def report(name: str, **fields: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the laptop has gone: finish the setup nevertheless
             emit(name, **fields)
 
     os.umask(0o022)
-    return int(provision(sys.stdin.buffer, tell, program))
+    return int(provision(sys.stdin.buffer, report, program))
 
 
 def _app(text: str) -> str:
@@ -81,7 +81,7 @@ def _app(text: str) -> str:
 def _session(app: str) -> Exit:
     from deployer.host.session.session import Session
 
-    sys.stdout.buffer.write(b"\n")  # what the login has printed may have no end of line
+    sys.stdout.buffer.write(b"\n")  # the login may have printed a line without an end
     try:
         ctx: Context = open_context(app, emit, time.time)
     except HostError as error:
@@ -89,7 +89,7 @@ def _session(app: str) -> Exit:
         emit("finished", exit=int(error.exit), serving="", summary=error.message)
         return error.exit
     try:
-        return Session(ctx, io.BufferedReader(Patient(0)), forward).serve()
+        return Session(ctx, io.BufferedReader(TimedInput(0)), forward).serve()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the laptop has gone; the job, if any, goes on
         return Exit.OK
@@ -105,8 +105,8 @@ def _job(app: str, name: str, *, recovering: bool) -> int:
     return run_job(ctx, directory, recovering=recovering)
 
 
-class Patient(io.RawIOBase):
-    """A descriptor that is read as long as something comes: a laptop whose network was cut never says good-bye."""
+class TimedInput(io.RawIOBase):
+    """A descriptor whose reads time out: a laptop that lost its network never closes the connection."""
 
     def __init__(self, descriptor: int, seconds: float = SILENCE) -> None:
         super().__init__()
@@ -120,14 +120,14 @@ class Patient(io.RawIOBase):
         """Raises TimeoutError after ``seconds`` without a byte."""
         ready, _, _ = select.select([self._descriptor], [], [], self._seconds)
         if not ready:
-            raise TimeoutError(f"the laptop has said nothing for {self._seconds:g} s")
+            raise TimeoutError(f"the laptop has sent nothing for {self._seconds:g} s")
         data = os.read(self._descriptor, len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
 
 def emit(name: str, **fields: Any) -> None:
-    """One event to the laptop."""
+    """Send one event to the laptop."""
     forward({"event": name, "at": time.time(), **fields})
 
 

@@ -1,4 +1,4 @@
-"""What systemd runs for an app: start, stop and reload of ``shop.service``; the look of the dead-man's switch."""
+"""What systemd runs for an app: start, stop and reload of ``shop.service``, and the recovery timer's ``recover``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployer.host.deployment import handover
 from deployer.host.deployment.failures import Failures
 from deployer.host.deployment.request import Request
 from deployer.host.errors import Damaged, HostError
-from deployer.host.job import lock
+from deployer.host.job import events, lock
 from deployer.host.processes import background, commands
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
@@ -23,14 +23,14 @@ from deployer.host.units import install
 from deployer.wire.protocol import PHASES, WEB, Exit
 
 _PATIENCE = 35.0
-"""Seconds that a stop of the app waits for a deploy's end, for requests, and for jobs in hand: all within the 120 that
-its unit has. What takes longer was told to stop, and systemd sees to its end."""
+"""Seconds that a stop of the app waits for a deploy to end, then for requests, then for jobs: together less than the
+120 that its unit has. What takes longer has been told to stop, and systemd ends it."""
 
 
 def start(ctx: Context) -> Exit:
-    """Start what ``current`` names. Level-triggered: right at boot, after a crash, and at any time.
+    """Start what ``current`` names: at boot, after a crash, or at any other time.
 
-    What else is to be put right after a deploy that never ended is a job's work: it holds the lock, and may take long.
+    The rest of a recovery is done by a job, as it needs the lock and may take long.
     """
     failures = Failures(ctx)
     with failures.kept(f"starting {ctx.app}"):
@@ -38,45 +38,43 @@ def start(ctx: Context) -> Exit:
         if name:
             _run(ctx, ctx.catalog.current())
         print(f"{name} serves" if name else f"nothing of {ctx.app} is deployed yet")
-    with failures.kept("looking for deploys that never ended"):
-        _see_to_the_rest(ctx)
+    with failures.kept("looking for interrupted deploys"):
+        _recover_rest(ctx)
     failures.raise_first()
     return Exit.OK
 
 
-def _see_to_the_rest(ctx: Context) -> None:
-    if lock.running(ctx) is None and _is_needed(ctx):
-        print("a deploy never ended: putting that right")
-        with Failures(ctx).kept("arming the dead-man's switch"):
+def _recover_rest(ctx: Context) -> None:
+    if lock.running(ctx) is None and _is_recovery_needed(ctx):
+        print("a deploy was interrupted: recovering")
+        with Failures(ctx).kept("starting the recovery timer"):
             lease.arm(ctx.paths)
         _submit_recovery(ctx)
 
 
-def _is_needed(ctx: Context) -> bool:
-    """Whether something is to be put right. Where that cannot be told, a recovery that finds nothing does no harm."""
-    with Failures(ctx).kept("looking for deploys that never ended"):
+def _is_recovery_needed(ctx: Context) -> bool:
+    """True also when that cannot be read: a recovery that finds nothing does no harm."""
+    with Failures(ctx).kept("looking for interrupted deploys"):
         return survey.is_needed(ctx)
     return True
 
 
 def _submit_recovery(ctx: Context) -> None:
-    """A deploy that begins this moment sees to it itself; whatever else fails is tried again in half a minute."""
+    """A deploy that begins at this moment recovers itself; any other failure is tried again in half a minute."""
     with Failures(ctx).kept("starting the recovery"), contextlib.suppress(HostError):
         lock.submit_recovery(ctx)
 
 
 def _run(ctx: Context, number: int) -> None:
-    """Start a release's units. One that was never judged may be unable to: the recovery takes it back then.
-
-    One whose record cannot be read still has its units: they are enough.
-    """
+    """Start a release's units, also when its record cannot be read. When an unfinished one does not start, the recovery
+    rolls it back."""
     release, failures = None, Failures(ctx)
     with failures.kept(f"writing the units of v{number}"), contextlib.suppress(Damaged):
         release = ctx.catalog.get(number)
         install.ensure_units(ctx, release)
     with failures.kept(f"starting the web process of v{number}"):
         _run_web(ctx, number, release)
-    if release is None or release.result != CONDEMNED:  # the recovery takes that back: it must not take a job before
+    if release is None or release.result != CONDEMNED:  # being rolled back: it must take no job before that
         with failures.kept(f"starting the processes and timers of v{number}"):
             background.start(ctx)
     failures.raise_first()
@@ -95,26 +93,26 @@ def _run_web(ctx: Context, number: int, release: Release | None) -> None:
 
 
 def recover(ctx: Context) -> Exit:
-    """What the dead-man's switch runs: see that whatever no job finishes is finished; when nothing is, stop it."""
+    """What the recovery timer runs: start a recovery when one is needed; stop the timer when none can become needed."""
     if lock.running(ctx) is not None:
         return Exit.OK
-    if _is_needed(ctx):
+    if _is_recovery_needed(ctx):
         _submit_recovery(ctx)
-    elif not _is_open(ctx):
-        lease.disarm(ctx.paths, lambda: lock.running(ctx) is not None or _is_open(ctx))
+    elif not _is_unfinished(ctx):
+        lease.disarm(ctx.paths, lambda: lock.running(ctx) is not None or _is_unfinished(ctx))
     return Exit.OK
 
 
-def _is_open(ctx: Context) -> bool:
-    """Whether something will have to be looked after: an attempt, or what still finishes for an older release."""
+def _is_unfinished(ctx: Context) -> bool:
+    """Whether a release is unfinished, or an older one still finishes a job."""
     old = background.finishing_numbers(ctx) - {ctx.catalog.current()}
     return bool(old) or any(release.unfinished for release in ctx.catalog.all())
 
 
 def stop(ctx: Context) -> Exit:
-    """Stop all of the app, a deploy under way included. For a restart the socket stays: requests wait in it.
+    """Stop all of the app, a running deploy included. For a restart the socket stays: requests wait in it.
 
-    Jobs in hand are finished meanwhile: systemd sees to that, though this program may not live as long.
+    Background processes get their time to finish their jobs, from systemd, even after this program has ended.
     """
     release = None
     with contextlib.suppress(Damaged):
@@ -143,7 +141,7 @@ def _stop(names: Sequence[str], *, wait: bool = True, timeout: float = 30) -> No
 
 
 def _running(ctx: Context) -> list[str]:
-    """All units of the app's releases that systemd has, in the order they are stopped."""
+    """All units of the app's releases that systemd knows, in the order to stop them."""
     shown = systemd.ask("list-units", "--plain", "--no-legend", f"{ctx.app}-*@v*")
     names = [line.split()[0] for line in shown.splitlines() if line.split()]
     return install.stop_order(name for name in names if parse_unit(ctx.app, name))
@@ -155,14 +153,14 @@ def _is_restart(unit: str) -> bool:
 
 
 def reload(ctx: Context) -> Exit:
-    """A graceful reload from the host itself: a new release with all the parts of the one that serves."""
+    """``systemctl reload``: a new release that reuses all parts of the one that serves."""
     number = ctx.catalog.current()
     if not number:
         raise HostError("nothing is deployed here yet", exit=Exit.USAGE)
     current = ctx.catalog.get(number)
     directory = lock.submit(ctx, _reload_request(ctx, current))
     exit = Exit.BUG
-    for event in lock.follow(ctx, directory):
+    for event in events.follow(ctx, directory):
         with contextlib.suppress(KeyError):
             if event["event"] == "phase.done":
                 print(f"{event['phase']}: {event['detail']}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deployer.errors import ConfigError
-from deployer.remote.session import Facts
-from deployer.wire.advice import run
+from deployer.remote.facts import Facts
+from deployer.wire.advice import Next, run
 from deployer.wire.spec import Spec
 
 __all__ = ["current_of", "refuse_nothing", "refuse_skew", "rollback_target"]
@@ -93,15 +93,15 @@ def _none_before(facts: Mapping[str, Facts]) -> str:
     return "; ".join(["there is no good release before the one that serves", *passed])
 
 
-def _common_target(facts: Mapping[str, Facts]) -> str:
+def _common_target(facts: Mapping[str, Facts]) -> Next:
     """What to type when the hosts cannot all go back to the same: the newest release that all of them have, if any."""
     common = set.intersection(*(set(one.usable.items()) for one in facts.values()))
     serving = {one.current for one in facts.values()}
     names = sorted((name for name, _ in common), key=lambda name: int(name[1:]), reverse=True)
     older = [name for name in names if {name} != serving]
     if not older:
-        return "fab deploy   (there is no release that all of them have had)"
-    return f"fab rollback --to {older[0]}   (all can go back to: {', '.join(older)})"
+        return run("fab deploy", "there is no release that all of them have had")
+    return run(f"fab rollback --to {older[0]}", f"all can go back to: {', '.join(older)}")
 
 
 def _number(name: str) -> int:

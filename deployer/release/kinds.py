@@ -18,7 +18,8 @@ from deployer.release.agreement import current_of, refuse_nothing, refuse_skew, 
 from deployer.release.delta import Advance, Upload, make_delta
 from deployer.release.placement import Payload, Placement
 from deployer.release.spec import environment_of, release_request, respec, spec_of
-from deployer.remote.session import Edit, Facts, unchanged
+from deployer.remote.facts import Facts
+from deployer.remote.session import Edit, unchanged
 from deployer.remote.site import Site, who
 from deployer.rollout import migrator
 from deployer.wire.advice import do, run

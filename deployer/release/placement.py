@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from deployer.errors import ConfigError
 from deployer.release.delta import Upload
-from deployer.remote.session import Edit, Facts, unchanged
+from deployer.remote.facts import Facts
+from deployer.remote.session import Edit, unchanged
 from deployer.remote.site import Site
 from deployer.wire.advice import run
 from deployer.wire.protocol import MOST_MISSED

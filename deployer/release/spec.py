@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from deployer.config import Config, Proxy
-from deployer.config.web import Unit
+from deployer.config import Config, ProxyConfig
+from deployer.config.secret import Secret
+from deployer.config.web import UnitTable
 from deployer.errors import ConfigError
-from deployer.model import Secret
 from deployer.project.lockfile import Lock
 from deployer.project.source import Source
-from deployer.wire import processes as hostprocess
-from deployer.wire import spec as hostspec
 from deployer.wire.advice import do, run
-from deployer.wire.processes import Web
-from deployer.wire.protocol import PHASES
-from deployer.wire.spec import Health, Spec
+from deployer.wire.environment import parse_environment
+from deployer.wire.processes import Process, Timer, Unit, Web
+from deployer.wire.protocol import PHASES, dumps
+from deployer.wire.setup import Setup
+from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 __all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
 
 
 def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
-    """The release that ``source`` becomes under ``config``, which is one host's: it has what runs there."""
-    return Spec(
-        source=hostspec.Source(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
-        lock=hostspec.Lock(
-            kind=lock.kind,
-            path=lock.path,
-            files=lock.files,
-            directories=lock.directories,
-            requires=lock.requires,
-        ),
-        python=config.python or lock.python,
-        build=config.release.build,
-        migrate=config.release.migrate or "",
-        web=_web(config) if config.runs_web else None,
-        health=_health(config),
-        watch=config.release.watch,
-        drain=config.release.drain,
-        build_timeout=config.release.build_timeout,
-        migrate_timeout=config.release.migrate_timeout,
-        keep=config.release.keep,
-        overlap=config.web.overlap,
-        processes=_processes(config),
-        timers=_timers(config),
+    """The release that ``source`` becomes under ``config``, which is one host's: it has what runs there.
+
+    Raises ConfigError for what the host would refuse.
+    """
+    return _accepted(
+        Spec(
+            source=SourceSpec(digest=source.digest, commit=source.commit, ref=source.ref, dirty=source.dirty),
+            lock=LockSpec(
+                kind=lock.kind,
+                path=lock.path,
+                files=lock.files,
+                directories=lock.directories,
+                requires=lock.requires,
+            ),
+            python=config.python or lock.python,
+            build=config.release.build,
+            migrate=config.release.migrate or "",
+            web=_web(config) if config.runs_web else None,
+            health=_health(config),
+            watch=config.release.watch,
+            drain=config.release.drain,
+            build_timeout=config.release.build_timeout,
+            migrate_timeout=config.release.migrate_timeout,
+            keep=config.release.keep,
+            overlap=config.web.overlap,
+            processes=_processes(config),
+            timers=_timers(config),
+        )
     )
 
 
@@ -54,21 +61,23 @@ def respec(config: Config, current: Spec) -> Spec:
     """The current release under today's settings: what a reload makes.
 
     What runs it stays when deploy.toml leaves it to be found in the project: a reload does not look at the code. Raises
-    ConfigError when nothing answered requests so far, and it would have to be found.
+    ConfigError when nothing answered requests so far, and it would have to be found; and for what a host would refuse.
     """
-    return replace(
-        current,
-        migrate=config.release.migrate or "",
-        web=_web_again(config, current.web),
-        health=_health(config),
-        watch=config.release.watch,
-        drain=config.release.drain,
-        build_timeout=config.release.build_timeout,
-        migrate_timeout=config.release.migrate_timeout,
-        keep=config.release.keep,
-        overlap=config.web.overlap,
-        processes=_processes(config),
-        timers=_timers(config),
+    return _accepted(
+        replace(
+            current,
+            migrate=config.release.migrate or "",
+            web=_web_again(config, current.web),
+            health=_health(config),
+            watch=config.release.watch,
+            drain=config.release.drain,
+            build_timeout=config.release.build_timeout,
+            migrate_timeout=config.release.migrate_timeout,
+            keep=config.release.keep,
+            overlap=config.web.overlap,
+            processes=_processes(config),
+            timers=_timers(config),
+        )
     )
 
 
@@ -94,8 +103,13 @@ def _web_again(config: Config, current: Web | None) -> Web | None:
 
 
 def environment_of(config: Config, secrets: Mapping[str, Secret]) -> dict[str, str]:
-    """``[env]``, and over it what the ``env_file`` says. Goes into the channel and nowhere else."""
-    return {**config.env, **{name: value.reveal() for name, value in secrets.items()}}
+    """``[env]``, and over it what the ``env_file`` says. Goes into the channel and nowhere else.
+
+    Raises ConfigError for what the host would refuse; the message holds no value.
+    """
+    values = {**config.env, **{name: value.reveal() for name, value in secrets.items()}}
+    with _as_the_host_reads():
+        return parse_environment(values)
 
 
 def release_request(
@@ -122,8 +136,11 @@ def release_request(
 
 
 def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...]) -> dict[str, Any]:
-    """What ``fab setup`` asks of the host program. There is a site only where something answers requests."""
-    proxy = config.proxy if config.runs_web else Proxy()
+    """What ``fab setup`` asks of the host program. There is a site only where something answers requests.
+
+    Raises ConfigError for what the host would refuse.
+    """
+    proxy = config.proxy if config.runs_web else ProxyConfig()
     site = {
         "server_name": list(proxy.server_name),
         "listen": list(proxy.listen),
@@ -131,10 +148,32 @@ def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str,
         "static": dict(proxy.static),
         "trusted": list(proxy.trusted),
     }
-    return {
+    request = {
         "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
         "proxy": proxy.kind or "", "site": site if proxy.kind else None,
     }  # fmt: skip
+    with _as_the_host_reads():
+        Setup.parse(request)
+    return request
+
+
+def _accepted(spec: Spec) -> Spec:
+    """The same release, once the host's own strict reader has accepted it. Raises ConfigError."""
+    with _as_the_host_reads():
+        Spec.parse(json.loads(dumps(spec.as_json())))
+    return spec
+
+
+@contextmanager
+def _as_the_host_reads() -> Iterator[None]:
+    """What the contract refuses is told here, before it is sent."""
+    try:
+        yield
+    except ValueError as problem:
+        raise ConfigError(
+            message=f"no host accepts this release: {problem}",
+            next=do("correct deploy.toml, or what it leaves to be found in the project"),
+        ) from None
 
 
 def _web(config: Config) -> Web:
@@ -150,9 +189,9 @@ def _web(config: Config) -> Web:
     )
 
 
-def _processes(config: Config) -> tuple[hostprocess.Process, ...]:
+def _processes(config: Config) -> tuple[Process, ...]:
     return tuple(
-        hostprocess.Process(
+        Process(
             name=name,
             command=tuple(shlex.split(one.command)),
             count=one.count,
@@ -165,9 +204,9 @@ def _processes(config: Config) -> tuple[hostprocess.Process, ...]:
     )
 
 
-def _timers(config: Config) -> tuple[hostprocess.Timer, ...]:
+def _timers(config: Config) -> tuple[Timer, ...]:
     return tuple(
-        hostprocess.Timer(
+        Timer(
             name=name,
             command=tuple(shlex.split(one.command)),
             calendar=one.calendar,
@@ -179,7 +218,7 @@ def _timers(config: Config) -> tuple[hostprocess.Timer, ...]:
     )
 
 
-def _unit(table: Unit) -> hostprocess.Unit:
+def _unit(table: UnitTable) -> Unit:
     return tuple((name, _directive(value)) for name, value in sorted(table.items()))
 
 

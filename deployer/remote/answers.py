@@ -1,131 +1,57 @@
-"""What a host may say, and the decoder that takes nothing else. A host may be broken, or somebody else's by now.
+"""What a host answers, by the question. The types are the ones that are shown, so nothing is copied between two sets.
 
-Each line is decoded by the type of its event; an answer by the type that the question asks for. What a type does not
-have is ignored, and so is an event that this version does not know: a newer host may tell more.
-
-The types of answers are the ones that are shown, so that nothing is copied between two sets of fields and defaults. A
-few fields are the laptop's own: no host is believed in them, for whoever asks sets them after decoding.
+What a type does not have is ignored: a newer host may tell more. A few fields are the laptop's own: no host is believed
+in them, for the code that asks sets them after decoding.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct, field
 
-from deployer.errors import BadAnswer
 from deployer.wire.protocol import DIGEST, MOST_NUMBER, RELEASE, standing
 
 __all__ = [
-    "ANSWERS", "EVENTS", "Aborted", "Ask", "Calendar", "Calendars", "Diagnosis", "Entry", "Finding", "Held", "History",
-    "Job", "Lingering", "Nothing", "ReleaseRow", "Releases", "Run", "Status", "StatusOf", "TimerRow", "UnitRow",
-    "answer", "event", "version",
+    "ANSWERS",
+    "Aborted",
+    "AskAnswer",
+    "Calendar",
+    "Calendars",
+    "Diagnosis",
+    "Finding",
+    "HeldRelease",
+    "History",
+    "Job",
+    "LedgerEntry",
+    "Lingering",
+    "Nothing",
+    "ReleaseRow",
+    "Releases",
+    "Run",
+    "Status",
+    "StatusOf",
+    "TimerRow",
+    "UnitRow",
+    "Version",
 ]  # fmt: skip
 
-Moment = Annotated[float, Meta(ge=0, le=1e11)]
+MOST_MOMENT = 1e11
+MOST_SECONDS = 1e9
+MOST_COUNT = 1 << 62
+JOB_ID = r"\A[0-9]{0,8}\Z"
+
+Moment = Annotated[float, Meta(ge=0, le=MOST_MOMENT)]
 """Seconds since 1970."""
-Seconds = Annotated[float, Meta(ge=-1e9, le=1e9)]
-Count = Annotated[int, Meta(ge=0, le=1 << 62)]
+Seconds = Annotated[float, Meta(ge=-MOST_SECONDS, le=MOST_SECONDS)]
+Count = Annotated[int, Meta(ge=0, le=MOST_COUNT)]
 Number = Annotated[int, Meta(ge=1, le=MOST_NUMBER)]
 Name = Annotated[str, Meta(pattern=rf"\A(?:{RELEASE.pattern})?\Z")]
 """Of a release; empty for none."""
-JobId = Annotated[str, Meta(pattern=r"\A[0-9]{0,8}\Z")]
+JobId = Annotated[str, Meta(pattern=JOB_ID)]
 Digest = Annotated[str, Meta(pattern=rf"\A{DIGEST.pattern}")]
-Code = Literal[0, 1, 2, 3, 4, 5, 6, 7, 130]
-"""As :class:`deployer.errors.Exit` has them."""
-
-# events
-
-
-class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    at: Moment = 0.0
-
-
-class Phase(Told, frozen=True, kw_only=True, omit_defaults=True):
-    phase: str
-    release: Name = ""
-    detail: str = ""
-
-
-class PhaseEnd(Phase, frozen=True, kw_only=True, omit_defaults=True):
-    seconds: Seconds = 0.0
-
-
-class Waiting(Told, frozen=True, kw_only=True, omit_defaults=True):
-    by: str = ""
-    kind: str = ""
-    since: Moment = 0.0
-    phase: str = ""
-    waits: str = ""
-    job: JobId = ""
-    ahead: Count = 0
-
-
-class Output(Told, frozen=True, kw_only=True, omit_defaults=True):
-    phase: str
-    line: str
-
-
-class Logs(Told, frozen=True, kw_only=True, omit_defaults=True):
-    unit: str
-    lines: list[str]
-
-
-class Switched(Told, frozen=True, kw_only=True, omit_defaults=True):
-    to: Name
-    previous: Name = ""
-
-
-class Text(Told, frozen=True, kw_only=True, omit_defaults=True):
-    text: str
-
-
-class Following(Told, frozen=True, kw_only=True, omit_defaults=True):
-    job: JobId
-
-
-class Failed(Told, frozen=True, kw_only=True, omit_defaults=True):
-    exit: Code
-    message: str
-    state: str = ""
-    next: str = ""
-    steps: list[tuple[str, str]] = []
-    logs: list[str] = []
-
-
-class Finished(Told, frozen=True, kw_only=True, omit_defaults=True):
-    exit: Code
-    release: Name = ""
-    serving: Name = ""
-    seconds: Seconds = 0.0
-    summary: str = ""
-
-
-EVENTS: Mapping[str, type] = {
-    "phase.started": Phase,
-    "phase.done": PhaseEnd,
-    "phase.skipped": Phase,
-    "phase.failed": PhaseEnd,
-    "waiting": Waiting,
-    "output": Output,
-    "logs": Logs,
-    "switched": Switched,
-    "ready": Phase,
-    "note": Text,
-    "warn": Text,
-    "following": Following,
-    "recovering": Told,
-    "holding": Told,
-    "failed": Failed,
-    "finished": Finished,
-}
-"""What a host tells without being asked, by the name of the event."""
-
-# answers
 
 
 class Version(Struct, frozen=True, kw_only=True):
@@ -167,7 +93,7 @@ class Base(Struct, frozen=True, kw_only=True):
     ids: str
 
 
-class Ask(Version, frozen=True, kw_only=True):
+class AskAnswer(Version, frozen=True, kw_only=True):
     program: str
     current: Name
     spec: dict[str, Any] | None
@@ -254,7 +180,7 @@ class Lingering(Struct, frozen=True, kw_only=True):
     since: Moment = 0.0
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class HeldRelease(Struct, frozen=True, kw_only=True):
     """A candidate whose next phase the host waits for, for so many ``seconds`` more."""
 
     release: Name
@@ -283,7 +209,7 @@ class Status(Struct, frozen=True, kw_only=True):
     healthy: bool | None = None
     health: str = ""
     last: ReleaseRow | None = None
-    held: Held | None = None
+    held: HeldRelease | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -295,7 +221,7 @@ class Releases(Struct, frozen=True, kw_only=True):
     releases: tuple[ReleaseRow, ...]
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class LedgerEntry(Struct, frozen=True, kw_only=True):
     """One line of the ledger: what has ``begun`` or ``ended``, or was ``pruned``; a newer host may write others."""
 
     what: str
@@ -314,7 +240,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class History(Struct, frozen=True, kw_only=True):
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -373,7 +299,7 @@ class Nothing(Struct, frozen=True, kw_only=True):
 
 
 ANSWERS: Mapping[str, type[Struct]] = {
-    "ask": Ask,
+    "ask": AskAnswer,
     "status": StatusOf,
     "releases": Releases,
     "history": History,
@@ -383,52 +309,3 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "abort": Aborted,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""
-
-Answer = TypeVar("Answer", bound=Struct)
-
-_OURS = re.compile(rb'\s*\{\s*"event"')
-
-
-class _Head(Struct, frozen=True):
-    event: str
-
-
-_TYPES: set[type] = {_Head, Version, Nothing, *EVENTS.values(), *ANSWERS.values()}
-_DECODERS: Mapping[type, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in _TYPES}
-"""Made here, before any thread of a fleet's runs: threads that met a type for the first time at once have crashed in
-msgspec 0.22, which reads the hints of a type when it is first used."""
-
-
-def event(line: bytes, host: str, *, begun: bool) -> dict[str, Any] | None:
-    """The event of a line, as a dict of what it may hold. An answer comes with its ``line``, to be read by
-    :func:`answer`; of an event that this version does not know there is the name alone.
-
-    None for a login banner: what is no event, before the host has said anything (``begun``). Raises BadAnswer.
-    """
-    if not begun and not _OURS.match(line):
-        return None
-    name = _decode(line, _Head, "what it sent is no event", host).event
-    if name == "answer":
-        return {"event": name, "line": line}
-    kind = EVENTS.get(name)
-    told = msgspec.to_builtins(_decode(line, kind, name, host)) if kind else {}
-    return {"event": name, **told}
-
-
-def answer(line: bytes, kind: type[Answer], op: str, host: str) -> Answer:
-    """What a host answers to the question ``op``. Raises BadAnswer."""
-    found: Answer = _decode(line, kind, f"its answer to {op!r}", host)
-    return found
-
-
-def version(line: bytes, host: str) -> int:
-    """The protocol of a host that answers ``ask``: one of another version may say all else in another way."""
-    found: Version = _decode(line, Version, "its answer to 'ask'", host)
-    return found.protocol
-
-
-def _decode(line: bytes, kind: Any, what: str, host: str) -> Any:
-    try:
-        return _DECODERS[kind].decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadAnswer.of(host, f"{what}: {error}") from None

@@ -15,7 +15,7 @@ from deployer.errors import BadAnswer, ConfigError, DeployerError, Interrupted, 
 from deployer.events import Event
 from deployer.remote.answers import Aborted
 from deployer.remote.session import Edit, Outcome, Over, Remote, unchanged
-from deployer.ssh import Link
+from deployer.ssh.link import Link
 from deployer.wire.advice import NOTHING, run
 
 __all__ = ["Follower"]

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from deployer import events
-from deployer.errors import BadAnswer, Busy, ConfigError, DeployerError, Exit, Interrupted, Unreachable, lost_before
+from deployer.errors import BadAnswer, Busy, ConfigError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
-from deployer.remote import answers, startup
-from deployer.remote.answers import Answer, Ask, Job, Nothing
-from deployer.remote.startup import MOST_NOISE, Attempted
-from deployer.ssh import Channel, Link
-from deployer.ssh.channel import LongLineError
+from deployer.remote import answers, decode
+from deployer.remote.answers import AskAnswer, Nothing
+from deployer.remote.decode import Answer
+from deployer.remote.facts import Facts
+from deployer.remote.stream import Broken, EventStream
+from deployer.ssh.channel import Channel
+from deployer.ssh.link import Link
 from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import HOLD, PROGRAM, PROTOCOL, dumps
-from deployer.wire.spec import Spec
-from deployer.wire.tree import unpack_ids
 
-__all__ = ["Facts", "Outcome", "Over", "Remote", "unchanged"]
+__all__ = ["Outcome", "Over", "Remote", "unchanged"]
 
 ANSWER = 60.0
 """Seconds that a host has for the answer to a question."""
-_BEGIN = b'{"event":'
-"""How an event begins."""
 SIGN = HOLD / 6
 """Seconds between two signs of life to a host that ends what it does without them."""
 
@@ -43,30 +40,6 @@ Edit = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 def unchanged(event: dict[str, Any]) -> dict[str, Any]:
     """The Edit that does nothing."""
     return event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a host says before anything is sent. ``partials`` are interrupted uploads: bytes there, by digest.
-
-    ``next`` is the number its next release would have, ``target`` what a rollback would go back to (empty: nothing),
-    ``passed`` what is wrong with those that are newer than it and were passed by, ``usable`` the digest of the source
-    of each release that can be gone back to, ``processes`` the names of what its releases have run, web first.
-    """
-
-    current: str
-    spec: Spec | None
-    busy: Job | None
-    base_key: str
-    base_ids: list[bytes]
-    partials: Mapping[str, int]
-    free: int
-    program: str
-    next: int
-    target: str
-    usable: Mapping[str, str]
-    processes: tuple[str, ...] = ()
-    passed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +60,6 @@ class Over(Exception):
         self.outcome = outcome
 
 
-class _Broken(Unreachable):
-    """The host program ended, or says nothing more, though it had begun to speak."""
-
-
 class Remote:
     """One session for one app on one host. What the host tells goes to ``report`` as it comes."""
 
@@ -102,36 +71,18 @@ class Remote:
         argv = [PROGRAM, "session", app]
         self.touches = False
         """Something was sent that may have changed the host."""
-        self._answered = False
-        self._noise = bytearray()
         self._channel: Channel = link.open(argv if link.is_root else ["sudo", "-n", "--", *argv])
+        self._events = EventStream(link, app, self._channel)
 
     def ask(self) -> Facts:
         """What the host has. Raises ConfigError when it was not set up for the app, or by another version."""
         with self._asking():
             line = self._ask({"op": "ask"}, ANSWER)
         with self._understanding():
-            theirs = answers.version(line, self.host)
+            theirs = decode.version(line, self.host)
             if theirs != PROTOCOL:
                 raise self._other_version(theirs)
-            return self._facts(answers.answer(line, Ask, "ask", self.host))
-
-    def _facts(self, answer: Ask) -> Facts:
-        return Facts(
-            current=answer.current,
-            spec=Spec.parse(answer.spec) if answer.spec is not None else None,
-            busy=answer.busy,
-            base_key=answer.base.key,
-            base_ids=unpack_ids(answer.base.ids),
-            partials=answer.partials,
-            free=answer.free,
-            program=answer.program,
-            next=answer.next,
-            target=answer.target,
-            usable=answer.usable,
-            processes=answer.processes,
-            passed=answer.passed,
-        )
+            return Facts.of(decode.answer(line, AskAnswer, "ask", self.host))
 
     def _other_version(self, theirs: int) -> ConfigError:
         newer = theirs > PROTOCOL
@@ -165,9 +116,9 @@ class Remote:
             self._query({"op": "wait", "queue": queue}, Nothing, None if queue else ANSWER)
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
-            raise Interrupted(message=message, state="nothing was touched", next=again, host=self.host) from None
+            raise Interrupted(message=message, state="nothing was touched", next=run(again), host=self.host) from None
         except Unreachable as error:
-            raise lost_before(error, next=again) from None
+            raise lost_before(error, next=run(again)) from None
 
     def query(self, message: Mapping[str, Any], kind: type[Answer], *, limit: float | None = ANSWER) -> Answer:
         """Ask one question; its answer, of the ``kind`` that :mod:`deployer.remote.answers` has for the question.
@@ -180,7 +131,7 @@ class Remote:
     def _query(self, message: Mapping[str, Any], kind: type[Answer], limit: float | None) -> Answer:
         line = self._ask(message, limit)
         with self._understanding():
-            return answers.answer(line, kind, str(message["op"]), self.host)
+            return decode.answer(line, kind, str(message["op"]), self.host)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -188,7 +139,7 @@ class Remote:
         try:
             yield
         except Unreachable as error:
-            again = self._look() if isinstance(error, _Broken) else do("type the same command again")
+            again = self._look() if isinstance(error, Broken) else do("type the same command again")
             raise replace(error, state=error.state or self._left, next=error.next or again) from None
 
     def _look(self) -> Next:
@@ -280,30 +231,8 @@ class Remote:
         deadline = None if limit is None else time.monotonic() + limit
         while True:
             with self._understanding():
-                message = self._next(deadline, limit)
-            if message is not None:
-                self._answered = True
-                yield message
-
-    def _next(self, deadline: float | None, limit: float | None) -> dict[str, Any] | None:
-        try:
-            if not self._answered:  # what a login prints may be long, and have no end of line
-                self._noise += self._channel.skip(_BEGIN, deadline, MOST_NOISE - len(self._noise))
-            line = self._channel.readline(deadline)
-        except TimeoutError:
-            raise self._silent(limit) from None
-        except LongLineError as error:
-            raise startup.endless_noise(self.link, self.app, error.begin) from None
-        if not line:
-            raise self._ended()
-        try:
-            message = answers.event(line, self.host, begun=self._answered)
-        except BadAnswer:
-            if self._answered or bytes(self._noise[-1:]) in (b"", b"\n") or _is_json(line):
-                raise
-            message = None  # a login may print anything
-        self._noise += b"" if message or self._answered else line
-        return message
+                message = self._events.next(deadline, limit or ANSWER)
+            yield message
 
     @contextmanager
     def _understanding(self) -> Iterator[None]:
@@ -315,7 +244,7 @@ class Remote:
             raise replace(bad, state=bad.state or self._left) from None
 
     def pass_on(self, message: Mapping[str, Any]) -> None:
-        event = events.parse(message, self.host) if message["event"] in answers.EVENTS else None
+        event = events.parse(message, self.host) if message["event"] in decode.EVENTS else None
         if event is not None:
             self.report(event)
 
@@ -330,34 +259,6 @@ class Remote:
     def close(self) -> None:
         """End the session; what runs on the host goes on."""
         self._channel.close()
-
-    def _silent(self, limit: float | None) -> DeployerError:
-        if self._answered:
-            limit = limit or ANSWER
-            return _Broken(message=f"{self.host} has not answered within {limit:g} s", host=self.host)
-        return startup.silent(self.link, self.app, self._attempted(-1), limit or ANSWER)
-
-    def _ended(self) -> Exception:
-        """The program ended without a last word: at its first one nearly always because it could not be started."""
-        status = self._channel.exit_status(10)
-        attempted = self._attempted(status)
-        if self._answered:
-            message = f"the host program at {self.host} ended without a last word (exit status {status})"
-            return _Broken(message=message, host=self.host, logs=attempted.lines)
-        return startup.not_started(self.link, self.app, attempted)
-
-    def _attempted(self, status: int) -> Attempted:
-        return Attempted(
-            status=status, noise=bytes(self._noise[-65536:]) + self._channel.unread, stderr=self._channel.stderr
-        )
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _bare(host: str) -> str:

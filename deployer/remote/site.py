@@ -12,12 +12,16 @@ from pathlib import Path
 
 from deployer import events
 from deployer.config import Config, read_env_file
+from deployer.config.secret import Secret
 from deployer.errors import Interrupted
 from deployer.events import Reporter
-from deployer.model import Secret
+from deployer.remote.facts import Facts
 from deployer.remote.program import host_program
-from deployer.remote.session import Facts, Remote
-from deployer.ssh import Link, SshOptions, Target, connect
+from deployer.remote.session import Remote
+from deployer.ssh.link import Link, connect
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
+from deployer.wire.protocol import MOST_BY
 
 __all__ = ["Site", "ask", "open_remote", "untouched", "who"]
 
@@ -83,8 +87,9 @@ def ask(site: Site, remote: Remote, started: float) -> Facts:
 
 
 def who() -> str:
-    """The person at this machine, for the records of the host."""
+    """The person at this machine, for the records of the host. What names them may hold anything (``LOGNAME``)."""
     try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
+        name = f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):
-        return socket.gethostname()
+        name = socket.gethostname()
+    return "".join(character if character.isprintable() else "?" for character in name)[:MOST_BY]

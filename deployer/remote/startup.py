@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployer.errors import ConfigError, DeployerError, Unreachable
-from deployer.ssh import Link
 from deployer.ssh.channel import LongLineError
+from deployer.ssh.link import Link
 from deployer.ssh.transport import printable
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause

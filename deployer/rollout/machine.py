@@ -11,7 +11,7 @@ from deployer.rollout import verdict
 from deployer.rollout.member import Ending, HookState, Member
 from deployer.rollout.verdict import RolloutEnd
 from deployer.rollout.waves import Strategy, waves
-from deployer.wire.advice import NOTHING, Advice, Next
+from deployer.wire.advice import NOTHING, Next
 
 __all__ = ["Order", "Rollout"]
 
@@ -89,7 +89,7 @@ class Rollout:
             self._fail(member, member.message)
 
     def refused(
-        self, host: str, exit: int, why: str, now: float, *, next: Advice = NOTHING, logs: Sequence[str] = ()
+        self, host: str, exit: int, why: str, now: float, *, next: Next = NOTHING, logs: Sequence[str] = ()
     ) -> None:
         """Its job has not begun, and will not: ``exit`` tells whether it is unreachable, busy, badly configured, ….
 
@@ -99,7 +99,7 @@ class Rollout:
         if member is None:
             return
         member.ending, member.exit, member.seconds = Ending.REFUSED, exit, now - self._began
-        member.message, member.next, member.logs = why, Next.of(next), tuple(logs)
+        member.message, member.next, member.logs = why, next, tuple(logs)
         if not member.undone:
             self._fail(member, why)
 

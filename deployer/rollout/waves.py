@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
+from deployer.wire.protocol import BARRIERS
 
-__all__ = ["BARRIERS", "Strategy", "barriers", "migrator", "number", "seconds", "waves"]
-
-BARRIERS = ("migrate", "check", "switch", "keep")
-"""In the order in which a host comes to them."""
+__all__ = ["BARRIERS", "Strategy", "barriers", "is_batch", "migrator", "number", "seconds", "waves"]
 
 _TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|m|h|)\Z")
-_BATCH = re.compile(r"([1-9][0-9]{0,5})(%?)\Z")
+_BATCH = re.compile(r"(?P<hosts>[1-9][0-9]{0,3})\Z|(?P<percent>[1-9][0-9]?|100)%\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +52,15 @@ def _size(batch: str, fleet: int) -> int:
     if not batch:
         return max(1, fleet)
     match = _BATCH.fullmatch(batch)
-    number = int(match[1]) if match else 0
-    if not match or (match[2] and number > 100):
+    if not match:
         text = f"--batch {batch}: a number of hosts, or a share from 1% to 100%, is wanted"
         raise ConfigError(message=text, next=do("say --batch 2 or --batch 25%"))
-    return max(1, fleet * number // 100) if match[2] else number
+    return int(match["hosts"]) if match["hosts"] else max(1, fleet * int(match["percent"]) // 100)
+
+
+def is_batch(text: str) -> bool:
+    """Whether this is a number of hosts (``2``), or a share of them (``25%``)."""
+    return _BATCH.match(text) is not None
 
 
 def migrator(hosts: Sequence[str], chosen: str | None) -> str:

@@ -19,8 +19,9 @@ from paramiko.ssh_exception import AuthenticationException, BadAuthenticationTyp
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.ssh import causes
+from deployer.ssh.options import Question, SshOptions, ssh_command
 from deployer.ssh.settings import Identity, Settings
-from deployer.ssh.target import Question, SshOptions, Target, ssh_command
+from deployer.ssh.target import Target
 from deployer.ssh.transport import StrictTransport, printable
 from deployer.wire.causes import Cause
 

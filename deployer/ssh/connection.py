@@ -12,8 +12,9 @@ from paramiko.client import SSHClient
 
 from deployer.ssh.dial import Dialled, tunnel
 from deployer.ssh.login import Login, login
+from deployer.ssh.options import SshOptions
 from deployer.ssh.settings import Settings, resolve, with_proxy_command
-from deployer.ssh.target import SshOptions, Target
+from deployer.ssh.target import Target
 
 
 class StrictClient(SSHClient):  # type: ignore[misc]

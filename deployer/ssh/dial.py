@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from paramiko.ssh_exception import SSHException
@@ -74,9 +75,7 @@ def _through(target: Target, settings: Settings, last: str, before: str | None, 
     try:
         carrier = hop(Target.parse(last), before)
     except (Unreachable, ConfigError) as error:
-        error.message = f"on the way to {target.name}: {error.message}"
-        error.host = target.name
-        raise
+        raise replace(error, message=f"on the way to {target.name}: {error.message}", host=target.name) from error
     try:
         return tunnel(carrier, settings), (carrier,)
     except BaseException:

@@ -14,7 +14,8 @@ from paramiko.ssh_exception import SSHException
 from deployer.errors import Unreachable
 from deployer.ssh.channel import Channel
 from deployer.ssh.login import Login, login
-from deployer.ssh.target import SshOptions, Target, ssh_command
+from deployer.ssh.options import SshOptions, ssh_command
+from deployer.ssh.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

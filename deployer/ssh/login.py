@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from paramiko.ssh_exception import SSHException
 
 from deployer.errors import ConfigError, Unreachable
-from deployer.local import local_failure
+from deployer.errors.local import local_failure
 from deployer.ssh import causes, hostkeys, trust
 from deployer.ssh.auth import KeptWaitingError, authenticate
 from deployer.ssh.dial import Closeable, Dialled, JumpError, NoRouteError, ProxyEndedError, ProxyProcess, dial
+from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import Settings, resolve
-from deployer.ssh.target import SshOptions, Target, ssh_command
+from deployer.ssh.target import Target
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
 from deployer.wire.causes import Cause
 

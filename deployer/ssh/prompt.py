@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from deployer.events import Event, Warn
-from deployer.ssh.target import Question
+from deployer.ssh.options import Question
 
 __all__ = ["Prompt", "prompt", "to_stderr"]
 

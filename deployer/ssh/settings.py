@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.errors import ConfigError
-from deployer.local import refuse_without_home
-from deployer.ssh.target import SshOptions, Target
+from deployer.errors.local import refuse_without_home
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 from deployer.wire.advice import Next, do, run
 
 DEFAULT_TIMEOUT = 15.0

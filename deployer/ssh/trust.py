@@ -7,8 +7,9 @@ import shlex
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Warn
 from deployer.ssh.hostkeys import HostKey, Known, KnownKey, in_revocation_list, judge, record
+from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import Settings
-from deployer.ssh.target import SshOptions, Target, ssh_command
+from deployer.ssh.target import Target
 from deployer.wire.advice import Next, do, run
 
 

@@ -1,4 +1,4 @@
-"""The names of a fleet's hosts, as short as they can be told apart. Pure."""
+"""Short names for hosts which still tell them apart. Pure."""
 
 from __future__ import annotations
 

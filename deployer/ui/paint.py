@@ -13,9 +13,8 @@ from deployer.ui.progress.outcome import last_lines
 from deployer.ui.text import clean, clean_lines, middle, seconds
 from deployer.wire.advice import Next
 
-__all__ = ["MARKS", "SPINNER", "advise", "cut", "failure", "header", "panel", "raw", "say", "verdict"]
+__all__ = ["MARKS", "advise", "cut", "failure", "header", "panel", "raw", "say", "spinner", "verdict"]
 
-SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARKS = {
     "done": ("✓", "green"),
     "skipped": ("–", "dim"),
@@ -23,6 +22,11 @@ MARKS = {
     "left": ("…", "yellow"),
 }
 WIDEST = 100
+
+
+def spinner(now: float) -> str:
+    """The mark of what runs, as it turns; ``now`` in seconds."""
+    return "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(now * 12) % 10]
 
 
 def say(console: Console, *parts: str | Text | tuple[str, str], hang: int = 2) -> None:
@@ -66,7 +70,7 @@ def failure(
 
 
 def advise(console: Console, state: str, next: Next) -> None:
-    """The state everything is in, and what to type now."""
+    """The state that everything is in, and what to type next."""
     for line in clean_lines(state):
         say(console, ("state: ", "bold"), line)
     if next:
@@ -97,7 +101,7 @@ def panel(console: Console, title: str, lines: Sequence[str]) -> None:
 
 
 def verdict(console: Console, text: str, *, failed: bool, took: float) -> None:
-    """How it ended, in one line, if there is anything to say."""
+    """How the command ended, in one line; nothing for an empty text."""
     if not text:
         return
     mark, style = MARKS["failed" if failed else "done"]

@@ -1,4 +1,4 @@
-"""What Ctrl-C is to mean while a host is at work: asked once, at the terminal."""
+"""The question at Ctrl-C while a host works: stop watching, abort, or keep following."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
-from deployer.model import Decide, Decision
+from deployer.remote.decision import Decide, Decision
 from deployer.ui.text import clean
 
 __all__ = ["Part", "Pausable", "Pause", "on_interrupt"]
@@ -24,23 +24,23 @@ ANSWERS = {
     "follow": Decision.FOLLOW,
 }
 CHOICES = (
-    ("Enter", "leave: it is finished without you (fab attach follows it again)"),
-    ("a", "abort: what it did is undone, and the old release serves"),
-    ("f", "follow on"),
+    ("Enter", "stop watching: the host finishes by itself (fab attach to follow again)"),
+    ("a", "abort: undo what was done; the old release serves"),
+    ("f", "keep following"),
 )
 OF_A_FLEET = (
-    ("Enter", "follow on"),
-    ("a", "abort: what the hosts did is undone, and the old release serves on all"),
-    ("l", "leave: hosts that have not switched discard it, those that have keep it"),
+    ("Enter", "keep following"),
+    ("a", "abort: undo what the hosts did; the old release serves on all of them"),
+    ("l", "stop watching: hosts that have switched keep it, the others discard it"),
 )
-"""A fleet is not finished without the one who leads it: to leave must be meant."""
+"""Several hosts do not finish without this machine: Enter does not leave them."""
 
 Part = str | tuple[str, str]
 """A text, or a text and its style."""
 
 
 class Pause:
-    """A terminal that was handed over. ``put(end, *parts)`` writes; ``lines`` counts what was written so far."""
+    """The terminal during a question. ``put(end, *parts)`` writes; ``lines`` counts the lines written so far."""
 
     def __init__(self, put: Callable[..., None]) -> None:
         self._put = put
@@ -70,9 +70,10 @@ class Pausable(Protocol):
 
 
 def on_interrupt(report: Pausable, *, fleet: bool = False, stdin: TextIO | None = None) -> Decide:
-    """Asks whoever pressed Ctrl-C. The end of the input and another Ctrl-C leave; so does Enter, but not a fleet."""
+    """Asks the person who pressed Ctrl-C. The end of the input and another Ctrl-C stop watching; so does Enter, but for
+    several hosts."""
     choices = OF_A_FLEET if fleet else CHOICES
-    goes_on = "and the hosts go on with it" if fleet else "and the host goes on with it"
+    goes_on = "and the hosts continue" if fleet else "and the host continues"
     usual = Decision.FOLLOW if fleet else Decision.LEAVE
 
     def decide(doing: str) -> Decision:
@@ -81,7 +82,7 @@ def on_interrupt(report: Pausable, *, fleet: bool = False, stdin: TextIO | None 
             _forget_typed(keyboard)
             pause.say()
             pause.say((f"{clean(doing)}, {goes_on}.", "bold"))
-            pause.say(("What shall Ctrl-C mean?", "bold"))
+            pause.say(("Stop watching, abort, or keep following?", "bold"))
             for key, meaning in choices:
                 pause.say((f"  {key:<6}", "bold cyan"), meaning)
             return _answer(pause, keyboard, {**ANSWERS, "\n": usual}, "/".join(key for key, _ in choices))
@@ -90,7 +91,7 @@ def on_interrupt(report: Pausable, *, fleet: bool = False, stdin: TextIO | None 
 
 
 def _answer(pause: Pause, stdin: TextIO, answers: Mapping[str, Decision], keys: str) -> Decision:
-    """``answers`` has what an empty line means under its newline; the end of the input is an empty text."""
+    """``answers`` has the meaning of Enter under a newline; an empty text is the end of the input."""
     for _ in range(TRIES):
         typed = pause.ask(stdin)
         decision = answers.get(typed.strip().lower() or typed)
@@ -101,7 +102,7 @@ def _answer(pause: Pause, stdin: TextIO, answers: Mapping[str, Decision], keys: 
 
 
 def _forget_typed(stdin: TextIO) -> None:
-    """What was typed before the question is no answer to it."""
+    """Discard what was typed before the question."""
     try:
         termios.tcflush(stdin.fileno(), termios.TCIFLUSH)
     except (OSError, ValueError, termios.error):

@@ -18,9 +18,8 @@ __all__ = ["Awaits", "Display", "awaiting", "is_live", "print_error", "reporter"
 
 
 class Display(Protocol):
-    """A reporter with a terminal that it can hand over for a while: ``pause`` gives a :class:`question.Pause`.
-
-    ``aside`` is for somebody who writes to the terminal by other ways. What is reported meanwhile is shown afterwards.
+    """A reporter that can give the terminal away for a while: to a question (``pause``), or to anything else that
+    writes there (``aside``). Events that come meanwhile are shown afterwards.
     """
 
     def __call__(self, event: Event) -> None: ...
@@ -44,10 +43,9 @@ def reporter(
 ) -> Iterator[Display]:
     """The reporter that suits the reader: JSON lines on stdout; a live view or plain lines on ``stream``.
 
-    ``stream`` is stderr unless given (with ``prefixed`` stdout). ``title`` says what runs (``deploy shop``);
-    ``hosts`` are those of the command: with more than one the view is that of a fleet. With ``prefixed`` the lines
-    that ``Logs`` and ``Output`` bring are the answer: they go to ``stream`` as they come, each with its host.
-    However the block ends, the terminal is restored and what was held back is printed.
+    ``stream`` is stderr unless given (with ``prefixed`` stdout). ``title`` says what runs (``deploy shop``). With
+    ``prefixed`` the lines of ``Logs`` and ``Output`` are the answer: they go to ``stream`` as they come, each with its
+    host. However the block ends, the terminal is restored and what was held back is printed.
     """
     if json:
         from deployer.ui.plain.jsonlines import JsonLines
@@ -67,14 +65,14 @@ def reporter(
 
 @contextmanager
 def awaiting(hosts: Sequence[str], *, streams: bool = False) -> Iterator[Awaits]:
-    """Tells on standard error which of ``hosts`` have not answered yet, if that is a terminal."""
+    """Shows on standard error, if that is a terminal, which of ``hosts`` have not answered yet."""
     if not is_live(sys.stderr):
-        yield _NobodyAwaits()
+        yield _NoTerminal()
         return
     from deployer.ui.live.reporter import console_on
-    from deployer.ui.live.waiting import Awaited
+    from deployer.ui.live.waiting import WaitingLine
 
-    line = Awaited(console_on(sys.stderr), hosts, streams=streams)
+    line = WaitingLine(console_on(sys.stderr), hosts, streams=streams)
     try:
         yield line
     finally:
@@ -82,7 +80,7 @@ def awaiting(hosts: Sequence[str], *, streams: bool = False) -> Iterator[Awaits]
 
 
 class Awaits(Protocol):
-    """Hears how far hosts are; ``aside`` is for whoever writes to the terminal meanwhile."""
+    """Takes events, to know which hosts are still awaited; ``aside`` while something else writes to the terminal."""
 
     def __call__(self, event: Event) -> None: ...
 
@@ -91,7 +89,7 @@ class Awaits(Protocol):
     def close(self) -> None: ...
 
 
-class _NobodyAwaits:
+class _NoTerminal:
     def __call__(self, event: Event) -> None:
         """There is no terminal."""
 

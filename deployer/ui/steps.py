@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from deployer.ui import is_live
@@ -13,8 +12,7 @@ from deployer.ui.stream import safe
 from deployer.ui.text import clean, seconds
 
 if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.text import Text
+    from deployer.ui.live.frame import Frame
 
 __all__ = ["Steps"]
 
@@ -33,11 +31,12 @@ class Steps:
         self._title = self._detail = ""
         self._since = 0.0
         self._over = threading.Event()
-        self._screen = _Screen(self._stream, self._line) if is_live(self._stream) else None
+        self._live = is_live(self._stream)
+        self._frame: Frame | None = None
         self._beating: threading.Thread | None = None
 
     def __enter__(self) -> Steps:
-        if self._screen is None:
+        if not self._live:
             self._beating = threading.Thread(target=self._beat, daemon=True)
             self._beating.start()
         return self
@@ -55,21 +54,35 @@ class Steps:
         self._settle("✓")
         self._since = time.monotonic()
         self._title, self._detail = text, ""
-        if self._screen is None:
-            self._write(text)
+        if self._live:
+            self._draw()
         else:
-            self._screen.start()
+            self._write(text)
 
     def _settle(self, mark: str) -> None:
         """End the step at work: on a terminal its line stays."""
         title, self._title = self._title, ""
-        if self._screen is not None and title:
-            self._screen.stop()
+        if self._frame is not None:
+            self._frame.stop()
+            self._frame = None
             self._write(f"{mark} {title}  {seconds(time.monotonic() - self._since)}")
 
-    def _line(self) -> str:
-        detail = f"  {self._detail}" if self._detail else ""
-        return f"{self._title}  {seconds(time.monotonic() - self._since)}{detail}"
+    def _draw(self) -> None:
+        from rich.text import Text
+
+        from deployer.ui.live.frame import Frame
+        from deployer.ui.live.reporter import console_on
+        from deployer.ui.paint import cut, spinner
+
+        console = console_on(self._stream)
+
+        def lines() -> list[Text]:
+            now = time.monotonic()
+            took = seconds(now - self._since)
+            return [cut(Text(f"{spinner(now)} {clean(self._title)}  {took}  {clean(self._detail)}"), console.width)]
+
+        self._frame = Frame(console, lines)
+        self._frame.start()
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
@@ -81,32 +94,3 @@ class Steps:
         stream = safe(self._stream)
         stream.write(f"{clean(text)}\n")
         stream.flush()
-
-
-class _Screen:
-    """The one line that is drawn in place."""
-
-    def __init__(self, stream: TextIO, line: Callable[[], str]) -> None:
-        self._stream = stream
-        self._line = line
-        self._live: Live | None = None
-
-    def start(self) -> None:
-        from rich.live import Live
-
-        from deployer.ui.live.reporter import console_on
-
-        console = console_on(self._stream)
-        self._live = Live(console=console, get_renderable=self._draw, transient=True, refresh_per_second=8)
-        self._live.start(refresh=True)
-
-    def stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def _draw(self) -> Text:
-        from rich.text import Text
-
-        mark = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(time.monotonic() * 8) % 10]
-        return Text(f"{mark} {clean(self._line())}", no_wrap=True, overflow="ellipsis")

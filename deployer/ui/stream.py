@@ -1,4 +1,4 @@
-"""A text stream that outlives its reader and its encoding: a deploy never dies because of its display."""
+"""A text stream that survives a reader who leaves and characters it cannot encode: no deploy fails for its display."""
 
 from __future__ import annotations
 

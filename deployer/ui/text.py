@@ -85,7 +85,7 @@ def commit(digest: str) -> str:
 
 
 def queue(event: Waiting) -> str:
-    """For whom one waits: ``2 more before us; a deploy by ada@laptop runs since 12:03:04, at build``."""
+    """What a waiting command waits for: ``2 more before us; a deploy by ada@laptop runs since 12:03:04, at build``."""
     job = Job(by=event.by, kind=event.kind, since=event.since, phase=event.phase)
     runs = str(job) if event.since else "nothing runs"
     return f"{event.ahead} more before us; {runs}" if event.ahead else runs

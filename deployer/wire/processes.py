@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
-from deployer.wire.reader import TEXT, Reader
+from deployer.wire.reader import LINE, MOST_ITEMS, MOST_TEXT, TEXT, Reader
 
 SERVERS = ("gunicorn", "uvicorn", "hypercorn", "command")
+WORKERS = (1, 256)
+COUNT = (1, 64)
+"""How many of one process run on a host."""
+STOP = (0.0, 86400.0)
+"""Seconds that a process gets to end."""
+RUN = (1.0, 7 * 86400.0)
+"""Seconds that a timer's run may take."""
+MOST_MEMORY = 1 << 60
+"""Bytes."""
+MOST_PROCESSES = 50
+"""Processes that a release may have, and timers."""
+MOST_VALUES = 32
+"""Values of one directive."""
 
-_VALUE = re.compile(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+TARGET = re.compile(rf"{_NAME}(?:\.[A-Za-z0-9_]+)*:{_NAME}(?:\.{_NAME})*(?:\(\))?\Z")
+"""The callable that a server runs: ``shop.wsgi:application``, ``shop.asgi:create()``."""
+TARGET_LENGTH = 255
+DIRECTIVE_VALUE = re.compile(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
 """A directive's value. A backslash at its end would make the next line a part of it."""
-_TARGET = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.()]*)?\Z")
-_DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
+_TARGET = re.compile(rf"(?:{TARGET.pattern})?\Z")
+DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
+"""The name of a systemd directive."""
 CALENDAR = re.compile(r"[A-Za-z0-9*~,./: +_-]{1,200}\Z")
+"""A time as systemd.time(7) writes it. Which of them systemd reads, only the host knows."""
 
 Unit = tuple[tuple[str, tuple[str, ...]], ...]
 """Overrides of systemd directives: each with its values. The host has the allow-list."""
@@ -40,17 +60,17 @@ class Web:
         read = Reader(value, "web")
         web = cls(
             server=read.choice("server", SERVERS),
-            target=read.text("target", _TARGET, 255),
-            workers=read.integer("workers", 1, 1024),
+            target=read.text("target", _TARGET, TARGET_LENGTH),
+            workers=read.integer("workers", *WORKERS),
             args=read.texts("args"),
-            memory=read.integer("memory", 0, 1 << 60),
+            memory=read.integer("memory", 0, MOST_MEMORY),
             unit=_unit(read.raw("unit"), "web.unit"),
         )
         read.done()
         if (web.server == "command") != (not web.target) or (web.server == "command" and not web.args):
             raise ValueError("web: a server needs a target, a free command its arguments")
         if web.server == "command":
-            check_program(web.args[0], "web.args")
+            _check_words(web.args, "web.args")
         return web
 
 
@@ -58,9 +78,9 @@ def _unit(value: Any, where: str) -> Unit:
     read = Reader(value, where)
     names = sorted(value)
     for name in names:
-        if not _DIRECTIVE.fullmatch(name):
+        if not DIRECTIVE.fullmatch(name):
             raise ValueError(f"{where}: {name[:60]!r} is not the name of a systemd directive")
-    return tuple((name, read.texts(name, _VALUE, 32)) for name in names)
+    return tuple((name, read.texts(name, DIRECTIVE_VALUE, MOST_VALUES)) for name in names)
 
 
 @dataclass(frozen=True)
@@ -86,10 +106,10 @@ class Process:
         process = cls(
             name=_name(read, "process"),
             command=_words(read, "process"),
-            count=read.integer("count", 1, 64),
-            stop=read.seconds("stop", 0, 86400),
+            count=read.integer("count", *COUNT),
+            stop=read.seconds("stop", *STOP),
             overlap=read.boolean("overlap"),
-            check=read.text("check", TEXT, 16384),
+            check=read.text("check", TEXT, MOST_TEXT),
             unit=_unit(read.raw("unit"), "process.unit"),
         )
         read.done()
@@ -123,18 +143,53 @@ class Timer:
             command=_words(read, "timer"),
             calendar=read.text("calendar", CALENDAR, 200),
             persistent=read.boolean("persistent"),
-            timeout=read.seconds("timeout", 0, 7 * 86400),
+            timeout=read.seconds("timeout", 0, RUN[1]),
             unit=_unit(read.raw("unit"), "timer.unit"),
         )
         read.done()
         return timer
 
 
-def check_program(word: str, where: str) -> None:
-    """Raises ValueError, naming ``where``, when a command's first word leads out of the code, or names nothing."""
-    parts = [part for part in word.split("/") if part not in ("", ".")]
+def words_problem(words: Sequence[str]) -> str:
+    """Why a command of these words cannot be run; empty when it can.
+
+    The first word is a program: a name, a path inside the code, or one from the root.
+    """
+    if not words or not words[0]:
+        return "is empty"
+    parts = [part for part in words[0].split("/") if part not in ("", ".")]
     if not parts or ".." in parts:
-        raise ValueError(f"{where}: {word[:200]!r} is no program: say a name, a path in the code, or one from the root")
+        return f"must begin with a name, a path inside the code or one from the root, not {words[0][:200]!r}"
+    if len(words) > MOST_ITEMS:
+        return f"has {len(words)} words, and may have {MOST_ITEMS}"
+    if any(len(word) > MOST_TEXT for word in words):
+        return f"has a word of more than {MOST_TEXT} characters"
+    if not all(map(LINE.fullmatch, words)):
+        return "must be one line, without control characters"
+    return ""
+
+
+MOST_WORDS = 1000
+MOST_ARGV = 64 * 1024
+"""Words and bytes of a command that ``fab run`` sends."""
+
+
+def argv_problem(words: Sequence[str]) -> str:
+    """Why ``fab run`` cannot run these words; empty when it can. They may have several lines."""
+    if not words or not words[0]:
+        return "there is no command"
+    if not all(map(TEXT.fullmatch, words)):
+        return "an argument is not UTF-8 text, or holds a NUL"
+    if len(words) > MOST_WORDS or any(len(word) > MOST_TEXT for word in words):
+        return f"the command has more than {MOST_WORDS} words, or one of more than {MOST_TEXT} characters"
+    if sum(len(word.encode()) for word in words) > MOST_ARGV:
+        return f"the command is longer than {MOST_ARGV >> 10} KiB"
+    return ""
+
+
+def _check_words(words: tuple[str, ...], where: str) -> None:
+    if problem := words_problem(words):
+        raise ValueError(f"{where}: {problem}")
 
 
 def _name(read: Reader, where: str) -> str:
@@ -146,7 +201,5 @@ def _name(read: Reader, where: str) -> str:
 
 def _words(read: Reader, where: str) -> tuple[str, ...]:
     words = read.texts("command")
-    if not words or not words[0]:
-        raise ValueError(f"{where}.command: there is no command")
-    check_program(words[0], f"{where}.command")
+    _check_words(words, f"{where}.command")
     return words

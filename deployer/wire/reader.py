@@ -9,6 +9,10 @@ from typing import Any
 LINE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
 TEXT = re.compile(r"[^\x00\ud800-\udfff]*\Z")
 """Anything but NUL: an argument of a command."""
+MOST_ITEMS = 256
+"""Strings in a list, unless told otherwise."""
+MOST_TEXT = 16384
+"""Characters of a command, of an argument, and of any string in a list."""
 
 
 class Reader:
@@ -57,12 +61,12 @@ class Reader:
         value: bool = self._take(key, bool)
         return value
 
-    def texts(self, key: str, pattern: Pattern[str] = LINE, count: int = 256) -> tuple[str, ...]:
+    def texts(self, key: str, pattern: Pattern[str] = LINE, count: int = MOST_ITEMS) -> tuple[str, ...]:
         values = self._take(key, list)
         if len(values) > count:
             raise ValueError(f"{self._where}.{key}: too many")
         for value in values:
-            if not isinstance(value, str) or len(value) > 16384 or not pattern.fullmatch(value):
+            if not isinstance(value, str) or len(value) > MOST_TEXT or not pattern.fullmatch(value):
                 raise ValueError(f"{self._where}.{key}: not allowed: {str(value)[:200]!r}")
         return tuple(values)
 

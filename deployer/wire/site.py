@@ -9,16 +9,18 @@ from typing import Any
 
 from deployer.wire.reader import Reader
 
-_NAME = re.compile(r"(?:[A-Za-z0-9_*.-]{1,253})\Z")
-_LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+:|\[[0-9a-fA-F:.]+\]:)?[0-9]{1,5}\Z")
-_SIZE = re.compile(r"[0-9]{1,9}[kmg]?\Z")
-_PREFIX = re.compile(r"/(?:[A-Za-z0-9._~-]+/)*\Z")
-_DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?\Z")
+SERVER_NAME = re.compile(r"[A-Za-z0-9_*.-]{1,253}\Z")
+BODY_SIZE = re.compile(r"[0-9]{1,9}[kmg]?\Z")
+"""Bytes, as nginx reads them."""
+URL_PREFIX = re.compile(r"(?!.*/\.\.?/)/(?:[A-Za-z0-9._~-]+/)+\Z")
+DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?\Z")
+DIRECTORY_LENGTH = 4096
+_LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+:|\[[0-9a-fA-F:.]+\]:)?(?P<port>[0-9]{1,5})\Z")
 _NETWORK = re.compile(r"[0-9a-fA-F:.]{2,45}(?:/[0-9]{1,3})?\Z")
 
 
 @dataclass(frozen=True)
-class Site:
+class ProxySite:
     """What a site answers to. ``static`` maps URL prefixes (``/static/``) to directories in the code tree.
 
     ``trusted`` are the addresses of proxies in front of this one, whose word on a client is believed.
@@ -31,22 +33,22 @@ class Site:
     trusted: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, value: Any) -> Site:
+    def parse(cls, value: Any) -> ProxySite:
         """Raises ValueError: everything here goes into a file that root's nginx reads."""
         read = Reader(value, "site")
         static = read.raw("static")
         site = cls(
-            server_name=read.texts("server_name", _NAME),
-            listen=read.texts("listen", _LISTEN),
-            client_max_body_size=read.text("client_max_body_size", _SIZE),
+            server_name=read.texts("server_name", SERVER_NAME),
+            listen=read.texts("listen"),
+            client_max_body_size=read.text("client_max_body_size", BODY_SIZE),
             static=_static(static),
-            trusted=read.texts("trusted", _NETWORK),
+            trusted=read.texts("trusted"),
         )
         read.done()
-        if not site.listen:
-            raise ValueError("site.listen: must name a port")
-        for network in site.trusted:
-            _check_network(network)
+        if not site.listen or not all(map(listens, site.listen)):
+            raise ValueError("site.listen: must be ports, or addresses with a port")
+        if not all(map(trustworthy, site.trusted)):
+            raise ValueError("site.trusted: must be addresses or networks, not all there are")
         return site
 
     def as_json(self) -> dict[str, Any]:
@@ -71,20 +73,29 @@ class Site:
         return tuple(dict.fromkeys(found))
 
 
-def _check_network(text: str) -> None:
-    """Raises ValueError for what is no network, and for all addresses there are: then anybody would be believed."""
+def listens(text: str) -> bool:
+    """Whether this is a port (``80``), or an address and a port (``[::]:80``)."""
+    match = _LISTEN.match(text)
+    return match is not None and 0 < int(match["port"]) < 65536
+
+
+def is_network(text: str) -> bool:
+    """Whether this is an address or a network (``10.0.0.0/8``), as nginx reads it."""
     try:
-        network = ipaddress.ip_network(text)
-    except ValueError as error:
-        raise ValueError(f"site.trusted: {error}") from None
-    if network.prefixlen == 0:
-        raise ValueError(f"site.trusted: {text} is everybody")
+        return _NETWORK.match(text) is not None and bool(ipaddress.ip_network(text))
+    except ValueError:
+        return False
+
+
+def trustworthy(text: str) -> bool:
+    """Whether this is a network, and not every address there is: then every client would be believed."""
+    return is_network(text) and ipaddress.ip_network(text).prefixlen > 0
 
 
 def _static(value: Any) -> tuple[tuple[str, str], ...]:
     read = Reader(value, "site.static")
-    found = tuple((prefix, read.text(prefix, _DIRECTORY).rstrip("/")) for prefix in sorted(value))
+    found = tuple((prefix, read.text(prefix, DIRECTORY, DIRECTORY_LENGTH).rstrip("/")) for prefix in sorted(value))
     for prefix, _ in found:
-        if not _PREFIX.fullmatch(prefix) or prefix == "/":
+        if not URL_PREFIX.fullmatch(prefix):
             raise ValueError(f"site.static: not a URL prefix like /static/: {prefix[:60]!r}")
     return found

@@ -9,26 +9,37 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployer.wire.processes import Process, Timer, Unit, Web
+from deployer.wire.processes import MOST_PROCESSES, Process, Timer, Unit, Web
 from deployer.wire.protocol import APP, APP_LENGTH, DIGEST
-from deployer.wire.reader import LINE, TEXT, Reader
+from deployer.wire.reader import LINE, MOST_TEXT, TEXT, Reader
 
 _HOUR = 3600.0
-LONGEST = 7 * 86400
-"""Seconds that a build or a migration may be given."""
+COMMAND_TIMEOUT = (1.0, 7 * 86400.0)
+"""Seconds that each command of a build, or a migration, may take."""
+HEALTHY = (0.1, 3600.0)
+"""Seconds in which a candidate must answer its health check."""
+SETTLE = (0.0, 600.0)
+WATCH = (0.0, 3600.0)
+DRAIN = (0.0, 3600.0)
+KEEP = (2, 1000)
+URL_LENGTH = 2048
+HOST_LENGTH = 253
+MOST_RANGES = 20
+"""Ranges of statuses that count as healthy."""
 LOCKS = ("uv", "pylock", "requirements", "none")
 
 _COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
-_HOST = re.compile(r"[A-Za-z0-9.\-:\[\]_]{0,253}\Z")
-_URL_PATH = re.compile(r"/[!-~]*\Z")
+HOST_HEADER = re.compile(r"(?:[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?)\Z")
+URL_PATH = re.compile(r"/[!-~]*\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
-_PYTHON = re.compile(r"(?:3\.[0-9]{1,2})?\Z")
+PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
+_PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
 _REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
 _PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceSpec:
     """Where the code came from. ``digest`` is that of its tree of files; ``commit`` may be empty, ``ref`` as typed."""
 
     digest: str
@@ -37,7 +48,7 @@ class Source:
     dirty: bool
 
     @classmethod
-    def parse(cls, value: Any) -> Source:
+    def parse(cls, value: Any) -> SourceSpec:
         read = Reader(value, "source")
         source = cls(
             digest=read.text("digest", DIGEST),
@@ -50,7 +61,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Lock:
+class LockSpec:
     """The file that pins the dependencies, and all that an installer reads besides, relative to the code.
 
     ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
@@ -70,7 +81,7 @@ class Lock:
         )
 
     @classmethod
-    def parse(cls, value: Any) -> Lock:
+    def parse(cls, value: Any) -> LockSpec:
         """A record of before local sources were told of has none."""
         read = Reader({"directories": [], "requires": "", **value} if isinstance(value, dict) else value, "lock")
         kind = read.choice("kind", LOCKS)
@@ -105,11 +116,11 @@ class Health:
     def parse(cls, value: Any) -> Health:
         read = Reader(value, "health")
         health = cls(
-            path=read.text("path", _URL_PATH, 2048),
-            host=read.text("host", _HOST),
+            path=read.text("path", URL_PATH, URL_LENGTH),
+            host=read.text("host", HOST_HEADER, HOST_LENGTH),
             status=_ranges(read.raw("status")),
-            timeout=read.seconds("timeout", 0.1, 3600),
-            settle=read.seconds("settle", 0, 600),
+            timeout=read.seconds("timeout", *HEALTHY),
+            settle=read.seconds("settle", *SETTLE),
         )
         read.done()
         return health
@@ -122,7 +133,7 @@ def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
         raise ValueError("health.status: must be a list of [low, high]") from None
     if any(type(bound) is not int for bounds in ranges for bound in bounds):
         raise ValueError("health.status: must hold whole numbers")
-    if not ranges or len(ranges) > 20 or any(not 100 <= low <= high <= 599 for low, high in ranges):
+    if not ranges or len(ranges) > MOST_RANGES or any(not 100 <= low <= high <= 599 for low, high in ranges):
         raise ValueError("health.status: each range must lie within 100 to 599")
     return ranges
 
@@ -135,8 +146,8 @@ class Spec:
     command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
     """
 
-    source: Source
-    lock: Lock
+    source: SourceSpec
+    lock: LockSpec
     python: str
     build: tuple[str, ...]
     migrate: str
@@ -194,18 +205,18 @@ class Spec:
         read = Reader(value, "spec")
         web = read.raw("web")
         spec = cls(
-            source=Source.parse(read.raw("source")),
-            lock=Lock.parse(read.raw("lock")),
+            source=SourceSpec.parse(read.raw("source")),
+            lock=LockSpec.parse(read.raw("lock")),
             python=read.text("python", _PYTHON),
             build=read.texts("build", _COMMAND),
-            migrate=read.text("migrate", TEXT, 16384),
+            migrate=read.text("migrate", TEXT, MOST_TEXT),
             web=None if web is None else Web.parse(web),
             health=Health.parse(read.raw("health")),
-            watch=read.seconds("watch", 0, 3600),
-            drain=read.seconds("drain", 0, 3600),
+            watch=read.seconds("watch", *WATCH),
+            drain=read.seconds("drain", *DRAIN),
             build_timeout=_limit(read, "build_timeout"),
             migrate_timeout=_limit(read, "migrate_timeout"),
-            keep=read.integer("keep", 2, 1000),
+            keep=read.integer("keep", *KEEP),
             overlap=read.boolean("overlap"),
             processes=tuple(Process.parse(one) for one in _list(read, "processes")),
             timers=tuple(Timer.parse(one) for one in _list(read, "timers")),
@@ -224,15 +235,15 @@ class Spec:
 
 def _limit(read: Reader, key: str) -> float:
     """Seconds that a command may take. A record of before this could be said has none."""
-    return read.seconds(key, 1, LONGEST) if read.has(key) else _HOUR
+    return read.seconds(key, *COMMAND_TIMEOUT) if read.has(key) else _HOUR
 
 
 def _list(read: Reader, key: str) -> list[Any]:
     value = read.raw(key)
     if value is None:
         return []
-    if not isinstance(value, list) or len(value) > 50:
-        raise ValueError(f"spec.{key}: must be a list of at most 50")
+    if not isinstance(value, list) or len(value) > MOST_PROCESSES:
+        raise ValueError(f"spec.{key}: must be a list of at most {MOST_PROCESSES}")
     return value
 
 

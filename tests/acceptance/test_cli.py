@@ -726,7 +726,7 @@ def test_ctrl_c_in_a_terminal_restores_it(mini: TinySite) -> None:
         terminal.wait_for(b"\x1b[?25l")
         wait_until(lambda: busy(mini), "the host is at work")
         terminal.type("\x03")
-        terminal.wait_for(b"What shall Ctrl-C mean?")
+        terminal.wait_for(b"Stop watching, abort, or keep following?")
         terminal.type("\n")
         terminal.wait_for(b"next:")
         settings = termios.tcgetattr(terminal.descriptor)

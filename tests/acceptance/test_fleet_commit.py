@@ -202,7 +202,7 @@ def test_a_fleet_that_is_aborted_at_the_keyboard(fleet: FleetBed, phase: str, ex
         if phase == "watch":
             terminal.read_until(lambda: not set(fleet.serving.values()) & set(before.values()))
         terminal.type("\x03")
-        terminal.wait_for(b"What shall Ctrl-C mean?")
+        terminal.wait_for(b"Stop watching, abort, or keep following?")
         terminal.type("a\n")
         slow.go_on()
         assert terminal.end() == exit, terminal.text

@@ -102,7 +102,7 @@ def test_setup_prepares_all_hosts(duo: Duo) -> None:
     assert ended.exit == 0
     for name in short(duo.names("root")):
         assert name in ended.err
-    assert "as it should be" in ended.err
+    assert "unchanged" in ended.err
 
 
 def test_a_status_of_both(duo: Duo) -> None:

@@ -157,7 +157,7 @@ def test_a_clock_that_is_set_between_two_deploys(bench: Bench, step: int) -> Non
         bench.deploy()
         bench.faults.clock(-step)
         bench.deploy()
-        now = bench.survey()
+        now = bench.settled(lambda one: one.leftovers(timer=True))
         newest = f"v{now.newest}"
         attached = bench.site.expect(0, "attach", "--json").event("finished")
         assert attached["release"] == attached["serving"] == now.current == newest
@@ -215,7 +215,8 @@ def test_a_release_that_is_killed(bench: Bench, at: str, exit: int) -> None:
         bench.site.host.run(f"kill -KILL $(systemctl show -p MainPID --value {unit})")
         bench.faults.go_on()
         assert fab.end() == exit, fab.said
-        assert "the process ended by itself (killed by SIGKILL)" in failed(fab)["message"]
+        # on a busy machine systemd may have started it again, and forgotten the signal, before anybody looked
+        assert "the process ended" in failed(fab)["message"]
         assert recovers(bench, Parts(0, 0)) == before
     lost = load.stop().failed
     assert lost <= (0 if exit == 5 else 2), "more was lost than what was inside the process that was killed"
@@ -353,8 +354,8 @@ def test_ten_laptops_that_wait_for_their_turn(bench: Bench, laptops: list[WholeS
     listed = json.loads(bench.site.expect(0, "releases", "--all", "--json").out)["releases"]
     assert [int_of(row["number"]) for row in listed][:10] == made[::-1]
     assert {row["state"] for row in listed[:10]} <= {"current", "standby", "retired", "pruned"}
-    assert bench.survey().current == f"v{made[-1]}"
-    assert bench.survey().leftovers(timer=True) == []
+    now = bench.settled(lambda one: one.leftovers(timer=True))
+    assert (now.current, now.leftovers(timer=True)) == (f"v{made[-1]}", [])
     bench.releases.clear()
 
 

@@ -18,7 +18,7 @@ from tests.support.tiny import TinySite
 pytestmark = pytest.mark.acceptance
 
 FOR_EVER = "until [ -e $HOME/go ]; do sleep 0.1; done"
-QUESTION = b"What shall Ctrl-C mean?"
+QUESTION = b"Stop watching, abort, or keep following?"
 CTRL_C = "\x03"
 
 

@@ -61,7 +61,7 @@ def setup(site: Site, expect: int = 0) -> dict[str, str]:
     """Set up; what was changed, by step."""
     ended = site.expect(expect, "setup", "--json", user="root")
     done = [event for event in ended.events if event["event"] == "phase.done"]
-    return {event["phase"]: event["detail"] for event in done if event["detail"] != "as it should be"}
+    return {event["phase"]: event["detail"] for event in done if event["detail"] != "unchanged"}
 
 
 def findings(site: TinySite) -> list[dict[str, Any]]:

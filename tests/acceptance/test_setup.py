@@ -63,7 +63,7 @@ def setup(site: TinySite, *arguments: str, expect: int = 0, user: str = "root") 
 def changes(ended: Ended) -> dict[str, str]:
     """What a set-up says it changed, by step."""
     done = [event for event in ended.events if event["event"] == "phase.done"]
-    return {event["phase"]: event["detail"] for event in done if event["detail"] != "as it should be"}
+    return {event["phase"]: event["detail"] for event in done if event["detail"] != "unchanged"}
 
 
 # What it makes

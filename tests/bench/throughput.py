@@ -21,7 +21,9 @@ FAR = "/dev/shm/bench-upload"
 OURS = """\
 import sys, time
 from pathlib import Path
-from deployer.ssh import SshOptions, Target, connect
+from deployer.ssh.link import connect
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 config, host, local, far = sys.argv[1:]
 with connect(Target.parse(host), SshOptions(config_file=Path(config))) as link:
     with open(local, "rb") as file:

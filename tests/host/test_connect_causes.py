@@ -16,7 +16,9 @@ from types import SimpleNamespace
 import pytest
 
 from deployer.errors import ConfigError, DeployerError, Unreachable
-from deployer.ssh import SshOptions, Target, connect
+from deployer.ssh.link import connect
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 from tests.host.sshd import Sshd, free_port, make_key, running, write_config
 
 cause = pytest.mark.cause
@@ -227,7 +229,9 @@ REACH = """
 import os, sys
 {before}
 from deployer.errors import DeployerError
-from deployer.ssh import SshOptions, Target, connect
+from deployer.ssh.link import connect
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 try:
     connect(Target.parse("web"), SshOptions())
 except DeployerError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deployer.host.errors import HostError
-from deployer.host.job import lock, queue
+from deployer.host.job import events, lock, queue
 from deployer.host.state.app import Context, Settings
 from deployer.host.state.releases import FAILED, Release
 from deployer.host.state.releases import GOOD as KEPT
@@ -35,12 +35,12 @@ def job(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def follow(*_: Any) -> Iterator[dict[str, Any]]:
         for thread in threading.enumerate():
-            if thread.name == "words":
+            if thread.name == "signals":
                 thread.join(10)
                 assert not thread.is_alive()
         yield {"event": "finished"}
 
-    monkeypatch.setattr(lock, "follow", follow)
+    monkeypatch.setattr(events, "follow", follow)
 
 
 def directory(host: Host) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.deployment import outcome, retention
+from deployer.host.deployment import outcome
 from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.state.app import Context
@@ -69,7 +69,7 @@ def test_a_good_end_is_written_down(ctx: Context, told: list[dict[str, Any]], gi
     """In the record, which holds it no more, and in the ledger, with what serves then."""
     release = attempt(ctx, SERVED, "drain")
     files.point(ctx.paths.current, "releases/v2")
-    assert outcome.good(ctx, release, *given) is True
+    assert outcome.record_good(ctx, release, *given) is True
     kept = {"result": GOOD, "phase": "watch", "reason": reason, "ended": 1234.5, "held": None}
     assert ctx.catalog.get(2) == replace(release, **kept)
     assert last_line(ctx) == ended("v2", "good", "watch", reason, "v2")
@@ -80,8 +80,8 @@ def test_what_is_being_taken_back_cannot_be_good(ctx: Context) -> None:
     """Whoever says so has a bug; nothing is written."""
     release = attempt(ctx, CONDEMNED)
     with pytest.raises(HostError) as caught:
-        outcome.good(ctx, release)
-    assert (caught.value.message, caught.value.exit) == ("v2 is being taken back, and cannot be good", Exit.BUG)
+        outcome.record_good(ctx, release)
+    assert (caught.value.message, caught.value.exit) == ("v2 is being rolled back, and cannot be good", Exit.BUG)
     assert ctx.catalog.get(2) == release
 
 
@@ -108,9 +108,9 @@ def test_room_is_made_for_a_good_record(
         raise RuntimeError("that, too") if tries == 2 else OSError(28, "No space left on device")
 
     monkeypatch.setattr(Catalog, "save", full)
-    monkeypatch.setattr(retention, "prune", prune)
+    monkeypatch.setattr(outcome, "prune", prune)
     lines = list(ctx.ledger.entries())
-    assert outcome.good(ctx, release, "so") is (tries < 3)
+    assert outcome.record_good(ctx, release, "so") is (tries < 3)
     assert pruned == [release.spec.keep] * (tries > 1)
     bug = "removing old releases: a bug of deployer\n"
     assert capsys.readouterr().err[: len(bug)] == (bug if tries == 2 else "")
@@ -135,12 +135,12 @@ def test_that_a_release_goes_is_written_down_first(
     release = attempt(ctx, SERVED)
     with monkeypatch.context() as patched:
         patched.setattr(Catalog, "save", fails)
-        assert outcome.condemn(ctx, release, "it is ill") == release
+        assert outcome.record_rollback(ctx, release, "it is ill") == release
         assert capsys.readouterr().err == ""
         patched.setattr(Catalog, "save", lambda *_: 1 // 0)
-        assert outcome.condemn(ctx, release, "it is ill") == release
-    assert "noting that v2 goes: a bug of deployer\n" in capsys.readouterr().err
-    going = outcome.condemn(ctx, release, "it is ill")
+        assert outcome.record_rollback(ctx, release, "it is ill") == release
+    assert "recording that v2 is rolled back: a bug of deployer\n" in capsys.readouterr().err
+    going = outcome.record_rollback(ctx, release, "it is ill")
     assert going == ctx.catalog.get(2) == replace(release, result=CONDEMNED, reason="it is ill", held=None)
 
 
@@ -154,10 +154,10 @@ def test_of_a_dead_release_its_record_is_left(
     release = attempt(ctx, READY)
     release = ctx.catalog.update(release, spec=replace(release.spec, keep=4))
     kept: list[int] = []
-    monkeypatch.setattr(retention, "prune", lambda given, keep: kept.append(keep if given is ctx else 0))
+    monkeypatch.setattr(outcome, "prune", lambda given, keep: kept.append(keep if given is ctx else 0))
     if not serving:
         ctx.paths.current.unlink()
-    outcome.close(ctx, release, FAILED, "it is ill")
+    outcome.remove_content(ctx, release, FAILED, "it is ill")
     changes = {"result": FAILED, "reason": "it is ill", "ended": 1234.5, "held": None, "sealed": None}
     assert ctx.catalog.get(2) == replace(release, **changes)
     assert files.names(ctx.paths.release(2)) == ["release.json"]
@@ -171,7 +171,7 @@ def test_what_still_finishes_a_job_keeps_its_code(ctx: Context, monkeypatch: pyt
     release = attempt(ctx, READY)
     before = files.names(ctx.paths.release(2))
     monkeypatch.setattr(background, "finishing_numbers", lambda _: {2})
-    outcome.close(ctx, release, FAILED, "it is ill")
+    outcome.remove_content(ctx, release, FAILED, "it is ill")
     assert files.names(ctx.paths.release(2)) == before
     assert (ctx.catalog.get(2).result, last_line(ctx)["result"]) == (FAILED, FAILED)
 
@@ -181,7 +181,7 @@ FAILING = {
     "removing {directory}/env": (files, "remove_tree"),
     "recording how v2 ended": (Catalog, "save"),
     "adding to the ledger": (Ledger, "add"),
-    "removing old releases": (retention, "prune"),
+    "removing old releases": (outcome, "prune"),
 }
 
 
@@ -193,13 +193,13 @@ def test_whatever_fails_at_an_end_does_not_keep_the_rest_from_being_done(
     """Nothing is raised: the host's next recovery sees to what was left. What nobody foresaw is in the journal."""
     release = attempt(ctx, READY)
     pruned: list[int] = []
-    monkeypatch.setattr(retention, "prune", lambda _, keep: pruned.append(keep))
+    monkeypatch.setattr(outcome, "prune", lambda _, keep: pruned.append(keep))
 
     def broken(*_: Any, **__: Any) -> Any:
         raise error
 
     monkeypatch.setattr(*FAILING[step], broken)
-    outcome.close(ctx, release, FAILED, "it is ill")
+    outcome.remove_content(ctx, release, FAILED, "it is ill")
     what = step.split()[0]
     assert ("env" in files.names(ctx.paths.release(2))) is (step.startswith(("looking", "removing {")))
     assert (ctx.catalog.get(2).result == FAILED) is (what != "recording")
@@ -217,5 +217,5 @@ def test_one_file_that_stays_does_not_keep_the_others(ctx: Context, monkeypatch:
         fails() if path.name in ("env", "run") else remove(path)
 
     monkeypatch.setattr(files, "remove_tree", stuck)
-    outcome.close(ctx, release, FAILED, "")
+    outcome.remove_content(ctx, release, FAILED, "")
     assert files.names(ctx.paths.release(2)) == ["env", "release.json", "run"]

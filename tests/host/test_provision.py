@@ -15,11 +15,11 @@ import pytest
 
 from deployer.host.setup import nginx, provision
 from deployer.host.setup.program import install, launcher_of
-from deployer.host.setup.provision import Setup
 from deployer.host.state.paths import AppPaths
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.wire.protocol import Exit, dumps
-from deployer.wire.site import Site
+from deployer.wire.setup import Setup
+from deployer.wire.site import ProxySite
 
 SITE: dict[str, Any] = {
     "server_name": ["shop.example.com"],
@@ -97,7 +97,7 @@ def test_a_bad_request_is_refused_before_anything(change: dict[str, Any]) -> Non
 
 def test_the_site_follows_no_link_and_keeps_nothing_alive() -> None:
     """Static files are served from the code alone, and connections to the app are not pooled."""
-    site = Site.parse({**SITE, "static": {"/static/": "static/dist/"}})
+    site = ProxySite.parse({**SITE, "static": {"/static/": "static/dist/"}})
     text = nginx.render(site, AppPaths("my-shop"), ipv6=True)
     assert (
         "alias /srv/my-shop/current/code/static/dist/;\n        disable_symlinks on from=/srv/my-shop/current/code;"

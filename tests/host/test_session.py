@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from deployer.host.deployment import barrier
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.job import lock
+from deployer.host.job import events, lock
 from deployer.host.session import requests
 from deployer.host.session.session import Session
 from deployer.host.state import masking
@@ -733,7 +733,7 @@ def test_a_unit_name_that_another_still_has_is_tried_again(host: Host, monkeypat
         return runner.CommandResult(1, "", "already loaded or has a fragment file") if refused else done
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr("deployer.host.session.session.lock.follow", lambda *_: iter([{"event": "finished"}]))
+    monkeypatch.setattr("deployer.host.session.session.events.follow", lambda *_: iter([{"event": "finished"}]))
     assert host.serve(line(GOOD) + BODY) == Exit.OK
     assert len(host.started) == 3
 
@@ -754,16 +754,16 @@ def test_a_unit_that_systemd_never_starts_is_told(host: Host, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("events", "left"), [("", False), ('{"event":"phase.started","phase":"build","release":"v1"}\n', True)],
+    ("written", "left"), [("", False), ('{"event":"phase.started","phase":"build","release":"v1"}\n', True)],
     ids=["it never said a word", "it had begun: what puts it right takes that away"],
 )  # fmt: skip
-def test_a_job_that_was_ended_before_its_program_ran_leaves_no_upload(host: Host, events: str, left: bool) -> None:
+def test_a_job_that_was_ended_before_its_program_ran_leaves_no_upload(host: Host, written: str, left: bool) -> None:
     """An undo may come while Python is still starting: whoever follows the job takes away what it would have."""
     directory = host.paths.jobs / "00000003"
     directory.mkdir()
-    (directory / "events.jsonl").write_text(events)
+    (directory / "events.jsonl").write_text(written)
     (directory / "body").write_bytes(b"the upload")
-    *_, last = lock.follow(session(host, b"").ctx, directory)
+    *_, last = events.follow(session(host, b"").ctx, directory)
     assert last["event"] == "finished"
     assert (directory / "body").exists() is left
 
@@ -804,7 +804,7 @@ def heard(host: Host, *words: Any) -> set[str]:
     directory = host.paths.jobs / "00000007"
     directory.mkdir()
     before = set(threading.enumerate())
-    session(host, b"".join(line(word) for word in words))._hear_words(directory)
+    session(host, b"".join(line(word) for word in words))._receive_signals(directory)
     for thread in set(threading.enumerate()) - before:
         thread.join(20)
     return {path.name for path in directory.iterdir()}
@@ -850,12 +850,12 @@ def test_a_word_to_go_on_needs_hardly_any_room(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     if disk == "full":
-        monkeypatch.setattr(barrier, "hold", no_room)
+        monkeypatch.setattr(barrier, "keep_alive", no_room)
         with pytest.raises(OSError):
-            barrier.go(tmp_path, "switch")
+            barrier.allow(tmp_path, "switch")
     else:
-        barrier.go(tmp_path, "switch")
-    assert barrier.Word(tmp_path).said("switch")
+        barrier.allow(tmp_path, "switch")
+    assert barrier.BarrierSignal(tmp_path).allows("switch")
 
 
 def test_a_job_that_was_swept_before_its_first_word_never_began(host: Host) -> None:
@@ -871,7 +871,7 @@ def test_a_job_that_was_swept_before_its_first_word_never_began(host: Host) -> N
     [
         ({"by": "ada", "why": "web2: the disk is full"}, "web2: the disk is full"),
         ({"by": "ada", "why": ""}, "aborted by ada"),
-        (None, "the deploy ended on the host without a last word"),
+        (None, "the deploy ended on the host without reporting how"),
     ],
 )
 def test_a_job_that_was_ended_before_its_first_word(
@@ -888,7 +888,7 @@ def test_a_job_that_was_ended_before_its_first_word(
     context = Context(
         paths=host.paths, settings=Settings("deploy", "www-data"), emit=lambda *_, **__: None, clock=time.time
     )
-    failed, finished = list(lock.follow(context, directory))
+    failed, finished = list(events.follow(context, directory))
     assert told in failed["message"]
     assert failed["state"] == "nothing was touched"
     assert finished["exit"] == Exit.REFUSED
@@ -904,7 +904,7 @@ def begun(host: Host, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> 
         raise error
         yield
 
-    monkeypatch.setattr(lock, "follow", follow)
+    monkeypatch.setattr(events, "follow", follow)
     host.serve(line(GOOD) + BODY)
     assert len(host.started) == 1
     return next(event for event in host.events if event["event"] == "failed")
@@ -944,7 +944,7 @@ def test_a_command_that_was_run_is_not_told_as_nothing(host: Host, monkeypatch: 
 
     monkeypatch.setattr("deployer.host.session.session.run", fails)
     host.serve(line({"op": "run", "argv": ["true"]}))
-    assert host.events[0]["state"].startswith("the command may have been run")
+    assert host.events[0]["state"].startswith("the command may have run")
 
 
 def test_a_job_that_was_told_to_abort_is_not_told_as_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,9 +22,12 @@ import pytest
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Event, Warn
-from deployer.ssh import Link, Question, SshOptions, Target, auth, connect, settings
+from deployer.ssh import auth, settings
+from deployer.ssh.link import Link, connect
 from deployer.ssh.login import login
+from deployer.ssh.options import Question, SshOptions
 from deployer.ssh.settings import Settings
+from deployer.ssh.target import Target
 from tests.host.sshd import Sshd, fingerprint, free_port, make_key, public, running, write_config
 from tests.support.delayproxy import DelayProxy
 
@@ -468,7 +471,9 @@ def test_what_does_not_speak_ssh_is_said_so_quietly(greeting: bytes) -> None:
     program = (
         "import sys\n"
         "from deployer.errors import Unreachable\n"
-        "from deployer.ssh import SshOptions, Target, connect\n"
+        "from deployer.ssh.link import connect\n"
+        "from deployer.ssh.options import SshOptions\n"
+        "from deployer.ssh.target import Target\n"
         "try: connect(Target.parse(sys.argv[1]), SshOptions())\n"
         "except Unreachable as error: print(error)\n"
     )

@@ -13,7 +13,16 @@ import pytest
 from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
 from deployer.host.recovery import debris, survey
-from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK
+from deployer.host.recovery.survey import (
+    COMPLETE_LEDGER,
+    DISCARD,
+    FINISH,
+    REMOVE,
+    REMOVE_DEBRIS,
+    ROLL_BACK,
+    START,
+    STOP,
+)
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import Ledger
 from deployer.host.state.releases import CONDEMNED, FAILED, READY, SERVED
@@ -41,7 +50,7 @@ def ctx(host: SimulatedHost) -> Context:
 
 
 def steps(ctx: Context) -> list[tuple[str, int]]:
-    return [(step.do, step.number) for step in survey.plan(survey.look(ctx))]
+    return [(step.do, step.number) for step in survey.plan(survey.inspect(ctx))]
 
 
 def becomes(result: str, held: Any = None) -> Callable[[SimulatedHost, Context], object]:
@@ -82,7 +91,7 @@ LEASE = {"boot": "boot 1", "until": 1e9}
 WRONG: dict[str, tuple[Callable[[SimulatedHost, Context], object], list[tuple[str, int]], bool]] = {
     "nothing": (lambda host, ctx: None, [], False),
     "what serves was not judged": (becomes(SERVED), [(FINISH, 2)], True),
-    "what serves was being taken back": (becomes(CONDEMNED), [(TAKE_BACK, 2)], True),
+    "what serves was being taken back": (becomes(CONDEMNED), [(ROLL_BACK, 2)], True),
     "what serves is held": (becomes(SERVED, LEASE), [], False),
     "what serves is held, and its standby": (both(becomes(SERVED, LEASE), units_of_one), [], False),
     "its lease is over": (becomes(SERVED, {**LEASE, "until": 1.0}), [(FINISH, 2)], True),
@@ -90,12 +99,13 @@ WRONG: dict[str, tuple[Callable[[SimulatedHost, Context], object], list[tuple[st
     "what serves was not judged, and is stopped": (both(becomes(SERVED), stopped), [], False),
     "an older one has not ended": (was(READY), [(DISCARD, 1)], True),
     "an older one has not ended, and all is stopped": (both(was(READY), stopped), [(DISCARD, 1)], True),
-    "an older one was switched to": (was(SERVED), [(CLEAR, 1)], True),
+    "an older one was switched to": (was(SERVED), [(REMOVE, 1)], True),
     "an older one still has units": (units_of_one, [(STOP, 1)], True),
-    "a file was cut short": (lambda host, ctx: (ctx.paths.home / ".x.tmp").touch(), [(REMOVE, 0)], False),
-    "a job never said a word": (silent_job, [(REMOVE, 0)], True),
+    "a file was cut short": (lambda host, ctx: (ctx.paths.home / ".x.tmp").touch(), [(REMOVE_DEBRIS, 0)], False),
+    "a job never said a word": (silent_job, [(REMOVE_DEBRIS, 0)], True),
     "a job never ended": (unfinished_job, [], True),
-    "a line lacks in the ledger": (lambda host, ctx: ctx.ledger.add("begun", 1.0, release="v3"), [(CLOSE, 3)], True),
+    "the ledger lacks a line": (lambda host, ctx: ctx.ledger.add("begun", 1.0, release="v3"),
+                                [(COMPLETE_LEDGER, 3)], True),
     "an admin has stopped it": (stopped, [], False),
 }  # fmt: skip
 
@@ -116,18 +126,18 @@ def test_a_unit_that_must_be_up_is_missed(host: SimulatedHost, ctx: Context, kin
     unit = host.table.units[f"shop-{kind}"]
     unit.active, unit.job = ("inactive", "start") if state == "queued" else (state, "")
     down = state != "queued"
-    assert survey.look(ctx).down is down
+    assert survey.inspect(ctx).down is down
     assert steps(ctx) == ([(START, 2)] if down else [])
     (ctx.paths.release(2) / "release.json").write_text("{")
-    assert survey.look(ctx).down is (down and kind == "web@v2.socket")
+    assert survey.inspect(ctx).down is (down and kind == "web@v2.socket")
 
 
 def test_a_web_process_that_nobody_has_called_yet_is_not_missed(host: SimulatedHost, ctx: Context) -> None:
     """Its socket starts it; and where nothing is current nothing is missed."""
     host.systemctl("stop", "shop-web@v2.service")
-    assert not survey.look(ctx).down
+    assert not survey.inspect(ctx).down
     ctx.paths.current.unlink()
-    assert (survey.look(ctx).current, survey.look(ctx).down) == (0, False)
+    assert (survey.inspect(ctx).current, survey.inspect(ctx).down) == (0, False)
 
 
 def test_all_that_is_there_is_seen(host: SimulatedHost, ctx: Context) -> None:
@@ -137,7 +147,7 @@ def test_all_that_is_there_is_seen(host: SimulatedHost, ctx: Context) -> None:
     ctx.ledger.add("begun", 1.0, release="v7")
     (ctx.paths.releases / "v5").mkdir()
     ctx.catalog.update(ctx.catalog.get(1), result=FAILED)
-    found = survey.look(ctx)
+    found = survey.inspect(ctx)
     assert found == survey.Survey(
         current=2,
         releases=(ctx.catalog.get(1), ctx.catalog.get(2)),
@@ -153,16 +163,16 @@ def test_all_that_is_there_is_seen(host: SimulatedHost, ctx: Context) -> None:
     assert ctx.paths.releases / "v5" in found.debris
     assert not {ctx.paths.release(2), ctx.paths.release(1)} & set(found.debris)
     (ctx.paths.release(2) / "release.json").unlink()
-    assert ctx.paths.release(2) not in survey.look(ctx).debris
+    assert ctx.paths.release(2) not in survey.inspect(ctx).debris
 
 
 def test_leases_count_unless_they_are_not_to(host: SimulatedHost, ctx: Context) -> None:
     """Only of what has not ended; an abort looks through them."""
     becomes(SERVED, LEASE)(host, ctx)
     ctx.catalog.update(ctx.catalog.get(1), held=LEASE)
-    assert survey.look(ctx).held == {2}
-    assert survey.look(ctx, leases=True).held == {2}
-    assert survey.look(ctx, leases=False).held == frozenset()
+    assert survey.inspect(ctx).held == {2}
+    assert survey.inspect(ctx, leases=True).held == {2}
+    assert survey.inspect(ctx, leases=False).held == frozenset()
 
 
 BLIND: dict[str, tuple[Any, str, str, object]] = {
@@ -182,7 +192,7 @@ def test_what_cannot_be_seen_is_left_out_of_the_plan(
     stopped(host, ctx)
     (ctx.paths.home / ".x.tmp").touch()
     ctx.ledger.add("begun", 1.0, release="v7")
-    before = survey.look(ctx)
+    before = survey.inspect(ctx)
     assert before.down and before.debris and before.open and not before.wanted and before.units
 
     def blind(*_: Any, **__: Any) -> Any:
@@ -191,7 +201,7 @@ def test_what_cannot_be_seen_is_left_out_of_the_plan(
     module, name, field, value = BLIND[what]
     monkeypatch.setattr(module, name, blind)
     with pytest.raises(HostError, match="no answer"):
-        survey.look(ctx)
+        survey.inspect(ctx)
     failures = Failures(ctx)
-    assert survey.look(ctx, failures=failures) == replace(before, **{field: value})
-    assert [error.message for error in failures.found] == [f"looking at the host ({what}): no answer"]
+    assert survey.inspect(ctx, failures=failures) == replace(before, **{field: value})
+    assert [error.message for error in failures.found] == [f"inspecting the host ({what}): no answer"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit as Quit
 
-from deployer.bug import Bug
 from deployer.errors import Exit
+from deployer.errors.bug import Bug
 from deployer.executor import explained
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deployer.config import Config, describe, load, read_env_file
-from deployer.config.check import RESERVED
+from deployer.config.secret import Secret
 from deployer.errors import ConfigError
-from deployer.model import Secret
+from deployer.wire.environment import RESERVED
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,7 +135,7 @@ BAD = [
     (app('env_file = ""'), "env_file: must be the path of a file"),
     (app("[env]\nA = 1"), "env.A: must be a string, in quotes"),
     (app('[env]\nOK = "x"\n"A B" = "x"'), 'env."A B": is not a name'),
-    (app('[env]\nA = "x\\u0000y"'), "env.A: holds a control character"),
+    (app('[env]\nA = "x\\u0000y"'), "env.A: its value holds a control character"),
     (app('[web]\nwsgi = "a:b"\nasgi = "a:b"'), "web.asgi: cannot be set beside wsgi"),
     (app('[web]\nwsgi = "a:b"\ncommand = "x"'), "web.command: cannot be set beside wsgi"),
     (app('[web]\nwsgi = "a.b"'), 'web.wsgi: must be a callable such as "shop.wsgi:application", not "a.b"'),
@@ -164,7 +164,7 @@ BAD = [
     (app('[web.health]\nstatus = "2xx"'), 'web.health.status: must be a status such as "200"'),
     (app('[web.health]\nstatus = "399-200"'), "web.health.status: must be"),
     (app("[web.health]\nstatus = []"), "web.health.status: must be"),
-    (app("[web.health]\ntimeout = 0"), "web.health.timeout: must be a number of seconds above 0"),
+    (app("[web.health]\ntimeout = 0"), "web.health.timeout: must be a number of seconds from 0.1"),
     (app("[web.health]\ntimeout = nan"), "web.health.timeout: must be"),
     (app("[web.health]\nsettle = -1"), "web.health.settle: must be"),
     (app('[web.unit]\n"memory-max" = 1'), 'web.unit.memory-max: is not the name of a systemd directive'),

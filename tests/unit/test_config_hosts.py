@@ -10,7 +10,7 @@ from deployer.config.problems import keys_of
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import PARALLEL
 from deployer.release.spec import environment_of, setup_request
-from deployer.target import Target
+from deployer.ssh.target import Target
 
 FLEET = """
 app = "shop"

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from deployer.cli import task
 from deployer.commands import deploy
-from deployer.config import Config, HostSettings, Process, Roles, Timer, refuse_twice
+from deployer.config import Config, HostSettings, ProcessConfig, Roles, TimerConfig, refuse_twice
 from deployer.config.problems import keys_of
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.remote.site import Site
-from deployer.ssh import SshOptions
+from deployer.ssh.options import SshOptions
 
 THINGS = """
 [processes.worker]
@@ -53,10 +53,10 @@ def test_defaults(toml) -> None:
     """A process runs once on each host, side by side with its forerunner; a timer on one host, as long as it takes."""
     config = toml(app('[processes.a]\ncommand = "x"\n[timers.b]\ncommand = "y"\ncalendar = "daily"'))
     assert config.processes == {
-        "a": Process(command="x", count=1, stop=30, overlap=True, once=False, check=None, unit={})
+        "a": ProcessConfig(command="x", count=1, stop=30, overlap=True, once=False, check=None, unit={})
     }
     assert config.timers == {
-        "b": Timer(command="y", calendar="daily", persistent=True, timeout=None, once=True, unit={})
+        "b": TimerConfig(command="y", calendar="daily", persistent=True, timeout=None, once=True, unit={})
     }
 
 
@@ -81,7 +81,7 @@ def test_every_key_is_read(toml) -> None:
         unit = { ReadWritePaths = ["/a", "/b"] }
         """)
     )
-    assert config.processes["a"] == Process(
+    assert config.processes["a"] == ProcessConfig(
         command="x 'y z'",
         count=64,
         stop=86400,
@@ -90,7 +90,7 @@ def test_every_key_is_read(toml) -> None:
         check="python manage.py check && true",
         unit={"MemoryMax": "1G", "Nice": 5},
     )
-    assert config.timers["b"] == Timer(
+    assert config.timers["b"] == TimerConfig(
         command="bin/sweep --all",
         calendar="*-*-1/2 03:00:00 Europe/Berlin",
         persistent=False,
@@ -109,7 +109,7 @@ def test_environments_change_single_keys_and_add_tables(toml) -> None:
         ),
         "staging",
     )
-    assert config.processes["worker"] == Process(command="celery -A shop worker", count=2)
+    assert config.processes["worker"] == ProcessConfig(command="celery -A shop worker", count=2)
     assert (*config.processes, *config.timers) == ("worker", "beat", "news", "sweep", "extra")
 
 
@@ -430,8 +430,8 @@ def config_of(roles: Roles) -> Config:
     return Config(
         app="shop",
         hosts_written=dict(roles.table),
-        processes={name: Process(command="x", once=name in roles.once) for name in roles.processes},
-        timers={name: Timer(command="x", calendar="daily", once=name in roles.once) for name in roles.timers},
+        processes={name: ProcessConfig(command="x", once=name in roles.once) for name in roles.processes},
+        timers={name: TimerConfig(command="x", calendar="daily", once=name in roles.once) for name in roles.timers},
     )
 
 
@@ -469,7 +469,7 @@ def test_a_host_that_would_run_nothing_is_refused(roles: Roles) -> None:
         assert list(config_of(roles).of_host(host).roles.mistakes()) == []
 
 
-@pytest.mark.parametrize("table", [Process, Timer])
+@pytest.mark.parametrize("table", [ProcessConfig, TimerConfig])
 def test_the_keys_are_described(table) -> None:
     """Each says what it is and what it expects."""
     for name, key in keys_of(table).items():

@@ -26,15 +26,17 @@ from deployer.fleet.hosts import Fleet
 from deployer.fleet.messages import HostFailed, HostMet, Message
 from deployer.fleet.release import begin, release, was_busy
 from deployer.fleet.worker import HostWorker
-from deployer.model import Decision
 from deployer.release.placement import Payload, Placement
 from deployer.remote import job
+from deployer.remote.decision import Decision
+from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
 from deployer.remote.program import host_program
-from deployer.remote.session import Facts, Remote
+from deployer.remote.session import Remote
 from deployer.remote.site import Site
 from deployer.rollout import Strategy
-from deployer.ssh import SshOptions, Target
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 from deployer.wire.protocol import PROTOCOL
 
 BUSY = {"by": "ada@laptop", "kind": "deploy", "since": 1.0, "phase": "check", "job": "7", "waits": "switch"}

@@ -31,7 +31,7 @@ def options(c):
 
 @fleet_task
 def refuse(c):
-    raise Busy(message="it failed", state="the old one serves", next="look", logs=("last words",))
+    raise Busy(message="it failed", state="the old one serves", next=do("look"), logs=("last words",))
 
 @fleet_task(on_error=lambda error: print("shown", error.message))
 def shown(c):

@@ -23,9 +23,11 @@ from deployer.fleet.hosts import Fleet, HostResult, conclude, each, most_severe
 from deployer.remote.answers import StatusOf
 from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site
-from deployer.ssh import SshOptions, Target
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
+from deployer.wire.advice import do
 
-NOBODY = Unreachable(message="web2 can't be reached", state="nothing was touched", next="check", host="web2")
+NOBODY = Unreachable(message="web2 can't be reached", state="nothing was touched", next=do("check"), host="web2")
 
 
 def fleet_of(*names: str, heard: list[events.Event] | None = None, **options: Any) -> Fleet:

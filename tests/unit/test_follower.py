@@ -20,15 +20,17 @@ from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreach
 from deployer.fleet import worker
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.release import release
-from deployer.model import Decision
 from deployer.release.placement import Payload, Placement
 from deployer.remote import job
 from deployer.remote.answers import Job, Nothing
+from deployer.remote.decision import Decision
+from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
-from deployer.remote.session import Facts, Outcome, Over, Remote
+from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
-from deployer.ssh import SshOptions, Target
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 from deployer.wire.advice import Next
 from deployer.wire.protocol import PROTOCOL
 

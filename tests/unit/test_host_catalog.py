@@ -25,11 +25,11 @@ from deployer.host.state.releases import (
 )
 from deployer.host.system.files import make_directory, point
 from deployer.wire.processes import Web
-from deployer.wire.spec import Health, Lock, Source, Spec
+from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 SPEC = Spec(
-    source=Source(digest="0" * 64, commit="", ref="main", dirty=False),
-    lock=Lock(kind="none", path="", files=()),
+    source=SourceSpec(digest="0" * 64, commit="", ref="main", dirty=False),
+    lock=LockSpec(kind="none", path="", files=()),
     python="",
     build=(),
     migrate="",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from deployer.host.state.releases import GOOD, Release, origin_of, rollback_targets, to_prune
 from deployer.wire.processes import Web
-from deployer.wire.spec import Health, Lock, Source, Spec
+from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 SPEC = Spec(
-    source=Source(digest="0" * 64, commit="", ref="main", dirty=False),
-    lock=Lock(kind="none", path="", files=()),
+    source=SourceSpec(digest="0" * 64, commit="", ref="main", dirty=False),
+    lock=LockSpec(kind="none", path="", files=()),
     python="",
     build=(),
     migrate="",

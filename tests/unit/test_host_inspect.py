@@ -84,7 +84,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(runner, "run", made)
     monkeypatch.setattr(proc, "resident", lambda pid: pid * 1024)
     monkeypatch.setattr("deployer.host.job.lock.running", lambda _: None)
-    monkeypatch.setattr(survey, "look", lambda _: None)
+    monkeypatch.setattr(survey, "inspect", lambda _: None)
     monkeypatch.setattr(survey, "plan", lambda _: [])
     monkeypatch.setattr(preparation, "findings", lambda _: [])  # of the preparation: tried on real hosts
     return made
@@ -402,7 +402,7 @@ def test_what_the_host_starts_by_itself_is_named(
 ) -> None:
     """That something does not run is told once, by what it is; where nothing of it is known, by its release."""
     serving(ctx, WITH_WEB)
-    monkeypatch.setattr(survey, "plan", lambda _: [survey.Step(survey.START, "v2 does not run", number=2)])
+    monkeypatch.setattr(survey, "plan", lambda _: [survey.Repair(survey.START, "v2 does not run", number=2)])
     assert findings(ctx) == [("down", "v2")]
     fake.put(ONE, ActiveState="inactive")
     fake.put(TIMER, ActiveState="inactive")

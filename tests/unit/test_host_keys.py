@@ -15,11 +15,11 @@ import pytest
 from deployer.host.build.keys import fingerprint_key, tree_key, venv_key
 from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
-from deployer.wire.spec import Lock, Spec
+from deployer.wire.spec import LockSpec, Spec
 from deployer.wire.tree import Entry
 from tests.host.asking import SPEC
 
-LOCK = Lock(kind="uv", path="uv.lock", files=("uv.lock", "pyproject.toml"), directories=("libs/own",), requires="")
+LOCK = LockSpec(kind="uv", path="uv.lock", files=("uv.lock", "pyproject.toml"), directories=("libs/own",), requires="")
 BASE = replace(Spec.parse(SPEC), lock=LOCK, build=("make",))
 PYTHON = Interpreter(path="/usr/bin/python3", identity="CPython 3.11.2 x86_64")
 OTHER_PYTHON = Interpreter(path="/usr/bin/python3", identity="CPython 3.12.0 x86_64")
@@ -58,7 +58,7 @@ def test_the_name_of_an_environment_is_of_all_that_an_installer_reads() -> None:
 
 def test_without_a_lock_there_is_no_environment() -> None:
     """Whatever else ships."""
-    assert venv_key(replace(BASE, lock=Lock(kind="none", path="", files=())), FILES, PYTHON) == ""
+    assert venv_key(replace(BASE, lock=LockSpec(kind="none", path="", files=())), FILES, PYTHON) == ""
 
 
 def test_a_lock_that_did_not_ship_is_told() -> None:

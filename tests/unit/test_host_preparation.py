@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from deployer.host.errors import HostError
 from deployer.host.inspect import preparation
-from deployer.host.setup import ageing, login, nginxfiles, prerequisites, proof, proxy, unsupported
+from deployer.host.setup import ageing, login, nginx, prerequisites, proof, proxy, unsupported
 from deployer.host.setup.ageing import Shadow
 from deployer.host.setup.nginx import render
 from deployer.host.state.app import Settings
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import exitstatus, runner
 from deployer.host.units import confinement
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 
 # The confinement
 
@@ -246,7 +246,7 @@ def test_where_sshd_reads_no_file_setup_says_so() -> None:
 
 # The site
 
-SITE = Site(server_name=("shop.example.com",), listen=("80",), client_max_body_size="10m", static=())
+SITE = ProxySite(server_name=("shop.example.com",), listen=("80",), client_max_body_size="10m", static=())
 SHOP = AppPaths("shop")
 
 
@@ -274,7 +274,7 @@ def test_only_a_trusted_front_is_believed() -> None:
 def test_everybody_is_no_front(network: str) -> None:
     """What would have any client believed, or is no network, is refused."""
     with pytest.raises(ValueError, match=r"site\.trusted"):
-        Site.parse({**SITE.as_json(), "trusted": [network]})
+        ProxySite.parse({**SITE.as_json(), "trusted": [network]})
 
 
 DUMP = """\
@@ -306,7 +306,7 @@ server { listen 8080 default; location / { proxy_pass http://kept; } }
 
 def test_nginx_files_are_read_with_their_lines() -> None:
     """Quotes, comments, variables and several blocks on a line are no hindrance; each directive knows its place."""
-    found = list(nginxfiles.parse(DUMP))
+    found = list(nginx.parse_dump(DUMP))
     assert [one.words for one in found if one.file.endswith("default")][:3] == [
         ("server",),
         ("listen", "80", "default_server"),
@@ -329,15 +329,15 @@ def test_nginx_files_are_read_with_their_lines() -> None:
 )
 def test_default_sites_are_found_by_their_address(address: str, where: list[str]) -> None:
     """Only one at the very same address is in the way of another."""
-    assert [one.where for one in nginxfiles.defaults(nginxfiles.parse(DUMP), [address])] == where
+    assert [one.where for one in nginx.default_sites(nginx.parse_dump(DUMP), [address])] == where
 
 
 def test_upstreams_that_keep_connections_are_found() -> None:
     """Those to this app alone; since nginx 1.29.7 also one that does not say."""
-    found = list(nginxfiles.parse(DUMP))
-    assert [one.line for one in nginxfiles.pooling(found, "shop", (1, 22, 1))] == [4]
-    assert [one.line for one in nginxfiles.pooling(found, "shop", (1, 30, 6))] == [1, 4]
-    assert [one.line for one in nginxfiles.pooling(found, "shop-two", (1, 22, 1))] == [6]
+    found = list(nginx.parse_dump(DUMP))
+    assert [one.line for one in nginx.pooling_upstreams(found, "shop", (1, 22, 1))] == [4]
+    assert [one.line for one in nginx.pooling_upstreams(found, "shop", (1, 30, 6))] == [1, 4]
+    assert [one.line for one in nginx.pooling_upstreams(found, "shop-two", (1, 22, 1))] == [6]
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
 
     (tmp_path / "Caddyfile").write_text(":80 {\n\treverse_proxy unix//srv/shop/current/run/web.sock\n}\n")
     monkeypatch.setattr(preparation, "_CADDY", tmp_path)
-    monkeypatch.setattr(nginxfiles, "read", lacks)
+    monkeypatch.setattr(nginx, "read_directives", lacks)
     for look in ("_accounts", "_login", "_confinement", "_site", "_reached"):
         monkeypatch.setattr(preparation, look, lambda _: iter(()))
     (found,) = preparation.findings(Mock(app="shop"))

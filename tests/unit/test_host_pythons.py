@@ -10,7 +10,7 @@ from deployer.host.build import installer, pythons
 from deployer.host.build.pythons import find_interpreter
 from deployer.host.errors import HostError
 from deployer.host.system.runner import CommandResult
-from deployer.wire.spec import Lock
+from deployer.wire.spec import LockSpec
 from deployer.wire.versions import fits
 
 
@@ -106,7 +106,7 @@ def test_advice_for_an_installer_that_failed(
     """It does not say more than is known: the installer names the cause; a git that is wanted and missing is seen."""
     (tmp_path / "requirements.txt").write_text(f"{text}\n")
     monkeypatch.setattr(installer, "HOST_PATH", str(host))
-    lock = Lock(kind="requirements", path="requirements.txt", files=("requirements.txt",))
+    lock = LockSpec(kind="requirements", path="requirements.txt", files=("requirements.txt",))
     advice = installer.advice(lock, tmp_path)
     assert ("apt-get install git" in advice.commands) is wants
     assert "mend it" not in str(advice) and "this host has 3.11, 3.13" in str(advice)

@@ -10,15 +10,15 @@ import pytest
 
 from deployer.host.recovery import survey as module
 from deployer.host.recovery.survey import (
-    CLEAR,
-    CLOSE,
+    COMPLETE_LEDGER,
     DISCARD,
     FINISH,
     REMOVE,
+    REMOVE_DEBRIS,
+    ROLL_BACK,
     START,
     STOP,
-    TAKE_BACK,
-    Step,
+    Repair,
     Survey,
     plan,
 )
@@ -84,13 +84,13 @@ def test_behind_the_switch_it_is_judged(phase: str) -> None:
 
 def test_between_the_record_and_the_rename() -> None:
     """The record says that it was switched to, the link does not: the link is right; but whoever waits is answered."""
-    assert done(found(attempt(SERVED, "check"), units=frozenset({1, 2}))) == [(CLEAR, 2)]
+    assert done(found(attempt(SERVED, "check"), units=frozenset({1, 2}))) == [(REMOVE, 2)]
 
 
 def test_a_way_back_that_was_cut_short() -> None:
     """Before the rename it is gone again from its start; behind it only what is left is cleared away."""
-    assert done(found(attempt(CONDEMNED, "drain"), current=2, units=frozenset({1, 2}))) == [(TAKE_BACK, 2)]
-    assert done(found(attempt(CONDEMNED, "drain"), current=1, units=frozenset({1, 2}))) == [(CLEAR, 2)]
+    assert done(found(attempt(CONDEMNED, "drain"), current=2, units=frozenset({1, 2}))) == [(ROLL_BACK, 2)]
+    assert done(found(attempt(CONDEMNED, "drain"), current=1, units=frozenset({1, 2}))) == [(REMOVE, 2)]
 
 
 @pytest.mark.parametrize("result", [PREPARING, READY, SERVED])
@@ -110,8 +110,8 @@ def test_debris_and_gaps_in_the_ledger() -> None:
     path = Path("/srv/shop/.current.tmp")
     survey = found(attempt(SERVED, "switch"), current=2, units=frozenset({2}), debris=(path,), open=frozenset({2, 9}))
     assert [(step.do, step.number, step.path) for step in plan(survey)] == [
-        (REMOVE, 0, path),
-        (CLOSE, 9, None),
+        (REMOVE_DEBRIS, 0, path),
+        (COMPLETE_LEDGER, 9, None),
         (FINISH, 2, None),
     ]
 
@@ -144,17 +144,17 @@ HELD = {"boot": "another", "until": 0.0}
         (attempt(PREPARING), 1, DISCARD, "v2 was interrupted at upload and has no traffic"),
         (attempt(PREPARING, "build"), 1, DISCARD, "v2 was interrupted at install and has no traffic"),
         (replace(attempt(READY, "check"), held=HELD), 1, DISCARD, "v2 was left alone after check and has no traffic"),
-        (attempt(SERVED, "check"), 1, CLEAR, "v2 was interrupted at switch and has no traffic"),
-        (attempt(CONDEMNED, "watch"), 1, CLEAR, "v2 was interrupted at watch and has no traffic"),
+        (attempt(SERVED, "check"), 1, REMOVE, "v2 was interrupted at switch and has no traffic"),
+        (attempt(CONDEMNED, "watch"), 1, REMOVE, "v2 was interrupted at watch and has no traffic"),
         (attempt(SERVED, "switch"), 2, FINISH, "v2 serves, but was interrupted at drain"),
         (attempt(READY, "watch"), 2, FINISH, "v2 serves, but was interrupted at watch"),
         (replace(attempt(SERVED, "switch"), held=HELD), 2, FINISH, "v2 serves, but was left alone after switch"),
-        (attempt(CONDEMNED, "switch"), 2, TAKE_BACK, "v2 failed, and its way back was interrupted"),
+        (attempt(CONDEMNED, "switch"), 2, ROLL_BACK, "v2 failed, and its rollback was interrupted"),
     ],
 )  # fmt: skip
 def test_each_attempt_that_died_has_one_step(release: Release, current: int, do: str, why: str) -> None:
     """With what it is about, and why, in words that ``fab doctor`` and ``fab attach`` show."""
-    assert plan(found(release, current=current)) == [Step(do, why, number=2)]
+    assert plan(found(release, current=current)) == [Repair(do, why, number=2)]
 
 
 def test_what_is_left_on_a_host_is_told_by_its_name() -> None:
@@ -162,12 +162,12 @@ def test_what_is_left_on_a_host_is_told_by_its_name() -> None:
     paths = (Path("/srv/shop/.x.tmp"), Path("/srv/shop/y"))
     survey = found(down=True, units=frozenset({1, 9, 5}), debris=paths, open=frozenset({8, 7}))
     assert plan(survey) == [
-        Step(START, "v1 is current and does not run", number=1),
-        Step(STOP, "units of v5, which does not serve", number=5),
-        Step(STOP, "units of v9, which does not serve", number=9),
-        *(Step(REMOVE, f"{path}: the rest of something that was cut short", path=path) for path in paths),
-        Step(CLOSE, "the ledger does not tell how v7 ended", number=7),
-        Step(CLOSE, "the ledger does not tell how v8 ended", number=8),
+        Repair(START, "v1 is current and does not run", number=1),
+        Repair(STOP, "units of v5, which does not serve", number=5),
+        Repair(STOP, "units of v9, which does not serve", number=9),
+        *(Repair(REMOVE_DEBRIS, f"{path}: left by something that was interrupted", path=path) for path in paths),
+        Repair(COMPLETE_LEDGER, "the ledger does not say how v7 ended", number=7),
+        Repair(COMPLETE_LEDGER, "the ledger does not say how v8 ended", number=8),
     ]
 
 

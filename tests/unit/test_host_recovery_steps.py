@@ -10,10 +10,20 @@ from typing import Any
 import pytest
 
 from deployer.host.deployment import outcome, rollback
-from deployer.host.deployment.deployment import Ended
+from deployer.host.deployment.deployment import JobResult
 from deployer.host.errors import Damaged, HostError
 from deployer.host.recovery import recovery
-from deployer.host.recovery.survey import CLEAR, CLOSE, DISCARD, FINISH, REMOVE, START, STOP, TAKE_BACK, Step
+from deployer.host.recovery.survey import (
+    COMPLETE_LEDGER,
+    DISCARD,
+    FINISH,
+    REMOVE,
+    REMOVE_DEBRIS,
+    ROLL_BACK,
+    START,
+    STOP,
+    Repair,
+)
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import CONDEMNED, FAILED, GOOD, INTERRUPTED, PREPARING, READY, SERVED, Release
 from deployer.wire.protocol import PHASES, Exit
@@ -25,7 +35,7 @@ SPECIFIED = replace(Spec.parse(SPEC), drain=7)
 ONE = Release(
     number=1, kind="deploy", of=0, by="ada", at=0.0, spec=SPECIFIED, result=GOOD, phase="watch", sealed={"files": {}}
 )
-GONE_ON, GONE_BACK = (Ended(exit, "v2", "", "", "", "", ()) for exit in (Exit.OK, Exit.ROLLED_BACK))
+GONE_ON, GONE_BACK = (JobResult(exit, "v2", "", "", "", "", ()) for exit in (Exit.OK, Exit.ROLLED_BACK))
 
 
 def attempt(result: str, phase: str = "build", **changes: Any) -> Release:
@@ -43,7 +53,7 @@ class Host(Steps):
         super().__init__(monkeypatch)
         self.releases = {1: ONE}
         self.serves, self.stopped, self.transients = 1, False, 0
-        self.plan: list[Step] = []
+        self.plan: list[Repair] = []
         self.requests: list[Any] = []
         self.units = {2: ["a", "b"], 5: ["c"]}
         ledger = SimpleNamespace(add=self.step(lambda what, at, **fields: f"ledger {what} {at} {fields}"))
@@ -51,7 +61,7 @@ class Host(Steps):
             paths=AppPaths("shop", root), app="shop", emit=self.emit, catalog=self, ledger=ledger, clock=lambda: 12.5
         )
         look = lambda leases, failures: f"look, leases {leases}"  # noqa: E731
-        self.put(recovery, "look", look, lambda leases, failures: (self, failures))
+        self.put(recovery, "inspect", look, lambda leases, failures: (self, failures))
         monkeypatch.setattr(recovery, "plan", lambda found: self.plan if found[0] is self else [])
         self.put(recovery.install, "ensure_units", lambda release: f"write units {release.name}")
         self.put(recovery.install, "remove_units", lambda release, unused: f"remove {release.name}, unused {unused}")
@@ -60,9 +70,9 @@ class Host(Steps):
         self.put(recovery.background, "start", lambda: "start background")
         self.put(recovery.background, "hand_over", lambda: "hand over")
         self.put(recovery.transient, "end_all", lambda: "end commands")
-        self.put(rollback, "clear", lambda release: f"clear {release.name}")
-        self.put(outcome, "close", lambda release, result, reason: f"close {release.name}: {result}, {reason}")
-        self.put(outcome, "write_end", lambda release: f"write end {release.name}")
+        self.put(rollback, "drain_and_remove", lambda release: f"clear {release.name}")
+        self.put(outcome, "remove_content", lambda release, result, reason: f"close {release.name}: {result}, {reason}")
+        self.put(outcome, "add_to_ledger", lambda release: f"write end {release.name}")
         self.put(recovery.handover, "wait_for_queue", lambda release, seconds: f"queue {release.name}, {seconds} s")
         self.put(recovery.debris, "units", lambda: "look for units", lambda: self.units)
         self.put(recovery.debris, "remove", lambda path: f"remove {path}")
@@ -70,7 +80,7 @@ class Host(Steps):
         stop = self.step(lambda units, timeout: f"stop {', '.join(units)}, {timeout} s")
         monkeypatch.setattr(recovery.orders, "ensure_stopped", stop)
         monkeypatch.setattr(recovery.systemd, "was_stopped", {"shop.service": self}.get)
-        monkeypatch.setattr(recovery, "Attempt", self.attempt)
+        monkeypatch.setattr(recovery, "Execution", self.attempt)
         self.put(recovery, "candidate_of", lambda release: "", self.candidate)
 
     @staticmethod
@@ -85,7 +95,7 @@ class Host(Steps):
         self.requests.append(request)
         go_on = self.step(lambda: "go on", lambda: GONE_ON)
         return SimpleNamespace(
-            go_on=go_on, go_back=self.step(lambda one: f"go back from {one.name}", lambda _: GONE_BACK)
+            resume=go_on, finish_rollback=self.step(lambda one: f"go back from {one.name}", lambda _: GONE_BACK)
         )
 
     # the catalog
@@ -113,7 +123,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(tmp_path, monkeypatch)
 
 
-def recovered(host: Host, *steps: Step, two: Release | None = None) -> list[str]:
+def recovered(host: Host, *steps: Repair, two: Release | None = None) -> list[str]:
     """What is done."""
     if two is not None:
         host.releases[2] = two
@@ -125,10 +135,14 @@ def recovered(host: Host, *steps: Step, two: Release | None = None) -> list[str]
 
 def test_what_serves_is_started(host: Host) -> None:
     """With its units, as at boot: the web process, where there is one, and all that takes jobs."""
-    assert recovered(host, Step(START, "", 1)) == ["write units v1", "start socket v1, web v1", "start background"]
+    assert recovered(host, Repair(START, "", 1)) == [
+        "write units v1",
+        "start socket v1, web v1",
+        "start background",
+    ]
     host.done.clear()
     host.releases[1] = without_web(ONE)
-    assert recovered(host, Step(START, "", 1)) == ["write units v1", "start background"]
+    assert recovered(host, Repair(START, "", 1)) == ["write units v1", "start background"]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +160,9 @@ def test_one_half_of_an_app_does_not_wait_for_the_other(
 ) -> None:
     """What does not start is told, and tried again by systemd or the next look: nothing hangs on it."""
     host.errors[step] = error
-    *done, warning = recovered(host, Step(START, "v1 is down", 1))
+    *done, warning = recovered(host, Repair(START, "v1 is down", 1))
     assert done == ["write units v1", "start socket v1, web v1", "start background"]
-    assert warning == f"warn: text that could not be put right: v1 is down: {text.format(told)}"
+    assert warning == f"warn: text the recovery could not do one step: v1 is down: {text.format(told)}"
 
 
 DIED: dict[str, tuple[Release, list[str]]] = {
@@ -169,55 +183,59 @@ DIED: dict[str, tuple[Release, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("do", [DISCARD, CLEAR])
+@pytest.mark.parametrize("do", [DISCARD, REMOVE])
 @pytest.mark.parametrize("died", DIED)
 def test_an_attempt_that_died_without_traffic_is_cleared_away(host: Host, died: str, do: str) -> None:
     """Its commands first, its record last; it is told what it was, and what of it stays."""
     release, (*steps, reason) = DIED[died]
-    assert recovered(host, Step(do, "", 2), two=release) == [
+    assert recovered(host, Repair(do, "", 2), two=release) == [
         "end commands",
         *steps,
         f"close v2: interrupted, {reason}",
-        f"note: text v2 was {reason}; what it left is cleared away",
+        f"note: text v2 was {reason}; what it left is removed",
     ]
 
 
 def test_what_was_being_taken_back_is_rolled_back(host: Host) -> None:
     """For the reason for which it goes; what serves has its jobs, unless an admin has stopped it."""
     going = attempt(CONDEMNED, "watch", reason="it is ill", phases={"migrate": 1.0})
-    assert recovered(host, Step(CLEAR, "", 2), two=going) == [
+    assert recovered(host, Repair(REMOVE, "", 2), two=going) == [
         "end commands", "hand over", "clear v2", "close v2: rolled back, it is ill",
     ]  # fmt: skip
     host.done.clear()
     host.stopped = True
-    assert recovered(host, Step(CLEAR, "", 2)) == ["end commands", "clear v2", "close v2: rolled back, it is ill"]
+    assert recovered(host, Repair(REMOVE, "", 2)) == [
+        "end commands",
+        "clear v2",
+        "close v2: rolled back, it is ill",
+    ]
 
 
 def test_units_that_are_left_are_stopped_in_their_time_and_deleted(host: Host) -> None:
     """Whoever still waits for such a release is answered; one that has come to serve meanwhile is not touched."""
     two = attempt(GOOD, "watch")
     stopped = ["look for units", "stop a, b, 150 s", "delete ['a', 'b']"]
-    assert recovered(host, Step(STOP, "", 2), two=two) == ["queue v2, 7 s", *stopped]
+    assert recovered(host, Repair(STOP, "", 2), two=two) == ["queue v2, 7 s", *stopped]
     for other in (without_web(two), replace(two, sealed=None), replace(two, result=READY)):
         host.done.clear()
-        assert recovered(host, Step(STOP, "", 2), two=other) == stopped
+        assert recovered(host, Repair(STOP, "", 2), two=other) == stopped
     host.done.clear()
-    assert recovered(host, Step(STOP, "", 5)) == ["look for units", "stop c, 90 s", "delete ['c']"]
+    assert recovered(host, Repair(STOP, "", 5)) == ["look for units", "stop c, 90 s", "delete ['c']"]
     for unreadable_or_gone in (9, 6):
         host.done.clear()
-        assert recovered(host, Step(STOP, "", unreadable_or_gone)) == ["look for units"]
+        assert recovered(host, Repair(STOP, "", unreadable_or_gone)) == ["look for units"]
     host.done.clear()
     host.serves = 2
-    assert recovered(host, Step(STOP, "", 2)) == []
+    assert recovered(host, Repair(STOP, "", 2)) == []
 
 
 def test_a_line_that_the_ledger_lacks_is_added(host: Host) -> None:
     """As the record has it; of one without a record that can be read, that it was interrupted."""
-    assert recovered(host, Step(CLOSE, "", 2), two=attempt(FAILED)) == ["write end v2"]
+    assert recovered(host, Repair(COMPLETE_LEDGER, "", 2), two=attempt(FAILED)) == ["write end v2"]
     fields = {"result": INTERRUPTED, "phase": "", "reason": "interrupted before it began", "serving": "v1"}
     for number in (6, 9):
         host.done.clear()
-        assert recovered(host, Step(CLOSE, "", number)) == [
+        assert recovered(host, Repair(COMPLETE_LEDGER, "", number)) == [
             f"ledger ended 12.5 { {'release': f'v{number}', **fields} }"
         ]
 
@@ -226,7 +244,7 @@ def test_litter_is_removed_and_what_is_gone_is_no_matter(host: Host) -> None:
     """A step without a path removes nothing."""
     path = Path("/srv/shop/.x.tmp")
     host.errors["remove"] = FileNotFoundError(2, "gone")
-    assert recovered(host, Step(REMOVE, "", path=path), Step(REMOVE, "")) == [f"remove {path}"]
+    assert recovered(host, Repair(REMOVE_DEBRIS, "", path=path), Repair(REMOVE_DEBRIS, "")) == [f"remove {path}"]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +263,7 @@ def test_what_serves_unjudged_goes_on_from_where_it_was(
 ) -> None:
     """Behind the switch: with the phases that are left, in the name of whoever began it, and the verdict told."""
     release = host.releases[2] = attempt(SERVED, phase, held=held, by="bob")
-    host.plan = [Step(FINISH, "", 2)]
+    host.plan = [Repair(FINISH, "", 2)]
     assert recovery.recover(host.ctx, "its job died") is GONE_ON
     assert host.done == ["look, leases True", "go on"]
     (request,) = host.requests
@@ -258,22 +276,23 @@ def test_what_serves_unjudged_goes_on_from_where_it_was(
 def test_what_was_being_taken_back_goes_all_the_way(host: Host) -> None:
     """Whatever it would have gone on with."""
     host.releases[2] = attempt(CONDEMNED, "drain")
-    host.plan = [Step(TAKE_BACK, "", 2)]
+    host.plan = [Repair(ROLL_BACK, "", 2)]
     assert recovery.recover(host.ctx, "its job died", leases=False) is GONE_BACK
     assert host.done == ["look, leases False", "go back from v2"]
 
 
-EVERY = [Step(START, "start", 1), Step(DISCARD, "discard", 2), Step(CLEAR, "clear", 3), Step(STOP, "stop", 5),
-         Step(REMOVE, "remove", path=Path("/x")), Step(CLOSE, "close", 6), Step(TAKE_BACK, "take back", 7),
-         Step(FINISH, "finish", 8)]  # fmt: skip
-FIRST = {"start": "write units v1", "discard": "remove v2", "clear": "clear v3", "stop": "stop c",
-         "remove": "remove /x", "close": "ledger", "take back": "go back", "finish": "go on"}  # fmt: skip
+EVERY = [Repair(START, "start", 1), Repair(DISCARD, "discard", 2), Repair(REMOVE, "clear", 3), Repair(STOP, "stop", 5),
+         Repair(REMOVE_DEBRIS, "remove", path=Path("/x")), Repair(COMPLETE_LEDGER, "close", 6),
+         Repair(ROLL_BACK, "take back", 7), Repair(FINISH, "finish", 8)]  # fmt: skip
+FIRST = {"start": "write units v1", "discard": "remove v2", "remove": "clear v3", "stop": "stop c",
+         "remove debris": "remove /x", "complete ledger": "ledger", "roll back": "go back",
+         "finish": "go on"}  # fmt: skip
 """What fails of a step."""
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), HostError("no"), ValueError("a bug")], ids=str)
 @pytest.mark.parametrize("step", EVERY, ids=lambda step: step.do)
-def test_one_step_that_fails_keeps_no_other_from_being_done(host: Host, step: Step, error: Exception) -> None:
+def test_one_step_that_fails_keeps_no_other_from_being_done(host: Host, step: Repair, error: Exception) -> None:
     """It is told; and raised at the end when a new release could not begin like that."""
     host.releases |= {2: attempt(READY), 3: replace(attempt(CONDEMNED), number=3)}
     host.releases |= {7: replace(attempt(CONDEMNED), number=7), 8: replace(attempt(SERVED), number=8)}
@@ -282,7 +301,7 @@ def test_one_step_that_fails_keeps_no_other_from_being_done(host: Host, step: St
     whole = [one for one in host.done if not one.startswith("note")]
     host.done.clear()
     host.errors[FIRST[step.do]] = error
-    if step.do in (DISCARD, CLEAR, TAKE_BACK, FINISH):
+    if step.do in (DISCARD, REMOVE, ROLL_BACK, FINISH):
         with pytest.raises(HostError) as caught:
             recovery.recover(host.ctx, "")
         assert (caught.value.exit == Exit.BUG) is isinstance(error, ValueError)
@@ -291,9 +310,14 @@ def test_one_step_that_fails_keeps_no_other_from_being_done(host: Host, step: St
         assert recovery.recover(host.ctx, "") is GONE_ON
     told = [one for one in host.done if one.startswith("warn")]
     assert len(told) == 1
-    assert told[0].startswith(f"warn: text that could not be put right: {step.why}")
+    assert told[0].startswith(f"warn: text the recovery could not do one step: {step.why}")
     assert ("a bug of deployer" in told[0]) is isinstance(error, ValueError)
-    rest = {"start": ["start socket", "start back"], "discard": ["close v2"], "clear": ["close v3"], "stop": ["delete"]}
+    rest = {
+        "start": ["start socket", "start back"],
+        "discard": ["close v2"],
+        "remove": ["close v3"],
+        "stop": ["delete"],
+    }
     lost = tuple(rest.get(step.do, ())) or ("-",)
     assert [one for one in host.done if one and not one.startswith(("note", "warn"))] == [
         one for one in whole if one and not one.startswith(lost)
@@ -304,16 +328,16 @@ def test_what_could_not_be_seen_is_told_too(host: Host, monkeypatch: pytest.Monk
     """And keeps nobody from beginning; what matters is told after it."""
 
     def look(_: Any, *, leases: bool, failures: Any) -> Any:
-        with failures.kept("looking at the host (units)"):
+        with failures.kept("inspecting the host (units)"):
             raise HostError("no answer")
         return (host, failures)
 
-    monkeypatch.setattr(recovery, "look", look)
-    host.plan = [Step(START, "it is down", 6)]
+    monkeypatch.setattr(recovery, "inspect", look)
+    host.plan = [Repair(START, "it is down", 6)]
     assert recovery.recover(host.ctx, "") is None
-    text = "warn: text that could not be put right: "
-    assert host.done == [f"{text}looking at the host (units): no answer", f"{text}it is down: no v6"]
-    host.plan = [Step(DISCARD, "it died", 6)]
+    text = "warn: text the recovery could not do one step: "
+    assert host.done == [f"{text}inspecting the host (units): no answer", f"{text}it is down: no v6"]
+    host.plan = [Repair(DISCARD, "it died", 6)]
     with pytest.raises(HostError, match=r"^it died: no v6$"):
         recovery.recover(host.ctx, "")
     assert host.done[-1] == f"{text}it died: no v6"
@@ -321,7 +345,7 @@ def test_what_could_not_be_seen_is_told_too(host: Host, monkeypatch: pytest.Monk
 
 def test_telling_that_fails_is_no_hindrance(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     """The log is on the same full disk; what nobody foresaw is in the journal."""
-    host.plan = [Step(START, "it is down", 6)]
+    host.plan = [Repair(START, "it is down", 6)]
     for error in (OSError(28, "No space left on device"), ValueError("a bug")):
 
         def fails(*_: Any, error: Exception = error, **__: Any) -> None:
@@ -330,5 +354,5 @@ def test_telling_that_fails_is_no_hindrance(host: Host, capsys: pytest.CaptureFi
         host.ctx.emit = fails
         assert recovery.recover(host.ctx, "") is None
         said = capsys.readouterr().err
-        assert said.startswith("telling what could not be put right: a bug") is isinstance(error, ValueError)
+        assert said.startswith("reporting what could not be recovered: a bug") is isinstance(error, ValueError)
         assert bool(said) is isinstance(error, ValueError)

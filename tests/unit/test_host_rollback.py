@@ -104,7 +104,7 @@ WAY_BACK = [
 
 def test_the_standby_answers_before_it_is_switched_to(host: Host) -> None:
     """And the failed release's socket is answered, by the standby's code, before it goes."""
-    assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
+    assert rollback.roll_back(host.ctx, FAILED, STANDBY) == "v1"
     assert host.steps == WAY_BACK
     assert (host.unit.read_text(), host.unit.stat().st_mode & 0o777) == ("v1 behind v2", 0o644)
 
@@ -132,11 +132,11 @@ def test_whatever_fails_on_the_way_back_all_else_is_done(host: Host, step: str, 
     host.errors[step] = error
     harmless = isinstance(error, HostError) and step in ("start socket", "boot v1")
     if harmless:
-        assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
+        assert rollback.roll_back(host.ctx, FAILED, STANDBY) == "v1"
         left = []
     else:
         with pytest.raises(HostError) as caught:
-            rollback.resume(host.ctx, FAILED, STANDBY)
+            rollback.roll_back(host.ctx, FAILED, STANDBY)
         assert name in caught.value.message or isinstance(error, ValueError)
         assert (caught.value.exit == Exit.BUG) is isinstance(error, ValueError)
     assert host.steps == [one for one in WAY_BACK if one not in left]
@@ -145,7 +145,7 @@ def test_whatever_fails_on_the_way_back_all_else_is_done(host: Host, step: str, 
 def test_requests_that_cannot_be_given_to_the_standby_are_told(host: Host) -> None:
     """The way back needs no reload, and goes on."""
     host.errors["daemon-reload"] = HostError("systemd does not answer")
-    assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
+    assert rollback.roll_back(host.ctx, FAILED, STANDBY) == "v1"
     (warning,) = [one for one in host.steps if one not in WAY_BACK]
     text = "requests that wait for v2 are not given to v1: systemd does not answer"
     assert warning == f"warn: text {text}"
@@ -156,7 +156,7 @@ def test_a_unit_that_cannot_be_written_is_left_as_it_is(host: Host) -> None:
     """The disk is full: the way back goes on, without a word."""
     host.unit.unlink()
     host.unit.mkdir()
-    assert rollback.resume(host.ctx, FAILED, STANDBY) == "v1"
+    assert rollback.roll_back(host.ctx, FAILED, STANDBY) == "v1"
     assert host.steps == [one for one in WAY_BACK if one != "sync system"]
 
 
@@ -165,7 +165,7 @@ def test_what_nobody_could_start_is_not_switched_to(host: Host) -> None:
     host.answers["has units v1"] = False
     host.errors["write units"] = OSError(28, "No space left on device")
     with pytest.raises(HostError, match="writing the units of v1"):
-        rollback.resume(host.ctx, FAILED, STANDBY)
+        rollback.roll_back(host.ctx, FAILED, STANDBY)
     assert host.steps == WAY_BACK[:2]
     assert host.current() == 2
 
@@ -173,13 +173,13 @@ def test_what_nobody_could_start_is_not_switched_to(host: Host) -> None:
 def test_a_release_without_web_has_nobody_waiting(host: Host) -> None:
     """Nothing is asked of its socket; the one it goes back to may have one, or none."""
     host.unit.unlink()
-    assert rollback.resume(host.ctx, without_web(FAILED), STANDBY) == "v1"
+    assert rollback.roll_back(host.ctx, without_web(FAILED), STANDBY) == "v1"
     of_the_web = ("text", "sync system", "daemon", "queue")
     assert host.steps == [one for one in WAY_BACK if not one.startswith(of_the_web)]
     host.done.clear()
     host.paths.current.unlink()
     host.paths.current.symlink_to("releases/v2")
-    assert rollback.resume(host.ctx, without_web(FAILED), without_web(STANDBY)) == "v1"
+    assert rollback.roll_back(host.ctx, without_web(FAILED), without_web(STANDBY)) == "v1"
     assert host.steps == [one for one in WAY_BACK if not one.startswith((*of_the_web, "start", "boot"))]
 
 
@@ -188,7 +188,7 @@ def test_with_nothing_to_go_back_to_nothing_is_current(host: Host, there: bool) 
     """The link goes first, also when it has gone already; then what it led to."""
     if not there:
         host.paths.current.unlink()
-    assert rollback.resume(host.ctx, FAILED, None) == ""
+    assert rollback.roll_back(host.ctx, FAILED, None) == ""
     assert host.steps == [*(["sync shop"] if there else []), "tell v2 to stop", "jobs of v2, 7 s", "remove v2"]
     assert host.current() == 0
 
@@ -200,7 +200,7 @@ def test_whatever_fails_then_all_else_is_done(host: Host, step: str, name: str) 
     """The link itself among it."""
     host.errors[step] = HostError("no")
     with pytest.raises(HostError) as caught:
-        rollback.resume(host.ctx, FAILED, None)
+        rollback.roll_back(host.ctx, FAILED, None)
     assert caught.value.message == f"{name.format(host.paths.current)}: no"
     assert host.steps == ["sync shop", "tell v2 to stop", "jobs of v2, 7 s", "remove v2"]
     assert host.current() == 0
@@ -209,7 +209,7 @@ def test_whatever_fails_then_all_else_is_done(host: Host, step: str, name: str) 
 def test_a_queue_that_does_not_empty_is_taken_from_the_process_that_has_it(host: Host) -> None:
     """It starts again with the standby's code, and has as long as requests may take."""
     host.empties = False
-    rollback.clear(host.ctx, FAILED)
+    rollback.drain_and_remove(host.ctx, FAILED)
     assert host.steps == [
         "queue of v2, 2.0 s",
         "restart service of v2, 97 s",

@@ -96,7 +96,7 @@ def test_a_program_may_be_named_in_these_ways(word: str) -> None:
 def test_a_web_command_does_not_lead_out_of_the_code(word: str) -> None:
     """Nor does that of a process or a timer."""
     web = {**sent()["web"], "server": "command", "target": "", "args": [word]}
-    with pytest.raises(ValueError, match="no program"):
+    with pytest.raises(ValueError, match="must begin with a name"):
         Spec.parse(changed("web", web))
 
 

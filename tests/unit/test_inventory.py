@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,7 @@ def refused(resolved: Resolve, *args: Any, **kwargs: Any) -> ConfigError:
         resolved(*args, **kwargs)
     error = caught.value
     assert (error.exit, error.state) == (Exit.USAGE, "nothing was touched")
-    error.message = error.message.rpartition("/deploy.toml:")[2]
-    return error
+    return replace(error, message=error.message.rpartition("/deploy.toml:")[2])
 
 
 def of(group: str, more: str = "") -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigError
-from deployer.local import as_local, local_failure
+from deployer.errors.local import as_local, local_failure
 from deployer.project.spool import Spool
 
 cause = pytest.mark.cause

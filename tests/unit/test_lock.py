@@ -11,7 +11,7 @@ import pytest
 
 from deployer.commands import deploy
 from deployer.config import Config, load
-from deployer.config.web import Web
+from deployer.config.web import WebConfig
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.host.build import installer
@@ -23,8 +23,8 @@ from deployer.project.lockfile import Lock, find_lock
 from deployer.project.source import Source, collect
 from deployer.release.spec import spec_of
 from deployer.remote.site import Site
-from deployer.ssh import SshOptions
-from deployer.target import Target
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 from tests.support.repository import Repository
 
 PYTHON = Interpreter("/usr/bin/python3", "CPython 3.12.1 x86_64")
@@ -98,7 +98,7 @@ def locked(repo: Repository, files: dict[str, str]) -> Lock:
 
 def key(source: Source) -> str:
     """What a host will call the environment, from the files that it verified."""
-    spec = spec_of(Config(app="shop"), source, find_lock(source))
+    spec = spec_of(Config(app="shop", web=WebConfig(wsgi="shop.wsgi:application")), source, find_lock(source))
     return venv_key(spec, source.entries, PYTHON)
 
 
@@ -369,7 +369,7 @@ def test_an_installer_sees_what_names_the_environment(repo: Repository) -> None:
     repo.write("lib/run.sh", "x").chmod(0o755)
     (repo.root / "lib/link").symlink_to("run.sh")
     source = ship(repo, {"requirements.txt": "-e ./lib\n", "lib/x.py": "x"})
-    spec = spec_of(Config(app="shop"), source, find_lock(source))
+    spec = spec_of(Config(app="shop", web=WebConfig(wsgi="shop.wsgi:application")), source, find_lock(source))
     destination = repo.root.parent / "sources"
     installer.lay_out(spec.lock, source.entries, repo.root, destination)
     assert sorted(path.relative_to(destination).as_posix() for path in destination.rglob("*")) == [
@@ -397,7 +397,7 @@ def test_what_points_out_of_an_environment_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_a_build_has_changed_is_not_installed_from(repo: Repository) -> None:
     """What the environment's name was made of is what is installed, or nothing."""
     source = ship(repo, {"requirements.txt": "x==1\n"})
-    spec = spec_of(Config(app="shop"), source, find_lock(source))
+    spec = spec_of(Config(app="shop", web=WebConfig(wsgi="shop.wsgi:application")), source, find_lock(source))
     repo.write("requirements.txt", "x==2\n")
     with pytest.raises(HostError, match=r"requirements\.txt is no longer as it was shipped"):
         installer.lay_out(spec.lock, source.entries, repo.root, repo.root.parent / "sources")
@@ -406,7 +406,7 @@ def test_a_file_that_a_build_has_changed_is_not_installed_from(repo: Repository)
 def test_a_lock_of_before_has_no_directories(repo: Repository) -> None:
     """The record of a release that an older version made is still read."""
     source = ship(repo, {"requirements.txt": "x==1\n"})
-    spec = spec_of(Config(app="shop", web=Web(wsgi="x:y")), source, find_lock(source))
+    spec = spec_of(Config(app="shop", web=WebConfig(wsgi="x:y")), source, find_lock(source))
     old = json.loads(json.dumps(spec.as_json()))
     del old["lock"]["directories"], old["lock"]["requires"]
     assert type(spec).parse(old) == spec
@@ -498,8 +498,8 @@ def test_the_python_that_is_asked_for_beside_requirements(repo: Repository, file
     source = ship(repo, {"requirements.txt": "django==5\n", **files})
     lock = find_lock(source)
     assert lock.warnings == ()
-    assert spec_of(Config(app="shop"), source, lock).python == python
-    assert spec_of(Config(app="shop", python="3.10"), source, lock).python == "3.10"
+    assert spec_of(Config(app="shop", web=WebConfig(wsgi="shop.wsgi:application")), source, lock).python == python
+    assert spec_of(Config(app="shop", python="3.10", web=WebConfig(wsgi="x:y")), source, lock).python == "3.10"
 
 
 def test_a_python_that_is_not_understood_is_told(repo: Repository) -> None:

@@ -15,9 +15,10 @@ import pytest
 from deployer.commands import logs, plan, status
 from deployer.errors import BadAnswer, ConfigError, Exit
 from deployer.fleet.hosts import Fleet
-from deployer.remote import answers
-from deployer.remote.answers import Answer, Calendar, Lingering, Status, TimerRow, UnitRow
-from deployer.remote.report import Plan
+from deployer.remote import decode
+from deployer.remote.answers import Calendar, Lingering, Status, TimerRow, UnitRow
+from deployer.remote.decode import Answer
+from deployer.remote.plan import Plan
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site
 from deployer.ui.plain.jsonlines import as_object
@@ -141,7 +142,7 @@ class FakeRemote:
 
     def query(self, message: Mapping[str, Any], kind: type[Answer]) -> Answer:
         self.asked.append(message)
-        return answers.answer(json.dumps(self.answer).encode(), kind, str(message["op"]), "web1")
+        return decode.answer(json.dumps(self.answer).encode(), kind, str(message["op"]), "web1")
 
 
 def open_with(

@@ -16,19 +16,18 @@ import pytest
 
 import deployer
 from deployer import events
-from deployer.config import Config, check, load
-from deployer.config import Process as DeclaredProcess
+from deployer.config import Config, ProcessConfig, check, load
+from deployer.config.secret import Secret
 from deployer.errors import ConfigError
 from deployer.host.deployment.request import Request
 from deployer.host.setup.program import install
-from deployer.host.setup.provision import Setup
-from deployer.model import Secret
 from deployer.project.lockfile import Lock
 from deployer.release.spec import environment_of, release_request, respec, setup_request, spec_of
 from deployer.remote.program import host_program
 from deployer.wire.message import read_message
 from deployer.wire.processes import CALENDAR, Process, Timer
 from deployer.wire.protocol import PHASES, PROCESS_LENGTH, dumps
+from deployer.wire.setup import Setup
 from deployer.wire.spec import Spec
 from tests.unit.test_host_catalog import SPEC
 
@@ -243,7 +242,7 @@ def test_a_site_is_set_up_only_where_web_runs(tmp_path: Path) -> None:
 def test_what_a_person_writes_is_what_the_host_accepts() -> None:
     """The two halves have one pattern for calendars, and one length for names."""
     assert check.CALENDAR is CALENDAR
-    assert f"at most {PROCESS_LENGTH} of them" in (DeclaredProcess.__doc__ or "")
+    assert f"at most {PROCESS_LENGTH} of them" in (ProcessConfig.__doc__ or "")
 
 
 def test_the_env_file_wins_over_env(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from deployer.project.spool import Spool
 from deployer.release.delta import Upload
 from deployer.release.kinds import Deploy, Reload, Rollback
 from deployer.release.placement import Placement
-from deployer.remote.session import Facts
+from deployer.remote.facts import Facts
 from deployer.remote.site import Site
-from deployer.ssh import SshOptions, Target
+from deployer.ssh.options import SshOptions
+from deployer.ssh.target import Target
 from deployer.wire.processes import Process
 from deployer.wire.spec import Spec
 from deployer.wire.tree import Delta

@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from deployer.commands.releases import merge
-from deployer.remote.answers import Entry, ReleaseRow
+from deployer.remote.answers import LedgerEntry, ReleaseRow
 
 
-def begun(number: int, **more: Any) -> Entry:
+def begun(number: int, **more: Any) -> LedgerEntry:
     fields = {"kind": "deploy", "by": "ada@laptop", "commit": "c0ffee1", "ref": "main", "of": "", **more}
-    return Entry(what="begun", at=100.0 + number, release=f"v{number}", **fields)
+    return LedgerEntry(what="begun", at=100.0 + number, release=f"v{number}", **fields)
 
 
-def ended(number: int, result: str, **more: Any) -> Entry:
+def ended(number: int, result: str, **more: Any) -> LedgerEntry:
     fields = {"phase": "watch", "reason": "", "serving": f"v{number}", **more}
-    return Entry(what="ended", at=150.0 + number, release=f"v{number}", result=result, **fields)
+    return LedgerEntry(what="ended", at=150.0 + number, release=f"v{number}", result=result, **fields)
 
 
 def test_attempts_whose_record_is_gone_come_from_the_ledger() -> None:
     """The newest first; what was pruned after it served is said so, a failure stays one though its record is pruned."""
     entries = [
         begun(1), ended(1, "good"), begun(2), ended(2, "failed", reason="no health", phase="start"),
-        Entry(what="pruned", at=160.0, releases=("v1", "v2", "v99")), begun(3, kind="reload", of="v1"),
+        LedgerEntry(what="pruned", at=160.0, releases=("v1", "v2", "v99")), begun(3, kind="reload", of="v1"),
     ]  # fmt: skip
     third, second, first = merge([], entries)
     assert (first.number, first.state, first.at, first.by) == ("v1", "pruned", 101.0, "ada@laptop")
@@ -52,5 +52,11 @@ def test_a_record_says_more_than_the_ledger() -> None:
 
 def test_what_a_newer_host_writes_is_passed_over() -> None:
     """Entries of another kind, without a release, or with an end alone do no harm."""
-    entries = [Entry(what="moved"), Entry(what="begun"), Entry(what=""), ended(4, "good"), Entry(what="pruned")]
+    entries = [
+        LedgerEntry(what="moved"),
+        LedgerEntry(what="begun"),
+        LedgerEntry(what=""),
+        ended(4, "good"),
+        LedgerEntry(what="pruned"),
+    ]
     assert [(row.number, row.state) for row in merge([], entries)] == [("v4", "retired")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigError
-from deployer.local import as_local
+from deployer.errors.local import as_local
 from deployer.project import source as sources
 from deployer.project.files import matching
 from deployer.project.patterns import glob

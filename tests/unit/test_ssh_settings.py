@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigError
-from deployer.ssh import SshOptions, Target
 from deployer.ssh.auth import offers
 from deployer.ssh.hostkeys import HostKey, Known, KnownKey, judge, preference, read_found
+from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import Identity, Settings, parse, query
-from deployer.ssh.target import ssh_command
+from deployer.ssh.target import Target
 
 ED = HostKey(type="ssh-ed25519", blob=b"ed")
 OTHER_ED = HostKey(type="ssh-ed25519", blob=b"other")

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from deployer import events as ev
-from deployer.model import Decision
-from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status
+from deployer.remote.answers import Diagnosis, Finding, HeldRelease, ReleaseRow, Status
+from deployer.remote.decision import Decision
 from deployer.ui.answers.doctor import show_doctor
 from deployer.ui.answers.releases import show_releases
 from deployer.ui.answers.status import show_status
-from deployer.ui.live.waiting import Awaited
+from deployer.ui.live.waiting import WaitingLine
 from deployer.ui.plain.reporter import PlainReporter
 from deployer.ui.question import on_interrupt
 from tests.support.screen import ANSI, Clock, Live, Terminal
@@ -28,7 +28,7 @@ CHECKING = (
     ev.PhaseStarted(host="web1", phase="check", release="v2"),
 )
 WAITING = ev.Waiting(host="web1", by="ada@laptop", kind="deploy", since=1.0, phase="build", ahead=2)
-QUESTION = "v2 is at check, and the host goes on with it."
+QUESTION = "v2 is at check, and the host continues."
 
 
 class Keyboard(io.StringIO):
@@ -84,7 +84,15 @@ def test_a_fleet_is_not_left_by_accident(typed: str, decision: Decision) -> None
     stream = io.StringIO()
     decide = on_interrupt(PlainReporter(stream), fleet=True, stdin=Keyboard(typed))
     assert decide("v2 is being released on 3 hosts") is decision
-    assert "hosts that have not switched discard it" in stream.getvalue()
+    assert "hosts that have switched keep it, the others discard it" in stream.getvalue()
+
+
+@pytest.mark.parametrize("fleet", [False, True])
+def test_no_answer_of_the_question_is_cut_at_80_columns(fleet: bool) -> None:
+    """Each is read in whole in a usual terminal."""
+    stream = io.StringIO()
+    on_interrupt(PlainReporter(stream), fleet=fleet, stdin=Keyboard("\n"))("v2 is at check")
+    assert max(map(len, stream.getvalue().splitlines())) <= 80
 
 
 def test_the_view_stands_still_while_one_is_asked_and_then_goes_on() -> None:
@@ -101,7 +109,7 @@ def test_the_view_stands_still_while_one_is_asked_and_then_goes_on() -> None:
     assert plain.index("check") < plain.index(QUESTION)
     # 3 lines of the view, an empty one, two of the question, three answers, and the line in which one types
     assert "\x1b[10A\r\x1b[J" in asked
-    assert asked.index("\x1b[10A") > asked.index("follow on")
+    assert asked.index("\x1b[10A") > asked.index("keep following")
     view.report.close()
 
 
@@ -229,7 +237,7 @@ def test_the_status_tells_of_an_attempt_that_came_to_nothing() -> None:
 def test_the_status_tells_how_long_a_candidate_is_held() -> None:
     """It is not told as a failed attempt as well; neither is the one that runs."""
     preparing = ReleaseRow(number="v6", state="candidate")
-    held = Status(app="shop", host="web1", current="v5", last=preparing, held=Held(release="v6", seconds=754))
+    held = Status(app="shop", host="web1", current="v5", last=preparing, held=HeldRelease(release="v6", seconds=754))
     text = shown(show_status, [held], now=1000)
     assert "… held     v6 has no traffic, and is held for 12 min 34 s more; then it is discarded" in text
     assert "last" not in text
@@ -243,7 +251,7 @@ class Awaiting:
     def __init__(self, width: int = 80, streams: bool = False) -> None:
         self.file, self.clock = Terminal(), Clock()
         console = Console(file=self.file, width=width, height=24, force_terminal=True, _environ={"TERM": "xterm"})
-        self.line = Awaited(console, ("deploy@web1", "deploy@web2"), streams=streams, clock=self.clock)
+        self.line = WaitingLine(console, ("deploy@web1", "deploy@web2"), streams=streams, clock=self.clock)
 
     @property
     def screen(self) -> str:

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from deployer.events import HostEnd
 from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
-from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.answers.plan import show_plan
 from deployer.ui.answers.status import show_status
 from deployer.ui.text import ahead

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.remote.answers import Diagnosis, Finding, Held, ReleaseRow, Status, TimerRow, UnitRow
-from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.answers import Diagnosis, Finding, HeldRelease, ReleaseRow, Status, TimerRow, UnitRow
+from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.answers.doctor import show_doctor
 from deployer.ui.answers.plan import show_plan
 from deployer.ui.answers.releases import show_releases
@@ -61,7 +61,7 @@ UNIT = UnitRow(
 STATUS = Status(
     app="shop", host=HOSTS[0], current="v43", standby="v41", since=NOW - 300, release=ROW, units=(UNIT, replace(UNIT, name="shop-worker@v43.service", process="worker", restarts=3)),
     timers=(TimerRow(process="clearsessions", next=NOW + 7200, last=NOW - 80000, result="success", ok=True, running=False),),
-    healthy=True, health="200 in 4 ms", last=FAILED, held=Held(release="v44", seconds=50.0),
+    healthy=True, health="200 in 4 ms", last=FAILED, held=HeldRelease(release="v44", seconds=50.0),
 )  # fmt: skip
 FINDING = Finding(
     kind="drifted", what="/etc/systemd/system/shop-web@v43.service", fix=True,

@@ -23,13 +23,13 @@ from deployer.host.system.diagnosis import why_command
 from deployer.host.system.systemd import systemctl
 from deployer.host.units import confinement, transient
 from deployer.host.units.transient import Command
-from deployer.wire.advice import NOTHING, Advice, do, run
+from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.sizes import size
 from deployer.wire.spec import Spec
 from deployer.wire.tree import LINK, Delta, Entry
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
-_MAKE_ROOM = "make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy"
+_MAKE_ROOM = do("make room (fab releases shows what is kept; keep in deploy.toml says how many), then fab deploy")
 _LOCK_COMMANDS = {
     "requirements": ["pip", "install", "--requirement"],
     "pylock": ["pip", "sync"],
@@ -218,7 +218,7 @@ def _run_build(
     what: str,
     limit: float,
     venv: Path | None = None,
-    next: Advice = NOTHING,
+    next: Next = NOTHING,
 ) -> None:
     """Run one command as the deploy user, able to write only ``writable`` and its cache.
 

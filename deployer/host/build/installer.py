@@ -18,7 +18,7 @@ from deployer.host.build.pythons import HOST_PATH, pythons
 from deployer.host.errors import HostError
 from deployer.host.system import files
 from deployer.wire.advice import NOTHING, Next, do, run
-from deployer.wire.spec import Lock
+from deployer.wire.spec import LockSpec
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 SOURCES = ".sources"
@@ -31,7 +31,7 @@ _LARGEST_RECORD = 1 << 16
 _LARGEST_LOCK = 1 << 24
 
 
-def lay_out(lock: Lock, entries: Iterable[Entry], tree: Path, destination: Path) -> None:
+def lay_out(lock: LockSpec, entries: Iterable[Entry], tree: Path, destination: Path) -> None:
     """Copy what the lock covers from a tree. Both are root's alone meanwhile.
 
     Raises HostError for a file that is no longer as it was shipped.
@@ -80,7 +80,7 @@ def _ordinary(match: re.Match[bytes]) -> bytes:
     return what if b":" in what or what.startswith((b".", b"/", b"$")) else b"./" + what
 
 
-def advice(lock: Lock, tree: Path) -> Next:
+def advice(lock: LockSpec, tree: Path) -> Next:
     """What to do when an installer fails: it names the cause itself, and what this host lacks is seen here."""
     steps = [do(f"the lines above name the cause: a package, a version, a hash: put it right in {lock.path}, commit")]
     if shutil.which("git", path=HOST_PATH) is None and any(_wants_git(tree, path) for path in lock.files):

@@ -20,15 +20,15 @@ from deployer.wire.protocol import WEB
 from deployer.wire.sizes import size
 
 _SOON = 1.0
-"""Seconds after which people are told what is waited for."""
+"""Seconds after which a note says what is waited for."""
 _RESERVE = 32 * 1024 * 1024
-"""Bytes of memory that must be left when a second generation is up."""
+"""Bytes of memory that must stay free while two generations run."""
 
 
 def start(ctx: Context, release: Release, current: Release | None) -> str:
-    """Start the release beside the one that serves, up to its first answer. Raises HostError when it does not boot.
+    """Start the release's web process beside the one that serves, and wait for its first answer.
 
-    What takes no requests would take jobs: it starts at the switch.
+    Background processes start at the switch: before it they would already take jobs. Raises HostError.
     """
     if current is not None:
         check_memory(ctx, release, current)
@@ -55,11 +55,11 @@ TWO_GENERATIONS = Cause(
 
 
 def check_memory(ctx: Context, release: Release, current: Release) -> None:
-    """Raises HostError when the host has no room for two generations, naming the ways out."""
+    """Raises HostError when the host has no memory for two generations."""
     beside = systemd.show_all(_side_by_side(ctx, release, current))
     web = release.spec.web
-    said = web.memory if web is not None and not release.stalls(current) else 0
-    needed = said or sum(proc.resident(state.main_pid) for state in beside.values())
+    configured = web.memory if web is not None and not release.stalls(current) else 0
+    needed = configured or sum(proc.resident(state.main_pid) for state in beside.values())
     available = proc.memory().available
     if not beside or needed + _RESERVE <= available:
         return
@@ -69,7 +69,7 @@ def check_memory(ctx: Context, release: Release, current: Release) -> None:
 
 
 def _side_by_side(ctx: Context, release: Release, current: Release) -> list[str]:
-    """The units that run while those of the new release do."""
+    """The units of the current release that run while those of the new one do."""
     kinds = {process.name for process in release.spec.processes if process.overlap}
     if release.spec.web is not None and not release.stalls(current):
         kinds.add(WEB)
@@ -80,7 +80,7 @@ def _side_by_side(ctx: Context, release: Release, current: Release) -> list[str]
 
 
 def check(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
-    """The private health check. A release whose very parts have served before need not settle again."""
+    """The private health check. ``proven``: exactly these parts have served before and need not settle again."""
     checked = [] if proven else commands.check_processes(ctx, release)
     told = [f"{', '.join(checked)} checked"] if checked else []
     if release.stalls(current):
@@ -106,13 +106,13 @@ def point(ctx: Context, release: Release, previous: Release | None) -> None:
         files.point(ctx.paths.current, f"releases/{release.name}")
     except OSError:
         if ctx.catalog.current() != release.number:
-            raise  # else it is switched, and only not known to be durable: after a power cut the record decides
+            raise  # else it is switched, but perhaps not durably: after a power cut the record decides
     ctx.emit("switched", to=release.name, previous=previous.name if previous else "")
 
 
 def after_switch(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
-    """Processes and timers change hands. For ``overlap = false`` it is now that the one web process stops and the other
-    starts: requests wait in the new one's socket."""
+    """Hand processes and timers over. With ``overlap = false`` the old web process stops now and the new one starts:
+    requests wait in the new one's socket."""
     if current is not None and release.stalls(current):
         retire_service(ctx, current)
         candidate_of(ctx, release).boot()
@@ -123,7 +123,7 @@ def after_switch(ctx: Context, release: Release, current: Release | None, *, pro
 
 
 def revive(ctx: Context, release: Release) -> None:
-    """Have a release run that is current and was not judged yet. Raises HostError."""
+    """Start a release again that is current and still unfinished. Raises HostError."""
     if release.spec.web is not None:
         candidate = candidate_of(ctx, release)
         orders.start([candidate.socket])
@@ -132,7 +132,7 @@ def revive(ctx: Context, release: Release) -> None:
 
 
 def wake(ctx: Context, release: Release, current: Release | None) -> None:
-    """Have a candidate listen, and answer well, that was started a while ago. Raises HostError."""
+    """Check again a candidate that was started a while ago; start it if it is down. Raises HostError."""
     if release.spec.web is None:
         return
     orders.start([candidate_of(ctx, release).socket])
@@ -142,10 +142,10 @@ def wake(ctx: Context, release: Release, current: Release | None) -> None:
 
 
 def drain(ctx: Context, release: Release, current: Release | None) -> str:
-    """Let the old release finish all it has accepted, then stop its process. Its socket stays, held by systemd.
+    """Let the old release finish all requests it has accepted, then stop its web process. systemd keeps its socket: a
+    connection made during the rename starts the process again instead of being refused.
 
-    A connection that was on its way during the rename would thus start it again rather than be refused. Jobs in hand
-    are waited for as long as requests would be; who takes longer goes on alone, and is no hindrance.
+    Jobs in progress are waited for as long as requests would be; one that takes longer goes on by itself.
     """
     if current is None:
         return "nothing served before"
@@ -160,7 +160,7 @@ def drain(ctx: Context, release: Release, current: Release | None) -> str:
 
 
 def _await_jobs(ctx: Context, release: Release, current: Release) -> list[str]:
-    """Wait for what was told to stop, and look after what runs meanwhile; the units that take longer."""
+    """Wait for what was told to stop, and watch the new release meanwhile. Returns the units that take longer."""
     units = background.units_of(ctx, current.number)
     if units.lasting or units.runs:
         watch.watch_until(ctx, release, _Jobs(ctx, release, current).are_done)
@@ -168,14 +168,15 @@ def _await_jobs(ctx: Context, release: Release, current: Release) -> list[str]:
 
 
 class _Jobs:
-    """What an older release has in hand: it is waited for, for some time; by whom it must not overlap, to its end."""
+    """The jobs that an older release finishes: waited for up to ``drain`` seconds, but to their end where a process of
+    the new release must not overlap with them."""
 
     def __init__(self, ctx: Context, release: Release, current: Release) -> None:
         self._ctx, self._release, self._current = ctx, release, current
         self._began, self._told = time.monotonic(), False
 
     def are_done(self) -> bool:
-        """Whether there is nothing more to wait for. What is waited for is told once it takes longer than a moment."""
+        """Whether there is nothing left to wait for. A wait of more than ``_SOON`` is reported once."""
         up = background.still_up(self._ctx, self._current.number)
         waited = time.monotonic() - self._began
         enough = not up or waited >= self._current.spec.drain
@@ -189,9 +190,9 @@ class _Jobs:
 
 
 def retire_service(ctx: Context, release: Release) -> float:
-    """Wait until nobody waits in the accept queue, then stop the service gracefully. Returns the seconds it took.
+    """Wait until the accept queue is empty, then stop the service gracefully. Returns the seconds it took.
 
-    Stopping first would reset the queue: 168 of 2,017 requests lost under overload, against 0 (measured).
+    Stopping first would reset the queue: 168 of 2,017 requests were lost under overload, against 0 (measured).
     """
     refuse_what_serves(ctx, release)
     started = time.monotonic()
@@ -212,15 +213,15 @@ def wait_for_queue(ctx: Context, release: Release, seconds: float) -> bool:
 
 
 def retire(ctx: Context, release: Release) -> None:
-    """Close a release that no traffic can reach any more: first whatever still came in late, then its socket."""
+    """Remove the units of a release that served well and gets no new traffic, once its late requests are answered."""
     if release.spec.web is not None:
         wait_for_queue(ctx, release, release.spec.drain)
     remove_but_finishing(ctx, release)
 
 
 def remove_but_finishing(ctx: Context, release: Release) -> None:
-    """Take a release's units away. What has not finished yet keeps its own, and somebody who looks after it."""
+    """Remove a release's units, except those that still finish a job; the recovery timer removes these later."""
     finishing = background.finishing(ctx)
     remove_units(ctx, release, but=finishing)
     if finishing:
-        lease.arm(ctx.paths)  # who looks for what has finished, if nobody does already
+        lease.arm(ctx.paths)

@@ -1,25 +1,27 @@
-"""How a release's story ends: its record, the ledger's line, and what is left of it."""
+"""How a release ends: its record, its line in the ledger, and which content is removed."""
 
 from __future__ import annotations
 
-from deployer.host.deployment import retention
+import contextlib
+
 from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.state.app import Context
-from deployer.host.state.ledger import ENDED
-from deployer.host.state.releases import CONDEMNED, GOOD, Release
+from deployer.host.state.ledger import ENDED, PRUNED
+from deployer.host.state.releases import CONDEMNED, GOOD, Release, to_prune
+from deployer.host.state.releases import used as used_by
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
 
 
-def good(ctx: Context, release: Release, reason: str = "") -> bool:
-    """It serves, and stays. False when that cannot be written down: the host tries again until it can.
+def record_good(ctx: Context, release: Release, reason: str = "") -> bool:
+    """Record that the release serves and stays. False when that cannot be written: the host tries again later.
 
-    ``reason`` tells what was not as usual. To make room for the record, old releases may go.
+    ``reason`` says what was unusual. Old releases may be removed to make room for the record.
     """
     if release.result == CONDEMNED:
-        raise HostError(f"{release.name} is being taken back, and cannot be good", exit=Exit.BUG)
+        raise HostError(f"{release.name} is being rolled back, and cannot be good", exit=Exit.BUG)
     changes = {"result": GOOD, "phase": "watch", "reason": reason, "ended": ctx.clock(), "held": None}
     try:
         kept = _write(ctx, release, changes)
@@ -27,7 +29,7 @@ def good(ctx: Context, release: Release, reason: str = "") -> bool:
         text = f"{release.name} serves and is healthy, but that could not be recorded: {error}"
         ctx.emit("warn", text=f"{text}; the host records it as soon as it can")
         return False
-    write_end(ctx, kept)
+    add_to_ledger(ctx, kept)
     return True
 
 
@@ -36,23 +38,22 @@ def _write(ctx: Context, release: Release, changes: dict[str, object]) -> Releas
         return ctx.catalog.update(release, **changes)
     except OSError:
         with Failures(ctx).kept("removing old releases"):
-            retention.prune(ctx, release.spec.keep)
+            prune(ctx, release.spec.keep)
         return ctx.catalog.update(release, **changes)
 
 
-def condemn(ctx: Context, release: Release, reason: str) -> Release:
-    """Say that a release goes, before anything of it does: whoever has to go on from here then knows. Never raises: it
-    goes all the same."""
-    with Failures(ctx).kept(f"noting that {release.name} goes"):
+def record_rollback(ctx: Context, release: Release, reason: str) -> Release:
+    """Record that a rollback of the release begins, before it does: a recovery then finishes it. Never raises."""
+    with Failures(ctx).kept(f"recording that {release.name} is rolled back"):
         return ctx.catalog.update(release, result=CONDEMNED, reason=reason, held=None)
     return release
 
 
-def close(ctx: Context, release: Release, result: str, reason: str) -> None:
-    """Keep the record of a dead release, and nothing else of it: that first, to have room for the record.
+def remove_content(ctx: Context, release: Release, result: str, reason: str) -> None:
+    """Record how a dead release ended, and remove everything but its record. The content goes first, to free space.
 
-    What still finishes a job keeps its code and environment until it has. Never raises: what was left undone is seen
-    to when the host next recovers.
+    A release that still finishes a job keeps its code and environment until then. Never raises: the next recovery does
+    what is left.
     """
     failures, directory = Failures(ctx), ctx.paths.release(release.number)
     with failures.kept(f"looking for what {release.name} still runs"):
@@ -63,15 +64,14 @@ def close(ctx: Context, release: Release, result: str, reason: str) -> None:
                         files.remove_tree(directory / name)
     with failures.kept(f"recording how {release.name} ended"):
         changes = {"result": result, "reason": reason, "ended": ctx.clock(), "held": None, "sealed": None}
-        write_end(ctx, ctx.catalog.update(release, **changes))
+        add_to_ledger(ctx, ctx.catalog.update(release, **changes))
     with failures.kept("removing old releases"):
         serving = ctx.catalog.serving()
-        retention.prune(ctx, (serving or release).spec.keep)
+        prune(ctx, (serving or release).spec.keep)
 
 
-def write_end(ctx: Context, release: Release) -> None:
-    """The ledger's last line on a release. One that is missing is made up for when the host next recovers. Never
-    raises."""
+def add_to_ledger(ctx: Context, release: Release) -> None:
+    """Add how the release ended. Never raises: the next recovery adds a missing line."""
     with Failures(ctx).kept("adding to the ledger"):
         ctx.ledger.add(
             ENDED,
@@ -82,3 +82,30 @@ def write_end(ctx: Context, release: Release) -> None:
             reason=release.reason,
             serving=ctx.catalog.serving_name(),
         )
+
+
+def prune(ctx: Context, keep: int) -> None:
+    """Remove releases beyond ``keep``, and content that no release names.
+
+    What serves, what served before it, and the last release known to be good always stay.
+    """
+    releases = ctx.catalog.all()
+    number = ctx.catalog.current()
+    current = ctx.catalog.find(number) if number else None
+    protected = {number, current.previous} if current else {number}
+    protected |= background.finishing_numbers(ctx)  # their code is still in use
+    gone = to_prune(releases, protected, keep)
+    for one in gone:
+        files.remove_tree(ctx.paths.release(one))
+    if gone:
+        with contextlib.suppress(OSError):
+            ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
+    ctx.trees.keep_only(used(ctx, "tree"))
+    ctx.venvs.keep_only(used(ctx, "venv"))
+
+
+def used(ctx: Context, what: str) -> set[str]:
+    """The keys of trees (or virtual environments) in use: by releases with content, and by dead ones that still finish
+    a job. Raises HostError."""
+    releases, finishing = ctx.catalog.all(), background.finishing_numbers(ctx)
+    return used_by(releases, what) | ({getattr(one, what) for one in releases if one.number in finishing} - {""})

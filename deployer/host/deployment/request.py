@@ -1,29 +1,36 @@
-"""What is asked of the host, checked. The strict boundary: everything here came over the channel."""
+"""A request to the host: parsed strictly, as it came over the channel, then completed with what only the host knows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deployer.host.build import builder
 from deployer.host.build.unpack import parse_delta
-from deployer.host.state.releases import Catalog, Release
-from deployer.wire.environment import parse_environment
-from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_NUMBER, PHASES
+from deployer.host.errors import HostError
+from deployer.host.state import masking, seal
+from deployer.host.state.app import Context
+from deployer.host.state.releases import Catalog, Release, migrations_since, rollback_targets
+from deployer.host.system import files
+from deployer.wire.advice import Next, run
+from deployer.wire.environment import MOST_VARIABLES, parse_environment
+from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_BY, MOST_NUMBER, PHASES, Exit
 from deployer.wire.reader import Reader
 from deployer.wire.spec import Spec
 
 KINDS = ("deploy", "reload", "rollback")
+_NAMED = 5
+"""Migrations that a message names."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A release to make, or (``release`` not 0) phases to run of one that is being made.
+    """A new release, or (``release`` not 0) phases to run of an unfinished one.
 
-    ``of`` is the release whose code and dependencies it takes (0: its own, from ``delta``). ``yes`` accepts a
+    ``of`` is the release whose code and dependencies it reuses (0: none, they come from ``delta``). ``yes`` accepts a
     rollback behind migrations; ``secret`` names the variables of ``environment`` whose values no event may show.
-    ``barriers`` are those at which the job of a fleet waits for the laptop's word, ``number`` is the one that the
-    release is to have in the whole fleet (0: this host's next). ``reason`` is the host's own: why it goes on with a
-    release whose deploy was interrupted.
+    ``barriers`` are those at which the job waits for a barrier signal; ``number`` is the release's number in the whole
+    fleet (0: this host's next). ``reason`` is set by the host itself: why it goes on with an interrupted deploy.
     """
 
     kind: str
@@ -61,24 +68,24 @@ class Request:
 
     @classmethod
     def stored(cls, value: Any) -> Request:
-        """A request that this program wrote itself."""
+        """Read a request that this program wrote."""
         lists = {name: tuple(value.get(name, ())) for name in ("phases", "secret", "barriers")}
         return cls(**{**value, **lists, "spec": Spec.parse(value["spec"])})
 
     @classmethod
     def parse(cls, value: Any) -> Request:
-        """Raises ValueError saying which key is not as it must be."""
+        """Raises ValueError naming the key that is wrong."""
         read = Reader(value, "request")
         delta = read.raw("delta")
         request = cls(
             kind=read.choice("kind", KINDS),
-            by=read.text("by", length=256),
+            by=read.text("by", length=MOST_BY),
             phases=read.texts("phases"),
             of=read.integer("of", 0, MOST_NUMBER),
             release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
             environment=parse_environment(read.raw("env")),
-            secret=read.texts("secret", ENV_NAME, 2000),
+            secret=read.texts("secret", ENV_NAME, MOST_VARIABLES),
             delta=delta,
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),
@@ -91,15 +98,15 @@ class Request:
         if request.phases[0] != PHASES[0]:
             raise ValueError(f"phases: a release begins with {PHASES[0]}")
         if delta is not None and parse_delta(delta).digest != request.spec.source.digest:
-            raise ValueError("delta: is of another tree than the release")
+            raise ValueError("delta: belongs to another tree than the release")
         if request.kind == "deploy" and delta is None:
             raise ValueError("delta: missing")
         return request
 
 
 @dataclass(frozen=True)
-class Phases:
-    """Phases to run of the release ``number`` (0: the newest that is under way)."""
+class PhasesRequest:
+    """Phases to run of the release ``number`` (0: the newest unfinished one)."""
 
     number: int
     by: str
@@ -107,30 +114,30 @@ class Phases:
     no_migrate: bool
 
     @classmethod
-    def parse(cls, value: Any) -> Phases:
-        """Raises ValueError saying which key is not as it must be."""
+    def parse(cls, value: Any) -> PhasesRequest:
+        """Raises ValueError naming the key that is wrong."""
         read = Reader(value, "phases")
         asked = cls(
             number=read.integer("release", 0, MOST_NUMBER),
-            by=read.text("by", length=256),
+            by=read.text("by", length=MOST_BY),
             phases=read.texts("phases"),
             no_migrate=read.boolean("no_migrate"),
         )
         read.done()
         _check_phases(asked.phases)
         if asked.phases[0] == PHASES[0]:
-            raise ValueError(f"phases: {PHASES[0]} begins a release, and is never run again")
+            raise ValueError(f"phases: {PHASES[0]} begins a release, and cannot be run again")
         return asked
 
 
-def phases_request(catalog: Catalog, asked: Phases) -> Request:
-    """Phases to run of a release that is under way. Raises HostError."""
+def phases_request(catalog: Catalog, asked: PhasesRequest) -> Request:
+    """The request for phases of an unfinished release. Raises HostError."""
     release = catalog.get(asked.number) if asked.number else catalog.under_way()
     return replace(of_release(release, asked.by, asked.phases), no_migrate=asked.no_migrate)
 
 
 def of_release(release: Release, by: str, phases: tuple[str, ...], reason: str = "") -> Request:
-    """Phases to run of a release that is being made: all else of it is in its record."""
+    """The request for phases of ``release``: all the rest of it is in its record."""
     return Request(
         kind=release.kind,
         by=by,
@@ -148,7 +155,7 @@ def of_release(release: Release, by: str, phases: tuple[str, ...], reason: str =
 
 
 def _check_phases(phases: tuple[str, ...]) -> None:
-    """A run of neighbouring phases, in their order."""
+    """Raises ValueError unless they are consecutive phases in order."""
     known = [name for name in PHASES if name in phases]
     if not phases or list(phases) != known:
         raise ValueError("phases: unknown, twice, or out of order")
@@ -161,4 +168,80 @@ def _check_barriers(barriers: tuple[str, ...], phases: tuple[str, ...]) -> None:
     if list(barriers) != [name for name in BARRIERS if name in barriers]:
         raise ValueError("barriers: unknown, twice, or out of order")
     if barriers and phases != PHASES:
-        raise ValueError("barriers: go with all phases of a release, from the first to the last")
+        raise ValueError("barriers: need all phases of a release, from the first to the last")
+
+
+def complete(ctx: Context, request: Request) -> Request:
+    """Fill in the parts that a reload or a rollback reuses. Raises HostError (exit 2) when no release has them."""
+    if request.kind == "deploy":
+        return replace(request, of=0)
+    number = ctx.catalog.current()
+    if not number:
+        raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next=run("fab deploy"))
+    current = ctx.catalog.get(number)
+    return _complete_reload(request, current) if request.kind == "reload" else _complete_rollback(ctx, request, current)
+
+
+def _complete_reload(request: Request, current: Release) -> Request:
+    old = current.spec
+    parts = replace(request.spec, source=old.source, lock=old.lock, python=old.python, build=old.build)
+    return replace(request, of=current.number, spec=parts, delta=None)
+
+
+def _complete_rollback(ctx: Context, request: Request, current: Release) -> Request:
+    target = ctx.catalog.get(request.of) if request.of else _choose_target(ctx)
+    if not target.usable:
+        raise HostError(
+            f"{target.name} is {target.result}: it never served well",
+            exit=Exit.USAGE,
+            next=run("fab releases"),
+        )
+    _warn_of_migrations(ctx, target, current, request.yes)
+    seal.refuse_changed_environment(ctx, target)
+    environment = files.read_object(ctx.paths.release(target.number) / "env.json") or {}
+    secret = masking.stored_names(ctx.paths, target.number)
+    return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)
+
+
+def rollback_target(ctx: Context) -> tuple[Release | None, dict[str, str]]:
+    """What a rollback goes back to: the newest older release without known damage. And the newer ones that were
+    skipped, each with its damage."""
+    passed: dict[str, str] = {}
+    for release in rollback_targets(ctx.catalog.all(), ctx.catalog.current()):
+        damage = seal.known_damage(ctx, release)
+        if not damage:
+            return release, passed
+        passed[release.name] = damage
+    return None, passed
+
+
+def _choose_target(ctx: Context) -> Release:
+    target, passed = rollback_target(ctx)
+    told = [f"{name} is passed by: {damage}" for name, damage in passed.items()]
+    if target is None:
+        text = "; ".join(["there is no good release before the one that serves", *told])
+        again = run("fab deploy") if passed else Next()
+        raise HostError(text, exit=Exit.REFUSED if passed else Exit.USAGE, next=again + run("fab releases"))
+    for text in told:
+        ctx.emit("warn", text=text)
+    return target
+
+
+def _warn_of_migrations(ctx: Context, target: Release, current: Release, accepted: bool) -> None:
+    """Raises HostError unless the rollback behind migrations was ``accepted``."""
+    trees = [ctx.trees.record(release.tree) for release in (target, current)]
+    lists = [
+        [f"{entry.path} {entry.digest}" for entry in builder.entries_of(tree or {"entries": []})] for tree in trees
+    ]
+    added = migrations_since(lists[0], lists[1])
+    if not added or target.number > current.number:
+        return
+    text = f"{len(added)} migrations were applied since {target.name} and stay applied: {', '.join(added[:_NAMED])}"
+    if not accepted:
+        raise HostError(
+            text + (", …" if len(added) > _NAMED else ""),
+            exit=Exit.USAGE,
+            state="nothing was touched",
+            next=run(f"fab rollback --to {target.name} --yes", f"if the code of {target.name} works with them"),
+        )
+    ctx.emit("warn", text=text)

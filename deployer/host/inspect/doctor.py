@@ -20,11 +20,11 @@ from deployer.wire.protocol import WEB
 _REPAIRS = {
     survey.START: ("down", "it is started"),
     survey.DISCARD: ("unfinished", "its candidate is taken away; what serves is not touched"),
-    survey.CLEAR: ("unfinished", "what waits for it is answered, then it is taken away"),
+    survey.REMOVE: ("unfinished", "what waits for it is answered, then it is taken away"),
     survey.STOP: ("leftover", "they are stopped and removed"),
-    survey.REMOVE: ("leftover", "it is removed"),
-    survey.CLOSE: ("leftover", "the line is added"),
-    survey.TAKE_BACK: ("unfinished", "the release before it serves again"),
+    survey.REMOVE_DEBRIS: ("leftover", "it is removed"),
+    survey.COMPLETE_LEDGER: ("leftover", "the line is added"),
+    survey.ROLL_BACK: ("unfinished", "the release before it serves again"),
     survey.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
 }
 
@@ -44,7 +44,7 @@ def examine(ctx: Context) -> dict[str, Any]:
         current = ctx.catalog.serving()
     except Damaged:
         current = None  # told by _unreadable
-    steps = [] if busy else survey.plan(survey.look(ctx))
+    steps = [] if busy else survey.plan(survey.inspect(ctx))
     running = [] if current is None or busy or stopped else _running(ctx, current, steps)
     if any(one["kind"] == "down" for one in running):
         steps = [step for step in steps if step.do != survey.START]  # it is told which of them do not run
@@ -57,7 +57,7 @@ def examine(ctx: Context) -> dict[str, Any]:
     ]
     if current is not None:
         findings += _health(ctx, current)
-        findings += [found for one in (current, _standby(ctx, current)) if one for found in _damage(ctx, one)]
+        findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
     findings += preparation.findings(ctx)
     return {
         "findings": findings,
@@ -67,7 +67,7 @@ def examine(ctx: Context) -> dict[str, Any]:
     }
 
 
-def _planned(step: survey.Step) -> dict[str, Any]:
+def _planned(step: survey.Repair) -> dict[str, Any]:
     kind, repair = _REPAIRS[step.do]
     return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair, fix=True)
 
@@ -124,7 +124,7 @@ def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
     return [_finding("unhealthy", current.name, text, f"fab logs; {_MEND}")]
 
 
-def _running(ctx: Context, current: Release, steps: Iterable[survey.Step]) -> list[dict[str, Any]]:
+def _running(ctx: Context, current: Release, steps: Iterable[survey.Repair]) -> list[dict[str, Any]]:
     """What is wrong with the processes and timers of what serves. Those that are down may be started by ``steps``."""
     starts = any(step.do == survey.START for step in steps)
     processes = (_process(ctx, unit, starts) for unit in units.of_processes(ctx, current))
@@ -157,13 +157,6 @@ def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
 def _down(name: str, text: str, starts: bool, more: str = "") -> dict[str, Any]:
     repair = "it is started" if starts else f"on the host, as root: systemctl start {name}"
     return _finding("down", name, text, repair + more, fix=starts)
-
-
-def _standby(ctx: Context, current: Release) -> Release | None:
-    try:
-        return ctx.catalog.find(current.previous) if current.previous else None
-    except Damaged:
-        return None
 
 
 def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:

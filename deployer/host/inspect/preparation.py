@@ -9,7 +9,7 @@ from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.setup import ageing, login, nginx, nginxfiles, proof, unsupported
+from deployer.host.setup import ageing, login, nginx, proof, unsupported
 from deployer.host.state.app import Context
 
 _SETUP = "fab setup -H root@HOST"
@@ -86,7 +86,7 @@ def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
 
 def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
     """Also in sites that are not ours no connection to the app is kept."""
-    for one in nginxfiles.pooling(nginxfiles.read(), ctx.app, nginxfiles.version()):
+    for one in nginx.pooling_upstreams(nginx.read_directives(), ctx.app, nginx.version()):
         text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {_POOLED}"
         yield one.file, text, "take the line out, and have the location send: proxy_set_header Connection close"
 

@@ -65,7 +65,7 @@ def _answer(ctx: Context, current: Release) -> tuple[bool, str]:
     return False, answer.describe(health)
 
 
-def look_after(ctx: Context) -> None:
+def recover_if_needed(ctx: Context) -> None:
     """Where an attempt died and nobody has noticed yet, have it put right; what is told then is that this goes on."""
     # Looked at twice: a job that ran at the first look, and has ended by the second, has left nothing.
     if survey.is_needed(ctx) and lock.running(ctx) is None and survey.is_needed(ctx):

@@ -1,7 +1,7 @@
-"""What runs inside the transient unit ``deployer-APP.service``, whose name is the lock: a release, or a recovery.
+"""The program of the transient unit ``deployer-APP.service``, whose name is the lock: a deployment or a recovery.
 
-It outlives the SSH session. Killed, it is started again by systemd under the same name; it then finds that it had
-begun, and recovers. Whatever happens, its last event is ``finished``.
+It outlives the SSH session. When it is killed, systemd starts it again under the same name; it sees that it had begun,
+and recovers. Its last event is always ``finished``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.host.deployment import retention
-from deployer.host.deployment.deployment import Attempt, Ended
-from deployer.host.deployment.failures import Failures, understood
+from deployer.host.deployment import outcome
+from deployer.host.deployment.deployment import JobResult
+from deployer.host.deployment.execution import Execution
+from deployer.host.deployment.failures import Failures, serving_name, understood
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
 from deployer.host.recovery import recovery
@@ -22,13 +23,13 @@ from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK
 from deployer.host.system import files, journald, signals
-from deployer.wire.advice import Next, run
+from deployer.wire.advice import run
 from deployer.wire.protocol import Exit
 
 
 @dataclass(frozen=True)
-class _Before:
-    """What a job had done when it was cut short. ``release`` and ``phase`` are empty when it had done nothing."""
+class _Interrupted:
+    """How far a job was when it was interrupted. ``release`` and ``phase`` are empty when it had done nothing."""
 
     release: str
     phase: str
@@ -41,14 +42,11 @@ class _Before:
 
 
 def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
-    """Run the job whose request lies in ``directory``; or only put right what it, or others, have left.
+    """Run the job whose request is in ``directory``; with ``recovering``, only recover.
 
-    Returns 0 when all of it was told, however it ended.
+    Returns 0 when its end was reported, whether it succeeded or failed.
     """
-    with (
-        jobs.claimed(directory),
-        signals.uninterrupted(),
-    ):  # an attempt hears a SIGTERM when it begins, and until it ends
+    with jobs.claimed(directory), signals.uninterrupted():  # only an execution lets SIGTERM through
         try:
             return _run(ctx, directory, recovering)
         finally:
@@ -57,47 +55,47 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
 
 def _run(ctx: Context, directory: Path, recovering: bool) -> int:
     started = time.monotonic()
-    before = _look_back(directory)
+    before = _interrupted(directory)
     try:
-        ended = _do(ctx, directory, before, recovering)
+        result = _do(ctx, directory, before, recovering)
     except signals.PowerOff:
         return 0  # the next boot goes on from here
     except Exception as error:
-        ended = _in_vain(ctx, error, Exit.BUG)
+        result = _recovery_failed(ctx, error, Exit.BUG)
     with Failures(ctx).kept("removing the upload"), contextlib.suppress(FileNotFoundError):
         (directory / "body").unlink()
     if before is not None and before.finished:
         return 0
-    return 0 if _tell(ctx, ended, time.monotonic() - started, directory) else 1
+    return 0 if _report(ctx, result, time.monotonic() - started, directory) else 1
 
 
-def _do(ctx: Context, directory: Path, before: _Before | None, recovering: bool) -> Ended:
+def _do(ctx: Context, directory: Path, before: _Interrupted | None, recovering: bool) -> JobResult:
     if before is None:
-        with Failures(ctx).kept("noting which boot this is"):  # it only serves to tell a reboot from a killed process
+        with Failures(ctx).kept("recording the boot ID"):  # only used to tell a reboot from a killed process
             files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
     if before is None and not recovering:
-        return _attempt(ctx, Request.stored(jobs.request_of(directory)), directory)
-    with Failures(ctx).kept("arming the dead-man's switch"):  # what is to be put right does not wait for it
+        return _deploy(ctx, Request.stored(jobs.request_of(directory)), directory)
+    with Failures(ctx).kept("starting the recovery timer"):  # the recovery itself does not need it
         lease.arm(ctx.paths)
     return _recover(ctx, before)
 
 
-def _attempt(ctx: Context, request: Request, directory: Path) -> Ended:
-    """A release; what one before it has left comes first."""
+def _deploy(ctx: Context, request: Request, directory: Path) -> JobResult:
+    """Recover from earlier jobs, then carry out the request."""
     try:
         lease.arm(ctx.paths)
-    except Exception as error:  # a candidate would outlive its lease, and an interrupted undo be tried once only
-        return _not_begun(understood(error, ctx, "arming the dead-man's switch"))
+    except Exception as error:  # a candidate would outlive its lease, and an interrupted undo would not be tried again
+        return _not_begun(understood(error, ctx, "starting the recovery timer"))
     if not request.release:
         try:
-            recovery.recover(_quiet(ctx), "it was left unfinished", leases=False)
+            recovery.recover(_without_phases(ctx), "it was left unfinished", leases=False)
         except Exception as error:
-            return _in_vain(ctx, error, Exit.REFUSED)
-    return Attempt(ctx, request, directory).run()
+            return _recovery_failed(ctx, error, Exit.REFUSED)
+    return Execution(ctx, request, directory).run()
 
 
-def _quiet(ctx: Context) -> Context:
-    """Of what is put right before a release the laptop hears in notes: the phases that it follows are its own."""
+def _without_phases(ctx: Context) -> Context:
+    """A context for the recovery before a release: the laptop must not take its phases for those of the release."""
 
     def emit(name: str, **fields: Any) -> None:
         if name in ("note", "warn", "output"):
@@ -106,8 +104,8 @@ def _quiet(ctx: Context) -> Context:
     return replace(ctx, emit=emit)
 
 
-def _not_begun(error: HostError) -> Ended:
-    return Ended(
+def _not_begun(error: HostError) -> JobResult:
+    return JobResult(
         error.exit,
         "",
         error.message,
@@ -118,77 +116,77 @@ def _not_begun(error: HostError) -> Ended:
     )
 
 
-def _recover(ctx: Context, before: _Before | None) -> Ended:
-    """What could not be done is told, and tried again by the dead-man's switch."""
+def _recover(ctx: Context, before: _Interrupted | None) -> JobResult:
+    """Recover. What could not be done is reported, and tried again by the recovery timer."""
     why = before.why if before else "it was left alone"
     if before and not before.finished:
-        ctx.emit("recovering")  # for its fleet: it stands at no barrier any more
-        ctx.emit("warn", text=f"the deploy was cut short: {before.why}; the host puts that right by itself")
-    told = replace(ctx, emit=_without_notes(ctx.emit)) if before else ctx  # the last event tells the same
+        ctx.emit("recovering")  # tells its fleet that it waits at no barrier any more
+        ctx.emit("warn", text=f"the deploy was interrupted: {before.why}; the host recovers by itself")
+    quiet = replace(ctx, emit=_without_notes(ctx.emit)) if before else ctx  # the last event says the same
     try:
-        ended = recovery.recover(told, why)
+        result = recovery.recover(quiet, why)
     except Exception as error:
-        return _in_vain(ctx, error, Exit.MIXED)
+        return _recovery_failed(ctx, error, Exit.MIXED)
     _prune(ctx)
-    return ended or _outcome(ctx, before)
+    return result or _recorded_result(ctx, before)
 
 
 def _prune(ctx: Context) -> None:
-    """What the job that was cut short did not come to."""
+    """Remove old releases, as the interrupted job would have done."""
     with Failures(ctx).kept("removing old releases"):
         release = ctx.catalog.serving()
-        retention.prune(ctx, release.spec.keep if release else 1)
+        outcome.prune(ctx, release.spec.keep if release else 1)
 
 
 def _without_notes(emit: Emit) -> Emit:
-    def hear(name: str, **fields: Any) -> None:
+    def filtered(name: str, **fields: Any) -> None:
         if name != "note":
             emit(name, **fields)
 
-    return hear
+    return filtered
 
 
-def _in_vain(ctx: Context, error: Exception, exit: Exit) -> Ended:
-    said = understood(error, ctx, "clearing up")
-    serving = _serving(ctx)
-    return Ended(
-        Exit.BUG if said.exit == Exit.BUG and exit == Exit.REFUSED else exit,
+def _recovery_failed(ctx: Context, error: Exception, exit: Exit) -> JobResult:
+    failure = understood(error, ctx, "recovering")
+    serving = serving_name(ctx)
+    return JobResult(
+        Exit.BUG if failure.exit == Exit.BUG and exit == Exit.REFUSED else exit,
         "",
-        said.message,
-        message=f"what an interrupted deploy left could not be put right: {said.message}",
+        failure.message,
+        message=f"the recovery from an interrupted deploy failed: {failure.message}",
         state=f"{serving or 'nothing'} is current; the host tries again by itself",
-        next=said.next or run("fab doctor"),
-        logs=said.logs,
+        next=failure.next or run("fab doctor"),
+        logs=failure.logs,
     )
 
 
-def _outcome(ctx: Context, before: _Before | None) -> Ended:
-    """How the attempt that was cut short has ended, by its record."""
-    serving = _serving(ctx)
+def _recorded_result(ctx: Context, before: _Interrupted | None) -> JobResult:
+    """How the interrupted deployment has ended, by its record."""
+    serving = serving_name(ctx)
     now = f"{serving} serves" if serving else "nothing serves"
     if before is None:
-        return Ended(Exit.OK, "", f"all is as it should be; {now}")
+        return JobResult(Exit.OK, "", f"no problems are left; {now}")
     release = None
     with Failures(ctx).kept(f"reading the record of {before.release}"):
         release = ctx.catalog.find(int(before.release[1:])) if before.release else None
     if release is not None and release.result == GOOD:
-        return Ended(Exit.OK, release.name, now)
+        return JobResult(Exit.OK, release.name, now)
     name = release.name if release else ""
     interrupted = f"{name or 'the deploy'} was interrupted at {before.phase or 'its start'}: {before.why}"
     what = release.reason if release is not None and release.result in (FAILED, ROLLED_BACK) else interrupted
     exit = Exit.ROLLED_BACK if release is not None and release.result == ROLLED_BACK else Exit.REFUSED
-    state = f"{now}; what {name} left is cleared away" if name else f"{now}; nothing was touched"
-    return Ended(exit, name, what, message=what, state=state, next=run("fab deploy"))
+    state = f"{now}; what {name} left is removed" if name else f"{now}; nothing was touched"
+    return JobResult(exit, name, what, message=what, state=state, next=run("fab deploy"))
 
 
-def _look_back(directory: Path) -> _Before | None:
-    """What this job has done already; None when it begins now."""
+def _interrupted(directory: Path) -> _Interrupted | None:
+    """What this job had done before it was interrupted; None when it begins now."""
     events = list(jobs.events_of(directory))
     if not events:
         return None
     phases = [event for event in events if event.get("event") == "phase.started"]
     boot = directory / "boot"
-    return _Before(
+    return _Interrupted(
         release=next((str(event["release"]) for event in reversed(events) if event.get("release")), ""),
         phase=str(phases[-1]["phase"]) if phases else "",
         finished=jobs.glance(directory).finished,
@@ -196,41 +194,35 @@ def _look_back(directory: Path) -> _Before | None:
     )
 
 
-def _tell(ctx: Context, ended: Ended, seconds: float, directory: Path) -> bool:
-    """The last words. False when the very last could not be said: this program is started again, and says it then."""
-    serving, last = _serving(ctx), Failures(ctx)
-    with Failures(ctx).kept("telling what failed"):
-        if ended.message:
+def _report(ctx: Context, result: JobResult, seconds: float, directory: Path) -> bool:
+    """Emit the last events. False when ``finished`` could not be written: systemd starts this program again then."""
+    serving, last = serving_name(ctx), Failures(ctx)
+    with Failures(ctx).kept("reporting what failed"):
+        if result.message:
             ctx.emit(
                 "failed",
-                exit=int(ended.exit),
-                message=ended.message,
-                state=ended.state,
-                **Next.of(ended.next).fields(),
-                logs=list(ended.logs),
+                exit=int(result.exit),
+                message=result.message,
+                state=result.state,
+                **result.next.fields(),
+                logs=list(result.logs),
             )
-    with Failures(ctx).kept("telling the admins"):
+    with Failures(ctx).kept("reporting to the journal"):
         now = f"{serving} serves" if serving else "nothing serves"
-        text = ended.summary if ended.summary == now else f"{ended.summary}; {now}"
-        _tell_admins(ctx, text, jobs.request_of(directory))
-    with last.kept("telling the end"):
+        text = result.summary if result.summary == now else f"{result.summary}; {now}"
+        _write_journal(ctx, text, jobs.request_of(directory))
+    with last.kept("reporting the end"):
         ctx.emit(
             "finished",
-            exit=int(ended.exit),
-            release=ended.release,
+            exit=int(result.exit),
+            release=result.release,
             serving=serving,
             seconds=seconds,
-            summary=ended.summary,
+            summary=result.summary,
         )
     return not last
 
 
-def _tell_admins(ctx: Context, text: str, request: dict[str, Any]) -> None:
-    """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then tell the app's history."""
+def _write_journal(ctx: Context, text: str, request: dict[str, Any]) -> None:
+    """In the journal of ``APP.service``: ``systemctl status`` and ``journalctl -u`` then show the app's history."""
     journald.tell(f"{ctx.app}.service", f"{text} ({request.get('kind')} by {request.get('by')})")
-
-
-def _serving(ctx: Context) -> str:
-    with Failures(ctx).kept("reading what serves"):
-        return ctx.catalog.serving_name()
-    return ""

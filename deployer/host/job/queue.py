@@ -1,4 +1,4 @@
-"""Who waits for the lock, in the order of their coming. A ticket is a file under flock(2): the dead hold none."""
+"""The queue for the lock, first come, first served. A ticket is a file under flock(2): a dead process holds none."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from deployer.wire.protocol import Exit
 _TICKET = re.compile(r"[0-9]{8}\Z")
 _POLL = 0.5
 _PATIENCE = 5.0
-"""Seconds that each of those before us has to take the lock once it is free: one that hangs is passed by."""
+"""Seconds that each process ahead has to take the lock once it is free. One that hangs is skipped."""
 
 
 def wait(ctx: Context, own: Path, tell: Callable[[dict[str, Any]], None]) -> None:
-    """Return when it is our turn: no job runs, and all who came before us have gone, or did not go when they could.
+    """Wait until no job runs, and all processes ahead have left the queue or did not use their turn.
 
-    ``own`` is our ticket; ``tell`` hears whom we wait for, at each change.
+    ``own`` is our ticket. ``tell`` is called with what we wait for, at each change.
     """
-    told: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
     free_since = 0.0
     while True:
         job, ahead = lock.running(ctx), _ahead(own)
@@ -39,14 +39,14 @@ def wait(ctx: Context, own: Path, tell: Callable[[dict[str, Any]], None]) -> Non
         else:
             free_since = 0.0
         now = {**(job or {"by": "", "kind": "", "since": 0.0, "phase": ""}), "ahead": ahead}
-        if now != told:
+        if now != last:
             tell(now)
-            told = now
+            last = now
         time.sleep(_POLL)
 
 
 def refuse_if_not_first(ctx: Context, own: Path) -> None:
-    """Raises HostError (exit 4) unless it is our turn now."""
+    """Raises HostError (exit 4) unless no job runs and nobody is ahead."""
     lock.refuse_if_busy(ctx)
     if _ahead(own):
         raise HostError(
@@ -59,10 +59,9 @@ def refuse_if_not_first(ctx: Context, own: Path) -> None:
 
 @contextlib.contextmanager
 def ticket(directory: Path) -> Iterator[Path]:
-    """A place in the line, for the block. Whoever has it keeps it until its job has begun: else all who wait would
-    come at once."""
+    """A place in the queue, for the block. Keep it until the job has begun, or all who wait would start at once."""
     directory.mkdir(mode=0o700, exist_ok=True)
-    path, descriptor = _draw(directory)
+    path, descriptor = _take(directory)
     try:
         yield path
     finally:
@@ -71,7 +70,7 @@ def ticket(directory: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _draw(directory: Path) -> tuple[Path, int]:
+def _take(directory: Path) -> tuple[Path, int]:
     while True:
         last = max((int(name) for name in os.listdir(directory) if _TICKET.fullmatch(name)), default=0)
         path = directory / f"{last + 1:08d}"
@@ -79,11 +78,11 @@ def _draw(directory: Path) -> tuple[Path, int]:
             os.close(os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             descriptor = files.lock(path)
             if descriptor is not None:
-                return path, descriptor  # else somebody took it for a dead one's, this moment
+                return path, descriptor  # else another process has just removed it as abandoned
 
 
 def _ahead(own: Path) -> int:
-    """How many came before us and are still there; the tickets of the dead are thrown away."""
+    """How many processes are ahead of us. Tickets of dead ones are removed."""
     before = [own.parent / name for name in os.listdir(own.parent) if _TICKET.fullmatch(name) and name < own.name]
     alive = [path for path in before if files.is_locked(path)]
     for path in set(before) - set(alive):

@@ -25,13 +25,12 @@ from deployer.host.units import transient
 from deployer.host.units.confinement import left_out, of_command
 from deployer.host.units.unitfile import own_environment, properties, state_lines
 from deployer.wire import advice
+from deployer.wire.processes import MOST_WORDS, argv_problem
 from deployer.wire.protocol import HOLD, Exit
 from deployer.wire.reader import TEXT, Reader
 
 LIMIT = 24 * 3600
 """Seconds after which a command is ended: it has been forgotten by then."""
-_WORDS = 1000
-_BYTES = 64 * 1024
 _STOP = 10
 """Seconds that a command which is ended has for its own end."""
 
@@ -46,12 +45,10 @@ class Command:
     def parse(cls, message: Any) -> Command:
         """Raises ValueError."""
         read = Reader(message, "run")
-        argv = read.texts("argv", TEXT, _WORDS)
+        argv = read.texts("argv", TEXT, MOST_WORDS)
         read.done()
-        if not argv or not argv[0]:
-            raise ValueError("run.argv: there is no command")
-        if sum(len(word.encode()) for word in argv) > _BYTES:
-            raise ValueError(f"run.argv: more than {_BYTES} bytes")
+        if problem := argv_problem(argv):
+            raise ValueError(f"run.argv: {problem}")
         return cls(argv=argv)
 
 

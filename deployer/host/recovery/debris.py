@@ -1,4 +1,4 @@
-"""What dead attempts leave on a host: where to look for it, and how to take it away."""
+"""Leftovers of interrupted jobs: finding and removing them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployer.host.deployment import retention
+from deployer.host.deployment import outcome
 from deployer.host.processes import background
 from deployer.host.state import jobs, releases
 from deployer.host.state.app import Context
@@ -15,12 +15,12 @@ from deployer.host.system import files, systemd
 from deployer.host.units import install, transient
 
 GIVEN_UP = 60.0
-"""Seconds after which an upload that nobody goes on with is cleared away by the next release."""
+"""Seconds without progress after which the next release removes an upload."""
 _RECORD = "release.json"
 
 
 def find(ctx: Context, known: set[int]) -> Iterator[Path]:
-    """Files and directories that nothing needs any more. ``known`` are the releases whose directories stay."""
+    """Files and directories that nothing needs. ``known`` are the releases whose directories stay."""
     yield from _temporary(ctx)
     yield from _releases(ctx, known)
     yield from _stores(ctx)
@@ -43,7 +43,7 @@ def _temporary(ctx: Context) -> Iterator[Path]:
 
 
 def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
-    """Directories that never got a record; and what is still in those of dead releases."""
+    """Release directories without a record, and the content of dead releases."""
     for number in ctx.catalog.numbers():
         directory = ctx.paths.release(number)
         if number not in known and not (directory / _RECORD).exists():
@@ -56,30 +56,30 @@ def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
 
 
 def _stores(ctx: Context) -> Iterator[Path]:
-    """Content that was never sealed, unless a release under way is building it."""
+    """Content that was never sealed, unless an unfinished release is building it."""
     for store, what in ((ctx.trees, "tree"), (ctx.venvs, "venv")):
-        used = retention.used(ctx, what)
+        used = outcome.used(ctx, what)
         yield from (store.path(key) for key in store.found() if key not in used and store.record(key) is None)
 
 
 def _uploads(ctx: Context) -> Iterator[Path]:
-    """Uploads that nobody is sending, tickets that nobody holds. An upload that was interrupted a moment ago stays: it
-    may be gone on with."""
+    """Uploads that nobody is sending, and queue tickets that nobody holds. A recently interrupted upload stays: it can
+    be resumed."""
     tickets = [ctx.paths.tickets / name for name in files.names(ctx.paths.tickets)]
     yield from (path for path in tickets if not files.is_locked(path))
     for name in files.names(ctx.paths.incoming):
         path = ctx.paths.incoming / name
         if files.is_debris(name) or files.is_locked(path):
             continue
-        with contextlib.suppress(FileNotFoundError):  # it has arrived, and is a job's, this moment
-            age = abs(ctx.clock() - path.stat().st_mtime)  # a clock that was set makes it look old: it is sent again
+        with contextlib.suppress(FileNotFoundError):  # it has just arrived and now belongs to a job
+            age = abs(ctx.clock() - path.stat().st_mtime)  # after a change of the clock it looks old: it is sent again
             if not name.endswith(".part") or age > GIVEN_UP:
                 yield path
 
 
 def units(ctx: Context) -> dict[int, list[str]]:
-    """The units of each release that have a file, or still run, in the order they are stopped. What comes to its end by
-    itself is left in peace, and is none of them. Raises HostError."""
+    """The units of each release that have a file or are active, in the order to stop them; without those that finish a
+    job. Raises HostError."""
     shown = systemd.ask("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-*@v*")
     names = {*files.names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())}
     found: dict[int, list[str]] = {}
@@ -90,6 +90,7 @@ def units(ctx: Context) -> dict[int, list[str]]:
 
 
 def remove(ctx: Context, path: Path) -> None:
+    """Remove what :func:`find` found; content of a store together with its seal."""
     for store in (ctx.trees, ctx.venvs):
         if path.parent == store.directory and not files.is_debris(path.name):
             store.discard(path.name)

@@ -1,4 +1,4 @@
-"""What is on a host, and what of it must be finished, taken back or cleared away. Looks and plans, and that is all."""
+"""What a dead job left on a host, and a plan of what to finish, roll back or remove. Changes nothing."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from deployer.host.system import files, systemd
 from deployer.host.units import install
 from deployer.wire.protocol import PHASES, WEB
 
-DISCARD, CLEAR, FINISH, TAKE_BACK, CLOSE, START, REMOVE, STOP = (
+DISCARD, REMOVE, FINISH, ROLL_BACK, COMPLETE_LEDGER, START, REMOVE_DEBRIS, STOP = (
     "discard",
-    "clear",
-    "finish",
-    "take back",
-    "close",
-    "start",
     "remove",
+    "finish",
+    "roll back",
+    "complete ledger",
+    "start",
+    "remove debris",
     "stop",
 )
+"""What a step does. DISCARD is for a release that never served, REMOVE for one that did and has no traffic now."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is on the host. ``held`` are the releases under lease; ``wanted`` says that root has not stopped the app.
+    """What is on the host. ``held`` are the releases under lease; ``wanted`` is False when root has stopped the app.
 
-    ``units`` are the numbers of releases that have units, but for those that finish by themselves; ``open`` those of
-    attempts without an end in the ledger.
+    ``units`` are the numbers of releases that have units, except units that finish a job; ``open`` are the numbers of
+    releases without an end in the ledger.
     """
 
     current: int
@@ -49,8 +50,8 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One thing to do, and why, for people. ``number`` is the release it is about, ``path`` what is removed."""
+class Repair:
+    """One step of a recovery, and why, for people. ``number`` is the release, ``path`` what is removed."""
 
     do: str
     why: str
@@ -58,70 +59,72 @@ class Step:
     path: Path | None = None
 
 
-def look(ctx: Context, *, leases: bool = True, failures: Failures | None = None) -> Survey:
-    """Look. With ``leases`` a candidate between two phases is left in peace as long as its lease lasts.
+def inspect(ctx: Context, *, leases: bool = True, failures: Failures | None = None) -> Survey:
+    """Inspect the host. With ``leases``, a candidate between two phases is left alone while its lease lasts.
 
-    What cannot be seen is an error, or kept in ``failures``: then nothing is planned of it, and all else is. Of what
-    serves and of the records nothing can be left out. Raises HostError, OSError.
+    With ``failures``, what cannot be read is collected there, and no step is planned for it. Raises HostError, OSError
+    when the records or ``current`` cannot be read; without ``failures``, when anything cannot.
     """
     catalog = ctx.catalog
     releases = tuple(catalog.all())
     current = catalog.current()
     known = {one.number for one in releases} | {current}
     found: dict[str, Any] = {"units": frozenset(), "debris": (), "open": frozenset(), "down": False, "wanted": True}
-    looks: dict[str, Callable[[], object]] = {
+    readers: dict[str, Callable[[], object]] = {
         "units": lambda: frozenset(debris.units(ctx)),
         "debris": lambda: tuple(debris.find(ctx, known)),
         "open": lambda: frozenset(ctx.ledger.open_numbers()),
         "down": lambda: bool(current) and _is_down(ctx, current, releases),
         "wanted": lambda: not systemd.was_stopped(f"{ctx.app}.service"),
     }
-    for name, see in looks.items():
-        with failures.kept(f"looking at the host ({name})") if failures is not None else contextlib.nullcontext():
-            found[name] = see()
+    for name, read in readers.items():
+        with failures.kept(f"inspecting the host ({name})") if failures is not None else contextlib.nullcontext():
+            found[name] = read()
     held = frozenset(one.number for one in releases if leases and one.unfinished and lease.left(one.held))
     return Survey(current=current, releases=releases, held=held, **found)
 
 
 def _is_down(ctx: Context, number: int, releases: Iterable[Release]) -> bool:
-    """Whether something of what serves does not run. Of one whose record cannot be read, its web process tells."""
+    """Whether a unit of the current release is down. When its record cannot be read, only its socket is checked."""
     release = next((one for one in releases if one.number == number), None)
     socket = unit_name(ctx.app, WEB, number, "socket")
     states = systemd.show_all(install.standing(ctx.app, release) if release else [socket]).values()
     return any(state.active in ("inactive", "failed") and not state.queued for state in states)
 
 
-def plan(found: Survey) -> list[Step]:
-    """What must happen, in this order. Pure; empty when all is as it should be."""
+def plan(found: Survey) -> list[Repair]:
+    """The steps to take, in order. Pure; empty when there is nothing to do."""
     by_number = {release.number: release for release in found.releases}
     steps = [step for release in found.releases if release.unfinished for step in _plan_release(found, release)]
     kept = _with_units(found, by_number)
-    steps += [Step(STOP, f"units of v{one}, which does not serve", number=one) for one in sorted(found.units - kept)]
-    steps += [Step(REMOVE, f"{path}: the rest of something that was cut short", path=path) for path in found.debris]
+    steps += [Repair(STOP, f"units of v{one}, which does not serve", number=one) for one in sorted(found.units - kept)]
+    steps += [
+        Repair(REMOVE_DEBRIS, f"{path}: left by something that was interrupted", path=path) for path in found.debris
+    ]
     unfinished = {release.number for release in found.releases if release.unfinished}
     steps += [
-        Step(CLOSE, f"the ledger does not tell how v{one} ended", number=one)
+        Repair(COMPLETE_LEDGER, f"the ledger does not say how v{one} ended", number=one)
         for one in sorted(found.open - unfinished - found.held)
     ]
     if found.down and found.wanted and found.current not in unfinished:
-        steps.append(Step(START, f"v{found.current} is current and does not run", number=found.current))
+        steps.append(Repair(START, f"v{found.current} is current and does not run", number=found.current))
     return sorted(steps, key=lambda step: _ORDER.index(step.do))
 
 
-_ORDER = (START, DISCARD, CLEAR, STOP, REMOVE, CLOSE, TAKE_BACK, FINISH)
-"""What serves comes first, what takes long last."""
+_ORDER = (START, DISCARD, REMOVE, STOP, REMOVE_DEBRIS, COMPLETE_LEDGER, ROLL_BACK, FINISH)
+"""What serves first, long steps last."""
 
 
-def _plan_release(found: Survey, release: Release) -> Iterable[Step]:
+def _plan_release(found: Survey, release: Release) -> Iterable[Repair]:
     if release.number in found.held or (release.number == found.current and not found.wanted):
         return
     if release.number != found.current:
-        do = CLEAR if release.result in (SERVED, CONDEMNED) else DISCARD
-        yield Step(do, f"{release.name} was {_how(release)} and has no traffic", number=release.number)
+        do = REMOVE if release.result in (SERVED, CONDEMNED) else DISCARD
+        yield Repair(do, f"{release.name} was {_how(release)} and has no traffic", number=release.number)
     elif release.result == CONDEMNED:
-        yield Step(TAKE_BACK, f"{release.name} failed, and its way back was interrupted", number=release.number)
+        yield Repair(ROLL_BACK, f"{release.name} failed, and its rollback was interrupted", number=release.number)
     else:
-        yield Step(FINISH, f"{release.name} serves, but was {_how(release)}", number=release.number)
+        yield Repair(FINISH, f"{release.name} serves, but was {_how(release)}", number=release.number)
 
 
 def _how(release: Release) -> str:
@@ -131,7 +134,7 @@ def _how(release: Release) -> str:
 
 
 def _with_units(found: Survey, by_number: dict[int, Release]) -> set[int]:
-    """The releases that may have units: what serves, its standby as long as it is watched, and what has a step."""
+    """The releases that may have units: the current one, its standby while it is watched, and unfinished ones."""
     kept = {release.number for release in found.releases if release.unfinished} | {found.current}
     current = by_number.get(found.current)
     if current is not None and current.unfinished:
@@ -140,31 +143,31 @@ def _with_units(found: Survey, by_number: dict[int, Release]) -> set[int]:
 
 
 def is_needed(ctx: Context) -> bool:
-    """Whether some attempt has not ended and no lease holds it, or the newest job never came to its last word.
+    """Whether a release is unfinished and not under lease, or the newest job never reported its end.
 
-    Cheap, and without looking for what it has left. For when no job runs.
+    Cheap: does not search for leftover files. To be asked when no job runs.
     """
     unfinished = [release for release in ctx.catalog.all() if release.unfinished]
-    if any(_needs_care(ctx, release) for release in unfinished):
+    if any(_needs_recovery(ctx, release) for release in unfinished):
         return True
     newest = jobs.latest(ctx.paths.jobs)
     if jobs.abandoned(ctx.paths.jobs) or (newest is not None and not jobs.glance(newest).finished):
         return True
     if set(ctx.ledger.open_numbers()) - {release.number for release in unfinished}:
         return True
-    return _has_strays(ctx, unfinished)
+    return _has_finished_units(ctx, unfinished)
 
 
-def _has_strays(ctx: Context, unfinished: list[Release]) -> bool:
-    """Whether an older release still has units that have ended: what it had in hand at the switch is done."""
+def _has_finished_units(ctx: Context, unfinished: list[Release]) -> bool:
+    """Whether an older release still has units whose last jobs are done."""
     found = {unit.number for name in files.names(ctx.paths.units) if (unit := parse_unit(ctx.app, name))}
     if unfinished or not found - {ctx.catalog.current()}:
         return False
     return bool(set(debris.units(ctx)) - {ctx.catalog.current()})
 
 
-def _needs_care(ctx: Context, release: Release) -> bool:
-    """What was switched to waits as long as an admin has the app stopped."""
+def _needs_recovery(ctx: Context, release: Release) -> bool:
+    """Not while it is under lease, nor, once it was switched to, while an admin has the app stopped."""
     if lease.left(release.held):
         return False
     return release.number != ctx.catalog.current() or not systemd.was_stopped(f"{ctx.app}.service")

@@ -1,4 +1,4 @@
-"""What may be asked in a session: each request, by its ``op``, with the keys that it has. All else is refused."""
+"""The requests of a session: each ``op`` and how its keys are read. Everything else is refused."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from deployer.host.build.upload import upload_size
-from deployer.host.deployment.request import Phases, Request
+from deployer.host.deployment.request import PhasesRequest, Request
 from deployer.host.errors import BadRequest
 from deployer.host.processes.run import Command
 from deployer.host.state.jobs import JOB
 from deployer.wire.advice import run
-from deployer.wire.processes import CALENDAR
-from deployer.wire.protocol import BARRIERS, PROCESS, PROCESS_LENGTH
+from deployer.wire.processes import CALENDAR, MOST_PROCESSES
+from deployer.wire.protocol import BARRIERS, MOST_BY, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
 
 Parse = Callable[[dict[str, Any]], Any]
-"""Reads what stands beside ``op``. Raises ValueError or BadRequest."""
+"""Reads the keys beside ``op``. Raises ValueError or BadRequest."""
 
 _PROCESS_OR_ALL = re.compile(rf"(?:{PROCESS.pattern})?\Z")
-_BY = 256
 
 
 @dataclass(frozen=True)
-class Logs:
-    """Lines of one process, or (empty) of all; and (``follow``) of what comes."""
+class LogsRequest:
+    """Lines of one process (empty: of all); with ``follow``, also each new one."""
 
     process: str
     lines: int
@@ -34,8 +33,8 @@ class Logs:
 
 
 @dataclass(frozen=True)
-class Upload:
-    """A release to make, and the bytes that come behind it: ``length`` from ``offset`` on."""
+class UploadRequest:
+    """A new release. ``length`` bytes of its upload follow the request, from ``offset`` on."""
 
     request: Request
     offset: int
@@ -43,8 +42,8 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Abort:
-    """Who has a job end, and which one (empty: the one that runs). ``why`` is told in place of who it was."""
+class AbortRequest:
+    """Who aborts a job, and which one (empty: the running one). ``why`` is reported instead of ``by``."""
 
     by: str
     job: str = ""
@@ -79,45 +78,45 @@ def _nothing(where: str) -> Parse:
 
 
 def _job(message: dict[str, Any]) -> dict[str, Any]:
-    """Which job: that it is the one that runs, or ran last, may be left unsaid."""
+    """``job`` may be missing: then it is the running job, or the last one."""
     return {"job": "", **message}
 
 
-def _upload(message: dict[str, Any]) -> Upload:
+def _upload(message: dict[str, Any]) -> UploadRequest:
     offset, length = upload_size(message)
-    return Upload(Request.parse(message), offset, length)
+    return UploadRequest(Request.parse(message), offset, length)
 
 
 _read_attach = _of("attach", lambda read: read.text("job", JOB))
-_read_abort = _of("abort", lambda read: Abort(read.text("by", length=_BY), read.text("job", JOB)))
+_read_abort = _of("abort", lambda read: AbortRequest(read.text("by", length=MOST_BY), read.text("job", JOB)))
 
 REQUESTS: Mapping[str, Parse] = {
     **{op: _nothing(op) for op in ("ask", "status", "releases", "history", "hold")},
     "release": _upload,
-    "phases": Phases.parse,
+    "phases": PhasesRequest.parse,
     "attach": lambda message: _read_attach(_job(message)),
     "abort": lambda message: _read_abort(_job(message)),
     "wait": _of("wait", lambda read: read.boolean("queue")),
     "doctor": _of("doctor", lambda read: read.boolean("fix")),
-    "logs": _of("logs", lambda read: Logs(
+    "logs": _of("logs", lambda read: LogsRequest(
         process=read.text("process", _PROCESS_OR_ALL, PROCESS_LENGTH),
         lines=read.integer("lines", 0, 100_000),
         follow=read.boolean("follow"),
     )),
-    "calendars": _of("calendars", lambda read: read.texts("calendars", CALENDAR, 50)),
+    "calendars": _of("calendars", lambda read: read.texts("calendars", CALENDAR, MOST_PROCESSES)),
     "run": Command.parse,
 }  # fmt: skip
-"""What begins something, or is answered."""
+"""What starts something, or is answered."""
 
-WORDS: Mapping[str, Parse] = {
+SIGNALS: Mapping[str, Parse] = {
     "hold": _nothing("hold"),
     "go": _of("go", lambda read: read.choice("barrier", BARRIERS)),
-    "undo": _of("undo", lambda read: Abort(read.text("by", length=_BY), why=_one_line(read.raw("why")))),
+    "undo": _of("undo", lambda read: AbortRequest(read.text("by", length=MOST_BY), why=_one_line(read.raw("why")))),
 }
-"""What a fleet's laptop says to the job that the session follows."""
+"""What the laptop of a fleet sends to the job that the session follows."""
 
 
 def _one_line(why: Any) -> str:
-    """Why a fleet gives up. It quotes what failed on another host: no undo is refused for what is in it."""
+    """Why a fleet undoes a release. It quotes an error of another host: odd characters are no reason to refuse it."""
     text = why if isinstance(why, str) else ""
     return "".join(one if one.isprintable() else " " for one in text[:2000]).strip()

@@ -1,4 +1,4 @@
-"""The host's end of one SSH channel: questions answered, releases started and followed."""
+"""The host's end of one SSH channel: answers questions, starts jobs and follows them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from deployer.host.build import builder
 from deployer.host.build.unpack import parse_delta
 from deployer.host.build.upload import partials, receive
 from deployer.host.deployment import barrier
-from deployer.host.deployment.complete import complete, rollback_target
-from deployer.host.deployment.failures import Failures, understood
-from deployer.host.deployment.request import Phases, phases_request
+from deployer.host.deployment.failures import Failures, serving_name, understood
+from deployer.host.deployment.request import PhasesRequest, complete, phases_request, rollback_target
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import logs
 from deployer.host.inspect.doctor import examine
-from deployer.host.inspect.status import look_after, readable, releases_report, status_report
-from deployer.host.job import lock
+from deployer.host.inspect.status import readable, recover_if_needed, releases_report, status_report
+from deployer.host.job import events, lock
 from deployer.host.job import queue as tickets
 from deployer.host.processes.run import Command, run
 from deployer.host.session import requests
@@ -40,16 +39,16 @@ from deployer.wire.tree import pack_ids
 _UNTOUCHED = "nothing was touched"
 _GOES_ON = "what runs on the host goes on by itself, to a whole release, the new or the old one; fab attach follows it"
 _TOLD = "what runs may have been told to abort: then it undoes what it did; fab attach follows it"
-_MAY_HAVE_RUN = "the command may have been run, or be running until it is noticed that nobody listens"
-"""What is known of the host when something fails, once a request has done something."""
+_MAY_HAVE_RUN = "the command may have run, or still run until it notices that the connection is gone"
+"""The state of the host when a request fails, by what the session has done so far."""
 _PORTION = 128 * 1024
 """Characters of logs that go into one event."""
-_LOOKING = ("status", "releases", "history", "logs", "attach")
-"""What only looks has the host put right what nobody has finished. A release does so itself, before it begins."""
+_READING = ("status", "releases", "history", "logs", "attach")
+"""Requests before which an interrupted deploy is recovered. A release does that itself."""
 
 
 class Session:
-    """Serves requests from ``stream`` until it ends. What goes back goes through the context's ``emit``."""
+    """Serves requests from ``stream`` until it ends. Answers are emitted through the context."""
 
     def __init__(self, ctx: Context, stream: BinaryIO, forward: Callable[[dict[str, Any]], None]) -> None:
         self.ctx = ctx
@@ -70,16 +69,16 @@ class Session:
             "run": self._run,
             "attach": self._attach,
             "wait": self._wait,
-            "hold": lambda _: None,  # a sign of a laptop that has not made up its mind yet
+            "hold": lambda _: None,  # a keep-alive: the user is being asked something
             "abort": self._abort,
             "doctor": self._doctor,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
         }
 
     def serve(self) -> Exit:
-        """Answer until the stream ends, or a request fails: that one is the last. Returns how it ended.
+        """Answer until the stream ends or a request fails. Returns how it ended.
 
-        Whatever comes in is answered by events. Raises BrokenPipeError when nobody takes them any more.
+        Every input is answered by events. Raises BrokenPipeError when the laptop has gone.
         """
         with self._held:
             return self._serve()
@@ -87,7 +86,7 @@ class Session:
     def _serve(self) -> Exit:
         try:
             while not self._over:
-                message = self._heard()
+                message = self._read()
                 if message is None:
                     break
                 self._dispatch(message)
@@ -97,7 +96,7 @@ class Session:
         except Exception as error:
             return self._failed(understood(error, self.ctx, "writing on the host"))
 
-    def _heard(self) -> dict[str, Any] | None:
+    def _read(self) -> dict[str, Any] | None:
         """The next message; None at the end. Raises BadRequest."""
         try:
             return read_message(self.stream)
@@ -106,12 +105,12 @@ class Session:
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         op, asked = requests.parse(message, requests.REQUESTS)
-        if op in _LOOKING:
-            look_after(self.ctx)
+        if op in _READING:
+            recover_if_needed(self.ctx)
         self._answers[op](asked)
 
     def _failed(self, error: HostError) -> Exit:
-        """Tell why it is over. A failure to follow what has begun says nothing about how that ends."""
+        """Report why the session ends. Failing to follow a job says nothing about how that job ends."""
         follows = self._state is _GOES_ON and error.exit == Exit.REFUSED
         exit = Exit.MIXED if follows else error.exit
         self.ctx.emit(
@@ -122,18 +121,11 @@ class Session:
             **error.next.fields(),
             logs=list(error.logs),
         )
-        self.ctx.emit("finished", exit=int(exit), serving=self._serving(), summary=error.message)
+        self.ctx.emit("finished", exit=int(exit), serving=serving_name(self.ctx), summary=error.message)
         return exit
 
-    def _serving(self) -> str:
-        """What serves, as far as can be told."""
-        try:
-            return self.ctx.catalog.serving_name()
-        except (HostError, OSError):
-            return ""
-
     def _masked(self, value: dict[str, Any]) -> dict[str, Any]:
-        """What quotes an app: its answer to the health check, say."""
+        """For what quotes an app, such as its answer to the health check."""
         masked: dict[str, Any] = masking.clean(value, masking.Secrets(self.ctx.paths).values())
         return masked
 
@@ -141,7 +133,7 @@ class Session:
         self.ctx.emit("answer", **fields)
 
     def _ask(self, _: None) -> None:
-        """All a laptop needs to know before it sends anything."""
+        """What a laptop needs to know before it sends anything."""
         ctx = self.ctx
         current = readable(ctx)
         self._answer(
@@ -159,9 +151,9 @@ class Session:
         )
 
     def _history(self) -> dict[str, Any]:
-        """What a fleet must agree on: the next number, and what can be gone back to.
+        """What a fleet must agree on: the next number, and the releases that a rollback can go back to.
 
-        ``passed`` are good releases that are newer than the target and known to be damaged: each with what is wrong.
+        ``passed`` are good releases newer than the target that a rollback skips, each with its damage.
         """
         releases = [one for one in self.ctx.catalog.all() if one.usable]
         target, passed = rollback_target(self.ctx)
@@ -173,7 +165,7 @@ class Session:
         }
 
     def _base(self, current: Release | None) -> dict[str, Any]:
-        """The tree that an upload should build on: the one that serves, else any that is whole."""
+        """The tree that an upload should build on: the one that serves, else any sealed one."""
         keys = ([current.tree] if current else []) + self.ctx.trees.found()
         for key in keys:
             record = self.ctx.trees.record(key)
@@ -182,43 +174,44 @@ class Session:
                 return {"key": key, "ids": ids}
         return {"key": "", "ids": ""}
 
-    def _release(self, upload: requests.Upload) -> None:
+    def _release(self, upload: requests.UploadRequest) -> None:
         self.ctx.catalog.check_number(upload.request.number)
         request = complete(self.ctx, upload.request)
         overrides.check(request.spec.units, self.ctx.settings.units)
         lock.refuse_if_busy(self.ctx)
         self.ctx.catalog.refuse_if_taken(request.number)
-        if upload.length or request.delta is not None:  # of one that broke off at its very end no byte is left to come
+        if upload.length or request.delta is not None:  # a resumed upload may have no bytes left to come
             incoming, delta = self.ctx.paths.incoming, parse_delta(request.delta)
             with receive(self.stream, incoming, delta, upload.offset, upload.length) as body:
                 directory = lock.submit(self.ctx, request, body)
         else:
             directory = lock.submit(self.ctx, request)
-        self._leave_the_line()
+        self._leave_queue()
         self._follow(directory)
 
     def _wait(self, queue: bool) -> None:
-        """A place in the line, kept until the job of this session begins; without ``queue`` only if it is the first."""
+        """Wait in the queue; the place is kept until the job of this session begins. Without ``queue``, refuse unless
+        it is the first place."""
         if self._ticket is None:
             self._ticket = self._held.enter_context(tickets.ticket(self.ctx.paths.tickets))
         if not queue:
             tickets.refuse_if_not_first(self.ctx, self._ticket)
-        with _while_heard():
+        with _end_with_laptop():
             tickets.wait(self.ctx, self._ticket, lambda job: self.ctx.emit("waiting", **job))
         self._answer()
 
-    def _leave_the_line(self) -> None:
+    def _leave_queue(self) -> None:
         self._held.close()
         self._ticket = None
 
-    def _abort(self, asked: requests.Abort) -> None:
-        """End the job that runs; with ``job``, that one and no other: it may have made way for the next meanwhile."""
+    def _abort(self, asked: requests.AbortRequest) -> None:
+        """Abort the running job; with ``job``, only if it is that one: the next may have begun meanwhile."""
         self._state = _TOLD
         self._answer(job=lock.abort(self.ctx, asked.by, asked.job))
 
     def _attach(self, job: str) -> None:
-        """Follow the job that runs, or ran last; or the one that is named."""
-        self._follow(lock.find_job(self.ctx, job))
+        """Follow the named job, else the one that runs or ran last."""
+        self._follow(events.find_job(self.ctx, job))
 
     def _doctor(self, fix: bool) -> None:
         if fix:
@@ -226,44 +219,44 @@ class Session:
         else:
             self._answer(**self._masked(examine(self.ctx)))
 
-    def _phases(self, asked: Phases) -> None:
-        """Run phases of a release that is under way: the one named, or (0) the newest."""
+    def _phases(self, asked: PhasesRequest) -> None:
+        """Run phases of an unfinished release."""
         self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, asked)))
 
     def _follow(self, directory: Path) -> None:
         self._state = _GOES_ON
         self.ctx.emit("following", job=directory.name)
-        with _while_heard():
+        with _end_with_laptop():
             if jobs.request_of(directory).get("barriers"):
-                self._hear_words(directory)
-            for event in lock.follow(self.ctx, directory):
+                self._receive_signals(directory)
+            for event in events.follow(self.ctx, directory):
                 self.forward(event)
         jobs.forget_old(self.ctx.paths.jobs)
 
-    def _hear_words(self, directory: Path) -> None:
-        """From now on, and to the end of this session, what comes in is the word of a fleet to the job."""
+    def _receive_signals(self, directory: Path) -> None:
+        """From now on to the end of the session, all input is barrier signals for the job in ``directory``."""
 
-        def listen() -> None:
-            with contextlib.suppress(OSError, ValueError, RecursionError):  # a laptop that has gone, or talks nonsense
+        def receive() -> None:
+            with contextlib.suppress(OSError, ValueError, RecursionError):  # the laptop has gone, or sends nonsense
                 while (message := read_message(self.stream)) is not None:
-                    with Failures(self.ctx).kept("a word of the fleet"):  # one that is not understood, or found no room
-                        self._pass_on(message, directory)
+                    with Failures(self.ctx).kept("a signal of the fleet"):  # an unknown one, or a full disk
+                        self._relay(message, directory)
 
         self._over = True
-        threading.Thread(target=listen, daemon=True, name="words").start()
+        threading.Thread(target=receive, daemon=True, name="signals").start()
 
-    def _pass_on(self, message: dict[str, Any], directory: Path) -> None:
-        op, said = requests.parse(message, requests.WORDS)
+    def _relay(self, message: dict[str, Any], directory: Path) -> None:
+        op, value = requests.parse(message, requests.SIGNALS)
         if op == "hold":
             self.ctx.emit("holding")
-            barrier.hold(directory)
+            barrier.keep_alive(directory)
         elif op == "go":
-            barrier.go(directory, said)
+            barrier.allow(directory, value)
         else:
-            lock.abort(self.ctx, said.by, directory.name, said.why)  # raises HostError when it has ended by itself
+            lock.abort(self.ctx, value.by, directory.name, value.why)  # raises HostError when it has ended already
 
-    def _logs(self, asked: requests.Logs) -> None:
-        """Lines of the journal: of one process, or (empty) of all that the app has. No secret is in them."""
+    def _logs(self, asked: requests.LogsRequest) -> None:
+        """Lines of the journal, with secrets masked."""
         unit = asked.process or self.ctx.app
         secrets = masking.Secrets(self.ctx.paths)
         if not asked.follow:
@@ -271,34 +264,34 @@ class Session:
                 self.ctx.emit("logs", unit=unit, lines=masking.clean(lines, secrets.values()))
             self._answer()
             return
-        with _while_heard():
+        with _end_with_laptop():
             for new in logs.follow(self.ctx, asked.process, asked.lines):
-                known = secrets.values()  # those of all releases that can have printed it
+                known = secrets.values()  # of all releases that may have printed it
                 for lines in _in_portions(iter(new)):
                     self.ctx.emit("logs", unit=unit, lines=masking.clean(lines, known))
 
     def _calendars(self, expressions: tuple[str, ...]) -> None:
-        """When each calendar comes next here; ``problem`` says why one is none."""
+        """When each calendar expression elapses next on this host; ``problem`` says what is wrong with one."""
         self._answer(calendars=[timers.upcoming(one) for one in expressions])
 
     def _run(self, command: Command) -> None:
-        """Run a command in the release that serves. The last request of a session: what comes meanwhile is not kept."""
+        """Run a command in the release that serves. It must be the last request: later input is lost."""
         self._state = _MAY_HAVE_RUN
-        with _while_heard():
+        with _end_with_laptop():
             status = run(self.ctx, command)
         self._answer(status=status)
 
 
 @contextlib.contextmanager
-def _while_heard() -> Iterator[None]:
-    """Meanwhile, end this program when the laptop has gone: with nothing to say it would not notice, and stay."""
+def _end_with_laptop() -> Iterator[None]:
+    """In the block, end this program when the laptop has gone: as long as it writes nothing, it would not notice."""
     done = threading.Event()
 
     def watch() -> None:
-        outlet = select.poll()
-        outlet.register(1, 0)  # the end of the far end (POLLERR, POLLHUP) is always told
+        output = select.poll()
+        output.register(1, 0)  # POLLERR and POLLHUP, when the other end closes, are always reported
         while not done.is_set():
-            if outlet.poll(500) and not done.is_set():
+            if output.poll(500) and not done.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -309,19 +302,19 @@ def _while_heard() -> Iterator[None]:
 
 
 def _in_portions(lines: Iterator[str]) -> Iterator[list[str]]:
-    """Lists of lines, each of which fits into one event; at least one, which may be empty."""
+    """Lists of lines that fit into one event each; at least one list, which may be empty."""
     portion: list[str] = []
-    size, told = 0, False
+    size, yielded = 0, False
     for line in lines:
         if portion and size + len(line) > _PORTION:
             yield portion
-            portion, size, told = [], 0, True
+            portion, size, yielded = [], 0, True
         portion.append(line)
         size += len(line)
-    if portion or not told:
+    if portion or not yielded:
         yield portion
 
 
 def _digest_of_this_program() -> str:
-    """The digest under which ``fab setup`` installed this program: its directory's name."""
+    """The digest of this program: ``fab setup`` installs it in a directory of that name."""
     return Path(host.__file__).resolve().parents[2].name

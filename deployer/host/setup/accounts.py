@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
+import pty
 import pwd
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from deployer.host.errors import HostError
 from deployer.host.setup import ageing, conflicts, login
 from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
+from deployer.wire.protocol import PROGRAM
 
 _ADD_KEYS = """
 umask 077
@@ -41,6 +44,9 @@ _NO_SHELL = "/dev/null"
 """The app's shell: sshd lets nobody in whose shell is no program. The app can write to its home, keys for sshd
 included; behind a shell that is one, such as nologin, they would be good for forwarding, sftp and a systemd of its own,
 all outside the app's confinement."""
+_SUDO_OPTIONS = "!requiretty, !noexec, !log_input, !log_output, !command_timeout"
+"""What a host's other rules may ask of every command, and this one cannot bear: it is started without a terminal,
+starts others, takes as long as a deploy, and what goes in and out holds the app's secrets."""
 
 
 def ensure_users(app: str, deploy: str) -> list[str]:
@@ -171,3 +177,63 @@ def _do(*argv: str) -> None:
     done = runner.run(argv)
     if not done.ok:
         raise HostError(f"{' '.join(argv)} failed", logs=done.tail())
+
+
+def sudoers_text(app: str, deploy: str, options: str = _SUDO_OPTIONS) -> str:
+    """The text of the app's sudoers file."""
+    return (
+        f"# Written by deployer: all that {deploy} may do as root for {app}.\n"
+        + (f"Defaults!{PROGRAM} {options}\n" if options else "")
+        + f"{deploy} ALL=(root) NOPASSWD: {PROGRAM} session {app}\n"
+    )
+
+
+def ensure_sudo_rule(app: str, deploy: str, private: Path) -> list[str]:
+    """The rule is there, and sudo reads it; what was written. ``private`` is a directory of root's.
+
+    Raises HostError.
+    """
+    path = Path(f"/etc/sudoers.d/deployer-{app}")
+    texts = [sudoers_text(app, deploy), sudoers_text(app, deploy, "")]
+    there = path.exists() and files.read_text(path) in texts
+    changed = [] if there else _install_sudoers(path, texts, private / "sudoers")
+    if not may_sudo(deploy, PROGRAM, "session", app):
+        raise HostError(
+            f"sudo does not read {path}, so {deploy} could not deploy",
+            next=do("add the line @includedir /etc/sudoers.d to /etc/sudoers (visudo)"),
+        )
+    return changed
+
+
+def _install_sudoers(path: Path, texts: Sequence[str], trial: Path) -> list[str]:
+    """Install the first of the texts that this host's sudo understands: not each knows all options."""
+    for text in texts:
+        files.write_file(trial, text.encode(), 0o440)
+        done = runner.run(["visudo", "-c", "-q", "-f", str(trial)])
+        trial.unlink()
+        if done.ok:
+            path.parent.mkdir(mode=0o750, exist_ok=True)
+            files.write_file(path, text.encode(), 0o440)
+            return [str(path)]
+    raise HostError("visudo refuses the sudoers file; it was not installed", logs=done.tail())
+
+
+def may_sudo(user: str, *command: str) -> bool:
+    """Whether sudo lets ``user`` run a command as root."""
+    argv = ["sudo", "-n", "-l", "-U", user, *command]
+    return runner.run(argv).ok or _runs_with_terminal(argv)  # it may tell nobody without one (requiretty)
+
+
+def _runs_with_terminal(argv: Sequence[str]) -> bool:
+    """Whether a command succeeds that is given a terminal of its own. What it prints is dropped."""
+    child, terminal = pty.fork()
+    if child == 0:
+        try:
+            os.execvpe(argv[0], list(argv), runner.ENVIRONMENT)  # noqa: S606
+        finally:
+            os._exit(127)
+    with contextlib.suppress(OSError):  # EIO is its end
+        while os.read(terminal, 4096):
+            pass
+    os.close(terminal)
+    return os.waitpid(child, 0)[1] == 0

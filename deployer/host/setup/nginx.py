@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import files
-from deployer.wire.site import Site
+from deployer.host.system import files, runner
+from deployer.wire.site import ProxySite
 
 _ETC = Path("/etc/nginx")
 PROOF = "/.well-known/deployer/"
@@ -16,6 +18,13 @@ PROOF = "/.well-known/deployer/"
 PROOF_SOCKET = "probe.sock"
 NO_PROOF = "deployer: nobody looks"
 """What the site answers there when it does not reach that socket, with status 404."""
+_FILE = re.compile(r"# configuration file (.+):")
+_PART = re.compile(
+    r"""\s+|\#[^\n]*|[{};]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:[^\s{};"'\\$]|\\.|\$\{[^}]*\}|\$)+""", re.DOTALL
+)
+_ANY = "0.0.0.0"  # noqa: S104  (compared with, not bound)
+_POOLS = (1, 29, 7)
+"""From this version on nginx keeps connections to a named upstream unless it is told not to."""
 
 
 def site_path(app: str, etc: Path = _ETC) -> Path:
@@ -38,7 +47,7 @@ def has_ipv6() -> bool:
     return Path("/proc/net/if_inet6").exists()
 
 
-def render(site: Site, paths: AppPaths, *, ipv6: bool) -> str:
+def render(site: ProxySite, paths: AppPaths, *, ipv6: bool) -> str:
     """The site's file.
 
     Upstream keep-alive stays off: a pooled connection would go on reaching the old release. No link in the code is
@@ -84,7 +93,7 @@ def _variable(app: str, name: str) -> str:
     return f"$deployer_{app.replace('-', '_')}_{name}"
 
 
-def _maps(site: Site, app: str) -> list[str]:
+def _maps(site: ProxySite, app: str) -> list[str]:
     """What depends on a request. Of a front's headers only those count that a trusted front sent itself."""
     upgrade = f"map $http_upgrade {_variable(app, 'connection')} {{ default upgrade; '' close; }}"
     if not site.trusted:
@@ -103,7 +112,7 @@ def _maps(site: Site, app: str) -> list[str]:
     ]
 
 
-def _trust(site: Site) -> list[str]:
+def _trust(site: ProxySite) -> list[str]:
     """Have nginx take the client's address from the header of a trusted front: the last one that is not a front's."""
     if not site.trusted:
         return []
@@ -114,7 +123,7 @@ def _trust(site: Site) -> list[str]:
     ]
 
 
-def _headers(site: Site, app: str) -> list[str]:
+def _headers(site: ProxySite, app: str) -> list[str]:
     """What the app is told of a request. An empty header is not sent."""
     empty = "''"
     values = {
@@ -129,3 +138,107 @@ def _headers(site: Site, app: str) -> list[str]:
         **dict.fromkeys(("X-Forwarded-Protocol", "X-Forwarded-Ssl", "X-Forwarded-Prefix", "Forwarded"), empty),
     }
     return ["    proxy_http_version 1.1;", *(f"    proxy_set_header {name} {value};" for name, value in values.items())]
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One directive: its words, the blocks that it is in (outermost first), and where it was read."""
+
+    words: tuple[str, ...]
+    blocks: tuple[tuple[str, ...], ...]
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def read_directives() -> list[Directive]:
+    """All that nginx reads, with the port that it was told in ``listen``; empty when it has no valid configuration."""
+    done = runner.run(["nginx", "-T", "-q"])
+    return list(parse_dump(done.out)) if done.ok else []
+
+
+def parse_dump(dump: str) -> Iterator[Directive]:
+    """The directives of a dump, those that open a block included. Never raises: what is odd is passed over."""
+    for file, text in _files(dump):
+        blocks: list[tuple[str, ...]] = []
+        words: list[str] = []
+        line, began = 1, 1
+        for match in _PART.finditer(text):
+            part = match.group()
+            if part in (";", "{"):
+                if words:
+                    yield Directive(tuple(words), tuple(blocks), file, began)
+                if part == "{":
+                    blocks.append(tuple(words))
+                words = []
+            elif part == "}":
+                del blocks[-1:]
+                words = []
+            elif not part.isspace() and not part.startswith("#"):
+                began = began if words else line
+                words.append(part[1:-1] if part[0] in "\"'" else part)
+            line += part.count("\n")
+
+
+def _files(dump: str) -> Iterator[tuple[str, str]]:
+    """Each file of a dump with its text. A file is dumped once, in however many places it is included."""
+    name: str = ""
+    lines: list[str] = []
+    for line in dump.splitlines():
+        match = _FILE.fullmatch(line)
+        if match:
+            yield name, "\n".join(lines)
+            name, lines = match[1], []
+        else:
+            lines.append(line)
+    yield name, "\n".join(lines)
+
+
+def default_sites(found: Iterable[Directive], addresses: Iterable[str]) -> list[Directive]:
+    """The ``listen`` lines by which a site answers, at one of these addresses, to all names that no other site has."""
+    wanted = {_address(one) for one in addresses}
+    return [
+        one
+        for one in found
+        if one.words[0] == "listen"
+        and {"default_server", "default"} & set(one.words[2:])
+        and _address(one.words[1]) in wanted
+    ]
+
+
+def _address(text: str) -> str:
+    """An address as nginx compares it: ``80``, ``*:80`` and ``0.0.0.0:80`` are one."""
+    if text.isdigit():
+        return f"{_ANY}:{text}"
+    host, _, port = text.rpartition(":") if not text.endswith("]") and ":" in text else (text, "", "80")
+    return f"{_ANY if host in ('*', '') else host}:{port}"
+
+
+def pooling_upstreams(found: Iterable[Directive], app: str, version: tuple[int, ...]) -> list[Directive]:
+    """The upstreams that lead to the app and keep their connections: after a switch those reach the old release."""
+    found = list(found)
+    ours = f"unix:/srv/{app}/"
+    servers = [
+        one for one in found if one.words[0] == "server" and len(one.words) > 1 and one.words[1].startswith(ours)
+    ]
+    kept = []
+    for server in servers:
+        same = [one for one in found if one.file == server.file and one.blocks == server.blocks]
+        says = [one for one in same if one.words[0] == "keepalive"]
+        if any(one.words[1:] != ("0",) for one in says) or (not says and version >= _POOLS and not _closes(found)):
+            kept.append(says[0] if says else server)
+    return kept
+
+
+def _closes(found: Iterable[Directive]) -> bool:
+    """Whether some site tells its upstream to close. Which one, is not looked at: this is for new versions alone."""
+    return any(one.words[:2] == ("proxy_set_header", "Connection") and one.words[2:] == ("close",) for one in found)
+
+
+def version() -> tuple[int, ...]:
+    """nginx's own, such as ``(1, 22, 1)``."""
+    match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", runner.run(["nginx", "-v"]).err)
+    return tuple(int(part) for part in match.groups()) if match else ()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system import runner, systemd
+from deployer.wire.advice import Next
 
 OLDEST = 247
 """The oldest systemd that has all that the units need."""
@@ -36,7 +37,7 @@ def check() -> None:
 
 
 def _refuse(message: str, next: str) -> HostError:
-    return HostError(message, state="nothing was touched", next=next)
+    return HostError(message, state="nothing was touched", next=Next.of(next))
 
 
 def _check_systemd() -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from deployer.host.setup.nginx import NO_PROOF, PROOF, PROOF_SOCKET, has_ipv6
 from deployer.host.state.app import Context
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 
 _SECONDS = 5.0
 """For one visit."""
@@ -66,7 +66,7 @@ class Visit:
         return self.reached and (self.headers or {}).get("connection", "").lower() != "close"
 
 
-def visit(ctx: Context, number: int, site: Site) -> list[Visit]:
+def visit(ctx: Context, number: int, site: ProxySite) -> list[Visit]:
     """Ask for each name of the site at each of its addresses, by way of the release that serves. Raises OSError."""
     with _listening(ctx, number) as seen:
         return [

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import grp
 import pwd
-import re
 import time
-import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.errors import BadRequest, Damaged, HostError, bug
 from deployer.host.setup import (
     accounts,
     conflicts,
@@ -22,7 +19,6 @@ from deployer.host.setup import (
     prerequisites,
     proof,
     proxy,
-    sudo,
     unsupported,
 )
 from deployer.host.setup.program import install
@@ -30,12 +26,10 @@ from deployer.host.state.app import Emit, Settings, open_context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
 from deployer.host.units.text import handle_unit
-from deployer.wire.advice import do, run
+from deployer.wire.advice import Next, do, run
 from deployer.wire.message import read_message
 from deployer.wire.protocol import PROGRAM, Exit
-from deployer.wire.reader import Reader
-from deployer.wire.site import Site
-from deployer.wire.spec import parse_app
+from deployer.wire.setup import Setup
 
 STEPS = (
     "host",
@@ -54,55 +48,14 @@ STEPS = (
 )
 """What refuses comes early, what takes long comes late; the settings say that all of it is done, and the last step
 tries that."""
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
-_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
-_DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
-_RESERVED = re.compile(r"deployer(-.*)?\Z|.*-(build|migrate|lease)\Z")
-"""Apps of these names would meet the units and directories that deployer itself has for other apps."""
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What root asks for. ``keys`` are public keys that may log in as the deploy user."""
-
-    app: str
-    deploy_user: str
-    keys: tuple[str, ...]
-    units: tuple[str, ...]
-    proxy: str
-    site: Site | None
-
-    @classmethod
-    def read(cls, stream: BinaryIO) -> Setup:
-        """What came over the channel. Raises BadRequest."""
-        try:
-            return cls.parse(read_message(stream))
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(f"the request is not acceptable: {error}", next=do("mend deploy.toml")) from None
-
-    @classmethod
-    def parse(cls, value: Any) -> Setup:
-        """Raises ValueError naming what may not be."""
-        read = Reader(value, "setup")
-        site = read.raw("site")
-        setup = cls(
-            app=parse_app(read.raw("app")),
-            deploy_user=read.text("deploy_user", _USER),
-            keys=read.texts("keys", _KEY),
-            units=read.texts("units", _DIRECTIVE),
-            proxy=read.choice("proxy", ("", "nginx")),
-            site=Site.parse(site) if site is not None else None,
-        )
-        read.done()
-        if _RESERVED.fullmatch(setup.app):
-            raise ValueError(f"setup.app: {setup.app!r} is a name that deployer needs for itself")
-        if setup.deploy_user in ("root", setup.app):
-            raise ValueError(
-                f"setup.deploy_user: must be neither root nor the app's own user, not {setup.deploy_user!r}"
-            )
-        if setup.proxy and setup.site is None:
-            raise ValueError("setup.site: missing")
-        return setup
+def _read(stream: BinaryIO) -> Setup:
+    """What root asks for, as it came over the channel. Raises BadRequest."""
+    try:
+        return Setup.parse(read_message(stream))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the request is not acceptable: {error}", next=do("mend deploy.toml")) from None
 
 
 def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
@@ -112,14 +65,13 @@ def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
     """
     started = time.monotonic()
     try:
-        setup = Setup.read(stream)
+        setup = _read(stream)
         exit, summary = Exit.OK, _told(setup.app, Provision(setup, emit, program).run())
     except (HostError, OSError) as error:
         said = error if isinstance(error, HostError) else HostError(str(error))
         exit, summary = _failed(emit, said)
     except Exception as error:
-        logs = traceback.format_exc().splitlines()[-12:]
-        exit, summary = _failed(emit, HostError(f"a bug of deployer: {error!r}", exit=Exit.BUG, logs=logs))
+        exit, summary = _failed(emit, bug(error, "setting up"))
     emit("finished", exit=int(exit), seconds=time.monotonic() - started, summary=summary)
     return exit
 
@@ -166,7 +118,7 @@ class Provision:
         except BaseException:
             self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
             raise
-        detail = ", ".join(changed) or "as it should be"
+        detail = ", ".join(changed) or "unchanged"
         self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
         return changed
 
@@ -216,8 +168,8 @@ class Provision:
 
     def _sudo(self) -> list[str]:
         app, deploy = self.setup.app, self.setup.deploy_user
-        changed = sudo.ensure(app, deploy, self.paths.private)
-        if sudo.lets(deploy, "/bin/sh"):
+        changed = accounts.ensure_sudo_rule(app, deploy, self.paths.private)
+        if accounts.may_sudo(deploy, "/bin/sh"):
             self.emit("warn", text=f"other sudo rules let {deploy} become root: so could a stolen deploy key")
         return changed
 
@@ -274,7 +226,7 @@ class Provision:
         found = login.problems(deploy)
         if found:
             raise HostError(
-                f"{deploy} could not log in: {found[0][0]}", next=found[0][1], logs=[why for why, _ in found]
+                f"{deploy} could not log in: {found[0][0]}", next=Next.of(found[0][1]), logs=[why for why, _ in found]
             )
         done = login.start_program(deploy, app)
         if not done.ok:

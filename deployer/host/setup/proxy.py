@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.setup import nginx, nginxfiles
+from deployer.host.setup import nginx
 from deployer.host.state.app import Emit
 from deployer.host.system import files, journald, runner, systemd
 from deployer.wire.advice import do
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 
 _STOCK = Path("/etc/nginx/sites-enabled/default")
 _PACKAGES = ("nginx-common", "nginx")
@@ -64,7 +64,7 @@ def _bring_back(path: Path, before: bytes | None) -> None:
         files.write_file(path, before, 0o644)
 
 
-def in_the_way(path: Path, site: Site) -> Path | None:
+def in_the_way(path: Path, site: ProxySite) -> Path | None:
     """The site that has to go for this one to answer: the welcome page of nginx's package, when it is unchanged.
 
     A site without a name answers what no other site does, and of those there can be one. Raises HostError when that is
@@ -72,7 +72,7 @@ def in_the_way(path: Path, site: Site) -> Path | None:
     """
     if site.names:
         return None
-    others = nginxfiles.defaults(nginxfiles.read(), site.addresses(nginx.has_ipv6()))
+    others = nginx.default_sites(nginx.read_directives(), site.addresses(nginx.has_ipv6()))
     theirs = [one for one in others if Path(one.file) != path]
     stock = _STOCK if _is_stock() else None
     for one in theirs:

@@ -16,7 +16,7 @@ from deployer.host.state.store import Store
 from deployer.host.system import files
 from deployer.wire.advice import run
 from deployer.wire.reader import Reader
-from deployer.wire.site import Site
+from deployer.wire.site import ProxySite
 
 Emit = Callable[..., None]
 
@@ -33,7 +33,7 @@ class Settings:
     socket_group: str
     units: tuple[str, ...] = ()
     proxy: str = ""
-    site: Site | None = None
+    site: ProxySite | None = None
     unsupported: tuple[str, ...] = ()
 
     @classmethod
@@ -43,7 +43,7 @@ class Settings:
         read = Reader({"site": None, "unsupported": [], **value} if isinstance(value, dict) else value, "settings")
         site = None
         with contextlib.suppress(ValueError):  # another version's: it is looked at by fab doctor alone
-            site = Site.parse(read.raw("site"))
+            site = ProxySite.parse(read.raw("site"))
         return cls(
             deploy_user=read.text("deploy_user"),
             socket_group=read.text("socket_group"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -159,6 +160,12 @@ class Catalog:
         """The release that ``current`` names; None before the first."""
         number = self.current()
         return self.find(number) if number else None
+
+    def before(self, release: Release) -> Release | None:
+        """What served before a release; None when nothing did, or when its record cannot be read."""
+        with contextlib.suppress(Damaged):
+            return self.find(release.previous) if release.previous else None
+        return None
 
     def get(self, number: int) -> Release:
         """Raises HostError naming the releases there are when there is no such release."""

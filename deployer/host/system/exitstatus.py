@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deployer.host.errors import HostError
 from deployer.host.system import journald, runner
+from deployer.wire.advice import do, run
 
 _SPAWN_FAILED = "641257651c1b4ec9a8624d7a40a9e1e7"
 """The journal's MESSAGE_ID of "Failed at step …": systemd's own word that it was not the program (sd-messages(3))."""
@@ -102,9 +103,8 @@ def refuse_not_begun(what: str, unit: str, status: int, since: float = 0.0) -> N
     if found is None:
         return
     if found.by_host:
-        next = (
-            "fab setup -H root@HOST   (tries what this host can bear, and leaves out what it cannot), then fab deploy"
-        )
+        next = run("fab setup -H root@HOST", "tries what this host supports, and leaves out what it does not")
+        next += run("fab deploy")
     else:
-        next = "mend the program, or the unit table in deploy.toml, that the lines above name; then fab deploy"
+        next = do("correct the program, or the unit table in deploy.toml, that the lines above name; then fab deploy")
     raise HostError(f"{what} could not be started on this host: {found}", logs=journald.own_lines(unit, 10), next=next)

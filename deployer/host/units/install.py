@@ -18,6 +18,7 @@ from deployer.host.units import overrides, programs
 from deployer.host.units.confinement import left_out
 from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
 from deployer.wire import advice
+from deployer.wire.advice import do
 from deployer.wire.protocol import WEB, Exit
 from deployer.wire.spec import Spec
 
@@ -171,7 +172,7 @@ def _verify(paths: list[Path]) -> None:
     done = runner.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in paths)])
     ours = [line for line in done.err.splitlines() if any(path.name in line for path in paths)]
     if ours:
-        next = "mend the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml"
+        next = do("correct the unit table, [web.unit] or [processes.NAME.unit], in deploy.toml")
         raise HostError("systemd does not accept the release's units", logs=ours, next=next)
 
 

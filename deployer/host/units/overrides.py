@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from deployer.host.errors import BadRequest
 from deployer.host.units.confinement import REPEATABLE
-from deployer.wire.advice import run
+from deployer.wire.advice import do, run
 from deployer.wire.processes import Unit
 
 _BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
@@ -66,7 +66,7 @@ def check(units: Iterable[tuple[str, Unit]], also: Iterable[str] = ()) -> None:
 
 
 def _check(key: str, name: str, values: tuple[str, ...]) -> None:
-    next = f"mend [{key}] in deploy.toml, then fab deploy"
+    next = do(f"correct [{key}] in deploy.toml, then fab deploy")
     if name == "TimeoutStopSec" and not key.startswith("web."):
         how = "use stop" if key.startswith("processes.") else "a run that is ended has 10 seconds"
         raise BadRequest(f"{key}.{name}: may not be set here; {how}", next=next)

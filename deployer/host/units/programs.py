@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system import files, runner
+from deployer.wire.advice import Next
 from deployer.wire.spec import Spec
 
 _HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -40,7 +41,7 @@ def refuse_missing(spec: Spec, place: Place) -> None:
     """Raises HostError naming the process whose program is not there."""
     for program, key in spec.programs.items():
         for why, next in _missing(program, spec, place):
-            raise HostError(f"{key}: {program} {why}", next=next)
+            raise HostError(f"{key}: {program} {why}", next=Next.of(next))
 
 
 def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.remote.report import Plan, PlannedProcess, PlannedTimer
+from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.ui import paint
 from deployer.ui.answers.table import begin, light_table, refer, say_unreachable, write_answer
 from deployer.ui.fit import put

@@ -16,7 +16,7 @@ __all__ = ["condition", "finishing", "process_table", "runs", "timer_table", "tr
 
 
 def condition(status: Status) -> tuple[bool | None, str]:
-    """Whether all that runs on a host is well (None: nothing runs), and what is to be said about it.
+    """Whether everything that runs on a host is up (None: nothing runs), and a remark on it.
 
     The web process is judged by what it answers, any other by whether it is up.
     """

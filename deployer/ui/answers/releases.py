@@ -48,7 +48,7 @@ def show_releases(
 ) -> None:
     """All releases of an app, the newest first; with ``json`` one object on one line.
 
-    Of one host it is told who made each and its size, of several which of them have it.
+    Of one host who made each and its size are shown, of several which of them have it.
     """
     if json:
         found = [{"app": app, "host": host, "releases": [*map(as_object, rows)]} for host, rows in rows_by_host.items()]

@@ -1,4 +1,4 @@
-"""The answer of ``fab status``, on standard output: of one host all of it, of several a row for each."""
+"""The answer of ``fab status``, on standard output: of one host everything, of several a row for each."""
 
 from __future__ import annotations
 
@@ -68,18 +68,7 @@ def show_status(
     console = begin(app or (statuses[0].app if statuses else ""), order, stream)
     if len(order) == 1 and statuses:
         return _one(console, statuses[0], now)
-    names, usual = Names(order), _usual([status.current or "" for status in statuses])
-    if len(order) > MANY:
-        paint.say(console, "  ", *_by_release(statuses, unreachable, usual))
-    _table(console, statuses, unreachable, order, names, usual, now)
-    _remarks_below(console, statuses, names, now)
-    for end in unreachable:
-        paint.say(console, "  ", (refer(end, names), "red"))
-    if difference := _difference(statuses, usual, names):
-        busy = any(status.busy for status in statuses)
-        command, does = ("fab attach", "follows what runs") if busy else (clean(next), "brings them in line")
-        paint.say(console, ("! ", "bold yellow"), (f"{difference}: ", "bold red"), (command, "cyan"), f" {does}")
-    return None
+    return _several(console, statuses, unreachable, order, next, now)
 
 
 # One host
@@ -131,11 +120,32 @@ def _made(row: ReleaseRow, now: float) -> str:
 
 
 def _labelled(console: Console, *parts: str | tuple[str, str]) -> None:
-    """A label of 13 columns, and what there is to say of it."""
+    """A label of 13 columns, and its text."""
     paint.say(console, *parts, hang=13 if console.width > NARROW else 4)
 
 
 # Several hosts
+
+
+def _several(
+    console: Console,
+    statuses: Sequence[Status],
+    unreachable: Sequence[HostEnd],
+    order: Sequence[str],
+    next: str,
+    now: float,
+) -> None:
+    names, usual = Names(order), _usual([status.current or "" for status in statuses])
+    if len(order) > MANY:
+        paint.say(console, "  ", *_by_release(statuses, unreachable, usual))
+    _table(console, statuses, unreachable, order, names, usual, now)
+    _remarks_below(console, statuses, names, now)
+    for end in unreachable:
+        paint.say(console, "  ", (refer(end, names), "red"))
+    if difference := _difference(statuses, usual, names):
+        busy = any(status.busy for status in statuses)
+        command, does = ("fab attach", "follows what runs") if busy else (clean(next), "brings them in line")
+        paint.say(console, ("! ", "bold yellow"), (f"{difference}: ", "bold red"), (command, "cyan"), f" {does}")
 
 
 def _table(
@@ -159,7 +169,7 @@ def _table(
 
 
 def _row(status: Status, usual: str, role: str | None, now: float) -> Iterator[Text]:
-    """The cells of a host; ``role`` is what it runs (None: not told, as it is the same everywhere)."""
+    """The cells of a host; ``role`` is what it runs (None: left out, as it is the same everywhere)."""
     current = clean(status.current or "")
     yield Text(f"● {current}" if current else "○ none", style="bold green" if status.current == usual else "bold red")
     yield Text(age(status.since, now))
@@ -176,7 +186,7 @@ def _row(status: Status, usual: str, role: str | None, now: float) -> Iterator[T
 
 
 def _remarks_below(console: Console, statuses: Sequence[Status], names: Names, now: float) -> None:
-    """What there is beside the releases that serve, each remark once for all hosts of which it is true."""
+    """What there is beside the releases that serve, each remark once for all hosts that it is true of."""
     remarks: dict[tuple[str, str], list[str]] = {}
     lingering: dict[tuple[str, str], list[Status]] = {}
     for status in statuses:
@@ -242,7 +252,7 @@ def _difference(statuses: Sequence[Status], usual: str, names: Names) -> str:
 
 
 def _last_attempt(status: Status) -> ReleaseRow | None:
-    """The last attempt when it is worth a line: it failed, or nothing else tells what became of it."""
+    """The last attempt when it is worth a line: it failed, or nothing else shows what became of it."""
     last = status.last
     return last if last and (last.state in FAILED or not (status.busy or status.held)) else None
 

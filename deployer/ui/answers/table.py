@@ -90,7 +90,7 @@ def light_table(*columns: str) -> Table:
 
 
 def what_of(row: ReleaseRow) -> Text:
-    """What a release is made of; on a line of its own why it failed, or a remark on one that is good."""
+    """What a release is made of; in a second line why it failed, or a remark on a good one."""
     parts = [clean(row.kind), clean(row.ref), commit(row.commit)]
     text = Text(" ".join(part for part in parts if part), overflow="fold")
     text.append(" + local changes" if row.dirty else "", style="yellow")

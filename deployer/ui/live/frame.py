@@ -1,4 +1,4 @@
-"""Lines on a terminal that are drawn over and over, also when its window changes its size."""
+"""Lines that are drawn again and again in the same place of a terminal, also when its window is resized."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Frame"]
 
 
 class Frame(Live):
-    """Draws what ``lines`` gives, several times a second. Leaves nothing behind.
+    """Draws what ``lines`` returns, several times a second, and erases it at the end.
 
-    A terminal that becomes narrower folds what is on it; the folded rows are wiped away, too. The cursor rests at the
-    beginning of the last line: the ``^C`` that a terminal echoes there adds no row to a line as wide as the window.
+    A terminal that becomes narrower folds long lines; the rows this adds are erased, too. The cursor rests at the
+    beginning of the last line, so that the ``^C`` which a terminal echoes adds no row to a line as wide as the window.
     """
 
     def __init__(self, console: Console, lines: Callable[[], list[Text]]) -> None:
@@ -43,7 +43,7 @@ class Frame(Live):
             return [self._unfolded(), *drawn, Control(ControlType.CARRIAGE_RETURN)]
 
     def _unfolded(self) -> Control:
-        """Wipes away the rows that were added by folding: those of the last line are below the cursor."""
+        """Erases the rows that folding added: those of the last line are below the cursor."""
         width = self.console.width
         folds = [max(length - 1, 0) // width for length in self._drawn]
         self._drawn = [min(line.cell_len, width) for line in self._next]

@@ -54,7 +54,7 @@ def counts(progress: CommandProgress, width: int) -> Text:
 
 
 def here(progress: CommandProgress, now: float, width: int) -> list[Text]:
-    """What is done on this machine for all hosts, if anything."""
+    """What this machine does for all hosts, if anything."""
     phase = progress.by_host[""].running() if "" in progress.by_host else None
     if phase is None:
         return []
@@ -76,7 +76,7 @@ def _line(
     host: HostProgress, stage: HostStage, took: str, names: Names, now: float, widths: tuple[int, int, int, int]
 ) -> Text:
     width, name_width, stage_width, time_width = widths
-    spin = paint.SPINNER[int(now * 12) % len(paint.SPINNER)]
+    spin = paint.spinner(now)
     mark, style = STYLES.get(stage.kind, (spin, "cyan"))
     called = middle(names(host.name), name_width)
     name = Text(called, style="" if stage.kind in ("todo", "ready", "done") else "bold")
@@ -100,7 +100,7 @@ def _took(host: HostProgress, stage: HostStage, now: float) -> str:
 
 
 def _busy_with(host: HostProgress, stage: HostStage) -> Text:
-    """What there is to say of it: how far an upload is, the last line of a build, why it failed."""
+    """How far an upload is, the last line of a build, or why the host failed."""
     if stage.kind in ("failed", "ended"):
         said = host.failures[-1].message if host.failures else host.phases[-1].detail if host.phases else ""
         return Text(clean(said.strip().partition("\n")[0]), style="red" if stage.kind == "failed" else "dim")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from deployer.ui.paint import MARKS, SPINNER, WIDEST, cut
+from deployer.ui.paint import MARKS, WIDEST, cut, spinner
 from deployer.ui.progress.host import HostProgress, PhaseProgress
 from deployer.ui.text import clean, seconds, size
 
@@ -26,7 +26,7 @@ def phases(host: HostProgress, now: float, width: int) -> Iterator[tuple[PhasePr
 
 
 def _phase(phase: PhaseProgress, now: float, width: int, name_width: int) -> Iterator[Text]:
-    mark, style = MARKS.get(phase.state) or (SPINNER[int(now * 12) % len(SPINNER)], "cyan")
+    mark, style = MARKS.get(phase.state) or (spinner(now), "cyan")
     running = phase.state == "running"
     took = "" if phase.state == "skipped" else seconds(phase.elapsed(now))
     text = Text.assemble("  ", (mark, style), " ")

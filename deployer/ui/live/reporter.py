@@ -1,9 +1,8 @@
-"""The live view for terminals: what the hosts are doing, in place; what was said stays above it."""
+"""The reporter for terminals: draws the view in place, and prints above it what is said."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -17,6 +16,7 @@ from deployer.ui.live.frame import Frame
 from deployer.ui.live.view import View
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
+from deployer.ui.suspendable import SuspendableReporter
 
 __all__ = ["LiveReporter", "console_on"]
 
@@ -26,11 +26,11 @@ def console_on(stream: TextIO, *, width: int | None = None) -> Console:
     return Console(file=safe(stream), width=width, markup=False, highlight=False, emoji=False)
 
 
-class LiveReporter:
+class LiveReporter(SuspendableReporter):
     """Draws a view in place; when the command has ended, leaves what is to stay of it.
 
-    Two locks, always taken in this order: ``_turn`` for one event at a time, ``_state`` around the view's state,
-    which the drawing thread reads. Nothing is printed under ``_state``. ``_floor`` is held by a question.
+    Two locks, always taken in this order: ``_turn`` for one event at a time, ``_state`` around the view's state, which
+    the drawing thread reads. Nothing is printed under ``_state``. A question holds ``_floor``.
     """
 
     def __init__(
@@ -42,22 +42,11 @@ class LiveReporter:
         verbose: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console, self._clock = console, clock
-        self._view = View(title=title, hosts=hosts, verbose=verbose)
+        super().__init__(clock)
+        self._console, self._view = console, View(title=title, hosts=hosts, verbose=verbose)
         self._live: Frame | None = None
-        self._closed, self._asides, self._was_live = False, 0, False
-        self._turn, self._state, self._floor = Lock(), Lock(), Lock()
-        self._waiting: deque[tuple[ev.Event, float]] = deque()
-
-    def __call__(self, event: ev.Event) -> None:
-        with self._turn:
-            self._waiting.append((event, self._clock()))
-            if not self._asides:
-                self._take_all()
-
-    def _take_all(self) -> None:
-        while self._waiting and not self._closed:
-            self._take(*self._waiting.popleft())
+        self._was_live = False
+        self._state, self._floor = Lock(), Lock()
 
     def _take(self, event: ev.Event, now: float) -> None:
         with self._state:
@@ -68,37 +57,23 @@ class LiveReporter:
             self._stop()
         self._view.say(event, self._console)
         if self._view.settled():
-            self._settle()
+            self._finish()
 
-    def close(self) -> None:
-        """Give the terminal back, and print all that was held."""
-        with self._turn:
-            self._asides = 0
-            self._take_all()
-            self._closed = True
-            self._settle()
+    def _finish(self) -> None:
+        self._stop()
+        self._view.settle(self._console, self._clock())
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Nothing is drawn or printed: the terminal is somebody else's, and what they write there stays."""
-        with self._turn:
-            if not self._asides:
-                self._was_live = self._live is not None
-                self._stop()
-            self._asides += 1
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._asides = max(self._asides - 1, 0)
-                if not self._asides and not self._closed:
-                    if self._was_live:
-                        self._start()
-                    self._take_all()
+    def _suspend(self) -> None:
+        self._was_live = self._live is not None
+        self._stop()
+
+    def _resume(self) -> None:
+        if self._was_live:
+            self._start()
 
     @contextmanager
     def pause(self) -> Iterator[Pause]:
-        """The view stands still, and the terminal is somebody else's; afterwards what they said is wiped away."""
+        """The view stands still above a question; afterwards both are erased, and the view goes on."""
         pause = Pause(self._put)
         with self._floor, self.aside():
             frame = self._frame()
@@ -129,7 +104,3 @@ class LiveReporter:
         live, self._live = self._live, None
         if live is not None:
             live.stop()
-
-    def _settle(self) -> None:
-        self._stop()
-        self._view.settle(self._console, self._clock())

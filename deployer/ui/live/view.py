@@ -1,4 +1,4 @@
-"""The live view of a command on N >= 1 hosts: what is drawn while it runs, what is said above that, what stays."""
+"""The live view of a command on N >= 1 hosts: what is drawn while it runs, printed above that, and left at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["View"]
 
 
 class View:
-    """Draws one host by its phases, several by a line for each. At the end it leaves what was done, what explains a
+    """Draws each phase of one host, or a line for each of several. At the end it prints what was done, what explains a
     failure, and a summary. Not thread-safe: its owner locks."""
 
     def __init__(self, *, title: str = "", hosts: Sequence[str] = (), verbose: bool = False) -> None:
@@ -37,7 +37,7 @@ class View:
         return self._progress.end is not None
 
     def ends_live(self, event: ev.Event) -> bool:
-        """Whether the live part goes because of the event."""
+        """Whether the event ends the live part."""
         return isinstance(event, ev.Logs) and self._progress.is_answer(event)
 
     def frame(self, now: float, width: int, height: int) -> list[Text]:
@@ -47,7 +47,7 @@ class View:
         return draw(self._progress, now, width, room)
 
     def say(self, event: ev.Event, console: Console) -> None:
-        """Print what is said at once, above the live part."""
+        """Print what is not drawn: notes, warnings, output and logs."""
         where = self._where(event.host)
         match event:
             case ev.Note() if self._dedupe.is_first(event):
@@ -64,7 +64,7 @@ class View:
                     paint.raw(console, clean(line))
 
     def settle(self, console: Console, now: float) -> None:
-        """Print what is to stay, and begin anew."""
+        """Print what stays, and be ready for another command."""
         progress, dedupe = self._progress, self._dedupe
         self._progress, self._dedupe = CommandProgress(self._hosts), Dedupe()
         if progress.begun is None:
@@ -105,31 +105,36 @@ class View:
             hosts.counts(progress, width),
             *hosts.here(progress, now, width),
         ]
-        shown, others = progress.worth(room - len(top))
+        shown, others = progress.ranked(room - len(top))
         if others:
-            shown, others = progress.worth(room - len(top) - 1)
+            shown, others = progress.ranked(room - len(top) - 1)
         rest = [hosts.others(others, width)] if others else []
         return [*top, *hosts.lines(shown, self._names, now, width), *rest][:room]
 
     def _leave(self, progress: CommandProgress, console: Console, now: float) -> None:
         """Where the hosts are at the end, and what went wrong."""
         progress.leave(now)
-        if progress.worked() and progress.many:
-            for line in self._several(progress, now, console.width, max(console.height - 1, 1)):
-                console.print(line)
-        elif progress.worked():
-            console.print(self._header(progress, console.width))
-            for host in progress.by_host.values():
-                for _, lines in phases(host, now, console.width):
-                    console.print(Group(*lines))
-        blamed = [host for host in progress.by_host.values() if host.failures and not host.undone]
-        for host in blamed:
+        if progress.worked():
+            self._print_progress(progress, console, now)
+        failed = [host for host in progress.by_host.values() if host.failures and not host.undone]
+        for host in failed:
             self._explain(host, console)
         for host in progress.by_host.values():
             if host.logs and not host.failures:
                 paint.panel(console, self._where(host.name) + host.logs.unit, host.logs.lines)
-        if blamed and progress.end:
+        if failed and progress.end:
             console.print()
+
+    def _print_progress(self, progress: CommandProgress, console: Console, now: float) -> None:
+        """As it was drawn last; of one host all phases, however low the window is."""
+        if progress.many:
+            for line in self._several(progress, now, console.width, max(console.height - 1, 1)):
+                console.print(line)
+            return
+        console.print(self._header(progress, console.width))
+        for host in progress.by_host.values():
+            for _, lines in phases(host, now, console.width):
+                console.print(Group(*lines))
 
     def _explain(self, host: HostProgress, console: Console) -> None:
         """The output of what failed, then each failure with its last lines."""
@@ -143,5 +148,5 @@ class View:
             paint.failure(console, failed, host.logs, shown=shown, host=where, whole=self._verbose)
 
     def _where(self, host: str) -> str:
-        """What begins a line that is about one of several hosts."""
+        """The beginning of a line about one of several hosts."""
         return f"{self._names(host)}: " if host and self._progress.many else ""

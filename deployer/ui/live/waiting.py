@@ -1,4 +1,4 @@
-"""Who has not answered yet: one line on a terminal, for commands that print nothing before the last answer is there."""
+"""Which hosts have not answered yet: one line on a terminal, for commands that print nothing before the last answer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rich.text import Text
 from deployer import events as ev
 from deployer.ui.live.frame import Frame
 from deployer.ui.names import Names
-from deployer.ui.paint import SPINNER, cut
+from deployer.ui.paint import cut, spinner
 from deployer.ui.text import clean, seconds
 
-__all__ = ["Awaited"]
+__all__ = ["WaitingLine"]
 
 PATIENCE = 0.5
-"""Seconds of waiting that need no word."""
+"""Seconds before the line appears."""
 
 
-class Awaited:
-    """Draws the line while hosts are awaited; it goes for whatever is printed (``aside``), and at the end.
+class WaitingLine:
+    """Draws the line while hosts are awaited; erases it while anything else is printed (``aside``), and at the end.
 
-    With ``streams`` a host counts as there once it is connected: what it prints, it prints when it likes.
+    With ``streams`` a host is awaited only until it is connected: it prints whenever it has something.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Awaited:
         Thread(target=self._begin, daemon=True, name="awaited").start()
 
     def __call__(self, event: ev.Event) -> None:
-        """Takes note of how far a host is."""
+        """Note how far a host is."""
         with self._lock:
             match event:
                 case ev.Connected() if not self._streams:
@@ -62,7 +62,7 @@ class Awaited:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Somebody else writes to the terminal."""
+        """The line is erased while something else writes to the terminal."""
         with self._lock:
             self._asides += 1
             self._stop()
@@ -74,7 +74,7 @@ class Awaited:
                 self._draw()
 
     def close(self) -> None:
-        """The line goes, for good."""
+        """Erase the line for good."""
         self._over.set()
         with self._lock:
             self._may_draw = False
@@ -85,7 +85,7 @@ class Awaited:
         now, width = self._clock(), self._console.width
         waiting = dict(self._waiting)
         took = f"  {seconds(now - self._begun)}"
-        text = Text.assemble("  ", (SPINNER[int(now * 12) % len(SPINNER)], "cyan"), " ")
+        text = Text.assemble("  ", (spinner(now), "cyan"), " ")
         connecting = [host for host, state in waiting.items() if state == "connecting"]
         what = "connecting to" if len(connecting) == len(waiting) else "waiting for"
         if self._doing:

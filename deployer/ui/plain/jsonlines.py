@@ -34,7 +34,7 @@ class JsonLines:
             write_object(self._stream, stamped.as_json())
 
     def pause(self) -> AbstractContextManager[Pause]:
-        """Nobody reads a question that stands among events: it is not shown."""
+        """A question among JSON lines would not be read: it is not shown."""
         return nullcontext(Pause(lambda *_: None))
 
     def aside(self) -> AbstractContextManager[None]:
@@ -53,11 +53,11 @@ def write_object(stream: TextIO, value: dict[str, Any]) -> None:
 
 def as_object(value: Struct) -> dict[str, Any]:
     """What ``--json`` shows of an answer: its fields, by the names that they have here."""
-    return {name: _plain(item) for name, item in structs.asdict(value).items() if name not in _TOLD_ELSEWHERE}
+    return {name: _plain(item) for name, item in structs.asdict(value).items() if name not in _SHOWN_ELSEWHERE}
 
 
-_TOLD_ELSEWHERE = ("switched",)
-"""Fields of what is inside an answer that the answer as a whole tells: ``since`` of a status."""
+_SHOWN_ELSEWHERE = ("switched",)
+"""Fields of parts of an answer which the answer shows itself: ``since`` of a status."""
 
 
 def _plain(value: Any) -> Any:

@@ -60,7 +60,7 @@ def failure_lines(
 
 
 def _advice_lines(state: str, next: Next) -> Iterator[str]:
-    """The state everything is in, and what to type now."""
+    """The state that everything is in, and what to type next."""
     yield from (f"state: {line}" for line in clean_lines(state))
     yield from (f"next: {line}" for line in clean_lines(str(next)))
 

@@ -1,4 +1,4 @@
-"""The plain lines of a command on N >= 1 hosts: of one each phase, of several what matters and the rest summed up."""
+"""The plain lines of a command on N >= 1 hosts: all phases of one, of several what matters and a sum of the rest."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ STEP_SECONDS = 5.0
 
 
 class Log:
-    """Of several hosts, connections, switches, migrations, hooks, warnings and failures have a line for each host;
-    other phases have one for all. Not thread-safe: its owner locks."""
+    """Lines for each event. Of several hosts, phases have one line for all; connections, switches, migrations, hooks,
+    warnings and failures have one for each host. Not thread-safe: its owner locks."""
 
     def __init__(
         self, *, title: str = "", hosts: Sequence[str] = (), verbose: bool = False, marks: Mapping[str, str] = MARKS
@@ -40,13 +40,13 @@ class Log:
         self._last, self._quiet, self._counts = 0.0, QUIET[0], ""
 
     def lines(self, event: ev.Event, now: float) -> Iterator[str]:
-        """What is written of an event."""
+        """The lines for an event."""
         progress = self._progress
         first, gives_up = progress.begun is None, progress.gives_up(progress.host(event.host))
         progress.apply(event, now)
         lines = list(self._lines(event, gives_up, now))
         if progress.end:
-            lines += [*self._untold(), *self._end(progress.end)]
+            lines += [*self._unwritten(), *self._end(progress.end)]
         elif first and self._title:
             lines.insert(0, self._header())
         if lines:
@@ -56,7 +56,7 @@ class Log:
             self._begin()
 
     def beat(self, now: float) -> Iterator[str]:
-        """Where several hosts are, when there was no line for a while."""
+        """Where several hosts are, when nothing was written for a while."""
         progress = self._progress
         if not progress.many or progress.begun is None or now - self._last < self._quiet:
             return
@@ -66,10 +66,10 @@ class Log:
         yield f"... {seconds(progress.elapsed(now))}: {counts}"
 
     def rest(self, now: float) -> Iterator[str]:
-        """The command ends without its end: what was not told yet, and what went wrong."""
+        """What was not written yet, and what went wrong, when a command was interrupted."""
         if self._progress.begun is None:
             return
-        yield from self._untold()
+        yield from self._unwritten()
         self._progress.leave(now)
         for host in self._progress.by_host.values():
             lines: list[str] = []
@@ -95,7 +95,7 @@ class Log:
                     yield from self._totals.complete()
 
     def _of_host(self, event: ev.Event, now: float) -> Iterator[str]:
-        """What is said of one host."""
+        """The lines for an event of one host."""
         match event:
             case ev.Progress() | ev.PhaseSkipped() if self._progress.many:
                 return
@@ -135,7 +135,7 @@ class Log:
             yield f"{clean(event.phase)} ... {doing}{percent} % of {size(event.total)}"
 
     def _failed(self, event: ev.Failed) -> Iterator[str]:
-        """All that explains the failure; of several hosts the message alone: the rest is told at the end."""
+        """All that explains the failure; of several hosts only the message, for the rest follows at the end."""
         if self._progress.many and event.host:
             first, *more = clean_lines(event.message) or ["failed"]
             yield f"{self._marks['failed']} {first}"
@@ -144,7 +144,7 @@ class Log:
             yield from self._explanation(self._progress.host(event.host), event)
 
     def _explanation(self, host: HostProgress, failed: ev.Failed) -> Iterator[str]:
-        """The output of what failed, once, then the failure with its last lines."""
+        """The output of failed phases, once, then the failure with its last lines."""
         output = list(host.failed_output())
         for printed in () if self._verbose else output:
             yield from log_lines(printed)
@@ -154,8 +154,8 @@ class Log:
         shown = () if self._verbose else [line for of_phase in output for line in of_phase.lines]
         yield from failure_lines(failed, logs, shown=shown, mark=self._marks["failed"], whole=self._verbose)
 
-    def _untold(self) -> Iterator[str]:
-        """Phases that only some hosts have done, and what more than one host said."""
+    def _unwritten(self) -> Iterator[str]:
+        """Phases that only some hosts have done, and notes of more than one host."""
         yield from self._totals.rest()
         for warning, hosts, text in self._dedupe.repeats():
             mark = f"{self._marks['warn']} " if warning else ""

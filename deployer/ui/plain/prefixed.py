@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
@@ -12,11 +11,11 @@ from deployer import events as ev
 from deployer.ui import is_live
 from deployer.ui.names import Names
 from deployer.ui.plain.lines import end_lines, failure_lines, marks_for
-from deployer.ui.plain.reporter import Held
 from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
+from deployer.ui.suspendable import SuspendableReporter
 from deployer.ui.text import clean, clean_lines
 
 __all__ = ["PrefixedReporter"]
@@ -27,8 +26,8 @@ Write = Callable[[str, Sequence[str]], None]
 """Writes lines of a host (empty: of none)."""
 
 
-class PrefixedReporter(Held):
-    """Writes what ``Logs`` and ``Output`` bring on ``stream``; what goes wrong, on ``errors``. In whole lines.
+class PrefixedReporter(SuspendableReporter):
+    """Writes the lines of ``Logs`` and ``Output`` on ``stream``, and what goes wrong on ``errors``.
 
     One host has no prefix. On a terminal each has a colour, which depends on its place among ``hosts``.
     """
@@ -42,19 +41,8 @@ class PrefixedReporter(Held):
         colours = {host: COLOURS[at % len(COLOURS)] for at, host in enumerate(hosts)}
         self._put = self._writer(stream, colours)
         self._complain = self._writer(errors, colours, flows=True)
-        self._waiting: deque[ev.Event] = deque()
 
-    def __call__(self, event: ev.Event) -> None:
-        with self._lock:
-            self._waiting.append(event)
-            if not self._asides:
-                self._take_all()
-
-    def _take_all(self) -> None:
-        while self._waiting:
-            self._take(self._waiting.popleft())
-
-    def _take(self, event: ev.Event) -> None:
+    def _take(self, event: ev.Event, now: float) -> None:  # noqa: ARG002
         match event:
             case ev.Logs():
                 self._put(event.host, event.lines)
@@ -70,15 +58,10 @@ class PrefixedReporter(Held):
                 self._end(event)
 
     def _end(self, event: ev.FleetFinished) -> None:
-        """The lines were the answer: that all is well need not be said."""
+        """The lines were the answer: success needs no further line."""
         outcome = outcome_of(event, self._progress, self._names)
         if not outcome.agreed:
             self._complain("", list(end_lines(outcome, self._names, self._marks)))
-
-    def close(self) -> None:
-        """What was held back by a question is written now."""
-        with self._lock:
-            self._take_all()
 
     @contextmanager
     def pause(self) -> Iterator[Pause]:
@@ -92,7 +75,7 @@ class PrefixedReporter(Held):
             yield Pause(put)
 
     def _called(self, host: str) -> str:
-        """One host, or several that say the same."""
+        """One host, or several with the same message."""
         return self._names.few(host.split(", "))
 
     def _writer(self, stream: TextIO, colours: dict[str, str], *, flows: bool = False) -> Write:

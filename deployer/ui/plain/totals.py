@@ -14,7 +14,7 @@ from deployer.ui.text import clean, seconds
 __all__ = ["PhaseTotals"]
 
 OWN = ("read", "migrate", "wait")
-"""Phases that differ between hosts, or are of none: each has lines of its own."""
+"""Phases that differ between hosts, or belong to none: they are not summed up."""
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Total:
     hosts: set[str] = field(default_factory=set)
     times: list[float] = field(default_factory=list)
     details: set[str] = field(default_factory=set)
-    told: bool = False
+    written: bool = False
 
     def add(self, event: ev.PhaseDone | ev.PhaseSkipped) -> None:
         self.hosts.add(event.host)
@@ -33,7 +33,7 @@ class _Total:
             self.times.append(event.seconds)
 
     def line(self, mark: str, name: str, of: int) -> str:
-        """``✓ build: 50 of 50 hosts (1.2 s to 4.0 s)``, and what they all say of it."""
+        """``✓ build: 50 of 50 hosts (1.2 s to 4.0 s)``, and the detail if it is the same on all."""
         low, high = (seconds(min(self.times)), seconds(max(self.times))) if self.times else ("", "")
         took = f" ({low})" if low == high else f" ({low} to {high})"
         same = f": {clean(next(iter(self.details)))}" if len(self.details) == 1 and self.details != {""} else ""
@@ -41,14 +41,14 @@ class _Total:
 
 
 class PhaseTotals:
-    """A line when a phase begins on the first host, and one when no host has it still before it."""
+    """A line when a phase begins on the first host, and one when every host that can has done it."""
 
     def __init__(self, progress: CommandProgress, marks: Mapping[str, str]) -> None:
         self._progress, self._marks = progress, marks
         self._totals: dict[str, _Total] = {}
 
     def counts(self, event: ev.PhaseStarted | ev.PhaseDone | ev.PhaseSkipped) -> bool:
-        """Whether the phase is told once for all hosts."""
+        """Whether the phase has one line for all hosts."""
         return self._progress.many and event.phase not in OWN and not event.phase.startswith(HOOKS)
 
     def add(self, event: ev.PhaseStarted | ev.PhaseDone | ev.PhaseSkipped) -> Iterator[str]:
@@ -61,16 +61,16 @@ class PhaseTotals:
         yield from self.complete()
 
     def complete(self) -> Iterator[str]:
-        """Phases that all hosts have done that still can."""
+        """Phases that every host has done which has not failed or ended."""
         hosts = self._progress.hosts
         alive = {host.name for host in hosts if stage_of(host).kind not in ("failed", "ended", "done")}
         for name, total in self._totals.items():
-            if not total.told and total.hosts and alive <= total.hosts:
-                total.told = True
+            if not total.written and total.hosts and alive <= total.hosts:
+                total.written = True
                 yield total.line(self._marks["done" if total.times else "skipped"], name, len(hosts))
 
     def rest(self) -> Iterator[str]:
         """Phases that only some hosts have done."""
         for name, total in self._totals.items():
-            if not total.told and total.times:
+            if not total.written and total.times:
                 yield total.line(self._marks["done"], name, len(self._progress.hosts))

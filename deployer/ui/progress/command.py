@@ -1,4 +1,4 @@
-"""What a command has come to on all its hosts, N >= 1: their release, who is at what, and the end. Pure."""
+"""How far a command is on its N >= 1 hosts: their release, their stages, and the end. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["CommandProgress", "Dedupe"]
 class CommandProgress:
     """All hosts of a command, in the order in which they were named. Not thread-safe: its owner locks.
 
-    ``end`` is that of the fleet; of one host it is made from what the host says at its end, and names no hosts, as all
-    that there is to say of the one was said.
+    ``end`` is the event of the fleet. For one host it is made from its ``Finished``, and lists no hosts: their outcomes
+    explain where hosts differ.
     """
 
     def __init__(self, hosts: Sequence[str]) -> None:
@@ -60,7 +60,7 @@ class CommandProgress:
         return bool(host.ready) and (others or host.running() is None)
 
     def is_answer(self, logs: ev.Logs) -> bool:
-        """Whether log lines are what was asked for: the one host does not work at anything."""
+        """Whether log lines are what was asked for: the one host is in no phase."""
         return not self.many and not self.host(logs.host).in_phase()
 
     def worked(self) -> bool:
@@ -79,39 +79,39 @@ class CommandProgress:
         uploads = [phase for host in self.hosts if (phase := host.running()) and phase.total]
         return sum(one.done for one in uploads) / max(sum(one.total for one in uploads), 1) if uploads else None
 
-    def worth(self, most: int) -> tuple[list[HostProgress], list[HostProgress]]:
-        """Those ``most`` hosts that are worth a line, and the others. All, as they were named, when they fit."""
+    def ranked(self, most: int) -> tuple[list[HostProgress], list[HostProgress]]:
+        """The ``most`` hosts that matter most, and the others. All, in the order given, when they fit."""
         if len(self.hosts) <= most:
             return self.hosts, []
         ranked = sorted(self.hosts, key=rank)
         return ranked[: max(most, 0)], ranked[max(most, 0) :]
 
     def leave(self, now: float) -> None:
-        """The command ends here, whatever its hosts are at."""
+        """The command was interrupted: end what still runs."""
         for host in self.by_host.values():
             host.end_running("left", now)
 
-    def _took(self, told: float, now: float) -> float:
-        """Seconds from the first event, or those that were told if they are more."""
+    def _took(self, reported: float, now: float) -> float:
+        """Seconds from the first event, or those of the end event if they are more."""
         elapsed = self.elapsed(now)
-        return max(told, elapsed if elapsed >= MOMENT else 0.0)
+        return max(reported, elapsed if elapsed >= MOMENT else 0.0)
 
 
 class Dedupe:
-    """What several hosts say in the same words is said once."""
+    """Lets the same note or warning of several hosts pass once."""
 
     def __init__(self) -> None:
         self._hosts: dict[tuple[type, str], list[str]] = {}
 
     def is_first(self, event: ev.Note | ev.Warn) -> bool:
-        """Whether no other host has said it; the same host may say it again."""
+        """Whether no other host has sent it; the same host may send it again."""
         hosts = self._hosts.setdefault((type(event), event.text), [])
         if event.host not in hosts:
             hosts.append(event.host)
         return event.host == hosts[0]
 
     def repeats(self) -> Iterator[tuple[bool, list[str], str]]:
-        """Whether it is a warning, the other hosts that said it, and what they said in one line."""
+        """Whether it is a warning, the other hosts that sent it, and its text in one line."""
         for (kind, text), hosts in self._hosts.items():
             if len(hosts) > 1:
                 yield kind is ev.Warn, hosts[1:], "; ".join(clean_lines(text))

@@ -1,4 +1,4 @@
-"""What one host has done of a command: its phases, its failures and its end, built up from events."""
+"""How far one host is with a command: its phases, its failures and its end, built up from events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deployer.wire.protocol import Exit
 __all__ = ["HOOKS", "HostProgress", "PhaseProgress"]
 
 HOOKS = "hooks."
-"""What the names of phases that run on the laptop begin with: a host that waits goes on waiting meanwhile."""
+"""Prefix of phases that run on the laptop: a host that waits keeps waiting meanwhile."""
 KEPT_LINES = 10_000
 """Lines of a build that are kept for the case that it fails."""
 SPEED_WINDOW = 5.0
@@ -142,7 +142,7 @@ class HostProgress:
         return self.phases[-1]
 
     def running(self) -> PhaseProgress | None:
-        """The phase that the host works at."""
+        """The phase that runs now."""
         return next((phase for phase in reversed(self.phases) if phase.state == "running"), None)
 
     def end_running(self, state: str, now: float) -> None:

@@ -16,13 +16,13 @@ __all__ = ["FleetOutcome", "detail", "last_lines", "outcome_of", "served"]
 
 RESULTS = ("failed", "lost", "unreachable", "busy", "rolled back", "discarded", "untouched", "done")
 """In the order in which they are shown."""
-GUILTY = ("failed", "lost", "unreachable", "busy")
+CULPRITS = ("failed", "lost", "unreachable", "busy")
 """Those that are the reason why a command failed."""
 UNSEEN = ("lost", "unreachable")
 HEADING = 50
 """Columns for the names of hosts in the heading of a panel."""
 PANELS = 5
-"""How many hosts' lines are shown, those counted once that say the same: the first failures explain the others."""
+"""Different failures whose lines are shown: the first ones explain the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +81,9 @@ def detail(row: ev.HostEnd) -> str:
 def outcome_of(
     end: ev.FleetFinished, progress: CommandProgress, names: Names, *, verbose: bool = False
 ) -> FleetOutcome:
-    """What is to be printed of the end. ``progress`` has what the hosts said; ``verbose``: their output was printed."""
+    """What to print at the end. ``progress`` has what the hosts reported; ``verbose``: their output was printed."""
     rows = ordered([_with_reason(row, progress.host(row.host)) for row in end.hosts])
-    panels: dict[tuple[ev.Logs, ...], tuple[list[ev.Logs], list[str]]] = {}
-    for row in rows:
-        found = _explanation(row, progress.host(row.host), verbose=verbose) if row.result in GUILTY else []
-        if found:
-            key = tuple(ev.Logs(unit=logs.unit, lines=gist(logs.lines)) for logs in found)
-            panels.setdefault(key, (found, []))[1].append(row.host)
-    groups = list(panels.values())
+    groups = _explanations(rows, progress, verbose=verbose)
     return FleetOutcome(
         end=end,
         rows=rows,
@@ -104,10 +98,23 @@ def outcome_of(
     )
 
 
+def _explanations(
+    rows: Sequence[ev.HostEnd], progress: CommandProgress, *, verbose: bool
+) -> list[tuple[list[ev.Logs], list[str]]]:
+    """What explains the failures, each with the hosts that failed in that way."""
+    groups: dict[tuple[ev.Logs, ...], tuple[list[ev.Logs], list[str]]] = {}
+    for row in rows:
+        found = _explanation(row, progress.host(row.host), verbose=verbose) if row.result in CULPRITS else []
+        if found:
+            key = tuple(ev.Logs(unit=logs.unit, lines=gist(logs.lines)) for logs in found)
+            groups.setdefault(key, (found, []))[1].append(row.host)
+    return list(groups.values())
+
+
 def last_lines(
     logs: ev.Logs | None, said: Sequence[str], *, shown: Sequence[str] = (), whole: bool = False
 ) -> ev.Logs | None:
-    """What a failure ``said``, or else its process's ``logs``: in short, unless ``whole``.
+    """The lines that came with a failure (``said``), or else its process's ``logs``: in short, unless ``whole``.
 
     None where there is nothing, or where it is the end of what was ``shown`` before.
     """
@@ -129,8 +136,8 @@ def _migrated(host: HostProgress) -> bool:
 
 
 def _with_reason(row: ev.HostEnd, host: HostProgress) -> ev.HostEnd:
-    """With the reason that the host gave when the end has none."""
-    if row.detail or row.result not in GUILTY or not host.failures:
+    """With the reason that the host reported, when the end has none."""
+    if row.detail or row.result not in CULPRITS or not host.failures:
         return row
     failed = host.failures[-1]
     return replace(row, detail=failed.message, logs=row.logs or tuple(failed.logs))

@@ -28,7 +28,7 @@ UNDONE = (Exit.REFUSED, Exit.ROLLED_BACK)
 BEFORE = ("not begun", "connect", "wait")
 AFTER = ("hooks.undrain", "found good", "done")
 KINDS = ("failed", "ended", "running", "left", "todo", "ready", "done")
-"""Kinds of stages, those first that are worth a line."""
+"""Kinds of stages, those first that matter most to the reader."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class HostStage:
 
     @property
     def place(self) -> tuple[int, int]:
-        """How far on the way it is; failures come last."""
+        """How far the host is; failures come last."""
         if self.kind in ("failed", "ended"):
             return (3, -1 if self.kind == "failed" else 0)
         if self.name in BEFORE:
@@ -77,7 +77,7 @@ def _ended(host: HostProgress) -> HostStage:
 
 
 def _ready(host: HostProgress) -> HostStage:
-    """It waits for its fleet, or a hook runs for it meanwhile."""
+    """The host waits for its fleet, or a hook runs for it meanwhile."""
     phases, since = host.ready_at
     hook = next((phase for phase in host.phases[phases:] if phase.state == "running"), None)
     if hook:

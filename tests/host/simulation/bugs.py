@@ -23,7 +23,7 @@ _APART = {"failures.py", "protocol.py", "errors.py"}
 """What keeps the failures, and what has none."""
 _PURE = {"paths.py", "app.py", "clock.py", "reader.py", "spec.py", "processes.py"}
 _STEPS = {
-    *("deployment.py", "rollback.py", "outcome.py", "recovery.py", "survey.py", "debris.py", "retention.py", "main.py"),
+    *("deployment.py", "rollback.py", "outcome.py", "recovery.py", "survey.py", "debris.py", "outcome.py", "main.py"),
     *("background.py", "handover.py", "install.py", "lock.py", "service.py", "lease.py"),
 }
 """Whose calls are tried, where not every one is."""

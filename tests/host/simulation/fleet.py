@@ -32,7 +32,7 @@ class Laptop:
         self._signed = 0.0
 
     def follow(self, session: Session, directory: Path) -> None:
-        """Stands in for ``Session._hear_words``: what comes in is read by a thread of the session's program."""
+        """Stands in for ``Session._receive_signals``: what comes in is read by a thread of the session's program."""
         session._over = True
         process = self._programs.active
         assert process is not None
@@ -87,7 +87,7 @@ class Laptop:
             return
 
         def pass_on() -> int:
-            session._pass_on(dict(message), directory)
+            session._relay(dict(message), directory)
             return 0
 
         if self._programs.run("words", pass_on) < 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.host.deployment import barrier
-from deployer.host.deployment.barrier import Word
+from deployer.host.deployment.barrier import BarrierSignal
 from deployer.wire.protocol import BARRIERS
 
 
@@ -57,16 +57,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def job(clock: Clock, directory: Path) -> Word:
-    return Word(directory, 60.0, clock.read)
+def job(clock: Clock, directory: Path) -> BarrierSignal:
+    return BarrierSignal(directory, 60.0, clock.read)
 
 
 def test_without_a_sign_the_lease_runs_out(clock: Clock, tmp_path: Path) -> None:
     """It waits as long as the lease, and then no longer."""
     waiting = job(clock, tmp_path)
-    assert not waiting.over
+    assert not waiting.expired
     assert waiting.wait("switch") is False
-    assert waiting.over
+    assert waiting.expired
     assert 60.0 <= clock.now - 1000.0 < 60.5
     assert waiting.silence == clock.now - 1000.0
 
@@ -77,9 +77,9 @@ def test_the_lease_begins_with_the_job(clock: Clock, tmp_path: Path) -> None:
     waiting = job(clock, tmp_path)
     assert waiting.silence == 0.0
     clock.now += 59.0
-    assert not waiting.over
+    assert not waiting.expired
     clock.now += 1.0
-    assert waiting.over
+    assert waiting.expired
 
 
 def test_each_sign_renews_it(clock: Clock, tmp_path: Path) -> None:
@@ -87,27 +87,27 @@ def test_each_sign_renews_it(clock: Clock, tmp_path: Path) -> None:
     waiting = job(clock, tmp_path)
     for _ in range(100):
         clock.now += 59.0
-        assert not waiting.over
-        barrier.hold(tmp_path, clock.read)
+        assert not waiting.expired
+        barrier.keep_alive(tmp_path, clock.read)
         assert waiting.silence == 0.0
     clock.now += 60.0
-    assert waiting.over
+    assert waiting.expired
 
 
 def test_the_word_comes_while_it_waits(clock: Clock, tmp_path: Path) -> None:
     """It goes on at once, at that barrier and at no other."""
     waiting = job(clock, tmp_path)
-    clock.due[1030.0] = lambda: barrier.go(tmp_path, "check")
+    clock.due[1030.0] = lambda: barrier.allow(tmp_path, "check")
     assert waiting.wait("check") is True
     assert 1030.0 <= clock.now < 1030.1
-    assert [name for name in BARRIERS if waiting.said(name)] == ["check"]
+    assert [name for name in BARRIERS if waiting.allows(name)] == ["check"]
     assert waiting.wait("switch") is False
 
 
 def test_a_word_is_a_sign_as_well(clock: Clock, tmp_path: Path) -> None:
     """The lease of the next barrier begins with it, not with the job."""
     waiting = job(clock, tmp_path)
-    clock.due[1050.0] = lambda: barrier.go(tmp_path, "migrate")
+    clock.due[1050.0] = lambda: barrier.allow(tmp_path, "migrate")
     assert waiting.wait("migrate")
     assert waiting.wait("check") is False
     assert 110.0 <= clock.now - 1000.0 < 110.5
@@ -115,11 +115,11 @@ def test_a_word_is_a_sign_as_well(clock: Clock, tmp_path: Path) -> None:
 
 def test_a_word_that_came_early_is_not_waited_for(clock: Clock, tmp_path: Path) -> None:
     """Not even when the lease has run out since: it was said. To say it twice does nothing more."""
-    barrier.go(tmp_path, "keep")
-    barrier.go(tmp_path, "keep")
+    barrier.allow(tmp_path, "keep")
+    barrier.allow(tmp_path, "keep")
     waiting = job(clock, tmp_path)
     clock.now += 1000.0
-    assert waiting.over
+    assert waiting.expired
     assert waiting.wait("keep") is True
     assert clock.slept == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["go-keep", "heard"]
@@ -137,7 +137,7 @@ def test_a_sign_that_cannot_be_true_is_none(clock: Clock, tmp_path: Path, text: 
 
 def test_a_sign_is_whole_or_not_there(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever dies, or finds the disk full, while giving one leaves the sign before it."""
-    barrier.hold(tmp_path, clock.read)
+    barrier.keep_alive(tmp_path, clock.read)
 
     def dies(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -146,7 +146,7 @@ def test_a_sign_is_whole_or_not_there(clock: Clock, tmp_path: Path, monkeypatch:
     clock.now += 30.0
     monkeypatch.setattr(os, "replace", dies)
     with pytest.raises(OSError, match="No space"):
-        barrier.hold(tmp_path, clock.read)
+        barrier.keep_alive(tmp_path, clock.read)
     assert (tmp_path / "heard").read_text() == "1000.0\n"
     assert waiting.silence == 30.0
 
@@ -161,13 +161,13 @@ def test_a_word_for_which_there_is_hardly_room_is_heard(
 
     monkeypatch.setattr(os, "replace", dies)
     with pytest.raises(OSError, match="No space"):
-        barrier.go(tmp_path, "switch")
+        barrier.allow(tmp_path, "switch")
     assert job(clock, tmp_path).wait("switch") is True
 
 
 def test_nobody_hears_of_a_job_that_is_gone(clock: Clock, tmp_path: Path) -> None:
     """Its directory may be thrown away while a laptop still talks: that is an error of the disk, and makes nothing."""
-    for say in (lambda: barrier.hold(tmp_path / "gone"), lambda: barrier.go(tmp_path / "gone", "keep")):
+    for say in (lambda: barrier.keep_alive(tmp_path / "gone"), lambda: barrier.allow(tmp_path / "gone", "keep")):
         with pytest.raises(FileNotFoundError):
             say()
     assert list(tmp_path.iterdir()) == []

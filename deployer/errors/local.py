@@ -1,4 +1,4 @@
-"""What can be amiss with this machine: told as that, never as a traceback."""
+"""What can be wrong with this machine, told as that and never as a traceback."""
 
 from __future__ import annotations
 

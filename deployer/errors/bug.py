@@ -1,4 +1,4 @@
-"""What is unforeseen, in whichever thread: one error that keeps the traceback, and says where all of it was written."""
+"""What nobody foresaw, in any thread: one error that keeps the traceback, and says which file has all of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import tempfile
 import traceback
 
 from deployer.errors import DeployerError, Exit
+from deployer.errors.local import local_failure
 from deployer.wire.advice import do, run
 
-__all__ = ["Bug"]
+__all__ = ["Bug", "explained"]
 
 _SHOWN = 30
 """Lines of the traceback that are shown; the last ones say what happened, and where."""
@@ -40,8 +41,20 @@ class Bug(DeployerError):
         )
 
 
+def explained(error: BaseException, *, host: str = "", state: str = _GOES_ON, untouched: bool = False) -> DeployerError:
+    """Any exception as an error for people: one that is already, an error of this machine, or else a bug.
+
+    ``untouched``: it is known that no host has been asked anything.
+    """
+    if isinstance(error, DeployerError):
+        return error
+    if isinstance(error, OSError):
+        return local_failure(error, untouched=untouched)
+    return Bug.of(error, host=host, state=state)
+
+
 def _first_line(error: BaseException) -> str:
-    """What an exception says, shortly: not even that is certain to work."""
+    """The first line of an exception's text. Even asking for that may fail."""
     try:
         return str(error).strip().partition("\n")[0][:200]
     except Exception:
@@ -49,7 +62,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _written(text: str) -> str:
-    """The file that keeps it, for this user alone; empty when the disk has no room."""
+    """The file that has it, readable for this user only; empty when it could not be written."""
     head = f"deployer on Python {platform.python_version()}, {platform.platform()}\n\n"
     with contextlib.suppress(OSError):
         descriptor, path = tempfile.mkstemp(prefix="deployer-bug-", suffix=".txt")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from deployer.wire.advice import NOTHING, Advice, Next, run
+from deployer.wire.advice import NOTHING, Next, run
+from deployer.wire.errors import ExplainedError
 from deployer.wire.protocol import Exit
 
 __all__ = [
@@ -25,16 +26,12 @@ _LONGEST_WHAT = 300
 
 
 @dataclass(kw_only=True, eq=False)
-class DeployerError(Exception):
-    """Base of all errors meant for the person who typed the command.
-
-    ``message`` says what failed, ``state`` what state the host (or the fleet) is in, ``next`` what to type
-    now, ``host`` where it happened, and ``logs`` carries the last lines of the failing process.
-    """
+class DeployerError(ExplainedError):
+    """Base of all errors meant for the person who typed the command. ``host`` is where it happened."""
 
     message: str
     state: str = ""
-    next: Advice = NOTHING
+    next: Next = NOTHING
     host: str = ""
     logs: Sequence[str] = ()
 
@@ -42,10 +39,6 @@ class DeployerError(Exception):
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
-        self.next = Next.of(self.next)
-
-    def __str__(self) -> str:
-        return self.message
 
 
 class ConfigError(DeployerError):
@@ -55,7 +48,7 @@ class ConfigError(DeployerError):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.state = self.state or "nothing was touched"
+        object.__setattr__(self, "state", self.state or "nothing was touched")
 
 
 class Unreachable(DeployerError):
@@ -96,6 +89,6 @@ class Interrupted(DeployerError):
     exit = Exit.INTERRUPTED
 
 
-def lost_before(error: Unreachable, *, next: Advice) -> Unreachable:
+def lost_before(error: Unreachable, *, next: Next) -> Unreachable:
     """The same error, of a connection that was lost before the host had begun, and what to type then."""
     return replace(error, state=error.state or "nothing was touched", next=error.next or next)
