@@ -1,4 +1,4 @@
-"""The ``deployer`` command: all that ``fab`` does with our tasks, in any directory, without a fabfile."""
+"""The ``deployer`` command: ``fab`` with our tasks, in any directory, without a fabfile."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ LOCAL = {
     "demo": "The whole product on a throwaway host, every request counted.",
     "sandbox": "Throwaway hosts on this machine: sandbox up, down, list, ssh.",
 }
-"""Commands that no project and no host is needed for: modules of deployer.commands, which parse their own words."""
+"""Commands that need no project and no host: modules of deployer.commands, which parse their own arguments."""
 _AHEAD = ("--dry", "-R", "--help", "-h")
-"""Options that may stand before them, too."""
+"""Options that may also precede them."""
 
 
 class OwnConfig(Config):  # type: ignore[misc]
-    """Fabric's configuration, but ssh_config is left to OpenSSH."""
+    """Fabric's configuration without ssh_config, which OpenSSH resolves."""
 
     def _load_ssh_files(self) -> None:
-        """Fabric would read them with Paramiko, by half, and stop at what that doesn't know."""
+        """Does nothing: Fabric would read them with Paramiko, which supports only some options and fails at others."""
 
 
 class Deployer(ExplainedFab):
-    """Fabric's program with our tasks bundled: the project's own fabfile is not looked at."""
+    """Fabric's program with our tasks bundled; the project's own fabfile is not loaded."""
 
     def print_version(self) -> None:
         """One line."""
         Program.print_version(self)
 
     def list_flat(self) -> None:
-        """The tasks, and what is none."""
+        """The tasks, then the commands that are not tasks."""
         super().list_flat()
         sys.stdout.write("On this machine alone:\n\n")
         self.print_columns(list(LOCAL.items()))

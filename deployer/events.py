@@ -32,7 +32,7 @@ class Event:
 
 
 class _Advising:
-    """An event with a ``next``: in JSON the text that people read, and beside it the ``commands`` alone."""
+    """An event with a ``next``: in JSON the text, and the ``commands`` alone."""
 
     __slots__ = ()
     next: Next
@@ -131,7 +131,7 @@ class Output(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs(Event):
-    """Lines of a process's journal: what ``fab logs`` prints, and the last words of a failing process."""
+    """Lines of a process's journal: what ``fab logs`` prints, and the last lines of a failing process."""
 
     unit: str
     lines: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""Puts a task's whole fleet into its hands: what ``tasks.executor_class`` names in ``fabric.yaml``.
+"""Calls a task once with all its hosts: what ``tasks.executor_class`` names in ``fabric.yaml``.
 
-Loaded at every ``fab`` run: it imports what Fabric has loaded already, and nothing else before it is needed.
+Loaded at every ``fab`` run, so it imports only what Fabric has already loaded; other imports are deferred.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from fabric.tasks import ConnectionCall
 from invoke.tasks import Call
 from invoke.tasks import Task as AnyTask
 
+from deployer.cli.ending import ErrorPrinter, explained, print_error
 from deployer.cli.fleettask import (
     Dry,
-    ErrorPrinter,
     FleetContext,
     FleetTask,
-    explained,
     fleet_task,
     hosts_of,
-    print_error,
     remainder_of,
     split_hosts,
     ssh_options_of,
@@ -57,7 +55,7 @@ class FleetCall(Call):
 
 
 class StrictCall(ConnectionCall):  # type: ignore[misc]
-    """A call of a user's own task for one host, with a connection that checks whom it talks to."""
+    """A call of a user's own task for one host, with a connection that checks the host key."""
 
     def __init__(self, *args: Any, opened: list[Connection], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,7 +83,7 @@ class FleetExecutor(Executor):  # type: ignore[misc]
         self.opened: list[Connection] = []
 
     def execute(self, *tasks: Any) -> Any:
-        """Fabric's, but errors are explained and connections are closed."""
+        """Like Fabric's, but errors are explained and connections are closed."""
         try:
             with explained(self.on_error, ours=False):
                 return super().execute(*tasks)
@@ -117,7 +115,7 @@ class FleetExecutor(Executor):  # type: ignore[misc]
         return [found for call in calls for found in self.expand_calls([call], apply_hosts=False)]
 
     def _of_others(self, call: Any, apply_hosts: bool) -> list[Any]:
-        """Beside a FleetTask, what follows ``--`` is the FleetTask's: no command to run on each host."""
+        """Expand another task beside a FleetTask: the words after ``--`` belong to the FleetTask."""
         remainder, self.core.remainder = self.core.remainder, ""
         try:
             expanded: list[Any] = super().expand_calls([call], apply_hosts)
@@ -130,7 +128,7 @@ class FleetExecutor(Executor):  # type: ignore[misc]
         return tuple(dict.fromkeys(map(str, task.hosts or ()))) if given is None else split_hosts(given)
 
     def _remainder(self) -> tuple[str, ...]:
-        """Invoke joins them with blanks; the command line still has them apart."""
+        """The words after ``--``, from sys.argv: Invoke has joined them with spaces."""
         joined = self.core.remainder
         typed = tuple(sys.argv[sys.argv.index("--") + 1 :]) if "--" in sys.argv else ()
         return typed if " ".join(typed) == joined else tuple(joined.split())

@@ -1,4 +1,4 @@
-"""All causes that are told with advice of their own, and the page of the reference that lists them.
+"""All failure causes that have specific advice, and the reference page that lists them.
 
 ``python -m deployer.cli.causes docs/reference/failures.md`` writes it.
 """
@@ -14,7 +14,7 @@ from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.setup import ageing, conflicts
 from deployer.host.system import diagnosis
-from deployer.project import detect, filters, lockfile
+from deployer.project import application, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
 from deployer.wire.causes import Cause
@@ -24,30 +24,30 @@ __all__ = ["ALL", "markdown"]
 SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
     ("On this machine (2)", "Nothing was touched.", local.CAUSES),
     (
-        "What would ship is not what it should be (2)",
+        "What would be uploaded is not correct (2)",
         "Nothing was touched.",
-        (*lockfile.CAUSES, *detect.CAUSES, *filters.CAUSES),
+        (*lockfile.CAUSES, *application.CAUSES, *filters.CAUSES),
     ),
-    ("The host is not reached, or lets nobody in (3)", "Nothing was touched.", ssh.CAUSES),
+    ("The host cannot be reached or logged in to (3)", "Nothing was touched.", ssh.CAUSES),
     (
-        "The host lets us in, and the program does not start (2 or 3)",
-        "Nothing was touched. Before this is told, one more command looks around on the host.",
+        "The login works, but the host program does not start (2 or 3)",
+        "Nothing was touched. One more command has inspected the host before the error is shown.",
         startup.CAUSES,
     ),
     (
-        "`fab setup` finds names that are somebody else's, or a user who cannot deploy (2)",
+        "`fab setup` finds names that are in use, or a user who cannot deploy (2)",
         "Nothing was touched.",
         (*conflicts.CAUSES, ageing.ACCOUNT_EXPIRED),
     ),
     (
-        "The host has not what the release needs (5)",
+        "The host lacks what the release needs (5)",
         "The old release serves.",
         (*pythons.CAUSES, handover.TWO_GENERATIONS),
     ),
     (
         "The new release fails (5 or 6)",
-        "The old release serves. These are told by what the process printed: exception types, error numbers, names and "
-        "paths, never sentences. Where none fits, the advice is to look at the log.",
+        "The old release serves. These causes are recognised in the output of the process: by exception types, error "
+        "numbers, names and paths, never by sentences. If none matches, the advice is to look at the log.",
         diagnosis.CAUSES,
     ),
 )
@@ -56,9 +56,9 @@ ALL: tuple[Cause, ...] = tuple(cause for _, _, causes in SECTIONS for cause in c
 _HEAD = """\
 # Failures and what to do
 
-Each cause that is told with advice of its own: by what it is observed, what is said of it, and what to do next. Words
-in braces are filled in. The number is the [exit code](exit-codes.md); the rest is in
-[how to read a failure](../how-to/read-failures.md). This page is made from the code:
+Each failure cause with specific advice: how it is observed, its message, and what to do next. Words in braces are
+filled in. The number is the [exit code](exit-codes.md); the rest is in
+[how to read a failure](../how-to/read-failures.md). This page is generated from the code:
 `python -m deployer.cli.causes docs/reference/failures.md`.
 """
 
@@ -69,7 +69,7 @@ def markdown() -> str:
 
 
 def _section(title: str, text: str, causes: Sequence[Cause]) -> Iterator[str]:
-    yield from (f"## {title}", "", text, "", "| cause | observed | it says | next |", "| --- | --- | --- | --- |")
+    yield from (f"## {title}", "", text, "", "| cause | observed | message | next |", "| --- | --- | --- | --- |")
     for cause in causes:
         steps = "<br>".join(_step(step.command, step.text) for step in cause.next)
         yield f"| `{cause.name}` | {_cell(cause.when)} | {_cell(cause.message)} | {steps} |"

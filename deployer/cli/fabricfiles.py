@@ -1,4 +1,4 @@
-"""The files of Fabric's own settings, and ssh_config as Fabric reads it: what is wrong with one is told by its name."""
+"""Errors in Fabric's own settings files, and in ssh_config as Fabric reads it, reported with the file's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST = 300
 
 
 def refuse_missing(program: Any) -> None:
-    """Raises ConfigError for a file that was named and is not there: it might say ``run: {dry: true}``."""
+    """Raises ConfigError for a named file that does not exist: it might contain ``run: {dry: true}``."""
     named = {
         f"-{min(program.args[name].names, key=len)}": program.args[name].value for name in ("config", "ssh-config")
     }
@@ -37,7 +37,7 @@ def refuse_missing(program: Any) -> None:
 
 @contextmanager
 def explained(program: Any) -> Iterator[None]:
-    """Whatever the settings of Fabric make of their reader is a ConfigError that names the file."""
+    """Any exception of Fabric's settings reader becomes a ConfigError that names the file."""
     try:
         yield
     except (DeployerError, Quit):
@@ -57,7 +57,7 @@ def explained(program: Any) -> Iterator[None]:
 
 
 def refuse_executor(program: Any) -> None:
-    """Raises ConfigError when ``tasks.executor_class`` names what is not there."""
+    """Raises ConfigError when ``tasks.executor_class`` cannot be imported."""
     named = program.config.tasks.executor_class
     if named is None:
         return
@@ -73,7 +73,7 @@ def refuse_executor(program: Any) -> None:
 
 
 def _told(program: Any, error: Exception) -> str:
-    """Where it is wrong, and how. YAML's own errors know the line."""
+    """The file, the line if YAML reports it, and the problem."""
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"{mark.name}:{mark.line + 1}: {getattr(error, 'problem', '') or 'this is not YAML'}"
@@ -87,7 +87,7 @@ def _runtime_file(program: Any) -> str:
 
 
 def _project_file(program: Any) -> str:
-    """The file beside the fabfile, if there is one; Fabric reads the first of them."""
+    """The settings file beside the fabfile that Fabric reads (the first that exists), or ""."""
     config = program.config
     prefix = getattr(config, "_project_prefix", None)
     paths = [f"{prefix}fabric.{suffix}" for suffix in config._file_suffixes] if prefix else []

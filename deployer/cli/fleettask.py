@@ -1,27 +1,23 @@
-"""A task that has all hosts of a command in its hands: what it is told, what ``--dry`` does, how its errors end."""
+"""A task that is called once for all hosts: its arguments, ``--dry``, and its errors."""
 
 from __future__ import annotations
 
 import os
-import select
-import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from fabric.connection import Connection
 from fabric.tasks import Task
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
-from invoke.exceptions import ParseError, UnexpectedExit
 from invoke.tasks import task
 
-from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
-from deployer.wire.advice import do, run
+from deployer.cli.ending import ErrorPrinter, explained, print_error
+from deployer.errors import ConfigError
+from deployer.wire.advice import do
 
 if TYPE_CHECKING:
     from deployer.ssh.options import SshOptions
@@ -29,24 +25,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Dry",
     "DryRun",
-    "ErrorPrinter",
     "FleetContext",
     "FleetTask",
-    "explained",
     "fleet_task",
     "hosts_of",
     "is_at_terminal",
     "is_dry",
-    "is_output_closed",
-    "leave_closed_output",
-    "print_error",
     "remainder_of",
     "split_hosts",
     "ssh_options_of",
     "wrong_executor",
 ]
 
-ErrorPrinter = Callable[[DeployerError], None]
 
 SETTING = "tasks: {executor_class: deployer.executor.FleetExecutor}"
 _FABRIC_FILES = ("fabric.yaml", "fabric.yml")
@@ -54,18 +44,18 @@ _NOTHING = "dry run: nothing was touched\n"
 
 
 class Dry(Enum):
-    """What ``--dry`` does with a task that has no function of its own for it."""
+    """What ``--dry`` does with a task that has no dry-run function."""
 
     SAME = "it changes nothing, and does what it always does"
     REFUSED = "it does not say what it would do, and is refused"
 
 
 DryRun = Dry | Callable[..., Any]
-"""How a task answers ``--dry``: the function is called in the task's place, with the same options, and only tells."""
+"""How a task handles ``--dry``. A function is called instead of the task, with the same options; it only reports."""
 
 
 class FleetContext(Context):
-    """A plain context that also carries the fleet."""
+    """A context that also carries the hosts and the words after ``--``."""
 
     def __init__(self, config: Any, hosts: tuple[str, ...], remainder: tuple[str, ...]) -> None:
         super().__init__(config)
@@ -106,33 +96,20 @@ def remainder_of(context: Context) -> tuple[str, ...]:
 
 
 def ssh_options_of(context: Context) -> SshOptions:
-    """What ``-S``, ``-i``, ``-t`` and ``--prompt-for-…`` said. Nobody is asked anything."""
+    """The values of ``-S``, ``-i``, ``-t`` and ``--prompt-for-…``. Does not prompt."""
     from deployer.ssh.connection import options_of
 
     return options_of(context.config)
 
 
 def is_at_terminal() -> bool:
-    """Whether a person can be asked. Python has no standard input at all where it was closed."""
+    """Whether a person can be asked. ``sys.stdin`` is None when standard input was closed."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def is_dry(context: Context) -> bool:
     """Whether nothing may be touched: ``--dry``, ``-R``, ``run.dry`` in a file of Fabric's, or its variable."""
     return bool(context.config.run.dry) or os.environ.get("INVOKE_RUN_DRY", "0") not in ("", "0")
-
-
-def print_error(error: DeployerError) -> None:
-    """The plainest printer: what failed, the state, what to type next, on stderr."""
-    lines = [f"deployer: {error.message}", *(f"  {line}" for line in error.logs)]
-    lines += [f"state: {error.state}"] if error.state else []
-    lines += [f"next: {step}" for step in error.next]
-    sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
-
-
-def _harmless(line: str) -> str:
-    """What a host said may be in it: no control character reaches the terminal."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 class FleetTask(Task):  # type: ignore[misc]
@@ -192,56 +169,6 @@ def fleet_task(*args: Any, **kwargs: Any) -> Any:
     return task(*args, **{"klass": FleetTask, **kwargs})
 
 
-@contextmanager
-def explained(on_error: ErrorPrinter, *, ours: bool = True) -> Iterator[None]:
-    """Ends the process, by Invoke's Exit, on a DeployerError; for ``ours`` also on Ctrl-C and bugs."""
-    try:
-        yield
-    except DeployerError as error:
-        on_error(error)
-        raise Quit(code=int(error.exit)) from error
-    except KeyboardInterrupt as error:
-        if not ours:
-            raise
-        state = "what a host had begun, if anything, it finishes or undoes by itself"
-        on_error(Interrupted(message="interrupted", state=state, next=run("fab status")))
-        raise Quit(code=int(Exit.INTERRUPTED)) from error
-    except (Quit, UnexpectedExit, ParseError):
-        raise
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and is_output_closed():
-            leave_closed_output()
-        if not ours:
-            raise
-        raise Quit(code=_tell(error, on_error)) from error
-
-
-def _tell(error: Exception, on_error: ErrorPrinter) -> int:
-    """Print what nobody foresaw; the exit code."""
-    from deployer.errors.bug import explained
-
-    told = explained(error)
-    try:
-        on_error(told)
-    except Exception:  # the printer may be what is wrong
-        traceback.print_exc()
-        print_error(told)
-    return int(told.exit)
-
-
-def is_output_closed() -> bool:
-    """Whether nobody reads standard output any more, as in ``fab releases | head -1``."""
-    outlet = select.poll()
-    outlet.register(1, 0)
-    return bool(outlet.poll(0))
-
-
-def leave_closed_output() -> NoReturn:
-    """End as programs do that SIGPIPE ends. Python would complain once more, when it empties its buffer."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    raise Quit(code=128 + signal.SIGPIPE)
-
-
 def _only_host() -> str:
     """The host that ``-H`` names, where Fabric's own executor calls a task for one after the other.
 
@@ -263,7 +190,7 @@ def _program() -> Any:
 
 
 def wrong_executor() -> ConfigError:
-    """Says which line belongs where: into the file beside the fabfile that is there, or that is to be made."""
+    """The error that names the line to add, and the settings file beside the fabfile (existing or to be created)."""
     program = _program()
     beside = getattr(getattr(program, "collection", None), "loaded_from", None)
     found = [Path(beside, name) for name in _FABRIC_FILES] if beside else []

@@ -1,4 +1,4 @@
-"""What was typed, and what is most like it."""
+"""Corrections for mistyped words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["corrected", "meant", "near", "of_letter", "place"]
 
 
 def near(token: str, known: Iterable[str]) -> list[str]:
-    """The names most like ``token``; a letter has none."""
+    """The known name closest to ``token``, if any; none for a single letter."""
     if len(token.lstrip("-")) < 2:
         return []
     bare = {name.lstrip("-"): name for name in known if len(name.lstrip("-")) > 1}
@@ -19,7 +19,7 @@ def near(token: str, known: Iterable[str]) -> list[str]:
 
 
 def of_letter(token: str, options: Iterable[str]) -> list[str]:
-    """The options that begin with a letter, for one who types ``-d``."""
+    """The options that begin with the letter in ``token`` (``-d``)."""
     letter = token.lstrip("-")
     return [name for name in options if len(letter) == 1 and name.startswith(f"--{letter}")]
 
@@ -29,13 +29,13 @@ def meant(near: Sequence[str]) -> str:
 
 
 def corrected(program: Any, wrong: str, *right: str) -> str:
-    """What was typed, with the right words in place of the wrong one."""
+    """The command line as typed, with ``right`` in place of ``wrong``."""
     words = program.argv[1:]
     at = place(words, wrong)
     return f"{program.binary} {shlex.join([*words[:at], *right, *words[at + 1 :]])}"
 
 
 def place(words: Sequence[str], token: str) -> int:
-    """Where a word stands that is no option's value; or else where it stands first."""
+    """The index of the first occurrence of ``token`` that is not an option's value, else of the first."""
     places = [at for at, word in enumerate(words) if word == token]
     return next((at for at in places if at == 0 or not words[at - 1].startswith("-")), places[0] if places else 0)

@@ -1,4 +1,4 @@
-"""What makes a function a task on a host: the options that all take, where events go, how it ends."""
+"""Makes a function a task on hosts: shared options, where events go, exit code."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
+from deployer.cli.answer import TaskAnswer
+from deployer.cli.ending import ErrorPrinter
 from deployer.cli.fleettask import (
     Dry,
     DryRun,
-    ErrorPrinter,
     FleetTask,
     fleet_task,
     hosts_of,
@@ -25,6 +26,7 @@ from deployer.cli.fleettask import (
     remainder_of,
     ssh_options_of,
 )
+from deployer.cli.options import COMMON, HELP, LETTERS
 from deployer.cli.reporting import ConnectionTracker, advising, answering, asking, showing, until_over
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.wire.advice import do
@@ -35,88 +37,17 @@ if TYPE_CHECKING:
     from deployer.remote.session import Outcome
     from deployer.ssh.target import Target
 
-__all__ = ["Answer", "chore", "host_task", "print_error"]
+__all__ = ["chore", "host_task", "print_error"]
 
 _SSH = 22
 """The port where nothing else is said."""
 
-_HELP = {
-    "env": "the [environments.NAME] of deploy.toml to use",
-    "config": "another deploy.toml",
-    "accept_new": "accept and record the key of a host that is not known yet (a changed key is always refused)",
-    "json": "print one JSON event a line on standard output, for machines",
-    "verbose": "show everything that builds and migrations print",
-    "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
-    "ref": "the branch, tag or commit to deploy (default: HEAD)",
-    "dirty": "ship the working tree as it is, committed or not; the release's record says so",
-    "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
-    "asgi": "the ASGI application, likewise",
-    "strict": "refuse requirements that are not pinned to a version, a commit or a hash",
-    "no_migrate": "leave out the migration",
-    "wait": "when another deploy runs, wait for its end and those who wait already, instead of ending with exit code 4",
-    "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",
-    "canary": "how many hosts switch before all others",
-    "bake": "how long the canary serves before the others follow, such as 60s or 5m",
-    "keep_going": "when a later wave fails, leave the hosts that were found good on the new release",
-    "to": "the release to go back to, such as v40 (default: the good one before what serves)",
-    "yes": "go back although migrations were applied since",
-    "all": "every attempt there ever was, also those whose release is gone",
-    "fix": "have the host put right what it can",
-    "lines": "how many lines",
-    "process": "one process or timer of the app, such as worker (default: all of them)",
-    "follow": "go on with new lines until Ctrl-C",
-    "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
-    "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
-    "release": "the release under way (default: the newest)",
-}
 
-_SHORT = {
-    "env": "e",
-    "config": "c",
-    "json": "j",
-    "verbose": "v",
-    "parallel": "p",
-    "ref": "r",
-    "wait": "w",
-    "batch": "b",
-    "lines": "n",
-    "follow": "f",
-}
-"""The options with a letter. It means the same in every task; what gives up a safeguard or trusts a key has none."""
-
-
-class Show(Protocol):
-    """Prints an answer on standard output."""
-
-    def __call__(self, *, json: bool) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a task found out: ``show`` prints it when the reporter has gone, ``exit`` ends the process."""
-
-    show: Show
-    exit: int = Exit.OK
-
-
-def _common(
-    *,
-    env: str = "",
-    config: str = "",
-    accept_new: bool = False,
-    json: bool = False,
-    verbose: bool = False,
-    parallel: str = "",
-) -> None:
-    """The options that every task on a host takes: its signature is added to the task's own."""
-
-
-_COMMON = inspect.signature(_common).parameters
 _WORDS = "words"
 
 
 class HostTask(FleetTask):
-    """A task of ours. ``--json`` counts for its errors, too."""
+    """A task of deployer. ``--json`` applies to its errors, too."""
 
     def printer(self, given: Mapping[str, Any]) -> ErrorPrinter:
         return functools.partial(print_error, json=bool(given.get("json")))
@@ -127,7 +58,7 @@ def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
 
     def wrap(function: Callable[..., Any]) -> Any:
         own = [name.replace("_", "-") for name in list(inspect.signature(function).parameters)[1:]]
-        texts = {name: _HELP[name.replace("-", "_")] for name in own}
+        texts = {name: HELP[name.replace("-", "_")] for name in own}
         return fleet_task(klass=HostTask, dry=dry, help=texts, auto_shortflags=False)(function)
 
     return wrap
@@ -156,7 +87,7 @@ def host_task(
 
         def runs(does: Callable[..., Any], answer: bool | Callable[[Mapping[str, Any]], bool]) -> Callable[..., None]:
             def body(c: Context, **given: Any) -> None:
-                common = {name: given.pop(name) for name in _COMMON}
+                common = {name: given.pop(name) for name in COMMON}
                 common["parallel"] = _at_a_time(common["parallel"])
                 words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
                 asks = answer(given) if callable(answer) else answer
@@ -168,16 +99,16 @@ def host_task(
 
         body = runs(function, answer)
         first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*_COMMON.values(), *own)]
+        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*COMMON.values(), *own)]
         body.__signature__ = inspect.Signature([first, *positional])  # type: ignore[attr-defined]
         body.__name__, body.__doc__ = function.__name__, function.__doc__
         return fleet_task(
             klass=HostTask,
             dry=dry if isinstance(dry, Dry) else runs(dry, True),
             iterable=list(iterable),
-            help={one.name.replace("_", "-"): _HELP[one.name] for one in positional},
+            help={one.name.replace("_", "-"): HELP[one.name] for one in positional},
             auto_shortflags=False,
-            short=_SHORT,
+            short=LETTERS,
         )(body)
 
     return wrap
@@ -259,7 +190,7 @@ def _fleet(
 
 
 def _at_a_time(text: str) -> int:
-    """What ``--parallel`` says, 0 for nothing. Invoke would meet what is no number with a traceback."""
+    """The value of ``--parallel``, 0 if not given. Parsed here because Invoke shows a traceback for a non-number."""
     if text and (not text.isdecimal() or int(text) < 1):
         raise ConfigError(message=f"--parallel {text}: not a number of hosts, which is 1 or more")
     return int(text) if text else 0
@@ -291,7 +222,7 @@ def _places(settings: Config, named: Sequence[str]) -> list[tuple[Target, Config
 
 
 def _program() -> str:
-    """What was typed: ``fab``, or our own command."""
+    """The program that was typed: ``fab`` or ``deployer``."""
     return "deployer" if Path(sys.argv[0]).name == "deployer" else "fab"
 
 
@@ -304,7 +235,7 @@ def _find_config() -> Path:
 
 @contextmanager
 def _over() -> Iterator[None]:
-    """A question that the host refused was explained by its events already."""
+    """Exit when the host refused: its events have already explained why."""
     from deployer.remote.session import Over
 
     try:
@@ -313,9 +244,9 @@ def _over() -> Iterator[None]:
         raise Quit(code=int(over.outcome.exit)) from None
 
 
-def _end(result: Outcome | Answer, *, json: bool) -> None:
-    """An answer is printed once the reporter has gone; what did not end well ends the process."""
-    if isinstance(result, Answer):
+def _end(result: Outcome | TaskAnswer, *, json: bool) -> None:
+    """Print an answer, after the reporter has closed, and exit unless the result is OK."""
+    if isinstance(result, TaskAnswer):
         result.show(json=json)
     if result.exit != Exit.OK:
         raise Quit(code=int(result.exit))

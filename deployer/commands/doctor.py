@@ -1,4 +1,4 @@
-"""The use cases of ``fab doctor``: what is not as it should be on a host, and having it put right."""
+"""``fab doctor``: find problems on a host, and have the host repair them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fix(site: Site) -> tuple[Exit, Diagnosis]:
 
 
 def _judged(exit: Exit, found: Diagnosis) -> tuple[Exit, Diagnosis]:
-    """What is not as it should be makes a success none."""
+    """MIXED when there are findings, else the exit code as it is."""
     return (Exit.MIXED if exit == Exit.OK and found.findings else exit), found
 
 

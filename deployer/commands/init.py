@@ -1,6 +1,6 @@
 """``deployer init``: the three files a project needs, from what it says about itself. Overwrites nothing.
 
-It looks first, and writes nothing where it cannot be meant.
+It checks first, and writes nothing outside a project directory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FABRIC_FILES = ("fabric.yaml", "fabric.yml", "fabric.json", "fabric.py")
 
 
 def refuse_mistake(project: Project) -> None:
-    """Raises ConfigError for a directory that cannot be meant, before anything is written."""
+    """Raises ConfigError for a directory that is not a project, before anything is written."""
     root = project.root.absolute()
     if (root / "deploy.toml").exists():
         return  # typed again: what is missing is added

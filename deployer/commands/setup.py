@@ -29,9 +29,9 @@ from deployer.wire.setup import PUBLIC_KEY
 __all__ = ["public_key", "public_keys", "setup"]
 
 _SILENCE = 2000.0
-"""Seconds that a host may have nothing to say: it installs packages, for 15 minutes each time at the most."""
+"""Seconds without output from the host before giving up: installing packages may take 15 minutes each time."""
 _SUDO = ["sudo", "-k", "-S", "-p", "", "--"]
-"""Asks for the password, whatever it was told before, and takes it from standard input."""
+"""Always asks for the password, and reads it from standard input."""
 _SUDO_REFUSED = 1
 _TRIES = 3
 _NOT_FOUND = 127
@@ -119,7 +119,7 @@ def _follow(site: Site, channel: Channel) -> Outcome | None:
 
 
 def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
-    """The program ended without a last word: nearly always because it could not become root."""
+    """The error when the program ended without a result: nearly always it could not become root."""
     status = channel.exit_status(30)
     said = channel.stderr.decode("utf-8", "replace").strip().splitlines()
     bare = site.target.name.rpartition("@")[2]
@@ -136,14 +136,14 @@ def _not_started(site: Site, link: Link, channel: Channel) -> ConfigError:
         message, next = f"{bare} lacks {lacks}", do(f"as root on the host: apt-get install {lacks.replace(' or', '')}")
     elif link.is_root and said:  # it is root already: what was said is the reason
         message = f"{bare} cannot be set up: {said[-1]}"
-        next = do("correct that on the host, as root; then fab setup again")
+        next = do("fix that on the host, as root; then fab setup again")
     return ConfigError(
         message=message, state="nothing that serves was touched", next=next, host=site.host, logs=said[-15:]
     )
 
 
 def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
-    """Raises Unreachable when the next one has not come within _SILENCE, BadAnswer for what a host never says."""
+    """The host's messages. Raises Unreachable after _SILENCE seconds without one, BadAnswer for invalid ones."""
     begun = False
     while line := _line(site, channel):
         try:
@@ -157,7 +157,7 @@ def _messages(site: Site, channel: Channel) -> Iterator[dict[str, Any]]:
 
 def _not_understood(site: Site, error: BadAnswer) -> BadAnswer:
     state = "what serves was not touched; how far the set-up came is not known"
-    again = run(f"fab setup -H {site.target.name}", "again: it can be repeated")
+    again = run(f"fab setup -H {site.target.name}", "again: it is safe to repeat")
     next = run(f"ssh {site.target.name}", "who answers there?") + again
     return replace(error, state=state, next=next)
 

@@ -34,7 +34,7 @@ LAST = 30
 """Lines of what the program said that are shown when it fails: it tries several readers, and each complains."""
 SSH = ("ssh", "smart", "paramiko", "paramiko_ssh")
 SETTINGS = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "1", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-"""By default the program takes an inventory that it cannot read for an empty one, and ends well."""
+"""By default the program treats an inventory that it cannot read as empty, and succeeds."""
 WITHOUT = do("make it work") + do(
     'or, to do without it for once, name the hosts in deploy.toml: hosts = ["deploy@HOST"]'
 )

@@ -1,4 +1,4 @@
-"""Which host runs what: ``processes`` of a host, and the one host of what is to run ``once``. Pure."""
+"""Which host runs what: the ``processes`` of each host, and the one host of a process that runs ``once``. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Roles:
         return own is None or name in own
 
     def the_one(self, name: str) -> str:
-        """The host that runs what is to run once: the first that names it, else the first of which nothing is said.
+        """The host of a process that runs once: the first that names it, else the first without ``processes``.
 
         Empty when there is none. It depends on the file alone, never on which hosts a command works on.
         """
@@ -67,7 +67,7 @@ class Roles:
         return tuple(name for name in may if name not in self.once or self.the_one(name) == host)
 
     def mistakes(self) -> Iterator[Invalid]:
-        """What cannot be meant: names that do not exist, a host that would run nothing."""
+        """Mistakes: names that do not exist, a host that would run nothing."""
         unknown = list(self._unknown())
         yield from unknown
         if unknown or self.open:
@@ -78,7 +78,7 @@ class Roles:
                 yield Invalid("hosts", f"nothing would run here: {why}", host, "processes")
 
     def idle(self) -> Iterator[Invalid]:
-        """What would run on no host. In an environment that may be meant: it is how it goes without."""
+        """What would run on no host. Not an error in an environment: that is how an environment leaves it out."""
         if self.open or not self.table:
             return
         for table, names in (("processes", self.processes), ("timers", self.timers)):

@@ -171,7 +171,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def inventory(self) -> Inventory | None:
-        """What is to be asked for the hosts (``inventory.py``); None when that was done, or need not be."""
+        """The inventory to ask for the hosts (``inventory.py``); None when it was asked, or there is none."""
         return hosts.inventory_of(self.hosts_written)
 
     def target(self, name: str) -> Target:

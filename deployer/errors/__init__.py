@@ -1,4 +1,4 @@
-"""One exception tree. Every error knows its exit code, what state things are in, and what to type next."""
+"""One exception tree. Every error has its exit code, the state of things, and what to do next."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ CAUSES = (TEMPORARY_FULL, NO_PROGRAM, NO_HOME, NOT_ALLOWED, OTHER)
 
 
 class LocalError(DeployerError):
-    """An error of this machine that was met at a place where it is not known what the hosts have begun."""
+    """An error of this machine at a place where it is not known what the hosts have begun."""
 
     exit = Exit.BUG
 
@@ -92,7 +92,7 @@ def _has_no_temporary(error: OSError) -> bool:
 
 @contextmanager
 def as_local(*, untouched: bool = True) -> Iterator[None]:
-    """What the operating system refuses within the block is told as this machine's error."""
+    """An OSError in the block becomes an error of this machine."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What git keeps in place of a file that only a filter of its own can make: it never ships as the file."""
+"""Files that git stores in filtered form (Git LFS pointers, git-crypt): they are refused, not uploaded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def refuse_raw(collection: Collection) -> None:
 
 
 def filter_warning(name: str, paths: Sequence[str]) -> str:
-    """What is said of files under a filter that this machine does not have: a checkout here has them so, too."""
+    """The warning about files under a filter that this machine does not have: a checkout has them unfiltered, too."""
     return (
         f".gitattributes names the filter {name!r}, which is not set up on this machine, so these ship as git keeps "
         f"them: {listed(paths)}"
@@ -57,6 +57,6 @@ def filter_warning(name: str, paths: Sequence[str]) -> str:
 
 
 def listed(paths: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
+    """The first paths, and how many more there are."""
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return f"{', '.join(paths[:_SHOWN])}{more}"

@@ -10,8 +10,7 @@ from typing import Any
 
 from deployer.errors import ConfigError
 from deployer.project import pylock, requirements, uvlock
-from deployer.project.reads import Reads
-from deployer.project.shipped import Shipped
+from deployer.project.shipped import Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause
@@ -176,7 +175,7 @@ def _not_installed(shipped: Shipped) -> Iterator[str]:
 
 def _whole(path: str) -> Iterator[str]:
     yield (
-        f"{path} installs the project itself, so that every change of the code builds the environment anew; the code's "
+        f"{path} installs the project itself, so that every change of the code rebuilds the environment; the code's "
         "own directory is importable without that"
     )
 

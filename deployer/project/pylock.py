@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deployer.project.reads import Reads, local
-from deployer.project.shipped import Shipped
+from deployer.project.shipped import Reads, Shipped, local
 
 _CONDITION = re.compile(r"""["']([^"']+)["']\s+in\s+(extras|dependency_groups)""")
 _WORDS = {"extras": "the extra", "dependency_groups": "the dependency group"}

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deployer.errors import ConfigError
-from deployer.project.reads import Reads, inside, is_archive, local
-from deployer.project.shipped import Shipped
+from deployer.project.shipped import Reads, Shipped, inside, is_archive, local
 from deployer.project.uvlock import normal
 from deployer.wire.advice import run
 

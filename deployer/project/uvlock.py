@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.errors import ConfigError
-from deployer.project.reads import Reads, local
-from deployer.project.shipped import Shipped
+from deployer.project.shipped import Reads, Shipped, local
 from deployer.wire.advice import do, run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -141,7 +140,7 @@ def _absent(packages: Mapping[str, list[Table]], installed: set[str], root: Tabl
 
 
 def _refuse_stale(root: Table, project: Table) -> None:
-    """Raises ConfigError when pyproject.toml names a dependency that the lock has never heard of."""
+    """Raises ConfigError when pyproject.toml names a dependency that the lock does not have."""
     metadata = root.get("metadata", {}).get("requires-dist")
     if metadata is None:
         return

@@ -114,7 +114,7 @@ class ReleaseRow(Struct, frozen=True, kw_only=True):
     ``state`` is one of current, standby, candidate, retired, failed, preparing, rolled back, interrupted, and for one
     that only the ledger knows also pruned or unfinished. ``kind`` is the command that made it. ``at`` is in seconds
     since the epoch (0.0: unknown), as is ``switched``, when it began to serve; ``size`` in bytes (0: unknown). ``of``
-    names the release whose parts it has (a reload, a rollback); ``reason`` says why it failed, or what befell it;
+    names the release whose parts it has (a reload, a rollback); ``reason`` says why it failed or was rolled back;
     ``phase`` how far it came.
     """
 
@@ -244,7 +244,7 @@ class History(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """Something on a host that is not as it should be, and what is done about it.
+    """A problem on a host, and what is done about it.
 
     ``kind`` is one of unfinished, leftover, down, restarting, failed, unhealthy, damaged, and of the host's
     preparation account, login, confinement, proxy; ``what`` names the thing; ``fix`` says that the host can put it
@@ -262,7 +262,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """What ``fab doctor`` found on one host: all is well without findings. ``busy``: who deploys now.
 
     ``notes`` are no findings: what setup decided for this host, and what that leaves open. ``app``, ``host`` and
-    ``next``, the command that puts right what the host can put right by itself, are the laptop's own.
+    ``next``, the command that repairs what the host can repair itself, are the laptop's own.
     """
 
     app: str = ""

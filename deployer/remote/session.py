@@ -28,7 +28,7 @@ __all__ = ["Outcome", "Over", "Remote", "unchanged"]
 ANSWER = 60.0
 """Seconds that a host has for the answer to a question."""
 SIGN = HOLD / 6
-"""Seconds between two signs of life to a host that ends what it does without them."""
+"""Seconds between two keep-alives to a host that ends its work without them."""
 
 _HARMLESS = ("ask", "wait", "hold", "status", "releases", "history", "logs", "calendars", "attach")
 """What changes nothing on a host, whatever becomes of it."""
@@ -107,7 +107,7 @@ class Remote:
         )
 
     def wait(self, again: str, *, queue: bool = True) -> None:
-        """Stand in line until it is this session's turn; who is waited for is reported whenever it changes.
+        """Wait in the host's queue; whom this session waits for is reported whenever it changes.
 
         The place is kept until this session's job begins. Without ``queue`` it is taken only if it is the first: else
         Over is raised. ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
@@ -135,7 +135,7 @@ class Remote:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """An answer that does not come is told with the host's state, as far as the question tells it, and advice."""
+        """An error in the block gets the host's state, as far as the question tells it, and advice."""
         try:
             yield
         except Unreachable as error:
@@ -167,24 +167,24 @@ class Remote:
     def execute(self, argv: Sequence[str]) -> int:
         """Run a command on the host, in the release that serves; its exit status. What it prints is reported.
 
-        It is ended on the host when this session ends, or when the laptop gives no sign of life any more.
+        The host ends it when this session ends, or when keep-alives stop.
         """
-        with self._signs_of_life():
+        with self._keep_alive():
             return self.query({"op": "run", "argv": list(argv)}, answers.Run, limit=None).status
 
     @contextmanager
-    def _signs_of_life(self) -> Iterator[None]:
-        """Given by a thread: between two of them this one may be waiting for a host that has nothing to say."""
+    def _keep_alive(self) -> Iterator[None]:
+        """Sends keep-alives in a thread, for the caller may be waiting for a host that sends nothing."""
         over = threading.Event()
 
-        def give() -> None:
+        def send() -> None:
             while not over.wait(SIGN):
                 try:
                     self.send({"op": "hold"})
                 except Unreachable:
-                    return  # whoever reads has noticed, too
+                    return  # the reader of the events notices too
 
-        threading.Thread(target=give, daemon=True, name="signs-of-life").start()
+        threading.Thread(target=send, daemon=True, name="keep-alive").start()
         try:
             yield
         finally:
@@ -224,7 +224,7 @@ class Remote:
             return  # the host has refused; its events say why
 
     def messages(self, limit: float | None = None) -> Iterator[dict[str, Any]]:
-        """What the host says, one by one, without end: raises when there is no more.
+        """The host's events, without end: raises when there is no more.
 
         Raises Unreachable when ``limit`` seconds have passed, BadAnswer for what a host never says.
         """

@@ -28,7 +28,7 @@ __all__ = ["Site", "ask", "open_remote", "untouched", "who"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where a command works: the project on this machine, one host, and who hears of it.
+    """Where a command works: the project on this machine, one host, and the reporter of its events.
 
     ``advise`` makes a command to type next fit the command line.
     """
@@ -56,7 +56,7 @@ def _connect(site: Site) -> Link:
 
 @contextmanager
 def untouched(host: str = "", doing: str = "connecting") -> Iterator[None]:
-    """A Ctrl-C within the block comes before any host has been asked to begin something, and is told as that."""
+    """A Ctrl-C in the block raises Interrupted: no host has been asked to begin anything."""
     try:
         yield
     except KeyboardInterrupt:
@@ -76,7 +76,7 @@ def open_remote(site: Site) -> Iterator[tuple[Remote, Facts]]:
 
 
 def ask(site: Site, remote: Remote, started: float) -> Facts:
-    """What the host has, and a word when its program is not of this version. ``started``: when connecting began."""
+    """What the host has; warns when its program is of another version. ``started``: when connecting began."""
     facts = remote.ask()
     detail = f"{facts.current} serves" if facts.current else "nothing serves yet"
     site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=detail))

@@ -165,7 +165,7 @@ class _Seen:
 
 
 def not_started(link: Link, app: str, attempted: Attempted) -> DeployerError:
-    """The program ended before its first word. Asks the host why. Raises Unreachable when the connection is lost."""
+    """The program ended before its first event. Asks the host why. Raises Unreachable when the connection is lost."""
     seen = _look(link, app)
     if not seen.began:
         cause = OTHER_COMMAND if seen.ended else LOGIN_HANGS

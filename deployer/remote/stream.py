@@ -68,7 +68,7 @@ class EventStream:
         return startup.silent(self._link, self._app, self._attempted(-1), limit)
 
     def _ended(self) -> Exception:
-        """The program ended without a last word: at its first one nearly always because it could not be started."""
+        """The program ended early. Before its first event, the usual cause is that it could not be started."""
         status = self._channel.exit_status(10)
         attempted = self._attempted(status)
         if self._answered:

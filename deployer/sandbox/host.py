@@ -13,7 +13,7 @@ from types import TracebackType
 from deployer.sandbox import processes, ssh
 from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 from deployer.sandbox.state import Record, State
 
 BOOT_SECONDS = 60.0
@@ -121,7 +121,7 @@ class SandboxHost:
         record = self._record()
         if record.phase == "up" and self.engine.is_alive(record):
             return
-        self._save(record, phase="booting", maker=Process.current(), init=None)
+        self._save(record, phase="booting", maker=OsProcess.current(), init=None)
         try:
             self._save(self._record(), init=self.engine.start(record))
             self._wait_until_up(self._record())

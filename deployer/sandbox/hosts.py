@@ -1,4 +1,4 @@
-"""Makes sandbox hosts, lists them, takes them down, and sweeps up those that nobody owns any more."""
+"""Creates, lists and removes sandbox hosts, and removes abandoned ones."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Literal
 
 from deployer.sandbox import keys, space, ssh
 from deployer.sandbox.backends import mounts
-from deployer.sandbox.backends.addresses import Claims, lowest_name
+from deployer.sandbox.backends.addresses import Reservations, lowest_name
 from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.backends.choice import choose
-from deployer.sandbox.contents.content import DISTRIBUTIONS, Identity, host_files
+from deployer.sandbox.contents.content import DISTRIBUTIONS, HostIdentity, host_files
 from deployer.sandbox.contents.package_index import discover, index_files
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.prepared import Preparation, layers
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 from deployer.sandbox.state import Record, State, is_abandoned
 
 _DOCKER = "DOCKER_HOST"
@@ -75,9 +75,9 @@ def up(
     if preparation is not None and engine.name == "nspawn":
         image = layers(state, image, preparation, lambda: up(distribution=distribution, backend="nspawn"), say)
         preparation = None
-    owner = Process.current() if owned else None
-    with Claims() as claims:
-        record, identity = _register(state, engine, name, distribution, owner, claims)
+    owner = OsProcess.current() if owned else None
+    with Reservations() as reserved:
+        record, identity = _register(state, engine, name, distribution, owner, reserved)
         host = _host(state, engine, record)
         try:
             say(f"booting {record.name} at {record.address}")
@@ -187,7 +187,7 @@ def get(name: str) -> SandboxHost:
 
 
 def sweep() -> list[str]:
-    """Remove the hosts that nobody will miss, with their processes and mounts; their names.
+    """Remove abandoned hosts, with their processes and mounts; their names.
 
     Those are hosts whose owner is gone, that died by themselves, or that were never finished.
     """
@@ -243,8 +243,8 @@ def _check(name: str | None, distribution: str) -> None:
 
 
 def _register(
-    state: State, engine: Backend, name: str | None, distribution: str, owner: Process | None, claims: Claims
-) -> tuple[Record, Identity]:
+    state: State, engine: Backend, name: str | None, distribution: str, owner: OsProcess | None, reserved: Reservations
+) -> tuple[Record, HostIdentity]:
     """Reserve a name and an address, and let ssh know the host before it exists."""
     pair = keys.generate("deployer-sandbox-host")
     with state.lock():
@@ -252,7 +252,7 @@ def _register(
         names = [record.name for record in records]
         if name in names:
             raise _taken(str(name))
-        place = engine.endpoint([record.address for record in records], claims.in_use)
+        place = engine.endpoint([record.address for record in records], reserved.in_use)
         record = Record(
             name=name or lowest_name(names),
             distribution=distribution,
@@ -262,7 +262,7 @@ def _register(
             http_port=place.http_port,
             host_key=pair.public.decode().strip(),
             phase="booting",
-            maker=Process.current(),
+            maker=OsProcess.current(),
             owner=owner,
             engine=os.environ.get(_DOCKER, "") if engine.name == "docker" else "",
         )
@@ -274,7 +274,7 @@ def _register(
         except BaseException:
             mounts.remove_tree(state.host(record.name))
             raise
-    identity = Identity(
+    identity = HostIdentity(
         name=record.name,
         listen=place.listen,
         host_key=pair.private,
@@ -309,7 +309,7 @@ def _not_removed(record: Record, error: SandboxError) -> SandboxError:
 
 def _down_at_exit(state: State, name: str, owner_pid: int) -> None:
     record = state.find(name)
-    if os.getpid() == owner_pid and record is not None and record.owner == Process.current():
+    if os.getpid() == owner_pid and record is not None and record.owner == OsProcess.current():
         with contextlib.suppress(SandboxError):  # the next sweep tries again
             _remove(state, _engine_of(state, record), record)
 

@@ -24,7 +24,7 @@ UNUSED_SECONDS = 600.0
 class Preparation:
     """What makes a fresh host such a one. ``key`` tells apart what comes out differently: a change of code, say.
 
-    A copy has an address, a name and keys of its own; what ``act`` wrote about those is the copy's user's to mend.
+    A copy has an address, a name and keys of its own; what ``act`` wrote about those must be corrected by the caller.
     """
 
     name: str

@@ -16,20 +16,20 @@ _BOOT_ID = _PROC / "sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class OsProcess:
     """A process: `started` is an opaque stamp that no later process with the same `pid` shares."""
 
     pid: int
     started: str
 
     @classmethod
-    def of(cls, pid: int) -> Process | None:
+    def of(cls, pid: int) -> OsProcess | None:
         """The process that has `pid` now, or None when there is none (a zombie counts as none)."""
         started = _stamp(pid)
         return None if started is None else cls(pid=pid, started=started)
 
     @classmethod
-    def current(cls) -> Process:
+    def current(cls) -> OsProcess:
         """This very process."""
         return cls(pid=os.getpid(), started=_stamp(os.getpid()) or "")
 
@@ -44,30 +44,30 @@ class Process:
                 os.kill(self.pid, signal_number)
 
 
-def children(parent: Process) -> list[Process]:
+def children(parent: OsProcess) -> list[OsProcess]:
     """The direct children of `parent` that are alive."""
-    return [found for pid in _pids() if _parent(pid) == parent.pid and (found := Process.of(pid))]
+    return [found for pid in _pids() if _parent(pid) == parent.pid and (found := OsProcess.of(pid))]
 
 
-def with_argument(program: str, argument: str) -> list[Process]:
+def with_argument(program: str, argument: str) -> list[OsProcess]:
     """The running processes called `program` that were given exactly `argument`."""
     found = []
     for pid in _pids():
         with contextlib.suppress(OSError):
             words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if Path(words[0]).name == program and argument in words and (process := Process.of(pid)):
+            if Path(words[0]).name == program and argument in words and (process := OsProcess.of(pid)):
                 found.append(process)
     return found
 
 
-def in_control_group(label: str) -> list[Process]:
+def in_control_group(label: str) -> list[OsProcess]:
     """The running processes in the control group, or the scope, called `label`, and in those below it."""
     found = []
     for pid in _pids():
         with contextlib.suppress(OSError):
             text = (_PROC / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
             words = {word for line in text.splitlines() for word in line.split("/")}
-            if words & {label, f"{label}.scope"} and (process := Process.of(pid)):
+            if words & {label, f"{label}.scope"} and (process := OsProcess.of(pid)):
                 found.append(process)
     return found
 
@@ -82,12 +82,12 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
     return True
 
 
-def wait_for_end(process: Process, *, seconds: float) -> bool:
+def wait_for_end(process: OsProcess, *, seconds: float) -> bool:
     """Wait up to `seconds` for `process` to end; whether it did."""
     return wait_until(lambda: not process.is_alive(), seconds=seconds)
 
 
-def kill(process: Process, *, seconds: float = 10) -> bool:
+def kill(process: OsProcess, *, seconds: float = 10) -> bool:
     """SIGKILL `process` and wait up to `seconds`; whether it is gone."""
     process.send(signal.SIGKILL)
     return wait_for_end(process, seconds=seconds)

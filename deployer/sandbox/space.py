@@ -12,11 +12,11 @@ from deployer.sandbox.errors import SandboxError
 
 MIB = 1024 * 1024
 FULL_BELOW = 8 * MIB
-"""Bytes: with less room than that, what failed has failed for want of it."""
+"""Bytes: when less is free, a failure is reported as a full disk."""
 
 
 def free_bytes(directory: Path) -> int:
-    """What an ordinary file may still take there."""
+    """Bytes available to ordinary users there."""
     found = os.statvfs(directory)
     return found.f_bavail * found.f_frsize
 
@@ -34,9 +34,9 @@ def refuse_small(directory: Path, needed: int, what: str) -> None:
 
 @contextmanager
 def watched(directory: Path) -> Iterator[None]:
-    """What fails in the block because the disk of `directory` is full is told as that.
+    """Failures in the block are reported as a full disk if the disk of `directory` is full.
 
-    What takes the room must still be there when the block ends: remove it further out.
+    What fills the disk must still exist when the block ends: remove it afterwards.
     """
     try:
         yield
@@ -51,7 +51,7 @@ def watched(directory: Path) -> Iterator[None]:
 
 
 def disk_full(directory: Path, *, console: str = "") -> SandboxError:
-    """What is told when there was no room for images or hosts."""
+    """The error when there was no room for images or hosts."""
     return SandboxError(
         f"The disk that holds {directory} is full.",
         state="What was begun was removed.",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.locks import exclusive
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 
 Phase = Literal["booting", "up", "off"]
 
@@ -36,9 +36,9 @@ class Record:
     http_port: int
     host_key: str
     phase: Phase
-    maker: Process | None = None
-    owner: Process | None = None
-    init: Process | None = None
+    maker: OsProcess | None = None
+    owner: OsProcess | None = None
+    init: OsProcess | None = None
     engine: str = ""
 
     def to_json(self) -> str:
@@ -50,12 +50,12 @@ class Record:
         """Read `text` back; raises ValueError or TypeError when it is no record."""
         fields: dict[str, Any] = json.loads(text)
         for role in ("maker", "owner", "init"):
-            fields[role] = Process(**fields[role]) if fields.get(role) else None
+            fields[role] = OsProcess(**fields[role]) if fields.get(role) else None
         return cls(**fields)
 
 
 def is_abandoned(record: Record, *, init_alive: bool) -> bool:
-    """Whether nobody will miss the host: its owner is gone, its maker died half-way, or it died itself.
+    """Whether the host is abandoned: its owner is gone, its maker died before it was up, or it died itself.
 
     A host that was switched off on purpose (phase "off") lives on as long as its owner.
     """
@@ -76,7 +76,7 @@ class State:
     def open(cls, environment: Mapping[str, str]) -> State:
         """The state directory named by the environment, created when missing.
 
-        Raises SandboxError when somebody else owns it: /var/tmp is open to everybody.
+        Raises SandboxError when another user owns it: everyone can write to /var/tmp.
         """
         state = cls(directory_for(environment, is_root=os.geteuid() == 0))
         state.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ SILENT = Cause(
 )
 NOT_SSH = Cause(
     "not-ssh",
-    "what greets us there is not SSH, four times; or sshd says that it takes nobody now (OpenSSH 9.8 and newer)",
+    "four times, the greeting is not SSH; or sshd says that it accepts no connections now (OpenSSH 9.8 and newer)",
     "{host} can't be reached: what answers at {where} does not speak SSH; it said: {said}",
     do(
         "if these are sshd's words, too many log in at the same time (MaxStartups), or it keeps this address out for a "
@@ -98,7 +98,7 @@ NO_KEY = Cause(
 )
 LOCKED_KEY = Cause(
     "locked-key",
-    "a key is encrypted, and its passphrase is wrong or there is nobody to ask for it",
+    "a key is encrypted, and its passphrase is wrong or there is no one to ask for it",
     "{host} did not let {user} log in ({tried}{details})",
     run("ssh-add {key}", "loads it into the agent") + _BY_HAND,
 )

@@ -13,7 +13,7 @@ from paramiko.client import SSHClient
 from deployer.ssh.dial import Dialled, tunnel
 from deployer.ssh.login import Login, login
 from deployer.ssh.options import SshOptions
-from deployer.ssh.settings import Settings, resolve, with_proxy_command
+from deployer.ssh.settings import SshSettings, resolve, with_proxy_command
 from deployer.ssh.target import Target
 
 
@@ -99,7 +99,7 @@ class StrictConnection(Connection):  # type: ignore[misc]
             self._login.close()
             self._login = None
 
-    def _resolve(self, target: Target, options: SshOptions) -> Settings:
+    def _resolve(self, target: Target, options: SshOptions) -> SshSettings:
         settings = resolve(target, options)
         if target.user is None and settings.user == getpass.getuser():
             settings = replace(settings, user=self.config.user)
@@ -111,7 +111,7 @@ class StrictConnection(Connection):  # type: ignore[misc]
             return replace(settings, proxy_jump=(), proxy_command=None)
         return settings
 
-    def _via_gateway(self, settings: Settings) -> Dialled:
+    def _via_gateway(self, settings: SshSettings) -> Dialled:
         """A gateway is as strict as what it carries, whatever made it."""
         if not isinstance(self.gateway, StrictConnection):
             plain = self.gateway

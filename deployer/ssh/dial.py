@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from paramiko.ssh_exception import SSHException
 
 from deployer.errors import ConfigError, Unreachable
-from deployer.ssh.settings import Settings
+from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target
 
 
@@ -37,7 +37,7 @@ Hop = Callable[[Target, str | None], Carrier]
 """Logs in to a jump host; the text overrides its ProxyJump."""
 
 
-def dial(target: Target, settings: Settings, hop: Hop) -> Dialled:
+def dial(target: Target, settings: SshSettings, hop: Hop) -> Dialled:
     """As ssh_config says. Raises OSError and SSHException, and what ``hop`` raises."""
     if settings.proxy_jump:
         *before, last = settings.proxy_jump
@@ -47,7 +47,7 @@ def dial(target: Target, settings: Settings, hop: Hop) -> Dialled:
     return _straight(settings), ()
 
 
-def _straight(settings: Settings) -> socket.socket:
+def _straight(settings: SshSettings) -> socket.socket:
     failure = OSError("the name has no address")
     unreachable: dict[str, socket.AddressFamily] = {}
     routed = False
@@ -71,7 +71,7 @@ def _straight(settings: Settings) -> socket.socket:
     raise failure
 
 
-def _through(target: Target, settings: Settings, last: str, before: str | None, hop: Hop) -> Dialled:
+def _through(target: Target, settings: SshSettings, last: str, before: str | None, hop: Hop) -> Dialled:
     try:
         carrier = hop(Target.parse(last), before)
     except (Unreachable, ConfigError) as error:
@@ -87,7 +87,7 @@ class JumpError(SSHException):  # type: ignore[misc]
     """The jump host is logged in to, and does not get any further."""
 
 
-def tunnel(carrier: Carrier, settings: Settings) -> Any:
+def tunnel(carrier: Carrier, settings: SshSettings) -> Any:
     """A channel from the jump host to the host's sshd."""
     destination = (settings.hostname, settings.port)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from deployer.errors import ConfigError
-from deployer.ssh.settings import Settings
+from deployer.ssh.settings import SshSettings
 
 FOUND = re.compile(r"# Host .* found: line (\d+) ?(REVOKED|CA)?\s*\Z")
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
@@ -53,7 +53,7 @@ class KnownKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownKeys:
     """All that known_hosts says of a host; ``portless``: under its name without the port."""
 
     keys: tuple[KnownKey, ...] = ()
@@ -71,7 +71,7 @@ class Verdict:
     line: KnownKey | None = None
 
 
-def judge(known: Known, presented: HostKey) -> Verdict:
+def judge(known: KnownKeys, presented: HostKey) -> Verdict:
     """As OpenSSH decides, but stricter in one thing: a host known by other types only counts as changed."""
     for line in (*known.keys, *known.portless):
         if line.marker == "REVOKED" and line.key == presented:
@@ -86,7 +86,7 @@ def judge(known: Known, presented: HostKey) -> Verdict:
     return Verdict(kind="unknown")
 
 
-def preference(known: Known, allowed: Sequence[str], supported: Sequence[str]) -> tuple[str, ...]:
+def preference(known: KnownKeys, allowed: Sequence[str], supported: Sequence[str]) -> tuple[str, ...]:
     """The host key algorithms to negotiate, those the host is known by first: it then shows one of them."""
     usable = [name for name in supported if not allowed or name in allowed] or list(supported)
     familiar = [name for kind in known.types() for name in (RSA if kind == "ssh-rsa" else (kind,))]
@@ -94,14 +94,14 @@ def preference(known: Known, allowed: Sequence[str], supported: Sequence[str]) -
     return tuple(dict.fromkeys([*first, *usable]))
 
 
-def lookup(settings: Settings) -> Known:
+def lookup(settings: SshSettings) -> KnownKeys:
     """Reads every known_hosts file that exists. Raises ConfigError when one can't be read."""
     files = [file for file in (*settings.user_known_hosts, *settings.global_known_hosts) if file.is_file()]
     keys = _search(settings.known_as, files)
     portless: tuple[KnownKey, ...] = ()
     if settings.port != 22 and not settings.host_key_alias and not any(not key.marker for key in keys):
         portless = _search(settings.hostname, files)
-    return Known(keys=keys, portless=portless)
+    return KnownKeys(keys=keys, portless=portless)
 
 
 def _search(name: str, files: Iterable[Path]) -> tuple[KnownKey, ...]:
@@ -143,7 +143,7 @@ def _read_key(text: str) -> HostKey | None:
         return None
 
 
-def in_revocation_list(settings: Settings, key: HostKey) -> bool:
+def in_revocation_list(settings: SshSettings, key: HostKey) -> bool:
     """Whether RevokedHostKeys names the key. A list that can't be read revokes everything, as in OpenSSH."""
     if settings.revoked_host_keys is None:
         return False

@@ -17,7 +17,7 @@ from deployer.ssh import causes, hostkeys, trust
 from deployer.ssh.auth import KeptWaitingError, authenticate
 from deployer.ssh.dial import Closeable, Dialled, JumpError, NoRouteError, ProxyEndedError, ProxyProcess, dial
 from deployer.ssh.options import SshOptions, ssh_command
-from deployer.ssh.settings import Settings, resolve
+from deployer.ssh.settings import SshSettings, resolve
 from deployer.ssh.target import Target
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
 from deployer.wire.causes import Cause
@@ -29,7 +29,7 @@ TRIES = 4
 """sshd turns away some of many simultaneous logins before it greets them (MaxStartups): without a word, or since
 OpenSSH 9.8 with a line that is no greeting of SSH."""
 
-Via = Callable[[Settings], Dialled]
+Via = Callable[[SshSettings], Dialled]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,11 @@ class Login:
     """An authenticated transport, and what carries it (a jump host's login, a proxy command)."""
 
     transport: StrictTransport
-    settings: Settings
-    beneath: tuple[Closeable, ...] = ()
+    settings: SshSettings
+    carriers: tuple[Closeable, ...] = ()
 
     def close(self) -> None:
-        for part in (self.transport, *self.beneath):
+        for part in (self.transport, *self.carriers):
             part.close()
 
 
@@ -65,7 +65,7 @@ def login(
     target: Target,
     options: SshOptions,
     *,
-    settings: Settings | None = None,
+    settings: SshSettings | None = None,
     via: Via | None = None,
     hops: int = 0,
 ) -> Login:
@@ -92,29 +92,29 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
     return login(target, theirs, settings=resolve(target, theirs, jump), hops=hops + 1)
 
 
-def _login(target: Target, options: SshOptions, settings: Settings, way: Via) -> Login:
-    with options.doors.through(settings), contextlib.ExitStack() as undo:
+def _login(target: Target, options: SshOptions, settings: SshSettings, way: Via) -> Login:
+    with options.login_limit.through(settings), contextlib.ExitStack() as undo:
         with _asks_by_itself(options, settings):
-            sock, beneath = way(settings)
-            for part in beneath:
+            sock, carriers = way(settings)
+            for part in carriers:
                 undo.callback(part.close)
             transport = StrictTransport(sock)
             undo.callback(transport.close)
             try:
                 negotiate(transport, target, options, settings)
             except (NoGreetingError, BrokeOffError):
-                for part in beneath:
+                for part in carriers:
                     if isinstance(part, ProxyProcess):
                         part.refuse_if_ended()
                 raise
         authenticate(transport, target, options, settings)
         transport.watch(settings.alive_interval, settings.alive_interval * settings.alive_count)
         undo.pop_all()
-    return Login(transport=transport, settings=settings, beneath=beneath)
+    return Login(transport=transport, settings=settings, carriers=carriers)
 
 
 @contextlib.contextmanager
-def _asks_by_itself(options: SshOptions, settings: Settings) -> Iterator[None]:
+def _asks_by_itself(options: SshOptions, settings: SshSettings) -> Iterator[None]:
     """A ProxyCommand is nearly always another ssh, with its own passphrases and questions at the terminal."""
     if settings.proxy_jump or not settings.proxy_command:
         yield
@@ -123,7 +123,7 @@ def _asks_by_itself(options: SshOptions, settings: Settings) -> Iterator[None]:
         yield
 
 
-def negotiate(transport: StrictTransport, target: Target, options: SshOptions, settings: Settings) -> None:
+def negotiate(transport: StrictTransport, target: Target, options: SshOptions, settings: SshSettings) -> None:
     """Agrees on keys with the far end and checks whose they are. Nothing secret was said before."""
     known = hostkeys.lookup(settings)
     choices = transport.get_security_options()
@@ -155,7 +155,7 @@ def _start(transport: StrictTransport, patience: float) -> None:
 
 
 @contextlib.contextmanager
-def translated(target: Target, options: SshOptions, settings: Settings) -> Iterator[None]:
+def translated(target: Target, options: SshOptions, settings: SshSettings) -> Iterator[None]:
     """Foreign exceptions of connecting as Unreachable."""
     try:
         yield
@@ -167,14 +167,14 @@ def translated(target: Target, options: SshOptions, settings: Settings) -> Itera
         raise _unreachable(error, target, options, settings) from error
 
 
-def _unreachable(error: Exception, target: Target, options: SshOptions, settings: Settings) -> Unreachable:
+def _unreachable(error: Exception, target: Target, options: SshOptions, settings: SshSettings) -> Unreachable:
     cause, values = _cause(error)
     common = {"host": target.name, "name": settings.hostname, "where": f"{settings.hostname} port {settings.port}"}
     told = cause.told(**common, by_hand=ssh_command(target, options), limit=_limit(error, settings), **values)
     return Unreachable(**told, state="nothing was touched", host=target.name)
 
 
-def _limit(error: Exception, settings: Settings) -> str:
+def _limit(error: Exception, settings: SshSettings) -> str:
     return str(error) if isinstance(error, TimeoutError) and str(error) else f"{settings.connect_timeout:g} s"
 
 

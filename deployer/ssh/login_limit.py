@@ -1,4 +1,4 @@
-"""How many may log in to one sshd at the same time."""
+"""Limits how many logins to one sshd run at the same time."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deployer.ssh.settings import Settings
+    from deployer.ssh.settings import SshSettings
 
-__all__ = ["Doors"]
+__all__ = ["LoginLimit"]
 
 AT_A_TIME = 8
-"""sshd turns away some of more than ten that have not logged in yet (MaxStartups 10:30:100)."""
+"""sshd drops some connections when more than ten have not logged in yet (MaxStartups 10:30:100)."""
 
 
-class Doors:
-    """Lets few at a time log in to one sshd: where a whole fleet is behind one jump host, that is its sshd.
+class LoginLimit:
+    """Limits simultaneous logins to each sshd. For a fleet behind a jump host, that includes the jump host's.
 
-    What a proxy command goes through is not known; nearly always it is one jump host for all, and it counts as one.
+    What a ProxyCommand goes through is unknown; nearly always it is one jump host for all, so all count as one.
     """
 
     def __init__(self, at_a_time: int = AT_A_TIME) -> None:
         self._at_a_time = at_a_time
-        self._doors: dict[tuple[tuple[str, ...], str, int], threading.Semaphore] = {}
+        self._semaphores: dict[tuple[tuple[str, ...], str, int], threading.Semaphore] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def through(self, settings: Settings) -> Iterator[None]:
-        """Waits for a place at the door of that sshd; it is given up at the end of the block.
+    def through(self, settings: SshSettings) -> Iterator[None]:
+        """Waits for a free login to that sshd, and frees it at the end of the block.
 
-        A jump host is logged in to while one stands at the door behind it. The way is part of a door's name, and one
-        gets shorter with each jump: so nobody waits for a door that is kept by who waits for theirs.
+        A login may hold one slot while it logs in to its jump host. The route is part of the key and gets shorter
+        with each jump, so there are no cycles of waiting logins (no deadlock).
         """
         unknown = settings.proxy_command and not settings.proxy_jump
         name = ((), "", 0) if unknown else (settings.proxy_jump, settings.hostname, settings.port)
         with self._lock:
-            door = self._doors.setdefault(name, threading.Semaphore(self._at_a_time))
-        with door:
+            semaphore = self._semaphores.setdefault(name, threading.Semaphore(self._at_a_time))
+        with semaphore:
             yield

@@ -1,4 +1,4 @@
-"""Whom to connect to, and how the person who typed the command wants it done."""
+"""The options of a connection, and the questions asked while logging in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from deployer.events import Event, Reporter
-from deployer.ssh.login_limit import Doors
+from deployer.ssh.login_limit import LoginLimit
 from deployer.ssh.target import Target
 
 __all__ = ["Ask", "HostKeys", "Question", "SshOptions", "Target", "ignore", "ssh_command"]
@@ -19,7 +19,7 @@ HostKeys = Literal["config", "strict", "accept-new"]
 
 
 def ignore(event: Event) -> None:
-    """A Reporter for those who do not listen."""
+    """A Reporter that discards events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Question:
 
 class Ask(Protocol):
     """Asks a person. May be called from several threads. ``wrong`` is the answer that turned out to be wrong; None as
-    the answer means that nobody gives one."""
+    the answer means that there is none."""
 
     def __call__(self, question: Question, wrong: str | None = None, /) -> str | None: ...
 
@@ -51,10 +51,10 @@ class SshOptions:
     ``host_keys``: "config" does what StrictHostKeyChecking says (unknown keys are refused unless it is
     ``accept-new`` or ``no``), "strict" refuses unknown keys, "accept-new" records them. A changed or revoked
     key is refused whatever this says. ``connect_timeout`` (seconds) bounds each step of connecting; None is
-    ssh_config's ConnectTimeout, or 15. ``password_prompt`` is None where nobody can be asked. ``terminal`` is entered
+    ssh_config's ConnectTimeout, or 15. ``password_prompt`` is None where no one can be asked. ``terminal`` is entered
     for as long as another program (a ProxyCommand) may ask something at the terminal by itself.
     ``report`` gets a Warn for each recorded host key.
-    ``doors`` bounds how many of those that share it log in to one sshd at the same time.
+    ``login_limit`` bounds how many of those that share it log in to one sshd at the same time.
     """
 
     config_file: Path | None = None
@@ -67,7 +67,7 @@ class SshOptions:
     password_prompt: Ask | None = None
     terminal: Callable[[], AbstractContextManager[object]] = nullcontext
     report: Reporter = ignore
-    doors: Doors = field(default_factory=Doors, repr=False, compare=False)
+    login_limit: LoginLimit = field(default_factory=LoginLimit, repr=False, compare=False)
 
 
 def ssh_command(target: Target, options: SshOptions) -> str:

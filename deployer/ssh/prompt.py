@@ -1,4 +1,4 @@
-"""Asking the person at the terminal: one question at a time, whoever wants to know."""
+"""Asks the person at the terminal, one question at a time for all threads."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ DEFAULT_IDENTITIES = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class KeyFile:
     """A private key file. ``chosen`` tells one that the user named from one of OpenSSH's usual places."""
 
     path: Path
@@ -51,13 +51,13 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class SshSettings:
     """OpenSSH's resolution for one host, all tokens expanded."""
 
     hostname: str
     user: str
     port: int
-    identities: tuple[Identity, ...] = ()
+    identities: tuple[KeyFile, ...] = ()
     identities_only: bool = False
     identity_agent: str | None = None
     """The agent's socket; None when no agent is to be asked."""
@@ -69,7 +69,7 @@ class Settings:
     hash_known_hosts: bool = False
     accept_new: bool = False
     batch: bool = False
-    """Nobody is to be asked anything (BatchMode)."""
+    """BatchMode: ask no questions."""
     proxy_jump: tuple[str, ...] = ()
     proxy_command: str | None = None
     connect_timeout: float = DEFAULT_TIMEOUT
@@ -100,7 +100,7 @@ def query(target: Target, options: SshOptions, jump: str | None = None) -> list[
     return [*argv, "--", target.host]
 
 
-def resolve(target: Target, options: SshOptions, jump: str | None = None) -> Settings:
+def resolve(target: Target, options: SshOptions, jump: str | None = None) -> SshSettings:
     """What OpenSSH would do to reach ``target``. Raises ConfigError when it can't say."""
     argv = query(target, options, jump)
     try:
@@ -127,7 +127,7 @@ def _unresolved(target: Target, why: str, then: Next) -> ConfigError:
     return ConfigError(message=message, state="nothing was touched", next=then, host=target.name)
 
 
-def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str, str]) -> Settings:
+def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str, str]) -> SshSettings:
     """``ssh -G``'s output as Settings. Pure but for the home directory and user that ``~`` and ``%`` name."""
     said = _read(output)
     one = {key: values[0] for key, values in said.items()}
@@ -137,7 +137,7 @@ def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str
     given = one.get("proxycommand")
     timeout = one.get("connecttimeout", "none")
     alive = int(one.get("serveraliveinterval", "0"))
-    return Settings(
+    return SshSettings(
         hostname=one["hostname"].strip("[]"),
         user=user,
         port=port,
@@ -161,7 +161,7 @@ def parse(output: str, target: Target, options: SshOptions, environ: Mapping[str
     )
 
 
-def with_proxy_command(settings: Settings, target: Target, command: str) -> Settings:
+def with_proxy_command(settings: SshSettings, target: Target, command: str) -> SshSettings:
     """The same settings, but connecting by ``command``; its ``%h``, ``%p``, ``%r`` are expanded."""
     tokens = _tokens(target, settings.hostname, settings.user, settings.port)
     return replace(settings, proxy_jump=(), proxy_command=_expand(command, tokens))
@@ -206,11 +206,11 @@ def _path(text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> P
     return Path(named).expanduser()
 
 
-def _identities(names: Sequence[str], tokens: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Identity, ...]:
+def _identities(names: Sequence[str], tokens: Mapping[str, str], environ: Mapping[str, str]) -> tuple[KeyFile, ...]:
     """Each file once, in their order: one that ``-i`` and ssh_config both name is one key."""
     there = [name for name in reversed(names) if name.lower() != "none"]
     chosen = {_path(name, tokens, environ): name not in DEFAULT_IDENTITIES for name in there}
-    return tuple(Identity(path=path, chosen=named) for path, named in reversed(chosen.items()))
+    return tuple(KeyFile(path=path, chosen=named) for path, named in reversed(chosen.items()))
 
 
 def _agent(value: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str | None:

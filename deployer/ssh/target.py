@@ -1,4 +1,4 @@
-"""A host, as a person names it."""
+"""A host, as it is named on the command line and in deploy.toml."""
 
 from __future__ import annotations
 

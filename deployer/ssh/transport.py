@@ -52,7 +52,7 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         return data
 
     def readline(self, timeout: float) -> str:
-        """Only what comes before the encryption is lines: who greets us, and how."""
+        """Records the lines that come before encryption: the far end's greeting."""
         try:
             line: str = super().readline(timeout)
         except UnicodeDecodeError as error:
@@ -77,7 +77,7 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         if self.watched is None:
             return
         if self._silence > self.limit:
-            raise EOFError(f"nothing was heard for {self.limit:.0f} s")
+            raise EOFError(f"nothing was received for {self.limit:.0f} s")
         if self._silence // self.interval > before // self.interval:
             self.watched.ping()
 
@@ -98,8 +98,8 @@ class StrictTransport(Transport):  # type: ignore[misc]
         choices.digests = DIGESTS
 
     def watch(self, interval: float, limit: float) -> None:
-        """From now on, a far end is asked for a sign of life after ``interval`` seconds of silence, and counts as gone
-        after ``limit`` seconds: that ends the connection."""
+        """Start to send a keep-alive after ``interval`` seconds without data, and end the connection after ``limit``
+        seconds without data."""
         with contextlib.suppress(AttributeError, OSError):  # sent and not acknowledged: Linux only
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limit * 1000))
         self.packetizer.interval, self.packetizer.limit = interval, limit
@@ -121,7 +121,7 @@ class StrictTransport(Transport):  # type: ignore[misc]
         self.goodbye = message.get_text()
 
     def ping(self) -> None:
-        """Asks the far end for a sign of life, in a thread: sending may block when nobody reads."""
+        """Send a keep-alive, in a thread: sending may block when the far end does not read."""
         threading.Thread(target=self._ping, daemon=True, name="ssh-ping").start()
 
     def _ping(self) -> None:

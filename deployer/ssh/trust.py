@@ -1,4 +1,4 @@
-"""What is done about a host's key: go on, record it, or refuse and say how to put it right."""
+"""Decides about a host's key: accept it, record it, or refuse it and say what to do."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import shlex
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Warn
-from deployer.ssh.hostkeys import HostKey, Known, KnownKey, in_revocation_list, judge, record
+from deployer.ssh.hostkeys import HostKey, KnownKey, KnownKeys, in_revocation_list, judge, record
 from deployer.ssh.options import SshOptions, ssh_command
-from deployer.ssh.settings import Settings
+from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target
 from deployer.wire.advice import Next, do, run
 
 
-def check(target: Target, options: SshOptions, settings: Settings, known: Known, key: HostKey) -> None:
+def check(target: Target, options: SshOptions, settings: SshSettings, known: KnownKeys, key: HostKey) -> None:
     """Returns when ``key`` is the host's; raises Unreachable when it is unknown, changed or revoked."""
     verdict = judge(known, key)
     if verdict.kind == "revoked" or in_revocation_list(settings, key):
@@ -26,7 +26,7 @@ def check(target: Target, options: SshOptions, settings: Settings, known: Known,
         _accept(target, options, settings, key)
 
 
-def _accept(target: Target, options: SshOptions, settings: Settings, key: HostKey) -> None:
+def _accept(target: Target, options: SshOptions, settings: SshSettings, key: HostKey) -> None:
     file = next(iter(settings.user_known_hosts), None)
     if file is not None:
         record(file, settings.known_as, key, hashed=settings.hash_known_hosts)
@@ -35,7 +35,9 @@ def _accept(target: Target, options: SshOptions, settings: Settings, key: HostKe
     options.report(Warn(host=target.name, text=text))
 
 
-def _unknown(target: Target, options: SshOptions, settings: Settings, known: Known, key: HostKey) -> DeployerError:
+def _unknown(
+    target: Target, options: SshOptions, settings: SshSettings, known: KnownKeys, key: HostKey
+) -> DeployerError:
     authority = next((line for line in known.keys if line.marker == "CA"), None)
     also = f" ({authority.where} trusts a certificate authority for it: that can't be checked)" if authority else ""
     return Unreachable(
@@ -48,7 +50,7 @@ def _unknown(target: Target, options: SshOptions, settings: Settings, known: Kno
     )
 
 
-def _trust(target: Target, options: SshOptions, settings: Settings, key: HostKey) -> Next:
+def _trust(target: Target, options: SshOptions, settings: SshSettings, key: HostKey) -> Next:
     file = next(iter(settings.user_known_hosts), None)
     if file is None or settings.host_key_alias or settings.proxy_jump or settings.proxy_command:
         return run(f"{ssh_command(target, options)} true", "and answer yes")
@@ -66,13 +68,13 @@ def _short(key: HostKey) -> str:
     return "ecdsa" if key.type.startswith("ecdsa") else key.type.removeprefix("ssh-")
 
 
-def _changed(target: Target, options: SshOptions, settings: Settings, key: HostKey, old: KnownKey) -> DeployerError:
+def _changed(target: Target, options: SshOptions, settings: SshSettings, key: HostKey, old: KnownKey) -> DeployerError:
     remove = shlex.join(["ssh-keygen", "-R", settings.known_as, "-f", str(old.file)])
     return Unreachable(
         message=f"{target.name} shows another host key than before: {key}; {old.where} has {old.key}. "
-        "Either the host was set up anew, or somebody is in between",
+        "Either the host was reinstalled, or someone is intercepting the connection",
         state="nothing was touched",
-        next=do("find out why before you go on; if it was set up anew")
+        next=do("find out why before you continue; if the host was reinstalled")
         + run(remove)
         + _trust(target, options, settings, key),
         host=target.name,
@@ -83,6 +85,6 @@ def _revoked(target: Target, key: HostKey, where: str) -> DeployerError:
     return Unreachable(
         message=f"{target.name} shows a host key that is revoked: {key} ({where})",
         state="nothing was touched",
-        next=do("the host needs a new key, or this is not the host: ask whoever revoked it"),
+        next=do("the host needs a new key, or this is not the host: ask the person who revoked it"),
         host=target.name,
     )

@@ -24,7 +24,7 @@ ANSWERS = {
     "follow": Decision.FOLLOW,
 }
 CHOICES = (
-    ("Enter", "stop watching: the host finishes by itself (fab attach to follow again)"),
+    ("Enter", "stop watching: the host finishes alone (fab attach to follow it again)"),
     ("a", "abort: undo what was done; the old release serves"),
     ("f", "keep following"),
 )

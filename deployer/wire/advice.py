@@ -11,9 +11,9 @@ __all__ = ["NOTHING", "Advice", "Next", "Step", "do", "run"]
 _TYPED = re.compile(r"(?:fab|deployer|git|ssh|ssh-[a-z]+|uv|apt-get|pip|pipx|sudo|journalctl) ")
 """How a command begins where advice comes as text."""
 _OURS = re.compile(r"(?:(?:fab|deployer) [\w@.:/=, -]+|git status --ignored)\Z")
-"""The commands that a host may advise: they begin nothing but what its reader has installed."""
+"""The commands that a host may advise: they start only what the reader has installed."""
 _LOOKS_TYPED = re.compile(r"\S+ +-|\S*/|(?:sudo|doas|rm|curl|wget|sh|bash|dd|chmod|chown|eval|exec|python3?|perl) ")
-"""How text begins that is no sentence."""
+"""How text begins that is no sentence but a command."""
 _WHY = re.compile(r"   \((?P<why>.*)\)\Z", re.DOTALL)
 
 
@@ -46,14 +46,14 @@ class Next(tuple[Step, ...]):
 
     @classmethod
     def told(cls, message: Mapping[str, Any]) -> Next:
-        """What an event of the other half says: in ``steps``, or, when it is older, in ``next`` alone.
+        """The advice of an event: in ``steps``, or in ``next`` alone from an older half.
 
-        It belongs to a failure that is told: without a message there is none. Of a host that is not what it was,
-        nothing becomes a command to type but one of ours; the rest is what the host says.
+        Without a message there is none. A host may be compromised: only commands of ours become commands to type, the
+        rest is shown as what the host says.
         """
         if not str(message.get("message") or "").strip():
             return NOTHING
-        return cls(map(_believed, cls.of(message["steps"] if "steps" in message else message.get("next"))))
+        return cls(map(_trusted, cls.of(message["steps"] if "steps" in message else message.get("next"))))
 
     def fields(self) -> dict[str, Any]:
         """``next`` as text and ``steps`` as pairs: how an event carries it to the other half."""
@@ -90,7 +90,7 @@ def do(text: str) -> Next:
     return Next((Step("", text),))
 
 
-def _believed(step: Step) -> Step:
+def _trusted(step: Step) -> Step:
     """A step that a host advises, as it may be shown."""
     foreign = not _OURS.match(step.command) if step.command else bool(_LOOKS_TYPED.match(step.text))
     return Step("", f"the host says: {step}") if foreign else step

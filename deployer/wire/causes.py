@@ -1,4 +1,4 @@
-"""A cause of failure, declared once: what is raised, what the reference says of it, and what its test is named by."""
+"""A cause of failure, declared once: for the error, the reference page and the name of its test."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class Cause:
         return {"message": self.message.format(**values), "next": self.advice(**values)}
 
     def advice(self, **values: Any) -> Next:
-        """``next``, filled in. A step that is empty then, or an alternative that is none, says nothing, and goes."""
+        """``next``, filled in. Steps that are empty then are left out."""
         steps = (Step(step.command.format(**values), step.text.format(**values)) for step in self.next)
         return Next(step for step in steps if any(step) and step.text.strip() != "or")

@@ -1,7 +1,7 @@
 """One request of a laptop: a line of JSON that is bounded and checked before it costs anything.
 
-A session answers whoever holds a deploy key, as root. So a line is read only as far as it may be long, its structure
-is counted before it is parsed, and what two parsers could read in two ways is refused.
+The host answers anyone with a deploy key, as root. So a line is read only up to its longest length, its structure is
+counted before it is parsed, and what two parsers could read differently is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HUGE = re.compile(rb"[0-9]{401}")
 
 
 def read_message(stream: BinaryIO) -> dict[str, Any] | None:
-    """The next message of ``stream``, or None at its end. Raises ValueError saying why a line is none."""
+    """The next message of ``stream``, or None at its end. Raises ValueError saying why a line is no message."""
     line = stream.readline(SHORT + 1)
     if len(line) > SHORT and not line.endswith(b"\n") and _RELEASE.match(line):
         line += stream.readline(LONGEST + 1 - len(line))

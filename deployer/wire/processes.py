@@ -30,7 +30,7 @@ TARGET = re.compile(rf"{_NAME}(?:\.[A-Za-z0-9_]+)*:{_NAME}(?:\.{_NAME})*(?:\(\))
 """The callable that a server runs: ``shop.wsgi:application``, ``shop.asgi:create()``."""
 TARGET_LENGTH = 255
 DIRECTIVE_VALUE = re.compile(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
-"""A directive's value. A backslash at its end would make the next line a part of it."""
+"""A directive's value. With a backslash at the end, the next line would belong to it."""
 _TARGET = re.compile(rf"(?:{TARGET.pattern})?\Z")
 DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
 """The name of a systemd directive."""
@@ -116,7 +116,7 @@ class Process:
         return process
 
     def instances(self) -> tuple[str, ...]:
-        """What its units are named by: ``worker``, then ``worker.2`` and so on."""
+        """The names in its units: ``worker``, then ``worker.2`` and so on."""
         return tuple(f"{self.name}.{index}" if index > 1 else self.name for index in range(1, self.count + 1))
 
 

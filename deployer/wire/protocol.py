@@ -1,9 +1,4 @@
-"""What the laptop and the host say to each other. Imported by both halves.
-
-The laptop runs ``deployer-host session APP`` over one SSH channel. It writes requests: one JSON object a line; a
-request with ``"body": N`` is followed by N raw bytes. The host writes events: one JSON object a line, each with an
-``"event"`` key. A request is over when an event named ``answer`` or ``end`` has come.
-"""
+"""The version of the contract, its names, phases, barriers and exit codes, and one message as bytes."""
 
 from __future__ import annotations
 
@@ -46,16 +41,16 @@ BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
 """The phases of a release that may have traffic already."""
 
 BARRIERS = ("migrate", "check", "switch", "keep")
-"""Where the job of a fleet waits for the laptop's word: before these phases; ``keep`` is the end of the watch."""
+"""Where the job of a fleet waits for the laptop's ``go``: before these phases; ``keep`` is the end of the watch."""
 
 FLEET_LEASE = 60.0
-"""Seconds without a sign of the laptop after which a job at a barrier goes its own way."""
+"""Seconds without a keep-alive after which a job at a barrier decides by itself."""
 
 LEASE = 900
 """Seconds that a release is held between two phases that are run one by one."""
 
 HOLD = 60
-"""Seconds without a sign of life after which a laptop that must give them is taken for gone."""
+"""Seconds without a keep-alive after which a session that needs them ends."""
 
 PROGRAM = "/usr/local/lib/deployer/deployer-host"
 """The root-owned program on the host; sudoers names it."""

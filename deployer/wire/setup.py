@@ -19,7 +19,7 @@ PUBLIC_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+
 @dataclass(frozen=True)
 class Setup:
     """``keys`` are public keys that may log in as the deploy user; ``units`` the systemd directives that root allows
-    besides those that any app may set; ``proxy`` is empty where somebody else looks after the proxy.
+    besides those that any app may set; ``proxy`` is empty where deployer writes no site.
     """
 
     app: str

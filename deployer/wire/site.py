@@ -1,4 +1,4 @@
-"""What the proxy's site of an app answers to: everything here goes into a file that root's nginx reads."""
+"""The proxy's site of an app. Everything here goes into a file that root's nginx reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NETWORK = re.compile(r"[0-9a-fA-F:.]{2,45}(?:/[0-9]{1,3})?\Z")
 class ProxySite:
     """What a site answers to. ``static`` maps URL prefixes (``/static/``) to directories in the code tree.
 
-    ``trusted`` are the addresses of proxies in front of this one, whose word on a client is believed.
+    ``trusted`` are the addresses of proxies in front of this one, whose ``X-Forwarded-*`` headers are kept.
     """
 
     server_name: tuple[str, ...]
@@ -88,7 +88,7 @@ def is_network(text: str) -> bool:
 
 
 def trustworthy(text: str) -> bool:
-    """Whether this is a network, and not every address there is: then every client would be believed."""
+    """Whether this is a network other than all addresses: with those, every client could choose its address."""
     return is_network(text) and ipaddress.ip_network(text).prefixlen > 0
 
 

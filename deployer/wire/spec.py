@@ -62,7 +62,7 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class LockSpec:
-    """The file that pins the dependencies, and all that an installer reads besides, relative to the code.
+    """The file that pins the dependencies, and all else that an installer reads, relative to the code.
 
     ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
     ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing.
@@ -82,7 +82,7 @@ class LockSpec:
 
     @classmethod
     def parse(cls, value: Any) -> LockSpec:
-        """A record of before local sources were told of has none."""
+        """Records written before local sources were recorded have none."""
         read = Reader({"directories": [], "requires": "", **value} if isinstance(value, dict) else value, "lock")
         kind = read.choice("kind", LOCKS)
         path = read.text("path", LINE, 1024)
@@ -179,7 +179,7 @@ class Spec:
 
     @property
     def programs(self) -> dict[str, str]:
-        """What is to be run: each first word of a command, with the key of deploy.toml that it stands at."""
+        """The first word of each command, with its key in deploy.toml."""
         named = [(f"timers.{one.name}", one.command[0]) for one in self.timers]
         named += [(f"processes.{one.name}", one.command[0]) for one in self.processes]
         if self.web is not None:
@@ -198,9 +198,9 @@ class Spec:
 
     @classmethod
     def parse(cls, value: Any) -> Spec:
-        """Raises ValueError naming the key that is not as it must be.
+        """Raises ValueError naming the key that is refused.
 
-        A record of before there were processes and timers has none.
+        Records written before there were processes and timers have none.
         """
         read = Reader(value, "spec")
         web = read.raw("web")
@@ -234,7 +234,7 @@ class Spec:
 
 
 def _limit(read: Reader, key: str) -> float:
-    """Seconds that a command may take. A record of before this could be said has none."""
+    """Seconds that a command may take. Records written before this was a setting have none."""
     return read.seconds(key, *COMMAND_TIMEOUT) if read.has(key) else _HOUR
 
 

@@ -1,4 +1,4 @@
-"""Which Pythons a specifier such as ``>=3.11,<4`` accepts (PEP 440, as far as interpreters go)."""
+"""Which Pythons a specifier like ``>=3.11,<4`` accepts (PEP 440, for interpreters)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _CLAUSE = re.compile(r"\s*(===|==|!=|~=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)([.][*
 
 
 def fits(version: str, requires: str) -> bool:
-    """Whether a specifier such as ``>=3.11,<4`` accepts a Python (``3.12.1``; of ``3.12``: some patch release of it).
+    """Whether a specifier like ``>=3.11,<4`` accepts a Python: ``3.12.1``, or for ``3.12`` one of its patch releases.
 
-    A clause that is not understood accepts all: the installer has the last word.
+    A clause that is not understood accepts all: the installer decides.
     """
     mine = numbers(version)
     patches = [mine] if len(mine) > 2 else [(*mine, 0), (*mine, 99)]
@@ -38,7 +38,7 @@ def _accepts(mine: tuple[int, ...], clause: re.Match[str]) -> bool:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """``3.12.1`` as (3, 12, 1); what follows a part that is no number is left out."""
+    """``3.12.1`` as (3, 12, 1); parts from the first that is no number are left out."""
     return tuple(_parts(version))
 
 

@@ -16,7 +16,7 @@ from deployer.sandbox import host as host_module
 from deployer.sandbox import hosts
 from deployer.sandbox.backends import mounts, nspawn
 from deployer.sandbox.backends.cgroups import groups_of
-from deployer.sandbox.contents.content import Identity, host_files
+from deployer.sandbox.contents.content import HostIdentity, host_files
 from deployer.sandbox.contents.files import File
 from deployer.sandbox.keys import generate
 from deployer.sandbox.processes import children, with_argument
@@ -182,7 +182,7 @@ def test_a_failed_boot_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host whose sshd cannot start is given up, with its console's last lines, and all traces go."""
     original = host_files
 
-    def broken(identity: Identity) -> tuple[File, ...]:
+    def broken(identity: HostIdentity) -> tuple[File, ...]:
         wrong = File(path="/etc/ssh/sshd_config.d/99-wrong.conf", content=b"NoSuchOption yes\n")
         return (*original(identity), wrong)
 
@@ -198,7 +198,7 @@ def test_a_host_whose_init_cannot_start_is_given_up_at_once(monkeypatch: pytest.
     """A host that dies while it boots is not waited for."""
     original = host_files
 
-    def broken(identity: Identity) -> tuple[File, ...]:
+    def broken(identity: HostIdentity) -> tuple[File, ...]:
         return (*original(identity), File(path="/usr/lib/systemd/systemd", content=b"not a program\n"))
 
     monkeypatch.setattr(hosts, "host_files", broken)

@@ -15,7 +15,7 @@ import pytest
 
 from deployer.sandbox.backends import mounts
 from deployer.sandbox.backends.docker import unusable
-from deployer.sandbox.processes import Process, children, kill, wait_until
+from deployer.sandbox.processes import OsProcess, children, kill, wait_until
 from deployer.sandbox.state import State
 
 _ENGINE = ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"]
@@ -32,7 +32,7 @@ def engine() -> Iterator[None]:
         pytest.fail("no Docker engine runs here, and none is installed that could be started: make packages")
     directory = State.open(os.environ).directory / f"engine-{os.getpid()}"
     directory.mkdir()
-    (directory / "owner.json").write_text(json.dumps(asdict(Process.current())))
+    (directory / "owner.json").write_text(json.dumps(asdict(OsProcess.current())))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", f"unix://{directory}/docker.sock")
         try:
@@ -63,7 +63,7 @@ def sweep() -> None:
     """Remove the engines of test runs that were killed."""
     for directory in State.open(os.environ).directory.glob("engine-*"):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            if Process(**json.loads((directory / "owner.json").read_text())).is_alive():
+            if OsProcess(**json.loads((directory / "owner.json").read_text())).is_alive():
                 continue
         _remove(directory)
 
@@ -78,10 +78,10 @@ def _remove(directory: Path) -> None:
     subprocess.run(["rm", "-rf", "--one-file-system", str(directory)], check=False)  # an image is many files
 
 
-def _started_with(word: str) -> list[Process]:
+def _started_with(word: str) -> list[OsProcess]:
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and word.encode() in (entry / "cmdline").read_bytes():
-                found.append(Process.of(int(entry.name)))
-    return [process for process in found if process is not None and process != Process.current()]
+                found.append(OsProcess.of(int(entry.name)))
+    return [process for process in found if process is not None and process != OsProcess.current()]

@@ -19,6 +19,7 @@ FABFILE = """
 from fabric import task
 from deployer.errors import Busy
 from deployer.executor import fleet_task, hosts_of, remainder_of, ssh_options_of
+from deployer.wire.advice import do
 
 @fleet_task
 def fleet(c):

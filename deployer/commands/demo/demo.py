@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.cli.standalone import Parser, ended, is_dry, would
-from deployer.commands.demo.project import Project, make_project
+from deployer.commands.demo.project import DemoProject, make_project
 from deployer.errors import ConfigError, Exit
 from deployer.sandbox import SandboxHost, hosts
 from deployer.sandbox.backends.choice import BACKENDS
@@ -35,15 +35,15 @@ from deployer.wire.advice import run as typed
 __all__ = ["Demo", "main", "parser"]
 
 CHILD_SECONDS = 15.0
-"""What a command that is interrupted may take to end."""
+"""How long an interrupted command may take to end."""
 _FAB = "import sys; sys.path.pop(0); sys.argv[0] = 'fab'; from fabric.main import program; program.run()"
-"""``fab``, wherever the script of that name was installed; without the directory that it runs in among the imports."""
-_OURS_ALONE = ("FABRIC_", "INVOKE_", "GIT_", "DJANGO_")
-"""Variables that would change what is typed here into something else."""
+"""``fab`` in this interpreter, without its working directory on sys.path."""
+_EXCLUDED = ("FABRIC_", "INVOKE_", "GIT_", "DJANGO_")
+"""Prefixes of variables that would change what these commands do."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the demo; its exit code: 0 when every step ended as it should and no request failed, 1 otherwise."""
+    """Run the demo; its exit code: 0 when every step ended as expected and no request failed, else 1."""
     gone = "the demo's host and project are gone"
     return ended(lambda: _main(parser().parse_args(list(arguments))), json="--json" in arguments, interrupted=gone)
 
@@ -58,9 +58,9 @@ def parser() -> Parser:
     )
     top.add_argument("--distribution", default="bookworm", choices=DISTRIBUTIONS, help="of the host; default: bookworm")
     top.add_argument("--backend", choices=BACKENDS, help="default: nspawn where it works, else docker")
-    top.add_argument("--keep", action="store_true", help="leave the host and the project for a look at them")
+    top.add_argument("--keep", action="store_true", help="keep the host and the project")
     top.add_argument("--json", "-j", action="store_true", help="print the figures as one line of JSON on stdout")
-    top.add_argument("--dry", "-R", action="store_true", help="tell what would be done, and do nothing")
+    top.add_argument("--dry", "-R", action="store_true", help="show what would be done, and do nothing")
     return top
 
 
@@ -99,7 +99,7 @@ def _refuse_missing_git() -> None:
 
 @contextmanager
 def _host(given: argparse.Namespace) -> Iterator[SandboxHost]:
-    """A host of the demo's own. It goes when the block ends, or this process; with ``--keep`` only when that failed."""
+    """A host for the demo, removed when the block or this process ends; with ``--keep`` only after a failure."""
     with Steps() as steps:
         host = hosts.up(distribution=given.distribution, backend=given.backend, progress=steps)
     finished = False
@@ -131,13 +131,13 @@ class Demo:
     """The host, the project, and the steps so far. With ``aside`` what commands print goes to standard error."""
 
     host: SandboxHost
-    project: Project
+    project: DemoProject
     aside: bool = False
     steps: list[Ran] = field(default_factory=list)
     report: Report | None = None
 
     def run(self) -> bool:
-        """Every step; whether each ended as it should and no request failed. A first deploy that fails is the last."""
+        """Run every step; whether each ended as expected and no request failed. Stops when the first deploy fails."""
         if not self.step("set up the host", 0, "setup", user="root") or not self.step("deploy version 1", 0, "deploy"):
             return False
         load = Load(f"{self.project.url}work", clients=4)
@@ -151,7 +151,7 @@ class Demo:
         return all(good) and self.report.failed == 0
 
     def step(self, what: str, exit: int, *command: str, user: str = "", outcome: str = "") -> bool:
-        """Type one command; whether it ended with the exit code it should."""
+        """Run one command; whether it ended with the expected exit code."""
         named = ["-H", f"{user}@{self.host.name}"] if user else []
         _say(f"\n$ {' '.join(['fab', *command, *named])}")
         started = time.monotonic()
@@ -198,7 +198,7 @@ def fab(words: Sequence[str], *, cwd: Path, aside: bool) -> int:
 
     In a session of its own a Ctrl-C reaches it once, by way of this process.
     """
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(_OURS_ALONE)}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(_EXCLUDED)}
     process = subprocess.Popen(
         [sys.executable, "-c", _FAB, *words],
         cwd=cwd,
@@ -239,7 +239,7 @@ def _answer(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _say_kept(host: SandboxHost, project: Project) -> None:
+def _say_kept(host: SandboxHost, project: DemoProject) -> None:
     _say(f"\n{host.name} stays, and its app serves {project.url}")
     _say(f"  deployer sandbox ssh {host.name}")
     _say(f"  cd {project.path}")

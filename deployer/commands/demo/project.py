@@ -11,7 +11,7 @@ from pathlib import Path
 from deployer.commands.init import FABFILE, FABRIC
 from deployer.sandbox import SandboxHost
 
-__all__ = ["Project", "make_project"]
+__all__ = ["DemoProject", "make_project"]
 
 APP = Path(__file__).resolve().with_name("app")
 CONFIG = """\
@@ -46,7 +46,7 @@ _GIT = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
+class DemoProject:
     """A git working tree, and the URL at which this machine reaches what is deployed from it."""
 
     path: Path
@@ -75,7 +75,7 @@ class Project:
         subprocess.run(command, cwd=self.path, env={**outside, **_GIT}, check=True, stdin=subprocess.DEVNULL)
 
 
-def make_project(path: Path, host: SandboxHost) -> Project:
+def make_project(path: Path, host: SandboxHost) -> DemoProject:
     """The project's first version, committed, in the new directory ``path``, to be deployed to ``host``."""
     shutil.copytree(APP, path, ignore=shutil.ignore_patterns("__pycache__"))
     listen = host.run(["cat", "/etc/deployer-sandbox-address"]).stdout.strip()
@@ -88,7 +88,7 @@ def make_project(path: Path, host: SandboxHost) -> Project:
     for name, text in texts.items():
         (path / name).write_text(text, encoding="utf-8")
     port = "" if host.http_port == 80 else f":{host.http_port}"
-    project = Project(path=path, url=f"http://{host.address}{port}/")
+    project = DemoProject(path=path, url=f"http://{host.address}{port}/")
     project.git("init", "--quiet", "--initial-branch=main")
     project.commit("version 1")
     return project

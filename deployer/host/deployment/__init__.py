@@ -1,1 +1,1 @@
-"""One attempt at a release: its phases, the handover of traffic, the rollback when it fails, and its outcome."""
+"""The deployment of one release: its phases, the handover of traffic, the rollback when it fails, and its outcome."""

@@ -1,1 +1,1 @@
-"""What is told of a host: ``fab status``, ``fab releases``, ``fab logs`` and ``fab doctor``. Changes nothing."""
+"""Reports about a host: ``fab status``, ``fab releases``, ``fab logs`` and ``fab doctor``. Changes nothing."""

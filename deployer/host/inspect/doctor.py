@@ -1,4 +1,4 @@
-"""``fab doctor``: what is not as it should be on this host, and what would put it right."""
+"""``fab doctor``: the problems on this host, and what repairs them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from deployer.host.errors import Damaged
 from deployer.host.inspect import preparation, units
+from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
@@ -19,8 +20,8 @@ from deployer.wire.protocol import WEB
 
 _REPAIRS = {
     survey.START: ("down", "it is started"),
-    survey.DISCARD: ("unfinished", "its candidate is taken away; what serves is not touched"),
-    survey.REMOVE: ("unfinished", "what waits for it is answered, then it is taken away"),
+    survey.DISCARD: ("unfinished", "its candidate is removed; what serves is not touched"),
+    survey.REMOVE: ("unfinished", "requests that wait for it are answered, then it is removed"),
     survey.STOP: ("leftover", "they are stopped and removed"),
     survey.REMOVE_DEBRIS: ("leftover", "it is removed"),
     survey.COMPLETE_LEDGER: ("leftover", "the line is added"),
@@ -28,26 +29,23 @@ _REPAIRS = {
     survey.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
 }
 
-_MEND = "mend it and fab deploy, or fab rollback"
+_FIX = "fix it and fab deploy, or fab rollback"
 _AGAIN, _LATELY = 2, 600.0
-"""So many restarts are no accident, when the last one was so many seconds ago or less."""
+"""A process with this many restarts, the last one this many seconds ago or less, keeps ending."""
 
 
 def examine(ctx: Context) -> dict[str, Any]:
     """The findings: each with its kind, what it is about, a sentence, and what ``fab doctor --fix`` would do.
 
-    While a deploy runs, only what serves is looked at: the rest is in motion. Raises OSError.
+    While a deploy runs, only what serves is inspected: the rest is changing. Raises OSError.
     """
     busy = lock.running(ctx)
     stopped = _stopped(ctx, ctx.catalog.current())
-    try:
-        current = ctx.catalog.serving()
-    except Damaged:
-        current = None  # told by _unreadable
+    current = readable(ctx)
     steps = [] if busy else survey.plan(survey.inspect(ctx))
     running = [] if current is None or busy or stopped else _running(ctx, current, steps)
     if any(one["kind"] == "down" for one in running):
-        steps = [step for step in steps if step.do != survey.START]  # it is told which of them do not run
+        steps = [step for step in steps if step.do != survey.START]  # these findings name the units that are down
     findings = [
         *map(_planned, steps),
         *_unreadable(ctx),
@@ -73,7 +71,7 @@ def _planned(step: survey.Repair) -> dict[str, Any]:
 
 
 def _finding(kind: str, what: str, text: str, repair: str, *, fix: bool = False) -> dict[str, Any]:
-    """``fix`` says that the host can do it by itself."""
+    """``fix``: ``fab doctor --fix`` does it."""
     return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": fix}
 
 
@@ -89,16 +87,16 @@ def _unreadable(ctx: Context) -> list[dict[str, Any]]:
 
 
 def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
-    """What an admin has stopped is not started behind their back."""
-    handle = f"{ctx.app}.service"
-    state = systemd.show(handle)
+    """An app that an admin has stopped: the doctor does not start it."""
+    unit = f"{ctx.app}.service"
+    state = systemd.show(unit)
     if not number or state.starts or state.active in ("active", "activating", "reloading"):
         return []
-    return [_finding("down", handle, f"{handle} is stopped", f"on the host, as root: systemctl start {ctx.app}")]
+    return [_finding("down", unit, f"{unit} is stopped", f"on the host, as root: systemctl start {ctx.app}")]
 
 
 def _occupied(ctx: Context) -> list[dict[str, Any]]:
-    """A dead unit that has the name of the app's jobs: the next one frees it, unless it is somebody else's."""
+    """A dead unit with the name of the app's job unit. The next job frees the name, unless an admin's file has it."""
     unit = job_unit(ctx.app)
     path = orders.occupant(unit)
     if path is None:
@@ -114,18 +112,18 @@ def _occupied(ctx: Context) -> list[dict[str, Any]]:
 
 
 def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
-    """Where nothing answers requests, there is nothing to ask."""
+    """The web process of what serves, when it is not healthy."""
     if current.spec.web is None:
         return []
     answer = candidate_of(ctx, current).ask(10)
     if answer.healthy(current.spec.health):
         return []
     text = f"{current.name} serves and is not healthy: {answer.describe(current.spec.health)}"
-    return [_finding("unhealthy", current.name, text, f"fab logs; {_MEND}")]
+    return [_finding("unhealthy", current.name, text, f"fab logs; {_FIX}")]
 
 
 def _running(ctx: Context, current: Release, steps: Iterable[survey.Repair]) -> list[dict[str, Any]]:
-    """What is wrong with the processes and timers of what serves. Those that are down may be started by ``steps``."""
+    """Problems of the processes and timers of what serves. ``steps`` may start those that are down."""
     starts = any(step.do == survey.START for step in steps)
     processes = (_process(ctx, unit, starts) for unit in units.of_processes(ctx, current))
     timers = (_timer(timer, starts) for timer in units.of_timers(ctx, current))
@@ -133,11 +131,11 @@ def _running(ctx: Context, current: Release, steps: Iterable[survey.Repair]) -> 
 
 
 def _process(ctx: Context, unit: dict[str, Any], starts: bool) -> dict[str, Any] | None:
-    """One that is down, or comes up again and again. Whether the web process is up, its health tells."""
+    """A process that is down or keeps ending. For the web process, :func:`_health` checks whether it is up."""
     name, logs = unit["name"], f"fab logs --process {unit['process']}"
     if unit["restarts"] >= _AGAIN and (not unit["ok"] or ctx.clock() - unit["since"] < _LATELY):
         text = f"{name} keeps ending; it was started again {unit['restarts']} times"
-        return _finding("restarting", name, text, f"{logs}; {_MEND}")
+        return _finding("restarting", name, text, f"{logs}; {_FIX}")
     if unit["ok"] or unit["process"] == WEB:
         return None
     state = ", ".join(dict.fromkeys(word for word in (unit["active"], unit["sub"]) if word))
@@ -145,7 +143,7 @@ def _process(ctx: Context, unit: dict[str, Any], starts: bool) -> dict[str, Any]
 
 
 def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
-    """One that waits for no run, or whose last run failed."""
+    """A timer that is stopped, or whose last run failed."""
     name, process = timer["name"], timer["process"]
     if timer["result"] not in ("", "success"):
         text = f"the last run of the timer {process} failed ({timer['result']})"
@@ -160,10 +158,7 @@ def _down(name: str, text: str, starts: bool, more: str = "") -> dict[str, Any]:
 
 
 def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
-    """Only the content: a standby has no units, and those of what serves are systemd's business.
-
-    What is found is noted in the seal: no later release takes it over, and no upload builds on it.
-    """
+    """Damaged content. It is marked in its seal: no later release reuses it, and no upload builds on it."""
     found = []
     for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
         damage = store.damage(key) if key else ""

@@ -1,4 +1,4 @@
-"""What an app's processes log: the last lines of all its releases, and each new one as it comes."""
+"""``fab logs``: the last lines of an app's processes in all its releases, and each new one as it comes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from deployer.wire.protocol import WEB, Exit
 
 
 def kinds(ctx: Context) -> list[str]:
-    """The processes and timers that any release of the app has had here, as far as there are records; web first."""
+    """The names of processes and timers in any recorded release of the app; web first."""
     specs = [release.spec for release in reversed(ctx.catalog.all())]
     web = [WEB] if not specs or any(spec.web is not None for spec in specs) else []
     return list(dict.fromkeys([*web, *(one.name for spec in specs for one in spec.background)]))
 
 
 def wanted(ctx: Context, process: str) -> list[str]:
-    """The process that was asked for (empty: all of them). Raises HostError for a name that nothing has."""
+    """The requested process (empty: all of them). Raises HostError for an unknown name."""
     known = kinds(ctx)
     if process and process not in known:
         raise HostError(
@@ -34,26 +34,24 @@ def wanted(ctx: Context, process: str) -> list[str]:
 
 
 def patterns(app: str, processes: Sequence[str]) -> list[str]:
-    """The units of processes in all releases, and of timers' runs, as patterns for ``journalctl -u``.
+    """The units of processes and of timers' runs in all releases, as patterns for ``journalctl -u``.
 
-    Exactly these: ``shop-*`` would be units of an app ``shop-web``, too.
+    ``shop-*`` would match units of an app ``shop-web``, too.
     """
     return [f"{app}-{one}{more}@*.service" for one in processes for more in (("",) if one == WEB else ("", ".*"))]
 
 
 def read(ctx: Context, process: str, lines: int) -> Iterator[str]:
-    """The last ``lines`` entries as lines, oldest first. Raises HostError for a process that there is not."""
+    """The last ``lines`` entries as lines, oldest first. Raises HostError for an unknown process."""
     units = _arguments(patterns(ctx.app, wanted(ctx, process)))
     for entry in journald.entries(["-n", str(lines), *units]):
         yield from entry.formatted()
 
 
 def follow(ctx: Context, process: str, lines: int) -> Iterator[list[str]]:
-    """The last ``lines`` entries, then each new one as it comes, those of releases that are made meanwhile included:
-    as lines, those together that come at the same time.
+    """The last ``lines`` entries as lines, then new ones as they come, also of releases deployed meanwhile.
 
-    journalctl looks once, when it begins, which units fit a pattern. So it is begun anew, where it stood, when there is
-    another release.
+    journalctl matches its patterns only when it starts. For each new release it is started again where it stopped.
     """
     place = ["-n", str(lines)]
     while True:
@@ -72,7 +70,7 @@ def follow(ctx: Context, process: str, lines: int) -> Iterator[list[str]]:
 
 
 def _units(ctx: Context, process: str) -> list[str]:
-    """The patterns, and the units that may be the next to log: of what serves, and of what is newer."""
+    """The patterns, and the units of what serves and of newer releases, which may not have logged yet."""
     processes, current = wanted(ctx, process), ctx.catalog.current()
     names = [name for one in ctx.catalog.all() if one.number >= current for name in unit_names(ctx.app, one)]
     parsed = [(name, parse_unit(ctx.app, name)) for name in names]

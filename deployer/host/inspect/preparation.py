@@ -1,4 +1,4 @@
-"""What ``fab doctor`` finds in the host's preparation: accounts, logins, confinement, the proxy."""
+"""Problems with what ``fab setup`` prepared, for ``fab doctor``: accounts, logins, confinement, the proxy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _POOLED = "after a switch a kept connection reaches the old release, and a POST 
 
 
 def findings(ctx: Context) -> list[dict[str, Any]]:
-    """Each with its kind, what it is about, a sentence, and what puts it right. What cannot be asked is passed over."""
+    """Each with its kind, what it is about, a sentence, and its repair. What cannot be checked is left out."""
     found: list[dict[str, Any]] = []
-    for kind, look in (
+    for kind, check in (
         ("account", _accounts),
         ("login", _login),
         ("confinement", _confinement),
@@ -32,7 +32,7 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         with contextlib.suppress(HostError, OSError):
             found += [
                 {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
-                for what, text, repair in look(ctx)
+                for what, text, repair in check(ctx)
             ]
     return found
 
@@ -62,7 +62,7 @@ def _confinement(ctx: Context) -> Iterator[tuple[str, str, str]]:
 
 
 def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
-    """The site's file is the one that setup wrote."""
+    """Whether the site's file is the one that setup wrote."""
     if ctx.settings.proxy != "nginx":
         return
     path = nginx.site_path(ctx.app)
@@ -77,7 +77,7 @@ def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
 
 
 def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
-    """Whoever asks for the app's name reaches the app. Not asked while a switch may come between."""
+    """Whether a visitor who asks for the app's name reaches the app. Not checked while a deploy may switch."""
     if lock.running(ctx) is not None:
         return
     for text, repair in proof.problems(ctx):
@@ -85,7 +85,7 @@ def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
 
 
 def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
-    """Also in sites that are not ours no connection to the app is kept."""
+    """Upstreams to the app, in any site, that keep their connections."""
     for one in nginx.pooling_upstreams(nginx.read_directives(), ctx.app, nginx.version()):
         text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {_POOLED}"
         yield one.file, text, "take the line out, and have the location send: proxy_set_header Connection close"

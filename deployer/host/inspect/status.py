@@ -1,4 +1,4 @@
-"""What ``fab status`` and ``fab releases`` tell: read from the links, the records and systemd, never from memory."""
+"""``fab status`` and ``fab releases``: read from the links, the records and systemd."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import CONDEMNED, GOOD, PREPARING, READY, SERVED, Release
 
 _WORDS = {PREPARING: "preparing", READY: "candidate", SERVED: "preparing", CONDEMNED: "rolling back", GOOD: "retired"}
-"""Where the word for people is another than the record's."""
+"""The states that people see under another name than the record has."""
 
 
 def readable(ctx: Context) -> Release | None:
-    """The record of the release that serves; None before the first, and when it cannot be read."""
+    """The record of the release that serves; None when none does, or when it cannot be read."""
     try:
         return ctx.catalog.serving()
     except Damaged:
@@ -45,7 +45,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
         **_attempts(ctx, number),
     }
     if current is not None:
-        if current.spec.web is not None:  # asked first: a request may be what starts the process
+        if current.spec.web is not None:  # first of all: a request may start the process
             report["healthy"], report["health"] = _answer(ctx, current)
         report["units"] = units.of_processes(ctx, current)
         report["timers"] = units.of_timers(ctx, current)
@@ -57,7 +57,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
 
 
 def _answer(ctx: Context, current: Release) -> tuple[bool, str]:
-    """What the web process answers now: whether that is healthy, and in words."""
+    """Whether the web process is healthy now, and its answer in words."""
     health = current.spec.health
     answer = candidate_of(ctx, current).ask(10)
     if answer.healthy(health):
@@ -66,15 +66,15 @@ def _answer(ctx: Context, current: Release) -> tuple[bool, str]:
 
 
 def recover_if_needed(ctx: Context) -> None:
-    """Where an attempt died and nobody has noticed yet, have it put right; what is told then is that this goes on."""
-    # Looked at twice: a job that ran at the first look, and has ended by the second, has left nothing.
+    """Start a recovery after a job that died, if that has not happened yet."""
+    # Asked twice: the job that the first answer was about may have ended before the lock was checked.
     if survey.is_needed(ctx) and lock.running(ctx) is None and survey.is_needed(ctx):
         with contextlib.suppress(HostError, OSError):
             lock.submit_recovery(ctx)
 
 
 def _attempts(ctx: Context, current: int) -> dict[str, Any]:
-    """The newest attempt, when it is not what serves; and the candidate under lease, with the seconds that are left."""
+    """The newest release, when it is not the current one; and the candidate under lease, with the seconds left."""
     releases = ctx.catalog.all()
     newest = releases[-1] if releases and releases[-1].number != current else None
     held = next((one for one in reversed(releases) if one.unfinished and lease.left(one.held)), None)

@@ -1,4 +1,4 @@
-"""What runs of an app, as systemd has it: processes, timers, and what still finishes of older releases."""
+"""The units of an app as systemd shows them: processes, timers, and jobs that older releases still finish."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _ENTERED = ("ActiveExitTimestampMonotonic", "InactiveExitTimestampMonotonic")
 def of_processes(ctx: Context, release: Release) -> list[dict[str, Any]]:
     """Each instance of each process of a release. Sizes in bytes, times in seconds since 1970.
 
-    One that is to be started is not down: without overlap it waits for its forerunner's end, after ``systemctl
-    restart`` for its own. While the whole app is to be started, so is each.
+    A queued start counts as up: without overlap a process waits for the end of the one before it, after ``systemctl
+    restart`` for its own. While the whole app is to be started, so is each process.
     """
     kinds = {WEB: WEB} if release.spec.web is not None else {}
     kinds.update({one: process.name for process in release.spec.processes for one in process.instances()})
@@ -47,7 +47,7 @@ def _unit(process: str, name: str, state: systemd.UnitState, restarts: bool) -> 
 
 
 def of_timers(ctx: Context, release: Release) -> list[dict[str, Any]]:
-    """Each timer of a release; ``result`` is empty while it runs, and where it is not known how the last run ended."""
+    """Each timer of a release. ``result`` is empty while it runs, and when the end of the last run is unknown."""
     return [_timer(ctx, release.number, timer.name) for timer in release.spec.timers]
 
 
@@ -66,7 +66,7 @@ def _timer(ctx: Context, number: int, process: str) -> dict[str, Any]:
 
 
 def lingering(ctx: Context, current: int) -> list[dict[str, Any]]:
-    """What other releases than ``current`` still finish: processes that were told to stop, and runs of timers."""
+    """What releases other than ``current`` still finish: processes that were told to stop, and runs of timers."""
     names = {name: unit for name, unit in background.finishing(ctx).items() if unit.number != current}
     if not names:
         return []

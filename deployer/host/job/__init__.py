@@ -1,1 +1,1 @@
-"""The one job of an app that may run: how it is started, waited for and followed, and what runs in it."""
+"""The job of an app, one at a time: starting, queueing for, following and running it."""

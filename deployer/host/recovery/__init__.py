@@ -1,1 +1,1 @@
-"""After an accident: what is found unfinished, planned, and put right."""
+"""Recovery after an interrupted job: finding what is unfinished, planning the steps, carrying them out."""

@@ -1,1 +1,1 @@
-"""What a laptop asks in its session, answered: one SSH channel, one app."""
+"""A laptop's session with one app, over one SSH channel."""

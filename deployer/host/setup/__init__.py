@@ -1,1 +1,1 @@
-"""``fab setup``: a host made ready for an app, and what of that can be looked at again later."""
+"""``fab setup``: prepare a host for an app; and checks of what it prepared, for ``fab doctor``."""

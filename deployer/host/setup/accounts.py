@@ -1,4 +1,4 @@
-"""The users of an app: its own, the one who deploys it, and who may look into its directory."""
+"""The users of an app: its own, the deploy user with its keys and its sudo rule, and who may read its directory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ while read -r kind blob comment; do
 done
 echo $added
 """
-"""Run by the deploy user; the keys come on standard input. One that is there counts, whatever its comment says."""
+"""Run as the deploy user; the keys are on standard input. A key that exists under another comment is not added."""
 
 _CLOSE = """
 for path in "$@"; do
@@ -41,16 +41,15 @@ done
 
 
 _NO_SHELL = "/dev/null"
-"""The app's shell: sshd lets nobody in whose shell is no program. The app can write to its home, keys for sshd
-included; behind a shell that is one, such as nologin, they would be good for forwarding, sftp and a systemd of its own,
-all outside the app's confinement."""
+"""The app's shell. sshd refuses users whose shell is not executable. The app can write keys for sshd into its home;
+with a shell such as nologin they would allow forwarding, sftp and a user systemd, all outside the app's confinement."""
 _SUDO_OPTIONS = "!requiretty, !noexec, !log_input, !log_output, !command_timeout"
-"""What a host's other rules may ask of every command, and this one cannot bear: it is started without a terminal,
-starts others, takes as long as a deploy, and what goes in and out holds the app's secrets."""
+"""Turns off what other rules of the host may demand of every command: the host program has no terminal, starts other
+programs, runs as long as a deploy, and its input and output hold the app's secrets."""
 
 
 def ensure_users(app: str, deploy: str) -> list[str]:
-    """Both exist, and neither ages; what was made or mended, in words. Raises HostError."""
+    """Make sure that both users exist and do not expire. Returns what was changed. Raises HostError."""
     changed = []
     if conflicts.find_user(app) is None:
         _do("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/var/lib/{app}", *ageing.NEVER,
@@ -61,14 +60,14 @@ def ensure_users(app: str, deploy: str) -> list[str]:
         _do("useradd", "--create-home", "--shell", shell, "--password", "*", *ageing.NEVER,
             "--comment", conflicts.DEPLOYS, deploy)  # fmt: skip
         changed.append(f"user {deploy}")
-    changed += [*_ensure_no_shell(app), *ageing.mend(app), *ageing.mend(deploy)]
+    changed += [*_ensure_no_shell(app), *ageing.prevent_expiry(app), *ageing.prevent_expiry(deploy)]
     if _is_ours(pwd.getpwnam(deploy)):
         changed += ageing.unlock(deploy)
     return changed + ensure_home(pwd.getpwnam(deploy))
 
 
 def _ensure_no_shell(app: str) -> list[str]:
-    """Of an app that an older version has set up, too. What runs of it meanwhile does not matter."""
+    """Also for an app that an older version has set up, while its processes run."""
     if pwd.getpwnam(app).pw_shell == _NO_SHELL:
         return []
     _do("usermod", "--shell", _NO_SHELL, app)
@@ -76,12 +75,12 @@ def _ensure_no_shell(app: str) -> list[str]:
 
 
 def _is_ours(user: pwd.struct_passwd) -> bool:
-    """Whether a set-up has made the user."""
+    """Whether a setup created the user."""
     return user.pw_gecos.split(",")[0] == conflicts.DEPLOYS
 
 
 def ensure_home(user: pwd.struct_passwd) -> list[str]:
-    """The user's home is there, and the user's own: sshd reads the keys in it. Raises HostError."""
+    """Make sure that the user's home exists and belongs to the user: sshd reads the keys there. Raises HostError."""
     home = Path(user.pw_dir)
     parent = home.parent
     try:
@@ -106,7 +105,7 @@ def _no_home(user: pwd.struct_passwd, why: str, mend: str) -> HostError:
 
 
 def _is_roots(path: Path) -> bool:
-    """Whether root alone can change what is in a directory."""
+    """Whether only root can change what is in a directory."""
     try:
         status = os.stat(str(path))
     except OSError:
@@ -115,7 +114,7 @@ def _is_roots(path: Path) -> bool:
 
 
 def ensure_members(app: str, members: Sequence[str], *, former: str) -> list[str]:
-    """``members`` that exist may look into /srv/APP; ``former``, who deployed before, may no longer."""
+    """Put the ``members`` that exist into the group that may read /srv/APP; remove ``former``, the old deploy user."""
     there = grp.getgrnam(app).gr_mem
     changed = []
     for member in members:
@@ -129,9 +128,9 @@ def ensure_members(app: str, members: Sequence[str], *, former: str) -> list[str
 
 
 def ensure_keys(user: str, keys: Sequence[str]) -> list[str]:
-    """Add public keys where sshd looks for the user's, and have it read them. Raises HostError.
+    """Add public keys to the file that sshd reads for the user, and fix its modes. Raises HostError.
 
-    Below the home directory as the user itself: root writes nothing through a path that user could swap.
+    Below the home directory this runs as the user: root writes nothing through a path that the user could swap.
     """
     entry, told = pwd.getpwnam(user), login.rules(user)
     file = login.key_file(entry, told)
@@ -160,7 +159,7 @@ def _add(as_user: str, entry: pwd.struct_passwd, file: Path, keys: Sequence[str]
 
 
 def _close(entry: pwd.struct_passwd, home: Path, file: Path) -> list[str]:
-    """Nobody else may write on the way to the keys: sshd would not read them."""
+    """Remove write permissions of others on the path to the keys: sshd would not read them otherwise."""
     between = [path for path in file.parents if path == home or home in path.parents]
     done = _shell(entry.pw_name, entry.pw_dir, _CLOSE, *map(str, [*reversed(between), file]))
     if not done.ok:
@@ -189,10 +188,8 @@ def sudoers_text(app: str, deploy: str, options: str = _SUDO_OPTIONS) -> str:
 
 
 def ensure_sudo_rule(app: str, deploy: str, private: Path) -> list[str]:
-    """The rule is there, and sudo reads it; what was written. ``private`` is a directory of root's.
-
-    Raises HostError.
-    """
+    """Make sure that the rule exists and that sudo reads it. Returns what was written. ``private`` is a directory of
+    root's. Raises HostError."""
     path = Path(f"/etc/sudoers.d/deployer-{app}")
     texts = [sudoers_text(app, deploy), sudoers_text(app, deploy, "")]
     there = path.exists() and files.read_text(path) in texts
@@ -206,7 +203,7 @@ def ensure_sudo_rule(app: str, deploy: str, private: Path) -> list[str]:
 
 
 def _install_sudoers(path: Path, texts: Sequence[str], trial: Path) -> list[str]:
-    """Install the first of the texts that this host's sudo understands: not each knows all options."""
+    """Install the first of the texts that this host's sudo accepts: older ones lack some options."""
     for text in texts:
         files.write_file(trial, text.encode(), 0o440)
         done = runner.run(["visudo", "-c", "-q", "-f", str(trial)])
@@ -221,18 +218,18 @@ def _install_sudoers(path: Path, texts: Sequence[str], trial: Path) -> list[str]
 def may_sudo(user: str, *command: str) -> bool:
     """Whether sudo lets ``user`` run a command as root."""
     argv = ["sudo", "-n", "-l", "-U", user, *command]
-    return runner.run(argv).ok or _runs_with_terminal(argv)  # it may tell nobody without one (requiretty)
+    return runner.run(argv).ok or _runs_with_terminal(argv)  # with requiretty, sudo answers only in a terminal
 
 
 def _runs_with_terminal(argv: Sequence[str]) -> bool:
-    """Whether a command succeeds that is given a terminal of its own. What it prints is dropped."""
+    """Whether a command succeeds in a new terminal. Its output is dropped."""
     child, terminal = pty.fork()
     if child == 0:
         try:
             os.execvpe(argv[0], list(argv), runner.ENVIRONMENT)  # noqa: S606
         finally:
             os._exit(127)
-    with contextlib.suppress(OSError):  # EIO is its end
+    with contextlib.suppress(OSError):  # EIO: the command has closed the terminal
         while os.read(terminal, 4096):
             pass
     os.close(terminal)

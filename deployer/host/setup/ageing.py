@@ -1,6 +1,6 @@
-"""Accounts that do not age: a password's or an account's end would end every deploy, or every start of the app.
+"""Accounts that do not expire: after the end of a password or an account no deploy, and no start of the app, works.
 
-PAM looks at these dates at each login and each sudo, whether or not anybody logs in by password.
+PAM checks these dates at each login and each sudo, also when nobody logs in by password.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from deployer.wire.advice import do
 from deployer.wire.causes import Cause
 
 NEVER = ("-K", "PASS_MAX_DAYS=-1", "-K", "PASS_MIN_DAYS=0", "-K", "PASS_WARN_AGE=7", "-f", "-1", "-e", "")
-"""For useradd(8): whatever /etc/login.defs and /etc/default/useradd say of accounts in general."""
+"""Options of useradd(8) that override /etc/login.defs and /etc/default/useradd."""
 _FOREVER = 10_000
-"""Days that mean no end: 99999 is what useradd sets where nothing is configured."""
+"""From this many days on, no end is meant: useradd's default is 99999."""
 _NO_PASSWORD = ("!", "!!", "!*")
-"""What locks an account that has no password anyway. ``*`` does not lock it, and nobody can type it either."""
+"""Passwords that lock an account without a password. ``*`` matches no password either, but does not lock."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Shadow:
     expires: int | None
 
     def problem(self, today: int) -> str:
-        """Why the account cannot log in, or will not for ever; empty when it does not age."""
+        """Why the account cannot log in now or some day; empty when it does not expire."""
         if self.expires is not None:
             when = date(self.expires)
             return f"its account expired on {when}" if today >= self.expires else f"its account expires on {when}"
@@ -47,7 +47,7 @@ class Shadow:
         return f"its password expired on {date(end)}" if today > end else f"its password expires on {date(end)}"
 
     def is_over(self, today: int) -> bool:
-        """Whether it cannot log in any more."""
+        """Whether it cannot log in now."""
         if self.expires is not None and today >= self.expires:
             return True
         ends = self.changed is not None and self.longest is not None and today > self.changed + self.longest
@@ -55,12 +55,12 @@ class Shadow:
 
     @property
     def locked(self) -> bool:
-        """Whether an sshd that does not use PAM lets nobody in, not even by key."""
+        """Whether an sshd without PAM refuses the account, even by key."""
         return self.password.startswith("!")
 
     @property
     def by_password(self) -> bool:
-        """Whether somebody logs in with a password: how long that is good for is then somebody's policy."""
+        """Whether the account has a password: its expiry is then somebody's policy."""
         return bool(self.password) and self.password[0] not in "!*"
 
 
@@ -74,7 +74,7 @@ def date(day: int) -> str:
 
 
 def shadow(user: str) -> Shadow | None:
-    """What this host's shadow says of a user; None for one whose account is kept elsewhere (LDAP)."""
+    """The user's line of this host's shadow file; None for an account kept elsewhere (LDAP)."""
     line = runner.run(["getent", "shadow", user]).out.partition("\n")[0]
     fields = line.split(":")
     if len(fields) < 8 or fields[0] != user:
@@ -84,7 +84,7 @@ def shadow(user: str) -> Shadow | None:
 
 
 def _days(text: str) -> int | None:
-    """A field that is empty, or -1, says nothing."""
+    """None for a field that is empty or -1."""
     return int(text) if text.isdigit() else None
 
 
@@ -96,10 +96,10 @@ ACCOUNT_EXPIRED = Cause(
 )
 
 
-def mend(user: str) -> list[str]:
-    """Have the account of a user not age, unless it is a person's, with a password; what was changed, in words.
+def prevent_expiry(user: str) -> list[str]:
+    """Make an account without a password never expire. Returns what was changed.
 
-    Raises HostError for a person's account that cannot log in as it is.
+    An account with a password is a person's, and left alone; raises HostError when it cannot log in.
     """
     found = shadow(user)
     problem = found.problem(today()) if found else ""
@@ -119,7 +119,7 @@ def mend(user: str) -> list[str]:
 
 
 def unlock(user: str) -> list[str]:
-    """Give a user who has no password one that nobody can type, but that does not lock the account."""
+    """Unlock an account without a password, without giving it one."""
     found = shadow(user)
     if found is None or found.password not in _NO_PASSWORD:
         return []

@@ -1,7 +1,7 @@
-"""Whose names are these? Refuses, before anything is touched, what belongs to somebody else on this host.
+"""Refuse, before anything is touched, an app name or deploy user that is taken on this host.
 
 An app's name becomes a user, a group, a unit, and directories below /srv and /var/lib: an app called ``dpkg`` would
-otherwise be given /var/lib/dpkg.
+get /var/lib/dpkg.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from deployer.wire.advice import do
 from deployer.wire.causes import Cause
 
 COMMENT = "deployer app"
-"""Marks the service users that deployer makes, in the fifth field of passwd(5)."""
+"""Marks the app users that deployer creates, in the fifth field of passwd(5)."""
 DEPLOYS = "deploys by deployer"
-"""The same for the users who deploy."""
+"""The same for deploy users."""
 
 NAME_TAKEN = Cause(
     "name-taken",
@@ -58,7 +58,7 @@ CAUSES = (NAME_TAKEN, NO_DIRECTORY, DIRECTORY_TAKEN, USER_IS_ROOT, USER_WITHOUT_
 
 
 def check(paths: AppPaths, deploy_user: str) -> None:
-    """Raises HostError naming what is in the way and what to do about it."""
+    """Raises HostError naming the conflict and what to do about it."""
     user = find_user(paths.app)
     _check_user(paths.app, user)
     _check_unit(paths)
@@ -101,7 +101,7 @@ def _check_unit(paths: AppPaths) -> None:
 
 
 def _check_directory(path: Path, user: pwd.struct_passwd | None, owner: int) -> None:
-    """It must be absent, empty, or the app's already. Its parents are root's: it cannot be swapped meanwhile."""
+    """It must be missing, empty, or the app's already. Its parents belong to root: nobody can swap it."""
     try:
         status = os.lstat(str(path))
     except FileNotFoundError:

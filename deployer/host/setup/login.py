@@ -1,4 +1,4 @@
-"""Whether the deploy user can log in and start the host program: what sshd, PAM and sudo make of it."""
+"""Whether the deploy user can log in and start the host program, as far as sshd, PAM and sudo are concerned."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Rules = Mapping[str, Sequence[str]]
 
 
 def rules(user: str) -> dict[str, list[str]]:
-    """What sshd is told for a user (sshd_config(5), with its ``Match`` blocks): the words of each keyword, in small
-    letters. Empty where sshd does not say."""
+    """sshd's settings for a user (sshd_config(5), with ``Match`` blocks): the words of each keyword, in lower case.
+    Empty when sshd does not answer."""
     program = next((path for path in _SSHD if os.access(path, os.X_OK)), "")
     if not program:
         return {}
@@ -36,7 +36,7 @@ def rules(user: str) -> dict[str, list[str]]:
 
 
 def refusals(user: str, groups: Sequence[str], told: Rules) -> list[tuple[str, str]]:
-    """Why sshd would not let a user run a command by key: what is so, and what to do about it. Pure."""
+    """Why sshd would not let a user run a command by key, each with its repair. Pure."""
     found = []
 
     def refuse(keyword: str, why: str, next: str) -> None:
@@ -64,7 +64,7 @@ def refusals(user: str, groups: Sequence[str], told: Rules) -> list[tuple[str, s
 
 
 def _names_user(patterns: Sequence[str], user: str) -> bool:
-    """Whether a list of USER or USER@HOST patterns has the user, from some host at least."""
+    """Whether a list of USER or USER@HOST patterns names the user, at least from some host."""
     return _fits([pattern.partition("@")[0] for pattern in patterns], user)
 
 
@@ -75,7 +75,7 @@ def _fits(patterns: Sequence[str], name: str) -> bool:
 
 
 def key_file(user: pwd.struct_passwd, told: Rules) -> Path:
-    """The file in which sshd looks for the keys of a user. Raises HostError when there is none."""
+    """The file from which sshd reads the keys of a user. Raises HostError when it reads none."""
     patterns = told.get("authorizedkeysfile") or [".ssh/authorized_keys"]
     if patterns == ["none"]:
         raise HostError(
@@ -88,7 +88,7 @@ def key_file(user: pwd.struct_passwd, told: Rules) -> Path:
 
 
 def _expanded(pattern: str, user: pwd.struct_passwd) -> Path:
-    """``%h``, ``%u`` and ``%%`` (sshd_config(5)); what is no absolute path is one below the home directory."""
+    """Expand ``%h``, ``%u``, ``%U`` and ``%%`` (sshd_config(5)). A relative path is below the home directory."""
     values = {"h": user.pw_dir, "u": user.pw_name, "U": str(user.pw_uid), "%": "%"}
     text, rest = "", pattern
     while rest:
@@ -100,7 +100,7 @@ def _expanded(pattern: str, user: pwd.struct_passwd) -> Path:
 
 
 def groups_of(user: pwd.struct_passwd) -> list[str]:
-    """The names of all groups of a user; of those without a name there is nothing to compare."""
+    """The names of all groups of a user; groups without a name are left out."""
     found = []
     for number in os.getgrouplist(user.pw_name, user.pw_gid):
         try:
@@ -111,7 +111,7 @@ def groups_of(user: pwd.struct_passwd) -> list[str]:
 
 
 def problems(name: str) -> list[tuple[str, str]]:
-    """Why a user cannot log in by key, as far as this host shows it: what is so, and what to do about it."""
+    """Why a user cannot log in by key, as far as this host shows, each with its repair."""
     user = conflicts.find_user(name)
     if user is None:
         return [(f"the user {name} is gone", "fab setup -H root@HOST   (makes it again)")]
@@ -140,7 +140,7 @@ def _shell(user: pwd.struct_passwd) -> list[tuple[str, str]]:
 
 
 def loose(user: pwd.struct_passwd, told: Rules) -> list[tuple[str, str]]:
-    """What of the way to the keys others could write: sshd does not read them then (``StrictModes``)."""
+    """Files and directories on the path to the keys that others can write: sshd refuses them (``StrictModes``)."""
     try:
         file = key_file(user, told)
     except HostError as error:
@@ -165,5 +165,5 @@ def loose(user: pwd.struct_passwd, told: Rules) -> list[tuple[str, str]]:
 
 
 def start_program(user: str, app: str) -> runner.CommandResult:
-    """Start the host program as a deploy does, but for sshd: without a terminal, and with nothing to do."""
+    """Start the host program as a deploy does after its login: through sudo, without a terminal, with empty input."""
     return runner.run(["runuser", "-u", user, "--", "sudo", "-n", PROGRAM, "session", app], stdin=b"")

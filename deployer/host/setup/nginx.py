@@ -1,4 +1,4 @@
-"""The nginx site of an app, as text, and where this host's nginx wants it; :mod:`provision` installs it."""
+"""The nginx site of an app, as text, and what this host's nginx reads, as it dumps it (``nginx -T``)."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from deployer.wire.site import ProxySite
 
 _ETC = Path("/etc/nginx")
 PROOF = "/.well-known/deployer/"
-"""Below it a site leads to :data:`PROOF_SOCKET`, beside the app's own: see :mod:`deployer.host.setup.proof`."""
+"""Below this path a site leads to :data:`PROOF_SOCKET`, beside the app's socket (:mod:`deployer.host.setup.proof`)."""
 PROOF_SOCKET = "probe.sock"
 NO_PROOF = "deployer: nobody looks"
-"""What the site answers there when it does not reach that socket, with status 404."""
+"""The site's answer there when it cannot reach that socket, with status 404."""
 _FILE = re.compile(r"# configuration file (.+):")
 _PART = re.compile(
     r"""\s+|\#[^\n]*|[{};]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:[^\s{};"'\\$]|\\.|\$\{[^}]*\}|\$)+""", re.DOTALL
 )
 _ANY = "0.0.0.0"  # noqa: S104  (compared with, not bound)
 _POOLS = (1, 29, 7)
-"""From this version on nginx keeps connections to a named upstream unless it is told not to."""
+"""From this version on nginx keeps connections to a named upstream by default."""
 
 
 def site_path(app: str, etc: Path = _ETC) -> Path:
-    """Where the site goes: as Debian has it, else as nginx's own packages have it."""
+    """The path of the site: Debian's layout, else that of nginx's own packages."""
     directory = etc / "sites-enabled"
     return (directory if directory.is_dir() else etc / "conf.d") / f"deployer-{app}.conf"
 
 
 def worker_user(etc: Path = _ETC) -> str:
-    """The user that nginx's workers run as; ``www-data`` where nothing says otherwise."""
+    """The user that nginx's workers run as; ``www-data`` by default."""
     text = ""
     with contextlib.suppress(OSError):
         text = files.read_text(etc / "nginx.conf")
@@ -43,17 +43,17 @@ def worker_user(etc: Path = _ETC) -> str:
 
 
 def has_ipv6() -> bool:
-    """Whether this host's kernel has IPv6: nginx does not start with an address of a family that is not there."""
+    """Whether this host's kernel has IPv6: without it nginx does not start with an IPv6 address."""
     return Path("/proc/net/if_inet6").exists()
 
 
 def render(site: ProxySite, paths: AppPaths, *, ipv6: bool) -> str:
     """The site's file.
 
-    Upstream keep-alive stays off: a pooled connection would go on reaching the old release. No link in the code is
-    followed: nginx may read every app of the host, who ships one of them may not. What a client claims of itself never
-    reaches the app: each header that servers and frameworks believe is overwritten, or taken away. A site without a
-    name is the default one: beside another default it would never answer, and two of them are refused by nginx.
+    Upstream keep-alive stays off: a pooled connection would go on reaching the old release. Symbolic links in the code
+    are not followed: nginx may read every app of the host, an app's author may not. Headers by which servers and
+    frameworks learn about the client are overwritten or removed: a client could forge them. A site without a name is
+    the default server; nginx refuses two of these at one address.
     """
     default = "" if site.names else " default_server"
     lines = [
@@ -94,7 +94,7 @@ def _variable(app: str, name: str) -> str:
 
 
 def _maps(site: ProxySite, app: str) -> list[str]:
-    """What depends on a request. Of a front's headers only those count that a trusted front sent itself."""
+    """Variables that depend on the request. Forwarded headers count only when a trusted proxy sent them."""
     upgrade = f"map $http_upgrade {_variable(app, 'connection')} {{ default upgrade; '' close; }}"
     if not site.trusted:
         return [upgrade]
@@ -113,7 +113,7 @@ def _maps(site: ProxySite, app: str) -> list[str]:
 
 
 def _trust(site: ProxySite) -> list[str]:
-    """Have nginx take the client's address from the header of a trusted front: the last one that is not a front's."""
+    """Take the client's address from the header of a trusted proxy: the last address that is not a proxy's."""
     if not site.trusted:
         return []
     return [
@@ -124,7 +124,7 @@ def _trust(site: ProxySite) -> list[str]:
 
 
 def _headers(site: ProxySite, app: str) -> list[str]:
-    """What the app is told of a request. An empty header is not sent."""
+    """The headers that the app gets about a request. nginx does not send an empty one."""
     empty = "''"
     values = {
         "Upgrade": "$http_upgrade",
@@ -142,7 +142,7 @@ def _headers(site: ProxySite, app: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Directive:
-    """One directive: its words, the blocks that it is in (outermost first), and where it was read."""
+    """One directive: its words, the blocks around it (outermost first), and where it stands."""
 
     words: tuple[str, ...]
     blocks: tuple[tuple[str, ...], ...]
@@ -155,13 +155,13 @@ class Directive:
 
 
 def read_directives() -> list[Directive]:
-    """All that nginx reads, with the port that it was told in ``listen``; empty when it has no valid configuration."""
+    """All directives that nginx reads; none when its configuration is not valid."""
     done = runner.run(["nginx", "-T", "-q"])
     return list(parse_dump(done.out)) if done.ok else []
 
 
 def parse_dump(dump: str) -> Iterator[Directive]:
-    """The directives of a dump, those that open a block included. Never raises: what is odd is passed over."""
+    """The directives of a dump, including those that open a block. Never raises: odd text is skipped."""
     for file, text in _files(dump):
         blocks: list[tuple[str, ...]] = []
         words: list[str] = []
@@ -184,7 +184,7 @@ def parse_dump(dump: str) -> Iterator[Directive]:
 
 
 def _files(dump: str) -> Iterator[tuple[str, str]]:
-    """Each file of a dump with its text. A file is dumped once, in however many places it is included."""
+    """Each file of a dump with its text. A file is dumped once, even when it is included several times."""
     name: str = ""
     lines: list[str] = []
     for line in dump.splitlines():
@@ -198,7 +198,7 @@ def _files(dump: str) -> Iterator[tuple[str, str]]:
 
 
 def default_sites(found: Iterable[Directive], addresses: Iterable[str]) -> list[Directive]:
-    """The ``listen`` lines by which a site answers, at one of these addresses, to all names that no other site has."""
+    """The ``listen`` lines that make a site the default server at one of these addresses."""
     wanted = {_address(one) for one in addresses}
     return [
         one
@@ -210,7 +210,7 @@ def default_sites(found: Iterable[Directive], addresses: Iterable[str]) -> list[
 
 
 def _address(text: str) -> str:
-    """An address as nginx compares it: ``80``, ``*:80`` and ``0.0.0.0:80`` are one."""
+    """An address as nginx compares it: ``80``, ``*:80`` and ``0.0.0.0:80`` are the same."""
     if text.isdigit():
         return f"{_ANY}:{text}"
     host, _, port = text.rpartition(":") if not text.endswith("]") and ":" in text else (text, "", "80")
@@ -218,7 +218,7 @@ def _address(text: str) -> str:
 
 
 def pooling_upstreams(found: Iterable[Directive], app: str, version: tuple[int, ...]) -> list[Directive]:
-    """The upstreams that lead to the app and keep their connections: after a switch those reach the old release."""
+    """The upstreams to the app that keep their connections: after a switch these reach the old release."""
     found = list(found)
     ours = f"unix:/srv/{app}/"
     servers = [
@@ -234,11 +234,11 @@ def pooling_upstreams(found: Iterable[Directive], app: str, version: tuple[int, 
 
 
 def _closes(found: Iterable[Directive]) -> bool:
-    """Whether some site tells its upstream to close. Which one, is not looked at: this is for new versions alone."""
+    """Whether any site tells its upstream to close the connection."""
     return any(one.words[:2] == ("proxy_set_header", "Connection") and one.words[2:] == ("close",) for one in found)
 
 
 def version() -> tuple[int, ...]:
-    """nginx's own, such as ``(1, 22, 1)``."""
+    """The version of nginx, for example ``(1, 22, 1)``; empty when it does not say."""
     match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", runner.run(["nginx", "-v"]).err)
     return tuple(int(part) for part in match.groups()) if match else ()

@@ -1,4 +1,4 @@
-"""What a host needs besides us: a few packages of its own, and uv for the builds."""
+"""Software that deployer needs on a host: a few packages of its distribution, and uv for the builds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UV = "uv>=0.8,<1"
 
 
 def ensure_packages(*, nginx: bool) -> list[str]:
-    """The host's own packages that the rest needs; what was installed, in words. Raises HostError."""
+    """Install the distribution's packages that are missing. Returns what was installed. Raises HostError."""
     missing = _missing(nginx)
     if not missing:
         return []
@@ -25,14 +25,14 @@ def ensure_packages(*, nginx: bool) -> list[str]:
             f"this host lacks {', '.join(missing)}", next=do("install them with the host's package manager")
         )
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
-    updated = runner.run([*apt, "update"], timeout=900)  # a repository that is not needed may be out of order
+    updated = runner.run([*apt, "update"], timeout=900)  # may fail for a repository that is not needed
     done = runner.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
     if not done.ok:
         raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
     left = _missing(nginx)
     if left:
         raise HostError(
-            f"the packages {', '.join(left)} are installed, and what they bring is not there",
+            f"the packages {', '.join(left)} are installed, but their files are missing",
             next=do(f"as root on the host: apt-get install --reinstall {' '.join(left)}")
             + run("fab setup -H root@HOST", "again"),
         )
@@ -47,7 +47,7 @@ def _missing(nginx: bool) -> list[str]:
 
 
 def ensure_uv() -> list[str]:
-    """uv, for all apps of this host. As a wheel: nothing is built as root."""
+    """Install uv for all apps of this host, as a wheel: nothing is built as root."""
     if runner.run(["sh", "-c", f"{TOOLS}/bin/uv --version"]).ok:
         return []
     environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
@@ -71,10 +71,9 @@ def _has_venv() -> bool:
 
 
 def _login_environment() -> dict[str, str]:
-    """What /etc/environment sets at log-in: proxies and certificates that the package index may need.
+    """The variables of /etc/environment: proxies and certificates that the package index may need.
 
-    As pam_env reads it: ``export`` may stand before a name, and what is no assignment is passed over. A value is handed
-    on as the bytes that it is.
+    Read as pam_env does: ``export`` may precede a name, and other lines are skipped. Values keep their bytes.
     """
     found: dict[str, str] = {}
     with contextlib.suppress(OSError):

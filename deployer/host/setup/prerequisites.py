@@ -1,4 +1,4 @@
-"""What a host must be before anything is touched: systemd, commands, a place to write. Refuses, naming what lacks."""
+"""What a host must have before anything is touched: systemd, commands, writable directories, free space."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from deployer.host.system import runner, systemd
 from deployer.wire.advice import Next
 
 OLDEST = 247
-"""The oldest systemd that has all that the units need."""
+"""The oldest systemd with everything that the units need."""
 _COMMANDS = {
     "useradd": "passwd", "usermod": "passwd", "gpasswd": "passwd", "chage": "passwd", "runuser": "util-linux",
     "systemd-run": "systemd", "systemd-analyze": "systemd", "journalctl": "systemd", "rm": "coreutils",
 }  # fmt: skip
-"""What is run besides what setup can install, with Debian's package."""
+"""Commands that setup cannot install, each with its Debian package."""
 _BOOTED = Path("/run/systemd/system")
-"""By it sd_booted(3) tells, too, that systemd runs."""
+"""Exists when systemd runs: see sd_booted(3)."""
 _WRITTEN = ("/etc", "/srv", "/var/lib", "/usr/local/lib", "/run", "/home")
 _ROOM = {"/usr/local/lib": 160, "/var/lib": 16, "/srv": 16, "/etc": 1, "/run": 4}
-"""MiB that a first set-up needs: uv and its environment, the host program, small files."""
+"""MiB that the first setup needs: uv and its environment, the host program, small files."""
 
 
 def check() -> None:
-    """Raises HostError."""
+    """Raises HostError that names what is missing."""
     _check_systemd()
     _check_commands()
     for name in _WRITTEN:
@@ -82,7 +82,7 @@ def _there(path: Path) -> Path:
 
 
 def _check_writable(path: Path) -> None:
-    if not os.access(str(path), os.W_OK):  # to root only what is mounted read-only says no
+    if not os.access(str(path), os.W_OK):  # for root: mounted read-only
         raise _refuse(
             f"{path} is read-only on this host",
             f"as root on the host: mount -o remount,rw {_mount_of(path)}   (and look why: dmesg); then fab setup again",

@@ -1,4 +1,4 @@
-"""The host program's own files: a directory for each version, and the launcher that starts one of them."""
+"""Install the host program: a directory for each version, and the launcher that starts one of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from deployer.wire.protocol import PROGRAM
 BASE = Path(PROGRAM).parent
 _VERSION = re.compile(r"[0-9a-f]{64}\Z")
 _KEPT = 3
-"""Versions that stay, the new one among them: a job that is under way still imports from its own."""
+"""Versions that are kept, including the new one: a running job still imports from its own."""
 
 
 def install(content: bytes, base: Path = BASE) -> list[str]:
-    """Put the program (a zip) where its digest says, have the launcher start it, remove old versions.
+    """Unpack the program (a zip) into a directory named by its digest, point the launcher to it, remove old versions.
 
-    Returns what changed, in words. Done twice, the second time changes nothing.
+    Returns what was changed. Idempotent.
     """
     digest = hashlib.sha256(content).hexdigest()
     files.own_directory(base, 0o755, 0, 0)
@@ -40,8 +40,8 @@ def install(content: bytes, base: Path = BASE) -> list[str]:
 
 
 def launcher_of(directory: Path) -> str:
-    """``-I``: neither the caller's environment nor its working directory has a say in what is imported. ``-X utf8``:
-    the host's locale has none in how the name of a file is written."""
+    """The launcher. ``-I``: the caller's environment and working directory do not affect imports. ``-X utf8``: nor does
+    the host's locale affect the encoding of file names."""
     return (
         "#!/usr/bin/python3 -IXutf8\nimport sys\n"
         f"sys.path.insert(0, {str(directory)!r})\n"

@@ -1,8 +1,8 @@
-"""Proof that a visitor who asks for the app's name reaches this app, through whatever proxy answers at its address.
+"""Check that a visitor who asks for the app's name reaches this app through the proxy at its address.
 
-The site that ``fab setup`` writes has one location that leads to a socket beside the app's own. While this module
-looks, and no longer, it listens there; a request with a fresh nonce that arrives shows that name, site, link and
-permissions are right, and which headers the app is told.
+The site that ``fab setup`` writes has one location that leads to a socket beside the app's own. During the check this
+module listens there. When a request with a fresh nonce arrives, name, site, link and permissions are right; it also
+shows which headers the app gets.
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from deployer.wire.site import ProxySite
 _SECONDS = 5.0
 """For one visit."""
 _TURN = 60.0
-"""Seconds for which those who look before are waited for."""
+"""Seconds to wait for another check to finish."""
 _SPOOFED = "192.0.2.66"
-"""The address that a visit claims to come from (RFC 5737: nobody's)."""
+"""The address that a visit claims to come from (reserved by RFC 5737)."""
 _LOCAL = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (asked, not bound)
 _LONGEST = 64 * 1024
 _NAMES = 16
-"""Names that are asked for: a site may have hundreds."""
+"""The most names to check: a site may have hundreds."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One request to the proxy. ``answer`` is the status that came back, ``fault`` why none did.
+    """One request to the proxy. ``answer`` is the status of the response, ``fault`` why there was none.
 
-    ``ours`` says that the app's own site answered, without reaching the app's side. ``headers`` are what arrived there;
-    None when nothing did.
+    ``ours``: the app's site answered without reaching the socket. ``headers`` are what arrived there; None: nothing.
     """
 
     name: str
@@ -56,9 +55,9 @@ class Visit:
 
     @property
     def believed(self) -> bool:
-        """Whether the app was told an address that the visitor made up."""
-        told = self.headers or {}
-        return any(_SPOOFED in told.get(name, "") for name in ("x-forwarded-for", "x-real-ip", "forwarded"))
+        """Whether the proxy passed on an address that the visitor made up."""
+        headers = self.headers or {}
+        return any(_SPOOFED in headers.get(name, "") for name in ("x-forwarded-for", "x-real-ip", "forwarded"))
 
     @property
     def pooled(self) -> bool:
@@ -67,37 +66,37 @@ class Visit:
 
 
 def visit(ctx: Context, number: int, site: ProxySite) -> list[Visit]:
-    """Ask for each name of the site at each of its addresses, by way of the release that serves. Raises OSError."""
+    """Request each name of the site at each of its addresses. ``number`` is the current release. Raises OSError."""
     with _listening(ctx, number) as seen:
         return [
             _visit(seen, name, address)
             for address in site.addresses(has_ipv6())
-            for name in [_askable(name) for name in site.names[:_NAMES]] or ["localhost"]
+            for name in [_example_of(name) for name in site.names[:_NAMES]] or ["localhost"]
         ]
 
 
-def _askable(name: str) -> str:
-    """A name that a site's pattern stands for: ``*.example.com`` has any."""
+def _example_of(name: str) -> str:
+    """A name that matches a site's pattern, such as ``*.example.com``."""
     return name.replace("*", "www").lstrip(".")
 
 
 @dataclass
-class _Seen:
-    """The requests that arrived: their headers, by the nonce they brought."""
+class _Arrivals:
+    """The requests that arrived: their headers, by nonce."""
 
     requests: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def _listening(ctx: Context, number: int) -> Iterator[_Seen]:
-    """Meanwhile, answer at the socket of the proof, which is opened to the same users as the app's own."""
+def _listening(ctx: Context, number: int) -> Iterator[_Arrivals]:
+    """In the block, answer at the check's socket, which has the same permissions as the app's own."""
     path = str(ctx.paths.socket(number).with_name(PROOF_SOCKET))
-    seen, done = _Seen(), threading.Event()
+    seen, done = _Arrivals(), threading.Event()
     with _alone(str(ctx.paths.private)), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-            listener.bind(path)  # its directory is root's: nobody can have put something else there
+            listener.bind(path)  # its directory belongs to root: nobody can have put something else there
             os.chmod(path, 0o660)
             os.chown(path, pwd.getpwnam(ctx.app).pw_uid, grp.getgrnam(ctx.settings.socket_group).gr_gid)
             listener.listen(16)
@@ -113,17 +112,17 @@ def _listening(ctx: Context, number: int) -> Iterator[_Seen]:
 
 @contextlib.contextmanager
 def _alone(directory: str) -> Iterator[None]:
-    """Meanwhile, nobody else proves anything: of two who look at once, each would take the other's socket away.
+    """In the block, no other check runs: each would remove the other's socket.
 
-    Who looks before is waited for. Raises TimeoutError where that does not end. The directory is root's alone: nobody
-    else can hold its lock.
+    Waits for an earlier check. Raises TimeoutError when that does not end. Only root can open the directory and lock
+    it.
     """
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + _TURN
         while not _taken(lock):
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"another one has been asking the proxy for {_TURN:g} s")
+                raise TimeoutError(f"another check of the proxy has been running for {_TURN:g} s")
             time.sleep(0.05)
         yield
     finally:
@@ -137,17 +136,17 @@ def _taken(lock: int) -> bool:
     return False
 
 
-def _answer_all(listener: socket.socket, seen: _Seen, done: threading.Event) -> None:
+def _answer_all(listener: socket.socket, seen: _Arrivals, done: threading.Event) -> None:
     while not done.is_set():
-        with contextlib.suppress(OSError):  # one who does not speak, or nobody yet
+        with contextlib.suppress(OSError):  # no connection yet, or one that sends nothing
             connection, _ = listener.accept()
             with connection:
                 connection.settimeout(1.0)
                 _answer(connection, seen)
 
 
-def _answer(connection: socket.socket, seen: _Seen) -> None:
-    """Give back what the path ends in. Each request that arrives is kept; whose it was is told by its nonce."""
+def _answer(connection: socket.socket, seen: _Arrivals) -> None:
+    """Record the request under the nonce at the end of its path, and answer with that nonce."""
     first, headers = _split(_read(connection, b"\r\n\r\n"))
     words = first.split()
     nonce = words[1][len(PROOF) :] if len(words) > 1 and words[1].startswith(PROOF) else ""
@@ -157,7 +156,7 @@ def _answer(connection: socket.socket, seen: _Seen) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
 
 
-def _visit(seen: _Seen, name: str, address: str) -> Visit:
+def _visit(seen: _Arrivals, name: str, address: str) -> Visit:
     nonce = secrets.token_hex(16)
     try:
         status, body = _ask(address, name, nonce)
@@ -167,7 +166,7 @@ def _visit(seen: _Seen, name: str, address: str) -> Visit:
 
 
 def _ask(address: str, name: str, nonce: str) -> tuple[int, bytes]:
-    """The status that the proxy answers (0 for what is no HTTP), and what comes with it. Raises OSError."""
+    """The status of the proxy's response (0: not HTTP), and its body. Raises OSError."""
     lines = (
         f"GET {PROOF}{nonce} HTTP/1.1",
         f"Host: {name}",
@@ -186,14 +185,14 @@ def _ask(address: str, name: str, nonce: str) -> tuple[int, bytes]:
 
 
 def _endpoint(address: str) -> tuple[str, int]:
-    """Where a ``listen`` address is reached from this host."""
+    """Where to reach a ``listen`` address from this host."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     return _LOCAL.get(host, host), int(port)
 
 
 def _read(connection: socket.socket, end: bytes) -> bytes:
-    """All up to ``end`` (empty: to the connection's), as far as it comes within the time of one visit."""
+    """What arrives up to ``end`` (empty: until the connection is closed) within the time of one visit."""
     deadline = time.monotonic() + _SECONDS
     received = b""
     while not (end and end in received) and len(received) < _LONGEST and time.monotonic() < deadline:
@@ -205,7 +204,7 @@ def _read(connection: socket.socket, end: bytes) -> bytes:
 
 
 def _split(head: bytes) -> tuple[str, dict[str, str]]:
-    """The first line of a request or answer, and its headers; a header that comes twice counts with both values."""
+    """The first line of a request or response, and its headers; values of a repeated header are joined."""
     first, *lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     headers: dict[str, str] = {}
     for line in lines:
@@ -217,10 +216,10 @@ def _split(head: bytes) -> tuple[str, dict[str, str]]:
 
 
 def problems(ctx: Context, *, patience: float = 0.0) -> list[tuple[str, str]]:
-    """Why a visitor would not reach the app through the proxy that setup prepared: what is so, what to do about it.
+    """Why a visitor would not reach the app through the proxy that setup prepared, each with its repair.
 
-    None where there is no such proxy, and as long as nothing serves. A proxy that was just reloaded is given
-    ``patience`` seconds: its old processes still answer for a moment. Raises OSError.
+    Empty without such a proxy, and while nothing serves. Tries for ``patience`` seconds: after a reload, old processes
+    of the proxy still answer for a moment. Raises OSError.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -234,7 +233,7 @@ def problems(ctx: Context, *, patience: float = 0.0) -> list[tuple[str, str]]:
 
 
 def judge(visits: Iterable[Visit]) -> list[tuple[str, str]]:
-    """What is wrong by these visits. Pure."""
+    """The problems that these visits show, each with its repair. Pure."""
     found = []
     for one in visits:
         where = f"{one.name} at {one.address}"

@@ -1,4 +1,4 @@
-"""``fab setup``: make a host ready for an app. Idempotent; says what it changed; refuses what is not its own."""
+"""``fab setup``: prepare a host for an app. Idempotent; reports what it changed; refuses names that are taken."""
 
 from __future__ import annotations
 
@@ -46,12 +46,11 @@ STEPS = (
     "settings",
     "login",
 )
-"""What refuses comes early, what takes long comes late; the settings say that all of it is done, and the last step
-tries that."""
+"""Checks come first, long steps late. The settings are written when all else is done; the last step tests it."""
 
 
 def _read(stream: BinaryIO) -> Setup:
-    """What root asks for, as it came over the channel. Raises BadRequest."""
+    """Read the request from the channel. Raises BadRequest."""
     try:
         return Setup.parse(read_message(stream))
     except (ValueError, RecursionError) as error:
@@ -59,17 +58,17 @@ def _read(stream: BinaryIO) -> Setup:
 
 
 def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
-    """Read one request, do it, report each step as a phase; the last event is ``finished``.
+    """Read one request, carry it out, report each step as a phase; the last event is ``finished``.
 
-    ``program`` is this program as it was sent, a zip: one of the steps installs it.
+    ``program`` is this program as it was sent, a zip; one of the steps installs it.
     """
     started = time.monotonic()
     try:
         setup = _read(stream)
-        exit, summary = Exit.OK, _told(setup.app, Provision(setup, emit, program).run())
+        exit, summary = Exit.OK, _summary(setup.app, Provision(setup, emit, program).run())
     except (HostError, OSError) as error:
-        said = error if isinstance(error, HostError) else HostError(str(error))
-        exit, summary = _failed(emit, said)
+        failure = error if isinstance(error, HostError) else HostError(str(error))
+        exit, summary = _failed(emit, failure)
     except Exception as error:
         exit, summary = _failed(emit, bug(error, "setting up"))
     emit("finished", exit=int(exit), seconds=time.monotonic() - started, summary=summary)
@@ -77,7 +76,7 @@ def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
 
 
 def _failed(emit: Emit, error: HostError) -> tuple[Exit, str]:
-    """Report why the set-up ends. What can be put right and tried again is bad usage, whatever it was."""
+    """Report why the setup ends. What can be fixed and tried again counts as bad usage."""
     exit = Exit.USAGE if error.exit == Exit.REFUSED else error.exit
     emit(
         "failed",
@@ -90,14 +89,14 @@ def _failed(emit: Emit, error: HostError) -> tuple[Exit, str]:
     return exit, error.message
 
 
-def _told(app: str, changes: int) -> str:
+def _summary(app: str, changes: int) -> str:
     if not changes:
         return f"{app} was set up already: no changes"
     return f"{app} is set up: {changes} change{'s' if changes > 1 else ''}"
 
 
 class Provision:
-    """The steps of a set-up. Each returns what it changed, in words."""
+    """The steps of a setup. Each returns what it changed, in words."""
 
     def __init__(self, setup: Setup, emit: Emit, program: bytes) -> None:
         self.setup = setup
@@ -107,7 +106,7 @@ class Provision:
         self._without: tuple[str, ...] = ()
 
     def run(self) -> int:
-        """All steps; the number of changes. Raises HostError at the first step that cannot be done."""
+        """Run all steps; returns the number of changes. Raises HostError at the first step that fails."""
         return sum(len(self._step(name)) for name in STEPS)
 
     def _step(self, name: str) -> list[str]:
@@ -123,12 +122,12 @@ class Provision:
         return changed
 
     def _host(self) -> list[str]:
-        """Refuse a host on which no app could run, before anything is touched."""
+        """Refuse an unsuitable host, before anything is touched."""
         prerequisites.check()
         return []
 
     def _ownership(self) -> list[str]:
-        """Refuse names that belong to somebody else on this host, before anything is touched."""
+        """Refuse names that are taken on this host, before anything is touched."""
         conflicts.check(self.paths, self.setup.deploy_user)
         return []
 
@@ -146,7 +145,7 @@ class Provision:
         ]
 
     def _stored(self) -> dict[str, Any]:
-        """The settings of the set-up before; none when they cannot be read: they are written again."""
+        """The settings of the last setup; empty when they cannot be read: they are written again."""
         with contextlib.suppress(ValueError, Damaged):
             stored = files.read_json(self.paths.settings)
             return stored if isinstance(stored, dict) else {}
@@ -187,7 +186,7 @@ class Provision:
         return packages.ensure_uv()
 
     def _confinement(self) -> list[str]:
-        """Try on this host what the app's units will have; what it cannot bear is left out, and told."""
+        """Try the confinement of the app's units on this host; leave out, and report, what does not work."""
         before = self._stored().get("unsupported") or []
         self._without = unsupported.find(self.setup.app, self.setup.deploy_user)
         for text in unsupported.notes(self._without):
@@ -202,7 +201,7 @@ class Provision:
             return []
         path = nginx.site_path(self.setup.app)
         text = nginx.render(site, self.paths, ipv6=nginx.has_ipv6())
-        unlink = proxy.in_the_way(path, site)
+        unlink = proxy.conflicting_site(path, site)
         return proxy.install_site(path, text, self.emit, unlink=unlink) + proxy.ensure_started()
 
     def _settings(self) -> list[str]:
@@ -221,7 +220,7 @@ class Provision:
         return [str(self.paths.settings)]
 
     def _login(self) -> list[str]:
-        """The deploy user can start the host program; and whoever asks for the app's name reaches it."""
+        """Check that the deploy user can start the host program, and that a visitor reaches the app."""
         app, deploy = self.setup.app, self.setup.deploy_user
         found = login.problems(deploy)
         if found:

@@ -1,4 +1,4 @@
-"""Putting the site in front of the app: nginx decides whether it can be read, and goes on serving whatever happens."""
+"""Install the app's site into nginx, which validates it first and goes on serving whatever happens."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PACKAGES = ("nginx-common", "nginx")
 
 
 def install_site(path: Path, text: str, emit: Emit, *, unlink: Path | None = None) -> list[str]:
-    """Write the site, have nginx check all it reads, then reload it; what was there before comes back if it objects.
+    """Write the site, have nginx check its configuration, then reload it. When nginx objects, restore the old site.
 
-    ``unlink`` is another site that goes: see :func:`in_the_way`. A reload ends connections that clients keep open, so
-    that nothing is reloaded for a site that is as it was.
+    ``unlink`` is another site to remove: see :func:`conflicting_site`. An unchanged site causes no reload, which would
+    end connections that clients keep open.
     """
     before = path.read_bytes() if path.exists() else None
     if before == text.encode() and unlink is None:
@@ -34,7 +34,7 @@ def install_site(path: Path, text: str, emit: Emit, *, unlink: Path | None = Non
     try:
         warnings = _warnings()
     except BaseException:
-        _bring_back(path, before)
+        _restore(path, before)
         if unlink:
             files.point(unlink, target)
         raise
@@ -46,7 +46,7 @@ def install_site(path: Path, text: str, emit: Emit, *, unlink: Path | None = Non
 
 
 def _warnings() -> list[str]:
-    """What nginx warns of in all that it reads. Raises HostError when it objects, or does not say in time."""
+    """nginx's warnings about its configuration. Raises HostError when it objects, or does not answer in time."""
     done = runner.run(["nginx", "-t"])
     if not done.ok:
         raise HostError(
@@ -57,18 +57,17 @@ def _warnings() -> list[str]:
     return [line for line in done.err.splitlines() if "[warn]" in line]
 
 
-def _bring_back(path: Path, before: bytes | None) -> None:
+def _restore(path: Path, before: bytes | None) -> None:
     if before is None:
         path.unlink()
     else:
         files.write_file(path, before, 0o644)
 
 
-def in_the_way(path: Path, site: ProxySite) -> Path | None:
-    """The site that has to go for this one to answer: the welcome page of nginx's package, when it is unchanged.
+def conflicting_site(path: Path, site: ProxySite) -> Path | None:
+    """The site to remove so that this one can be the default: the unchanged welcome page of nginx's package.
 
-    A site without a name answers what no other site does, and of those there can be one. Raises HostError when that is
-    a site of somebody else's.
+    Only a site without a name must be the default. Raises HostError when another site is.
     """
     if site.names:
         return None
@@ -87,7 +86,7 @@ def in_the_way(path: Path, site: ProxySite) -> Path | None:
 
 
 def _is_stock() -> bool:
-    """Whether the default site is the link that the package made, to the file that the package brought."""
+    """Whether the default site is the package's link to the package's unchanged file."""
     with contextlib.suppress(OSError):
         page = Path(os.path.realpath(str(_STOCK)))
         if _STOCK.is_symlink() and page != _STOCK:
@@ -96,7 +95,7 @@ def _is_stock() -> bool:
 
 
 def _packaged() -> set[str]:
-    """The configuration files of nginx's packages, each with the digest that it came with (dpkg-query(1))."""
+    """The configuration files of nginx's packages, each with its packaged digest (dpkg-query(1))."""
     with contextlib.suppress(HostError):  # no dpkg here
         shown = (runner.run(["dpkg-query", "-W", "-f=${Conffiles}\\n", name]).out for name in _PACKAGES)
         return {" ".join(line.split()[:2]) for text in shown for line in text.splitlines()}
@@ -104,7 +103,7 @@ def _packaged() -> set[str]:
 
 
 def ensure_started() -> list[str]:
-    """nginx runs, now and after a boot. Raises HostError with its last words."""
+    """Start nginx, now and at boot. Raises HostError with its last log lines."""
     if systemd.show("nginx.service").active == "active":
         return []
     done = systemd.systemctl("enable", "--now", "nginx.service")

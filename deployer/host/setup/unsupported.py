@@ -1,6 +1,6 @@
-"""Which lines of the confinement this host cannot bear: a container, an old kernel. Found by trying, never guessed.
+"""Find the confinement directives that this host does not support (a container, an old kernel), by trying them.
 
-systemd gives up on the whole unit when it cannot do one line: without this no app would start there.
+systemd does not start a unit at all when one of its directives fails.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ EXPOSED: Mapping[str, str] = {
     "ProcSubset": "the app can read what /proc tells of the host",
     "PrivateUsers": "the app has no user namespace of its own: if it became root it would be the host's",
 }
-"""What remains open without each directive; the one to give up first comes last."""
+"""What the app can do without each directive; the one to give up first comes last."""
 
 _PROGRAM = ("/usr/bin/python3", "-I", "-c", "pass")
 _NUMBERS = itertools.count(1)
@@ -56,9 +56,9 @@ Works = Callable[["frozenset[str]"], bool]
 
 
 def find(app: str, deploy_user: str) -> tuple[str, ...]:
-    """The lines, by name or as ``Name=value``, without which everything of an app can be started here.
+    """The directives to leave out, by name or as ``Name=value``, so that everything of an app starts here.
 
-    Raises HostError when nothing can be started even without any.
+    Raises HostError when nothing starts even without any.
     """
     without: tuple[str, ...] = ()
     for user, kind in _users(app, deploy_user):
@@ -67,13 +67,13 @@ def find(app: str, deploy_user: str) -> tuple[str, ...]:
 
 
 def _find(app: str, user: str, kind: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """What one user's units cannot have here besides ``known``."""
+    """The directives that one user's units cannot have here, besides ``known``."""
 
     def works(more: frozenset[str]) -> bool:
         return not _starts(app, user, kind, more.union(known))
 
     candidates = [one for one in _candidates(kind) if one not in known]
-    if works(frozenset()) or works(frozenset()):  # once more: systemd may have been busy with itself
+    if works(frozenset()) or works(frozenset()):  # tried twice: systemd may have been busy
         return ()
     if not works(frozenset(candidates)):
         raise _nothing_starts(app, user, kind)
@@ -81,7 +81,7 @@ def _find(app: str, user: str, kind: str, known: tuple[str, ...]) -> tuple[str, 
 
 
 def problem(app: str, deploy_user: str, without: Sequence[str]) -> str:
-    """Why nothing of the app would start now, confined as it is but for ``without``; empty when it would."""
+    """Why the app would not start now with the confinement except ``without``; empty when it would."""
     for user, kind in _users(app, deploy_user):
         why = _starts(app, user, kind, frozenset(without)) and _starts(app, user, kind, frozenset(without))
         if why:
@@ -90,7 +90,7 @@ def problem(app: str, deploy_user: str, without: Sequence[str]) -> str:
 
 
 def notes(without: Sequence[str]) -> list[str]:
-    """A sentence for each line that is left out: what the app can do on this host therefore."""
+    """A sentence for each directive that is left out: what the app can do on this host because of that."""
     return [
         f"this host cannot confine the app fully: without {one} {EXPOSED.get(_name(one), 'it is confined less')}"
         for one in without
@@ -102,24 +102,24 @@ def _name(line: str) -> str:
 
 
 def search(candidates: Sequence[str], works: Works) -> tuple[str, ...]:
-    """The fewest of the candidates, most valuable first, that must be left out. Pure but for ``works``.
+    """The fewest of the candidates, most valuable first, that must be left out. Pure except for ``works``.
 
-    Of all together it is known that they do not work, and of none that they do. Lines are added, as many as possible
-    at a time, until one does not go with those before it; that one is left out. Where that leaves out several, there
-    may be a single one that they all do not go with.
+    Known before: with all candidates nothing works, with none everything does. Candidates are added, as many as
+    possible at a time, until one fails together with those before it; that one is left out. When several are left out,
+    a single one may be the cause of all these failures, and is then left out instead.
     """
     kept: list[str] = []
     rest = list(candidates)
     dropped: list[str] = []
 
-    def bears(lines: Sequence[str]) -> bool:
+    def supports(lines: Sequence[str]) -> bool:
         return works(frozenset(candidates).difference(lines))
 
-    while rest and (not dropped or not bears([*kept, *rest])):
+    while rest and (not dropped or not supports([*kept, *rest])):
         low, high = 0, len(rest)  # kept and the first ``low`` work, kept and the first ``high`` do not
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if bears([*kept, *rest[:middle]]) else (low, middle)
+            low, high = (middle, high) if supports([*kept, *rest[:middle]]) else (low, middle)
         kept += rest[:low]
         dropped.append(rest[low])
         rest = rest[high:]
@@ -131,12 +131,12 @@ def search(candidates: Sequence[str], works: Works) -> tuple[str, ...]:
 
 
 def _users(app: str, deploy_user: str) -> list[tuple[str, str]]:
-    """Who runs something of an app, and a kind of unit that has all lines that the others of that user have."""
+    """Each user that runs parts of an app, with a kind of unit that has all directives of that user's other units."""
     return [(app, "web"), (deploy_user, "build")]
 
 
 def _candidates(kind: str) -> list[str]:
-    """What can be left out, most valuable first. Of a directive with several values each can be by itself."""
+    """What can be left out, most valuable first. Each value of a repeated directive is a candidate."""
     lines = confinement.lines(kind)
     names = [name for name, _ in lines]
     texts = [name if names.count(name) == 1 else f"{name}={value}" for name, value in lines]
@@ -145,7 +145,7 @@ def _candidates(kind: str) -> list[str]:
 
 
 def _starts(app: str, user: str, kind: str, without: frozenset[str]) -> str:
-    """Start a program as the unit of that kind would be; why it did not run, empty when it did. Raises HostError."""
+    """Start a program in a unit of that kind. Why it did not run; empty when it did. Raises HostError."""
     unit = f"deployer-{app}.probe-{os.getpid()}-{next(_NUMBERS)}.service"
     lines = confinement.lines(kind, without=without | confinement.unknown_to(systemd.version()))
     state = [f"StateDirectory={app}", "StateDirectoryMode=0700"] if user == app else []

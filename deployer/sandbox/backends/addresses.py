@@ -45,7 +45,7 @@ def answers(address: str, port: int = 22) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
-class Claims:
+class Reservations:
     """Addresses this process has picked for hosts that do not answer yet; a context manager.
 
     A claim holds on the whole machine, against hosts that another sandbox directory boots at the same
@@ -55,7 +55,7 @@ class Claims:
     def __init__(self) -> None:
         self._held: list[socket.socket] = []
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> Reservations:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,7 +78,7 @@ class Claims:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1, all different, that nobody listens on just now."""
+    """TCP ports of 127.0.0.1, all different, that are free now."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployer.sandbox.contents.files import File
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 from deployer.sandbox.state import Record
 
 Progress = Callable[[str], None]
-"""Hears of each step as it begins. A text that starts as the one before, then ``: ``, says more of the same step."""
+"""Called with each step as it begins. A text that repeats the previous one plus ``: …`` adds detail to that step."""
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -55,7 +55,7 @@ class Backend(Protocol):
     def create(self, record: Record, image: str, files: Iterable[File]) -> None:
         """Make the host's file system, with `files` in it, and do not boot it."""
 
-    def start(self, record: Record) -> Process | None:
+    def start(self, record: Record) -> OsProcess | None:
         """Boot it; the process that keeps it running, where there is one on this machine."""
 
     def power_off(self, record: Record) -> None:

@@ -51,7 +51,7 @@ def ensure_tree(images: Path, distribution: str, *, environment: Mapping[str, st
 
 
 def mmdebstrap_command(distribution: str, target: Path) -> list[str]:
-    """The command that fills `target`; documentation is left out, because nobody reads it there."""
+    """The command that fills `target`; without documentation."""
     excluded = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
     return [
         "mmdebstrap",

@@ -16,7 +16,7 @@ from deployer.sandbox.backends.backend import Endpoint, Progress, last_lines
 from deployer.sandbox.commands import run
 from deployer.sandbox.contents.files import File, write_into
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 from deployer.sandbox.state import Record, State
 
 PROGRAM = "systemd-nspawn"
@@ -114,7 +114,7 @@ class Nspawn:
             mounts.mount_memory(directory)
         write_into(mounts.mount_overlay(image, directory), files)
 
-    def start(self, record: Record) -> Process:
+    def start(self, record: Record) -> OsProcess:
         """Boot from the overlay; the systemd-nspawn process."""
         directory = self.state.host(record.name)
         root = mounts.mount_overlay((directory / "image").read_text(encoding="utf-8"), directory)
@@ -125,7 +125,7 @@ class Nspawn:
         arguments = [str(self._console(record)), " ".join(str(group) for group in groups), *boot]
         environment = {**self.environment, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         launched = run(["/bin/sh", "-c", _LAUNCHER, "sandbox", *arguments], environment=environment)
-        supervisor = Process.of(int(launched.stdout))
+        supervisor = OsProcess.of(int(launched.stdout))
         if supervisor is None:
             raise SandboxError(f"{PROGRAM} ended at once.", console=self.console(record))
         return supervisor
@@ -167,7 +167,7 @@ class Nspawn:
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return last_lines(text)
 
-    def _supervisors(self, record: Record) -> list[Process]:
+    def _supervisors(self, record: Record) -> list[OsProcess]:
         """By command line, not by record: also one whose starter died before it could write its pid down."""
         root = self.state.host(record.name) / "merged"
         return processes.with_argument(PROGRAM, f"--directory={root}")

@@ -63,7 +63,7 @@ def recipe_digest(distribution: str, bundle: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class HostIdentity:
     """What makes one host itself. `listen` is the address its services bind, inside the host."""
 
     name: str
@@ -73,7 +73,7 @@ class Identity:
     authorized_key: bytes
 
 
-def host_files(identity: Identity) -> tuple[File, ...]:
+def host_files(identity: HostIdentity) -> tuple[File, ...]:
     """The files that turn the shared image into this one host."""
     sshd = (
         f"ListenAddress {identity.listen}\n"

@@ -1,4 +1,4 @@
-"""Hands this machine's Python package index on to a host: what pip is told here, pip and uv are there."""
+"""Copies this machine's Python package index settings to a host: pip's here, pip's and uv's there."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def index_from(options: Mapping[str, str], environment: Mapping[str, str]) -> In
 
 
 def discover(environment: Mapping[str, str]) -> Index:
-    """What pip on this machine is told, by its files and by `environment`; nothing when there is no pip."""
+    """pip's settings on this machine, from its files and `environment`; empty when there is no pip."""
     listing = _pip_config_list(tuple(sorted(environment.items())))
     from_environment = {
         name: environment[variable]

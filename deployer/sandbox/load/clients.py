@@ -1,6 +1,6 @@
 """The process behind `deployer.sandbox.load`: HTTP clients in an event loop that does nothing else.
 
-It reads an `Order` on stdin, one line of JSON, then commands (`flush N`, `stop`; the end of stdin means that
+It reads an `LoadOrder` on stdin, one line of JSON, then commands (`flush N`, `stop`; the end of stdin means that
 its parent is gone), and writes one JSON object a line.
 """
 
@@ -25,7 +25,7 @@ AFTER_A_FAILURE = 0.01  # seconds: else a refused client would measure only how 
 
 
 @dataclass(frozen=True)
-class Order:
+class LoadOrder:
     """What to do; `unix` is a socket's path or "", `request` is the whole of it as latin-1 text."""
 
     unix: str
@@ -44,7 +44,7 @@ class Order:
 class Client:
     """Sends one request after the other, until told to stop."""
 
-    def __init__(self, order: Order, rows: list[Row], stopping: asyncio.Event) -> None:
+    def __init__(self, order: LoadOrder, rows: list[Row], stopping: asyncio.Event) -> None:
         self.order, self.rows, self.stopping = order, rows, stopping
         self.bytes = order.request.encode("latin-1")
         self.connection: Connection | None = None
@@ -123,10 +123,10 @@ class Client:
         return version
 
 
-class Process:
+class ClientProcess:
     """The clients, and the pipe to the parent."""
 
-    def __init__(self, order: Order, out: asyncio.WriteTransport) -> None:
+    def __init__(self, order: LoadOrder, out: asyncio.WriteTransport) -> None:
         self.out = out
         self.rows: list[Row] = []
         self.stopping = asyncio.Event()
@@ -160,12 +160,12 @@ class Process:
         self.say(done=True)
 
 
-async def main(order: Order) -> None:
+async def main(order: LoadOrder) -> None:
     loop = asyncio.get_running_loop()
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     out, _ = await loop.connect_write_pipe(asyncio.Protocol, sys.stdout)
-    await Process(order, out).run(commands)
+    await ClientProcess(order, out).run(commands)
     out.close()
     while out.get_write_buffer_size():
         await asyncio.sleep(0.001)
@@ -174,4 +174,4 @@ async def main(order: Order) -> None:
 def run() -> None:
     """The whole life of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops us in its own time
-    asyncio.run(main(Order(**json.loads(sys.stdin.buffer.readline()))))
+    asyncio.run(main(LoadOrder(**json.loads(sys.stdin.buffer.readline()))))

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from deployer.sandbox.load.clients import Order
+from deployer.sandbox.load.clients import LoadOrder
 from deployer.sandbox.load.report import Example, Latencies, Report, Sample, Served, summarise
 
 __all__ = ["Example", "Latencies", "Load", "Report", "Sample", "Served"]
@@ -58,7 +58,7 @@ class Load:
         max_seconds: float = 600.0,
     ) -> None:
         unix, host, port, path = _locate(url)
-        self._order = Order(
+        self._order = LoadOrder(
             unix=unix,
             host=host,
             port=port,

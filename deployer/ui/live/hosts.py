@@ -55,7 +55,7 @@ def counts(progress: CommandProgress, width: int) -> Text:
 
 def here(progress: CommandProgress, now: float, width: int) -> list[Text]:
     """What this machine does for all hosts, if anything."""
-    phase = progress.by_host[""].running() if "" in progress.by_host else None
+    phase = progress.by_host[""].running()
     if phase is None:
         return []
     return [paint.cut(Text(f"  here: {clean(phase.name)} {clean(phase.detail)}  {seconds(phase.elapsed(now))}"), width)]

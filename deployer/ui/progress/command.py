@@ -14,7 +14,7 @@ __all__ = ["CommandProgress", "Dedupe"]
 
 
 class CommandProgress:
-    """All hosts of a command, in the order in which they were named. Not thread-safe: its owner locks.
+    """This machine (``""``) and the hosts, in the order in which they were named. Not thread-safe: its owner locks.
 
     ``end`` is the event of the fleet. For one host it is made from its ``Finished``, and lists no hosts: their outcomes
     explain where hosts differ.
@@ -22,7 +22,7 @@ class CommandProgress:
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self.many = len(hosts) > 1
-        self.by_host = {host: HostProgress(host) for host in hosts}
+        self.by_host = {host: HostProgress(host) for host in ("", *hosts)}
         self.release = ""
         self.end: ev.FleetFinished | None = None
         self.begun: float | None = None
@@ -64,8 +64,8 @@ class CommandProgress:
         return not self.many and not self.host(logs.host).in_phase()
 
     def worked(self) -> bool:
-        """Whether any host has anything to show."""
-        return any(host.worth_keeping() for host in self.hosts)
+        """Whether there is anything to show of what the hosts did; of one host also of what this machine did for it."""
+        return any(host.worth_keeping() for host in (self.hosts if self.many else self.by_host.values()))
 
     def elapsed(self, now: float) -> float:
         return 0.0 if self.begun is None else now - self.begun

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deployer.sandbox import SandboxHost, processes
-from deployer.sandbox.processes import Process
+from deployer.sandbox.processes import OsProcess
 from tests.support.delayproxy import DelayProxy
 from tests.support.faults.accident import ssh_config
 
@@ -35,7 +35,7 @@ def thaw(host: SandboxHost) -> None:
         process.send(signal.SIGCONT)
 
 
-def _sshds(host: SandboxHost) -> list[Process]:
+def _sshds(host: SandboxHost) -> list[OsProcess]:
     """All sshd processes in the host's own pid namespace; none when it is off."""
     supervisor = host.state.get(host.name).init
     inits = processes.children(supervisor) if supervisor is not None else []
@@ -46,7 +46,7 @@ def _sshds(host: SandboxHost) -> list[Process]:
     for place in Path("/proc").glob("[1-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             sshd = (place / "comm").read_text().strip() == "sshd" and (place / "ns/pid").readlink() == space
-            if sshd and (one := Process.of(int(place.name))):
+            if sshd and (one := OsProcess.of(int(place.name))):
                 found.append(one)
     return found
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from deployer.sandbox.load.clients import Client, Order, Row
+from deployer.sandbox.load.clients import Client, LoadOrder, Row
 from deployer.sandbox.load.report import Report, Sample, summarise
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,10 +101,10 @@ class FleetLoad:
             self._process.communicate()
 
 
-def _order(address: str, port: int, clients: int, pause: float, timeout: float, keepalive: bool) -> Order:
+def _order(address: str, port: int, clients: int, pause: float, timeout: float, keepalive: bool) -> LoadOrder:
     kept = "keep-alive" if keepalive else "close"
     request = f"GET / HTTP/1.1\r\nHost: {address}:{port}\r\nUser-Agent: fleet-load\r\nConnection: {kept}\r\n\r\n"
-    return Order(
+    return LoadOrder(
         unix="", host=address, port=port, clients=clients, keepalive=keepalive, method="GET", request=request, echo=[],
         pause=pause, timeout=timeout, max_seconds=MAX_SECONDS,
     )  # fmt: skip
@@ -115,7 +115,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     commands = asyncio.StreamReader(limit=1 << 24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    orders = {name: Order(**order) for name, order in json.loads(await commands.readline()).items()}
+    orders = {name: LoadOrder(**order) for name, order in json.loads(await commands.readline()).items()}
     stopping = asyncio.Event()
     loop.call_later(MAX_SECONDS, stopping.set)
     rows: dict[str, list[Row]] = {name: [] for name in orders}

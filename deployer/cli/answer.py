@@ -1,0 +1,47 @@
+"""What a task returns: an exit code, and how its answer is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from deployer.errors import Exit
+
+if TYPE_CHECKING:
+    from deployer.fleet.hosts import Answers
+
+__all__ = ["TaskAnswer", "ended_with", "would_do"]
+
+
+class Show(Protocol):
+    """Prints an answer on standard output."""
+
+    def __call__(self, *, json: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAnswer:
+    """What a task found out: ``show`` prints it when the reporter has gone, ``exit`` ends the process."""
+
+    show: Show
+    exit: int = Exit.OK
+
+
+def ended_with(exit: int) -> TaskAnswer:
+    """The answer of a command whose events have already told everything."""
+
+    def show(*, json: bool) -> None:
+        pass
+
+    return TaskAnswer(show=show, exit=exit)
+
+
+def would_do(found: Answers[str]) -> TaskAnswer:
+    """What a task would do on each host."""
+
+    def show(*, json: bool) -> None:
+        from deployer.ui.answers.plan import show_would
+
+        show_would(found.values, found.missing, json=json)
+
+    return TaskAnswer(show=show, exit=found.exit)

@@ -1,0 +1,71 @@
+"""The options of the tasks: what all take, what each means in --help, and the letters."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["COMMON", "HELP", "LETTERS"]
+
+HELP = {
+    "env": "the [environments.NAME] of deploy.toml to use",
+    "config": "another deploy.toml",
+    "accept_new": "accept and record the key of an unknown host (a changed key is always refused)",
+    "json": "print one JSON event a line on standard output, for machines",
+    "verbose": "show everything that builds and migrations print",
+    "parallel": "how many hosts are connected to and prepared at the same time (default: 20)",
+    "ref": "the branch, tag or commit to deploy (default: HEAD)",
+    "dirty": "ship the working tree as it is, committed or not; the release's record says so",
+    "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
+    "asgi": "the ASGI application, where several are found or none: MODULE:NAME",
+    "strict": "refuse requirements that are not pinned to a version, a commit or a hash",
+    "no_migrate": "leave out the migration",
+    "wait": "when another deploy runs, queue behind it instead of ending with exit code 4",
+    "batch": "how many hosts switch at a time: a number, or a share such as 25% (default: all at once)",
+    "canary": "how many hosts switch before all others",
+    "bake": "how long the canary serves before the others follow, such as 60s or 5m",
+    "keep_going": "when a later wave fails, leave the healthy hosts on the new release",
+    "to": "the release to go back to, such as v40 (default: the good one before the current one)",
+    "yes": "go back even if migrations were applied since",
+    "all": "every attempt, including those whose release has been removed",
+    "fix": "have the host repair what it can",
+    "lines": "how many lines",
+    "process": "one process or timer of the app, such as worker (default: all of them)",
+    "follow": "keep printing new lines until Ctrl-C",
+    "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
+    "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
+    "release": "the unfinished release (default: the newest)",
+}
+
+
+LETTERS = {
+    "env": "e",
+    "config": "c",
+    "json": "j",
+    "verbose": "v",
+    "parallel": "p",
+    "ref": "r",
+    "wait": "w",
+    "batch": "b",
+    "lines": "n",
+    "follow": "f",
+}
+"""The options with a letter, the same in every task. Options that weaken a safeguard or trust a key have none."""
+
+
+def _common(
+    *,
+    env: str = "",
+    config: str = "",
+    accept_new: bool = False,
+    json: bool = False,
+    verbose: bool = False,
+    parallel: str = "",
+) -> None:
+    """The options of every task on a host: this signature is added to the task's own."""
+
+
+COMMON = inspect.signature(_common).parameters
