@@ -75,14 +75,14 @@ class ProxySite:
 
 def listens(text: str) -> bool:
     """Whether this is a port (``80``), or an address and a port (``[::]:80``)."""
-    match = _LISTEN.match(text)
+    match = _LISTEN.fullmatch(text)
     return match is not None and 0 < int(match["port"]) < 65536
 
 
 def is_network(text: str) -> bool:
     """Whether this is an address or a network (``10.0.0.0/8``), as nginx reads it."""
     try:
-        return _NETWORK.match(text) is not None and bool(ipaddress.ip_network(text))
+        return _NETWORK.fullmatch(text) is not None and bool(ipaddress.ip_network(text))
     except ValueError:
         return False
 

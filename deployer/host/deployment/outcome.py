@@ -10,8 +10,7 @@ from deployer.host.processes import background
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import ENDED, PRUNED
 from deployer.host.state.releases import GOOD, ROLLING_BACK, Release
-from deployer.host.state.retention import to_prune
-from deployer.host.state.retention import used_keys as used_by
+from deployer.host.state.retention import to_prune, used_keys
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
 
@@ -109,4 +108,4 @@ def used(ctx: Context, what: str) -> set[str]:
     """The keys of trees (or virtual environments) in use: by releases with content, and by dead ones that still finish
     a job. Raises HostError."""
     releases, finishing = ctx.catalog.all(), background.finishing_numbers(ctx)
-    return used_by(releases, what) | ({getattr(one, what) for one in releases if one.number in finishing} - {""})
+    return used_keys(releases, what) | ({getattr(one, what) for one in releases if one.number in finishing} - {""})

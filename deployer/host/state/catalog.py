@@ -38,6 +38,12 @@ class Catalog:
         names = (entry.name for entry in self.paths.releases.iterdir())
         return sorted(int(name[1:]) for name in names if RELEASE.fullmatch(name))
 
+    def before(self, release: Release) -> Release | None:
+        """The release that served before this one; None when none did, or when its record cannot be read."""
+        with contextlib.suppress(Damaged):
+            return self.find(release.previous) if release.previous else None
+        return None
+
     def find(self, number: int) -> Release | None:
         """The record of a release; None when there is none. Raises Damaged."""
         try:
@@ -56,12 +62,6 @@ class Catalog:
         """The release that serves; None when none does. Raises Damaged."""
         number = self.current()
         return self.find(number) if number else None
-
-    def before(self, release: Release) -> Release | None:
-        """What served before a release; None when nothing did, or its record cannot be read."""
-        with contextlib.suppress(Damaged):
-            return self.find(release.previous) if release.previous else None
-        return None
 
     def get(self, number: int) -> Release:
         """The record of a release. Raises HostError naming those that exist when there is no such release."""

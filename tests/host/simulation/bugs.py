@@ -17,13 +17,24 @@ import deployer.wire
 _PROGRAM = tuple(str(Path(part.__file__).parent) for part in (deployer.host, deployer.wire))
 """What ships to a host."""
 _HERE = str(Path(__file__).parent)
-UNDO, RECOVERY = "deployment.py:_fail", "main.py:_recover"
+UNDO, RECOVERY = "undo.py:run", "main.py:_recover"
 """Where an undo or a recovery begins: from then on, calls count."""
 _APART = {"failures.py", "protocol.py", "errors.py"}
 """What keeps the failures, and what has none."""
 _PURE = {"paths.py", "app.py", "clock.py", "reader.py", "spec.py", "processes.py"}
 _STEPS = {
-    *("deployment.py", "rollback.py", "outcome.py", "recovery.py", "survey.py", "debris.py", "outcome.py", "main.py"),
+    *(
+        "deployment.py",
+        "execution.py",
+        "undo.py",
+        "rollback.py",
+        "outcome.py",
+        "recovery.py",
+        "survey.py",
+        "debris.py",
+        "outcome.py",
+        "main.py",
+    ),
     *("background.py", "handover.py", "install.py", "lock.py", "service.py", "lease.py"),
 }
 """Whose calls are tried, where not every one is."""

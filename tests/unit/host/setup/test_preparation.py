@@ -426,7 +426,7 @@ def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.Mon
         mine = (tmp_path / proof.PROOF_SOCKET).stat().st_ino
         with monkeypatch.context() as hurried:
             hurried.setattr(proof, "_TURN", 0.0)
-            with pytest.raises(TimeoutError, match="another one"):
+            with pytest.raises(TimeoutError, match="another check"):
                 look()
         other = threading.Thread(target=look)
         other.start()
