@@ -13,7 +13,7 @@ from deployer.host.state.paths import AppPaths, unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import exitstatus, journald, proc, systemd
 from deployer.host.system.causes import APP_ERROR
-from deployer.host.system.diagnosis import Diagnosis, from_end, from_output, from_response
+from deployer.host.system.diagnosis import Explanation, from_end, from_output, from_response
 from deployer.wire.spec import Health
 
 _PAUSE = 0.25
@@ -155,7 +155,7 @@ class Candidate:
         return failure(self.paths, self.number, why, self.service, found=found)
 
 
-def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Diagnosis | None = None) -> HostError:
+def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Explanation | None = None) -> HostError:
     """The error that refuses a release because of ``unit``, with the unit's log and the cause found in it; or the error
     of a host that could not start the process.
 

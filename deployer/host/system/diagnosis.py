@@ -36,7 +36,7 @@ from deployer.host.system.causes import (
 from deployer.wire.advice import Next
 from deployer.wire.causes import Cause
 
-__all__ = ["Diagnosis", "from_command", "from_end", "from_migration", "from_output", "from_response"]
+__all__ = ["Explanation", "from_command", "from_end", "from_migration", "from_output", "from_response"]
 
 _EXCEPTION = re.compile(r"(?:\w+\.)*(?P<type>[A-Z]\w*)(?:: (?P<text>.*))?")
 _TYPES = ("Error", "Exception", "Configured", "Exit", "Interrupt", "Warning")
@@ -51,7 +51,7 @@ _LATEST = 3
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Explanation:
     """A recognized cause and its values. ``why`` follows the message of what failed; ``next`` is the advice."""
 
     cause: Cause
@@ -79,51 +79,51 @@ class _PythonError:
         return any(one.endswith(file) and name == function for one, name in self.frames)
 
 
-def from_output(lines: Sequence[str], app: str, code: Path, default: Cause = COMMAND_ERROR) -> Diagnosis:
+def from_output(lines: Sequence[str], app: str, code: Path, default: Cause = COMMAND_ERROR) -> Explanation:
     """Why a command, or a process of the release with its code at ``code``, failed, from the lines it printed."""
     for raised in reversed(_raised(lines)[-_LATEST:]):
         found = _of_exception(raised, app, code)
         if found is not None:
             return found
     if any("Connection in use: (" in line or "[Errno 98]" in line for line in lines[-50:]):
-        return Diagnosis(PORT_IN_USE)
-    return Diagnosis(default, {"app": app})
+        return Explanation(PORT_IN_USE)
+    return Explanation(default, {"app": app})
 
 
-def from_command(status: int, lines: Sequence[str], app: str, code: Path) -> Diagnosis:
+def from_command(status: int, lines: Sequence[str], app: str, code: Path) -> Explanation:
     """Why a command ended with ``status``. A shell reports 137 for a command killed by SIGKILL."""
-    return Diagnosis(KILLED) if status in (137, -9) else from_output(lines, app, code)
+    return Explanation(KILLED) if status in (137, -9) else from_output(lines, app, code)
 
 
-def from_end(result: str, signal: str) -> Diagnosis | None:
+def from_end(result: str, signal: str) -> Explanation | None:
     """The cause in how systemd says a process ended (``Result=``, and the signal); None when there is none."""
     if result == "oom-kill":
-        return Diagnosis(NO_MEMORY)
-    return Diagnosis(KILLED) if signal == "SIGKILL" else None
+        return Explanation(NO_MEMORY)
+    return Explanation(KILLED) if signal == "SIGKILL" else None
 
 
-def from_response(status: int, path: str, timeout: float) -> Diagnosis | None:
+def from_response(status: int, path: str, timeout: float) -> Explanation | None:
     """Why a health check got ``status`` (0: no response); None when only the log can tell."""
     if status == 0:
-        return Diagnosis(HEALTH_SLOW, {"timeout": timeout})
+        return Explanation(HEALTH_SLOW, {"timeout": timeout})
     if status == 400:
-        return Diagnosis(HEALTH_HOST)
+        return Explanation(HEALTH_HOST)
     if status in (404, 405, 410):
-        return Diagnosis(HEALTH_PATH, {"path": path})
+        return Explanation(HEALTH_PATH, {"path": path})
     if status in (401, 403, 407) or 300 <= status < 400:
-        return Diagnosis(HEALTH_LOGIN)
+        return Explanation(HEALTH_LOGIN)
     return None
 
 
-def from_migration(lines: Sequence[str], app: str, code: Path, status: int = 1) -> Diagnosis:
+def from_migration(lines: Sequence[str], app: str, code: Path, status: int = 1) -> Explanation:
     """Why a migration failed, and whether it can have changed the database."""
     raised = _raised(lines)
     first = next((line for line in lines if line.strip()), "")
     began = first != _TRACEBACK or any(part in file for one in raised for file, _ in one.frames for part in _MIGRATING)
     why = from_command(status, lines, app, code)
     if not raised or began:
-        return Diagnosis(_with(why.cause, MIGRATION_BROKE_OFF), why.values)
-    return Diagnosis(_with(why.cause, MIGRATION_NEVER_BEGAN), why.values)
+        return Explanation(_with(why.cause, MIGRATION_BROKE_OFF), why.values)
+    return Explanation(_with(why.cause, MIGRATION_NEVER_BEGAN), why.values)
 
 
 def _with(cause: Cause, end: Cause) -> Cause:
@@ -153,17 +153,17 @@ def _raised(lines: Iterable[str]) -> list[_PythonError]:
     return list(found.values())
 
 
-def _of_exception(raised: _PythonError, app: str, code: Path) -> Diagnosis | None:
+def _of_exception(raised: _PythonError, app: str, code: Path) -> Explanation | None:
     quoted = re.search(r"'([^']*)'", raised.text)
     name = quoted[1] if quoted else ""
     if raised.type == "ModuleNotFoundError" and name:
         own = _is_own(name.partition(".")[0], code)
-        return Diagnosis(MISSING_MODULE if own else MISSING_PACKAGE, {"module": name})
+        return Explanation(MISSING_MODULE if own else MISSING_PACKAGE, {"module": name})
     variable = _variable(raised, name)
     if variable:
-        return Diagnosis(MISSING_VARIABLE, {"name": variable})
+        return Explanation(MISSING_VARIABLE, {"name": variable})
     if raised.type == "MemoryError":
-        return Diagnosis(NO_MEMORY)
+        return Explanation(NO_MEMORY)
     if raised.type == "OperationalError":
         return _of_database(raised, app)
     return _of_errno(raised, app)
@@ -195,28 +195,28 @@ def _variable(raised: _PythonError, name: str) -> str:
     return ""
 
 
-def _of_database(raised: _PythonError, app: str) -> Diagnosis | None:
+def _of_database(raised: _PythonError, app: str) -> Explanation | None:
     if raised.text.startswith(_SQLITE):
-        return Diagnosis(READ_ONLY_CODE, {"path": " to an SQLite file beside the code", "app": app})
+        return Explanation(READ_ONLY_CODE, {"path": " to an SQLite file beside the code", "app": app})
     if any("connect" in function for _, function in raised.frames) and "sqlite" not in str(raised.frames):
-        return Diagnosis(NO_DATABASE, {"what": "its database"})
+        return Explanation(NO_DATABASE, {"what": "its database"})
     return None
 
 
-def _of_errno(raised: _PythonError, app: str) -> Diagnosis | None:
+def _of_errno(raised: _PythonError, app: str) -> Explanation | None:
     error = _ERRNO.fullmatch(raised.text)
     if error is None:
         return None
     number, path = int(error[1]), error[2] or ""
     if number == 98:
-        return Diagnosis(PORT_IN_USE)
+        return Explanation(PORT_IN_USE)
     if number == 111:
-        return Diagnosis(NO_DATABASE, {"what": "a service that it needs"})
+        return Explanation(NO_DATABASE, {"what": "a service that it needs"})
     if number == 28:
-        return Diagnosis(DISK_FULL)
+        return Explanation(DISK_FULL)
     in_code = not os.path.isabs(path) or path.startswith(f"/srv/{app}/")
     if number == 30 or (number == 13 and path and in_code):
-        return Diagnosis(READ_ONLY_CODE, {"path": f" to {path}" if path else "", "app": app})
+        return Explanation(READ_ONLY_CODE, {"path": f" to {path}" if path else "", "app": app})
     if number in (1, 13) and path:
-        return Diagnosis(NOT_ALLOWED, {"path": path, "app": app})
+        return Explanation(NOT_ALLOWED, {"path": path, "app": app})
     return None

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from deployer.host.system import causes
-from deployer.host.system.diagnosis import Diagnosis, from_command, from_end, from_migration, from_output, from_response
+from deployer.host.system.diagnosis import (
+    Explanation,
+    from_command,
+    from_end,
+    from_migration,
+    from_output,
+    from_response,
+)
 
 cause = pytest.mark.cause
 
@@ -113,7 +120,7 @@ def test_what_nothing_explains_is_the_apps(code: Path) -> None:
     assert found.next.commands == ("fab logs -n 200", "fab deploy")
 
 
-MEMORY, KILLED = Diagnosis(causes.NO_MEMORY), Diagnosis(causes.KILLED)
+MEMORY, KILLED = Explanation(causes.NO_MEMORY), Explanation(causes.KILLED)
 KILLS = [
     pytest.param("oom-kill", "SIGKILL", MEMORY, marks=cause("no-memory")),
     pytest.param("signal", "SIGKILL", KILLED, marks=cause("killed")),
@@ -123,7 +130,7 @@ KILLS = [
 
 
 @pytest.mark.parametrize(("result", "signal", "told"), KILLS)
-def test_only_systemd_knows_that_a_kill_was_for_memory(result: str, signal: str, told: Diagnosis | None) -> None:
+def test_only_systemd_knows_that_a_kill_was_for_memory(result: str, signal: str, told: Explanation | None) -> None:
     """Anybody may send SIGKILL: without the kernel's word for it, memory is a possibility."""
     assert from_end(result, signal) == told
 
