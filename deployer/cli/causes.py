@@ -13,7 +13,7 @@ from deployer.errors import local
 from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.setup import ageing, conflicts
-from deployer.host.system import causes
+from deployer.host.system import causes as app
 from deployer.project import application, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
@@ -48,7 +48,7 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
         "The new release fails (5 or 6)",
         "The old release serves. These causes are recognised in the output of the process: by exception types, error "
         "numbers, names and paths, never by sentences. If none matches, the advice is to look at the log.",
-        causes.CAUSES,
+        app.CAUSES,
     ),
 )
 ALL: tuple[Cause, ...] = tuple(cause for _, _, causes in SECTIONS for cause in causes)

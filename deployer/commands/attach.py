@@ -1,4 +1,4 @@
-"""The use cases about what runs on a host already, whoever began it: follow it, end it."""
+"""The use cases for a deploy that runs already: follow it, abort it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deployer.wire.advice import run
 __all__ = ["abort", "attach"]
 
 _ABORTED = (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
-"""How a deploy ends that somebody aborts; well, when it was too late."""
+"""How a deploy may end that was aborted: 0 when it was too late."""
 
 
 def attach(fleet: Fleet) -> int:

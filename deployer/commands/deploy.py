@@ -171,7 +171,7 @@ def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
 
 @contextmanager
 def _worth_a_row(report: Reporter, host: str) -> Iterator[None]:
-    """Reading a project that takes longer than a moment is told, as a phase of its own: ``read``."""
+    """Report reading the project as the phase ``read`` when it takes longer than a second."""
     started, lock = time.monotonic(), threading.Lock()
     told = over = False
 

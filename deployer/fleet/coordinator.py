@@ -12,17 +12,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.fleet.hosts import Fleet, HostResult, conclude
-from deployer.fleet.messages import HostFailed, HostLost, HostMet, HostStopped, Message, Tick
+from deployer.fleet.messages import HostFailed, HostLost, HostMet, HostStopped, Inbox, Message
 from deployer.fleet.worker import HostWorker, Plan
 from deployer.release.placement import Payload, Placement, ReleaseKind, number_of
 from deployer.remote.decision import Decision
 from deployer.remote.facts import Facts
-from deployer.remote.inbox import Inbox
 from deployer.remote.session import Edit, Outcome, Over, Remote
 from deployer.remote.site import Site, untouched
 
@@ -53,11 +51,10 @@ class Coordinator:
 
     def __init__(self, fleet: Fleet, *, asks: bool = True, parallel: int = 0, alone: bool | None = None) -> None:
         self._fleet, self._decide = fleet, fleet.decide if asks else None
-        self._messages: SimpleQueue[Message | None] = SimpleQueue()
-        self._inbox: Inbox[Message] = Inbox(self._all())
+        self._inbox = Inbox(TICK)
         room = threading.BoundedSemaphore(min(max(parallel or fleet.parallel, 1), len(fleet.sites)))
         alone = len(fleet.sites) == 1 if alone is None else alone
-        self._workers = {site.host: HostWorker(site, self._messages.put, room, alone=alone) for site in fleet.sites}
+        self._workers = {site.host: HostWorker(site, self._inbox.put, room, alone=alone) for site in fleet.sites}
         self._facts: dict[str, Facts] = {}
         self._gone: set[str] = set()
         self._wait = False
@@ -66,7 +63,6 @@ class Coordinator:
 
     def close(self) -> None:
         """End all connections."""
-        self._messages.put(None)
         for worker in self._workers.values():
             worker.leave()
 
@@ -158,16 +154,6 @@ class Coordinator:
         return conclude(self._fleet, ends, exit_of=lambda outcome: int(outcome.exit))
 
     # How
-
-    def _all(self) -> Iterator[Message]:
-        while True:
-            try:
-                message = self._messages.get(timeout=TICK)
-            except Empty:
-                message = Tick()
-            if message is None:
-                return
-            yield message
 
     def _run_until(self, enough: Callable[[], bool]) -> None:
         self._step()

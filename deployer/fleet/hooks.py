@@ -1,4 +1,4 @@
-"""Commands that run on this machine for one host of a fleet, such as those that tell a load balancer."""
+"""The hooks of a fleet: commands that run on this machine for one host, to take it out of a load balancer and back."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SHOWN = 500
 def run(argv: Sequence[str], *, timeout: float) -> str:
     """Run a command without a shell, ``timeout`` seconds at most; why it failed, for people, and empty when it did not.
 
-    Of what it prints only the end is told, when it fails. It has a session of its own: a Ctrl-C at the terminal is
-    meant for this program, which may yet have to undrain; and what it starts ends with it when it hangs. What it leaves
-    running when it ends is its own affair: nobody waits for that, though it may hold the command's output.
+    When it fails, the end of its output is reported. It runs in its own session: Ctrl-C at the terminal is meant for
+    this program, which may still have to undrain, and a hook that hangs is killed with all it started. What a hook
+    leaves running is not waited for, even when that holds the hook's output open.
     """
     try:
         with tempfile.TemporaryFile() as said:
@@ -62,10 +62,10 @@ def _end_of(said: IO[bytes]) -> str:
 
 
 class HookRunner:
-    """The hooks of a fleet's hosts, each run in a thread of its own.
+    """Runs the hooks of a fleet's hosts, each in a thread.
 
-    ``ended`` hears of every one that was begun, whatever becomes of it: all hosts wait for it. It gets the host, which
-    hook (drain, undrain), and why it failed (empty: it did not).
+    ``ended`` is called for every hook that was started, however it ends, because all hosts wait for it: with the host,
+    the hook (drain, undrain) and why it failed (empty: it did not).
     """
 
     def __init__(self, settings: Hooks, report: Reporter, ended: Callable[[str, str, str], None]) -> None:

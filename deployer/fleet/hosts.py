@@ -27,7 +27,7 @@ T = TypeVar("T")
 PARALLEL = 20
 """Hosts that are connected to and prepared at the same time, unless told otherwise."""
 _LOOK = 0.5
-"""Seconds after which Python is given the chance to hear a Ctrl-C that came just before it began to wait."""
+"""Seconds after which Python can handle a Ctrl-C that came just before it began to wait."""
 _SEVERITY = (
     Exit.OK,
     Exit.BUSY,

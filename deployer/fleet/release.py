@@ -74,7 +74,7 @@ def _carry(coordinator: Coordinator, make: Callable[[], ReleaseKind], *, wait: b
 
 
 def was_busy(verdict: FleetFinished) -> bool:
-    """Whether that somebody was quicker on a host is all that stood in the way: on others it may have begun by then."""
+    """Whether nothing failed but that another command was quicker on a host; on others the job may have begun."""
     results = {end.result for end in verdict.hosts}
     return verdict.exit in (Exit.BUSY, Exit.REFUSED) and "busy" in results <= {"busy", "untouched", "discarded"}
 
@@ -99,7 +99,7 @@ class TwoPhaseCommit(Coordinator):
 
     @property
     def _goes_on(self) -> bool:
-        """No host has said no yet, and nobody has given up."""
+        """No host has refused, and nothing is being undone."""
         return not self._gone and not self._back
 
     @property
@@ -156,16 +156,17 @@ class TwoPhaseCommit(Coordinator):
 
     def _hooked(self, host: str, hook: str, error: str) -> None:
         """In the thread of the hook."""
-        self._messages.put(HookEnded(host=host, hook=hook, error=error))
+        self._inbox.put(HookEnded(host=host, hook=hook, error=error))
 
     def _step(self) -> None:
         self._look_after_all()
         self._give_orders()
 
     def _look_after_all(self) -> None:
-        """A sign of life for all whose job runs, and an eye on those that give none.
+        """Send a sign of life to every followed job, and give up hosts that are silent.
 
-        What was not listened to is no silence: a person may have thought about a Ctrl-C, or have closed the lid.
+        Time in which this program read no messages is not counted as silence: a person may have thought about a Ctrl-C,
+        or have closed the lid.
         """
         now = _now()
         if now - self._looked < BEAT:
@@ -192,7 +193,7 @@ class TwoPhaseCommit(Coordinator):
 
     @contextmanager
     def _signs_of_life(self) -> Iterator[None]:
-        """Meanwhile they are given by a thread: no lease runs out while a person thinks."""
+        """Sent by a thread meanwhile, so that no lease runs out while a person thinks."""
         over = threading.Event()
 
         def give() -> None:
@@ -222,7 +223,7 @@ class TwoPhaseCommit(Coordinator):
         self._tell_of_the_bake()
 
     def _tell_of_the_bake(self) -> None:
-        """For so long nothing will happen: that is worth a line."""
+        """Report the bake: nothing else happens until it is over."""
         if self._rollout.wake() is not None and not self._bakes:
             self._bakes = True
             first = f"{self._strategy.canary} host{'s' if self._strategy.canary > 1 else ''}"

@@ -40,7 +40,7 @@ class _Dismissed(Exception):
 
 @dataclass(kw_only=True, eq=False)
 class _Told(DeployerError):
-    """An error of which nothing is to be reported: the host has told it, or there is none."""
+    """An error that is not reported: the host has reported it, or there is none."""
 
     exit: Exit = Exit.BUG
 
@@ -171,7 +171,7 @@ class HostWorker:
         self._may_ask.set()
 
     def _hang_up(self) -> None:
-        """Closing takes a moment, and for ever on a connection that hangs."""
+        """In a thread: closing a connection that hangs may take for ever."""
         if self.follower is not None:
             self.follower.drop()
         if self.remote is not None:
@@ -317,7 +317,7 @@ class HostWorker:
 
 
 def _give_sign(remote: Remote) -> None:
-    """A session that waits for its request is ended by the host when it hears nothing for long. Raises Unreachable."""
+    """Keep a session alive that waits for its request: the host ends one that is silent. Raises Unreachable."""
     remote.send({"op": "hold"})
 
 

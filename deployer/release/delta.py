@@ -15,13 +15,13 @@ from deployer.wire.tree import Delta, Entry, difference
 LEVEL = 6
 """zlib's own default. It must not depend on anything: a resumed upload has to make the same bytes again."""
 TOLD = 4 * CHUNK
-"""Bytes between two words about how far it is: less than a tenth of a second's work."""
+"""Bytes between two reports of progress: less than a tenth of a second's work."""
 
 Advance = Callable[[int, int], None]
 
 
-def _unheard(done: int, total: int) -> None:
-    """Nobody asks how far it is."""
+def _ignore(done: int, total: int) -> None:
+    """Takes progress that nobody wants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Upload:
 
 
 def make_delta(
-    source: Source, base_key: str = "", base_ids: Sequence[bytes] = (), advance: Advance = _unheard
+    source: Source, base_key: str = "", base_ids: Sequence[bytes] = (), advance: Advance = _ignore
 ) -> Upload:
     """What makes the source's tree out of a base, whose key and ids the host told (``""``: none).
 
@@ -54,7 +54,7 @@ def make_delta(
     return Upload(delta=delta, spool=spool)
 
 
-def compressed(source: Source, entries: Sequence[Entry], advance: Advance = _unheard) -> Iterator[bytes]:
+def compressed(source: Source, entries: Sequence[Entry], advance: Advance = _ignore) -> Iterator[bytes]:
     """The contents of the entries, one after the other, as one zlib stream in pieces."""
     compressor = zlib.compressobj(LEVEL)
     total, done, told = sum(entry.size for entry in entries), 0, 0

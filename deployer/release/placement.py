@@ -1,4 +1,4 @@
-"""A host's share in a release: what goes to it, and what makes that."""
+"""What a release is on one host, what goes to it, and the protocol of the kinds that make it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["Payload", "Placement", "ReleaseKind", "number_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """A host's share in a release of a fleet: its ``number`` everywhere, the ``barriers`` where this host waits, and
-    the host that runs the migration for all (empty: there is none to run). Of a single host nothing is said."""
+    """What a release is on one host of a fleet: its ``number`` on all hosts, the ``barriers`` where this host waits,
+    and the host that runs the migration for all (empty: there is none to run). The defaults are a single host's."""
 
     number: int = 0
     barriers: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class ReleaseKind(Protocol):
     def again(self) -> str: ...
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
-        """Raises ConfigError unless the hosts are of one mind, as far as they must be."""
+        """Raises ConfigError unless the hosts agree on what this kind needs to be the same everywhere."""
 
     def migrator(self, hosts: Sequence[str], /) -> str:
         """The host that runs the migration; empty when there is none to run."""

@@ -112,13 +112,14 @@ class Remote:
         The place is kept until this session's job begins. Without ``queue`` it is taken only if it is the first: else
         Over is raised. ``again`` is the command to type after a Ctrl-C or a lost connection: nothing was touched then.
         """
+        then = run(again) if again else NOTHING
         try:
             self._query({"op": "wait", "queue": queue}, Nothing, None if queue else ANSWER)
         except KeyboardInterrupt:
             message = "interrupted while waiting for another deploy"
-            raise Interrupted(message=message, state="nothing was touched", next=run(again), host=self.host) from None
+            raise Interrupted(message=message, state="nothing was touched", next=then, host=self.host) from None
         except Unreachable as error:
-            raise lost_before(error, next=run(again)) from None
+            raise lost_before(error, next=then) from None
 
     def query(self, message: Mapping[str, Any], kind: type[Answer], *, limit: float | None = ANSWER) -> Answer:
         """Ask one question; its answer, of the ``kind`` that :mod:`deployer.remote.answers` has for the question.

@@ -1,4 +1,4 @@
-"""What each host of a fleet is told, and when: it follows from what all of them have said so far."""
+"""The state machine of a rollout: which orders follow from the events of all hosts so far."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Order", "Rollout"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a host is to be told (``go`` past its ``barrier``, ``undo``), or what hook is to be run for it.
+    """A message to a host (``go`` past its ``barrier``, ``undo``), or a hook to run for it.
 
     ``do`` is one of go, undo, call, drain, undrain. A call asks for a sign of life, which comes back as the event
-    ``holding``; it may be given again. ``why`` names the reason of an undo: the host and what befell it.
+    ``holding``; it may be repeated. ``why`` is the reason of an undo: the host that failed, and how.
     """
 
     host: str
@@ -31,12 +31,12 @@ class Order:
 
 
 class Rollout:
-    """The course of one release through a fleet. Say what happens, then ask for the orders that follow from it.
+    """One release on a fleet. Report what happens, then ask for the orders that follow from it.
 
-    Every method takes ``now``, in seconds of any clock that only goes forward. An order is given once, and counts from
-    then on as heard: whoever carries orders repeats one that a broken connection may have swallowed, or says that the
-    host is ``lost``. What is said of a host that is over changes nothing. ``hooks``: drain and undrain hooks are to be
-    run; where all hosts switch at once there are none. ``again`` is the command that would try once more.
+    Every method takes ``now``, in seconds of any clock that only goes forward. An order is given once, and then counts
+    as received: the caller repeats one that a broken connection may have lost, or reports the host as ``lost``. Events
+    of a host that is over change nothing. ``hooks``: run drain and undrain hooks; there are none where all hosts switch
+    at once. ``again`` is the command that would try again.
     Raises ConfigError for a strategy that makes no sense.
     """
 
@@ -107,7 +107,7 @@ class Rollout:
         """A hook that was ordered (``do``: drain, undrain) has ended: well when ``error`` is empty.
 
         An undrain that fails while other hosts have yet to be drained is a failure of the release: each wave would
-        take more hosts out of the load balancer. Else it is a warning: what serves is as it should be.
+        take more hosts out of the load balancer. Else it is a warning: the host serves.
         """
         self._now = now
         member = self._members[host]
@@ -135,9 +135,9 @@ class Rollout:
     def orders(self, now: float) -> list[Order]:
         """What is to be told to whom now."""
         self._now = now
-        self._look_for_a_witness()
-        words = self._back() if self._why else self._forward()
-        return [*words, *self._undrain()]
+        self._require_proof()
+        orders = self._back() if self._why else self._forward()
+        return [*orders, *self._undrain()]
 
     def wake(self) -> float | None:
         """When the orders may be other ones though nothing has happened: at the end of the canary's time."""
@@ -187,8 +187,8 @@ class Rollout:
     def _keeps_going(self) -> bool:
         return bool(self._why) and self._strategy.keep_going and not self._aborted
 
-    def _look_for_a_witness(self) -> None:
-        """No wave follows hosts of which none is left to show that the release is good."""
+    def _require_proof(self) -> None:
+        """Fail when every host that was told to switch was lost: nothing shows then that the release is good."""
         told = [member for member in self._members.values() if member.may_have_switched]
         if self._why or not told or not all(member.ending is Ending.LOST for member in told):
             return
@@ -197,11 +197,11 @@ class Rollout:
             self._why = f"{self._cause}: {told[-1].message}; no host is left that shows whether the release is good"
 
     def _forward(self) -> list[Order]:
-        words = []
+        orders = []
         for barrier in ("migrate", "check"):
             if self._all_reached(barrier):
-                words += _go(barrier, self._members.values())
-        return words or (self._roll() if self._all_reached("switch") else [])
+                orders += _go(barrier, self._members.values())
+        return orders or (self._roll() if self._all_reached("switch") else [])
 
     def _all_reached(self, barrier: str) -> bool:
         return all(member.over or member.reached(barrier) for member in self._members.values())
@@ -230,8 +230,7 @@ class Rollout:
         return self._switch_if_all_answer(wave) if all(member.drain is HookState.ENDED for member in wave) else []
 
     def _switch_if_all_answer(self, wave: list[Member]) -> list[Order]:
-        """The last call: a host that stood ready may be gone by now without a word. The switch is for hosts that are
-        heard, all of them, this moment."""
+        """The roll call: a host that was ready may have vanished. Order the switch only when all hosts answer now."""
         uncalled = [member for member in self._live() if not member.called]
         for member in uncalled:
             member.called, member.answered = True, False
@@ -249,36 +248,36 @@ class Rollout:
         return self._now >= self._bake_until
 
     def _back(self) -> list[Order]:
-        """All that can go back is told to, but for what is good where that is to be left."""
-        words = []
+        """Undo on every host that can go back, except (``keep_going``) on those whose release is good."""
+        orders: list[Order] = []
         for member in self._live():
             stays = self._keeps_going and member.may_have_switched
             if member.undone or member.failing or "keep" in member.told or stays:
                 continue
             member.undone = True
-            words.append(Order(host=member.host, do="undo", why=self._why))
+            orders.append(Order(host=member.host, do="undo", why=self._why))
         switched = [member for member in self._members.values() if member.may_have_switched]
         if self._keeps_going and all(member.settled for member in switched):
-            words += _go("keep", switched)
-        return words
+            orders += _go("keep", switched)
+        return orders
 
     def _undrain(self) -> list[Order]:
-        """Whatever happens, a host that was to be drained is undrained: when it is good, or over."""
-        words = []
+        """A host that was drained is undrained in any case: when its release is good, or when it is over."""
+        orders = []
         for member in self._members.values():
             ready = member.over or (member.stands_good and not member.undone)
             if ready and member.drain is HookState.ENDED and member.undrain is HookState.IDLE:
                 member.undrain = HookState.RUNS
-                words.append(Order(host=member.host, do="undrain"))
-        return words
+                orders.append(Order(host=member.host, do="undrain"))
+        return orders
 
 
 def _go(barrier: str, members: Iterable[Member]) -> list[Order]:
-    """The word for all of them that stand there."""
-    words = []
+    """Go, for every member that waits at the barrier."""
+    orders = []
     for member in members:
         if member.at == barrier and not member.over:
             member.at = ""
             member.told.append(barrier)
-            words.append(Order(host=member.host, do="go", barrier=barrier))
-    return words
+            orders.append(Order(host=member.host, do="go", barrier=barrier))
+    return orders

@@ -15,7 +15,7 @@ __all__ = ["Ending", "HookState", "Member"]
 
 
 class Ending(enum.Enum):
-    """How a host's part was over: by its own last word, without any, or before its job had begun."""
+    """How a host ended: by its last event, without one, or before its job had begun."""
 
     FINISHED = "finished"
     LOST = "lost"
@@ -36,7 +36,7 @@ class Member:
 
     ``called``: it was asked for a sign of life, which is there when it has ``answered``.
     ``at`` is the barrier at which it stands, ``told`` are those past which it was told to go; ``undone``: it was told
-    to give up. ``failing``: a phase has failed, or its job was cut short, and its last word is awaited. ``fault`` says
+    to give up. ``failing``: a phase has failed, or its job was cut short, and its last event is awaited. ``fault`` says
     why this host is a reason for the fleet to go back; ``message``, ``next`` and ``logs`` are what it, or the
     connection to it, had to say. ``serving`` is what it was last seen to serve (empty: nothing; None: nobody has
     asked). ``notes`` are warnings.
@@ -67,7 +67,7 @@ class Member:
 
     @property
     def over(self) -> bool:
-        """Nothing more will be heard of it."""
+        """It has ended."""
         return self.ending is not None
 
     @property
@@ -77,7 +77,7 @@ class Member:
 
     @property
     def may_have_switched(self) -> bool:
-        """It was told to. A word that was sent and never seen to arrive counts as heard: it may have been."""
+        """True once the switch order was sent, acknowledged or not."""
         return "switch" in self.told
 
     @property

@@ -1,4 +1,4 @@
-"""How a rollout ended, in values and words: on each host, and on all of them together."""
+"""How a rollout ended, on each host and on all of them together: exit code, summary, state, advice."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def migrator(hosts: Sequence[str], chosen: str | None) -> str:
 
 
 def barriers(host: str, *, migrator: str, migrates: bool) -> tuple[str, ...]:
-    """Where a host waits for the word of the laptop. Without a migration there is nothing to await before the check."""
+    """Where a host waits for the laptop's signal. Without a migration it need not wait before the check."""
     if not migrates:
         return BARRIERS[2:]
     return BARRIERS if host == migrator else BARRIERS[1:]

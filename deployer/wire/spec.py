@@ -30,6 +30,7 @@ LOCKS = ("uv", "pylock", "requirements", "none")
 
 _COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
 HOST_HEADER = re.compile(r"(?:[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?)\Z")
+_HOST = re.compile(rf"(?:{HOST_HEADER.pattern})?\Z")
 URL_PATH = re.compile(r"/[!-~]*\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
@@ -117,7 +118,7 @@ class Health:
         read = Reader(value, "health")
         health = cls(
             path=read.text("path", URL_PATH, URL_LENGTH),
-            host=read.text("host", HOST_HEADER, HOST_LENGTH),
+            host=read.text("host", _HOST, HOST_LENGTH),
             status=_ranges(read.raw("status")),
             timeout=read.seconds("timeout", *HEALTHY),
             settle=read.seconds("settle", *SETTLE),

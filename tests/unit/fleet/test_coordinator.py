@@ -21,9 +21,10 @@ from deployer.errors import ConfigError, Exit, Interrupted, Unreachable
 from deployer.events import FleetFinished
 from deployer.fleet import coordinator, hooks, worker
 from deployer.fleet import release as releasing
+from deployer.fleet.coordinator import follow
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.messages import HostFailed, HostMet, Message
-from deployer.fleet.release import release, was_busy
+from deployer.fleet.release import begin, release, was_busy
 from deployer.fleet.worker import HostWorker
 from deployer.release.placement import Payload, Placement
 from deployer.remote import job
@@ -334,6 +335,67 @@ def test_room_is_given_on_by_one_that_fails(bed: Bed) -> None:
     """A host that cannot be reached keeps no room: the others are dismissed, and all is over."""
     bed["web2"].unreachable = True
     assert results(bed.run(parallel=1))["web2"] == "unreachable"
+
+
+# Hosts that do not wait for each other
+
+
+def unread() -> Release:
+    raise ConfigError(message="nothing is committed")
+
+
+@pytest.mark.parametrize("names", [("web1",), ("web1", "web2")])
+def test_no_host_is_asked_before_the_project_was_read(names: tuple[str, ...], bed: Bed) -> None:
+    """A mistake in the project is the only thing that is told, also where a host cannot be reached."""
+    bed.hosts = {name: bed.hosts[name] for name in names}
+    bed["web1"].unreachable = len(names) > 1
+    with pytest.raises(ConfigError, match="nothing is committed"):
+        release(bed.fleet(), unread, strategy=AT_ONCE)
+    _until(lambda: all(link.closed.is_set() for host in bed.hosts.values() for link in host.links))
+    assert not any(host.heard for host in bed.hosts.values())
+    assert bed.of(events.Failed) == []
+
+
+def begun(bed: Bed) -> int:
+    """Begin a release, for phases that are run one by one, on hosts that take it and end at once."""
+    for host in bed.hosts.values():
+        host.on["release"] = lambda link, host=host: host._end(link, 0, "")
+    return begin(bed.fleet(), lambda: bed.release)
+
+
+def test_a_release_that_is_begun_has_one_number_and_no_barriers(bed: Bed) -> None:
+    """Over one connection to each host, with nothing that any of them waits for."""
+    bed["web3"].next = 9
+    assert begun(bed) == Exit.OK
+    assert set(map(str, bed.release.placements.values())) == {str(Placement(number=9))}
+    for host in bed.hosts.values():
+        assert [message["op"] for message in host.heard] == ["ask", "release"]
+        assert len(host.links) == 1
+
+
+def test_a_host_that_fails_stops_no_other_that_does_not_wait_for_it(bed: Bed) -> None:
+    """It is that host's end, it is told, and the others go on."""
+    bed["web1"].unreachable = True
+    bed["web3"].busy = BUSY
+    assert begun(bed) == Exit.UNREACHABLE
+    (verdict,) = bed.of(FleetFinished)
+    assert results(verdict) == {"web2": "done", "web1": "unreachable", "web3": "busy"}
+    assert {event.host for event in bed.of(events.Failed)} == {"web1", "web3"}
+
+
+def test_what_follows_jobs_is_stopped_by_ctrl_c(bed: Bed) -> None:
+    """Of several hosts it is not told what each is at; no host hears of it, and the connections end."""
+
+    def plan(*_: object) -> Payload:
+        return Payload(message={"op": "attach"})
+
+    bed["web3"].on["attach"] = follow_and_press
+    for name in ("web1", "web2"):
+        bed[name].deaf = "attach"
+    with pytest.raises(KeyboardInterrupt):
+        follow(bed.fleet(), plan, asks=True)
+    assert all(link.closed.wait(BOUND) for host in bed.hosts.values() for link in host.links)
+    assert bed.of(events.Failed) == []
 
 
 # What is lost
