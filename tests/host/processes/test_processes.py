@@ -348,7 +348,7 @@ def test_an_upload_that_builds_on_what_was_taken_back_says_so(host: SimulatedHos
     assert host.phases("switch").exit == 0
     outcome = host.deploy(text="four")
     assert (outcome.exit, host.web.current()) == (5, 2)
-    assert "the tree this upload builds on is gone" in outcome.failure["message"]
+    assert "the tree that this upload builds on is gone" in outcome.failure["message"]
     assert host.deploy(text="four").exit == 0
     is_whole(host)
 
