@@ -275,7 +275,7 @@ TAKEN = {
     "bob": "a user 'bob'",
     "backup-job": "a backup-job.service",
     "linked": "a /srv/linked",
-    "deployer-shop": "needs for itself",
+    "deployer-shop": "needs that name for itself",
 }
 
 
@@ -307,7 +307,7 @@ def test_names_of_others_are_refused_and_nothing_stays(untouched: SandboxHost, t
     [
         ("toor", "root by another name"),
         ("www-data", "cannot log in"),
-        ("mini", "must be neither"),
+        ("mini", "the user the app runs as"),
         ("svc", "cannot log in"),
     ],
 )
