@@ -18,7 +18,7 @@ demo: .venv/ready packages
 	@$(BIN)/deployer demo $(ARGS)
 
 test: .venv/ready packages lint
-	$(BIN)/python -m pytest -n 6 --dist loadgroup --durations=20 $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --durations=20 $(ARGS)
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/host $(ARGS)

@@ -184,9 +184,7 @@ def test_a_variable_that_is_not_set_is_named(shop: Shop) -> None:
 def test_a_migration_that_never_began_did_nothing(shop: Shop) -> None:
     """An import that fails first of all: the package is named, and nobody is sent to look at the database."""
     shop.edit("python manage.py migrate --noinput", "python -c 'import nothing_here'")
-    ended = shop.refuses(
-        "that has the module nothing_here is not installed", phase="migrate", logs="ModuleNotFoundError"
-    )
+    ended = shop.refuses("the module nothing_here is not installed", phase="migrate", logs="ModuleNotFoundError")
     failed = ended.event("failed")
     assert "it failed before it touched the database" in failed["message"]
     assert "database" not in failed["next"]

@@ -23,6 +23,7 @@ TOOLS = ("ruff", "mypy", "import-linter")
 ELSEWHERE = (
     "every_write_fails", "any_interleaving", "processes", "durability", "fleet_barriers",
     "docs", "source", "package", "sample_app", "generator", "fleet_load", "delayproxy", "git", "groups",
+    "warmfab", "bugs",
 )  # fmt: skip
 """What takes longest, and what is about this checkout, the tests' own tools, or other programs."""
 HOST_HALF = (
@@ -44,7 +45,7 @@ def test_all_on_the_newest_python() -> None:
             host,
             (3, 13),
             [one for one in wanted if not one.startswith(TOOLS)],
-            ["-n", "4", "--dist", "loadgroup", "tests/unit", "tests/host"],
+            ["-n", "2", "--dist", "loadgroup", "tests/unit", "tests/host"],
             ELSEWHERE,
         )
 

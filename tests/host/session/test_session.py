@@ -203,7 +203,7 @@ def test_the_largest_request_costs_root_little() -> None:
         "print((peak() - before) * 1024)\n"
     )
     for request in (worst, lists, names):
-        argv = [sys.executable, "-c", program, str(Path(lock.__file__).parents[2])]
+        argv = [sys.executable, "-c", program, str(Path(lock.__file__).parents[3])]
         done = subprocess.run(argv, input=request, capture_output=True, check=True)
         assert int(done.stdout) < 12 * LONGEST, f"{int(done.stdout) >> 20} MiB for {len(request) >> 20} MiB"
 

@@ -259,10 +259,10 @@ def test_ssh_files_that_may_not_be_looked_at_are_told(tmp_path: Path, sshd: Sshd
     program = """
 import os, sys
 from pathlib import Path
-from deployer.ssh.settings import Identity
+from deployer.ssh.settings import KeyFile
 key = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(os.environ["KEY"])
 os.setgroups([]); os.setgid(54321); os.setuid(54321)
-one = Identity(path=key, chosen=True)
+one = KeyFile(path=key, chosen=True)
 print(one.is_there, one.is_hidden)
 """
     if os.getuid() != 0:

@@ -175,7 +175,7 @@ def test_a_summary_does_not_repeat_the_failure(
     """When a host's summary is the failure's message, the last line says what serves instead."""
     failed = ev.Failed(host="web1", exit=code, message="it is broken")
     text = show((failed, ev.Finished(host="web1", exit=code, serving=serving, summary="it is broken")))
-    assert text.splitlines()[-1] == expected
+    assert re.fullmatch(rf"{re.escape(expected)}(?: \(\d+\.\d s\))?", text.splitlines()[-1])  # on a busy machine
     assert text.count("it is broken") == 1
 
 
