@@ -17,6 +17,8 @@ settings.load_profile("deployer")
 # A test run that a script put into the background ignores Ctrl-C, and so would every command it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # so does one under nohup with a terminal that closes
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SPREAD = ("test_every_write_fails.py", "test_processes.py", "test_any_interleaving.py")
 """Files whose tests share nothing and take long: each test goes to whichever worker is free."""
