@@ -9,16 +9,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError, UnexpectedExit
 
 from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.wire.advice import run
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ErrorPrinter", "explained", "is_output_closed", "leave_closed_output", "print_error"]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from msgspec import structs
@@ -37,9 +41,24 @@ def fix(site: Site) -> tuple[Exit, Diagnosis]:
         if not found.findings:
             return Exit.OK, found
         follower = Follower(remote, reconnect=lambda: connect(site.target, site.ssh), by=who())
-        outcome = follower.send({"op": "doctor", "fix": True})
+        with _sigterm_as_ctrl_c():
+            outcome = follower.send({"op": "doctor", "fix": True})
     with open_remote(replace(site, report=_quietly(site))) as (remote, _):
         return _judged(outcome.exit, _look(site, remote))
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """In the block, SIGTERM raises KeyboardInterrupt: it is explained, and the exit code is 130. Only the main thread
+    can have it so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _judged(exit: Exit, found: Diagnosis) -> tuple[Exit, Diagnosis]:

@@ -1,7 +1,7 @@
 """The coordinator of a command: a thread for each of N >= 1 hosts follows its job, this one takes what they tell.
 
 Here the hosts do not wait for each other, so that each job ends by itself when this machine vanishes: a fleet of one,
-and whatever follows jobs. Hosts that switch together are in :mod:`deployer.fleet.hosts.release`.
+and whatever follows jobs. Hosts that switch together are in :mod:`deployer.fleet.release`.
 """
 
 from __future__ import annotations

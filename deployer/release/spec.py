@@ -42,17 +42,8 @@ def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
             ),
             python=config.python or lock.python,
             build=config.release.build,
-            migrate=config.release.migrate or "",
             web=_web(config) if config.runs_web else None,
-            health=_health(config),
-            watch=config.release.watch,
-            drain=config.release.drain,
-            build_timeout=config.release.build_timeout,
-            migrate_timeout=config.release.migrate_timeout,
-            keep=config.release.keep,
-            overlap=config.web.overlap,
-            processes=_processes(config),
-            timers=_timers(config),
+            **_settings(config),
         )
     )
 
@@ -63,22 +54,24 @@ def respec(config: Config, current: Spec) -> Spec:
     What runs it stays when deploy.toml leaves it to be found in the project: a reload does not look at the code. Raises
     ConfigError when nothing answered requests so far, and it would have to be found; and for what a host would refuse.
     """
-    return _accepted(
-        replace(
-            current,
-            migrate=config.release.migrate or "",
-            web=_web_again(config, current.web),
-            health=_health(config),
-            watch=config.release.watch,
-            drain=config.release.drain,
-            build_timeout=config.release.build_timeout,
-            migrate_timeout=config.release.migrate_timeout,
-            keep=config.release.keep,
-            overlap=config.web.overlap,
-            processes=_processes(config),
-            timers=_timers(config),
-        )
-    )
+    return _accepted(replace(current, web=_web_again(config, current.web), **_settings(config)))
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What a deploy and a reload alike take from deploy.toml."""
+    release = config.release
+    return {
+        "migrate": release.migrate or "",
+        "health": _health(config),
+        "watch": release.watch,
+        "drain": release.drain,
+        "build_timeout": release.build_timeout,
+        "migrate_timeout": release.migrate_timeout,
+        "keep": release.keep,
+        "overlap": config.web.overlap,
+        "processes": _processes(config),
+        "timers": _timers(config),
+    }
 
 
 def _web_again(config: Config, current: Web | None) -> Web | None:
@@ -171,7 +164,7 @@ def _as_the_host_reads() -> Iterator[None]:
         yield
     except ValueError as problem:
         raise ConfigError(
-            message=f"no host accepts this release: {problem}",
+            message=f"no host accepts what deploy.toml asks for: {problem}",
             next=do("correct deploy.toml, or what it leaves to be found in the project"),
         ) from None
 

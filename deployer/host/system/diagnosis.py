@@ -75,9 +75,6 @@ class _PythonError:
     text: str
     frames: tuple[tuple[str, str], ...]
 
-    def passes(self, function: str, file: str = "") -> bool:
-        return any(one.endswith(file) and name == function for one, name in self.frames)
-
 
 def from_output(lines: Sequence[str], app: str, code: Path, default: Cause = COMMAND_ERROR) -> Explanation:
     """Why a command, or a process of the release with its code at ``code``, failed, from the lines it printed."""
