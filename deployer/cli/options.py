@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["COMMON", "HELP", "LETTERS"]
 
