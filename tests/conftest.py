@@ -27,16 +27,16 @@ FLEETS = (
     "test_fleet_commit.py",
     "test_fleet_edges.py",
     "test_fleet_lost.py",
-    "test_fleet_waves.py",
+    "test_fleet_batches.py",
 )
-BEDS = 4
-"""The tests of those files are dealt out to so many workers, each with five hosts of its own: one bed for all of them
+BEDS = 3
+"""The tests of those files are dealt out to so many workers, each with three hosts of its own: one bed for all of them
 would be the last to be done with, and one for each file would be as many hosts again."""
 LONG = (
-    "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_waves", "fleet_tasks", "fleet_twenty", "pythons",
-    "setup", "cli", "failures_code", "host_accidents", "workers", "faults_sample", "timers", "security",
-    "distributions", "handover", "recovery", "interrupt", "failures_build", "failures_input", "docker", "run",
-    "sandbox", "proxy", "dry", "roles", "systemctl",
+    "fleet_waves", "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_batches", "fleet_tasks",
+    "fleet_twenty", "pythons", "setup", "cli", "failures_code", "host_accidents", "workers", "faults_sample",
+    "timers", "security", "distributions", "handover", "recovery", "interrupt", "failures_build",
+    "failures_input", "docker", "run", "sandbox", "proxy", "dry", "roles", "systemctl",
 )  # fmt: skip
 """What takes longest begins first, so that the others fill the gaps at the end."""
 

@@ -19,6 +19,9 @@ from tests.support.warmfab import Popen, Server
 if os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 6 << 30:
     os.environ.setdefault("DEPLOYER_SANDBOX_DISK", "memory")
 
+_SHARED: list[SandboxHost] = []
+"""Hosts that the tests of several files use one after the other."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _swept() -> Iterator[None]:
@@ -42,7 +45,17 @@ def _warm_fab() -> Iterator[None]:
 def bookworm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHost]:
     """A Debian 12 host on which ``fab setup`` has been run for the app ``shop``."""
     with shop_host(tmp_path_factory.mktemp("setup")) as host:
+        _SHARED.append(host)
         yield host
+        _SHARED.remove(host)
+
+
+@pytest.fixture(autouse=True)
+def _shared_hosts_are_on() -> None:
+    """A test that fails while a host is off must not take those after it with it."""
+    for host in _SHARED:
+        if not host.is_on():
+            host.boot()
 
 
 @pytest.fixture
@@ -81,11 +94,23 @@ def mini(two_apps: tuple[TinySite, TinySite], tmp_path: Path) -> TinySite:
 
 @pytest.fixture(scope="session")
 def _fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetBed]:
-    with fleet_bed(5, tmp_path_factory.mktemp("fleet") / "project") as bed:
+    with fleet_bed(3, tmp_path_factory.mktemp("fleet") / "project") as bed:
         yield bed
 
 
 @pytest.fixture
 def fleet(_fleet: FleetBed) -> FleetBed:
-    """Five hosts that serve the same good release, and hold nothing else; a change is committed."""
+    """Three hosts that serve the same good release, and hold nothing else; a change is committed."""
     return _fleet.ready()
+
+
+@pytest.fixture(scope="session")
+def _five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetBed]:
+    with fleet_bed(5, tmp_path_factory.mktemp("five") / "project") as bed:
+        yield bed
+
+
+@pytest.fixture
+def five(_five: FleetBed) -> FleetBed:
+    """As ``fleet``, but five hosts."""
+    return _five.ready()

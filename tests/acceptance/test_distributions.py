@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.sandbox import up
-from tests.support.background import make_background, timer, worker
+from tests.support.background import PERIOD, make_background, often, worker
 from tests.support.jobs import never_two_at_a_time, not_once
 from tests.support.site import Site, make_site, wait_until
 from tests.support.traffic import change, note, strays
@@ -115,7 +115,7 @@ def test_workers_and_timers_change_hands(serving: Site, tmp_path: Path) -> None:
     """No job and no run is lost or doubled; what must not overlap does not; no systemd has a word against the units."""
     site = make_background(serving.host, tmp_path / "crew")
     site.jobs.clean()
-    asked = (worker(count=2), worker("lonely", "idles", overlap=False), timer())
+    asked = (worker(count=2), worker("lonely", "idles", overlap=False), often())
     site.ask_for(*asked)
     releases = [site.release()]
     with site.under_load(), site.jobs.feeding():
@@ -127,7 +127,7 @@ def test_workers_and_timers_change_hands(serving: Site, tmp_path: Path) -> None:
         site.deploy(expect=6)
         site.comes_to(releases[-1], "worker", "worker.2", "lonely", timers=["tick"])
     facts = site.jobs.facts()
-    assert not_once(facts.runs_of("tick"), 2) == []
+    assert not_once(facts.runs_of("tick"), PERIOD) == []
     never_two_at_a_time([one for one in facts.lives if one["name"] == "lonely"])
     verified = site.host.run("systemd-analyze verify --man=no /etc/systemd/system/crew-*", check=False)
     assert [line for line in (verified.stdout + verified.stderr).splitlines() if "crew" in line] == []

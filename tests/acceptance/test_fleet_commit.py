@@ -42,7 +42,7 @@ def test_a_candidate_that_fails_on_one_host(fleet: FleetBed, kind: str, says: st
 
 
 def test_a_disk_that_is_full_on_one_host(fleet: FleetBed) -> None:
-    """What has room on four hosts is deployed to none."""
+    """What has room on the other hosts is deployed to none."""
     bad, before = fleet.small, fleet.serving
     fleet.change(build=["head -c 8000000 /dev/zero > zeros"])
     fleet[bad].fill_disk(leave=4)
@@ -91,7 +91,7 @@ def test_a_migration_that_fails(fleet: FleetBed) -> None:
 @pytest.mark.parametrize("kind", ["sick-in-service", "dies-in-service"])
 def test_a_release_that_fails_in_service_on_one_host(fleet: FleetBed, kind: str) -> None:
     """All roll back; one that only says that it is unwell costs no request, one that dies costs those of its host."""
-    bad, before = fleet.names[3], fleet.serving
+    bad, before = fleet.names[-1], fleet.serving
     fleet.change(watch=3)
     fleet[bad].break_app(kind)
     with fleet.under_load(but=[bad] if kind == "dies-in-service" else []):
@@ -138,9 +138,9 @@ def test_reload_and_rollback_are_all_or_none_too(fleet: FleetBed) -> None:
         assert len({reloaded.fleet["release"], back.fleet["release"], *first.values()}) == 3
         assert set(fleet.serving.values()) == {back.fleet["release"]}
         fleet.change(mark="red", timeout=8)
-        fleet[fleet.names[4]].break_app("dies-at-start", fleet.versions[fleet.names[4]])
+        fleet[fleet.names[-1]].break_app("dies-at-start", fleet.versions[fleet.names[-1]])
         ended = fleet.expect(5, "reload", "--json")
-        none_switched(fleet, ended, dict.fromkeys(fleet.names, back.fleet["release"]), fleet.names[4], result="failed")
+        none_switched(fleet, ended, dict.fromkeys(fleet.names, back.fleet["release"]), fleet.names[-1], result="failed")
 
 
 def test_two_laptops_at_once(fleet: FleetBed) -> None:
@@ -175,7 +175,7 @@ def test_laptops_that_wait_for_each_other(fleet: FleetBed) -> None:
 
 def test_a_host_that_is_busy_with_a_deploy_of_its_own(fleet: FleetBed) -> None:
     """Exit 4 for all, the busy host is named, and no other host is touched; its own deploy ends well."""
-    busy, others = fleet.names[3], [name for name in fleet.names if name != fleet.names[3]]
+    busy, others = fleet.names[-1], [name for name in fleet.names if name != fleet.names[-1]]
     before = fleet.serving
     fleet[busy].faults.boundary("phase.started build", "pause")
     with fleet.running("deploy", "--json", hosts=[busy]) as first:

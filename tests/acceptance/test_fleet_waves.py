@@ -1,4 +1,4 @@
-"""Rolling and canary: some hosts go first, the others follow when those are good, and no wave is left alone."""
+"""Five hosts in batches: some go first, the others follow when those are good; and a balancer is told."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.support.fleet import FleetBed, FleetEnded
-from tests.support.fleet.verdict import all_back, all_done
+from tests.support.fleet import FleetBed
+from tests.support.fleet.verdict import all_back, all_done, one_after_the_other
 
 pytestmark = pytest.mark.acceptance
-LEASE = 6.0
 HOOK = """\
 #!/bin/sh
 echo "$1 $2 $(date +%s.%N)" >> "$0.log"
@@ -26,104 +25,18 @@ def waves(fleet: FleetBed, sizes: Sequence[int]) -> list[list[str]]:
     return [list(itertools.islice(left, size)) for size in sizes]
 
 
-def one_after_the_other(ended: FleetEnded, found: Sequence[Sequence[str]]) -> None:
-    """No wave has switched before all hosts of the one before it stood at the end of their watch."""
-    for before, after in itertools.pairwise(found):
-        good = max(ended.at("ready", name, phase="keep") for name in before)
-        assert good < min(ended.at("switched", name) for name in after)
-
-
 @pytest.mark.parametrize(
     ("batch", "sizes"), [("2", [2, 2, 1]), ("40%", [2, 2, 1]), ("10%", [1, 1, 1, 1, 1]), ("100%", [5])]
 )
-def test_hosts_switch_some_at_a_time(fleet: FleetBed, batch: str, sizes: list[int]) -> None:
+def test_hosts_switch_some_at_a_time(five: FleetBed, batch: str, sizes: list[int]) -> None:
     """Each wave switches when the one before it was found good; all are prepared before the first."""
-    fleet.change(watch=0.2)
-    with fleet.under_load():
-        ended = fleet.deploy("--batch", batch)
-    all_done(fleet, ended)
-    one_after_the_other(ended, waves(fleet, sizes))
-    ready = [ended.at("ready", name, phase="switch") for name in fleet.names]
-    assert max(ready) < min(ended.at("switched", name) for name in fleet.names)
-
-
-def test_a_third_batch_that_is_bad(fleet: FleetBed) -> None:
-    """The two batches before it go back as well."""
-    bad, before = fleet.names[4], fleet.serving
-    fleet.change(watch=2)
-    fleet[bad].break_app("sick-in-service")
-    with fleet.under_load():
-        ended = fleet.deploy("--batch", "2", expect=6)
-        all_back(fleet, ended, before, bad, switched=fleet.names)
-        fleet.comes_to_rest()
-
-
-def test_a_first_batch_that_is_bad(fleet: FleetBed) -> None:
-    """It goes back, and the others never switch."""
-    bad, before = fleet.names[0], fleet.serving
-    fleet.change(watch=2)
-    fleet[bad].break_app("sick-in-service")
-    with fleet.under_load():
-        ended = fleet.deploy("--batch", "2", expect=6)
-        all_back(fleet, ended, before, bad, switched=fleet.names[:2])
-        fleet.comes_to_rest()
-
-
-def test_what_was_found_good_may_stay(fleet: FleetBed) -> None:
-    """With --keep-going the good batches keep the release: exit 7, and the command that is printed repairs it."""
-    bad, before = fleet.names[4], fleet.serving
-    fleet.change(watch=2)
-    fleet[bad].break_app("sick-in-service")
-    with fleet.under_load():
-        ended = fleet.deploy("--batch", "2", "--keep-going", expect=7)
-        assert ended.results == {name: "failed" if name == bad else "done" for name in fleet.names}
-        assert [name for name in fleet.names if fleet.serving[name] == before[name]] == [bad]
-        fleet.comes_to_rest()
-        fleet[bad].mend()
-        repaired = fleet.repeat(ended.fleet["next"])
-        assert repaired.exit == 0, repaired.text
-    assert len(set(fleet.serving.values())) == 1
-    fleet.comes_to_rest()
-
-
-def test_a_canary_serves_before_the_others_follow(fleet: FleetBed) -> None:
-    """The others switch when it has served well for as long as it was to bake."""
-    fleet.change(watch=0.2)
-    with fleet.under_load():
-        ended = fleet.deploy("--canary", "1", "--bake", "3")
-    all_done(fleet, ended)
-    ((canary,), others) = found = waves(fleet, [1, 4])
-    one_after_the_other(ended, found)
-    baked = ended.at("ready", canary, phase="keep")
-    assert min(ended.at("switched", name) for name in others) - baked >= 2.9
-
-
-def test_a_canary_that_fails_while_it_bakes(fleet: FleetBed) -> None:
-    """It goes back, and the others have never switched."""
-    canary, before = fleet.names[0], fleet.serving
-    fleet.change(watch=0.2)
-    with fleet.under_load():
-        with fleet.running("deploy", "--json", "--canary", "1", "--bake", "120") as command:
-            release = command.until("ready", host=canary, phase="keep")["release"]
-            fleet[canary].make_sick(release)
-            ended = command.end()
-        all_back(fleet, ended, before, canary, switched=[canary])
-        fleet.comes_to_rest()
-
-
-def test_a_laptop_that_dies_between_two_waves(fleet: FleetBed) -> None:
-    """What has switched is healthy and stays, the rest discards itself; the next deploy ends the skew."""
-    before = fleet.serving
-    fleet.lease(LEASE)
-    fleet.change(watch=0.2)
-    with fleet.under_load():
-        with fleet.running("deploy", "--json", "--canary", "2", "--bake", "120") as command:
-            command.until_all("ready", fleet.names[:2], phase="keep")
-            command.kill()
-        fleet.comes_to_rest()
-        assert [name for name in fleet.names if fleet.serving[name] == before[name]] == fleet.names[2:]
-        fleet.change()
-        all_done(fleet, fleet.deploy())
+    five.change(watch=0.2)
+    with five.under_load():
+        ended = five.deploy("--batch", batch)
+    all_done(five, ended)
+    one_after_the_other(ended, waves(five, sizes))
+    ready = [ended.at("ready", name, phase="switch") for name in five.names]
+    assert max(ready) < min(ended.at("switched", name) for name in five.names)
 
 
 def test_a_balancer_is_told_of_each_host(hooked: FleetBed) -> None:
@@ -188,12 +101,12 @@ def balancer(fleet: FleetBed) -> list[tuple[str, str, float]]:
 
 
 @pytest.fixture
-def hooked(fleet: FleetBed) -> FleetBed:
+def hooked(five: FleetBed) -> FleetBed:
     """Hosts behind a balancer that writes down what it is told."""
-    lb = fleet.project.path.parent / "lb"
+    lb = five.project.path.parent / "lb"
     for file in lb.parent.glob("lb*"):
         file.unlink()
     lb.write_text(HOOK)
     lb.chmod(lb.stat().st_mode | stat.S_IXUSR)
-    fleet.change(watch=0.2, tables=hooks(fleet))
-    return fleet
+    five.change(watch=0.2, tables=hooks(five))
+    return five

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.sandbox import SandboxHost
-from tests.support.background import BackgroundSite, make_background, timer, worker
+from tests.support.background import PERIOD, BackgroundSite, make_background, often, timer, worker
 from tests.support.faults.accident import running
 from tests.support.faults.install import faults
 from tests.support.jobs import HELD, not_once
@@ -46,8 +46,8 @@ def has_run(site: BackgroundSite, release: str, name: str = "tick", times: int =
 
 
 def test_no_run_is_lost_or_doubled(site: BackgroundSite) -> None:
-    """Every two seconds, through two deploys and a rollback: one run each time, by the release that serves then."""
-    site.ask_for(timer())
+    """Through two deploys and a rollback: one run each time, by the release that serves then."""
+    site.ask_for(often())
     releases = [site.release()]
     for command in ("deploy", "deploy", "rollback"):
         has_run(site, releases[-1])
@@ -55,7 +55,7 @@ def test_no_run_is_lost_or_doubled(site: BackgroundSite) -> None:
         releases.append(site.expect(0, command, "--json").event("finished")["release"])
     has_run(site, releases[-1])
     runs = site.jobs.facts().runs_of("tick")
-    assert not_once(runs, 2) == []
+    assert not_once(runs, PERIOD) == []
     assert [run["release"] for run in runs] == sorted((run["release"] for run in runs), key=releases.index)
     assert {run["release"] for run in runs} == set(releases)
     site.comes_to(releases[-1], timers=["tick"])
@@ -64,14 +64,14 @@ def test_no_run_is_lost_or_doubled(site: BackgroundSite) -> None:
 
 def test_no_run_is_lost_or_doubled_by_a_release_that_goes_back(site: BackgroundSite) -> None:
     """The timers go forth and back again within seconds, three times."""
-    site.ask_for(timer())
+    site.ask_for(often())
     good = site.release()
     for mood in ("crashes", "ends", "crashes"):
-        site.ask_for(timer(), worker(mood=mood), watch=5)
+        site.ask_for(often(), worker(mood=mood), watch=5)
         site.deploy(expect=6)
     runs = len(site.jobs.facts().runs)
     site.jobs.until(lambda facts: len(facts.runs) > runs + 1, "it runs")
-    assert not_once(site.jobs.facts().runs_of("tick"), 2) == []
+    assert not_once(site.jobs.facts().runs_of("tick"), PERIOD) == []
     site.comes_to(good, timers=["tick"])
 
 

@@ -49,6 +49,16 @@ def timer(name: str = "tick", seconds: float | str = 0, more: str = "", **keys: 
     return table(f"timers.{name}", lines)
 
 
+PERIOD = 5
+"""Seconds between two runs where each is counted: a start that is late by more, on a busy machine, looks like one that
+was left out."""
+
+
+def often() -> str:
+    """The table of a timer that runs every PERIOD seconds."""
+    return timer(calendar=f"*:*:0/{PERIOD}")
+
+
 def table(name: str, lines: dict[str, Any]) -> str:
     return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
 

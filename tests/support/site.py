@@ -181,7 +181,7 @@ def make_site(host: SandboxHost, path: Path, **options: Any) -> Site:
     return site
 
 
-def wait_until(condition: Any, what: str, seconds: float = 30) -> None:
+def wait_until(condition: Any, what: str, seconds: float = 30, every: float = 0.05) -> None:
     """Poll until a condition holds; an AssertionError names it when it never does.
 
     Looking takes at most a third of the time, for what is waited for needs the processors, too.
@@ -190,7 +190,7 @@ def wait_until(condition: Any, what: str, seconds: float = 30) -> None:
     while (began := time.monotonic()) < deadline:
         if condition():
             return
-        time.sleep(max(0.05, 2 * (time.monotonic() - began)))
+        time.sleep(max(every, 2 * (time.monotonic() - began)))
     raise AssertionError(f"waited {seconds:g} s in vain: {what}")
 
 

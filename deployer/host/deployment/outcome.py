@@ -93,8 +93,10 @@ def prune(ctx: Context, keep: int) -> None:
     number = ctx.catalog.current()
     current = ctx.catalog.find(number) if number else None
     protected = {number, current.previous} if current else {number}
-    protected |= background.finishing_numbers(ctx)  # their code is still in use
     gone = to_prune(releases, protected, keep)
+    if gone:
+        protected |= background.finishing_numbers(ctx)  # their code is still in use
+        gone = to_prune(releases, protected, keep)
     for one in gone:
         files.remove_tree(ctx.paths.release(one))
     if gone:
@@ -107,5 +109,8 @@ def prune(ctx: Context, keep: int) -> None:
 def used(ctx: Context, what: str) -> set[str]:
     """The keys of trees (or virtual environments) in use: by releases with content, and by dead ones that still finish
     a job. Raises HostError."""
-    releases, finishing = ctx.catalog.all(), background.finishing_numbers(ctx)
-    return used_keys(releases, what) | ({getattr(one, what) for one in releases if one.number in finishing} - {""})
+    releases = ctx.catalog.all()
+    used = used_keys(releases, what)
+    dead = [one for one in releases if getattr(one, what) not in {"", *used}]
+    finishing = background.finishing_numbers(ctx) if dead else set()
+    return used | {getattr(one, what) for one in dead if one.number in finishing}

@@ -48,11 +48,11 @@ def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
         directory = ctx.paths.release(number)
         if number not in known and not (directory / _RECORD).exists():
             yield directory
-    finishing = background.finishing_numbers(ctx)
-    for release in ctx.catalog.all():
-        if release.result in releases.DEAD and release.number not in finishing:
-            directory = ctx.paths.release(release.number)
-            yield from (directory / name for name in files.names(directory) if name != _RECORD)
+    dead = {one.number: ctx.paths.release(one.number) for one in ctx.catalog.all() if one.result in releases.DEAD}
+    content = {number: [path / name for name in files.names(path) if name != _RECORD] for number, path in dead.items()}
+    if any(content.values()):
+        finishing = background.finishing_numbers(ctx)
+        yield from (path for number, found in content.items() if number not in finishing for path in found)
 
 
 def _stores(ctx: Context) -> Iterator[Path]:

@@ -149,14 +149,16 @@ class FleetBed:
     def comes_to_rest(self, among: Sequence[str] | None = None, seconds: float = 60) -> None:
         """Wait until nothing is left over on any host; an AssertionError tells what is."""
         left: dict[str, list[str]] = {}
+        waiting = self.names if among is None else list(among)
 
         def clean() -> bool:
             left.clear()
-            left.update(self.leftovers(among))
+            left.update(self.leftovers(waiting))
+            waiting[:] = left
             return not left
 
         try:
-            wait_until(clean, "the hosts come to rest", seconds)
+            wait_until(clean, "the hosts come to rest", seconds, every=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}: {left}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from tests.support.fleet.bed import FleetBed
@@ -47,6 +48,13 @@ def all_back(
     told(bed, ended, before, guilty, result="failed", others=("rolled back", *others))
     wanted = [name for name in switched if name != guilty]
     assert all(ended.results[name] == "rolled back" for name in wanted), ended.results
+
+
+def one_after_the_other(ended: FleetEnded, found: Sequence[Sequence[str]]) -> None:
+    """No wave has switched before all hosts of the one before it stood at the end of their watch."""
+    for before, after in itertools.pairwise(found):
+        good = max(ended.at("ready", name, phase="keep") for name in before)
+        assert good < min(ended.at("switched", name) for name in after)
 
 
 def told(
