@@ -29,7 +29,7 @@ FLEETS = (
     "test_fleet_lost.py",
     "test_fleet_batches.py",
 )
-BEDS = 3
+BEDS = 2
 """The tests of those files are dealt out to so many workers, each with three hosts of its own: one bed for all of them
 would be the last to be done with, and one for each file would be as many hosts again."""
 LONG = (
