@@ -16,7 +16,7 @@ from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.processes import OsProcess
 from deployer.sandbox.state import Record, State
 
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 120.0
 """How long a host may take until sshd greets, and again until systemd is done starting units."""
 
 
