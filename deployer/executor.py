@@ -65,7 +65,7 @@ class StrictCall(ConnectionCall):  # type: ignore[misc]
         from dataclasses import replace
 
         from deployer.ssh.connection import StrictConnection, options_of
-        from deployer.ssh.prompt import prompt, to_stderr
+        from deployer.ssh.login.prompt import prompt, to_stderr
 
         options = replace(options_of(config), password_prompt=prompt(), report=to_stderr)
         connection = StrictConnection(**{**self.init_kwargs, "config": config}, options=options)

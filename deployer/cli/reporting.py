@@ -13,7 +13,7 @@ from deployer.cli.fleettask import is_at_terminal
 if TYPE_CHECKING:
     from deployer.events import Event, Failed, Reporter
     from deployer.remote.decision import Decide
-    from deployer.ssh.prompt import Prompt
+    from deployer.ssh.login.prompt import Prompt
     from deployer.ui.reporters import Awaits, Display
     from deployer.wire.advice import Next
 
@@ -70,7 +70,7 @@ def until_over(report: Reporter) -> Iterator[Reporter]:
 @contextmanager
 def asking(aside: Aside) -> Iterator[Prompt | None]:
     """Asks a person for passwords, in ``aside``. A question without an answer at the end is cancelled."""
-    from deployer.ssh.prompt import prompt
+    from deployer.ssh.login.prompt import prompt
 
     asks = prompt(aside)
     try:

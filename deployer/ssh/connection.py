@@ -11,7 +11,7 @@ from fabric.connection import Connection
 from paramiko.client import SSHClient
 
 from deployer.ssh.dial import Dialled, tunnel
-from deployer.ssh.login import Login, login
+from deployer.ssh.login.login import Login, login
 from deployer.ssh.options import SshOptions
 from deployer.ssh.settings import SshSettings, resolve, with_proxy_command
 from deployer.ssh.target import Target

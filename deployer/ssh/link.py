@@ -13,7 +13,7 @@ from paramiko.ssh_exception import SSHException
 
 from deployer.errors import Unreachable
 from deployer.ssh.channel import Channel
-from deployer.ssh.login import Login, login
+from deployer.ssh.login.login import Login, login
 from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.target import Target
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from deployer.events import Event, Reporter
-from deployer.ssh.login_limit import LoginLimit
+from deployer.ssh.login.limit import LoginLimit
 from deployer.ssh.target import Target
 
 __all__ = ["Ask", "HostKeys", "Question", "SshOptions", "Target", "ignore", "ssh_command"]

@@ -88,7 +88,7 @@ def test_a_slow_machine_takes_no_host_that_hangs_up_for_a_silent_one(
     """What came from the connection counts, and not how long this machine took to see it."""
     clock = itertools.count(0, 100)
     slow = SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda _: None)
-    monkeypatch.setattr("deployer.ssh.login.time", slow)
+    monkeypatch.setattr("deployer.ssh.login.login.time", slow)
     with service(b"") as lines:
         assert "closed the connection without a word" in refusal(tmp_path, lines).message
 

@@ -22,9 +22,10 @@ import pytest
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.events import Event, Warn
-from deployer.ssh import auth, settings
+from deployer.ssh import settings
 from deployer.ssh.link import Link, connect
-from deployer.ssh.login import login
+from deployer.ssh.login import methods as auth
+from deployer.ssh.login.login import login
 from deployer.ssh.options import Question, SshOptions
 from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target

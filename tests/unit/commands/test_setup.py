@@ -9,7 +9,7 @@ import pytest
 from deployer.commands import setup
 from deployer.commands.setup import public_keys
 from deployer.errors import ConfigError
-from deployer.ssh.keys import public_blob
+from deployer.ssh.login.keys import public_blob
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{} ada@laptop"
 

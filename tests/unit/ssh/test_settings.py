@@ -9,7 +9,7 @@ import pytest
 
 from deployer.errors import ConfigError
 from deployer.ssh.hostkeys import HostKey, KnownKey, KnownKeys, judge, preference, read_found
-from deployer.ssh.keys import offers
+from deployer.ssh.login.keys import offers
 from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import KeyFile, SshSettings, parse, query
 from deployer.ssh.target import Target

@@ -14,8 +14,8 @@ from paramiko.ssh_exception import SSHException
 from deployer.errors import ConfigError, Unreachable
 from deployer.errors.local import local_failure
 from deployer.ssh import causes, hostkeys, trust
-from deployer.ssh.auth import KeptWaitingError, authenticate
 from deployer.ssh.dial import Closeable, Dialled, JumpError, NoRouteError, ProxyEndedError, ProxyProcess, dial
+from deployer.ssh.login.methods import KeptWaitingError, authenticate
 from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import SshSettings, resolve
 from deployer.ssh.target import Target

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployer.errors import DeployerError, Unreachable
 from deployer.ssh import causes
-from deployer.ssh.keys import LoginAttempt
+from deployer.ssh.login.keys import LoginAttempt
 from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType
 
-from deployer.ssh.denial import denied, hung_up
-from deployer.ssh.keys import LoginAttempt, SocketAgent, UnusableKeyError, load_key, offers, typed_answers
+from deployer.ssh.login.denial import denied, hung_up
+from deployer.ssh.login.keys import LoginAttempt, SocketAgent, UnusableKeyError, load_key, offers, typed_answers
 from deployer.ssh.options import Question, SshOptions
 from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from deployer import events as ev
-from deployer.ssh import prompt as prompting
+from deployer.ssh.login import prompt as prompting
+from deployer.ssh.login.prompt import Prompt, prompt
 from deployer.ssh.options import Question
-from deployer.ssh.prompt import Prompt, prompt
 from tests.support.screen import ANSI, Live
 from tests.support.terminal import Terminal
 
 HEAD = """
 import os, sys, termios, threading
-from deployer.ssh.prompt import Prompt, prompt
+from deployer.ssh.login.prompt import Prompt, prompt
 from deployer.ssh.options import Question
 def q(host, **more): return Question(**{"text": "passphrase for /k", "host": host, **more})
 """
