@@ -11,7 +11,7 @@ from fabric.config import Config
 from invoke.program import Program
 
 from deployer import __version__
-from deployer.cli.usage import ExplainedFab
+from deployer.cli.usage.program import ExplainedFab
 from deployer.executor import FleetExecutor
 
 LOCAL = {

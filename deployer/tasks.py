@@ -13,7 +13,7 @@ from deployer.cli.answer import TaskAnswer, ended_with, would_do
 from deployer.cli.fleettask import Dry
 from deployer.cli.phases import phase_task
 from deployer.cli.task import chore, host_task
-from deployer.cli.usage import explain_usage
+from deployer.cli.usage.program import explain_usage
 from deployer.errors import ConfigError
 from deployer.wire import advice
 from deployer.wire.protocol import PHASES

@@ -11,7 +11,7 @@ from invoke.exceptions import ParseError
 from invoke.parser.context import ParserContext
 
 from deployer.cli.fleettask import split_hosts
-from deployer.cli.spelling import corrected, meant, near, of_letter, place
+from deployer.cli.usage.spelling import corrected, meant, near, of_letter, place
 from deployer.errors import ConfigError
 from deployer.wire.advice import do, run
 

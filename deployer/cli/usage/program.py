@@ -13,11 +13,11 @@ from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError
 from invoke.parser.context import ParserContext
 
-from deployer.cli import fabricfiles
 from deployer.cli.ending import leave_closed_output
 from deployer.cli.fleettask import FleetTask, wrong_executor
-from deployer.cli.mistakes import ANYWHERE, dashed, explain, no_number, no_task
-from deployer.cli.spelling import meant, of_letter
+from deployer.cli.usage import fabricfiles
+from deployer.cli.usage.mistakes import ANYWHERE, dashed, explain, no_number, no_task
+from deployer.cli.usage.spelling import meant, of_letter
 from deployer.errors import ConfigError
 from deployer.wire.advice import do, run
 
