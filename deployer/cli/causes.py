@@ -12,8 +12,8 @@ from pathlib import Path
 from deployer.errors import local
 from deployer.host.build import pythons
 from deployer.host.deployment import handover
+from deployer.host.diagnosis import causes
 from deployer.host.setup import ageing, conflicts
-from deployer.host.system import causes
 from deployer.project import application, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.host.build import disk
+from deployer.host.diagnosis.diagnosis import from_command
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.system import systemd
-from deployer.host.system.diagnosis import from_command
 from deployer.host.units import confinement, transient
 from deployer.host.units.transient import Command
 from deployer.wire.advice import NOTHING, Next

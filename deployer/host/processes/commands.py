@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from deployer.host.diagnosis.causes import MIGRATION_NEVER_BEGAN
+from deployer.host.diagnosis.diagnosis import from_command, from_migration
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.system import files
-from deployer.host.system.causes import MIGRATION_NEVER_BEGAN
-from deployer.host.system.diagnosis import from_command, from_migration
 from deployer.host.units import transient
 from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.transient import Command

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.state import masking
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
-from deployer.host.system import exitstatus, journald, runner, systemd
+from deployer.host.system import journald, runner, systemd
 from deployer.host.units import transient
 from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.unitfile import own_environment, properties, state_lines

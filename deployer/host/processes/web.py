@@ -6,14 +6,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
+from deployer.host.diagnosis import exitstatus
+from deployer.host.diagnosis.causes import APP_ERROR
+from deployer.host.diagnosis.diagnosis import Explanation, from_end, from_output, from_response
 from deployer.host.errors import HostError
 from deployer.host.processes.probe import Response, request
 from deployer.host.state.app import Context
 from deployer.host.state.paths import AppPaths, unit_name
 from deployer.host.state.releases import Release
-from deployer.host.system import exitstatus, journald, proc, systemd
-from deployer.host.system.causes import APP_ERROR
-from deployer.host.system.diagnosis import Explanation, from_end, from_output, from_response
+from deployer.host.system import journald, proc, systemd
 from deployer.wire.spec import Health
 
 _PAUSE = 0.25

@@ -9,8 +9,9 @@ import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
-from deployer.host.system import exitstatus, runner, systemd
+from deployer.host.system import runner, systemd
 from deployer.host.units import confinement
 from deployer.wire.advice import run
 

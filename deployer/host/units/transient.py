@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.system import exitstatus, files, orders, proc, runner, systemd
+from deployer.host.system import files, orders, proc, runner, systemd
 from deployer.host.units.confinement import Line
 from deployer.host.units.unitfile import properties
 from deployer.wire import advice

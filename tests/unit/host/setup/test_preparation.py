@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.inspect import preparation
 from deployer.host.setup import ageing, login, nginx, prerequisites, proof, proxy, unsupported
@@ -20,7 +21,7 @@ from deployer.host.setup.ageing import Shadow
 from deployer.host.setup.nginx import render
 from deployer.host.state.app import AppSettings
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import exitstatus, runner
+from deployer.host.system import runner
 from deployer.host.units import confinement
 from deployer.wire.site import ProxySite
 

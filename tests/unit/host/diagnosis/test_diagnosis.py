@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.system import causes
-from deployer.host.system.diagnosis import (
+from deployer.host.diagnosis import causes
+from deployer.host.diagnosis.diagnosis import (
     Explanation,
     from_command,
     from_end,

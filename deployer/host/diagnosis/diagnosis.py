@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer.host.system import ownership
-from deployer.host.system.causes import (
+from deployer.host.diagnosis.causes import (
     COMMAND_ERROR,
     DISK_FULL,
     HEALTH_HOST,
@@ -33,6 +32,7 @@ from deployer.host.system.causes import (
     PORT_IN_USE,
     READ_ONLY_CODE,
 )
+from deployer.host.system import ownership
 from deployer.wire.advice import Next
 from deployer.wire.causes import Cause
 
