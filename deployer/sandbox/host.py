@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from deployer.sandbox import processes, ssh
+from deployer.sandbox import ssh
 from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.processes import OsProcess
+from deployer.sandbox.machine import processes
+from deployer.sandbox.machine.processes import OsProcess
 from deployer.sandbox.state import Record, State
 
 BOOT_SECONDS = 120.0

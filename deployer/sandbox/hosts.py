@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer.sandbox import keys, space, ssh
+from deployer.sandbox import keys, ssh
 from deployer.sandbox.backends import mounts
 from deployer.sandbox.backends.addresses import Reservations, lowest_name
 from deployer.sandbox.backends.backend import Backend
@@ -20,8 +20,9 @@ from deployer.sandbox.contents.content import DISTRIBUTIONS, HostIdentity, host_
 from deployer.sandbox.contents.package_index import discover, index_files
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost
+from deployer.sandbox.machine import space
+from deployer.sandbox.machine.processes import OsProcess
 from deployer.sandbox.prepared import Preparation, layers
-from deployer.sandbox.processes import OsProcess
 from deployer.sandbox.state import Record, State, is_abandoned
 
 _DOCKER = "DOCKER_HOST"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.sandbox.commands import run
+from deployer.sandbox.machine.commands import run
 from deployer.sandbox.state import Record, State, replace_file
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.sandbox.backends import mounts
-from deployer.sandbox.commands import run
 from deployer.sandbox.host import SandboxHost
-from deployer.sandbox.locks import exclusive
+from deployer.sandbox.machine.commands import run
+from deployer.sandbox.machine.locks import exclusive
 from deployer.sandbox.state import State
 
 UNUSED_SECONDS = 600.0

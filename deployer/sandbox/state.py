@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.locks import exclusive
-from deployer.sandbox.processes import OsProcess
+from deployer.sandbox.machine.locks import exclusive
+from deployer.sandbox.machine.processes import OsProcess
 
 Phase = Literal["booting", "up", "off"]
 

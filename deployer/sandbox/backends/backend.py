@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployer.sandbox.contents.files import File
-from deployer.sandbox.processes import OsProcess
+from deployer.sandbox.machine.processes import OsProcess
 from deployer.sandbox.state import Record
 
 Progress = Callable[[str], None]

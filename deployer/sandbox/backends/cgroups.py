@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from deployer.sandbox import processes
+from deployer.sandbox.machine import processes
 
 DYING_SECONDS = 5.0
 """How long killed processes may take to leave their group."""

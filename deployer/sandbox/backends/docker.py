@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from deployer.sandbox.backends import addresses, docker_image, mounts
 from deployer.sandbox.backends.backend import Endpoint, Progress, last_lines
-from deployer.sandbox.commands import run
 from deployer.sandbox.contents import certificates
 from deployer.sandbox.contents.files import File, as_tar
 from deployer.sandbox.errors import SandboxError
+from deployer.sandbox.machine.commands import run
 from deployer.sandbox.state import Record, State
 
 POWER_OFF_SECONDS = 120

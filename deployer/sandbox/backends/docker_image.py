@@ -9,11 +9,11 @@ from pathlib import Path
 
 from deployer.sandbox.backends import image, nspawn
 from deployer.sandbox.backends.backend import Progress
-from deployer.sandbox.commands import run
 from deployer.sandbox.contents import certificates, content
 from deployer.sandbox.contents.files import as_tar
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.locks import exclusive
+from deployer.sandbox.machine.commands import run
+from deployer.sandbox.machine.locks import exclusive
 
 SOURCES = ("tree", "registry")
 BUILD_TIMEOUT = 900.0

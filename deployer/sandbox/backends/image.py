@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deployer.sandbox import space
 from deployer.sandbox.backends import mounts
-from deployer.sandbox.commands import run, run_long
 from deployer.sandbox.contents import certificates, content
 from deployer.sandbox.contents.files import write_into
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.locks import exclusive
+from deployer.sandbox.machine import space
+from deployer.sandbox.machine.commands import run, run_long
+from deployer.sandbox.machine.locks import exclusive
 
 BUILD_TIMEOUT = 900.0
 """Seconds one image may take to build; it takes about one minute with a near mirror."""

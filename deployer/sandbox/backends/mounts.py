@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from deployer.sandbox.commands import run
 from deployer.sandbox.errors import SandboxError
+from deployer.sandbox.machine.commands import run
 
 BUSY_SECONDS = 5.0
 """How long a dead host's last processes may keep its root busy before it is detached instead."""

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.sandbox import processes
 from deployer.sandbox.backends import addresses, cgroups, image, mounts
 from deployer.sandbox.backends.backend import Endpoint, Progress, last_lines
-from deployer.sandbox.commands import run
 from deployer.sandbox.contents.files import File, write_into
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.processes import OsProcess
+from deployer.sandbox.machine import processes
+from deployer.sandbox.machine.commands import run
+from deployer.sandbox.machine.processes import OsProcess
 from deployer.sandbox.state import Record, State
 
 PROGRAM = "systemd-nspawn"

@@ -7,8 +7,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployer.sandbox import SandboxHost, processes
-from deployer.sandbox.processes import OsProcess
+from deployer.sandbox import SandboxHost
+from deployer.sandbox.machine import processes
+from deployer.sandbox.machine.processes import OsProcess
 from tests.support.delayproxy import DelayProxy
 from tests.support.faults.accident import ssh_config
 

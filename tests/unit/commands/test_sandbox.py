@@ -21,10 +21,11 @@ from deployer.cli.standalone import Stopped, ended
 from deployer.commands import sandbox
 from deployer.commands.demo import demo
 from deployer.commands.demo.project import APP
-from deployer.sandbox import commands, hosts, space
+from deployer.sandbox import hosts
 from deployer.sandbox.backends import docker, image
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.processes import OsProcess, wait_until
+from deployer.sandbox.machine import commands, space
+from deployer.sandbox.machine.processes import OsProcess, wait_until
 from deployer.sandbox.state import Record, State
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
@@ -303,7 +304,7 @@ def test_a_host_that_could_not_be_recorded_leaves_no_directory(state: State, mon
 
 def test_whoever_waits_for_an_image_says_so(tmp_path: Path) -> None:
     """Two at once: the second tells that another builds, and then finds the image."""
-    from deployer.sandbox.locks import exclusive
+    from deployer.sandbox.machine.locks import exclusive
 
     tree = image.tree_path(tmp_path, "bookworm", environment={})
     told: list[str] = []

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.locks import exclusive
-from deployer.sandbox.processes import OsProcess, children, kill, wait_until, with_argument
+from deployer.sandbox.machine.locks import exclusive
+from deployer.sandbox.machine.processes import OsProcess, children, kill, wait_until, with_argument
 from deployer.sandbox.state import Record, State, directory_for, is_abandoned
 
 GONE = OsProcess(pid=os.getpid(), started="another boot:1")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from deployer.sandbox.backends import image, mounts
-from deployer.sandbox.commands import run
 from deployer.sandbox.contents.content import PACKAGES, HostIdentity, host_files, recipe_digest
 from deployer.sandbox.contents.files import File, as_tar, write_into
 from deployer.sandbox.errors import SandboxCommandError, SandboxError
+from deployer.sandbox.machine.commands import run
 
 
 def identity() -> HostIdentity:
