@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 from deployer.cli.standalone import Parser, ended, is_dry, words_after_dashes, would
 from deployer.errors import ConfigError, Exit, Unreachable
-from deployer.sandbox import hosts
+from deployer.sandbox import hosts, registry, survey
 from deployer.sandbox.backends.choice import BACKENDS
 from deployer.sandbox.contents.content import DISTRIBUTIONS
-from deployer.sandbox.hosts import Seen
+from deployer.sandbox.survey import Seen
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run
 
@@ -93,8 +93,8 @@ def _up(given: argparse.Namespace) -> int:
         kind = f" by {given.backend}" if given.backend else ""
         return would(f"boot a throwaway host of {given.distribution}{kind}, called {given.name or 'box1, box2 or so'}")
     with Steps() as steps:
-        hosts.refuse_name(given.name)
-        if not hosts.has_image(given.distribution, given.backend):
+        registry.refuse_name(given.name)
+        if not survey.has_image(given.distribution, given.backend):
             _say(f"The {given.distribution} image is made first: one to two minutes, once.")
         host = hosts.up(given.name, distribution=given.distribution, backend=given.backend, progress=steps, owned=False)
     if given.json:
@@ -114,12 +114,12 @@ def _down(given: argparse.Namespace) -> int:
         given.parser.error("--force takes the name of one host")
     if given.all:
         return _down_all(given)
-    hosts.get(given.name)
+    survey.get(given.name)
     if given.dry:
         return would(f"remove {given.name} and all it holds")
     with Steps() as steps:
         steps(f"removing {given.name}")
-        hosts.down(given.name, force=given.force)
+        registry.down(given.name, force=given.force)
     if given.json:
         _answer({"removed": [given.name], "kept": {}, "failed": {}})
     return int(Exit.OK)
@@ -127,7 +127,7 @@ def _down(given: argparse.Namespace) -> int:
 
 def _down_all(given: argparse.Namespace) -> int:
     if given.dry:
-        names = [seen.host.name for seen in hosts.survey() if seen.owner is None]
+        names = [seen.host.name for seen in survey.survey() if seen.owner is None]
         return would(f"remove {', '.join(names) or 'no host: there is none'}")
     with Steps() as steps:
         steps("removing all hosts")
@@ -145,7 +145,7 @@ def _down_all(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    found = hosts.survey()
+    found = survey.survey()
     if given.json:
         _answer({"hosts": [_row(seen) for seen in found]})
     elif found:
@@ -159,7 +159,7 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _ssh(given: argparse.Namespace) -> int:
-    host = hosts.get(given.name)
+    host = survey.get(given.name)
     command = given.words[0] if len(given.words) == 1 else shlex.join(given.words)
     argv = ["ssh", "-F", str(host.ssh_config), host.name, *(["--", command] if command else [])]
     if given.dry:

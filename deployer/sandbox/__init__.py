@@ -6,7 +6,9 @@ with sandbox.up() as host:
 
 from deployer.sandbox.errors import SandboxCommandError, SandboxError
 from deployer.sandbox.host import SandboxHost
-from deployer.sandbox.hosts import down, get, listing, sweep, up
+from deployer.sandbox.hosts import sweep, up
 from deployer.sandbox.prepared import Preparation
+from deployer.sandbox.registry import down
+from deployer.sandbox.survey import get, listing
 
 __all__ = ["Preparation", "SandboxCommandError", "SandboxError", "SandboxHost", "down", "get", "listing", "sweep", "up"]

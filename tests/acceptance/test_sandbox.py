@@ -267,7 +267,7 @@ def test_a_name_is_given_once(host: sandbox.SandboxHost) -> None:
 def test_a_host_begins_where_a_prepared_one_has_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is prepared once; each copy is a host of its own, and a preparation that fails leaves nothing."""
     monkeypatch.setenv("DEPLOYER_SANDBOX_DIR", str(tmp_path))
-    (tmp_path / "images").symlink_to(sandbox.hosts.State.open({}).images)
+    (tmp_path / "images").symlink_to(State.open({}).images)
     acts: list[str] = []
 
     def act(host: sandbox.SandboxHost) -> None:

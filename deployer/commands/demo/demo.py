@@ -24,7 +24,7 @@ from typing import Any
 from deployer.cli.standalone import Parser, ended, is_dry, would
 from deployer.commands.demo.project import DemoProject, make_project
 from deployer.errors import ConfigError, Exit
-from deployer.sandbox import SandboxHost, hosts
+from deployer.sandbox import SandboxHost, hosts, registry, survey
 from deployer.sandbox.backends.choice import BACKENDS
 from deployer.sandbox.contents.content import DISTRIBUTIONS
 from deployer.sandbox.load import Load, Report
@@ -70,7 +70,7 @@ def _main(given: argparse.Namespace) -> int:
     started = time.monotonic()
     _refuse_missing_git()
     more = ", and one or two more for the image of the host, which is made once"
-    ready = hosts.has_image(given.distribution, given.backend)
+    ready = survey.has_image(given.distribution, given.backend)
     _say(f"This takes about a minute{'' if ready else more}. Ctrl-C ends it and removes all it made.")
     with _host(given) as host:
         project = make_project(host.state.host(host.name) / "project", host)
@@ -112,7 +112,7 @@ def _host(given: argparse.Namespace) -> Iterator[SandboxHost]:
         else:
             with Steps() as steps:
                 steps(f"removing {host.name}")
-                hosts.down(host.name)
+                registry.down(host.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from deployer.cli.standalone import Stopped, ended
 from deployer.commands import sandbox
 from deployer.commands.demo import demo
 from deployer.commands.demo.project import APP
-from deployer.sandbox import hosts
+from deployer.sandbox import hosts, registry
 from deployer.sandbox.backends import docker, image
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.machine import commands, space
@@ -296,9 +296,9 @@ def test_a_host_that_could_not_be_recorded_leaves_no_directory(state: State, mon
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(hosts.keys, "write_client_files", full)
+    monkeypatch.setattr(registry.keys, "write_client_files", full)
     with pytest.raises(SandboxError, match="is full"):
-        hosts._register(state, Engine(), "box1", "bookworm", None, hosts.Reservations())  # type: ignore[arg-type]
+        registry.register(state, Engine(), "box1", "bookworm", None, registry.Reservations())  # type: ignore[arg-type]
     assert list(state.hosts.iterdir()) == []
 
 
