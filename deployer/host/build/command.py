@@ -11,6 +11,7 @@ from deployer.host.build import disk
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.system import systemd
+from deployer.host.system.causes import LACKING
 from deployer.host.system.diagnosis import from_command
 from deployer.host.units import confinement, transient
 from deployer.host.units.transient import Command
@@ -61,7 +62,8 @@ def run_build(
     if free < 4 * 1024 * 1024:
         raise disk.full_disk(writable.parent, what, lines)
     found = from_command(status, lines, ctx.app, directory)
-    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=next or found.next)
+    advice = found.next if found.cause in LACKING else next or found.next
+    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=advice)
 
 
 def _uv_settings(environment: Path, cache: str) -> dict[str, str]:
