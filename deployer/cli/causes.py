@@ -13,7 +13,7 @@ from deployer.errors import local
 from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.diagnosis import causes
-from deployer.host.setup import ageing, conflicts
+from deployer.host.setup import ageing, apt, conflicts, interpreter
 from deployer.project import application, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
@@ -38,6 +38,11 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
         "`fab setup` finds names that are in use, or a user who cannot deploy (2)",
         "Nothing was touched.",
         (*conflicts.CAUSES, ageing.ACCOUNT_EXPIRED),
+    ),
+    (
+        "`fab setup` cannot install what the app needs (2)",
+        "The steps before are done, and nothing that serves was touched: the set-up goes on where it stopped.",
+        (*apt.CAUSES, *interpreter.CAUSES),
     ),
     (
         "The host lacks what the release needs (5)",

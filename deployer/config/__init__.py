@@ -7,6 +7,7 @@ from deployer.config.hosts import HostSettings, Inventory
 from deployer.config.load import load, refusal
 from deployer.config.roles import Roles, refuse_twice
 from deployer.config.schema import Config, ProxyConfig, ReleaseConfig
+from deployer.config.software import HostConfig
 from deployer.config.web import HealthConfig, WebConfig
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FleetSettings",
     "HealthConfig",
     "Hooks",
+    "HostConfig",
     "HostSettings",
     "Inventory",
     "ProcessConfig",

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from deployer.config import Config, ProxyConfig
@@ -20,6 +20,7 @@ from deployer.wire.environment import parse_environment
 from deployer.wire.processes import Process, Timer, Unit, Web
 from deployer.wire.protocol import PHASES, dumps
 from deployer.wire.setup import Setup
+from deployer.wire.software import Postgresql, Redis, Software
 from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 __all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
@@ -128,8 +129,11 @@ def release_request(
     }  # fmt: skip
 
 
-def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...]) -> dict[str, Any]:
-    """What ``fab setup`` asks of the host program. There is a site only where something answers requests.
+def setup_request(
+    config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...], *, lock: Lock | None = None
+) -> dict[str, Any]:
+    """What ``fab setup`` asks of the host program. There is a site only where something answers requests; ``lock`` says
+    which Python the project needs.
 
     Raises ConfigError for what the host would refuse.
     """
@@ -144,10 +148,23 @@ def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str,
     request = {
         "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
         "proxy": proxy.kind or "", "site": site if proxy.kind else None,
+        "software": json.loads(dumps(asdict(_software(config, lock)))),
     }  # fmt: skip
     with _as_the_host_reads():
         Setup.parse(request)
     return request
+
+
+def _software(config: Config, lock: Lock | None) -> Software:
+    host = config.host
+    return Software(
+        python=config.python or (lock.python if lock else ""),
+        requires=lock.requires if lock else "",
+        mirror=host.python_mirror or "",
+        packages=host.packages,
+        postgresql=Postgresql(backups=host.postgresql.backups) if host.postgresql else None,
+        redis=Redis(memory=host.redis.memory_bytes) if host.redis else None,
+    )
 
 
 def _accepted(spec: Spec) -> Spec:

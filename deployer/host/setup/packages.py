@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
+from deployer.host.setup import apt
+from deployer.host.state.app import Emit
 from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import ENV_NAME
@@ -13,22 +16,19 @@ from deployer.wire.protocol import ENV_NAME
 TOOLS = Path("/usr/local/lib/deployer/tools")
 _ENVIRONMENT = Path("/etc/environment")
 _UV = "uv>=0.8,<1"
+_PIP = (f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:")
 
 
-def ensure_packages(*, nginx: bool) -> list[str]:
-    """Install the distribution's packages that are missing. Returns what was installed. Raises HostError."""
-    missing = _missing(nginx)
+def ensure_packages(wanted: Sequence[str], emit: Emit, *, nginx: bool) -> list[str]:
+    """Install the distribution's packages that are missing: those that deployer needs, and those that are ``wanted``.
+
+    Returns what was installed. Raises HostError.
+    """
+    needed = _missing(nginx)
+    missing = [*needed, *(name for name in apt.missing(wanted) if name not in needed)]
     if not missing:
         return []
-    if not _has("apt-get"):
-        raise HostError(
-            f"this host lacks {', '.join(missing)}", next=do("install them with the host's package manager")
-        )
-    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
-    updated = runner.run([*apt, "update"], timeout=900)  # may fail for a repository that is not needed
-    done = runner.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
-    if not done.ok:
-        raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
+    apt.install(missing, emit)
     left = _missing(nginx)
     if left:
         raise HostError(
@@ -48,18 +48,32 @@ def _missing(nginx: bool) -> list[str]:
 
 def ensure_uv() -> list[str]:
     """Install uv for all apps of this host, as a wheel: nothing is built as root."""
-    if runner.run(["sh", "-c", f"{TOOLS}/bin/uv --version"]).ok:
+    if _uv_version():
         return []
-    environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
-    pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]
-    for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
-        done = runner.run(["env", *environment, *argv], timeout=900)
+    for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], [*_PIP, _UV]):
+        done = _online(argv)
         if not done.ok:
             raise HostError(
                 f"{' '.join(argv)} failed", logs=done.tail(), next=do("can this host reach a package index?")
             )
-    version = runner.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
-    return [f"uv {version[0] if version else ''}".strip()]
+    return [f"uv {_uv_version()}".strip()]
+
+
+def upgrade_uv() -> bool:
+    """Whether uv is a newer one now: only a newer one knows newer Pythons."""
+    before = _uv_version()
+    return _online([*_PIP, "--upgrade", _UV]).ok and _uv_version() != before
+
+
+def _online(argv: Sequence[str]) -> runner.CommandResult:
+    environment = [f"{name}={value}" for name, value in sorted(login_environment().items())]
+    return runner.run(["env", *environment, *argv], timeout=900)
+
+
+def _uv_version() -> str:
+    """Empty when there is no uv that works."""
+    done = runner.run(["sh", "-c", f"{TOOLS}/bin/uv --version"])
+    return " ".join(done.out.split()[1:2]) if done.ok else ""
 
 
 def _has(command: str) -> bool:
@@ -70,7 +84,7 @@ def _has_venv() -> bool:
     return runner.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
 
 
-def _login_environment() -> dict[str, str]:
+def login_environment() -> dict[str, str]:
     """The variables of /etc/environment: proxies and certificates that the package index may need.
 
     Read as pam_env does: ``export`` may precede a name, and other lines are skipped. Values keep their bytes.

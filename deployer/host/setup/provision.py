@@ -13,6 +13,7 @@ from deployer.host.errors import BadRequest, Damaged, HostError, bug
 from deployer.host.setup import (
     accounts,
     conflicts,
+    interpreter,
     login,
     nginx,
     packages,
@@ -43,6 +44,7 @@ STEPS = (
     "confinement",
     "proxy",
     "tools",
+    "python",
     "settings",
     "login",
 )
@@ -104,6 +106,7 @@ class Provision:
         self.paths = AppPaths(setup.app)
         self.emit = emit
         self._without: tuple[str, ...] = ()
+        self._interpreter = ""
 
     def run(self) -> int:
         """Run all steps; returns the number of changes. Raises HostError at the first step that fails."""
@@ -132,7 +135,7 @@ class Provision:
         return []
 
     def _packages(self) -> list[str]:
-        return packages.ensure_packages(nginx=self.setup.proxy == "nginx")
+        return packages.ensure_packages(self.setup.software.packages, self.emit, nginx=self.setup.proxy == "nginx")
 
     def _users(self) -> list[str]:
         setup = self.setup
@@ -185,6 +188,11 @@ class Provision:
     def _tools(self) -> list[str]:
         return packages.ensure_uv()
 
+    def _python(self) -> list[str]:
+        """The interpreter that the app's releases get, and no other that nothing uses any more."""
+        self._interpreter, installed = interpreter.ensure(self.setup.software)
+        return [*installed, *interpreter.prune(self.paths, self._interpreter)]
+
     def _confinement(self) -> list[str]:
         """Try the confinement of the app's units on this host; leave out, and report, what does not work."""
         before = self._stored().get("unsupported") or []
@@ -213,6 +221,7 @@ class Provision:
             proxy=self.setup.proxy,
             site=self.setup.site if self.setup.proxy else None,
             unsupported=self._without,
+            interpreter=self._interpreter,
         )
         if self._stored() == settings.as_json():
             return []

@@ -26,7 +26,8 @@ class AppSettings:
     list.
 
     ``site`` is what the proxy's site was generated from. ``unsupported`` are confinement lines that this host cannot
-    apply: no unit of the app has them.
+    apply: no unit of the app has them. ``interpreter`` is the Python that setup has installed, or found, for the app;
+    empty where none was asked for.
     """
 
     deploy_user: str
@@ -35,12 +36,14 @@ class AppSettings:
     proxy: str = ""
     site: ProxySite | None = None
     unsupported: tuple[str, ...] = ()
+    interpreter: str = ""
 
     @classmethod
     def parse(cls, value: Any) -> AppSettings:
         """The settings in a JSON value, also of an older or newer version: the apps of a host share the program, but
         are set up one by one. Raises ValueError."""
-        read = Reader({"site": None, "unsupported": [], **value} if isinstance(value, dict) else value, "settings")
+        older: dict[str, Any] = {"site": None, "unsupported": [], "interpreter": ""}
+        read = Reader({**older, **value} if isinstance(value, dict) else value, "settings")
         site = None
         with contextlib.suppress(ValueError):  # another version's: it is looked at by fab doctor alone
             site = ProxySite.parse(read.raw("site"))
@@ -51,6 +54,7 @@ class AppSettings:
             proxy=read.text("proxy"),
             site=site,
             unsupported=read.texts("unsupported"),
+            interpreter=read.text("interpreter"),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -61,6 +65,7 @@ class AppSettings:
             "proxy": self.proxy,
             "site": self.site.as_json() if self.site else None,
             "unsupported": list(self.unsupported),
+            "interpreter": self.interpreter,
         }
 
 
