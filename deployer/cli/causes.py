@@ -13,7 +13,8 @@ from deployer.errors import local
 from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.diagnosis import causes
-from deployer.host.setup import ageing, apt, conflicts, interpreter
+from deployer.host.setup import ageing, conflicts
+from deployer.host.setup.software import apt, interpreter, postgresql, redis
 from deployer.project import application, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
@@ -42,7 +43,7 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
     (
         "`fab setup` cannot install what the app needs (2)",
         "The steps before are done, and nothing that serves was touched: the set-up goes on where it stopped.",
-        (*apt.CAUSES, *interpreter.CAUSES),
+        (*apt.CAUSES, *interpreter.CAUSES, *postgresql.CAUSES, *redis.CAUSES),
     ),
     (
         "The host lacks what the release needs (5)",

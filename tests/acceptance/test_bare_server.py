@@ -6,6 +6,7 @@ where only package indexes can be reached. uv, its check of digests and the layo
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,8 +20,15 @@ from tests.support.site import Ended, Site, make_site
 pytestmark = pytest.mark.acceptance
 
 PYTHONS = "/usr/local/lib/deployer/pythons"
+SETTINGS = """
+import dj_database_url
+
+if "DATABASE_URL" in os.environ:
+    DATABASES["default"] = dj_database_url.config()
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.getenv("REDIS_URL")}}
+"""
 PROJECT = {
-    "requirements.txt": "django>=6,<6.1\ngunicorn>=23\n",
+    "requirements.txt": "django>=6,<6.1\ngunicorn>=23\npsycopg[binary]\nredis\ndj-database-url\n",
     "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.12"\n',
 }
 
@@ -54,7 +62,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     mirror = pythonmirror.make_mirror(place, python())
     with pythonmirror.served(place) as url, up() as host:
         site = make_site(host, place / "shop")
-        site.project.change(files=PROJECT)
+        settings = (site.project.path / "shop/settings.py").read_text() + SETTINGS
+        site.project.change(files={**PROJECT, "shop/settings.py": settings})
         yield Bare(site, mirror, url)
 
 
@@ -104,3 +113,112 @@ def test_a_second_set_up_installs_no_second_python(bare: Bare) -> None:
     bare.point("{}")
     ended = setup(bare.site)
     assert changes(ended) == {}
+
+
+SERVICES = """
+[host]
+packages = ["gettext-base", "libpq5"]
+[host.postgresql]
+backups = 2
+[host.redis]
+memory = "16M"
+"""
+ASK = """
+import django
+django.setup()
+from django.core.cache import cache
+from django.db import connection
+cursor = connection.cursor()
+cursor.execute("select current_user, current_database(), inet_server_addr(), pg_encoding_to_char(encoding), datcollate"
+               " from pg_database where datname = current_database()")
+print(*cursor.fetchone())
+cache.set("a", "b")
+print(cache.get("a"))
+"""
+TABLES = "runuser -u postgres -- psql -d shop -Atc 'select count(*) from pg_tables where schemaname = $$public$$'"
+
+
+def run(site: Site, *words: str) -> str:
+    """What a command printed that ``fab run`` ran in the release that serves."""
+    argv = [*site.argv("run"), "--", *words]
+    return subprocess.run(argv, cwd=site.project.path, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_packages_and_services(bare: Bare) -> None:
+    """Installed and said in one set-up; the app reaches them over their sockets as its own user, without a password."""
+    bare.site.configure(release=SERVICES)
+    told = changes(setup(bare.site))
+    assert told["packages"] == "installed gettext-base, installed libpq5"
+    assert told["services"].startswith("installed postgresql, role shop, database shop, a dump a day in ")
+    assert "deployer-redis@shop.service started, for 16 MiB of data" in told["services"]
+    bare.site.deploy()
+    assert run(bare.site, "python", "-c", ASK).splitlines() == ["shop shop None UTF8 C.UTF-8", "b"]
+    assert int(bare.site.host.run(TABLES).stdout) > 0, "the migration has run there"
+
+
+def test_a_set_up_leaves_data_alone_and_says_what_it_found(bare: Bare) -> None:
+    """Nothing is installed, created or restarted again."""
+    before = bare.site.host.run("systemctl show -P MainPID postgresql@15-main deployer-redis@shop").stdout
+    tables = int(bare.site.host.run(TABLES).stdout)
+    told = changes(setup(bare.site))
+    found = f"unchanged (the database shop holds {tables} tables, and is left alone; deployer-redis@shop.service runs)"
+    assert told == {"services": found}
+    assert bare.site.host.run("systemctl show -P MainPID postgresql@15-main deployer-redis@shop").stdout == before
+
+
+def test_nobody_else_reaches_them(bare: Bare) -> None:
+    """Another user gets into neither; nothing listens on TCP for Redis, and its data are the app's alone."""
+    host = bare.site.host
+    host.run("useradd -m eve; runuser -u postgres -- createuser eve")
+    refused = host.run("runuser -u eve -- psql -d shop -c 'select 1'", check=False)
+    assert refused.returncode and "permission denied for database" in refused.stderr
+    refused = host.run("runuser -u eve -- redis-cli -s /run/deployer-redis/shop/redis.sock ping", check=False)
+    assert "Permission denied" in refused.stdout + refused.stderr
+    assert host.run("stat -c '%a %U:%G' /run/deployer-redis/shop/redis.sock /var/lib/deployer-redis/shop").stdout == (
+        "770 shop:shop\n700 shop:shop\n"
+    )
+    assert host.run("systemctl is-enabled redis-server; systemctl is-active redis-server", check=False).stdout == (
+        "disabled\ninactive\n"
+    )
+    assert "nothing" in host.run("ss -xlp | grep -q redis.sock && ss -tlpH | grep redis || echo nothing").stdout
+
+
+def test_a_dump_can_be_restored(bare: Bare) -> None:
+    """The timer's service makes dumps that root alone can read, keeps two, and what they hold comes back."""
+    host = bare.site.host
+    assert host.run("systemctl is-active deployer-dump@shop.timer").stdout == "active\n"
+    host.run("cd /var/backups/deployer/shop; for i in 1 2 3; do touch 2020010${i}T000000Z.dump; done; touch mine")
+    host.run("systemctl start deployer-dump@shop.service")
+    assert host.run("ls /var/backups/deployer/shop | wc -l; stat -c %a /var/backups/deployer/shop").stdout == "3\n700\n"
+    assert host.run("stat -c '%a %U' /var/backups/deployer/shop/2*.dump | tail -1").stdout == "600 root\n"
+    tables = host.run(TABLES).stdout
+    host.run("runuser -u postgres -- psql -d shop -c 'drop table django_migrations cascade'")
+    newest = "$(ls /var/backups/deployer/shop/*.dump | tail -1)"
+    restore = "runuser -u postgres -- pg_restore --clean --if-exists --exit-on-error --single-transaction -d shop"
+    host.run(f"{restore} < {newest}")
+    assert host.run(TABLES).stdout == tables
+    assert run(bare.site, "python", "manage.py", "migrate", "--check") == ""
+
+
+def test_after_a_reboot_all_of_it_serves(bare: Bare) -> None:
+    """The database and the Redis are up before the app is asked anything; the cache has kept its data."""
+    bare.site.host.power_off()
+    bare.site.host.boot()
+    assert bare.site.get()["version"] == "1"
+    assert run(bare.site, "python", "-c", "import django; django.setup(); from django.core.cache import cache; "
+                "print(cache.get('a'))") == "b\n"  # fmt: skip
+
+
+def test_services_that_are_no_longer_asked_for_are_left(bare: Bare) -> None:
+    """Said, with what goes on; the user's own URL wins over the host's."""
+    bare.site.configure(env='DATABASE_URL = "sqlite:////var/lib/shop/own.sqlite3"')
+    texts = [event["text"] for event in setup(bare.site).events if event["event"] == "warn"]
+    assert [
+        text for text in texts if text.startswith("[host.postgresql] is no longer in deploy.toml: the database shop")
+    ]
+    assert bare.site.host.run("systemctl is-active deployer-redis@shop").stdout == "active\n"
+    bare.site.configure(release=SERVICES, env='DATABASE_URL = "sqlite:////var/lib/shop/own.sqlite3"')
+    setup(bare.site)
+    bare.site.deploy()
+    shown = run(bare.site, "sh", "-c", "echo $DATABASE_URL $REDIS_URL").strip()
+    assert shown == "sqlite:////var/lib/shop/own.sqlite3 unix:///run/deployer-redis/shop/redis.sock?db=0"

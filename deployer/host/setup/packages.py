@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.setup import apt
+from deployer.host.setup.software import apt
 from deployer.host.state.app import Emit
 from deployer.host.system import files, runner
 from deployer.wire.advice import do, run

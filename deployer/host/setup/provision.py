@@ -13,7 +13,6 @@ from deployer.host.errors import BadRequest, Damaged, HostError, bug
 from deployer.host.setup import (
     accounts,
     conflicts,
-    interpreter,
     login,
     nginx,
     packages,
@@ -23,6 +22,7 @@ from deployer.host.setup import (
     unsupported,
 )
 from deployer.host.setup.program import install
+from deployer.host.setup.software import interpreter, services
 from deployer.host.state.app import AppSettings, Emit, open_context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
@@ -43,6 +43,7 @@ STEPS = (
     "handle",
     "confinement",
     "proxy",
+    "services",
     "tools",
     "python",
     "settings",
@@ -107,13 +108,15 @@ class Provision:
         self.emit = emit
         self._without: tuple[str, ...] = ()
         self._interpreter = ""
+        self._environment: dict[str, str] = {}
+        self._found = ""
 
     def run(self) -> int:
         """Run all steps; returns the number of changes. Raises HostError at the first step that fails."""
         return sum(len(self._step(name)) for name in STEPS)
 
     def _step(self, name: str) -> list[str]:
-        started = time.monotonic()
+        started, self._found = time.monotonic(), ""
         self.emit("phase.started", phase=name)
         try:
             changed: list[str] = getattr(self, f"_{name}")()
@@ -121,6 +124,7 @@ class Provision:
             self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
             raise
         detail = ", ".join(changed) or "unchanged"
+        detail += f" ({self._found})" if self._found else ""
         self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
         return changed
 
@@ -193,6 +197,16 @@ class Provision:
         self._interpreter, installed = interpreter.ensure(self.setup.software)
         return [*installed, *interpreter.prune(self.paths, self._interpreter)]
 
+    def _services(self) -> list[str]:
+        """The data services of the app on this host. One that deploy.toml no longer names is left as it is."""
+        wanted = services.ensure(self.setup.app, self.setup.software, self._without, self.emit)
+        before = self._stored().get("environment") or {}
+        for text in services.left(self.setup.app, before, wanted):
+            self.emit("warn", text=text)
+        self._environment = {one.variable: one.url for one in wanted}
+        self._found = "; ".join(one.found for one in wanted if one.found)
+        return [text for one in wanted for text in one.changed]
+
     def _confinement(self) -> list[str]:
         """Try the confinement of the app's units on this host; leave out, and report, what does not work."""
         before = self._stored().get("unsupported") or []
@@ -222,6 +236,8 @@ class Provision:
             site=self.setup.site if self.setup.proxy else None,
             unsupported=self._without,
             interpreter=self._interpreter,
+            environment=self._environment,
+            backups=software.postgresql.backups if (software := self.setup.software).postgresql else 0,
         )
         if self._stored() == settings.as_json():
             return []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployer.host.errors import HostError
-from deployer.host.setup import apt
+from deployer.host.setup.software import apt
 from deployer.host.system.runner import CommandResult
 
 SIMULATED = """\

@@ -9,7 +9,8 @@ import pytest
 
 from deployer.host.build import pythons
 from deployer.host.errors import HostError
-from deployer.host.setup import interpreter, packages
+from deployer.host.setup import packages
+from deployer.host.setup.software import interpreter
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import runner
 from deployer.wire.software import Software

@@ -97,7 +97,7 @@ def install(names: Sequence[str], emit: Emit) -> None:
         raise HostError(**NO_APT.told(packages=", ".join(names)))
     wait_for_lock(emit)
     updated = _apt("update")  # may fail for a repository that is not needed
-    unknown = [name for name in names if not _has_candidate(name)]
+    unknown = [name for name in names if not has_candidate(name)]
     if unknown:
         told = UNKNOWN_PACKAGE.told(packages=", ".join(unknown), system=_system())
         raise HostError(**told, logs=updated.tail(10))
@@ -128,8 +128,8 @@ def _apt(*words: str) -> runner.CommandResult:
     return runner.run(["env", *_SETTINGS, *_APT, *words], timeout=1800)
 
 
-def _has_candidate(name: str) -> bool:
-    """Whether there is a package of just that name: apt-get itself would take some names for patterns."""
+def has_candidate(name: str) -> bool:
+    """Whether the lists have a package of just that name: apt-get itself would take some names for patterns."""
     done = runner.run(["apt-cache", "policy", name])
     found = re.search(r"^  Candidate: (\S+)", done.out, re.MULTILINE)
     if done.out.startswith(f"{name}:") and found and found[1] != "(none)":
