@@ -65,6 +65,11 @@ class ProxySite:
         """The names that it answers to; none when it answers to any."""
         return tuple(name for name in self.server_name if name != "_")
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports on which it listens."""
+        return tuple(dict.fromkeys(int(match["port"]) for match in map(_LISTEN.fullmatch, self.listen) if match))
+
     def addresses(self, ipv6: bool) -> tuple[str, ...]:
         """Where it listens, as nginx has it. A port alone stands for IPv4 and, where the host has it, IPv6."""
         found: list[str] = []

@@ -115,6 +115,28 @@ def test_a_second_set_up_installs_no_second_python(bare: Bare) -> None:
     assert changes(ended) == {}
 
 
+def test_a_deploy_to_a_host_without_the_python(bare: Bare) -> None:
+    """Refused before anything is built, with ``fab setup`` as what to type; what serves goes on."""
+    bare.site.host.run(f"mv {PYTHONS}/{bare.mirror.key}.ready /root")
+    try:
+        failed = bare.site.deploy(expect=5).event("failed")
+    finally:
+        bare.site.host.run(f"mv /root/{bare.mirror.key}.ready {PYTHONS}")
+    assert failed["message"].startswith("pyproject.toml is for Python >=3.12, and python3 of this host is 3.11.")
+    assert failed["steps"][0][0] == f"fab setup -H root@{bare.site.host.name}"
+    assert bare.site.get()["version"] == "1"
+
+
+def test_a_build_that_lacks_a_package_says_which(bare: Bare) -> None:
+    """A dependency without a wheel: what the host lacks for it, where to write that down, and what to type."""
+    before = bare.site.project.sha
+    bare.site.project.change(files={"requirements.txt": "django>=6,<6.1\ngunicorn\npsycopg2==2.9.10\n"})
+    failed = bare.site.deploy(expect=5).event("failed")
+    bare.site.project.git("revert", "--no-edit", f"{before}..HEAD")
+    assert "the program pg_config is not installed on this host" in failed["message"]
+    assert failed["next"].startswith('add "libpq-dev" to packages under [host] in deploy.toml')
+
+
 SERVICES = """
 [host]
 packages = ["gettext-base", "libpq5"]

@@ -14,6 +14,7 @@ from deployer.host.setup import (
     accounts,
     conflicts,
     login,
+    machine,
     nginx,
     packages,
     prerequisites,
@@ -129,8 +130,13 @@ class Provision:
         return changed
 
     def _host(self) -> list[str]:
-        """Refuse an unsuitable host, before anything is touched."""
+        """Refuse an unsuitable host, before anything is touched. Say what about it gives trouble, and is not ours."""
         prerequisites.check()
+        seen = machine.look(self.setup.site.ports if self.setup.site else ())
+        for one in machine.concerns(seen):
+            self.emit("warn", text=str(one))
+        if left := machine.left_to_admin(seen):
+            self.emit("note", text=f"left to the host's admin: {'; '.join(left)}")
         return []
 
     def _ownership(self) -> list[str]:

@@ -40,7 +40,7 @@ FITTING = (
     "/healthz", "/static/", "/./", "/../", "static", "a/../b", "/bin/true", "../x", "./bin/x", "80", "0", "65536",
     "99999", "[::]:80", "a:80", "10.0.0.0/8", "10.0.0.0/255.0.0.0", "fe80::1%eth0", "::/0", "10m", "10M", "daily",
     "*:0/15", "100-599", "200", "99", "300M", "9999999999G", "[::1]:8000", "a.example:80", "deploy",
-    "python x.py 'a b'",
+    "python x.py 'a b'", "libpq5", "g++", "nginx-", "x.*", "https://m.example.com/a", "http://u:p@m/", "file:///srv/m",
 )  # fmt: skip
 """What fits one key or another."""
 ODD = ("", " ", "\t", "\n", "\0", "\x7f", "\x85", "é", "١", "\u2028", "\\", "..", "~", "%n", "$", "*", "{host}", '"')
@@ -74,13 +74,25 @@ PROCESSES: Values = (
     *({f"p{one}": {"command": "x"} for one in range(count)} for count in (50, 51)),
 )  # fmt: skip
 
-LISTED = ("web.args", "release.build", "web.health.status", "proxy.server_name", "proxy.listen", "proxy.trusted")
+SERVICES: Values = (
+    *({"backups": number} for number in (*NUMBERS, 7, 3660, 3661)),
+    *({"memory": text} for text in (*FITTING, *ODD, "1M", "1T", "2T")), {}, [], "yes", True,
+)  # fmt: skip
+LISTED = (
+    "host.packages",
+    "web.args",
+    "release.build",
+    "web.health.status",
+    "proxy.server_name",
+    "proxy.listen",
+    "proxy.trusted",
+)
 RULES: dict[str, Values] = {
     **dict.fromkeys(
         (
             "app", "deploy_user", "python", "web.wsgi", "web.asgi", "web.command", "web.memory", "web.health.path",
             "web.health.host", "release.migrate", "processes.p.command", "processes.p.check",
-            "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size",
+            "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size", "host.python_mirror",
         ),
         TEXTS,
     ),
@@ -95,6 +107,7 @@ RULES: dict[str, Values] = {
     **dict.fromkeys(LISTED, LISTS),
     **dict.fromkeys(("env", "proxy.static"), TABLES),
     **dict.fromkeys(("web.unit", "processes.p.unit", "timers.t.unit"), UNITS),
+    **dict.fromkeys(("host.postgresql", "host.redis"), SERVICES),
     "processes": PROCESSES,
 }  # fmt: skip
 """Every key whose value reaches a host, and what is tried there."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from deployer.host.build import pipconf
 from deployer.host.build.pythons import INSTALLED, READY, Interpreter, find_interpreter, installed, minor_of, program
 from deployer.host.errors import Damaged, HostError
-from deployer.host.setup import packages
+from deployer.host.setup import packages, prerequisites
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
@@ -22,6 +22,8 @@ from deployer.wire.causes import Cause
 from deployer.wire.software import Software
 from deployer.wire.versions import fits, numbers
 
+_ROOM = 400
+"""MiB that a Python takes, packed and unpacked."""
 _NEWEST = 30
 """No Python is as new as 3.30."""
 
@@ -79,6 +81,7 @@ def _suitable(software: Software) -> Interpreter | None:
 def _install(version: str, software: Software) -> None:
     """Raises HostError. What is only partly there counts as missing: its mark comes last."""
     files.own_directory(INSTALLED, 0o755, 0, 0)
+    prerequisites.require_room(INSTALLED, _ROOM)
     download = _download(version, software.requires)
     if download is None and packages.upgrade_uv():
         download = _download(version, software.requires)

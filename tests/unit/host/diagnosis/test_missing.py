@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from deployer.host.build import command
+from deployer.host.diagnosis import causes
 from deployer.host.diagnosis.diagnosis import from_output
 from deployer.host.diagnosis.missing import lacking
-from deployer.host.diagnosis import causes
 
 BUILD, LIBRARY, PROGRAM = causes.MISSING_TO_BUILD, causes.MISSING_LIBRARY, causes.MISSING_PROGRAM
 LINES = [

@@ -95,6 +95,7 @@ def test_a_python_that_there_is_not(place: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(pythons, "HOST_PATH", "")
     monkeypatch.setattr(packages, "upgrade_uv", lambda: True)
     monkeypatch.setattr(interpreter.files, "own_directory", lambda *_: False)
+    monkeypatch.setattr(interpreter.prerequisites, "require_room", lambda *_: None)
     monkeypatch.setattr(interpreter.runner, "run", lambda *_, **__: runner.CommandResult(0, "[]", ""))
     monkeypatch.setattr(interpreter, "find_interpreter", none)
     with pytest.raises(HostError, match="that could be installed on this host"):
