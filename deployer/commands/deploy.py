@@ -108,7 +108,7 @@ def read_project(
     _refuse_twice(fleet)
     with as_local():
         source = _collect(fleet, ref, dirty)
-        lock = find_lock(source, required=any(_has_server(site.config) for site in fleet.sites))
+        lock = lock_of(fleet.config, source, required=any(_has_server(site.config) for site in fleet.sites))
         for site in fleet.sites:
             _refuse_misfit(complete(site.config, source), lock)
             site.secrets()
@@ -116,6 +116,18 @@ def read_project(
         lock.refuse_loose()
     _warn(fleet, [*source.warnings, *lock.warnings, *([lock.loose] if lock.loose else [])])
     return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
+
+
+def lock_of(config: Config, source: Source, *, required: bool) -> Lock:
+    """The lock that deploy.toml names, or that is found. Raises ConfigError."""
+    directory = config.directory or ""
+    if directory and not source.has_directory(directory):
+        raise ConfigError(
+            message=f"deploy.toml says directory = {directory!r}, and no file of such a directory ships",
+            state="nothing was touched",
+            next=advice.do("correct directory in deploy.toml, relative to the project; or git add what is in it"),
+        )
+    return find_lock(source, required=required, directory=directory, chosen=config.dependencies)
 
 
 def _refuse_misfit(config: Config, lock: Lock) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from deployer.config import Config
 from deployer.errors import ConfigError
 from deployer.project.django import (
+    Below,
     TextFiles,
     literal,
     settings_module,
@@ -55,6 +56,7 @@ def complete(config: Config, files: TextFiles) -> Config:
     """
     if not config.runs_web or config.web.wsgi or config.web.asgi or config.web.command:
         return config
+    files = Below(files, config.directory) if config.directory else files
     settings = settings_module(files)
     found = find_callables(files, settings_values(files, settings) if settings else {}, settings)
     if several := choices(found, settings):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import posixpath
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 SETTINGS = "DJANGO_SETTINGS_MODULE"
@@ -12,6 +14,18 @@ class TextFiles(Protocol):
     """Files by path, relative to the project: a Source, or the disk."""
 
     def read_text(self, path: str) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """The files of a directory among others."""
+
+    files: TextFiles
+    directory: str
+
+    def read_text(self, path: str) -> str | None:
+        """As of the others, with paths relative to the directory."""
+        return self.files.read_text(posixpath.normpath(f"{self.directory}/{path}"))
 
 
 def settings_module(files: TextFiles) -> str | None:

@@ -6,11 +6,13 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
+from deployer.config import DependenciesConfig
 from deployer.errors import ConfigError
-from deployer.project import pylock, requirements, uvlock
-from deployer.project.shipped import Reads, Shipped
+from deployer.project import otherlocks, pylock, requirements, uvlock
+from deployer.project.shipped import Chosen, Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause
@@ -35,14 +37,22 @@ NOT_INSTALLED = Cause(
     "{program} is in {path} only through {where}, which is not installed on a host",
     do("make it a dependency of the project itself ({add}), then commit"),
 )
-CAUSES = (NO_LOCK, NOT_PINNED, NOT_INSTALLED)
+NO_SUCH_LOCK = Cause(
+    "no-such-lock",
+    "`dependencies.file` of deploy.toml names a file that does not ship, or is no lock that an installer reads",
+    "dependencies.file of deploy.toml names {path}, which {why}",
+    do("{fix}"),
+)
+CAUSES = (NO_LOCK, NOT_PINNED, NOT_INSTALLED, NO_SUCH_LOCK, otherlocks.OTHER_LOCK)
 KINDS = {"uv.lock": "uv", "pylock.toml": "pylock", "requirements.txt": "requirements"}
 """File names, the first that ships wins."""
-_READERS: Mapping[str, Callable[[Shipped, str], Reads]] = {
+_READERS: Mapping[str, Callable[[Shipped, str, Chosen], Reads]] = {
     "uv": uvlock.read,
     "pylock": pylock.read,
     "requirements": requirements.read,
 }
+_ALL = DependenciesConfig()
+_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
 _SHOWN = 5
 _PYTHON_VERSION = ".python-version"
 _VERSION = re.compile(r"(?:cpython[@-]|python)?(3\.[0-9]{1,2})(?:\.[0-9]+)?")
@@ -67,6 +77,10 @@ class Lock:
     floating: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    directory: str = ""
+    """Where an installer runs, relative to the project."""
+    groups: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
     python: str = ""
     """The Python (``3.12``) that ``.python-version`` asks for, as uv and pyenv read it, where ``requires`` is empty."""
 
@@ -108,45 +122,121 @@ def _add(kind: str, program: str) -> str:
     return f"uv add {program}" if kind == "uv" else f"and lock again, for {program} to be in it without a condition"
 
 
-def find_lock(source: Source, *, required: bool = True) -> Lock:
-    """The lock among the files that ship.
+def find_lock(source: Source, *, required: bool = True, directory: str = "", chosen: DependenciesConfig = _ALL) -> Lock:
+    """The lock among the files that ship: the one that is ``chosen``, else the nearest to the app's ``directory``.
 
     ``required``: none is a ConfigError that says how to make one (an app with its own ``command`` may do
     without). Raises ConfigError for what a lock names and an installer would not find.
     """
-    shipped = Shipped(source)
-    path = next((name for name in KINDS if shipped.is_file(name)), None)
-    if path is None and required:
-        raise ConfigError(
-            **NO_LOCK.told(kinds=", ".join(KINDS)),
-            state="nothing was touched",
-        )
+    project = Shipped(source)
+    path = _named(project, chosen.file) if chosen.file else _nearest(project, directory)
     if path is None:
-        return Lock(kind="none", warnings=tuple(_not_installed(shipped)))
-    reads = _read(shipped, path).joined(settings(shipped))
+        _refuse_none(project, directory, required=required)
+        return Lock(kind="none", warnings=tuple(_not_installed(project)))
+    kind, base = kind_of(path), _base(path, directory)
+    shipped = project.at(base)
+    parts = Chosen(
+        groups=chosen.groups, extras=chosen.extras, directory=posixpath.relpath(directory or ".", base or ".")
+    )
+    reads = _read(shipped, posixpath.relpath(path, base or "."), kind, parts).joined(_settings(project, base))
     files, directories = shipped.closed(reads.files, reads.directories)
-    requires = _requires(shipped) if KINDS[path] == "requirements" else reads.requires
-    python, unused = ("", "") if requires else _python_version(shipped)
+    requires = _requires(_with(project, base, "pyproject.toml")) if kind == "requirements" else reads.requires
+    python, unused = ("", "") if requires else _python_version(_with(project, base, _PYTHON_VERSION))
     return Lock(
-        kind=KINDS[path],
+        kind=kind,
         path=path,
         files=files,
         directories=directories,
         requires=requires,
         python=python,
         floating=reads.floating,
-        warnings=(*(_whole(path) if "." in directories else ()), *filter(None, [unused])),
+        warnings=(*(_whole(path) if base in directories or "." in directories else ()), *filter(None, [unused])),
         absent=reads.absent,
+        directory="" if (runs_in := shipped.placed(reads.directory)) == "." else runs_in,
+        groups=chosen.groups,
+        extras=chosen.extras,
     )
 
 
-def _read(shipped: Shipped, path: str) -> Reads:
+def kind_of(path: str) -> str:
+    """The kind of a lock file, by its name; empty for a name that is none's."""
+    name = posixpath.basename(path)
+    if name in KINDS:
+        return KINDS[name]
+    if _PYLOCK.fullmatch(name):
+        return "pylock"
+    return "requirements" if name.endswith(".txt") else ""
+
+
+def places(directory: str) -> list[str]:
+    """The app's directory and those above it, up to the project's (empty); the nearest first."""
+    parents = [str(parent) for parent in PurePosixPath(directory).parents] if directory else []
+    return ["" if place == "." else place for place in ([directory, *parents] if directory else [""])]
+
+
+def _nearest(shipped: Shipped, directory: str) -> str | None:
+    paths = (posixpath.join(place, name) for place in places(directory) for name in KINDS)
+    return next(filter(shipped.is_file, paths), None)
+
+
+def _named(shipped: Shipped, file: str) -> str:
+    """The lock that deploy.toml names. Raises ConfigError when it does not ship, or no installer reads it."""
+    path = posixpath.normpath(file)
+    if not shipped.is_file(path):
+        problem = "does not ship with the code", f"git add {path}, and commit it; or correct dependencies.file"
+    elif (other := otherlocks.found([path])) is not None:
+        raise otherlocks.refusal(*other)
+    elif not kind_of(path):
+        known = "uv.lock, pylock.toml, pylock.NAME.toml, or a requirements file that ends in .txt"
+        problem = "no installer reads by that name", f"name one of these: {known}"
+    else:
+        return path
+    raise ConfigError(**NO_SUCH_LOCK.told(path=path, why=problem[0], fix=problem[1]), state="nothing was touched")
+
+
+def _base(path: str, directory: str) -> str:
+    """The directory that paths in a lock are relative to: its own; of requirements, the one that pip is typed in."""
+    own = posixpath.dirname(path)
+    if kind_of(path) != "requirements":
+        return own
+    return directory if directory and path.startswith(f"{directory}/") else ""
+
+
+def _refuse_none(shipped: Shipped, directory: str, *, required: bool) -> None:
+    """Raises ConfigError when there is only another tool's lock; and when one is required and there is none."""
+    names = [other.name for other in otherlocks.OTHER_LOCKS]
+    paths = (posixpath.join(place, name) for place in places(directory) for name in names)
+    other = otherlocks.found(filter(shipped.is_file, paths))
+    if required and other is not None:
+        raise otherlocks.refusal(*other)
+    if required:
+        raise ConfigError(**NO_LOCK.told(kinds=", ".join(KINDS)), state="nothing was touched")
+
+
+def _read(shipped: Shipped, path: str, kind: str, chosen: Chosen) -> Reads:
     try:
-        return _READERS[KINDS[path]](shipped, path)
+        return _READERS[kind](shipped, path, chosen)
     except (AttributeError, KeyError, TypeError) as error:  # TOML, but of another shape
         raise ConfigError(
             message=f"{path} is not what its name says ({error})", next=do("lock again, and commit")
         ) from None
+
+
+def _with(project: Shipped, base: str, name: str) -> Shipped:
+    """The project as seen from the nearest directory, from ``base`` up, that has a file of that name."""
+    found = (place for place in places(base) if project.at(place).is_file(name))
+    return project.at(next(found, base))
+
+
+def _settings(project: Shipped, base: str) -> Reads:
+    """uv's own settings, as it finds them from ``base`` up; paths are relative to ``base``."""
+    for place in places(base):
+        reads = settings(project.at(place))
+        if reads.files:
+            there = posixpath.relpath(place or ".", base or ".")
+            files, directories = ([f"{there}/{one}" for one in found] for found in (reads.files, reads.directories))
+            return Reads(files=tuple(files), directories=tuple(directories))
+    return Reads()
 
 
 def _requires(shipped: Shipped) -> str:
