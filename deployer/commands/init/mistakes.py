@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
@@ -57,9 +56,9 @@ def _ambiguous(project: Project) -> Iterator[tuple[str, Advice]]:
             f"deployer init --{project.choices[0].replace(' = ', '=')}   (or one of the others)",
         )
     if project.elsewhere:
-        places = [posixpath.join(place, "manage.py") for place in project.elsewhere]
+        found = ", ".join(f"{place}/" for place in project.elsewhere)
         yield (
-            f"{len(places)} Django projects are below this directory, and none is in it: {', '.join(places)}",
+            f"{len(project.elsewhere)} apps are below this directory, and none is in it: {found}",
             run(f"deployer init --directory {shlex.quote(project.elsewhere[0])}", "or another one of them"),
         )
 

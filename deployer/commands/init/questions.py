@@ -52,7 +52,7 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
     if (root / "deploy.toml").exists():
         return Interview(project=project, secrets=False)
     if asking is not None and project.elsewhere:
-        directory = asking.choose("Which of these Django projects is to be deployed?", project.elsewhere)
+        directory = asking.choose("Which of these apps is to be deployed?", project.elsewhere)
         project = chosen(inspect(root, directory=directory), wsgi=wsgi, asgi=asgi)
     elif asking is not None and project.choices:
         key, _, target = asking.choose("Which of these applications is to be served?", project.choices).partition(" = ")

@@ -68,6 +68,8 @@ def _doubts(project: Project) -> Iterator[str]:
         yield f"# - {doubt.what}"
         if doubt.line:
             yield f"#     {doubt.line}"
+    if project.django and any("os." in doubt.line for doubt in doubts) and "os" not in project.django.values.names:
+        yield "# - and at its top: import os"
 
 
 def _dependencies(project: Project) -> Iterator[str]:
@@ -183,6 +185,7 @@ def env(project: Project) -> Iterator[str]:
         yield "[env]                         # not secret; secrets go into the file that env_file names"
     for name, value in found.items():
         why = f"   # {site.why}" if site and name == SETTINGS else ""
+        why = "   # where its modules are, below where it runs" if name == "PYTHONPATH" else why
         yield f"{name} = {quoted(value)}{why}"
     if site and site.hosts_variable:
         yield f"# {site.hosts_variable} = {quoted(_EXAMPLE)}   # the names that the site answers to: needed"

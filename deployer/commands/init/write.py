@@ -37,7 +37,8 @@ def write(project: Project, plan: Mapping[Path, str]) -> list[str]:
     Raises OSError when the directory cannot be written to.
     """
     lines = [write_one(project.root, path, text) for path, text in plan.items()]
-    return [*seen(project), *lines, *_ignored(project, plan), *hints(project), "", *next_steps(project)]
+    ignored = list(_ignored(project, plan))
+    return [*seen(project), *lines, *ignored, *hints(project), "", *next_steps(project, ignored=bool(ignored))]
 
 
 def would_write(project: Project, plan: Mapping[Path, str]) -> list[str]:
@@ -161,9 +162,10 @@ def missing_server(project: Project) -> str | None:
     return name if name and name not in lock_text(DiskFiles(project.root), project.lock.path) else None
 
 
-def next_steps(project: Project) -> Iterator[str]:
+def next_steps(project: Project, *, ignored: bool = False) -> Iterator[str]:
     yield "Next, after a look at deploy.toml:"
     if project.git:
-        yield "    git add deploy.toml fabfile.py fabric.yaml && git commit -m 'Deploy with deployer'"
+        more = " .gitignore" if ignored else ""
+        yield f"    git add deploy.toml fabfile.py fabric.yaml{more} && git commit -m 'Deploy with deployer'"
     yield "    fab setup -H root@HOST"
     yield "    fab deploy -H deploy@HOST"

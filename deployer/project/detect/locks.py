@@ -58,7 +58,7 @@ def choose_lock(files: DiskFiles, directory: str = "") -> LockChoice:
         return LockChoice(other=otherlocks.found(foreign))
     path = (usual or others)[0]
     groups, extras = _for_production(files, path, directory)
-    beside = tuple(one for one in (*usual, *others)[1:] if one != path)
+    beside = tuple(one for one in (*usual, *others) if one not in (path, *_included(files, path)) and "base" not in one)
     return LockChoice(path=path, named=not usual, groups=groups, extras=extras, beside=beside)
 
 
@@ -95,9 +95,14 @@ def read_toml(files: DiskFiles, path: str) -> dict[str, Any]:
         return {}
 
 
+def _included(files: DiskFiles, path: str) -> list[str]:
+    """What a requirements file includes by itself."""
+    found = _INCLUDES.findall(files.read_text(path) or "") if kind_of(path) == "requirements" else []
+    return [posixpath.normpath(posixpath.join(posixpath.dirname(path), one)) for one in found]
+
+
 def lock_text(files: DiskFiles, path: str, depth: int = 0) -> str:
     """The text of a lock, with that of the requirements it includes; in lower case."""
     text = files.read_text(path) or ""
-    included = _INCLUDES.findall(text) if kind_of(path) == "requirements" and depth < _DEEPEST else []
-    inner = (posixpath.normpath(posixpath.join(posixpath.dirname(path), one)) for one in included)
+    inner = _included(files, path) if depth < _DEEPEST else []
     return "\n".join([text.lower(), *(lock_text(files, one, depth + 1) for one in inner)])

@@ -16,6 +16,7 @@ from deployer.project.detect.locks import LockChoice, choose_lock, read_toml
 from deployer.project.django import Below, choose_settings, module_path
 from deployer.project.django.site import Site, inspect_settings
 from deployer.project.frameworks import Application
+from deployer.project.lockfile import KINDS
 from deployer.project.procfile import Procfile, parse_procfile
 from deployer.wire.protocol import APP, APP_LENGTH
 
@@ -31,8 +32,8 @@ class Project:
     """What was found; None (or empty) for what was not. Paths are relative to the root, with ``/``.
 
     ``directory`` is where the app runs, ``path`` where its modules are, relative to that (both empty: at the top).
-    ``choices`` are the applications, as ``wsgi = "app:app"``, when there are several; ``elsewhere`` each manage.py
-    below, likewise.
+    ``choices`` are the applications, as ``wsgi = "app:app"``, when there are several; ``elsewhere`` the directories
+    below that have one, likewise.
     """
 
     root: Path
@@ -77,14 +78,16 @@ def _places(files: DiskFiles, procfile: Procfile) -> list[str]:
     manages = [path.rpartition("/")[0] for path in files.named("manage.py", _DEPTH)]
     if procfile.directory and any(path.startswith(f"{procfile.directory}/") for path in files.paths):
         return [procfile.directory]
-    if manages or any(find_applications(files, {}, files.directories()).values()):
+    if manages or _has_application(files, "") or _has_application(files, "src"):
         return manages or [""]
-    locked = [name for name in files.directories() if choose_lock(files, name).path.startswith(f"{name}/")]
-    return [name for name in locked if _has_application(files, name)][:1] or [""]
+    names = ("pyproject.toml", *KINDS)
+    projects = {path.rpartition("/")[0] for name in names for path in files.named(name, _DEPTH) if "/" in path}
+    return [place for place in sorted(projects) if _has_application(files, place)] or [""]
 
 
 def _has_application(files: DiskFiles, directory: str) -> bool:
-    return bool(find_applications(Below(files, directory), {}, files.directories(directory)))
+    below = Below(files, directory) if directory else files
+    return bool(find_applications(below, {}, files.directories(directory)))
 
 
 def _inspect(files: DiskFiles, procfile: Procfile, place: str, elsewhere: tuple[str, ...], host: str) -> Project:
@@ -175,7 +178,7 @@ def guess_name(files: DiskFiles, settings: str | None, place: str) -> str:
 
 def _project_names(files: DiskFiles, place: str) -> Iterator[str]:
     """``name`` in pyproject.toml, of the project or of its directory; also where Poetry has it."""
-    for path in dict.fromkeys(("pyproject.toml", f"{place}/pyproject.toml".lstrip("/"))):
+    for path in dict.fromkeys((f"{place}/pyproject.toml".lstrip("/"), "pyproject.toml")):
         tables = read_toml(files, path)
         tool = tables.get("tool")
         for table in (tables.get("project"), tool.get("poetry") if isinstance(tool, dict) else None):

@@ -189,7 +189,10 @@ class _Frame:
         if any(isinstance(one, ast.Raise) for one in body) and test.variables:
             raise Raised(test.variables)
         before = dict(self.names) if test.variables else self.names
-        self.run(body, guarded=guarded)
+        try:
+            self.run(body, guarded=guarded)
+        except _Returned as returned:
+            raise _Returned(returned.value.on(test)) from None
         if test.variables:
             changes = {name: value for name, value in self.names.items() if before.get(name) is not value}
             self.names.update({name: value.on(test) for name, value in changes.items()})
@@ -209,7 +212,10 @@ class _Frame:
             if not node.handlers:
                 raise
             handler = next((one for one in node.handlers if raised.of_import == _of_import(one)), node.handlers[-1])
-            self._taken(handler.body, Value(variables=raised.variables), guarded)
+            try:
+                self._taken(handler.body, Value(variables=raised.variables), guarded)
+            except Raised as again:
+                raise Raised(again.variables or raised.variables) from None
         self.run(node.finalbody, guarded=guarded)
 
     def _for(self, node: ast.For, guarded: bool) -> None:
