@@ -284,12 +284,12 @@ def _dry_init(_: Context, wsgi: str = "", asgi: str = "", directory: str = "", y
 def init(_: Context, wsgi: str = "", asgi: str = "", directory: str = "", yes: bool = False) -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
     from deployer.commands.init import Defaults, plan_init, write
-    from deployer.ui.asking import Terminal, is_terminal
+    from deployer.ui.asking import Terminal, is_terminal, show_lines
 
     asking = Defaults() if yes else Terminal() if is_terminal() else None
     found = _init_project(wsgi, asgi, directory, asking)
     plan = plan_init(found.project, secrets=found.secrets)
-    sys.stdout.write("".join(f"{line}\n" for line in write(found.project, plan)))
+    show_lines(write(found.project, plan, told=isinstance(asking, Terminal)))
 
 
 @host_task("upload", dry=_plan)

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable, Sequence
-from typing import TextIO
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
 
 from deployer.ui.text import clean
 
-__all__ = ["Terminal", "is_terminal"]
+__all__ = ["Terminal", "is_terminal", "show_lines"]
 
 _TRIES = 3
+_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def is_terminal() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def show_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
+    """Print lines; in a terminal those that are no command, which are indented, are wrapped between words."""
+    out = stream or sys.stdout
+    width = shutil.get_terminal_size().columns if out.isatty() else 0
+    for line in (one for text in lines for one in text.split("\n")):
+        whole = not width or line.startswith(" ") or len(line) <= width
+        rows = [line] if whole else textwrap.wrap(line, width, subsequent_indent="  ", **_WORDS)
+        out.write("".join(f"{clean(row)}\n" for row in rows))
 
 
 class Terminal:
@@ -24,6 +37,10 @@ class Terminal:
     def __init__(self, stdin: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self._stdin = stdin or sys.stdin
         self._stderr = stderr or sys.stderr
+
+    def tell(self, lines: Sequence[str]) -> None:
+        """Say something before a question."""
+        show_lines(lines, self._stderr)
 
     def ask(self, question: str, default: str, fits: Callable[[str], str]) -> str:
         """The answer; ``fits`` says what is wrong with one, or nothing."""

@@ -88,8 +88,9 @@ def test_what_only_its_owner_knows_is_one_line(bookworm: SandboxHost, tmp_path: 
     site.expect(0, "deploy", "-e", "quick")
     assert page(site) == "hello from environ, 0 users"
     asked = "import django.conf; c = django.conf.settings; print(c.DEBUG, c.MEDIA_ROOT, len(c.SECRET_KEY) > 50)"
-    told = site.expect(0, "run", "-e", "quick", "--", "python", "manage.py", "shell", "-c", asked)
-    assert "False /var/lib/shop/media True" in told.out
+    command = [*site.argv("run", "-e", "quick"), "--", "python", "manage.py", "shell", "-c", asked]
+    done = subprocess.run(command, cwd=site.project.path, capture_output=True, text=True, check=True)
+    assert "False /var/lib/shop/media True" in done.stdout
 
 
 def test_what_startproject_writes_serves_once_it_is_changed_as_told(bookworm: SandboxHost, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from deployer.commands.init.mistakes import chosen
 from deployer.commands.init.text import ENV_FILE
+from deployer.commands.init.write import seen
 from deployer.project.detect import Project, inspect
 from deployer.wire.spec import HOST_HEADER, HOST_LENGTH
 
@@ -21,6 +22,8 @@ _NO = ("n", "no")
 class Asking(Protocol):
     """Somebody who answers. ``fits`` says what is wrong with an answer, or nothing."""
 
+    def tell(self, lines: Sequence[str]) -> None: ...
+
     def ask(self, question: str, default: str, fits: Callable[[str], str]) -> str: ...
 
     def choose(self, question: str, choices: Sequence[str]) -> str: ...
@@ -28,6 +31,9 @@ class Asking(Protocol):
 
 class Defaults:
     """Nobody is there, or everything is agreed to: the default of each question."""
+
+    def tell(self, _: Sequence[str]) -> None:
+        """Nobody listens."""
 
     def ask(self, _: str, default: str, fits: Callable[[str], str]) -> str:  # noqa: ARG002
         return default
@@ -61,6 +67,7 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
     if not project.is_python:
         return Interview(project=project, secrets=False)
     someone = asking or Defaults()
+    someone.tell([*seen(project), ""])
     found = (project.django.host if project.django else None) or ""
     host = someone.ask("The host name of the site, such as shop.example.com (Enter: later)", found, _host_problem)
     if host != found:
@@ -71,7 +78,7 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
 def _wants_secrets(project: Project, asking: Asking) -> bool:
     if project.django is None or not project.django.secret or (project.root / ENV_FILE).exists():
         return False
-    question = f"The settings read {project.django.secret} from the environment. Write a new one into {ENV_FILE}?"
+    question = f"{project.django.secret} comes from the environment. Write a new one to {ENV_FILE}?"
     return asking.ask(question, "yes", _yes_or_no).lower() not in _NO
 
 

@@ -171,7 +171,7 @@ def proxy(project: Project) -> Iterator[str]:
     site = project.django
     yield "# [proxy]                     # let `fab setup` write the nginx site"
     yield '# kind = "nginx"'
-    yield f"# server_name = {quoted((site and site.host) or _EXAMPLE)}"
+    yield f"# server_name = {quoted(project.host or _EXAMPLE)}"
     if site and site.static_root and site.static_url:
         yield f"# static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}"
 

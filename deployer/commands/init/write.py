@@ -31,14 +31,15 @@ def plan_init(project: Project, *, secrets: bool = True) -> dict[Path, str]:
     return {**plan, Path(ENV_FILE): text} if text else plan
 
 
-def write(project: Project, plan: Mapping[Path, str]) -> list[str]:
+def write(project: Project, plan: Mapping[Path, str], *, told: bool = False) -> list[str]:
     """Write those files of the plan that do not exist, and tell what was done and what to type next.
 
-    Raises OSError when the directory cannot be written to.
+    ``told``: what was found has been said. Raises OSError when the directory cannot be written to.
     """
     lines = [write_one(project.root, path, text) for path, text in plan.items()]
     ignored = list(_ignored(project, plan))
-    return [*seen(project), *lines, *ignored, *hints(project), "", *next_steps(project, ignored=bool(ignored))]
+    found = [] if told else list(seen(project))
+    return [*found, *lines, *ignored, *hints(project), "", *next_steps(project, ignored=bool(ignored))]
 
 
 def would_write(project: Project, plan: Mapping[Path, str]) -> list[str]:
@@ -128,7 +129,8 @@ def hints(project: Project) -> Iterator[str]:
 def _about_dependencies(project: Project) -> Iterator[str]:
     if project.lock.other is not None:
         path, other = project.lock.other
-        yield f"{path} is {other.tool}'s, which no host reads: type `{other.command}` beside it ({other.why})"
+        yield f"{path} is {other.tool}'s, which no host reads: in its directory, type ({other.why})"
+        yield f"    {other.command}"
     elif not project.lock.path:
         yield "no uv.lock, pylock.toml or requirements.txt: type `uv lock` or `pip freeze > requirements.txt`"
     elif (missing := missing_server(project)) is not None:

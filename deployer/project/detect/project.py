@@ -52,6 +52,7 @@ class Project:
     procfile: Procfile = field(default_factory=Procfile)
     celery: str = ""
     health: str = "/"
+    host: str = ""
 
     @property
     def is_python(self) -> bool:
@@ -94,7 +95,7 @@ def _inspect(files: DiskFiles, procfile: Procfile, place: str, elsewhere: tuple[
     below = Below(files, place) if place else files
     manage = not elsewhere and below.read_text("manage.py") is not None
     choice = choose_settings(below)
-    make = functools.partial(_made, files, procfile, place, elsewhere, manage)
+    make = functools.partial(_made, files, procfile, place, elsewhere, manage, host)
     if choice is not None and not elsewhere:
         site = inspect_settings(below, choice, place, host)
         found = of_django(below, choice.module, site.values)
@@ -119,6 +120,7 @@ def _made(
     place: str,
     elsewhere: tuple[str, ...],
     manage: bool,
+    host: str,
     *,
     found: dict[str, list[Application]],
     site: Site | None = None,
@@ -151,6 +153,7 @@ def _made(
         procfile=procfile,
         celery=celery,
         health=health,
+        host=host or (site.host if site else None) or "",
     )
 
 

@@ -79,8 +79,8 @@ class Value:
 
     @property
     def alternatives(self) -> Iterator[Value]:
-        """All that it may be."""
-        yield self
+        """All that it may be, each by itself."""
+        yield replace(self, others=())
         yield from self.others
 
     def on(self, *values: Value) -> Value:
