@@ -19,7 +19,7 @@ from deployer.fleet.coordinator import follow
 from deployer.fleet.hosts import Fleet, conclude
 from deployer.fleet.release import begin, release
 from deployer.project.application import complete
-from deployer.project.lockfile import Lock, find_lock
+from deployer.project.lockfile import Lock, lock_of
 from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
 from deployer.release.placement import Payload
@@ -116,18 +116,6 @@ def read_project(
         lock.refuse_loose()
     _warn(fleet, [*source.warnings, *lock.warnings, *([lock.loose] if lock.loose else [])])
     return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
-
-
-def lock_of(config: Config, source: Source, *, required: bool) -> Lock:
-    """The lock that deploy.toml names, or that is found. Raises ConfigError."""
-    directory = config.directory or ""
-    if directory and not source.has_directory(directory):
-        raise ConfigError(
-            message=f"deploy.toml says directory = {directory!r}, and no file of such a directory ships",
-            state="nothing was touched",
-            next=advice.do("correct directory in deploy.toml, relative to the project; or git add what is in it"),
-        )
-    return find_lock(source, required=required, directory=directory, chosen=config.dependencies)
 
 
 def _refuse_misfit(config: Config, lock: Lock) -> None:

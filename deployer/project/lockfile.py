@@ -6,12 +6,11 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
 
-from deployer.config import DependenciesConfig
+from deployer.config import Config, DependenciesConfig
 from deployer.errors import ConfigError
 from deployer.project import otherlocks, pylock, requirements, uvlock
+from deployer.project.installing import asked_python, places, python_version, settings_from
 from deployer.project.shipped import Chosen, Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
@@ -35,7 +34,8 @@ NOT_INSTALLED = Cause(
     "not-installed",
     "the lock has a program that is to run, and only through an extra, a group or a condition that no host installs",
     "{program} is in {path} only through {where}, which is not installed on a host",
-    do("make it a dependency of the project itself ({add}), then commit"),
+    do("make it a dependency of the project itself ({add}), then commit")
+    + do("or name its group or extra in deploy.toml: dependencies = {{ groups = […], extras = […] }}"),
 )
 NO_SUCH_LOCK = Cause(
     "no-such-lock",
@@ -54,9 +54,6 @@ _READERS: Mapping[str, Callable[[Shipped, str, Chosen], Reads]] = {
 _ALL = DependenciesConfig()
 _PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
 _SHOWN = 5
-_PYTHON_VERSION = ".python-version"
-_VERSION = re.compile(r"(?:cpython[@-]|python)?(3\.[0-9]{1,2})(?:\.[0-9]+)?")
-"""A patch release is the host's to choose: it has one Python 3.12."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +135,10 @@ def find_lock(source: Source, *, required: bool = True, directory: str = "", cho
     parts = Chosen(
         groups=chosen.groups, extras=chosen.extras, directory=posixpath.relpath(directory or ".", base or ".")
     )
-    reads = _read(shipped, posixpath.relpath(path, base or "."), kind, parts).joined(_settings(project, base))
+    reads = _read(shipped, posixpath.relpath(path, base or "."), kind, parts).joined(settings_from(project, base))
     files, directories = shipped.closed(reads.files, reads.directories)
-    requires = _requires(_with(project, base, "pyproject.toml")) if kind == "requirements" else reads.requires
-    python, unused = ("", "") if requires else _python_version(_with(project, base, _PYTHON_VERSION))
+    requires = asked_python(project, base) if kind == "requirements" else reads.requires
+    python, unused = ("", "") if requires else python_version(project, base)
     return Lock(
         kind=kind,
         path=path,
@@ -158,6 +155,18 @@ def find_lock(source: Source, *, required: bool = True, directory: str = "", cho
     )
 
 
+def lock_of(config: Config, source: Source, *, required: bool) -> Lock:
+    """The lock that deploy.toml names, or that is found. Raises ConfigError."""
+    directory = config.directory or ""
+    if directory and not source.has_directory(directory):
+        raise ConfigError(
+            message=f"deploy.toml says directory = {directory!r}, and no file of such a directory ships",
+            state="nothing was touched",
+            next=do("correct directory in deploy.toml, relative to the project; or git add what is in it"),
+        )
+    return find_lock(source, required=required, directory=directory, chosen=config.dependencies)
+
+
 def kind_of(path: str) -> str:
     """The kind of a lock file, by its name; empty for a name that is none's."""
     name = posixpath.basename(path)
@@ -166,12 +175,6 @@ def kind_of(path: str) -> str:
     if _PYLOCK.fullmatch(name):
         return "pylock"
     return "requirements" if name.endswith(".txt") else ""
-
-
-def places(directory: str) -> list[str]:
-    """The app's directory and those above it, up to the project's (empty); the nearest first."""
-    parents = [str(parent) for parent in PurePosixPath(directory).parents] if directory else []
-    return ["" if place == "." else place for place in ([directory, *parents] if directory else [""])]
 
 
 def _nearest(shipped: Shipped, directory: str) -> str | None:
@@ -222,40 +225,6 @@ def _read(shipped: Shipped, path: str, kind: str, chosen: Chosen) -> Reads:
         ) from None
 
 
-def _with(project: Shipped, base: str, name: str) -> Shipped:
-    """The project as seen from the nearest directory, from ``base`` up, that has a file of that name."""
-    found = (place for place in places(base) if project.at(place).is_file(name))
-    return project.at(next(found, base))
-
-
-def _settings(project: Shipped, base: str) -> Reads:
-    """uv's own settings, as it finds them from ``base`` up; paths are relative to ``base``."""
-    for place in places(base):
-        reads = settings(project.at(place))
-        if reads.files:
-            there = posixpath.relpath(place or ".", base or ".")
-            files, directories = ([f"{there}/{one}" for one in found] for found in (reads.files, reads.directories))
-            return Reads(files=tuple(files), directories=tuple(directories))
-    return Reads()
-
-
-def _requires(shipped: Shipped) -> str:
-    """The Python that the project says it needs: no installer of requirements reads that."""
-    table = shipped.toml("pyproject.toml").get("project")
-    requires = table.get("requires-python") if isinstance(table, dict) else None
-    return requires.replace(" ", "") if isinstance(requires, str) else ""
-
-
-def _python_version(shipped: Shipped) -> tuple[str, str]:
-    """The Python that ``.python-version`` asks for, in its first line; and a warning when that is not used."""
-    lines = (line.partition("#")[0].strip() for line in (shipped.text(_PYTHON_VERSION) or "").splitlines())
-    asked = next(filter(None, lines), "")
-    found = _VERSION.fullmatch(asked)
-    if found or not asked:
-        return (found[1] if found else ""), ""
-    return "", f'{_PYTHON_VERSION} asks for {asked!r}, which is not used: python = "3.12" in deploy.toml, say, is'
-
-
 def _not_installed(shipped: Shipped) -> Iterator[str]:
     """What the project depends on, and nothing pins: an app with its own command runs without it."""
     table = shipped.toml("pyproject.toml").get("project")
@@ -268,23 +237,3 @@ def _whole(path: str) -> Iterator[str]:
         f"{path} installs the project itself, so that every change of the code rebuilds the environment; the code's "
         "own directory is importable without that"
     )
-
-
-def settings(shipped: Shipped) -> Reads:
-    """uv's own settings in the project: it reads them whatever the lock."""
-    if shipped.is_file("uv.toml"):
-        return _local("uv.toml", shipped.toml("uv.toml"))
-    table = shipped.toml("pyproject.toml").get("tool")
-    own = table.get("uv") if isinstance(table, dict) else None
-    return _local("pyproject.toml", own) if isinstance(own, dict) else Reads()
-
-
-def _local(path: str, table: Mapping[str, Any]) -> Reads:
-    """The file with the settings, and the directories of wheels that they name."""
-    index = table.get("index", ())
-    urls = [one.get("url") for one in index if isinstance(one, dict)] if isinstance(index, list) else []
-    for place in (table, table.get("pip", {})):
-        links = place.get("find-links", ()) if isinstance(place, dict) else ()
-        urls += links if isinstance(links, list) else []
-    local = [posixpath.normpath(url) for url in urls if isinstance(url, str) and "://" not in url]
-    return Reads(files=(path,), directories=tuple(one for one in local if not one.startswith(("/", ".."))))

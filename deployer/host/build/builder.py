@@ -153,7 +153,6 @@ def build_tree(
 ) -> None:
     """Run the build commands in the tree, compile its bytecode, seal it. Raises HostError; nothing stays."""
     tree = ctx.trees.path(key)
-    _refuse_no_directory(spec, tree)
     uid, gid = ctx.builder()
     carried = next(tree.glob("**/__pycache__"), None) is not None  # root alone has written here so far
     jobs = [] if carried else ["-j", "0"]  # a pool of processes costs more than it saves when little is left to do
@@ -162,6 +161,7 @@ def build_tree(
     if venv is not None:
         seen["VIRTUAL_ENV"] = str(venv)
     try:
+        _refuse_no_directory(spec, tree)
         for command in spec.build:
             shell = ["/bin/sh", "-euc", command]
             what = f"the build command {command!r}"

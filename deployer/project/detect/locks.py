@@ -10,7 +10,8 @@ from typing import Any
 
 from deployer.project import otherlocks
 from deployer.project.detect.disk import DiskFiles
-from deployer.project.lockfile import KINDS, kind_of, places
+from deployer.project.installing import places
+from deployer.project.lockfile import KINDS, kind_of
 from deployer.project.otherlocks import OtherLock
 from deployer.project.shipped import parse_toml
 
