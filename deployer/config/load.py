@@ -133,6 +133,12 @@ def normalise(raw: Raw) -> Raw:
         fleet["batch"] = str(fleet["batch"])
     if isinstance(raw.get("proxy"), str):
         raw["proxy"] = {"kind": raw["proxy"]}
+    if isinstance(raw.get("directory"), str):
+        raw["directory"] = raw["directory"].removesuffix("/")
+    if isinstance(raw.get("dependencies"), str):
+        raw["dependencies"] = {"file": raw["dependencies"]}
+    listed(raw, ("dependencies",), "groups")
+    listed(raw, ("dependencies",), "extras")
     listed(raw, ("web", "health"), "status")
     listed(raw, ("proxy",), "server_name")
     listed(raw, ("proxy",), "listen")

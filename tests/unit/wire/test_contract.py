@@ -80,6 +80,8 @@ SERVICES: Values = (
 )  # fmt: skip
 LISTED = (
     "host.packages",
+    "dependencies.groups",
+    "dependencies.extras",
     "web.args",
     "release.build",
     "web.health.status",
@@ -90,9 +92,10 @@ LISTED = (
 RULES: dict[str, Values] = {
     **dict.fromkeys(
         (
-            "app", "deploy_user", "python", "web.wsgi", "web.asgi", "web.command", "web.memory", "web.health.path",
-            "web.health.host", "release.migrate", "processes.p.command", "processes.p.check",
-            "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size", "host.python_mirror",
+            "app", "deploy_user", "python", "directory", "web.wsgi", "web.asgi", "web.command", "web.memory",
+            "web.health.path", "web.health.host", "release.migrate", "processes.p.command", "processes.p.check",
+            "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size",
+            "host.python_mirror",
         ),
         TEXTS,
     ),
@@ -143,7 +146,8 @@ def agree(key: str, value: Any) -> None:
     config = accepted(written(key, value))
     if config is None:
         return
-    spec = spec_of(config, SOURCE, LOCK)
+    chosen = config.dependencies
+    spec = spec_of(config, SOURCE, replace(LOCK, groups=chosen.groups, extras=chosen.extras))
     assert Spec.parse(json.loads(dumps(spec.as_json()))) == spec
     assert parse_environment(environment_of(config, {})) == config.env
     Setup.parse(json.loads(dumps(setup_request(config, ("ssh-ed25519 AAAA ada",), ()))))
