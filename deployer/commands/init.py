@@ -139,9 +139,8 @@ def release(project: Project) -> Iterator[str]:
 
 
 def proxy(project: Project) -> Iterator[str]:
-    yield "# [proxy]                     # let `fab setup` write the nginx site"
-    yield '# kind = "nginx"'
-    yield f"# server_name = {quoted(project.host or 'shop.example.com')}"
+    yield "# [proxy]                     # let `fab setup` write the site: HTTPS, by Caddy or nginx"
+    yield f"# domains = {quoted(project.host or 'shop.example.com')}"
     if project.static_root and project.static_url:
         yield f"# static = {{ {quoted(project.static_url)} = {quoted(project.static_root)} }}"
 

@@ -9,7 +9,7 @@ from typing import Any
 from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import RESERVED_APP, USER
 from deployer.wire.reader import Reader
-from deployer.wire.site import ProxySite
+from deployer.wire.site import KINDS, ProxySite, caddy_problem
 from deployer.wire.spec import parse_app
 
 PUBLIC_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
@@ -39,7 +39,7 @@ class Setup:
             deploy_user=read.text("deploy_user", USER),
             keys=read.texts("keys", PUBLIC_KEY),
             units=read.texts("units", DIRECTIVE),
-            proxy=read.choice("proxy", ("", "nginx")),
+            proxy=read.choice("proxy", KINDS),
             site=ProxySite.parse(site) if site is not None else None,
         )
         read.done()
@@ -49,6 +49,8 @@ class Setup:
             raise ValueError(f"setup.deploy_user: {problem}")
         if setup.proxy and setup.site is None:
             raise ValueError("setup.site: missing")
+        if setup.proxy == "caddy" and setup.site and (wrong := caddy_problem(setup.site)):
+            raise ValueError(f"setup.site.{wrong[0]}: {wrong[1]}")
         return setup
 
 

@@ -161,7 +161,7 @@ def test_the_welcome_page_goes_only_when_it_is_the_packages_own(mini: TinySite, 
         failed = mini.expect(2, "setup", "--json", user="root").event("failed")
         line = mini.host.run(f"grep -n 'listen {stock}' {page}").stdout.partition(":")[0]
         assert f"{default}:{line}" in failed["message"]
-        assert "server_name" in failed["next"]
+        assert "domains" in failed["next"]
         mini.host.run(f"mv {page}.kept {page}")
         assert f"{default} removed" in setup(mini)["proxy"]
         assert ask(mini, "/", {"Host": "any.example.com"}, port=stock)["release"] == "v1"
@@ -171,7 +171,7 @@ def test_the_welcome_page_goes_only_when_it_is_the_packages_own(mini: TinySite, 
             local.request("GET", "/")
             assert json.loads(local.getresponse().read())["release"] == "v1"
         mini.host.run(f"ln -s {page} {default}")
-        named = text.replace('kind = "nginx"', 'kind = "nginx"\nserver_name = "mini.example.com"')
+        named = text.replace('kind = "nginx"', 'kind = "nginx"\ntls = "off"\ndomains = "mini.example.com"')
         (mini.project.path / "deploy.toml").write_text(re.sub(r"listen = .*", f'listen = "{stock}"', named))
         mini.project.commit("with a name")
         assert setup(mini)["proxy"] == SITE

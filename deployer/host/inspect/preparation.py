@@ -9,7 +9,9 @@ from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.setup import ageing, login, nginx, proof, unsupported
+from deployer.host.proxy import directives, nginx
+from deployer.host.proxy.server import site_file
+from deployer.host.setup import ageing, login, proof, unsupported
 from deployer.host.state.app import Context
 
 _SETUP = "fab setup -H root@HOST"
@@ -63,16 +65,16 @@ def _confinement(ctx: Context) -> Iterator[tuple[str, str, str]]:
 
 def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
     """Whether the site's file is the one that setup wrote."""
-    if ctx.settings.proxy != "nginx":
+    if not ctx.settings.proxy:
         return
-    path = nginx.site_path(ctx.app)
     if ctx.settings.site is None:
-        yield str(path), "the site was set up by an older deployer", f"{_SETUP}   (writes it again)"
+        yield ctx.app, "the site was set up by an older deployer", f"{_SETUP}   (writes it again)"
         return
-    wanted = nginx.render(ctx.settings.site, ctx.paths, ipv6=nginx.has_ipv6()).encode()
+    wanted = site_file(ctx.settings.proxy, ctx.settings.site, ctx.paths)
+    path = wanted.path
     if not path.exists():
         yield str(path), f"{path} is gone", f"{_SETUP}   (writes it again)"
-    elif path.read_bytes() != wanted:
+    elif path.read_bytes() != wanted.text.encode():
         yield str(path), f"{path} is not what setup wrote", f"{_SETUP}   (writes it again), or put it back"
 
 
@@ -81,12 +83,12 @@ def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
     if lock.running(ctx) is not None:
         return
     for text, repair in proof.problems(ctx):
-        yield str(nginx.site_path(ctx.app)), text, repair
+        yield ctx.app, text, repair
 
 
 def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
     """Upstreams to the app, in any site, that keep their connections."""
-    for one in nginx.pooling_upstreams(nginx.read_directives(), ctx.app, nginx.version()):
+    for one in directives.pooling_upstreams(directives.read_directives(), ctx.app, nginx.version()):
         text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {_POOLED}"
         yield one.file, text, "take the line out, and have the location send: proxy_set_header Connection close"
 

@@ -13,11 +13,12 @@ from deployer.wire.protocol import ENV_NAME
 TOOLS = Path("/usr/local/lib/deployer/tools")
 _ENVIRONMENT = Path("/etc/environment")
 _UV = "uv>=0.8,<1"
+_PROXIES = {"nginx": "nginx-light", "caddy": "caddy"}
 
 
-def ensure_packages(*, nginx: bool) -> list[str]:
+def ensure_packages(*, proxy: str) -> list[str]:
     """Install the distribution's packages that are missing. Returns what was installed. Raises HostError."""
-    missing = _missing(nginx)
+    missing = _missing(proxy)
     if not missing:
         return []
     if not _has("apt-get"):
@@ -29,7 +30,7 @@ def ensure_packages(*, nginx: bool) -> list[str]:
     done = runner.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
     if not done.ok:
         raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
-    left = _missing(nginx)
+    left = _missing(proxy)
     if left:
         raise HostError(
             f"the packages {', '.join(left)} are installed, but their files are missing",
@@ -39,10 +40,10 @@ def ensure_packages(*, nginx: bool) -> list[str]:
     return [f"installed {name}" for name in missing]
 
 
-def _missing(nginx: bool) -> list[str]:
+def _missing(proxy: str) -> list[str]:
     wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
-    if nginx:
-        wanted["nginx-light"] = _has("nginx")
+    if proxy:
+        wanted[_PROXIES[proxy]] = _has(proxy)
     return [name for name, there in wanted.items() if not there]
 
 

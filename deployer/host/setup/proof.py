@@ -19,7 +19,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from deployer.host.setup.nginx import NO_PROOF, PROOF, PROOF_SOCKET, has_ipv6
+from deployer.host.proxy.nginx import has_ipv6
+from deployer.host.proxy.site import NO_PROOF, PROOF, PROOF_SOCKET
 from deployer.host.state.app import Context
 from deployer.wire.site import ProxySite
 
@@ -244,7 +245,7 @@ def judge(visits: Iterable[Visit]) -> list[tuple[str, str]]:
             repair = "on the host, as root: tail /var/log/nginx/error.log   (why)"
         elif not one.reached:
             text = f"another site answers for {where} (it answered {one.answer or 'no HTTP'})"
-            repair = "set server_name under [proxy] and fab setup; nginx -T on the host shows all sites"
+            repair = "set domains under [proxy] and fab setup; nginx -T on the host shows all sites"
         elif one.believed:
             text = f"the proxy believes what a visitor says of itself: {where} passes on a made-up address"
             repair = "fab setup   (writes the site again); check [proxy] trusted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import grp
 import pwd
 import time
@@ -10,15 +11,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.host.errors import BadRequest, Damaged, HostError, bug
+from deployer.host.proxy import choice, server
+from deployer.host.proxy import install as proxy
 from deployer.host.setup import (
     accounts,
     conflicts,
     login,
-    nginx,
     packages,
     prerequisites,
     proof,
-    proxy,
     unsupported,
 )
 from deployer.host.setup.program import install
@@ -105,6 +106,11 @@ class Provision:
         self.emit = emit
         self._without: tuple[str, ...] = ()
 
+    @functools.cached_property
+    def kind(self) -> str:
+        """The proxy whose site is written; empty for none."""
+        return choice.choose(self.setup.proxy, str(self._stored().get("proxy", "")), self.setup.site)
+
     def run(self) -> int:
         """Run all steps; returns the number of changes. Raises HostError at the first step that fails."""
         return sum(len(self._step(name)) for name in STEPS)
@@ -132,12 +138,12 @@ class Provision:
         return []
 
     def _packages(self) -> list[str]:
-        return packages.ensure_packages(nginx=self.setup.proxy == "nginx")
+        return packages.ensure_packages(proxy=self.kind)
 
     def _users(self) -> list[str]:
         setup = self.setup
         before = self._stored().get("deploy_user", setup.deploy_user)
-        worker = nginx.worker_user() if setup.proxy else ""
+        worker = server.user(self.kind) if self.kind else ""
         return [
             *accounts.ensure_users(setup.app, setup.deploy_user),
             *accounts.ensure_members(setup.app, (setup.deploy_user, worker), former=before),
@@ -197,21 +203,21 @@ class Provision:
 
     def _proxy(self) -> list[str]:
         site = self.setup.site
-        if self.setup.proxy != "nginx" or site is None:
+        if not self.kind or site is None:
             return []
-        path = nginx.site_path(self.setup.app)
-        text = nginx.render(site, self.paths, ipv6=nginx.has_ipv6())
-        unlink = proxy.conflicting_site(path, site)
-        return proxy.install_site(path, text, self.emit, unlink=unlink) + proxy.ensure_started()
+        wanted = server.site_file(self.kind, site, self.paths)
+        unlink = proxy.conflicting_site(wanted.path, site)
+        changed = proxy.install_site(self.kind, wanted.path, wanted.text, self.emit, unlink=unlink)
+        return changed + proxy.ensure_started(self.kind)
 
     def _settings(self) -> list[str]:
-        worker = conflicts.find_user(nginx.worker_user())
+        worker = conflicts.find_user(server.user("nginx"))
         settings = AppSettings(
             deploy_user=self.setup.deploy_user,
             socket_group=grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app,
             units=self.setup.units,
-            proxy=self.setup.proxy,
-            site=self.setup.site if self.setup.proxy else None,
+            proxy=self.kind,
+            site=self.setup.site if self.kind else None,
             unsupported=self._without,
         )
         if self._stored() == settings.as_json():

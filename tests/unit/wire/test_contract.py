@@ -74,7 +74,7 @@ PROCESSES: Values = (
     *({f"p{one}": {"command": "x"} for one in range(count)} for count in (50, 51)),
 )  # fmt: skip
 
-LISTED = ("web.args", "release.build", "web.health.status", "proxy.server_name", "proxy.listen", "proxy.trusted")
+LISTED = ("web.args", "release.build", "web.health.status", "proxy.domains", "proxy.listen", "proxy.trusted")
 RULES: dict[str, Values] = {
     **dict.fromkeys(
         (

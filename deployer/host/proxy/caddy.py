@@ -1,0 +1,151 @@
+"""The Caddy site of an app, as text; and what Caddy is like on this host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deployer.host.proxy.site import NO_PROOF, CodeFiles, Location, Proof, Site
+from deployer.host.system import runner
+from deployer.wire.site import Address
+
+USER = "caddy"
+"""Who Caddy runs as (its packages' unit)."""
+_ETC = Path("/etc/caddy")
+_REQUEST_BUFFERS = (2, 7)
+"""From this version on the size is all that is said to have requests buffered."""
+_BUFFER = 1 << 20
+"""Bytes of a request that are read before a worker of the app is kept busy with it."""
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_FORGED = ("X-Forwarded-Port", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "X-Forwarded-Prefix", "Forwarded")
+"""Headers that no proxy here sends, and that servers and frameworks may believe."""
+_LAST = r"^(?:.*,)?\s*([^,\s]+)\s*,\s*[^,\s]+$"
+"""In what a trusted front has told, Caddy's addition at the end: the address before the front's own."""
+
+Block = list[str]
+
+
+def site_path(app: str, etc: Path = _ETC) -> Path:
+    """The path of the site, which the Caddyfile imports."""
+    return etc / "conf.d" / f"deployer-{app}.caddy"
+
+
+def snippets_path(app: str, etc: Path = _ETC) -> Path:
+    """The directory of the admin's own files, which the site reads."""
+    return etc / "deployer" / app
+
+
+def version() -> tuple[int, ...]:
+    """The version of Caddy, for example ``(2, 6, 2)``; empty when it does not say. Debian's has no ``v`` before it."""
+    match = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)(?:\D.*)?", runner.run(["caddy", "version"]).out.strip())
+    return tuple(int(part) for part in match.groups()) if match else ()
+
+
+def render(site: Site, *, version: tuple[int, ...]) -> str:
+    """The site's file, for Caddy of that ``version``.
+
+    Connections to the app are not kept: a pooled one would go on reaching the old release. Caddy overwrites what a
+    client claims in ``X-Forwarded-For``, ``-Proto`` and ``-Host``; the rest is removed here. It leads to HTTPS by
+    itself, and answers authorities by itself.
+    """
+    lines = [f"# Written by deployer for {site.app}; fab setup writes it again."]
+    lines += _block(_addresses(site, site.wire.names), [*_listen(site), *_app(site, version)])
+    if site.wire.redirected:
+        lead = f"redir {_origin(site)}{{uri}} 308"
+        lines += _block(_addresses(site, site.wire.redirected), [*_listen(site), lead])
+    return "\n".join(lines) + "\n"
+
+
+def _origin(site: Site) -> str:
+    """The first domain, as a visitor writes it."""
+    name = site.wire.domains[0]
+    if site.wire.tls == "off":
+        return f"http://{name}{_port(site.wire.http, 80)}"
+    return f"https://{name}{_port(site.wire.https, 443)}"
+
+
+def _block(head: str, lines: Block) -> Block:
+    return [f"{head} {{", *(f"\t{line}" for line in lines), "}"]
+
+
+def _port(addresses: tuple[Address, ...], usual: int) -> str:
+    """The port of a URL; nothing where it is the usual one, or another proxy's."""
+    return f":{addresses[0].port}" if addresses and addresses[0].port != usual else ""
+
+
+def _addresses(site: Site, names: tuple[str, ...]) -> str:
+    """The names as Caddy reads them. Without a scheme it serves HTTPS, and leads there from port 80."""
+    if site.wire.ends_tls:
+        return ", ".join(f"{name}{_port(site.wire.https, 443)}" for name in names)
+    port = f":{site.wire.http[0].port}"
+    return ", ".join(f"http://{name}{port}" for name in names or ("",))
+
+
+def _listen(site: Site) -> Block:
+    hosts = [one.host.strip("[]") for one in site.wire.http]
+    lines = [] if "" in hosts else [f"bind {' '.join(hosts)}"]
+    if site.certificate:
+        return [*lines, f"tls {site.certificate.chain} {site.certificate.key}"]
+    if site.wire.tls != "auto":
+        return lines
+    acme = site.wire.acme
+    told = [*([f"ca {acme.directory}"] if acme.directory else []), *([f"ca_root {acme.ca}"] if acme.ca else [])]
+    head = f"tls {acme.email}".rstrip()
+    return lines + (_block(head, told) if told else [head] if acme.email else [])
+
+
+def _app(site: Site, version: tuple[int, ...]) -> Block:
+    lines = ["encode zstd gzip"]
+    if site.wire.hsts:
+        lines.append(f'header ?Strict-Transport-Security "{site.wire.hsts}"')
+    if site.snippets:
+        lines.append(f"import {site.snippets}/*.caddy")
+    for location in site.locations:
+        lines += _location(site, location)
+    size = _bytes(site.wire.client_max_body_size)
+    limit = _block("request_body", [f"max_size {size}"]) if size else []
+    lines += _block("handle", [*limit, *_reverse_proxy(site, site.socket, _buffering(version))])
+    nobody = [f"@proof path {site.proof.prefix}*", f'respond @proof "{NO_PROOF}" 404']
+    return [*lines, *_block("handle_errors", nobody)]
+
+
+def _location(site: Site, location: Location) -> Block:
+    if isinstance(location, CodeFiles):
+        root = f"root * {site.current}/code/{location.directory}"
+        return _block(f"handle_path {location.prefix}*", [root, "file_server"])
+    return _proof(site, location)
+
+
+def _proof(site: Site, proof: Proof) -> Block:
+    return _block(f"handle {proof.prefix}*", _reverse_proxy(site, proof.socket, []))
+
+
+def _reverse_proxy(site: Site, socket: str, more: Block) -> Block:
+    wait = f"response_header_timeout {site.wire.timeout:g}s"
+    return _block(
+        f"reverse_proxy unix/{socket}",
+        [*_headers(site), *more, *_block("transport http", ["keepalive off", wait])],
+    )
+
+
+def _headers(site: Site) -> Block:
+    """What the app gets to know of a request. Behind a trusted front the client is the last that the front has seen."""
+    removed = [f"header_up -{name}" for name in _FORGED]
+    if not site.wire.trusted:
+        return ["header_up X-Real-IP {remote_host}", "header_up -X-Forwarded-Host", *removed]
+    networks = " ".join(dict.fromkeys(site.wire.trusted))
+    last = f'header_up X-Forwarded-For "{_LAST}" "$1"'
+    return [f"trusted_proxies {networks}", last, "header_up -X-Real-IP", *removed]
+
+
+def _buffering(version: tuple[int, ...]) -> Block:
+    """A slow upload must not keep a worker of the app busy."""
+    if version >= _REQUEST_BUFFERS:
+        return [f"request_buffers {_BUFFER}"]
+    return ["buffer_requests", f"max_buffer_size {_BUFFER}"]
+
+
+def _bytes(size: str) -> int:
+    """A size as nginx writes it, in bytes. 0: no limit."""
+    unit = size[-1] if size[-1] in _UNITS else ""
+    return int(size.rstrip("kmg")) * _UNITS[unit]
