@@ -13,6 +13,7 @@ from deployer.errors import local
 from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.diagnosis import causes
+from deployer.host.proxy import ports
 from deployer.host.setup import ageing, conflicts
 from deployer.project import application, filters, lockfile
 from deployer.remote import startup
@@ -37,7 +38,7 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
     (
         "`fab setup` finds names that are in use, or a user who cannot deploy (2)",
         "Nothing was touched.",
-        (*conflicts.CAUSES, ageing.ACCOUNT_EXPIRED),
+        (*conflicts.CAUSES, ports.PORT_TAKEN, ageing.ACCOUNT_EXPIRED),
     ),
     (
         "The host lacks what the release needs (5)",

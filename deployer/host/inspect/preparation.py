@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.proxy import directives, nginx
-from deployer.host.proxy.server import site_file
+from deployer.host.proxy import certbot, certificate, directives, nginx, server
 from deployer.host.setup import ageing, login, proof, unsupported
 from deployer.host.state.app import Context
+from deployer.host.system import systemd
+from deployer.wire.site import ProxySite
 
 _SETUP = "fab setup -H root@HOST"
 _CADDY = Path("/etc/caddy")
@@ -28,6 +30,7 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("confinement", _confinement),
         ("proxy", _site),
         ("proxy", _reached),
+        ("certificate", _certificates),
         ("proxy", _nginx_pooling),
         ("proxy", _caddy_pooling),
     ):
@@ -70,7 +73,7 @@ def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
     if ctx.settings.site is None:
         yield ctx.app, "the site was set up by an older deployer", f"{_SETUP}   (writes it again)"
         return
-    wanted = site_file(ctx.settings.proxy, ctx.settings.site, ctx.paths)
+    wanted = server.site_file(ctx.settings.proxy, ctx.settings.site, ctx.paths)
     path = wanted.path
     if not path.exists():
         yield str(path), f"{path} is gone", f"{_SETUP}   (writes it again)"
@@ -84,6 +87,39 @@ def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
         return
     for text, repair in proof.problems(ctx):
         yield ctx.app, text, repair
+
+
+def _certificates(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """Whether each name of the site is served with a certificate that is good, and will be."""
+    site, kind = ctx.settings.site, ctx.settings.proxy
+    if site is None or not site.ends_tls:
+        return
+    for name in site.domains or ("localhost",):
+        found = certificate.find(site.https, name.replace("*", "www"))
+        if found is None:
+            yield name, f"no certificate is served for {name}", _renewal(kind, site)
+        elif site.domains and (wrong := certificate.judge(name.replace("*", "www"), found, time.time())):
+            yield name, wrong, _renewal(kind, site)
+        elif (chain := _chain(ctx.app, site)) and certificate.read(chain).serial != found.serial:
+            repair = f"on the host, as root: systemctl reload {kind}"
+            yield name, f"another certificate is served for {name} than the one in {chain}", repair
+    if kind == "nginx" and site.tls == "auto" and systemd.show(certbot.TIMER).active != "active":
+        text = f"{certbot.TIMER} does not run: the certificate will not be renewed"
+        yield certbot.TIMER, text, f"on the host, as root: systemctl enable --now {certbot.TIMER}"
+
+
+def _chain(app: str, site: ProxySite) -> Path | None:
+    """The file that should be served; None where the proxy keeps its own."""
+    found = server.obtained(site, app)
+    return Path(found.chain) if found else Path(site.certificate) if site.certificate else None
+
+
+def _renewal(kind: str, site: ProxySite) -> str:
+    if site.tls == "files":
+        return f"put a new one into {site.certificate} and {site.key}, then on the host: systemctl reload {kind}"
+    if kind == "caddy":
+        return "on the host, as root: journalctl -u caddy   (why it could get none; it goes on trying)"
+    return f"{_SETUP}   (tries again); on the host, as root: certbot renew   (says why not)"
 
 
 def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:

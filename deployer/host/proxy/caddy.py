@@ -45,20 +45,25 @@ def render(site: Site, *, version: tuple[int, ...]) -> str:
     """The site's file, for Caddy of that ``version``.
 
     Connections to the app are not kept: a pooled one would go on reaching the old release. Caddy overwrites what a
-    client claims in ``X-Forwarded-For``, ``-Proto`` and ``-Host``; the rest is removed here. It leads to HTTPS by
-    itself, and answers authorities by itself.
+    client claims in ``X-Forwarded-For``, ``-Proto`` and ``-Host``; the rest is removed here. It answers authorities by
+    itself.
     """
     lines = [f"# Written by deployer for {site.app}; fab setup writes it again."]
-    lines += _block(_addresses(site, site.wire.names), [*_listen(site), *_app(site, version)])
-    if site.wire.redirected:
-        lead = f"redir {_origin(site)}{{uri}} 308"
-        lines += _block(_addresses(site, site.wire.redirected), [*_listen(site), lead])
+    wire = site.wire
+    if wire.ends_tls:
+        to = _origin(site, wire.domains[0] if wire.redirected else "{host}")
+        lead = [*_location(site, site.proof), *_block("handle", [f"redir {to}{{uri}} 308"]), *_no_proof(site)]
+        lines += _block(_plain(site, wire.domains), [*_bind(site), *lead])
+    addresses = _secure if wire.ends_tls else _plain
+    lines += _block(addresses(site, wire.names), [*_bind(site), *_tls(site), *_app(site, version)])
+    if wire.redirected:
+        lead = [f"redir {_origin(site, wire.domains[0])}{{uri}} 308"]
+        lines += _block(addresses(site, wire.redirected), [*_bind(site), *_tls(site), *lead])
     return "\n".join(lines) + "\n"
 
 
-def _origin(site: Site) -> str:
-    """The first domain, as a visitor writes it."""
-    name = site.wire.domains[0]
+def _origin(site: Site, name: str) -> str:
+    """Where a visitor finds that domain."""
     if site.wire.tls == "off":
         return f"http://{name}{_port(site.wire.http, 80)}"
     return f"https://{name}{_port(site.wire.https, 443)}"
@@ -73,25 +78,31 @@ def _port(addresses: tuple[Address, ...], usual: int) -> str:
     return f":{addresses[0].port}" if addresses and addresses[0].port != usual else ""
 
 
-def _addresses(site: Site, names: tuple[str, ...]) -> str:
-    """The names as Caddy reads them. Without a scheme it serves HTTPS, and leads there from port 80."""
-    if site.wire.ends_tls:
-        return ", ".join(f"{name}{_port(site.wire.https, 443)}" for name in names)
+def _secure(site: Site, names: tuple[str, ...]) -> str:
+    """The names as Caddy reads them: without a scheme it serves HTTPS."""
+    return ", ".join(f"{name}{_port(site.wire.https, 443)}" for name in names)
+
+
+def _plain(site: Site, names: tuple[str, ...]) -> str:
+    """The same, for plain HTTP."""
     port = f":{site.wire.http[0].port}"
     return ", ".join(f"http://{name}{port}" for name in names or ("",))
 
 
-def _listen(site: Site) -> Block:
+def _bind(site: Site) -> Block:
     hosts = [one.host.strip("[]") for one in site.wire.http]
-    lines = [] if "" in hosts else [f"bind {' '.join(hosts)}"]
+    return [] if "" in hosts else [f"bind {' '.join(hosts)}"]
+
+
+def _tls(site: Site) -> Block:
     if site.certificate:
-        return [*lines, f"tls {site.certificate.chain} {site.certificate.key}"]
+        return [f"tls {site.certificate.chain} {site.certificate.key}"]
     if site.wire.tls != "auto":
-        return lines
+        return []
     acme = site.wire.acme
     told = [*([f"ca {acme.directory}"] if acme.directory else []), *([f"ca_root {acme.ca}"] if acme.ca else [])]
     head = f"tls {acme.email}".rstrip()
-    return lines + (_block(head, told) if told else [head] if acme.email else [])
+    return _block(head, told) if told else [head] if acme.email else []
 
 
 def _app(site: Site, version: tuple[int, ...]) -> Block:
@@ -105,8 +116,13 @@ def _app(site: Site, version: tuple[int, ...]) -> Block:
     size = _bytes(site.wire.client_max_body_size)
     limit = _block("request_body", [f"max_size {size}"]) if size else []
     lines += _block("handle", [*limit, *_reverse_proxy(site, site.socket, _buffering(version))])
+    return [*lines, *_no_proof(site)]
+
+
+def _no_proof(site: Site) -> Block:
+    """What answers when nobody listens for a check. All other errors stay as they are."""
     nobody = [f"@proof path {site.proof.prefix}*", f'respond @proof "{NO_PROOF}" 404']
-    return [*lines, *_block("handle_errors", nobody)]
+    return _block("handle_errors", nobody)
 
 
 def _location(site: Site, location: Location) -> Block:

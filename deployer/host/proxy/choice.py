@@ -31,10 +31,17 @@ def choose(asked: str, before: str, site: ProxySite | None) -> str:
 
 
 def _is_packaged(name: str) -> bool:
-    """Whether apt could install a package of that name. Debian 11 has no Caddy."""
+    """Whether apt could install a package of that name. Debian 11 has no Caddy; a fresh image knows no packages yet."""
     try:
-        shown = runner.run(["apt-cache", "policy", name]).out
+        if has_candidate(runner.run(["apt-cache", "policy", name]).out):
+            return True
+        runner.run(["apt-get", "-q", "update"], timeout=900)
+        return has_candidate(runner.run(["apt-cache", "policy", name]).out)
     except HostError:  # no apt here
         return False
-    candidate = next((line.split()[1:] for line in shown.splitlines() if line.strip().startswith("Candidate:")), [])
-    return bool(candidate) and candidate[0] != "(none)"
+
+
+def has_candidate(policy: str) -> bool:
+    """Whether ``apt-cache policy`` knows a version to install. Pure."""
+    told = next((line.split()[1:] for line in policy.splitlines() if line.strip().startswith("Candidate:")), [])
+    return bool(told) and told[0] != "(none)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from deployer.host.errors import HostError
@@ -24,33 +25,39 @@ _CHECKS = {
 }  # fmt: skip
 """What judges the configuration. Caddy's runs as its own user: what root can read, it may not."""
 _USERS = {"nginx": "", "caddy": "caddy"}
-_WARNS = {"nginx": "[warn]", "caddy": '"level":"warn"'}
 
 
-def install_site(kind: str, path: Path, text: str, emit: Emit, *, unlink: Path | None = None) -> list[str]:
-    """Write the site, have the proxy check its configuration, then reload it. When it objects, restore the old site.
+def install(
+    kind: str, texts: Mapping[Path, str], emit: Emit, *, unlink: Path | None = None, restart: bool = False
+) -> list[str]:
+    """Write the files, have the proxy check its configuration, then have it read them. When it objects, restore them.
 
-    ``unlink`` is another site to remove: see :func:`conflicting_site`. An unchanged site causes no reload, which would
-    end connections that clients keep open.
+    ``unlink`` is another site to remove: see :func:`conflicting_site`. Files that are as wanted cause no reload, which
+    would end connections that clients keep open. With ``restart`` a proxy that runs is restarted. Raises HostError.
     """
-    before = path.read_bytes() if path.exists() else None
-    if before == text.encode() and unlink is None:
+    before = {path: path.read_bytes() if path.exists() else None for path in texts}
+    changed = [path for path in texts if before[path] != texts[path].encode()]
+    if not changed and unlink is None and not restart:
         return []
     target = os.readlink(str(unlink)) if unlink else ""
-    files.write_file(path, text.encode(), 0o644)
-    if unlink:
-        unlink.unlink()
     try:
+        for path in changed:
+            files.write_file(path, texts[path].encode(), 0o644)
+        if unlink:
+            unlink.unlink()
         warnings = check(kind)
-        reload(kind)
+        restarted = _load(kind, restart)
     except BaseException:
-        _restore(path, before)
+        for path in changed:
+            _restore(path, before[path])
         if unlink:
             files.point(unlink, target)
+        if restart:
+            _load_again(kind)
         raise
     for line in warnings:
         emit("warn", text=line)
-    return [str(path), *([f"{unlink} removed (nginx's own welcome page)"] if unlink else [])]
+    return [*map(str, changed), *([f"{unlink} removed (nginx's own welcome page)"] if unlink else []), *restarted]
 
 
 def check(kind: str) -> list[str]:
@@ -62,7 +69,26 @@ def check(kind: str) -> list[str]:
             logs=done.tail(),
             next=do("mend [proxy] in deploy.toml, or what else the lines above name"),
         )
-    return [line for line in done.err.splitlines() if _WARNS[kind] in line] if kind == "nginx" else []
+    return [line for line in done.err.splitlines() if "[warn]" in line]
+
+
+def _load(kind: str, restart: bool) -> list[str]:
+    """Returns what is to be told of it. Raises HostError; a reload that fails leaves the proxy with what it had."""
+    if restart:  # a drop-in may be new, which the start that follows must see
+        systemd.require("daemon-reload")
+    if not restart or systemd.show(f"{kind}.service").active != "active":
+        reload(kind)
+        return []
+    systemd.require("restart", f"{kind}.service")
+    return [f"{kind} restarted, which gives it the app's group"]
+
+
+def _load_again(kind: str) -> None:
+    """After a restart that failed: with the files of before. Never raises: there is an error to tell already."""
+    with contextlib.suppress(HostError):
+        systemd.require("daemon-reload")
+        if systemd.show(f"{kind}.service").active == "failed":
+            systemd.require("restart", f"{kind}.service")
 
 
 def reload(kind: str) -> None:
@@ -73,7 +99,8 @@ def reload(kind: str) -> None:
 
 def _restore(path: Path, before: bytes | None) -> None:
     if before is None:
-        path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
     else:
         files.write_file(path, before, 0o644)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system import files, runner
+from deployer.host.system import files, runner, systemd
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import ENV_NAME
 
@@ -16,9 +17,14 @@ _UV = "uv>=0.8,<1"
 _PROXIES = {"nginx": "nginx-light", "caddy": "caddy"}
 
 
-def ensure_packages(*, proxy: str) -> list[str]:
-    """Install the distribution's packages that are missing. Returns what was installed. Raises HostError."""
-    missing = _missing(proxy)
+def ensure_packages(*, proxy: str, certbot: bool = False) -> list[str]:
+    """Install the distribution's packages that are missing. Returns what was installed. Raises HostError.
+
+    ``certbot``: the site's certificates come from an authority, which Caddy asks by itself.
+    """
+    wanted = [_PROXIES[proxy]] if proxy else []
+    wanted += ["certbot"] if proxy == "nginx" and certbot else []
+    missing = _missing(wanted)
     if not missing:
         return []
     if not _has("apt-get"):
@@ -27,10 +33,11 @@ def ensure_packages(*, proxy: str) -> list[str]:
         )
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
     updated = runner.run([*apt, "update"], timeout=900)  # may fail for a repository that is not needed
-    done = runner.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
+    with _unstarted("caddy.service" if "caddy" in missing else ""):
+        done = runner.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
     if not done.ok:
         raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
-    left = _missing(proxy)
+    left = _missing(wanted)
     if left:
         raise HostError(
             f"the packages {', '.join(left)} are installed, but their files are missing",
@@ -40,11 +47,22 @@ def ensure_packages(*, proxy: str) -> list[str]:
     return [f"installed {name}" for name in missing]
 
 
-def _missing(proxy: str) -> list[str]:
-    wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
-    if proxy:
-        wanted[_PROXIES[proxy]] = _has(proxy)
-    return [name for name, there in wanted.items() if not there]
+@contextlib.contextmanager
+def _unstarted(unit: str) -> Iterator[None]:
+    """In the block, a package's unit of that name is not started: Caddy's welcome page would take port 80."""
+    if unit:
+        systemd.require("mask", "--runtime", unit)
+    try:
+        yield
+    finally:
+        if unit:
+            systemd.require("unmask", "--runtime", unit)
+
+
+def _missing(more: Sequence[str]) -> list[str]:
+    there = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
+    there |= {name: _has(name.partition("-")[0]) for name in more}
+    return [name for name, is_there in there.items() if not is_there]
 
 
 def ensure_uv() -> list[str]:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.host.errors import BadRequest, Damaged, HostError, bug
-from deployer.host.proxy import choice, server
-from deployer.host.proxy import install as proxy
+from deployer.host.proxy import choice, ports, server
 from deployer.host.setup import (
     accounts,
     conflicts,
@@ -20,6 +19,7 @@ from deployer.host.setup import (
     packages,
     prerequisites,
     proof,
+    site,
     unsupported,
 )
 from deployer.host.setup.program import install
@@ -46,6 +46,7 @@ STEPS = (
     "tools",
     "settings",
     "login",
+    "certificate",
 )
 """Checks come first, long steps late. The settings are written when all else is done; the last step tests it."""
 
@@ -135,10 +136,13 @@ class Provision:
     def _ownership(self) -> list[str]:
         """Refuse names that are taken on this host, before anything is touched."""
         conflicts.check(self.paths, self.setup.deploy_user)
+        if self.kind and self.setup.site:
+            ports.check(self.kind, self.setup.site)
         return []
 
     def _packages(self) -> list[str]:
-        return packages.ensure_packages(proxy=self.kind)
+        wanted = self.setup.site
+        return packages.ensure_packages(proxy=self.kind, certbot=wanted is not None and wanted.tls == "auto")
 
     def _users(self) -> list[str]:
         setup = self.setup
@@ -202,13 +206,12 @@ class Provision:
         return [f"without {', '.join(self._without)}" if self._without else "whole again"]
 
     def _proxy(self) -> list[str]:
-        site = self.setup.site
-        if not self.kind or site is None:
-            return []
-        wanted = server.site_file(self.kind, site, self.paths)
-        unlink = proxy.conflicting_site(wanted.path, site)
-        changed = proxy.install_site(self.kind, wanted.path, wanted.text, self.emit, unlink=unlink)
-        return changed + proxy.ensure_started(self.kind)
+        wanted = self.setup.site
+        return site.place(self.kind, wanted, self.paths, self.emit) if self.kind and wanted else []
+
+    def _certificate(self) -> list[str]:
+        wanted = self.setup.site
+        return site.certify(self.kind, wanted, self.paths, self.emit) if self.kind and wanted else []
 
     def _settings(self) -> list[str]:
         worker = conflicts.find_user(server.user("nginx"))

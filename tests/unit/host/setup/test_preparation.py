@@ -373,7 +373,7 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
     (tmp_path / "Caddyfile").write_text(":80 {\n\treverse_proxy unix//srv/shop/current/run/web.sock\n}\n")
     monkeypatch.setattr(preparation, "_CADDY", tmp_path)
     monkeypatch.setattr(directives, "read_directives", lacks)
-    for look in ("_accounts", "_login", "_confinement", "_site", "_reached"):
+    for look in ("_accounts", "_login", "_confinement", "_site", "_reached", "_certificates"):
         monkeypatch.setattr(preparation, look, lambda _: iter(()))
     (found,) = preparation.findings(Mock(app="shop"))
     assert found["what"] == str(tmp_path / "Caddyfile")
@@ -391,7 +391,7 @@ def test_a_site_that_nginx_could_not_judge_does_not_stay(tmp_path: Path, monkeyp
     default.symlink_to("elsewhere")
     for path in (new, old):
         with pytest.raises(HostError):
-            proxy.install_site("nginx", path, "server {}", print, unlink=default)
+            proxy.install("nginx", {path: "server {}"}, print, unlink=default)
     assert (new.exists(), old.read_text(), str(default.readlink())) == (False, "before", "elsewhere")
 
 

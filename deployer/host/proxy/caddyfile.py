@@ -1,0 +1,89 @@
+"""What setup needs of Caddy beside an app's own site: the line that imports it, and an admin API that apps cannot use.
+
+By default that API listens on a port of the host, where every user, so every app, may replace all sites.
+"""
+
+from __future__ import annotations
+
+import grp
+import re
+from pathlib import Path
+
+from deployer.host.proxy.caddy import USER
+from deployer.host.system import files, systemd
+
+CADDYFILE = Path("/etc/caddy/Caddyfile")
+DROP_IN = Path("/etc/systemd/system/caddy.service.d/deployer.conf")
+IMPORT = "import /etc/caddy/conf.d/*.caddy"
+ADMIN = "admin unix//run/caddy/admin.sock"
+FRESH = f"""\
+# Written by deployer. Sites of your own go here, or into files beside deployer's in conf.d; setup keeps them.
+{{
+	{ADMIN}
+}}
+
+{IMPORT}
+"""
+"""What replaces the welcome page of Caddy's package."""
+UNIT = """\
+# Written by deployer: the place of Caddy's admin socket.
+[Service]
+RuntimeDirectory=caddy
+"""
+_IMPORT = re.compile(r"\s*import\s+(?:/etc/caddy/)?conf\.d/\*(?:\.caddy)?\s*(?:#.*)?")
+_ADMIN = re.compile(r"\s*admin(?:\s.*)?")
+
+
+def wanted(before: str, *, is_stock: bool) -> str:
+    """The Caddyfile as setup needs it: as it was, with the import and, unless it has one, an admin line. Pure."""
+    if is_stock or not before.strip():
+        return FRESH
+    lines = before.splitlines()
+    start, end = _options(lines)
+    if start < 0:
+        lines = ["{", f"\t{ADMIN}", "}", "", *lines]
+    elif not any(_ADMIN.fullmatch(line) for line in lines[start + 1 : end]):
+        lines.insert(start + 1, f"\t{ADMIN}")
+    if not any(_IMPORT.fullmatch(line) for line in lines):
+        lines += ["", "# The sites that deployer writes.", IMPORT]
+    return "\n".join(lines) + "\n"
+
+
+def admin_of(text: str) -> str:
+    """Where the admin API of a Caddyfile listens; empty where it does not say. Pure."""
+    lines = text.splitlines()
+    start, end = _options(lines)
+    found = [line.split(None, 1)[1:] for line in lines[start + 1 : end] if start >= 0 and _ADMIN.fullmatch(line)]
+    return found[0][0].partition(" {")[0].strip() if found and found[0] else ""
+
+
+def is_open(admin: str) -> bool:
+    """Whether every user of the host may use an admin API at that address."""
+    return admin != "off" and not admin.startswith("unix/")
+
+
+def _options(lines: list[str]) -> tuple[int, int]:
+    """The first and the last line of the block of global options; -1 and 0 where there is none."""
+    said = [number for number, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
+    if not said or lines[said[0]].split("#")[0].strip() != "{":
+        return -1, 0
+    depth = 0
+    for number in range(said[0], len(lines)):
+        line = lines[number].split(" #")[0]
+        depth += line.count("{") - line.count("}")
+        if depth <= 0:
+            return said[0], number
+    return said[0], len(lines)
+
+
+def must_restart(app: str) -> bool:
+    """Whether Caddy runs and has not the group that may enter the app's directory: a process keeps its groups."""
+    state = systemd.show("caddy.service")
+    if state.active != "active" or not state.main_pid:
+        return False
+    status = files.read_text(Path(f"/proc/{state.main_pid}/status"))
+    groups = next((line.split()[1:] for line in status.splitlines() if line.startswith("Groups:")), [])
+    return str(grp.getgrnam(app).gr_gid) not in groups
+
+
+__all__ = ["CADDYFILE", "DROP_IN", "UNIT", "USER", "admin_of", "is_open", "must_restart", "wanted"]
