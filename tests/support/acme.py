@@ -9,6 +9,8 @@ from deployer.sandbox import SandboxHost
 from tests.support.site import wait_until
 
 CA = "/etc/pebble/ca.pem"
+ROOT = "/etc/pebble/root.pem"
+"""What the certificates of the authority that runs are verified by; CA is what the authority itself is."""
 UNIT = """\
 [Service]
 Environment=PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0
@@ -40,13 +42,8 @@ class Authority:
         """The key of deploy.toml."""
         return f'acme = {{ directory = "{self.directory}", ca = "{CA}", email = "ada@example.com" }}'
 
-    def install(self) -> None:
-        """From Debian's package; it does not start by itself."""
-        self.host.run(
-            "apt-get -q update >/dev/null && DEBIAN_FRONTEND=noninteractive "
-            "apt-get -qy --no-install-recommends install pebble openssl >/dev/null",
-            timeout=300,
-        )
+    def prepare(self) -> None:
+        """Where its package (``pebble``) is installed. It does not start by itself."""
         self.host.run(MAKE_KEYS.format(address=self.host.address))
         self.host.run(["tee", "/etc/systemd/system/test-pebble.service"], input=UNIT.encode())
         self.names("acme.test")
@@ -67,6 +64,7 @@ class Authority:
         self.host.run("systemctl daemon-reload; systemctl restart test-pebble")
         ask = f"curl -sf --cacert {CA} {self.directory}"
         wait_until(lambda: self.host.run(ask, check=False).returncode == 0, "the authority answers")
+        self.host.run(f"curl -sfk https://{address}:15000/roots/0 -o {ROOT}")
 
     def pause(self) -> None:
         """As in an outage: it takes connections and says nothing."""

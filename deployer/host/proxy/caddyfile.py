@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import grp
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from deployer.host.proxy.caddy import USER
 from deployer.host.system import files, systemd
 
 CADDYFILE = Path("/etc/caddy/Caddyfile")
@@ -76,14 +76,11 @@ def _options(lines: list[str]) -> tuple[int, int]:
     return said[0], len(lines)
 
 
-def must_restart(app: str) -> bool:
-    """Whether Caddy runs and has not the group that may enter the app's directory: a process keeps its groups."""
+def must_restart(groups: Sequence[str]) -> bool:
+    """Whether Caddy runs without one of these groups: a process keeps those that it had at its start."""
     state = systemd.show("caddy.service")
     if state.active != "active" or not state.main_pid:
         return False
     status = files.read_text(Path(f"/proc/{state.main_pid}/status"))
-    groups = next((line.split()[1:] for line in status.splitlines() if line.startswith("Groups:")), [])
-    return str(grp.getgrnam(app).gr_gid) not in groups
-
-
-__all__ = ["CADDYFILE", "DROP_IN", "UNIT", "USER", "admin_of", "is_open", "must_restart", "wanted"]
+    has = next((line.split()[1:] for line in status.splitlines() if line.startswith("Groups:")), [])
+    return not {str(grp.getgrnam(name).gr_gid) for name in groups} <= set(has)

@@ -151,8 +151,15 @@ class Provision:
         return [
             *accounts.ensure_users(setup.app, setup.deploy_user),
             *accounts.ensure_members(setup.app, (setup.deploy_user, worker), former=before),
+            *(accounts.ensure_members(self._socket_group(), (worker,), former="") if self.kind == "caddy" else []),
             *accounts.ensure_keys(setup.deploy_user, setup.keys),
         ]
+
+    def _socket_group(self) -> str:
+        """Who may open the app's socket: nginx's group, in which Debian has Caddy, too; so a change of proxy is none
+        of the app's."""
+        worker = conflicts.find_user(server.user("nginx"))
+        return grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app
 
     def _stored(self) -> dict[str, Any]:
         """The settings of the last setup; empty when they cannot be read: they are written again."""
@@ -207,17 +214,18 @@ class Provision:
 
     def _proxy(self) -> list[str]:
         wanted = self.setup.site
-        return site.place(self.kind, wanted, self.paths, self.emit) if self.kind and wanted else []
+        if not self.kind or wanted is None:
+            return []
+        return site.place(self.kind, wanted, self.paths, self.emit, groups=(self.setup.app, self._socket_group()))
 
     def _certificate(self) -> list[str]:
         wanted = self.setup.site
         return site.certify(self.kind, wanted, self.paths, self.emit) if self.kind and wanted else []
 
     def _settings(self) -> list[str]:
-        worker = conflicts.find_user(server.user("nginx"))
         settings = AppSettings(
             deploy_user=self.setup.deploy_user,
-            socket_group=grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app,
+            socket_group=self._socket_group(),
             units=self.setup.units,
             proxy=self.kind,
             site=self.setup.site if self.kind else None,

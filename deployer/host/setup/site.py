@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
@@ -19,14 +20,17 @@ _PATIENCE = 90.0
 _AGAIN = run("fab setup -H root@HOST", "again: it tries again, and goes on where it stopped")
 
 
-def place(kind: str, site: ProxySite, paths: AppPaths, emit: Emit) -> list[str]:
-    """Write the site, have the proxy check and load it, and start the proxy. Raises HostError: all is as before."""
+def place(kind: str, site: ProxySite, paths: AppPaths, emit: Emit, *, groups: Sequence[str]) -> list[str]:
+    """Write the site, have the proxy check and load it, and start the proxy. Raises HostError: all is as before.
+
+    ``groups`` are those that the proxy needs to open the app's socket.
+    """
     if site.tls == "files":
         _check_files(kind, site, emit)
     wanted = site_file(kind, site, paths)
     changed = _directories(kind, wanted)
     if kind == "caddy":
-        changed += _place_in_caddy(wanted, paths, emit)
+        changed += _place_in_caddy(wanted, groups, emit)
     else:
         changed += certbot.prepare(site) if site.tls == "auto" else []
         unlink = install.conflicting_site(wanted.path, site)
@@ -41,7 +45,7 @@ def _directories(kind: str, wanted: SiteFile) -> list[str]:
     return [str(path) for path in directories if files.own_directory(path, 0o755, 0, 0)]
 
 
-def _place_in_caddy(wanted: SiteFile, paths: AppPaths, emit: Emit) -> list[str]:
+def _place_in_caddy(wanted: SiteFile, groups: Sequence[str], emit: Emit) -> list[str]:
     path = caddyfile.CADDYFILE
     before = files.read_text(path) if path.exists() else ""
     after = caddyfile.wanted(before, is_stock=install.is_packaged("caddy", path))
@@ -51,7 +55,7 @@ def _place_in_caddy(wanted: SiteFile, paths: AppPaths, emit: Emit) -> list[str]:
              f"its sites; set in {path}: {caddyfile.ADMIN}")  # fmt: skip
     texts = {path: after, caddyfile.DROP_IN: caddyfile.UNIT, wanted.path: wanted.text}
     moved = caddyfile.admin_of(before) != admin or not caddyfile.DROP_IN.exists()
-    restart = moved or caddyfile.must_restart(paths.app)
+    restart = moved or caddyfile.must_restart(groups)
     files.make_directory(caddyfile.DROP_IN.parent, 0o755)
     return install.install("caddy", texts, emit, restart=restart)
 
