@@ -18,13 +18,14 @@ from deployer.wire.site import (
     HOST_FILE,
     HSTS,
     MOST_DOMAINS,
+    PATH_LENGTH,
     TIMEOUT,
     Acme,
     ProxySite,
     caddy_problem,
 )
 
-HostFile = Annotated[str, Meta(pattern=f"^{HOST_FILE.pattern}")]
+HostFile = Annotated[str, Meta(pattern=f"^{HOST_FILE.pattern}", max_length=PATH_LENGTH)]
 
 
 # fmt: off
@@ -54,7 +55,7 @@ class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class AcmeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which authority makes the certificates. Left out: Let's Encrypt."""
 
-    directory: Annotated[Annotated[str, Meta(pattern=f"^{ACME_DIRECTORY.pattern}")] | None, key(
+    directory: Annotated[Annotated[str, Meta(pattern=f"^{ACME_DIRECTORY.pattern}", max_length=PATH_LENGTH)] | None, key(
         "The ACME directory of another authority, such as one of your own network.",
         'a URL such as "https://ca.example.com/acme/directory"')] = None
     ca: Annotated[HostFile | None, key(

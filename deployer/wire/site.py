@@ -23,7 +23,8 @@ DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9
 DIRECTORY_LENGTH = 4096
 HSTS = re.compile(r"max-age=[0-9]{1,10}(?:; ?includeSubDomains)?(?:; ?preload)?\Z")
 HOST_FILE = re.compile(r"(?!.*/\.\.?(?:/|$))(?:/[A-Za-z0-9._~@+-]+)+\Z")
-"""The path of a file on the host."""
+"""The path of a file on the host, of at most PATH_LENGTH characters."""
+PATH_LENGTH = 1024
 ACME_DIRECTORY = re.compile(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?\Z")
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
 TIMEOUT = (1.0, 86400.0)
@@ -59,8 +60,8 @@ class Acme:
         """Raises ValueError."""
         read = Reader(value, "site.acme")
         acme = cls(
-            directory=read.text("directory", _or_empty(ACME_DIRECTORY)),
-            ca=read.text("ca", _or_empty(HOST_FILE)),
+            directory=read.text("directory", _or_empty(ACME_DIRECTORY), PATH_LENGTH),
+            ca=read.text("ca", _or_empty(HOST_FILE), PATH_LENGTH),
             email=read.text("email", _or_empty(EMAIL)),
         )
         read.done()
@@ -109,8 +110,8 @@ class ProxySite:
             redirect=read.boolean("redirect"),
             tls=read.choice("tls", TLS),
             listen_tls=read.texts("listen_tls"),
-            certificate=read.text("certificate", _or_empty(HOST_FILE)),
-            key=read.text("key", _or_empty(HOST_FILE)),
+            certificate=read.text("certificate", _or_empty(HOST_FILE), PATH_LENGTH),
+            key=read.text("key", _or_empty(HOST_FILE), PATH_LENGTH),
             acme=Acme.parse(read.raw("acme")),
             hsts=read.text("hsts", _or_empty(HSTS)),
             timeout=read.seconds("timeout", *TIMEOUT),
