@@ -40,6 +40,8 @@ _BY_PROXY = ("security.W004", "security.W008")
 """HSTS and the redirect to HTTPS: the site sees to these."""
 _HTTPS_ONLY = (*_BY_PROXY, "security.W012", "security.W016")
 """What has no meaning over plain HTTP."""
+_DEAF = ("command", "hypercorn")
+"""Servers that do not, or may not, take the scheme from the proxy by themselves."""
 _PROTO = ["HTTP_X_FORWARDED_PROTO", "https"]
 
 
@@ -92,7 +94,7 @@ def _advise(told: Mapping[str, Any], site: ProxySite, server: str) -> Iterator[s
             f"SECURE_PROXY_SSL_HEADER names {header[0]}, which the proxy does not send: every request counts as plain "
             f'HTTP; write ("{_PROTO[0]}", "{_PROTO[1]}")'
         )
-    if secure and not header and server == "command":
+    if secure and not header and server in _DEAF:
         yield (
             'without SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") it may take HTTPS for plain HTTP: '
             "403 at forms, redirects without end"

@@ -30,6 +30,7 @@ def told(*checks: list[str], **settings: Any) -> dict[str, Any]:
         (told(ALLOWED_HOSTS=["www.shop.example.com"]), SITE, "gunicorn", "ALLOWED_HOSTS lacks shop.example.com"),
         (told(ALLOWED_HOSTS=[".shop.example.com"]), SITE, "gunicorn", ""),
         (told(), SITE, "command", "without SECURE_PROXY_SSL_HEADER"),
+        (told(), SITE, "hypercorn", "without SECURE_PROXY_SSL_HEADER"),
         (told(SECURE_PROXY_SSL_HEADER=["HTTP_X_FORWARDED_PROTO", "https"]), SITE, "command", ""),
         (told(SECURE_PROXY_SSL_HEADER=["HTTP_X_SCHEME", "https"]), SITE, "gunicorn", "names HTTP_X_SCHEME"),
         (told(SECURE_SSL_REDIRECT=True), SITE, "gunicorn", ""),
