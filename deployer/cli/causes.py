@@ -15,6 +15,7 @@ from deployer.host.deployment import handover
 from deployer.host.diagnosis import causes
 from deployer.host.proxy import ports
 from deployer.host.setup import ageing, conflicts
+from deployer.host.setup.software import apt, interpreter, postgresql, redis
 from deployer.project import application, filters, lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
@@ -39,6 +40,11 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
         "`fab setup` finds names that are in use, or a user who cannot deploy (2)",
         "Nothing was touched.",
         (*conflicts.CAUSES, ports.PORT_TAKEN, ageing.ACCOUNT_EXPIRED),
+    ),
+    (
+        "`fab setup` cannot install what the app needs (2)",
+        "The steps before are done, and nothing that serves was touched: the set-up goes on where it stopped.",
+        (*apt.CAUSES, *interpreter.CAUSES, *postgresql.CAUSES, *redis.CAUSES),
     ),
     (
         "The host lacks what the release needs (5)",

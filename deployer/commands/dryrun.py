@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deployer.commands.deploy import release_number, reload_of
-from deployer.commands.setup import public_key
+from deployer.commands.setup import public_key, refuse_several
+from deployer.config import HostConfig
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Answers, Fleet, ask_each
 from deployer.release.agreement import current_of
@@ -94,6 +95,7 @@ def setup(fleet: Fleet, *, keys: Sequence[str], allow_units: Sequence[str]) -> A
     """What a host would be prepared with. It is not connected to: what it has already, only the set-up itself finds."""
     for name in keys:
         public_key(Path(name).expanduser())
+    refuse_several(fleet)
     return Answers(
         values={site.host: _prepared(site, len(keys), allow_units) for site in fleet.sites}, missing=(), exit=0
     )
@@ -108,9 +110,16 @@ def _prepared(site: Site, keys: int, allow_units: Sequence[str]) -> str:
         f"the host program, and leave for {user} to run it by sudo",
         f"{app}.service",
         *([f"the {site.config.proxy.kind} site"] if site.config.proxy.kind else []),
+        *software(site.config.host),
         *([f"leave to set {', '.join(allow_units)} in units"] if allow_units else []),
     ]
     return f"would prepare, as root: {', '.join(parts)}; packages that are missing; what is there already stays"
+
+
+def software(host: HostConfig) -> list[str]:
+    """What ``[host]`` asks for, in words."""
+    named = {"postgresql": "a PostgreSQL database", "redis": "a Redis"}
+    return [*(f"the package {name}" for name in host.packages), *(named[name] for name in host.services)]
 
 
 def _told(found: Answers[Facts], texts: Mapping[str, str]) -> Answers[str]:

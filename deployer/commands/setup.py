@@ -12,6 +12,8 @@ from typing import Any
 from deployer import events
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.project.lockfile import Lock, find_lock
+from deployer.project.source import collect
 from deployer.release import spec
 from deployer.remote import decode
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
@@ -48,12 +50,45 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
     for name in allow_units:
         if not DIRECTIVE.fullmatch(name):
             raise ConfigError(message=f"--allow-unit {name}: not the name of a systemd directive, such as MemoryMax")
+    refuse_several(fleet)
+    lock = _lock(fleet)
     return conclude(
-        fleet, each(fleet, lambda site: _setup(site, keys, allow_units)), exit_of=lambda outcome: outcome.exit
+        fleet, each(fleet, lambda site: _setup(site, keys, allow_units, lock)), exit_of=lambda outcome: outcome.exit
     )
 
 
-def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str]) -> Outcome:
+def refuse_several(fleet: Fleet) -> None:
+    """Raises ConfigError where several hosts would each have a database of their own."""
+    if len(fleet.sites) > 1 and (services := fleet.config.host.services):
+        raise ConfigError(
+            message=f"[host.{services[0]}] is for a single host, and these are {len(fleet.sites)}: each would have data"
+            " of its own",
+            state="nothing was touched",
+            next=do("set up one host with -H; or take the table out of deploy.toml, and set the URL of a service that "
+                    "all hosts reach in [env]"),
+        )  # fmt: skip
+
+
+def _lock(fleet: Fleet) -> Lock | None:
+    """The lock of the working tree, which says what Python a host needs; None where it does not ship yet."""
+    config = fleet.config
+    try:
+        source = collect(
+            fleet.sites[0].root,
+            dirty=True,
+            include=config.include,
+            env_file=Path(config.env_file) if config.env_file else None,
+            submodules=config.release.submodules,
+        )
+        return find_lock(source, required=False)
+    except ConfigError as error:
+        told = f"which Python the project needs is not known, so none is installed for it: {error.message}"
+        for site in fleet.sites:
+            site.report(events.Warn(host=site.host, text=told))
+        return None
+
+
+def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str], lock: Lock | None) -> Outcome:
     started = time.monotonic()
     site.report(events.Connecting(host=site.host))
     with untouched(site.host):
@@ -61,7 +96,7 @@ def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str]) -> Outco
     with link:
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
         public = public_keys(keys, [identity.path for identity in link.settings.identities])
-        request = spec.setup_request(site.config, public, tuple(allow_units))
+        request = spec.setup_request(site.config, public, tuple(allow_units), lock=lock)
         channel = _start(link, request)
         outcome = _follow(site, channel)
         if outcome is None and (password := _sudo_password(site, link, channel)):

@@ -8,6 +8,7 @@ from deployer.config.load import load, refusal
 from deployer.config.proxy import ProxyConfig
 from deployer.config.roles import Roles, refuse_twice
 from deployer.config.schema import Config, ReleaseConfig
+from deployer.config.software import HostConfig
 from deployer.config.web import HealthConfig, WebConfig
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "FleetSettings",
     "HealthConfig",
     "Hooks",
+    "HostConfig",
     "HostSettings",
     "Inventory",
     "ProcessConfig",

@@ -82,10 +82,17 @@ def key_of(field: types.Field) -> Key:
         expects=extra.get("expects", ""),
         required=field.required,
         default=None if field.default is msgspec.NODEFAULT else field.default,
-        table=kind.cls if isinstance(kind, types.StructType) else None,
+        table=table_of(kind),
         each=each_of(kind),
         beside=extra.get("beside"),
     )
+
+
+def table_of(kind: types.Type) -> type[Struct] | None:
+    """The table that a key holds, also where it may be left out."""
+    if isinstance(kind, types.UnionType):
+        kind = next((one for one in kind.types if not isinstance(one, types.NoneType)), kind)
+    return kind.cls if isinstance(kind, types.StructType) else None
 
 
 def each_of(kind: types.Type) -> type[Struct] | None:

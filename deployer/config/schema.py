@@ -20,6 +20,7 @@ from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.config.proxy import ProxyConfig
 from deployer.config.roles import Roles
+from deployer.config.software import HostConfig
 from deployer.config.web import WebConfig
 from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
@@ -87,8 +88,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "The Unix user that `fab setup` makes for deploying.",
         "the name of a Unix user", pattern=f"^{USER.pattern}")] = "deploy"
     python: Annotated[Annotated[str, Meta(pattern=f"^{PYTHON.pattern}")] | None, key(
-        "The Python version of the virtual environments. Left out: the one in `.python-version`, where neither the "
-        "lock nor `requires-python` says which Python it is for; else the host's own python3.",
+        "The Python version of the virtual environments: the host's own, or one that `fab setup` installs there. Left "
+        "out: the one in `.python-version`, where neither the lock nor `requires-python` says which Python it is for; "
+        "else the host's own python3, where they accept it; else the oldest that they accept.",
         'a version such as "3.12", in quotes')] = None
     include: Annotated[tuple[str, ...], key(
         "Files that ship although git does not track them, such as a built front-end: patterns relative to "
@@ -110,6 +112,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         default_factory=ReleaseConfig)
     fleet: Annotated[FleetSettings, key(FleetSettings.__doc__ or "", "a table")] = field(default_factory=FleetSettings)
     hooks: Annotated[Hooks, key(Hooks.__doc__ or "", "a table")] = field(default_factory=Hooks)
+    host: Annotated[HostConfig, key(HostConfig.__doc__ or "", "a table")] = field(default_factory=HostConfig)
     proxy: Annotated[ProxyConfig, key(
         ProxyConfig.__doc__ or "", 'a table, or "auto", "caddy", "nginx" or "none"')] = field(
         default_factory=ProxyConfig)
@@ -128,6 +131,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check.env_table("env", self.env)
         background.check_names(self.processes, self.timers)
         hosts.check_written(self.hosts_written)
+        if (several := len(self.host_settings)) > 1 and self.host.services:
+            wrong = f"is for a single host, and there are {several}: each would have data of its own"
+            raise Invalid("host", wrong, self.host.services[0])
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ deployer-host session APP             serve one laptop
 deployer-host job APP ID [recover]    run a deploy, or a recovery, inside its transient unit
 deployer-host start|stop|reload APP   for APP.service
 deployer-host recover APP             for the recovery timer of unfinished deploys
+deployer-host dump APP                for the timer of the daily dump of the app's database
 
 ``fab setup`` sends this program and runs :func:`set_up`, which installs it.
 """
@@ -56,6 +57,10 @@ def _run(argv: list[str]) -> int:
         from deployer.host import service
 
         return Exit(getattr(service, command)(open_context(app, _silent, time.time)))
+    if command == "dump" and not rest:
+        from deployer.host.setup.software import dumps
+
+        return dumps.dump(open_context(app, _silent, time.time))
     raise BadRequest(__doc__ or "")
 
 

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,7 @@ from deployer.wire.processes import Process, Timer, Unit, Web
 from deployer.wire.protocol import PHASES, dumps
 from deployer.wire.setup import Setup
 from deployer.wire.site import TIMEOUT
+from deployer.wire.software import Postgresql, Redis, Software
 from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 __all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
@@ -133,8 +134,11 @@ def release_request(
     }  # fmt: skip
 
 
-def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...]) -> dict[str, Any]:
-    """What ``fab setup`` asks of the host program. There is a site only where something answers requests.
+def setup_request(
+    config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...], *, lock: Lock | None = None
+) -> dict[str, Any]:
+    """What ``fab setup`` asks of the host program. There is a site only where something answers requests; ``lock`` says
+    which Python the project needs.
 
     Raises ConfigError for what the host would refuse.
     """
@@ -143,6 +147,7 @@ def setup_request(config: Config, keys: tuple[str, ...], allow_units: tuple[str,
     request = {
         "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
         "proxy": proxy.chosen, "site": site,
+        "software": json.loads(dumps(asdict(_software(config, lock)))),
     }  # fmt: skip
     with _as_the_host_reads():
         Setup.parse(request)
@@ -158,6 +163,18 @@ def _patience(config: Config) -> float:
     told = [after for word, after in pairwise(words) if word in ("-t", "--timeout")]
     seconds = int(told[-1]) if told and told[-1].isdecimal() else 30
     return min(max(_USUAL, seconds + 10.0), TIMEOUT[1]) if seconds else _STREAMS
+
+
+def _software(config: Config, lock: Lock | None) -> Software:
+    host = config.host
+    return Software(
+        python=config.python or (lock.python if lock else ""),
+        requires=lock.requires if lock else "",
+        mirror=host.python_mirror or "",
+        packages=host.packages,
+        postgresql=Postgresql(backups=host.postgresql.backups) if host.postgresql else None,
+        redis=Redis(memory=host.redis.memory_bytes) if host.redis else None,
+    )
 
 
 def _accepted(spec: Spec) -> Spec:

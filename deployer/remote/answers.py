@@ -246,9 +246,9 @@ class History(Struct, frozen=True, kw_only=True):
 class Finding(Struct, frozen=True, kw_only=True):
     """A problem on a host, and what is done about it.
 
-    ``kind`` is one of unfinished, leftover, down, restarting, failed, unhealthy, damaged, and of the host's
-    preparation account, login, confinement, proxy; ``what`` names the thing; ``fix`` says that the host can put it
-    right by itself.
+    ``kind`` is one of unfinished, leftover, down, restarting, failed, unhealthy, damaged, of the host's preparation
+    account, login, confinement, proxy, and of its surroundings service, machine; ``what`` names the thing; ``fix`` says
+    that the host can put it right by itself.
     """
 
     kind: str = ""

@@ -10,6 +10,7 @@ from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import RESERVED_APP, USER
 from deployer.wire.reader import Reader
 from deployer.wire.site import KINDS, ProxySite, caddy_problem
+from deployer.wire.software import NOTHING, Software
 from deployer.wire.spec import parse_app
 
 PUBLIC_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
@@ -19,7 +20,8 @@ PUBLIC_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+
 @dataclass(frozen=True)
 class Setup:
     """``keys`` are public keys that may log in as the deploy user; ``units`` the systemd directives that root allows
-    besides those that any app may set; ``proxy`` is empty where deployer writes no site.
+    besides those that any app may set; ``proxy`` is empty where deployer writes no site; ``software`` is what else the
+    app needs.
     """
 
     app: str
@@ -28,12 +30,13 @@ class Setup:
     units: tuple[str, ...]
     proxy: str
     site: ProxySite | None
+    software: Software = NOTHING
 
     @classmethod
     def parse(cls, value: Any) -> Setup:
         """Raises ValueError naming the key that is refused."""
         read = Reader(value, "setup")
-        site = read.raw("site")
+        site, software = read.raw("site"), read.raw("software")
         setup = cls(
             app=parse_app(read.raw("app")),
             deploy_user=read.text("deploy_user", USER),
@@ -41,6 +44,7 @@ class Setup:
             units=read.texts("units", DIRECTIVE),
             proxy=read.choice("proxy", KINDS),
             site=ProxySite.parse(site) if site is not None else None,
+            software=Software.parse(software) if software is not None else NOTHING,
         )
         read.done()
         if problem := app_problem(setup.app):

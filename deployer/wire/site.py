@@ -192,6 +192,11 @@ class ProxySite:
         told = tuple(map(address, self.listen_tls))
         return tuple(dict.fromkeys(told or (Address(one.host, 443) for one in self.http)))
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports on which it listens."""
+        return tuple(dict.fromkeys(one.port for one in (*self.http, *self.https)))
+
     def addresses(self, ipv6: bool) -> tuple[str, ...]:
         """Where it speaks plain HTTP, as nginx has it. A port alone is IPv4 and, where the host has it, IPv6."""
         return _both_families(self.http, ipv6)

@@ -132,3 +132,32 @@ def test_workers_and_timers_change_hands(serving: Site, tmp_path: Path) -> None:
     verified = site.host.run("systemd-analyze verify --man=no /etc/systemd/system/crew-*", check=False)
     assert [line for line in (verified.stdout + verified.stderr).splitlines() if "crew" in line] == []
     site.wipe()
+
+
+SERVICES = '[host]\npackages = ["gettext-base"]\n[host.postgresql]\n[host.redis]\n'
+ASK = """
+import os, socket
+import psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    print(*connection.execute("select current_user, current_database()").fetchone())
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(os.environ["REDIS_URL"].removeprefix("unix://").removesuffix("?db=0"))
+    client.sendall(b"PING\\r\\n")
+    print(client.recv(100).decode().strip())
+"""
+
+
+def test_data_services_of_this_distribution(serving: Site) -> None:
+    """Its own PostgreSQL and Redis, whichever versions they are; the app reaches both, confined as it is."""
+    serving.configure(release=SERVICES)
+    requirements = (serving.project.path / "requirements.txt").read_text()
+    serving.project.change(files={"requirements.txt": f"{requirements}\npsycopg[binary]\n"})
+    serving.setup()
+    serving.deploy()
+    done = subprocess.run(
+        [*serving.argv("run"), "--", "python", "-c", ASK], cwd=serving.project.path, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["shop shop", "+PONG"], done.stderr
+    serving.host.run("systemctl start deployer-dump@shop")
+    assert "unchanged" in serving.setup().err
+    serving.expect(0, "doctor")

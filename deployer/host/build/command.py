@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.host.build import disk
+from deployer.host.diagnosis.causes import LACKING
 from deployer.host.diagnosis.diagnosis import from_command
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
@@ -61,7 +62,8 @@ def run_build(
     if free < 4 * 1024 * 1024:
         raise disk.full_disk(writable.parent, what, lines)
     found = from_command(status, lines, ctx.app, directory)
-    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=next or found.next)
+    advice = found.next if found.cause in LACKING else next or found.next
+    raise HostError(f"{what} failed (exit status {status}){found.why}", logs=lines[-40:], next=advice)
 
 
 def _uv_settings(environment: Path, cache: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The Pythons of a host: which exist, which one a release asks for, and whether it fits the lock file."""
+"""The Pythons of a host: its own, those that ``fab setup`` has installed, and which one a release gets."""
 
 from __future__ import annotations
 
@@ -6,37 +6,50 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system.runner import run
 from deployer.wire.advice import do
+from deployer.wire.advice import run as type_in
 from deployer.wire.causes import Cause
 from deployer.wire.versions import fits, numbers
 
 _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"
 HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
+INSTALLED = Path("/usr/local/lib/deployer/pythons")
+"""Where ``fab setup`` has uv install interpreters. All of it is root's, and shared by all apps."""
+READY = ".ready"
+"""The end of the name of a file beside an interpreter whose installation was finished."""
 _NAME = re.compile(r"python(3\.[0-9]{1,2})\Z")
+_INSTALLED_NAME = re.compile(r"cpython-(3\.[0-9]{1,2})\.[0-9]+-linux-[a-z0-9_-]+\Z")
 
 
 NO_PYTHON = Cause(
     "no-such-python",
-    "the host has no program of the name that `python` in deploy.toml, or .python-version, stands for",
+    "the host has no program of the name that `python` in deploy.toml, or .python-version, stands for, and `fab setup` "
+    "has installed none",
     "this host has no {name}{asks}",
-    do("{way}") + do("or {other}"),
+    type_in("fab setup -H root@HOST", "installs it, beside what the host has") + do("or {other}"),
 )
 OTHER_PYTHON = Cause(
     "python-does-not-fit",
-    "the lock, or `requires-python` beside requirements.txt, does not accept the Python of the environment",
+    "the lock, or `requires-python` beside requirements.txt, accepts no Python that the host has",
     "{lock} is for Python {requires}, and {name} of this host is {version}",
-    do("{way}") + do("or {other}"),
+    type_in("fab setup -H root@HOST", "installs one that fits, beside what the host has") + do("or {other}"),
 )
 CAUSES = (NO_PYTHON, OTHER_PYTHON)
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python on the host: its path and its identity (``CPython 3.11.2 x86_64``)."""
+    """A Python on the host: its path and its identity (``CPython 3.11.2 x86_64``).
+
+    The identity of an installed one holds its path besides: it goes away when nothing uses it, and must not be taken
+    for one of the host's own of the same version.
+    """
 
     path: str
     identity: str
@@ -47,33 +60,47 @@ class Interpreter:
 
 
 def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interpreter:
-    """The host's Python of that version (for example ``3.12``; empty: its ``python3``).
+    """The Python for a release: of that version (``3.12``), or, if it is empty, any that ``requires`` (``>=3.12``)
+    accepts; the host's python3 before others of its own, those before installed ones, the oldest first.
 
-    Raises HostError when there is none, or it does not fit the lock file ``lock`` (``requires``, for example
-    ``>=3.12``).
+    Raises HostError when there is none. ``lock`` is the file that ``requires`` is from.
     """
+    tried = []
+    for path in _candidates(version):
+        interpreter = identify(path)
+        if fits(interpreter.version, requires):
+            return interpreter
+        tried.append(interpreter)
     name = f"python{version or '3'}"
-    found = shutil.which(name, path=HOST_PATH)
-    if found is None:
+    other = " or ".join(_ways(requires))
+    if not tried:
         asks = ", which deploy.toml or .python-version asks for" if version else ""
-        way, *others = _ways(name, requires)
-        raise HostError(**NO_PYTHON.told(name=name, asks=asks, way=way, other=" or ".join(others)))
-    done = run([found, "-I", "-S", "-c", _IDENTITY])
+        raise HostError(**NO_PYTHON.told(name=name, asks=asks, other=other))
+    lower = f"lower requires-python to what suits {tried[0].version}, lock again, commit"
+    values = {"lock": lock, "requires": requires, "name": name, "version": tried[0].version}
+    raise HostError(**OTHER_PYTHON.told(**values, other=other or lower))
+
+
+def _candidates(version: str) -> Iterator[str]:
+    """The paths to try, the best first."""
+    names = [f"python{version}"] if version else ["python3", *(f"python{one}" for one in pythons())]
+    yield from filter(None, (shutil.which(name, path=HOST_PATH) for name in names))
+    for one in installed():
+        if version in ("", minor_of(one)):
+            yield program(one)
+
+
+def identify(path: str) -> Interpreter:
+    """Ask an interpreter who it is. Raises HostError when it does not start."""
+    done = run([path, "-I", "-S", "-c", _IDENTITY])
     if not done.ok:
-        raise HostError(f"{found} does not start", logs=done.tail())
-    interpreter = Interpreter(found, done.out.strip())
-    if not fits(interpreter.version, requires):
-        wanted = next((there for there in reversed(pythons()) if fits(there, requires)), "")
-        lower = f"lower requires-python to what suits {interpreter.version}, lock again, commit"
-        ways = [f'set python = "{wanted}" in deploy.toml, which this host has; commit, fab deploy'] if wanted else []
-        way, *others = ways or [*_ways("", requires), lower]
-        values = {"lock": lock, "requires": requires, "name": name, "version": interpreter.version}
-        raise HostError(**OTHER_PYTHON.told(**values, way=way, other=" or ".join(others)))
-    return interpreter
+        raise HostError(f"{path} does not start", logs=done.tail())
+    identity = done.out.strip()
+    return Interpreter(path, f"{identity} {path}" if path.startswith(f"{INSTALLED}/") else identity)
 
 
 def pythons() -> list[str]:
-    """The versions that have a ``python3.N`` on the host, oldest first."""
+    """The versions that have a ``python3.N`` of the host's own, oldest first."""
     found = set()
     for directory in HOST_PATH.split(":"):
         names = os.listdir(directory) if os.path.isdir(directory) else []
@@ -81,20 +108,27 @@ def pythons() -> list[str]:
     return sorted(found, key=numbers)
 
 
-def _ways(name: str, requires: str) -> list[str]:
-    """What can be done about a missing Python: only what this host really offers."""
+def installed() -> list[Path]:
+    """The directories of installed interpreters: the oldest version first, of one version the newest patch release."""
+    with contextlib.suppress(FileNotFoundError):
+        found = [one for one in INSTALLED.iterdir() if _INSTALLED_NAME.fullmatch(one.name) and not one.is_symlink()]
+        ready = [one for one in found if (INSTALLED / f"{one.name}{READY}").exists()]
+        return sorted(ready, key=lambda one: (numbers(minor_of(one)), [-part for part in numbers(one.name[8:])]))
+    return []
+
+
+def minor_of(directory: Path) -> str:
+    """``3.13`` for ``cpython-3.13.1-linux-x86_64-gnu``; empty for what is no such directory."""
+    match = _INSTALLED_NAME.fullmatch(directory.name)
+    return match[1] if match else ""
+
+
+def program(directory: Path) -> str:
+    """The program of an installed interpreter."""
+    return f"{directory}/bin/python{minor_of(directory)}"
+
+
+def _ways(requires: str) -> list[str]:
+    """What else can be done about a missing Python: only what this host really offers."""
     there = [version for version in pythons() if fits(version, requires)]
-    ways = [f'set python = "{there[-1]}" in deploy.toml (this host has {", ".join(there)})'] if there else []
-    if name and _has_package(name):
-        ways.insert(0, f"install it: apt-get install {name} {name}-venv")
-    else:
-        ways.append(
-            f"put {name or 'a Python ' + requires} into /usr/local/bin (the package lists of this host have none)"
-        )
-    return ways
-
-
-def _has_package(name: str) -> bool:
-    with contextlib.suppress(HostError):  # another kind of system
-        return run(["apt-cache", "show", name], timeout=60).ok
-    return False
+    return [f'set python = "{there[-1]}" in deploy.toml (this host has {", ".join(there)})'] if there else []

@@ -174,7 +174,10 @@ def _check_barriers(barriers: tuple[str, ...], phases: tuple[str, ...]) -> None:
 
 
 def complete(ctx: Context, request: Request) -> Request:
-    """Fill in the parts that a reload or a rollback reuses. Raises HostError (exit 2) when no release has them."""
+    """Fill in the parts that a reload or a rollback reuses, and how a new release reaches the data services of this
+    host, unless it says so itself. Raises HostError (exit 2) when no release has such parts."""
+    if request.kind != "rollback":
+        request = replace(request, environment={**ctx.settings.environment, **request.environment})
     if request.kind == "deploy":
         return replace(request, of=0)
     number = ctx.catalog.current()

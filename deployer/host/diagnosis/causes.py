@@ -50,6 +50,32 @@ NO_DATABASE = Cause(
     "it cannot connect to {what}",
     do("check that it runs, that this host can reach it, and its settings in [env] or env_file; then") + _AGAIN,
 )
+_PACKAGES = (
+    do("add {packages} to packages under [host] in deploy.toml; then")
+    + run("fab setup -H root@HOST", "installs it")
+    + _AGAIN
+)
+MISSING_TO_BUILD = Cause(
+    "missing-to-build",
+    "a compiler, a header or a `…-config` program is named as missing (`Python.h`, `libpq-fe.h`, `gcc`, `pg_config`): "
+    "a dependency has no wheel for this Python, and is built on the host",
+    "{what} is not installed on this host",
+    _PACKAGES + do("or lock a version of the dependency that has a wheel for this Python"),
+)
+MISSING_LIBRARY = Cause(
+    "missing-library",
+    "a shared library cannot be loaded (`libpq.so.5: cannot open shared object file`, Django's GDAL and GEOS)",
+    "{what} is not installed on this host",
+    _PACKAGES,
+)
+MISSING_PROGRAM = Cause(
+    "missing-program",
+    "a shell, `subprocess` or Django names a program that is not found (`msgfmt`, `npm`, `ffmpeg`)",
+    "{what} is not installed on this host",
+    _PACKAGES,
+)
+LACKING = (MISSING_TO_BUILD, MISSING_LIBRARY, MISSING_PROGRAM)
+"""What a package of the host's distribution mends."""
 READ_ONLY_CODE = Cause(
     "read-only-code",
     "`[Errno 30]` or `[Errno 13]` for a path in the release, or SQLite cannot open or write its file",
@@ -135,7 +161,7 @@ MIGRATION_BROKE_OFF = Cause(
 )
 
 CAUSES = (
-    APP_ERROR, COMMAND_ERROR, MISSING_PACKAGE, MISSING_MODULE, MISSING_VARIABLE, NO_DATABASE, READ_ONLY_CODE,
-    NOT_ALLOWED, DISK_FULL, PORT_IN_USE, NO_MEMORY, KILLED, HEALTH_HOST, HEALTH_PATH, HEALTH_LOGIN, HEALTH_SLOW,
-    MIGRATION_NEVER_BEGAN, MIGRATION_BROKE_OFF,
+    APP_ERROR, COMMAND_ERROR, MISSING_PACKAGE, MISSING_MODULE, MISSING_VARIABLE, MISSING_TO_BUILD, MISSING_LIBRARY,
+    MISSING_PROGRAM, NO_DATABASE, READ_ONLY_CODE, NOT_ALLOWED, DISK_FULL, PORT_IN_USE, NO_MEMORY, KILLED, HEALTH_HOST,
+    HEALTH_PATH, HEALTH_LOGIN, HEALTH_SLOW, MIGRATION_NEVER_BEGAN, MIGRATION_BROKE_OFF,
 )  # fmt: skip

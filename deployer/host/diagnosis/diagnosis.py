@@ -1,6 +1,7 @@
 """Finds the cause in what a failed process printed: exception types, error numbers, names and paths, no prose.
 
-Two libraries' sentences are matched all the same, because they never vary and nothing else tells: SQLite, gunicorn.
+A few sentences are matched all the same, because they never vary and nothing else tells: SQLite's, gunicorn's, those of
+compilers, loaders and shells (``missing``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployer.host.diagnosis import missing
 from deployer.host.diagnosis.causes import (
     COMMAND_ERROR,
     DISK_FULL,
@@ -23,8 +25,11 @@ from deployer.host.diagnosis.causes import (
     KILLED,
     MIGRATION_BROKE_OFF,
     MIGRATION_NEVER_BEGAN,
+    MISSING_LIBRARY,
     MISSING_MODULE,
     MISSING_PACKAGE,
+    MISSING_PROGRAM,
+    MISSING_TO_BUILD,
     MISSING_VARIABLE,
     NO_DATABASE,
     NO_MEMORY,
@@ -46,6 +51,12 @@ _NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
 _ERRNO = re.compile(r"\[Errno ([0-9]{1,4})\][^']*(?:'([^']*)'.*)?")
 _SQLITE = ("unable to open database file", "attempt to write a readonly database")
 _MIGRATING = ("/migrations/", "alembic/runtime/", "/versions/")
+_LACKS = {
+    missing.HEADER: MISSING_TO_BUILD,
+    missing.TOOL: MISSING_TO_BUILD,
+    missing.LIBRARY: MISSING_LIBRARY,
+    missing.PROGRAM: MISSING_PROGRAM,
+}
 _LATEST = 3
 """How many exceptions, from the last, belong to one failure: each may have been raised while handling another."""
 
@@ -82,6 +93,8 @@ def from_output(lines: Sequence[str], app: str, code: Path, default: Cause = COM
         found = _of_exception(raised, app, code)
         if found is not None:
             return found
+    if lack := missing.lacking(lines):
+        return _of_lack(lack)
     if any("Connection in use: (" in line or "[Errno 98]" in line for line in lines[-50:]):
         return Explanation(PORT_IN_USE)
     return Explanation(default, {"app": app})
@@ -156,6 +169,8 @@ def _of_exception(raised: _PythonError, app: str, code: Path) -> Explanation | N
     if raised.type == "ModuleNotFoundError" and name:
         own = _is_own(name.partition(".")[0], code)
         return Explanation(MISSING_MODULE if own else MISSING_PACKAGE, {"module": name})
+    if lack := missing.lacking([raised.text]):
+        return _of_lack(lack)
     variable = _variable(raised, name)
     if variable:
         return Explanation(MISSING_VARIABLE, {"name": variable})
@@ -164,6 +179,12 @@ def _of_exception(raised: _PythonError, app: str, code: Path) -> Explanation | N
     if raised.type == "OperationalError":
         return _of_database(raised, app)
     return _of_errno(raised, app)
+
+
+def _of_lack(lack: missing.Lack) -> Explanation:
+    """What the host lacks. A package that is not known has to be looked for."""
+    named = ", ".join(f'"{name}"' for name in lack.packages)
+    return Explanation(_LACKS[lack.kind], {"what": lack.name, "packages": named or f"the package that has {lack.name}"})
 
 
 def _is_own(top: str, code: Path) -> bool:
@@ -205,6 +226,8 @@ def _of_errno(raised: _PythonError, app: str) -> Explanation | None:
     if error is None:
         return None
     number, path = int(error[1]), error[2] or ""
+    if number == 2 and "/" not in path and any(function == "_execute_child" for _, function in raised.frames):
+        return _of_lack(missing.program(path))
     if number == 98:
         return Explanation(PORT_IN_USE)
     if number == 111:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from deployer.host.errors import Damaged
-from deployer.host.inspect import preparation, units
+from deployer.host.inspect import preparation, surroundings, units
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
@@ -57,9 +57,11 @@ def examine(ctx: Context) -> dict[str, Any]:
         findings += _health(ctx, current)
         findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
     findings += preparation.findings(ctx)
+    troubles, notes = surroundings.findings(ctx)
+    findings += troubles
     return {
         "findings": findings,
-        "notes": unsupported.notes(ctx.settings.unsupported),
+        "notes": [*unsupported.notes(ctx.settings.unsupported), *notes],
         "current": ctx.catalog.serving_name(),
         "busy": busy,
     }

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
+from deployer.host.setup.software import apt
+from deployer.host.state.app import Emit
 from deployer.host.system import files, runner, systemd
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import ENV_NAME
@@ -14,30 +16,25 @@ from deployer.wire.protocol import ENV_NAME
 TOOLS = Path("/usr/local/lib/deployer/tools")
 _ENVIRONMENT = Path("/etc/environment")
 _UV = "uv>=0.8,<1"
+_PIP = (f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:")
 _PROXIES = {"nginx": "nginx-light", "caddy": "caddy"}
 
 
-def ensure_packages(*, proxy: str, certbot: bool = False) -> list[str]:
-    """Install the distribution's packages that are missing. Returns what was installed. Raises HostError.
+def ensure_packages(wanted: Sequence[str], emit: Emit, *, proxy: str, certbot: bool = False) -> list[str]:
+    """Install the distribution's packages that are missing: those that deployer needs, and those that are ``wanted``.
 
-    ``certbot``: the site's certificates come from an authority, which Caddy asks by itself.
+    ``certbot``: the site's certificates come from an authority, which Caddy asks by itself. Returns what was installed.
+    Raises HostError.
     """
-    wanted = [_PROXIES[proxy]] if proxy else []
-    wanted += ["certbot"] if proxy == "nginx" and certbot else []
-    missing = _missing(wanted)
+    more = [_PROXIES[proxy]] if proxy else []
+    more += ["certbot"] if proxy == "nginx" and certbot else []
+    needed = _missing(more)
+    missing = [*needed, *(name for name in apt.missing(wanted) if name not in needed)]
     if not missing:
         return []
-    if not _has("apt-get"):
-        raise HostError(
-            f"this host lacks {', '.join(missing)}", next=do("install them with the host's package manager")
-        )
-    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
-    updated = runner.run([*apt, "update"], timeout=900)  # may fail for a repository that is not needed
-    with _unstarted("caddy.service" if "caddy" in missing else ""):
-        done = runner.run([*apt, "-y", "--no-install-recommends", "install", *missing], timeout=900)
-    if not done.ok:
-        raise HostError(f"apt-get install {' '.join(missing)} failed", logs=[*updated.tail(10), *done.tail()])
-    left = _missing(wanted)
+    with _unstarted("caddy.service" if "caddy" in needed else ""):
+        apt.install(missing, emit)
+    left = _missing(more)
     if left:
         raise HostError(
             f"the packages {', '.join(left)} are installed, but their files are missing",
@@ -67,18 +64,32 @@ def _missing(more: Sequence[str]) -> list[str]:
 
 def ensure_uv() -> list[str]:
     """Install uv for all apps of this host, as a wheel: nothing is built as root."""
-    if runner.run(["sh", "-c", f"{TOOLS}/bin/uv --version"]).ok:
+    if _uv_version():
         return []
-    environment = [f"{name}={value}" for name, value in sorted(_login_environment().items())]
-    pip = [f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:", _UV]
-    for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], pip):
-        done = runner.run(["env", *environment, *argv], timeout=900)
+    for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], [*_PIP, _UV]):
+        done = _online(argv)
         if not done.ok:
             raise HostError(
                 f"{' '.join(argv)} failed", logs=done.tail(), next=do("can this host reach a package index?")
             )
-    version = runner.run([f"{TOOLS}/bin/uv", "--version"]).out.split()[1:2]
-    return [f"uv {version[0] if version else ''}".strip()]
+    return [f"uv {_uv_version()}".strip()]
+
+
+def upgrade_uv() -> bool:
+    """Whether uv is a newer one now: only a newer one knows newer Pythons."""
+    before = _uv_version()
+    return _online([*_PIP, "--upgrade", _UV]).ok and _uv_version() != before
+
+
+def _online(argv: Sequence[str]) -> runner.CommandResult:
+    environment = [f"{name}={value}" for name, value in sorted(login_environment().items())]
+    return runner.run(["env", *environment, *argv], timeout=900)
+
+
+def _uv_version() -> str:
+    """Empty when there is no uv that works."""
+    done = runner.run(["sh", "-c", f"{TOOLS}/bin/uv --version"])
+    return " ".join(done.out.split()[1:2]) if done.ok else ""
 
 
 def _has(command: str) -> bool:
@@ -89,7 +100,7 @@ def _has_venv() -> bool:
     return runner.run(["/usr/bin/python3", "-c", "import venv, ensurepip"]).ok
 
 
-def _login_environment() -> dict[str, str]:
+def login_environment() -> dict[str, str]:
     """The variables of /etc/environment: proxies and certificates that the package index may need.
 
     Read as pam_env does: ``export`` may precede a name, and other lines are skipped. Values keep their bytes.

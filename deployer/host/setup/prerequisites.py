@@ -33,7 +33,7 @@ def check() -> None:
         _check_writable(_there(Path(name)))
     if not Path("/usr/local/lib/deployer/tools").exists():
         for name, room in _ROOM.items():
-            _check_room(_there(Path(name)), room)
+            require_room(_there(Path(name)), room)
 
 
 def _refuse(message: str, next: str) -> HostError:
@@ -93,7 +93,8 @@ def _mount_of(path: Path) -> Path:
     return next(one for one in (path, *path.parents) if os.path.ismount(str(one)))
 
 
-def _check_room(path: Path, mebibytes: int) -> None:
+def require_room(path: Path, mebibytes: int) -> None:
+    """Raises HostError when less is free below a directory."""
     status = os.statvfs(str(path))
     free = status.f_bavail * status.f_frsize
     if free < mebibytes * 2**20:

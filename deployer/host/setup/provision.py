@@ -16,6 +16,7 @@ from deployer.host.setup import (
     accounts,
     conflicts,
     login,
+    machine,
     packages,
     prerequisites,
     proof,
@@ -23,6 +24,7 @@ from deployer.host.setup import (
     unsupported,
 )
 from deployer.host.setup.program import install
+from deployer.host.setup.software import interpreter, services
 from deployer.host.state.app import AppSettings, Emit, open_context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
@@ -43,7 +45,9 @@ STEPS = (
     "handle",
     "confinement",
     "proxy",
+    "services",
     "tools",
+    "python",
     "settings",
     "login",
     "certificate",
@@ -106,6 +110,9 @@ class Provision:
         self.paths = AppPaths(setup.app)
         self.emit = emit
         self._without: tuple[str, ...] = ()
+        self._interpreter = ""
+        self._environment: dict[str, str] = {}
+        self._found = ""
 
     @functools.cached_property
     def kind(self) -> str:
@@ -117,7 +124,7 @@ class Provision:
         return sum(len(self._step(name)) for name in STEPS)
 
     def _step(self, name: str) -> list[str]:
-        started = time.monotonic()
+        started, self._found = time.monotonic(), ""
         self.emit("phase.started", phase=name)
         try:
             changed: list[str] = getattr(self, f"_{name}")()
@@ -125,12 +132,18 @@ class Provision:
             self.emit("phase.failed", phase=name, seconds=time.monotonic() - started)
             raise
         detail = ", ".join(changed) or "unchanged"
+        detail += f" ({self._found})" if self._found else ""
         self.emit("phase.done", phase=name, seconds=time.monotonic() - started, detail=detail)
         return changed
 
     def _host(self) -> list[str]:
-        """Refuse an unsuitable host, before anything is touched."""
+        """Refuse an unsuitable host, before anything is touched. Say what about it gives trouble, and is not ours."""
         prerequisites.check()
+        seen = machine.look(self.setup.site.ports if self.setup.site else ())
+        for one in machine.concerns(seen):
+            self.emit("warn", text=str(one))
+        if left := machine.left_to_admin(seen):
+            self.emit("note", text=f"left to the host's admin: {'; '.join(left)}")
         return []
 
     def _ownership(self) -> list[str]:
@@ -141,8 +154,9 @@ class Provision:
         return []
 
     def _packages(self) -> list[str]:
-        wanted = self.setup.site
-        return packages.ensure_packages(proxy=self.kind, certbot=wanted is not None and wanted.tls == "auto")
+        site = self.setup.site
+        certbot = site is not None and site.tls == "auto"
+        return packages.ensure_packages(self.setup.software.packages, self.emit, proxy=self.kind, certbot=certbot)
 
     def _users(self) -> list[str]:
         setup = self.setup
@@ -202,6 +216,21 @@ class Provision:
     def _tools(self) -> list[str]:
         return packages.ensure_uv()
 
+    def _python(self) -> list[str]:
+        """The interpreter that the app's releases get, and no other that nothing uses any more."""
+        self._interpreter, installed = interpreter.ensure(self.setup.software)
+        return [*installed, *interpreter.prune(self.paths, self._interpreter)]
+
+    def _services(self) -> list[str]:
+        """The data services of the app on this host. One that deploy.toml no longer names is left as it is."""
+        wanted = services.ensure(self.setup.app, self.setup.software, self._without, self.emit)
+        before = self._stored().get("environment") or {}
+        for text in services.left(self.setup.app, before, wanted):
+            self.emit("warn", text=text)
+        self._environment = {one.variable: one.url for one in wanted}
+        self._found = "; ".join(one.found for one in wanted if one.found)
+        return [text for one in wanted for text in one.changed]
+
     def _confinement(self) -> list[str]:
         """Try the confinement of the app's units on this host; leave out, and report, what does not work."""
         before = self._stored().get("unsupported") or []
@@ -230,6 +259,9 @@ class Provision:
             proxy=self.kind,
             site=self.setup.site if self.kind else None,
             unsupported=self._without,
+            interpreter=self._interpreter,
+            environment=self._environment,
+            backups=software.postgresql.backups if (software := self.setup.software).postgresql else 0,
         )
         if self._stored() == settings.as_json():
             return []

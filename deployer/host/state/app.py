@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from deployer.host.errors import BadRequest, Damaged
@@ -14,8 +14,10 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.state.store import Store
 from deployer.host.system import files
 from deployer.wire.advice import run
+from deployer.wire.environment import parse_environment
 from deployer.wire.reader import Reader
 from deployer.wire.site import ProxySite
+from deployer.wire.software import BACKUPS
 
 Emit = Callable[..., None]
 
@@ -26,7 +28,9 @@ class AppSettings:
     list.
 
     ``site`` is what the proxy's site was generated from. ``unsupported`` are confinement lines that this host cannot
-    apply: no unit of the app has them.
+    apply: no unit of the app has them. ``interpreter`` is the Python that setup has installed, or found, for the app;
+    empty where none was asked for. ``environment`` holds the variables of the data services on this host; ``backups``
+    is how many dumps of the database are kept.
     """
 
     deploy_user: str
@@ -35,12 +39,16 @@ class AppSettings:
     proxy: str = ""
     site: ProxySite | None = None
     unsupported: tuple[str, ...] = ()
+    interpreter: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    backups: int = 0
 
     @classmethod
     def parse(cls, value: Any) -> AppSettings:
         """The settings in a JSON value, also of an older or newer version: the apps of a host share the program, but
         are set up one by one. Raises ValueError."""
-        read = Reader({"site": None, "unsupported": [], **value} if isinstance(value, dict) else value, "settings")
+        older: dict[str, Any] = {"site": None, "unsupported": [], "interpreter": "", "environment": {}, "backups": 0}
+        read = Reader({**older, **value} if isinstance(value, dict) else value, "settings")
         site = None
         with contextlib.suppress(ValueError):  # another version's: it is looked at by fab doctor alone
             site = ProxySite.parse(read.raw("site"))
@@ -51,6 +59,9 @@ class AppSettings:
             proxy=read.text("proxy"),
             site=site,
             unsupported=read.texts("unsupported"),
+            interpreter=read.text("interpreter"),
+            environment=parse_environment(read.raw("environment")),
+            backups=read.integer("backups", *BACKUPS),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -61,6 +72,9 @@ class AppSettings:
             "proxy": self.proxy,
             "site": self.site.as_json() if self.site else None,
             "unsupported": list(self.unsupported),
+            "interpreter": self.interpreter,
+            "environment": self.environment,
+            "backups": self.backups,
         }
 
 

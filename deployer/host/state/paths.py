@@ -112,6 +112,16 @@ def job_unit(app: str) -> str:
     return f"deployer-{app}.service"
 
 
+def redis_unit(app: str) -> str:
+    """The app's own Redis, where it has one. No other unit of deployer's has an ``@`` behind ``deployer-WORD``."""
+    return f"deployer-redis@{app}.service"
+
+
+def dump_unit(app: str, kind: str) -> str:
+    """The timer of the daily dump of the app's database, and its service."""
+    return f"deployer-dump@{app}.{kind}"
+
+
 def lease_unit(app: str, kind: str) -> str:
     """The transient timer of the watchdog, and its service."""
     return f"deployer-{app}-lease.{kind}"

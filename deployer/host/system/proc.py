@@ -36,6 +36,11 @@ def memory() -> Memory:
     return Memory(available=values.get(b"MemAvailable", 0), total=values.get(b"MemTotal", 0))
 
 
+def swap() -> int:
+    """Bytes of swap that there are, used or not."""
+    return _kibibytes(Path("/proc/meminfo").read_bytes()).get(b"SwapTotal", 0)
+
+
 def _kibibytes(text: bytes) -> dict[bytes, int]:
     """The ``NAME: NUMBER kB`` lines, in bytes."""
     found = (re.fullmatch(rb"(\w+):[ \t]*([0-9]{1,18}) kB", line) for line in text.split(b"\n"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deployer.host.state.paths import AppPaths, unit_name
+from deployer.host.state.paths import AppPaths, redis_unit, unit_name
 from deployer.host.units.confinement import lines, override
 from deployer.host.units.unitfile import exec_line, service_lines, unit_text
 from deployer.wire.processes import Process, Timer, Web
@@ -218,14 +218,15 @@ def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, olde
 
 
 def app_unit(app: str, program: str) -> str:
-    """``APP.service``: what an admin starts, stops and reloads, and what boots the app."""
+    """``APP.service``: what an admin starts, stops and reloads, and what boots the app, after the data services that
+    the host may have for it."""
     return unit_text(
         f"the app {app}: systemctl start|stop|restart|reload {app}",
         (
             "Unit",
             [
                 ("Description", f"{app}, as deployed"),
-                ("After", "network.target"),
+                ("After", f"network.target postgresql.service {redis_unit(app)}"),
                 ("RequiresMountsFor", f"/srv/{app} /var/lib/{app}"),
             ],
         ),

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from deployer.host.state.paths import AppPaths
 
+Lines = Sequence[tuple[str, str]]
+
 
 def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
     """The variables that deployer sets for every process of a release."""

@@ -88,7 +88,7 @@ def test_what_the_admin_wrote_may_be_of_any_encoding(tmp_path: Path, monkeypatch
         b"# f\xfcr alle\nexport HTTPS_PROXY='http://proxy:3128'\nNAME=J\xfcrgen\nno assignment\n1A=x\nB\xfc=x\nC=a\0b\n"
     )
     monkeypatch.setattr(packages, "_ENVIRONMENT", environment)
-    found = packages._login_environment()
+    found = packages.login_environment()
     assert found == {"HTTPS_PROXY": "http://proxy:3128", "NAME": "J\udcfcrgen"}
     assert found["NAME"].encode("utf-8", "surrogateescape") == b"J\xfcrgen"
     (tmp_path / "nginx.conf").write_bytes(b"# gr\xfc\xdfe\nuser www;\n")
@@ -102,7 +102,7 @@ def test_no_bytes_break_the_reader_of_the_environment(tmp_path_factory: pytest.T
     path.write_bytes(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packages, "_ENVIRONMENT", path)
-        for name, value in packages._login_environment().items():
+        for name, value in packages.login_environment().items():
             assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
             assert "\0" not in value
 

@@ -42,6 +42,7 @@ FITTING = (
     "*:0/15", "100-599", "200", "99", "300M", "9999999999G", "[::1]:8000", "a.example:80", "deploy",
     "python x.py 'a b'", "max-age=3600; preload", "auto", "front", "/etc/ssl/a.pem", "https://ca.example/dir",
     "ada@example.com", "caddy", "*.a.example",
+    "python x.py 'a b'", "libpq5", "g++", "nginx-", "x.*", "https://m.example.com/a", "http://u:p@m/", "file:///srv/m",
 )  # fmt: skip
 """What fits one key or another."""
 ODD = ("", " ", "\t", "\n", "\0", "\x7f", "\x85", "é", "١", "\u2028", "\\", "..", "~", "%n", "$", "*", "{host}", '"')
@@ -75,7 +76,12 @@ PROCESSES: Values = (
     *({f"p{one}": {"command": "x"} for one in range(count)} for count in (50, 51)),
 )  # fmt: skip
 
+SERVICES: Values = (
+    *({"backups": number} for number in (*NUMBERS, 7, 3660, 3661)),
+    *({"memory": text} for text in (*FITTING, *ODD, "1M", "1T", "2T")), {}, [], "yes", True,
+)  # fmt: skip
 LISTED = (
+    "host.packages",
     "web.args",
     "release.build",
     "web.health.status",
@@ -91,6 +97,7 @@ RULES: dict[str, Values] = {
             "web.health.host", "release.migrate", "processes.p.command", "processes.p.check",
             "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size", "proxy.hsts", "proxy.tls",
             "proxy.tls.certificate", "proxy.acme.directory", "proxy.acme.ca", "proxy.acme.email", "proxy.kind",
+            "host.python_mirror",
         ),
         TEXTS,
     ),
@@ -105,6 +112,7 @@ RULES: dict[str, Values] = {
     **dict.fromkeys(LISTED, LISTS),
     **dict.fromkeys(("env", "proxy.static"), TABLES),
     **dict.fromkeys(("web.unit", "processes.p.unit", "timers.t.unit"), UNITS),
+    **dict.fromkeys(("host.postgresql", "host.redis"), SERVICES),
     "processes": PROCESSES,
 }  # fmt: skip
 """Every key whose value reaches a host, and what is tried there."""

@@ -9,7 +9,6 @@ import pytest
 from deployer.host.build import installer, pythons
 from deployer.host.build.pythons import find_interpreter
 from deployer.host.errors import HostError
-from deployer.host.system.runner import CommandResult
 from deployer.wire.spec import LockSpec
 from deployer.wire.versions import fits
 
@@ -48,19 +47,27 @@ def test_what_a_specifier_accepts(version: str, requires: str, accepted: bool) -
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The programs of a host whose python3 is 3.11.2, and that has 3.11 and 3.13."""
+    """The programs of a host whose python3 is 3.11.2, and that has 3.11 and 3.13; ``fab setup`` has installed none."""
     for name, version in (("python3", "3.11.2"), ("python3.11", "3.11.2"), ("python3.13", "3.13.1"), ("python3-x", "")):
-        (tmp_path / name).write_text(f"#!/bin/sh\necho CPython {version} x86_64\n")
-        (tmp_path / name).chmod(0o755)
+        make_python(tmp_path / name, version)
     monkeypatch.setattr(pythons, "HOST_PATH", str(tmp_path))
-    really = pythons.run
-
-    def run(argv: list[str], **options: float) -> CommandResult:
-        known = ["true"] if argv[-1] == "python3.12" else ["false"]
-        return really(known if argv[0] == "apt-cache" else argv)
-
-    monkeypatch.setattr(pythons, "run", run)
+    monkeypatch.setattr(pythons, "INSTALLED", tmp_path / "pythons")
     return tmp_path
+
+
+def make_python(path: Path, version: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho CPython {version} x86_64\n")
+    path.chmod(0o755)
+
+
+def install(host: Path, version: str, *, ready: bool = True) -> str:
+    """An interpreter as ``fab setup`` installs it; its program."""
+    name, minor = f"cpython-{version}-linux-x86_64-gnu", version.rpartition(".")[0]
+    make_python(host / "pythons" / name / f"bin/python{minor}", version)
+    if ready:
+        (host / "pythons" / f"{name}.ready").touch()
+    return str(host / "pythons" / name / f"bin/python{minor}")
 
 
 def refused(version: str, requires: str = "") -> HostError:
@@ -75,24 +82,51 @@ def test_the_python_that_is_asked_for(host: Path) -> None:
     assert find_interpreter("3.13", ">=3.12").path == str(host / "python3.13")
 
 
+def test_another_python_of_the_host_where_its_python3_does_not_fit(host: Path) -> None:
+    """What the lock accepts is taken from the host before anything is installed."""
+    install(host, "3.12.9")
+    assert find_interpreter("", ">=3.12").path == str(host / "python3.13")
+
+
+def test_a_python_that_setup_has_installed(host: Path) -> None:
+    """The oldest version that fits, of that the newest patch release; what is only partly there is left alone."""
+    install(host, "3.14.9")
+    install(host, "3.12.9")
+    newest = install(host, "3.12.11")
+    install(host, "3.12.12", ready=False)
+    (host / "pythons/cpython-3.12-linux-x86_64-gnu").symlink_to("cpython-3.12.11-linux-x86_64-gnu")
+    assert find_interpreter("3.12").path == newest
+    assert find_interpreter("", ">=3.12,!=3.13.*").path == newest
+    assert find_interpreter("", ">=3.14").version == "3.14.9"
+
+
+def test_an_installed_python_is_not_taken_for_the_hosts_own(host: Path) -> None:
+    """Of one version: an environment of the one is not reused for the other, which may go away."""
+    path = install(host, "3.12.9")
+    make_python(host / "python3.12", "3.12.9")
+    assert find_interpreter("3.12").identity == "CPython 3.12.9 x86_64"
+    (host / "python3.12").unlink()
+    assert find_interpreter("3.12").identity == f"CPython 3.12.9 x86_64 {path}"
+
+
 @pytest.mark.cause("no-such-python")
 def test_a_python_that_is_not_there(host: Path) -> None:
-    """A package is only named where the host's lists have it; what the host has and the lock accepts always is."""
+    """``fab setup`` installs it; what the host has and the lock accepts is named as well."""
     error = refused("3.12")
-    assert str(error.next[0]) == "install it: apt-get install python3.12 python3.12-venv"
-    assert 'set python = "3.13" in deploy.toml (this host has 3.11, 3.13)' in str(error.next)
-    assert "apt-get" not in str(refused("3.14").next) and "put python3.14 into" in str(refused("3.14").next)
+    assert error.message == "this host has no python3.12, which deploy.toml or .python-version asks for"
+    assert error.next.commands == ("fab setup -H root@HOST",)
+    assert 'or set python = "3.13" in deploy.toml (this host has 3.11, 3.13)' in str(error.next)
     assert "this host has 3.13)" in str(refused("3.12", ">=3.12").next)
 
 
 @pytest.mark.cause("python-does-not-fit")
 def test_a_python_that_the_lock_does_not_accept(host: Path) -> None:
-    """Said as that, with a Python that would do; where there is none, with what is left."""
-    error = refused("", ">=3.12")
-    assert error.message == "uv.lock is for Python >=3.12, and python3 of this host is 3.11.2"
+    """Said as that; ``fab setup`` installs one that fits, and a Python of the host's that would do is named."""
+    error = refused("3.11", ">=3.12")
+    assert error.message == "uv.lock is for Python >=3.12, and python3.11 of this host is 3.11.2"
+    assert error.next.commands == ("fab setup -H root@HOST",)
     assert 'set python = "3.13" in deploy.toml' in str(error.next)
-    error = refused("3.13", ">=3.14")
-    assert "put a Python >=3.14 into" in str(error.next) and "lower requires-python" in str(error.next)
+    assert "lower requires-python to what suits 3.11.2" in str(refused("", ">=3.15").next)
 
 
 @pytest.mark.parametrize(

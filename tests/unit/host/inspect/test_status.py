@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.inspect import doctor, preparation, status, units
+from deployer.host.inspect import doctor, preparation, status, surroundings, units
 from deployer.host.processes.probe import Response
 from deployer.host.processes.web import Candidate
 from deployer.host.recovery import survey
@@ -87,6 +87,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(survey, "inspect", lambda _: None)
     monkeypatch.setattr(survey, "plan", lambda _: [])
     monkeypatch.setattr(preparation, "findings", lambda _: [])  # of the preparation: tried on real hosts
+    monkeypatch.setattr(surroundings, "findings", lambda _: ([], []))  # likewise
     return made
 
 

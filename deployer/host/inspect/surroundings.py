@@ -1,0 +1,66 @@
+"""What an app stands on, for ``fab doctor``: its data services, their dumps, and the machine itself."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deployer.host.errors import HostError
+from deployer.host.setup import machine
+from deployer.host.setup.software import dumps, postgresql, redis
+from deployer.host.state.app import Context
+from deployer.host.state.paths import dump_unit, redis_unit
+from deployer.host.system import systemd
+
+_STALE = 2 * 86400.0
+"""Seconds after which the newest of the daily dumps is too old."""
+
+Found = tuple[str, str, str]
+"""What it is about, a sentence, and its repair."""
+
+
+def findings(ctx: Context) -> tuple[list[dict[str, Any]], list[str]]:
+    """Findings, each with its kind, and notes, which are none. What cannot be checked is left out."""
+    found: list[dict[str, Any]] = []
+    for check in (_database, _dumps, _redis):
+        with contextlib.suppress(HostError, OSError):
+            found += [_finding("service", *one) for one in check(ctx)]
+    seen = machine.look(ctx.settings.site.ports if ctx.settings.site else ())
+    told = machine.concerns(seen)
+    found += [_finding("machine", one.what, one.text, one.repair) for one in told if one.serious]
+    return found, [str(one) for one in told if not one.serious]
+
+
+def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
+    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
+
+
+def _database(ctx: Context) -> Iterator[Found]:
+    if postgresql.VARIABLE in ctx.settings.environment and not postgresql.answers():
+        repair = "as root on the host: pg_lsclusters   (shows its log); systemctl start postgresql"
+        yield "postgresql", "PostgreSQL, which has the app's database, does not answer", repair
+
+
+def _dumps(ctx: Context) -> Iterator[Found]:
+    """Whether the daily dump is made: by its timer, without a failure, lately."""
+    if not ctx.settings.backups:
+        return
+    timer, service = dump_unit(ctx.app, "timer"), dump_unit(ctx.app, "service")
+    again = f"as root on the host: journalctl -u {service} -n 30; systemctl start {service}   (makes one now)"
+    if systemd.show(timer).active != "active":
+        yield timer, "the database is not dumped: its timer is stopped", f"as root: systemctl enable --now {timer}"
+    elif systemd.end_of(service).result not in ("", "success"):
+        yield service, "the last dump of the database failed", again
+    elif newest := next(iter(dumps.listed(ctx.app)), None):
+        days = (ctx.clock() - newest.stat().st_mtime) / 86400
+        if days * 86400 > _STALE:
+            yield str(newest), f"the newest dump of the database is {days:.0f} days old", again
+
+
+def _redis(ctx: Context) -> Iterator[Found]:
+    unit = redis_unit(ctx.app)
+    if redis.VARIABLE in ctx.settings.environment and not redis.answers(ctx.app):
+        repair = f"as root on the host: journalctl -u {unit} -n 30; systemctl restart {unit}"
+        yield unit, f"the app's Redis does not answer on {Path(redis.socket_of(ctx.app))}", repair

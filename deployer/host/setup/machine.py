@@ -1,0 +1,191 @@
+"""The machine itself: what about it will give trouble one day, and what is left to its admin.
+
+Nothing here is changed: memory, clock, names, firewall and updates belong to whoever runs the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+from deployer.host.errors import HostError
+from deployer.host.system import files, proc, runner, systemd
+from deployer.wire.sizes import size
+
+_SMALL = 1000 << 20
+"""Bytes of memory below which two releases side by side, or a build, may need swap."""
+_FULL, _LITTLE = 0.05, 2 << 30
+"""A disk is nearly full when less than this share of it and fewer bytes are free."""
+_DISKS = ("/", "/srv", "/var/lib", "/var/log")
+_UFW = Path("/etc/ufw")
+_RULE = re.compile(r"-A ufw6?-user-input (?:.*)--dports? (?P<ports>[0-9:,]+) (?:.*)-j ACCEPT")
+_LANGUAGE = re.compile(r'^\s*LANG="?([A-Za-z0-9_.@-]+)', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was seen. Bytes; ``disks`` are those that are nearly full, with what is free; ``closed`` the ports that ufw
+    keeps closed; ``locale`` is one that is set and not there."""
+
+    memory: int = 0
+    swap: int = 0
+    clock: bool = True
+    hostname: str = ""
+    resolves: bool = True
+    locale: str = ""
+    disks: tuple[tuple[str, int], ...] = ()
+    closed: tuple[int, ...] = ()
+    firewall: bool = True
+    updates: bool = True
+
+
+@dataclass(frozen=True)
+class Concern:
+    """``what`` is its subject, ``repair`` what an admin does. ``serious``: something fails sooner or later."""
+
+    what: str
+    text: str
+    repair: str
+    serious: bool = field(default=True)
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.repair}"
+
+
+def concerns(machine: Machine) -> list[Concern]:
+    """What about a machine gives trouble. Pure."""
+    return list(_concerns(machine))
+
+
+def _concerns(seen: Machine) -> Iterator[Concern]:
+    for path, free in seen.disks:
+        text = f"the disk of {path} is nearly full: {size(free)} are free"
+        yield Concern(path, text, f"as root on the host: du -xh --max-depth=2 {path} | sort -h | tail")
+    if not seen.clock:
+        text = "the clock of this host is not synchronised: certificates and signed cookies fail when it is wrong"
+        yield Concern("clock", text, "as root on the host: apt-get install systemd-timesyncd; timedatectl set-ntp true")
+    if not seen.resolves:
+        text = f"the host's own name, {seen.hostname}, does not resolve: sudo, and whatever asks for it, waits for that"
+        yield Concern("hostname", text, f"as root on the host: echo '127.0.1.1 {seen.hostname}' >> /etc/hosts")
+    for port in seen.closed:
+        text = f"ufw keeps port {port} closed, on which the app's site listens: no visitor gets in"
+        yield Concern("ufw", text, f"as root on the host: ufw allow {port}/tcp")
+    if 0 < seen.memory < _SMALL and not seen.swap:
+        text = (
+            f"this host has {size(seen.memory)} of memory and no swap: two releases side by side, or a build, may fail"
+        )
+        repair = (
+            "as root on the host: fallocate -l 1G /swapfile; chmod 600 /swapfile; mkswap /swapfile; swapon /swapfile; "
+            "echo '/swapfile none swap sw 0 0' >> /etc/fstab; or overlap = false under [web]"
+        )
+        yield Concern("swap", text, repair, serious=False)
+    if seen.locale:
+        text = f"the locale {seen.locale}, which this host is set to, is not there: programs warn, and sort differently"
+        yield Concern("locale", text, "as root on the host: update-locale LANG=C.UTF-8", serious=False)
+
+
+def left_to_admin(machine: Machine) -> list[str]:
+    """What a server should have, this one has not, and setup does not do. Pure."""
+    updates = "security updates do not install themselves (apt-get install unattended-upgrades)"
+    firewall = "no firewall runs on it (ufw, nftables or firewalld), which a network with one in front of it can spare"
+    return [*([] if machine.updates else [updates]), *([] if machine.firewall else [firewall])]
+
+
+def look(ports: Sequence[int]) -> Machine:
+    """What there is to see. What cannot be found out counts as good; never raises."""
+    memory, swap = _memory()
+    hostname = os.uname().nodename
+    return Machine(
+        memory=memory,
+        swap=swap,
+        clock=_ask(_clock_is_right),
+        hostname=hostname,
+        resolves=_ask(lambda: runner.run(["getent", "hosts", hostname], timeout=5).status != 2, late=False),
+        locale=_missing_locale(),
+        disks=tuple(_full_disks()),
+        closed=tuple(closed_ports(*_ufw(), ports)),
+        firewall=_ask(_has_firewall),
+        updates=_ask(_has_updates),
+    )
+
+
+def _ask(question: Callable[[], bool], *, late: bool = True) -> bool:
+    """``late`` is the answer when none comes, or it cannot be asked."""
+    try:
+        return question()
+    except (HostError, OSError):
+        return late
+
+
+def _memory() -> tuple[int, int]:
+    with contextlib.suppress(OSError):
+        return proc.memory().total, proc.swap()
+    return 0, 0
+
+
+def _clock_is_right() -> bool:
+    """In a container the clock is another machine's."""
+    if runner.run(["systemd-detect-virt", "--quiet", "--container"]).ok:
+        return True
+    return runner.run(["timedatectl", "show", "-p", "NTPSynchronized", "--value"]).out.strip() != "no"
+
+
+def _missing_locale() -> str:
+    with contextlib.suppress(HostError, OSError):
+        for path in ("/etc/default/locale", "/etc/locale.conf"):
+            found = _LANGUAGE.search(files.read_text(Path(path))) if Path(path).exists() else None
+            if found:
+                there = {_plain(name) for name in runner.run(["locale", "-a"]).out.split()}
+                return "" if not there or _plain(found[1]) in {*there, "c", "posix", "cutf8"} else found[1]
+    return ""
+
+
+def _plain(locale: str) -> str:
+    """``en_US.UTF-8`` and ``en_US.utf8`` are one."""
+    return re.sub(r"[-.]", "", locale.lower())
+
+
+def _full_disks() -> Iterator[tuple[str, int]]:
+    seen = set()
+    for path in _DISKS:
+        with contextlib.suppress(OSError):
+            status, device = os.statvfs(path), os.stat(path).st_dev
+            free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+            if device not in seen and free < min(total * _FULL, _LITTLE):
+                yield path, free
+            seen.add(device)
+
+
+def _ufw() -> tuple[bool, str]:
+    """Whether ufw keeps out what no rule lets in; and its rules."""
+    with contextlib.suppress(OSError):
+        enabled = re.search(r"^ENABLED=yes", files.read_text(_UFW / "ufw.conf"), re.MULTILINE)
+        policy = re.search(r'^DEFAULT_INPUT_POLICY="?(\w+)', files.read_text(Path("/etc/default/ufw")), re.MULTILINE)
+        closes = bool(enabled) and (policy is None or policy[1] != "ACCEPT")
+        return closes, files.read_text(_UFW / "user.rules") if closes else ""
+    return False, ""
+
+
+def closed_ports(closes: bool, rules: str, ports: Sequence[int]) -> list[int]:
+    """The ports that no rule of ufw opens. Pure."""
+    ranges = [part.partition(":") for found in _RULE.finditer(rules) for part in found["ports"].split(",") if part]
+    opened = [(int(first), int(last or first)) for first, _, last in ranges]
+    return [port for port in ports if closes and not any(low <= port <= high for low, high in opened)]
+
+
+def _has_firewall() -> bool:
+    if _ufw()[0]:
+        return True
+    return any(systemd.show(f"{name}.service").active == "active" for name in ("nftables", "firewalld"))
+
+
+def _has_updates() -> bool:
+    if not Path("/usr/bin/apt-get").exists():
+        return True
+    periodic = runner.run(["apt-config", "dump", "APT::Periodic::Unattended-Upgrade"]).out
+    return Path("/usr/bin/unattended-upgrade").exists() and not periodic.strip().endswith('"0";')
