@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from deployer.host.proxy.site import NO_PROOF, CodeFiles, Location, Proof, Site
-from deployer.host.system import runner
 from deployer.wire.site import Address
 
 USER = "caddy"
 """Who Caddy runs as (its packages' unit)."""
 _ETC = Path("/etc/caddy")
-_REQUEST_BUFFERS = (2, 7)
-"""From this version on the size is all that is said to have requests buffered."""
-_BUFFER = 1 << 20
-"""Bytes of a request that are read before a worker of the app is kept busy with it."""
+BUFFERING = Path("/run/caddy/deployer-buffering.caddy")
+"""The lines that have requests buffered, which Caddy's unit writes at each start (:mod:`caddyfile`): 2.6 and newer
+ones refuse each other's words for it, and an upgrade must not keep Caddy from starting."""
+_BUFFERED = f"import {BUFFERING}*"
+"""A slow upload must not keep a worker of the app busy. The star lets the file be missing, as it is before a start."""
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _FORGED = ("X-Forwarded-Port", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "X-Forwarded-Prefix", "Forwarded")
 """Headers that no proxy here sends, and that servers and frameworks may believe."""
@@ -35,14 +34,8 @@ def snippets_path(app: str, etc: Path = _ETC) -> Path:
     return etc / "deployer" / app
 
 
-def version() -> tuple[int, ...]:
-    """The version of Caddy, for example ``(2, 6, 2)``; empty when it does not say. Debian's has no ``v`` before it."""
-    match = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)(?:\D.*)?", runner.run(["caddy", "version"]).out.strip())
-    return tuple(int(part) for part in match.groups()) if match else ()
-
-
-def render(site: Site, *, version: tuple[int, ...]) -> str:
-    """The site's file, for Caddy of that ``version``.
+def render(site: Site) -> str:
+    """The site's file, which Caddy 2.6.2 and newer ones read.
 
     Connections to the app are not kept: a pooled one would go on reaching the old release. Caddy overwrites what a
     client claims in ``X-Forwarded-For``, ``-Proto`` and ``-Host``; the rest is removed here. It answers authorities by
@@ -55,7 +48,7 @@ def render(site: Site, *, version: tuple[int, ...]) -> str:
         lead = [*_location(site, site.proof), *_block("handle", [f"redir {to}{{uri}} 308"]), *_no_proof(site)]
         lines += _block(_plain(site, wire.domains), [*_bind(site), *lead])
     addresses = _secure if wire.ends_tls else _plain
-    lines += _block(addresses(site, wire.names), [*_bind(site), *_tls(site), *_app(site, version)])
+    lines += _block(addresses(site, wire.names), [*_bind(site), *_tls(site), *_app(site)])
     if wire.redirected:
         lead = [f"redir {_origin(site, wire.domains[0])}{{uri}} 308"]
         lines += _block(addresses(site, wire.redirected), [*_bind(site), *_tls(site), *lead])
@@ -105,7 +98,7 @@ def _tls(site: Site) -> Block:
     return _block(head, told) if told else [head] if acme.email else []
 
 
-def _app(site: Site, version: tuple[int, ...]) -> Block:
+def _app(site: Site) -> Block:
     lines = ["encode zstd gzip"]
     if site.wire.hsts:
         lines.append(f'header ?Strict-Transport-Security "{site.wire.hsts}"')
@@ -115,7 +108,7 @@ def _app(site: Site, version: tuple[int, ...]) -> Block:
         lines += _location(site, location)
     size = _bytes(site.wire.client_max_body_size)
     limit = _block("request_body", [f"max_size {size}"]) if size else []
-    lines += _block("handle", [*limit, *_reverse_proxy(site, site.socket, _buffering(version))])
+    lines += _block("handle", [*limit, *_reverse_proxy(site, site.socket, [_BUFFERED])])
     return [*lines, *_no_proof(site)]
 
 
@@ -152,13 +145,6 @@ def _headers(site: Site) -> Block:
     networks = " ".join(dict.fromkeys(site.wire.trusted))
     last = f'header_up X-Forwarded-For "{_LAST}" "$1"'
     return [f"trusted_proxies {networks}", last, "header_up -X-Real-IP", *removed]
-
-
-def _buffering(version: tuple[int, ...]) -> Block:
-    """A slow upload must not keep a worker of the app busy."""
-    if version >= _REQUEST_BUFFERS:
-        return [f"request_buffers {_BUFFER}"]
-    return ["buffer_requests", f"max_buffer_size {_BUFFER}"]
 
 
 def _bytes(size: str) -> int:

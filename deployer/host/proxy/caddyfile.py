@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from deployer.host.proxy.caddy import BUFFERING
 from deployer.host.system import files, systemd
 
 CADDYFILE = Path("/etc/caddy/Caddyfile")
@@ -25,10 +26,14 @@ FRESH = f"""\
 {IMPORT}
 """
 """What replaces the welcome page of Caddy's package."""
-UNIT = """\
-# Written by deployer: the place of Caddy's admin socket.
+_BUFFER = 1 << 20
+"""Bytes of a request that are read before a worker of the app is kept busy with it."""
+UNIT = f"""\
+# Written by deployer: the place of Caddy's admin socket, and the words by which this version of Caddy buffers requests.
 [Service]
 RuntimeDirectory=caddy
+ExecStartPre=/bin/sh -c 'if caddy version | grep -Eq "^v?2[.][0-6][.]"; then \
+echo buffer_requests; echo max_buffer_size {_BUFFER}; else echo request_buffers {_BUFFER}; fi >{BUFFERING}'
 """
 _IMPORT = re.compile(r"\s*import\s+(?:/etc/caddy/)?conf\.d/\*(?:\.caddy)?\s*(?:#.*)?")
 _ADMIN = re.compile(r"\s*admin(?:\s.*)?")

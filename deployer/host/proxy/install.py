@@ -80,7 +80,7 @@ def _load(kind: str, restart: bool) -> list[str]:
         reload(kind)
         return []
     systemd.require("restart", f"{kind}.service")
-    return [f"{kind} restarted, which gives it the app's group"]
+    return [f"{kind} restarted (its groups, its unit or its options have changed)"]
 
 
 def _load_again(kind: str) -> None:

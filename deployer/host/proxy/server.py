@@ -28,7 +28,7 @@ def site_file(kind: str, wire: ProxySite, paths: AppPaths) -> SiteFile:
     if kind == "caddy":
         path, snippets = caddy.site_path(paths.app), caddy.snippets_path(paths.app)
         site = site_of(wire, paths, snippets=str(snippets))
-        return SiteFile(path, caddy.render(site, version=caddy.version()), snippets)
+        return SiteFile(path, caddy.render(site), snippets)
     path, snippets = nginx.site_path(paths.app), nginx.snippets_path(paths.app)
     site = site_of(wire, paths, snippets=str(snippets), certificate=obtained(wire, paths.app))
     return SiteFile(path, nginx.render(site, ipv6=nginx.has_ipv6(), version=nginx.version()), snippets)

@@ -54,7 +54,8 @@ def _place_in_caddy(wanted: SiteFile, groups: Sequence[str], emit: Emit) -> list
         emit("warn", text=f"Caddy's admin API listens on {admin}: every user of this host, so every app, can replace "
              f"its sites; set in {path}: {caddyfile.ADMIN}")  # fmt: skip
     texts = {path: after, caddyfile.DROP_IN: caddyfile.UNIT, wanted.path: wanted.text}
-    moved = caddyfile.admin_of(before) != admin or not caddyfile.DROP_IN.exists()
+    drop_in = files.read_text(caddyfile.DROP_IN) if caddyfile.DROP_IN.exists() else ""
+    moved = caddyfile.admin_of(before) != admin or drop_in != caddyfile.UNIT
     restart = moved or caddyfile.must_restart(groups)
     files.make_directory(caddyfile.DROP_IN.parent, 0o755)
     return install.install("caddy", texts, emit, restart=restart)

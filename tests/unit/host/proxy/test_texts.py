@@ -35,8 +35,8 @@ def nginx_text(wire: ProxySite, certificate: Certificate | None = None, version:
     return nginx.render(site(wire, "nginx", certificate), ipv6=True, version=version)
 
 
-def caddy_text(wire: ProxySite, version: tuple[int, ...] = (2, 6, 2)) -> str:
-    return caddy.render(site(wire, "caddy"), version=version)
+def caddy_text(wire: ProxySite) -> str:
+    return caddy.render(site(wire, "caddy"))
 
 
 GOLDEN = {
@@ -46,7 +46,7 @@ GOLDEN = {
     "nginx-front.conf": nginx_text(FRONT),
     "nginx-plain.conf": nginx_text(PLAIN),
     "caddy-auto.caddy": caddy_text(AUTO),
-    "caddy-private.caddy": caddy_text(PRIVATE, (2, 11, 7)),
+    "caddy-private.caddy": caddy_text(PRIVATE),
     "caddy-own.caddy": caddy_text(OWN),
     "caddy-front.caddy": caddy_text(FRONT),
     "caddy-plain.caddy": caddy_text(PLAIN),
