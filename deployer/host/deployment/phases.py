@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
+from deployer.host.assets import links
 from deployer.host.deployment import content, handover, outcome
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
-from deployer.host.deployment.failures import understood
+from deployer.host.deployment.failures import Failures, understood
 from deployer.host.errors import HostError
 from deployer.host.processes import commands
 from deployer.host.processes.watch import watch as watch_release
@@ -38,7 +39,18 @@ def install(deployment: Deployment) -> str:
     detail = unit_files.install(ctx, release, proven=deployment.proven)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
     deployment.seal_check = SealCheck(ctx, deployment.release)
-    return detail
+    return detail + _keep_assets(deployment)
+
+
+def _keep_assets(deployment: Deployment) -> str:
+    """Pages that are loaded at the switch go on finding their hashed assets; so do those of a release that served
+    before the site had a place for them."""
+    ctx = deployment.ctx
+    if deployment.current is not None:
+        with Failures(ctx).kept("keeping the assets of what serves"):  # it serves: that is no reason to refuse another
+            links.fill(ctx, deployment.current)
+    new = links.fill(ctx, deployment.release)
+    return f", {new} new hashed assets" if new else ""
 
 
 def start(deployment: Deployment) -> str:

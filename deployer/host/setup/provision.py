@@ -186,7 +186,10 @@ class Provision:
         paths, user = self.paths, pwd.getpwnam(self.setup.app)
         wanted = [
             (paths.home, 0o750, 0, user.pw_gid),
-            *((path, 0o755, 0, 0) for path in (paths.releases, paths.trees, paths.venvs, paths.settings.parent)),
+            *(
+                (path, 0o755, 0, 0)
+                for path in (paths.releases, paths.trees, paths.venvs, paths.assets, paths.settings.parent)
+            ),
             *((path, 0o700, 0, 0) for path in (paths.private.parent, paths.private)),
             *((path, 0o700, 0, 0) for path in (paths.incoming, paths.jobs, paths.tickets)),
             (paths.state, 0o700, user.pw_uid, user.pw_gid),

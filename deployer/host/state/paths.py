@@ -36,6 +36,11 @@ class AppPaths:
         return self.home / "venvs"
 
     @cached_property
+    def assets(self) -> Path:
+        """The hashed assets of all kept releases, by the path of their URL; the proxy serves them first."""
+        return self.home / "assets"
+
+    @cached_property
     def state(self) -> Path:
         """What the app itself writes: ``StateDirectory=``."""
         return self.root / "var/lib" / self.app

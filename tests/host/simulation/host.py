@@ -22,6 +22,7 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.system import journald, proc, runner
 from deployer.host.units.text import app_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
+from deployer.wire.site import ProxySite
 
 from . import builds, generations, rules, service
 from .background import Background
@@ -36,6 +37,7 @@ from .units import Table
 from .web import Web
 
 APP = "shop"
+SITE = ProxySite(server_name=(), listen=("80",), client_max_body_size="10m", static=(("/static/", "static"),))
 _REAL_RUN, _REAL_STREAM, _REAL_REQUEST = runner.run, runner.stream, probe.request
 
 
@@ -148,7 +150,7 @@ class SimulatedHost:
         return hear
 
     def context(self, emit: Any) -> Context:
-        settings = AppSettings(deploy_user=builds.BUILDER, socket_group="www-data")
+        settings = AppSettings(deploy_user=builds.BUILDER, socket_group="www-data", proxy="nginx", site=SITE)
         return Context(paths=AppPaths(APP, self.root), settings=settings, emit=emit, clock=lambda: self.clock.wall)
 
     def _main(self, argv: Sequence[str]) -> int:
