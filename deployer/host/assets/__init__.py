@@ -1,1 +1,1 @@
-"""Hashed assets of the releases that are kept: which there are, and where the proxy finds them."""
+"""What the proxy serves from the disk: the hashed assets of the releases that are kept, and the media of the app."""

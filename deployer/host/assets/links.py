@@ -146,6 +146,33 @@ def _is_directory(tree: Path, directory: str) -> bool:
     return False
 
 
+def refuse_links(ctx: Context, release: Release) -> None:
+    """Raises HostError when a static directory has a symbolic link in it, or is one.
+
+    For a proxy that follows them: it may read every app of the host, and its own keys.
+    """
+    tree = ctx.trees.path(release.tree)
+    for _, directory in ctx.settings.site.static if ctx.settings.site else ():
+        parts = directory.split("/")
+        above = ("/".join(parts[: one + 1]) for one in range(len(parts)))
+        found = next((one for one in above if (tree / one).is_symlink()), "") or next(_links(tree / directory), "")
+        if found:
+            where = found if found in directory else f"{directory}/{found}"
+            raise HostError(
+                f"{where} is a symbolic link, and Caddy would follow it wherever it leads",
+                next=do("have the build copy files instead (collectstatic without --link)") + run("fab deploy"),
+            )
+
+
+def _links(directory: Path, prefix: str = "") -> Iterator[str]:
+    """The symbolic links below a directory, relative to it; none when there is no such directory."""
+    for entry in os.scandir(directory) if directory.is_dir() else ():
+        if entry.is_symlink():
+            yield prefix + entry.name
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _links(Path(entry.path), f"{prefix}{entry.name}/")
+
+
 def _named(tree: Path, directory: str, manifest: str, emit: Emit) -> set[str]:
     """The hashed files that a manifest names; none when there is no such manifest. Raises OSError."""
     path = f"{directory}/{manifest}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
-from deployer.host.assets import links
+from deployer.host.assets import links, media
 from deployer.host.deployment import content, handover, outcome
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
@@ -15,6 +15,7 @@ from deployer.host.processes import commands
 from deployer.host.processes.watch import watch as watch_release
 from deployer.host.processes.watch import watch_until
 from deployer.host.state import seal
+from deployer.host.state.app import Context
 from deployer.host.state.releases import READY, SERVED
 from deployer.host.system import files, orders
 from deployer.host.system.signals import ignore_terminate, uninterrupted
@@ -39,13 +40,26 @@ def install(deployment: Deployment) -> str:
     detail = unit_files.install(ctx, release, proven=deployment.proven)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
     deployment.seal_check = SealCheck(ctx, deployment.release)
+    _show_media(ctx)
     return detail + _keep_assets(deployment)
+
+
+def _show_media(ctx: Context) -> None:
+    """Should the app have replaced a directory of its media since the last time. Never raises: what serves has no
+    better one."""
+    failures = Failures(ctx)
+    with failures.kept("showing the media to the proxy"):
+        media.provide(ctx.paths, media.directories(ctx.settings.site))
+    for failure in failures.found:
+        ctx.emit("warn", text=f"visitors may get no media: {failure.message}")
 
 
 def _keep_assets(deployment: Deployment) -> str:
     """Pages that are loaded at the switch go on finding their hashed assets; so do those of a release that served
     before the site had a place for them."""
     ctx = deployment.ctx
+    if ctx.settings.proxy == "caddy":
+        links.refuse_links(ctx, deployment.release)
     if deployment.current is not None:
         with Failures(ctx).kept("keeping the assets of what serves"):  # it serves: that is no reason to refuse another
             links.fill(ctx, deployment.current)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.job import lock
 from deployer.host.proxy import certbot, certificate, directives, nginx, server
@@ -29,6 +30,7 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("login", _login),
         ("confinement", _confinement),
         ("proxy", _site),
+        ("proxy", _media),
         ("proxy", _reached),
         ("certificate", _certificates),
         ("proxy", _nginx_pooling),
@@ -79,6 +81,12 @@ def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
         yield str(path), f"{path} is gone", f"{_SETUP}   (writes it again)"
     elif path.read_bytes() != wanted.text.encode():
         yield str(path), f"{path} is not what setup wrote", f"{_SETUP}   (writes it again), or put it back"
+
+
+def _media(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """Whether the proxy can read what the app writes for visitors."""
+    for path, text in media.problems(ctx.paths, media.directories(ctx.settings.site)):
+        yield str(path), text, f"{_SETUP}   (opens it again)"
 
 
 def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from deployer.host.assets import media
 from deployer.host.errors import BadRequest, Damaged, HostError, bug
 from deployer.host.proxy import choice, ports, server
 from deployer.host.setup import (
@@ -194,7 +195,8 @@ class Provision:
             *((path, 0o700, 0, 0) for path in (paths.incoming, paths.jobs, paths.tickets)),
             (paths.state, 0o700, user.pw_uid, user.pw_gid),
         ]
-        return [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
+        made = [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
+        return made + media.provide(paths, media.directories(self.setup.site if self.kind else None))
 
     def _program(self) -> list[str]:
         return install(self.program)

@@ -41,6 +41,15 @@ class AppPaths:
         return self.home / "assets"
 
     @cached_property
+    def media(self) -> Path:
+        """Where the proxy finds what the app writes for visitors."""
+        return self.home / "media"
+
+    def medium(self, directory: str) -> Path:
+        """Where the proxy finds one directory of the app's state, such as ``media``."""
+        return self.media / directory.replace("/", "+")
+
+    @cached_property
     def state(self) -> Path:
         """What the app itself writes: ``StateDirectory=``."""
         return self.root / "var/lib" / self.app

@@ -37,7 +37,7 @@ from .units import Table
 from .web import Web
 
 APP = "shop"
-SITE = ProxySite(server_name=(), listen=("80",), client_max_body_size="10m", static=(("/static/", "static"),))
+SITE = ProxySite(static=(("/static/", "static"),))
 _REAL_RUN, _REAL_STREAM, _REAL_REQUEST = runner.run, runner.stream, probe.request
 
 

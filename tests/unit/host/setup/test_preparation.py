@@ -373,7 +373,7 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
     (tmp_path / "Caddyfile").write_text(":80 {\n\treverse_proxy unix//srv/shop/current/run/web.sock\n}\n")
     monkeypatch.setattr(preparation, "_CADDY", tmp_path)
     monkeypatch.setattr(directives, "read_directives", lacks)
-    for look in ("_accounts", "_login", "_confinement", "_site", "_reached", "_certificates"):
+    for look in ("_accounts", "_login", "_confinement", "_site", "_media", "_reached", "_certificates"):
         monkeypatch.setattr(preparation, look, lambda _: iter(()))
     (found,) = preparation.findings(Mock(app="shop"))
     assert found["what"] == str(tmp_path / "Caddyfile")
