@@ -220,3 +220,36 @@ def test_what_closes_the_media_is_found_and_opened_again(mini: TinySite) -> None
     mini.expect(0, "setup", user="root")
     assert mini.host.run("ls /srv/mini/media").stdout == ""
     assert mini.host.run("cat /var/lib/mini/media/a.txt").stdout == "new\n"
+
+
+def test_caddy_serves_the_same_and_follows_no_link(mini: TinySite) -> None:
+    """It would follow one anywhere: media are shown to it without, and code that has one is refused."""
+    mini.configure(build=[BUILD], release="keep = 3", proxy=MEDIA)
+    text = (mini.project.path / "deploy.toml").read_text()
+    mini.project.write("deploy.toml", text.replace('kind = "nginx"', 'kind = "caddy"'))
+    mini.project.commit("caddy")
+    mini.host.run("systemctl disable --now nginx")
+    mini.expect(0, "setup", user="root")
+    before = style(mini)
+    change(mini, 30)
+    mini.expect(0, "deploy")
+    upload(mini, "in/c.txt", "three")
+    mini.host.run("runuser -u mini -- ln -sf /etc/hostname /var/lib/mini/media/link")
+    for path, text, caching in (
+        (before, None, "public, max-age=31536000, immutable"),
+        (style(mini), "/* 30 */", "public, max-age=31536000, immutable"),
+        ("/static/site.css", "/* 30 */", "no-cache"),
+        ("/media/in/c.txt", "three", ""),
+    ):
+        found = get(mini, path)
+        assert (found.status, found.text, found.caching) == (200, text or found.text, caching), path
+    assert get(mini, "/media/in/c.txt").headers["x-content-type-options"] == "nosniff"
+    for path in ("/media/link", "/static/none.css", "/media/none"):
+        gone = get(mini, path)
+        assert (gone.status in (403, 404), "immutable" in gone.caching) == (True, False), path
+    assert findings(mini) == []
+    (mini.project.path / "static/link.css").symlink_to("site.css")
+    mini.project.commit("a link")
+    failed = mini.expect(5, "deploy", "--json").event("failed")
+    assert "static/link.css is a symbolic link" in failed["message"]
+    assert get(mini, "/static/site.css").text == "/* 30 */"
