@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from deployer.host.assets import links, media
-from deployer.host.deployment import content, handover, outcome
+from deployer.host.deployment import content, handover, outcome, visitors
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
 from deployer.host.deployment.failures import Failures, understood
@@ -150,6 +150,7 @@ def watch(deployment: Deployment) -> str:
     except Exception as error:  # the release is good: no failure from here on rolls it back
         failure = understood(error, ctx, "cleaning up").message
         ctx.emit("warn", text=f"{deployment.release.name} serves, but cleaning up after it failed: {failure}")
+    visitors.warn(ctx, deployment.release)
     return detail
 
 

@@ -10,6 +10,7 @@ from deployer.host.inspect import preparation, surroundings, units
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
+from deployer.host.proxy import proof
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
 from deployer.host.state.app import Context
@@ -56,12 +57,16 @@ def examine(ctx: Context) -> dict[str, Any]:
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
-    findings += preparation.findings(ctx)
+    made, why = preparation.visit(ctx)
+    findings += preparation.findings(ctx) + preparation.reached(ctx, made)
     troubles, notes = surroundings.findings(ctx)
     findings += troubles
+    asks = current is not None and current.spec.web is not None
+    told = preparation.unasked(why) if asks else []
     return {
         "findings": findings,
-        "notes": [*unsupported.notes(ctx.settings.unsupported), *notes],
+        "notes": [*unsupported.notes(ctx.settings.unsupported), *notes, *told],
+        "seen": proof.proven(made),
         "current": ctx.catalog.serving_name(),
         "busy": busy,
     }

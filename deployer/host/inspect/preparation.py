@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.proxy import certbot, certificate, directives, nginx, server
-from deployer.host.setup import ageing, login, proof, unsupported
+from deployer.host.proxy import certbot, certificate, directives, nginx, proof, server
+from deployer.host.setup import ageing, login, unsupported
 from deployer.host.state.app import Context
 from deployer.host.system import systemd
 from deployer.wire.site import ProxySite
@@ -31,16 +31,12 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("confinement", _confinement),
         ("proxy", _site),
         ("proxy", _media),
-        ("proxy", _reached),
         ("certificate", _certificates),
         ("proxy", _nginx_pooling),
         ("proxy", _caddy_pooling),
     ):
         with contextlib.suppress(HostError, OSError):
-            found += [
-                {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
-                for what, text, repair in check(ctx)
-            ]
+            found += [_finding(kind, what, text, repair) for what, text, repair in check(ctx)]
     return found
 
 
@@ -89,12 +85,32 @@ def _media(ctx: Context) -> Iterator[tuple[str, str, str]]:
         yield str(path), text, f"{_SETUP}   (opens it again)"
 
 
-def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
-    """Whether a visitor who asks for the app's name reaches the app. Not checked while a deploy may switch."""
+def visit(ctx: Context) -> tuple[list[proof.Visit], str]:
+    """Ask for the app as a visitor would, and why nothing was asked, for people. Not while a deploy may switch."""
     if lock.running(ctx) is not None:
-        return
-    for text, repair in proof.problems(ctx):
-        yield ctx.app, text, repair
+        return [], ""
+    if not ctx.settings.proxy:
+        return [], "setup has written no site here ([proxy] in deploy.toml)"
+    try:
+        made = proof.visits(ctx)
+    except (HostError, OSError) as error:
+        return [], str(error)
+    return made, "" if made else "there is no site, or no socket, to ask at"
+
+
+def reached(ctx: Context, made: Sequence[proof.Visit]) -> list[dict[str, Any]]:
+    """What keeps a visitor from the app, as these visits show."""
+    found = proof.problems(ctx, made, certificates=False)
+    return [_finding("proxy", ctx.app, text, repair) for text, repair in found]
+
+
+def unasked(why: str) -> list[str]:
+    """What is not known of visitors, for people."""
+    return [f"whether visitors reach the app is not known, as nothing was asked from outside: {why}"] if why else []
+
+
+def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
+    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
 
 
 def _certificates(ctx: Context) -> Iterator[tuple[str, str, str]]:

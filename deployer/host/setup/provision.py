@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from deployer.host.assets import media
 from deployer.host.errors import BadRequest, Damaged, HostError, bug
-from deployer.host.proxy import choice, ports, server
+from deployer.host.proxy import choice, ports, proof, server
 from deployer.host.setup import (
     accounts,
     conflicts,
@@ -20,7 +20,6 @@ from deployer.host.setup import (
     machine,
     packages,
     prerequisites,
-    proof,
     site,
     unsupported,
 )
@@ -290,7 +289,7 @@ class Provision:
                 + run("fab setup -H root@HOST", "again"),
             )
         ctx = open_context(app, self.emit, time.time)
-        for text, repair in proof.problems(ctx, patience=5.0):
+        for text, repair in proof.problems(ctx, proof.visits(ctx, patience=5.0)):
             self.emit("warn", text=f"{text}; {repair}")
         return []
 

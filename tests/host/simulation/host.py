@@ -14,6 +14,7 @@ from deployer.host.deployment import barrier
 from deployer.host.job import main
 from deployer.host.job.events import EventLog
 from deployer.host.processes import probe, watch
+from deployer.host.proxy import proof
 from deployer.host.session import session
 from deployer.host.session.session import Session
 from deployer.host.state import lease
@@ -121,6 +122,7 @@ class SimulatedHost:
             enter(replaced(_REAL_STREAM, self.systemd.stream))
             enter(replaced(_REAL_REQUEST, self._ask))
             enter(_patched(journald, "tell", self.systemd.tell))
+            enter(_patched(proof, "visits", lambda *_, **__: []))
             enter(_patched(proc, "of_unit", lambda _: []))
             enter(_patched(journald, "entries", self.systemd.records))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
