@@ -185,6 +185,22 @@ def test_the_welcome_page_goes_only_when_it_is_the_packages_own(mini: TinySite, 
         setup(mini)
 
 
+def test_a_release_that_no_visitor_reaches_says_so_in_the_end(mini: TinySite) -> None:
+    """It serves all the same, as it did not cause that; once visitors reach it, the doctor says by which URL."""
+    mini.host.run("gpasswd -d www-data mini; systemctl restart nginx")
+    try:
+        told = mini.expect(0, "reload", "--json").event("warn")["text"]
+        assert "visitors may not reach it: the proxy answers for" in told
+        assert "cannot reach the app" in told
+    finally:
+        setup(mini)
+        mini.host.run("systemctl restart nginx")
+    wait_until(lambda: findings(mini) == [], "all is well again")
+    seen = json.loads(mini.fab("doctor", "--json").out)["seen"]
+    assert seen == [f"http://localhost:{mini.port}, through the proxy of www-data"]
+    assert "visitors reach it" in mini.fab("doctor").out
+
+
 OTHER = """\
 server {{ listen {address}:{port}; server_name localhost; return 200 other; }}
 """
@@ -193,7 +209,7 @@ upstream pooled {{ server unix:/srv/mini/current/run/web.sock; keepalive 32; }}
 server {{ listen {address}:{port}; server_name other.example.com; location / {{ proxy_pass http://pooled; }} }}
 """
 TROUBLES = {
-    "nginx is down": ("systemctl stop nginx", "nothing answers for localhost"),
+    "nginx is down": ("systemctl stop nginx", "nothing answers for http://localhost"),
     "another site has the name": (
         f"echo '{OTHER}' > {THEIRS}; nginx -s reload",
         "another site answers",
