@@ -23,6 +23,7 @@ from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import Release
 from deployer.host.system import files, ownership
 from deployer.wire.advice import do, run
+from deployer.wire.site import ProxySite
 
 GRACE = 3600.0
 """Seconds for which an asset stays that no kept release names any more: a release that was rolled back had visitors."""
@@ -146,13 +147,12 @@ def _is_directory(tree: Path, directory: str) -> bool:
     return False
 
 
-def refuse_links(ctx: Context, release: Release) -> None:
-    """Raises HostError when a static directory has a symbolic link in it, or is one.
+def refuse_links(tree: Path, site: ProxySite) -> None:
+    """Raises HostError when a static directory of this code has a symbolic link in it, or is one.
 
     For a proxy that follows them: it may read every app of the host, and its own keys.
     """
-    tree = ctx.trees.path(release.tree)
-    for _, directory in ctx.settings.site.static if ctx.settings.site else ():
+    for _, directory in site.static:
         parts = directory.split("/")
         above = ("/".join(parts[: one + 1]) for one in range(len(parts)))
         found = next((one for one in above if (tree / one).is_symlink()), "") or next(_links(tree / directory), "")

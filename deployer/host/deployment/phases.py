@@ -58,8 +58,8 @@ def _keep_assets(deployment: Deployment) -> str:
     """Pages that are loaded at the switch go on finding their hashed assets; so do those of a release that served
     before the site had a place for them."""
     ctx = deployment.ctx
-    if ctx.settings.proxy == "caddy":
-        links.refuse_links(ctx, deployment.release)
+    if ctx.settings.proxy == "caddy" and ctx.settings.site is not None:
+        links.refuse_links(ctx.trees.path(deployment.release.tree), ctx.settings.site)
     if deployment.current is not None:
         with Failures(ctx).kept("keeping the assets of what serves"):  # it serves: that is no reason to refuse another
             links.fill(ctx, deployment.current)
