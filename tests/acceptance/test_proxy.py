@@ -235,3 +235,43 @@ def test_the_doctor_tries_what_a_visitor_would_meet(mini: TinySite, trouble: str
         mini.host.run(f"rm -f {THEIRS}; gpasswd -a www-data mini; systemctl restart nginx", check=False)
         setup(mini)
     wait_until(lambda: findings(mini) == [], "all is well again")
+
+
+OWN = """\
+server {{ listen {address}:{port}; server_name own.test; {proof}
+    location / {{ proxy_pass http://unix:/srv/mini/current/run/web.sock; }} }}
+"""
+PROVES = "location ^~ /.well-known/deployer/ { proxy_pass http://unix:/srv/mini/current/run/probe.sock; }"
+
+
+def test_a_site_of_ones_own_is_found_and_asked(mini: TinySite) -> None:
+    """Without the path of the proof it is said what is likely and what is not known; with it, it is proven."""
+    path = mini.project.path / "deploy.toml"
+    path.write_text(path.read_text().replace('kind = "nginx"', 'kind = "none"'))
+    mini.project.commit("a site of my own")
+    where = {"address": mini.host.address, "port": mini.port}
+
+    def serve(*texts: str) -> dict[str, Any]:
+        mini.host.run(["tee", THEIRS], input="\n".join(texts).encode())
+        mini.host.run(f"rm -f {SITE}; systemctl restart nginx")
+        return dict(json.loads(mini.fab("doctor", "--json").out))
+
+    try:
+        setup(mini)
+        told = serve("")
+        assert (told["findings"], told["seen"]) == ([], [])
+        assert "visitors were not seen to reach the app: setup has written no site here" in told["notes"][0]
+        told = serve(OWN.format(proof="", **where))
+        assert (told["findings"], told["seen"]) == ([], [])
+        assert "so it is likely this app" in told["notes"][0]
+        told = serve(OWN.format(proof=PROVES, **where))
+        assert (told["findings"], told["notes"]) == ([], [])
+        url = f"http://own.test:{mini.port}"
+        assert told["seen"] == [f"{url}, through the proxy of www-data, by a site of your own"]
+        stolen = f"server {{ listen {mini.host.address}:{mini.port}; server_name own.test; return 404 stolen; }}"
+        told = serve(stolen, OWN.format(proof="", **where))
+        assert "another site answers for" in told["findings"][0]["text"]
+    finally:
+        mini.host.run(f"rm -f {THEIRS}; systemctl restart nginx", check=False)
+        mini.configure()
+        setup(mini)

@@ -10,7 +10,6 @@ from deployer.host.inspect import preparation, surroundings, units
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
-from deployer.host.proxy import proof
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
 from deployer.host.state.app import Context
@@ -57,16 +56,16 @@ def examine(ctx: Context) -> dict[str, Any]:
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
-    made, why = preparation.visit(ctx)
-    findings += preparation.findings(ctx) + preparation.reached(ctx, made)
+    seen = preparation.outside(ctx)
+    findings += preparation.findings(ctx) + preparation.reached(ctx, seen)
     troubles, notes = surroundings.findings(ctx)
     findings += troubles
     asks = current is not None and current.spec.web is not None
-    told = preparation.unasked(why) if asks else []
+    told = preparation.unknown(seen) if asks else []
     return {
         "findings": findings,
         "notes": [*unsupported.notes(ctx.settings.unsupported), *notes, *told],
-        "seen": proof.proven(made),
+        "seen": seen.reached,
         "current": ctx.catalog.serving_name(),
         "busy": busy,
     }

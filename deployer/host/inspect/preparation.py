@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.proxy import certbot, certificate, directives, nginx, proof, server
+from deployer.host.proxy import certbot, certificate, directives, foreign, nginx, proof, server
 from deployer.host.setup import ageing, login, unsupported
 from deployer.host.state.app import Context
 from deployer.host.system import systemd
@@ -85,28 +85,29 @@ def _media(ctx: Context) -> Iterator[tuple[str, str, str]]:
         yield str(path), text, f"{_SETUP}   (opens it again)"
 
 
-def visit(ctx: Context) -> tuple[list[proof.Visit], str]:
-    """Ask for the app as a visitor would, and why nothing was asked, for people. Not while a deploy may switch."""
+def outside(ctx: Context) -> foreign.Seen:
+    """What a visitor meets who asks for the app. Not asked while a deploy may switch."""
     if lock.running(ctx) is not None:
-        return [], ""
-    if not ctx.settings.proxy:
-        return [], "setup has written no site here ([proxy] in deploy.toml)"
+        return foreign.Seen()
     try:
+        if not ctx.settings.proxy:
+            return foreign.look(ctx)
         made = proof.visits(ctx)
     except (HostError, OSError) as error:
-        return [], str(error)
-    return made, "" if made else "there is no site, or no socket, to ask at"
+        return foreign.Seen(unknown=[str(error)])
+    unknown = [] if made else ["there is no site, or no socket, to ask at"]
+    return foreign.Seen(proof.proven(made), proof.problems(ctx, made, certificates=False), unknown)
 
 
-def reached(ctx: Context, made: Sequence[proof.Visit]) -> list[dict[str, Any]]:
-    """What keeps a visitor from the app, as these visits show."""
-    found = proof.problems(ctx, made, certificates=False)
-    return [_finding("proxy", ctx.app, text, repair) for text, repair in found]
+def reached(ctx: Context, seen: foreign.Seen) -> list[dict[str, Any]]:
+    """What keeps a visitor from the app."""
+    return [_finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
 
 
-def unasked(why: str) -> list[str]:
+def unknown(seen: foreign.Seen) -> list[str]:
     """What is not known of visitors, for people."""
-    return [f"whether visitors reach the app is not known, as nothing was asked from outside: {why}"] if why else []
+    told = "" if seen.reached or seen.problems else "visitors were not seen to reach the app: "
+    return [told + why for why in seen.unknown]
 
 
 def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:

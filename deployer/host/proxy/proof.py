@@ -11,7 +11,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ _LEADS = (301, 302, 307, 308)
 _TOLD = (9, 10, 62)
 """Why a certificate is refused, as OpenSSL numbers it, where :mod:`deployer.host.proxy.certificate` says it in more
 words: not valid yet, expired, for another name."""
-_PRIVATE = (18, 19, 20, 21)
+PRIVATE = (18, 19, 20, 21)
 """Issued by nobody whom this host knows."""
 
 
@@ -136,14 +136,15 @@ def visit(ctx: Context, number: int, site: ProxySite) -> list[Visit]:
 
 def _visit(seen: Arrivals, door: Door, site: ProxySite) -> Visit:
     """Over a certificate that browsers refuse, too: both are told."""
-    made, context = Visit(door), _browser(site) if door.scheme == "https" else None
+    made, context = Visit(door), browser(site) if door.scheme == "https" else None
     nonce = secrets.token_hex(16)
     try:
         try:
-            answer = _ask(door, nonce, context)
+            answer = ask(door, nonce, context)
         except ssl.SSLCertVerificationError as error:
-            made = replace(made, refused=error.verify_message, code=error.verify_code)
-            answer = _ask(door, nonce, ssl._create_unverified_context())  # noqa: S323  (what is behind it is not secret)
+            if not (error.verify_code in PRIVATE and is_private(site)):
+                made = replace(made, refused=error.verify_message, code=error.verify_code)
+            answer = ask(door, nonce, ssl._create_unverified_context())  # noqa: S323  (what is behind it is not secret)
     except OSError as error:
         return replace(made, fault=error.strerror or "it did not answer in time")
     arrived = seen.by_nonce.get(nonce)
@@ -158,7 +159,12 @@ def _visit(seen: Arrivals, door: Door, site: ProxySite) -> Visit:
     )
 
 
-def _browser(site: ProxySite) -> ssl.SSLContext:
+def is_private(site: ProxySite) -> bool:
+    """Whether a certificate of an authority that this host does not know is what the admin wants."""
+    return site.tls == "files" or bool(site.acme.directory)
+
+
+def browser(site: ProxySite) -> ssl.SSLContext:
     """What a visitor trusts: the authorities that this host knows, and the site's own."""
     context = ssl.create_default_context()
     if site.acme.ca and Path(site.acme.ca).exists():
@@ -166,8 +172,17 @@ def _browser(site: ProxySite) -> ssl.SSLContext:
     return context
 
 
-def _ask(door: Door, nonce: str, context: ssl.SSLContext | None) -> tuple[int, dict[str, str], bytes]:
+def ask(door: Door, nonce: str, context: ssl.SSLContext | None) -> tuple[int, dict[str, str], bytes]:
     """The response's status (0: not HTTP), its headers and its body. Raises OSError."""
+    with socket.create_connection(door.endpoint, timeout=_SECONDS) as plain:
+        connection = context.wrap_socket(plain, server_hostname=door.name) if context else plain
+        with connection:
+            connection.sendall(request(door, nonce))
+            return response(read(connection, b"", _SECONDS))
+
+
+def request(door: Door, nonce: str, *more: str) -> bytes:
+    """A request for the path of the proof, with claims that no proxy may believe; ``more`` are header lines."""
     lines = (
         f"GET {PROOF}{nonce} HTTP/1.1",
         f"Host: {door.host}",
@@ -176,12 +191,13 @@ def _ask(door: Door, nonce: str, context: ssl.SSLContext | None) -> tuple[int, d
         f"X-Real-IP: {_SPOOFED}",
         f"Forwarded: for={_SPOOFED}",
         "Connection: close",
+        *more,
     )
-    with socket.create_connection(door.endpoint, timeout=_SECONDS) as plain:
-        connection = context.wrap_socket(plain, server_hostname=door.name) if context else plain
-        with connection:
-            connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-            received = read(connection, b"", _SECONDS)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def response(received: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status (0: not HTTP), headers and body. Pure."""
     first, headers = split(received)
     words = first.split(None, 2)
     status = int(words[1]) if len(words) > 1 and words[1].isdigit() and len(words[1]) == 3 else 0
@@ -200,7 +216,7 @@ def visits(ctx: Context, *, patience: float = 0.0) -> list[Visit]:
         if site is None or not number or not ctx.paths.socket(number).exists():
             return []
         made = visit(ctx, number, site)
-        if not any(_judged(made, ctx.settings.proxy, site)) or time.monotonic() >= deadline:
+        if not any(judge(one, ctx.settings.proxy) for one in made) or time.monotonic() >= deadline:
             return made
         time.sleep(0.2)
 
@@ -208,27 +224,20 @@ def visits(ctx: Context, *, patience: float = 0.0) -> list[Visit]:
 def problems(ctx: Context, made: Iterable[Visit], *, certificates: bool = True) -> list[tuple[str, str]]:
     """What these visits show to be wrong, each with its repair. Without ``certificates`` not what
     :mod:`deployer.host.proxy.certificate` says in more words."""
-    site = ctx.settings.site or ProxySite()
     kept = (one if certificates or one.code not in _TOLD else replace(one, refused="") for one in made)
-    return list(dict.fromkeys(_judged(kept, ctx.settings.proxy, site)))
+    return list(dict.fromkeys(found for one in kept for found in judge(one, ctx.settings.proxy)))
 
 
 def proven(made: Iterable[Visit]) -> list[str]:
     """The URLs by which a visitor reaches the app, each with the user of the proxy that led there."""
-    good = [one for one in made if one.reached and not one.refused]
+    good = [one for one in made if one.reached and not one.refused and not one.door.leads]
     return list(dict.fromkeys(f"{one.door.url}, through the proxy of {one.user}" for one in good))
 
 
-def _judged(made: Iterable[Visit], kind: str, site: ProxySite) -> Iterator[tuple[str, str]]:
-    for one in made:
-        yield from judge(one, kind, private=site.tls == "files" or bool(site.acme.directory))
-
-
-def judge(one: Visit, kind: str, *, private: bool = False) -> list[tuple[str, str]]:
-    """The problems that a visit shows, each with its repair. ``private``: a certificate of an authority that this host
-    does not know is what the admin wanted. Pure."""
+def judge(one: Visit, kind: str) -> list[tuple[str, str]]:
+    """The problems that a visit shows, each with its repair. Pure."""
     found = []
-    if one.refused and not (private and one.code in _PRIVATE):
+    if one.refused:
         repair = f"on the host, as root: openssl s_client -connect {one.door.host} -servername {one.door.name}"
         found.append((f"browsers refuse the certificate of {one.door.name}: {one.refused}", repair))
     if one.fault:
