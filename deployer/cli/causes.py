@@ -13,6 +13,7 @@ from deployer.errors import local
 from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.diagnosis import causes
+from deployer.host.proxy import ports
 from deployer.host.setup import ageing, conflicts
 from deployer.host.setup.software import apt, interpreter, postgresql, redis
 from deployer.project import application, filters, lockfile
@@ -38,7 +39,7 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
     (
         "`fab setup` finds names that are in use, or a user who cannot deploy (2)",
         "Nothing was touched.",
-        (*conflicts.CAUSES, ageing.ACCOUNT_EXPIRED),
+        (*conflicts.CAUSES, ports.PORT_TAKEN, ageing.ACCOUNT_EXPIRED),
     ),
     (
         "`fab setup` cannot install what the app needs (2)",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from deployer import events
+from deployer.commands import djangoadvice
 from deployer.errors import Exit
 from deployer.remote.answers import Diagnosis, Finding
 from deployer.remote.job import Follower
@@ -27,7 +28,7 @@ _EXAMINATION = 600.0
 def look(site: Site) -> tuple[Exit, Diagnosis]:
     """What the host finds in itself; nothing is changed."""
     with open_remote(site) as (remote, _):
-        found = _look(site, remote)
+        found = _with_advice(site, remote, _look(site, remote))
     if any(one.fix for one in found.findings):
         found = structs.replace(found, next=site.advise("fab doctor --fix"))
     return _judged(Exit.OK, found)
@@ -76,6 +77,16 @@ def _look(site: Site, remote: Remote) -> Diagnosis:
         findings=tuple(_advised(site, one) for one in found.findings),
         next="",
     )
+
+
+def _with_advice(site: Site, remote: Remote, found: Diagnosis) -> Diagnosis:
+    """With notes on what Django must be told to be served by the site, where it serves."""
+    config = site.config
+    if not found.current or found.busy or not config.runs_web or not config.proxy.chosen:
+        return found
+    server = "command" if config.web.command else config.web.server_name or ""
+    notes = djangoadvice.advise(djangoadvice.ask(remote), config.proxy.site(), server)
+    return structs.replace(found, notes=(*found.notes, *notes))
 
 
 def _advised(site: Site, finding: Finding) -> Finding:

@@ -6,8 +6,9 @@ from deployer.config.env_file import read_env_file
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HostSettings, Inventory
 from deployer.config.load import load, refusal
+from deployer.config.proxy import ProxyConfig
 from deployer.config.roles import Roles, refuse_twice
-from deployer.config.schema import Config, ProxyConfig, ReleaseConfig
+from deployer.config.schema import Config, ReleaseConfig
 from deployer.config.software import HostConfig
 from deployer.config.web import HealthConfig, WebConfig
 

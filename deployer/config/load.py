@@ -139,9 +139,12 @@ def normalise(raw: Raw) -> Raw:
         raw["dependencies"] = {"file": raw["dependencies"]}
     listed(raw, ("dependencies",), "groups")
     listed(raw, ("dependencies",), "extras")
+    if isinstance(raw.get("proxy"), dict) and isinstance(raw["proxy"].get("tls"), str):
+        raw["proxy"]["tls"] = {"mode": raw["proxy"]["tls"]}
     listed(raw, ("web", "health"), "status")
-    listed(raw, ("proxy",), "server_name")
+    listed(raw, ("proxy",), "domains")
     listed(raw, ("proxy",), "listen")
+    listed(raw, ("proxy",), "listen_tls")
     listed(raw, ("proxy",), "trusted")
     return raw
 

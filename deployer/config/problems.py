@@ -21,6 +21,10 @@ T = TypeVar("T", bound=Struct)
 PLACE = re.compile(r" - at `\$(?P<place>.*)`\Z")
 STEP = re.compile(r"\.(?P<key>[A-Za-z0-9_]+)|\[(?P<index>[0-9]+)\]|\[(?P<any>\.\.\.)\]")
 BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
+REPLACED = {
+    "server_name": 'it is called domains now, and makes an HTTPS site; for plain HTTP as before, add tls = "off"',
+}
+"""Keys that older versions had, and what stands for them."""
 LIMIT = 50
 SHOWN = 30
 
@@ -130,6 +134,8 @@ def unknown_in_each(raw: Raw, table: type[Struct]) -> tuple[Raw, list[Problem]]:
 
 def nearest(name: str, keys: Iterable[str], table: type[Struct]) -> str:
     """Which key was meant: one of that name in a table below, else one of a like name, else all."""
+    if name in REPLACED:
+        return REPLACED[name]
     for path in paths(table):
         if len(path) > 1 and path[-1] == name:
             return f"did you mean {'.'.join(path)}?"

@@ -7,7 +7,7 @@ these structs hold a tuple.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from deployer.config.declare import key, seconds, text, whole
 from deployer.config.dependencies import DependenciesConfig
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
+from deployer.config.proxy import ProxyConfig
 from deployer.config.roles import Roles
 from deployer.config.software import HostConfig
 from deployer.config.web import WebConfig
@@ -26,7 +27,6 @@ from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
 from deployer.wire.setup import app_problem, user_problem
-from deployer.wire.site import BODY_SIZE, SERVER_NAME
 from deployer.wire.spec import COMMAND_TIMEOUT, DIRECTORY, DIRECTORY_LENGTH, DRAIN, KEEP, PYTHON, WATCH
 
 
@@ -71,37 +71,6 @@ class ReleaseConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             check.command("build", command, f"[{index}]")
         if self.migrate is not None:
             check.command("migrate", self.migrate)
-
-
-class ProxyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The site in front of the app, written by `fab setup`. Left out: a proxy of your own."""
-
-    kind: Annotated[Literal["nginx"] | None, key("Which proxy.", '"nginx"')] = None
-    server_name: Annotated[tuple[Annotated[str, Meta(pattern=f"^{SERVER_NAME.pattern}")], ...], key(
-        "The host names the site answers to. Left out: any.",
-        'a host name such as "shop.example.com", or a list of them', max_length=MOST_ITEMS)] = ()
-    listen: Annotated[tuple[str, ...], key(
-        "Where the site listens. A port alone stands for all addresses of the host, IPv4 and IPv6.",
-        'a port such as 80, an address and a port such as "[::]:80", or a list of them',
-        min_length=1, max_length=MOST_ITEMS)] = ("80",)
-    static: Annotated[dict[str, str], key(
-        'URL prefixes that the proxy serves from a directory of the code tree, for example `"/static/" = '
-        '"staticfiles"`.',
-        'a table of URL prefixes and directories, such as {"/static/" = "staticfiles"}')] = {}
-    client_max_body_size: Annotated[str, key(
-        "The largest request body that is let through.",
-        'a size such as "10m"', pattern=f"^(?i:{BODY_SIZE.pattern})")] = "10m"
-    trusted: Annotated[tuple[str, ...], key(
-        "The addresses of what stands in front of the site, such as a load balancer that ends TLS. Its X-Forwarded-For "
-        "and X-Forwarded-Proto are believed; from anybody else they are overwritten.",
-        'an address or a network such as "10.0.0.0/8", or a list of them', max_length=MOST_ITEMS)] = ()
-
-    def __post_init__(self) -> None:
-        if self.kind is None and (self.server_name or self.static or self.trusted or self.listen != ("80",)):
-            raise Invalid("kind", 'is missing; add kind = "nginx"')
-        check.listen("listen", self.listen)
-        check.networks("trusted", self.trusted)
-        check.static("static", self.static)
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,7 +122,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fleet: Annotated[FleetSettings, key(FleetSettings.__doc__ or "", "a table")] = field(default_factory=FleetSettings)
     hooks: Annotated[Hooks, key(Hooks.__doc__ or "", "a table")] = field(default_factory=Hooks)
     host: Annotated[HostConfig, key(HostConfig.__doc__ or "", "a table")] = field(default_factory=HostConfig)
-    proxy: Annotated[ProxyConfig, key(ProxyConfig.__doc__ or "", 'a table, or "nginx"')] = field(
+    proxy: Annotated[ProxyConfig, key(
+        ProxyConfig.__doc__ or "", 'a table, or "auto", "caddy", "nginx" or "none"')] = field(
         default_factory=ProxyConfig)
 
     def __post_init__(self) -> None:
@@ -238,5 +208,5 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def health_host(self) -> str:
         """The Host header of the health check."""
-        names = [name for name in self.proxy.server_name if "*" not in name and name.strip("._")]
-        return self.web.health.host or next(iter(names), "localhost").removeprefix(".")
+        names = (name for name in self.proxy.domains if "*" not in name)
+        return self.web.health.host or next(names, "localhost")

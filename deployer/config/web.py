@@ -28,7 +28,7 @@ class HealthConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         'a path such as "/healthz", without spaces', pattern=f"^{URL_PATH.pattern}", max_length=URL_LENGTH)] = "/"
     host: Annotated[Annotated[str, Meta(pattern=f"^{HOST_HEADER.pattern}", max_length=HOST_LENGTH)] | None, key(
         "The Host header of the check: one that the app accepts (Django: ALLOWED_HOSTS). Left out: the first "
-        "`proxy.server_name`, else localhost.",
+        "one of `proxy.domains`, else localhost.",
         'a host name such as "shop.example.com"')] = None
     status: Annotated[tuple[str, ...], key(
         "The statuses that count as healthy.",

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Any
 
 from deployer.config import Config, ProxyConfig
@@ -20,10 +21,14 @@ from deployer.wire.environment import parse_environment
 from deployer.wire.processes import Process, Timer, Unit, Web
 from deployer.wire.protocol import PHASES, dumps
 from deployer.wire.setup import Setup
+from deployer.wire.site import TIMEOUT
 from deployer.wire.software import Postgresql, Redis, Software
 from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 __all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
+
+_USUAL, _STREAMS = 60.0, 3600.0
+"""Seconds: what a proxy waits for an app that answers, and for one whose websockets and streams may be idle."""
 
 
 def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
@@ -142,21 +147,26 @@ def setup_request(
     Raises ConfigError for what the host would refuse.
     """
     proxy = config.proxy if config.runs_web else ProxyConfig()
-    site = {
-        "server_name": list(proxy.server_name),
-        "listen": list(proxy.listen),
-        "client_max_body_size": proxy.client_max_body_size.lower(),
-        "static": dict(proxy.static),
-        "trusted": list(proxy.trusted),
-    }
+    site = proxy.site(_patience(config)).as_json() if proxy.chosen else None
     request = {
         "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
-        "proxy": proxy.kind or "", "site": site if proxy.kind else None,
+        "proxy": proxy.chosen, "site": site,
         "software": json.loads(dumps(asdict(_software(config, lock)))),
     }  # fmt: skip
     with _as_the_host_reads():
         Setup.parse(request)
     return request
+
+
+def _patience(config: Config) -> float:
+    """How many seconds the proxy waits for the app: longer than its server, which ends what takes too long itself."""
+    web = config.web
+    if web.server_name != "gunicorn":
+        return _STREAMS if web.asgi or web.command else _USUAL
+    words = [part for word in web.args for part in word.split("=", 1)]
+    told = [after for word, after in pairwise(words) if word in ("-t", "--timeout")]
+    seconds = int(told[-1]) if told and told[-1].isdecimal() else 30
+    return min(max(_USUAL, seconds + 10.0), TIMEOUT[1]) if seconds else _STREAMS
 
 
 def _software(config: Config, lock: Lock | None) -> Software:

@@ -9,7 +9,7 @@ from typing import Any
 from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import RESERVED_APP, USER
 from deployer.wire.reader import Reader
-from deployer.wire.site import ProxySite
+from deployer.wire.site import KINDS, ProxySite, caddy_problem
 from deployer.wire.software import NOTHING, Software
 from deployer.wire.spec import parse_app
 
@@ -42,7 +42,7 @@ class Setup:
             deploy_user=read.text("deploy_user", USER),
             keys=read.texts("keys", PUBLIC_KEY),
             units=read.texts("units", DIRECTIVE),
-            proxy=read.choice("proxy", ("", "nginx")),
+            proxy=read.choice("proxy", KINDS),
             site=ProxySite.parse(site) if site is not None else None,
             software=Software.parse(software) if software is not None else NOTHING,
         )
@@ -53,6 +53,8 @@ class Setup:
             raise ValueError(f"setup.deploy_user: {problem}")
         if setup.proxy and setup.site is None:
             raise ValueError("setup.site: missing")
+        if setup.proxy == "caddy" and setup.site and (wrong := caddy_problem(setup.site)):
+            raise ValueError(f"setup.site.{wrong[0]}: {wrong[1]}")
         return setup
 
 

@@ -497,7 +497,7 @@ def test_a_first_site_that_nginx_refuses_is_taken_away(mini: TinySite) -> None:
 
 
 def test_a_port_that_is_taken_is_told(untouched: SandboxHost, tmp_path: Path) -> None:
-    """nginx that cannot start because another server has its port: exit 2, its last words, and the way out."""
+    """Another server has the port of the site: exit 2, its name, and the way out; nothing was touched."""
     site = make_tiny(untouched, tmp_path / "porty", app="porty", port=8055)
     untouched.run(
         "systemd-run --quiet --unit=squatter /usr/bin/python3 -m http.server "
@@ -507,9 +507,8 @@ def test_a_port_that_is_taken_is_told(untouched: SandboxHost, tmp_path: Path) ->
         failed = setup(site, expect=2).event("failed")
     finally:
         untouched.run("systemctl stop squatter")
-    assert "nginx does not start" in failed["message"]
-    assert any("Address already in use" in line for line in failed["logs"])
-    assert "listen" in failed["next"]
+    assert failed["message"] == f"python3 has {untouched.address}:8055 of this host: nginx could not listen there"
+    assert "listen" in failed["next"] and failed["state"] == "nothing was touched"
 
 
 def test_the_upstream_is_not_kept_alive(mini: TinySite) -> None:

@@ -169,9 +169,8 @@ def processes(project: Project) -> Iterator[str]:
 
 def proxy(project: Project) -> Iterator[str]:
     site = project.django
-    yield "# [proxy]                     # let `fab setup` write the nginx site"
-    yield '# kind = "nginx"'
-    yield f"# server_name = {quoted(project.host or _EXAMPLE)}"
+    yield "# [proxy]                     # let `fab setup` write the site: HTTPS, by Caddy or nginx"
+    yield f"# domains = {quoted(project.host or _EXAMPLE)}"
     if site and site.static_root and site.static_url:
         yield f"# static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}"
 

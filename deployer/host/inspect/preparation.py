@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.setup import ageing, login, nginx, proof, unsupported
+from deployer.host.proxy import certbot, certificate, directives, foreign, nginx, proof, server
+from deployer.host.setup import ageing, login, unsupported
 from deployer.host.state.app import Context
+from deployer.host.system import systemd
+from deployer.wire.site import ProxySite
 
 _SETUP = "fab setup -H root@HOST"
 _CADDY = Path("/etc/caddy")
@@ -25,15 +30,13 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("login", _login),
         ("confinement", _confinement),
         ("proxy", _site),
-        ("proxy", _reached),
+        ("proxy", _media),
+        ("certificate", _certificates),
         ("proxy", _nginx_pooling),
         ("proxy", _caddy_pooling),
     ):
         with contextlib.suppress(HostError, OSError):
-            found += [
-                {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
-                for what, text, repair in check(ctx)
-            ]
+            found += [_finding(kind, what, text, repair) for what, text, repair in check(ctx)]
     return found
 
 
@@ -63,30 +66,90 @@ def _confinement(ctx: Context) -> Iterator[tuple[str, str, str]]:
 
 def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
     """Whether the site's file is the one that setup wrote."""
-    if ctx.settings.proxy != "nginx":
+    if not ctx.settings.proxy:
         return
-    path = nginx.site_path(ctx.app)
     if ctx.settings.site is None:
-        yield str(path), "the site was set up by an older deployer", f"{_SETUP}   (writes it again)"
+        yield ctx.app, "the site was set up by an older deployer", f"{_SETUP}   (writes it again)"
         return
-    wanted = nginx.render(ctx.settings.site, ctx.paths, ipv6=nginx.has_ipv6()).encode()
+    wanted = server.site_file(ctx.settings.proxy, ctx.settings.site, ctx.paths)
+    path = wanted.path
     if not path.exists():
         yield str(path), f"{path} is gone", f"{_SETUP}   (writes it again)"
-    elif path.read_bytes() != wanted:
+    elif path.read_bytes() != wanted.text.encode():
         yield str(path), f"{path} is not what setup wrote", f"{_SETUP}   (writes it again), or put it back"
 
 
-def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
-    """Whether a visitor who asks for the app's name reaches the app. Not checked while a deploy may switch."""
+def _media(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """Whether the proxy can read what the app writes for visitors."""
+    for path, text in media.problems(ctx.paths, media.directories(ctx.settings.site)):
+        yield str(path), text, f"{_SETUP}   (opens it again)"
+
+
+def outside(ctx: Context) -> foreign.Seen:
+    """What a visitor meets who asks for the app. Not asked while a deploy may switch."""
     if lock.running(ctx) is not None:
+        return foreign.Seen()
+    try:
+        if not ctx.settings.proxy:
+            return foreign.look(ctx)
+        made = proof.visits(ctx)
+    except (HostError, OSError) as error:
+        return foreign.Seen(unknown=[str(error)])
+    unknown = [] if made else ["there is no site, or no socket, to ask at"]
+    return foreign.Seen(proof.proven(made), proof.problems(ctx, made, certificates=False), unknown)
+
+
+def reached(ctx: Context, seen: foreign.Seen) -> list[dict[str, Any]]:
+    """What keeps a visitor from the app."""
+    return [_finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
+
+
+def unknown(seen: foreign.Seen) -> list[str]:
+    """What is not known of visitors, for people."""
+    told = "" if seen.reached or seen.problems else "visitors were not seen to reach the app: "
+    return [told + why for why in seen.unknown]
+
+
+def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
+    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
+
+
+def _certificates(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """Whether each name of the site is served with a certificate that is good, and will be."""
+    site, kind = ctx.settings.site, ctx.settings.proxy
+    if site is None or not site.ends_tls:
         return
-    for text, repair in proof.problems(ctx):
-        yield str(nginx.site_path(ctx.app)), text, repair
+    for name in site.domains or ("localhost",):
+        found = certificate.find(site.https, name.replace("*", "www"))
+        if found is None:
+            yield name, f"no certificate is served for {name}", _renewal(kind, site)
+        elif site.domains and (wrong := certificate.judge(name.replace("*", "www"), found, time.time())):
+            yield name, wrong, _renewal(kind, site)
+        elif (chain := _chain(ctx.app, site)) and certificate.read(chain).serial != found.serial:
+            repair = f"on the host, as root: systemctl reload {kind}"
+            yield name, f"another certificate is served for {name} than the one in {chain}", repair
+    if kind == "nginx" and site.tls == "auto" and systemd.show(certbot.TIMER).active != "active":
+        text = f"{certbot.TIMER} does not run: the certificate will not be renewed"
+        yield certbot.TIMER, text, f"on the host, as root: systemctl enable --now {certbot.TIMER}"
+
+
+def _chain(app: str, site: ProxySite) -> Path | None:
+    """The file that should be served; None where the proxy keeps its own."""
+    found = server.obtained(site, app)
+    return Path(found.chain) if found else Path(site.certificate) if site.certificate else None
+
+
+def _renewal(kind: str, site: ProxySite) -> str:
+    if site.tls == "files":
+        return f"put a new one into {site.certificate} and {site.key}, then on the host: systemctl reload {kind}"
+    if kind == "caddy":
+        return "on the host, as root: journalctl -u caddy   (why it could get none; it goes on trying)"
+    return f"{_SETUP}   (tries again); on the host, as root: certbot renew   (says why not)"
 
 
 def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
     """Upstreams to the app, in any site, that keep their connections."""
-    for one in nginx.pooling_upstreams(nginx.read_directives(), ctx.app, nginx.version()):
+    for one in directives.pooling_upstreams(directives.read_directives(), ctx.app, nginx.version()):
         text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {_POOLED}"
         yield one.file, text, "take the line out, and have the location send: proxy_set_header Connection close"
 

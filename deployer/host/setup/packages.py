@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.setup.software import apt
 from deployer.host.state.app import Emit
-from deployer.host.system import files, runner
+from deployer.host.system import files, runner, systemd
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import ENV_NAME
 
@@ -17,19 +17,24 @@ TOOLS = Path("/usr/local/lib/deployer/tools")
 _ENVIRONMENT = Path("/etc/environment")
 _UV = "uv>=0.8,<1"
 _PIP = (f"{TOOLS}/bin/pip", "install", "-q", "--only-binary=:all:")
+_PROXIES = {"nginx": "nginx-light", "caddy": "caddy"}
 
 
-def ensure_packages(wanted: Sequence[str], emit: Emit, *, nginx: bool) -> list[str]:
+def ensure_packages(wanted: Sequence[str], emit: Emit, *, proxy: str, certbot: bool = False) -> list[str]:
     """Install the distribution's packages that are missing: those that deployer needs, and those that are ``wanted``.
 
-    Returns what was installed. Raises HostError.
+    ``certbot``: the site's certificates come from an authority, which Caddy asks by itself. Returns what was installed.
+    Raises HostError.
     """
-    needed = _missing(nginx)
+    more = [_PROXIES[proxy]] if proxy else []
+    more += ["certbot"] if proxy == "nginx" and certbot else []
+    needed = _missing(more)
     missing = [*needed, *(name for name in apt.missing(wanted) if name not in needed)]
     if not missing:
         return []
-    apt.install(missing, emit)
-    left = _missing(nginx)
+    with _unstarted("caddy.service" if "caddy" in needed else ""):
+        apt.install(missing, emit)
+    left = _missing(more)
     if left:
         raise HostError(
             f"the packages {', '.join(left)} are installed, but their files are missing",
@@ -39,11 +44,22 @@ def ensure_packages(wanted: Sequence[str], emit: Emit, *, nginx: bool) -> list[s
     return [f"installed {name}" for name in missing]
 
 
-def _missing(nginx: bool) -> list[str]:
-    wanted = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
-    if nginx:
-        wanted["nginx-light"] = _has("nginx")
-    return [name for name, there in wanted.items() if not there]
+@contextlib.contextmanager
+def _unstarted(unit: str) -> Iterator[None]:
+    """In the block, a package's unit of that name is not started: Caddy's welcome page would take port 80."""
+    if unit:
+        systemd.require("mask", "--runtime", unit)
+    try:
+        yield
+    finally:
+        if unit:
+            systemd.require("unmask", "--runtime", unit)
+
+
+def _missing(more: Sequence[str]) -> list[str]:
+    there = {"sudo": _has("visudo"), "iproute2": _has("ss"), "python3-venv": _has_venv()}
+    there |= {name: _has(name.partition("-")[0]) for name in more}
+    return [name for name, is_there in there.items() if not is_there]
 
 
 def ensure_uv() -> list[str]:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import grp
 import pwd
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from deployer.host.assets import media
 from deployer.host.errors import BadRequest, Damaged, HostError, bug
+from deployer.host.proxy import choice, ports, proof, server
 from deployer.host.setup import (
     accounts,
     conflicts,
     login,
     machine,
-    nginx,
     packages,
     prerequisites,
-    proof,
-    proxy,
+    site,
     unsupported,
 )
 from deployer.host.setup.program import install
@@ -49,6 +50,7 @@ STEPS = (
     "python",
     "settings",
     "login",
+    "certificate",
 )
 """Checks come first, long steps late. The settings are written when all else is done; the last step tests it."""
 
@@ -112,6 +114,11 @@ class Provision:
         self._environment: dict[str, str] = {}
         self._found = ""
 
+    @functools.cached_property
+    def kind(self) -> str:
+        """The proxy whose site is written; empty for none."""
+        return choice.choose(self.setup.proxy, str(self._stored().get("proxy", "")), self.setup.site)
+
     def run(self) -> int:
         """Run all steps; returns the number of changes. Raises HostError at the first step that fails."""
         return sum(len(self._step(name)) for name in STEPS)
@@ -142,20 +149,31 @@ class Provision:
     def _ownership(self) -> list[str]:
         """Refuse names that are taken on this host, before anything is touched."""
         conflicts.check(self.paths, self.setup.deploy_user)
+        if self.kind and self.setup.site:
+            ports.check(self.kind, self.setup.site)
         return []
 
     def _packages(self) -> list[str]:
-        return packages.ensure_packages(self.setup.software.packages, self.emit, nginx=self.setup.proxy == "nginx")
+        site = self.setup.site
+        certbot = site is not None and site.tls == "auto"
+        return packages.ensure_packages(self.setup.software.packages, self.emit, proxy=self.kind, certbot=certbot)
 
     def _users(self) -> list[str]:
         setup = self.setup
         before = self._stored().get("deploy_user", setup.deploy_user)
-        worker = nginx.worker_user() if setup.proxy else ""
+        worker = server.user(self.kind) if self.kind else ""
         return [
             *accounts.ensure_users(setup.app, setup.deploy_user),
             *accounts.ensure_members(setup.app, (setup.deploy_user, worker), former=before),
+            *(accounts.ensure_members(self._socket_group(), (worker,), former="") if self.kind == "caddy" else []),
             *accounts.ensure_keys(setup.deploy_user, setup.keys),
         ]
+
+    def _socket_group(self) -> str:
+        """Who may open the app's socket: nginx's group, in which Debian has Caddy, too; so a change of proxy is none
+        of the app's."""
+        worker = conflicts.find_user(server.user("nginx"))
+        return grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app
 
     def _stored(self) -> dict[str, Any]:
         """The settings of the last setup; empty when they cannot be read: they are written again."""
@@ -168,12 +186,16 @@ class Provision:
         paths, user = self.paths, pwd.getpwnam(self.setup.app)
         wanted = [
             (paths.home, 0o750, 0, user.pw_gid),
-            *((path, 0o755, 0, 0) for path in (paths.releases, paths.trees, paths.venvs, paths.settings.parent)),
+            *(
+                (path, 0o755, 0, 0)
+                for path in (paths.releases, paths.trees, paths.venvs, paths.assets, paths.settings.parent)
+            ),
             *((path, 0o700, 0, 0) for path in (paths.private.parent, paths.private)),
             *((path, 0o700, 0, 0) for path in (paths.incoming, paths.jobs, paths.tickets)),
             (paths.state, 0o700, user.pw_uid, user.pw_gid),
         ]
-        return [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
+        made = [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
+        return made + media.provide(paths, media.directories(self.setup.site if self.kind else None))
 
     def _program(self) -> list[str]:
         return install(self.program)
@@ -224,22 +246,22 @@ class Provision:
         return [f"without {', '.join(self._without)}" if self._without else "whole again"]
 
     def _proxy(self) -> list[str]:
-        site = self.setup.site
-        if self.setup.proxy != "nginx" or site is None:
+        wanted = self.setup.site
+        if not self.kind or wanted is None:
             return []
-        path = nginx.site_path(self.setup.app)
-        text = nginx.render(site, self.paths, ipv6=nginx.has_ipv6())
-        unlink = proxy.conflicting_site(path, site)
-        return proxy.install_site(path, text, self.emit, unlink=unlink) + proxy.ensure_started()
+        return site.place(self.kind, wanted, self.paths, self.emit, groups=(self.setup.app, self._socket_group()))
+
+    def _certificate(self) -> list[str]:
+        wanted = self.setup.site
+        return site.certify(self.kind, wanted, self.paths, self.emit) if self.kind and wanted else []
 
     def _settings(self) -> list[str]:
-        worker = conflicts.find_user(nginx.worker_user())
         settings = AppSettings(
             deploy_user=self.setup.deploy_user,
-            socket_group=grp.getgrgid(worker.pw_gid).gr_name if worker else self.setup.app,
+            socket_group=self._socket_group(),
             units=self.setup.units,
-            proxy=self.setup.proxy,
-            site=self.setup.site if self.setup.proxy else None,
+            proxy=self.kind,
+            site=self.setup.site if self.kind else None,
             unsupported=self._without,
             interpreter=self._interpreter,
             environment=self._environment,
@@ -267,7 +289,7 @@ class Provision:
                 + run("fab setup -H root@HOST", "again"),
             )
         ctx = open_context(app, self.emit, time.time)
-        for text, repair in proof.problems(ctx, patience=5.0):
+        for text, repair in proof.problems(ctx, proof.visits(ctx, patience=5.0)):
             self.emit("warn", text=f"{text}; {repair}")
         return []
 

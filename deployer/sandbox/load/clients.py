@@ -31,6 +31,7 @@ class LoadOrder:
     unix: str
     host: str
     port: int
+    tls: str  # the name to ask a certificate for; "" for plain HTTP
     clients: int
     keepalive: bool
     method: str
@@ -100,7 +101,7 @@ class Client:
                     raise
                 self.retried = True
         self.drop()
-        self.connection = await connect(self.order.unix, self.order.host, self.order.port)
+        self.connection = await connect(self.order.unix, self.order.host, self.order.port, self.order.tls)
         return await self.exchange(self.connection)
 
     async def exchange(self, connection: Connection) -> str:

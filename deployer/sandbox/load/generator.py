@@ -35,7 +35,8 @@ class Load:
     """`clients` clients, each sending one request after the other; a context manager.
 
     The URL is `http://127.0.0.1:8000/path`, `http://[::1]/path` or `unix:/run/app.sock:/path` (nginx's way);
-    ValueError if it is not on this machine. `pause` is what a client waits between two requests, `timeout`
+    ValueError if it is not on this machine. With `https:` the name in `host_header` is asked for, and no certificate
+    is verified. `pause` is what a client waits between two requests, `timeout`
     what one request may take, connecting included; no request begins after `max_seconds`. All are seconds.
 
     A request succeeds when a complete answer with a 2xx or 3xx status came and, for a POST to /echo, the
@@ -58,10 +59,12 @@ class Load:
         max_seconds: float = 600.0,
     ) -> None:
         unix, host, port, path = _locate(url)
+        secure = url.startswith("https:")
         self._order = LoadOrder(
             unix=unix,
             host=host,
             port=port,
+            tls=(host_header or host) if secure else "",
             clients=clients,
             keepalive=keepalive,
             method=method.upper(),
@@ -196,10 +199,10 @@ def _locate(url: str) -> tuple[str, str, int, str]:
         return socket_path, "localhost", 80, f"/{path}" if separator else "/"
     parts = urlsplit(url)
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
-    if parts.scheme != "http" or not _is_loopback(host):
-        raise ValueError(f"not an http URL on this machine's loopback addresses, nor a Unix socket: {url!r}")
+    if parts.scheme not in ("http", "https") or not _is_loopback(host):
+        raise ValueError(f"not an http or https URL on this machine's loopback addresses, nor a Unix socket: {url!r}")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return "", host, parts.port or 80, target
+    return "", host, parts.port or (443 if parts.scheme == "https" else 80), target
 
 
 def _is_loopback(host: str) -> bool:
@@ -211,7 +214,7 @@ def _is_loopback(host: str) -> bool:
 
 def _authority(host: str, port: int) -> str:
     name = f"[{host}]" if ":" in host else host
-    return name if port == 80 else f"{name}:{port}"
+    return name if port in (80, 443) else f"{name}:{port}"
 
 
 def _request(method: str, path: str, host: str, keepalive: bool, body: bytes | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import socket
+import ssl
 
 MAX_HEAD = 64 * 1024  # bytes
 
@@ -75,12 +77,14 @@ class Connection:
         self.writer.transport.abort()
 
 
-async def connect(unix: str, host: str, port: int) -> Connection:
-    """A fresh connection, to the socket `unix` or, if that is "", over TCP.
+async def connect(unix: str, host: str, port: int, tls: str = "") -> Connection:
+    """A fresh connection, to the socket `unix` or, if that is "", over TCP; with `tls` for the server of that name.
 
     On a Unix socket a full accept queue is an error at once (BlockingIOError), as it is for a proxy;
     asyncio's own connect would take it for success.
     """
+    if tls:
+        return Connection(*await asyncio.open_connection(host, port, ssl=_unverified(), server_hostname=tls))
     if not unix:
         return Connection(*await asyncio.open_connection(host, port))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -91,6 +95,14 @@ async def connect(unix: str, host: str, port: int) -> Connection:
     except BaseException:
         sock.close()
         raise
+
+
+@functools.cache
+def _unverified() -> ssl.SSLContext:
+    """What is measured is whether requests are lost, not whether a test's certificate is known here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 async def read_head(connection: Connection) -> tuple[int, dict[str, str]]:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from deployer.host.setup import nginx, provision
+from deployer.host.proxy import nginx
+from deployer.host.proxy.site import site_of
+from deployer.host.setup import provision
 from deployer.host.setup.program import install, launcher_of
 from deployer.host.state.paths import AppPaths
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
@@ -21,13 +23,9 @@ from deployer.wire.protocol import Exit, dumps
 from deployer.wire.setup import Setup
 from deployer.wire.site import ProxySite
 
-SITE: dict[str, Any] = {
-    "server_name": ["shop.example.com"],
-    "listen": ["80"],
-    "client_max_body_size": "10m",
-    "static": {"/static/": "staticfiles"},
-    "trusted": [],
-}
+SITE: dict[str, Any] = ProxySite(
+    domains=("shop.example.com",), static=(("/static/", "staticfiles"),), tls="auto"
+).as_json()
 GOOD: dict[str, Any] = {
     "app": "shop",
     "deploy_user": "deploy",
@@ -60,7 +58,7 @@ BAD: list[dict[str, Any]] = [
     {"units": ["memoryMax"]},
     {"proxy": "apache"},
     {"site": None},
-    {"site": {**SITE, "server_name": ["a; include /etc/passwd"]}},
+    {"site": {**SITE, "domains": ["a; include /etc/passwd"]}},
     {"site": {**SITE, "listen": []}},
     {"site": {**SITE, "listen": ["80; user root"]}},
     {"site": {**SITE, "listen": ["unix:/tmp/x"]}},
@@ -98,11 +96,10 @@ def test_a_bad_request_is_refused_before_anything(change: dict[str, Any]) -> Non
 def test_the_site_follows_no_link_and_keeps_nothing_alive() -> None:
     """Static files are served from the code alone, and connections to the app are not pooled."""
     site = ProxySite.parse({**SITE, "static": {"/static/": "static/dist/"}})
-    text = nginx.render(site, AppPaths("my-shop"), ipv6=True)
-    assert (
-        "alias /srv/my-shop/current/code/static/dist/;\n        disable_symlinks on from=/srv/my-shop/current/code;"
-        in text
-    )
+    text = nginx.render(site_of(site, AppPaths("my-shop")), ipv6=True)
+    root = "root /srv/my-shop/current/code/static/dist;\n        disable_symlinks on from=/srv/my-shop/current/code;"
+    assert root in text
+    assert "disable_symlinks on from=/srv/my-shop/assets;" in text
     assert "keepalive" not in text
     assert "map $http_upgrade $deployer_my_shop_connection { default upgrade; '' close; }" in text
 

@@ -158,8 +158,8 @@ def test_comments_can_be_taken_away(project) -> None:
     end = text.index("\n\n", at)
     (root / "deploy.toml").write_text(text[:at] + re.sub("^# ", "", text[at:end], flags=re.M) + text[end:])
     proxy = load(root / "deploy.toml").proxy
-    assert (proxy.kind, proxy.server_name, proxy.static) == (
-        "nginx", ("shop.example.com",), {"/static/": "staticfiles"},
+    assert (proxy.kind, proxy.domains, proxy.static) == (
+        None, ("shop.example.com",), {"/static/": "staticfiles"},
     )  # fmt: skip
 
 

@@ -81,13 +81,13 @@ def test_default_servers(toml) -> None:
 
 def test_proxy_lists_and_strings(toml) -> None:
     """One name or port may be written without a list, and a port as a number."""
-    proxy = toml(app('[proxy]\nkind = "nginx"\nserver_name = "a.example"\nlisten = 8080')).proxy
-    assert (proxy.server_name, proxy.listen) == (("a.example",), ("8080",))
+    proxy = toml(app('[proxy]\nkind = "nginx"\ndomains = "a.example"\ntls = "off"\nlisten = 8080')).proxy
+    assert (proxy.domains, proxy.listen) == (("a.example",), ("8080",))
 
 
 def test_health_host_defaults_to_the_site(toml) -> None:
     """Without a host of its own the health check uses the first plain server name, else localhost."""
-    site = '[proxy]\nkind = "nginx"\nserver_name = ["*.a.example", "_", "b.example"]\n'
+    site = '[proxy]\nkind = "nginx"\ntls = "off"\ndomains = ["*.a.example", "b.example"]\n'
     assert toml(app(site)).health_host == "b.example"
     assert toml(app(site + '[web]\nhealth = { host = "c.example" }')).health_host == "c.example"
     assert toml(app("")).health_host == "localhost"
@@ -176,10 +176,20 @@ BAD = [
     (app("[release]\ndrain = 0"), "release.drain: must be"),
     (app('[release]\nbuild = ["ok", "x \'"]'), "release.build[1]: is not a command that can be read"),
     (app('[release]\nmigrate = "a\\nb"'), "release.migrate: must be one line"),
-    (app('proxy = "apache"'), 'proxy.kind: must be "nginx", not "apache"'),
-    (app('[proxy]\nserver_name = "a.example"'), "proxy.kind: is missing"),
-    (app('[proxy]\nkind = "nginx"\nserver_name = "a; include /etc/passwd"'), "proxy.server_name[0]: "),
-    (app('[proxy]\nkind = "nginx"\nserver_name = "$host"'), "proxy.server_name[0]: "),
+    (app('[proxy]\ntls = "auto"'), "proxy.tls: needs domains"),
+    (app('[proxy]\ntls = "yes"'), 'proxy.tls.mode: must be "auto", "front" or "off", not "yes"'),
+    (app('[proxy]\ntls = { certificate = "/a" }'), "proxy.tls.key: is missing"),
+    (app('[proxy]\ntls = { certificate = "a", key = "/b" }'), "proxy.tls.certificate: must be the path of a file"),
+    (app('[proxy]\ntls = { certificate = "/a", key = "/b", mode = "auto" }'), "proxy.tls.mode: has no meaning"),
+    (app('[proxy]\ntls = "front"\ndomains = "a.example"'), "proxy.tls: needs trusted"),
+    (app('[proxy]\ndomains = "*.a.example"'), 'proxy.domains: has a "*"'),
+    (app('[proxy]\ndomains = "a.example"\nhsts = "on"'), "proxy.hsts: must be a value such as"),
+    (app('[proxy]\ndomains = "a.example"\nacme = { directory = "http://x" }'), "proxy.acme.directory: must be a URL"),
+    (app('[proxy]\nkind = "caddy"\nlisten = [80, 81]'), "proxy.listen: must have one port"),
+    (app('proxy = "apache"'), 'proxy.kind: must be "auto", "caddy", "nginx" or "none", not "apache"'),
+    (app('[proxy]\nserver_name = "a.example"'), "proxy.server_name: there is no such key; it is called domains now"),
+    (app('[proxy]\nkind = "nginx"\ndomains = "a; include /etc/passwd"'), "proxy.domains[0]: "),
+    (app('[proxy]\nkind = "nginx"\ndomains = "$host"'), "proxy.domains[0]: "),
     (app('[proxy]\nkind = "nginx"\nlisten = "80; x"'), "proxy.listen: must be a port"),
     (app('[proxy]\nkind = "nginx"\nlisten = 65536'), "proxy.listen: must be a port"),
     (app('[proxy]\nkind = "nginx"\nclient_max_body_size = "10m; x"'), "proxy.client_max_body_size: must be"),
@@ -188,6 +198,10 @@ BAD = [
     (app('[proxy]\nkind = "nginx"\nstatic = { "/static/" = "/etc" }'), 'proxy.static."/static/": must name'),
     (app('[proxy]\nkind = "nginx"\nstatic = { "/a{b/" = "x" }'), 'proxy.static."/a{b/": is not a URL prefix'),
     (app('[proxy]\nkind = "nginx"\nstatic = { "/" = "x" }'), 'proxy.static."/": is not a URL prefix'),
+    (app('[proxy]\nmedia = { "/media/" = "/var/lib/shop/media" }'), 'proxy.media."/media/": must name'),
+    (app('[proxy]\nmedia = { "/media/" = "." }'), 'proxy.media."/media/": must'),
+    (app('[proxy]\nstatic = { "/m/" = "a" }\nmedia = { "/m/" = "b" }'), "proxy.media: has /m/, which static has, too"),
+    (app('[proxy]\nmedia = { "/a/" = "m", "/b/" = "m/b" }'), "proxy.media: has m/b: one of its directories lies in"),
     (app('environments = 3'), "environments: must be tables"),
     (app('environments.s = 3'), "environments.s: must be a table"),
     (app("web = 3"), "web: must be a table, not 3"),

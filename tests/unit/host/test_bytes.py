@@ -19,7 +19,8 @@ import deployer.host
 import deployer.wire
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.processes import probe
-from deployer.host.setup import nginx, packages
+from deployer.host.proxy import nginx
+from deployer.host.setup import packages
 from deployer.host.state import jobs
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.ledger import Ledger, number_of

@@ -40,6 +40,8 @@ FITTING = (
     "/healthz", "/static/", "/./", "/../", "static", "a/../b", "/bin/true", "../x", "./bin/x", "80", "0", "65536",
     "99999", "[::]:80", "a:80", "10.0.0.0/8", "10.0.0.0/255.0.0.0", "fe80::1%eth0", "::/0", "10m", "10M", "daily",
     "*:0/15", "100-599", "200", "99", "300M", "9999999999G", "[::1]:8000", "a.example:80", "deploy",
+    "python x.py 'a b'", "max-age=3600; preload", "auto", "front", "/etc/ssl/a.pem", "https://ca.example/dir",
+    "ada@example.com", "caddy", "*.a.example",
     "python x.py 'a b'", "libpq5", "g++", "nginx-", "x.*", "https://m.example.com/a", "http://u:p@m/", "file:///srv/m",
 )  # fmt: skip
 """What fits one key or another."""
@@ -85,8 +87,9 @@ LISTED = (
     "web.args",
     "release.build",
     "web.health.status",
-    "proxy.server_name",
+    "proxy.domains",
     "proxy.listen",
+    "proxy.listen_tls",
     "proxy.trusted",
 )
 RULES: dict[str, Values] = {
@@ -94,7 +97,8 @@ RULES: dict[str, Values] = {
         (
             "app", "deploy_user", "python", "directory", "web.wsgi", "web.asgi", "web.command", "web.memory",
             "web.health.path", "web.health.host", "release.migrate", "processes.p.command", "processes.p.check",
-            "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size",
+            "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size", "proxy.hsts", "proxy.tls",
+            "proxy.tls.certificate", "proxy.acme.directory", "proxy.acme.ca", "proxy.acme.email", "proxy.kind",
             "host.python_mirror",
         ),
         TEXTS,
@@ -103,12 +107,12 @@ RULES: dict[str, Values] = {
         (
             "web.workers", "web.health.timeout", "web.health.settle", "release.build_timeout", "release.keep",
             "release.migrate_timeout", "release.watch", "release.drain", "processes.p.count", "processes.p.stop",
-            "timers.t.timeout",
+            "timers.t.timeout", "proxy.timeout",
         ),
         NUMBERS,
     ),
     **dict.fromkeys(LISTED, LISTS),
-    **dict.fromkeys(("env", "proxy.static"), TABLES),
+    **dict.fromkeys(("env", "proxy.static", "proxy.media"), TABLES),
     **dict.fromkeys(("web.unit", "processes.p.unit", "timers.t.unit"), UNITS),
     **dict.fromkeys(("host.postgresql", "host.redis"), SERVICES),
     "processes": PROCESSES,
@@ -122,11 +126,13 @@ ANY = st.text(max_size=8) | st.integers() | st.floats() | st.lists(st.text(max_s
 def written(key: str, value: Any) -> dict[str, Any]:
     """A file that is right but, perhaps, for the value of one key."""
     raw: dict[str, Any] = {
-        "app": "shop", "web": {}, "release": {}, "proxy": {"kind": "nginx"},
+        "app": "shop", "web": {}, "release": {}, "proxy": {"kind": "nginx", "domains": ["a.example"]},
         "processes": {"p": {"command": "work"}}, "timers": {"t": {"command": "tidy", "calendar": "daily"}},
     }  # fmt: skip
     if key not in ("web.asgi", "web.command"):
         raw["web"]["wsgi"] = "shop.wsgi:application"
+    if key == "proxy.tls.certificate":
+        raw["proxy"]["tls"] = {"key": "/etc/ssl/key.pem"}
     *tables, last = key.split(".")
     table = raw
     for name in tables:

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.inspect import preparation
-from deployer.host.setup import ageing, login, nginx, prerequisites, proof, proxy, unsupported
+from deployer.host.proxy import directives, listener, nginx, proof
+from deployer.host.proxy import install as proxy
+from deployer.host.proxy.site import PROOF_SOCKET, site_of
+from deployer.host.setup import ageing, login, prerequisites, unsupported
 from deployer.host.setup.ageing import Shadow
-from deployer.host.setup.nginx import render
 from deployer.host.state.app import AppSettings
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import runner
@@ -247,25 +249,29 @@ def test_where_sshd_reads_no_file_setup_says_so() -> None:
 
 # The site
 
-SITE = ProxySite(server_name=("shop.example.com",), listen=("80",), client_max_body_size="10m", static=())
+SITE = ProxySite(domains=("shop.example.com",))
 SHOP = AppPaths("shop")
+
+
+def _text(site: ProxySite, *, ipv6: bool) -> str:
+    return nginx.render(site_of(site, SHOP), ipv6=ipv6)
 
 
 def test_a_port_alone_is_both_families_where_the_host_has_them() -> None:
     """nginx's own ``listen 80`` is IPv4 alone; a site without a name is the default one of its addresses."""
-    text = render(SITE, SHOP, ipv6=True)
+    text = _text(SITE, ipv6=True)
     assert "    listen 80;\n    listen [::]:80;\n" in text
-    assert "[::]" not in render(SITE, SHOP, ipv6=False)
-    nameless = replace(SITE, server_name=(), listen=("80", "[::]:80", "127.0.0.1:8080"))
-    lines = [line.strip() for line in render(nameless, SHOP, ipv6=True).splitlines() if "listen" in line]
+    assert "[::]" not in _text(SITE, ipv6=False)
+    nameless = replace(SITE, domains=(), listen=("80", "[::]:80", "127.0.0.1:8080"))
+    lines = [line.strip() for line in _text(nameless, ipv6=True).splitlines() if "listen" in line]
     assert lines == [f"listen {one} default_server;" for one in ("80", "[::]:80", "127.0.0.1:8080")]
 
 
 def test_only_a_trusted_front_is_believed() -> None:
     """Without one the scheme is the connection's; with one it is what the front says, and the front alone."""
-    assert "proxy_set_header X-Forwarded-Proto $scheme;" in render(SITE, SHOP, ipv6=False)
-    assert "real_ip" not in render(SITE, SHOP, ipv6=False)
-    text = render(replace(SITE, trusted=("10.0.0.0/8", "fd00::/8")), SHOP, ipv6=False)
+    assert "proxy_set_header X-Forwarded-Proto $scheme;" in _text(SITE, ipv6=False)
+    assert "real_ip" not in _text(SITE, ipv6=False)
+    text = _text(replace(SITE, trusted=("10.0.0.0/8", "fd00::/8")), ipv6=False)
     assert "set_real_ip_from 10.0.0.0/8;" in text
     assert "    fd00::/8 1;" in text
     assert "proxy_set_header X-Forwarded-Proto $deployer_shop_proto;" in text
@@ -307,7 +313,7 @@ server { listen 8080 default; location / { proxy_pass http://kept; } }
 
 def test_nginx_files_are_read_with_their_lines() -> None:
     """Quotes, comments, variables and several blocks on a line are no hindrance; each directive knows its place."""
-    found = list(nginx.parse_dump(DUMP))
+    found = list(directives.parse_dump(DUMP))
     assert [one.words for one in found if one.file.endswith("default")][:3] == [
         ("server",),
         ("listen", "80", "default_server"),
@@ -330,15 +336,15 @@ def test_nginx_files_are_read_with_their_lines() -> None:
 )
 def test_default_sites_are_found_by_their_address(address: str, where: list[str]) -> None:
     """Only one at the very same address is in the way of another."""
-    assert [one.where for one in nginx.default_sites(nginx.parse_dump(DUMP), [address])] == where
+    assert [one.where for one in directives.default_sites(directives.parse_dump(DUMP), [address])] == where
 
 
 def test_upstreams_that_keep_connections_are_found() -> None:
     """Those to this app alone; since nginx 1.29.7 also one that does not say."""
-    found = list(nginx.parse_dump(DUMP))
-    assert [one.line for one in nginx.pooling_upstreams(found, "shop", (1, 22, 1))] == [4]
-    assert [one.line for one in nginx.pooling_upstreams(found, "shop", (1, 30, 6))] == [1, 4]
-    assert [one.line for one in nginx.pooling_upstreams(found, "shop-two", (1, 22, 1))] == [6]
+    found = list(directives.parse_dump(DUMP))
+    assert [one.line for one in directives.pooling_upstreams(found, "shop", (1, 22, 1))] == [4]
+    assert [one.line for one in directives.pooling_upstreams(found, "shop", (1, 30, 6))] == [1, 4]
+    assert [one.line for one in directives.pooling_upstreams(found, "shop-two", (1, 22, 1))] == [6]
 
 
 @pytest.mark.parametrize(
@@ -366,8 +372,8 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
 
     (tmp_path / "Caddyfile").write_text(":80 {\n\treverse_proxy unix//srv/shop/current/run/web.sock\n}\n")
     monkeypatch.setattr(preparation, "_CADDY", tmp_path)
-    monkeypatch.setattr(nginx, "read_directives", lacks)
-    for look in ("_accounts", "_login", "_confinement", "_site", "_reached"):
+    monkeypatch.setattr(directives, "read_directives", lacks)
+    for look in ("_accounts", "_login", "_confinement", "_site", "_media", "_certificates"):
         monkeypatch.setattr(preparation, look, lambda _: iter(()))
     (found,) = preparation.findings(Mock(app="shop"))
     assert found["what"] == str(tmp_path / "Caddyfile")
@@ -385,29 +391,38 @@ def test_a_site_that_nginx_could_not_judge_does_not_stay(tmp_path: Path, monkeyp
     default.symlink_to("elsewhere")
     for path in (new, old):
         with pytest.raises(HostError):
-            proxy.install_site(path, "server {}", print, unlink=default)
+            proxy.install("nginx", {path: "server {}"}, print, unlink=default)
     assert (new.exists(), old.read_text(), str(default.readlink())) == (False, "before", "elsewhere")
 
 
+HTTP = proof.Door("http", "shop.test", "80")
+HTTPS = proof.Door("https", "shop.test", "[::]:443")
+LEADS = proof.Door("http", "shop.test", "80", leads=True)
 WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}
 
 
 @pytest.mark.parametrize(
     ("visit", "told"),
     [
-        (proof.Visit("shop", "80", 200, headers=WELL), ""),
-        (proof.Visit("shop", "80", fault="Connection refused"), "nothing answers"),
-        (proof.Visit("shop", "80", 200), "another site answers"),
-        (proof.Visit("shop", "80", 404, ours=True), "cannot reach the app"),
-        (proof.Visit("shop", "80", 502), "cannot reach the app"),
-        (proof.Visit("shop", "80", 200, headers={**WELL, "x-forwarded-for": "192.0.2.66"}), "believes"),
-        (proof.Visit("shop", "80", 200, headers={**WELL, "connection": "keep-alive"}), "keeps its connections"),
-        (proof.Visit("shop", "80", 200, headers={"x-forwarded-for": "127.0.0.1"}), "keeps its connections"),
+        (proof.Visit(HTTP, 200, headers=WELL), ""),
+        (proof.Visit(HTTP, fault="Connection refused"), "nothing answers"),
+        (proof.Visit(HTTP, 200), "another site answers"),
+        (proof.Visit(HTTP, 404, ours=True), "cannot reach the app"),
+        (proof.Visit(HTTP, 502), "cannot reach the app"),
+        (proof.Visit(HTTP, 200, headers={**WELL, "x-forwarded-for": "192.0.2.66"}), "believes"),
+        (proof.Visit(HTTP, 200, headers={**WELL, "connection": "keep-alive"}), "keeps its connections"),
+        (proof.Visit(HTTP, 200, headers={"x-forwarded-for": "127.0.0.1"}), "keeps its connections"),
+        (proof.Visit(HTTPS, 200, headers=WELL), ""),
+        (proof.Visit(HTTPS, 200, headers=WELL, refused="certificate has expired", code=10), "has expired"),
+        (proof.Visit(HTTPS, 200, headers=WELL, refused="self-signed certificate", code=18), "self-signed"),
+        (proof.Visit(LEADS, 308, location="https://shop.test/"), ""),
+        (proof.Visit(LEADS, 308, location="http://other.test/"), "another site answers"),
+        (proof.Visit(HTTP, 308, location="https://shop.test/"), "another site answers"),
     ],
 )
 def test_a_visit_is_judged_by_what_arrived(visit: proof.Visit, told: str) -> None:
     """Not by the status alone: another site answers 200, too."""
-    assert [told in text for text, _ in proof.judge([visit])] == ([True] if told else [])
+    assert [told in text for text, _ in proof.judge(visit, "nginx")] == ([True] if told else [])
 
 
 def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,17 +435,17 @@ def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.Mon
     entered = threading.Event()
 
     def look() -> None:
-        with proof._listening(ctx, 1):
+        with listener.listening(ctx, 1):
             entered.set()
 
-    with proof._listening(ctx, 1):
-        mine = (tmp_path / proof.PROOF_SOCKET).stat().st_ino
+    with listener.listening(ctx, 1):
+        mine = (tmp_path / PROOF_SOCKET).stat().st_ino
         with monkeypatch.context() as hurried:
-            hurried.setattr(proof, "_TURN", 0.0)
+            hurried.setattr(listener, "_TURN", 0.0)
             with pytest.raises(TimeoutError, match="another check"):
                 look()
         other = threading.Thread(target=look)
         other.start()
-        assert (tmp_path / proof.PROOF_SOCKET).stat().st_ino == mine and not entered.is_set()
+        assert (tmp_path / PROOF_SOCKET).stat().st_ino == mine and not entered.is_set()
     other.join(30)
-    assert entered.is_set() and not (tmp_path / proof.PROOF_SOCKET).exists()
+    assert entered.is_set() and not (tmp_path / PROOF_SOCKET).exists()

@@ -1,0 +1,47 @@
+"""Which proxy an app's site goes into, where deploy.toml leaves that to the host."""
+
+from __future__ import annotations
+
+import shutil
+
+from deployer.host.errors import HostError
+from deployer.host.system import runner, systemd
+from deployer.wire.site import ProxySite, caddy_problem
+
+
+def choose(asked: str, before: str, site: ProxySite | None) -> str:
+    """``nginx`` or ``caddy`` (empty: no site) for what was ``asked``.
+
+    ``auto``: the one that setup chose ``before``, else the one that runs, else the one that is installed, else Caddy,
+    where this host's packages have it and it can have such a site.
+    """
+    if asked != "auto" or site is None:
+        return asked
+    if caddy_problem(site):
+        return "nginx"
+    if before in ("nginx", "caddy"):
+        return before
+    for kind in ("nginx", "caddy"):
+        if systemd.show(f"{kind}.service").active == "active":
+            return kind
+    for kind in ("nginx", "caddy"):
+        if shutil.which(kind, path=runner.ENVIRONMENT["PATH"]):
+            return kind
+    return "caddy" if _is_packaged("caddy") else "nginx"
+
+
+def _is_packaged(name: str) -> bool:
+    """Whether apt could install a package of that name. Debian 11 has no Caddy; a fresh image knows no packages yet."""
+    try:
+        if has_candidate(runner.run(["apt-cache", "policy", name]).out):
+            return True
+        runner.run(["apt-get", "-q", "update"], timeout=900)
+        return has_candidate(runner.run(["apt-cache", "policy", name]).out)
+    except HostError:  # no apt here
+        return False
+
+
+def has_candidate(policy: str) -> bool:
+    """Whether ``apt-cache policy`` knows a version to install. Pure."""
+    told = next((line.split()[1:] for line in policy.splitlines() if line.strip().startswith("Candidate:")), [])
+    return bool(told) and told[0] != "(none)"
