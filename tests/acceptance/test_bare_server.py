@@ -77,6 +77,41 @@ def setup(site: Site, *arguments: str, expect: int = 0) -> Ended:
     return site.expect(expect, "setup", "--json", *arguments, user="root")
 
 
+# A stock machine that unattended-upgrades is busy on, with ufw closed but for SSH. (Its files alone: the hosts of the
+# tests share this machine's network, and its packet filter.)
+STOCK = """
+export SUDO_FORCE_REMOVE=yes
+apt-get -qq purge -y sudo python3-venv python3.11-venv > /dev/null 2>&1
+mkdir -p /etc/ufw
+echo ENABLED=yes > /etc/ufw/ufw.conf
+echo 'DEFAULT_INPUT_POLICY="DROP"' > /etc/default/ufw
+echo '-A ufw-user-input -p tcp --dport 22 -j ACCEPT' > /etc/ufw/user.rules
+systemd-run -q --unit=another-apt python3 -c '
+import fcntl, time
+file = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+time.sleep(8)'
+until ! python3 -c '
+import fcntl
+fcntl.lockf(open("/var/lib/dpkg/lock-frontend", "w"), fcntl.LOCK_EX | fcntl.LOCK_NB)' 2> /dev/null; do sleep 0.1; done
+"""
+
+
+def test_a_stock_machine(bare: Bare) -> None:
+    """What deployer itself needs is installed as soon as another apt is done; what else there is to know is said, and
+    left alone: the port that ufw closes, and that no updates install themselves."""
+    bare.point("{}")
+    bare.site.host.run(STOCK, timeout=120)
+    ended = setup(bare.site, expect=2)
+    assert changes(ended)["packages"] == "installed sudo, installed python3-venv"
+    texts = [event["text"] for event in ended.events if event["event"] in ("warn", "note")]
+    assert any(text.startswith("waiting until python3 (process ") for text in texts)
+    assert any("ufw keeps port 80 closed" in text and "ufw allow 80/tcp" in text for text in texts)
+    assert any("left to the host's admin: security updates" in text for text in texts)
+    assert ended.event("failed")["message"] == "there is no Python >=3.12 that could be installed on this host"
+    bare.site.host.run("rm -r /etc/ufw /etc/default/ufw")
+
+
 @pytest.mark.cause("python-not-installed")
 def test_a_host_that_cannot_fetch_a_python(bare: Bare) -> None:
     """A digest that differs is refused; the words name the place, the mirror and what to do. Nothing is left."""
