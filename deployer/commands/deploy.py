@@ -107,7 +107,7 @@ def read_project(
     """
     _refuse_twice(fleet)
     with as_local():
-        source = _collect(fleet, ref, dirty)
+        source = collect_source(fleet, ref, dirty)
         lock = lock_of(fleet.config, source, required=any(_has_server(site.config) for site in fleet.sites))
         for site in fleet.sites:
             _refuse_misfit(complete(site.config, source), lock)
@@ -154,7 +154,8 @@ def _has_server(config: Config) -> bool:
     return config.runs_web and not config.web.command
 
 
-def _collect(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
+def collect_source(fleet: Fleet, ref: str | None, dirty: bool) -> Source:
+    """The files that would ship: those of a commit, or (``dirty``) of the working tree. Raises ConfigError."""
     config, root = fleet.config, fleet.sites[0].root
     env_file = Path(config.env_file) if config.env_file else None
     host = fleet.sites[0].host if len(fleet.sites) == 1 else ""

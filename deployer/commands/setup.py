@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from deployer import events
+from deployer.commands.deploy import collect_source
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, conclude, each
 from deployer.project.lockfile import Lock, lock_of
-from deployer.project.source import collect
 from deployer.release import spec
 from deployer.remote import decode
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
@@ -71,16 +71,8 @@ def refuse_several(fleet: Fleet) -> None:
 
 def _lock(fleet: Fleet) -> Lock | None:
     """The lock of the working tree, which says what Python a host needs; None where it does not ship yet."""
-    config = fleet.config
     try:
-        source = collect(
-            fleet.sites[0].root,
-            dirty=True,
-            include=config.include,
-            env_file=Path(config.env_file) if config.env_file else None,
-            submodules=config.release.submodules,
-        )
-        return lock_of(config, source, required=False)
+        return lock_of(fleet.config, collect_source(fleet, None, dirty=True), required=False)
     except ConfigError as error:
         told = f"which Python the project needs is not known, so none is installed for it: {error.message}"
         for site in fleet.sites:

@@ -92,7 +92,7 @@ def _concerns(seen: Machine) -> Iterator[Concern]:
 def left_to_admin(machine: Machine) -> list[str]:
     """What a server should have, this one has not, and setup does not do. Pure."""
     updates = "security updates do not install themselves (apt-get install unattended-upgrades)"
-    firewall = "no firewall runs on it (ufw, nftables or firewalld), which a network with one in front of it can spare"
+    firewall = "no firewall runs (ufw, nftables, firewalld), unless there is one in front of this host"
     return [*([] if machine.updates else [updates]), *([] if machine.firewall else [firewall])]
 
 

@@ -1,4 +1,4 @@
-"""Which public keys `fab setup` gives to the deploy user."""
+"""What `fab setup` finds out on this machine: the public keys, and which Python the project needs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from deployer import events
+from deployer.cli import task
 from deployer.commands import setup
 from deployer.commands.setup import public_keys
+from deployer.config import load
 from deployer.errors import ConfigError
+from deployer.events import Event
+from deployer.fleet.hosts import Fleet
+from deployer.remote.site import Site
 from deployer.ssh.login.keys import public_blob
+from deployer.ssh.options import SshOptions
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{} ada@laptop"
 
@@ -66,3 +73,44 @@ def test_a_comment_may_be_of_any_encoding(tmp_path: Path, monkeypatch: pytest.Mo
     assert public_keys([], []) == (told,)
     (tmp_path / "key.pub").write_bytes(b"ssh-ed25519 AAAA J\xfcrgen\n")
     assert public_blob(tmp_path / "key") == bytes(3)
+
+
+def fleet(root: Path, heard: list[Event], text: str = "", hosts: str = "web1") -> Fleet:
+    """The hosts of a command, for the project in ``root``."""
+    (root / "deploy.toml").write_text(f'app = "shop"\n{text}')
+    config = load(root / "deploy.toml")
+    sites = tuple(
+        Site(root=root, config=own, target=target, ssh=SshOptions(), report=heard.append)
+        for target, own in task._places(config, hosts.split(","))
+    )
+    return Fleet(sites=sites, config=config, report=heard.append)
+
+
+def test_the_working_tree_says_which_python_a_host_needs(tmp_path: Path) -> None:
+    """Nothing need be committed for that, and no lock need be there yet."""
+    heard: list[Event] = []
+    (tmp_path / "requirements.txt").write_text("django==6.0\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "shop"\nrequires-python = ">=3.12"\n')
+    lock = setup._lock(fleet(tmp_path, heard))
+    assert lock is not None and lock.requires == ">=3.12" and heard == []
+    (tmp_path / "requirements.txt").unlink()
+    lock = setup._lock(fleet(tmp_path, heard))
+    assert lock is not None and lock.kind == "none"
+
+
+def test_a_project_that_cannot_be_read_does_not_keep_a_host_from_being_set_up(tmp_path: Path) -> None:
+    """Each host is told that no Python is installed for it, and why."""
+    heard: list[Event] = []
+    (tmp_path / "uv.lock").write_text("this is not TOML")
+    assert setup._lock(fleet(tmp_path, heard, hosts="web1,web2")) is None
+    warned = [(event.host, event.text) for event in heard if isinstance(event, events.Warn)]
+    assert [host for host, _ in warned] == ["web1", "web2"]
+    assert all(text.startswith("which Python the project needs is not known") for _, text in warned)
+
+
+def test_a_database_on_several_hosts_is_refused_before_anything_is_connected(tmp_path: Path) -> None:
+    """Also where -H names them, and deploy.toml does not."""
+    several = fleet(tmp_path, [], "[host.postgresql]\n", hosts="web1,web2")
+    with pytest.raises(ConfigError, match="is for a single host, and these are 2"):
+        setup.setup(several)
+    setup.refuse_several(fleet(tmp_path, [], "[host.postgresql]\n"))

@@ -78,7 +78,8 @@ def ensure(app: str, memory: int, without: Collection[str], emit: Emit) -> Servi
         systemd.require("restart", name)
         changed.append(f"{name} started, for {size(memory)} of data")
     _wait(app)
-    return Service(VARIABLE, f"unix://{socket_of(app)}?db=0", tuple(changed), f"{name} runs")
+    found = "" if changed else f"{name} runs"
+    return Service(VARIABLE, f"unix://{socket_of(app)}?db=0", tuple(changed), found)
 
 
 def unit(server: str, without: Collection[str] = ()) -> str:
