@@ -249,18 +249,18 @@ def run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
     return ended_with(execute(fleet, words))
 
 
-def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> TaskAnswer:
+def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str], upgrade: bool = False) -> TaskAnswer:
     from deployer.commands import dryrun
 
-    return would_do(dryrun.setup(fleet, keys=key, allow_units=allow_unit))
+    return would_do(dryrun.setup(fleet, keys=key, allow_units=allow_unit, upgrade=upgrade))
 
 
 @host_task("set up", dry=_dry_setup, iterable=["key", "allow_unit"])
-def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> TaskAnswer:
+def setup(fleet: Fleet, key: list[str], allow_unit: list[str], upgrade: bool = False) -> TaskAnswer:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
     from deployer.commands.setup import setup as use
 
-    return ended_with(use(fleet, keys=key, allow_units=allow_unit))
+    return ended_with(use(fleet, keys=key, allow_units=allow_unit, upgrade=upgrade))
 
 
 def _init_project(wsgi: str, asgi: str, directory: str, asking: Asking | None) -> Interview:

@@ -35,6 +35,7 @@ HELP = {
     "follow": "keep printing new lines until Ctrl-C",
     "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
     "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
+    "upgrade": "bring uv, and a Python that setup has installed, up to date",
     "release": "the unfinished release (default: the newest)",
 }
 

@@ -91,17 +91,17 @@ def run(fleet: Fleet, words: Sequence[str]) -> Answers[str]:
     return _each(fleet, tell)
 
 
-def setup(fleet: Fleet, *, keys: Sequence[str], allow_units: Sequence[str]) -> Answers[str]:
+def setup(fleet: Fleet, *, keys: Sequence[str], allow_units: Sequence[str], upgrade: bool = False) -> Answers[str]:
     """What a host would be prepared with. It is not connected to: what it has already, only the set-up itself finds."""
     for name in keys:
         public_key(Path(name).expanduser())
     refuse_several(fleet)
     return Answers(
-        values={site.host: _prepared(site, len(keys), allow_units) for site in fleet.sites}, missing=(), exit=0
+        values={site.host: _prepared(site, len(keys), allow_units, upgrade) for site in fleet.sites}, missing=(), exit=0
     )
 
 
-def _prepared(site: Site, keys: int, allow_units: Sequence[str]) -> str:
+def _prepared(site: Site, keys: int, allow_units: Sequence[str], upgrade: bool) -> str:
     app, user = site.config.app, site.config.deploy_user
     parts = [
         f"the user {app}",
@@ -111,6 +111,7 @@ def _prepared(site: Site, keys: int, allow_units: Sequence[str]) -> str:
         f"{app}.service",
         *([f"the {site.config.proxy.kind} site"] if site.config.proxy.kind else []),
         *software(site.config.host),
+        *(["the newest uv, and of the Python that setup has installed the newest patch release"] if upgrade else []),
         *([f"leave to set {', '.join(allow_units)} in units"] if allow_units else []),
     ]
     return f"would prepare, as root: {', '.join(parts)}; packages that are missing; what is there already stays"

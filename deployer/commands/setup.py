@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ _NOT_FOUND = 127
 """A shell's exit status for a command that is not there."""
 
 
-def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] = ()) -> int:
+def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] = (), upgrade: bool = False) -> int:
     """Prepare the hosts, as root or as an admin, whose sudo password is asked for. Idempotent: says what it changed.
 
     Returns the exit code. What goes wrong on one host keeps no other from being prepared.
@@ -52,9 +52,12 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
             raise ConfigError(message=f"--allow-unit {name}: not the name of a systemd directive, such as MemoryMax")
     refuse_several(fleet)
     lock = _lock(fleet)
-    return conclude(
-        fleet, each(fleet, lambda site: _setup(site, keys, allow_units, lock)), exit_of=lambda outcome: outcome.exit
-    )
+
+    def request(site: Site, public: tuple[str, ...]) -> dict[str, Any]:
+        return spec.setup_request(site.config, public, tuple(allow_units), lock=lock, upgrade=upgrade)
+
+    outcomes = each(fleet, lambda site: _setup(site, keys, request))
+    return conclude(fleet, outcomes, exit_of=lambda outcome: outcome.exit)
 
 
 def refuse_several(fleet: Fleet) -> None:
@@ -80,7 +83,7 @@ def _lock(fleet: Fleet) -> Lock | None:
         return None
 
 
-def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str], lock: Lock | None) -> Outcome:
+def _setup(site: Site, keys: Sequence[str], ask: Callable[[Site, tuple[str, ...]], dict[str, Any]]) -> Outcome:
     started = time.monotonic()
     site.report(events.Connecting(host=site.host))
     with untouched(site.host):
@@ -88,7 +91,7 @@ def _setup(site: Site, keys: Sequence[str], allow_units: Sequence[str], lock: Lo
     with link:
         site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=f"as {link.user}"))
         public = public_keys(keys, [identity.path for identity in link.settings.identities])
-        request = spec.setup_request(site.config, public, tuple(allow_units), lock=lock)
+        request = ask(site, public)
         channel = _start(link, request)
         outcome = _follow(site, channel)
         if outcome is None and (password := _sudo_password(site, link, channel)):

@@ -139,10 +139,15 @@ def release_request(
 
 
 def setup_request(
-    config: Config, keys: tuple[str, ...], allow_units: tuple[str, ...], *, lock: Lock | None = None
+    config: Config,
+    keys: tuple[str, ...],
+    allow_units: tuple[str, ...],
+    *,
+    lock: Lock | None = None,
+    upgrade: bool = False,
 ) -> dict[str, Any]:
     """What ``fab setup`` asks of the host program. There is a site only where something answers requests; ``lock`` says
-    which Python the project needs.
+    which Python the project needs, ``upgrade`` brings one that setup installed up to date.
 
     Raises ConfigError for what the host would refuse.
     """
@@ -151,7 +156,7 @@ def setup_request(
     request = {
         "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
         "proxy": proxy.chosen, "site": site,
-        "software": json.loads(dumps(asdict(_software(config, lock)))),
+        "software": json.loads(dumps(asdict(_software(config, lock, upgrade)))),
     }  # fmt: skip
     with _as_the_host_reads():
         Setup.parse(request)
@@ -169,12 +174,13 @@ def _patience(config: Config) -> float:
     return min(max(_USUAL, seconds + 10.0), TIMEOUT[1]) if seconds else _STREAMS
 
 
-def _software(config: Config, lock: Lock | None) -> Software:
+def _software(config: Config, lock: Lock | None, upgrade: bool) -> Software:
     host = config.host
     return Software(
         python=config.python or (lock.python if lock else ""),
         requires=lock.requires if lock else "",
         mirror=host.python_mirror or "",
+        upgrade=upgrade,
         packages=host.packages,
         postgresql=Postgresql(backups=host.postgresql.backups) if host.postgresql else None,
         redis=Redis(memory=host.redis.memory_bytes) if host.redis else None,

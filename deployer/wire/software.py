@@ -58,12 +58,14 @@ class Redis:
 @dataclass(frozen=True)
 class Software:
     """``python`` is the version that releases are to have (``3.13``), ``requires`` what the project says of it
-    (``>=3.12``); both may be empty. ``mirror`` is where interpreters come from, if not from their makers.
+    (``>=3.12``); both may be empty. ``mirror`` is where interpreters come from, if not from their makers. ``upgrade``:
+    bring uv, and an interpreter that it installed, up to date.
     """
 
     python: str = ""
     requires: str = ""
     mirror: str = ""
+    upgrade: bool = False
     packages: tuple[str, ...] = ()
     postgresql: Postgresql | None = None
     redis: Redis | None = None
@@ -77,6 +79,7 @@ class Software:
             python=read.text("python", _PYTHON),
             requires=read.text("requires", _REQUIRES),
             mirror=read.text("mirror", _MIRROR, MIRROR_LENGTH),
+            upgrade=read.boolean("upgrade"),
             packages=read.texts("packages", PACKAGE, MOST_PACKAGES),
             postgresql=None if postgresql is None else Postgresql.parse(postgresql),
             redis=None if redis is None else Redis.parse(redis),

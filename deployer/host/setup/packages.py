@@ -62,10 +62,10 @@ def _missing(more: Sequence[str]) -> list[str]:
     return [name for name, is_there in there.items() if not is_there]
 
 
-def ensure_uv() -> list[str]:
-    """Install uv for all apps of this host, as a wheel: nothing is built as root."""
+def ensure_uv(*, upgrade: bool = False) -> list[str]:
+    """Install uv for all apps of this host, as a wheel: nothing is built as root. ``upgrade``: the newest."""
     if _uv_version():
-        return []
+        return [f"uv {_uv_version()}"] if upgrade and upgrade_uv() else []
     for argv in (["/usr/bin/python3", "-m", "venv", str(TOOLS)], [*_PIP, _UV]):
         done = _online(argv)
         if not done.ok:

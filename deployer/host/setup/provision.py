@@ -218,7 +218,7 @@ class Provision:
         return changed
 
     def _tools(self) -> list[str]:
-        return packages.ensure_uv()
+        return packages.ensure_uv(upgrade=self.setup.software.upgrade)
 
     def _python(self) -> list[str]:
         """The interpreter that the app's releases get, and no other that nothing uses any more."""

@@ -52,17 +52,24 @@ def ensure(software: Software) -> tuple[str, list[str]]:
     nothing was asked for), and what was installed. Raises HostError."""
     if not (software.python or software.requires):
         return "", []
-    found = _suitable(software)
-    if found is not None:
-        return found.path, []
-    version = software.python or oldest(software.requires)
+    before = _suitable(software)
+    if before is not None and not (software.upgrade and is_ours(before)):
+        return before.path, []
+    version = minor_of(Path(before.path).parents[1]) if before else software.python or oldest(software.requires)
     if not version or not fits(version, software.requires):
         raise HostError(**NO_SUCH_VERSION.told(version=software.requires or version))
     _install(version, software)
     found = _suitable(software)
+    if before is not None and before == found:
+        return found.path, []
     if found is None:
         raise HostError(**NO_SUCH_VERSION.told(version=software.requires or version))
     return found.path, [f"Python {found.version}"]
+
+
+def is_ours(found: Interpreter) -> bool:
+    """Whether setup has installed it: the host's own is brought up to date by the host's package manager."""
+    return found.path.startswith(f"{INSTALLED}/")
 
 
 def oldest(requires: str) -> str:
@@ -88,6 +95,8 @@ def _install(version: str, software: Software) -> None:
     if download is None:
         raise HostError(**NO_SUCH_VERSION.told(version=software.requires or version))
     name, address = download
+    if (INSTALLED / name) in installed():
+        return
     done = _uv("install", "--reinstall", *(["--mirror", software.mirror] if software.mirror else []), name)
     if not done.ok or not (INSTALLED / name).is_dir():
         where = software.mirror or urlsplit(address).netloc or address

@@ -86,6 +86,34 @@ def test_nothing_is_removed_where_not_all_can_be_read(place: Path, tmp_path: Pat
     assert interpreter.prune(AppPaths("shop", tmp_path), "") == []
 
 
+def test_an_installed_python_is_brought_up_to_date(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same version, when asked to: the newest patch release that the lock accepts. The host's own is not."""
+    asked: list[list[str]] = []
+
+    def run(argv: list[str], **_: object) -> runner.CommandResult:
+        asked.append([word for word in argv if "=" not in word])
+        if "install" in argv:
+            (place / argv[-1] / "bin").mkdir(parents=True)
+        return runner.CommandResult(0, LISTING if "list" in argv else "", "")
+
+    def find(version: str, requires: str) -> pythons.Interpreter:
+        one = next(one for one in pythons.installed() if pythons.minor_of(one) == "3.12")
+        return pythons.Interpreter(pythons.program(one), f"CPython {one.name.split('-')[1]} x86_64")
+
+    for name in ("own_directory", "write_file"):
+        monkeypatch.setattr(interpreter.files, name, lambda path, *_: path.exists() or path.touch())
+    monkeypatch.setattr(interpreter, "_own", lambda _: None)
+    monkeypatch.setattr(interpreter.prerequisites, "require_room", lambda *_: None)
+    monkeypatch.setattr(interpreter.runner, "run", run)
+    monkeypatch.setattr(interpreter, "find_interpreter", find)
+    assert interpreter.ensure(Software(python="3.12"))[1] == [] and not asked
+    path, changed = interpreter.ensure(Software(python="3.12", upgrade=True))
+    assert changed == ["Python 3.12.16"] and "cpython-3.12.16-" in path
+    assert asked[1][-2:] == ["--reinstall", "cpython-3.12.16-linux-x86_64-gnu"]
+    assert interpreter.ensure(Software(python="3.12", upgrade=True))[1] == [], "it is up to date"
+    assert not interpreter.is_ours(pythons.Interpreter("/usr/bin/python3", "CPython 3.11.2 x86_64"))
+
+
 @pytest.mark.cause("python-unknown")
 @pytest.mark.parametrize(
     "software", [Software(python="3.29"), Software(requires="<3.5"), Software(python="3.12", requires=">=3.13")]
