@@ -91,7 +91,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     python: Annotated[Annotated[str, Meta(pattern=f"^{PYTHON.pattern}")] | None, key(
         "The Python version of the virtual environments: the host's own, or one that `fab setup` installs there. Left "
         "out: the one in `.python-version`, where neither the lock nor `requires-python` says which Python it is for; "
-        "else the host's own python3, where they accept it; else the oldest that they accept.",
+        "else the host's own python3, where they accept it; else the nearest to it that they accept.",
         'a version such as "3.12", in quotes')] = None
     directory: Annotated[Annotated[str, text(DIRECTORY.pattern, DIRECTORY_LENGTH)] | None, key(
         "The directory of the project that the app runs in: where manage.py is, or what its modules are imported from. "

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.vers
 HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 INSTALLED = Path("/usr/local/lib/deployer/pythons")
 """Where ``fab setup`` has uv install interpreters. All of it is root's, and shared by all apps."""
+OWN = sys.version_info[1]
+"""The minor version of the host's own python3, which runs this program."""
 READY = ".ready"
 """The end of the name of a file beside an interpreter whose installation was finished."""
 _NAME = re.compile(r"python(3\.[0-9]{1,2})\Z")
@@ -61,7 +64,7 @@ class Interpreter:
 
 def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interpreter:
     """The Python for a release: of that version (``3.12``), or, if it is empty, any that ``requires`` (``>=3.12``)
-    accepts; the host's python3 before others of its own, those before installed ones, the oldest first.
+    accepts; the host's python3 before others of its own, those before installed ones, the nearest to python3 first.
 
     Raises HostError when there is none. ``lock`` is the file that ``requires`` is from.
     """
@@ -83,11 +86,18 @@ def find_interpreter(version: str, requires: str = "", lock: str = "") -> Interp
 
 def _candidates(version: str) -> Iterator[str]:
     """The paths to try, the best first."""
-    names = [f"python{version}"] if version else ["python3", *(f"python{one}" for one in pythons())]
+    others = [f"python{one}" for one in sorted(pythons(), key=distance)]
+    names = [f"python{version}"] if version else ["python3", *others]
     yield from filter(None, (shutil.which(name, path=HOST_PATH) for name in names))
     for one in installed():
         if version in ("", minor_of(one)):
             yield program(one)
+
+
+def distance(version: str) -> tuple[int, int]:
+    """How far a version (``3.12``) is from the host's own; of two that are as far, the newer is the nearer."""
+    minor = numbers(version)[1]
+    return abs(minor - OWN), -minor
 
 
 def identify(path: str) -> Interpreter:
@@ -109,11 +119,12 @@ def pythons() -> list[str]:
 
 
 def installed() -> list[Path]:
-    """The directories of installed interpreters: the oldest version first, of one version the newest patch release."""
+    """The directories of installed interpreters: the version nearest to the host's own first, of one version the newest
+    patch release."""
     with contextlib.suppress(FileNotFoundError):
         found = [one for one in INSTALLED.iterdir() if _INSTALLED_NAME.fullmatch(one.name) and not one.is_symlink()]
         ready = [one for one in found if (INSTALLED / f"{one.name}{READY}").exists()]
-        return sorted(ready, key=lambda one: (numbers(minor_of(one)), [-part for part in numbers(one.name[8:])]))
+        return sorted(ready, key=lambda one: (distance(minor_of(one)), [-part for part in numbers(one.name[8:])]))
     return []
 
 

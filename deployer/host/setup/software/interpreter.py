@@ -12,7 +12,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deployer.host.build import pipconf
-from deployer.host.build.pythons import INSTALLED, READY, Interpreter, find_interpreter, installed, minor_of, program
+from deployer.host.build.pythons import (
+    INSTALLED,
+    READY,
+    Interpreter,
+    distance,
+    find_interpreter,
+    installed,
+    minor_of,
+    program,
+)
 from deployer.host.errors import Damaged, HostError
 from deployer.host.setup import packages, prerequisites
 from deployer.host.state.paths import AppPaths
@@ -55,7 +64,7 @@ def ensure(software: Software) -> tuple[str, list[str]]:
     before = _suitable(software)
     if before is not None and not (software.upgrade and is_ours(before)):
         return before.path, []
-    version = minor_of(Path(before.path).parents[1]) if before else software.python or oldest(software.requires)
+    version = minor_of(Path(before.path).parents[1]) if before else software.python or nearest(software.requires)
     if not version or not fits(version, software.requires):
         raise HostError(**NO_SUCH_VERSION.told(version=software.requires or version))
     _install(version, software)
@@ -72,10 +81,11 @@ def is_ours(found: Interpreter) -> bool:
     return found.path.startswith(f"{INSTALLED}/")
 
 
-def oldest(requires: str) -> str:
-    """The oldest Python that a specifier accepts: the same on all hosts, whatever their uv knows. Empty for none."""
+def nearest(requires: str) -> str:
+    """The version nearest to the host's own that a specifier accepts: the same on hosts of one distribution, whatever
+    their uv knows. Empty for none."""
     versions = (f"3.{minor}" for minor in range(9, _NEWEST))
-    return next((version for version in versions if fits(version, requires)), "")
+    return min((version for version in versions if fits(version, requires)), default="", key=distance)
 
 
 def _suitable(software: Software) -> Interpreter | None:

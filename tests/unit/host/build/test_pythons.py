@@ -52,6 +52,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         make_python(tmp_path / name, version)
     monkeypatch.setattr(pythons, "HOST_PATH", str(tmp_path))
     monkeypatch.setattr(pythons, "INSTALLED", tmp_path / "pythons")
+    monkeypatch.setattr(pythons, "OWN", 11)
     return tmp_path
 
 
@@ -89,7 +90,7 @@ def test_another_python_of_the_host_where_its_python3_does_not_fit(host: Path) -
 
 
 def test_a_python_that_setup_has_installed(host: Path) -> None:
-    """The oldest version that fits, of that the newest patch release; what is only partly there is left alone."""
+    """The version nearest to the host's own, of that the newest patch release; what is partly there is left alone."""
     install(host, "3.14.9")
     install(host, "3.12.9")
     newest = install(host, "3.12.11")

@@ -40,11 +40,14 @@ def test_a_list_that_is_none(listing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("requires", "version"), [(">=3.12", "3.12"), (">=3.12.4,<4", "3.12"), ("~=3.13.0", "3.13"), ("<3.5", "")]
-)
-def test_the_oldest_that_is_accepted(requires: str, version: str) -> None:
-    """One answer for all hosts, whatever their uv knows."""
-    assert interpreter.oldest(requires) == version
+    ("requires", "version"),
+    [(">=3.12", "3.12"), (">=3.12.4,<4", "3.12"), ("~=3.13.0", "3.13"), ("<3.5", ""), ("<3.11", "3.10"), ("", "3.11"),
+     ("!=3.11.*", "3.12")],
+)  # fmt: skip
+def test_the_nearest_that_is_accepted(monkeypatch: pytest.MonkeyPatch, requires: str, version: str) -> None:
+    """One answer for hosts of one distribution, whatever their uv knows; no old one where a newer would do."""
+    monkeypatch.setattr(pythons, "OWN", 11)
+    assert interpreter.nearest(requires) == version
 
 
 @pytest.fixture
