@@ -17,6 +17,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
 _SHELL = re.compile(r"[|&;<>$`*?(]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _SERVERS = {"gunicorn": "wsgi", "uvicorn": "asgi", "hypercorn": "asgi", "daphne": "asgi"}
+_DEVELOPMENT = re.compile(r"\brunserver\b|\bflask\b.* run\b|--reload\b|^make\s")
 _ONCE = ("beat", "clock", "scheduler", "cron")
 
 
@@ -37,9 +38,14 @@ class Procfile:
 
 
 def parse_procfile(text: str) -> Procfile:
-    """What a Procfile asks for. Lines that are none are left out."""
+    """What a Procfile asks for. Lines that are none are left out.
+
+    One for a laptop, with a server that reloads, asks for nothing.
+    """
     lines = (line.strip() for line in text.splitlines() if not line.lstrip().startswith("#"))
     commands = {match["name"].lower(): match["command"] for match in map(_LINE.fullmatch, lines) if match}
+    if _DEVELOPMENT.search(commands.get("web", "")):
+        return Procfile()
     places = {match["directory"] for match in map(_CHDIR.match, commands.values()) if match}
     commands = {name: _here(command) for name, command in commands.items()}
     found = _web(commands.pop("web", ""))
