@@ -55,11 +55,13 @@ def _calls(module: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, st
 
 
 def _outermost(node: ast.AST, names: tuple[str, ...]) -> Iterator[ast.Call]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Call) and _name(child) in names:
-            yield child
+    waiting = [node]  # and no recursion: an expression may be deeper than Python's own limit
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.Call) and _name(one) in names:
+            yield one
         else:
-            yield from _outermost(child, names)
+            waiting += reversed(list(ast.iter_child_nodes(one)))
 
 
 def _name(call: ast.Call) -> str:
