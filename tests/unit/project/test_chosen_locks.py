@@ -185,6 +185,8 @@ def test_groups_and_extras_of_a_pylock(repo: Repository) -> None:
     )
     assert set(find(repo, {"pylock.toml": text}).absent) == {"psycopg", "gunicorn"}
     assert not find(repo, {}, groups=("prod",), extras=("pg",)).absent
+    default = find(repo, {"pylock.toml": f'default-groups = ["base"]\n{text}'}, groups=("prod",))
+    assert default.groups == ("base", "prod")  # uv installs no default group where any is named
 
 
 def commands(repo: Repository, lock: Lock) -> list[list[str]]:
