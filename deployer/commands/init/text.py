@@ -29,6 +29,7 @@ def deploy_toml(project: Project, *, secrets: bool = True) -> str:
         web(project),
         release(project),
         processes(project),
+        services(project),
         proxy(project),
         env(project),
     ]
@@ -165,6 +166,16 @@ def processes(project: Project) -> Iterator[str]:
     if project.celery and not procfile.processes:
         yield f"# [processes.worker]          # {project.celery}.celery is there: a worker needs its broker"
         yield f'# command = "celery -A {project.celery} worker"'
+
+
+def services(project: Project) -> Iterator[str]:
+    """The databases that `fab setup` can give the app on the host itself, where it reads their URL."""
+    site = project.django
+    asked = site.values.asked if site else ()
+    if "DATABASE_URL" in asked and site and "DATABASE_URL" not in site.env:
+        yield "# [host.postgresql]           # a database on the host: made by `fab setup`, named by DATABASE_URL"
+    if "REDIS_URL" in asked:
+        yield "# [host.redis]                # the same for Redis, and REDIS_URL"
 
 
 def proxy(project: Project) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from deployer.project.django.expressions import Names
 from deployer.project.django.modules import TextFiles, module_path, tree
@@ -13,11 +13,13 @@ __all__ = ["Settings", "exported", "read_settings"]
 
 
 class Settings:
-    """What a settings module assigns. ``required`` are the variables without which it would raise."""
+    """What a settings module assigns. ``required`` are the variables without which it would raise, ``asked`` all
+    that it reads."""
 
-    def __init__(self, names: Mapping[str, Value], required: Sequence[str]) -> None:
+    def __init__(self, names: Mapping[str, Value], required: Sequence[str], asked: Collection[str] = ()) -> None:
         self.names = names
         self.required = tuple(dict.fromkeys(required))
+        self.asked = frozenset(asked)
 
     def get(self, name: str) -> Value:
         """A setting; an unknown one when it is not assigned."""
@@ -31,7 +33,8 @@ def read_settings(files: TextFiles, module: str, environment: Mapping[str, Value
     nothing for code that cannot be understood.
     """
     program = _Program(files, environment, directory)
-    return Settings(program.module(module), program.required)
+    names = program.module(module)
+    return Settings(names, program.required, program.asked)
 
 
 def exported(files: TextFiles, module: str) -> dict[str, Value]:
@@ -50,6 +53,7 @@ class _Program:
         self.environment = dict(environment)
         self.where = f"{CODE}/{directory}" if directory else CODE
         self.required: list[str] = []
+        self.asked: set[str] = set()
         self.modules: dict[str, Names] = {}
         self.names_of: dict[str, str] = {}
         self.depth = 0

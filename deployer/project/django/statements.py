@@ -28,6 +28,7 @@ class Program(Protocol):
     environment: dict[str, Value]
     where: str
     required: list[str]
+    asked: set[str]
     depth: int
     statements: int
 
@@ -52,6 +53,7 @@ class Frame:
         self.inner = inner
 
     def variable(self, name: str) -> Value | None:
+        self.program.asked.add(name)
         return self.program.environment.get(name)
 
     def export(self, name: str, value: Value) -> None:

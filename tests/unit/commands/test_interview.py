@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.commands.init import Defaults, interview, plan_init, refuse_mistake
+from deployer.config import load
 from deployer.errors import ConfigError
 from deployer.ui.asking import Terminal, show_lines
 from tests.support.project import Project
@@ -75,6 +76,21 @@ def test_a_choice_between_applications(tmp_path: Path) -> None:
     assert interview(root, Person("1", "")).project.wsgi == "app:admin"
     with pytest.raises(ConfigError, match="several applications"):
         refuse_mistake(interview(root, None).project)
+
+
+def test_a_database_that_setup_could_make(tmp_path: Path) -> None:
+    """Where the settings read its URL, and as comments: a database elsewhere is as good."""
+    root = project(tmp_path, DJANGO)
+    with (root / "shop/settings.py").open("a") as file:
+        file.write(
+            "import environ\nenv = environ.Env()\nDATABASES = {'default': env.db()}\nX = env('REDIS_URL', default='')\n"
+        )
+    found = interview(root, None).project
+    text = plan_init(found)[Path("deploy.toml")]
+    assert "# [host.postgresql]" in text and "# [host.redis]" in text
+    assert found.django is not None and found.django.required == ("HOSTS", "DATABASE_URL")
+    (root / "deploy.toml").write_text(text.replace("# [host.", "[host."))
+    assert load(root / "deploy.toml").host.services == ("postgresql", "redis")
 
 
 def test_nothing_is_asked_where_deploy_toml_is(tmp_path: Path) -> None:
