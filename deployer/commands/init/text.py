@@ -156,6 +156,8 @@ def migration(project: Project) -> str:
 
 def processes(project: Project) -> Iterator[str]:
     procfile = project.procfile
+    for name in procfile.serving:
+        yield f"# {name} of the Procfile is left out: only [web] takes requests here"
     for index, (name, command) in enumerate(procfile.processes.items()):
         yield from ([""] if index else [])
         yield f"[processes.{name}]"

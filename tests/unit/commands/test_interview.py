@@ -93,6 +93,12 @@ def test_a_database_that_setup_could_make(tmp_path: Path) -> None:
     assert load(root / "deploy.toml").host.services == ("postgresql", "redis")
 
 
+def test_a_program_called_manage_that_is_not_of_django(tmp_path: Path) -> None:
+    """Other projects have one, too: what serves is looked for as in any of them."""
+    found = interview(project(tmp_path, {"manage.py": "from app import cli\ncli()\n", "app.py": APP}), None).project
+    assert (found.manage, found.wsgi) == (False, "app:app")
+
+
 def test_nothing_is_asked_where_deploy_toml_is(tmp_path: Path) -> None:
     """Typed again: what is there stays."""
     root = project(tmp_path, {**DJANGO, "deploy.toml": 'app = "shop"'})

@@ -44,6 +44,8 @@ def test_what_runs_beside_it() -> None:
         "x": "/bin/sh -c 'a && b'",
     }
     assert found.once == ("clock",)
+    other = parse_procfile("web: gunicorn a:b\nweb-api: ddtrace-run gunicorn c:d\n")
+    assert (other.serving, other.processes) == (("web-api",), {})
 
 
 def test_the_directory_that_all_of_it_runs_in() -> None:
