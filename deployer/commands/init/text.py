@@ -181,11 +181,14 @@ def services(project: Project) -> Iterator[str]:
 
 
 def proxy(project: Project) -> Iterator[str]:
-    site = project.django
-    yield "# [proxy]                     # let `fab setup` write the site: HTTPS, by Caddy or nginx"
-    yield f"# domains = {quoted(project.host or _EXAMPLE)}"
+    """The site: asked for where somebody said what it is called, else as comments."""
+    site, mark = project.django, "" if project.confirmed else "# "
+    yield f"{mark}[proxy]                     # let `fab setup` write the site: HTTPS, by Caddy or nginx"
+    yield f"{mark}domains = {quoted(project.host or _EXAMPLE)}"
     if site and site.static_root and site.static_url:
-        yield f"# static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}"
+        yield f"{mark}static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}"
+    if site and site.media_state and site.media_url:
+        yield f"{mark}media = {{ {quoted(site.media_url)} = {quoted(site.media_state)} }}"
 
 
 def env(project: Project) -> Iterator[str]:

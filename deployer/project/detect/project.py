@@ -33,7 +33,7 @@ class Project:
 
     ``directory`` is where the app runs, ``path`` where its modules are, relative to that (both empty: at the top).
     ``choices`` are the applications, as ``wsgi = "app:app"``, when there are several; ``elsewhere`` the directories
-    below that have one, likewise.
+    below that have one, likewise. ``host`` is the site's name, ``confirmed`` when a person said so.
     """
 
     root: Path
@@ -53,6 +53,7 @@ class Project:
     celery: str = ""
     health: str = "/"
     host: str = ""
+    confirmed: bool = False
 
     @property
     def is_python(self) -> bool:

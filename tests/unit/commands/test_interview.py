@@ -25,6 +25,8 @@ DJANGO = {
 class Person(Defaults):
     """Answers from a list; what was asked is kept."""
 
+    present = True
+
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
@@ -57,7 +59,9 @@ def test_a_person_is_asked_for_the_name_and_the_key(tmp_path: Path) -> None:
     assert Path(".env.production") not in plan
     text = plan[Path("deploy.toml")]
     assert 'HOSTS = "x.example.com"' in text and 'host = "x.example.com"' in text and "# env_file = " in text
-    assert Path(".env.production") in plan_init(interview(root, Person("", "")).project)
+    assert "\n[proxy] " in text and '\ndomains = "x.example.com"' in text
+    unnamed = interview(root, Person("", "")).project
+    assert Path(".env.production") in plan_init(unnamed) and "\n# [proxy] " in plan_init(unnamed)[Path("deploy.toml")]
 
 
 def test_a_choice_between_apps(tmp_path: Path) -> None:
