@@ -147,10 +147,14 @@ def find_lock(source: Source, *, required: bool = True, directory: str = "", cho
         requires=requires,
         python=python,
         floating=reads.floating,
-        warnings=(*(_whole(path) if base in directories or "." in directories else ()), *filter(None, [unused])),
+        warnings=(
+            *(otherlocks.outdated(project, path) if kind == "requirements" else ()),
+            *(_whole(path) if base in directories or "." in directories else ()),
+            *filter(None, [unused]),
+        ),
         absent=reads.absent,
         directory="" if (runs_in := shipped.placed(reads.directory)) == "." else runs_in,
-        groups=chosen.groups,
+        groups=tuple(dict.fromkeys((*reads.groups, *chosen.groups))),
         extras=chosen.extras,
     )
 

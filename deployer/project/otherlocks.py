@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from deployer.errors import ConfigError
+from deployer.project.shipped import Shipped, parse_toml
+from deployer.project.uvlock import normal
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause
 
-__all__ = ["OTHER_LOCK", "OTHER_LOCKS", "OtherLock", "found", "refusal"]
+__all__ = ["OTHER_LOCK", "OTHER_LOCKS", "OtherLock", "found", "outdated", "refusal"]
 
 OTHER_LOCK = Cause(
     "other-lock",
@@ -19,6 +24,9 @@ OTHER_LOCK = Cause(
     "{path} is {tool}'s, which is not installed on hosts: its production set has to be exported",
     run("{command}", "in {directory}; {why}") + do("then git add and commit {target}"),
 )
+
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +82,36 @@ def found(paths: Iterable[str]) -> tuple[str, OtherLock] | None:
     """The first of these paths that is another tool's lock; None when none is."""
     named = {other.name: other for other in OTHER_LOCKS}
     return next(((path, named[name]) for path in paths if (name := posixpath.basename(path)) in named), None)
+
+
+def outdated(shipped: Shipped, path: str) -> Iterator[str]:
+    """A warning where requirements have other versions than the lock beside them, from which they were exported."""
+    pins = dict(_PIN.findall(shipped.text(path) or ""))
+    for other in OTHER_LOCKS:
+        beside = posixpath.join(posixpath.dirname(path), other.name)
+        versions = _versions(shipped.text(beside) or "", other.name) if shipped.is_file(beside) else {}
+        differ = [name for name, version in pins.items() if version not in versions.get(normal(name), {version})]
+        if differ:
+            shown = ", ".join(differ[:_SHOWN]) + (", …" if differ[_SHOWN:] else "")
+            yield f"{path} is older than {beside}, or newer: they differ in {shown}; export again: {other.command}"
+
+
+def _versions(text: str, name: str) -> dict[str, set[str]]:
+    """The versions of each package that a lock has; none where it is not understood."""
+    found: dict[str, set[str]] = {}
+    try:
+        for package, version in _pipenv(json.loads(text)) if name == "Pipfile.lock" else _packages(parse_toml(text)):
+            found.setdefault(normal(package), set()).add(version)
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return {}
+    return found
+
+
+def _pipenv(lock: Any) -> Iterator[tuple[str, str]]:
+    for name, one in lock["default"].items():
+        yield name, str(one.get("version", "")).removeprefix("==")
+
+
+def _packages(lock: Any) -> Iterator[tuple[str, str]]:
+    for one in lock.get("package", ()):
+        yield str(one["name"]), str(one["version"])

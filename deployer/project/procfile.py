@@ -17,14 +17,16 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
 _SHELL = re.compile(r"[|&;<>$`*?(]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _SERVERS = {"gunicorn": "wsgi", "uvicorn": "asgi", "hypercorn": "asgi", "daphne": "asgi"}
+_DEVELOPMENT = re.compile(r"\brunserver\b|\bflask\b.* run\b|--reload\b|^make\s")
+_SERVING = re.compile(r"\b(?:gunicorn|uvicorn|hypercorn|daphne|waitress|uwsgi|granian)\b")
 _ONCE = ("beat", "clock", "scheduler", "cron")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Procfile:
     """``kind`` and ``target`` are those of the web process, empty when its command names none that is known; ``web`` is
-    that command then. ``processes`` have a command each; those ``once`` run on one host. ``directory`` is where all of
-    it runs."""
+    that command then. ``processes`` have a command each; those ``once`` run on one host; those ``serving``
+    take requests, and are no processes here. ``directory`` is where all of it runs."""
 
     kind: str = ""
     target: str = ""
@@ -33,21 +35,28 @@ class Procfile:
     release: str = ""
     processes: Mapping[str, str] = field(default_factory=dict)
     once: tuple[str, ...] = ()
+    serving: tuple[str, ...] = ()
     directory: str = ""
 
 
 def parse_procfile(text: str) -> Procfile:
-    """What a Procfile asks for. Lines that are none are left out."""
+    """What a Procfile asks for. Lines that are none are left out.
+
+    One for a laptop, with a server that reloads, asks for nothing.
+    """
     lines = (line.strip() for line in text.splitlines() if not line.lstrip().startswith("#"))
     commands = {match["name"].lower(): match["command"] for match in map(_LINE.fullmatch, lines) if match}
+    if _DEVELOPMENT.search(commands.get("web", "")):
+        return Procfile()
     places = {match["directory"] for match in map(_CHDIR.match, commands.values()) if match}
     commands = {name: _here(command) for name, command in commands.items()}
     found = _web(commands.pop("web", ""))
     release = commands.pop("release", "")
-    processes = {_name(name): _command(command) for name, command in commands.items()}
+    serving = tuple(name for name, command in commands.items() if _SERVING.search(command))
+    processes = {_name(name): _command(command) for name, command in commands.items() if name not in serving}
     once = tuple(name for name in processes if any(word in name for word in _ONCE) or " beat" in processes[name])
     directory = found.directory or (places.pop() if len(places) == 1 else "")
-    return replace(found, release=release, processes=processes, once=once, directory=directory)
+    return replace(found, release=release, processes=processes, once=once, serving=serving, directory=directory)
 
 
 def _here(command: str) -> str:

@@ -22,6 +22,7 @@ def read(shipped: Shipped, path: str, chosen: Chosen) -> Reads:
         files=(path,),
         requires=str(lock.get("requires-python", "")).replace(" ", ""),
         absent=_absent(packages, lock, chosen),
+        groups=tuple(map(str, lock.get("default-groups", ()))) if chosen.groups else (),
     )
     for package in packages:
         for place in _places(package):

@@ -132,6 +132,8 @@ class Reads:
     floating: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     directory: str = "."
+    groups: tuple[str, ...] = ()
+    """Those that have to be named beside the chosen ones, or they would not be installed any more."""
 
     def joined(self, other: Reads) -> Reads:
         """With the files of another."""

@@ -34,6 +34,8 @@ def show_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
 class Terminal:
     """Who sits at the terminal. The end of the input is Enter, and so is a third answer that does not fit."""
 
+    present = True
+
     def __init__(self, stdin: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self._stdin = stdin or sys.stdin
         self._stderr = stderr or sys.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +20,9 @@ _NO = ("n", "no")
 
 
 class Asking(Protocol):
-    """Somebody who answers. ``fits`` says what is wrong with an answer, or nothing."""
+    """Somebody who answers; ``present``: a person. ``fits`` says what is wrong with an answer, or nothing."""
+
+    present: bool
 
     def tell(self, lines: Sequence[str]) -> None: ...
 
@@ -31,6 +33,8 @@ class Asking(Protocol):
 
 class Defaults:
     """Nobody is there, or everything is agreed to: the default of each question."""
+
+    present = False
 
     def tell(self, _: Sequence[str]) -> None:
         """Nobody listens."""
@@ -72,6 +76,7 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
     host = someone.ask("The host name of the site, such as shop.example.com (Enter: later)", found, _host_problem)
     if host != found:
         project = chosen(inspect(root, directory=directory, host=host), wsgi=wsgi, asgi=asgi)
+    project = replace(project, confirmed=bool(host) and someone.present)
     return Interview(project=project, secrets=_wants_secrets(project, someone))
 
 

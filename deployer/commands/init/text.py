@@ -29,6 +29,7 @@ def deploy_toml(project: Project, *, secrets: bool = True) -> str:
         web(project),
         release(project),
         processes(project),
+        services(project),
         proxy(project),
         env(project),
     ]
@@ -155,6 +156,8 @@ def migration(project: Project) -> str:
 
 def processes(project: Project) -> Iterator[str]:
     procfile = project.procfile
+    for name in procfile.serving:
+        yield f"# {name} of the Procfile is left out: only [web] takes requests here"
     for index, (name, command) in enumerate(procfile.processes.items()):
         yield from ([""] if index else [])
         yield f"[processes.{name}]"
@@ -167,12 +170,25 @@ def processes(project: Project) -> Iterator[str]:
         yield f'# command = "celery -A {project.celery} worker"'
 
 
-def proxy(project: Project) -> Iterator[str]:
+def services(project: Project) -> Iterator[str]:
+    """The databases that `fab setup` can give the app on the host itself, where it reads their URL."""
     site = project.django
-    yield "# [proxy]                     # let `fab setup` write the site: HTTPS, by Caddy or nginx"
-    yield f"# domains = {quoted(project.host or _EXAMPLE)}"
+    asked = site.values.asked if site else ()
+    if "DATABASE_URL" in asked and site and "DATABASE_URL" not in site.env:
+        yield "# [host.postgresql]           # a database on the host: made by `fab setup`, named by DATABASE_URL"
+    if "REDIS_URL" in asked:
+        yield "# [host.redis]                # the same for Redis, and REDIS_URL"
+
+
+def proxy(project: Project) -> Iterator[str]:
+    """The site: asked for where somebody said what it is called, else as comments."""
+    site, mark = project.django, "" if project.confirmed else "# "
+    yield f"{mark}[proxy]                     # let `fab setup` write the site: HTTPS, by Caddy or nginx"
+    yield f"{mark}domains = {quoted(project.host or _EXAMPLE)}"
     if site and site.static_root and site.static_url:
-        yield f"# static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}"
+        yield f"{mark}static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}"
+    if site and site.media_state and site.media_url:
+        yield f"{mark}media = {{ {quoted(site.media_url)} = {quoted(site.media_state)} }}"
 
 
 def env(project: Project) -> Iterator[str]:

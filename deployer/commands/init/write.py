@@ -140,7 +140,7 @@ def _about_dependencies(project: Project) -> Iterator[str]:
 
 
 def _not_pinned(project: Project) -> Iterator[str]:
-    """What a deploy would say of the lock: that it is not pinned, or why it cannot be used."""
+    """What a deploy would say of the lock: what is not pinned, what it warns of, or why it cannot be used."""
     from deployer.config import DependenciesConfig
     from deployer.project.lockfile import find_lock
     from deployer.project.source import from_working_tree
@@ -154,8 +154,7 @@ def _not_pinned(project: Project) -> Iterator[str]:
     except OSError:
         return
     else:
-        if found.loose:
-            yield found.loose
+        yield from filter(None, [found.loose, *found.warnings])
 
 
 def missing_server(project: Project) -> str | None:

@@ -161,7 +161,7 @@ def build_tree(
     if venv is not None:
         seen["VIRTUAL_ENV"] = str(venv)
     try:
-        _refuse_no_directory(spec, tree)
+        refuse_no_directory(spec, tree)
         for command in spec.build:
             shell = ["/bin/sh", "-euc", command]
             what = f"the build command {command!r}"
@@ -180,9 +180,12 @@ def build_tree(
         raise
 
 
-def _refuse_no_directory(spec: Spec, tree: Path) -> None:
+def refuse_no_directory(spec: Spec, tree: Path) -> None:
     """Raises HostError when the directory that the app runs in did not ship, or is a link."""
-    if spec.directory and not stat.S_ISDIR(ownership.mode_below(tree, spec.directory)):
+    mode = 0
+    with contextlib.suppress(OSError):  # a part of it is a link or a file
+        mode = ownership.mode_below(tree, spec.directory) if spec.directory else 0
+    if spec.directory and not stat.S_ISDIR(mode):
         raise HostError(
             f"{spec.directory}, the directory that deploy.toml names, is not among the files of this release",
             next=do("commit it, or correct directory in deploy.toml") + run("fab deploy"),

@@ -32,23 +32,36 @@ def of_framework(text: str) -> str:
     found = dict(_calls(module, _ROUTES))
     if health := _health(found):
         return health
-    described = dict(_calls(module, ("FastAPI",), argument="openapi_url"))
-    makes = any(isinstance(node, ast.Call) and _name(node) == "FastAPI" for node in ast.walk(module))
-    return "/openapi.json" if makes and "" not in found and not described else "/"
+    made = next((node for node in ast.walk(module) if isinstance(node, ast.Call) and _name(node) == "FastAPI"), None)
+    return "/" if made is None or "" in found else _description(made)
 
 
-def _calls(module: ast.Module, names: tuple[str, ...], argument: str = "") -> Iterator[tuple[str, str]]:
-    """The URL of each call of these names, without the slash in front, and what it leads to; or an argument of it."""
-    for node in ast.walk(module):
-        if not isinstance(node, ast.Call) or _name(node) not in names:
-            continue
-        if argument:
-            yield from ((one.arg, "") for one in node.keywords if one.arg == argument)
-            continue
+def _description(fastapi: ast.Call) -> str:
+    """The page on which FastAPI describes itself; the first page when it is told not to."""
+    given = {one.arg: ast.unparse(one.value) for one in fastapi.keywords}
+    if "openapi_url" not in given:
+        return "/openapi.json"
+    return "/" if given["openapi_url"] == "None" or "docs_url" in given else "/docs"
+
+
+def _calls(module: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The URL of each call of these names, without the slash in front, and what it leads to. Those that are given to
+    another one (``include([path(…)])``) are below that one's URL, and left out."""
+    for node in _outermost(module, names):
         url = literal(node.args[0]) if node.args else None
         if isinstance(url, str):
             plain = url.removeprefix("^").removesuffix("$").lstrip("/")
             yield plain, ast.unparse(node.args[1]) if len(node.args) > 1 else ""
+
+
+def _outermost(node: ast.AST, names: tuple[str, ...]) -> Iterator[ast.Call]:
+    waiting = [node]  # and no recursion: an expression may be deeper than Python's own limit
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.Call) and _name(one) in names:
+            yield one
+        else:
+            waiting += reversed(list(ast.iter_child_nodes(one)))
 
 
 def _name(call: ast.Call) -> str:

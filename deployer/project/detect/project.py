@@ -13,7 +13,7 @@ from deployer.project.application import choices, find_applications, of_django
 from deployer.project.detect import health
 from deployer.project.detect.disk import DiskFiles
 from deployer.project.detect.locks import LockChoice, choose_lock, read_toml
-from deployer.project.django import Below, choose_settings, module_path
+from deployer.project.django import SETTINGS, Below, choose_settings, module_path
 from deployer.project.django.site import Site, inspect_settings
 from deployer.project.frameworks import Application
 from deployer.project.lockfile import KINDS
@@ -33,7 +33,7 @@ class Project:
 
     ``directory`` is where the app runs, ``path`` where its modules are, relative to that (both empty: at the top).
     ``choices`` are the applications, as ``wsgi = "app:app"``, when there are several; ``elsewhere`` the directories
-    below that have one, likewise.
+    below that have one, likewise. ``host`` is the site's name, ``confirmed`` when a person said so.
     """
 
     root: Path
@@ -53,6 +53,7 @@ class Project:
     celery: str = ""
     health: str = "/"
     host: str = ""
+    confirmed: bool = False
 
     @property
     def is_python(self) -> bool:
@@ -74,9 +75,10 @@ def inspect(root: Path, *, directory: str = "", host: str = "") -> Project:
 
 def _places(files: DiskFiles, procfile: Procfile) -> list[str]:
     """Where the app may run: where manage.py is, or what the Procfile says, or the one directory with a lock."""
-    if "manage.py" in files.paths:
+    if _is_manage(files.read_text("manage.py")):
         return [""]
-    manages = [path.rpartition("/")[0] for path in files.named("manage.py", _DEPTH)]
+    named = [path for path in files.named("manage.py", _DEPTH) if _is_manage(files.read_text(path))]
+    manages = [path.rpartition("/")[0] for path in named]
     if procfile.directory and any(path.startswith(f"{procfile.directory}/") for path in files.paths):
         return [procfile.directory]
     if manages or _has_application(files, "") or _has_application(files, "src"):
@@ -86,6 +88,11 @@ def _places(files: DiskFiles, procfile: Procfile) -> list[str]:
     return [place for place in sorted(projects) if _has_application(files, place)] or [""]
 
 
+def _is_manage(text: str | None) -> bool:
+    """Whether a manage.py is Django's: other projects have programs of that name."""
+    return text is not None and (SETTINGS in text or "execute_from_command_line" in text)
+
+
 def _has_application(files: DiskFiles, directory: str) -> bool:
     below = Below(files, directory) if directory else files
     return bool(find_applications(below, {}, files.directories(directory)))
@@ -93,7 +100,7 @@ def _has_application(files: DiskFiles, directory: str) -> bool:
 
 def _inspect(files: DiskFiles, procfile: Procfile, place: str, elsewhere: tuple[str, ...], host: str) -> Project:
     below = Below(files, place) if place else files
-    manage = not elsewhere and below.read_text("manage.py") is not None
+    manage = not elsewhere and _is_manage(below.read_text("manage.py"))
     choice = choose_settings(below)
     make = functools.partial(_made, files, procfile, place, elsewhere, manage, host)
     if choice is not None and not elsewhere:

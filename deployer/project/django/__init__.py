@@ -1,6 +1,6 @@
 """Django projects, read as text: which settings serve, what they are on a host, and what would break there.
 
-Nothing of the project is run or imported. ``reader`` follows the statements of settings modules as Python would, with
+Nothing of the project is run or imported. ``statements`` follows settings modules as Python would, with
 the variables that a host has; what it cannot know stays unknown.
 """
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployer.project.django import databases
-from deployer.project.django.expressions import Scope, evaluate, iterated
+from deployer.project.django.expressions import Scope, evaluate
+from deployer.project.django.operators import iterated
 from deployer.project.django.values import (
     UNKNOWN,
     Function,

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Callable
 from dataclasses import replace
 
-from deployer.project.django.expressions import Scope, evaluate, iterated
+from deployer.project.django.expressions import Scope, evaluate
+from deployer.project.django.operators import iterated
 from deployer.project.django.values import Symbol, Value, hangs_on
 
 __all__ = ["assign", "changed"]

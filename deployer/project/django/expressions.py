@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from deployer.project.django.operators import bare, combined, contains, iterated
 from deployer.project.django.values import (
     UNKNOWN,
     Function,
@@ -18,7 +19,7 @@ from deployer.project.django.values import (
     truth,
 )
 
-__all__ = ["Scope", "combined", "evaluate", "iterated"]
+__all__ = ["Scope", "evaluate"]
 
 Names = dict[str, Value]
 _BUILTINS = ("bool", "int", "str", "float", "list", "tuple", "set", "dict", "len", "any", "all", "sorted", "globals")
@@ -45,16 +46,6 @@ def evaluate(node: ast.expr, scope: Scope) -> Value:
     """What the expression is worth. Raises Raised where it would raise for a variable that is not set."""
     handler = _HANDLERS.get(type(node))
     return handler(node, scope) if handler else Value()
-
-
-def iterated(value: Value) -> tuple[Value, ...] | None:
-    """What a loop over the value gets; None when that is not known."""
-    content = value.content
-    if isinstance(content, tuple) and not value.partial:
-        return content
-    if isinstance(content, dict) and not value.partial:
-        return tuple(Value(content=key) for key in content)
-    return None
 
 
 def _name(node: ast.Name, scope: Scope) -> Value:
@@ -92,37 +83,6 @@ def _binary(node: ast.BinOp, scope: Scope) -> Value:
     return combined(node.op, evaluate(node.left, scope), evaluate(node.right, scope))
 
 
-def combined(operator: ast.operator, left: Value, right: Value) -> Value:
-    """``left OPERATOR right``. Of lists that are known in part, what is known."""
-    first, second = left.content, right.content
-    variables = hangs_on([left, right])
-    if isinstance(operator, ast.Add) and (isinstance(first, tuple) or isinstance(second, tuple)):
-        parts = [one if isinstance(one, tuple) else () for one in (first, second)]
-        partial = left.partial or right.partial or not (isinstance(first, tuple) and isinstance(second, tuple))
-        return Value(content=parts[0] + parts[1], variables=variables, partial=partial)
-    if isinstance(operator, ast.BitOr) and isinstance(first, dict) and isinstance(second, dict):
-        return Value(content={**first, **second}, variables=variables, partial=left.partial or right.partial)
-    if isinstance(first, str) and isinstance(second, str) and isinstance(operator, (ast.Add, ast.Div)):
-        text = first + second if isinstance(operator, ast.Add) else posixpath.join(first, second)
-        return Value(content=text, variables=variables)
-    if isinstance(operator, ast.Sub) and isinstance(first, str) and isinstance(second, int):
-        for _ in range(min(second, _MOST_ITEMS)):
-            first = posixpath.dirname(first)
-        return Value(content=first, variables=variables)
-    if isinstance(operator, ast.Mod) and isinstance(first, str) and isinstance(second, (str, int)):
-        return Value(content=first.replace("%s", str(second), 1), variables=variables)
-    if type(first) is int and type(second) is int and type(operator) in _NUMBERS:
-        return Value(content=_NUMBERS[type(operator)](first, second), variables=variables)
-    return Value(variables=variables)
-
-
-_NUMBERS: dict[type, Callable[[int, int], int]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b if abs(a) < 1 << 40 and abs(b) < 1 << 40 else 0,
-}
-
-
 def _boolean(node: ast.BoolOp, scope: Scope) -> Value:
     seen: list[Value] = []
     stops = isinstance(node.op, ast.Or)
@@ -151,34 +111,16 @@ def _compare(node: ast.Compare, scope: Scope) -> Value:
         return Value(variables=variables)
     operator, found = node.ops[0], None
     if isinstance(operator, (ast.In, ast.NotIn)):
-        found = _contains(right, left, scope)
+        found = contains(right, left, scope.variable)
         if isinstance(right.content, Symbol) and isinstance(left.content, str):
             variables = (*variables, left.content)
     elif left.known and right.known and not left.partial and not right.partial:
-        same = _bare(left) == _bare(right)
+        same = bare(left) == bare(right)
         if isinstance(operator, (ast.Eq, ast.Is, ast.NotEq, ast.IsNot)):
             found = same
     if found is None:
         return Value(variables=variables)
     return Value(content=found is not isinstance(operator, (ast.NotIn, ast.NotEq, ast.IsNot)), variables=variables)
-
-
-def _contains(whole: Value, part: Value, scope: Scope) -> bool | None:
-    if isinstance(whole.content, Symbol) and whole.content.name == "os.environ" and isinstance(part.content, str):
-        return scope.variable(part.content) is not None
-    if not part.known or not whole.known:
-        return None
-    if isinstance(whole.content, str) and isinstance(part.content, str):
-        return part.content in whole.content
-    if isinstance(whole.content, (tuple, dict)):
-        found = any(one.content == part.content for one in (iterated(replace(whole, partial=False)) or ()))
-        return found or (None if whole.partial else False)
-    return None
-
-
-def _bare(value: Value) -> Any:
-    content = value.content
-    return tuple(map(_bare, content)) if isinstance(content, tuple) else content
 
 
 def _conditional(node: ast.IfExp, scope: Scope) -> Value:

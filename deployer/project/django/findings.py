@@ -27,6 +27,7 @@ __all__ = [
 
 _FALSE = ("false", "False", "0", "")
 _KEY = "SECRET_KEY"
+_EXAMPLE = "shop.example.com"
 INSECURE = "django-insecure-"
 """How the keys begin that ``startproject`` writes into the code."""
 
@@ -59,18 +60,27 @@ def hosts(reading: Reading, host: str) -> str:
     found = host or next((name for name in map(_bare_host, texts(allowed)) if is_host(name)), "")
     if _allows(reading.settings, found):
         return found
-    if found and reading.solve(allowed.variables, [found], lambda settings: _allows(settings, found)):
+    naming = [name for name in allowed.variables if _names_hosts(reading, name)]
+    if found and reading.solve(naming, [found], lambda settings: _allows(settings, found)):
         return found
-    if allowed.known and (found or not allowed.variables):
+    if allowed.known and (found or not naming):
         what = f"ALLOWED_HOSTS does not have {found or 'the name of the site'}"
-        reading.doubt(f"{what}: every page answers 400", f'ALLOWED_HOSTS = ["{found or "shop.example.com"}"]')
+        reading.doubt(f"{what}: every page answers 400", f'ALLOWED_HOSTS = ["{found or _EXAMPLE}"]')
     return found
 
 
 def hosts_variable(reading: Reading, host: str) -> str:
-    """The variable that has to name the site, as long as nobody said how it is called; empty when there is none."""
-    allowed = reading.settings.get("ALLOWED_HOSTS")
-    return "" if host or _allows(reading.settings, "") else next(iter(allowed.variables), "")
+    """The variable that has to name the site, as long as nobody said how it is called; empty when there is none.
+
+    It was seen to do so: not every variable that decides ALLOWED_HOSTS is one that names hosts.
+    """
+    if host or _allows(reading.settings, ""):
+        return ""
+    return next((name for name in reading.settings.get("ALLOWED_HOSTS").variables if _names_hosts(reading, name)), "")
+
+
+def _names_hosts(reading: Reading, variable: str) -> bool:
+    return _EXAMPLE in texts(reading.read({variable: _EXAMPLE}).get("ALLOWED_HOSTS"))
 
 
 def _bare_host(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.commands.init import Defaults, interview, plan_init, refuse_mistake
+from deployer.config import load
 from deployer.errors import ConfigError
 from deployer.ui.asking import Terminal, show_lines
 from tests.support.project import Project
@@ -23,6 +24,8 @@ DJANGO = {
 
 class Person(Defaults):
     """Answers from a list; what was asked is kept."""
+
+    present = True
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
@@ -56,7 +59,9 @@ def test_a_person_is_asked_for_the_name_and_the_key(tmp_path: Path) -> None:
     assert Path(".env.production") not in plan
     text = plan[Path("deploy.toml")]
     assert 'HOSTS = "x.example.com"' in text and 'host = "x.example.com"' in text and "# env_file = " in text
-    assert Path(".env.production") in plan_init(interview(root, Person("", "")).project)
+    assert "\n[proxy] " in text and '\ndomains = "x.example.com"' in text
+    unnamed = interview(root, Person("", "")).project
+    assert Path(".env.production") in plan_init(unnamed) and "\n# [proxy] " in plan_init(unnamed)[Path("deploy.toml")]
 
 
 def test_a_choice_between_apps(tmp_path: Path) -> None:
@@ -75,6 +80,27 @@ def test_a_choice_between_applications(tmp_path: Path) -> None:
     assert interview(root, Person("1", "")).project.wsgi == "app:admin"
     with pytest.raises(ConfigError, match="several applications"):
         refuse_mistake(interview(root, None).project)
+
+
+def test_a_database_that_setup_could_make(tmp_path: Path) -> None:
+    """Where the settings read its URL, and as comments: a database elsewhere is as good."""
+    root = project(tmp_path, DJANGO)
+    with (root / "shop/settings.py").open("a") as file:
+        file.write(
+            "import environ\nenv = environ.Env()\nDATABASES = {'default': env.db()}\nX = env('REDIS_URL', default='')\n"
+        )
+    found = interview(root, None).project
+    text = plan_init(found)[Path("deploy.toml")]
+    assert "# [host.postgresql]" in text and "# [host.redis]" in text
+    assert found.django is not None and found.django.required == ("HOSTS", "DATABASE_URL")
+    (root / "deploy.toml").write_text(text.replace("# [host.", "[host."))
+    assert load(root / "deploy.toml").host.services == ("postgresql", "redis")
+
+
+def test_a_program_called_manage_that_is_not_of_django(tmp_path: Path) -> None:
+    """Other projects have one, too: what serves is looked for as in any of them."""
+    found = interview(project(tmp_path, {"manage.py": "from app import cli\ncli()\n", "app.py": APP}), None).project
+    assert (found.manage, found.wsgi) == (False, "app:app")
 
 
 def test_nothing_is_asked_where_deploy_toml_is(tmp_path: Path) -> None:

@@ -136,6 +136,23 @@ def test_another_tools_lock_is_refused_with_its_export(repo: Repository, name: s
     assert find(repo, {"backend/requirements.txt": "a==1"}, directory="backend").kind == "requirements"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("poetry.lock", '[[package]]\nname = "Django"\nversion = "{}"\n'),
+        ("pdm.lock", '[[package]]\nname = "django"\nversion = "{}"\n'),
+        ("Pipfile.lock", '{{"default": {{"django": {{"version": "=={}"}}}}}}'),
+    ],
+)
+def test_an_export_that_is_older_than_its_lock_is_said(repo: Repository, name: str, text: str) -> None:
+    """What is deployed is the export: that it differs from the lock is a warning, with the command."""
+    files = {"requirements.txt": "django[argon2]==5.1 ; python_version > '3'\nown==1\n", name: text.format("5.2")}
+    (warning,) = find(repo, files).warnings
+    assert "differ in django" in warning and "export again" in warning
+    assert find(repo, {name: text.format("5.1")}).warnings == ()
+    assert find(repo, {name: "nonsense ["}).warnings == ()
+
+
 def test_the_member_of_a_workspace_that_the_app_runs_in(repo: Repository) -> None:
     """Its dependencies are installed, and those of the root are not."""
     files = {
@@ -185,6 +202,8 @@ def test_groups_and_extras_of_a_pylock(repo: Repository) -> None:
     )
     assert set(find(repo, {"pylock.toml": text}).absent) == {"psycopg", "gunicorn"}
     assert not find(repo, {}, groups=("prod",), extras=("pg",)).absent
+    default = find(repo, {"pylock.toml": f'default-groups = ["base"]\n{text}'}, groups=("prod",))
+    assert default.groups == ("base", "prod")  # uv installs no default group where any is named
 
 
 def commands(repo: Repository, lock: Lock) -> list[list[str]]:

@@ -17,6 +17,7 @@ from tests.unit.project.django.test_reader import Files
         ('urlpatterns = [path("admin/", admin.site.urls), path("", home)]', "/"),
         ('urlpatterns = [re_path(r"^healthz/$", health), path("", home)]', "/healthz/"),
         ('urlpatterns = [path("ht/", include("health_check.urls"))]', "/ht/"),
+        ('urlpatterns = [path("api/", include([path("status/", status)])), path("", home)]', "/"),
         ("def (", "/"),
     ],
 )
@@ -32,6 +33,7 @@ def test_of_django(urls: str, path: str) -> None:
         ('app = FastAPI()\n@app.get("/items")\ndef items(): ...', "/openapi.json"),
         ('app = FastAPI()\n@app.get("/")\ndef home(): ...', "/"),
         ("app = FastAPI(openapi_url=None)", "/"),
+        ('app = FastAPI(openapi_url=f"{prefix}/openapi.json")', "/docs"),
         ('app = Flask(__name__)\n@app.route("/healthz")\ndef health(): ...', "/healthz"),
         ('app = Starlette(routes=[Route("/ping", ping)])', "/ping"),
         ("app = Flask(__name__)", "/"),

@@ -27,6 +27,12 @@ def test_the_web_process(command: str, kind: str, target: str, args: tuple[str, 
     assert found.web == ("" if target else command)
 
 
+@pytest.mark.parametrize("web", ["python manage.py runserver", "make run", "uvicorn --reload a:b", "flask --app a run"])
+def test_one_for_a_laptop_asks_for_nothing(web: str) -> None:
+    """What watches and reloads there has no place on a host."""
+    assert parse_procfile(f"web: {web}\nscss: make watch-scss\n").processes == {}
+
+
 def test_what_runs_beside_it() -> None:
     """Names and commands that deploy.toml accepts: no shell reads them, and a scheduler runs once."""
     text = "worker-high: celery -A shop worker\nclock: A=1 python clock.py\nlog: tail $FILE | grep x\nx: a && b\n"
@@ -38,6 +44,8 @@ def test_what_runs_beside_it() -> None:
         "x": "/bin/sh -c 'a && b'",
     }
     assert found.once == ("clock",)
+    other = parse_procfile("web: gunicorn a:b\nweb-api: ddtrace-run gunicorn c:d\n")
+    assert (other.serving, other.processes) == (("web-api",), {})
 
 
 def test_the_directory_that_all_of_it_runs_in() -> None:

@@ -106,6 +106,9 @@ def test_the_name_of_the_site() -> None:
     found = site(text, host="x.example.com")
     assert (found.env, found.hosts_variable, found.doubts) == ({"HOSTS": "x.example.com"}, "", ())
     assert "does not have x.example.com" in doubts("", host="x.example.com")[0]
+    platform = 'if "DYNO" in os.environ:\n    ALLOWED_HOSTS = ["*"]\nelse:\n    ALLOWED_HOSTS = ["localhost"]'
+    assert (site(platform).hosts_variable, site(platform, host="x.example.com").env) == ("", {})
+    assert "does not have the name" in doubts(platform)[0]
     assert doubts('ALLOWED_HOSTS = [".example.com"]', host="x.example.com") == []
     assert doubts('ALLOWED_HOSTS = ["*"]') == []
 
