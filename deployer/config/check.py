@@ -188,11 +188,11 @@ def _no_network(text: str) -> str:
         return message
 
 
-def static(key: str, table: Mapping[str, str]) -> None:
+def directories(key: str, table: Mapping[str, str], *, below: str) -> None:
     """Refuse prefixes and directories that an nginx file could read as something else."""
     for prefix, directory in table.items():
         if not URL_PREFIX.fullmatch(prefix):
             raise Invalid(key, 'is not a URL prefix such as "/static/"', prefix)
         if not DIRECTORY.fullmatch(directory) or len(directory) > DIRECTORY_LENGTH:
-            message = f"must name a directory of the project (letters, digits, . _ ~ -), not {directory!r}"
+            message = f"must name a directory {below} (letters, digits, . _ ~ -), not {directory!r}"
             raise Invalid(key, message, prefix)

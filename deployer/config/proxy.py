@@ -28,6 +28,10 @@ from deployer.wire.site import (
 HostFile = Annotated[str, Meta(pattern=f"^{HOST_FILE.pattern}", max_length=PATH_LENGTH)]
 
 
+def _stripped(table: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((prefix, directory.rstrip("/")) for prefix, directory in sorted(table.items()))
+
+
 # fmt: off
 class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """HTTPS. `tls = "auto"` is short for `tls = { mode = "auto" }`."""
@@ -97,6 +101,10 @@ class ProxyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         'URL prefixes that the proxy serves from a directory of the code tree, for example `"/static/" = '
         '"staticfiles"`.',
         'a table of URL prefixes and directories, such as {"/static/" = "staticfiles"}')] = {}
+    media: Annotated[dict[str, str], key(
+        "URL prefixes that the proxy serves from a directory that the app writes, below `/var/lib/APP`: uploads of "
+        "users, for example `\"/media/\" = \"media\"`. They are kept across releases.",
+        'a table of URL prefixes and directories, such as {"/media/" = "media"}')] = {}
     client_max_body_size: Annotated[str, key(
         "The largest request body that is let through. 0: any.",
         'a size such as "10m"', pattern=f"^(?i:{BODY_SIZE.pattern})")] = "10m"
@@ -113,7 +121,8 @@ class ProxyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         check.listen("listen", self.listen)
         check.listen("listen_tls", self.listen_tls)
         check.networks("trusted", self.trusted)
-        check.static("static", self.static)
+        check.directories("static", self.static, below="of the project")
+        check.directories("media", self.media, below="below /var/lib/APP, such as media")
         if not self.chosen:
             return
         site = self.site()
@@ -126,7 +135,7 @@ class ProxyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """Which proxy setup writes a site for: empty for none."""
         asks = (
             self.domains or self.redirect or self.hsts or self.listen != ("80",) or self.listen_tls or self.static
-            or self.trusted or self.timeout or self.tls != TlsConfig() or self.acme != AcmeConfig()
+            or self.media or self.trusted or self.timeout or self.tls != TlsConfig() or self.acme != AcmeConfig()
         )
         kind = self.kind or ("auto" if asks else "none")
         return "" if kind == "none" else kind
@@ -145,7 +154,8 @@ class ProxyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             domains=tuple(name.lower() for name in self.domains),
             listen=self.listen,
             client_max_body_size=self.client_max_body_size.lower(),
-            static=tuple(sorted(self.static.items())),
+            static=_stripped(self.static),
+            media=_stripped(self.media),
             trusted=self.trusted,
             redirect=self.redirect,
             tls=self.mode,

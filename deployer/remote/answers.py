@@ -261,7 +261,8 @@ class Finding(Struct, frozen=True, kw_only=True):
 class Diagnosis(Struct, frozen=True, kw_only=True):
     """What ``fab doctor`` found on one host: all is well without findings. ``busy``: who deploys now.
 
-    ``notes`` are no findings: what setup decided for this host, and what that leaves open. ``app``, ``host`` and
+    ``notes`` are no findings: what setup decided for this host, and what that leaves open. ``seen`` are the URLs by
+    which a visitor was seen to reach the app, asked from the host itself. ``app``, ``host`` and
     ``next``, the command that repairs what the host can repair itself, are the laptop's own.
     """
 
@@ -271,6 +272,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     busy: Job | None
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
     next: str = ""
 
 

@@ -73,7 +73,8 @@ class Acme:
 
 @dataclass(frozen=True)
 class ProxySite:
-    """What a site answers to. ``static`` maps URL prefixes (``/static/``) to directories in the code tree.
+    """What a site answers to. ``static`` maps URL prefixes (``/static/``) to directories in the code tree, ``media`` to
+    directories below the app's state directory.
 
     Without ``domains`` it answers to every name. With ``redirect`` only the first serves; the others lead to it.
     ``tls`` is one of :data:`TLS`; ``certificate`` and ``key`` are the files of ``files``. ``listen`` is where it speaks
@@ -86,6 +87,7 @@ class ProxySite:
     listen: tuple[str, ...] = ("80",)
     client_max_body_size: str = "10m"
     static: tuple[tuple[str, str], ...] = ()
+    media: tuple[tuple[str, str], ...] = ()
     trusted: tuple[str, ...] = ()
     redirect: bool = False
     tls: str = "off"
@@ -100,12 +102,13 @@ class ProxySite:
     def parse(cls, value: Any) -> ProxySite:
         """Raises ValueError: everything here goes into a file that root's proxy reads."""
         read = Reader(value, "site")
-        static = read.raw("static")
+        static, media = read.raw("static"), read.raw("media")
         site = cls(
             domains=read.texts("domains", DOMAIN, MOST_DOMAINS),
             listen=read.texts("listen"),
             client_max_body_size=read.text("client_max_body_size", BODY_SIZE),
-            static=_static(static),
+            static=_directories(static, "site.static"),
+            media=_directories(media, "site.media"),
             trusted=read.texts("trusted"),
             redirect=read.boolean("redirect"),
             tls=read.choice("tls", TLS),
@@ -131,6 +134,7 @@ class ProxySite:
             "listen": list(self.listen),
             "client_max_body_size": self.client_max_body_size,
             "static": dict(self.static),
+            "media": dict(self.media),
             "trusted": list(self.trusted),
             "redirect": self.redirect,
             "tls": self.tls,
@@ -144,6 +148,8 @@ class ProxySite:
 
     def problem(self) -> tuple[str, str] | None:
         """The key that does not go with the others, and why; None when all do."""
+        both = sorted(dict(self.static).keys() & dict(self.media).keys())
+        inside = next((one for _, one in self.media for _, other in self.media if one.startswith(f"{other}/")), "")
         for key, is_wrong, why in (
             ("tls", self.tls == "auto" and not self.domains, "needs domains: a certificate is for names"),
             ("domains", bool(repeated(self.domains)), f"has {repeated(self.domains)} twice"),
@@ -156,6 +162,8 @@ class ProxySite:
              "needs trusted: the addresses of the front, which alone may say that a request came by HTTPS"),
             ("redirect", self.redirect and len(self.domains) < 2, "needs a second domain"),
             ("redirect", self.redirect and "*" in self.domains[0], "leads to the first domain, which must have no *"),
+            ("media", bool(both), f"has {', '.join(both)}, which static has, too"),
+            ("media", bool(inside), f"has {inside}: one of its directories lies in another one"),
             ("hsts", bool(self.hsts) and self.tls == "off", "needs TLS: browsers ignore it over plain HTTP"),
             ("listen_tls", bool(self.listen_tls) and not self.ends_tls, "has no meaning without TLS at this proxy"),
             ("listen_tls", bool(set(self.https) & set(self.http)), "must not have what listen has"),
@@ -266,10 +274,10 @@ def _or_empty(pattern: re.Pattern[str]) -> re.Pattern[str]:
     return re.compile(rf"\Z|{pattern.pattern}")
 
 
-def _static(value: Any) -> tuple[tuple[str, str], ...]:
-    read = Reader(value, "site.static")
+def _directories(value: Any, key: str) -> tuple[tuple[str, str], ...]:
+    read = Reader(value, key)
     found = tuple((prefix, read.text(prefix, DIRECTORY, DIRECTORY_LENGTH).rstrip("/")) for prefix in sorted(value))
     for prefix, _ in found:
         if not URL_PREFIX.fullmatch(prefix):
-            raise ValueError(f"site.static: not a URL prefix like /static/: {prefix[:60]!r}")
+            raise ValueError(f"{key}: not a URL prefix like /static/: {prefix[:60]!r}")
     return found

@@ -185,6 +185,22 @@ def test_the_welcome_page_goes_only_when_it_is_the_packages_own(mini: TinySite, 
         setup(mini)
 
 
+def test_a_release_that_no_visitor_reaches_says_so_in_the_end(mini: TinySite) -> None:
+    """It serves all the same, as it did not cause that; once visitors reach it, the doctor says by which URL."""
+    mini.host.run("gpasswd -d www-data mini; systemctl restart nginx")
+    try:
+        told = mini.expect(0, "reload", "--json").event("warn")["text"]
+        assert "visitors may not reach it: the proxy answers for" in told
+        assert "cannot reach the app" in told
+    finally:
+        setup(mini)
+        mini.host.run("systemctl restart nginx")
+    wait_until(lambda: findings(mini) == [], "all is well again")
+    seen = json.loads(mini.fab("doctor", "--json").out)["seen"]
+    assert seen == [f"http://localhost:{mini.port}, through the proxy of www-data"]
+    assert "visitors reach it" in mini.fab("doctor").out
+
+
 OTHER = """\
 server {{ listen {address}:{port}; server_name localhost; return 200 other; }}
 """
@@ -193,7 +209,7 @@ upstream pooled {{ server unix:/srv/mini/current/run/web.sock; keepalive 32; }}
 server {{ listen {address}:{port}; server_name other.example.com; location / {{ proxy_pass http://pooled; }} }}
 """
 TROUBLES = {
-    "nginx is down": ("systemctl stop nginx", "nothing answers for localhost"),
+    "nginx is down": ("systemctl stop nginx", "nothing answers for http://localhost"),
     "another site has the name": (
         f"echo '{OTHER}' > {THEIRS}; nginx -s reload",
         "another site answers",
@@ -219,3 +235,43 @@ def test_the_doctor_tries_what_a_visitor_would_meet(mini: TinySite, trouble: str
         mini.host.run(f"rm -f {THEIRS}; gpasswd -a www-data mini; systemctl restart nginx", check=False)
         setup(mini)
     wait_until(lambda: findings(mini) == [], "all is well again")
+
+
+OWN = """\
+server {{ listen {address}:{port}; server_name own.test; {proof}
+    location / {{ proxy_pass http://unix:/srv/mini/current/run/web.sock; }} }}
+"""
+PROVES = "location ^~ /.well-known/deployer/ { proxy_pass http://unix:/srv/mini/current/run/probe.sock; }"
+
+
+def test_a_site_of_ones_own_is_found_and_asked(mini: TinySite) -> None:
+    """Without the path of the proof it is said what is likely and what is not known; with it, it is proven."""
+    path = mini.project.path / "deploy.toml"
+    path.write_text(path.read_text().replace('kind = "nginx"', 'kind = "none"'))
+    mini.project.commit("a site of my own")
+    where = {"address": mini.host.address, "port": mini.port}
+
+    def serve(*texts: str) -> dict[str, Any]:
+        mini.host.run(["tee", THEIRS], input="\n".join(texts).encode())
+        mini.host.run(f"rm -f {SITE}; systemctl restart nginx")
+        return dict(json.loads(mini.fab("doctor", "--json").out))
+
+    try:
+        setup(mini)
+        told = serve("")
+        assert (told["findings"], told["seen"]) == ([], [])
+        assert "visitors were not seen to reach the app: setup has written no site here" in told["notes"][0]
+        told = serve(OWN.format(proof="", **where))
+        assert (told["findings"], told["seen"]) == ([], [])
+        assert "so it is likely this app" in told["notes"][0]
+        told = serve(OWN.format(proof=PROVES, **where))
+        assert (told["findings"], told["notes"]) == ([], [])
+        url = f"http://own.test:{mini.port}"
+        assert told["seen"] == [f"{url}, through the proxy of www-data, by a site of your own"]
+        stolen = f"server {{ listen {mini.host.address}:{mini.port}; server_name own.test; return 404 stolen; }}"
+        told = serve(stolen, OWN.format(proof="", **where))
+        assert "another site answers for" in told["findings"][0]["text"]
+    finally:
+        mini.host.run(f"rm -f {THEIRS}; systemctl restart nginx", check=False)
+        mini.configure()
+        setup(mini)

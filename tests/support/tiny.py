@@ -39,7 +39,8 @@ class Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if self.headers.get("Upgrade") == "websocket":
             return self.upgrade()
-        answers = {"/": self.home, "/env": self.env, "/headers": self.seen, "/read": self.read, "/argv": self.argv}
+        answers = {"/": self.home, "/env": self.env, "/headers": self.seen, "/read": self.read, "/write": self.write,
+                   "/argv": self.argv}
         self.answer(answers.get(url.path, lambda query: "ok")(query))
 
     def home(self, query):
@@ -60,6 +61,14 @@ class Handler(BaseHTTPRequestHandler):
                 return {"text": file.read(200)}
         except OSError as error:
             return {"error": type(error).__name__}
+
+    def write(self, query):
+        """An upload: into the state directory, with the modes that the umask leaves."""
+        path = os.path.join(os.environ["STATE_DIRECTORY"], query["path"])
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(query["text"])
+        return {"mode": oct(os.stat(path).st_mode)}
 
     def answer(self, value):
         body = json.dumps(value).encode()

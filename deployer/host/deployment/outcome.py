@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 
+from deployer.host.assets import links
 from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import ENDED, PRUNED
-from deployer.host.state.releases import GOOD, ROLLING_BACK, Release
+from deployer.host.state.releases import DEAD, GOOD, ROLLING_BACK, Release
 from deployer.host.state.retention import to_prune, used_keys
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
@@ -56,6 +58,9 @@ def remove_content(ctx: Context, release: Release, result: str, reason: str) -> 
     what is left.
     """
     failures, directory = Failures(ctx), ctx.paths.release(release.number)
+    unused: Collection[str] = ()
+    with failures.kept("looking at its assets"):
+        unused = () if release.switched else links.names(ctx, release)
     with failures.kept(f"looking for what {release.name} still runs"):
         if release.number not in background.finishing_numbers(ctx):
             for name in files.names(directory):
@@ -67,7 +72,7 @@ def remove_content(ctx: Context, release: Release, result: str, reason: str) -> 
         add_to_ledger(ctx, ctx.catalog.update(release, **changes))
     with failures.kept("removing old releases"):
         serving = ctx.catalog.serving()
-        prune(ctx, (serving or release).spec.keep)
+        prune(ctx, (serving or release).spec.keep, unused)
 
 
 def add_to_ledger(ctx: Context, release: Release) -> None:
@@ -84,10 +89,11 @@ def add_to_ledger(ctx: Context, release: Release) -> None:
         )
 
 
-def prune(ctx: Context, keep: int) -> None:
+def prune(ctx: Context, keep: int, unused: Collection[str] = ()) -> None:
     """Remove releases beyond ``keep``, and content that no release names.
 
-    What serves, what served before it, and the last release known to be good always stay.
+    What serves, what served before it, and the last release known to be good always stay. ``unused`` are hashed assets
+    that no page has ever named.
     """
     releases = ctx.catalog.all()
     number = ctx.catalog.current()
@@ -104,6 +110,7 @@ def prune(ctx: Context, keep: int) -> None:
             ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
     ctx.trees.keep_only(used(ctx, "tree"))
     ctx.venvs.keep_only(used(ctx, "venv"))
+    links.prune(ctx, (one for one in ctx.catalog.all() if one.result not in DEAD), unused)
 
 
 def used(ctx: Context, what: str) -> set[str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
-from deployer.host.deployment import content, handover, outcome
+from deployer.host.assets import links, media
+from deployer.host.deployment import content, handover, outcome, visitors
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
-from deployer.host.deployment.failures import understood
+from deployer.host.deployment.failures import Failures, understood
 from deployer.host.errors import HostError
 from deployer.host.processes import commands
 from deployer.host.processes.watch import watch as watch_release
 from deployer.host.processes.watch import watch_until
 from deployer.host.state import seal
+from deployer.host.state.app import Context
 from deployer.host.state.releases import READY, SERVED
 from deployer.host.system import files, orders
 from deployer.host.system.signals import ignore_terminate, uninterrupted
@@ -38,7 +40,31 @@ def install(deployment: Deployment) -> str:
     detail = unit_files.install(ctx, release, proven=deployment.proven)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
     deployment.seal_check = SealCheck(ctx, deployment.release)
-    return detail
+    _show_media(ctx)
+    return detail + _keep_assets(deployment)
+
+
+def _show_media(ctx: Context) -> None:
+    """Should the app have replaced a directory of its media since the last time. Never raises: what serves has no
+    better one."""
+    failures = Failures(ctx)
+    with failures.kept("showing the media to the proxy"):
+        media.provide(ctx.paths, media.directories(ctx.settings.site))
+    for failure in failures.found:
+        ctx.emit("warn", text=f"visitors may get no media: {failure.message}")
+
+
+def _keep_assets(deployment: Deployment) -> str:
+    """Pages that are loaded at the switch go on finding their hashed assets; so do those of a release that served
+    before the site had a place for them."""
+    ctx = deployment.ctx
+    if ctx.settings.proxy == "caddy" and ctx.settings.site is not None:
+        links.refuse_links(ctx.trees.path(deployment.release.tree), ctx.settings.site)
+    if deployment.current is not None:
+        with Failures(ctx).kept("keeping the assets of what serves"):  # it serves: that is no reason to refuse another
+            links.fill(ctx, deployment.current)
+    new = links.fill(ctx, deployment.release)
+    return f", {new} new hashed assets" if new else ""
 
 
 def start(deployment: Deployment) -> str:
@@ -124,6 +150,7 @@ def watch(deployment: Deployment) -> str:
     except Exception as error:  # the release is good: no failure from here on rolls it back
         failure = understood(error, ctx, "cleaning up").message
         ctx.emit("warn", text=f"{deployment.release.name} serves, but cleaning up after it failed: {failure}")
+    visitors.warn(ctx, deployment.release)
     return detail
 
 

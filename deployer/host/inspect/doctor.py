@@ -56,12 +56,16 @@ def examine(ctx: Context) -> dict[str, Any]:
     if current is not None:
         findings += _health(ctx, current)
         findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
-    findings += preparation.findings(ctx)
+    seen = preparation.outside(ctx)
+    findings += preparation.findings(ctx) + preparation.reached(ctx, seen)
     troubles, notes = surroundings.findings(ctx)
     findings += troubles
+    asks = current is not None and current.spec.web is not None
+    told = preparation.unknown(seen) if asks else []
     return {
         "findings": findings,
-        "notes": [*unsupported.notes(ctx.settings.unsupported), *notes],
+        "notes": [*unsupported.notes(ctx.settings.unsupported), *notes, *told],
+        "seen": seen.reached,
         "current": ctx.catalog.serving_name(),
         "busy": busy,
     }

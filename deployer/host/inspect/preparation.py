@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.proxy import certbot, certificate, directives, nginx, server
-from deployer.host.setup import ageing, login, proof, unsupported
+from deployer.host.proxy import certbot, certificate, directives, foreign, nginx, proof, server
+from deployer.host.setup import ageing, login, unsupported
 from deployer.host.state.app import Context
 from deployer.host.system import systemd
 from deployer.wire.site import ProxySite
@@ -29,16 +30,13 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("login", _login),
         ("confinement", _confinement),
         ("proxy", _site),
-        ("proxy", _reached),
+        ("proxy", _media),
         ("certificate", _certificates),
         ("proxy", _nginx_pooling),
         ("proxy", _caddy_pooling),
     ):
         with contextlib.suppress(HostError, OSError):
-            found += [
-                {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
-                for what, text, repair in check(ctx)
-            ]
+            found += [_finding(kind, what, text, repair) for what, text, repair in check(ctx)]
     return found
 
 
@@ -81,12 +79,39 @@ def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
         yield str(path), f"{path} is not what setup wrote", f"{_SETUP}   (writes it again), or put it back"
 
 
-def _reached(ctx: Context) -> Iterator[tuple[str, str, str]]:
-    """Whether a visitor who asks for the app's name reaches the app. Not checked while a deploy may switch."""
+def _media(ctx: Context) -> Iterator[tuple[str, str, str]]:
+    """Whether the proxy can read what the app writes for visitors."""
+    for path, text in media.problems(ctx.paths, media.directories(ctx.settings.site)):
+        yield str(path), text, f"{_SETUP}   (opens it again)"
+
+
+def outside(ctx: Context) -> foreign.Seen:
+    """What a visitor meets who asks for the app. Not asked while a deploy may switch."""
     if lock.running(ctx) is not None:
-        return
-    for text, repair in proof.problems(ctx):
-        yield ctx.app, text, repair
+        return foreign.Seen()
+    try:
+        if not ctx.settings.proxy:
+            return foreign.look(ctx)
+        made = proof.visits(ctx)
+    except (HostError, OSError) as error:
+        return foreign.Seen(unknown=[str(error)])
+    unknown = [] if made else ["there is no site, or no socket, to ask at"]
+    return foreign.Seen(proof.proven(made), proof.problems(ctx, made, certificates=False), unknown)
+
+
+def reached(ctx: Context, seen: foreign.Seen) -> list[dict[str, Any]]:
+    """What keeps a visitor from the app."""
+    return [_finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
+
+
+def unknown(seen: foreign.Seen) -> list[str]:
+    """What is not known of visitors, for people."""
+    told = "" if seen.reached or seen.problems else "visitors were not seen to reach the app: "
+    return [told + why for why in seen.unknown]
+
+
+def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
+    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
 
 
 def _certificates(ctx: Context) -> Iterator[tuple[str, str, str]]:

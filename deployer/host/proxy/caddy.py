@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployer.host.proxy.site import NO_PROOF, CodeFiles, Location, Proof, Site
+from deployer.host.proxy.site import IMMUTABLE, NO_PROOF, REVALIDATED, CodeFiles, Location, MediaFiles, Proof, Site
 from deployer.wire.site import Address
 
 USER = "caddy"
@@ -45,7 +45,7 @@ def render(site: Site) -> str:
     wire = site.wire
     if wire.ends_tls:
         to = _origin(site, wire.domains[0] if wire.redirected else "{host}")
-        lead = [*_location(site, site.proof), *_block("handle", [f"redir {to}{{uri}} 308"]), *_no_proof(site)]
+        lead = [*_proof(site, site.proof), *_block("handle", [f"redir {to}{{uri}} 308"]), *_no_proof(site)]
         lines += _block(_plain(site, wire.domains), [*_bind(site), *lead])
     addresses = _secure if wire.ends_tls else _plain
     lines += _block(addresses(site, wire.names), [*_bind(site), *_tls(site), *_app(site)])
@@ -104,8 +104,8 @@ def _app(site: Site) -> Block:
         lines.append(f'header ?Strict-Transport-Security "{site.wire.hsts}"')
     if site.snippets:
         lines.append(f"import {site.snippets}/*.caddy")
-    for location in site.locations:
-        lines += _location(site, location)
+    for number, location in enumerate(site.locations):
+        lines += _location(site, location, f"@hashed{number}")
     size = _bytes(site.wire.client_max_body_size)
     limit = _block("request_body", [f"max_size {size}"]) if size else []
     lines += _block("handle", [*limit, *_reverse_proxy(site, site.socket, [_BUFFERED])])
@@ -118,11 +118,26 @@ def _no_proof(site: Site) -> Block:
     return _block("handle_errors", nobody)
 
 
-def _location(site: Site, location: Location) -> Block:
+def _location(site: Site, location: Location, hashed: str) -> Block:
     if isinstance(location, CodeFiles):
-        root = f"root * {site.current}/code/{location.directory}"
-        return _block(f"handle_path {location.prefix}*", [root, "file_server"])
+        return _block(f"handle {location.prefix}*", _code_files(site, location, hashed))
+    if isinstance(location, MediaFiles):
+        served = [f"root * {location.directory}", "header X-Content-Type-Options nosniff", "file_server"]
+        return _block(f"handle_path {location.prefix}*", served)
     return _proof(site, location)
+
+
+def _code_files(site: Site, location: CodeFiles, hashed: str) -> Block:
+    """``hashed`` is the name of the matcher of what lies among the hashed assets."""
+    assets = [f"root * {location.assets}", f'header Cache-Control "{IMMUTABLE}"', "file_server"]
+    others = [
+        f"uri strip_prefix {location.prefix.rstrip('/')}",
+        f"root * {site.current}/code/{location.directory}",
+        f"header Cache-Control {REVALIDATED}",
+        "file_server",
+    ]
+    matcher = _block(f"{hashed} file", [f"root {location.assets}"])
+    return [*matcher, *_block(f"handle {hashed}", assets), *_block("handle", others)]
 
 
 def _proof(site: Site, proof: Proof) -> Block:

@@ -6,7 +6,18 @@ import contextlib
 import re
 from pathlib import Path
 
-from deployer.host.proxy.site import CHALLENGES, NO_PROOF, Certificate, CodeFiles, Location, Proof, Site
+from deployer.host.proxy.site import (
+    CHALLENGES,
+    IMMUTABLE,
+    NO_PROOF,
+    REVALIDATED,
+    Certificate,
+    CodeFiles,
+    Location,
+    MediaFiles,
+    Proof,
+    Site,
+)
 from deployer.host.system import files, runner
 
 _ETC = Path("/etc/nginx")
@@ -81,7 +92,7 @@ def _servers(site: Site, ipv6: bool, version: tuple[int, ...]) -> list[list[str]
         led = [[*plain, *leads, *_challenges(site)]] if wire.redirected else []
         return [[*plain, _name(wire.names), *_challenges(site), *_app(site)], *led]
     tls = [*_tls_listen(site, ipv6, version), *_tls(site.certificate)]
-    lead = [*_trust(site), *_headers(site), *_location(site, site.proof), *_lead(site, to)]
+    lead = [*_trust(site), *_headers(site), *_proof(site.proof), *_lead(site, to)]
     first = [*plain, _name(wire.domains), *_challenges(site), *lead]
     led = [[*tls, *leads, *_hsts(site)]] if wire.redirected else []
     return [first, [*tls, _name(wire.names), *_app(site)], *led]
@@ -156,22 +167,47 @@ def _app(site: Site) -> list[str]:
         *_headers(site),
         *_hsts(site),
     ]
-    for location in site.locations:
-        lines += _location(site, location)
+    for number, location in enumerate(site.locations):
+        lines += _location(site, location, number)
     if site.snippets:
         lines.append(f"include {site.snippets}/*.conf;")
     return [*lines, "location / {", f"    proxy_pass http://unix:{site.socket};", "}"]
 
 
-def _location(site: Site, location: Location) -> list[str]:
+def _location(site: Site, location: Location, number: int) -> list[str]:
     if isinstance(location, CodeFiles):
+        return _code_files(site, location, f"@deployer_static_{number}")
+    if isinstance(location, MediaFiles):
         return [
-            f"location {location.prefix} {{",
-            f"    alias {site.current}/code/{location.directory}/;",
-            f"    disable_symlinks on from={site.current}/code;",
+            f"location ^~ {location.prefix} {{",
+            f"    alias {location.directory}/;",
+            f"    disable_symlinks on from={location.directory};",
+            "    add_header X-Content-Type-Options nosniff always;",
+            *(f"    {line}" for line in _hsts(site)),
             "}",
         ]
     return _proof(location)
+
+
+def _code_files(site: Site, location: CodeFiles, others: str) -> list[str]:
+    """``others`` is the name of the location of what has no hash in its name."""
+    return [
+        f"location ^~ {location.prefix} {{",
+        f"    root {location.assets};",
+        f"    disable_symlinks on from={location.assets};",
+        "    log_not_found off;",
+        f'    add_header Cache-Control "{IMMUTABLE}";',
+        *(f"    {line}" for line in _hsts(site)),
+        f"    error_page 404 = {others};",
+        "}",
+        f"location {others} {{",
+        f"    rewrite ^{re.escape(location.prefix)}(.*)$ /$1 break;",
+        f"    root {site.current}/code/{location.directory};",
+        f"    disable_symlinks on from={site.current}/code;",
+        f'    add_header Cache-Control "{REVALIDATED}";',
+        *(f"    {line}" for line in _hsts(site)),
+        "}",
+    ]
 
 
 def _proof(proof: Proof) -> list[str]:

@@ -14,8 +14,12 @@ from deployer.host.state.paths import AppPaths
 from deployer.wire.site import ProxySite
 
 PROOF = "/.well-known/deployer/"
-"""Below this path a site leads to :data:`PROOF_SOCKET`, beside the app's socket (:mod:`deployer.host.setup.proof`)."""
+"""Below this path a site leads to :data:`PROOF_SOCKET`, beside the app's socket (:mod:`deployer.host.proxy.proof`)."""
 PROOF_SOCKET = "probe.sock"
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""Of a file whose name is its content: browsers keep it for a year, and never ask again."""
+REVALIDATED = "no-cache"
+"""Of any other file: browsers keep it, and ask each time whether it is still the same."""
 NO_PROOF = "deployer: nobody looks"
 """The site's answer there when it cannot reach that socket, with status 404."""
 CHALLENGES = Path("/var/lib/deployer-acme")
@@ -24,7 +28,19 @@ CHALLENGES = Path("/var/lib/deployer-acme")
 
 @dataclass(frozen=True)
 class CodeFiles:
-    """Below ``prefix``: files of the release that serves, in ``directory`` of its code tree."""
+    """Below ``prefix``: files of the release that serves, in ``directory`` of its code tree.
+
+    Before them come those in ``assets``, by the whole path of the request: hashed files of all kept releases.
+    """
+
+    prefix: str
+    directory: str
+    assets: str
+
+
+@dataclass(frozen=True)
+class MediaFiles:
+    """Below ``prefix``: what the app has written, in the ``directory`` that shows it (an absolute path)."""
 
     prefix: str
     directory: str
@@ -38,7 +54,7 @@ class Proof:
     socket: str
 
 
-Location = Union[CodeFiles, Proof]
+Location = Union[CodeFiles, MediaFiles, Proof]
 """What is not passed to the app's own socket."""
 
 
@@ -86,7 +102,8 @@ def site_of(wire: ProxySite, paths: AppPaths, *, snippets: str = "", certificate
         current=str(paths.current),
         socket=f"{run}/web.sock",
         locations=(
-            *(CodeFiles(prefix, directory) for prefix, directory in wire.static),
+            *(CodeFiles(prefix, directory, str(paths.assets)) for prefix, directory in wire.static),
+            *(MediaFiles(prefix, str(paths.medium(directory))) for prefix, directory in wire.media),
             Proof(PROOF, f"{run}/{PROOF_SOCKET}"),
         ),
         snippets=snippets,

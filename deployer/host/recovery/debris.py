@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from deployer.host.assets import links
 from deployer.host.deployment import outcome
 from deployer.host.processes import background
 from deployer.host.state import jobs, releases
@@ -34,6 +35,7 @@ def _temporary(ctx: Context) -> Iterator[Path]:
     places = [paths.home, paths.releases, paths.trees, paths.venvs, paths.private, *_directories(paths.releases)]
     for place in places:
         yield from (place / name for name in files.names(place) if files.is_debris(name))
+    yield from links.temporary_files(ctx)
     for name in files.names(paths.units):
         if name.startswith(".") and parse_unit(ctx.app, name[1:].removesuffix(".tmp")):
             yield paths.units / name

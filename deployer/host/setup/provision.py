@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from deployer.host.assets import media
 from deployer.host.errors import BadRequest, Damaged, HostError, bug
-from deployer.host.proxy import choice, ports, server
+from deployer.host.proxy import choice, ports, proof, server
 from deployer.host.setup import (
     accounts,
     certify,
@@ -20,7 +21,6 @@ from deployer.host.setup import (
     machine,
     packages,
     prerequisites,
-    proof,
     site,
     unsupported,
 )
@@ -189,12 +189,16 @@ class Provision:
         paths, user = self.paths, pwd.getpwnam(self.setup.app)
         wanted = [
             (paths.home, 0o750, 0, user.pw_gid),
-            *((path, 0o755, 0, 0) for path in (paths.releases, paths.trees, paths.venvs, paths.settings.parent)),
+            *(
+                (path, 0o755, 0, 0)
+                for path in (paths.releases, paths.trees, paths.venvs, paths.assets, paths.settings.parent)
+            ),
             *((path, 0o700, 0, 0) for path in (paths.private.parent, paths.private)),
             *((path, 0o700, 0, 0) for path in (paths.incoming, paths.jobs, paths.tickets)),
             (paths.state, 0o700, user.pw_uid, user.pw_gid),
         ]
-        return [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
+        made = [str(path) for path, mode, uid, gid in wanted if files.own_directory(path, mode, uid, gid)]
+        return made + media.provide(paths, media.directories(self.setup.site if self.kind else None))
 
     def _program(self) -> list[str]:
         return install(self.program)
@@ -294,7 +298,7 @@ class Provision:
                 + run("fab setup -H root@HOST", "again"),
             )
         ctx = open_context(app, self.emit, time.time)
-        for text, repair in proof.problems(ctx, patience=5.0):
+        for text, repair in proof.problems(ctx, proof.visits(ctx, patience=5.0)):
             self.emit("warn", text=f"{text}; {repair}")
         return []
 

@@ -36,6 +36,20 @@ class AppPaths:
         return self.home / "venvs"
 
     @cached_property
+    def assets(self) -> Path:
+        """The hashed assets of all kept releases, by the path of their URL; the proxy serves them first."""
+        return self.home / "assets"
+
+    @cached_property
+    def media(self) -> Path:
+        """Where the proxy finds what the app writes for visitors."""
+        return self.home / "media"
+
+    def medium(self, directory: str) -> Path:
+        """Where the proxy finds one directory of the app's state, such as ``media``."""
+        return self.media / directory.replace("/", "+")
+
+    @cached_property
     def state(self) -> Path:
         """What the app itself writes: ``StateDirectory=``."""
         return self.root / "var/lib" / self.app

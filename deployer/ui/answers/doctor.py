@@ -46,7 +46,7 @@ def show_doctor(
     for one in found:
         if many and (one.findings or one.busy or one.notes):
             console.print(paint.header(one.app, names(one.host), console.width))
-        _host(console, one)
+        _host(console, one, alone=not many)
     say_unreachable(console, unreachable, names)
     _summary(console, found, len(hosts))
     return None
@@ -63,11 +63,13 @@ def _healthy(console: Console, found: Sequence[Diagnosis], names: Names) -> None
         paint.say(console, ("  ✓ ", "green"), ("no problems found", "bold"), text, (few, "dim"))
 
 
-def _host(console: Console, found: Diagnosis) -> None:
+def _host(console: Console, found: Diagnosis, *, alone: bool) -> None:
     if found.busy:
         paint.say(console, ("  … ", "bold yellow"), f"{clean(str(found.busy))}; its changes are no findings")
     for finding in found.findings:
         _finding(console, finding)
+    for url in found.seen if alone else ():
+        paint.say(console, ("  ✓ ", "green"), "visitors reach it: ", clean(url))
     for note in found.notes:
         paint.say(console, ("  ! ", "yellow"), clean(note))
 

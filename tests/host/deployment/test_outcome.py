@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deployer.host.assets import links
 from deployer.host.deployment import outcome
 from deployer.host.errors import HostError
 from deployer.host.processes import background
@@ -155,7 +156,7 @@ def test_of_a_dead_release_its_record_is_left(
     release = attempt(ctx, READY)
     release = ctx.catalog.update(release, spec=replace(release.spec, keep=4))
     kept: list[int] = []
-    monkeypatch.setattr(outcome, "prune", lambda given, keep: kept.append(keep if given is ctx else 0))
+    monkeypatch.setattr(outcome, "prune", lambda given, keep, _: kept.append(keep if given is ctx else 0))
     if not serving:
         ctx.paths.current.unlink()
     outcome.remove_content(ctx, release, FAILED, "it is ill")
@@ -178,6 +179,7 @@ def test_what_still_finishes_a_job_keeps_its_code(ctx: Context, monkeypatch: pyt
 
 
 FAILING = {
+    "looking at its assets": (links, "names"),
     "looking for what v2 still runs": (background, "finishing_numbers"),
     "removing {directory}/env": (files, "remove_tree"),
     "recording how v2 ended": (Catalog, "save"),
@@ -194,7 +196,7 @@ def test_whatever_fails_at_an_end_does_not_keep_the_rest_from_being_done(
     """Nothing is raised: the host's next recovery sees to what was left. What nobody foresaw is in the journal."""
     release = attempt(ctx, READY)
     pruned: list[int] = []
-    monkeypatch.setattr(outcome, "prune", lambda _, keep: pruned.append(keep))
+    monkeypatch.setattr(outcome, "prune", lambda _, keep, __: pruned.append(keep))
 
     def broken(*_: Any, **__: Any) -> Any:
         raise error
@@ -202,7 +204,7 @@ def test_whatever_fails_at_an_end_does_not_keep_the_rest_from_being_done(
     monkeypatch.setattr(*FAILING[step], broken)
     outcome.remove_content(ctx, release, FAILED, "it is ill")
     what = step.split()[0]
-    assert ("env" in files.names(ctx.paths.release(2))) is (step.startswith(("looking", "removing {")))
+    assert ("env" in files.names(ctx.paths.release(2))) is (step.startswith(("looking for", "removing {")))
     assert (ctx.catalog.get(2).result == FAILED) is (what != "recording")
     assert (last_line(ctx)["what"] == "ended") is (what not in ("recording", "adding"))
     assert pruned == ([] if step == "removing old releases" else [release.spec.keep])

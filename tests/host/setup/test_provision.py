@@ -97,10 +97,9 @@ def test_the_site_follows_no_link_and_keeps_nothing_alive() -> None:
     """Static files are served from the code alone, and connections to the app are not pooled."""
     site = ProxySite.parse({**SITE, "static": {"/static/": "static/dist/"}})
     text = nginx.render(site_of(site, AppPaths("my-shop")), ipv6=True)
-    assert (
-        "alias /srv/my-shop/current/code/static/dist/;\n        disable_symlinks on from=/srv/my-shop/current/code;"
-        in text
-    )
+    root = "root /srv/my-shop/current/code/static/dist;\n        disable_symlinks on from=/srv/my-shop/current/code;"
+    assert root in text
+    assert "disable_symlinks on from=/srv/my-shop/assets;" in text
     assert "keepalive" not in text
     assert "map $http_upgrade $deployer_my_shop_connection { default upgrade; '' close; }" in text
 

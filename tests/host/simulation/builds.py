@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -33,7 +35,12 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
     if "compileall" in words:
         return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
     if words[-1] == COLLECT:
-        return [lambda: _make(directory, "static/a.txt"), lambda: _make(directory, "static/out.txt")]
+        return [
+            lambda: _make(directory, "static/a.txt"),
+            lambda: _make(directory, "static/out.txt"),
+            lambda: _make(directory, f"static/{hashed(directory)}"),
+            lambda: _make(directory, "static/staticfiles.json", json.dumps({"paths": {"a.css": hashed(directory)}})),
+        ]
     if words[-1] == MIGRATE:
         return [lambda: _migrate(state)]
     if words[-1] == CHECK:
@@ -41,7 +48,12 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
     return [_fail]
 
 
-def _make(directory: Path, name: str) -> None:
+def hashed(code: Path) -> str:
+    """The name of the style sheet that this code makes: each code has another one."""
+    return f"a.{hashlib.sha256((code / 'app.py').read_bytes()).hexdigest()[:12]}.css"
+
+
+def _make(directory: Path, name: str, text: str = "") -> None:
     """A file that the deploy user makes, in a directory that is his."""
     user = pwd.getpwnam(BUILDER)
     if directory.stat().st_uid != user.pw_uid:
@@ -51,7 +63,7 @@ def _make(directory: Path, name: str) -> None:
         if not parent.exists():
             parent.mkdir()
             os.chown(parent, user.pw_uid, user.pw_gid)
-    path.write_text(f"{name} as it was built\n")
+    path.write_text(text or f"{name} as it was built\n")
     os.chown(path, user.pw_uid, user.pw_gid)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Union
 
-WRITES = frozenset({"create", "write", "mkdir", "symlink", "replace", "rename", "fsync"})
+WRITES = frozenset({"create", "write", "mkdir", "symlink", "link", "replace", "rename", "fsync"})
 """What needs room on the disk."""
 CHANGES = WRITES | {"unlink", "rmdir", "truncate", "rm"}
 """What a read-only disk refuses."""

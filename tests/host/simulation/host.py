@@ -14,6 +14,7 @@ from deployer.host.deployment import barrier
 from deployer.host.job import main
 from deployer.host.job.events import EventLog
 from deployer.host.processes import probe, watch
+from deployer.host.proxy import proof
 from deployer.host.session import session
 from deployer.host.session.session import Session
 from deployer.host.state import lease
@@ -22,6 +23,7 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.system import journald, proc, runner
 from deployer.host.units.text import app_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
+from deployer.wire.site import ProxySite
 
 from . import builds, generations, rules, service
 from .background import Background
@@ -36,6 +38,7 @@ from .units import Table
 from .web import Web
 
 APP = "shop"
+SITE = ProxySite(static=(("/static/", "static"),))
 _REAL_RUN, _REAL_STREAM, _REAL_REQUEST = runner.run, runner.stream, probe.request
 
 
@@ -119,6 +122,7 @@ class SimulatedHost:
             enter(replaced(_REAL_STREAM, self.systemd.stream))
             enter(replaced(_REAL_REQUEST, self._ask))
             enter(_patched(journald, "tell", self.systemd.tell))
+            enter(_patched(proof, "visits", lambda *_, **__: []))
             enter(_patched(proc, "of_unit", lambda _: []))
             enter(_patched(journald, "entries", self.systemd.records))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
@@ -148,7 +152,7 @@ class SimulatedHost:
         return hear
 
     def context(self, emit: Any) -> Context:
-        settings = AppSettings(deploy_user=builds.BUILDER, socket_group="www-data")
+        settings = AppSettings(deploy_user=builds.BUILDER, socket_group="www-data", proxy="nginx", site=SITE)
         return Context(paths=AppPaths(APP, self.root), settings=settings, emit=emit, clock=lambda: self.clock.wall)
 
     def _main(self, argv: Sequence[str]) -> int:

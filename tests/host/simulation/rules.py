@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import UNFINISHED
 
+from .builds import hashed
 from .generations import finishes, instances, kind, parsed, unit_files
 from .service import NEVER_HEALTHY, OF_WEB, OF_WORKERS, read
 from .units import ALIVE
@@ -59,6 +60,7 @@ def at_every_moment(host: SimulatedHost) -> Iterator[str]:
             yield f"current is v{number}, and {name} is not there"
     if number != host.last_current:
         host.last_current = number
+        yield from _assets(host, number)
         yield from _may_have_traffic(host, number, found)
 
 
@@ -103,6 +105,7 @@ def in_the_end(host: SimulatedHost, *, served: bool = True, tidy: bool = True, s
         yield "nothing is current"
     if number:
         yield from _serves(host, number)
+        yield from _assets(host, number)
     yield from _unfinished(host)
     if swept:
         yield from _units(host, number)
@@ -148,6 +151,14 @@ def _serves(host: SimulatedHost, number: int) -> Iterator[str]:
             yield f"v{number} is current and its timer {timer['name']} does not run"
     if record(host, number).get("result") != "good":
         yield f"v{number} serves, and is {record(host, number).get('result')}"
+
+
+def _assets(host: SimulatedHost, number: int) -> Iterator[str]:
+    """Pages of the release, and of the one before it, find their hashed assets."""
+    for one in {number, record(host, number).get("previous", 0)} - {0}:
+        code = host.paths.release(one) / "code"
+        if code.is_dir() and not (host.paths.assets / "static" / hashed(code)).is_file():
+            yield f"v{number} is current, and the assets of v{one} are not kept"
 
 
 def held(host: SimulatedHost, release: dict[str, Any]) -> bool:
@@ -198,6 +209,10 @@ def _leftovers(host: SimulatedHost, tidy: bool) -> Iterator[str]:
         for path in sorted(directory.iterdir()):
             if path.name.split(".")[0] not in wanted:
                 yield f"{path.relative_to(host.root)} is named by no release"
+    named = {hashed(paths.trees / one["tree"]) for one in living}
+    for path in sorted(paths.assets.glob("static/*")):
+        if path.name not in named:
+            yield f"{path.relative_to(host.root)} is named by no release"
     for path in [*(paths.incoming.iterdir() if tidy else ()), *paths.private.glob("*.env"), *paths.tickets.iterdir()]:
         if not path.name.endswith(".part"):
             yield f"{path.relative_to(host.root)} is left"

@@ -62,7 +62,7 @@ class Seam:
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            for name in ("open", "write", "replace", "rename", "symlink", "mkdir", "unlink", "rmdir", "fsync"):
+            for name in ("open", "write", "replace", "rename", "symlink", "link", "mkdir", "unlink", "rmdir", "fsync"):
                 self._real[name] = getattr(os, name)
                 stack.enter_context(mock.patch.object(os, name, getattr(self, f"_{name}")))
             self._real.update(ftruncate=os.ftruncate, fdopen=os.fdopen)
@@ -127,6 +127,13 @@ class Seam:
             self.programs.change("symlink", ours)
             self.cache.make(ours)
         self._real["symlink"](target, path, *rest, dir_fd=dir_fd)
+
+    def _link(self, source: Any, path: Any, **more: Any) -> None:
+        ours = self._ours(path)
+        if ours and not os.path.lexists(ours):
+            self.programs.change("link", ours)
+            self.cache.make(ours)
+        self._real["link"](source, path, **more)
 
     def _mkdir(self, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         ours = self._ours(path, dir_fd)

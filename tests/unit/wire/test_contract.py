@@ -110,7 +110,7 @@ RULES: dict[str, Values] = {
         NUMBERS,
     ),
     **dict.fromkeys(LISTED, LISTS),
-    **dict.fromkeys(("env", "proxy.static"), TABLES),
+    **dict.fromkeys(("env", "proxy.static", "proxy.media"), TABLES),
     **dict.fromkeys(("web.unit", "processes.p.unit", "timers.t.unit"), UNITS),
     **dict.fromkeys(("host.postgresql", "host.redis"), SERVICES),
     "processes": PROCESSES,

@@ -13,6 +13,7 @@ import pytest
 from deployer.host.inspect import doctor, preparation, status, surroundings, units
 from deployer.host.processes.probe import Response
 from deployer.host.processes.web import Candidate
+from deployer.host.proxy.foreign import Seen
 from deployer.host.recovery import survey
 from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths, job_unit
@@ -88,6 +89,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(survey, "plan", lambda _: [])
     monkeypatch.setattr(preparation, "findings", lambda _: [])  # of the preparation: tried on real hosts
     monkeypatch.setattr(surroundings, "findings", lambda _: ([], []))  # likewise
+    monkeypatch.setattr(preparation, "outside", lambda _: Seen(unknown=["nobody looked"]))
     return made
 
 

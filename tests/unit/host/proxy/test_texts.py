@@ -22,6 +22,7 @@ PRIVATE = replace(
 OWN = replace(NAMED, tls="files", certificate="/etc/ssl/shop.pem", key="/etc/ssl/shop.key", listen=("10.0.0.1:80",))
 FRONT = replace(NAMED, tls="front", trusted=("10.0.0.0/8", "fd00::/8"), hsts="max-age=3600", redirect=True)
 PLAIN = replace(NAMED, domains=(), listen=("8080", "[::1]:8080"), client_max_body_size="0", timeout=3600)
+FILES = replace(OWN, static=(("/static/", "web/static"),), media=(("/media/", "uploads/public"),), hsts="max-age=3600")
 GOT = Certificate(
     "/etc/letsencrypt/live/deployer-my-shop/fullchain.pem", "/etc/letsencrypt/live/deployer-my-shop/privkey.pem"
 )
@@ -42,12 +43,12 @@ def caddy_text(wire: ProxySite) -> str:
 GOLDEN = {
     "nginx-auto.conf": nginx_text(AUTO, GOT),
     "nginx-auto-first.conf": nginx_text(AUTO),
-    "nginx-own.conf": nginx_text(replace(OWN, static=(("/static/", "staticfiles"),)), version=(1, 26, 3)),
+    "nginx-own.conf": nginx_text(FILES, version=(1, 26, 3)),
     "nginx-front.conf": nginx_text(FRONT),
     "nginx-plain.conf": nginx_text(PLAIN),
     "caddy-auto.caddy": caddy_text(AUTO),
     "caddy-private.caddy": caddy_text(PRIVATE),
-    "caddy-own.caddy": caddy_text(OWN),
+    "caddy-own.caddy": caddy_text(FILES),
     "caddy-front.caddy": caddy_text(FRONT),
     "caddy-plain.caddy": caddy_text(PLAIN),
 }

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.inspect import preparation
-from deployer.host.proxy import directives, nginx
+from deployer.host.proxy import directives, listener, nginx, proof
 from deployer.host.proxy import install as proxy
-from deployer.host.proxy.site import site_of
-from deployer.host.setup import ageing, login, prerequisites, proof, unsupported
+from deployer.host.proxy.site import PROOF_SOCKET, site_of
+from deployer.host.setup import ageing, login, prerequisites, unsupported
 from deployer.host.setup.ageing import Shadow
 from deployer.host.state.app import AppSettings
 from deployer.host.state.paths import AppPaths
@@ -373,7 +373,7 @@ def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkey
     (tmp_path / "Caddyfile").write_text(":80 {\n\treverse_proxy unix//srv/shop/current/run/web.sock\n}\n")
     monkeypatch.setattr(preparation, "_CADDY", tmp_path)
     monkeypatch.setattr(directives, "read_directives", lacks)
-    for look in ("_accounts", "_login", "_confinement", "_site", "_reached", "_certificates"):
+    for look in ("_accounts", "_login", "_confinement", "_site", "_media", "_certificates"):
         monkeypatch.setattr(preparation, look, lambda _: iter(()))
     (found,) = preparation.findings(Mock(app="shop"))
     assert found["what"] == str(tmp_path / "Caddyfile")
@@ -395,25 +395,34 @@ def test_a_site_that_nginx_could_not_judge_does_not_stay(tmp_path: Path, monkeyp
     assert (new.exists(), old.read_text(), str(default.readlink())) == (False, "before", "elsewhere")
 
 
+HTTP = proof.Door("http", "shop.test", "80")
+HTTPS = proof.Door("https", "shop.test", "[::]:443")
+LEADS = proof.Door("http", "shop.test", "80", leads=True)
 WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}
 
 
 @pytest.mark.parametrize(
     ("visit", "told"),
     [
-        (proof.Visit("shop", "80", 200, headers=WELL), ""),
-        (proof.Visit("shop", "80", fault="Connection refused"), "nothing answers"),
-        (proof.Visit("shop", "80", 200), "another site answers"),
-        (proof.Visit("shop", "80", 404, ours=True), "cannot reach the app"),
-        (proof.Visit("shop", "80", 502), "cannot reach the app"),
-        (proof.Visit("shop", "80", 200, headers={**WELL, "x-forwarded-for": "192.0.2.66"}), "believes"),
-        (proof.Visit("shop", "80", 200, headers={**WELL, "connection": "keep-alive"}), "keeps its connections"),
-        (proof.Visit("shop", "80", 200, headers={"x-forwarded-for": "127.0.0.1"}), "keeps its connections"),
+        (proof.Visit(HTTP, 200, headers=WELL), ""),
+        (proof.Visit(HTTP, fault="Connection refused"), "nothing answers"),
+        (proof.Visit(HTTP, 200), "another site answers"),
+        (proof.Visit(HTTP, 404, ours=True), "cannot reach the app"),
+        (proof.Visit(HTTP, 502), "cannot reach the app"),
+        (proof.Visit(HTTP, 200, headers={**WELL, "x-forwarded-for": "192.0.2.66"}), "believes"),
+        (proof.Visit(HTTP, 200, headers={**WELL, "connection": "keep-alive"}), "keeps its connections"),
+        (proof.Visit(HTTP, 200, headers={"x-forwarded-for": "127.0.0.1"}), "keeps its connections"),
+        (proof.Visit(HTTPS, 200, headers=WELL), ""),
+        (proof.Visit(HTTPS, 200, headers=WELL, refused="certificate has expired", code=10), "has expired"),
+        (proof.Visit(HTTPS, 200, headers=WELL, refused="self-signed certificate", code=18), "self-signed"),
+        (proof.Visit(LEADS, 308, location="https://shop.test/"), ""),
+        (proof.Visit(LEADS, 308, location="http://other.test/"), "another site answers"),
+        (proof.Visit(HTTP, 308, location="https://shop.test/"), "another site answers"),
     ],
 )
 def test_a_visit_is_judged_by_what_arrived(visit: proof.Visit, told: str) -> None:
     """Not by the status alone: another site answers 200, too."""
-    assert [told in text for text, _ in proof.judge([visit])] == ([True] if told else [])
+    assert [told in text for text, _ in proof.judge(visit, "nginx")] == ([True] if told else [])
 
 
 def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,17 +435,17 @@ def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.Mon
     entered = threading.Event()
 
     def look() -> None:
-        with proof._listening(ctx, 1):
+        with listener.listening(ctx, 1):
             entered.set()
 
-    with proof._listening(ctx, 1):
-        mine = (tmp_path / proof.PROOF_SOCKET).stat().st_ino
+    with listener.listening(ctx, 1):
+        mine = (tmp_path / PROOF_SOCKET).stat().st_ino
         with monkeypatch.context() as hurried:
-            hurried.setattr(proof, "_TURN", 0.0)
+            hurried.setattr(listener, "_TURN", 0.0)
             with pytest.raises(TimeoutError, match="another check"):
                 look()
         other = threading.Thread(target=look)
         other.start()
-        assert (tmp_path / proof.PROOF_SOCKET).stat().st_ino == mine and not entered.is_set()
+        assert (tmp_path / PROOF_SOCKET).stat().st_ino == mine and not entered.is_set()
     other.join(30)
-    assert entered.is_set() and not (tmp_path / proof.PROOF_SOCKET).exists()
+    assert entered.is_set() and not (tmp_path / PROOF_SOCKET).exists()

@@ -1,0 +1,86 @@
+"""Which doors lead to the app in sites that setup did not write, and what two answers say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.host.proxy import foreign
+from deployer.host.proxy.directives import parse_dump
+from deployer.host.proxy.proof import Door
+
+DUMP = """\
+# configuration file /etc/nginx/sites-enabled/own.conf:
+upstream pool { server unix:/srv/shop/current/run/web.sock; }
+server {
+    listen 80;
+    listen [::]:443 ssl http2;
+    server_name shop.test *.shop.test ~^x$;
+    location / { proxy_pass http://unix:/srv/shop/current/run/web.sock; }
+}
+server { listen 10.0.0.1:8080; location / { proxy_pass http://pool/; } }
+server { listen 81; server_name unpool.test; location / { proxy_pass http://unpool; } }
+server { listen unix:/run/x.sock; location / { proxy_pass http://pool; } }
+server { listen 82; location / { proxy_pass http://unix:/srv/shop-two/current/run/web.sock; } }
+"""
+
+
+def test_the_doors_of_nginx() -> None:
+    """Each name at each address of a server block that leads to the app's socket, straight or by an upstream."""
+    assert list(foreign.doors_of_nginx(parse_dump(DUMP), "shop")) == [
+        Door("http", "shop.test", "80"),
+        Door("http", "www.shop.test", "80"),
+        Door("http", "localhost", "80"),
+        Door("https", "shop.test", "[::]:443"),
+        Door("https", "www.shop.test", "[::]:443"),
+        Door("https", "localhost", "[::]:443"),
+        Door("http", "localhost", "10.0.0.1:8080"),
+    ]
+
+
+def caddy(*routes: Any, listen: str = ":443") -> dict[str, Any]:
+    return {"apps": {"http": {"servers": {"srv0": {"listen": [listen], "routes": list(routes)}}}}}
+
+
+OURS = {"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "unix//srv/shop/current/run/web.sock"}]}]}
+OTHER = {"match": [{"host": ["other.test"]}], "handle": [{"handler": "static_response"}]}
+
+
+def test_the_doors_of_caddy() -> None:
+    """Each name of a route that leads to the app's socket."""
+    named = {"match": [{"host": ["shop.test", "*.shop.test"]}], **OURS}
+    assert list(foreign.doors_of_caddy(caddy(OTHER, named), "shop")) == [
+        Door("https", "shop.test", ":443"),
+        Door("https", "www.shop.test", ":443"),
+    ]
+    assert list(foreign.doors_of_caddy(caddy(OURS, listen="10.0.0.1:80"), "shop")) == [
+        Door("http", "localhost", "10.0.0.1:80")
+    ]
+
+
+@pytest.mark.parametrize("odd", [None, [], {"apps": None}, {"apps": {"http": {"servers": {"a": 3}}}}, caddy(*"ab")])
+def test_an_odd_configuration_of_caddy(odd: Any) -> None:
+    """It leads nowhere, and nothing is raised."""
+    assert list(foreign.doors_of_caddy(odd, "shop")) == []
+
+
+OWN = (404, b"no such page")
+
+
+@pytest.mark.parametrize(
+    ("seen", "told", "is_problem"),
+    [
+        (OWN, "likely this app", False),
+        ((404, b"nginx"), "not known", False),
+        ((401, b""), "not known", False),
+        ((502, b""), "cannot reach the app", True),
+        ((200, b"Welcome to nginx!"), "another site answers", True),
+        ((0, b""), "no HTTP", True),
+    ],
+)
+def test_what_two_answers_say(seen: tuple[int, bytes], told: str, is_problem: bool) -> None:
+    """Equal ones make it likely, never certain; a login or a redirect in front says nothing."""
+    text, repair = foreign._compared(Door("http", "shop.test", "80"), seen, OWN)
+    assert told in text
+    assert bool(repair) is is_problem
