@@ -117,17 +117,14 @@ def _show(found: list[Through]) -> None:
         "Clients that keep their connections: pages and 2 kB uploads over HTTP/1.1, 32 streams over HTTP/2; uvicorn.",
         "Latencies of pages, in milliseconds, with all of it on the same cores. Target: 0 failed.",
     )
-    rows = [
-        [
-            one.proxy,
-            *map(str, (one.handovers, one.pages.sent, one.posts.sent, one.streams, one.failed)),
-            *_latencies(one),
-        ]
-        for one in found
-    ]
+    rows = [[one.proxy, *map(str, _counts(one)), *_latencies(one)] for one in found]
     table(["proxy", "handovers", "pages", "uploads", "HTTP/2", "failed", "p50", "p99", "max"], rows)
 
 
 def _latencies(one: Through) -> list[str]:
     found = one.pages.latencies
     return [f"{value:.0f}" for value in (found.p50, found.p99, found.max)]
+
+
+def _counts(one: Through) -> tuple[int, ...]:
+    return one.handovers, one.pages.sent, one.posts.sent, one.streams, one.failed
