@@ -98,7 +98,7 @@ def handovers(site: SecureSite) -> None:
         re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", said).groups(),  # type: ignore[union-attr]
     )
     assert succeeded > 100 and (failed, errored, timeout) == (0, 0, 0), said
-    assert re.search(rf"status codes: {succeeded} 2xx, 0 3xx, 0 4xx, 0 5xx", said), said
+    assert "2xx, 0 3xx, 0 4xx, 0 5xx" in said
 
 
 # Caddy

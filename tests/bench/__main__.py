@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import deployer
-from tests.bench import fleet, handover, rollback, show, startup, throughput, trips
+from tests.bench import fleet, handover, https, rollback, show, startup, throughput, trips
 from tests.bench.bed import Bed, bed
 
 FIGURES = {
@@ -18,6 +18,7 @@ FIGURES = {
     "handover": "2 and 3: requests during one, and its own cost",
     "trips": "1: wall time, round trips and bytes",
     "throughput": "6: upload of 100 MB",
+    "https": "8: handovers over TLS, through Caddy and nginx",
     "fleet": "7: several hosts at once, beside stock Fabric host by host",
 }
 
@@ -32,6 +33,8 @@ def measure(name: str, bed: Bed, *, quick: bool, alone: bool) -> None:
         handover.measure(bed, quick=quick)
     elif name == "trips":
         trips.measure(bed, quick=quick, alone=alone)
+    elif name == "https":
+        https.measure(quick=quick)
     elif name == "fleet":
         fleet.measure(bed.directory, quick=quick)
     else:

@@ -15,6 +15,7 @@ from deployer.host.errors import BadRequest, Damaged, HostError, bug
 from deployer.host.proxy import choice, ports, proof, server
 from deployer.host.setup import (
     accounts,
+    certify,
     conflicts,
     login,
     machine,
@@ -110,6 +111,8 @@ class Provision:
         self.paths = AppPaths(setup.app)
         self.emit = emit
         self._without: tuple[str, ...] = ()
+        self._began = time.time()
+        self._loaded = False
         self._interpreter = ""
         self._environment: dict[str, str] = {}
         self._found = ""
@@ -249,11 +252,17 @@ class Provision:
         wanted = self.setup.site
         if not self.kind or wanted is None:
             return []
-        return site.place(self.kind, wanted, self.paths, self.emit, groups=(self.setup.app, self._socket_group()))
+        groups = (self.setup.app, self._socket_group())
+        changed = site.place(self.kind, wanted, self.paths, self.emit, groups=groups)
+        self._loaded = bool(changed)
+        return changed
 
     def _certificate(self) -> list[str]:
         wanted = self.setup.site
-        return site.certify(self.kind, wanted, self.paths, self.emit) if self.kind and wanted else []
+        if not self.kind or wanted is None:
+            return []
+        since, loaded = self._began, self._loaded
+        return certify.certify(self.kind, wanted, self.paths, self.emit, since=since, loaded=loaded)
 
     def _settings(self) -> list[str]:
         settings = AppSettings(

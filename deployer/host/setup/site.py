@@ -1,4 +1,4 @@
-"""Two steps of ``fab setup``: the app's site goes into the proxy, and its certificate is there and served."""
+"""A step of ``fab setup``: the app's site goes into the proxy of the host."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from deployer.host.proxy import caddy, caddyfile, certbot, certificate, install,
 from deployer.host.proxy.server import SiteFile, site_file
 from deployer.host.state.app import Emit
 from deployer.host.state.paths import AppPaths
-from deployer.host.system import files, journald, runner
-from deployer.wire.advice import Next, do, run
+from deployer.host.system import files, runner
+from deployer.wire.advice import do, run
 from deployer.wire.site import ProxySite
 
-_PATIENCE = 90.0
-"""Seconds that Caddy has to get its certificates."""
 _AGAIN = run("fab setup -H root@HOST", "again: it tries again, and goes on where it stopped")
 
 
@@ -90,55 +88,3 @@ def _check_files(kind: str, site: ProxySite, emit: Emit) -> None:
     for name in site.domains:
         if wrong := certificate.judge(name.replace("*", "www"), found, time.time()):
             emit("warn", text=wrong)
-
-
-def certify(kind: str, site: ProxySite, paths: AppPaths, emit: Emit) -> list[str]:
-    """Get the site's certificate where there is none that is good, and see that it is served. Raises HostError."""
-    if site.tls != "auto":
-        return []
-    changed = []
-    if kind == "nginx" and not certbot.is_good(site, paths.app, time.time()):
-        try:
-            certbot.obtain(site, paths.app)
-        except HostError as error:
-            raise _uncertified(site, error.message, error.logs, "the site answers as it did before") from None
-        changed.append(f"certificate for {', '.join(site.domains)}")
-    if kind == "nginx":
-        wanted = site_file("nginx", site, paths)
-        changed += install.install("nginx", {wanted.path: wanted.text}, emit)
-    waited = _await(site)
-    if waited:
-        logs = journald.own_lines(f"{kind}.service", 10) if kind == "caddy" else []
-        state = "Caddy goes on trying by itself; until then no browser can reach the site"
-        told = f"no certificate is served for {', '.join(waited)}"
-        raise _uncertified(site, told, logs, state if kind == "caddy" else "the site has one, and does not serve it")
-    return changed
-
-
-def _await(site: ProxySite) -> list[str]:
-    """The domains for which no certificate of theirs is served within the time."""
-    deadline, left = time.monotonic() + _PATIENCE, list(site.domains)
-    while left:
-        left = [name for name in left if not _is_served(site, name)]
-        if not left or time.monotonic() >= deadline:
-            break
-        time.sleep(1.0)
-    return left
-
-
-def _is_served(site: ProxySite, name: str) -> bool:
-    found = certificate.find(site.https, name)
-    return found is not None and found.covers(name) and not found.is_over(time.time())
-
-
-def _uncertified(site: ProxySite, message: str, logs: object, state: str) -> HostError:
-    return HostError(
-        message,
-        state=f"everything else of the set-up is done, and deploys work; {state}",
-        next=Next(
-            do(f"do all of these names lead to this host, and does the internet reach its port 80: "
-               f"{', '.join(site.domains)}")
-            + _AGAIN
-        ),
-        logs=[str(line) for line in logs] if isinstance(logs, (list, tuple)) else [],
-    )  # fmt: skip
