@@ -367,7 +367,7 @@ def test_no_request_begins_after_max_seconds() -> None:
     [
         "http://192.0.2.1/",
         "http://example.com/",
-        "https://127.0.0.1/",
+        "https://192.0.2.1/",
         "http://[2001:db8::1]/",
         "ftp://127.0.0.1/",
         "x",
