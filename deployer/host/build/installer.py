@@ -85,7 +85,8 @@ def advice(lock: LockSpec, tree: Path) -> Next:
     """What to do when an installer fails: it names the cause itself; what this host lacks is found here."""
     steps = [do(f"the lines above name the cause: a package, a version, a hash: put it right in {lock.path}, commit")]
     if shutil.which("git", path=HOST_PATH) is None and any(_wants_git(tree, path) for path in lock.files):
-        steps.insert(0, run("apt-get install git", f"on the host: {lock.path} installs from git, and there is none"))
+        why = f'{lock.path} installs from git, which this host lacks: add "git" to packages under [host]; then'
+        steps[:0] = [do(why), run("fab setup -H root@HOST", "installs it")]
     if others := pythons():
         told = f"another Python: python = in deploy.toml (this host has {', '.join(others)})"
         steps += [do(told)] if others[1:] else []
