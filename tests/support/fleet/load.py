@@ -106,7 +106,7 @@ def _order(address: str, port: int, clients: int, pause: float, timeout: float, 
     request = f"GET / HTTP/1.1\r\nHost: {address}:{port}\r\nUser-Agent: fleet-load\r\nConnection: {kept}\r\n\r\n"
     return LoadOrder(
         unix="", host=address, port=port, clients=clients, keepalive=keepalive, method="GET", request=request, echo=[],
-        pause=pause, timeout=timeout, max_seconds=MAX_SECONDS,
+        pause=pause, timeout=timeout, max_seconds=MAX_SECONDS, tls="",
     )  # fmt: skip
 
 
