@@ -186,7 +186,8 @@ def proxy(project: Project) -> Iterator[str]:
     yield f"{mark}[proxy]                     # let `fab setup` write the site: HTTPS, by Caddy or nginx"
     yield f"{mark}domains = {quoted(project.host or _EXAMPLE)}"
     if site and site.static_root and site.static_url:
-        yield f"{mark}static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}"
+        why = "   # else WhiteNoise serves them" if site.whitenoise else ""
+        yield f"{mark}static = {{ {quoted(site.static_url)} = {quoted(site.static_root)} }}{why}"
     if site and site.media_state and site.media_url:
         yield f"{mark}media = {{ {quoted(site.media_url)} = {quoted(site.media_state)} }}"
 
