@@ -37,7 +37,7 @@ def authority() -> Iterator[Authority]:
         found = Authority(host)
         found.prepare()
         found.names(NAME, OTHER)
-        found.start(validity=60)
+        found.start(validity=90)
         yield found
 
 
@@ -131,7 +131,7 @@ def test_handovers_through_caddy_over_tls_lose_nothing(shop: SecureSite) -> None
 def test_caddy_renews_by_itself(shop: SecureSite) -> None:
     """When a third of the certificate's life is left there is another one, and nobody had to reload anything."""
     before = shop.serial()
-    wait_until(lambda: shop.serial() not in ("", before), "another certificate", seconds=90)
+    wait_until(lambda: shop.serial() not in ("", before), "another certificate", seconds=120)
     assert findings(shop) == []
 
 
