@@ -37,7 +37,7 @@ def authority() -> Iterator[Authority]:
         found = Authority(host)
         found.prepare()
         found.names(NAME, OTHER)
-        found.start(validity=60)
+        found.start(validity=90)
         yield found
 
 
@@ -78,6 +78,8 @@ def is_https(site: SecureSite) -> None:
         assert (led.status, led.headers["location"]) == (308, f"https://{NAME}/a?b=c"), url
     small = site.ask(f"https://{NAME}/env?key=TEST_LONG", "-H", "Accept-Encoding: gzip", "-D", "-", "-o", "/dev/null")
     assert small.headers["content-encoding"] == "gzip"
+    site.host.run("head -c 11000000 /dev/zero > /tmp/large")
+    assert site.ask(f"https://{NAME}/echo", "--data-binary", "@/tmp/large").status == 413
     version = site.host.run(f"curl -s --http2 -o /dev/null -k -w %{{http_version}} https://{NAME}/").stdout
     assert version == "2"
 
@@ -129,7 +131,7 @@ def test_handovers_through_caddy_over_tls_lose_nothing(shop: SecureSite) -> None
 def test_caddy_renews_by_itself(shop: SecureSite) -> None:
     """When a third of the certificate's life is left there is another one, and nobody had to reload anything."""
     before = shop.serial()
-    wait_until(lambda: shop.serial() not in ("", before), "another certificate", seconds=90)
+    wait_until(lambda: shop.serial() not in ("", before), "another certificate", seconds=120)
     assert findings(shop) == []
 
 
