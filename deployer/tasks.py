@@ -19,8 +19,8 @@ from deployer.wire import advice
 from deployer.wire.protocol import PHASES
 
 if TYPE_CHECKING:
+    from deployer.commands.init import Asking, Interview
     from deployer.fleet.hosts import Fleet
-    from deployer.project.detect import Project
     from deployer.rollout import Strategy
 
 __all__ = ["namespace"]
@@ -263,30 +263,33 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str]) -> TaskAnswer:
     return ended_with(use(fleet, keys=key, allow_units=allow_unit))
 
 
-def _init_project(wsgi: str, asgi: str) -> Project:
+def _init_project(wsgi: str, asgi: str, directory: str, asking: Asking | None) -> Interview:
     """The project in this directory. Raises ConfigError when this is not a project directory."""
-    from deployer.commands.init import chosen, refuse_mistake
-    from deployer.project.detect import inspect as look_at
+    from deployer.commands.init import interview, refuse_mistake
 
-    project = chosen(look_at(Path.cwd()), wsgi=wsgi, asgi=asgi)
-    refuse_mistake(project)
-    return project
+    found = interview(Path.cwd(), asking, wsgi=wsgi, asgi=asgi, directory=directory.strip("/"))
+    refuse_mistake(found.project)
+    return found
 
 
-def _dry_init(_: Context, wsgi: str = "", asgi: str = "") -> None:
-    from deployer.commands.init import plan_init, would_write
+def _dry_init(_: Context, wsgi: str = "", asgi: str = "", directory: str = "", yes: bool = False) -> None:
+    from deployer.commands.init import Defaults, plan_init, would_write
 
-    project = _init_project(wsgi, asgi)
-    sys.stdout.write("".join(f"{line}\n" for line in would_write(project, plan_init(project))))
+    found = _init_project(wsgi, asgi, directory, Defaults() if yes else None)
+    plan = plan_init(found.project, secrets=found.secrets)
+    sys.stdout.write("".join(f"{line}\n" for line in would_write(found.project, plan)))
 
 
 @chore(dry=_dry_init)
-def init(_: Context, wsgi: str = "", asgi: str = "") -> None:
+def init(_: Context, wsgi: str = "", asgi: str = "", directory: str = "", yes: bool = False) -> None:
     """Write deploy.toml and fabfile.py for the project in this directory."""
-    from deployer.commands.init import plan_init, write
+    from deployer.commands.init import Defaults, plan_init, write
+    from deployer.ui.asking import Terminal, is_terminal, show_lines
 
-    project = _init_project(wsgi, asgi)
-    sys.stdout.write("".join(f"{line}\n" for line in write(project, plan_init(project))))
+    asking = Defaults() if yes else Terminal() if is_terminal() else None
+    found = _init_project(wsgi, asgi, directory, asking)
+    plan = plan_init(found.project, secrets=found.secrets)
+    show_lines(write(found.project, plan, told=isinstance(asking, Terminal)))
 
 
 @host_task("upload", dry=_plan)

@@ -36,7 +36,7 @@ LONG = (
     "fleet_waves", "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_batches", "fleet_tasks",
     "fleet_twenty", "pythons", "setup", "cli", "failures_code", "host_accidents", "workers", "faults_sample",
     "timers", "security", "distributions", "handover", "recovery", "interrupt", "failures_build",
-    "failures_input", "docker", "run", "sandbox", "proxy", "dry", "roles", "systemctl",
+    "failures_input", "docker", "run", "sandbox", "proxy", "dry", "roles", "systemctl", "https",
 )  # fmt: skip
 """What takes longest begins first, so that the others fill the gaps at the end."""
 

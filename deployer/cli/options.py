@@ -17,6 +17,8 @@ HELP = {
     "dirty": "ship the working tree as it is, committed or not; the release's record says so",
     "wsgi": "the WSGI application, where several are found or none: MODULE:NAME",
     "asgi": "the ASGI application, where several are found or none: MODULE:NAME",
+    "directory": "the directory of the project that the app runs in, where several are found or none",
+    "init.yes": "ask nothing: take the default answer to each question",
     "strict": "refuse requirements that are not pinned to a version, a commit or a hash",
     "no_migrate": "leave out the migration",
     "wait": "when another deploy runs, queue behind it instead of ending with exit code 4",

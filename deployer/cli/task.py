@@ -58,7 +58,8 @@ def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
 
     def wrap(function: Callable[..., Any]) -> Any:
         own = [name.replace("_", "-") for name in list(inspect.signature(function).parameters)[1:]]
-        texts = {name: HELP[name.replace("-", "_")] for name in own}
+        title = function.__name__
+        texts = {name: HELP.get(f"{title}.{name}") or HELP[name.replace("-", "_")] for name in own}
         return fleet_task(klass=HostTask, dry=dry, help=texts, auto_shortflags=False)(function)
 
     return wrap

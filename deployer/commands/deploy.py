@@ -19,7 +19,7 @@ from deployer.fleet.coordinator import follow
 from deployer.fleet.hosts import Fleet, conclude
 from deployer.fleet.release import begin, release
 from deployer.project.application import complete
-from deployer.project.lockfile import Lock, find_lock
+from deployer.project.lockfile import Lock, lock_of
 from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
 from deployer.release.placement import Payload
@@ -108,7 +108,7 @@ def read_project(
     _refuse_twice(fleet)
     with as_local():
         source = _collect(fleet, ref, dirty)
-        lock = find_lock(source, required=any(_has_server(site.config) for site in fleet.sites))
+        lock = lock_of(fleet.config, source, required=any(_has_server(site.config) for site in fleet.sites))
         for site in fleet.sites:
             _refuse_misfit(complete(site.config, source), lock)
             site.secrets()

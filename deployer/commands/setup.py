@@ -12,7 +12,7 @@ from typing import Any
 from deployer import events
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, conclude, each
-from deployer.project.lockfile import Lock, find_lock
+from deployer.project.lockfile import Lock, lock_of
 from deployer.project.source import collect
 from deployer.release import spec
 from deployer.remote import decode
@@ -80,7 +80,7 @@ def _lock(fleet: Fleet) -> Lock | None:
             env_file=Path(config.env_file) if config.env_file else None,
             submodules=config.release.submodules,
         )
-        return find_lock(source, required=False)
+        return lock_of(config, source, required=False)
     except ConfigError as error:
         told = f"which Python the project needs is not known, so none is installed for it: {error.message}"
         for site in fleet.sites:

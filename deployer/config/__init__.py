@@ -1,6 +1,7 @@
 """``deploy.toml`` and the dotenv file: validated, frozen; refused with the line and the key that is wrong."""
 
 from deployer.config.background import ProcessConfig, TimerConfig
+from deployer.config.dependencies import DependenciesConfig
 from deployer.config.env_file import read_env_file
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HostSettings, Inventory
@@ -13,6 +14,7 @@ from deployer.config.web import HealthConfig, WebConfig
 
 __all__ = [
     "Config",
+    "DependenciesConfig",
     "FleetSettings",
     "HealthConfig",
     "Hooks",

@@ -135,6 +135,12 @@ def normalise(raw: Raw) -> Raw:
         raw["proxy"] = {"kind": raw["proxy"]}
     if isinstance(raw.get("proxy"), dict) and isinstance(raw["proxy"].get("tls"), str):
         raw["proxy"]["tls"] = {"mode": raw["proxy"]["tls"]}
+    if isinstance(raw.get("directory"), str):
+        raw["directory"] = raw["directory"].removesuffix("/")
+    if isinstance(raw.get("dependencies"), str):
+        raw["dependencies"] = {"file": raw["dependencies"]}
+    listed(raw, ("dependencies",), "groups")
+    listed(raw, ("dependencies",), "extras")
     listed(raw, ("web", "health"), "status")
     listed(raw, ("proxy",), "domains")
     listed(raw, ("proxy",), "listen")

@@ -16,6 +16,7 @@ from deployer.config import background, check, hosts
 from deployer.config.background import ProcessConfig, TimerConfig
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, text, whole
+from deployer.config.dependencies import DependenciesConfig
 from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
 from deployer.config.proxy import ProxyConfig
@@ -26,7 +27,7 @@ from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
 from deployer.wire.setup import app_problem, user_problem
-from deployer.wire.spec import COMMAND_TIMEOUT, DRAIN, KEEP, PYTHON, WATCH
+from deployer.wire.spec import COMMAND_TIMEOUT, DIRECTORY, DIRECTORY_LENGTH, DRAIN, KEEP, PYTHON, WATCH
 
 
 # fmt: off
@@ -92,6 +93,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "out: the one in `.python-version`, where neither the lock nor `requires-python` says which Python it is for; "
         "else the host's own python3, where they accept it; else the oldest that they accept.",
         'a version such as "3.12", in quotes')] = None
+    directory: Annotated[Annotated[str, text(DIRECTORY.pattern, DIRECTORY_LENGTH)] | None, key(
+        "The directory of the project that the app runs in: where manage.py is, or what its modules are imported from. "
+        "Build commands, the migration, all processes and `fab run` start there; everything ships all the same. Left "
+        "out: the project's own, where deploy.toml is.",
+        'a directory relative to the project, such as "backend"')] = None
+    dependencies: Annotated[DependenciesConfig, key(
+        DependenciesConfig.__doc__ or "", "a table, or the path of the file")] = field(
+        default_factory=DependenciesConfig)
     include: Annotated[tuple[str, ...], key(
         "Files that ship although git does not track them, such as a built front-end: patterns relative to "
         "the project, where `**` stands for any directories. A directory stands for all that is in it.",

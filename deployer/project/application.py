@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import ast
 import json
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from deployer.config import Config
 from deployer.errors import ConfigError
 from deployer.project.django import (
+    SETTINGS,
+    Below,
+    Settings,
     TextFiles,
-    literal,
-    settings_module,
-    settings_values,
-    tree,
+    Value,
+    choose_settings,
+    module_path,
+    read_settings,
 )
+from deployer.project.frameworks import PACKAGES, Application, applications
 from deployer.wire.advice import do
 from deployer.wire.causes import Cause
 from deployer.wire.protocol import WEB
 
-__all__ = ["CAUSES", "choices", "complete", "find_callables"]
+__all__ = ["CAUSES", "choices", "complete", "find_applications", "of_django"]
 
 SEVERAL_APPS = Cause(
     "several-apps",
@@ -41,12 +45,6 @@ NO_APP = Cause(
 CAUSES = (SEVERAL_APPS, NO_APP)
 
 
-FRAMEWORKS = {"Flask": "wsgi", "FastAPI": "asgi", "Starlette": "asgi", "Litestar": "asgi", "Quart": "asgi"}
-
-
-MODULES = ("wsgi.py", "asgi.py", "app.py", "main.py")
-
-
 def complete(config: Config, files: TextFiles) -> Config:
     """The config with ``wsgi`` or ``asgi`` filled in from the files that ship, when no callable is set and one is
     needed.
@@ -55,9 +53,9 @@ def complete(config: Config, files: TextFiles) -> Config:
     """
     if not config.runs_web or config.web.wsgi or config.web.asgi or config.web.command:
         return config
-    settings = settings_module(files)
-    found = find_callables(files, settings_values(files, settings) if settings else {}, settings)
-    if several := choices(found, settings):
+    files = Below(files, config.directory) if config.directory else files
+    found = find_applications(files, config.env)
+    if several := choices(found):
         raise ConfigError(
             **SEVERAL_APPS.told(several=", ".join(several), first=several[0]),
             state="nothing was touched",
@@ -68,7 +66,9 @@ def complete(config: Config, files: TextFiles) -> Config:
             **NO_APP.told(without=without(config)),
             state="nothing was touched",
         )
-    return msgspec.structs.replace(config, web=msgspec.structs.replace(config.web, **{kind: found[kind][0]}))
+    one = found[kind][0]
+    args = (*(arg for arg in one.args if arg not in config.web.args), *config.web.args)
+    return msgspec.structs.replace(config, web=msgspec.structs.replace(config.web, args=args, **{kind: one.key}))
 
 
 def without(config: Config) -> str:
@@ -78,40 +78,47 @@ def without(config: Config) -> str:
     return f'; or that there is none: [hosts."{host}"] processes = {json.dumps(others)}' if others else ""
 
 
-def choose_kind(found: dict[str, list[str]], server: str | None) -> str | None:
+def choose_kind(found: Mapping[str, Sequence[Application]], server: str | None) -> str | None:
     """``wsgi`` or ``asgi``: what the server asks for, else WSGI, which any Django app can do; or None."""
     order = ("asgi", "wsgi") if server in ("uvicorn", "hypercorn") else ("wsgi", "asgi")
     allowed = order[:1] if server else order
-    return next((kind for kind in allowed if kind in found), None)
+    return next((kind for kind in allowed if found.get(kind)), None)
 
 
-def find_callables(files: TextFiles, values: dict[str, ast.expr], settings: str | None) -> dict[str, list[str]]:
-    """``wsgi`` and ``asgi``, as far as found: as the settings say, beside them, or those of a framework."""
-    package = (settings or "").partition(".")[0]
-    found: dict[str, list[str]] = {}
-    for kind in ("wsgi", "asgi"):
-        named = literal(values.get(f"{kind.upper()}_APPLICATION"))
-        if isinstance(named, str) and "." in named and settings:
-            found[kind] = [":".join(named.rsplit(".", 1))]
-        elif package and files.read_text(f"{package}/{kind}.py") is not None:
-            found[kind] = [f"{package}.{kind}:application"]
-    return found or framework_applications(files)
+def find_applications(
+    files: TextFiles, env: Mapping[str, str], packages: Sequence[str] = PACKAGES
+) -> dict[str, list[Application]]:
+    """``wsgi`` and ``asgi``, as far as found: those of Django as its settings say, else those of a framework.
 
-
-def framework_applications(files: TextFiles) -> dict[str, list[str]]:
-    """The applications that the usual modules at the top assign: ``app = Flask(__name__)`` and its like."""
-    found: dict[str, list[str]] = {}
-    for name in MODULES:
-        for node in tree(files.read_text(name)).body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                called, target = node.value.func, node.targets[0]
-                kind = FRAMEWORKS.get(getattr(called, "id", getattr(called, "attr", "")))
-                if kind and isinstance(target, ast.Name):
-                    found.setdefault(kind, []).append(f"{name.removesuffix('.py')}:{target.id}")
+    ``env`` is what a host sets; ``packages`` are the directories in which a framework's are looked for.
+    """
+    chosen = choose_settings(files)
+    module = env.get(SETTINGS) or (chosen.module if chosen else "")
+    values = {name: Value(content=text, variables=(name,)) for name, text in env.items()}
+    found = of_django(files, module, read_settings(files, module, values)) if module else {}
+    if not found:
+        for one in applications(files, packages):
+            found.setdefault(one.kind, []).append(one)
     return found
 
 
-def choices(found: dict[str, list[str]], settings: str | None) -> list[str]:
-    """All of a framework's applications, when there is more than one. A Django project's are two faces of one."""
-    several = not settings and sum(map(len, found.values())) > 1
-    return [f"{kind} = {json.dumps(name)}" for kind, names in found.items() for name in names] if several else []
+def of_django(files: TextFiles, module: str, settings: Settings) -> dict[str, list[Application]]:
+    """The applications that the settings name, else those of wsgi.py and asgi.py near the settings."""
+    parts = module.split(".")
+    near = [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
+    found: dict[str, list[Application]] = {}
+    for kind in ("wsgi", "asgi"):
+        named = settings.get(f"{kind.upper()}_APPLICATION").content
+        places = [named.rpartition(".")[0]] if isinstance(named, str) and "." in named else []
+        name = named.rpartition(".")[2] if places else "application"
+        beside = [f"{package}.{kind}" for package in near if module_path(files, f"{package}.{kind}") is not None]
+        if target := next(iter([*places, *beside]), None):
+            found[kind] = [Application(kind=kind, target=f"{target}:{name}", django=True)]
+    return found
+
+
+def choices(found: Mapping[str, Sequence[Application]]) -> list[str]:
+    """All applications, when there is more than one. A Django project's are two faces of one."""
+    all_of_them = [one for several in found.values() for one in several]
+    several = all_of_them[1:] and not any(one.django for one in all_of_them)
+    return [f"{one.kind} = {json.dumps(one.key)}" for one in all_of_them] if several else []

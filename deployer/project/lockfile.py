@@ -6,11 +6,12 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from deployer.config import Config, DependenciesConfig
 from deployer.errors import ConfigError
-from deployer.project import pylock, requirements, uvlock
-from deployer.project.shipped import Reads, Shipped
+from deployer.project import otherlocks, pylock, requirements, uvlock
+from deployer.project.installing import asked_python, places, python_version, settings_from
+from deployer.project.shipped import Chosen, Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause
@@ -33,20 +34,26 @@ NOT_INSTALLED = Cause(
     "not-installed",
     "the lock has a program that is to run, and only through an extra, a group or a condition that no host installs",
     "{program} is in {path} only through {where}, which is not installed on a host",
-    do("make it a dependency of the project itself ({add}), then commit"),
+    do("make it a dependency of the project itself ({add}), then commit")
+    + do("or name its group or extra in deploy.toml: dependencies = {{ groups = […], extras = […] }}"),
 )
-CAUSES = (NO_LOCK, NOT_PINNED, NOT_INSTALLED)
+NO_SUCH_LOCK = Cause(
+    "no-such-lock",
+    "`dependencies.file` of deploy.toml names a file that does not ship, or is no lock that an installer reads",
+    "dependencies.file of deploy.toml names {path}, which {why}",
+    do("{fix}"),
+)
+CAUSES = (NO_LOCK, NOT_PINNED, NOT_INSTALLED, NO_SUCH_LOCK, otherlocks.OTHER_LOCK)
 KINDS = {"uv.lock": "uv", "pylock.toml": "pylock", "requirements.txt": "requirements"}
 """File names, the first that ships wins."""
-_READERS: Mapping[str, Callable[[Shipped, str], Reads]] = {
+_READERS: Mapping[str, Callable[[Shipped, str, Chosen], Reads]] = {
     "uv": uvlock.read,
     "pylock": pylock.read,
     "requirements": requirements.read,
 }
+_ALL = DependenciesConfig()
+_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
 _SHOWN = 5
-_PYTHON_VERSION = ".python-version"
-_VERSION = re.compile(r"(?:cpython[@-]|python)?(3\.[0-9]{1,2})(?:\.[0-9]+)?")
-"""A patch release is the host's to choose: it has one Python 3.12."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,10 @@ class Lock:
     floating: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    directory: str = ""
+    """Where an installer runs, relative to the project."""
+    groups: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
     python: str = ""
     """The Python (``3.12``) that ``.python-version`` asks for, as uv and pyenv read it, where ``requires`` is empty."""
 
@@ -108,62 +119,110 @@ def _add(kind: str, program: str) -> str:
     return f"uv add {program}" if kind == "uv" else f"and lock again, for {program} to be in it without a condition"
 
 
-def find_lock(source: Source, *, required: bool = True) -> Lock:
-    """The lock among the files that ship.
+def find_lock(source: Source, *, required: bool = True, directory: str = "", chosen: DependenciesConfig = _ALL) -> Lock:
+    """The lock among the files that ship: the one that is ``chosen``, else the nearest to the app's ``directory``.
 
     ``required``: none is a ConfigError that says how to make one (an app with its own ``command`` may do
     without). Raises ConfigError for what a lock names and an installer would not find.
     """
-    shipped = Shipped(source)
-    path = next((name for name in KINDS if shipped.is_file(name)), None)
-    if path is None and required:
-        raise ConfigError(
-            **NO_LOCK.told(kinds=", ".join(KINDS)),
-            state="nothing was touched",
-        )
+    project = Shipped(source)
+    path = _named(project, chosen.file) if chosen.file else _nearest(project, directory)
     if path is None:
-        return Lock(kind="none", warnings=tuple(_not_installed(shipped)))
-    reads = _read(shipped, path).joined(settings(shipped))
+        _refuse_none(project, directory, required=required)
+        return Lock(kind="none", warnings=tuple(_not_installed(project)))
+    kind, base = kind_of(path), _base(path, directory)
+    shipped = project.at(base)
+    parts = Chosen(
+        groups=chosen.groups, extras=chosen.extras, directory=posixpath.relpath(directory or ".", base or ".")
+    )
+    reads = _read(shipped, posixpath.relpath(path, base or "."), kind, parts).joined(settings_from(project, base))
     files, directories = shipped.closed(reads.files, reads.directories)
-    requires = _requires(shipped) if KINDS[path] == "requirements" else reads.requires
-    python, unused = ("", "") if requires else _python_version(shipped)
+    requires = asked_python(project, base) if kind == "requirements" else reads.requires
+    python, unused = ("", "") if requires else python_version(project, base)
     return Lock(
-        kind=KINDS[path],
+        kind=kind,
         path=path,
         files=files,
         directories=directories,
         requires=requires,
         python=python,
         floating=reads.floating,
-        warnings=(*(_whole(path) if "." in directories else ()), *filter(None, [unused])),
+        warnings=(*(_whole(path) if base in directories or "." in directories else ()), *filter(None, [unused])),
         absent=reads.absent,
+        directory="" if (runs_in := shipped.placed(reads.directory)) == "." else runs_in,
+        groups=chosen.groups,
+        extras=chosen.extras,
     )
 
 
-def _read(shipped: Shipped, path: str) -> Reads:
+def lock_of(config: Config, source: Source, *, required: bool) -> Lock:
+    """The lock that deploy.toml names, or that is found. Raises ConfigError."""
+    directory = config.directory or ""
+    if directory and not source.has_directory(directory):
+        raise ConfigError(
+            message=f"deploy.toml says directory = {directory!r}, and no file of such a directory ships",
+            state="nothing was touched",
+            next=do("correct directory in deploy.toml, relative to the project; or git add what is in it"),
+        )
+    return find_lock(source, required=required, directory=directory, chosen=config.dependencies)
+
+
+def kind_of(path: str) -> str:
+    """The kind of a lock file, by its name; empty for a name that is none's."""
+    name = posixpath.basename(path)
+    if name in KINDS:
+        return KINDS[name]
+    if _PYLOCK.fullmatch(name):
+        return "pylock"
+    return "requirements" if name.endswith(".txt") else ""
+
+
+def _nearest(shipped: Shipped, directory: str) -> str | None:
+    paths = (posixpath.join(place, name) for place in places(directory) for name in KINDS)
+    return next(filter(shipped.is_file, paths), None)
+
+
+def _named(shipped: Shipped, file: str) -> str:
+    """The lock that deploy.toml names. Raises ConfigError when it does not ship, or no installer reads it."""
+    path = posixpath.normpath(file)
+    if not shipped.is_file(path):
+        problem = "does not ship with the code", f"git add {path}, and commit it; or correct dependencies.file"
+    elif (other := otherlocks.found([path])) is not None:
+        raise otherlocks.refusal(*other)
+    elif not kind_of(path):
+        known = "uv.lock, pylock.toml, pylock.NAME.toml, or a requirements file that ends in .txt"
+        problem = "no installer reads by that name", f"name one of these: {known}"
+    else:
+        return path
+    raise ConfigError(**NO_SUCH_LOCK.told(path=path, why=problem[0], fix=problem[1]), state="nothing was touched")
+
+
+def _base(path: str, directory: str) -> str:
+    """The directory that paths in a lock are relative to: its own; of requirements, the one that pip is typed in."""
+    own = posixpath.dirname(path)
+    if kind_of(path) != "requirements":
+        return own
+    return directory if directory and path.startswith(f"{directory}/") else ""
+
+
+def _refuse_none(shipped: Shipped, directory: str, *, required: bool) -> None:
+    """Raises ConfigError when there is only another tool's lock; and when one is required and there is none."""
+    names = [other.name for other in otherlocks.OTHER_LOCKS]
+    paths = (posixpath.join(place, name) for place in places(directory) for name in names)
+    other = otherlocks.found(filter(shipped.is_file, paths))
+    if required and other is not None:
+        raise otherlocks.refusal(*other)
+    if required:
+        raise ConfigError(**NO_LOCK.told(kinds=", ".join(KINDS)), state="nothing was touched")
+
+
+def _read(shipped: Shipped, path: str, kind: str, chosen: Chosen) -> Reads:
     try:
-        return _READERS[KINDS[path]](shipped, path)
+        return _READERS[kind](shipped, path, chosen)
     except (AttributeError, KeyError, TypeError) as error:  # TOML, but of another shape
         raise ConfigError(
             message=f"{path} is not what its name says ({error})", next=do("lock again, and commit")
         ) from None
-
-
-def _requires(shipped: Shipped) -> str:
-    """The Python that the project says it needs: no installer of requirements reads that."""
-    table = shipped.toml("pyproject.toml").get("project")
-    requires = table.get("requires-python") if isinstance(table, dict) else None
-    return requires.replace(" ", "") if isinstance(requires, str) else ""
-
-
-def _python_version(shipped: Shipped) -> tuple[str, str]:
-    """The Python that ``.python-version`` asks for, in its first line; and a warning when that is not used."""
-    lines = (line.partition("#")[0].strip() for line in (shipped.text(_PYTHON_VERSION) or "").splitlines())
-    asked = next(filter(None, lines), "")
-    found = _VERSION.fullmatch(asked)
-    if found or not asked:
-        return (found[1] if found else ""), ""
-    return "", f'{_PYTHON_VERSION} asks for {asked!r}, which is not used: python = "3.12" in deploy.toml, say, is'
 
 
 def _not_installed(shipped: Shipped) -> Iterator[str]:
@@ -178,23 +237,3 @@ def _whole(path: str) -> Iterator[str]:
         f"{path} installs the project itself, so that every change of the code rebuilds the environment; the code's "
         "own directory is importable without that"
     )
-
-
-def settings(shipped: Shipped) -> Reads:
-    """uv's own settings in the project: it reads them whatever the lock."""
-    if shipped.is_file("uv.toml"):
-        return _local("uv.toml", shipped.toml("uv.toml"))
-    table = shipped.toml("pyproject.toml").get("tool")
-    own = table.get("uv") if isinstance(table, dict) else None
-    return _local("pyproject.toml", own) if isinstance(own, dict) else Reads()
-
-
-def _local(path: str, table: Mapping[str, Any]) -> Reads:
-    """The file with the settings, and the directories of wheels that they name."""
-    index = table.get("index", ())
-    urls = [one.get("url") for one in index if isinstance(one, dict)] if isinstance(index, list) else []
-    for place in (table, table.get("pip", {})):
-        links = place.get("find-links", ()) if isinstance(place, dict) else ()
-        urls += links if isinstance(links, list) else []
-    local = [posixpath.normpath(url) for url in urls if isinstance(url, str) and "://" not in url]
-    return Reads(files=(path,), directories=tuple(one for one in local if not one.startswith(("/", ".."))))

@@ -6,18 +6,22 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deployer.project.shipped import Reads, Shipped, local
+from deployer.project.shipped import Chosen, Reads, Shipped, local
 
 _CONDITION = re.compile(r"""["']([^"']+)["']\s+in\s+(extras|dependency_groups)""")
 _WORDS = {"extras": "the extra", "dependency_groups": "the dependency group"}
 
 
-def read(shipped: Shipped, path: str) -> Reads:
-    """The lock, and what it names of the code. Raises ConfigError for what does not ship."""
+def read(shipped: Shipped, path: str, chosen: Chosen) -> Reads:
+    """The lock, and what it names of the code. Raises ConfigError for what does not ship, and for a group or an extra
+    that it does not have."""
     lock = shipped.toml(path)
+    chosen.refuse_unknown(path, lock.get("dependency-groups", ()), lock.get("extras", ()))
     packages = [one for one in lock.get("packages", ()) if isinstance(one, dict)]
     reads = Reads(
-        files=(path,), requires=str(lock.get("requires-python", "")).replace(" ", ""), absent=_absent(packages, lock)
+        files=(path,),
+        requires=str(lock.get("requires-python", "")).replace(" ", ""),
+        absent=_absent(packages, lock, chosen),
     )
     for package in packages:
         for place in _places(package):
@@ -33,9 +37,9 @@ def _places(package: Mapping[str, Any]) -> Iterator[str]:
             yield str(one["path"])
 
 
-def _absent(packages: list[dict[str, Any]], lock: Mapping[str, Any]) -> dict[str, str]:
-    """Packages for an extra or a group that is not among those installed by default."""
-    default = set(lock.get("default-groups", ()))
+def _absent(packages: list[dict[str, Any]], lock: Mapping[str, Any], chosen: Chosen) -> dict[str, str]:
+    """Packages for an extra or a group that is neither installed by default nor chosen."""
+    default = {*lock.get("default-groups", ()), *chosen.groups, *chosen.extras}
     found = {}
     for package in packages:
         match = _CONDITION.search(str(package.get("marker", "")))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deployer.errors import ConfigError
-from deployer.project.shipped import Reads, Shipped, inside, is_archive, local
+from deployer.project.shipped import Chosen, Reads, Shipped, inside, is_archive, local
 from deployer.project.uvlock import normal
 from deployer.wire.advice import run
 
@@ -51,11 +51,12 @@ class Requirement:
     pinned: bool = True
 
 
-def read(shipped: Shipped, path: str) -> Reads:
+def read(shipped: Shipped, path: str, chosen: Chosen) -> Reads:
     """A requirements file, all that it includes, and all of the code that they install.
 
-    Raises ConfigError for what they name and does not ship.
+    Raises ConfigError for what they name and does not ship, and where groups or extras are chosen: there are none.
     """
+    chosen.refuse_unknown(path, (), ())
     reads, pins, loose = Reads(), set[str](), list[tuple[str, str]]()
     for line in _lines(shipped, path):
         if line.text.startswith("-") and not _option(line.text, "--editable"):
@@ -129,7 +130,7 @@ def _files(shipped: Shipped, path: str) -> Iterator[tuple[str, str, bool]]:
             for name in ("--requirement", "--constraint"):
                 if value := _option(rule, name):
                     where = f"{path}:{number}"
-                    below = inside(posixpath.join(posixpath.dirname(path), value), where)
+                    below = inside(shipped, posixpath.join(posixpath.dirname(path), value), where)
                     waiting.append((below, where, constraint or name == "--constraint"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import posixpath
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,16 +23,31 @@ _TOML: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) el
 
 
 class Shipped:
-    """What ships, by path relative to the project (``.``: the project itself)."""
+    """What ships, by path relative to ``base`` (empty: the project itself).
 
-    def __init__(self, source: Source) -> None:
+    ``..`` may lead out of that, but not of the project.
+    """
+
+    def __init__(self, source: Source, base: str = "") -> None:
         self._source = source
+        self.base = base
         self._kinds = {entry.path: entry.kind for entry in source.entries}
         parents = (_parents(path) for path in self._kinds)
         self._directories = {".", *(parent for found in parents for parent in found)}
 
+    def at(self, base: str) -> Shipped:
+        """The same files, with paths relative to a directory of the project."""
+        return Shipped(self._source, base)
+
+    def placed(self, path: str) -> str:
+        """A path relative to the project."""
+        return posixpath.normpath(posixpath.join(self.base, path))
+
     def real(self, path: str) -> tuple[str, tuple[str, ...]]:
-        """Where a path leads, and the links on the way there."""
+        """Where a path leads, and the links on the way there; both relative to the project."""
+        return self._real(self.placed(path))
+
+    def _real(self, path: str) -> tuple[str, tuple[str, ...]]:
         links: list[str] = []
         while len(links) < _HOPS:
             link = next((one for one in (*_parents(path), path) if self._kinds.get(one) == LINK), None)
@@ -62,12 +77,13 @@ class Shipped:
             raise ConfigError(message=f"{path}: {error}") from None
 
     def closed(self, files: Iterable[str], directories: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The same files and directories, with all that links in them lead to; sorted, nothing named twice."""
-        waiting = [*files, *directories]
+        """The same files and directories, with all that links in them lead to; sorted, nothing named twice, and all of
+        them relative to the project."""
+        waiting = [self.placed(path) for path in (*files, *directories)]
         found: set[str] = set()
         places: set[str] = set()
         while waiting:
-            path, links = self.real(waiting.pop())
+            path, links = self._real(waiting.pop())
             found.update(links)
             if path in self._kinds:
                 found.add(path)
@@ -81,14 +97,41 @@ class Shipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What deploy.toml chooses of a lock: dependency groups and extras, and the directory that the app runs in.
+
+    ``directory`` is relative to that of the lock (``.``: the same; it may begin with ``..``).
+    """
+
+    groups: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    directory: str = "."
+
+    def refuse_unknown(self, path: str, groups: Collection[str], extras: Collection[str]) -> None:
+        """Raises ConfigError naming a group or an extra that the lock, whose are given, does not have."""
+        for key, named, known in (("groups", self.groups, groups), ("extras", self.extras, extras)):
+            for name in (name for name in named if name not in known):
+                there = f"it has {', '.join(sorted(known))}" if known else f"it has no {key}"
+                raise ConfigError(
+                    message=f"dependencies.{key} of deploy.toml names {name!r}, which {path} does not have; {there}",
+                    state="nothing was touched",
+                    next=do(f"correct dependencies.{key} in deploy.toml, or lock again and commit"),
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reads:
-    """``absent`` names packages that the lock has and that are not installed, each with what they belong to."""
+    """``absent`` names packages that the lock has and that are not installed, each with what they belong to.
+
+    ``directory`` is where an installer has to run, relative to that of the lock.
+    """
 
     files: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     requires: str = ""
     floating: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "."
 
     def joined(self, other: Reads) -> Reads:
         """With the files of another."""
@@ -100,16 +143,17 @@ def is_archive(path: str) -> bool:
     return path.endswith(_ARCHIVES)
 
 
-def inside(path: str, where: str) -> str:
+def inside(shipped: Shipped, path: str, where: str) -> str:
     """The path, normalised. Raises ConfigError when it leads out of the project."""
     normal = posixpath.normpath(path)
+    placed = shipped.placed(path)
     if normal.startswith("/"):
         raise ConfigError(
             message=f"{where}: {path} is a place of the machine where this was written (conda writes such lines): "
             "no host has it",
             next=do("name the version instead (pip list --format=freeze > requirements.txt), then commit"),
         )
-    if normal.startswith("../") or normal == ".." or ":" in normal:
+    if placed.startswith("../") or placed == ".." or ":" in normal:
         raise ConfigError(
             message=f"{where}: {path} is not a file of the project, so it does not ship",
             next=do("move it into the project, or deploy the directory that holds both"),
@@ -119,7 +163,7 @@ def inside(path: str, where: str) -> str:
 
 def local(shipped: Shipped, path: str, where: str) -> Reads:
     """An archive, or a directory whose sources are installed. Raises ConfigError when it does not ship."""
-    path = inside(path, where)
+    path = inside(shipped, path, where)
     if shipped.is_file(path):
         return Reads(files=(path,))
     if shipped.is_directory(path):

@@ -46,6 +46,10 @@ class Source:
         """The entry at a path, or None."""
         return next((entry for entry in self.entries if entry.path == path), None) if path in self.starts else None
 
+    def has_directory(self, path: str) -> bool:
+        """Whether files ship in a directory of that name; one behind a link does not count."""
+        return any(known.startswith(f"{path}/") for known in self.starts)
+
     def open(self, entry: Entry) -> BinaryIO:
         """A stream over a file's content (of a link: its target's text). Any number may be open at once."""
         return self.spool.open(self.starts[entry.path], entry.size)

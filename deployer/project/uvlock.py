@@ -5,41 +5,76 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from deployer.errors import ConfigError
-from deployer.project.shipped import Reads, Shipped, local
+from deployer.project.shipped import Chosen, Reads, Shipped, local
 from deployer.wire.advice import do, run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ROOT = "."
+_DEFAULT = Chosen()
 
 Table = Mapping[str, Any]
 Part = tuple[str, str]
 """A package and one of its extras (empty: the package itself)."""
 
 
-def read(shipped: Shipped, path: str) -> Reads:
+def read(shipped: Shipped, path: str, chosen: Chosen = _DEFAULT) -> Reads:
     """uv.lock, its pyproject.toml, and the sources of those packages that are installed from the code.
 
-    Raises ConfigError for a lock that does not fit its pyproject.toml, and for sources that do not ship.
+    Where the app runs in the directory of a member of the workspace, that member's dependencies are installed. Raises
+    ConfigError for a lock that does not fit its pyproject.toml, and for sources that do not ship.
     """
     if not shipped.is_file("pyproject.toml"):
         raise ConfigError(message="uv.lock ships without its pyproject.toml", next=run("git add pyproject.toml"))
-    lock, project = shipped.toml(path), shipped.toml("pyproject.toml")
+    lock = shipped.toml(path)
     packages = _packages(lock)
-    root = next((one for found in packages.values() for one in found if _place(one) == _ROOT), {})
+    own, root = _own(packages, chosen.directory)
+    project = shipped.toml(posixpath.join(own, "pyproject.toml"))
     _refuse_stale(root, project)
-    installed = _with_backends(shipped, packages, _reached(packages, _wanted(lock, root, project)))
+    groups, extras = _groups(root, lock), root.get("optional-dependencies", {})
+    tables = {**project.get("dependency-groups", {}), **groups}, {**_optional(project), **extras}
+    chosen.refuse_unknown(path, *tables)  # an empty group is in pyproject.toml alone
+    wanted = _wanted(lock, root, project) + _chosen(chosen, groups, extras)
+    installed = _with_backends(shipped, packages, _reached(packages, wanted))
     reads = Reads(
-        files=(path, "pyproject.toml"),
+        files=tuple(dict.fromkeys((path, "pyproject.toml", posixpath.normpath(f"{own}/pyproject.toml")))),
         requires=str(lock.get("requires-python", "")).replace(" ", ""),
         absent=_absent(packages, installed, root, lock),
+        directory=own,
     )
     for name in sorted(installed):
         for package in packages.get(name, ()):
-            reads = reads.joined(_sources(shipped, package, path))
+            reads = reads.joined(_sources(shipped, package, path, own))
     return reads
+
+
+def _own(packages: Mapping[str, list[Table]], directory: str) -> tuple[str, Table]:
+    """The package that the app is, with its directory: the member of a workspace that it runs in, else the root."""
+    places = {_place(one): one for found in packages.values() for one in found if _place(one)}
+    parents = [directory, *(parent.as_posix() for parent in PurePosixPath(directory).parents)]
+    place = next((one for one in parents if one in places and one != _ROOT), _ROOT)
+    return place, places.get(place, {})
+
+
+def _groups(root: Table, lock: Table) -> Table:
+    """The dependency groups of the app's package; of a workspace without a root package, its own."""
+    groups: Table = root.get("dev-dependencies", {}) if root else lock.get("manifest", {}).get("dependency-groups", {})
+    return groups
+
+
+def _optional(project: Table) -> Table:
+    table = project.get("project", {})
+    optional: Table = table.get("optional-dependencies", {}) if isinstance(table, dict) else {}
+    return optional
+
+
+def _chosen(chosen: Chosen, groups: Table, extras: Table) -> list[Part]:
+    """What the groups and extras that deploy.toml names require."""
+    tables = [groups.get(name, ()) for name in chosen.groups] + [extras.get(name, ()) for name in chosen.extras]
+    return [part for table in tables for part in _parts(table)]
 
 
 def normal(name: str) -> str:
@@ -62,10 +97,10 @@ def _place(package: Table) -> str:
     return posixpath.normpath(str(place)) if place else ""
 
 
-def _sources(shipped: Shipped, package: Table, path: str) -> Reads:
-    """What of the code is read to install one package. The project itself is not installed."""
+def _sources(shipped: Shipped, package: Table, path: str, own: str) -> Reads:
+    """What of the code is read to install one package. The app's own, at ``own``, is not installed."""
     where, source, place = f"{path}: {package.get('name')}", package.get("source", {}), _place(package)
-    if place == _ROOT or "virtual" in source:
+    if place == own or "virtual" in source:
         return Reads()
     if place:
         return local(shipped, place, where)
@@ -77,7 +112,7 @@ def _sources(shipped: Shipped, package: Table, path: str) -> Reads:
 
 def _wanted(lock: Table, root: Table, project: Table) -> list[Part]:
     """What is installed of itself: the project's dependencies and its default groups, but never ``dev``."""
-    groups = root.get("dev-dependencies", {}) if root else lock.get("manifest", {}).get("dependency-groups", {})
+    groups = _groups(root, lock)
     chosen = _settings(project).get("default-groups", ())
     names = [name for name in groups if name != "dev" and (chosen == "all" or name in chosen)]
     wanted = [part for name in names for part in _parts(groups[name])]

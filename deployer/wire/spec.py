@@ -36,6 +36,14 @@ _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 _PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
 _REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
+DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
+"""A directory of the project, relative to it."""
+DIRECTORY_LENGTH = 1024
+_DIRECTORY = re.compile(rf"(?:{DIRECTORY.pattern})?\Z")
+PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+"""The name of a dependency group or an extra."""
+PART_LENGTH = 128
+MOST_PARTS = 64
 _PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
 
 
@@ -66,7 +74,8 @@ class LockSpec:
     """The file that pins the dependencies, and all else that an installer reads, relative to the code.
 
     ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
-    ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing.
+    ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing. ``directory`` is where the
+    installer runs (empty: at the root of the code). ``groups`` and ``extras`` are installed besides what is by default.
     """
 
     kind: str
@@ -74,6 +83,9 @@ class LockSpec:
     files: tuple[str, ...]
     directories: tuple[str, ...] = ()
     requires: str = ""
+    directory: str = ""
+    groups: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
 
     def covers(self, path: str) -> bool:
         """Whether an installer may read this file of the code: it names the environment, and is there for a build."""
@@ -83,17 +95,36 @@ class LockSpec:
 
     @classmethod
     def parse(cls, value: Any) -> LockSpec:
-        """Records written before local sources were recorded have none."""
-        read = Reader({"directories": [], "requires": "", **value} if isinstance(value, dict) else value, "lock")
+        """Records written before local sources, directories, groups and extras were recorded have none."""
+        none: dict[str, Any] = {"directories": [], "requires": "", "directory": "", "groups": [], "extras": []}
+        read = Reader({**none, **value} if isinstance(value, dict) else value, "lock")
         kind = read.choice("kind", LOCKS)
         path = read.text("path", LINE, 1024)
         files = read.texts("files", _PATH, 4096)
         directories = read.texts("directories", _PATH, 4096)
         requires = read.text("requires", _REQUIRES)
+        directory = read.text("directory", _DIRECTORY, DIRECTORY_LENGTH)
+        parts = [_parts(read, key) for key in ("groups", "extras")]
         read.done()
         if (kind == "none") != (path == "") or (path and path not in files):
             raise ValueError("lock: path, kind and files do not fit each other")
-        return cls(kind=kind, path=path, files=files, directories=directories, requires=requires)
+        return cls(
+            kind=kind,
+            path=path,
+            files=files,
+            directories=directories,
+            requires=requires,
+            directory=directory,
+            groups=parts[0],
+            extras=parts[1],
+        )
+
+
+def _parts(read: Reader, key: str) -> tuple[str, ...]:
+    parts = read.texts(key, PART, MOST_PARTS)
+    if any(len(part) > PART_LENGTH for part in parts):
+        raise ValueError(f"lock.{key}: holds a name of more than {PART_LENGTH} characters")
+    return parts
 
 
 @dataclass(frozen=True)
@@ -143,6 +174,7 @@ def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
 class Spec:
     """All that shapes a release but its environment. Times are seconds.
 
+    ``directory`` is that of the code in which everything of the app runs (empty: its root).
     ``web`` is None on a host that runs none; ``health`` and ``overlap`` are about it. ``build_timeout`` is for each
     command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
     """
@@ -162,6 +194,7 @@ class Spec:
     timers: tuple[Timer, ...] = ()
     build_timeout: float = _HOUR
     migrate_timeout: float = _HOUR
+    directory: str = ""
 
     def as_json(self) -> dict[str, Any]:
         value = asdict(self)
@@ -201,7 +234,7 @@ class Spec:
     def parse(cls, value: Any) -> Spec:
         """Raises ValueError naming the key that is refused.
 
-        Records written before there were processes and timers have none.
+        Records written before there were processes, timers and a directory have none.
         """
         read = Reader(value, "spec")
         web = read.raw("web")
@@ -221,6 +254,7 @@ class Spec:
             overlap=read.boolean("overlap"),
             processes=tuple(Process.parse(one) for one in _list(read, "processes")),
             timers=tuple(Timer.parse(one) for one in _list(read, "timers")),
+            directory=read.text("directory", _DIRECTORY, DIRECTORY_LENGTH) if read.has("directory") else "",
         )
         read.done()
         spec._check_names()

@@ -78,6 +78,8 @@ def is_https(site: SecureSite) -> None:
         assert (led.status, led.headers["location"]) == (308, f"https://{NAME}/a?b=c"), url
     small = site.ask(f"https://{NAME}/env?key=TEST_LONG", "-H", "Accept-Encoding: gzip", "-D", "-", "-o", "/dev/null")
     assert small.headers["content-encoding"] == "gzip"
+    site.host.run("head -c 11000000 /dev/zero > /tmp/large")
+    assert site.ask(f"https://{NAME}/echo", "--data-binary", "@/tmp/large").status == 413
     version = site.host.run(f"curl -s --http2 -o /dev/null -k -w %{{http_version}} https://{NAME}/").stdout
     assert version == "2"
 
@@ -98,7 +100,7 @@ def handovers(site: SecureSite) -> None:
         re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", said).groups(),  # type: ignore[union-attr]
     )
     assert succeeded > 100 and (failed, errored, timeout) == (0, 0, 0), said
-    assert re.search(rf"status codes: {succeeded} 2xx, 0 3xx, 0 4xx, 0 5xx", said), said
+    assert "2xx, 0 3xx, 0 4xx, 0 5xx" in said
 
 
 # Caddy

@@ -20,6 +20,8 @@ REQUESTS, QUICK = 50_000, 3_000
 BODY = b"x" * 2048
 _TOLD = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
 
+_CODES = re.compile(r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
+
 
 @dataclass(frozen=True)
 class Through:
@@ -102,13 +104,15 @@ def _streams(site: SecureSite) -> str:
 
 
 def _told(said: str) -> tuple[int, int]:
-    """How many requests were sent, and how many failed: answers other than 2xx count as such."""
-    match = _TOLD.search(said)
-    good = re.search(r"status codes: (\d+) 2xx", said)
-    if match is None or good is None:
+    """How many requests were sent, and how many failed: answers other than 2xx count as such.
+
+    What is under way when the time is over is counted in the status codes alone.
+    """
+    match, codes = _TOLD.search(said), _CODES.search(said)
+    if match is None or codes is None:
         raise RuntimeError(f"h2load: {said[-500:]}")
-    sent = sum(int(match[group]) for group in (1, 2, 3, 4))
-    return sent, sent - int(good[1])
+    lost = [int(match[group]) for group in (2, 3, 4)]
+    return int(match[1]) + sum(lost), sum(lost) + sum(map(int, codes.groups()))
 
 
 def _show(found: list[Through]) -> None:

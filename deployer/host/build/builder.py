@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import posixpath
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ def build_venv(
         seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
         what, limit, next = "installing the dependencies", spec.build_timeout, installer.advice(spec.lock, tree)
         for command in venv_commands(spec, str(venv), python):
-            run_build(ctx, command, sources, venv, seen, what, limit, next=next)
+            run_build(ctx, command, sources / spec.lock.directory, venv, seen, what, limit, next=next)
         run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)
         installer.refuse_editable(venv)
         _seal(ctx, ctx.venvs, key, {"lock": spec.lock.path, "python": python})
@@ -130,10 +131,15 @@ def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
 def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
     """The commands that build the virtual environment ``venv`` from the lock file, in order."""
     create = [UV, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, venv]
-    if spec.lock.kind == "uv":
-        sync = ["sync", "--frozen", "--no-dev", "--no-install-project", "--no-editable", "--compile-bytecode"]
-        return [create, [UV, *sync, "--python", f"{venv}/bin/python"]]
-    install = [UV, *_LOCK_COMMANDS[spec.lock.kind], spec.lock.path, "--compile-bytecode"]
+    lock = spec.lock
+    parts = [word for name in lock.groups for word in ("--group", name)]
+    parts += [word for name in lock.extras for word in ("--extra", name)]
+    if lock.kind == "uv":
+        dev = [] if "dev" in lock.groups else ["--no-dev"]
+        sync = ["sync", "--frozen", *dev, "--no-install-project", "--no-editable", "--compile-bytecode"]
+        return [create, [UV, *sync, *parts, "--python", f"{venv}/bin/python"]]
+    path = posixpath.relpath(lock.path, lock.directory or ".")
+    install = [UV, *_LOCK_COMMANDS[lock.kind], path, *parts, "--compile-bytecode"]
     return [create, [*install, "--python", f"{venv}/bin/python"]]
 
 
@@ -155,9 +161,11 @@ def build_tree(
     if venv is not None:
         seen["VIRTUAL_ENV"] = str(venv)
     try:
+        _refuse_no_directory(spec, tree)
         for command in spec.build:
             shell = ["/bin/sh", "-euc", command]
-            run_build(ctx, shell, tree, tree, seen, f"the build command {command!r}", spec.build_timeout, venv)
+            what = f"the build command {command!r}"
+            run_build(ctx, shell, tree / spec.directory, tree, seen, what, spec.build_timeout, venv)
         python = str(venv / "bin/python") if venv else "/usr/bin/python3"
         run_build(ctx, [python, "-m", "compileall", "-q", *jobs, "."], tree, tree, seen, "", spec.build_timeout, venv)
         record = {
@@ -170,6 +178,15 @@ def build_tree(
         stop_build(ctx)
         ctx.trees.remove(key)
         raise
+
+
+def _refuse_no_directory(spec: Spec, tree: Path) -> None:
+    """Raises HostError when the directory that the app runs in did not ship, or is a link."""
+    if spec.directory and not stat.S_ISDIR(ownership.mode_below(tree, spec.directory)):
+        raise HostError(
+            f"{spec.directory}, the directory that deploy.toml names, is not among the files of this release",
+            next=do("commit it, or correct directory in deploy.toml") + run("fab deploy"),
+        )
 
 
 def _seal(ctx: Context, store: Store, key: str, record: dict[str, Any]) -> None:

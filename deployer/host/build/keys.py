@@ -36,7 +36,10 @@ def venv_key(spec: Spec, entries: Sequence[Entry], interpreter: Interpreter) -> 
         raise HostError(
             f"{missing[0]} is not among the files of this release", next=do("commit it, or list it under include")
         )
-    return _digest(["venv", _LAYOUT, spec.lock.kind, covered, interpreter.identity])
+    lock = spec.lock
+    chosen = [lock.directory, sorted(lock.groups), sorted(lock.extras)]
+    own = [chosen] if any(chosen) else []  # keys of environments without any of these stay what they were
+    return _digest(["venv", _LAYOUT, lock.kind, covered, interpreter.identity, *own])
 
 
 def tree_key(
@@ -55,7 +58,8 @@ def tree_key(
     if spec.build:
         text = json.dumps(sorted(environment.items())).encode()
         seen = hmac.new(secret, text, hashlib.sha256).hexdigest()
-    return _digest(["tree", _LAYOUT, digest, list(spec.build), venv, interpreter.identity, seen])
+    where = [spec.directory] if spec.build and spec.directory else []
+    return _digest(["tree", _LAYOUT, digest, list(spec.build), venv, interpreter.identity, seen, *where])
 
 
 def host_key(path: Path) -> bytes:

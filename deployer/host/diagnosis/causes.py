@@ -42,13 +42,18 @@ MISSING_VARIABLE = Cause(
     "`KeyError` of `os.environ`, `UndefinedValueError` (decouple) or `ImproperlyConfigured` (Django) names a variable",
     "the environment variable {name} is not set",
     do("set {name}, in [env] of deploy.toml or, if it is secret, in the env_file that deploy.toml names; then")
-    + _AGAIN,
+    + _AGAIN
+    + do("or {other}"),
 )
 NO_DATABASE = Cause(
     "no-database",
     "an `OperationalError` that is raised while connecting, or a refused connection (`[Errno 111]`)",
     "it cannot connect to {what}",
-    do("check that it runs, that this host can reach it, and its settings in [env] or env_file; then") + _AGAIN,
+    do("check that it runs, that this host can reach it, and its settings in [env] or env_file; then")
+    + _AGAIN
+    + do(
+        "or have one on the host itself: [host.postgresql] or [host.redis] in deploy.toml, then fab setup -H root@HOST"
+    ),
 )
 _PACKAGES = (
     do("add {packages} to packages under [host] in deploy.toml; then")

@@ -57,6 +57,10 @@ _LACKS = {
     missing.LIBRARY: MISSING_LIBRARY,
     missing.PROGRAM: MISSING_PROGRAM,
 }
+_SERVICES = {
+    name: f"have the host set it: [host.{service}] in deploy.toml, fab setup -H root@HOST, then fab deploy"
+    for name, service in (("DATABASE_URL", "postgresql"), ("REDIS_URL", "redis"))
+}
 _LATEST = 3
 """How many exceptions, from the last, belong to one failure: each may have been raised while handling another."""
 
@@ -173,7 +177,7 @@ def _of_exception(raised: _PythonError, app: str, code: Path) -> Explanation | N
         return _of_lack(lack)
     variable = _variable(raised, name)
     if variable:
-        return Explanation(MISSING_VARIABLE, {"name": variable})
+        return Explanation(MISSING_VARIABLE, {"name": variable, "other": _SERVICES.get(variable, "")})
     if raised.type == "MemoryError":
         return Explanation(NO_MEMORY)
     if raised.type == "OperationalError":

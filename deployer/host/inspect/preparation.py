@@ -14,7 +14,6 @@ from deployer.host.job import lock
 from deployer.host.proxy import certbot, certificate, directives, foreign, nginx, proof, server
 from deployer.host.setup import ageing, login, unsupported
 from deployer.host.state.app import Context
-from deployer.host.system import systemd
 from deployer.wire.site import ProxySite
 
 _SETUP = "fab setup -H root@HOST"
@@ -128,9 +127,10 @@ def _certificates(ctx: Context) -> Iterator[tuple[str, str, str]]:
         elif (chain := _chain(ctx.app, site)) and certificate.read(chain).serial != found.serial:
             repair = f"on the host, as root: systemctl reload {kind}"
             yield name, f"another certificate is served for {name} than the one in {chain}", repair
-    if kind == "nginx" and site.tls == "auto" and systemd.show(certbot.TIMER).active != "active":
-        text = f"{certbot.TIMER} does not run: the certificate will not be renewed"
-        yield certbot.TIMER, text, f"on the host, as root: systemctl enable --now {certbot.TIMER}"
+    if kind == "nginx" and site.tls == "auto" and not certbot.renews():
+        timer = certbot.TIMERS[0]
+        text = f"{timer} does not run: the certificate will not be renewed"
+        yield timer, text, f"on the host, as root: systemctl enable --now {timer}"
 
 
 def _chain(app: str, site: ProxySite) -> Path | None:

@@ -21,7 +21,7 @@ def migrate(ctx: Context, release: Release) -> str:
     """Run the migration as the app's user; returns the command. Raises HostError."""
     status, lines = _run(ctx, release, "migrate", release.spec.migrate, release.spec.web_unit, _KEPT)
     if status != 0:
-        found = from_migration(lines, ctx.app, ctx.paths.release(release.number) / "code", status)
+        found = from_migration(lines, ctx.app, ctx.paths.code(release.number), status)
         raise HostError(
             f"the migration {release.spec.migrate!r} failed (exit status {status}){found.why}",
             logs=lines[-40:],
@@ -37,7 +37,7 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
     for process in checked:
         status, lines = _run(ctx, release, "check", process.check, process.unit)
         if status != 0:
-            found = from_command(status, lines, ctx.app, ctx.paths.release(release.number) / "code")
+            found = from_command(status, lines, ctx.app, ctx.paths.code(release.number))
             raise HostError(
                 f"processes.{process.name}.check: {process.check!r} failed (exit status {status}){found.why}",
                 logs=lines[-40:],
@@ -54,7 +54,7 @@ def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, st
             name=name,
             user=ctx.app,
             argv=("/bin/sh", "-euc", command),
-            directory=ctx.paths.release(release.number) / "code",
+            directory=ctx.paths.code(release.number, release.spec.directory),
             limit=release.spec.migrate_timeout,
             key="release.migrate_timeout",
             stays=stays,

@@ -87,7 +87,7 @@ def _settings(ctx: Context, release: Release, scope: str) -> list[str]:
     return [
         f"Description={ctx.app}: a command in {release.name}",
         f"User={ctx.app}",
-        f"WorkingDirectory={directory}/code",
+        f"WorkingDirectory={ctx.paths.code(release.number, release.spec.directory)}",
         f"EnvironmentFile={directory}/env",
         f"BindsTo={scope}",
         f"After={scope}",

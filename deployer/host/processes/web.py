@@ -169,7 +169,7 @@ def failure(paths: AppPaths, number: int, why: str, unit: str, *, found: Explana
         return error
     lines = journald.own_lines(unit, _SAID)
     found = found or from_end(end.result, end.signal_name)
-    found = found or from_output(lines, paths.app, paths.release(number) / "code", APP_ERROR)
+    found = found or from_output(lines, paths.app, paths.code(number), APP_ERROR)
     return HostError(f"v{number} is not healthy: {why}{found.why}", logs=lines, next=found.next)
 
 

@@ -106,8 +106,7 @@ def _app(site: Site) -> Block:
         lines.append(f"import {site.snippets}/*.caddy")
     for number, location in enumerate(site.locations):
         lines += _location(site, location, f"@hashed{number}")
-    size = _bytes(site.wire.client_max_body_size)
-    limit = _block("request_body", [f"max_size {size}"]) if size else []
+    limit = _limit(_bytes(site.wire.client_max_body_size))
     lines += _block("handle", [*limit, *_reverse_proxy(site, site.socket, [_BUFFERED])])
     return [*lines, *_no_proof(site)]
 
@@ -160,6 +159,15 @@ def _headers(site: Site) -> Block:
     networks = " ".join(dict.fromkeys(site.wire.trusted))
     last = f'header_up X-Forwarded-For "{_LAST}" "$1"'
     return [f"trusted_proxies {networks}", last, "header_up -X-Real-IP", *removed]
+
+
+def _limit(size: int) -> Block:
+    """Refuse what says that it is larger (413), and end what turns out to be (by itself Caddy makes that a 502)."""
+    if not size:
+        return []
+    length = "{http.request.header.Content-Length}"
+    large = f'@large expression `{length} != "" && int({length}) > {size}`'
+    return [large, "error @large 413", *_block("request_body", [f"max_size {size}"])]
 
 
 def _bytes(size: str) -> int:

@@ -14,7 +14,8 @@ from deployer.host.proxy.site import CHALLENGES
 from deployer.host.system import files, runner, systemd
 from deployer.wire.site import ProxySite
 
-TIMER = "certbot.timer"
+TIMERS = ("certbot.timer", "snap.certbot.renew.timer", "certbot-renew.timer")
+"""What renews: of Debian's package, of the snap, of Fedora's package."""
 ROOTS = Path("/etc/deployer/acme-roots.pem")
 """What a private directory is trusted by: the host's own roots, and those that deploy.toml names."""
 DROP_IN = Path("/etc/systemd/system/certbot.service.d/deployer.conf")
@@ -88,8 +89,13 @@ def obtain(site: ProxySite, app: str) -> None:
     done = runner.run([*environment, *order(site, app)], timeout=_LONGEST)
     if not done.ok:
         raise HostError(f"certbot got no certificate for {', '.join(site.domains)}", logs=said(done.tail(60)))
-    if not systemd.systemctl("is-active", TIMER).ok:
-        systemd.require("enable", "--now", TIMER)
+    if not renews():
+        systemd.systemctl("enable", "--now", TIMERS[0])  # doctor says so when there is no such timer
+
+
+def renews() -> bool:
+    """Whether a timer renews certbot's certificates. Raises HostError."""
+    return any(state.active == "active" for state in systemd.show_all(TIMERS).values())
 
 
 def said(lines: Sequence[str]) -> list[str]:

@@ -93,6 +93,10 @@ class AppPaths:
     def release(self, number: int) -> Path:
         return self.releases / f"v{number}"
 
+    def code(self, number: int, directory: str = "") -> Path:
+        """The code of a release, or a directory of it."""
+        return self.release(number) / "code" / directory
+
     def socket(self, number: int, process: str = "web") -> Path:
         return self.release(number) / "run" / f"{process}.sock"
 

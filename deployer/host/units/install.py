@@ -140,11 +140,15 @@ def capabilities(ctx: Context, release: Release) -> Capabilities:
     venv = ctx.venvs.path(release.venv) if release.venv else None
     on_host = {name: path for name in release.spec.programs if (path := programs.on_host(name, venv))}
     if venv is None:
-        return Capabilities(programs=on_host, without=unsupported(ctx))
+        return Capabilities(programs=on_host, without=unsupported(ctx), directory=release.spec.directory)
     gunicorn = _contains(venv, "gunicorn/config.py", b"--no-control-socket")
     uvicorn = _contains(venv, "uvicorn/main.py", b"--timeout-graceful-shutdown")
     return Capabilities(
-        gunicorn_control_socket=gunicorn, uvicorn_graceful=uvicorn, programs=on_host, without=unsupported(ctx)
+        gunicorn_control_socket=gunicorn,
+        uvicorn_graceful=uvicorn,
+        programs=on_host,
+        without=unsupported(ctx),
+        directory=release.spec.directory,
     )
 
 

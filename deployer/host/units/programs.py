@@ -56,7 +56,7 @@ def _missing(program: str, spec: Spec, place: Place) -> Iterator[tuple[str, str]
         if not runner.run(["test", "-x", program], user=place.app).ok:
             why = f"is not a program on this host that the user {place.app} can run"
             yield why, f"install it there, or correct {program} in deploy.toml; then fab deploy"
-    elif place.code is not None and not _is_program(place.code, program):
+    elif place.code is not None and not _is_program(place.code, f"{spec.directory or '.'}/{program}"):
         yield (
             "is not a program in the code",
             f"commit it with its x bit (git update-index --chmod=+x {program}), fab deploy",

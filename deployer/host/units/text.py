@@ -17,13 +17,14 @@ class Capabilities:
     """What is installed, determined once the release's virtual environment is built.
 
     ``programs`` are those that the host has and the environment lacks, with their paths; ``without`` the confinement
-    lines that this host cannot apply.
+    lines that this host cannot apply; ``directory`` the one of the code in which the app runs (empty: its root).
     """
 
     gunicorn_control_socket: bool = False
     uvicorn_graceful: bool = True
     programs: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    directory: str = ""
 
 
 def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities) -> list[str]:
@@ -52,13 +53,13 @@ def argv(web: Web, paths: AppPaths, number: int, drain: float, can: Capabilities
 
 def command(words: Sequence[str], paths: AppPaths, number: int, can: Capabilities) -> list[str]:
     """A command of the user's. A bare name is a program of the virtual environment, otherwise of the host; one with a
-    slash is a file of the code, unless it is absolute."""
+    slash is a file of the code, seen from where the app runs, unless it is absolute."""
     program = words[0]
     release = paths.release(number)
     if "/" not in program:
         program = can.programs.get(program) or f"{release}/venv/bin/{program}"
     elif not program.startswith("/"):
-        program = f"{release}/code/{program}"
+        program = f"{paths.code(number, can.directory)}/{program}"
     return [program, *words[1:]]
 
 
@@ -107,7 +108,7 @@ def service_unit(
     socket = unit_name(paths.app, WEB, behind or number, "socket")
     base = [
         ("Type", "notify" if web.server == "gunicorn" else "exec"),
-        *service_lines(paths, number, WEB),
+        *service_lines(paths, number, WEB, can.directory),
         exec_line(argv(web, paths, number, drain, can)),
         ("TimeoutStartSec", f"{start:g}"),
         ("TimeoutStopSec", f"{drain + 5:g}"),
@@ -139,7 +140,7 @@ def process_unit(
     """
     base = [
         ("Type", "exec"),
-        *service_lines(paths, number, instance),
+        *service_lines(paths, number, instance, can.directory),
         exec_line(command(process.command, paths, number, can)),
         ("TimeoutStopSec", f"{max(1.0, process.stop):g}"),
         ("Restart", "always"),
@@ -197,7 +198,7 @@ def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, olde
     """
     base = [
         ("Type", "oneshot"),
-        *service_lines(paths, number, timer.name),
+        *service_lines(paths, number, timer.name, can.directory),
         exec_line(command(timer.command, paths, number, can)),
         ("TimeoutStartSec", f"{timer.timeout:g}" if timer.timeout else "infinity"),
         ("TimeoutStopSec", "10"),

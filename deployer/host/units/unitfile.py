@@ -24,14 +24,17 @@ def own_environment(paths: AppPaths, number: int) -> dict[str, str]:
     }
 
 
-def service_lines(paths: AppPaths, number: int, process: str) -> list[tuple[str, str]]:
-    """User, directories and variables: the same for every kind of process of a release."""
+def service_lines(paths: AppPaths, number: int, process: str, directory: str = "") -> list[tuple[str, str]]:
+    """User, directories and variables: the same for every kind of process of a release.
+
+    ``directory`` is the one of the code that it runs in (empty: its root).
+    """
     release = paths.release(number)
     own = {**own_environment(paths, number), "DEPLOYER_PROCESS": process}
     return [
         ("User", paths.app),
         ("Group", paths.app),
-        ("WorkingDirectory", f"{release}/code"),
+        ("WorkingDirectory", str(paths.code(number, directory))),
         *state_lines(paths.app),
         *(("Environment", quote(f"{name}={value}")) for name, value in own.items()),
         ("EnvironmentFile", f"{release}/env"),

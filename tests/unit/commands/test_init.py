@@ -67,10 +67,12 @@ def project(tmp_path: Path):
 def test_a_django_project_is_understood(project) -> None:
     """Everything that init asks for is found in the files, without importing one of them."""
     found = inspect(project(DJANGO))
-    assert (found.name, found.manage, found.settings) == ("shop", "manage.py", "shop.settings")
+    site = found.django
+    assert site is not None
+    assert (found.name, found.manage, site.settings) == ("shop", True, "shop.settings")
     assert (found.wsgi, found.asgi) == ("shop.wsgi:application", "shop.asgi:application")
-    assert (found.lock, found.host, found.health) == ("requirements.txt", "shop.example.com", "/healthz")
-    assert (found.static_url, found.static_root, found.migrations) == ("/static/", "staticfiles", True)
+    assert (found.lock.path, site.host, found.health) == ("requirements.txt", "shop.example.com", "/healthz")
+    assert (site.static_url, site.static_root, site.migrates) == ("/static/", "staticfiles", True)
     assert found.git is False
 
 
@@ -84,7 +86,9 @@ def test_split_settings_are_read_together(project) -> None:
         "shop/settings/production.py": 'from .base import *\nALLOWED_HOSTS = ["live.example.com"]\n',
     }
     found = inspect(project(files))
-    assert (found.settings, found.host, found.static_root) == (
+    site = found.django
+    assert site is not None
+    assert (site.settings, site.host, site.static_root) == (
         "shop.settings.production", "live.example.com", "staticfiles",
     )  # fmt: skip
 
@@ -142,7 +146,7 @@ def test_the_written_file_is_accepted(project) -> None:
     assert config.release.migrate == "python manage.py migrate --noinput"
     assert (root / "fabfile.py").read_text() == FABFILE
     assert (root / "fabric.yaml").read_text() == FABRIC
-    assert lines[1:4] == ["wrote deploy.toml", "wrote fabfile.py", "wrote fabric.yaml"]
+    assert lines[2:5] == ["wrote deploy.toml", "wrote fabfile.py", "wrote fabric.yaml"]
     assert "    fab setup -H root@HOST" in lines and "    fab deploy -H deploy@HOST" in lines
 
 
@@ -203,7 +207,7 @@ def test_a_second_run_changes_nothing(project) -> None:
     root = project(DJANGO)
     write(inspect(root), plan_init(inspect(root)))
     lines = write(inspect(root), plan_init(inspect(root)))
-    assert lines[1:4] == [
+    assert lines[2:5] == [
         "kept deploy.toml: it exists", "kept fabfile.py: it exists", "kept fabric.yaml: it exists",
     ]  # fmt: skip
 
@@ -237,13 +241,13 @@ def test_a_directory_that_cannot_be_meant(project, monkeypatch: pytest.MonkeyPat
     refuse_mistake(inspect(root))
 
 
-@pytest.mark.parametrize("places", [["backend"], ["a/x", "b"]])
-def test_projects_further_down(project, places: list[str]) -> None:
-    """Each manage.py below is named, with where to go."""
-    root = project({f"{place}/manage.py": MANAGE for place in places})
+def test_projects_further_down(project) -> None:
+    """Several are named, with the option that chooses; a single one is understood where it is."""
+    root = project({f"{place}/manage.py": MANAGE for place in ("a/x", "b")})
     error = refusal(root)
-    assert all(f"{place}/manage.py" in error.message for place in places)
-    assert str(error.next) == f"cd {places[0]} && deployer init"
+    assert all(f"{place}/" in error.message for place in ("a/x", "b"))
+    assert error.next.commands == ("deployer init --directory b",)
+    assert inspect(root, directory="a/x").directory == "a/x"
 
 
 @pytest.mark.cause("several-apps")
@@ -267,7 +271,7 @@ def test_what_was_found_is_said(project) -> None:
     assert write(inspect(project(DJANGO)), {})[0] == (
         "found: Django, settings shop.settings, shop.wsgi:application, requirements.txt, no git repository"
     )
-    assert "no WSGI or ASGI application" in write(inspect(project({}).parent), {})[0]
+    assert "no WSGI or ASGI application" in write(inspect(project({}) / "nothing"), {})[0]
 
 
 @pytest.mark.parametrize(
@@ -320,9 +324,10 @@ def test_what_startproject_writes_is_doubted(tmp_path: Path) -> None:
     (tmp_path / "manage.py").write_text('os.environ.setdefault("DJANGO_SETTINGS_MODULE", "blog.settings")\n')
     (tmp_path / "blog").mkdir()
     (tmp_path / "blog/settings.py").write_text(
+        "from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\n"
         'DEBUG = True\nALLOWED_HOSTS = []\nDATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", '
         '"NAME": BASE_DIR / "db.sqlite3"}}\n'
     )
     project = inspect(tmp_path)
     told = "\n".join(write(project, plan_init(project)))
-    assert "STATE_DIRECTORY" in told and "ALLOWED_HOSTS is empty" in told and "DEBUG is on" in told
+    assert "STATE_DIRECTORY" in told and "ALLOWED_HOSTS does not have" in told and "DEBUG is on" in told

@@ -77,6 +77,7 @@ def test_a_reload_keeps_what_is_found_in_the_code(tmp_path: Path) -> None:
 
 EVERYTHING = """\
 app = "shop"
+directory = "backend"
 python = "3.12"
 [web]
 asgi = "other.asgi:application"
@@ -100,7 +101,7 @@ command = "other"
 command = "other"
 calendar = "daily"
 """
-IN_THE_CODE = {"source", "lock", "python", "build"}
+IN_THE_CODE = {"source", "lock", "python", "build", "directory"}
 
 
 def test_a_reload_takes_over_every_setting_that_is_not_in_the_code(tmp_path: Path) -> None:

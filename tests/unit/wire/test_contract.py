@@ -82,6 +82,8 @@ SERVICES: Values = (
 )  # fmt: skip
 LISTED = (
     "host.packages",
+    "dependencies.groups",
+    "dependencies.extras",
     "web.args",
     "release.build",
     "web.health.status",
@@ -93,8 +95,8 @@ LISTED = (
 RULES: dict[str, Values] = {
     **dict.fromkeys(
         (
-            "app", "deploy_user", "python", "web.wsgi", "web.asgi", "web.command", "web.memory", "web.health.path",
-            "web.health.host", "release.migrate", "processes.p.command", "processes.p.check",
+            "app", "deploy_user", "python", "directory", "web.wsgi", "web.asgi", "web.command", "web.memory",
+            "web.health.path", "web.health.host", "release.migrate", "processes.p.command", "processes.p.check",
             "timers.t.command", "timers.t.calendar", "proxy.client_max_body_size", "proxy.hsts", "proxy.tls",
             "proxy.tls.certificate", "proxy.acme.directory", "proxy.acme.ca", "proxy.acme.email", "proxy.kind",
             "host.python_mirror",
@@ -150,7 +152,8 @@ def agree(key: str, value: Any) -> None:
     config = accepted(written(key, value))
     if config is None:
         return
-    spec = spec_of(config, SOURCE, LOCK)
+    chosen = config.dependencies
+    spec = spec_of(config, SOURCE, replace(LOCK, groups=chosen.groups, extras=chosen.extras))
     assert Spec.parse(json.loads(dumps(spec.as_json()))) == spec
     assert parse_environment(environment_of(config, {})) == config.env
     Setup.parse(json.loads(dumps(setup_request(config, ("ssh-ed25519 AAAA ada",), ()))))

@@ -56,6 +56,19 @@ def test_the_name_of_an_environment_is_of_all_that_an_installer_reads() -> None:
     assert len({name, *others}) == 7
 
 
+def test_what_is_chosen_of_a_lock_names_the_environment() -> None:
+    """Another one for each group, extra and directory of the installer; records without any keep their names."""
+    chosen = ({"groups": ("prod",)}, {"extras": ("prod",)}, {"directory": "backend"}, {})
+    names = {venv_key(replace(BASE, lock=replace(LOCK, **one)), FILES, PYTHON) for one in chosen}  # type: ignore[arg-type]
+    assert len(names) == 4
+
+
+def test_the_directory_of_build_commands_names_the_tree() -> None:
+    """They would build something else in another one; without commands the tree is the same."""
+    assert tree() != tree(spec=replace(BASE, directory="backend"))
+    assert tree(spec=replace(BASE, build=())) == tree(spec=replace(BASE, build=(), directory="backend"))
+
+
 def test_without_a_lock_there_is_no_environment() -> None:
     """Whatever else ships."""
     assert venv_key(replace(BASE, lock=LockSpec(kind="none", path="", files=())), FILES, PYTHON) == ""

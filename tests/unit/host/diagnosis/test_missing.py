@@ -103,3 +103,12 @@ def test_django_says_it_in_an_exception(tmp_path: Path) -> None:
 def test_what_is_missing_wins_over_the_installers_general_advice() -> None:
     """An installation of dependencies has advice of its own, for all other causes."""
     assert set(command.LACKING) == {BUILD, LIBRARY, PROGRAM}
+
+
+def test_a_url_that_the_host_could_set(tmp_path: Path) -> None:
+    """Besides setting it, there is a table in deploy.toml that has the host do it."""
+    lines = ["Traceback (most recent call last):", '  File "<frozen os>", line 1, in __getitem__', "KeyError: '{}'"]
+    for name, table in (("DATABASE_URL", "[host.postgresql]"), ("REDIS_URL", "[host.redis]"), ("A_URL", "")):
+        found = from_output([line.format(name) for line in lines], "shop", tmp_path)
+        assert found.cause is causes.MISSING_VARIABLE
+        assert table in str(found.next) and ("[host." in str(found.next)) is bool(table)

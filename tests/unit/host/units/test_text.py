@@ -53,6 +53,16 @@ def test_each_server_serves_on_the_inherited_socket(server: str, kind: str, part
     assert part in lines(text, "ExecStart")[0]
 
 
+def test_everything_runs_in_the_directory_of_the_app() -> None:
+    """The service starts there, and a program of the code is seen from there."""
+    free = web(server="command", target="", args=("bin/serve",))
+    can = Capabilities(directory="backend")
+    text = service_unit(free, PATHS, 42, drain=30, start=20, can=can)
+    assert lines(text, "WorkingDirectory") == ["/srv/shop/releases/v42/code/backend"]
+    assert lines(text, "ExecStart") == ["/srv/shop/releases/v42/code/backend/bin/serve"]
+    assert lines(service(free), "WorkingDirectory") == ["/srv/shop/releases/v42/code"]
+
+
 def test_a_free_command_is_looked_up_in_the_virtual_environment() -> None:
     """A bare program name is the release's own; an absolute path stays."""
     free = web(server="command", target="", args=("daphne", "--fd", "3", "shop.asgi:application"))

@@ -8,7 +8,9 @@ import hashlib
 import json
 import math
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -45,7 +47,7 @@ def says(data: bytes) -> Handler:
 
 
 @contextlib.contextmanager
-def serving(handler: Handler, unix: Path | None = None) -> Iterator[str]:
+def serving(handler: Handler, unix: Path | None = None, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """A server in a thread; yields its URL without a path."""
     loop = asyncio.new_event_loop()
 
@@ -58,8 +60,8 @@ def serving(handler: Handler, unix: Path | None = None) -> Iterator[str]:
         if unix:
             await asyncio.start_unix_server(connected, unix)
             return f"unix:{unix}:"
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+        return f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     url = loop.run_until_complete(listen())
     thread = threading.Thread(target=loop.run_forever)
@@ -388,3 +390,29 @@ def test_a_generator_that_dies_is_no_good_news() -> None:
         load._process.kill()
         with pytest.raises(RuntimeError, match="died"):
             load.stop()
+
+
+def test_requests_go_over_tls_by_the_name_that_is_asked_for(tmp_path: Path) -> None:
+    """Connections are kept there too; the server sees the name, and its certificate is not verified."""
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=any", "-keyout", key, "-out", chain],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    names: set[str | None] = set()
+    context.sni_callback = lambda _, name, __: names.add(name)
+
+    async def keeps(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(answer())
+
+    with serving(keeps, tls=context) as url, Load(url, keepalive=True, host_header="shop.test") as load:
+        deadline = time.monotonic() + 30
+        while load.snapshot().succeeded < 20 and time.monotonic() < deadline:
+            pass
+        report = load.stop()
+    assert (report.failed, names) == (0, {"shop.test"}) and report.succeeded >= 20

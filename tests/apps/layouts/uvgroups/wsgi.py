@@ -1,0 +1,6 @@
+import packaging  # noqa: F401
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello from uvgroups"]

@@ -1,0 +1,141 @@
+"""What init asks, of whom, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from deployer.commands.init import Defaults, interview, plan_init, refuse_mistake
+from deployer.errors import ConfigError
+from deployer.ui.asking import Terminal, show_lines
+from tests.support.project import Project
+
+APP = "from flask import Flask\napp = Flask(__name__)\n"
+DJANGO = {
+    "manage.py": 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n',
+    "shop/settings.py": 'import os\nSECRET_KEY = os.environ["KEY"]\nALLOWED_HOSTS = os.environ["HOSTS"].split(",")\n',
+    "shop/wsgi.py": "",
+}
+
+
+class Person(Defaults):
+    """Answers from a list; what was asked is kept."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def ask(self, question: str, default: str, fits: Callable[[str], str]) -> str:
+        self.asked.append(question)
+        answer = self.answers.pop(0) or default
+        assert not fits(answer)
+        return answer
+
+    def choose(self, question: str, choices: Sequence[str]) -> str:
+        self.asked.append(question)
+        return choices[int(self.answers.pop(0))]
+
+
+def project(root: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root
+
+
+def test_a_person_is_asked_for_the_name_and_the_key(tmp_path: Path) -> None:
+    """The name goes where the settings read it; without a key of ours there is no file for it, and a line says how."""
+    root = project(tmp_path, DJANGO)
+    person = Person("x.example.com", "no")
+    found = interview(root, person)
+    assert len(person.asked) == 2 and "KEY" in person.asked[1]
+    plan = plan_init(found.project, secrets=found.secrets)
+    assert Path(".env.production") not in plan
+    text = plan[Path("deploy.toml")]
+    assert 'HOSTS = "x.example.com"' in text and 'host = "x.example.com"' in text and "# env_file = " in text
+    assert Path(".env.production") in plan_init(interview(root, Person("", "")).project)
+
+
+def test_a_choice_between_apps(tmp_path: Path) -> None:
+    """A person chooses, --yes takes the first; nobody guesses where nobody is."""
+    root = project(tmp_path, {f"{name}/{path}": text for name in ("a", "b") for path, text in DJANGO.items()})
+    assert interview(root, Person("1", "", "")).project.directory == "b"
+    assert interview(root, Defaults()).project.directory == "a"
+    with pytest.raises(ConfigError, match="2 apps are below") as caught:
+        refuse_mistake(interview(root, None).project)
+    assert caught.value.next.commands == ("deployer init --directory a",)
+
+
+def test_a_choice_between_applications(tmp_path: Path) -> None:
+    """The same, of what one project has."""
+    root = project(tmp_path, {"app.py": f"{APP}admin = Flask(__name__)\n"})
+    assert interview(root, Person("1", "")).project.wsgi == "app:admin"
+    with pytest.raises(ConfigError, match="several applications"):
+        refuse_mistake(interview(root, None).project)
+
+
+def test_nothing_is_asked_where_deploy_toml_is(tmp_path: Path) -> None:
+    """Typed again: what is there stays."""
+    root = project(tmp_path, {**DJANGO, "deploy.toml": 'app = "shop"'})
+    assert interview(root, Person()).secrets is False
+
+
+def test_what_git_ignores_is_not_read(tmp_path: Path) -> None:
+    """Settings that do not ship decide nothing on a host."""
+    root = project(tmp_path, {**DJANGO, "shop/local.py": "DEBUG = True\n", ".gitignore": "local.py\n"})
+    with (root / "shop/settings.py").open("a") as file:
+        file.write("try:\n    from .local import *\nexcept ImportError:\n    DEBUG = False\n")
+    Project(root).git("init", "--quiet")
+    site = interview(root, None).project.django
+    assert site is not None and not any("DEBUG" in doubt.what for doubt in site.doubts)
+
+
+def test_a_lock_above_a_project(tmp_path: Path) -> None:
+    """What is above deploy.toml does not ship: the directory above is where init belongs."""
+    root = project(tmp_path, {"requirements.txt": "a==1", **{f"backend/{path}": text for path, text in DJANGO.items()}})
+    Project(root).git("init", "--quiet")
+    with pytest.raises(ConfigError, match="does not ship") as caught:
+        refuse_mistake(interview(root / "backend", None).project)
+    assert caught.value.next.commands == (f"cd {root} && deployer init --directory backend",)
+
+
+def terminal(typed: str) -> tuple[Terminal, io.StringIO]:
+    said = io.StringIO()
+    return Terminal(io.StringIO(typed), said), said
+
+
+def test_a_terminal_takes_enter_numbers_and_no_nonsense() -> None:
+    """What does not fit is asked again, three times; the end of the input is Enter."""
+
+    def fits(text: str) -> str:
+        return "" if text == "yes" else "say yes"
+
+    asked, said = terminal("no\nyes\n")
+    assert asked.ask("Well?", "never", fits) == "yes" and said.getvalue().count("say yes") == 1
+    assert terminal("a\nb\nc\n")[0].ask("Well?", "yes", fits) == "yes"
+    assert terminal("")[0].ask("Well?", "yes", fits) == "yes"
+    assert terminal("2\n")[0].choose("Which?", ["a", "b"]) == "b"
+    assert terminal("b\n")[0].choose("Which?", ["a", "b"]) == "b"
+    assert terminal("9\n\n")[0].choose("Which?", ["a", "b"]) == "a"
+
+
+def test_long_lines_are_wrapped_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between words; commands are not, so that they can be copied; and nothing is where no terminal is."""
+
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = ["word " * 12, "    " + "command " * 8, "a\nb"]
+    screen = Screen()
+    show_lines(lines, screen)
+    rows = screen.getvalue().splitlines()
+    assert [len(row) <= 40 for row in rows[:2]] == [True, True] and rows[1].startswith("  word")
+    assert lines[1] in rows and rows[-2:] == ["a", "b"]
+    plain = io.StringIO()
+    show_lines(lines, plain)
+    assert plain.getvalue().splitlines()[0] == lines[0]

@@ -1,0 +1,47 @@
+"""A Procfile says what runs elsewhere; here it becomes the web process, the migration and what runs beside."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployer.project.procfile import parse_procfile
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "target", "args"),
+    [
+        ("gunicorn shop.wsgi", "", "", ()),
+        ("gunicorn shop.wsgi:application --log-file -", "wsgi", "shop.wsgi:application", ()),
+        ("gunicorn -k uvicorn.workers.UvicornWorker app.main:app", "asgi", "app.main:app", ()),
+        ("gunicorn 'shop:create_app()'", "wsgi", "shop:create_app()", ()),
+        ("uvicorn --factory --host 0.0.0.0 --port ${PORT:-8000} app:make", "asgi", "app:make", ("--factory",)),
+        ("daphne -p $PORT shop.asgi:application", "asgi", "shop.asgi:application", ()),
+        ("python manage.py migrate && gunicorn shop.wsgi:application", "wsgi", "shop.wsgi:application", ()),
+        ("npm start", "", "", ()),
+    ],
+)
+def test_the_web_process(command: str, kind: str, target: str, args: tuple[str, ...]) -> None:
+    """What it serves, where a server that is known does so; else its command as it is."""
+    found = parse_procfile(f"# a comment\nweb: {command}\n")
+    assert (found.kind, found.target, found.args) == (kind, target, args)
+    assert found.web == ("" if target else command)
+
+
+def test_what_runs_beside_it() -> None:
+    """Names and commands that deploy.toml accepts: no shell reads them, and a scheduler runs once."""
+    text = "worker-high: celery -A shop worker\nclock: A=1 python clock.py\nlog: tail $FILE | grep x\nx: a && b\n"
+    found = parse_procfile(text)
+    assert found.processes == {
+        "worker_high": "celery -A shop worker",
+        "clock": "/usr/bin/env A=1 python clock.py",
+        "log": "/bin/sh -c 'exec tail $FILE | grep x'",
+        "x": "/bin/sh -c 'a && b'",
+    }
+    assert found.once == ("clock",)
+
+
+def test_the_directory_that_all_of_it_runs_in() -> None:
+    """``cd backend &&``, or the server's own option."""
+    found = parse_procfile("release: cd backend && python manage.py migrate\nweb: cd backend && gunicorn a:b")
+    assert (found.directory, found.release, found.target) == ("backend", "python manage.py migrate", "a:b")
+    assert parse_procfile("web: gunicorn --chdir src a:b").directory == "src"
