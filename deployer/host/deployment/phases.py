@@ -64,7 +64,7 @@ def _keep_assets(deployment: Deployment) -> str:
         with Failures(ctx).kept("keeping the assets of what serves"):  # it serves: that is no reason to refuse another
             links.fill(ctx, deployment.current)
     new = links.fill(ctx, deployment.release)
-    return f", {new} new hashed assets" if new else ""
+    return f", {new} new hashed asset{'s' if new > 1 else ''}" if new else ""
 
 
 def start(deployment: Deployment) -> str:

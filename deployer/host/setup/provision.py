@@ -258,11 +258,16 @@ class Provision:
         return changed
 
     def _certificate(self) -> list[str]:
+        """Get the certificate; then, as the very last thing, ask for the app as a visitor would."""
         wanted = self.setup.site
         if not self.kind or wanted is None:
             return []
         since, loaded = self._began, self._loaded
-        return certify.certify(self.kind, wanted, self.paths, self.emit, since=since, loaded=loaded)
+        changed = certify.certify(self.kind, wanted, self.paths, self.emit, since=since, loaded=loaded)
+        ctx = open_context(self.setup.app, self.emit, time.time)
+        for text, repair in proof.problems(ctx, proof.visits(ctx, patience=5.0)):
+            self.emit("warn", text=f"{text}; {repair}")
+        return changed
 
     def _settings(self) -> list[str]:
         settings = AppSettings(
@@ -282,7 +287,7 @@ class Provision:
         return [str(self.paths.settings)]
 
     def _login(self) -> list[str]:
-        """Check that the deploy user can start the host program, and that a visitor reaches the app."""
+        """Check that the deploy user can start the host program."""
         app, deploy = self.setup.app, self.setup.deploy_user
         found = login.problems(deploy)
         if found:
@@ -297,9 +302,6 @@ class Provision:
                 next=do("mend on the host, as root, what the lines above name")
                 + run("fab setup -H root@HOST", "again"),
             )
-        ctx = open_context(app, self.emit, time.time)
-        for text, repair in proof.problems(ctx, proof.visits(ctx, patience=5.0)):
-            self.emit("warn", text=f"{text}; {repair}")
         return []
 
 
