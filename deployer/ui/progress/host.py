@@ -172,8 +172,12 @@ class HostProgress:
         if end.summary and end.summary not in {failed.message for failed in self.failures}:
             return end.summary
         serves = f"{end.serving} serves" if end.serving else ""
-        verdict = VERDICTS.get(end.exit, "failed") if end.exit else ""
+        verdict = ("failed" if self._has_changed(end.exit) else VERDICTS.get(end.exit, "failed")) if end.exit else ""
         return ": ".join(part for part in (verdict, serves) if part)
+
+    def _has_changed(self, exit: int) -> bool:
+        """Whether a command that ended as one that does nothing had done something: a set-up fails at a later step."""
+        return exit == Exit.USAGE and any(phase.state == "done" and phase.name != "connect" for phase in self.phases)
 
     def _waiting(self, now: float) -> PhaseProgress:
         """The phase in which this command waits in the queue: one for each time."""

@@ -179,6 +179,16 @@ def test_a_summary_does_not_repeat_the_failure(
     assert text.count("it is broken") == 1
 
 
+@both
+def test_a_setup_that_fails_half_way_has_done_something(show: Callable[..., str]) -> None:
+    """It ends as bad usage does, but its first steps are done."""
+    done = ev.PhaseDone(host="web1", phase="account", seconds=0.1)
+    failed = ev.Failed(host="web1", exit=2, message="no certificate")
+    events = (ev.PhaseStarted(host="web1", phase="account"), done, failed)
+    text = show((*events, ev.Finished(host="web1", exit=2, summary="no certificate")))
+    assert text.splitlines()[-1].startswith("✗ failed")
+
+
 def test_what_this_machine_does_for_one_host_stands_above_its_phases() -> None:
     """A phase without a host is drawn while it runs, and stays with those of the host."""
     reading = (ev.PhaseStarted(phase="read", detail="the project"), ev.PhaseDone(phase="read", seconds=2.0))
