@@ -16,7 +16,9 @@ from deployer.host.diagnosis import causes
 from deployer.host.proxy import ports
 from deployer.host.setup import ageing, conflicts
 from deployer.host.setup.software import apt, interpreter, postgresql, redis
-from deployer.project import application, filters, lockfile
+from deployer.project import filters
+from deployer.project.detect import application
+from deployer.project.locks import lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
 from deployer.wire.causes import Cause

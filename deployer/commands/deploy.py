@@ -18,8 +18,8 @@ from deployer.events import Reporter
 from deployer.fleet.coordinator import follow
 from deployer.fleet.hosts import Fleet, conclude
 from deployer.fleet.release import begin, release
-from deployer.project.application import complete
-from deployer.project.lockfile import Lock, lock_of
+from deployer.project.detect.application import complete
+from deployer.project.locks.lockfile import Lock, lock_of
 from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
 from deployer.release.placement import Payload

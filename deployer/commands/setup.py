@@ -13,7 +13,7 @@ from deployer import events
 from deployer.commands.deploy import collect_source
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, conclude, each
-from deployer.project.lockfile import Lock, lock_of
+from deployer.project.locks.lockfile import Lock, lock_of
 from deployer.release import spec
 from deployer.remote import decode
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program

@@ -1,16 +1,16 @@
 """``deploy.toml`` and the dotenv file: validated, frozen; refused with the line and the key that is wrong."""
 
-from deployer.config.background import ProcessConfig, TimerConfig
-from deployer.config.dependencies import DependenciesConfig
 from deployer.config.env_file import read_env_file
-from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HostSettings, Inventory
 from deployer.config.load import load, refusal
-from deployer.config.proxy import ProxyConfig
 from deployer.config.roles import Roles, refuse_twice
 from deployer.config.schema import Config, ReleaseConfig
-from deployer.config.software import HostConfig
-from deployer.config.web import HealthConfig, WebConfig
+from deployer.config.tables.background import ProcessConfig, TimerConfig
+from deployer.config.tables.dependencies import DependenciesConfig
+from deployer.config.tables.fleet import FleetSettings, Hooks
+from deployer.config.tables.proxy import ProxyConfig
+from deployer.config.tables.software import HostConfig
+from deployer.config.tables.web import HealthConfig, WebConfig
 
 __all__ = [
     "Config",

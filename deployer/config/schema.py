@@ -12,17 +12,18 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from deployer.config import background, check, hosts
-from deployer.config.background import ProcessConfig, TimerConfig
+from deployer.config import check, hosts
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, text, whole
-from deployer.config.dependencies import DependenciesConfig
-from deployer.config.fleet import FleetSettings, Hooks
 from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
-from deployer.config.proxy import ProxyConfig
 from deployer.config.roles import Roles
-from deployer.config.software import HostConfig
-from deployer.config.web import WebConfig
+from deployer.config.tables import background
+from deployer.config.tables.background import ProcessConfig, TimerConfig
+from deployer.config.tables.dependencies import DependenciesConfig
+from deployer.config.tables.fleet import FleetSettings, Hooks
+from deployer.config.tables.proxy import ProxyConfig
+from deployer.config.tables.software import HostConfig
+from deployer.config.tables.web import WebConfig
 from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS

@@ -11,8 +11,8 @@ from typing import Any
 from deployer import events
 from deployer.config import Config
 from deployer.errors import ConfigError
-from deployer.project.application import complete
-from deployer.project.lockfile import Lock
+from deployer.project.detect.application import complete
+from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.agreement import current_of, refuse_nothing, refuse_skew, rollback_target
 from deployer.release.delta import Advance, Upload, make_delta

@@ -12,9 +12,9 @@ from typing import Any
 
 from deployer.config import Config, ProxyConfig
 from deployer.config.secret import Secret
-from deployer.config.web import UnitTable
+from deployer.config.tables.web import UnitTable
 from deployer.errors import ConfigError
-from deployer.project.lockfile import Lock
+from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.environment import parse_environment

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.project.detect import Project
-from deployer.project.lockfile import KINDS
+from deployer.project.locks.lockfile import KINDS
 from deployer.wire.advice import Advice, Next, do, run
 
 __all__ = ["chosen", "refuse_mistake"]

@@ -142,7 +142,7 @@ def _about_dependencies(project: Project) -> Iterator[str]:
 def _not_pinned(project: Project) -> Iterator[str]:
     """What a deploy would say of the lock: what is not pinned, what it warns of, or why it cannot be used."""
     from deployer.config import DependenciesConfig
-    from deployer.project.lockfile import find_lock
+    from deployer.project.locks.lockfile import find_lock
     from deployer.project.source import from_working_tree
 
     lock = project.lock

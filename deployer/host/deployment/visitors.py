@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployer.host.deployment.failures import Failures
-from deployer.host.proxy import proof
+from deployer.host.proxy.proof import proof
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 

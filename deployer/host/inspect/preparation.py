@@ -11,7 +11,8 @@ from typing import Any
 from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.job import lock
-from deployer.host.proxy import certbot, certificate, directives, foreign, nginx, proof, server
+from deployer.host.proxy import certbot, certificate, directives, nginx, server
+from deployer.host.proxy.proof import foreign, proof
 from deployer.host.setup import ageing, login, unsupported
 from deployer.host.state.app import Context
 from deployer.wire.site import ProxySite

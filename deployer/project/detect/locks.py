@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.project import otherlocks
 from deployer.project.detect.disk import DiskFiles
-from deployer.project.installing import places
-from deployer.project.lockfile import KINDS, kind_of
-from deployer.project.otherlocks import OtherLock
+from deployer.project.locks import otherlocks
+from deployer.project.locks.installing import places
+from deployer.project.locks.lockfile import KINDS, kind_of
+from deployer.project.locks.otherlocks import OtherLock
 from deployer.project.shipped import parse_toml
 
 __all__ = ["LockChoice", "choose_lock", "lock_text", "read_toml"]

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployer.project import git
-from deployer.project.application import choices, find_applications, of_django
 from deployer.project.detect import health
+from deployer.project.detect.application import choices, find_applications, of_django
 from deployer.project.detect.disk import DiskFiles
+from deployer.project.detect.frameworks import Application
 from deployer.project.detect.locks import LockChoice, choose_lock, read_toml
+from deployer.project.detect.procfile import Procfile, parse_procfile
 from deployer.project.django import SETTINGS, Below, choose_settings, module_path
 from deployer.project.django.site import Site, inspect_settings
-from deployer.project.frameworks import Application
-from deployer.project.lockfile import KINDS
-from deployer.project.procfile import Procfile, parse_procfile
+from deployer.project.locks.lockfile import KINDS
 from deployer.wire.protocol import APP, APP_LENGTH
 
 __all__ = ["Project", "inspect"]

@@ -14,7 +14,7 @@ from deployer.host.deployment import barrier
 from deployer.host.job import main
 from deployer.host.job.events import EventLog
 from deployer.host.processes import probe, watch
-from deployer.host.proxy import proof
+from deployer.host.proxy.proof import proof
 from deployer.host.session import session
 from deployer.host.session.session import Session
 from deployer.host.state import lease

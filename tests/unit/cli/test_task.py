@@ -16,7 +16,7 @@ from deployer import events, tasks
 from deployer.cli import reporting, task
 from deployer.cli.fleettask import FleetContext
 from deployer.config import Config
-from deployer.config.fleet import FleetSettings
+from deployer.config.tables.fleet import FleetSettings
 from deployer.errors import ConfigError
 from deployer.rollout import Strategy
 

@@ -10,8 +10,8 @@ import pytest
 from deployer.commands.init import FABFILE, FABRIC, chosen, plan_init, refuse_mistake, write
 from deployer.config import load
 from deployer.errors import ConfigError
-from deployer.project.application import complete
 from deployer.project.detect import DiskFiles, inspect
+from deployer.project.detect.application import complete
 
 MANAGE = """\
 import os

@@ -15,8 +15,8 @@ import pytest
 
 from deployer.commands.init import interview, plan_init, refuse_mistake, write
 from deployer.config import load, read_env_file
-from deployer.project.application import complete
 from deployer.project.detect import DiskFiles
+from deployer.project.detect.application import complete
 from tests.support.project import Project
 
 LAYOUTS = Path(__file__).resolve().parents[2] / "apps" / "layouts"

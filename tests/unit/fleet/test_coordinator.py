@@ -16,7 +16,7 @@ import pytest
 
 from deployer import events
 from deployer.config import Config
-from deployer.config.fleet import Hooks
+from deployer.config.tables.fleet import Hooks
 from deployer.errors import ConfigError, Exit, Interrupted, Unreachable
 from deployer.events import FleetFinished
 from deployer.fleet import coordinator, hooks, worker

@@ -11,7 +11,7 @@ import pytest
 from deployer import events
 from deployer.config import Config
 from deployer.errors import ConfigError
-from deployer.project.lockfile import Lock
+from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.project.spool import Spool
 from deployer.release.delta import Upload

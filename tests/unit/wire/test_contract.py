@@ -19,7 +19,7 @@ from deployer.config.load import convert
 from deployer.config.secret import Secret
 from deployer.errors import ConfigError
 from deployer.host.processes.run import RunRequest
-from deployer.project.lockfile import Lock
+from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.spec import environment_of, setup_request, spec_of
 from deployer.remote.site import who

@@ -13,7 +13,7 @@ import pytest
 from deployer.host.inspect import doctor, preparation, status, surroundings, units
 from deployer.host.processes.probe import Response
 from deployer.host.processes.web import Candidate
-from deployer.host.proxy.foreign import Seen
+from deployer.host.proxy.proof.foreign import Seen
 from deployer.host.recovery import survey
 from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths, job_unit

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.inspect import preparation
-from deployer.host.proxy import directives, listener, nginx, proof
+from deployer.host.proxy import directives, nginx
 from deployer.host.proxy import install as proxy
+from deployer.host.proxy.proof import listener, proof
 from deployer.host.proxy.site import PROOF_SOCKET, site_of
 from deployer.host.setup import ageing, login, prerequisites, unsupported
 from deployer.host.setup.ageing import Shadow

@@ -8,7 +8,7 @@ import pytest
 
 from deployer.config import Config, load
 from deployer.errors import ConfigError
-from deployer.project.lockfile import Lock
+from deployer.project.locks.lockfile import Lock
 from deployer.release.spec import setup_request
 from deployer.wire.setup import Setup
 from deployer.wire.software import Postgresql, Redis, Software

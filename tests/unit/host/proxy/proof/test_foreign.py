@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deployer.host.proxy import foreign
 from deployer.host.proxy.directives import parse_dump
-from deployer.host.proxy.proof import Door
+from deployer.host.proxy.proof import foreign
+from deployer.host.proxy.proof.proof import Door
 
 DUMP = """\
 # configuration file /etc/nginx/sites-enabled/own.conf:

@@ -9,6 +9,7 @@ import msgspec
 
 from deployer.config import Config
 from deployer.errors import ConfigError
+from deployer.project.detect.frameworks import PACKAGES, Application, applications
 from deployer.project.django import (
     SETTINGS,
     Below,
@@ -19,7 +20,6 @@ from deployer.project.django import (
     module_path,
     read_settings,
 )
-from deployer.project.frameworks import PACKAGES, Application, applications
 from deployer.wire.advice import do
 from deployer.wire.causes import Cause
 from deployer.wire.protocol import WEB

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from deployer.config import Config, DependenciesConfig
 from deployer.errors import ConfigError
-from deployer.project import otherlocks, pylock, requirements, uvlock
-from deployer.project.installing import asked_python, places, python_version, settings_from
+from deployer.project.locks import otherlocks, pylock, requirements, uvlock
+from deployer.project.locks.installing import asked_python, places, python_version, settings_from
 from deployer.project.shipped import Chosen, Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run

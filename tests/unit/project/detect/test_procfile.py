@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.project.procfile import parse_procfile
+from deployer.project.detect.procfile import parse_procfile
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deployer.errors import ConfigError
+from deployer.project.locks.uvlock import normal
 from deployer.project.shipped import Chosen, Reads, Shipped, inside, is_archive, local
-from deployer.project.uvlock import normal
 from deployer.wire.advice import run
 
 _OPTION = re.compile(

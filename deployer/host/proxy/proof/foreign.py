@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.host.errors import HostError
-from deployer.host.proxy import proof
 from deployer.host.proxy.directives import Directive, read_directives
-from deployer.host.proxy.listener import Arrivals, listening, read
-from deployer.host.proxy.proof import Door
+from deployer.host.proxy.proof import proof
+from deployer.host.proxy.proof.listener import Arrivals, listening, read
+from deployer.host.proxy.proof.proof import Door
 from deployer.host.state.app import Context
 from deployer.host.system import runner
 from deployer.wire.site import ProxySite

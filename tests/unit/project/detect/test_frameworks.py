@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.project.frameworks import applications
+from deployer.project.detect.frameworks import applications
 from tests.unit.project.django.test_reader import Files
 
 FACTORY = "from flask import Flask\ndef create_app({}):\n    return Flask(__name__)\n"

@@ -11,7 +11,7 @@ import pytest
 
 from deployer.commands import deploy
 from deployer.config import Config, load
-from deployer.config.web import WebConfig
+from deployer.config.tables.web import WebConfig
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.host.build import installer
@@ -19,7 +19,7 @@ from deployer.host.build.installer import not_editable
 from deployer.host.build.keys import venv_key
 from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
-from deployer.project.lockfile import Lock, find_lock
+from deployer.project.locks.lockfile import Lock, find_lock
 from deployer.project.source import Source, collect
 from deployer.release.spec import spec_of
 from deployer.remote.site import Site

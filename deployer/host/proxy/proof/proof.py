@@ -1,7 +1,7 @@
 """Check that a visitor who asks for the app's name reaches this app through the proxy at this host's addresses.
 
 The site that ``fab setup`` writes has one location that leads to a socket beside the app's own, where this program
-listens during the check (:mod:`deployer.host.proxy.listener`). What stands in front of the host, and DNS, are not
+listens during the check (:mod:`deployer.host.proxy.proof.listener`). What stands in front of the host, and DNS, are not
 asked.
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployer.host.proxy.listener import Arrivals, listening, read, split
 from deployer.host.proxy.nginx import has_ipv6
+from deployer.host.proxy.proof.listener import Arrivals, listening, read, split
 from deployer.host.proxy.site import NO_PROOF, PROOF
 from deployer.host.state.app import Context
 from deployer.wire.site import ProxySite

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deployer.host.proxy import proof
-from deployer.host.proxy.proof import Door
+from deployer.host.proxy.proof import proof
+from deployer.host.proxy.proof.proof import Door
 from deployer.wire.site import ProxySite
 
 PLAIN = ProxySite(domains=("shop.test", "*.shop.test"), listen=("80", "10.0.0.1:8080"))

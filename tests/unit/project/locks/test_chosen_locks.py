@@ -11,7 +11,7 @@ from deployer.errors import ConfigError
 from deployer.host.build.builder import venv_commands
 from deployer.host.build.keys import venv_key
 from deployer.host.build.pythons import Interpreter
-from deployer.project.lockfile import Lock, find_lock, lock_of
+from deployer.project.locks.lockfile import Lock, find_lock, lock_of
 from deployer.project.source import Source, collect
 from deployer.release.spec import spec_of
 from tests.support.repository import Repository

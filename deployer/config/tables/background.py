@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from deployer.config import check as values
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, whole
-from deployer.config.web import UnitTable
+from deployer.config.tables.web import UnitTable
 from deployer.wire.processes import COUNT, MOST_PROCESSES, RUN, STOP
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.errors import ConfigError
+from deployer.project.locks.uvlock import normal
 from deployer.project.shipped import Shipped, parse_toml
-from deployer.project.uvlock import normal
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause
 

@@ -1,0 +1,1 @@
+"""The tables of ``deploy.toml``, a module each."""
