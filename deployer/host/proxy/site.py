@@ -14,7 +14,7 @@ from deployer.host.state.paths import AppPaths
 from deployer.wire.site import ProxySite
 
 PROOF = "/.well-known/deployer/"
-"""Below this path a site leads to :data:`PROOF_SOCKET`, beside the app's socket: see :mod:`deployer.host.proxy.proof`."""
+"""Below this path a site leads to :data:`PROOF_SOCKET`, beside the app's socket."""
 PROOF_SOCKET = "probe.sock"
 IMMUTABLE = "public, max-age=31536000, immutable"
 """Of a file whose name is its content: browsers keep it for a year, and never ask again."""
