@@ -69,6 +69,21 @@ def findings(site: TinySite) -> list[dict[str, Any]]:
     return list(json.loads(ended.out)["findings"])
 
 
+def test_a_site_that_is_no_longer_asked_for_is_told(mini: TinySite) -> None:
+    """It goes on serving: setup names its file, and does not take a site away that has visitors."""
+    path = mini.project.path / "deploy.toml"
+    before = path.read_text()
+    path.write_text(before.replace('kind = "nginx"', 'kind = "none"'))
+    warned = [
+        event["text"] for event in mini.expect(0, "setup", "--json", user="root").events if event["event"] == "warn"
+    ]
+    path.write_text(before)
+    setup(mini)
+    warned = [event["text"] for event in events if event["event"] == "warn"]
+    assert [text for text in warned if text.startswith(f"{SITE} is of an earlier set-up")]
+    assert ask(mini, "/headers", {}, port=mini.port)
+
+
 # What it believes
 
 

@@ -252,6 +252,8 @@ class Provision:
     def _proxy(self) -> list[str]:
         wanted = self.setup.site
         if not self.kind or wanted is None:
+            for path in site.left_over(self.setup.app):
+                self.emit("warn", text=site.LEFT_OVER.format(path=path))
             return []
         groups = (self.setup.app, self._socket_group())
         changed = site.place(self.kind, wanted, self.paths, self.emit, groups=groups)

@@ -17,6 +17,10 @@ from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 from deployer.wire.site import ProxySite
 
+LEFT_OVER = (
+    "{path} is of an earlier set-up, and is still served: deploy.toml asks for no site now; remove the file and reload "
+    "the proxy, or ask for the site again"
+)
 _AGAIN = run("fab setup -H root@HOST", "again: it tries again, and goes on where it stopped")
 
 
@@ -61,6 +65,11 @@ def _place_in_caddy(wanted: SiteFile, groups: Sequence[str], emit: Emit) -> list
     restart = moved or caddyfile.must_restart(groups)
     files.make_directory(caddyfile.DROP_IN.parent, 0o755)
     return install.install("caddy", texts, emit, restart=restart)
+
+
+def left_over(app: str) -> list[Path]:
+    """The sites that earlier set-ups wrote for the app."""
+    return [path for path in (nginx.site_path(app), caddy.site_path(app)) if path.exists()]
 
 
 def _retire(kind: str, app: str) -> list[str]:
