@@ -151,7 +151,7 @@ def test_data_services_of_this_distribution(serving: Site) -> None:
     """Its own PostgreSQL and Redis, whichever versions they are; the app reaches both, confined as it is."""
     serving.configure(release=SERVICES)
     requirements = (serving.project.path / "requirements.txt").read_text()
-    serving.project.change(files={"requirements.txt": f"{requirements}\npsycopg[binary]\n"})
+    serving.project.change(fault="", files={"requirements.txt": f"{requirements}\npsycopg[binary]\n"})
     serving.setup()
     serving.deploy()
     done = subprocess.run(

@@ -50,7 +50,7 @@ def test_a_fault_bites_on_its_host_alone(fleet: FleetBed, kinds: list[str]) -> N
         assert failed["exit"] == exit
         assert says in failed["message"] + "\n".join(failed["logs"])
     assert fleet.serving == before
-    assert not fleet.leftovers()
+    fleet.comes_to_rest()
 
 
 def test_a_process_that_dies_in_service_costs_requests(fleet: FleetBed) -> None:
