@@ -25,8 +25,8 @@ def tell(c, exit=0):
 
 @task
 def stay(c):
-    Path("stays").touch()
     try:
+        Path("stays").touch()
         time.sleep(60)
     except KeyboardInterrupt:
         sys.exit(9)
