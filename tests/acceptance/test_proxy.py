@@ -266,7 +266,7 @@ def test_a_site_of_ones_own_is_found_and_asked(mini: TinySite) -> None:
 
     def serve(*texts: str) -> dict[str, Any]:
         mini.host.run(["tee", THEIRS], input="\n".join(texts).encode())
-        mini.host.run(f"rm -f {SITE}; systemctl restart nginx")
+        mini.host.run(f"rm -f {SITE}; systemctl reset-failed nginx; systemctl restart nginx")
         return dict(json.loads(mini.fab("doctor", "--json").out))
 
     try:
@@ -285,6 +285,6 @@ def test_a_site_of_ones_own_is_found_and_asked(mini: TinySite) -> None:
         told = serve(stolen, OWN.format(proof="", **where))
         assert "another site answers for" in told["findings"][0]["text"]
     finally:
-        mini.host.run(f"rm -f {THEIRS}; systemctl restart nginx", check=False)
+        mini.host.run(f"rm -f {THEIRS}; systemctl reset-failed nginx; systemctl restart nginx", check=False)
         mini.configure()
         setup(mini)
