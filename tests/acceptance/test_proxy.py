@@ -200,14 +200,14 @@ def test_the_welcome_page_goes_only_when_it_is_the_packages_own(mini: TinySite, 
 
 def test_a_release_that_no_visitor_reaches_says_so_in_the_end(mini: TinySite) -> None:
     """It serves all the same, as it did not cause that; once visitors reach it, the doctor says by which URL."""
-    mini.host.run("gpasswd -d www-data mini; systemctl restart nginx")
+    mini.host.run("gpasswd -d www-data mini; systemctl reset-failed nginx; systemctl restart nginx")
     try:
         told = mini.expect(0, "reload", "--json").event("warn")["text"]
         assert "visitors may not reach it: the proxy answers for" in told
         assert "cannot reach the app" in told
     finally:
         setup(mini)
-        mini.host.run("systemctl restart nginx")
+        mini.host.run("systemctl reset-failed nginx; systemctl restart nginx")
     wait_until(lambda: findings(mini) == [], "all is well again")
     seen = json.loads(mini.fab("doctor", "--json").out)["seen"]
     assert seen == [f"http://localhost:{mini.port}, through the proxy of www-data"]
@@ -233,7 +233,10 @@ TROUBLES = {
     ),
     "the site pools": (f"sed -i 's/Connection .*;/Connection \"\";/' {SITE}; nginx -s reload", "keeps its connections"),
     "the site is gone": (f"rm {SITE}", "is gone"),
-    "the proxy is out of the group": ("gpasswd -d www-data mini; systemctl restart nginx", "cannot reach the app"),
+    "the proxy is out of the group": (
+        "gpasswd -d www-data mini; systemctl reset-failed nginx; systemctl restart nginx",
+        "cannot reach the app",
+    ),
 }
 
 
@@ -245,7 +248,10 @@ def test_the_doctor_tries_what_a_visitor_would_meet(mini: TinySite, trouble: str
     try:
         wait_until(lambda: any(told in one["text"] for one in findings(mini)), told)
     finally:
-        mini.host.run(f"rm -f {THEIRS}; gpasswd -a www-data mini; systemctl restart nginx", check=False)
+        mini.host.run(
+            f"rm -f {THEIRS}; gpasswd -a www-data mini; systemctl reset-failed nginx; systemctl restart nginx",
+            check=False,
+        )
         setup(mini)
     wait_until(lambda: findings(mini) == [], "all is well again")
 
