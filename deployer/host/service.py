@@ -6,8 +6,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from deployer.host.assets import media
-from deployer.host.deployment import handover
+from deployer.host.deployment import handover, visitors
 from deployer.host.deployment.failures import Failures
 from deployer.host.deployment.request import Request
 from deployer.host.errors import Damaged, HostError
@@ -34,7 +33,8 @@ def start(ctx: Context) -> Exit:
     The rest of a recovery is done by a job, as it needs the lock and may take long.
     """
     failures = Failures(ctx)
-    _show_media(ctx)
+    for problem in visitors.show_media(ctx):  # the app serves all the same
+        print(f"visitors get no media: {problem}", file=sys.stderr)
     with failures.kept(f"starting {ctx.app}"):
         name = ctx.catalog.serving_name()
         if name:
@@ -44,15 +44,6 @@ def start(ctx: Context) -> Exit:
         _recover_rest(ctx)
     failures.raise_first()
     return Exit.OK
-
-
-def _show_media(ctx: Context) -> None:
-    """After a boot nothing is mounted. Should it fail, the app serves all the same, and the journal has the reason."""
-    failures = Failures(ctx)
-    with failures.kept("showing the media to the proxy"):
-        media.provide(ctx.paths, media.directories(ctx.settings.site))
-    for failure in failures.found:
-        print(f"visitors get no media: {failure.message}", file=sys.stderr)
 
 
 def _recover_rest(ctx: Context) -> None:

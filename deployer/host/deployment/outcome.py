@@ -117,7 +117,7 @@ def used(ctx: Context, what: str) -> set[str]:
     """The keys of trees (or virtual environments) in use: by releases with content, and by dead ones that still finish
     a job. Raises HostError."""
     releases = ctx.catalog.all()
-    used = used_keys(releases, what)
-    dead = [one for one in releases if getattr(one, what) not in {"", *used}]
+    keys = used_keys(releases, what)
+    dead = [one for one in releases if getattr(one, what) not in {"", *keys}]
     finishing = background.finishing_numbers(ctx) if dead else set()
-    return used | {getattr(one, what) for one in dead if one.number in finishing}
+    return keys | {getattr(one, what) for one in dead if one.number in finishing}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
-from deployer.host.assets import links, media
+from deployer.host.assets import links
 from deployer.host.deployment import content, handover, outcome, visitors
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
@@ -15,7 +15,6 @@ from deployer.host.processes import commands
 from deployer.host.processes.watch import watch as watch_release
 from deployer.host.processes.watch import watch_until
 from deployer.host.state import seal
-from deployer.host.state.app import Context
 from deployer.host.state.releases import READY, SERVED
 from deployer.host.system import files, orders
 from deployer.host.system.signals import ignore_terminate, uninterrupted
@@ -40,18 +39,9 @@ def install(deployment: Deployment) -> str:
     detail = unit_files.install(ctx, release, proven=deployment.proven)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
     deployment.seal_check = SealCheck(ctx, deployment.release)
-    _show_media(ctx)
+    for problem in visitors.show_media(ctx):
+        ctx.emit("warn", text=f"visitors may get no media: {problem}")
     return detail + _keep_assets(deployment)
-
-
-def _show_media(ctx: Context) -> None:
-    """Should the app have replaced a directory of its media since the last time. Never raises: what serves has no
-    better one."""
-    failures = Failures(ctx)
-    with failures.kept("showing the media to the proxy"):
-        media.provide(ctx.paths, media.directories(ctx.settings.site))
-    for failure in failures.found:
-        ctx.emit("warn", text=f"visitors may get no media: {failure.message}")
 
 
 def _keep_assets(deployment: Deployment) -> str:
@@ -60,7 +50,7 @@ def _keep_assets(deployment: Deployment) -> str:
     ctx = deployment.ctx
     if ctx.settings.proxy == "caddy" and ctx.settings.site is not None:
         links.refuse_links(ctx.trees.path(deployment.release.tree), ctx.settings.site)
-    if deployment.current is not None:
+    if deployment.current is not None and deployment.current.tree != deployment.release.tree:
         with Failures(ctx).kept("keeping the assets of what serves"):  # it serves: that is no reason to refuse another
             links.fill(ctx, deployment.current)
     new = links.fill(ctx, deployment.release)

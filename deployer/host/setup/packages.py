@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.setup.software import apt
 from deployer.host.state.app import Emit
-from deployer.host.system import files, runner, systemd
+from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import ENV_NAME
 
@@ -32,8 +32,7 @@ def ensure_packages(wanted: Sequence[str], emit: Emit, *, proxy: str, certbot: b
     missing = [*needed, *(name for name in apt.missing(wanted) if name not in needed)]
     if not missing:
         return []
-    with _unstarted("caddy.service" if "caddy" in needed else ""):
-        apt.install(missing, emit)
+    apt.install(missing, emit, unstarted="caddy.service" if "caddy" in needed else "")
     left = _missing(more)
     if left:
         raise HostError(
@@ -42,18 +41,6 @@ def ensure_packages(wanted: Sequence[str], emit: Emit, *, proxy: str, certbot: b
             + run("fab setup -H root@HOST", "again"),
         )
     return [f"installed {name}" for name in missing]
-
-
-@contextlib.contextmanager
-def _unstarted(unit: str) -> Iterator[None]:
-    """In the block, a package's unit of that name is not started: Caddy's welcome page would take port 80."""
-    if unit:
-        systemd.require("mask", "--runtime", unit)
-    try:
-        yield
-    finally:
-        if unit:
-            systemd.require("unmask", "--runtime", unit)
 
 
 def _missing(more: Sequence[str]) -> list[str]:

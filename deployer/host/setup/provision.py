@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 
 from deployer.host.assets import media
 from deployer.host.errors import BadRequest, Damaged, HostError, bug
-from deployer.host.proxy import choice, ports, server
+from deployer.host.proxy import ports, server
 from deployer.host.proxy.proof import proof
 from deployer.host.setup import (
     accounts,
     certify,
+    choice,
     conflicts,
     login,
     machine,

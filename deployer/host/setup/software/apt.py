@@ -11,13 +11,13 @@ import os
 import re
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.state.app import Emit
-from deployer.host.system import runner
+from deployer.host.system import runner, systemd
 from deployer.wire.advice import do, run
 from deployer.wire.causes import Cause
 
@@ -90,8 +90,11 @@ def missing(names: Sequence[str]) -> list[str]:
     return [name for name in names if status[name] != "installed"]
 
 
-def install(names: Sequence[str], emit: Emit) -> None:
-    """Install packages from the distribution's lists, which are brought up to date before. Raises HostError."""
+def install(names: Sequence[str], emit: Emit, *, unstarted: str = "") -> None:
+    """Install packages from the distribution's lists, which are brought up to date before. Raises HostError.
+
+    ``unstarted`` is a unit of theirs that is not started meanwhile: it would listen where nobody asked it to.
+    """
     listed = " ".join(names)
     if not runner.run(["sh", "-c", "command -v apt-get"]).ok:
         raise HostError(**NO_APT.told(packages=", ".join(names)))
@@ -107,9 +110,22 @@ def install(names: Sequence[str], emit: Emit) -> None:
     if upgraded:
         emit("warn", text=f"for {listed}, apt also upgrades {', '.join(upgraded)}, and may restart what uses them")
     wait_for_lock(emit)
-    done = _apt("-y", "--no-remove", "--no-install-recommends", "install", *names)
+    with _masked(unstarted):
+        done = _apt("-y", "--no-remove", "--no-install-recommends", "install", *names)
     if not done.ok:
         raise HostError(**APT_FAILED.told(packages=listed), logs=[*updated.tail(10), *done.tail()])
+
+
+@contextlib.contextmanager
+def _masked(unit: str) -> Iterator[None]:
+    """In the block nothing can start the unit (empty: any can); a host that goes down meanwhile forgets it."""
+    if unit:
+        systemd.require("mask", "--runtime", unit)
+    try:
+        yield
+    finally:
+        if unit:
+            systemd.require("unmask", "--runtime", unit)
 
 
 def changes(simulated: str, wanted: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -26,9 +26,10 @@ _PATIENCE = 30.0
 
 _CREATE = (
     "CREATE DATABASE :\"app\" OWNER :\"app\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+    " ALLOW_CONNECTIONS false"
 )
 """Sorted by code point, whatever the host's locale is and becomes: an upgrade of the system's libraries then damages no
-index."""
+index. Closed until other users of the server are kept out, should this be interrupted."""
 
 SERVER_DOWN = Cause(
     "postgresql-down",
@@ -68,12 +69,14 @@ def ensure(app: str, emit: Emit) -> Service:
     owner = _ask("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :'app'", app)
     if owner not in ("", app):
         raise HostError(**NOT_THE_APPS.told(app=app, owner=owner))
-    found = ""
-    if owner:
+    found, closed = "", _ask("SELECT 1 FROM pg_database WHERE datname = :'app' AND NOT datallowconn", app)
+    if owner and not closed:
         found = f"the database {app} holds {_tables(app)} tables, and is left alone"
     else:
-        _ask(_CREATE, app)
+        if not owner:
+            _ask(_CREATE, app)
         _ask('REVOKE ALL ON DATABASE :"app" FROM PUBLIC', app)
+        _ask('ALTER DATABASE :"app" ALLOW_CONNECTIONS true', app)
         changed.append(f"database {app}")
     _try_login(app)
     return Service(VARIABLE, _url(app), tuple(changed), found)

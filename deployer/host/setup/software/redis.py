@@ -131,11 +131,7 @@ def _install(emit: Emit) -> list[str]:
     if _server() is not None:
         return []
     name = next((name for name in _SERVERS if apt.has_candidate(name)), _SERVERS[0])
-    systemd.require("mask", f"{name}.service")
-    try:
-        apt.install([name], emit)
-    finally:
-        systemd.systemctl("unmask", f"{name}.service")
+    apt.install([name], emit, unstarted=f"{name}.service")
     systemd.systemctl("disable", f"{name}.service")
     return [f"installed {name}"]
 

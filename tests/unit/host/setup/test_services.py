@@ -48,8 +48,9 @@ def test_a_database_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made == [
         'CREATE ROLE :"app" LOGIN',
         'CREATE DATABASE :"app" OWNER :"app" TEMPLATE template0 ENCODING \'UTF8\' '
-        "LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'",
+        "LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' ALLOW_CONNECTIONS false",
         'REVOKE ALL ON DATABASE :"app" FROM PUBLIC',
+        'ALTER DATABASE :"app" ALLOW_CONNECTIONS true',
     ]
     assert ("my-shop", "SELECT 1") in server.asked, "it was tried as the app"
     assert found.url == "postgresql://my-shop@/my-shop?host=/var/run/postgresql"
@@ -63,6 +64,15 @@ def test_a_database_that_is_there_is_left_alone(monkeypatch: pytest.MonkeyPatch)
     assert not [statement for _, statement in server.asked if not statement.startswith(("SELECT", "SHOW"))]
     assert (found.changed, found.found) == ((), "the database shop holds 12 tables, and is left alone")
     assert found.url.endswith("?host=/var/run/postgresql&port=5433")
+
+
+def test_a_database_whose_making_was_interrupted_is_closed_to_others_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was made closed, and opens to the app alone."""
+    server = Server(monkeypatch, {"pg_roles": "1", "datdba": "shop", "NOT datallowconn": "1"})
+    found = postgresql.ensure("shop", nothing)
+    made = [statement for _, statement in server.asked if not statement.startswith(("SELECT", "SHOW"))]
+    assert made == ['REVOKE ALL ON DATABASE :"app" FROM PUBLIC', 'ALTER DATABASE :"app" ALLOW_CONNECTIONS true']
+    assert (found.changed, found.found) == (("database shop",), "")
 
 
 @pytest.mark.cause("database-taken")

@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from deployer.host.proxy import certbot, choice
+from deployer.host.proxy import certbot
+from deployer.host.setup import choice
+from deployer.host.setup.software import apt
+from deployer.host.system.runner import CommandResult
 from deployer.wire.site import Acme, ProxySite
 
 SITE = ProxySite(domains=("shop.example.com", "www.shop.example.com"), tls="auto")
@@ -51,9 +54,11 @@ def test_what_caddy_cannot_have_goes_into_nginx() -> None:
         ("", False),
     ],
 )
-def test_a_package_is_known_by_its_candidate(policy: str, known: bool) -> None:
+def test_a_package_is_known_by_its_candidate(monkeypatch: pytest.MonkeyPatch, policy: str, known: bool) -> None:
     """apt answers nothing for a name that it never heard."""
-    assert choice.has_candidate(policy) is known
+    answers = {"policy": policy, "showpkg": ""}
+    monkeypatch.setattr(apt.runner, "run", lambda argv: CommandResult(0, answers[argv[1]], ""))
+    assert apt.has_candidate("caddy") is known
 
 
 def test_certbot_is_told_all_that_it_would_ask() -> None:

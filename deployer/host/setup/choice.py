@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from deployer.host.errors import HostError
+from deployer.host.setup.software import apt
 from deployer.host.system import runner, systemd
 from deployer.wire.site import ProxySite, caddy_problem
 
@@ -33,15 +34,9 @@ def choose(asked: str, before: str, site: ProxySite | None) -> str:
 def _is_packaged(name: str) -> bool:
     """Whether apt could install a package of that name. Debian 11 has no Caddy; a fresh image knows no packages yet."""
     try:
-        if has_candidate(runner.run(["apt-cache", "policy", name]).out):
+        if apt.has_candidate(name):
             return True
         runner.run(["apt-get", "-q", "update"], timeout=900)
-        return has_candidate(runner.run(["apt-cache", "policy", name]).out)
+        return apt.has_candidate(name)
     except HostError:  # no apt here
         return False
-
-
-def has_candidate(policy: str) -> bool:
-    """Whether ``apt-cache policy`` knows a version to install. Pure."""
-    told = next((line.split()[1:] for line in policy.splitlines() if line.strip().startswith("Candidate:")), [])
-    return bool(told) and told[0] != "(none)"
