@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from deployer.host.errors import Damaged
-from deployer.host.inspect import preparation, surroundings, units
+from deployer.host.inspect import machine, preparation, units
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
@@ -58,7 +58,7 @@ def examine(ctx: Context) -> dict[str, Any]:
         findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
     seen = preparation.outside(ctx)
     findings += preparation.findings(ctx) + preparation.reached(ctx, seen)
-    troubles, notes = surroundings.findings(ctx)
+    troubles, notes = machine.findings(ctx)
     findings += troubles
     asks = current is not None and current.spec.web is not None
     told = preparation.unknown(seen) if asks else []

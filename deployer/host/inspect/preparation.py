@@ -12,7 +12,7 @@ from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.job import lock
 from deployer.host.proxy import certbot, certificate, directives, nginx, server
-from deployer.host.proxy.proof import foreign, proof
+from deployer.host.proxy.proof import other_sites, proof
 from deployer.host.setup import ageing, login, unsupported
 from deployer.host.state.app import Context
 from deployer.wire.site import ProxySite
@@ -85,26 +85,26 @@ def _media(ctx: Context) -> Iterator[tuple[str, str, str]]:
         yield str(path), text, f"{_SETUP}   (opens it again)"
 
 
-def outside(ctx: Context) -> foreign.Seen:
+def outside(ctx: Context) -> other_sites.Seen:
     """What a visitor meets who asks for the app. Not asked while a deploy may switch."""
     if lock.running(ctx) is not None:
-        return foreign.Seen()
+        return other_sites.Seen()
     try:
         if not ctx.settings.proxy:
-            return foreign.look(ctx)
+            return other_sites.look(ctx)
         made = proof.visits(ctx)
     except (HostError, OSError) as error:
-        return foreign.Seen(unknown=[str(error)])
+        return other_sites.Seen(unknown=[str(error)])
     unknown = [] if made else ["there is no site, or no socket, to ask at"]
-    return foreign.Seen(proof.proven(made), proof.problems(ctx, made, certificates=False), unknown)
+    return other_sites.Seen(proof.proven(made), proof.problems(ctx, made, certificates=False), unknown)
 
 
-def reached(ctx: Context, seen: foreign.Seen) -> list[dict[str, Any]]:
+def reached(ctx: Context, seen: other_sites.Seen) -> list[dict[str, Any]]:
     """What keeps a visitor from the app."""
     return [_finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
 
 
-def unknown(seen: foreign.Seen) -> list[str]:
+def unknown(seen: other_sites.Seen) -> list[str]:
     """What is not known of visitors, for people."""
     told = "" if seen.reached or seen.problems else "visitors were not seen to reach the app: "
     return [told + why for why in seen.unknown]

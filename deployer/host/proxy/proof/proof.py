@@ -24,7 +24,7 @@ from deployer.wire.site import ProxySite
 _SECONDS = 5.0
 """For one visit."""
 _ALL = 20.0
-"""After so many seconds no other door is tried."""
+"""After so many seconds no other endpoint is tried."""
 _SPOOFED = "192.0.2.66"
 """The address that a visit claims to come from (reserved by RFC 5737)."""
 _LOCAL = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (asked, not bound)
@@ -40,8 +40,8 @@ PRIVATE = (18, 19, 20, 21)
 
 
 @dataclass(frozen=True)
-class Door:
-    """Where a visitor may come in: ``name`` over ``scheme`` at an ``address`` as a proxy listens there (``[::]:80``).
+class Endpoint:
+    """Where a visitor may ask: ``name`` over ``scheme`` at an ``address`` as a proxy listens there (``[::]:80``).
 
     ``leads``: plain HTTP that need do no more than lead to HTTPS.
     """
@@ -52,7 +52,7 @@ class Door:
     leads: bool = False
 
     @property
-    def endpoint(self) -> tuple[str, int]:
+    def peer(self) -> tuple[str, int]:
         """Where to connect from this host."""
         host, _, port = self.address.rpartition(":")
         host = host.strip("[]")
@@ -61,7 +61,7 @@ class Door:
     @property
     def host(self) -> str:
         """The Host header: the name, with the port where it is not the usual one."""
-        port = self.endpoint[1]
+        port = self.peer[1]
         return self.name if port == _USUAL[self.scheme] else f"{self.name}:{port}"
 
     @property
@@ -81,7 +81,7 @@ class Visit:
     certificate, ``code`` is OpenSSL's number for it.
     """
 
-    door: Door
+    endpoint: Endpoint
     answer: int = 0
     fault: str = ""
     ours: bool = False
@@ -98,7 +98,7 @@ class Visit:
     @property
     def led(self) -> bool:
         """Whether it was plain HTTP that leads to HTTPS, as it should."""
-        return self.door.leads and self.answer in _LEADS and self.location.startswith("https://")
+        return self.endpoint.leads and self.answer in _LEADS and self.location.startswith("https://")
 
     @property
     def believed(self) -> bool:
@@ -112,13 +112,13 @@ class Visit:
         return self.reached and (self.headers or {}).get("connection", "").lower() != "close"
 
 
-def doors(site: ProxySite, *, ipv6: bool) -> list[Door]:
-    """All doors of a site: each name at each address. Pure."""
+def endpoints(site: ProxySite, *, ipv6: bool) -> list[Endpoint]:
+    """All endpoints of a site: each name at each address. Pure."""
     found = []
     if site.ends_tls:
-        found += [Door("https", name, one) for one in site.tls_addresses(ipv6) for name in _examples(site.names)]
+        found += [Endpoint("https", name, one) for one in site.tls_addresses(ipv6) for name in _examples(site.names)]
     names = _examples(site.domains if site.ends_tls else site.names)
-    return [*found, *(Door("http", name, one, site.ends_tls) for one in site.addresses(ipv6) for name in names)]
+    return [*found, *(Endpoint("http", name, one, site.ends_tls) for one in site.addresses(ipv6) for name in names)]
 
 
 def _examples(names: tuple[str, ...]) -> list[str]:
@@ -127,24 +127,24 @@ def _examples(names: tuple[str, ...]) -> list[str]:
 
 
 def visit(ctx: Context, number: int, site: ProxySite) -> list[Visit]:
-    """Come in by each door. ``number`` is the current release. Raises OSError."""
+    """Ask at each endpoint. ``number`` is the current release. Raises OSError."""
     deadline = time.monotonic() + _ALL
     with listening(ctx, number) as seen:
-        asked = (door for door in doors(site, ipv6=has_ipv6()) if time.monotonic() < deadline)
-        return [_visit(seen, door, site) for door in asked]
+        asked = (endpoint for endpoint in endpoints(site, ipv6=has_ipv6()) if time.monotonic() < deadline)
+        return [_visit(seen, endpoint, site) for endpoint in asked]
 
 
-def _visit(seen: Arrivals, door: Door, site: ProxySite) -> Visit:
+def _visit(seen: Arrivals, endpoint: Endpoint, site: ProxySite) -> Visit:
     """Over a certificate that browsers refuse, too: both are told."""
-    made, context = Visit(door), browser(site) if door.scheme == "https" else None
+    made, context = Visit(endpoint), browser(site) if endpoint.scheme == "https" else None
     nonce = secrets.token_hex(16)
     try:
         try:
-            answer = ask(door, nonce, context)
+            answer = ask(endpoint, nonce, context)
         except ssl.SSLCertVerificationError as error:
             if not (error.verify_code in PRIVATE and is_private(site)):
                 made = replace(made, refused=error.verify_message, code=error.verify_code)
-            answer = ask(door, nonce, ssl._create_unverified_context())  # noqa: S323  (what is behind it is not secret)
+            answer = ask(endpoint, nonce, ssl._create_unverified_context())  # noqa: S323  (what is behind it is not secret)
     except OSError as error:
         return replace(made, fault=error.strerror or "it did not answer in time")
     arrived = seen.by_nonce.get(nonce)
@@ -172,20 +172,20 @@ def browser(site: ProxySite) -> ssl.SSLContext:
     return context
 
 
-def ask(door: Door, nonce: str, context: ssl.SSLContext | None) -> tuple[int, dict[str, str], bytes]:
+def ask(endpoint: Endpoint, nonce: str, context: ssl.SSLContext | None) -> tuple[int, dict[str, str], bytes]:
     """The response's status (0: not HTTP), its headers and its body. Raises OSError."""
-    with socket.create_connection(door.endpoint, timeout=_SECONDS) as plain:
-        connection = context.wrap_socket(plain, server_hostname=door.name) if context else plain
+    with socket.create_connection(endpoint.peer, timeout=_SECONDS) as plain:
+        connection = context.wrap_socket(plain, server_hostname=endpoint.name) if context else plain
         with connection:
-            connection.sendall(request(door, nonce))
+            connection.sendall(request(endpoint, nonce))
             return response(read(connection, b"", _SECONDS))
 
 
-def request(door: Door, nonce: str, *more: str) -> bytes:
+def request(endpoint: Endpoint, nonce: str, *more: str) -> bytes:
     """A request for the path of the proof, with claims that no proxy may believe; ``more`` are header lines."""
     lines = (
         f"GET {PROOF}{nonce} HTTP/1.1",
-        f"Host: {door.host}",
+        f"Host: {endpoint.host}",
         "User-Agent: deployer-doctor",
         f"X-Forwarded-For: {_SPOOFED}",
         f"X-Real-IP: {_SPOOFED}",
@@ -205,7 +205,7 @@ def response(received: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 def visits(ctx: Context, *, patience: float = 0.0) -> list[Visit]:
-    """Come in by each door of the site that setup has written; none without such a site, and while nothing serves.
+    """Ask at each endpoint of the site that setup has written; none without such a site, and while nothing serves.
 
     Tries for ``patience`` seconds: after a reload, old processes of the proxy still answer for a moment. Raises
     OSError.
@@ -230,30 +230,32 @@ def problems(ctx: Context, made: Iterable[Visit], *, certificates: bool = True) 
 
 def proven(made: Iterable[Visit]) -> list[str]:
     """The URLs by which a visitor reaches the app, each with the user of the proxy that led there."""
-    good = [one for one in made if one.reached and not one.refused and not one.door.leads]
-    return list(dict.fromkeys(f"{one.door.url}, through the proxy of {one.user}" for one in good))
+    good = [one for one in made if one.reached and not one.refused and not one.endpoint.leads]
+    return list(dict.fromkeys(f"{one.endpoint.url}, through the proxy of {one.user}" for one in good))
 
 
 def judge(one: Visit, kind: str) -> list[tuple[str, str]]:
     """The problems that a visit shows, each with its repair. Pure."""
     found = []
     if one.refused:
-        repair = f"on the host, as root: openssl s_client -connect {one.door.host} -servername {one.door.name}"
-        found.append((f"browsers refuse the certificate of {one.door.name}: {one.refused}", repair))
+        repair = f"on the host, as root: openssl s_client -connect {one.endpoint.host} -servername {one.endpoint.name}"
+        found.append((f"browsers refuse the certificate of {one.endpoint.name}: {one.refused}", repair))
     if one.fault:
-        found.append((f"nothing answers for {one.door}: {one.fault}", f"on the host, as root: systemctl status {kind}"))
+        found.append(
+            (f"nothing answers for {one.endpoint}: {one.fault}", f"on the host, as root: systemctl status {kind}")
+        )
     elif one.led:
         pass
     elif not one.reached and (one.ours or one.answer in (502, 504)):
-        found.append((f"the proxy answers for {one.door}, and cannot reach the app", _log_of(kind)))
+        found.append((f"the proxy answers for {one.endpoint}, and cannot reach the app", _log_of(kind)))
     elif not one.reached:
-        text = f"another site answers for {one.door} (it answered {one.answer or 'no HTTP'})"
+        text = f"another site answers for {one.endpoint} (it answered {one.answer or 'no HTTP'})"
         found.append((text, _sites_of(kind)))
     elif one.believed:
-        text = f"the proxy believes what a visitor says of itself: {one.door} passes on a made-up address"
+        text = f"the proxy believes what a visitor says of itself: {one.endpoint} passes on a made-up address"
         found.append((text, "fab setup   (writes the site again); check [proxy] trusted"))
     elif one.pooled:
-        text = f"the proxy keeps its connections to the app ({one.door}): after a switch they reach the old release"
+        text = f"the proxy keeps its connections to the app ({one.endpoint}): after a switch they reach the old release"
         found.append((text, "fab setup   (writes the site again)"))
     return found
 

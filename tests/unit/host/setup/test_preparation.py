@@ -396,9 +396,9 @@ def test_a_site_that_nginx_could_not_judge_does_not_stay(tmp_path: Path, monkeyp
     assert (new.exists(), old.read_text(), str(default.readlink())) == (False, "before", "elsewhere")
 
 
-HTTP = proof.Door("http", "shop.test", "80")
-HTTPS = proof.Door("https", "shop.test", "[::]:443")
-LEADS = proof.Door("http", "shop.test", "80", leads=True)
+HTTP = proof.Endpoint("http", "shop.test", "80")
+HTTPS = proof.Endpoint("https", "shop.test", "[::]:443")
+LEADS = proof.Endpoint("http", "shop.test", "80", leads=True)
 WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}
 
 

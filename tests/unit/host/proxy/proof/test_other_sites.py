@@ -1,4 +1,4 @@
-"""Which doors lead to the app in sites that setup did not write, and what two answers say."""
+"""Which endpoints lead to the app in sites that setup did not write, and what two answers say."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deployer.host.proxy.directives import parse_dump
-from deployer.host.proxy.proof import foreign
-from deployer.host.proxy.proof.proof import Door
+from deployer.host.proxy.proof import other_sites
+from deployer.host.proxy.proof.proof import Endpoint
 
 DUMP = """\
 # configuration file /etc/nginx/sites-enabled/own.conf:
@@ -26,16 +26,16 @@ server { listen 82; location / { proxy_pass http://unix:/srv/shop-two/current/ru
 """
 
 
-def test_the_doors_of_nginx() -> None:
+def test_the_endpoints_of_nginx() -> None:
     """Each name at each address of a server block that leads to the app's socket, straight or by an upstream."""
-    assert list(foreign.doors_of_nginx(parse_dump(DUMP), "shop")) == [
-        Door("http", "shop.test", "80"),
-        Door("http", "www.shop.test", "80"),
-        Door("http", "localhost", "80"),
-        Door("https", "shop.test", "[::]:443"),
-        Door("https", "www.shop.test", "[::]:443"),
-        Door("https", "localhost", "[::]:443"),
-        Door("http", "localhost", "10.0.0.1:8080"),
+    assert list(other_sites.endpoints_of_nginx(parse_dump(DUMP), "shop")) == [
+        Endpoint("http", "shop.test", "80"),
+        Endpoint("http", "www.shop.test", "80"),
+        Endpoint("http", "localhost", "80"),
+        Endpoint("https", "shop.test", "[::]:443"),
+        Endpoint("https", "www.shop.test", "[::]:443"),
+        Endpoint("https", "localhost", "[::]:443"),
+        Endpoint("http", "localhost", "10.0.0.1:8080"),
     ]
 
 
@@ -47,22 +47,22 @@ OURS = {"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "unix//sr
 OTHER = {"match": [{"host": ["other.test"]}], "handle": [{"handler": "static_response"}]}
 
 
-def test_the_doors_of_caddy() -> None:
+def test_the_endpoints_of_caddy() -> None:
     """Each name of a route that leads to the app's socket."""
     named = {"match": [{"host": ["shop.test", "*.shop.test"]}], **OURS}
-    assert list(foreign.doors_of_caddy(caddy(OTHER, named), "shop")) == [
-        Door("https", "shop.test", ":443"),
-        Door("https", "www.shop.test", ":443"),
+    assert list(other_sites.endpoints_of_caddy(caddy(OTHER, named), "shop")) == [
+        Endpoint("https", "shop.test", ":443"),
+        Endpoint("https", "www.shop.test", ":443"),
     ]
-    assert list(foreign.doors_of_caddy(caddy(OURS, listen="10.0.0.1:80"), "shop")) == [
-        Door("http", "localhost", "10.0.0.1:80")
+    assert list(other_sites.endpoints_of_caddy(caddy(OURS, listen="10.0.0.1:80"), "shop")) == [
+        Endpoint("http", "localhost", "10.0.0.1:80")
     ]
 
 
 @pytest.mark.parametrize("odd", [None, [], {"apps": None}, {"apps": {"http": {"servers": {"a": 3}}}}, caddy(*"ab")])
 def test_an_odd_configuration_of_caddy(odd: Any) -> None:
     """It leads nowhere, and nothing is raised."""
-    assert list(foreign.doors_of_caddy(odd, "shop")) == []
+    assert list(other_sites.endpoints_of_caddy(odd, "shop")) == []
 
 
 OWN = (404, b"no such page")
@@ -81,6 +81,6 @@ OWN = (404, b"no such page")
 )
 def test_what_two_answers_say(seen: tuple[int, bytes], told: str, is_problem: bool) -> None:
     """Equal ones make it likely, never certain; a login or a redirect in front says nothing."""
-    text, repair = foreign._compared(Door("http", "shop.test", "80"), seen, OWN)
+    text, repair = other_sites._compared(Endpoint("http", "shop.test", "80"), seen, OWN)
     assert told in text
     assert bool(repair) is is_problem

@@ -20,7 +20,7 @@ from deployer.host.errors import HostError
 from deployer.host.proxy.directives import Directive, read_directives
 from deployer.host.proxy.proof import proof
 from deployer.host.proxy.proof.listener import Arrivals, listening, read
-from deployer.host.proxy.proof.proof import Door
+from deployer.host.proxy.proof.proof import Endpoint
 from deployer.host.state.app import Context
 from deployer.host.system import runner
 from deployer.wire.site import ProxySite
@@ -44,32 +44,32 @@ class Seen:
 def look(ctx: Context) -> Seen:
     """Visit each site on this host that leads to the app. Raises OSError."""
     seen, number = Seen(), ctx.catalog.current()
-    doors = list(dict.fromkeys([*_of_nginx(ctx.app), *_of_caddy(ctx.app)]))[:_MOST]
-    if not doors:
+    endpoints = list(dict.fromkeys([*_of_nginx(ctx.app), *_of_caddy(ctx.app)]))[:_MOST]
+    if not endpoints:
         seen.unknown.append("setup has written no site here, and no other one of nginx or Caddy leads to it")
         return seen
     if number and ctx.paths.socket(number).exists():
         with listening(ctx, number) as arrivals:
-            for door in doors:
-                _visit(ctx, number, door, arrivals, seen)
+            for endpoint in endpoints:
+                _visit(ctx, number, endpoint, arrivals, seen)
     return seen
 
 
-def _of_nginx(app: str) -> list[Door]:
+def _of_nginx(app: str) -> list[Endpoint]:
     with contextlib.suppress(HostError):  # no nginx here
-        return list(doors_of_nginx(read_directives(), app))
+        return list(endpoints_of_nginx(read_directives(), app))
     return []
 
 
-def _of_caddy(app: str) -> list[Door]:
+def _of_caddy(app: str) -> list[Endpoint]:
     with contextlib.suppress(HostError, ValueError):
         done = runner.run(["caddy", "adapt", "--config", _CADDYFILE])
-        return list(doors_of_caddy(json.loads(done.out), app)) if done.ok else []
+        return list(endpoints_of_caddy(json.loads(done.out), app)) if done.ok else []
     return []
 
 
-def doors_of_nginx(found: Iterable[Directive], app: str) -> Iterator[Door]:
-    """The doors of the server blocks that pass requests to the app, straight or by a named upstream. Pure."""
+def endpoints_of_nginx(found: Iterable[Directive], app: str) -> Iterator[Endpoint]:
+    """The endpoints of the server blocks that pass requests to the app, straight or by a named upstream. Pure."""
     found = list(found)
     own = f"unix:/srv/{app}/current/run/web.sock"
     targets = {own} | {one.blocks[-1][-1] for one in found if one.words[:2] == ("server", own) and one.blocks}
@@ -81,7 +81,7 @@ def doors_of_nginx(found: Iterable[Directive], app: str) -> Iterator[Door]:
         for listen in (one.words for one in server if one.words[0] == "listen" and len(one.words) > 1):
             scheme, address = "https" if "ssl" in listen else "http", listen[1]
             if not address.startswith("unix:"):
-                yield from (Door(scheme, _example(name), _with_port(address)) for name in names or ["_"])
+                yield from (Endpoint(scheme, _example(name), _with_port(address)) for name in names or ["_"])
 
 
 def _target(passed: str) -> str:
@@ -112,8 +112,8 @@ def _with_port(address: str) -> str:
     return address if address.rpartition(":")[2].isdigit() and not address.endswith("]") else f"{address}:80"
 
 
-def doors_of_caddy(config: Any, app: str) -> Iterator[Door]:
-    """The doors of the routes that lead to the app, in Caddy's configuration as JSON. Pure; odd content is skipped."""
+def endpoints_of_caddy(config: Any, app: str) -> Iterator[Endpoint]:
+    """The endpoints of Caddy's routes to the app, in its configuration as JSON. Pure; odd content is skipped."""
     with contextlib.suppress(AttributeError, KeyError, TypeError):
         for server in config["apps"]["http"]["servers"].values():
             for route in server.get("routes") or ():
@@ -123,64 +123,64 @@ def doors_of_caddy(config: Any, app: str) -> Iterator[Door]:
                 names = [name for one in matches for name in one.get("host") or ("_",)]
                 for address in server["listen"]:
                     scheme = "https" if address.endswith(":443") or "tls_connection_policies" in server else "http"
-                    yield from (Door(scheme, _example(name), address) for name in names)
+                    yield from (Endpoint(scheme, _example(name), address) for name in names)
 
 
-def _visit(ctx: Context, number: int, door: Door, arrivals: Arrivals, seen: Seen) -> None:
+def _visit(ctx: Context, number: int, endpoint: Endpoint, arrivals: Arrivals, seen: Seen) -> None:
     nonce = secrets.token_hex(16)
     try:
-        status, headers, body = _ask(door, nonce, seen)
+        status, headers, body = _ask(endpoint, nonce, seen)
     except OSError as error:
         repair = "on the host, as root: systemctl status nginx caddy"
-        seen.problems.append((f"nothing answers for {door}: {error.strerror or error}", repair))
+        seen.problems.append((f"nothing answers for {endpoint}: {error.strerror or error}", repair))
         return
     arrived = arrivals.by_nonce.get(nonce)
     if arrived is not None:
-        seen.reached.append(f"{door.url}, through the proxy of {arrived.user}, by a site of your own")
+        seen.reached.append(f"{endpoint.url}, through the proxy of {arrived.user}, by a site of your own")
         return
     if headers.get("location", "").startswith("https://"):
         return  # plain HTTP that leads to HTTPS
-    own_status, own_body = _ask_app(ctx, number, door, nonce)
-    told = _compared(door, (status, body), (own_status, own_body))
+    own_status, own_body = _ask_app(ctx, number, endpoint, nonce)
+    told = _compared(endpoint, (status, body), (own_status, own_body))
     if told[1]:
         seen.problems.append(told)
     else:
         seen.unknown.append(told[0])
 
 
-def _ask(door: Door, nonce: str, seen: Seen) -> tuple[int, dict[str, str], bytes]:
+def _ask(endpoint: Endpoint, nonce: str, seen: Seen) -> tuple[int, dict[str, str], bytes]:
     """Over a certificate that browsers refuse, too. Raises OSError."""
-    if door.scheme == "http":
-        return proof.ask(door, nonce, None)
+    if endpoint.scheme == "http":
+        return proof.ask(endpoint, nonce, None)
     try:
-        return proof.ask(door, nonce, proof.browser(ProxySite()))
+        return proof.ask(endpoint, nonce, proof.browser(ProxySite()))
     except ssl.SSLCertVerificationError as error:
-        text = f"browsers refuse the certificate of {door.name}: {error.verify_message}"
+        text = f"browsers refuse the certificate of {endpoint.name}: {error.verify_message}"
         if error.verify_code in proof.PRIVATE:
             seen.unknown.append(f"{text} (fine behind a proxy that trusts it)")
         else:
             seen.problems.append((text, "renew it, or give the site one for that name"))
-        return proof.ask(door, nonce, ssl._create_unverified_context())  # noqa: S323
+        return proof.ask(endpoint, nonce, ssl._create_unverified_context())  # noqa: S323
 
 
-def _ask_app(ctx: Context, number: int, door: Door, nonce: str) -> tuple[int, bytes]:
+def _ask_app(ctx: Context, number: int, endpoint: Endpoint, nonce: str) -> tuple[int, bytes]:
     """What the app itself answers for the same path. Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(5.0)
         connection.connect(str(ctx.paths.socket(number)))
-        connection.sendall(proof.request(door, nonce, f"X-Forwarded-Proto: {door.scheme}"))
+        connection.sendall(proof.request(endpoint, nonce, f"X-Forwarded-Proto: {endpoint.scheme}"))
         status, _, body = proof.response(read(connection, b"", 5.0))
     return status, body
 
 
-def _compared(door: Door, seen: tuple[int, bytes], own: tuple[int, bytes]) -> tuple[str, str]:
+def _compared(endpoint: Endpoint, seen: tuple[int, bytes], own: tuple[int, bytes]) -> tuple[str, str]:
     """What two answers to one question say, for people, and the repair where they show a problem. Pure."""
     hint = "pass /.well-known/deployer/ on to run/probe.sock beside the app's socket, and it can be proven"
     if seen == own:
-        return f"{door.url} answers as the app does, so it is likely this app: {hint}", ""
+        return f"{endpoint.url} answers as the app does, so it is likely this app: {hint}", ""
     if seen[0] in (502, 504):
-        return f"the proxy answers for {door}, and cannot reach the app", "its own log on the host says why"
+        return f"the proxy answers for {endpoint}, and cannot reach the app", "its own log on the host says why"
     if seen[0] == own[0] or seen[0] in _KEEPS_OUT:
-        return f"whether {door.url} is this app is not known (it answered {seen[0]}, the app {own[0]}): {hint}", ""
-    text = f"another site answers for {door}: {seen[0] or 'no HTTP'} where the app answers {own[0]}"
+        return f"whether {endpoint.url} is this app is not known (it answered {seen[0]}, the app {own[0]}): {hint}", ""
+    text = f"another site answers for {endpoint}: {seen[0] or 'no HTTP'} where the app answers {own[0]}"
     return text, "nginx -T or caddy adapt on the host shows all sites"
