@@ -66,7 +66,7 @@ def _run(argv: list[str]) -> int:
 
 def set_up(program: bytes) -> int:
     """Prepare this host for an app; the request is on standard input. ``program`` is this program, as a zip."""
-    from deployer.host.setup.provision import main as provision
+    from deployer.host.setup.main import main as provision
 
     def report(name: str, **fields: Any) -> None:
         with contextlib.suppress(BrokenPipeError):  # the laptop has gone: finish the setup nevertheless

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from deployer.wire.advice import do, run
-from deployer.wire.causes import Cause
+from deployer.wire.advice import Cause, do, run
 
 __all__ = ["CAUSES"]
 

@@ -1,12 +1,14 @@
-"""What to do next, as a value: steps, each a command to type or something to do by hand. Used by both halves."""
+"""What to do next, as a value: steps, each a command to type or something to do by hand; and the causes of failures,
+each declared once: for the error, the reference page and the name of its test. Used by both halves."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
-__all__ = ["NOTHING", "Advice", "Next", "Step", "do", "run"]
+__all__ = ["NOTHING", "Advice", "Cause", "Next", "Step", "do", "run"]
 
 _TYPED = re.compile(r"(?:fab|deployer|git|ssh|ssh-[a-z]+|uv|apt-get|pip|pipx|sudo|journalctl) ")
 """How a command begins where advice comes as text."""
@@ -103,3 +105,22 @@ def _read(line: str) -> Step:
     if _TYPED.match(command) and not re.search(r", (?:or|then|and) ", command):
         return Step(command, why)
     return Step("", line)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """``when`` says what was observed. ``message`` and ``next`` hold ``{names}`` to be filled in."""
+
+    name: str
+    when: str
+    message: str
+    next: Next
+
+    def told(self, **values: Any) -> dict[str, Any]:
+        """``message`` and ``next``, filled in, as the errors of both halves take them."""
+        return {"message": self.message.format(**values), "next": self.advice(**values)}
+
+    def advice(self, **values: Any) -> Next:
+        """``next``, filled in. Steps that are empty then are left out."""
+        steps = (Step(step.command.format(**values), step.text.format(**values)) for step in self.next)
+        return Next(step for step in steps if any(step) and step.text.strip() != "or")

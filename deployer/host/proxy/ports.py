@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from deployer.host.errors import HostError
 from deployer.host.system import runner
-from deployer.wire.advice import do
-from deployer.wire.causes import Cause
+from deployer.wire.advice import Cause, do
 from deployer.wire.site import Address, ProxySite
 
 PORT_TAKEN = Cause(

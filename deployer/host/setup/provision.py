@@ -8,10 +8,10 @@ import grp
 import pwd
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from deployer.host.assets import media
-from deployer.host.errors import BadRequest, Damaged, HostError, bug
+from deployer.host.errors import Damaged, HostError
 from deployer.host.proxy import ports, server
 from deployer.host.proxy.proof import proof
 from deployer.host.setup import (
@@ -33,8 +33,7 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
 from deployer.host.units.text import app_unit
 from deployer.wire.advice import Next, do, run
-from deployer.wire.message import read_message
-from deployer.wire.protocol import PROGRAM, Exit
+from deployer.wire.protocol import PROGRAM
 from deployer.wire.setup import Setup
 
 STEPS = (
@@ -56,52 +55,6 @@ STEPS = (
     "certificate",
 )
 """Checks come first, long steps late. The settings are written when all else is done; the last step tests it."""
-
-
-def _read(stream: BinaryIO) -> Setup:
-    """Read the request from the channel. Raises BadRequest."""
-    try:
-        return Setup.parse(read_message(stream))
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the request is not acceptable: {error}", next=do("mend deploy.toml")) from None
-
-
-def main(stream: BinaryIO, emit: Emit, program: bytes) -> Exit:
-    """Read one request, carry it out, report each step as a phase; the last event is ``finished``.
-
-    ``program`` is this program as it was sent, a zip; one of the steps installs it.
-    """
-    started = time.monotonic()
-    try:
-        setup = _read(stream)
-        exit, summary = Exit.OK, _summary(setup.app, Provision(setup, emit, program).run())
-    except (HostError, OSError) as error:
-        failure = error if isinstance(error, HostError) else HostError(str(error))
-        exit, summary = _failed(emit, failure)
-    except Exception as error:
-        exit, summary = _failed(emit, bug(error, "setting up"))
-    emit("finished", exit=int(exit), seconds=time.monotonic() - started, summary=summary)
-    return exit
-
-
-def _failed(emit: Emit, error: HostError) -> tuple[Exit, str]:
-    """Report why the setup ends. What can be fixed and tried again counts as bad usage."""
-    exit = Exit.USAGE if error.exit == Exit.REFUSED else error.exit
-    emit(
-        "failed",
-        exit=int(exit),
-        message=error.message,
-        state=error.state or "the steps before this one are done; nothing that serves was touched",
-        **(error.next or do("put that right") + run("fab setup -H root@HOST", "goes on where it stopped")).fields(),
-        logs=list(error.logs),
-    )
-    return exit, error.message
-
-
-def _summary(app: str, changes: int) -> str:
-    if not changes:
-        return f"{app} was set up already: no changes"
-    return f"{app} is set up: {changes} change{'s' if changes > 1 else ''}"
 
 
 class Provision:

@@ -12,8 +12,7 @@ from typing import Any
 from deployer.errors import ConfigError
 from deployer.project.locks.uvlock import normal
 from deployer.project.shipped import Shipped, parse_toml
-from deployer.wire.advice import do, run
-from deployer.wire.causes import Cause
+from deployer.wire.advice import Cause, do, run
 
 __all__ = ["OTHER_LOCK", "OTHER_LOCKS", "OtherLock", "found", "outdated", "refusal"]
 

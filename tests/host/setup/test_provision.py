@@ -15,7 +15,7 @@ import pytest
 
 from deployer.host.proxy import nginx
 from deployer.host.proxy.site import site_of
-from deployer.host.setup import provision
+from deployer.host.setup import main as setup_main
 from deployer.host.setup.program import install, launcher_of
 from deployer.host.state.paths import AppPaths
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
@@ -88,7 +88,7 @@ def test_a_bad_request_is_refused_before_anything(change: dict[str, Any]) -> Non
     def emit(name: str, **fields: Any) -> None:
         events.append({"event": name, **fields})
 
-    assert provision.main(io.BytesIO(dumps({**GOOD, **change})), emit, b"") == Exit.USAGE
+    assert setup_main.main(io.BytesIO(dumps({**GOOD, **change})), emit, b"") == Exit.USAGE
     assert [event["event"] for event in events] == ["failed", "finished"]
     assert events[0]["state"] == "nothing was touched"
 

@@ -26,8 +26,7 @@ from deployer.host.errors import Damaged, HostError
 from deployer.host.setup import packages, prerequisites
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, runner
-from deployer.wire.advice import do, run
-from deployer.wire.causes import Cause
+from deployer.wire.advice import Cause, do, run
 from deployer.wire.software import Software
 from deployer.wire.versions import fits, numbers
 

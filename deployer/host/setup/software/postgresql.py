@@ -14,8 +14,7 @@ from deployer.host.setup.software import apt
 from deployer.host.setup.software.service import AGAIN, Service
 from deployer.host.state.app import Emit
 from deployer.host.system import runner
-from deployer.wire.advice import do, run
-from deployer.wire.causes import Cause
+from deployer.wire.advice import Cause, do, run
 
 VARIABLE = "DATABASE_URL"
 _ADMIN = "postgres"
