@@ -17,8 +17,11 @@ MARK = "deployer-django:"
 SETTINGS = (
     "ALLOWED_HOSTS", "DEBUG", "SECURE_SSL_REDIRECT", "SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST",
 )  # fmt: skip
+SECONDS = 20
+"""For the app's own code, which runs when Django starts: it may wait for a database for ever."""
 SCRIPT = f"""
-import json, os, re, sys
+import json, os, re, signal, sys
+signal.alarm({SECONDS})
 name = "DJANGO_SETTINGS_MODULE"
 if not os.environ.get(name) and os.path.exists("manage.py"):
     with open("manage.py", encoding="utf-8", errors="replace") as file:
@@ -40,7 +43,7 @@ _BY_PROXY = ("security.W004", "security.W008")
 """HSTS and the redirect to HTTPS: the site sees to these."""
 _HTTPS_ONLY = (*_BY_PROXY, "security.W012", "security.W016")
 """What has no meaning over plain HTTP."""
-_DEAF = ("command", "hypercorn")
+_NEED_HEADER = ("command", "hypercorn")
 """Servers that do not, or may not, take the scheme from the proxy by themselves."""
 _PROTO = ["HTTP_X_FORWARDED_PROTO", "https"]
 
@@ -50,11 +53,11 @@ def ask(remote: Remote) -> Mapping[str, Any]:
     be asked."""
     lines: list[str] = []
 
-    def hear(event: events.Event) -> None:
+    def collect(event: events.Event) -> None:
         if isinstance(event, events.Output):
             lines.append(event.line)
 
-    before, remote.report = remote.report, hear
+    before, remote.report = remote.report, collect
     try:
         remote.execute(["python", "-c", SCRIPT])
     except (DeployerError, Over):
@@ -94,7 +97,7 @@ def _advise(told: Mapping[str, Any], site: ProxySite, server: str) -> Iterator[s
             f"SECURE_PROXY_SSL_HEADER names {header[0]}, which the proxy does not send: every request counts as plain "
             f'HTTP; write ("{_PROTO[0]}", "{_PROTO[1]}")'
         )
-    if secure and not header and server in _DEAF:
+    if secure and not header and server in _NEED_HEADER:
         yield (
             'without SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") it may take HTTPS for plain HTTP: '
             "403 at forms, redirects without end"

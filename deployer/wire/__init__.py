@@ -28,8 +28,8 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.reader`: reads the keys of a JSON object, each of the right type and form
 - :mod:`~deployer.wire.spec`, :mod:`~deployer.wire.processes`: a release, and what it runs
 - :mod:`~deployer.wire.environment`: variables, and systemd's file of them
-- :mod:`~deployer.wire.setup`, :mod:`~deployer.wire.site`, :mod:`~deployer.wire.software`: what ``fab setup`` asks for, the
-  proxy's site, and what is installed
+- :mod:`~deployer.wire.setup`: what ``fab setup`` asks for
+- :mod:`~deployer.wire.site`, :mod:`~deployer.wire.software`: the proxy's site, and what is installed
 - :mod:`~deployer.wire.tree`: the files of a release, and the difference between two trees
 - :mod:`~deployer.wire.versions`: which Python a specifier accepts
 - :mod:`~deployer.wire.advice`: what to do next, and causes of failure

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployer.commands.djangoadvice import MARK, SCRIPT, advise, parse
+from deployer.commands.djangoadvice import MARK, SCRIPT, SECONDS, advise, parse
 from deployer.wire.site import ProxySite
 
 SITE = ProxySite(domains=("shop.example.com", "www.shop.example.com"), tls="auto")
@@ -60,3 +64,13 @@ def test_the_script_is_python_that_tells_no_secret() -> None:
     """It runs under whatever Python the app has."""
     compile(SCRIPT, "script", "exec")
     assert "SECRET" not in SCRIPT and "PASSWORD" not in SCRIPT
+
+
+def test_an_app_that_does_not_start_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Its settings are its own code: here they wait for ever."""
+    (tmp_path / "manage.py").write_text('os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")')
+    (tmp_path / "django").mkdir()
+    (tmp_path / "django/__init__.py").write_text("import time\ntime.sleep(600)\n")
+    script = SCRIPT.replace(f"alarm({SECONDS})", "alarm(1)")
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, parse(done.stdout.splitlines())) == (-signal.SIGALRM, {})
