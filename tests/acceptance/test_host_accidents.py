@@ -442,20 +442,43 @@ def test_a_process_whose_name_is_no_text(mini: TinySite) -> None:
     mini.expect(0, "reload")
 
 
-def test_systemd_is_executed_again_and_again(mini: TinySite) -> None:
-    """As updates of packages do it: whatever it did not hear, it is told again, and no request is lost."""
-    mini.configure(release='migrate = "true"')
-    mini.expect(0, "deploy")
-    mini.project.write("change.txt", "1")
-    mini.project.commit("change")
-    loop = "for i in $(seq 200); do systemctl daemon-reexec; sleep 0.7; done"
-    mini.host.run(f"systemd-run --quiet --unit=again /bin/sh -c '{loop}'")
+SLOW = "sh -c 'for i in $(seq 25); do echo step $i; sleep 0.1; done'"
+"""Takes longer than it takes until systemd is executed again, and prints all the while."""
+
+
+@contextlib.contextmanager
+def again_and_again(host: SandboxHost, command: str) -> Iterator[None]:
+    """``systemctl COMMAND`` every 0.7 s, at most for some minutes."""
+    loop = f"for i in $(seq 400); do test -e /run/again || exit 0; systemctl {command}; sleep 0.7; done"
+    host.run(f"touch /run/again; systemd-run --quiet --unit=again /bin/sh -c '{loop}'")
+    state = ["systemctl", "show", "-p", "ActiveState", "--value", "again"]
     try:
-        with mini.under_load("/", clients=2, pause=0.02):
-            for command in ("deploy", "reload", "rollback"):
-                mini.expect(0, command)
+        yield
     finally:
-        mini.host.run("while systemctl is-active -q again; do systemctl stop again; sleep 0.3; done", check=False)
+        host.run(["rm", "/run/again"])
+        wait_until(lambda: host.run(state, check=False).stdout.strip() == "inactive", "systemd is left alone")
+
+
+@pytest.mark.parametrize("command", ["daemon-reexec", "daemon-reload"])
+def test_systemd_is_executed_or_loaded_again_and_again(mini: TinySite, command: str) -> None:
+    """As updates of packages and set-ups of other apps do it: whatever systemd did not hear, it is told again, what it
+    forgets to report is waited for, what has succeeded is a success, and no request is lost."""
+    mini.configure(build=[SLOW], release=f'migrate = "{SLOW}"')
+    mini.expect(0, "deploy")
+    mini.project.write("change.txt", command)
+    mini.project.commit("change")
+    with again_and_again(mini.host, command), mini.under_load("/", clients=2, pause=0.02):
+        ended = mini.expect(0, "deploy", "--json")
+        for phase in ("build", "migrate"):
+            said = [event["line"] for event in ended.events if event["event"] == "output" and event["phase"] == phase]
+            assert "step 25" in said, f"the {phase} ran to its end, and was heard to the end"
+        mini.expect(0, "reload")
+        mini.expect(0, "rollback")
+        host = f"{mini.user}@{mini.host.name}"
+        ran = mini.fab(
+            "run", "-H", host, "--", "sh", "-c", "for i in $(seq 25); do echo step $i; sleep 0.1; done; exit 3"
+        )
+        assert (ran.exit, "step 25" in ran.out) == (3, True), ran.text
     mini.expect(0, "doctor")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tests.support.site import wait_until
 from tests.support.tiny import TinySite, ship
 
 SAYS = r"""
@@ -45,6 +46,7 @@ def test_odd_entries_in_the_journal_hide_no_reason(mini: TinySite) -> None:
     assert "bug" not in ended.err
     mini.project.change(files={"server.py": SAYS + good})
     mini.expect(0, "deploy")
+    wait_until(lambda: "a line of bytes" in mini.fab("logs", "-n", "40").out, "the journal has taken the last line")
     shown = mini.expect(0, "logs", "-n", "40").out
     for line in (
         "first of two",

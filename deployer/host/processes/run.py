@@ -77,7 +77,12 @@ def run(ctx: Context, command: RunRequest) -> int:
             environment=own_environment(ctx.paths, release.number),
         )
         given = transient.unseen(command.argv)
-        status = runner.stream(argv, lambda line: emit("output", phase="run", line=line), stdin=given)
+        status = runner.stream(
+            argv,
+            lambda line: emit("output", phase="run", line=line),
+            stdin=given,
+            goes_on=lambda: transient.is_under_way(systemd.show(f"{name}.service")),
+        )
         return _status(f"{name}.service", status)
 
 

@@ -90,10 +90,17 @@ def _rights(user: str) -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 
-def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
+def stream(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    stdin: bytes | None = None,
+    goes_on: Callable[[], bool] | None = None,
+) -> int:
     """Run a command, pass each line it prints to ``on_line``, return its exit status.
 
-    Ends with the command's own process, even if others still hold its output.
+    Ends with the command's own process, even if others still hold its output. Only while ``goes_on()`` says that its
+    work goes on in another process, what that one prints is read: with its reader gone it would die of the next line.
     """
     with contextlib.ExitStack() as stack:
         given = _file(stack, stdin)
@@ -103,7 +110,7 @@ def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes 
             )
         )
         try:
-            for line in lines(process):
+            for line in lines(process, goes_on):
                 on_line(line)
         except BaseException:
             process.kill()
@@ -111,10 +118,13 @@ def stream(argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes 
     return process.returncode
 
 
-def lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Each line of the standard output (a pipe) of ``process`` until it ends. What is not UTF-8 is replaced."""
+def lines(process: subprocess.Popen[bytes], goes_on: Callable[[], bool] | None = None) -> Iterator[str]:
+    """Each line of the standard output (a pipe) of ``process`` until it ends (``goes_on``: see :func:`stream`).
+
+    What is not UTF-8 is replaced.
+    """
     rest = b""
-    for piece in _pieces(process):
+    for piece in _pieces(process, goes_on):
         *whole, rest = (rest + piece).split(b"\n")
         for line in whole:
             yield from _told(line)
@@ -130,14 +140,14 @@ def _told(line: bytes) -> Iterator[str]:
         yield line[start : start + LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
 
 
-def _pieces(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+def _pieces(process: subprocess.Popen[bytes], goes_on: Callable[[], bool] | None) -> Iterator[bytes]:
     assert process.stdout is not None
     pipe = process.stdout.fileno()
     waiting = select.poll()
     waiting.register(pipe, select.POLLIN)
     left = _LEFT
     while left > 0:
-        ended = process.poll() is not None
+        ended = process.poll() is not None and not (goes_on and goes_on())
         ready = waiting.poll(0 if ended else _TICK)
         piece = os.read(pipe, LONGEST_LINE) if ready else b""
         if ready and not piece:

@@ -23,8 +23,13 @@ _RESERVED = ("build", "migrate")
 """No app's name ends with these."""
 COMMANDS = (*_RESERVED, "check")
 """The commands that an app may have."""
-_ENDED_ITSELF = """/bin/sh -c 'test "$$EXIT_CODE" = exited'"""
-"""Runs after a command (systemd.exec(5), EXIT_CODE): systemd counts one killed by SIGTERM as a success."""
+_ENDED_ITSELF = "/bin/sh -c '/usr/bin/env | /bin/grep -qx EXIT_CODE=exited'"
+"""Runs after a command (systemd.exec(5), EXIT_CODE): systemd counts one killed by SIGTERM as a success.
+
+There is no ``$`` and no quote in it on purpose. systemd writes the lines of a transient unit into a file, with a
+backslash before each of these, and reads that file again at every daemon-reload, by whomever, without taking the
+backslash away: until this was seen (systemd 252 and 257) such a line failed, and with it a build that had succeeded.
+"""
 
 _TRIES, _PAUSE = 10, 0.25
 _UNDER_WAY = ("active", "activating", "reloading", "deactivating")
@@ -129,7 +134,8 @@ def run_unit(
 
     A systemd that is being re-executed drops the request to start a unit, or only the reply. The unit's runtime
     directory, which systemd makes just before it starts the process, tells which: a unit that never began is started
-    again.
+    again. It also drops whoever waits for a unit (systemd-run then ends with status 1, or 0), and the unit runs on: it
+    is waited for, its output read, and its own exit status returned.
     """
     name = unit.rpartition(".")[0]
     mark = ctx.paths.root / "run" / name
@@ -140,13 +146,11 @@ def run_unit(
         files.remove_tree(mark)  # once: one that comes later is of a start that was heard after all
         for _ in range(_TRIES):
             orders.ensure_free(unit)
-            status = runner.stream(command, on_line)
-            if status == 0:
-                return 0, True
+            status = runner.stream(command, on_line, goes_on=lambda: is_under_way(systemd.show(unit)))
             state = _ended(unit)
             begun, failed = mark.exists(), state.active == "failed"
             if begun or (failed and not state.cut_short):
-                return (status if failed else 0), True
+                return (systemd.end_of(unit).status or status or 1) if failed else 0, True
             time.sleep(_PAUSE)
         return status, begun
     finally:
@@ -156,9 +160,14 @@ def run_unit(
 
 def _ended(unit: str) -> systemd.UnitState:
     """The unit's state once nothing of it is in progress: its start may have been carried out after all."""
-    while (state := systemd.show(unit)).queued or state.active in _UNDER_WAY:
+    while is_under_way(state := systemd.show(unit)):
         time.sleep(_PAUSE)
     return state
+
+
+def is_under_way(state: systemd.UnitState) -> bool:
+    """Whether a unit that runs one command has yet to end, or to begin."""
+    return state.queued or state.active in _UNDER_WAY
 
 
 def _settings(ctx: Context, command: Command, env_path: Path, lines: Iterable[Line]) -> list[str]:

@@ -55,7 +55,14 @@ class FakeSystemd:
         assert isinstance(result, CommandResult)
         return result
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, stdin: bytes | None = None) -> int:
+    def stream(
+        self,
+        argv: Sequence[str],
+        on_line: Callable[[str], None],
+        *,
+        stdin: bytes | None = None,
+        goes_on: Callable[[], bool] | None = None,
+    ) -> int:
         """Stands in for ``runner.stream``: a command in a unit of its own, which outlives who started it."""
         words = list(argv)
         if not self.programs.change("command", *words):

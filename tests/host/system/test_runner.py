@@ -47,6 +47,19 @@ def test_a_stream_ends_though_somebody_goes_on_writing(daemon: Path) -> None:
     assert runner.stream(["sh", "-c", script], take) == 0
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_stream_lasts_as_long_as_the_work_does(daemon: Path, status: int) -> None:
+    """What the work prints is read until it is over, though the command that waited for it has ended."""
+    script = f"(for i in 1 2 3 4 5 6; do sleep 0.1; echo $i; done) & echo $! > {daemon}; exit {status}"
+    lines: list[str] = []
+
+    def goes_on() -> bool:
+        return Path(f"/proc/{daemon.read_text().strip()}").exists()
+
+    assert runner.stream(["sh", "-c", script], lines.append, goes_on=goes_on) == status
+    assert lines == list("123456")
+
+
 def test_what_is_still_read_when_a_command_has_ended_is_bounded() -> None:
     """Somebody who fills the pipe faster than it is emptied."""
     with subprocess.Popen(["true"], stdout=subprocess.PIPE) as process, Path("/dev/zero").open("rb") as endless:
