@@ -35,9 +35,9 @@ would be the last to be done with, and one for each file would be as many hosts 
 LONG = (
     "fleet_waves", "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_batches", "fleet_tasks",
     "fleet_twenty", "pythons", "setup", "https", "layouts", "bare_server", "cli", "failures_code",
-    "host_accidents", "workers", "faults_sample", "timers", "security", "distributions", "handover", "recovery",
-    "interrupt", "failures_build", "failures_input", "docker", "run", "sandbox", "proxy", "dry", "roles",
-    "systemctl",
+    "host_accidents", "workers", "faults_sample", "browser", "timers", "security", "distributions", "handover",
+    "recovery", "interrupt", "failures_build", "failures_input", "docker", "run", "sandbox", "proxy", "dry", "roles",
+    "systemctl", "websockets",
 )  # fmt: skip
 """What takes longest begins first, so that the others fill the gaps at the end."""
 

@@ -16,19 +16,23 @@ import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from deployer.host.assets.manifest import MANIFESTS, hashed_names
-from deployer.host.errors import HostError
+from deployer.host.errors import Damaged, HostError
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import Release
 from deployer.host.system import files, ownership
 from deployer.wire.advice import do, run
-from deployer.wire.site import ProxySite
 
 GRACE = 3600.0
 """Seconds for which an asset stays that no kept release names any more: a release that was rolled back had visitors."""
 _LARGEST = 32 * 1024 * 1024
 """The most bytes that are read of a manifest."""
+_LIST = "assets.json"
+"""In a release's directory: the tree and the static directories that were looked at, and the assets that were found.
+
+A later deploy need not read the code of all kept releases to know which assets they name."""
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 """Another file system, too many links, a file system without links."""
 
@@ -42,7 +46,15 @@ def fill(ctx: Context, release: Release) -> int:
     by_directory: dict[str, list[str]] = {}
     for name in sorted(wanted):
         by_directory.setdefault(os.path.dirname(name), []).append(name)
-    return sum(_fill(ctx, directory, {one: wanted[one] for one in ones}) for directory, ones in by_directory.items())
+    new = sum(_fill(ctx, directory, {one: wanted[one] for one in ones}) for directory, ones in by_directory.items())
+    if ctx.paths.release(release.number).is_dir():
+        files.write_json(_list(ctx, release), {**_seen(ctx, release), "names": sorted(wanted)}, 0o600)
+    return new
+
+
+def is_filled(ctx: Context, release: Release) -> bool:
+    """Whether the assets of a release have been put there, as the site now has its static directories."""
+    return _listed(ctx, release) is not None
 
 
 def _fill(ctx: Context, directory: str, wanted: dict[str, Path]) -> int:
@@ -123,7 +135,30 @@ def _other_content(ctx: Context, name: str) -> HostError:
 
 def names(ctx: Context, release: Release) -> set[str]:
     """The paths below the directory that a release names; none when its code is gone. Raises OSError."""
-    return set(_found(ctx, release, lambda *_, **__: None))
+    listed = _listed(ctx, release)
+    return set(_found(ctx, release, lambda *_, **__: None)) if listed is None else listed
+
+
+def _list(ctx: Context, release: Release) -> Path:
+    return ctx.paths.release(release.number) / _LIST
+
+
+def _seen(ctx: Context, release: Release) -> dict[str, Any]:
+    """What a list depends on."""
+    site = ctx.settings.site
+    return {"tree": release.tree, "static": [list(pair) for pair in site.static] if site else []}
+
+
+def _listed(ctx: Context, release: Release) -> set[str] | None:
+    """The assets by the release's list; None when it has none, or one of other directories, or a damaged one."""
+    try:
+        value = files.read_json(_list(ctx, release))
+    except Damaged:
+        return None
+    if not isinstance(value, dict) or {**value, "names": []} != {**_seen(ctx, release), "names": []}:
+        return None
+    names = value.get("names")
+    return set(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def _found(ctx: Context, release: Release, emit: Emit) -> dict[str, Path]:
@@ -145,32 +180,6 @@ def _is_directory(tree: Path, directory: str) -> bool:
     with contextlib.suppress(OSError):
         return stat.S_ISDIR(ownership.mode_below(tree, directory))
     return False
-
-
-def refuse_links(tree: Path, site: ProxySite) -> None:
-    """Raises HostError when a static directory of this code has a symbolic link in it, or is one.
-
-    For a proxy that follows them: it may read every app of the host, and its own keys.
-    """
-    for _, directory in site.static:
-        parts = directory.split("/")
-        above = ("/".join(parts[: one + 1]) for one in range(len(parts)))
-        found = next((one for one in above if (tree / one).is_symlink()), "") or next(_links(tree / directory), "")
-        if found:
-            where = found if found in directory else f"{directory}/{found}"
-            raise HostError(
-                f"{where} is a symbolic link, and Caddy would follow it wherever it leads",
-                next=do("have the build copy files instead (collectstatic without --link)") + run("fab deploy"),
-            )
-
-
-def _links(directory: Path, prefix: str = "") -> Iterator[str]:
-    """The symbolic links below a directory, relative to it; none when there is no such directory."""
-    for entry in os.scandir(directory) if directory.is_dir() else ():
-        if entry.is_symlink():
-            yield prefix + entry.name
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _links(Path(entry.path), f"{prefix}{entry.name}/")
 
 
 def _named(tree: Path, directory: str, manifest: str, emit: Emit) -> set[str]:

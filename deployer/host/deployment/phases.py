@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
-from deployer.host.assets import links
+from deployer.host.assets import links, symlinks
 from deployer.host.deployment import content, handover, outcome, visitors
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
@@ -49,10 +49,11 @@ def _keep_assets(deployment: Deployment) -> str:
     before the site had a place for them."""
     ctx = deployment.ctx
     if ctx.settings.proxy == "caddy" and ctx.settings.site is not None:
-        links.refuse_links(ctx.trees.path(deployment.release.tree), ctx.settings.site)
-    if deployment.current is not None and deployment.current.tree != deployment.release.tree:
+        symlinks.refuse(ctx.trees.path(deployment.release.tree), ctx.settings.site)
+    current = deployment.current
+    if current is not None and current.tree != deployment.release.tree and not links.is_filled(ctx, current):
         with Failures(ctx).kept("keeping the assets of what serves"):  # it serves: that is no reason to refuse another
-            links.fill(ctx, deployment.current)
+            links.fill(ctx, current)
     new = links.fill(ctx, deployment.release)
     return f", {new} new hashed asset{'s' if new > 1 else ''}" if new else ""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployer.host.assets import links
+from deployer.host.assets import symlinks
 from deployer.host.errors import HostError
 from deployer.host.proxy import caddy, caddyfile, certbot, certificate, install, nginx
 from deployer.host.proxy.server import SiteFile, site_file
@@ -32,7 +32,7 @@ def place(kind: str, site: ProxySite, paths: AppPaths, emit: Emit, *, groups: Se
     if site.tls == "files":
         _check_files(kind, site, emit)
     if kind == "caddy":
-        links.refuse_links(Path(os.path.realpath(str(paths.current / "code"))), site)  # of what serves
+        symlinks.refuse(Path(os.path.realpath(str(paths.current / "code"))), site)  # of what serves
     wanted = site_file(kind, site, paths)
     changed = _directories(kind, wanted)
     if kind == "caddy":

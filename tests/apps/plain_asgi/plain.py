@@ -16,6 +16,20 @@ async def app(scope, receive, send):
         await _lifespan(receive, send)
     elif scope["type"] == "http":
         await _http(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await _websocket(receive, send)
+
+
+async def _websocket(receive, send):
+    """Answers each message with the release and the message."""
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        elif message["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": f"{RELEASE} {message.get('text', '')}"})
+        else:
+            return
 
 
 async def _lifespan(receive, send):

@@ -52,6 +52,12 @@ def release(ctx: Context, tree: str, files: dict[str, str], manifest: Any = None
     return replace(ctx.catalog.get(1), number=9, tree=tree, result=GOOD)
 
 
+def numbered(ctx: Context, one: Release, number: int) -> Release:
+    """The same with a directory of its own."""
+    ctx.paths.release(number).mkdir()
+    return replace(one, number=number)
+
+
 def at(ctx: Context, name: str = HASHED) -> Path:
     return ctx.paths.assets / "static" / name
 
@@ -76,6 +82,49 @@ def test_a_deploy_puts_them_there_and_the_next_keeps_them(ctx: Context) -> None:
     assert inside(at(ctx, "")) == ["css"]
     links.prune(ctx, [])
     assert inside(ctx.paths.assets) == []
+
+
+def test_which_assets_a_release_names_is_read_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pruning asks the lists of kept releases, and reads none of their code."""
+    two = numbered(ctx, release(ctx, "two", {HASHED: "two"}), 2)
+    links.fill(ctx, two)
+
+    def fails(*_: object) -> bytes:
+        raise AssertionError("code was read")
+
+    monkeypatch.setattr(links.ownership, "read_below", fails)
+    links.prune(ctx, [ctx.catalog.get(1), two])
+    assert at(ctx).read_text() == "two"
+    links.prune(ctx, [ctx.catalog.get(1)])
+    assert not at(ctx).exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "{}", '{"tree":"other","static":[["/static/","static"]],"names":[]}',
+     '{"tree":"two","static":[["/s/","static"]],"names":[]}', '{"tree":"two","static":[["/static/","static"]]}',
+     '{"tree":"two","static":[["/static/","static"]],"names":[1]}',
+     '{"tree":"two","static":[["/static/","static"]],"names":"a"}'],
+)  # fmt: skip
+def test_a_list_that_does_not_hold_is_not_believed(ctx: Context, text: str) -> None:
+    """A damaged one, one of other code, one made for another site: the code is read, and nothing is removed."""
+    two = numbered(ctx, release(ctx, "two", {HASHED: "two"}), 2)
+    links.fill(ctx, two)
+    assert links.is_filled(ctx, two)
+    (ctx.paths.release(2) / "assets.json").write_text(text)
+    assert not links.is_filled(ctx, two)
+    links.prune(ctx, [two])
+    assert at(ctx).read_text() == "two"
+
+
+def test_a_release_without_a_list_is_read(ctx: Context) -> None:
+    """An earlier version wrote none."""
+    two = numbered(ctx, release(ctx, "two", {HASHED: "two"}), 2)
+    links.fill(ctx, two)
+    (ctx.paths.release(2) / "assets.json").unlink()
+    assert not links.is_filled(ctx, two)
+    links.prune(ctx, [two])
+    assert at(ctx).read_text() == "two"
 
 
 def test_the_same_name_with_the_same_bytes_and_with_others(ctx: Context) -> None:
