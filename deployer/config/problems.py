@@ -6,8 +6,10 @@ import copy
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -62,10 +64,11 @@ class Key:
     beside: type[Struct] | None = None
 
 
-def keys_of(table: type[Struct]) -> dict[str, Key]:
+@cache
+def keys_of(table: type[Struct]) -> Mapping[str, Key]:
     """The keys a table may have."""
     info = types.type_info(table)
-    return {field.encode_name: key_of(field) for field in cast(types.StructType, info).fields}
+    return MappingProxyType({field.encode_name: key_of(field) for field in cast(types.StructType, info).fields})
 
 
 def key_of(field: types.Field) -> Key:

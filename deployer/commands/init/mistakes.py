@@ -13,7 +13,7 @@ from deployer.project.detect import Project
 from deployer.project.locks.lockfile import KINDS
 from deployer.wire.advice import Advice, Next, do, run
 
-__all__ = ["chosen", "refuse_mistake"]
+__all__ = ["chosen", "refuse_mistake", "refuse_place"]
 
 
 def chosen(project: Project, *, wsgi: str, asgi: str) -> Project:
@@ -21,6 +21,17 @@ def chosen(project: Project, *, wsgi: str, asgi: str) -> Project:
     if not wsgi and not asgi:
         return project
     return replace(project, wsgi=wsgi or None, asgi=asgi or None, args=(), choices=())
+
+
+def refuse_place(root: Path) -> None:
+    """Raises ConfigError for the root directory and for home, before all that is below them is read."""
+    root, home = root.absolute(), os.path.expanduser("~")  # noqa: PTH111  (Path.home() raises for an unknown user)
+    if root in (Path(root.anchor), Path(home)) and not (root / "deploy.toml").exists():
+        raise ConfigError(
+            message=f"{root} is no project's directory",
+            state="nothing was written",
+            next=Next.of("cd to the project, then deployer init"),
+        )
 
 
 def refuse_mistake(project: Project) -> None:
@@ -34,9 +45,6 @@ def refuse_mistake(project: Project) -> None:
 
 def _mistakes(project: Project, root: Path) -> Iterator[tuple[str, Advice]]:
     """What speaks against this directory, and what to type instead."""
-    home = os.path.expanduser("~")  # noqa: PTH111  (Path.home() raises where the user is unknown)
-    if root in (Path(root.anchor), Path(home)):
-        yield f"{root} is no project's directory", "cd to the project, then deployer init"
     above = next((place for place in root.parents if (place / "deploy.toml").exists()), None)
     if above is not None:
         yield (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from deployer.commands.init.mistakes import chosen
+from deployer.commands.init.mistakes import chosen, refuse_place
 from deployer.commands.init.text import ENV_FILE
 from deployer.commands.init.write import seen
 from deployer.project.detect import Project, inspect
@@ -56,7 +56,8 @@ class Interview:
 
 def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = "", directory: str = "") -> Interview:
     """The project in a directory, and what its user says of it. ``asking`` is None where nothing may be guessed that
-    only its user can know: which of several apps it is."""
+    only its user can know: which of several apps it is. Raises ConfigError where no project can be."""
+    refuse_place(root)
     project = inspect(root, directory=directory)
     project = chosen(project, wsgi=wsgi, asgi=asgi)
     if (root / "deploy.toml").exists():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.commands.init import FABFILE, FABRIC, chosen, plan_init, refuse_mistake, write
+from deployer.commands.init import FABFILE, FABRIC, chosen, interview, plan_init, refuse_mistake, write
 from deployer.config import load
 from deployer.errors import ConfigError
 from deployer.project.detect import DiskFiles, inspect
@@ -221,7 +221,7 @@ def test_hints(project) -> None:
 def refusal(root: Path, **choice: str) -> ConfigError:
     """The error with which init refuses a directory; nothing is written."""
     with pytest.raises(ConfigError) as caught:
-        refuse_mistake(chosen(inspect(root), **{"wsgi": "", "asgi": "", **choice}))
+        refuse_mistake(interview(root, None, **choice).project)
     assert (caught.value.exit, caught.value.state) == (2, "nothing was written")
     return caught.value
 
@@ -233,6 +233,9 @@ def test_a_directory_that_cannot_be_meant(project, monkeypatch: pytest.MonkeyPat
     assert "is no project's directory" in refusal(Path("/")).message
     monkeypatch.setenv("HOME", str(root))
     assert "is no project's directory" in refusal(root).message
+    with monkeypatch.context() as patch:  # nor is all that is below them read first, which takes a minute
+        patch.setattr("deployer.commands.init.questions.inspect", None)
+        assert "is no project's directory" in refusal(root).message
     project({"manage.py": MANAGE, "shop/settings.py": "", "shop/apps/x.py": ""})
     for inner in ("shop", "shop/apps"):
         assert str(refusal(root / inner).next) == f"cd {root} && deployer init"
