@@ -14,8 +14,9 @@ from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.diagnosis import causes
 from deployer.host.proxy import ports
-from deployer.host.setup import ageing, conflicts
+from deployer.host.setup import conflicts
 from deployer.host.setup.software import apt, interpreter, postgresql, redis
+from deployer.host.setup.users import ageing
 from deployer.project import filters
 from deployer.project.detect import application
 from deployer.project.locks import lockfile

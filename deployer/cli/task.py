@@ -141,7 +141,7 @@ def _fleet(
 
     from deployer.cli.advice import Typed
     from deployer.config import load
-    from deployer.config.inventory import resolve
+    from deployer.config.hosts.inventory import resolve
     from deployer.fleet.hosts import Fleet
     from deployer.remote.site import Site
 

@@ -13,9 +13,9 @@ from deployer.release.kinds import Deploy
 from deployer.remote.answers import Calendar, Calendars
 from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.remote.site import Site, open_remote
-from deployer.wire.processes import Timer, Web
 from deployer.wire.protocol import WEB
-from deployer.wire.spec import Spec
+from deployer.wire.release.processes import Timer, Web
+from deployer.wire.release.spec import Spec
 
 __all__ = ["changes", "preview"]
 

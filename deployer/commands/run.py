@@ -16,7 +16,7 @@ from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, conclude, each
 from deployer.remote.site import Site, open_remote
 from deployer.wire.advice import do, run
-from deployer.wire.processes import argv_problem
+from deployer.wire.release.processes import argv_problem
 
 __all__ = ["execute", "has_input", "refuse_none"]
 

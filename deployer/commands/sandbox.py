@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 
 from deployer.cli.standalone import Parser, ended, is_dry, words_after_dashes, would
 from deployer.errors import ConfigError, Exit, Unreachable
-from deployer.sandbox import hosts, registry, survey
+from deployer.sandbox import hosts
 from deployer.sandbox.backends.choice import BACKENDS
 from deployer.sandbox.contents.content import DISTRIBUTIONS
-from deployer.sandbox.survey import Seen
+from deployer.sandbox.records import registry, survey
+from deployer.sandbox.records.survey import Seen
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run
 

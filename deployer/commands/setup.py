@@ -23,10 +23,10 @@ from deployer.ssh.channel import Channel
 from deployer.ssh.link import Link, connect
 from deployer.ssh.options import Question
 from deployer.wire.advice import do, run
-from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import dumps
 from deployer.wire.reader import MOST_TEXT
-from deployer.wire.setup import PUBLIC_KEY
+from deployer.wire.release.processes import DIRECTIVE
+from deployer.wire.setup.request import PUBLIC_KEY
 
 __all__ = ["public_key", "public_keys", "setup"]
 

@@ -18,12 +18,12 @@ from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.environment import parse_environment
-from deployer.wire.processes import Process, Timer, Unit, Web
 from deployer.wire.protocol import PHASES, dumps
-from deployer.wire.setup import Setup
+from deployer.wire.release.processes import Process, Timer, Unit, Web
+from deployer.wire.release.spec import Health, LockSpec, SourceSpec, Spec
+from deployer.wire.setup.request import Setup
+from deployer.wire.setup.software import Postgresql, Redis, Software
 from deployer.wire.site import TIMEOUT
-from deployer.wire.software import Postgresql, Redis, Software
-from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
 
 __all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
 

@@ -24,10 +24,11 @@ from typing import Any
 from deployer.cli.standalone import Parser, ended, is_dry, would
 from deployer.commands.demo.project import DemoProject, make_project
 from deployer.errors import ConfigError, Exit
-from deployer.sandbox import SandboxHost, hosts, registry, survey
+from deployer.sandbox import SandboxHost, hosts
 from deployer.sandbox.backends.choice import BACKENDS
 from deployer.sandbox.contents.content import DISTRIBUTIONS
 from deployer.sandbox.load import Load, Report
+from deployer.sandbox.records import registry, survey
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run as typed

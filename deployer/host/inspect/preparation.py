@@ -13,7 +13,8 @@ from deployer.host.errors import HostError
 from deployer.host.job import lock
 from deployer.host.proxy import certbot, certificate, directives, nginx, server
 from deployer.host.proxy.proof import other_sites, proof
-from deployer.host.setup import ageing, login, unsupported
+from deployer.host.setup import unsupported
+from deployer.host.setup.users import ageing, login
 from deployer.host.state.app import Context
 from deployer.wire.site import ProxySite
 

@@ -14,27 +14,17 @@ from deployer.host.assets import media
 from deployer.host.errors import Damaged, HostError
 from deployer.host.proxy import ports, server
 from deployer.host.proxy.proof import proof
-from deployer.host.setup import (
-    accounts,
-    certify,
-    choice,
-    conflicts,
-    login,
-    machine,
-    packages,
-    prerequisites,
-    site,
-    unsupported,
-)
+from deployer.host.setup import certify, choice, conflicts, machine, prerequisites, site, unsupported
 from deployer.host.setup.program import install
-from deployer.host.setup.software import interpreter, services
+from deployer.host.setup.software import interpreter, packages, services
+from deployer.host.setup.users import accounts, login
 from deployer.host.state.app import AppSettings, Emit, open_context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
 from deployer.host.units.text import app_unit
 from deployer.wire.advice import Next, do, run
 from deployer.wire.protocol import PROGRAM
-from deployer.wire.setup import Setup
+from deployer.wire.setup.request import Setup
 
 STEPS = (
     "host",

@@ -12,7 +12,7 @@ import pytest
 from deployer.host.errors import HostError
 from deployer.host.units import programs
 from deployer.host.units.programs import Place
-from deployer.wire.processes import Process
+from deployer.wire.release.processes import Process
 from tests.unit.wire.test_spec import SPEC
 
 if os.getuid() != 0:

@@ -20,7 +20,7 @@ import deployer.wire
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.processes import probe
 from deployer.host.proxy import nginx
-from deployer.host.setup import packages
+from deployer.host.setup.software import packages
 from deployer.host.state import jobs
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.ledger import Ledger, number_of
@@ -30,7 +30,7 @@ from deployer.host.system import files, proc
 from deployer.host.system.runner import CommandResult
 from deployer.host.units import overrides
 from deployer.wire.protocol import dumps
-from deployer.wire.spec import Health, Spec
+from deployer.wire.release.spec import Health, Spec
 from tests.host.asking import SPEC
 
 HEALTH = Health(path="/", host="shop", status=((200, 399),), timeout=1, settle=0)

@@ -29,8 +29,8 @@ from deployer.wire.environment import parse_environment
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import MOST_BY, dumps
 from deployer.wire.reader import Reader
-from deployer.wire.setup import Setup
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
+from deployer.wire.setup.request import Setup
 
 SOURCE = Source(root=Path(), entries=(), digest="a" * 64, ref="main", spool=cast(Any, None), starts={})
 LOCK = Lock(kind="requirements", path="requirements.txt", files=("requirements.txt",))

@@ -23,11 +23,12 @@ from deployer.host.build.pythons import (
     program,
 )
 from deployer.host.errors import Damaged, HostError
-from deployer.host.setup import packages, prerequisites
+from deployer.host.setup import prerequisites
+from deployer.host.setup.software import packages
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, runner
 from deployer.wire.advice import Cause, do, run
-from deployer.wire.software import Software
+from deployer.wire.setup.software import Software
 from deployer.wire.versions import fits, numbers
 
 _ROOM = 400

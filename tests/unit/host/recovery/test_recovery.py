@@ -34,7 +34,7 @@ from deployer.host.state.releases import (
     Release,
 )
 from deployer.wire.protocol import PHASES
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 
 WELL = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=Spec.parse(SPEC), result=GOOD, phase="watch")

@@ -9,11 +9,10 @@ import pytest
 
 from deployer.host.build import pythons
 from deployer.host.errors import HostError
-from deployer.host.setup import packages
-from deployer.host.setup.software import interpreter
+from deployer.host.setup.software import interpreter, packages
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import runner
-from deployer.wire.software import Software
+from deployer.wire.setup.software import Software
 
 KEYS = (
     "cpython-3.12.9-linux-x86_64-gnu", "cpython-3.12.16-linux-x86_64-gnu", "cpython-3.12.10-linux-x86_64-gnu",

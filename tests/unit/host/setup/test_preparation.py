@@ -20,8 +20,9 @@ from deployer.host.proxy import directives, nginx
 from deployer.host.proxy import install as proxy
 from deployer.host.proxy.proof import listener, proof
 from deployer.host.proxy.site import PROOF_SOCKET, site_of
-from deployer.host.setup import ageing, login, prerequisites, unsupported
-from deployer.host.setup.ageing import Shadow
+from deployer.host.setup import prerequisites, unsupported
+from deployer.host.setup.users import ageing, login
+from deployer.host.setup.users.ageing import Shadow
 from deployer.host.state.app import AppSettings
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import runner

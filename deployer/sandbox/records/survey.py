@@ -9,8 +9,8 @@ from typing import Literal
 from deployer.sandbox.backends.choice import choose
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost
-from deployer.sandbox.registry import check, engine_of, host_of
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records.registry import check, engine_of, host_of
+from deployer.sandbox.records.state import Record, State
 
 Condition = Literal["on", "off", "booting", "died", "unknown"]
 

@@ -16,8 +16,8 @@ from deployer.config.declare import key, text
 from deployer.errors import ConfigError
 from deployer.ssh.target import Target
 from deployer.wire.advice import do
-from deployer.wire.processes import WORKERS
 from deployer.wire.protocol import WEB
+from deployer.wire.release.processes import WORKERS
 
 HOST = r"(?:(?!-)[A-Za-z0-9._-]+@)?(?!-)[A-Za-z0-9._:%\[\]-]+"
 HOST_LENGTH = 320

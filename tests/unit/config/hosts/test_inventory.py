@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deployer.config import Config, HostSettings, load
-from deployer.config.inventory import resolve
+from deployer.config.hosts.inventory import resolve
 from deployer.errors import ConfigError
 from deployer.wire.protocol import Exit
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.setup import ageing, conflicts
+from deployer.host.setup import conflicts
+from deployer.host.setup.users import ageing
 from deployer.host.system import runner
 from deployer.wire.advice import do
 from deployer.wire.protocol import PROGRAM

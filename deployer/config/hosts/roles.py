@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from deployer.config.check import Invalid
-from deployer.config.hosts import HostSettings
+from deployer.config.hosts.hosts import HostSettings
 from deployer.config.problems import suggestion
 from deployer.errors import ConfigError
 from deployer.wire.advice import do

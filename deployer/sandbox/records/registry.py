@@ -15,7 +15,7 @@ from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.machine import space
 from deployer.sandbox.machine.processes import OsProcess
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records.state import Record, State
 
 _DOCKER = "DOCKER_HOST"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")

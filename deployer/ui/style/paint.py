@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui.fit import flowing
 from deployer.ui.progress.outcome import last_lines
-from deployer.ui.text import clean, clean_lines, middle, seconds
+from deployer.ui.style.fit import flowing
+from deployer.ui.style.text import clean, clean_lines, middle, seconds
 from deployer.wire.advice import Next
 
 __all__ = ["MARKS", "advise", "cut", "failure", "header", "panel", "raw", "say", "spinner", "verdict"]

@@ -9,9 +9,9 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployer.wire.processes import MOST_PROCESSES, Process, Timer, Unit, Web
 from deployer.wire.protocol import APP, APP_LENGTH, DIGEST
 from deployer.wire.reader import LINE, MOST_TEXT, TEXT, Reader
+from deployer.wire.release.processes import MOST_PROCESSES, Process, Timer, Unit, Web
 
 _HOUR = 3600.0
 COMMAND_TIMEOUT = (1.0, 7 * 86400.0)

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import RESERVED_APP, USER
 from deployer.wire.reader import Reader
+from deployer.wire.release.processes import DIRECTIVE
+from deployer.wire.release.spec import parse_app
+from deployer.wire.setup.software import NOTHING, Software
 from deployer.wire.site import KINDS, ProxySite, caddy_problem
-from deployer.wire.software import NOTHING, Software
-from deployer.wire.spec import parse_app
 
 PUBLIC_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
 """A line of authorized_keys without options."""

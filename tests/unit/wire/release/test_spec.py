@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deployer.wire.environment import check_variable, parse_environment
-from deployer.wire.processes import Process, Timer
-from deployer.wire.spec import Spec, parse_app
+from deployer.wire.release.processes import Process, Timer
+from deployer.wire.release.spec import Spec, parse_app
 from tests.unit.host.state.test_releases import SPEC
 
 

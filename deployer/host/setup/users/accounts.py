@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.setup import ageing, conflicts, login
+from deployer.host.setup import conflicts
+from deployer.host.setup.users import ageing, login
 from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import PROGRAM

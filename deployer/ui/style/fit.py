@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployer.ui.text import middle
+from deployer.ui.style.text import middle
 
 __all__ = ["flowing", "put"]
 

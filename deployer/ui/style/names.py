@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deployer.ui.text import clean, middle
+from deployer.ui.style.text import clean, middle
 
 __all__ = ["Names"]
 

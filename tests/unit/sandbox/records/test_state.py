@@ -13,7 +13,7 @@ import pytest
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.machine.locks import exclusive
 from deployer.sandbox.machine.processes import OsProcess, children, kill, wait_until, with_argument
-from deployer.sandbox.state import Record, State, directory_for, is_abandoned
+from deployer.sandbox.records.state import Record, State, directory_for, is_abandoned
 
 GONE = OsProcess(pid=os.getpid(), started="another boot:1")
 
