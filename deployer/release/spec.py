@@ -19,8 +19,10 @@ from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.environment import parse_environment
 from deployer.wire.protocol import PHASES, dumps
+from deployer.wire.release.health import Health
 from deployer.wire.release.processes import Process, Timer, Unit, Web
-from deployer.wire.release.spec import Health, LockSpec, SourceSpec, Spec
+from deployer.wire.release.source import LockSpec, SourceSpec
+from deployer.wire.release.spec import Spec
 from deployer.wire.setup.request import Setup
 from deployer.wire.setup.software import Postgresql, Redis, Software
 from deployer.wire.site import TIMEOUT

@@ -9,165 +9,22 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployer.wire.protocol import APP, APP_LENGTH, DIGEST
-from deployer.wire.reader import LINE, MOST_TEXT, TEXT, Reader
+from deployer.wire.protocol import APP, APP_LENGTH
+from deployer.wire.reader import MOST_TEXT, TEXT, Reader
+from deployer.wire.release.health import Health
 from deployer.wire.release.processes import MOST_PROCESSES, Process, Timer, Unit, Web
+from deployer.wire.release.source import DIRECTORY_LENGTH, OPTIONAL_DIRECTORY, LockSpec, SourceSpec
 
 _HOUR = 3600.0
 COMMAND_TIMEOUT = (1.0, 7 * 86400.0)
 """Seconds that each command of a build, or a migration, may take."""
-HEALTHY = (0.1, 3600.0)
-"""Seconds in which a candidate must answer its health check."""
-SETTLE = (0.0, 600.0)
 WATCH = (0.0, 3600.0)
 DRAIN = (0.0, 3600.0)
 KEEP = (2, 1000)
-URL_LENGTH = 2048
-HOST_LENGTH = 253
-MOST_RANGES = 20
-"""Ranges of statuses that count as healthy."""
-LOCKS = ("uv", "pylock", "requirements", "none")
 
 _COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
-HOST_HEADER = re.compile(r"(?:[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?)\Z")
-_HOST = re.compile(rf"(?:{HOST_HEADER.pattern})?\Z")
-URL_PATH = re.compile(r"/[!-~]*\Z")
-_COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 _PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
-_REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
-DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
-"""A directory of the project, relative to it."""
-DIRECTORY_LENGTH = 1024
-_DIRECTORY = re.compile(rf"(?:{DIRECTORY.pattern})?\Z")
-PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
-"""The name of a dependency group or an extra."""
-PART_LENGTH = 128
-MOST_PARTS = 64
-_PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """Where the code came from. ``digest`` is that of its tree of files; ``commit`` may be empty, ``ref`` as typed."""
-
-    digest: str
-    commit: str
-    ref: str
-    dirty: bool
-
-    @classmethod
-    def parse(cls, value: Any) -> SourceSpec:
-        read = Reader(value, "source")
-        source = cls(
-            digest=read.text("digest", DIGEST),
-            commit=read.text("commit", _COMMIT),
-            ref=read.text("ref", length=256),
-            dirty=read.boolean("dirty"),
-        )
-        read.done()
-        return source
-
-
-@dataclass(frozen=True)
-class LockSpec:
-    """The file that pins the dependencies, and all else that an installer reads, relative to the code.
-
-    ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
-    ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing. ``directory`` is where the
-    installer runs (empty: at the root of the code). ``groups`` and ``extras`` are installed besides what is by default.
-    """
-
-    kind: str
-    path: str
-    files: tuple[str, ...]
-    directories: tuple[str, ...] = ()
-    requires: str = ""
-    directory: str = ""
-    groups: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-
-    def covers(self, path: str) -> bool:
-        """Whether an installer may read this file of the code: it names the environment, and is there for a build."""
-        return path in self.files or any(
-            directory == "." or path.startswith(f"{directory}/") for directory in self.directories
-        )
-
-    @classmethod
-    def parse(cls, value: Any) -> LockSpec:
-        """Records written before local sources, directories, groups and extras were recorded have none."""
-        none: dict[str, Any] = {"directories": [], "requires": "", "directory": "", "groups": [], "extras": []}
-        read = Reader({**none, **value} if isinstance(value, dict) else value, "lock")
-        kind = read.choice("kind", LOCKS)
-        path = read.text("path", LINE, 1024)
-        files = read.texts("files", _PATH, 4096)
-        directories = read.texts("directories", _PATH, 4096)
-        requires = read.text("requires", _REQUIRES)
-        directory = read.text("directory", _DIRECTORY, DIRECTORY_LENGTH)
-        parts = [_parts(read, key) for key in ("groups", "extras")]
-        read.done()
-        if (kind == "none") != (path == "") or (path and path not in files):
-            raise ValueError("lock: path, kind and files do not fit each other")
-        return cls(
-            kind=kind,
-            path=path,
-            files=files,
-            directories=directories,
-            requires=requires,
-            directory=directory,
-            groups=parts[0],
-            extras=parts[1],
-        )
-
-
-def _parts(read: Reader, key: str) -> tuple[str, ...]:
-    parts = read.texts(key, PART, MOST_PARTS)
-    if any(len(part) > PART_LENGTH for part in parts):
-        raise ValueError(f"lock.{key}: holds a name of more than {PART_LENGTH} characters")
-    return parts
-
-
-@dataclass(frozen=True)
-class Health:
-    """What a healthy answer is. ``status`` holds inclusive ranges; times are seconds.
-
-    ``timeout`` bounds the wait for the first healthy answer, ``settle`` is how long the candidate must stay healthy
-    before it gets traffic.
-    """
-
-    path: str
-    host: str
-    status: tuple[tuple[int, int], ...]
-    timeout: float
-    settle: float
-
-    def accepts(self, status: int) -> bool:
-        return any(low <= status <= high for low, high in self.status)
-
-    @classmethod
-    def parse(cls, value: Any) -> Health:
-        read = Reader(value, "health")
-        health = cls(
-            path=read.text("path", URL_PATH, URL_LENGTH),
-            host=read.text("host", _HOST, HOST_LENGTH),
-            status=_ranges(read.raw("status")),
-            timeout=read.seconds("timeout", *HEALTHY),
-            settle=read.seconds("settle", *SETTLE),
-        )
-        read.done()
-        return health
-
-
-def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
-    try:
-        ranges = tuple((low, high) for low, high in value)
-    except (TypeError, ValueError):
-        raise ValueError("health.status: must be a list of [low, high]") from None
-    if any(type(bound) is not int for bounds in ranges for bound in bounds):
-        raise ValueError("health.status: must hold whole numbers")
-    if not ranges or len(ranges) > MOST_RANGES or any(not 100 <= low <= high <= 599 for low, high in ranges):
-        raise ValueError("health.status: each range must lie within 100 to 599")
-    return ranges
 
 
 @dataclass(frozen=True)
@@ -254,7 +111,7 @@ class Spec:
             overlap=read.boolean("overlap"),
             processes=tuple(Process.parse(one) for one in _list(read, "processes")),
             timers=tuple(Timer.parse(one) for one in _list(read, "timers")),
-            directory=read.text("directory", _DIRECTORY, DIRECTORY_LENGTH) if read.has("directory") else "",
+            directory=read.text("directory", OPTIONAL_DIRECTORY, DIRECTORY_LENGTH) if read.has("directory") else "",
         )
         read.done()
         spec._check_names()

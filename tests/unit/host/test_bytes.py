@@ -30,7 +30,8 @@ from deployer.host.system import files, proc
 from deployer.host.system.runner import CommandResult
 from deployer.host.units import overrides
 from deployer.wire.protocol import dumps
-from deployer.wire.release.spec import Health, Spec
+from deployer.wire.release.health import Health
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 
 HEALTH = Health(path="/", host="shop", status=((200, 399),), timeout=1, settle=0)
