@@ -162,7 +162,7 @@ def abort(fleet: Fleet) -> TaskAnswer:
 def status(fleet: Fleet) -> TaskAnswer:
     """What serves, since when, and its health."""
     from deployer.commands.status import status as status_of
-    from deployer.fleet.hosts import ask_each
+    from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, status_of)
 
@@ -186,7 +186,7 @@ def releases(fleet: Fleet, all: bool = False) -> TaskAnswer:
     """Every release of the app: its number, state, origin and age."""
     from deployer.commands.releases import attempts
     from deployer.commands.releases import releases as recorded
-    from deployer.fleet.hosts import ask_each
+    from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, attempts if all else recorded)
 
@@ -210,7 +210,7 @@ def doctor(fleet: Fleet, fix: bool = False) -> TaskAnswer:
 
 def _examine(fleet: Fleet, *, fix: bool) -> TaskAnswer:
     from deployer.commands import doctor as use
-    from deployer.fleet.hosts import ask_each
+    from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from deployer.errors import Exit
 
 if TYPE_CHECKING:
-    from deployer.fleet.hosts import Answers
+    from deployer.fleet.results import Answers
 
 __all__ = ["TaskAnswer", "ended_with", "would_do"]
 

@@ -16,8 +16,9 @@ from deployer.errors import ConfigError
 from deployer.errors.local import as_local
 from deployer.events import Reporter
 from deployer.fleet.coordinator import follow
-from deployer.fleet.hosts import Fleet, conclude
+from deployer.fleet.hosts import Fleet
 from deployer.fleet.release import begin, release
+from deployer.fleet.results import conclude
 from deployer.project.detect.application import complete
 from deployer.project.locks.lockfile import Lock, lock_of
 from deployer.project.source import Source, collect

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from deployer.commands.deploy import read_project
 from deployer.errors import Exit
-from deployer.fleet.hosts import Answers, Fleet, ask_each
+from deployer.fleet.hosts import Fleet
+from deployer.fleet.results import Answers, ask_each
 from deployer.release.kinds import Deploy
 from deployer.remote.answers import Calendar, Calendars
 from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer

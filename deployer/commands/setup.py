@@ -12,7 +12,8 @@ from typing import Any
 from deployer import events
 from deployer.commands.deploy import collect_source
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
-from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.fleet.hosts import Fleet, each
+from deployer.fleet.results import conclude
 from deployer.project.locks.lockfile import Lock, lock_of
 from deployer.release import spec
 from deployer.remote import decode
