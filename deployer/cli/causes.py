@@ -22,7 +22,7 @@ from deployer.project.detect import application
 from deployer.project.locks import lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
-from deployer.wire.advice import Cause
+from deployer.wire.cause import Cause
 
 __all__ = ["ALL", "markdown"]
 

@@ -32,6 +32,6 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.site`: the proxy's site
 - :mod:`~deployer.wire.tree`: the files of a release, and the difference between two trees
 - :mod:`~deployer.wire.versions`: which Python a specifier accepts
-- :mod:`~deployer.wire.advice`: what to do next, and causes of failure
+- :mod:`~deployer.wire.advice`, :mod:`~deployer.wire.cause`: what to do next, and causes of failure
 - :mod:`~deployer.wire.sizes`: bytes as people read them
 """

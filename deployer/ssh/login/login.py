@@ -20,7 +20,7 @@ from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import SshSettings, resolve
 from deployer.ssh.target import Target
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
-from deployer.wire.advice import Cause
+from deployer.wire.cause import Cause
 
 MAX_HOPS = 8
 ANSWER_TIME = 120.0

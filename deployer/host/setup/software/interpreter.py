@@ -27,7 +27,8 @@ from deployer.host.setup import prerequisites
 from deployer.host.setup.software import packages
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, runner
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 from deployer.wire.setup.software import Software
 from deployer.wire.versions import fits, numbers
 

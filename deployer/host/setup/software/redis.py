@@ -14,7 +14,8 @@ from deployer.host.state.app import Emit
 from deployer.host.state.paths import redis_unit
 from deployer.host.system import files, runner, systemd
 from deployer.host.units.unitfile import Lines, unit_text
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 from deployer.wire.sizes import size
 
 VARIABLE = "REDIS_URL"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from deployer.host.errors import HostError
 from deployer.host.system import runner
-from deployer.wire.advice import Cause, do
+from deployer.wire.advice import do
+from deployer.wire.cause import Cause
 
 NEVER = ("-K", "PASS_MAX_DAYS=-1", "-K", "PASS_MIN_DAYS=0", "-K", "PASS_WARN_AGE=7", "-f", "-1", "-e", "")
 """Options of useradd(8) that override /etc/login.defs and /etc/default/useradd."""
