@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import fabric
 import pytest
+from invoke.parser import Parser
 
 from deployer import events, tasks
 from deployer.cli import reporting, task
@@ -151,3 +153,19 @@ def test_hosts_that_fail_in_the_same_words_are_told_once(capsys: pytest.CaptureF
         "a, b: next: ssh HOST true",
         "c: ✗ d@c hung up",
     ]
+
+
+def test_copies_of_an_option_share_no_value() -> None:
+    """Invoke parses into copies: what one call of a task was given is nothing to the next call of it."""
+    option = next(one for one in tasks.namespace["setup"].get_arguments() if "key" in one.names)
+    first, second = copy.deepcopy(option), copy.deepcopy(option)
+    first.value = "a.pub"
+    first.value = "b.pub"
+    assert (first.value, second.value, option.value) == (["a.pub", "b.pub"], [], [])
+
+
+def test_options_of_two_calls_are_parsed_apart() -> None:
+    """``fab phase.build --release v1 phase.install``: the second phase is of no release that was named."""
+    parser = Parser(contexts=tasks.namespace.to_contexts())
+    build, install = parser.parse_argv(["phase.build", "--release", "v1", "phase.install"])
+    assert (build.args["release"].value, install.args["release"].value) == ("v1", "")
