@@ -23,6 +23,10 @@ class Cause:
         """``message`` and ``next``, filled in, as the errors of both halves take them."""
         return {"message": self.message.format(**values), "next": self.advice(**values)}
 
+    def finding(self, **values: Any) -> tuple[str, str]:
+        """``message`` and ``next``, filled in, as ``fab doctor`` shows them: a sentence, and its repair on one line."""
+        return self.message.format(**values), "; ".join(map(str, self.advice(**values)))
+
     def advice(self, **values: Any) -> Next:
         """``next``, filled in. Steps that are empty then are left out."""
         steps = (Step(step.command.format(**values), step.text.format(**values)) for step in self.next)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import HostError
+from deployer.host.inspect import causes
 from deployer.host.setup import machine
 from deployer.host.setup.software import dumps, postgresql, redis
 from deployer.host.state.app import Context
@@ -39,8 +39,7 @@ def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
 
 def _database(ctx: Context) -> Iterator[Found]:
     if postgresql.VARIABLE in ctx.settings.environment and not postgresql.answers():
-        repair = "as root on the host: pg_lsclusters   (shows its log); systemctl start postgresql"
-        yield "postgresql", "PostgreSQL, which has the app's database, does not answer", repair
+        yield ("postgresql", *causes.DATABASE_DOWN.finding())
 
 
 def _dumps(ctx: Context) -> Iterator[Found]:
@@ -48,19 +47,17 @@ def _dumps(ctx: Context) -> Iterator[Found]:
     if not ctx.settings.backups:
         return
     timer, service = dump_unit(ctx.app, "timer"), dump_unit(ctx.app, "service")
-    again = f"as root on the host: journalctl -u {service} -n 30; systemctl start {service}   (makes one now)"
     if systemd.show(timer).active != "active":
-        yield timer, "the database is not dumped: its timer is stopped", f"as root: systemctl enable --now {timer}"
+        yield (timer, *causes.DUMPS_STOPPED.finding(timer=timer))
     elif systemd.end_of(service).result not in ("", "success"):
-        yield service, "the last dump of the database failed", again
+        yield (service, *causes.DUMP_FAILED.finding(service=service))
     elif newest := next(iter(dumps.listed(ctx.app)), None):
         days = (ctx.clock() - newest.stat().st_mtime) / 86400
         if days * 86400 > _STALE:
-            yield str(newest), f"the newest dump of the database is {days:.0f} days old", again
+            yield (str(newest), *causes.DUMP_OLD.finding(days=round(days), service=service))
 
 
 def _redis(ctx: Context) -> Iterator[Found]:
     unit = redis_unit(ctx.app)
     if redis.VARIABLE in ctx.settings.environment and not redis.answers(ctx.app):
-        repair = f"as root on the host: journalctl -u {unit} -n 30; systemctl restart {unit}"
-        yield unit, f"the app's Redis does not answer on {Path(redis.socket_of(ctx.app))}", repair
+        yield (unit, *causes.REDIS_DOWN.finding(unit=unit, socket=redis.socket_of(ctx.app)))

@@ -14,11 +14,91 @@ from deployer.host.errors import HostError
 from deployer.host.setup import conflicts
 from deployer.host.setup.users import ageing
 from deployer.host.system import runner
-from deployer.wire.advice import do
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 from deployer.wire.protocol import PROGRAM
 
 _SSHD = ("/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd")
 Rules = Mapping[str, Sequence[str]]
+_AS_ROOT = "as root on the host: "
+
+
+def _rule(keyword: str, why: str, repair: str) -> Cause:
+    """What a keyword of sshd_config does to the deploy user."""
+    when = f"`sshd -T` says so of the deploy user: {keyword}"
+    return Cause(f"sshd-{keyword.lower()}", when, f"sshd_config: {keyword} {{words}}: {why}", do(repair))
+
+
+ALLOW_USERS = _rule("AllowUsers", "{user} is not among them", "add {user} to AllowUsers")
+DENY_USERS = _rule("DenyUsers", "{user} is among them", "take {user} out of DenyUsers")
+ALLOW_GROUPS = _rule("AllowGroups", "{user} is in none of them", "usermod -aG {group} {user}")
+DENY_GROUPS = _rule("DenyGroups", "{user} is in one of them", "take {user} out of that group")
+NO_KEYS = _rule("PubkeyAuthentication", "no key is accepted", "allow it, at least in a block: Match User {user}")
+MORE_THAN_A_KEY = _rule(
+    "AuthenticationMethods",
+    "a key alone is not enough, and deploys ask nobody anything",
+    "in a block Match User {user}: AuthenticationMethods publickey",
+)
+FORCED = _rule("ForceCommand", "it runs instead of the host program", "exempt {user} from it (Match)")
+CHROOT = _rule("ChrootDirectory", "the host program is not in it", "exempt {user} from it (Match)")
+USER_GONE = Cause(
+    "deploy-user-gone",
+    "there is no account of that name",
+    "the user {user} is gone",
+    run("fab setup -H root@HOST", "makes it again"),
+)
+NOLOGIN = Cause(
+    "nologin-file",
+    "`/etc/nologin` exists",
+    "/etc/nologin keeps everybody but root out",
+    do(_AS_ROOT + "rm /etc/nologin"),
+)
+LOCKED = Cause(
+    "account-locked",
+    "the password field of the deploy user begins with `!`, and sshd has `UsePAM no`",
+    "the account of {user} is locked, and sshd does not use PAM: it lets nobody in, not even by key",
+    do(_AS_ROOT + "usermod --password '*' {user}"),
+)
+SHELL_REFUSES = Cause(
+    "shell-refuses",
+    "the shell of the deploy user is `nologin` or `false`",
+    "the shell of {user} is {shell}",
+    do(_AS_ROOT + "usermod -s /bin/sh {user}"),
+)
+SHELL_GONE = Cause(
+    "shell-missing",
+    "the shell of the deploy user cannot be run",
+    "the shell of {user}, {shell}, is not on this host: sshd lets nobody in without",
+    do(_AS_ROOT + "usermod -s /bin/sh {user}"),
+)
+NO_KEY_FILE = Cause(
+    "keys-in-no-file",
+    "sshd has `AuthorizedKeysFile none` for the deploy user",
+    "sshd_config: AuthorizedKeysFile none: sshd reads keys from no file, so that setup can add none",
+    do("give the key to where sshd gets them from (AuthorizedKeysCommand), or allow .ssh/authorized_keys"),
+)
+PATH_GONE = Cause(
+    "keys-missing",
+    "the file of the deploy user's keys, or a directory on the way to it, does not exist",
+    "{path} is missing",
+    run("fab setup -H root@HOST", "makes it"),
+)
+PATH_OF_ANOTHER = Cause(
+    "keys-of-another-user",
+    "one of these belongs to neither the deploy user nor root (`StrictModes`)",
+    "{path} belongs to another user: sshd reads no keys below it",
+    do(_AS_ROOT + "chown {user}: {path}"),
+)
+PATH_WRITABLE = Cause(
+    "keys-writable-by-others",
+    "one of these can be written by its group or by everybody (`StrictModes`)",
+    "{path} can be written by others: sshd reads no keys below it",
+    do(_AS_ROOT + "chmod go-w {path}"),
+)
+CAUSES = (
+    USER_GONE, NOLOGIN, ALLOW_USERS, DENY_USERS, ALLOW_GROUPS, DENY_GROUPS, NO_KEYS, MORE_THAN_A_KEY, FORCED, CHROOT,
+    LOCKED, SHELL_REFUSES, SHELL_GONE, NO_KEY_FILE, PATH_GONE, PATH_OF_ANOTHER, PATH_WRITABLE,
+)  # fmt: skip
 
 
 def rules(user: str) -> dict[str, list[str]]:
@@ -40,27 +120,26 @@ def refusals(user: str, groups: Sequence[str], told: Rules) -> list[tuple[str, s
     """Why sshd would not let a user run a command by key, each with its repair. Pure."""
     found = []
 
-    def refuse(keyword: str, why: str, next: str) -> None:
-        found.append((f"sshd_config: {keyword} {' '.join(told.get(keyword.lower(), ()))}: {why}", next))
+    def refuse(rule: Cause, keyword: str) -> None:
+        words = told.get(keyword, ())
+        found.append(rule.finding(words=" ".join(words), user=user, group=next(iter(words), "")))
 
     if told.get("allowusers") and not _names_user(told["allowusers"], user):
-        refuse("AllowUsers", f"{user} is not among them", f"add {user} to AllowUsers")
+        refuse(ALLOW_USERS, "allowusers")
     if _names_user(told.get("denyusers", ()), user):
-        refuse("DenyUsers", f"{user} is among them", f"take {user} out of DenyUsers")
+        refuse(DENY_USERS, "denyusers")
     if told.get("allowgroups") and not any(_fits(told["allowgroups"], group) for group in groups):
-        refuse("AllowGroups", f"{user} is in none of them", f"usermod -aG {told['allowgroups'][0]} {user}")
+        refuse(ALLOW_GROUPS, "allowgroups")
     if any(_fits(told.get("denygroups", ()), group) for group in groups):
-        refuse("DenyGroups", f"{user} is in one of them", f"take {user} out of that group")
+        refuse(DENY_GROUPS, "denygroups")
     if told.get("pubkeyauthentication", ["yes"]) == ["no"]:
-        refuse("PubkeyAuthentication", "no key is accepted", f"allow it, at least in a block: Match User {user}")
-    methods = told.get("authenticationmethods", ["any"])
-    if not {"any", "publickey"} & set(methods):
-        why = "a key alone is not enough, and deploys ask nobody anything"
-        refuse("AuthenticationMethods", why, f"in a block Match User {user}: AuthenticationMethods publickey")
+        refuse(NO_KEYS, "pubkeyauthentication")
+    if not {"any", "publickey"} & set(told.get("authenticationmethods", ["any"])):
+        refuse(MORE_THAN_A_KEY, "authenticationmethods")
     if told.get("forcecommand", ["none"]) != ["none"]:
-        refuse("ForceCommand", "it runs instead of the host program", f"exempt {user} from it (Match)")
+        refuse(FORCED, "forcecommand")
     if told.get("chrootdirectory", ["none"]) != ["none"]:
-        refuse("ChrootDirectory", "the host program is not in it", f"exempt {user} from it (Match)")
+        refuse(CHROOT, "chrootdirectory")
     return found
 
 
@@ -79,10 +158,7 @@ def key_file(user: pwd.struct_passwd, told: Rules) -> Path:
     """The file from which sshd reads the keys of a user. Raises HostError when it reads none."""
     patterns = told.get("authorizedkeysfile") or [".ssh/authorized_keys"]
     if patterns == ["none"]:
-        raise HostError(
-            "sshd_config: AuthorizedKeysFile none: sshd reads keys from no file, so that setup can add none",
-            next=do("give the key to where sshd gets them from (AuthorizedKeysCommand), or allow .ssh/authorized_keys"),
-        )
+        raise HostError(**NO_KEY_FILE.told())
     paths = [_expanded(pattern, user) for pattern in patterns]
     usual = Path(user.pw_dir) / ".ssh/authorized_keys"
     return usual if usual in paths else paths[0]
@@ -115,16 +191,15 @@ def problems(name: str) -> list[tuple[str, str]]:
     """Why a user cannot log in by key, as far as this host shows, each with its repair."""
     user = conflicts.find_user(name)
     if user is None:
-        return [(f"the user {name} is gone", "fab setup -H root@HOST   (makes it again)")]
+        return [USER_GONE.finding(user=name)]
     found = _shell(user)
     if Path("/etc/nologin").exists():
-        found.append(("/etc/nologin keeps everybody but root out", "as root on the host: rm /etc/nologin"))
+        found.append(NOLOGIN.finding())
     told = rules(name)
     found += refusals(name, groups_of(user), told)
     shadow = ageing.shadow(name)
     if shadow is not None and shadow.locked and told.get("usepam", ["yes"]) == ["no"]:
-        why = f"the account of {name} is locked, and sshd does not use PAM: it lets nobody in, not even by key"
-        found.append((why, f"as root on the host: usermod --password '*' {name}"))
+        found.append(LOCKED.finding(user=name))
     if told.get("strictmodes", ["yes"]) == ["yes"]:
         found += loose(user, told)
     return found
@@ -133,10 +208,9 @@ def problems(name: str) -> list[tuple[str, str]]:
 def _shell(user: pwd.struct_passwd) -> list[tuple[str, str]]:
     shell = user.pw_shell or "/bin/sh"
     if Path(shell).name in ("nologin", "false"):
-        return [(f"the shell of {user.pw_name} is {shell}", f"as root on the host: usermod -s /bin/sh {user.pw_name}")]
+        return [SHELL_REFUSES.finding(user=user.pw_name, shell=shell)]
     if not os.access(shell, os.X_OK):
-        why = f"the shell of {user.pw_name}, {shell}, is not on this host: sshd lets nobody in without"
-        return [(why, f"as root on the host: usermod -s /bin/sh {user.pw_name}")]
+        return [SHELL_GONE.finding(user=user.pw_name, shell=shell)]
     return []
 
 
@@ -152,14 +226,12 @@ def loose(user: pwd.struct_passwd, told: Rules) -> list[tuple[str, str]]:
         try:
             status = os.lstat(str(path))
         except OSError:
-            found.append((f"{path} is missing", "fab setup -H root@HOST   (makes it)"))
+            found.append(PATH_GONE.finding(path=path))
             continue
         if status.st_uid not in (0, user.pw_uid):
-            mend = f"as root on the host: chown {user.pw_name}: {path}"
-            found.append((f"{path} belongs to another user: sshd reads no keys below it", mend))
+            found.append(PATH_OF_ANOTHER.finding(path=path, user=user.pw_name))
         elif status.st_mode & 0o022 and not stat.S_ISLNK(status.st_mode):
-            mend = f"as root on the host: chmod go-w {path}"
-            found.append((f"{path} can be written by others: sshd reads no keys below it", mend))
+            found.append(PATH_WRITABLE.finding(path=path))
         if path == home:
             break
     return found
