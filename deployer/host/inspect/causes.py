@@ -181,7 +181,7 @@ PREPARED = (
 # What it stands on
 
 DATABASE_DOWN = Cause(
-    "postgresql-down",
+    "postgresql-silent",
     "the PostgreSQL that setup installed for the app does not answer",
     "PostgreSQL, which has the app's database, does not answer",
     do("as root on the host: pg_lsclusters   (shows its log); systemctl start postgresql"),
@@ -203,7 +203,7 @@ DUMP_OLD = Cause(
     do(_DUMP_AGAIN),
 )
 REDIS_DOWN = Cause(
-    "redis-down",
+    "redis-silent",
     "the app's own Redis does not answer on its socket",
     "the app's Redis does not answer on {socket}",
     do("as root on the host: journalctl -u {unit} -n 30; systemctl restart {unit}"),

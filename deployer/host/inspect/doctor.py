@@ -18,17 +18,16 @@ from deployer.host.state.releases import Release
 from deployer.host.system import orders, systemd
 from deployer.wire.protocol import WEB
 
-_REPAIRS = {
-    survey.START: ("down", "it is started"),
-    survey.DISCARD: ("unfinished", "its candidate is removed; what serves is not touched"),
-    survey.REMOVE: ("unfinished", "requests that wait for it are answered, then it is removed"),
-    survey.STOP: ("leftover", "they are stopped and removed"),
-    survey.REMOVE_DEBRIS: ("leftover", "it is removed"),
-    survey.COMPLETE_LEDGER: ("leftover", "the line is added"),
-    survey.ROLL_BACK: ("unfinished", "the release before it serves again"),
-    survey.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
+_KINDS = {
+    survey.START: "down",
+    survey.DISCARD: "unfinished",
+    survey.REMOVE: "unfinished",
+    survey.STOP: "leftover",
+    survey.REMOVE_DEBRIS: "leftover",
+    survey.COMPLETE_LEDGER: "leftover",
+    survey.ROLL_BACK: "unfinished",
+    survey.FINISH: "unfinished",
 }
-
 _AGAIN, _LATELY = 2, 600.0
 """A process with this many restarts, the last one this many seconds ago or less, keeps ending."""
 
@@ -71,8 +70,8 @@ def examine(ctx: Context) -> dict[str, Any]:
 
 
 def _planned(step: survey.Repair) -> dict[str, Any]:
-    kind, repair = _REPAIRS[step.do]
-    return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair, fix=True)
+    what = f"v{step.number}" if step.number else str(step.path or "")
+    return _finding(_KINDS[step.do], what, step.why, str(survey.CAUSES[step.do].next), fix=True)
 
 
 def _finding(kind: str, what: str, text: str, repair: str, *, fix: bool = False) -> dict[str, Any]:

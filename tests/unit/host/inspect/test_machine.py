@@ -49,6 +49,10 @@ def test_all_is_well(world: dict[str, Any]) -> None:
     assert found() == []
 
 
+@pytest.mark.cause("postgresql-silent")
+@pytest.mark.cause("redis-silent")
+@pytest.mark.cause("dumps-stopped")
+@pytest.mark.cause("dump-failed")
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
@@ -65,6 +69,7 @@ def test_what_does_not_work_is_found(world: dict[str, Any], key: str, value: Any
     assert found(environment={}, backups=0) == []
 
 
+@pytest.mark.cause("dump-old")
 def test_a_dump_that_is_too_old(world: dict[str, Any], tmp_path: Path) -> None:
     """The newest counts; a day and a half is none."""
     for name, days in (("20200101T000000Z.dump", 9.0), ("20200102T000000Z.dump", 1.5)):
