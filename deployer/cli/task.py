@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
+from deployer.cli import waves
 from deployer.cli.answer import TaskAnswer
 from deployer.cli.ending import ErrorPrinter
 from deployer.cli.fleettask import (
@@ -43,7 +44,8 @@ _SSH = 22
 """The port where nothing else is said."""
 
 
-_WORDS = "words"
+_WORDS, _STRATEGY = "words", "strategy"
+"""Parameters that are no options of their own."""
 
 
 class HostTask(FleetTask):
@@ -78,22 +80,26 @@ def host_task(
     ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
     returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
     ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
-    coming and going of connections; with ``streams`` it comes line by line. A parameter ``words`` of the function is no
-    option: it gets what was typed after ``--``.
+    coming and going of connections; with ``streams`` it comes line by line. Two parameters of the function are no
+    options: ``words`` gets what was typed after ``--``, ``strategy`` what the options of :mod:`deployer.cli.waves` say.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
         taken = list(inspect.signature(function).parameters.values())[1:]
-        own = [_optional(one) for one in taken if one.name != _WORDS]
+        own = [_optional(one) for one in taken if one.name not in (_WORDS, _STRATEGY)]
+        rolls = any(one.name == _STRATEGY for one in taken)
+        own += waves.OPTIONS.values() if rolls else ()
+        listens = any(one.name == _WORDS for one in taken)
 
         def runs(does: Callable[..., Any], answer: bool | Callable[[Mapping[str, Any]], bool]) -> Callable[..., None]:
             def body(c: Context, **given: Any) -> None:
                 common = {name: given.pop(name) for name in COMMON}
                 common["parallel"] = _at_a_time(common["parallel"])
-                words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
+                words = {_WORDS: remainder_of(c)} if listens else {}
                 asks = answer(given) if callable(answer) else answer
                 with _over(), _fleet(c, title, answer=asks, streams=streams, **common) as fleet:
-                    outcome = does(fleet, **given, **words)
+                    strategy = {_STRATEGY: waves.taken_from(given, fleet)} if rolls else {}
+                    outcome = does(fleet, **given, **words, **strategy)
                 _end(outcome, json=common["json"])
 
             return body

@@ -1,10 +1,14 @@
-"""Which Pythons a specifier like ``>=3.11,<4`` accepts (PEP 440, for interpreters)."""
+"""Versions of Python: how one is named, and which a specifier like ``>=3.11,<4`` accepts (PEP 440)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
+OPTIONAL_PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
+REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
+"""A specifier, or nothing."""
 _CLAUSE = re.compile(r"\s*(===|==|!=|~=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)([.][*])?[0-9a-z.+-]*\s*\Z")
 
 

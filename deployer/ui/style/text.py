@@ -44,26 +44,22 @@ def age(at: float, now: float) -> str:
     """How long ago ``at`` was: ``just now``, ``3 min ago``, ``5 days ago``; empty when unknown."""
     if at <= 0:
         return ""
-    passed = now - at
-    if passed < 10:
-        return "just now"
-    for limit, unit, word in ((60, 1, "s"), (3600, 60, "min"), (2 * 86400, 3600, "h")):
-        if passed < limit:
-            return f"{int(passed // unit)} {word} ago"
-    return f"{int(passed // 86400)} days ago"
+    return "just now" if now - at < 10 else f"{_span(now - at)} ago"
 
 
 def ahead(at: float, now: float) -> str:
     """How soon ``at`` is: ``now``, ``in 3 min``, ``in 5 days``; empty when there is no such time."""
     if at <= 0:
         return ""
-    left = at - now
-    if left < 1:
-        return "now"
+    return "now" if at - now < 1 else f"in {_span(at - now)}"
+
+
+def _span(seconds: float) -> str:
+    """In one unit, rounded down."""
     for limit, unit, word in ((60, 1, "s"), (3600, 60, "min"), (2 * 86400, 3600, "h")):
-        if left < limit:
-            return f"in {int(left // unit)} {word}"
-    return f"in {int(left // 86400)} days"
+        if seconds < limit:
+            return f"{int(seconds // unit)} {word}"
+    return f"{int(seconds // 86400)} days"
 
 
 def middle(text: str, width: int) -> str:

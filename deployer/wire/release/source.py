@@ -8,6 +8,7 @@ from typing import Any
 
 from deployer.wire.protocol import DIGEST
 from deployer.wire.reader import LINE, Reader
+from deployer.wire.versions import REQUIRES
 
 LOCKS = ("uv", "pylock", "requirements", "none")
 DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
@@ -15,7 +16,6 @@ DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-
 DIRECTORY_LENGTH = 1024
 OPTIONAL_DIRECTORY = re.compile(rf"(?:{DIRECTORY.pattern})?\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
-_REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
 PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 """The name of a dependency group or an extra."""
 PART_LENGTH = 128
@@ -78,7 +78,7 @@ class LockSpec:
         path = read.text("path", LINE, 1024)
         files = read.texts("files", _PATH, 4096)
         directories = read.texts("directories", _PATH, 4096)
-        requires = read.text("requires", _REQUIRES)
+        requires = read.text("requires", REQUIRES)
         directory = read.text("directory", OPTIONAL_DIRECTORY, DIRECTORY_LENGTH)
         parts = [_parts(read, key) for key in ("groups", "extras")]
         read.done()

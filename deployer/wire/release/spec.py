@@ -14,6 +14,7 @@ from deployer.wire.reader import MOST_TEXT, TEXT, Reader
 from deployer.wire.release.health import Health
 from deployer.wire.release.processes import MOST_PROCESSES, Process, Timer, Unit, Web
 from deployer.wire.release.source import DIRECTORY_LENGTH, OPTIONAL_DIRECTORY, LockSpec, SourceSpec
+from deployer.wire.versions import OPTIONAL_PYTHON
 
 _HOUR = 3600.0
 COMMAND_TIMEOUT = (1.0, 7 * 86400.0)
@@ -23,8 +24,6 @@ DRAIN = (0.0, 3600.0)
 KEEP = (2, 1000)
 
 _COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
-PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
-_PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Spec:
         spec = cls(
             source=SourceSpec.parse(read.raw("source")),
             lock=LockSpec.parse(read.raw("lock")),
-            python=read.text("python", _PYTHON),
+            python=read.text("python", OPTIONAL_PYTHON),
             build=read.texts("build", _COMMAND),
             migrate=read.text("migrate", TEXT, MOST_TEXT),
             web=None if web is None else Web.parse(web),

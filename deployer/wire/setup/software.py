@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.wire.reader import Reader
-from deployer.wire.release.spec import PYTHON
+from deployer.wire.versions import OPTIONAL_PYTHON, REQUIRES
 
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,98}[a-z0-9+]\Z")
 """The name of a Debian package. It ends in no ``-``, which would tell apt-get to remove it."""
@@ -20,8 +20,6 @@ BACKUPS = (0, 3660)
 REDIS_MEMORY = (1 << 20, 1 << 40)
 """Bytes of data that an app's Redis may hold."""
 
-_PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
-_REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
 _MIRROR = re.compile(rf"(?:{MIRROR.pattern})?\Z")
 
 
@@ -76,8 +74,8 @@ class Software:
         read = Reader(value, "software")
         postgresql, redis = read.raw("postgresql"), read.raw("redis")
         software = cls(
-            python=read.text("python", _PYTHON),
-            requires=read.text("requires", _REQUIRES),
+            python=read.text("python", OPTIONAL_PYTHON),
+            requires=read.text("requires", REQUIRES),
             mirror=read.text("mirror", _MIRROR, MIRROR_LENGTH),
             upgrade=read.boolean("upgrade"),
             packages=read.texts("packages", PACKAGE, MOST_PACKAGES),

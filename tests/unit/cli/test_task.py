@@ -15,7 +15,7 @@ import pytest
 from invoke.parser import Parser
 
 from deployer import events, tasks
-from deployer.cli import reporting, task
+from deployer.cli import reporting, task, waves
 from deployer.cli.fleettask import FleetContext
 from deployer.config import Config
 from deployer.config.tables.fleet import FleetSettings
@@ -76,8 +76,9 @@ def test_what_is_no_number_is_told_so(task: str, option: str, tmp_path: Path) ->
 def test_a_canary_of_deploy_toml_can_be_left_out(tmp_path: Path) -> None:
     """--canary 0: a rollback in a hurry does not bake."""
     usual = SimpleNamespace(config=SimpleNamespace(fleet=FleetSettings(canary=1, bake=60)), hosts=("web1", "web2"))
-    assert tasks._strategy(usual, "", "", "", False) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
-    assert tasks._strategy(usual, "", "0", "", False) == Strategy()  # type: ignore[arg-type]
+    given = {"batch": "", "canary": "", "bake": "", "keep_going": False}
+    assert waves.taken_from({**given}, usual) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
+    assert waves.taken_from({**given, "canary": "0"}, usual) == Strategy()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5", "²"])
