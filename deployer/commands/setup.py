@@ -15,7 +15,7 @@ from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, each
 from deployer.fleet.results import conclude
 from deployer.project.locks.lockfile import Lock, lock_of
-from deployer.release import spec
+from deployer.release.setup import setup_request
 from deployer.remote import decode
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote.session import Outcome
@@ -55,7 +55,7 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
     lock = _lock(fleet)
 
     def request(site: Site, public: tuple[str, ...]) -> dict[str, Any]:
-        return spec.setup_request(site.config, public, tuple(allow_units), lock=lock, upgrade=upgrade)
+        return setup_request(site.config, public, tuple(allow_units), lock=lock, upgrade=upgrade)
 
     outcomes = each(fleet, lambda site: _setup(site, keys, request))
     return conclude(fleet, outcomes, exit_of=lambda outcome: outcome.exit)

@@ -21,7 +21,8 @@ from deployer.errors import ConfigError
 from deployer.host.processes.run import RunRequest
 from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
-from deployer.release.spec import environment_of, setup_request, spec_of
+from deployer.release.setup import setup_request
+from deployer.release.spec import environment_of, spec_of
 from deployer.remote.site import who
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire import environment

@@ -6,10 +6,11 @@ import pytest
 
 from deployer.config import FleetSettings, Hooks, HostSettings, Inventory
 from deployer.config.check import batch_problem
-from deployer.config.problems import keys_of
+from deployer.config.declare import keys_of
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import PARALLEL
-from deployer.release.spec import environment_of, setup_request
+from deployer.release.setup import setup_request
+from deployer.release.spec import environment_of
 from deployer.ssh.target import Target
 
 FLEET = """

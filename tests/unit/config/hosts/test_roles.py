@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deployer.cli import task
 from deployer.commands import deploy
 from deployer.config import Config, HostSettings, ProcessConfig, Roles, TimerConfig, refuse_twice
-from deployer.config.problems import keys_of
+from deployer.config.declare import keys_of
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.remote.site import Site

@@ -9,7 +9,7 @@ import pytest
 from deployer.config import Config, load
 from deployer.errors import ConfigError
 from deployer.project.locks.lockfile import Lock
-from deployer.release.spec import setup_request
+from deployer.release.setup import setup_request
 from deployer.wire.setup.request import Setup
 from deployer.wire.setup.software import Postgresql, Redis, Software
 
