@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
-from deployer.cli import waves
 from deployer.cli.answer import TaskAnswer
 from deployer.cli.ending import ErrorPrinter
 from deployer.cli.fleettask import (
@@ -27,7 +26,7 @@ from deployer.cli.fleettask import (
     remainder_of,
     ssh_options_of,
 )
-from deployer.cli.options import COMMON, HELP, LETTERS
+from deployer.cli.options import COMMON, HELP, LETTERS, WAVES, strategy_of
 from deployer.cli.reporting import ConnectionTracker, advising, answering, asking, showing, until_over
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.wire.advice import do
@@ -81,14 +80,14 @@ def host_task(
     returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
     ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
     coming and going of connections; with ``streams`` it comes line by line. Two parameters of the function are no
-    options: ``words`` gets what was typed after ``--``, ``strategy`` what the options of :mod:`deployer.cli.waves` say.
+    options: ``words`` gets what was typed after ``--``, ``strategy`` what the options of waves say.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
         taken = list(inspect.signature(function).parameters.values())[1:]
         own = [_optional(one) for one in taken if one.name not in (_WORDS, _STRATEGY)]
         rolls = any(one.name == _STRATEGY for one in taken)
-        own += waves.OPTIONS.values() if rolls else ()
+        own += WAVES.values() if rolls else ()
         listens = any(one.name == _WORDS for one in taken)
 
         def runs(does: Callable[..., Any], answer: bool | Callable[[Mapping[str, Any]], bool]) -> Callable[..., None]:
@@ -98,7 +97,7 @@ def host_task(
                 words = {_WORDS: remainder_of(c)} if listens else {}
                 asks = answer(given) if callable(answer) else answer
                 with _over(), _fleet(c, title, answer=asks, streams=streams, **common) as fleet:
-                    strategy = {_STRATEGY: waves.taken_from(given, fleet)} if rolls else {}
+                    strategy = {_STRATEGY: strategy_of(given, fleet)} if rolls else {}
                     outcome = does(fleet, **given, **words, **strategy)
                 _end(outcome, json=common["json"])
 

@@ -11,7 +11,7 @@ __all__ = ["NOTHING", "Advice", "Next", "Step", "do", "run"]
 # Patterns are compiled when one is first needed: every `fab` imports this module.
 _TYPED = r"(?:fab|deployer|git|ssh|ssh-[a-z]+|uv|apt-get|pip|pipx|sudo|journalctl) "
 """How a command begins where advice comes as text."""
-_OURS = r"(?:(?:fab|deployer) [\w@.:/=, -]+|git status --ignored)\Z"
+_OURS = r"(?:(?:fab|deployer) [\w@.:/=, -]+|git status --ignored)"
 """The commands that a host may advise: they start only what the reader has installed."""
 _LOOKS_TYPED = r"\S+ +-|\S*/|(?:sudo|doas|rm|curl|wget|sh|bash|dd|chmod|chown|eval|exec|python3?|perl) "
 """How text begins that is no sentence but a command."""
@@ -93,7 +93,7 @@ def do(text: str) -> Next:
 
 def _trusted(step: Step) -> Step:
     """A step that a host advises, as it may be shown."""
-    foreign = not re.match(_OURS, step.command) if step.command else bool(re.match(_LOOKS_TYPED, step.text))
+    foreign = not re.fullmatch(_OURS, step.command) if step.command else bool(re.match(_LOOKS_TYPED, step.text))
     return Step("", f"the host says: {step}") if foreign else step
 
 

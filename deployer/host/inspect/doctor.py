@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from deployer.host.errors import Damaged
-from deployer.host.inspect import causes, machine, preparation, units
+from deployer.host.inspect import causes, preparation, services, units
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
@@ -56,7 +56,7 @@ def examine(ctx: Context) -> dict[str, Any]:
         findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
     seen = preparation.outside(ctx)
     findings += preparation.findings(ctx) + preparation.reached(ctx, seen)
-    troubles, notes = machine.findings(ctx)
+    troubles, notes = services.findings(ctx)
     findings += troubles
     asks = current is not None and current.spec.web is not None
     told = preparation.unknown(seen) if asks else []

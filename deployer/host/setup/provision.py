@@ -14,9 +14,9 @@ from deployer.host.assets import media
 from deployer.host.errors import Damaged, HostError
 from deployer.host.proxy import ports, server
 from deployer.host.proxy.proof import proof
-from deployer.host.setup import certify, choice, conflicts, machine, prerequisites, site, unsupported
+from deployer.host.setup import certify, conflicts, machine, prerequisites, proxy_choice, site, unsupported
 from deployer.host.setup.program import install
-from deployer.host.setup.software import interpreter, packages, services
+from deployer.host.setup.software import interpreter, services, tools
 from deployer.host.setup.users import accounts, login
 from deployer.host.state.app import AppSettings, Emit, open_context
 from deployer.host.state.paths import AppPaths
@@ -65,7 +65,7 @@ class Provision:
     @functools.cached_property
     def kind(self) -> str:
         """The proxy whose site is written; empty for none."""
-        return choice.choose(self.setup.proxy, str(self._stored().get("proxy", "")), self.setup.site)
+        return proxy_choice.choose(self.setup.proxy, str(self._stored().get("proxy", "")), self.setup.site)
 
     def run(self) -> int:
         """Run all steps; returns the number of changes. Raises HostError at the first step that fails."""
@@ -104,7 +104,7 @@ class Provision:
     def _packages(self) -> list[str]:
         site = self.setup.site
         certbot = site is not None and site.tls == "auto"
-        return packages.ensure_packages(self.setup.software.packages, self.emit, proxy=self.kind, certbot=certbot)
+        return tools.ensure_packages(self.setup.software.packages, self.emit, proxy=self.kind, certbot=certbot)
 
     def _users(self) -> list[str]:
         setup = self.setup
@@ -166,7 +166,7 @@ class Provision:
         return changed
 
     def _tools(self) -> list[str]:
-        return packages.ensure_uv(upgrade=self.setup.software.upgrade)
+        return tools.ensure_uv(upgrade=self.setup.software.upgrade)
 
     def _python(self) -> list[str]:
         """The interpreter that the app's releases get, and no other that nothing uses any more."""

@@ -15,8 +15,9 @@ import pytest
 from invoke.parser import Parser
 
 from deployer import events, tasks
-from deployer.cli import reporting, task, waves
+from deployer.cli import reporting, task
 from deployer.cli.fleettask import FleetContext
+from deployer.cli.options import strategy_of
 from deployer.config import Config
 from deployer.config.tables.fleet import FleetSettings
 from deployer.errors import ConfigError
@@ -77,8 +78,8 @@ def test_a_canary_of_deploy_toml_can_be_left_out(tmp_path: Path) -> None:
     """--canary 0: a rollback in a hurry does not bake."""
     usual = SimpleNamespace(config=SimpleNamespace(fleet=FleetSettings(canary=1, bake=60)), hosts=("web1", "web2"))
     given = {"batch": "", "canary": "", "bake": "", "keep_going": False}
-    assert waves.taken_from({**given}, usual) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
-    assert waves.taken_from({**given, "canary": "0"}, usual) == Strategy()  # type: ignore[arg-type]
+    assert strategy_of({**given}, usual) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
+    assert strategy_of({**given, "canary": "0"}, usual) == Strategy()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5", "²"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.inspect import doctor, machine, preparation, status, units
+from deployer.host.inspect import doctor, preparation, services, status, units
 from deployer.host.processes.probe import Response
 from deployer.host.processes.web import Candidate
 from deployer.host.proxy.proof.other_sites import Seen
@@ -89,7 +89,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(survey, "inspect", lambda _: None)
     monkeypatch.setattr(survey, "plan", lambda _: [])
     monkeypatch.setattr(preparation, "findings", lambda _: [])  # of the preparation: tried on real hosts
-    monkeypatch.setattr(machine, "findings", lambda _: ([], []))  # likewise
+    monkeypatch.setattr(services, "findings", lambda _: ([], []))  # likewise
     monkeypatch.setattr(preparation, "outside", lambda _: Seen(unknown=["nobody looked"]))
     return made
 

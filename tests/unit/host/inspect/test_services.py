@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.inspect import machine
+from deployer.host.inspect import services
 from deployer.host.setup.machine import Machine
 from deployer.host.setup.software import dumps
 from deployer.host.state.app import AppSettings, Context
@@ -27,11 +27,11 @@ class Unit:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A host on which all is well, as a table that a test changes."""
     world: dict[str, Any] = {"database": True, "redis": True, "timer": "active", "end": "success", "machine": Machine()}
-    monkeypatch.setattr(machine.postgresql, "answers", lambda: world["database"])
-    monkeypatch.setattr(machine.redis, "answers", lambda app: world["redis"])
-    monkeypatch.setattr(machine.systemd, "show", lambda unit: Unit(world["timer"]))
-    monkeypatch.setattr(machine.systemd, "end_of", lambda unit: UnitEnd(world["end"]))
-    monkeypatch.setattr(machine.machine, "look", lambda ports: world["machine"])
+    monkeypatch.setattr(services.postgresql, "answers", lambda: world["database"])
+    monkeypatch.setattr(services.redis, "answers", lambda app: world["redis"])
+    monkeypatch.setattr(services.systemd, "show", lambda unit: Unit(world["timer"]))
+    monkeypatch.setattr(services.systemd, "end_of", lambda unit: UnitEnd(world["end"]))
+    monkeypatch.setattr(services.machine, "look", lambda ports: world["machine"])
     monkeypatch.setattr(dumps, "DIRECTORY", tmp_path)
     (tmp_path / "shop").mkdir()
     return world
@@ -41,7 +41,7 @@ def found(**settings: Any) -> list[tuple[str, str]]:
     given = {"environment": {"DATABASE_URL": "x", "REDIS_URL": "y"}, "backups": 7, **settings}
     app = AppSettings(deploy_user="deploy", socket_group="shop", **given)
     ctx = Context(paths=AppPaths("shop"), settings=app, emit=lambda *_, **__: None, clock=lambda: NOW)
-    return [(one["kind"], one["text"]) for one in machine.findings(ctx)[0]]
+    return [(one["kind"], one["text"]) for one in services.findings(ctx)[0]]
 
 
 def test_all_is_well(world: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from deployer.host.proxy import certbot
-from deployer.host.setup import choice
+from deployer.host.setup import proxy_choice
 from deployer.host.setup.software import apt
 from deployer.host.system.runner import CommandResult
 from deployer.wire.site import Acme, ProxySite
@@ -35,15 +35,15 @@ def test_the_proxy_is_the_one_that_is_there(
 ) -> None:
     """What was said; else what was chosen before, runs, or is installed; else Caddy where packages have it."""
     runs = {f"{active}.service": "active"}
-    monkeypatch.setattr(choice.systemd, "show", lambda unit: SimpleNamespace(active=runs.get(unit, "inactive")))
-    monkeypatch.setattr(choice.shutil, "which", lambda name, path: name if name in installed.split() else None)
-    monkeypatch.setattr(choice, "_is_packaged", lambda _: packaged)
-    assert choice.choose(asked, before, SITE) == chosen
+    monkeypatch.setattr(proxy_choice.systemd, "show", lambda unit: SimpleNamespace(active=runs.get(unit, "inactive")))
+    monkeypatch.setattr(proxy_choice.shutil, "which", lambda name, path: name if name in installed.split() else None)
+    monkeypatch.setattr(proxy_choice, "_is_packaged", lambda _: packaged)
+    assert proxy_choice.choose(asked, before, SITE) == chosen
 
 
 def test_what_caddy_cannot_have_goes_into_nginx() -> None:
     """Two ports, say: auto does not fail for it."""
-    assert choice.choose("auto", "", ProxySite(listen=("80", "8080"))) == "nginx"
+    assert proxy_choice.choose("auto", "", ProxySite(listen=("80", "8080"))) == "nginx"
 
 
 @pytest.mark.parametrize(
