@@ -93,7 +93,7 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
 
 
 def _login(target: Target, options: SshOptions, settings: SshSettings, way: Via) -> Login:
-    with options.login_limit.through(settings), contextlib.ExitStack() as undo:
+    with options.login_limit.through(settings.sshd), contextlib.ExitStack() as undo:
         with _asks_by_itself(options, settings):
             sock, carriers = way(settings)
             for part in carriers:
