@@ -15,7 +15,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
 from deployer.cli.answer import TaskAnswer
-from deployer.cli.ending import ErrorPrinter
+from deployer.cli.ending import ErrorPrinter, show_error
 from deployer.cli.fleettask import (
     Dry,
     DryRun,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from deployer.remote.session import Outcome
     from deployer.ssh.target import Target
 
-__all__ = ["chore", "host_task", "print_error"]
+__all__ = ["chore", "host_task"]
 
 _SSH = 22
 """The port where nothing else is said."""
@@ -51,7 +51,7 @@ class HostTask(FleetTask):
     """A task of deployer. ``--json`` applies to its errors, too."""
 
     def printer(self, given: Mapping[str, Any]) -> ErrorPrinter:
-        return functools.partial(print_error, json=bool(given.get("json")))
+        return functools.partial(show_error, json=bool(given.get("json")))
 
 
 def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
@@ -256,9 +256,3 @@ def _end(result: Outcome | TaskAnswer, *, json: bool) -> None:
         result.show(json=json)
     if result.exit != Exit.OK:
         raise Quit(code=int(result.exit))
-
-
-def print_error(error: DeployerError, *, json: bool = False) -> None:
-    from deployer.ui import print_error
-
-    print_error(error, json=json)

@@ -6,12 +6,20 @@ Each is declared once, for the finding and for the reference page. Others are in
 
 from __future__ import annotations
 
+from typing import Any
+
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
 
 _AS_ROOT = "on the host, as root: "
 _SETUP = "fab setup -H root@HOST"
 _POOLED = "after a switch a kept connection reaches the old release, and a POST may be lost"
+
+
+def finding(kind: str, what: str, text: str, repair: str, *, fix: bool = False) -> dict[str, Any]:
+    """A finding as it is told. ``what`` it is about; ``fix``: ``fab doctor --fix`` does the repair."""
+    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": fix}
+
 
 # What serves
 

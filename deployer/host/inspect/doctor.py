@@ -7,6 +7,7 @@ from typing import Any
 
 from deployer.host.errors import Damaged
 from deployer.host.inspect import causes, preparation, services, units
+from deployer.host.inspect.causes import finding
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
@@ -71,12 +72,7 @@ def examine(ctx: Context) -> dict[str, Any]:
 
 def _planned(step: survey.Repair) -> dict[str, Any]:
     what = f"v{step.number}" if step.number else str(step.path or "")
-    return _finding(_KINDS[step.do], what, step.why, str(survey.CAUSES[step.do].next), fix=True)
-
-
-def _finding(kind: str, what: str, text: str, repair: str, *, fix: bool = False) -> dict[str, Any]:
-    """``fix``: ``fab doctor --fix`` does it."""
-    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": fix}
+    return finding(_KINDS[step.do], what, step.why, str(survey.CAUSES[step.do].next), fix=True)
 
 
 def _unreadable(ctx: Context) -> list[dict[str, Any]]:
@@ -86,7 +82,7 @@ def _unreadable(ctx: Context) -> list[dict[str, Any]]:
             ctx.catalog.find(number)
         except Damaged as error:
             seen = causes.UNREADABLE.finding(problem=error.message, path=ctx.paths.release(number))
-            found.append(_finding("damaged", f"v{number}", *seen))
+            found.append(finding("damaged", f"v{number}", *seen))
     return found
 
 
@@ -96,7 +92,7 @@ def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
     state = systemd.show(unit)
     if not number or state.starts or state.active in ("active", "activating", "reloading"):
         return []
-    return [_finding("down", unit, *causes.STOPPED.finding(unit=unit, app=ctx.app))]
+    return [finding("down", unit, *causes.STOPPED.finding(unit=unit, app=ctx.app))]
 
 
 def _occupied(ctx: Context) -> list[dict[str, Any]]:
@@ -106,10 +102,10 @@ def _occupied(ctx: Context) -> list[dict[str, Any]]:
     if path is None:
         return []
     if orders.is_transient(path) and systemd.show(unit).active == "active":
-        return [_finding("leftover", unit, *causes.JOB_UNIT_KEPT.finding(unit=unit))]
+        return [finding("leftover", unit, *causes.JOB_UNIT_KEPT.finding(unit=unit))]
     if orders.is_transient(path):
-        return [_finding("leftover", unit, *causes.JOB_UNIT_DEAD.finding(unit=unit), fix=True)]
-    return [_finding("leftover", unit, *causes.JOB_UNIT_TAKEN.finding(path=path))]
+        return [finding("leftover", unit, *causes.JOB_UNIT_DEAD.finding(unit=unit), fix=True)]
+    return [finding("leftover", unit, *causes.JOB_UNIT_TAKEN.finding(path=path))]
 
 
 def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
@@ -120,7 +116,7 @@ def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
     if answer.healthy(current.spec.health):
         return []
     told = causes.UNHEALTHY.finding(release=current.name, answer=answer.describe(current.spec.health))
-    return [_finding("unhealthy", current.name, *told)]
+    return [finding("unhealthy", current.name, *told)]
 
 
 def _running(ctx: Context, current: Release, steps: Iterable[survey.Repair]) -> list[dict[str, Any]]:
@@ -136,12 +132,12 @@ def _process(ctx: Context, unit: dict[str, Any], starts: bool) -> dict[str, Any]
     name, process = unit["name"], unit["process"]
     if unit["restarts"] >= _AGAIN and (not unit["ok"] or ctx.clock() - unit["since"] < _LATELY):
         told = causes.KEEPS_ENDING.finding(unit=name, times=unit["restarts"], process=process)
-        return _finding("restarting", name, *told)
+        return finding("restarting", name, *told)
     if unit["ok"] or process == WEB:
         return None
     state = ", ".join(dict.fromkeys(word for word in (unit["active"], unit["sub"]) if word))
     told = causes.PROCESS_DOWN.finding(unit=name, state=state, start=_start(name, starts), process=process)
-    return _finding("down", name, *told, fix=starts)
+    return finding("down", name, *told, fix=starts)
 
 
 def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
@@ -150,10 +146,10 @@ def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
     if timer["result"] not in ("", "success"):
         service = name.replace(".timer", ".service")
         told = causes.RUN_FAILED.finding(process=process, result=timer["result"], service=service)
-        return _finding("failed", name, *told)
+        return finding("failed", name, *told)
     if timer["ok"]:
         return None
-    return _finding("down", name, *causes.TIMER_DOWN.finding(process=process, start=_start(name, starts)), fix=starts)
+    return finding("down", name, *causes.TIMER_DOWN.finding(process=process, start=_start(name, starts)), fix=starts)
 
 
 def _start(unit: str, starts: bool) -> str:
@@ -168,5 +164,5 @@ def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
         if damage:
             store.mark_damaged(key, damage)
             told = causes.DAMAGED.finding(release=release.name, damage=damage)
-            found.append(_finding("damaged", release.name, *told))
+            found.append(finding("damaged", release.name, *told))
     return found

@@ -11,6 +11,7 @@ from typing import Any
 from deployer.host.assets import media
 from deployer.host.errors import HostError
 from deployer.host.inspect import causes
+from deployer.host.inspect.causes import finding
 from deployer.host.job import lock
 from deployer.host.proxy import certbot, certificate, directives, nginx, server
 from deployer.host.proxy.proof import other_sites, proof
@@ -38,7 +39,7 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("proxy", _caddy_pooling),
     ):
         with contextlib.suppress(HostError, OSError):
-            found += [_finding(kind, what, text, repair) for what, text, repair in check(ctx)]
+            found += [finding(kind, what, text, repair) for what, text, repair in check(ctx)]
     return found
 
 
@@ -103,17 +104,13 @@ def outside(ctx: Context) -> other_sites.Seen:
 
 def reached(ctx: Context, seen: other_sites.Seen) -> list[dict[str, Any]]:
     """What keeps a visitor from the app."""
-    return [_finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
+    return [finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
 
 
 def unknown(seen: other_sites.Seen) -> list[str]:
     """What is not known of visitors, for people."""
     told = "" if seen.reached or seen.problems else "visitors were not seen to reach the app: "
     return [told + why for why in seen.unknown]
-
-
-def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
-    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
 
 
 def _certificates(ctx: Context) -> Iterator[Found]:

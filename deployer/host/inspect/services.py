@@ -8,6 +8,7 @@ from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.inspect import causes
+from deployer.host.inspect.causes import finding
 from deployer.host.setup import machine
 from deployer.host.setup.software import dumps, postgresql, redis
 from deployer.host.state.app import Context
@@ -26,15 +27,11 @@ def findings(ctx: Context) -> tuple[list[dict[str, Any]], list[str]]:
     found: list[dict[str, Any]] = []
     for check in (_database, _dumps, _redis):
         with contextlib.suppress(HostError, OSError):
-            found += [_finding("service", *one) for one in check(ctx)]
+            found += [finding("service", *one) for one in check(ctx)]
     seen = machine.look(ctx.settings.site.ports if ctx.settings.site else ())
     told = machine.concerns(seen)
-    found += [_finding("machine", one.what, one.text, one.repair) for one in told if one.serious]
+    found += [finding("machine", one.what, one.text, one.repair) for one in told if one.serious]
     return found, [str(one) for one in told if not one.serious]
-
-
-def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
-    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
 
 
 def _database(ctx: Context) -> Iterator[Found]:

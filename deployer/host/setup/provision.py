@@ -7,7 +7,6 @@ import functools
 import grp
 import pwd
 import time
-from pathlib import Path
 from typing import Any
 
 from deployer.host.assets import media
@@ -157,7 +156,7 @@ class Provision:
 
     def _handle(self) -> list[str]:
         path = self.paths.units / f"{self.setup.app}.service"
-        changed = _file(path, app_unit(self.setup.app, PROGRAM), 0o644)
+        changed = [str(path)] if files.write_if_changed(path, app_unit(self.setup.app, PROGRAM)) else []
         if changed:
             systemd.require("daemon-reload")
         if systemd.systemctl("is-enabled", path.name).out.strip() != "enabled":
@@ -250,10 +249,3 @@ class Provision:
                 + run("fab setup -H root@HOST", "again"),
             )
         return []
-
-
-def _file(path: Path, text: str, mode: int) -> list[str]:
-    if path.exists() and files.read_text(path) == text:
-        return []
-    files.write_file(path, text.encode(), mode)
-    return [str(path)]
