@@ -68,7 +68,11 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
         "Nothing was touched; `fab doctor --fix` does what the last column says, as does the next deploy.",
         tuple(survey.CAUSES.values()),
     ),
-    ("`fab doctor`: what serves (7)", "Nothing was touched.", doctor.SERVING),
+    (
+        "`fab doctor`: what serves (7)",
+        "Nothing was touched, but that damaged content is marked, so that no later release is built on it.",
+        doctor.SERVING,
+    ),
     ("`fab doctor`: what setup prepared (7)", "Nothing was touched.", (*doctor.PREPARED, *login.CAUSES)),
     (
         "`fab doctor`: what a visitor meets (7)",

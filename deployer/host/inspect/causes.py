@@ -138,22 +138,22 @@ MEDIA = Cause(
     "{problem}",
     run(_SETUP, "opens it again"),
 )
+_WRONG = "for a name of the site no certificate is served, or one of another name, or one that is over or about to be"
 OWN_CERTIFICATE = Cause(
     "certificate-own",
-    "for a name of the site no certificate is served, or one that is of another name, over or about to be, and "
-    "deploy.toml names its files",
+    f"{_WRONG}; deploy.toml names its files",
     "{problem}",
     do("put a new one into {chain} and {key}, then on the host: systemctl reload {proxy}"),
 )
 CADDY_CERTIFICATE = Cause(
     "certificate-caddy",
-    "the same, where Caddy gets the certificates",
+    f"{_WRONG}; Caddy gets it",
     "{problem}",
     do(_AS_ROOT + "journalctl -u caddy   (why it could get none; it goes on trying)"),
 )
 CERTBOT_CERTIFICATE = Cause(
     "certificate-certbot",
-    "the same, where certbot gets them for nginx",
+    f"{_WRONG}; certbot gets it, for nginx",
     "{problem}",
     do(_SETUP + "   (tries again); " + _AS_ROOT + "certbot renew   (says why not)"),
 )

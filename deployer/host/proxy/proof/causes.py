@@ -19,15 +19,16 @@ SILENT = Cause(
     "nothing answers for {endpoint}: {why}",
     do(_AS_ROOT + "systemctl status {proxy}"),
 )
+_CUT_OFF = "answers 502 or 504, or by the app's site itself, and nothing arrives at the app's socket"
 NGINX_CUT_OFF = Cause(
     "nginx-cannot-reach-app",
-    "nginx answers 502 or 504, or by the app's site itself, and nothing arrives at the app's socket",
+    f"nginx {_CUT_OFF}",
     "the proxy answers for {endpoint}, and cannot reach the app",
     do(_AS_ROOT + "tail /var/log/nginx/error.log   (why); permission denied: systemctl restart nginx"),
 )
 CADDY_CUT_OFF = Cause(
     "caddy-cannot-reach-app",
-    "the same of Caddy",
+    f"Caddy {_CUT_OFF}",
     "the proxy answers for {endpoint}, and cannot reach the app",
     do(_AS_ROOT + "journalctl -u caddy -n 20   (why); permission denied: systemctl restart caddy"),
 )
