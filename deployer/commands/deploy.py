@@ -30,7 +30,7 @@ from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
 from deployer.wire import advice
 from deployer.wire.protocol import PHASES
-from deployer.wire.versions import fits
+from deployer.wire.release.versions import fits
 
 __all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
 

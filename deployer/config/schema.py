@@ -30,8 +30,8 @@ from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
 from deployer.wire.release.source import DIRECTORY, DIRECTORY_LENGTH
 from deployer.wire.release.spec import COMMAND_TIMEOUT, DRAIN, KEEP, WATCH
+from deployer.wire.release.versions import PYTHON
 from deployer.wire.setup.request import app_problem, user_problem
-from deployer.wire.versions import PYTHON
 
 
 # fmt: off

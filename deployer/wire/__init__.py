@@ -26,12 +26,11 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.protocol`: the version, phases, barriers, exit codes, names, and one message as bytes
 - :mod:`~deployer.wire.message`: reads one request, bounded before it is parsed
 - :mod:`~deployer.wire.reader`: reads the keys of a JSON object, each of the right type and form
-- :mod:`~deployer.wire.release`: a release, and what it runs
+- :mod:`~deployer.wire.release`: a release, what it runs, and which Python it accepts
 - :mod:`~deployer.wire.environment`: variables, and systemd's file of them
 - :mod:`~deployer.wire.setup`: what ``fab setup`` asks for, and what it installs
 - :mod:`~deployer.wire.site`: the proxy's site
 - :mod:`~deployer.wire.tree`: the files of a release, and the difference between two trees
-- :mod:`~deployer.wire.versions`: which Python a specifier accepts
 - :mod:`~deployer.wire.advice`, :mod:`~deployer.wire.cause`: what to do next, and causes of failure
 - :mod:`~deployer.wire.sizes`: bytes as people read them
 """

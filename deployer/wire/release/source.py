@@ -8,7 +8,7 @@ from typing import Any
 
 from deployer.wire.protocol import DIGEST
 from deployer.wire.reader import LINE, Reader
-from deployer.wire.versions import REQUIRES
+from deployer.wire.release.versions import REQUIRES
 
 LOCKS = ("uv", "pylock", "requirements", "none")
 DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")

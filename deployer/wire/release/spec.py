@@ -14,7 +14,7 @@ from deployer.wire.reader import MOST_TEXT, TEXT, Reader
 from deployer.wire.release.health import Health
 from deployer.wire.release.processes import MOST_PROCESSES, Process, Timer, Unit, Web
 from deployer.wire.release.source import DIRECTORY_LENGTH, OPTIONAL_DIRECTORY, LockSpec, SourceSpec
-from deployer.wire.versions import OPTIONAL_PYTHON
+from deployer.wire.release.versions import OPTIONAL_PYTHON
 
 _HOUR = 3600.0
 COMMAND_TIMEOUT = (1.0, 7 * 86400.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.wire.reader import Reader
-from deployer.wire.versions import OPTIONAL_PYTHON, REQUIRES
+from deployer.wire.release.versions import OPTIONAL_PYTHON, REQUIRES
 
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,98}[a-z0-9+]\Z")
 """The name of a Debian package. It ends in no ``-``, which would tell apt-get to remove it."""

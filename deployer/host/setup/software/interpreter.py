@@ -29,8 +29,8 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
+from deployer.wire.release.versions import fits, numbers
 from deployer.wire.setup.software import Software
-from deployer.wire.versions import fits, numbers
 
 _ROOM = 400
 """MiB that a Python takes, packed and unpacked."""
