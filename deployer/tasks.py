@@ -42,92 +42,56 @@ def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False
     return TaskAnswer(show=show, exit=found.exit)
 
 
-def _dry_deploy(
-    fleet: Fleet, ref: str, dirty: bool, batch: str, canary: str, bake: str, keep_going: bool, strict: bool, **_: Any
-) -> TaskAnswer:
-    _strategy(fleet, batch, canary, bake, keep_going)
+def _dry_deploy(fleet: Fleet, ref: str, dirty: bool, strict: bool, **_: Any) -> TaskAnswer:
     return _plan(fleet, ref, dirty, strict)
 
 
 @host_task("deploy", dry=_dry_deploy)
 def deploy(
     fleet: Fleet,
+    strategy: Strategy,
     ref: str = "",
     dirty: bool = False,
     no_migrate: bool = False,
     wait: bool = False,
-    keep_going: bool = False,
-    batch: str = "",
-    canary: str = "",
-    bake: str = "",
     strict: bool = False,
 ) -> TaskAnswer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer.commands import deploy as use
 
-    waves = _strategy(fleet, batch, canary, bake, keep_going)
-    exit = use.deploy(
-        fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate, wait=wait, strategy=waves
+    return ended_with(
+        use.deploy(
+            fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate, wait=wait, strategy=strategy
+        )
     )
-    return ended_with(exit)
 
 
-def _dry_reload(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool, **_: Any) -> TaskAnswer:
+def _dry_reload(fleet: Fleet, strategy: Strategy, **_: Any) -> TaskAnswer:
     from deployer.commands import dryrun
 
-    return would_do(dryrun.reload(fleet, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+    return would_do(dryrun.reload(fleet, strategy=strategy))
 
 
 @host_task("reload", dry=_dry_reload)
-def reload(
-    fleet: Fleet, wait: bool = False, keep_going: bool = False, batch: str = "", canary: str = "", bake: str = ""
-) -> TaskAnswer:
+def reload(fleet: Fleet, strategy: Strategy, wait: bool = False) -> TaskAnswer:
     """Release the current code again, with today's settings and environment."""
     from deployer.commands import deploy as use
 
-    return ended_with(use.reload(fleet, wait=wait, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+    return ended_with(use.reload(fleet, wait=wait, strategy=strategy))
 
 
-def _dry_rollback(
-    fleet: Fleet, to: str, yes: bool, batch: str, canary: str, bake: str, keep_going: bool, **_: Any
-) -> TaskAnswer:
+def _dry_rollback(fleet: Fleet, strategy: Strategy, to: str, yes: bool, **_: Any) -> TaskAnswer:
     from deployer.commands import dryrun
 
-    return would_do(dryrun.rollback(fleet, to=to, yes=yes, strategy=_strategy(fleet, batch, canary, bake, keep_going)))
+    return would_do(dryrun.rollback(fleet, to=to, yes=yes, strategy=strategy))
 
 
 @host_task("roll back", dry=_dry_rollback)
-def rollback(
-    fleet: Fleet,
-    to: str = "",
-    yes: bool = False,
-    wait: bool = False,
-    keep_going: bool = False,
-    batch: str = "",
-    canary: str = "",
-    bake: str = "",
-) -> TaskAnswer:
+def rollback(fleet: Fleet, strategy: Strategy, to: str = "", yes: bool = False, wait: bool = False) -> TaskAnswer:
     """Go back to an older release: code, dependencies, environment and units together."""
     from deployer.commands import deploy as use
 
-    waves = _strategy(fleet, batch, canary, bake, keep_going)
-    return ended_with(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=waves))
-
-
-def _strategy(fleet: Fleet, batch: str, canary: str, bake: str, keep_going: bool) -> Strategy:
-    """The waves: from the command line, else from deploy.toml."""
-    from deployer.rollout import Strategy, number, seconds, waves
-
-    usual = fleet.config.fleet
-    first = number("--canary", canary) if canary else usual.canary
-    strategy = Strategy(
-        batch=batch or usual.batch,
-        canary=first,
-        bake=seconds(bake) if bake else usual.bake if first else 0.0,
-        keep_going=keep_going,
-    )
-    waves(fleet.hosts, strategy)  # errors are reported for a single host, too
-    return strategy
+    return ended_with(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=strategy))
 
 
 @host_task("plan for", dry=Dry.SAME, answer=True)
@@ -162,7 +126,7 @@ def abort(fleet: Fleet) -> TaskAnswer:
 def status(fleet: Fleet) -> TaskAnswer:
     """What serves, since when, and its health."""
     from deployer.commands.status import status as status_of
-    from deployer.fleet.hosts import ask_each
+    from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, status_of)
 
@@ -186,7 +150,7 @@ def releases(fleet: Fleet, all: bool = False) -> TaskAnswer:
     """Every release of the app: its number, state, origin and age."""
     from deployer.commands.releases import attempts
     from deployer.commands.releases import releases as recorded
-    from deployer.fleet.hosts import ask_each
+    from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, attempts if all else recorded)
 
@@ -210,7 +174,7 @@ def doctor(fleet: Fleet, fix: bool = False) -> TaskAnswer:
 
 def _examine(fleet: Fleet, *, fix: bool) -> TaskAnswer:
     from deployer.commands import doctor as use
-    from deployer.fleet.hosts import ask_each
+    from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from deployer.errors import Exit
 
 if TYPE_CHECKING:
-    from deployer.fleet.hosts import Answers
+    from deployer.fleet.results import Answers
 
 __all__ = ["TaskAnswer", "ended_with", "would_do"]
 
 
-class Show(Protocol):
-    """Prints an answer on standard output."""
+class TaskAnswer(NamedTuple):
+    """What a task found out: ``show(json=…)`` prints it when the reporter has gone, ``exit`` ends the process."""
 
-    def __call__(self, *, json: bool) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskAnswer:
-    """What a task found out: ``show`` prints it when the reporter has gone, ``exit`` ends the process."""
-
-    show: Show
+    show: Callable[..., None]
     exit: int = Exit.OK
 
 

@@ -13,15 +13,19 @@ from deployer.errors import local
 from deployer.host.build import pythons
 from deployer.host.deployment import handover
 from deployer.host.diagnosis import causes
+from deployer.host.inspect import causes as doctor
 from deployer.host.proxy import ports
-from deployer.host.setup import ageing, conflicts
+from deployer.host.proxy.proof import causes as visits
+from deployer.host.recovery import survey
+from deployer.host.setup import conflicts, machine
 from deployer.host.setup.software import apt, interpreter, postgresql, redis
+from deployer.host.setup.users import ageing, login
 from deployer.project import filters
 from deployer.project.detect import application
 from deployer.project.locks import lockfile
 from deployer.remote import startup
 from deployer.ssh import causes as ssh
-from deployer.wire.advice import Cause
+from deployer.wire.cause import Cause
 
 __all__ = ["ALL", "markdown"]
 
@@ -59,6 +63,24 @@ SECTIONS: tuple[tuple[str, str, Sequence[Cause]], ...] = (
         "numbers, names and paths, never by sentences. If none matches, the advice is to look at the log.",
         causes.CAUSES,
     ),
+    (
+        "`fab doctor`: an interrupted deploy, and what it left (7)",
+        "Nothing was touched; `fab doctor --fix` does what the last column says, as does the next deploy.",
+        tuple(survey.CAUSES.values()),
+    ),
+    (
+        "`fab doctor`: what serves (7)",
+        "Nothing was touched, but that damaged content is marked, so that no later release is built on it.",
+        doctor.SERVING,
+    ),
+    ("`fab doctor`: what setup prepared (7)", "Nothing was touched.", (*doctor.PREPARED, *login.CAUSES)),
+    (
+        "`fab doctor`: what a visitor meets (7)",
+        "The host asks for the app's names at its own addresses, as a visitor would. `fab setup` tells the same of the "
+        "site that it has written.",
+        visits.CAUSES,
+    ),
+    ("`fab doctor`: services and the machine (7)", "Nothing was touched.", (*doctor.SERVICES, *machine.CAUSES)),
 )
 ALL: tuple[Cause, ...] = tuple(cause for _, _, causes in SECTIONS for cause in causes)
 

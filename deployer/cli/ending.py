@@ -17,7 +17,7 @@ from invoke.exceptions import ParseError, UnexpectedExit
 from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.wire.advice import run
 
-__all__ = ["ErrorPrinter", "explained", "is_output_closed", "leave_closed_output", "print_error"]
+__all__ = ["ErrorPrinter", "explained", "is_output_closed", "leave_closed_output", "print_error", "show_error"]
 
 ErrorPrinter = Callable[[DeployerError], None]
 
@@ -28,6 +28,13 @@ def print_error(error: DeployerError) -> None:
     lines += [f"state: {error.state}"] if error.state else []
     lines += [f"next: {step}" for step in error.next]
     sys.stderr.write("".join(f"{_harmless(line)}\n" for line in "\n".join(lines).split("\n")))
+
+
+def show_error(error: DeployerError, *, json: bool = False) -> None:
+    """The same as people, or with ``json`` machines, see all else."""
+    from deployer.ui import print_error
+
+    print_error(error, json=json)
 
 
 def _harmless(line: str) -> str:

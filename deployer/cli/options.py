@@ -1,10 +1,16 @@
-"""The options of the tasks: what all take, what each means in --help, and the letters."""
+"""The options of the tasks: what all take, those of waves, what each means in --help, and the letters."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["COMMON", "HELP", "LETTERS"]
+if TYPE_CHECKING:
+    from deployer.fleet.hosts import Fleet
+    from deployer.rollout import Strategy
+
+__all__ = ["COMMON", "HELP", "LETTERS", "WAVES", "strategy_of"]
 
 HELP = {
     "env": "the [environments.NAME] of deploy.toml to use",
@@ -68,3 +74,27 @@ def _common(
 
 
 COMMON = inspect.signature(_common).parameters
+
+
+def _waves(*, batch: str = "", canary: str = "", bake: str = "", keep_going: bool = False) -> None:
+    """What a task takes in place of a parameter ``strategy``."""
+
+
+WAVES = inspect.signature(_waves).parameters
+
+
+def strategy_of(given: MutableMapping[str, Any], fleet: Fleet) -> Strategy:
+    """The waves, by the options of WAVES, which are taken out of ``given``, else by deploy.toml. Raises ConfigError."""
+    from deployer.rollout import Strategy, number, seconds, waves
+
+    usual = fleet.config.fleet
+    batch, canary, bake, keep_going = (given.pop(name) for name in WAVES)
+    first = number("--canary", canary) if canary else usual.canary
+    strategy = Strategy(
+        batch=batch or usual.batch,
+        canary=first,
+        bake=seconds(bake) if bake else usual.bake if first else 0.0,
+        keep_going=keep_going,
+    )
+    waves(fleet.hosts, strategy)  # errors are reported for a single host, too
+    return strategy

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json as to_json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+from deployer.cli.ending import show_error
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.sandbox.errors import SandboxError
 from deployer.wire.advice import Next, run
 
-__all__ = ["Parser", "Stopped", "ended", "is_dry", "words_after_dashes", "would"]
+__all__ = ["Parser", "Stopped", "answer", "ended", "is_dry", "say", "words_after_dashes", "would"]
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,14 +52,14 @@ def ended(body: Callable[[], int], *, json: bool, interrupted: str) -> int:
         with _stoppable():
             return body()
     except Stopped as stopped:
-        _show(Interrupted(message="interrupted", state=interrupted), json=json)
+        show_error(Interrupted(message="interrupted", state=interrupted), json=json)
         return 128 + stopped.number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains once more when it empties its buffer
         return 128 + signal.SIGPIPE
     except Exception as error:
         told = _told(error)
-        _show(told, json=json)
+        show_error(told, json=json)
         return int(told.exit)
 
 
@@ -72,6 +74,18 @@ def would(what: str) -> int:
     sys.stdout.write(f"would {what}\n")
     sys.stderr.write("dry run: nothing was touched\n")
     return int(Exit.OK)
+
+
+def answer(value: Mapping[str, Any]) -> None:
+    """One JSON object a line, for machines, on standard output."""
+    sys.stdout.write(f"{to_json.dumps(value)}\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def words_after_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -110,9 +124,3 @@ def _told(error: Exception) -> DeployerError:
         state, logs = error.state or "nothing was created", error.console.splitlines()
         return ConfigError(message=error.problem, state=state, next=Next.of(error.hint), logs=logs)
     return explained(error, state="deployer sandbox list shows the hosts that are left", untouched=True)
-
-
-def _show(error: DeployerError, *, json: bool) -> None:
-    from deployer.ui import print_error
-
-    print_error(error, json=json)

@@ -15,7 +15,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit as Quit
 
 from deployer.cli.answer import TaskAnswer
-from deployer.cli.ending import ErrorPrinter
+from deployer.cli.ending import ErrorPrinter, show_error
 from deployer.cli.fleettask import (
     Dry,
     DryRun,
@@ -26,7 +26,7 @@ from deployer.cli.fleettask import (
     remainder_of,
     ssh_options_of,
 )
-from deployer.cli.options import COMMON, HELP, LETTERS
+from deployer.cli.options import COMMON, HELP, LETTERS, WAVES, strategy_of
 from deployer.cli.reporting import ConnectionTracker, advising, answering, asking, showing, until_over
 from deployer.errors import ConfigError, DeployerError, Exit, Interrupted
 from deployer.wire.advice import do
@@ -37,20 +37,21 @@ if TYPE_CHECKING:
     from deployer.remote.session import Outcome
     from deployer.ssh.target import Target
 
-__all__ = ["chore", "host_task", "print_error"]
+__all__ = ["chore", "host_task"]
 
 _SSH = 22
 """The port where nothing else is said."""
 
 
-_WORDS = "words"
+_WORDS, _STRATEGY = "words", "strategy"
+"""Parameters that are no options of their own."""
 
 
 class HostTask(FleetTask):
     """A task of deployer. ``--json`` applies to its errors, too."""
 
     def printer(self, given: Mapping[str, Any]) -> ErrorPrinter:
-        return functools.partial(print_error, json=bool(given.get("json")))
+        return functools.partial(show_error, json=bool(given.get("json")))
 
 
 def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
@@ -78,22 +79,26 @@ def host_task(
     ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
     returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
     ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
-    coming and going of connections; with ``streams`` it comes line by line. A parameter ``words`` of the function is no
-    option: it gets what was typed after ``--``.
+    coming and going of connections; with ``streams`` it comes line by line. Two parameters of the function are no
+    options: ``words`` gets what was typed after ``--``, ``strategy`` what the options of waves say.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
         taken = list(inspect.signature(function).parameters.values())[1:]
-        own = [_optional(one) for one in taken if one.name != _WORDS]
+        own = [_optional(one) for one in taken if one.name not in (_WORDS, _STRATEGY)]
+        rolls = any(one.name == _STRATEGY for one in taken)
+        own += WAVES.values() if rolls else ()
+        listens = any(one.name == _WORDS for one in taken)
 
         def runs(does: Callable[..., Any], answer: bool | Callable[[Mapping[str, Any]], bool]) -> Callable[..., None]:
             def body(c: Context, **given: Any) -> None:
                 common = {name: given.pop(name) for name in COMMON}
                 common["parallel"] = _at_a_time(common["parallel"])
-                words = {_WORDS: remainder_of(c)} if len(own) < len(taken) else {}
+                words = {_WORDS: remainder_of(c)} if listens else {}
                 asks = answer(given) if callable(answer) else answer
                 with _over(), _fleet(c, title, answer=asks, streams=streams, **common) as fleet:
-                    outcome = does(fleet, **given, **words)
+                    strategy = {_STRATEGY: strategy_of(given, fleet)} if rolls else {}
+                    outcome = does(fleet, **given, **words, **strategy)
                 _end(outcome, json=common["json"])
 
             return body
@@ -141,7 +146,7 @@ def _fleet(
 
     from deployer.cli.advice import Typed
     from deployer.config import load
-    from deployer.config.inventory import resolve
+    from deployer.config.hosts.inventory import resolve
     from deployer.fleet.hosts import Fleet
     from deployer.remote.site import Site
 
@@ -251,9 +256,3 @@ def _end(result: Outcome | TaskAnswer, *, json: bool) -> None:
         result.show(json=json)
     if result.exit != Exit.OK:
         raise Quit(code=int(result.exit))
-
-
-def print_error(error: DeployerError, *, json: bool = False) -> None:
-    from deployer.ui import print_error
-
-    print_error(error, json=json)

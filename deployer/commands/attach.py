@@ -7,7 +7,8 @@ from typing import Any
 from deployer import events
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.coordinator import follow
-from deployer.fleet.hosts import Fleet, conclude
+from deployer.fleet.hosts import Fleet
+from deployer.fleet.results import conclude
 from deployer.release.placement import Payload
 from deployer.remote.answers import Aborted
 from deployer.remote.facts import Facts

@@ -16,8 +16,9 @@ from deployer.errors import ConfigError
 from deployer.errors.local import as_local
 from deployer.events import Reporter
 from deployer.fleet.coordinator import follow
-from deployer.fleet.hosts import Fleet, conclude
+from deployer.fleet.hosts import Fleet
 from deployer.fleet.release import begin, release
+from deployer.fleet.results import conclude
 from deployer.project.detect.application import complete
 from deployer.project.locks.lockfile import Lock, lock_of
 from deployer.project.source import Source, collect
@@ -29,7 +30,7 @@ from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
 from deployer.wire import advice
 from deployer.wire.protocol import PHASES
-from deployer.wire.versions import fits
+from deployer.wire.release.versions import fits
 
 __all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "rollback", "run_phases", "upload"]
 

@@ -10,7 +10,8 @@ from deployer.commands.deploy import release_number, reload_of
 from deployer.commands.setup import public_key, refuse_several
 from deployer.config import HostConfig
 from deployer.errors import ConfigError
-from deployer.fleet.hosts import Answers, Fleet, ask_each
+from deployer.fleet.hosts import Fleet
+from deployer.fleet.results import Answers, ask_each
 from deployer.release.agreement import current_of
 from deployer.release.kinds import Rollback
 from deployer.release.placement import ReleaseKind

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from deployer.errors import ConfigError, Exit
-from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.fleet.hosts import Fleet, each
+from deployer.fleet.results import conclude
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site, open_remote
 from deployer.wire.advice import run

@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from deployer.commands.deploy import read_project
 from deployer.errors import Exit
-from deployer.fleet.hosts import Answers, Fleet, ask_each
+from deployer.fleet.hosts import Fleet
+from deployer.fleet.results import Answers, ask_each
 from deployer.release.kinds import Deploy
 from deployer.remote.answers import Calendar, Calendars
 from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.remote.site import Site, open_remote
-from deployer.wire.processes import Timer, Web
 from deployer.wire.protocol import WEB
-from deployer.wire.spec import Spec
+from deployer.wire.release.processes import Timer, Web
+from deployer.wire.release.spec import Spec
 
 __all__ = ["changes", "preview"]
 

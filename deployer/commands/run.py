@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from deployer import events
 from deployer.errors import ConfigError, Exit
-from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.fleet.hosts import Fleet, each
+from deployer.fleet.results import conclude
 from deployer.remote.site import Site, open_remote
 from deployer.wire.advice import do, run
-from deployer.wire.processes import argv_problem
+from deployer.wire.release.processes import argv_problem
 
 __all__ = ["execute", "has_input", "refuse_none"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -11,12 +10,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from deployer.cli.standalone import Parser, ended, is_dry, words_after_dashes, would
+from deployer.cli.standalone import Parser, answer, ended, is_dry, say, words_after_dashes, would
 from deployer.errors import ConfigError, Exit, Unreachable
-from deployer.sandbox import hosts, registry, survey
+from deployer.sandbox import hosts
 from deployer.sandbox.backends.choice import BACKENDS
 from deployer.sandbox.contents.content import DISTRIBUTIONS
-from deployer.sandbox.survey import Seen
+from deployer.sandbox.records import registry, survey
+from deployer.sandbox.records.survey import Seen
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run
 
@@ -95,15 +95,15 @@ def _up(given: argparse.Namespace) -> int:
     with Steps() as steps:
         registry.refuse_name(given.name)
         if not survey.has_image(given.distribution, given.backend):
-            _say(f"The {given.distribution} image is made first: one to two minutes, once.")
+            say(f"The {given.distribution} image is made first: one to two minutes, once.")
         host = hosts.up(given.name, distribution=given.distribution, backend=given.backend, progress=steps, owned=False)
     if given.json:
-        _answer(_row(Seen(host=host, condition="on")))
+        answer(_row(Seen(host=host, condition="on")))
     else:
-        _say(f"{host.name} is up at {host.address}. Next:")
-        _say(f"  deployer sandbox ssh {host.name}     (logs in as root)")
-        _say(f"  deployer sandbox down {host.name}    (removes it)")
-        _say(f"  ssh, fab: -F or -S {host.ssh_config}, -i {host.identity}")
+        say(f"{host.name} is up at {host.address}. Next:")
+        say(f"  deployer sandbox ssh {host.name}     (logs in as root)")
+        say(f"  deployer sandbox down {host.name}    (removes it)")
+        say(f"  ssh, fab: -F or -S {host.ssh_config}, -i {host.identity}")
     return int(Exit.OK)
 
 
@@ -121,7 +121,7 @@ def _down(given: argparse.Namespace) -> int:
         steps(f"removing {given.name}")
         registry.down(given.name, force=given.force)
     if given.json:
-        _answer({"removed": [given.name], "kept": {}, "failed": {}})
+        answer({"removed": [given.name], "kept": {}, "failed": {}})
     return int(Exit.OK)
 
 
@@ -134,27 +134,27 @@ def _down_all(given: argparse.Namespace) -> int:
         done = hosts.down_all()
     if given.json:
         failed = {name: error.problem for name, error in done.failed.items()}
-        _answer({"removed": list(done.removed), "kept": done.kept, "failed": failed})
+        answer({"removed": list(done.removed), "kept": done.kept, "failed": failed})
     else:
-        _say(f"removed: {', '.join(done.removed) or 'none'}")
+        say(f"removed: {', '.join(done.removed) or 'none'}")
         for name, pid in done.kept.items():
-            _say(f"left alone: {name} belongs to process {pid}, which runs; deployer sandbox down {name} removes it")
+            say(f"left alone: {name} belongs to process {pid}, which runs; deployer sandbox down {name} removes it")
         for error in done.failed.values():
-            _say(f"{error.problem} Next: {error.hint}")
+            say(f"{error.problem} Next: {error.hint}")
     return int(Exit.UNREACHABLE if done.failed else Exit.OK)
 
 
 def _list(given: argparse.Namespace) -> int:
     found = survey.survey()
     if given.json:
-        _answer({"hosts": [_row(seen) for seen in found]})
+        answer({"hosts": [_row(seen) for seen in found]})
     elif found:
         sys.stdout.write(f"{table(found)}\n")
     else:
-        _say("There are no throwaway hosts. Next: deployer sandbox up")
+        say("There are no throwaway hosts. Next: deployer sandbox up")
     for problem in dict.fromkeys(seen.problem for seen in found if seen.problem):
         names = ", ".join(seen.host.name for seen in found if seen.problem == problem)
-        _say(f"{problem} So it is unknown whether {names} {'run' if ', ' in names else 'runs'}.")
+        say(f"{problem} So it is unknown whether {names} {'run' if ', ' in names else 'runs'}.")
     return int(Exit.UNREACHABLE if any(seen.problem for seen in found) else Exit.OK)
 
 
@@ -210,13 +210,3 @@ def _row(seen: Seen) -> dict[str, Any]:
         "ssh_config": str(host.ssh_config),
         "identity": str(host.identity),
     }
-
-
-def _answer(value: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(value)}\n")
-    sys.stdout.flush()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -12,9 +12,10 @@ from typing import Any
 from deployer import events
 from deployer.commands.deploy import collect_source
 from deployer.errors import BadAnswer, ConfigError, Exit, Unreachable
-from deployer.fleet.hosts import Fleet, conclude, each
+from deployer.fleet.hosts import Fleet, each
+from deployer.fleet.results import conclude
 from deployer.project.locks.lockfile import Lock, lock_of
-from deployer.release import spec
+from deployer.release.setup import setup_request
 from deployer.remote import decode
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.remote.session import Outcome
@@ -23,10 +24,10 @@ from deployer.ssh.channel import Channel
 from deployer.ssh.link import Link, connect
 from deployer.ssh.options import Question
 from deployer.wire.advice import do, run
-from deployer.wire.processes import DIRECTIVE
 from deployer.wire.protocol import dumps
 from deployer.wire.reader import MOST_TEXT
-from deployer.wire.setup import PUBLIC_KEY
+from deployer.wire.release.processes import DIRECTIVE
+from deployer.wire.setup.request import PUBLIC_KEY
 
 __all__ = ["public_key", "public_keys", "setup"]
 
@@ -54,7 +55,7 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
     lock = _lock(fleet)
 
     def request(site: Site, public: tuple[str, ...]) -> dict[str, Any]:
-        return spec.setup_request(site.config, public, tuple(allow_units), lock=lock, upgrade=upgrade)
+        return setup_request(site.config, public, tuple(allow_units), lock=lock, upgrade=upgrade)
 
     outcomes = each(fleet, lambda site: _setup(site, keys, request))
     return conclude(fleet, outcomes, exit_of=lambda outcome: outcome.exit)

@@ -1,9 +1,9 @@
 """``deploy.toml`` and the dotenv file: validated, frozen; refused with the line and the key that is wrong."""
 
 from deployer.config.env_file import read_env_file
-from deployer.config.hosts import HostSettings, Inventory
+from deployer.config.hosts.hosts import HostSettings, Inventory
+from deployer.config.hosts.roles import Roles, refuse_twice
 from deployer.config.load import load, refusal
-from deployer.config.roles import Roles, refuse_twice
 from deployer.config.schema import Config, ReleaseConfig
 from deployer.config.tables.background import ProcessConfig, TimerConfig
 from deployer.config.tables.dependencies import DependenciesConfig

@@ -11,8 +11,15 @@ from deployer.errors import ConfigError
 from deployer.rollout.waves import is_batch
 from deployer.ssh.target import Target
 from deployer.wire.environment import environment_problem, name_problem, value_problem
-from deployer.wire.processes import CALENDAR, DIRECTIVE, DIRECTIVE_VALUE, MOST_MEMORY, MOST_VALUES, words_problem
 from deployer.wire.reader import LINE, MOST_TEXT
+from deployer.wire.release.processes import (
+    CALENDAR,
+    DIRECTIVE,
+    DIRECTIVE_VALUE,
+    MOST_MEMORY,
+    MOST_VALUES,
+    words_problem,
+)
 from deployer.wire.site import DIRECTORY, DIRECTORY_LENGTH, URL_PREFIX, is_network, listens, trustworthy
 
 SERVER_OPTIONS = {

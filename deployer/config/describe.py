@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from deployer.config.problems import Key, keys_of
+from deployer.config.declare import Key, keys_of
 from deployer.config.schema import Config
 
 INTRODUCTION = """\

@@ -6,17 +6,15 @@ import copy
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec import inspect as types
 
 from deployer.config.check import Invalid
+from deployer.config.declare import keys_of, paths
 
 Raw = dict[str, Any]
 T = TypeVar("T", bound=Struct)
@@ -45,66 +43,6 @@ class Problem:
     def __str__(self) -> str:
         dotted = "".join(part if part.startswith("[") else "." + quoted(part) for part in self.path)
         return f"{dotted.removeprefix('.')}: {self.message}"
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key of a table: what it is, what it expects, its default, and the table that it holds, if any.
-
-    ``each`` is the kind of table that a table of free names holds, ``beside`` the keys that may stand among them.
-    """
-
-    name: str
-    description: str
-    expects: str
-    required: bool
-    default: Any
-    table: type[Struct] | None
-    each: type[Struct] | None = None
-    beside: type[Struct] | None = None
-
-
-@cache
-def keys_of(table: type[Struct]) -> Mapping[str, Key]:
-    """The keys a table may have."""
-    info = types.type_info(table)
-    return MappingProxyType({field.encode_name: key_of(field) for field in cast(types.StructType, info).fields})
-
-
-def key_of(field: types.Field) -> Key:
-    """What the schema says about one key."""
-    kind, description = field.type, ""
-    extra: Raw = {}
-    while isinstance(kind, types.Metadata):
-        description = description or (kind.extra_json_schema or {}).get("description", "")
-        extra = extra or kind.extra or {}
-        kind = kind.type
-    return Key(
-        name=field.encode_name,
-        description=description,
-        expects=extra.get("expects", ""),
-        required=field.required,
-        default=None if field.default is msgspec.NODEFAULT else field.default,
-        table=table_of(kind),
-        each=each_of(kind),
-        beside=extra.get("beside"),
-    )
-
-
-def table_of(kind: types.Type) -> type[Struct] | None:
-    """The table that a key holds, also where it may be left out."""
-    if isinstance(kind, types.UnionType):
-        kind = next((one for one in kind.types if not isinstance(one, types.NoneType)), kind)
-    return kind.cls if isinstance(kind, types.StructType) else None
-
-
-def each_of(kind: types.Type) -> type[Struct] | None:
-    """The kind of table that stands below free names, where it is such a table of tables."""
-    for one in kind.types if isinstance(kind, types.UnionType) else (kind,):
-        if isinstance(one, types.DictType):
-            values = one.value_type.types if isinstance(one.value_type, types.UnionType) else (one.value_type,)
-            return next((value.cls for value in values if isinstance(value, types.StructType)), None)
-    return None
 
 
 def unknown_keys(raw: Raw, table: type[Struct]) -> tuple[Raw, list[Problem]]:
@@ -143,14 +81,6 @@ def nearest(name: str, keys: Iterable[str], table: type[Struct]) -> str:
         if len(path) > 1 and path[-1] == name:
             return f"did you mean {'.'.join(path)}?"
     return suggestion(name, keys, "keys here")
-
-
-def paths(table: type[Struct]) -> Iterator[tuple[str, ...]]:
-    """The paths of all keys of a table and of its tables."""
-    for key in keys_of(table).values():
-        yield (key.name,)
-        if key.table is not None:
-            yield from ((key.name, *path) for path in paths(key.table))
 
 
 def suggestion(name: str, names: Iterable[str], what: str) -> str:

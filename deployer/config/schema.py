@@ -12,11 +12,12 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from deployer.config import check, hosts
+from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, text, whole
-from deployer.config.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
-from deployer.config.roles import Roles
+from deployer.config.hosts import hosts
+from deployer.config.hosts.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
+from deployer.config.hosts.roles import Roles
 from deployer.config.tables import background
 from deployer.config.tables.background import ProcessConfig, TimerConfig
 from deployer.config.tables.dependencies import DependenciesConfig
@@ -27,8 +28,10 @@ from deployer.config.tables.web import WebConfig
 from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
-from deployer.wire.setup import app_problem, user_problem
-from deployer.wire.spec import COMMAND_TIMEOUT, DIRECTORY, DIRECTORY_LENGTH, DRAIN, KEEP, PYTHON, WATCH
+from deployer.wire.release.source import DIRECTORY, DIRECTORY_LENGTH
+from deployer.wire.release.spec import COMMAND_TIMEOUT, DRAIN, KEEP, WATCH
+from deployer.wire.release.versions import PYTHON
+from deployer.wire.setup.request import app_problem, user_problem
 
 
 # fmt: off

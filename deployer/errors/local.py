@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deployer.errors import ConfigError, DeployerError, Exit
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 
 __all__ = ["CAUSES", "as_local", "local_failure", "refuse_without_home"]
 

@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 from deployer.errors import DeployerError, Exit, Interrupted
-from deployer.fleet.hosts import Fleet, HostResult, conclude
+from deployer.fleet.hosts import Fleet, HostResult
 from deployer.fleet.messages import HostFailed, HostLost, HostMet, HostStopped, Inbox, Message
+from deployer.fleet.results import conclude
 from deployer.fleet.worker import HostWorker, Plan
 from deployer.release.placement import Payload, Placement, ReleaseKind, number_of
 from deployer.remote.decision import Decision

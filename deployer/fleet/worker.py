@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from deployer import events
-from deployer.errors import DeployerError, Exit, Interrupted, Mixed
-from deployer.errors.bug import Bug
-from deployer.events import Event
+from deployer.errors import DeployerError, Exit, Interrupted
 from deployer.fleet.hosts import HostResult
 from deployer.fleet.messages import HostEvent, HostFailed, HostLost, HostMet, HostStopped, Message
+from deployer.fleet.recorder import Dismissed, Recorder
 from deployer.release.placement import Payload
 from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
@@ -34,17 +32,6 @@ Plan = Callable[[Site, Remote, Facts], "Payload | None"]
 """Makes what goes to a host, in that host's thread; None when there is nothing to do there."""
 
 
-class _Dismissed(Exception):
-    """The coordinator has no use for this host any more, and its job had not begun."""
-
-
-@dataclass(kw_only=True, eq=False)
-class _Told(DeployerError):
-    """An error that is not reported: the host has reported it, or there is none."""
-
-    exit: Exit = Exit.BUG
-
-
 class HostWorker:
     """The thread of one host. ``tell`` takes its messages; ``room`` bounds how many hosts are prepared at a time.
 
@@ -58,14 +45,13 @@ class HostWorker:
         self.follower: Follower | None = None
         """Follows the job; None before its request is made. From then on it must not be silent for long."""
         self.silent_since = time.monotonic()
-        self.failed: events.Failed | None = None
-        """The host's last failure."""
-        self._site = replace(site, report=self._report)
+        self._record = Recorder(site.host, site.report)
+        self._site = replace(site, report=self._record)
         self._original = site
         self._tell, self._room, self._has_room, self._alone = tell, room, False, alone
         self._may_ask = threading.Event()
         self._plan: SimpleQueue[Plan | None] = SimpleQueue()
-        self._dismissed = self._left = False
+        self._dismissed = False
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
         self._began = time.monotonic()
@@ -105,7 +91,7 @@ class HostWorker:
     def leave(self) -> None:
         """Stop following: what runs on the host goes its own way. Returns at once, and nothing is told of what becomes
         of the connections."""
-        self._left = True
+        self._record.muted = True
         self._dismiss()
         if self.follower is not None:
             self.follower.leave()
@@ -138,7 +124,7 @@ class HostWorker:
             site=self._original,
             value=self._outcome,
             error=self._error,
-            failed=self.failed,
+            failed=self._record.failed,
             seconds=self._seconds,
         )
 
@@ -155,14 +141,14 @@ class HostWorker:
         self._error, self._seconds = error, time.monotonic() - self._began
         self._dismiss()
         if isinstance(error, Over):
-            return self._refusal(error)
+            return self._record.refusal(error)
         self._report_end(error)
         return error
 
     def waited(self, seconds: float, facts: Facts) -> None:
         """Report that it is this command's turn on the host."""
         detail = f"{facts.current} serves now" if facts.current else "nothing serves"
-        self._report(events.PhaseDone(host=self._site.host, phase="wait", seconds=seconds, detail=detail))
+        self._record(events.PhaseDone(host=self._site.host, phase="wait", seconds=seconds, detail=detail))
 
     def _dismiss(self) -> None:
         with self._lock:
@@ -181,7 +167,7 @@ class HostWorker:
         message = self._last_message()
         self._leave_room()
         self._may_ask.wait()
-        if isinstance(message, (HostFailed, HostLost)) and not isinstance(message.error, _Told):
+        if isinstance(message, (HostFailed, HostLost)):
             self._report_end(message.error)
         self._seconds = time.monotonic() - self._began
         self._tell(message)
@@ -193,24 +179,7 @@ class HostWorker:
             return HostStopped(host=host)
         except BaseException as error:
             self._error = self._error or error
-            return self._ended_by(error)
-
-    def _ended_by(self, error: BaseException) -> Message:
-        host = self._site.host
-        match error:
-            case _Dismissed():
-                return HostFailed(host=host, error=_Told(message="the fleet gave up before", host=host))
-            case Over():
-                return HostFailed(host=host, error=self._refusal(error))
-            case Mixed():
-                return HostLost(host=host, error=error)
-            case DeployerError():
-                return HostFailed(host=host, error=error)
-        # A bug must not leave the others waiting for this host.
-        sent = self.follower is not None
-        state = "what it serves, and whether something runs there, is not known" if sent else "nothing was touched"
-        bug = Bug.of(error, host=host, state=state)
-        return HostLost(host=host, error=bug) if sent else HostFailed(host=host, error=bug)
+            return self._record.last_message(error, sent=self.follower is not None)
 
     def _do(self) -> Outcome | None:
         site = self._site
@@ -220,14 +189,14 @@ class HostWorker:
             started = time.monotonic() - link.took
             self._may_ask.wait()
             if self._dismissed:
-                raise _Dismissed
+                raise Dismissed
             remote = self.remote = Remote(link, site.config.app, site.report)
             facts = ask(site, remote, started)
             self._leave_room()
             self._tell(HostMet(host=site.host, facts=facts))
             plan = self._await_plan(remote)
             if plan is None:
-                raise _Dismissed
+                raise Dismissed
             self._enter_room(remote)
             payload = plan(site, remote, facts)
             return None if payload is None else self._follow(payload, remote)
@@ -247,7 +216,7 @@ class HostWorker:
         self.silent_since = time.monotonic()
         with self._lock:
             if self._dismissed:
-                raise _Dismissed
+                raise Dismissed
             self.follower = follower
         outcome = follower.send(
             payload.message,
@@ -258,19 +227,19 @@ class HostWorker:
         )
         if upload is not None and outcome.exit == Exit.BUSY:
             detail = "another deploy began first"
-            self._report(events.PhaseSkipped(host=self._site.host, phase="upload", detail=detail))
+            self._record(events.PhaseSkipped(host=self._site.host, phase="upload", detail=detail))
         return outcome
 
     def _connect_again(self) -> Link:
-        if self._left:
-            raise _Dismissed
+        if self._record.muted:
+            raise Dismissed
         return connect(self._site.target, self._site.ssh)
 
     def _check_in(self) -> None:
         """While the upload goes on."""
         self.silent_since = time.monotonic()
         if self._dismissed:
-            raise _Dismissed
+            raise Dismissed
 
     def _receive(self, event: Mapping[str, Any]) -> None:
         self.silent_since = time.monotonic()
@@ -279,41 +248,23 @@ class HostWorker:
         self._tell(HostEvent(host=self._site.host, event=event))
 
     def _enter_room(self, remote: Remote | None = None) -> None:
-        """Wait until few enough are prepared. Raises _Dismissed. ``remote`` is a session to keep alive meanwhile."""
+        """Wait until few enough are prepared. Raises Dismissed. ``remote`` is a session to keep alive meanwhile."""
         while not self._dismissed:
             self._has_room = self._room.acquire(timeout=SIGN)
             if self._has_room and not self._dismissed:
                 return
             if remote is not None and not self._dismissed:
                 _give_sign(remote)
-        raise _Dismissed
+        raise Dismissed
 
     def _leave_room(self) -> None:
         if self._has_room:
             self._has_room = False
             self._room.release()
 
-    def _report(self, event: Event) -> None:
-        if isinstance(event, events.Failed):
-            self.failed = event
-        if not self._left:
-            self._original.report(event)
-
-    def _refusal(self, over: Over) -> DeployerError:
-        """What the host has told when it refused, as an error."""
-        told, exit = self.failed, over.outcome.exit
-        message = told.message if told else f"refused (exit code {int(exit)})"
-        error = _Told(message=message, host=self._site.host, exit=exit)
-        return error if told is None else replace(error, state=told.state, next=told.next, logs=told.logs)
-
     def _report_end(self, error: DeployerError) -> None:
-        """Report the end of this host's part as the host itself would."""
-        if self._alone:
-            return
-        host = self._site.host
-        with contextlib.suppress(Exception):  # whatever the display makes of it, the others must not wait for it
-            self._report(events.failure(host, error))
-            self._report(events.Finished(host=host, exit=int(error.exit), summary=error.message))
+        if not self._alone:
+            self._record.end(error)
 
 
 def _give_sign(remote: Remote) -> None:

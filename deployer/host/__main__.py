@@ -22,7 +22,7 @@ from typing import Any
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.state.app import Context, open_context
 from deployer.wire.protocol import Exit, dumps
-from deployer.wire.spec import parse_app
+from deployer.wire.release.spec import parse_app
 
 SILENCE = 300.0
 """Seconds without input after which the laptop counts as gone."""

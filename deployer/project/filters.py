@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from deployer.errors import ConfigError
 from deployer.project.files import Collection
-from deployer.wire.advice import NOTHING, Cause, do, run
+from deployer.wire.advice import NOTHING, do, run
+from deployer.wire.cause import Cause
 
 _LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
 _LONGEST_POINTER = 1024

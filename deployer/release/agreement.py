@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from deployer.errors import ConfigError
 from deployer.remote.facts import Facts
 from deployer.wire.advice import Next, run
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 
 __all__ = ["current_of", "refuse_nothing", "refuse_skew", "rollback_target"]
 

@@ -24,8 +24,8 @@ from deployer.remote.site import Site, who
 from deployer.rollout import migrator
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import PHASES
+from deployer.wire.release.spec import Spec
 from deployer.wire.sizes import size
-from deployer.wire.spec import Spec
 
 __all__ = ["Deploy", "Reload", "Rollback", "migrator_of"]
 

@@ -6,11 +6,10 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any
 
-from deployer.config import Config, ProxyConfig
+from deployer.config import Config
 from deployer.config.secret import Secret
 from deployer.config.tables.web import UnitTable
 from deployer.errors import ConfigError
@@ -18,17 +17,13 @@ from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.environment import parse_environment
-from deployer.wire.processes import Process, Timer, Unit, Web
 from deployer.wire.protocol import PHASES, dumps
-from deployer.wire.setup import Setup
-from deployer.wire.site import TIMEOUT
-from deployer.wire.software import Postgresql, Redis, Software
-from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
+from deployer.wire.release.health import Health
+from deployer.wire.release.processes import Process, Timer, Unit, Web
+from deployer.wire.release.source import LockSpec, SourceSpec
+from deployer.wire.release.spec import Spec
 
-__all__ = ["environment_of", "release_request", "respec", "setup_request", "spec_of"]
-
-_USUAL, _STREAMS = 60.0, 3600.0
-"""Seconds: what a proxy waits for an app that answers, and for one whose websockets and streams may be idle."""
+__all__ = ["as_the_host_reads", "environment_of", "release_request", "respec", "spec_of"]
 
 
 def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
@@ -111,7 +106,7 @@ def environment_of(config: Config, secrets: Mapping[str, Secret]) -> dict[str, s
     Raises ConfigError for what the host would refuse; the message holds no value.
     """
     values = {**config.env, **{name: value.reveal() for name, value in secrets.items()}}
-    with _as_the_host_reads():
+    with as_the_host_reads():
         return parse_environment(values)
 
 
@@ -138,64 +133,15 @@ def release_request(
     }  # fmt: skip
 
 
-def setup_request(
-    config: Config,
-    keys: tuple[str, ...],
-    allow_units: tuple[str, ...],
-    *,
-    lock: Lock | None = None,
-    upgrade: bool = False,
-) -> dict[str, Any]:
-    """What ``fab setup`` asks of the host program. There is a site only where something answers requests; ``lock`` says
-    which Python the project needs, ``upgrade`` brings one that setup installed up to date.
-
-    Raises ConfigError for what the host would refuse.
-    """
-    proxy = config.proxy if config.runs_web else ProxyConfig()
-    site = proxy.site(_patience(config)).as_json() if proxy.chosen else None
-    request = {
-        "app": config.app, "deploy_user": config.deploy_user, "keys": list(keys), "units": list(allow_units),
-        "proxy": proxy.chosen, "site": site,
-        "software": json.loads(dumps(asdict(_software(config, lock, upgrade)))),
-    }  # fmt: skip
-    with _as_the_host_reads():
-        Setup.parse(request)
-    return request
-
-
-def _patience(config: Config) -> float:
-    """How many seconds the proxy waits for the app: longer than its server, which ends what takes too long itself."""
-    web = config.web
-    if web.server_name != "gunicorn":
-        return _STREAMS if web.asgi or web.command else _USUAL
-    words = [part for word in web.args for part in word.split("=", 1)]
-    told = [after for word, after in pairwise(words) if word in ("-t", "--timeout")]
-    seconds = int(told[-1]) if told and told[-1].isdecimal() else 30
-    return min(max(_USUAL, seconds + 10.0), TIMEOUT[1]) if seconds else _STREAMS
-
-
-def _software(config: Config, lock: Lock | None, upgrade: bool) -> Software:
-    host = config.host
-    return Software(
-        python=config.python or (lock.python if lock else ""),
-        requires=lock.requires if lock else "",
-        mirror=host.python_mirror or "",
-        upgrade=upgrade,
-        packages=host.packages,
-        postgresql=Postgresql(backups=host.postgresql.backups) if host.postgresql else None,
-        redis=Redis(memory=host.redis.memory_bytes) if host.redis else None,
-    )
-
-
 def _accepted(spec: Spec) -> Spec:
     """The same release, once the host's own strict reader has accepted it. Raises ConfigError."""
-    with _as_the_host_reads():
+    with as_the_host_reads():
         Spec.parse(json.loads(dumps(spec.as_json())))
     return spec
 
 
 @contextmanager
-def _as_the_host_reads() -> Iterator[None]:
+def as_the_host_reads() -> Iterator[None]:
     """What the contract refuses is told here, before it is sent."""
     try:
         yield

@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from deployer import events
 from deployer.errors import BadAnswer, Exit
-from deployer.remote import answers
-from deployer.remote.answers import ANSWERS, MOST_COUNT, MOST_MOMENT, MOST_SECONDS, Nothing, Version
+from deployer.remote.answers import ANSWERS, Nothing, Version
+from deployer.remote.answers.values import JOB_ID, MOST_COUNT, MOST_MOMENT, MOST_SECONDS
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import RELEASE
 
@@ -76,7 +76,7 @@ _BOUNDS: Mapping[str, Callable[[Any], bool]] = {
     "serving": _name,
     "to": _name,
     "previous": _name,
-    "job": lambda value: re.match(answers.JOB_ID, value) is not None,
+    "job": lambda value: re.match(JOB_ID, value) is not None,
 }
 """What a host may say in a field of an event, beside its type. The laptop's own events have other exit codes."""
 

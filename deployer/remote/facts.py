@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deployer.remote.answers import AskAnswer, Job
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from deployer.wire.tree import unpack_ids
 
 __all__ = ["Facts"]

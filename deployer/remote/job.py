@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from deployer import events
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Interrupted, Mixed, Unreachable, lost_before
 from deployer.events import Event
 from deployer.remote.answers import Aborted
+from deployer.remote.outbox import Outbox
 from deployer.remote.session import Edit, Outcome, Over, Remote, unchanged
 from deployer.ssh.link import Link
 from deployer.wire.advice import NOTHING, run
@@ -67,8 +65,6 @@ class Follower:
         """The host has been told to abort the job."""
         self.doing = "the deploy is at its start"
         """What the host is at, for people."""
-        self.followed = False
-        """The host has named the job: messages reach it."""
         self._remote = remote
         self._reconnect = reconnect
         self._by = by
@@ -77,10 +73,7 @@ class Follower:
         self._job = ""
         self._told = self._skip = 0
         self._links: list[Link] = []
-        self._lock = threading.Lock()
-        self._repeated: list[Mapping[str, Any]] = []
-        self._outbox: SimpleQueue[Mapping[str, Any] | None] | None = None
-        self._left = False
+        self._outbox = Outbox(self._tell)
 
     def send(
         self,
@@ -111,21 +104,19 @@ class Follower:
             for link in self._links:
                 link.close()
 
+    @property
+    def followed(self) -> bool:
+        """The host has named the job: messages reach it."""
+        return self._outbox.open
+
     def say(self, message: Mapping[str, Any], *, once: bool = False) -> None:
         """A message to the job, from any thread: when it is followed, and (unless ``once``) again after each new
         connection, since it may have gone to one that was lost."""
-        with self._lock:
-            if not once:
-                self._repeated.append(message)
-            if self.followed:
-                self._post(message)
+        self._outbox.put(message, once=once)
 
     def leave(self) -> None:
         """Send no more messages."""
-        with self._lock:
-            self._left = True
-            if self._outbox is not None:
-                self._outbox.put(None)
+        self._outbox.close()
 
     def drop(self) -> None:
         """Take the connection for lost, from any thread."""
@@ -167,6 +158,9 @@ class Follower:
             host=self._remote.host,
         )
 
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        self._remote.send(message)
+
     def _upload(self, body: BinaryIO, offset: int, length: int) -> None:
         def advance(done: int) -> None:
             self.begun = length - done <= _IN_FLIGHT
@@ -177,20 +171,6 @@ class Follower:
                 self._uploading()
 
         self._remote.send_file(body, length, advance)
-
-    def _post(self, message: Mapping[str, Any]) -> None:
-        """Have a thread send it: a host that hangs delays no message to another. Call it with the lock."""
-        if self._left:
-            return  # nobody would ever tell its thread to end
-        if self._outbox is None:
-            self._outbox = SimpleQueue()
-            threading.Thread(target=self._speak, args=(self._outbox,), daemon=True, name="to-the-job").start()
-        self._outbox.put(message)
-
-    def _speak(self, outbox: SimpleQueue[Mapping[str, Any] | None]) -> None:
-        while (message := outbox.get()) is not None:
-            with contextlib.suppress(Unreachable):  # whoever follows the job notices it, too
-                self._remote.send(message)
 
     def _follow(self, edit: Edit) -> Outcome:
         losses = 0
@@ -215,10 +195,7 @@ class Follower:
     def _pass_on(self, event: dict[str, Any], edit: Edit) -> None:
         if event["event"] == "following":
             self._job, self._skip, self._told = event["job"], max(self._skip, self._told), 0
-            with self._lock:
-                self.followed = True
-                for message in self._repeated:
-                    self._post(message)
+            self._outbox.connected()
             self._receive(event)
             return
         if self._job and event["event"] != "holding":

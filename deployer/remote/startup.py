@@ -10,7 +10,8 @@ from deployer.errors import ConfigError, DeployerError, Unreachable
 from deployer.ssh.channel import LongLineError
 from deployer.ssh.link import Link
 from deployer.ssh.transport import printable
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 from deployer.wire.protocol import PROGRAM
 
 __all__ = ["CAUSES", "MOST_NOISE", "Attempted", "endless_noise", "not_started", "silent"]

@@ -8,7 +8,7 @@ from deployer.sandbox.errors import SandboxCommandError, SandboxError
 from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.hosts import sweep, up
 from deployer.sandbox.prepared import Preparation
-from deployer.sandbox.registry import down
-from deployer.sandbox.survey import get, listing
+from deployer.sandbox.records.registry import down
+from deployer.sandbox.records.survey import get, listing
 
 __all__ = ["Preparation", "SandboxCommandError", "SandboxError", "SandboxHost", "down", "get", "listing", "sweep", "up"]

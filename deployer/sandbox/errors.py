@@ -10,8 +10,6 @@ class SandboxError(Exception):
     `console` holds the last lines a host printed while it booted (empty when there are none).
     """
 
-    exit_code = 2
-
     def __init__(self, problem: str, *, state: str = "", hint: str = "", console: str = "") -> None:
         super().__init__(problem)
         self.problem = problem

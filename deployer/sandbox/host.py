@@ -15,7 +15,7 @@ from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.machine import processes
 from deployer.sandbox.machine.processes import OsProcess
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records.state import Record, State
 
 BOOT_SECONDS = 120.0
 """How long a host may take until sshd greets, and again until systemd is done starting units."""

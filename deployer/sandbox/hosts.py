@@ -20,8 +20,8 @@ from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.machine import space
 from deployer.sandbox.machine.processes import OsProcess
 from deployer.sandbox.prepared import Preparation, layers
-from deployer.sandbox.registry import check, down, engine_of, host_of, register, remove
-from deployer.sandbox.state import State, is_abandoned
+from deployer.sandbox.records.registry import check, down, engine_of, host_of, register, remove
+from deployer.sandbox.records.state import State, is_abandoned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.sandbox.machine.commands import run
-from deployer.sandbox.state import Record, State, replace_file
+from deployer.sandbox.records.state import Record, State, replace_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

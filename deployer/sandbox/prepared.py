@@ -14,7 +14,7 @@ from deployer.sandbox.backends import mounts
 from deployer.sandbox.host import SandboxHost
 from deployer.sandbox.machine.commands import run
 from deployer.sandbox.machine.locks import exclusive
-from deployer.sandbox.state import State
+from deployer.sandbox.records.state import State
 
 UNUSED_SECONDS = 600.0
 """A layer that no host stands on, and that none was made from for so long, goes when a newer one is made."""

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from deployer.sandbox.errors import SandboxCommandError, SandboxError
-from deployer.sandbox.state import State
+from deployer.sandbox.records.state import State
 
 
 def socket_path(state: State, name: str) -> Path:

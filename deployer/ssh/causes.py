@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 
 __all__ = ["CAUSES"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.errors.local import refuse_without_home
+from deployer.ssh.login.limit import Sshd
 from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target
 from deployer.wire.advice import Next, do, run
@@ -85,6 +86,13 @@ class SshSettings:
         if self.host_key_alias:
             return self.host_key_alias
         return self.hostname if self.port == 22 else f"[{self.hostname}]:{self.port}"
+
+    @property
+    def sshd(self) -> Sshd:
+        """Which one is logged in to. What a ProxyCommand goes through is unknown; nearly always it is one jump host for
+        all hosts, so all count as one."""
+        unknown = self.proxy_command and not self.proxy_jump
+        return ((), "", 0) if unknown else (self.proxy_jump, self.hostname, self.port)
 
 
 def query(target: Target, options: SshOptions, jump: str | None = None) -> list[str]:

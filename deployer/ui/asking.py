@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
-from deployer.ui.text import clean
+from deployer.ui.style.text import clean
 
 __all__ = ["Terminal", "is_terminal", "show_lines"]
 

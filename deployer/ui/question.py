@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
 from deployer.remote.decision import Decide, Decision
-from deployer.ui.text import clean
+from deployer.ui.style.text import clean
 
 __all__ = ["Part", "Pausable", "Pause", "on_interrupt"]
 

@@ -128,8 +128,8 @@ def print_error(error: DeployerError, *, json: bool, stream: TextIO | None = Non
 
         JsonLines(sys.stdout)(event)
     elif is_live(stream or sys.stderr):
-        from deployer.ui import paint
         from deployer.ui.live.reporter import console_on
+        from deployer.ui.style import paint
 
         named = event.message.startswith(f"{event.host} ")
         paint.failure(console_on(stream or sys.stderr), event, host="" if named else event.host)
@@ -140,7 +140,7 @@ def print_error(error: DeployerError, *, json: bool, stream: TextIO | None = Non
 def _print_plain(event: Failed, stream: TextIO) -> None:
     from deployer.ui.plain.lines import failure_lines
     from deployer.ui.stream import can_unicode, safe
-    from deployer.ui.text import clean
+    from deployer.ui.style.text import clean
 
     prefix = f"[{clean(event.host)}] " if event.host else ""
     mark = "✗" if can_unicode(stream) else "FAILED"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from deployer.ui import is_live
 from deployer.ui.stream import safe
-from deployer.ui.text import clean, seconds
+from deployer.ui.style.text import clean, seconds
 
 if TYPE_CHECKING:
     from deployer.ui.live.frame import Frame
@@ -72,7 +72,7 @@ class Steps:
 
         from deployer.ui.live.frame import Frame
         from deployer.ui.live.reporter import console_on
-        from deployer.ui.paint import cut, spinner
+        from deployer.ui.style.paint import cut, spinner
 
         console = console_on(self._stream)
 

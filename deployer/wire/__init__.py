@@ -12,7 +12,7 @@ event, a login may print anything.
 and ``attach`` only look. ``doctor`` looks, and with ``fix`` repairs. ``wait`` joins the queue for the lock, ``hold`` is
 a keep-alive. ``release`` starts a job, ``phases`` continues one that is held between two phases, ``abort`` ends it.
 ``run`` runs one command in the current release. ``fab setup`` is no session: root sends the program itself and one
-request (:mod:`~deployer.wire.setup`).
+request (:mod:`~deployer.wire.setup.request`).
 
 **Jobs.** A release runs in a transient systemd unit, whose name is the lock, so it outlives the session. Its phases are
 ``upload build install start migrate check switch drain watch``; from ``switch`` on, the new release may have traffic.
@@ -26,12 +26,11 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.protocol`: the version, phases, barriers, exit codes, names, and one message as bytes
 - :mod:`~deployer.wire.message`: reads one request, bounded before it is parsed
 - :mod:`~deployer.wire.reader`: reads the keys of a JSON object, each of the right type and form
-- :mod:`~deployer.wire.spec`, :mod:`~deployer.wire.processes`: a release, and what it runs
+- :mod:`~deployer.wire.release`: a release, what it runs, and which Python it accepts
 - :mod:`~deployer.wire.environment`: variables, and systemd's file of them
-- :mod:`~deployer.wire.setup`: what ``fab setup`` asks for
-- :mod:`~deployer.wire.site`, :mod:`~deployer.wire.software`: the proxy's site, and what is installed
+- :mod:`~deployer.wire.setup`: what ``fab setup`` asks for, and what it installs
+- :mod:`~deployer.wire.site`: the proxy's site
 - :mod:`~deployer.wire.tree`: the files of a release, and the difference between two trees
-- :mod:`~deployer.wire.versions`: which Python a specifier accepts
-- :mod:`~deployer.wire.advice`: what to do next, and causes of failure
+- :mod:`~deployer.wire.advice`, :mod:`~deployer.wire.cause`: what to do next, and causes of failure
 - :mod:`~deployer.wire.sizes`: bytes as people read them
 """

@@ -1,22 +1,21 @@
-"""What to do next, as a value: steps, each a command to type or something to do by hand; and the causes of failures,
-each declared once: for the error, the reference page and the name of its test. Used by both halves."""
+"""What to do next, as a value: steps, each a command to type or something to do by hand. Used by both halves."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
-__all__ = ["NOTHING", "Advice", "Cause", "Next", "Step", "do", "run"]
+__all__ = ["NOTHING", "Advice", "Next", "Step", "do", "run"]
 
-_TYPED = re.compile(r"(?:fab|deployer|git|ssh|ssh-[a-z]+|uv|apt-get|pip|pipx|sudo|journalctl) ")
+# Patterns are compiled when one is first needed: every `fab` imports this module.
+_TYPED = r"(?:fab|deployer|git|ssh|ssh-[a-z]+|uv|apt-get|pip|pipx|sudo|journalctl) "
 """How a command begins where advice comes as text."""
-_OURS = re.compile(r"(?:(?:fab|deployer) [\w@.:/=, -]+|git status --ignored)\Z")
+_OURS = r"(?:(?:fab|deployer) [\w@.:/=, -]+|git status --ignored)"
 """The commands that a host may advise: they start only what the reader has installed."""
-_LOOKS_TYPED = re.compile(r"\S+ +-|\S*/|(?:sudo|doas|rm|curl|wget|sh|bash|dd|chmod|chown|eval|exec|python3?|perl) ")
+_LOOKS_TYPED = r"\S+ +-|\S*/|(?:sudo|doas|rm|curl|wget|sh|bash|dd|chmod|chown|eval|exec|python3?|perl) "
 """How text begins that is no sentence but a command."""
-_WHY = re.compile(r"   \((?P<why>.*)\)\Z", re.DOTALL)
+_WHY = r"(?s)   \((?P<why>.*)\)\Z"
 
 
 class Step(NamedTuple):
@@ -94,33 +93,14 @@ def do(text: str) -> Next:
 
 def _trusted(step: Step) -> Step:
     """A step that a host advises, as it may be shown."""
-    foreign = not _OURS.match(step.command) if step.command else bool(_LOOKS_TYPED.match(step.text))
+    foreign = not re.fullmatch(_OURS, step.command) if step.command else bool(re.match(_LOOKS_TYPED, step.text))
     return Step("", f"the host says: {step}") if foreign else step
 
 
 def _read(line: str) -> Step:
     """One line of text: a command (with its reason in brackets) where it begins as one, else something to do."""
-    found = _WHY.search(line)
+    found = re.search(_WHY, line)
     command, why = (line[: found.start()], found["why"]) if found else (line, "")
-    if _TYPED.match(command) and not re.search(r", (?:or|then|and) ", command):
+    if re.match(_TYPED, command) and not re.search(r", (?:or|then|and) ", command):
         return Step(command, why)
     return Step("", line)
-
-
-@dataclass(frozen=True)
-class Cause:
-    """``when`` says what was observed. ``message`` and ``next`` hold ``{names}`` to be filled in."""
-
-    name: str
-    when: str
-    message: str
-    next: Next
-
-    def told(self, **values: Any) -> dict[str, Any]:
-        """``message`` and ``next``, filled in, as the errors of both halves take them."""
-        return {"message": self.message.format(**values), "next": self.advice(**values)}
-
-    def advice(self, **values: Any) -> Next:
-        """``next``, filled in. Steps that are empty then are left out."""
-        steps = (Step(step.command.format(**values), step.text.format(**values)) for step in self.next)
-        return Next(step for step in steps if any(step) and step.text.strip() != "or")

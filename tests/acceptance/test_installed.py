@@ -15,7 +15,7 @@ from deployer.sandbox.backends import mounts, nspawn
 from deployer.sandbox.backends.cgroups import groups_of
 from deployer.sandbox.hosts import down_all
 from deployer.sandbox.machine.processes import in_control_group, with_argument
-from deployer.sandbox.state import State
+from deployer.sandbox.records.state import State
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.acceptance

@@ -20,7 +20,7 @@ from deployer.sandbox.contents.content import HostIdentity, host_files
 from deployer.sandbox.contents.files import File
 from deployer.sandbox.keys import generate
 from deployer.sandbox.machine.processes import children, with_argument
-from deployer.sandbox.state import State
+from deployer.sandbox.records.state import State
 
 pytestmark = pytest.mark.acceptance
 

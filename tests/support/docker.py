@@ -16,7 +16,7 @@ import pytest
 from deployer.sandbox.backends import mounts
 from deployer.sandbox.backends.docker import unusable
 from deployer.sandbox.machine.processes import OsProcess, children, kill, wait_until
-from deployer.sandbox.state import State
+from deployer.sandbox.records.state import State
 
 _ENGINE = ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"]
 

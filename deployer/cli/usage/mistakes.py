@@ -20,7 +20,7 @@ __all__ = ["ANYWHERE", "dashed", "explain", "no_number", "no_task"]
 _UNKNOWN = re.compile(r"No idea what '(.*)' is!\Z", re.DOTALL)
 
 
-_NO_VALUE = re.compile(r"Flag <Argument: ([\w-]+).* needed value and was not given one!\Z")
+_NO_VALUE = re.compile(r"Flag <\w+: ([\w-]+).* needed value and was not given one!\Z")
 """Invoke's messages: it reports what is wrong in no other way."""
 
 

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError
 from invoke.parser.context import ParserContext
 
-from deployer.cli.ending import leave_closed_output
+from deployer.cli.ending import leave_closed_output, show_error
 from deployer.cli.fleettask import FleetTask, wrong_executor
 from deployer.cli.usage import fabricfiles
 from deployer.cli.usage.mistakes import ANYWHERE, dashed, explain, no_number, no_task
@@ -74,9 +74,7 @@ class ExplainedFab(Fab):  # type: ignore[misc]
 
     def refuse(self, error: ConfigError) -> None:
         """Show the error and end the process."""
-        from deployer.ui import print_error
-
-        print_error(error, json="--json" in getattr(getattr(self, "core", None), "unparsed", ()))
+        show_error(error, json="--json" in getattr(getattr(self, "core", None), "unparsed", ()))
         raise Quit(code=int(error.exit)) from error
 
 

@@ -21,13 +21,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer.cli.standalone import Parser, ended, is_dry, would
+from deployer.cli.standalone import Parser, answer, ended, is_dry, say, would
 from deployer.commands.demo.project import DemoProject, make_project
 from deployer.errors import ConfigError, Exit
-from deployer.sandbox import SandboxHost, hosts, registry, survey
+from deployer.sandbox import SandboxHost, hosts
 from deployer.sandbox.backends.choice import BACKENDS
 from deployer.sandbox.contents.content import DISTRIBUTIONS
 from deployer.sandbox.load import Load, Report
+from deployer.sandbox.records import registry, survey
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run as typed
@@ -71,11 +72,11 @@ def _main(given: argparse.Namespace) -> int:
     _refuse_missing_git()
     more = ", and one or two more for the image of the host, which is made once"
     ready = survey.has_image(given.distribution, given.backend)
-    _say(f"This takes about a minute{'' if ready else more}. Ctrl-C ends it and removes all it made.")
+    say(f"This takes about a minute{'' if ready else more}. Ctrl-C ends it and removes all it made.")
     with _host(given) as host:
         project = make_project(host.state.host(host.name) / "project", host)
-        _say(f"a Django project in {project.path}")
-        _say(f"a {host.distribution} host with systemd, sshd and nginx at {host.address}")
+        say(f"a Django project in {project.path}")
+        say(f"a {host.distribution} host with systemd, sshd and nginx at {host.address}")
         demo = Demo(host=host, project=project, aside=given.json)
         good = demo.run()
         _tell(demo, json=given.json)
@@ -83,7 +84,7 @@ def _main(given: argparse.Namespace) -> int:
             _say_kept(host, project)
     took = time.monotonic() - started
     gone = "" if given.keep else "; its host is gone"
-    _say(f"\nThe demo took {took:.0f} s{gone}. Now your own project: deployer init")
+    say(f"\nThe demo took {took:.0f} s{gone}. Now your own project: deployer init")
     return int(Exit.OK if good else Exit.BUG)
 
 
@@ -153,7 +154,7 @@ class Demo:
     def step(self, what: str, exit: int, *command: str, user: str = "", outcome: str = "") -> bool:
         """Run one command; whether it ended with the expected exit code."""
         named = ["-H", f"{user}@{self.host.name}"] if user else []
-        _say(f"\n$ {' '.join(['fab', *command, *named])}")
+        say(f"\n$ {' '.join(['fab', *command, *named])}")
         started = time.monotonic()
         login = ["-S", str(self.host.ssh_config), "-i", str(self.host.identity)]
         status = fab([*login, *command, *named], cwd=self.project.path, aside=self.aside)
@@ -164,7 +165,7 @@ class Demo:
             Ran(what=what, outcome=outcome if good else unwanted, start=started, end=ended, serves=serves)
         )
         if not good:
-            _say(f"✗ fab {command[0]} should have ended with exit code {exit}; it {unwanted.partition(',')[0]}")
+            say(f"✗ fab {command[0]} should have ended with exit code {exit}; it {unwanted.partition(',')[0]}")
         return good
 
     def serves(self) -> str:
@@ -222,31 +223,21 @@ def _tell(demo: Demo, *, json: bool) -> None:
     rows = demo.rows()
     sent, failed = sum(row.sent for row in rows), sum(row.failed for row in rows)
     if json:
-        _answer({"steps": [_plain(row) for row in rows], "sent": sent, "failed": failed})
+        answer({"steps": [_plain(row) for row in rows], "sent": sent, "failed": failed})
         return
     demo_table(rows)
     if demo.report is not None:
         lost = "none was lost" if not demo.report.failed else f"{demo.report.failed:,} failed: {demo.report.failures}"
-        _say(f"{demo.report.sent:,} requests in all; {lost}.")
+        say(f"{demo.report.sent:,} requests in all; {lost}.")
 
 
 def _plain(row: DemoStep) -> dict[str, Any]:
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(row).items()}
 
 
-def _answer(value: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(value)}\n")
-    sys.stdout.flush()
-
-
 def _say_kept(host: SandboxHost, project: DemoProject) -> None:
-    _say(f"\n{host.name} stays, and its app serves {project.url}")
-    _say(f"  deployer sandbox ssh {host.name}")
-    _say(f"  cd {project.path}")
-    _say(f"  fab -S {host.ssh_config} -i {host.identity} status")
-    _say(f"  deployer sandbox down {host.name}   (removes both)")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    say(f"\n{host.name} stays, and its app serves {project.url}")
+    say(f"  deployer sandbox ssh {host.name}")
+    say(f"  cd {project.path}")
+    say(f"  fab -S {host.ssh_config} -i {host.identity} status")
+    say(f"  deployer sandbox down {host.name}   (removes both)")

@@ -12,7 +12,7 @@ from deployer.commands.init.mistakes import chosen, refuse_place
 from deployer.commands.init.text import ENV_FILE
 from deployer.commands.init.write import seen
 from deployer.project.detect import Project, inspect
-from deployer.wire.spec import HOST_HEADER, HOST_LENGTH
+from deployer.wire.release.health import HOST_HEADER, HOST_LENGTH
 
 __all__ = ["Asking", "Defaults", "Interview", "interview"]
 

@@ -11,8 +11,8 @@ from deployer.config import check as values
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, whole
 from deployer.config.tables.web import UnitTable
-from deployer.wire.processes import COUNT, MOST_PROCESSES, RUN, STOP
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
+from deployer.wire.release.processes import COUNT, MOST_PROCESSES, RUN, STOP
 
 
 # fmt: off

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from deployer.config import check
 from deployer.config.declare import key, text
-from deployer.wire.spec import MOST_PARTS, PART, PART_LENGTH
+from deployer.wire.release.source import MOST_PARTS, PART, PART_LENGTH
 
 Part = Annotated[str, text(PART.pattern, PART_LENGTH)]
 

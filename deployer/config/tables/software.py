@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, text, whole
-from deployer.wire.software import BACKUPS, MIRROR, MIRROR_LENGTH, MOST_PACKAGES, PACKAGE, REDIS_MEMORY
+from deployer.wire.setup.software import BACKUPS, MIRROR, MIRROR_LENGTH, MOST_PACKAGES, PACKAGE, REDIS_MEMORY
 
 
 # fmt: off

@@ -9,9 +9,9 @@ from msgspec import Meta, Struct, field
 from deployer.config import check
 from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, whole
-from deployer.wire.processes import TARGET, TARGET_LENGTH, WORKERS
 from deployer.wire.reader import MOST_ITEMS
-from deployer.wire.spec import HEALTHY, HOST_HEADER, HOST_LENGTH, MOST_RANGES, SETTLE, URL_LENGTH, URL_PATH
+from deployer.wire.release.health import HEALTHY, HOST_HEADER, HOST_LENGTH, MOST_RANGES, SETTLE, URL_LENGTH, URL_PATH
+from deployer.wire.release.processes import TARGET, TARGET_LENGTH, WORKERS
 
 WSGI_SERVERS = ("gunicorn",)
 ASGI_SERVERS = ("uvicorn", "hypercorn")

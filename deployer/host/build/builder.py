@@ -21,7 +21,7 @@ from deployer.host.state.store import Store
 from deployer.host.system import ownership
 from deployer.host.units import transient
 from deployer.wire.advice import do, run
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from deployer.wire.tree import LINK, Delta, Entry
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"

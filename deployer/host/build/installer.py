@@ -19,7 +19,7 @@ from deployer.host.build.pythons import HOST_PATH, pythons
 from deployer.host.errors import HostError
 from deployer.host.system import ownership
 from deployer.wire.advice import NOTHING, Next, do, run
-from deployer.wire.spec import LockSpec
+from deployer.wire.release.source import LockSpec
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 SOURCES = ".sources"

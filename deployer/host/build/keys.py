@@ -14,7 +14,7 @@ from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
 from deployer.host.system import files
 from deployer.wire.advice import do
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from deployer.wire.tree import Entry
 
 _LAYOUT = 2

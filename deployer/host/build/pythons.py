@@ -13,9 +13,10 @@ from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system.runner import run
-from deployer.wire.advice import Cause, do
+from deployer.wire.advice import do
 from deployer.wire.advice import run as type_in
-from deployer.wire.versions import fits, numbers
+from deployer.wire.cause import Cause
+from deployer.wire.release.versions import fits, numbers
 
 _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"
 HOST_PATH = "/usr/local/bin:/usr/bin:/bin"

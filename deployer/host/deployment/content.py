@@ -15,8 +15,8 @@ from deployer.host.state.store import Store
 from deployer.host.system import files
 from deployer.host.units import programs
 from deployer.wire.advice import run
+from deployer.wire.release.spec import Spec
 from deployer.wire.sizes import size
-from deployer.wire.spec import Spec
 from deployer.wire.tree import Entry
 
 

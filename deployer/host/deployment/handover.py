@@ -14,7 +14,8 @@ from deployer.host.state.paths import unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import files, orders, proc, systemd
 from deployer.host.units.install import refuse_current, remove_units
-from deployer.wire.advice import Cause, do
+from deployer.wire.advice import do
+from deployer.wire.cause import Cause
 from deployer.wire.protocol import WEB
 from deployer.wire.sizes import size
 

@@ -18,7 +18,7 @@ from deployer.wire.advice import Next, run
 from deployer.wire.environment import MOST_VARIABLES, parse_environment
 from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_BY, MOST_NUMBER, PHASES, Exit
 from deployer.wire.reader import Reader
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 
 KINDS = ("deploy", "reload", "rollback")
 _NAMED = 5

@@ -38,7 +38,8 @@ from deployer.host.diagnosis.causes import (
     READ_ONLY_CODE,
 )
 from deployer.host.system import ownership
-from deployer.wire.advice import Cause, Next
+from deployer.wire.advice import Next
+from deployer.wire.cause import Cause
 
 __all__ = ["Explanation", "from_command", "from_end", "from_migration", "from_output", "from_response"]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from deployer.host.errors import Damaged
-from deployer.host.inspect import machine, preparation, units
+from deployer.host.inspect import causes, preparation, services, units
+from deployer.host.inspect.causes import finding
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
@@ -18,18 +19,16 @@ from deployer.host.state.releases import Release
 from deployer.host.system import orders, systemd
 from deployer.wire.protocol import WEB
 
-_REPAIRS = {
-    survey.START: ("down", "it is started"),
-    survey.DISCARD: ("unfinished", "its candidate is removed; what serves is not touched"),
-    survey.REMOVE: ("unfinished", "requests that wait for it are answered, then it is removed"),
-    survey.STOP: ("leftover", "they are stopped and removed"),
-    survey.REMOVE_DEBRIS: ("leftover", "it is removed"),
-    survey.COMPLETE_LEDGER: ("leftover", "the line is added"),
-    survey.ROLL_BACK: ("unfinished", "the release before it serves again"),
-    survey.FINISH: ("unfinished", "it is watched: healthy, it stays; else the release before it serves again"),
+_KINDS = {
+    survey.START: "down",
+    survey.DISCARD: "unfinished",
+    survey.REMOVE: "unfinished",
+    survey.STOP: "leftover",
+    survey.REMOVE_DEBRIS: "leftover",
+    survey.COMPLETE_LEDGER: "leftover",
+    survey.ROLL_BACK: "unfinished",
+    survey.FINISH: "unfinished",
 }
-
-_FIX = "fix it and fab deploy, or fab rollback"
 _AGAIN, _LATELY = 2, 600.0
 """A process with this many restarts, the last one this many seconds ago or less, keeps ending."""
 
@@ -58,7 +57,7 @@ def examine(ctx: Context) -> dict[str, Any]:
         findings += [found for one in (current, ctx.catalog.before(current)) if one for found in _damage(ctx, one)]
     seen = preparation.outside(ctx)
     findings += preparation.findings(ctx) + preparation.reached(ctx, seen)
-    troubles, notes = machine.findings(ctx)
+    troubles, notes = services.findings(ctx)
     findings += troubles
     asks = current is not None and current.spec.web is not None
     told = preparation.unknown(seen) if asks else []
@@ -72,13 +71,8 @@ def examine(ctx: Context) -> dict[str, Any]:
 
 
 def _planned(step: survey.Repair) -> dict[str, Any]:
-    kind, repair = _REPAIRS[step.do]
-    return _finding(kind, f"v{step.number}" if step.number else str(step.path or ""), step.why, repair, fix=True)
-
-
-def _finding(kind: str, what: str, text: str, repair: str, *, fix: bool = False) -> dict[str, Any]:
-    """``fix``: ``fab doctor --fix`` does it."""
-    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": fix}
+    what = f"v{step.number}" if step.number else str(step.path or "")
+    return finding(_KINDS[step.do], what, step.why, str(survey.CAUSES[step.do].next), fix=True)
 
 
 def _unreadable(ctx: Context) -> list[dict[str, Any]]:
@@ -87,8 +81,8 @@ def _unreadable(ctx: Context) -> list[dict[str, Any]]:
         try:
             ctx.catalog.find(number)
         except Damaged as error:
-            repair = f"fab deploy, then remove {ctx.paths.release(number)}: nothing can go back to it"
-            found.append(_finding("damaged", f"v{number}", error.message, repair))
+            seen = causes.UNREADABLE.finding(problem=error.message, path=ctx.paths.release(number))
+            found.append(finding("damaged", f"v{number}", *seen))
     return found
 
 
@@ -98,7 +92,7 @@ def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
     state = systemd.show(unit)
     if not number or state.starts or state.active in ("active", "activating", "reloading"):
         return []
-    return [_finding("down", unit, f"{unit} is stopped", f"on the host, as root: systemctl start {ctx.app}")]
+    return [finding("down", unit, *causes.STOPPED.finding(unit=unit, app=ctx.app))]
 
 
 def _occupied(ctx: Context) -> list[dict[str, Any]]:
@@ -108,13 +102,10 @@ def _occupied(ctx: Context) -> list[dict[str, Any]]:
     if path is None:
         return []
     if orders.is_transient(path) and systemd.show(unit).active == "active":
-        text = f"{unit} stays active though its job has ended: a setting on this host (RemainAfterExit) keeps it"
-        repair = f"on the host, as root: systemctl cat {unit}   (names the file; deploys go on all the same)"
-        return [_finding("leftover", unit, text, repair)]
+        return [finding("leftover", unit, *causes.JOB_UNIT_KEPT.finding(unit=unit))]
     if orders.is_transient(path):
-        return [_finding("leftover", unit, f"{unit} runs nothing, and systemd still holds it", "it is freed", fix=True)]
-    repair = f"on the host, as root: rm {path}; systemctl daemon-reload"
-    return [_finding("leftover", unit, f"{path} has the name of deployer's own unit: no deploy can begin", repair)]
+        return [finding("leftover", unit, *causes.JOB_UNIT_DEAD.finding(unit=unit), fix=True)]
+    return [finding("leftover", unit, *causes.JOB_UNIT_TAKEN.finding(path=path))]
 
 
 def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
@@ -124,8 +115,8 @@ def _health(ctx: Context, current: Release) -> list[dict[str, Any]]:
     answer = candidate_of(ctx, current).ask(10)
     if answer.healthy(current.spec.health):
         return []
-    text = f"{current.name} serves and is not healthy: {answer.describe(current.spec.health)}"
-    return [_finding("unhealthy", current.name, text, f"fab logs; {_FIX}")]
+    told = causes.UNHEALTHY.finding(release=current.name, answer=answer.describe(current.spec.health))
+    return [finding("unhealthy", current.name, *told)]
 
 
 def _running(ctx: Context, current: Release, steps: Iterable[survey.Repair]) -> list[dict[str, Any]]:
@@ -138,29 +129,31 @@ def _running(ctx: Context, current: Release, steps: Iterable[survey.Repair]) -> 
 
 def _process(ctx: Context, unit: dict[str, Any], starts: bool) -> dict[str, Any] | None:
     """A process that is down or keeps ending. For the web process, :func:`_health` checks whether it is up."""
-    name, logs = unit["name"], f"fab logs --process {unit['process']}"
+    name, process = unit["name"], unit["process"]
     if unit["restarts"] >= _AGAIN and (not unit["ok"] or ctx.clock() - unit["since"] < _LATELY):
-        text = f"{name} keeps ending; it was started again {unit['restarts']} times"
-        return _finding("restarting", name, text, f"{logs}; {_FIX}")
-    if unit["ok"] or unit["process"] == WEB:
+        told = causes.KEEPS_ENDING.finding(unit=name, times=unit["restarts"], process=process)
+        return finding("restarting", name, *told)
+    if unit["ok"] or process == WEB:
         return None
     state = ", ".join(dict.fromkeys(word for word in (unit["active"], unit["sub"]) if word))
-    return _down(name, f"{name} does not run ({state})", starts, f"; {logs} tells why it ended")
+    told = causes.PROCESS_DOWN.finding(unit=name, state=state, start=_start(name, starts), process=process)
+    return finding("down", name, *told, fix=starts)
 
 
 def _timer(timer: dict[str, Any], starts: bool) -> dict[str, Any] | None:
     """A timer that is stopped, or whose last run failed."""
     name, process = timer["name"], timer["process"]
     if timer["result"] not in ("", "success"):
-        text = f"the last run of the timer {process} failed ({timer['result']})"
-        again = f"on the host, as root: systemctl start {name.replace('.timer', '.service')}   (runs it again)"
-        return _finding("failed", name, text, f"fab logs --process {process}; {again}")
-    return None if timer["ok"] else _down(name, f"the timer {process} is stopped: it starts no run", starts)
+        service = name.replace(".timer", ".service")
+        told = causes.RUN_FAILED.finding(process=process, result=timer["result"], service=service)
+        return finding("failed", name, *told)
+    if timer["ok"]:
+        return None
+    return finding("down", name, *causes.TIMER_DOWN.finding(process=process, start=_start(name, starts)), fix=starts)
 
 
-def _down(name: str, text: str, starts: bool, more: str = "") -> dict[str, Any]:
-    repair = "it is started" if starts else f"on the host, as root: systemctl start {name}"
-    return _finding("down", name, text, repair + more, fix=starts)
+def _start(unit: str, starts: bool) -> str:
+    return "it is started" if starts else f"on the host, as root: systemctl start {unit}"
 
 
 def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
@@ -170,7 +163,6 @@ def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
         damage = store.damage(key) if key else ""
         if damage:
             store.mark_damaged(key, damage)
-            text = f"{release.name} is no longer what was built: its digest differs {damage}"
-            repair = "fab deploy   (builds what is damaged anew); and look at the disk"
-            found.append(_finding("damaged", release.name, text, repair))
+            told = causes.DAMAGED.finding(release=release.name, damage=damage)
+            found.append(finding("damaged", release.name, *told))
     return found

@@ -10,16 +10,19 @@ from typing import Any
 
 from deployer.host.assets import media
 from deployer.host.errors import HostError
+from deployer.host.inspect import causes
+from deployer.host.inspect.causes import finding
 from deployer.host.job import lock
 from deployer.host.proxy import certbot, certificate, directives, nginx, server
 from deployer.host.proxy.proof import other_sites, proof
-from deployer.host.setup import ageing, login, unsupported
+from deployer.host.setup import unsupported
+from deployer.host.setup.users import ageing, login
 from deployer.host.state.app import Context
 from deployer.wire.site import ProxySite
 
-_SETUP = "fab setup -H root@HOST"
 _CADDY = Path("/etc/caddy")
-_POOLED = "after a switch a kept connection reaches the old release, and a POST may be lost"
+Found = tuple[str, str, str]
+"""What it is about, a sentence, and its repair."""
 
 
 def findings(ctx: Context) -> list[dict[str, Any]]:
@@ -36,11 +39,11 @@ def findings(ctx: Context) -> list[dict[str, Any]]:
         ("proxy", _caddy_pooling),
     ):
         with contextlib.suppress(HostError, OSError):
-            found += [_finding(kind, what, text, repair) for what, text, repair in check(ctx)]
+            found += [finding(kind, what, text, repair) for what, text, repair in check(ctx)]
     return found
 
 
-def _accounts(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _accounts(ctx: Context) -> Iterator[Found]:
     today = ageing.today()
     for user in (ctx.app, ctx.settings.deploy_user):
         shadow = ageing.shadow(user)
@@ -48,41 +51,41 @@ def _accounts(ctx: Context) -> Iterator[tuple[str, str, str]]:
         if shadow is None or not problem:
             continue
         then = "it cannot log in, nor use sudo" if shadow.is_over(today) else "from then on no deploy can log in"
-        by_hand = f"as root on the host: chage -M -1 -I -1 -E -1 -d {ageing.date(today)} {user}"
-        yield user, f"{user}: {problem}; {then}", by_hand if shadow.by_password else f"{_SETUP}   (mends it)"
+        cause = causes.PASSWORD_ENDS if shadow.by_password else causes.ACCOUNT_ENDS
+        yield (user, *cause.finding(user=user, problem=problem, then=then, today=ageing.date(today)))
 
 
-def _login(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _login(ctx: Context) -> Iterator[Found]:
     user = ctx.settings.deploy_user
     for text, repair in login.problems(user):
         yield user, text, repair
 
 
-def _confinement(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _confinement(ctx: Context) -> Iterator[Found]:
     why = unsupported.problem(ctx.app, ctx.settings.deploy_user, ctx.settings.unsupported)
     if why:
-        yield ctx.app, f"nothing new of the app can be started on this host: {why}", f"{_SETUP}   (finds what it bears)"
+        yield (ctx.app, *causes.CONFINEMENT.finding(why=why))
 
 
-def _site(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _site(ctx: Context) -> Iterator[Found]:
     """Whether the site's file is the one that setup wrote."""
     if not ctx.settings.proxy:
         return
     if ctx.settings.site is None:
-        yield ctx.app, "the site was set up by an older deployer", f"{_SETUP}   (writes it again)"
+        yield (ctx.app, *causes.SITE_OLD.finding())
         return
     wanted = server.site_file(ctx.settings.proxy, ctx.settings.site, ctx.paths)
     path = wanted.path
     if not path.exists():
-        yield str(path), f"{path} is gone", f"{_SETUP}   (writes it again)"
+        yield (str(path), *causes.SITE_GONE.finding(path=path))
     elif path.read_bytes() != wanted.text.encode():
-        yield str(path), f"{path} is not what setup wrote", f"{_SETUP}   (writes it again), or put it back"
+        yield (str(path), *causes.SITE_CHANGED.finding(path=path))
 
 
-def _media(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _media(ctx: Context) -> Iterator[Found]:
     """Whether the proxy can read what the app writes for visitors."""
     for path, text in media.problems(ctx.paths, media.directories(ctx.settings.site)):
-        yield str(path), text, f"{_SETUP}   (opens it again)"
+        yield (str(path), *causes.MEDIA.finding(problem=text))
 
 
 def outside(ctx: Context) -> other_sites.Seen:
@@ -101,7 +104,7 @@ def outside(ctx: Context) -> other_sites.Seen:
 
 def reached(ctx: Context, seen: other_sites.Seen) -> list[dict[str, Any]]:
     """What keeps a visitor from the app."""
-    return [_finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
+    return [finding("proxy", ctx.app, text, repair) for text, repair in seen.problems]
 
 
 def unknown(seen: other_sites.Seen) -> list[str]:
@@ -110,11 +113,7 @@ def unknown(seen: other_sites.Seen) -> list[str]:
     return [told + why for why in seen.unknown]
 
 
-def _finding(kind: str, what: str, text: str, repair: str) -> dict[str, Any]:
-    return {"kind": kind, "what": what, "text": text, "repair": repair, "fix": False}
-
-
-def _certificates(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _certificates(ctx: Context) -> Iterator[Found]:
     """Whether each name of the site is served with a certificate that is good, and will be."""
     site, kind = ctx.settings.site, ctx.settings.proxy
     if site is None or not site.ends_tls:
@@ -122,16 +121,14 @@ def _certificates(ctx: Context) -> Iterator[tuple[str, str, str]]:
     for name in site.domains or ("localhost",):
         found = certificate.find(site.https, name.replace("*", "www"))
         if found is None:
-            yield name, f"no certificate is served for {name}", _renewal(kind, site)
+            yield (name, *_renewal(kind, site, f"no certificate is served for {name}"))
         elif site.domains and (wrong := certificate.judge(name.replace("*", "www"), found, time.time())):
-            yield name, wrong, _renewal(kind, site)
+            yield (name, *_renewal(kind, site, wrong))
         elif (chain := _chain(ctx.app, site)) and certificate.read(chain).serial != found.serial:
-            repair = f"on the host, as root: systemctl reload {kind}"
-            yield name, f"another certificate is served for {name} than the one in {chain}", repair
+            yield (name, *causes.NOT_LOADED.finding(name=name, chain=chain, proxy=kind))
     if kind == "nginx" and site.tls == "auto" and not certbot.renews():
         timer = certbot.TIMERS[0]
-        text = f"{timer} does not run: the certificate will not be renewed"
-        yield timer, text, f"on the host, as root: systemctl enable --now {timer}"
+        yield (timer, *causes.NOT_RENEWED.finding(timer=timer))
 
 
 def _chain(app: str, site: ProxySite) -> Path | None:
@@ -140,26 +137,24 @@ def _chain(app: str, site: ProxySite) -> Path | None:
     return Path(found.chain) if found else Path(site.certificate) if site.certificate else None
 
 
-def _renewal(kind: str, site: ProxySite) -> str:
+def _renewal(kind: str, site: ProxySite, problem: str) -> tuple[str, str]:
+    """The finding of a certificate that is missing or wrong, by who has to get another one."""
     if site.tls == "files":
-        return f"put a new one into {site.certificate} and {site.key}, then on the host: systemctl reload {kind}"
-    if kind == "caddy":
-        return "on the host, as root: journalctl -u caddy   (why it could get none; it goes on trying)"
-    return f"{_SETUP}   (tries again); on the host, as root: certbot renew   (says why not)"
+        values = {"chain": site.certificate, "key": site.key, "proxy": kind}
+        return causes.OWN_CERTIFICATE.finding(problem=problem, **values)
+    return (causes.CADDY_CERTIFICATE if kind == "caddy" else causes.CERTBOT_CERTIFICATE).finding(problem=problem)
 
 
-def _nginx_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _nginx_pooling(ctx: Context) -> Iterator[Found]:
     """Upstreams to the app, in any site, that keep their connections."""
     for one in directives.pooling_upstreams(directives.read_directives(), ctx.app, nginx.version()):
-        text = f"{one.where} keeps connections to the app ({' '.join(one.words)}): {_POOLED}"
-        yield one.file, text, "take the line out, and have the location send: proxy_set_header Connection close"
+        yield (one.file, *causes.NGINX_POOLS.finding(where=one.where, words=" ".join(one.words)))
 
 
-def _caddy_pooling(ctx: Context) -> Iterator[tuple[str, str, str]]:
+def _caddy_pooling(ctx: Context) -> Iterator[Found]:
     for path in sorted(_CADDY.rglob("*")) if _CADDY.is_dir() else ():
         if path.is_file() and _caddy_pools(path.read_bytes().decode("utf-8", "replace"), ctx.app):
-            text = f"{path} keeps connections to the app, as Caddy does unless it is told not to: {_POOLED}"
-            yield str(path), text, "in its reverse_proxy block: transport http { keepalive off }"
+            yield (str(path), *causes.CADDY_POOLS.finding(path=path))
 
 
 def _caddy_pools(text: str, app: str) -> bool:

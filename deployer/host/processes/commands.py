@@ -12,7 +12,7 @@ from deployer.host.units import transient
 from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.transient import Command
 from deployer.host.units.unitfile import own_environment, state_lines
-from deployer.wire.processes import Unit
+from deployer.wire.release.processes import Unit
 
 _KEPT = "what its migration had committed stays"
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-from deployer.wire.spec import Health
+from deployer.wire.release.health import Health
 
 _TICK = 0.1
 _LONGEST_ANSWER = 256 * 1024

@@ -26,9 +26,9 @@ from deployer.host.units import transient
 from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.unitfile import own_environment, properties, state_lines
 from deployer.wire import advice
-from deployer.wire.processes import MOST_WORDS, argv_problem
 from deployer.wire.protocol import HOLD, Exit
 from deployer.wire.reader import TEXT, Reader
+from deployer.wire.release.processes import MOST_WORDS, argv_problem
 
 LIMIT = 24 * 3600
 """Seconds after which a command is stopped: it has been forgotten by then."""

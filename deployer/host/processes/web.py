@@ -15,7 +15,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.paths import AppPaths, unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import journald, proc, systemd
-from deployer.wire.spec import Health
+from deployer.wire.release.health import Health
 
 _PAUSE = 0.25
 _ONE_REQUEST = 10.0

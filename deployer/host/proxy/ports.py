@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from deployer.host.errors import HostError
 from deployer.host.system import runner
-from deployer.wire.advice import Cause, do
+from deployer.wire.advice import do
+from deployer.wire.cause import Cause
 from deployer.wire.site import Address, ProxySite
 
 PORT_TAKEN = Cause(

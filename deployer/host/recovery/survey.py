@@ -16,6 +16,8 @@ from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import ROLLING_BACK, SERVED, Release
 from deployer.host.system import files, systemd
 from deployer.host.units import install
+from deployer.wire.advice import do
+from deployer.wire.cause import Cause
 from deployer.wire.protocol import PHASES, WEB
 
 DISCARD, REMOVE, FINISH, ROLL_BACK, COMPLETE_LEDGER, START, REMOVE_DEBRIS, STOP = (
@@ -29,6 +31,59 @@ DISCARD, REMOVE, FINISH, ROLL_BACK, COMPLETE_LEDGER, START, REMOVE_DEBRIS, STOP 
     "stop",
 )
 """What a step does. DISCARD is for a release that never served, REMOVE for one that did and has no traffic now."""
+
+_UNFINISHED = "{release} was {how} and has no traffic"
+CAUSES = {
+    DISCARD: Cause(
+        "interrupted-before-switch",
+        "a release has neither an end nor traffic, never served, and no lease holds it",
+        _UNFINISHED,
+        do("its candidate is removed; what serves is not touched"),
+    ),
+    REMOVE: Cause(
+        "interrupted-after-traffic",
+        "a release has no end and no traffic now, and had some",
+        _UNFINISHED,
+        do("requests that wait for it are answered, then it is removed"),
+    ),
+    FINISH: Cause(
+        "interrupted-after-switch",
+        "the release that serves was switched to, and nobody has judged it",
+        "{release} serves, but was {how}",
+        do("it is watched: healthy, it stays; else the release before it serves again"),
+    ),
+    ROLL_BACK: Cause(
+        "interrupted-rollback",
+        "the release that serves was being rolled back",
+        "{release} failed, and its rollback was interrupted",
+        do("the release before it serves again"),
+    ),
+    STOP: Cause(
+        "units-left",
+        "there are units of a release that neither serves nor stands by, nor is under way",
+        "units of {release}, which does not serve",
+        do("they are stopped and removed"),
+    ),
+    REMOVE_DEBRIS: Cause(
+        "files-left",
+        "there are files of a job, an upload or a release that nobody works on",
+        "{path}: left by something that was interrupted",
+        do("it is removed"),
+    ),
+    COMPLETE_LEDGER: Cause(
+        "ledger-without-end",
+        "the ledger has the begin of a release, and no end",
+        "the ledger does not say how {release} ended",
+        do("the line is added"),
+    ),
+    START: Cause(
+        "release-down",
+        "units of the current release are down, and nobody has stopped the app",
+        "{release} is current and does not run",
+        do("it is started"),
+    ),
+}
+"""Why each step is taken, and what it does: findings of ``fab doctor``, which ``fab doctor --fix`` repairs."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +152,14 @@ def plan(found: Survey) -> list[Repair]:
     by_number = {release.number: release for release in found.releases}
     steps = [step for release in found.releases if release.unfinished for step in _plan_release(found, release)]
     kept = _with_units(found, by_number)
-    steps += [Repair(STOP, f"units of v{one}, which does not serve", number=one) for one in sorted(found.units - kept)]
+    steps += [_repair(STOP, one) for one in sorted(found.units - kept)]
     steps += [
-        Repair(REMOVE_DEBRIS, f"{path}: left by something that was interrupted", path=path) for path in found.debris
+        Repair(REMOVE_DEBRIS, CAUSES[REMOVE_DEBRIS].message.format(path=path), path=path) for path in found.debris
     ]
     unfinished = {release.number for release in found.releases if release.unfinished}
-    steps += [
-        Repair(COMPLETE_LEDGER, f"the ledger does not say how v{one} ended", number=one)
-        for one in sorted(found.open - unfinished - found.held)
-    ]
+    steps += [_repair(COMPLETE_LEDGER, one) for one in sorted(found.open - unfinished - found.held)]
     if found.down and found.wanted and found.current not in unfinished:
-        steps.append(Repair(START, f"v{found.current} is current and does not run", number=found.current))
+        steps.append(_repair(START, found.current))
     return sorted(steps, key=lambda step: _ORDER.index(step.do))
 
 
@@ -119,12 +171,14 @@ def _plan_release(found: Survey, release: Release) -> Iterable[Repair]:
     if release.number in found.held or (release.number == found.current and not found.wanted):
         return
     if release.number != found.current:
-        do = REMOVE if release.result in (SERVED, ROLLING_BACK) else DISCARD
-        yield Repair(do, f"{release.name} was {_how(release)} and has no traffic", number=release.number)
-    elif release.result == ROLLING_BACK:
-        yield Repair(ROLL_BACK, f"{release.name} failed, and its rollback was interrupted", number=release.number)
+        step = REMOVE if release.result in (SERVED, ROLLING_BACK) else DISCARD
     else:
-        yield Repair(FINISH, f"{release.name} serves, but was {_how(release)}", number=release.number)
+        step = ROLL_BACK if release.result == ROLLING_BACK else FINISH
+    yield _repair(step, release.number, how=_how(release))
+
+
+def _repair(step: str, number: int, **values: str) -> Repair:
+    return Repair(step, CAUSES[step].message.format(release=f"v{number}", **values), number=number)
 
 
 def _how(release: Release) -> str:

@@ -13,9 +13,9 @@ from deployer.host.errors import BadRequest
 from deployer.host.processes.run import RunRequest
 from deployer.host.state.jobs import JOB
 from deployer.wire.advice import run
-from deployer.wire.processes import CALENDAR, MOST_PROCESSES
 from deployer.wire.protocol import BARRIERS, MOST_BY, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
+from deployer.wire.release.processes import CALENDAR, MOST_PROCESSES
 
 Parse = Callable[[dict[str, Any]], Any]
 """Reads the keys beside ``op``. Raises ValueError or BadRequest."""

@@ -11,31 +11,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer import host
-from deployer.host.build import builder
 from deployer.host.build.delta import parse_delta
-from deployer.host.build.disk import free_bytes
-from deployer.host.build.upload import partials, receive
+from deployer.host.build.upload import receive
 from deployer.host.deployment import barrier
 from deployer.host.deployment.failures import Failures, serving_name, understood
-from deployer.host.deployment.request import PhasesRequest, complete, phases_request, rollback_target
+from deployer.host.deployment.request import PhasesRequest, complete, phases_request
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.inspect import logs
+from deployer.host.inspect import facts, logs
 from deployer.host.inspect.doctor import examine
-from deployer.host.inspect.status import readable, recover_if_needed, releases_report, status_report
+from deployer.host.inspect.status import recover_if_needed, releases_report, status_report
 from deployer.host.job import events, lock
 from deployer.host.job import queue as tickets
 from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.state import jobs, masking
 from deployer.host.state.app import Context
-from deployer.host.state.releases import Release
-from deployer.host.state.seal import known_damage
 from deployer.host.system import timers
 from deployer.host.units import overrides
 from deployer.wire.message import read_message
-from deployer.wire.protocol import PROTOCOL, Exit
-from deployer.wire.tree import pack_ids
+from deployer.wire.protocol import Exit
 
 _UNTOUCHED = "nothing was touched"
 _GOES_ON = "what runs on the host goes on by itself, to a whole release, the new or the old one; fab attach follows it"
@@ -60,7 +54,7 @@ class Session:
         self._over = False
         self._state = _UNTOUCHED
         self._answers: dict[str, Callable[[Any], None]] = {
-            "ask": self._ask,
+            "ask": lambda _: self._answer(**facts.look(self.ctx)),
             "release": self._release,
             "phases": self._phases,
             "status": lambda _: self._answer(status=self._masked(status_report(self.ctx))),
@@ -132,48 +126,6 @@ class Session:
 
     def _answer(self, **fields: Any) -> None:
         self.ctx.emit("answer", **fields)
-
-    def _ask(self, _: None) -> None:
-        """What a laptop needs to know before it sends anything."""
-        ctx = self.ctx
-        current = readable(ctx)
-        self._answer(
-            protocol=PROTOCOL,
-            program=_digest_of_this_program(),
-            app=ctx.app,
-            current=ctx.catalog.serving_name(),
-            spec=current.spec.as_json() if current else None,
-            busy=lock.running(ctx),
-            base=self._base(current),
-            partials=partials(ctx.paths.incoming),
-            free=free_bytes(str(ctx.paths.home)),
-            processes=logs.kinds(ctx),
-            **self._history(),
-        )
-
-    def _history(self) -> dict[str, Any]:
-        """What a fleet must agree on: the next number, and the releases that a rollback can go back to.
-
-        ``passed`` are good releases newer than the target that a rollback skips, each with its damage.
-        """
-        releases = [one for one in self.ctx.catalog.all() if one.usable]
-        target, passed = rollback_target(self.ctx)
-        return {
-            "next": self.ctx.catalog.next_number(),
-            "target": target.name if target else "",
-            "passed": passed,
-            "usable": {one.name: one.spec.source.digest for one in releases if not known_damage(self.ctx, one)},
-        }
-
-    def _base(self, current: Release | None) -> dict[str, Any]:
-        """The tree that an upload should build on: the one that serves, else any sealed one."""
-        keys = ([current.tree] if current else []) + self.ctx.trees.all_keys()
-        for key in keys:
-            record = self.ctx.trees.record(key)
-            if record is not None:
-                ids = pack_ids(entry.id for entry in builder.base_of(record))
-                return {"key": key, "ids": ids}
-        return {"key": "", "ids": ""}
 
     def _release(self, upload: requests.UploadRequest) -> None:
         self.ctx.catalog.check_number(upload.request.number)
@@ -314,8 +266,3 @@ def _in_portions(lines: Iterator[str]) -> Iterator[list[str]]:
         size += len(line)
     if portion or not yielded:
         yield portion
-
-
-def _digest_of_this_program() -> str:
-    """The digest of this program: ``fab setup`` installs it in a directory of that name."""
-    return Path(host.__file__).resolve().parents[2].name

@@ -15,7 +15,8 @@ from pathlib import Path
 from deployer.host.errors import HostError
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import systemd
-from deployer.wire.advice import Cause, do
+from deployer.wire.advice import do
+from deployer.wire.cause import Cause
 
 COMMENT = "deployer app"
 """Marks the app users that deployer creates, in the fifth field of passwd(5)."""

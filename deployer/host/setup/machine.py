@@ -15,6 +15,8 @@ from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.system import files, proc, runner, systemd
+from deployer.wire.advice import do
+from deployer.wire.cause import Cause
 from deployer.wire.sizes import size
 
 _SMALL = 1000 << 20
@@ -25,6 +27,48 @@ _DISKS = ("/", "/srv", "/var/lib", "/var/log")
 _UFW = Path("/etc/ufw")
 _RULE = re.compile(r"-A ufw6?-user-input (?:.*)--dports? (?P<ports>[0-9:,]+) (?:.*)-j ACCEPT")
 _LANGUAGE = re.compile(r'^\s*LANG="?([A-Za-z0-9_.@-]+)', re.MULTILINE)
+
+_AS_ROOT = "as root on the host: "
+DISK_FULL = Cause(
+    "disk-nearly-full",
+    "on the file system of `/`, `/srv`, `/var/lib` or `/var/log` less than 5% and less than 2 GiB are free",
+    "the disk of {path} is nearly full: {free} are free",
+    do(_AS_ROOT + "du -xh --max-depth=2 {path} | sort -h | tail"),
+)
+CLOCK_OFF = Cause(
+    "clock-not-synchronised",
+    "`timedatectl` says so, and the host is no container",
+    "the clock of this host is not synchronised: certificates and signed cookies fail when it is wrong",
+    do(_AS_ROOT + "apt-get install systemd-timesyncd; timedatectl set-ntp true"),
+)
+NAMELESS = Cause(
+    "hostname-unknown",
+    "`getent hosts` does not find the host's own name",
+    "the host's own name, {hostname}, does not resolve: sudo, and whatever asks for it, waits for that",
+    do(_AS_ROOT + "echo '127.0.1.1 {hostname}' >> /etc/hosts"),
+)
+PORT_CLOSED = Cause(
+    "ufw-closes-port",
+    "ufw is enabled, and no rule of it opens a port of the app's site",
+    "ufw keeps port {port} closed, on which the app's site listens: no visitor gets in",
+    do(_AS_ROOT + "ufw allow {port}/tcp"),
+)
+NO_SWAP = Cause(
+    "no-swap",
+    "the host has less than 1,000 MiB of memory, and no swap: a note, no finding",
+    "this host has {memory} of memory and no swap: two releases side by side, or a build, may fail",
+    do(
+        _AS_ROOT + "fallocate -l 1G /swapfile; chmod 600 /swapfile; mkswap /swapfile; swapon /swapfile; "
+        "echo '/swapfile none swap sw 0 0' >> /etc/fstab; or overlap = false under [web]"
+    ),
+)
+NO_LOCALE = Cause(
+    "locale-missing",
+    "the locale that the host is set to is not among those of `locale -a`: a note, no finding",
+    "the locale {locale}, which this host is set to, is not there: programs warn, and sort differently",
+    do(_AS_ROOT + "update-locale LANG=C.UTF-8"),
+)
+CAUSES = (DISK_FULL, CLOCK_OFF, NAMELESS, PORT_CLOSED, NO_SWAP, NO_LOCALE)
 
 
 @dataclass(frozen=True)
@@ -64,29 +108,17 @@ def concerns(machine: Machine) -> list[Concern]:
 
 def _concerns(seen: Machine) -> Iterator[Concern]:
     for path, free in seen.disks:
-        text = f"the disk of {path} is nearly full: {size(free)} are free"
-        yield Concern(path, text, f"as root on the host: du -xh --max-depth=2 {path} | sort -h | tail")
+        yield Concern(path, *DISK_FULL.finding(path=path, free=size(free)))
     if not seen.clock:
-        text = "the clock of this host is not synchronised: certificates and signed cookies fail when it is wrong"
-        yield Concern("clock", text, "as root on the host: apt-get install systemd-timesyncd; timedatectl set-ntp true")
+        yield Concern("clock", *CLOCK_OFF.finding())
     if not seen.resolves:
-        text = f"the host's own name, {seen.hostname}, does not resolve: sudo, and whatever asks for it, waits for that"
-        yield Concern("hostname", text, f"as root on the host: echo '127.0.1.1 {seen.hostname}' >> /etc/hosts")
+        yield Concern("hostname", *NAMELESS.finding(hostname=seen.hostname))
     for port in seen.closed:
-        text = f"ufw keeps port {port} closed, on which the app's site listens: no visitor gets in"
-        yield Concern("ufw", text, f"as root on the host: ufw allow {port}/tcp")
+        yield Concern("ufw", *PORT_CLOSED.finding(port=port))
     if 0 < seen.memory < _SMALL and not seen.swap:
-        text = (
-            f"this host has {size(seen.memory)} of memory and no swap: two releases side by side, or a build, may fail"
-        )
-        repair = (
-            "as root on the host: fallocate -l 1G /swapfile; chmod 600 /swapfile; mkswap /swapfile; swapon /swapfile; "
-            "echo '/swapfile none swap sw 0 0' >> /etc/fstab; or overlap = false under [web]"
-        )
-        yield Concern("swap", text, repair, serious=False)
+        yield Concern("swap", *NO_SWAP.finding(memory=size(seen.memory)), serious=False)
     if seen.locale:
-        text = f"the locale {seen.locale}, which this host is set to, is not there: programs warn, and sort differently"
-        yield Concern("locale", text, "as root on the host: update-locale LANG=C.UTF-8", serious=False)
+        yield Concern("locale", *NO_LOCALE.finding(locale=seen.locale), serious=False)
 
 
 def left_to_admin(machine: Machine) -> list[str]:

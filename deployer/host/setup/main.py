@@ -11,7 +11,7 @@ from deployer.host.state.app import Emit
 from deployer.wire.advice import do, run
 from deployer.wire.message import read_message
 from deployer.wire.protocol import Exit
-from deployer.wire.setup import Setup
+from deployer.wire.setup.request import Setup
 
 
 def _read(stream: BinaryIO) -> Setup:

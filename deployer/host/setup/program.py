@@ -31,8 +31,7 @@ def install(content: bytes, base: Path = BASE) -> list[str]:
         _unpack(content, base, digest)
         changed.append(f"version {digest[:12]} of {Path(PROGRAM).name}")
     launcher, path = launcher_of(base / digest), base / Path(PROGRAM).name
-    if not path.exists() or files.read_text(path) != launcher:
-        files.write_file(path, launcher.encode(), 0o755)
+    if files.write_if_changed(path, launcher, 0o755):
         os.utime(str(base / digest))
         changed.append(str(path))
     _prune(base)

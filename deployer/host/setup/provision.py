@@ -7,34 +7,23 @@ import functools
 import grp
 import pwd
 import time
-from pathlib import Path
 from typing import Any
 
 from deployer.host.assets import media
 from deployer.host.errors import Damaged, HostError
 from deployer.host.proxy import ports, server
 from deployer.host.proxy.proof import proof
-from deployer.host.setup import (
-    accounts,
-    certify,
-    choice,
-    conflicts,
-    login,
-    machine,
-    packages,
-    prerequisites,
-    site,
-    unsupported,
-)
+from deployer.host.setup import certify, conflicts, machine, prerequisites, proxy_choice, site, unsupported
 from deployer.host.setup.program import install
-from deployer.host.setup.software import interpreter, services
+from deployer.host.setup.software import interpreter, services, tools
+from deployer.host.setup.users import accounts, login
 from deployer.host.state.app import AppSettings, Emit, open_context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, systemd
 from deployer.host.units.text import app_unit
 from deployer.wire.advice import Next, do, run
 from deployer.wire.protocol import PROGRAM
-from deployer.wire.setup import Setup
+from deployer.wire.setup.request import Setup
 
 STEPS = (
     "host",
@@ -75,7 +64,7 @@ class Provision:
     @functools.cached_property
     def kind(self) -> str:
         """The proxy whose site is written; empty for none."""
-        return choice.choose(self.setup.proxy, str(self._stored().get("proxy", "")), self.setup.site)
+        return proxy_choice.choose(self.setup.proxy, str(self._stored().get("proxy", "")), self.setup.site)
 
     def run(self) -> int:
         """Run all steps; returns the number of changes. Raises HostError at the first step that fails."""
@@ -114,7 +103,7 @@ class Provision:
     def _packages(self) -> list[str]:
         site = self.setup.site
         certbot = site is not None and site.tls == "auto"
-        return packages.ensure_packages(self.setup.software.packages, self.emit, proxy=self.kind, certbot=certbot)
+        return tools.ensure_packages(self.setup.software.packages, self.emit, proxy=self.kind, certbot=certbot)
 
     def _users(self) -> list[str]:
         setup = self.setup
@@ -167,7 +156,7 @@ class Provision:
 
     def _handle(self) -> list[str]:
         path = self.paths.units / f"{self.setup.app}.service"
-        changed = _file(path, app_unit(self.setup.app, PROGRAM), 0o644)
+        changed = [str(path)] if files.write_if_changed(path, app_unit(self.setup.app, PROGRAM)) else []
         if changed:
             systemd.require("daemon-reload")
         if systemd.systemctl("is-enabled", path.name).out.strip() != "enabled":
@@ -176,7 +165,7 @@ class Provision:
         return changed
 
     def _tools(self) -> list[str]:
-        return packages.ensure_uv(upgrade=self.setup.software.upgrade)
+        return tools.ensure_uv(upgrade=self.setup.software.upgrade)
 
     def _python(self) -> list[str]:
         """The interpreter that the app's releases get, and no other that nothing uses any more."""
@@ -260,10 +249,3 @@ class Provision:
                 + run("fab setup -H root@HOST", "again"),
             )
         return []
-
-
-def _file(path: Path, text: str, mode: int) -> list[str]:
-    if path.exists() and files.read_text(path) == text:
-        return []
-    files.write_file(path, text.encode(), mode)
-    return [str(path)]

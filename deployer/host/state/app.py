@@ -16,8 +16,8 @@ from deployer.host.system import files
 from deployer.wire.advice import run
 from deployer.wire.environment import parse_environment
 from deployer.wire.reader import Reader
+from deployer.wire.setup.software import BACKUPS
 from deployer.wire.site import ProxySite
-from deployer.wire.software import BACKUPS
 
 Emit = Callable[..., None]
 

@@ -18,7 +18,7 @@ from deployer.host.state.releases import Release
 from deployer.host.system import files
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import MOST_MISSED, MOST_NUMBER, RELEASE, Exit
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from deployer.wire.protocol import MOST_NUMBER, PHASES
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 
 PREPARING, READY, SERVED, ROLLING_BACK, GOOD, FAILED, ROLLED_BACK, INTERRUPTED = (
     "preparing",

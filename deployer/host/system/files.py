@@ -85,6 +85,14 @@ def read_text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
+def write_if_changed(path: Path, text: str, mode: int = 0o644) -> bool:
+    """Replace the file at ``path`` unless it holds ``text`` already; whether it was. Raises OSError."""
+    if path.exists() and read_text(path) == text:
+        return False
+    write_file(path, text.encode(), mode)
+    return True
+
+
 def append_line(path: Path, line: bytes) -> None:
     """Append one line (without its newline) to a log, durably. Raises OSError, and then nothing is appended.
 

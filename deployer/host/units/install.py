@@ -19,7 +19,7 @@ from deployer.host.units.confinement import unsupported
 from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
 from deployer.wire import advice
 from deployer.wire.protocol import WEB, Exit
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 
 _LARGEST_MODULE = 4 * 1024 * 1024
 """The most bytes that are read of a server's source."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from deployer.host.errors import BadRequest
 from deployer.host.units.confinement import REPEATABLE
 from deployer.wire.advice import do, run
-from deployer.wire.processes import Unit
+from deployer.wire.release.processes import Unit
 
 _BYTES = r"(?:\d+(?:\.\d+)?[KMGT]?|\d+(?:\.\d+)?%|infinity)"
 _TIME = r"(?:\d+(?:\.\d+)?(?:us|ms|s|min|m|h)?(?: \d+(?:ms|s|min|m|h))*|infinity)"

@@ -16,7 +16,7 @@ from pathlib import Path
 from deployer.host.errors import HostError
 from deployer.host.system import ownership, runner
 from deployer.wire.advice import Next
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 
 _HOST_PATH = "/usr/local/bin:/usr/bin:/bin"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from deployer.host.state.paths import AppPaths, redis_unit, unit_name
 from deployer.host.units.confinement import lines, override
 from deployer.host.units.unitfile import exec_line, service_lines, unit_text
-from deployer.wire.processes import Process, Timer, Web
 from deployer.wire.protocol import WEB
+from deployer.wire.release.processes import Process, Timer, Web
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from deployer.project.django import (
     module_path,
     read_settings,
 )
-from deployer.wire.advice import Cause, do
+from deployer.wire.advice import do
+from deployer.wire.cause import Cause
 from deployer.wire.protocol import WEB
 
 __all__ = ["CAUSES", "choices", "complete", "find_applications", "of_django"]

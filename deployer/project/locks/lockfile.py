@@ -13,7 +13,8 @@ from deployer.project.locks import otherlocks, pylock, requirements, uvlock
 from deployer.project.locks.installing import asked_python, places, python_version, settings_from
 from deployer.project.shipped import Chosen, Reads, Shipped
 from deployer.project.source import Source
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 
 NO_LOCK = Cause(
     "no-lock",

@@ -12,7 +12,8 @@ from typing import Any
 from deployer.errors import ConfigError
 from deployer.project.locks.uvlock import normal
 from deployer.project.shipped import Shipped, parse_toml
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 
 __all__ = ["OTHER_LOCK", "OTHER_LOCKS", "OtherLock", "found", "outdated", "refusal"]
 

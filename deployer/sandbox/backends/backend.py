@@ -9,7 +9,7 @@ from typing import Protocol
 
 from deployer.sandbox.contents.files import File
 from deployer.sandbox.machine.processes import OsProcess
-from deployer.sandbox.state import Record
+from deployer.sandbox.records.state import Record
 
 Progress = Callable[[str], None]
 """Called with each step as it begins. A text that repeats the previous one plus ``: …`` adds detail to that step."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from deployer.sandbox.backends import docker, nspawn
 from deployer.sandbox.backends.backend import Backend
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.state import State
+from deployer.sandbox.records.state import State
 
 BACKENDS = ("nspawn", "docker")
 

@@ -13,7 +13,7 @@ from deployer.sandbox.contents import certificates
 from deployer.sandbox.contents.files import File, as_tar
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.machine.commands import run
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records.state import Record, State
 
 POWER_OFF_SECONDS = 120
 ANSWER_SECONDS = 10.0

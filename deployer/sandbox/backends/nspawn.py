@@ -17,7 +17,7 @@ from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.machine import processes
 from deployer.sandbox.machine.commands import run
 from deployer.sandbox.machine.processes import OsProcess
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records.state import Record, State
 
 PROGRAM = "systemd-nspawn"
 DISK = "DEPLOYER_SANDBOX_DISK"

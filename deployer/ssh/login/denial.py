@@ -13,7 +13,7 @@ from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import SshSettings
 from deployer.ssh.target import Target
 from deployer.ssh.transport import printable
-from deployer.wire.advice import Cause
+from deployer.wire.cause import Cause
 
 
 def hung_up(

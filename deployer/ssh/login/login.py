@@ -20,7 +20,7 @@ from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.settings import SshSettings, resolve
 from deployer.ssh.target import Target
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
-from deployer.wire.advice import Cause
+from deployer.wire.cause import Cause
 
 MAX_HOPS = 8
 ANSWER_TIME = 120.0
@@ -93,7 +93,7 @@ def _hop(target: Target, options: SshOptions, jump: str | None, hops: int) -> Lo
 
 
 def _login(target: Target, options: SshOptions, settings: SshSettings, way: Via) -> Login:
-    with options.login_limit.through(settings), contextlib.ExitStack() as undo:
+    with options.login_limit.through(settings.sshd), contextlib.ExitStack() as undo:
         with _asks_by_itself(options, settings):
             sock, carriers = way(settings)
             for part in carriers:

@@ -9,8 +9,8 @@ from typing import TextIO
 from rich.text import Text
 
 from deployer.ui.answers.table import console_for, light_table
-from deployer.ui.fit import put
-from deployer.ui.text import clean, seconds
+from deployer.ui.style.fit import put
+from deployer.ui.style.text import clean, seconds
 
 __all__ = ["DemoStep", "demo_table"]
 

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from deployer.events import HostEnd
 from deployer.remote.answers import Diagnosis, Finding
-from deployer.ui import paint
 from deployer.ui.answers.table import begin, say_unreachable, write_answer
-from deployer.ui.names import Names
 from deployer.ui.plain.jsonlines import as_object
-from deployer.ui.text import clean, counted
+from deployer.ui.style import paint
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, counted
 from deployer.wire.advice import Next
 
 __all__ = ["show_doctor"]

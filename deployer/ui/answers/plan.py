@@ -14,13 +14,13 @@ from rich.text import Text
 
 from deployer.events import HostEnd
 from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
-from deployer.ui import paint
 from deployer.ui.answers.table import begin, light_table, refer, say_unreachable, write_answer
-from deployer.ui.fit import put
-from deployer.ui.names import Names
 from deployer.ui.plain.jsonlines import write_object
 from deployer.ui.stream import safe
-from deployer.ui.text import ahead, clean, commit, counted
+from deployer.ui.style import paint
+from deployer.ui.style.fit import put
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import ahead, clean, commit, counted
 from deployer.wire.protocol import WEB
 
 __all__ = ["show_plan", "show_would"]

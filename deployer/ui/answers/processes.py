@@ -9,7 +9,7 @@ from rich.text import Text
 
 from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
 from deployer.ui.answers.table import light_table
-from deployer.ui.text import age, ahead, clean, seconds, size
+from deployer.ui.style.text import age, ahead, clean, seconds, size
 from deployer.wire.protocol import WEB
 
 __all__ = ["condition", "finishing", "process_table", "runs", "timer_table", "troubles"]

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from deployer.events import HostEnd
 from deployer.remote.answers import ReleaseRow
-from deployer.ui import paint
 from deployer.ui.answers.table import (
     STATES,
     begin,
@@ -20,10 +19,11 @@ from deployer.ui.answers.table import (
     what_of,
     write_answer,
 )
-from deployer.ui.fit import put
-from deployer.ui.names import Names
 from deployer.ui.plain.jsonlines import as_object
-from deployer.ui.text import age, clean, counted, size
+from deployer.ui.style import paint
+from deployer.ui.style.fit import put
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import age, clean, counted, size
 
 __all__ = ["show_releases"]
 

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from deployer.events import HostEnd
 from deployer.remote.answers import ReleaseRow, Status
-from deployer.ui import paint
 from deployer.ui.answers.processes import condition, finishing, process_table, runs, timer_table, troubles
 from deployer.ui.answers.table import (
     FAILED,
@@ -24,10 +23,11 @@ from deployer.ui.answers.table import (
     what_of,
     write_answer,
 )
-from deployer.ui.fit import put
-from deployer.ui.names import Names
 from deployer.ui.plain.jsonlines import as_object
-from deployer.ui.text import age, clean, counted, seconds, size
+from deployer.ui.style import paint
+from deployer.ui.style.fit import put
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import age, clean, counted, seconds, size
 from deployer.wire.protocol import WEB
 
 __all__ = ["show_status"]

@@ -14,13 +14,13 @@ from rich.text import Text
 
 from deployer.events import HostEnd
 from deployer.remote.answers import ReleaseRow
-from deployer.ui import paint
 from deployer.ui.live.reporter import console_on
-from deployer.ui.names import Names
 from deployer.ui.plain.jsonlines import write_object
 from deployer.ui.progress.outcome import detail
 from deployer.ui.stream import safe
-from deployer.ui.text import clean, commit, counted
+from deployer.ui.style import paint
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, commit, counted
 
 __all__ = [
     "FAILED", "STATES", "begin", "console_for", "light_table", "numbered", "refer", "say_unreachable", "what_of",

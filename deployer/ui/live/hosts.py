@@ -10,15 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui import paint
-from deployer.ui.fit import put
 from deployer.ui.live.phases import bar
-from deployer.ui.names import Names
 from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.host import HostProgress
 from deployer.ui.progress.outcome import FleetOutcome, detail, served
 from deployer.ui.progress.stage import HostStage, stage_of, tally
-from deployer.ui.text import clean, middle, seconds, size
+from deployer.ui.style import paint
+from deployer.ui.style.fit import put
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, middle, seconds, size
 
 __all__ = ["counts", "here", "lines", "others", "outcome"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from deployer.ui.paint import MARKS, WIDEST, cut, spinner
 from deployer.ui.progress.host import HostProgress, PhaseProgress
-from deployer.ui.text import clean, seconds, size
+from deployer.ui.style.paint import MARKS, WIDEST, cut, spinner
+from deployer.ui.style.text import clean, seconds, size
 
 __all__ = ["bar", "phases"]
 

@@ -8,14 +8,14 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from deployer import events as ev
-from deployer.ui import paint
 from deployer.ui.live import hosts
 from deployer.ui.live.phases import phases
-from deployer.ui.names import Names
 from deployer.ui.progress.command import CommandProgress, Dedupe
 from deployer.ui.progress.host import HostProgress
 from deployer.ui.progress.outcome import outcome_of
-from deployer.ui.text import clean, clean_lines, seconds
+from deployer.ui.style import paint
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, clean_lines, seconds
 
 __all__ = ["View"]
 

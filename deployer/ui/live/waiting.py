@@ -12,9 +12,9 @@ from rich.text import Text
 
 from deployer import events as ev
 from deployer.ui.live.frame import Frame
-from deployer.ui.names import Names
-from deployer.ui.paint import cut, spinner
-from deployer.ui.text import clean, seconds
+from deployer.ui.style.names import Names
+from deployer.ui.style.paint import cut, spinner
+from deployer.ui.style.text import clean, seconds
 
 __all__ = ["WaitingLine"]
 

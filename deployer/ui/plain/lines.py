@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from deployer import events as ev
-from deployer.ui.names import Names
 from deployer.ui.progress.outcome import FleetOutcome, detail, last_lines, served
 from deployer.ui.stream import can_unicode
-from deployer.ui.text import clean, clean_lines, seconds
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, clean_lines, seconds
 from deployer.wire.advice import Next
 
 __all__ = ["MARKS", "end_lines", "failure_lines", "log_lines", "marks_for", "phase_lines"]

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployer import events as ev
-from deployer.ui.names import Names
 from deployer.ui.plain.lines import MARKS, end_lines, failure_lines, log_lines, phase_lines
 from deployer.ui.progress.command import CommandProgress, Dedupe
 from deployer.ui.progress.host import HOOKS, HostProgress
 from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.progress.stage import stage_of
-from deployer.ui.text import clean, clean_lines, queue, seconds, size
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, clean_lines, queue, seconds, size
 
 __all__ = ["Log"]
 

@@ -9,14 +9,14 @@ from typing import TextIO
 
 from deployer import events as ev
 from deployer.ui import is_live
-from deployer.ui.names import Names
 from deployer.ui.plain.lines import end_lines, failure_lines, marks_for
 from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.question import Part, Pause
 from deployer.ui.stream import safe
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, clean_lines
 from deployer.ui.suspendable import SuspendableReporter
-from deployer.ui.text import clean, clean_lines
 
 __all__ = ["PrefixedReporter"]
 
@@ -94,8 +94,8 @@ class PrefixedReporter(SuspendableReporter):
     def _coloured(self, stream: TextIO, colours: dict[str, str], *, flows: bool) -> Write:
         from rich.text import Text
 
-        from deployer.ui.fit import flowing
         from deployer.ui.live.reporter import console_on
+        from deployer.ui.style.fit import flowing
 
         console = console_on(stream)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from deployer import events as ev
 from deployer.ui.progress.host import MOMENT, HostProgress
 from deployer.ui.progress.stage import UNDONE, HostStage, rank, stage_of, tally
-from deployer.ui.text import clean_lines
+from deployer.ui.style.text import clean_lines
 
 __all__ = ["CommandProgress", "Dedupe"]
 

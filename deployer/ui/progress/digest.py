@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from deployer.ui.progress.tracebacks import ENTRY, OWN, Chain, CodeFrame, Raised, alike, parse
-from deployer.ui.text import counted
+from deployer.ui.style.text import counted
 
 __all__ = ["alike", "digest", "excerpt", "gist"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deployer import events as ev
-from deployer.ui.text import queue
+from deployer.ui.style.text import queue
 from deployer.wire.protocol import Exit
 
 __all__ = ["HOOKS", "HostProgress", "PhaseProgress"]

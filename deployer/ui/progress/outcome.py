@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from deployer import events as ev
-from deployer.ui.names import Names
 from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.digest import excerpt, gist
 from deployer.ui.progress.host import HostProgress
-from deployer.ui.text import clean, clean_lines, seconds
+from deployer.ui.style.names import Names
+from deployer.ui.style.text import clean, clean_lines, seconds
 
 __all__ = ["FleetOutcome", "detail", "last_lines", "outcome_of", "served"]
 

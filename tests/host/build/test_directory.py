@@ -10,7 +10,8 @@ import pytest
 from deployer.host.build.builder import refuse_no_directory, venv_commands
 from deployer.host.errors import HostError
 from deployer.host.units.programs import Place, refuse_missing
-from deployer.wire.spec import LockSpec, Spec
+from deployer.wire.release.source import LockSpec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 
 BASE = Spec.parse(SPEC)

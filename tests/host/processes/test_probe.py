@@ -13,7 +13,7 @@ import pytest
 
 from deployer.host.processes import probe
 from deployer.host.processes.probe import Response
-from deployer.wire.spec import Health
+from deployer.wire.release.health import Health
 
 HEALTH = Health(path="/healthz?full=1", host="shop.example.com", status=((200, 399),), timeout=1, settle=0)
 REQUEST = (

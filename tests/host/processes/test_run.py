@@ -15,8 +15,8 @@ from deployer.host.processes import run
 from deployer.host.processes.run import RunRequest
 from deployer.host.system import journald, runner, systemd
 from deployer.host.units.confinement import LINES, of_command
-from deployer.wire.processes import Web
 from deployer.wire.protocol import Exit
+from deployer.wire.release.processes import Web
 
 WEB = Web(server="gunicorn", target="shop.wsgi:application", workers=1, args=(), memory=0, unit=())
 

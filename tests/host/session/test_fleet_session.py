@@ -17,7 +17,7 @@ from deployer.host.state.releases import FAILED, Release
 from deployer.host.state.releases import GOOD as KEPT
 from deployer.host.system import proc, runner
 from deployer.wire.protocol import BARRIERS, MOST_MISSED, PHASES, Exit
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import BODY, GOOD, SPEC, Host, line, make_host, refused
 
 FLEET = {**GOOD, "barriers": list(BARRIERS), "number": 7}

@@ -29,7 +29,7 @@ from deployer.host.system import runner, systemd
 from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
 from deployer.wire.message import VALUES as MOST
 from deployer.wire.protocol import MOST_MISSED, Exit
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from deployer.wire.tree import Entry, tree_digest
 from tests.host.asking import BODY, DELTA, GOOD, SPEC, Host, line, make_host, refused
 

@@ -20,7 +20,7 @@ from deployer.host.setup.program import install, launcher_of
 from deployer.host.state.paths import AppPaths
 from deployer.remote.program import BOOTSTRAP, TOO_OLD, host_program
 from deployer.wire.protocol import Exit, dumps
-from deployer.wire.setup import Setup
+from deployer.wire.setup.request import Setup
 from deployer.wire.site import ProxySite
 
 SITE: dict[str, Any] = ProxySite(

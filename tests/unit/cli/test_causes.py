@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.causes import ALL, markdown
-from deployer.wire.advice import Cause
+from deployer.wire.cause import Cause
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = [cause.name for cause in ALL]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from types import SimpleNamespace
 
 import fabric
 import pytest
+from invoke.parser import Parser
 
 from deployer import events, tasks
 from deployer.cli import reporting, task
 from deployer.cli.fleettask import FleetContext
+from deployer.cli.options import strategy_of
 from deployer.config import Config
 from deployer.config.tables.fleet import FleetSettings
 from deployer.errors import ConfigError
@@ -74,8 +77,9 @@ def test_what_is_no_number_is_told_so(task: str, option: str, tmp_path: Path) ->
 def test_a_canary_of_deploy_toml_can_be_left_out(tmp_path: Path) -> None:
     """--canary 0: a rollback in a hurry does not bake."""
     usual = SimpleNamespace(config=SimpleNamespace(fleet=FleetSettings(canary=1, bake=60)), hosts=("web1", "web2"))
-    assert tasks._strategy(usual, "", "", "", False) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
-    assert tasks._strategy(usual, "", "0", "", False) == Strategy()  # type: ignore[arg-type]
+    given = {"batch": "", "canary": "", "bake": "", "keep_going": False}
+    assert strategy_of({**given}, usual) == Strategy(canary=1, bake=60)  # type: ignore[arg-type]
+    assert strategy_of({**given, "canary": "0"}, usual) == Strategy()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5", "²"])
@@ -151,3 +155,19 @@ def test_hosts_that_fail_in_the_same_words_are_told_once(capsys: pytest.CaptureF
         "a, b: next: ssh HOST true",
         "c: ✗ d@c hung up",
     ]
+
+
+def test_copies_of_an_option_share_no_value() -> None:
+    """Invoke parses into copies: what one call of a task was given is nothing to the next call of it."""
+    option = next(one for one in tasks.namespace["setup"].get_arguments() if "key" in one.names)
+    first, second = copy.deepcopy(option), copy.deepcopy(option)
+    first.value = "a.pub"
+    first.value = "b.pub"
+    assert (first.value, second.value, option.value) == (["a.pub", "b.pub"], [], [])
+
+
+def test_options_of_two_calls_are_parsed_apart() -> None:
+    """``fab phase.build --release v1 phase.install``: the second phase is of no release that was named."""
+    parser = Parser(contexts=tasks.namespace.to_contexts())
+    build, install = parser.parse_argv(["phase.build", "--release", "v1", "phase.install"])
+    assert (build.args["release"].value, install.args["release"].value) == ("v1", "")

@@ -21,12 +21,13 @@ from deployer.cli.standalone import Stopped, ended
 from deployer.commands import sandbox
 from deployer.commands.demo import demo
 from deployer.commands.demo.project import APP
-from deployer.sandbox import hosts, registry
+from deployer.sandbox import hosts
 from deployer.sandbox.backends import docker, image
 from deployer.sandbox.errors import SandboxError
 from deployer.sandbox.machine import commands, space
 from deployer.sandbox.machine.processes import OsProcess, wait_until
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records import registry
+from deployer.sandbox.records.state import Record, State
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 

@@ -22,8 +22,8 @@ from deployer.remote.plan import Plan
 from deployer.remote.session import Outcome
 from deployer.remote.site import Site
 from deployer.ui.plain.jsonlines import as_object
-from deployer.wire.processes import Process, Timer
-from deployer.wire.spec import Spec
+from deployer.wire.release.processes import Process, Timer
+from deployer.wire.release.spec import Spec
 from tests.unit.fleet.test_hosts import fleet_of
 from tests.unit.release.test_kinds import SPEC
 

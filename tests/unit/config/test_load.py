@@ -361,7 +361,7 @@ def test_the_reference_page_is_current() -> None:
 
 def test_every_key_is_described() -> None:
     """Each key says what it is and what it expects."""
-    from deployer.config.problems import keys_of, paths
+    from deployer.config.declare import keys_of, paths
 
     for path in paths(Config):
         table = Config

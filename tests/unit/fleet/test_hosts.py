@@ -19,7 +19,8 @@ from deployer.commands import attach
 from deployer.commands.run import execute
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
-from deployer.fleet.hosts import Fleet, HostResult, conclude, each, most_severe
+from deployer.fleet.hosts import Fleet, HostResult, each
+from deployer.fleet.results import conclude, most_severe
 from deployer.remote.answers import StatusOf
 from deployer.remote.session import Outcome, Over, Remote
 from deployer.remote.site import Site

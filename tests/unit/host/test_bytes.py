@@ -20,7 +20,7 @@ import deployer.wire
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.processes import probe
 from deployer.host.proxy import nginx
-from deployer.host.setup import packages
+from deployer.host.setup.software import tools
 from deployer.host.state import jobs
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.ledger import Ledger, number_of
@@ -30,7 +30,8 @@ from deployer.host.system import files, proc
 from deployer.host.system.runner import CommandResult
 from deployer.host.units import overrides
 from deployer.wire.protocol import dumps
-from deployer.wire.spec import Health, Spec
+from deployer.wire.release.health import Health
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 
 HEALTH = Health(path="/", host="shop", status=((200, 399),), timeout=1, settle=0)
@@ -87,8 +88,8 @@ def test_what_the_admin_wrote_may_be_of_any_encoding(tmp_path: Path, monkeypatch
     environment.write_bytes(
         b"# f\xfcr alle\nexport HTTPS_PROXY='http://proxy:3128'\nNAME=J\xfcrgen\nno assignment\n1A=x\nB\xfc=x\nC=a\0b\n"
     )
-    monkeypatch.setattr(packages, "_ENVIRONMENT", environment)
-    found = packages.login_environment()
+    monkeypatch.setattr(tools, "_ENVIRONMENT", environment)
+    found = tools.login_environment()
     assert found == {"HTTPS_PROXY": "http://proxy:3128", "NAME": "J\udcfcrgen"}
     assert found["NAME"].encode("utf-8", "surrogateescape") == b"J\xfcrgen"
     (tmp_path / "nginx.conf").write_bytes(b"# gr\xfc\xdfe\nuser www;\n")
@@ -101,8 +102,8 @@ def test_no_bytes_break_the_reader_of_the_environment(tmp_path_factory: pytest.T
     path = tmp_path_factory.mktemp("etc") / "environment"
     path.write_bytes(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packages, "_ENVIRONMENT", path)
-        for name, value in packages.login_environment().items():
+        patch.setattr(tools, "_ENVIRONMENT", path)
+        for name, value in tools.login_environment().items():
             assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
             assert "\0" not in value
 
@@ -216,8 +217,7 @@ GOOD_VALUES = (
 
 def test_no_pattern_is_matched_at_its_beginning_only() -> None:
     """``match`` takes whatever goes on behind the pattern: only where that is meant."""
-    meant = {("message.py", "_RELEASE.match"), ("versions.py", "re.match"), ("advice.py", "_TYPED.match")}
-    meant |= {("advice.py", "_LOOKS_TYPED.match"), ("advice.py", "_OURS.match")}
+    meant = {("message.py", "_RELEASE.match"), ("versions.py", "re.match"), ("advice.py", "re.match")}
     found = {
         (path.name, ast.unparse(node.func))
         for path in sources()

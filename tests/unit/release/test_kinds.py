@@ -21,8 +21,8 @@ from deployer.remote.facts import Facts
 from deployer.remote.site import Site
 from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target
-from deployer.wire.processes import Process
-from deployer.wire.spec import Spec
+from deployer.wire.release.processes import Process
+from deployer.wire.release.spec import Spec
 from deployer.wire.tree import Delta
 
 SPEC: dict[str, Any] = {

@@ -22,13 +22,14 @@ from deployer.errors import ConfigError
 from deployer.host.deployment.request import Request
 from deployer.host.setup.program import install
 from deployer.project.locks.lockfile import Lock
-from deployer.release.spec import environment_of, release_request, respec, setup_request, spec_of
+from deployer.release.setup import setup_request
+from deployer.release.spec import environment_of, release_request, respec, spec_of
 from deployer.remote.program import host_program
 from deployer.wire.message import read_message
-from deployer.wire.processes import CALENDAR, Process, Timer
 from deployer.wire.protocol import PHASES, PROCESS_LENGTH, dumps
-from deployer.wire.setup import Setup
-from deployer.wire.spec import Spec
+from deployer.wire.release.processes import CALENDAR, Process, Timer
+from deployer.wire.release.spec import Spec
+from deployer.wire.setup.request import Setup
 from tests.unit.host.state.test_releases import SPEC
 
 TOML = """\

@@ -28,7 +28,7 @@ from deployer.remote.session import Over, Remote
 from deployer.wire import protocol
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import MOST_MISSED
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC, make_host
 from tests.unit.remote.test_job import HOST, FakeChannel, FakeLink
 

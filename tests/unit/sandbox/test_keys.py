@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deployer.sandbox import ssh
 from deployer.sandbox.keys import ensure_identity, generate, known_hosts, ssh_config, write_client_files
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records.state import Record, State
 
 
 def record(name: str, *, address: str = "127.0.10.4", ssh_port: int = 22) -> Record:

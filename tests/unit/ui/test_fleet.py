@@ -19,10 +19,10 @@ from deployer.ui.answers.releases import show_releases
 from deployer.ui.answers.status import show_status
 from deployer.ui.live.frame import Frame
 from deployer.ui.live.reporter import console_on
-from deployer.ui.names import Names
 from deployer.ui.plain.jsonlines import JsonLines
 from deployer.ui.plain.prefixed import PrefixedReporter
 from deployer.ui.plain.reporter import PlainReporter
+from deployer.ui.style.names import Names
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
 

@@ -23,7 +23,7 @@ from deployer.ui.answers.status import show_status
 from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.plain.jsonlines import JsonLines
 from deployer.ui.plain.reporter import PlainReporter
-from deployer.ui.text import age, clean, seconds, size
+from deployer.ui.style.text import age, clean, seconds, size
 from tests.support.screen import ANSI, Clock, Live, Terminal
 
 SUCCESS = (

@@ -22,10 +22,10 @@ from deployer.ui.answers.doctor import show_doctor
 from deployer.ui.answers.plan import show_plan
 from deployer.ui.answers.releases import show_releases
 from deployer.ui.answers.status import show_status
-from deployer.ui.fit import flowing
 from deployer.ui.live.reporter import LiveReporter
 from deployer.ui.stream import safe
-from deployer.ui.text import middle
+from deployer.ui.style.fit import flowing
+from deployer.ui.style.text import middle
 from tests.support.screen import ANSI, Clock, Terminal
 
 SCREENS = Path(__file__).parent / "screens"

@@ -8,7 +8,8 @@ import pytest
 
 from deployer.errors import Busy
 from deployer.events import Failed, failure, parse
-from deployer.wire.advice import NOTHING, Cause, Next, Step, do, run
+from deployer.wire.advice import NOTHING, Next, Step, do, run
+from deployer.wire.cause import Cause
 from deployer.wire.protocol import dumps
 
 STEPS = do("make room on the disk") + run("fab deploy", "goes on where it stopped") + run("fab status")

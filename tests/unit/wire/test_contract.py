@@ -21,7 +21,8 @@ from deployer.errors import ConfigError
 from deployer.host.processes.run import RunRequest
 from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
-from deployer.release.spec import environment_of, setup_request, spec_of
+from deployer.release.setup import setup_request
+from deployer.release.spec import environment_of, spec_of
 from deployer.remote.site import who
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire import environment
@@ -29,8 +30,8 @@ from deployer.wire.environment import parse_environment
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import MOST_BY, dumps
 from deployer.wire.reader import Reader
-from deployer.wire.setup import Setup
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
+from deployer.wire.setup.request import Setup
 
 SOURCE = Source(root=Path(), entries=(), digest="a" * 64, ref="main", spool=cast(Any, None), starts={})
 LOCK = Lock(kind="requirements", path="requirements.txt", files=("requirements.txt",))

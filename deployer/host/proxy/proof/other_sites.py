@@ -18,7 +18,7 @@ from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.proxy.directives import Directive, read_directives
-from deployer.host.proxy.proof import proof
+from deployer.host.proxy.proof import causes, proof
 from deployer.host.proxy.proof.listener import Arrivals, listening, read
 from deployer.host.proxy.proof.proof import Endpoint
 from deployer.host.state.app import Context
@@ -131,8 +131,7 @@ def _visit(ctx: Context, number: int, endpoint: Endpoint, arrivals: Arrivals, se
     try:
         status, headers, body = _ask(endpoint, nonce, seen)
     except OSError as error:
-        repair = "on the host, as root: systemctl status nginx caddy"
-        seen.problems.append((f"nothing answers for {endpoint}: {error.strerror or error}", repair))
+        seen.problems.append(causes.FOREIGN_SILENT.finding(endpoint=endpoint, why=error.strerror or error))
         return
     arrived = arrivals.by_nonce.get(nonce)
     if arrived is not None:
@@ -155,11 +154,11 @@ def _ask(endpoint: Endpoint, nonce: str, seen: Seen) -> tuple[int, dict[str, str
     try:
         return proof.ask(endpoint, nonce, proof.browser(ProxySite()))
     except ssl.SSLCertVerificationError as error:
-        text = f"browsers refuse the certificate of {endpoint.name}: {error.verify_message}"
+        told = causes.FOREIGN_REFUSED.finding(name=endpoint.name, why=error.verify_message)
         if error.verify_code in proof.PRIVATE:
-            seen.unknown.append(f"{text} (fine behind a proxy that trusts it)")
+            seen.unknown.append(f"{told[0]} (fine behind a proxy that trusts it)")
         else:
-            seen.problems.append((text, "renew it, or give the site one for that name"))
+            seen.problems.append(told)
         return proof.ask(endpoint, nonce, ssl._create_unverified_context())  # noqa: S323
 
 
@@ -179,8 +178,7 @@ def _compared(endpoint: Endpoint, seen: tuple[int, bytes], own: tuple[int, bytes
     if seen == own:
         return f"{endpoint.url} answers as the app does, so it is likely this app: {hint}", ""
     if seen[0] in (502, 504):
-        return f"the proxy answers for {endpoint}, and cannot reach the app", "its own log on the host says why"
+        return causes.FOREIGN_CUT_OFF.finding(endpoint=endpoint)
     if seen[0] == own[0] or seen[0] in _KEEPS_OUT:
         return f"whether {endpoint.url} is this app is not known (it answered {seen[0]}, the app {own[0]}): {hint}", ""
-    text = f"another site answers for {endpoint}: {seen[0] or 'no HTTP'} where the app answers {own[0]}"
-    return text, "nginx -T or caddy adapt on the host shows all sites"
+    return causes.FOREIGN_OTHER.finding(endpoint=endpoint, answer=seen[0] or "no HTTP", own=own[0])

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.host.proxy.nginx import has_ipv6
+from deployer.host.proxy.proof import causes
 from deployer.host.proxy.proof.listener import Arrivals, listening, read, split
 from deployer.host.proxy.site import NO_PROOF, PROOF
 from deployer.host.state.app import Context
@@ -237,35 +238,21 @@ def proven(made: Iterable[Visit]) -> list[str]:
 def judge(one: Visit, kind: str) -> list[tuple[str, str]]:
     """The problems that a visit shows, each with its repair. Pure."""
     found = []
+    endpoint = one.endpoint
     if one.refused:
-        repair = f"on the host, as root: openssl s_client -connect {one.endpoint.host} -servername {one.endpoint.name}"
-        found.append((f"browsers refuse the certificate of {one.endpoint.name}: {one.refused}", repair))
+        found.append(causes.REFUSED.finding(name=endpoint.name, host=endpoint.host, why=one.refused))
     if one.fault:
-        found.append(
-            (f"nothing answers for {one.endpoint}: {one.fault}", f"on the host, as root: systemctl status {kind}")
-        )
+        found.append(causes.SILENT.finding(endpoint=endpoint, why=one.fault, proxy=kind))
     elif one.led:
         pass
     elif not one.reached and (one.ours or one.answer in (502, 504)):
-        found.append((f"the proxy answers for {one.endpoint}, and cannot reach the app", _log_of(kind)))
+        cut_off = causes.NGINX_CUT_OFF if kind == "nginx" else causes.CADDY_CUT_OFF
+        found.append(cut_off.finding(endpoint=endpoint))
     elif not one.reached:
-        text = f"another site answers for {one.endpoint} (it answered {one.answer or 'no HTTP'})"
-        found.append((text, _sites_of(kind)))
+        shown = "nginx -T" if kind == "nginx" else "cat /etc/caddy/Caddyfile /etc/caddy/conf.d/*"
+        found.append(causes.OTHER_SITE.finding(endpoint=endpoint, answer=one.answer or "no HTTP", shown=shown))
     elif one.believed:
-        text = f"the proxy believes what a visitor says of itself: {one.endpoint} passes on a made-up address"
-        found.append((text, "fab setup   (writes the site again); check [proxy] trusted"))
+        found.append(causes.CREDULOUS.finding(endpoint=endpoint))
     elif one.pooled:
-        text = f"the proxy keeps its connections to the app ({one.endpoint}): after a switch they reach the old release"
-        found.append((text, "fab setup   (writes the site again)"))
+        found.append(causes.POOLS.finding(endpoint=endpoint))
     return found
-
-
-def _log_of(kind: str) -> str:
-    """What says why a proxy could not open a socket. After it has come into the app's group it must be restarted."""
-    said = "tail /var/log/nginx/error.log" if kind == "nginx" else f"journalctl -u {kind} -n 20"
-    return f"on the host, as root: {said}   (why); permission denied: systemctl restart {kind}"
-
-
-def _sites_of(kind: str) -> str:
-    shown = "nginx -T" if kind == "nginx" else "cat /etc/caddy/Caddyfile /etc/caddy/conf.d/*"
-    return f"set domains under [proxy] and fab setup; on the host, {shown} shows all sites"

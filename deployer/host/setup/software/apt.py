@@ -18,7 +18,8 @@ from typing import Callable
 from deployer.host.errors import HostError
 from deployer.host.state.app import Emit
 from deployer.host.system import runner, systemd
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
 WAIT = 900.0

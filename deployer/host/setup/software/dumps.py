@@ -39,7 +39,7 @@ def ensure(app: str, keep: int) -> list[str]:
         if enabled:
             systemd.require("disable", "--now", timer)
         return [f"{timer} is off: no more dumps"] if enabled else []
-    written = [name for name, text in _units().items() if _write(UNITS / name, text)]
+    written = [name for name, text in _units().items() if files.write_if_changed(UNITS / name, text)]
     if written:
         systemd.require("daemon-reload")
     for path in (DIRECTORY, DIRECTORY / app):
@@ -73,13 +73,6 @@ def _units() -> dict[str, str]:
             what, ("Unit", [description]), ("Timer", timer), ("Install", [("WantedBy", "timers.target")])
         ),
     }
-
-
-def _write(path: Path, text: str) -> bool:
-    if path.exists() and files.read_text(path) == text:
-        return False
-    files.write_file(path, text.encode(), 0o644)
-    return True
 
 
 def dump(ctx: Context) -> int:

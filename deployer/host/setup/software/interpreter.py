@@ -23,12 +23,14 @@ from deployer.host.build.pythons import (
     program,
 )
 from deployer.host.errors import Damaged, HostError
-from deployer.host.setup import packages, prerequisites
+from deployer.host.setup import prerequisites
+from deployer.host.setup.software import tools
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, runner
-from deployer.wire.advice import Cause, do, run
-from deployer.wire.software import Software
-from deployer.wire.versions import fits, numbers
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
+from deployer.wire.release.versions import fits, numbers
+from deployer.wire.setup.software import Software
 
 _ROOM = 400
 """MiB that a Python takes, packed and unpacked."""
@@ -99,7 +101,7 @@ def _install(version: str, software: Software) -> None:
     files.own_directory(INSTALLED, 0o755, 0, 0)
     prerequisites.require_room(INSTALLED, _ROOM)
     download = _download(version, software.requires)
-    if download is None and packages.upgrade_uv():
+    if download is None and tools.upgrade_uv():
         download = _download(version, software.requires)
     if download is None:
         raise HostError(**NO_SUCH_VERSION.told(version=software.requires or version))
@@ -134,7 +136,7 @@ def choose(listing: str, requires: str) -> tuple[str, str] | None:
 def _uv(*words: str) -> runner.CommandResult:
     environment = {
         **pipconf.variables(indexes=False),
-        **packages.login_environment(),
+        **tools.login_environment(),
         "UV_PYTHON_INSTALL_DIR": str(INSTALLED),
         "UV_PYTHON_INSTALL_BIN": "0",
         "UV_NO_CACHE": "1",
@@ -144,7 +146,7 @@ def _uv(*words: str) -> runner.CommandResult:
         "NO_COLOR": "1",
     }
     told = [f"{name}={value}" for name, value in sorted(environment.items())]
-    return runner.run(["env", *told, f"{packages.TOOLS}/bin/uv", "python", *words], timeout=1800)
+    return runner.run(["env", *told, f"{tools.TOOLS}/bin/uv", "python", *words], timeout=1800)
 
 
 def _mark(directory: Path) -> Path:

@@ -14,7 +14,8 @@ from deployer.host.setup.software import apt
 from deployer.host.setup.software.service import AGAIN, Service
 from deployer.host.state.app import Emit
 from deployer.host.system import runner
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 
 VARIABLE = "DATABASE_URL"
 _ADMIN = "postgres"

@@ -14,7 +14,8 @@ from deployer.host.state.app import Emit
 from deployer.host.state.paths import redis_unit
 from deployer.host.system import files, runner, systemd
 from deployer.host.units.unitfile import Lines, unit_text
-from deployer.wire.advice import Cause, do, run
+from deployer.wire.advice import do, run
+from deployer.wire.cause import Cause
 from deployer.wire.sizes import size
 
 VARIABLE = "REDIS_URL"
@@ -63,11 +64,11 @@ def ensure(app: str, memory: int, without: Collection[str], emit: Emit) -> Servi
     apply. Its data are never touched. Raises HostError."""
     changed = _install(emit)
     server = str(_server())
-    written = _write(TEMPLATE, unit(server, without))
+    written = files.write_if_changed(TEMPLATE, unit(server, without))
     if written:
         systemd.require("daemon-reload")
     files.own_directory(SETTINGS, 0o755, 0, 0)
-    settings = _write(SETTINGS / f"{app}.conf", settings_text(app, memory))
+    settings = files.write_if_changed(SETTINGS / f"{app}.conf", settings_text(app, memory))
     name = redis_unit(app)
     if systemd.systemctl("is-enabled", name).out.strip() != "enabled":
         systemd.require("enable", name)
@@ -138,13 +139,6 @@ def _install(emit: Emit) -> list[str]:
 def _server() -> str | None:
     path = runner.ENVIRONMENT["PATH"]
     return next(filter(None, (shutil.which(name, path=path) for name in _SERVERS)), None)
-
-
-def _write(path: Path, text: str) -> bool:
-    if path.exists() and files.read_text(path) == text:
-        return False
-    files.write_file(path, text.encode(), 0o644)
-    return True
 
 
 def _wait(app: str) -> None:

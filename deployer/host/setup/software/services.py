@@ -9,7 +9,7 @@ from deployer.host.setup.software import dumps, postgresql, redis
 from deployer.host.setup.software.service import Service
 from deployer.host.state.app import Emit
 from deployer.host.state.paths import dump_unit, redis_unit
-from deployer.wire.software import Software
+from deployer.wire.setup.software import Software
 
 
 def ensure(app: str, software: Software, without: Collection[str], emit: Emit) -> list[Service]:

@@ -9,9 +9,9 @@ import pytest
 from deployer.config import Config, load
 from deployer.errors import ConfigError
 from deployer.project.locks.lockfile import Lock
-from deployer.release.spec import setup_request
-from deployer.wire.setup import Setup
-from deployer.wire.software import Postgresql, Redis, Software
+from deployer.release.setup import setup_request
+from deployer.wire.setup.request import Setup
+from deployer.wire.setup.software import Postgresql, Redis, Software
 
 KEY = ("ssh-ed25519 AAAA ada",)
 

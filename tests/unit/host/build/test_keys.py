@@ -15,7 +15,8 @@ import pytest
 from deployer.host.build.keys import host_key, tree_key, venv_key
 from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
-from deployer.wire.spec import LockSpec, Spec
+from deployer.wire.release.source import LockSpec
+from deployer.wire.release.spec import Spec
 from deployer.wire.tree import Entry
 from tests.host.asking import SPEC
 

@@ -9,8 +9,8 @@ import pytest
 from deployer.host.build import installer, pythons
 from deployer.host.build.pythons import find_interpreter
 from deployer.host.errors import HostError
-from deployer.wire.spec import LockSpec
-from deployer.wire.versions import fits
+from deployer.wire.release.source import LockSpec
+from deployer.wire.release.versions import fits
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, Release
 from deployer.host.system import files
 from deployer.host.system.proc import Memory
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 from tests.host.simulation.laptop import WORKER
 from tests.support.steps import Steps

@@ -15,7 +15,7 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, ROLLING_BACK, Release
 from deployer.host.system import files
 from deployer.wire.protocol import Exit
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 from tests.support.steps import Steps
 

@@ -21,9 +21,9 @@ from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, Release
 from deployer.host.system import journald, runner, systemd
-from deployer.wire.processes import Process, Timer
 from deployer.wire.protocol import Exit, dumps
-from deployer.wire.spec import Spec
+from deployer.wire.release.processes import Process, Timer
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 
 WORKER = Process(name="worker", command=("x",), count=2, stop=60, overlap=True, check="", unit=())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.inspect import doctor, machine, preparation, status, units
+from deployer.host.inspect import doctor, preparation, services, status, units
 from deployer.host.processes.probe import Response
 from deployer.host.processes.web import Candidate
 from deployer.host.proxy.proof.other_sites import Seen
@@ -18,9 +18,10 @@ from deployer.host.recovery import survey
 from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths, job_unit
 from deployer.host.state.releases import GOOD, Release
+from deployer.host.state.store import Store
 from deployer.host.system import proc, runner, timers
-from deployer.wire.processes import Process, Timer
-from deployer.wire.spec import Spec
+from deployer.wire.release.processes import Process, Timer
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 
 WORKER = Process(name="worker", command=("x",), count=2, stop=60, overlap=True, check="", unit=())
@@ -88,7 +89,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(survey, "inspect", lambda _: None)
     monkeypatch.setattr(survey, "plan", lambda _: [])
     monkeypatch.setattr(preparation, "findings", lambda _: [])  # of the preparation: tried on real hosts
-    monkeypatch.setattr(machine, "findings", lambda _: ([], []))  # likewise
+    monkeypatch.setattr(services, "findings", lambda _: ([], []))  # likewise
     monkeypatch.setattr(preparation, "outside", lambda _: Seen(unknown=["nobody looked"]))
     return made
 
@@ -320,6 +321,8 @@ def test_a_host_that_is_well_has_no_findings(fake: Systemd, ctx: Context, well: 
     assert findings(ctx) == []
 
 
+@pytest.mark.cause("job-unit-kept")
+@pytest.mark.cause("job-unit-taken")
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -346,6 +349,7 @@ def test_a_web_process_is_judged_by_its_answer(fake: Systemd, ctx: Context, well
     assert findings(ctx) == []
 
 
+@pytest.mark.cause("process-down")
 def test_a_process_that_is_down_is_found(fake: Systemd, ctx: Context, well: None) -> None:
     """With where to read why, and what starts it again."""
     serving(ctx, WITHOUT)
@@ -356,6 +360,7 @@ def test_a_process_that_is_down_is_found(fake: Systemd, ctx: Context, well: None
     assert "fab logs --process worker" in found["repair"] and f"systemctl start {TWO}" in found["repair"]
 
 
+@pytest.mark.cause("keeps-ending")
 @pytest.mark.parametrize("unit", [WEB_UNIT, ONE])
 def test_a_process_that_keeps_ending_is_found(fake: Systemd, ctx: Context, well: None, unit: str) -> None:
     """Up at this moment or not: it was started again several times, the last time a moment ago."""
@@ -367,6 +372,8 @@ def test_a_process_that_keeps_ending_is_found(fake: Systemd, ctx: Context, well:
     assert findings(context) == [("restarting", unit)]
 
 
+@pytest.mark.cause("timer-run-failed")
+@pytest.mark.cause("timer-down")
 def test_a_timer_whose_last_run_failed_is_found(fake: Systemd, ctx: Context, well: None) -> None:
     """With how it ended, and what runs it again; one that is stopped is another finding."""
     serving(ctx, WITH_WEB)
@@ -387,6 +394,7 @@ def test_no_health_where_nothing_answers(fake: Systemd, ctx: Context, monkeypatc
     assert findings(ctx) == []
 
 
+@pytest.mark.cause("app-stopped")
 def test_processes_in_motion_are_no_findings(
     fake: Systemd, ctx: Context, well: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,3 +421,52 @@ def test_what_the_host_starts_by_itself_is_named(
     assert [(one["what"], one["fix"]) for one in found] == [(ONE, True), (TIMER, True)]
     assert found[0]["repair"] == "it is started; fab logs --process worker tells why it ended"
     assert found[1]["repair"] == "it is started"
+
+
+@pytest.mark.cause("job-unit-dead")
+def test_a_name_that_a_dead_job_holds_is_freed(fake: Systemd, ctx: Context, well: None) -> None:
+    """Its unit has failed, and systemd would not start another one of the name: the host frees it by itself."""
+    unit = job_unit("shop")
+    path = f"/run/systemd/transient/{unit}"
+    fake.put(unit, LoadState="loaded", ActiveState="failed", SubState="failed", FragmentPath=path)
+    (found,) = doctor.examine(ctx)["findings"]
+    assert (found["kind"], found["what"], found["fix"]) == ("leftover", unit, True)
+    assert found["text"] == f"{unit} runs nothing, and systemd still holds it"
+
+
+@pytest.mark.cause("unhealthy")
+def test_an_answer_that_is_not_healthy_is_found(fake: Systemd, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what came back, where to read why, and both ways on."""
+    monkeypatch.setattr(Candidate, "ask", lambda *_: Response(503))
+    serving(ctx, WITH_WEB)
+    (found,) = doctor.examine(ctx)["findings"]
+    assert (found["kind"], found["what"]) == ("unhealthy", "v2")
+    assert "v2 serves and is not healthy" in found["text"] and "503" in found["text"]
+    assert found["repair"] == "fab logs; fix it and fab deploy, or fab rollback"
+
+
+@pytest.mark.cause("record-unreadable")
+def test_a_release_whose_record_cannot_be_read_is_found(fake: Systemd, ctx: Context, well: None) -> None:
+    """It is no longer one that anything can go back to: with the directory that may then be removed."""
+    serving(ctx, WITH_WEB)
+    ctx.paths.release(1).mkdir()
+    (ctx.paths.release(1) / "release.json").write_text("{")
+    (found,) = doctor.examine(ctx)["findings"]
+    assert (found["kind"], found["what"], found["fix"]) == ("damaged", "v1", False)
+    assert "release.json" in found["text"] and f"remove {ctx.paths.release(1)}:" in found["repair"]
+
+
+@pytest.mark.cause("content-damaged")
+def test_content_that_is_not_what_was_sealed_is_found(
+    fake: Systemd, ctx: Context, well: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And marked in its seal, so that nothing builds on it: what is found once is known from then on."""
+    marked: list[tuple[str, str]] = []
+    monkeypatch.setattr(Store, "damage", lambda store, key: "at manage.py" if store == ctx.trees else "")
+    monkeypatch.setattr(Store, "mark_damaged", lambda _, key, damage: marked.append((key, damage)))
+    release = replace(serving(ctx, WITH_WEB), tree="abc")
+    ctx.catalog.save(release)
+    (found,) = doctor.examine(ctx)["findings"]
+    assert (found["kind"], found["what"]) == ("damaged", "v2")
+    assert "its digest differs at manage.py" in found["text"] and "fab deploy" in found["repair"]
+    assert marked == [("abc", "at manage.py")]

@@ -34,7 +34,7 @@ from deployer.host.state.releases import (
     Release,
 )
 from deployer.wire.protocol import PHASES
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 
 WELL = Release(number=1, kind="deploy", of=0, by="ada", at=0.0, spec=Spec.parse(SPEC), result=GOOD, phase="watch")
@@ -138,6 +138,10 @@ def test_every_step_has_a_reason_for_people() -> None:
 HELD = {"boot": "another", "until": 0.0}
 
 
+@pytest.mark.cause("interrupted-before-switch")
+@pytest.mark.cause("interrupted-after-traffic")
+@pytest.mark.cause("interrupted-after-switch")
+@pytest.mark.cause("interrupted-rollback")
 @pytest.mark.parametrize(
     ("release", "current", "do", "why"),
     [
@@ -157,6 +161,10 @@ def test_each_attempt_that_died_has_one_step(release: Release, current: int, do:
     assert plan(found(release, current=current)) == [Repair(do, why, number=2)]
 
 
+@pytest.mark.cause("release-down")
+@pytest.mark.cause("units-left")
+@pytest.mark.cause("files-left")
+@pytest.mark.cause("ledger-without-end")
 def test_what_is_left_on_a_host_is_told_by_its_name() -> None:
     """Each thing by itself: an app that is down, units, files, a line that is not there."""
     paths = (Path("/srv/shop/.x.tmp"), Path("/srv/shop/y"))

@@ -27,7 +27,7 @@ from deployer.host.recovery.survey import (
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import FAILED, GOOD, INTERRUPTED, PREPARING, READY, ROLLING_BACK, SERVED, Release
 from deployer.wire.protocol import PHASES, Exit
-from deployer.wire.spec import Spec
+from deployer.wire.release.spec import Spec
 from tests.host.asking import SPEC
 from tests.support.steps import Steps
 

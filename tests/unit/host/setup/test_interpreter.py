@@ -9,11 +9,10 @@ import pytest
 
 from deployer.host.build import pythons
 from deployer.host.errors import HostError
-from deployer.host.setup import packages
-from deployer.host.setup.software import interpreter
+from deployer.host.setup.software import interpreter, tools
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import runner
-from deployer.wire.software import Software
+from deployer.wire.setup.software import Software
 
 KEYS = (
     "cpython-3.12.9-linux-x86_64-gnu", "cpython-3.12.16-linux-x86_64-gnu", "cpython-3.12.10-linux-x86_64-gnu",
@@ -124,7 +123,7 @@ def test_an_installed_python_is_brought_up_to_date(place: Path, monkeypatch: pyt
 def test_a_python_that_there_is_not(place: Path, monkeypatch: pytest.MonkeyPatch, software: Software) -> None:
     """A uv that was brought up to date and knows none: said as that, and not as a matter of the network."""
     monkeypatch.setattr(pythons, "HOST_PATH", "")
-    monkeypatch.setattr(packages, "upgrade_uv", lambda: True)
+    monkeypatch.setattr(tools, "upgrade_uv", lambda: True)
     monkeypatch.setattr(interpreter.files, "own_directory", lambda *_: False)
     monkeypatch.setattr(interpreter.prerequisites, "require_room", lambda *_: None)
     monkeypatch.setattr(interpreter.runner, "run", lambda *_, **__: runner.CommandResult(0, "[]", ""))

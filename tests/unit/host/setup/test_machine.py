@@ -19,6 +19,12 @@ def test_nothing_is_said_of_a_good_machine() -> None:
     assert concerns(Machine(memory=2 << 30)) == []
 
 
+@pytest.mark.cause("disk-nearly-full")
+@pytest.mark.cause("clock-not-synchronised")
+@pytest.mark.cause("hostname-unknown")
+@pytest.mark.cause("ufw-closes-port")
+@pytest.mark.cause("no-swap")
+@pytest.mark.cause("locale-missing")
 @pytest.mark.parametrize(
     ("seen", "words", "repair", "serious"),
     [

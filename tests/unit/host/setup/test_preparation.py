@@ -20,8 +20,9 @@ from deployer.host.proxy import directives, nginx
 from deployer.host.proxy import install as proxy
 from deployer.host.proxy.proof import listener, proof
 from deployer.host.proxy.site import PROOF_SOCKET, site_of
-from deployer.host.setup import ageing, login, prerequisites, unsupported
-from deployer.host.setup.ageing import Shadow
+from deployer.host.setup import prerequisites, unsupported
+from deployer.host.setup.users import ageing, login
+from deployer.host.setup.users.ageing import Shadow
 from deployer.host.state.app import AppSettings
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import runner
@@ -202,6 +203,14 @@ def test_shadow_is_read(monkeypatch: pytest.MonkeyPatch, line: str, found: Shado
 PERSON = pwd.struct_passwd(("deploy", "x", 1000, 1000, "deploys by deployer", "/home/deploy", "/bin/sh"))
 
 
+@pytest.mark.cause("sshd-allowusers")
+@pytest.mark.cause("sshd-denyusers")
+@pytest.mark.cause("sshd-allowgroups")
+@pytest.mark.cause("sshd-denygroups")
+@pytest.mark.cause("sshd-pubkeyauthentication")
+@pytest.mark.cause("sshd-authenticationmethods")
+@pytest.mark.cause("sshd-forcecommand")
+@pytest.mark.cause("sshd-chrootdirectory")
 @pytest.mark.parametrize(
     ("told", "keyword"),
     [
@@ -242,6 +251,7 @@ def test_keys_go_where_sshd_looks_for_them(patterns: list[str] | None, file: str
     assert str(login.key_file(PERSON, {"authorizedkeysfile": patterns} if patterns else {})) == file
 
 
+@pytest.mark.cause("keys-in-no-file")
 def test_where_sshd_reads_no_file_setup_says_so() -> None:
     """AuthorizedKeysFile none."""
     with pytest.raises(HostError, match="reads keys from no file"):
@@ -365,6 +375,7 @@ def test_a_caddyfile_that_keeps_connections_is_found(text: str, pools: bool) -> 
     assert preparation._caddy_pools(text, "shop") is pools
 
 
+@pytest.mark.cause("caddy-keeps-connections")
 def test_a_caddyfile_is_looked_at_where_there_is_no_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be asked keeps nothing else from being asked."""
 
@@ -402,6 +413,12 @@ LEADS = proof.Endpoint("http", "shop.test", "80", leads=True)
 WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}
 
 
+@pytest.mark.cause("certificate-refused")
+@pytest.mark.cause("proxy-silent")
+@pytest.mark.cause("nginx-cannot-reach-app")
+@pytest.mark.cause("other-site-answers")
+@pytest.mark.cause("proxy-believes-visitors")
+@pytest.mark.cause("proxy-keeps-connections")
 @pytest.mark.parametrize(
     ("visit", "told"),
     [
@@ -424,6 +441,16 @@ WELL = {"x-forwarded-for": "127.0.0.1", "connection": "close"}
 def test_a_visit_is_judged_by_what_arrived(visit: proof.Visit, told: str) -> None:
     """Not by the status alone: another site answers 200, too."""
     assert [told in text for text, _ in proof.judge(visit, "nginx")] == ([True] if told else [])
+
+
+@pytest.mark.cause("caddy-cannot-reach-app")
+@pytest.mark.parametrize(
+    ("kind", "log"), [("nginx", "tail /var/log/nginx/error.log"), ("caddy", "journalctl -u caddy")]
+)
+def test_a_proxy_that_cannot_reach_the_app_has_a_log_that_says_why(kind: str, log: str) -> None:
+    """Each its own; and both must be restarted after they have come into the app's group."""
+    ((_, repair),) = proof.judge(proof.Visit(HTTP, 502), kind)
+    assert log in repair and f"systemctl restart {kind}" in repair
 
 
 def test_two_who_look_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

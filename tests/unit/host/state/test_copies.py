@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from deployer.host.state.releases import GOOD, Release
 from deployer.host.state.retention import origin_of, rollback_targets, to_prune
-from deployer.wire.processes import Web
-from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
+from deployer.wire.release.health import Health
+from deployer.wire.release.processes import Web
+from deployer.wire.release.source import LockSpec, SourceSpec
+from deployer.wire.release.spec import Spec
 
 SPEC = Spec(
     source=SourceSpec(digest="0" * 64, commit="", ref="main", dirty=False),

@@ -16,8 +16,10 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK, Release
 from deployer.host.state.retention import migrations_since, rollback_targets, to_prune, used_keys
 from deployer.host.system.files import make_directory, point
-from deployer.wire.processes import Web
-from deployer.wire.spec import Health, LockSpec, SourceSpec, Spec
+from deployer.wire.release.health import Health
+from deployer.wire.release.processes import Web
+from deployer.wire.release.source import LockSpec, SourceSpec
+from deployer.wire.release.spec import Spec
 
 SPEC = Spec(
     source=SourceSpec(digest="0" * 64, commit="", ref="main", dirty=False),

@@ -7,7 +7,7 @@ import pytest
 from deployer.host.state.paths import AppPaths, UnitName, parse_unit, unit_name
 from deployer.host.units.confinement import LINES
 from deployer.host.units.text import Capabilities, command, process_unit, run_unit, timer_unit
-from deployer.wire.processes import Process, Timer
+from deployer.wire.release.processes import Process, Timer
 
 PATHS = AppPaths("shop")
 CAN = Capabilities(programs={"sleep": "/usr/bin/sleep"})

@@ -11,7 +11,7 @@ from deployer.host.units.overrides import ALLOWED, check
 from deployer.host.units.text import Capabilities, app_unit, argv, service_unit, socket_unit
 from deployer.host.units.unitfile import exec_line
 from deployer.wire.environment import environment_file
-from deployer.wire.processes import Web
+from deployer.wire.release.processes import Web
 
 PATHS = AppPaths("shop")
 

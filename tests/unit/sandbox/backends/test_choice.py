@@ -12,7 +12,7 @@ from deployer.sandbox.backends import choice, docker, docker_image, nspawn
 from deployer.sandbox.backends.backend import last_lines
 from deployer.sandbox.backends.cgroups import parse_hierarchies
 from deployer.sandbox.errors import SandboxError
-from deployer.sandbox.state import Record, State
+from deployer.sandbox.records.state import Record, State
 
 RECORD = Record(
     name="box1",

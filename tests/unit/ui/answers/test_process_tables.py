@@ -17,7 +17,7 @@ from deployer.remote.answers import Lingering, Status, TimerRow, UnitRow
 from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.ui.answers.plan import show_plan
 from deployer.ui.answers.status import show_status
-from deployer.ui.text import ahead
+from deployer.ui.style.text import ahead
 from tests.support.screen import ANSI, Terminal
 
 NOW = 1_000_000.0

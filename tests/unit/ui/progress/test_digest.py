@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer import events as ev
-from deployer.ui.names import Names
 from deployer.ui.progress.command import CommandProgress
 from deployer.ui.progress.digest import LONGEST, MOST, digest, excerpt
 from deployer.ui.progress.outcome import outcome_of
+from deployer.ui.style.names import Names
 from tests.support.screen import Live
 
 SAID = Path(__file__).parent / "tracebacks"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -68,6 +70,8 @@ def test_an_odd_configuration_of_caddy(odd: Any) -> None:
 OWN = (404, b"no such page")
 
 
+@pytest.mark.cause("own-site-cannot-reach-app")
+@pytest.mark.cause("own-site-of-another")
 @pytest.mark.parametrize(
     ("seen", "told", "is_problem"),
     [
@@ -84,3 +88,40 @@ def test_what_two_answers_say(seen: tuple[int, bytes], told: str, is_problem: bo
     text, repair = other_sites._compared(Endpoint("http", "shop.test", "80"), seen, OWN)
     assert told in text
     assert bool(repair) is is_problem
+
+
+@pytest.mark.cause("own-site-silent")
+def test_a_site_at_which_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found, with why; nothing more is asked there."""
+
+    def refuse(*_: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(other_sites.proof, "ask", refuse)
+    seen = other_sites.Seen()
+    other_sites._visit(Mock(), 2, Endpoint("http", "shop.test", "80"), Mock(by_nonce={}), seen)
+    ((text, repair),) = seen.problems
+    assert text == "nothing answers for http://shop.test at 80: Connection refused"
+    assert "systemctl status nginx caddy" in repair
+
+
+@pytest.mark.cause("own-site-certificate-refused")
+@pytest.mark.parametrize(("code", "is_problem"), [(10, True), (18, False)], ids=["expired", "of nobody known"])
+def test_a_certificate_that_browsers_refuse(monkeypatch: pytest.MonkeyPatch, code: int, is_problem: bool) -> None:
+    """One that is over is a problem; one of an authority of the admin's own may be what a front trusts."""
+    error = ssl.SSLCertVerificationError(1, "refused")
+    error.verify_code, error.verify_message = code, "certificate has expired"
+    answers = [error, (200, {}, b"")]
+
+    def ask(*_: object) -> tuple[int, dict[str, str], bytes]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(other_sites.proof, "ask", ask)
+    seen = other_sites.Seen()
+    assert other_sites._ask(Endpoint("https", "shop.test", "443"), "n", seen)[0] == 200
+    told = [text for text, _ in seen.problems] if is_problem else seen.unknown
+    assert len(told) == 1 and told[0].startswith("browsers refuse the certificate of shop.test")
+    assert bool(seen.problems) is is_problem

@@ -1,0 +1,1 @@
+"""The users of an app on a host: their accounts, and whether they can log in."""

@@ -1,0 +1,35 @@
+"""What a host answers, by the question. The types are the ones that are shown, so nothing is copied between two sets.
+
+What a type does not have is ignored: a newer host may tell more. A few fields are the laptop's own: no host is believed
+in them, for the code that asks sets them after decoding.
+"""
+
+from deployer.remote.answers.by_question import ANSWERS, Calendar, Calendars, Nothing, Run
+from deployer.remote.answers.doctor import Diagnosis, Finding
+from deployer.remote.answers.job import Aborted, AskAnswer, Job, Version
+from deployer.remote.answers.releases import History, LedgerEntry, ReleaseRow, Releases
+from deployer.remote.answers.status import HeldRelease, Lingering, Status, StatusOf, TimerRow, UnitRow
+
+__all__ = [
+    "ANSWERS",
+    "Aborted",
+    "AskAnswer",
+    "Calendar",
+    "Calendars",
+    "Diagnosis",
+    "Finding",
+    "HeldRelease",
+    "History",
+    "Job",
+    "LedgerEntry",
+    "Lingering",
+    "Nothing",
+    "ReleaseRow",
+    "Releases",
+    "Run",
+    "Status",
+    "StatusOf",
+    "TimerRow",
+    "UnitRow",
+    "Version",
+]  # fmt: skip

@@ -1,0 +1,47 @@
+"""What each question is answered by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from deployer.remote.answers.doctor import Diagnosis
+from deployer.remote.answers.job import Aborted, AskAnswer
+from deployer.remote.answers.releases import History, Releases
+from deployer.remote.answers.status import StatusOf
+from deployer.remote.answers.values import Moment
+
+
+class Calendar(Struct, frozen=True, kw_only=True):
+    """When a calendar comes ``next`` (0.0: never), and the ``problem`` with one that the host does not understand."""
+
+    calendar: str
+    next: Moment = 0.0
+    problem: str = ""
+
+
+class Calendars(Struct, frozen=True, kw_only=True):
+    calendars: tuple[Calendar, ...]
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    status: Annotated[int, Meta(ge=0, le=255)]
+
+
+class Nothing(Struct, frozen=True, kw_only=True):
+    """An answer that only says that it is one."""
+
+
+ANSWERS: Mapping[str, type[Struct]] = {
+    "ask": AskAnswer,
+    "status": StatusOf,
+    "releases": Releases,
+    "history": History,
+    "doctor": Diagnosis,
+    "calendars": Calendars,
+    "run": Run,
+    "abort": Aborted,
+}
+"""What an answer holds, by the ``op`` of the question; to others, nothing."""

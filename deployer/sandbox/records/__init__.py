@@ -1,0 +1,1 @@
+"""Which sandbox hosts there are: names, records on disk, and in what condition each is."""

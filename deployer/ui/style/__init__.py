@@ -1,0 +1,1 @@
+"""How text looks: colours, widths, wording, the names of hosts."""

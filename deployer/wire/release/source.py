@@ -1,0 +1,103 @@
+"""Where a release's code came from, and what pins its dependencies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.wire.protocol import DIGEST
+from deployer.wire.reader import LINE, Reader
+from deployer.wire.release.versions import REQUIRES
+
+LOCKS = ("uv", "pylock", "requirements", "none")
+DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
+"""A directory of the project, relative to it."""
+DIRECTORY_LENGTH = 1024
+OPTIONAL_DIRECTORY = re.compile(rf"(?:{DIRECTORY.pattern})?\Z")
+_COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
+PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+"""The name of a dependency group or an extra."""
+PART_LENGTH = 128
+MOST_PARTS = 64
+_PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """Where the code came from. ``digest`` is that of its tree of files; ``commit`` may be empty, ``ref`` as typed."""
+
+    digest: str
+    commit: str
+    ref: str
+    dirty: bool
+
+    @classmethod
+    def parse(cls, value: Any) -> SourceSpec:
+        read = Reader(value, "source")
+        source = cls(
+            digest=read.text("digest", DIGEST),
+            commit=read.text("commit", _COMMIT),
+            ref=read.text("ref", length=256),
+            dirty=read.boolean("dirty"),
+        )
+        read.done()
+        return source
+
+
+@dataclass(frozen=True)
+class LockSpec:
+    """The file that pins the dependencies, and all else that an installer reads, relative to the code.
+
+    ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
+    ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing. ``directory`` is where the
+    installer runs (empty: at the root of the code). ``groups`` and ``extras`` are installed besides what is by default.
+    """
+
+    kind: str
+    path: str
+    files: tuple[str, ...]
+    directories: tuple[str, ...] = ()
+    requires: str = ""
+    directory: str = ""
+    groups: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+
+    def covers(self, path: str) -> bool:
+        """Whether an installer may read this file of the code: it names the environment, and is there for a build."""
+        return path in self.files or any(
+            directory == "." or path.startswith(f"{directory}/") for directory in self.directories
+        )
+
+    @classmethod
+    def parse(cls, value: Any) -> LockSpec:
+        """Records written before local sources, directories, groups and extras were recorded have none."""
+        none: dict[str, Any] = {"directories": [], "requires": "", "directory": "", "groups": [], "extras": []}
+        read = Reader({**none, **value} if isinstance(value, dict) else value, "lock")
+        kind = read.choice("kind", LOCKS)
+        path = read.text("path", LINE, 1024)
+        files = read.texts("files", _PATH, 4096)
+        directories = read.texts("directories", _PATH, 4096)
+        requires = read.text("requires", REQUIRES)
+        directory = read.text("directory", OPTIONAL_DIRECTORY, DIRECTORY_LENGTH)
+        parts = [_parts(read, key) for key in ("groups", "extras")]
+        read.done()
+        if (kind == "none") != (path == "") or (path and path not in files):
+            raise ValueError("lock: path, kind and files do not fit each other")
+        return cls(
+            kind=kind,
+            path=path,
+            files=files,
+            directories=directories,
+            requires=requires,
+            directory=directory,
+            groups=parts[0],
+            extras=parts[1],
+        )
+
+
+def _parts(read: Reader, key: str) -> tuple[str, ...]:
+    parts = read.texts(key, PART, MOST_PARTS)
+    if any(len(part) > PART_LENGTH for part in parts):
+        raise ValueError(f"lock.{key}: holds a name of more than {PART_LENGTH} characters")
+    return parts

@@ -1,0 +1,1 @@
+"""What ``fab setup`` asks a host for."""
