@@ -27,6 +27,7 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.message`: reads one request, bounded before it is parsed
 - :mod:`~deployer.wire.reader`: reads the keys of a JSON object, each of the right type and form
 - :mod:`~deployer.wire.spec`, :mod:`~deployer.wire.processes`: a release, and what it runs
+- :mod:`~deployer.wire.shared`: paths of the code that outlive a release
 - :mod:`~deployer.wire.environment`: variables, and systemd's file of them
 - :mod:`~deployer.wire.setup`: what ``fab setup`` asks for
 - :mod:`~deployer.wire.site`, :mod:`~deployer.wire.software`: the proxy's site, and what is installed

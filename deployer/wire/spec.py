@@ -12,6 +12,7 @@ from typing import Any
 from deployer.wire.processes import MOST_PROCESSES, Process, Timer, Unit, Web
 from deployer.wire.protocol import APP, APP_LENGTH, DIGEST
 from deployer.wire.reader import LINE, MOST_TEXT, TEXT, Reader
+from deployer.wire.shared import PLAIN_LENGTH, PLAIN_PATH, Shared, parse_shared
 
 _HOUR = 3600.0
 COMMAND_TIMEOUT = (1.0, 7 * 86400.0)
@@ -36,9 +37,8 @@ _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 _PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
 _REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
-DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
+DIRECTORY, DIRECTORY_LENGTH = PLAIN_PATH, PLAIN_LENGTH
 """A directory of the project, relative to it."""
-DIRECTORY_LENGTH = 1024
 _DIRECTORY = re.compile(rf"(?:{DIRECTORY.pattern})?\Z")
 PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 """The name of a dependency group or an extra."""
@@ -174,7 +174,8 @@ def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
 class Spec:
     """All that shapes a release but its environment. Times are seconds.
 
-    ``directory`` is that of the code in which everything of the app runs (empty: its root).
+    ``directory`` is that of the code in which everything of the app runs (empty: its root); ``shared`` are paths of the
+    code that lie in the app's state directory instead.
     ``web`` is None on a host that runs none; ``health`` and ``overlap`` are about it. ``build_timeout`` is for each
     command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
     """
@@ -195,6 +196,7 @@ class Spec:
     build_timeout: float = _HOUR
     migrate_timeout: float = _HOUR
     directory: str = ""
+    shared: tuple[Shared, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         value = asdict(self)
@@ -234,7 +236,7 @@ class Spec:
     def parse(cls, value: Any) -> Spec:
         """Raises ValueError naming the key that is refused.
 
-        Records written before there were processes, timers and a directory have none.
+        Records written before there were processes, timers, a directory and shared paths have none.
         """
         read = Reader(value, "spec")
         web = read.raw("web")
@@ -255,6 +257,7 @@ class Spec:
             processes=tuple(Process.parse(one) for one in _list(read, "processes")),
             timers=tuple(Timer.parse(one) for one in _list(read, "timers")),
             directory=read.text("directory", _DIRECTORY, DIRECTORY_LENGTH) if read.has("directory") else "",
+            shared=parse_shared(read.raw("shared")) if read.has("shared") else (),
         )
         read.done()
         spec._check_names()
