@@ -21,6 +21,7 @@ from deployer.fleet.release import begin, release
 from deployer.fleet.results import conclude
 from deployer.project.detect.application import complete
 from deployer.project.locks.lockfile import Lock, lock_of
+from deployer.project.shared import shared_warnings
 from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
 from deployer.release.placement import Payload
@@ -113,9 +114,10 @@ def read_project(
         for site in fleet.sites:
             _refuse_misfit(complete(site.config, source), lock)
             site.secrets()
+        outside = shared_warnings(source, fleet.config.release.outside)
     if strict or fleet.config.release.locked:
         lock.refuse_loose()
-    _warn(fleet, [*source.warnings, *lock.warnings, *([lock.loose] if lock.loose else [])])
+    _warn(fleet, [*source.warnings, *outside, *lock.warnings, *([lock.loose] if lock.loose else [])])
     return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
 
 

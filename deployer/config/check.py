@@ -20,6 +20,7 @@ from deployer.wire.release.processes import (
     MOST_VALUES,
     words_problem,
 )
+from deployer.wire.release.shared import MOST_SHARED, PLAIN_LENGTH, PLAIN_PATH, Shared, shared_problem
 from deployer.wire.site import DIRECTORY, DIRECTORY_LENGTH, URL_PREFIX, is_network, listens, trustworthy
 
 SERVER_OPTIONS = {
@@ -193,6 +194,27 @@ def _no_network(text: str) -> str:
         return f"{message}; that lies in {ipaddress.ip_network(text, strict=False)}"
     except ValueError:
         return message
+
+
+def shared_of(table: Mapping[str, str]) -> tuple[Shared, ...]:
+    """Paths of the code with their places, as the contract has them."""
+    pairs = sorted(table.items())
+    return tuple(Shared(path.rstrip("/"), place.rstrip("/"), directory=path.endswith("/")) for path, place in pairs)
+
+
+def shared(key: str, table: Mapping[str, str]) -> None:
+    """Refuse paths that cannot be kept outside the code."""
+    for path, place in table.items():
+        for text, below in ((path, "of the project"), (place, "below /var/lib/APP, such as media")):
+            if not PLAIN_PATH.fullmatch(text.removesuffix("/")) or len(text) > PLAIN_LENGTH:
+                raise Invalid(key, f"must name a path {below} (letters, digits, . _ ~ -), not {text!r}", path)
+        if place.endswith("/") and not path.endswith("/"):
+            raise Invalid(key, f'is a file, and {place!r} a directory: write "{path}/" for a directory', path)
+    if len(table) > MOST_SHARED:
+        raise Invalid(key, f"must have at most {MOST_SHARED} paths")
+    problem = shared_problem(shared_of(table))
+    if problem:
+        raise Invalid(key, problem[1], problem[0])
 
 
 def directories(key: str, table: Mapping[str, str], *, below: str) -> None:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from deployer.config import check
-from deployer.config.check import Invalid
+from deployer.config.check import Invalid, shared_of
 from deployer.config.declare import key, seconds, text, whole
 from deployer.config.hosts import hosts
 from deployer.config.hosts.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
@@ -28,6 +28,7 @@ from deployer.config.tables.web import WebConfig
 from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
+from deployer.wire.release.shared import Shared
 from deployer.wire.release.source import DIRECTORY, DIRECTORY_LENGTH
 from deployer.wire.release.spec import COMMAND_TIMEOUT, DRAIN, KEEP, WATCH
 from deployer.wire.release.versions import PYTHON
@@ -60,6 +61,12 @@ class ReleaseConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     submodules: Annotated[bool, key(
         "Whether the files of git submodules ship, as the commit that is deployed has them.",
         "true or false")] = True
+    shared: Annotated[dict[str, str], key(
+        "Paths of the code that the app writes, and that outlive releases: each is a link to a place below "
+        "`/var/lib/APP`, such as `\"media/\" = \"media\"` or `\"db.sqlite3\" = \"db.sqlite3\"`. A directory's ends "
+        "with a slash; what is committed in it is what it begins with on a new host: later commits do not change it. "
+        "A file begins without content, whatever is committed there. Each host has its own.",
+        'a table of paths of the project and places below /var/lib/APP, such as {"media/" = "media"}')] = {}
     keep: Annotated[int, whole(
         "How many good releases a host keeps. The current one and the standby are always kept.", KEEP)] = 5
     watch: Annotated[float, seconds(
@@ -75,6 +82,12 @@ class ReleaseConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             check.command("build", command, f"[{index}]")
         if self.migrate is not None:
             check.command("migrate", self.migrate)
+        check.shared("shared", self.shared)
+
+    @property
+    def outside(self) -> tuple[Shared, ...]:
+        """What ``shared`` says, as the host is told it."""
+        return shared_of(self.shared)
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,9 +157,21 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check.env_table("env", self.env)
         background.check_names(self.processes, self.timers)
         hosts.check_written(self.hosts_written)
+        self._check_shared()
         if (several := len(self.host_settings)) > 1 and self.host.services:
             wrong = f"is for a single host, and there are {several}: each would have data of its own"
             raise Invalid("host", wrong, self.host.services[0])
+
+    def _check_shared(self) -> None:
+        """What the proxy serves from the code, and where the app runs, is not what the app writes."""
+        for one in self.release.outside:
+            for prefix, directory in self.proxy.static.items():
+                if one.holds(directory.rstrip("/")) or one.path.startswith(f"{directory.rstrip('/')}/"):
+                    wrong = f"has {one.key}, and [release] shared has the app write that: no proxy serves links"
+                    raise Invalid("proxy", wrong, "static", prefix)
+            if self.directory and one.holds(self.directory):
+                wrong = f"is where the app runs: directory = {self.directory!r}"
+                raise Invalid("release", wrong, "shared", one.key)
 
     @property
     def hosts(self) -> tuple[str, ...]:

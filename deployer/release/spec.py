@@ -45,6 +45,7 @@ def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
                 extras=lock.extras,
             ),
             directory=config.directory or "",
+            shared=config.release.outside,
             python=config.python or lock.python,
             build=config.release.build,
             web=_web(config) if config.runs_web else None,

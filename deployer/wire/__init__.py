@@ -26,7 +26,8 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.protocol`: the version, phases, barriers, exit codes, names, and one message as bytes
 - :mod:`~deployer.wire.message`: reads one request, bounded before it is parsed
 - :mod:`~deployer.wire.reader`: reads the keys of a JSON object, each of the right type and form
-- :mod:`~deployer.wire.release`: a release, what it runs, and which Python it accepts
+- :mod:`~deployer.wire.release`: a release, what it runs, which Python it accepts, and which
+  of its paths outlive it
 - :mod:`~deployer.wire.environment`: variables, and systemd's file of them
 - :mod:`~deployer.wire.setup`: what ``fab setup`` asks for, and what it installs
 - :mod:`~deployer.wire.site`: the proxy's site

@@ -93,6 +93,52 @@ def test_what_only_its_owner_knows_is_one_line(bookworm: SandboxHost, tmp_path: 
     assert "False /var/lib/shop/media True" in done.stdout
 
 
+def test_what_the_code_has_the_app_write_outlives_releases(bookworm: SandboxHost, tmp_path: Path) -> None:
+    """SQLite and uploads whose places are fixed in the code: init has them kept outside it. Another release, and a
+    rollback, have the same; the committed files are where they begin; the app cannot write its own code."""
+    site = initialised(bookworm, tmp_path, "fixed")
+    assert (
+        'shared = { "db.sqlite3" = "db.sqlite3", "media/" = "media" }'
+        in (site.project.path / "deploy.toml").read_text()
+    )
+    quick(site)
+    told = site.expect(0, "deploy", "-e", "quick")
+    assert "media/ is shared, and files in it ship (media/default.txt)" in told.text
+    assert page(site, "/stored/default.txt") == "a committed picture\n"
+    assert page(site, "/upload") == "saved notes/hello.txt, the code is closed"
+    kept = site.host.run("stat -c %U /var/lib/shop/db.sqlite3 /var/lib/shop/media/notes/hello.txt").stdout
+    assert str(kept).split() == ["shop", "shop"]
+    (site.project.path / "media/default.txt").write_text("another picture\n")
+    site.project.commit("change")
+    site.expect(0, "deploy", "-e", "quick")
+    assert page(site) == "hello from fixed, 1 users"
+    assert page(site, "/stored/notes/hello.txt") == "written by a visitor"
+    assert page(site, "/stored/default.txt") == "a committed picture\n"
+    site.expect(0, "reload", "-e", "quick")
+    site.expect(0, "rollback", "--to", "v1", "-e", "quick")
+    assert page(site) == "hello from fixed, 1 users"
+    assert page(site, "/stored/notes/hello.txt") == "written by a visitor"
+    site.expect(0, "doctor", "-e", "quick")
+
+
+def test_code_is_not_for_the_app_to_write(bookworm: SandboxHost, tmp_path: Path) -> None:
+    """A directory with Python modules is not shared, and neither is a directory that was written as a file; the deploy
+    is refused before anything is sent, and says what to write."""
+    site = initialised(bookworm, tmp_path, "fixed")
+    quick(site)
+    path = site.project.path / "deploy.toml"
+    text = path.read_text()
+    for wrong, reason in (
+        ('"shop/" = "shop"', "which has Python modules (shop/__init__.py"),
+        ('"media" = "media"', 'write "media/" there'),
+        ('"manage.py/" = "x"', 'write "manage.py" there'),
+    ):
+        path.write_text(re.sub(r"^shared = .*$", f"shared = {{ {wrong} }}", text, flags=re.MULTILINE))
+        site.project.commit("share")
+        assert reason in site.expect(2, "deploy", "-e", "quick").text.replace("\n", " ")
+    assert not is_there(site, "/srv/shop/current")
+
+
 def test_what_startproject_writes_serves_once_it_is_changed_as_told(bookworm: SandboxHost, tmp_path: Path) -> None:
     """As it is no host can serve it, and the deploy is refused. The lines that init names are all that is missing."""
     site = initialised(bookworm, tmp_path, "startproject")
@@ -100,7 +146,7 @@ def test_what_startproject_writes_serves_once_it_is_changed_as_told(bookworm: Sa
     site.expect(5, "deploy", "-e", "quick")
     assert not is_there(site, "/srv/shop/current")
     lines = re.findall(r"^#     (.+)$", (site.project.path / "deploy.toml").read_text(), flags=re.MULTILINE)
-    assert len(lines) == 5
+    assert len(lines) == 4
     path = site.project.path / "shop/settings.py"
     settings = path.read_text()
     for line in lines:

@@ -130,12 +130,16 @@ def health(project: Project) -> Iterator[str]:
 def release(project: Project) -> Iterator[str]:
     collects = project.django is not None and project.django.collects
     migrate = migration(project)
-    if collects or migrate:
+    shared = project.django.shared if project.django else {}
+    if collects or migrate or shared:
         yield "[release]"
     if collects:
         yield 'build = ["python manage.py collectstatic --noinput"]   # on each host, before it is sealed'
     if migrate:
         yield f"migrate = {quoted(migrate)}   # once, before it gets traffic"
+    if shared:
+        table = ", ".join(f"{quoted(path)} = {quoted(place)}" for path, place in shared.items())
+        yield f"shared = {{ {table} }}   # the app writes these: kept in /var/lib/{project.name}, across releases"
 
 
 def migration(project: Project) -> str:

@@ -9,9 +9,9 @@ import posixpath
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
-from deployer.host.build import bytecode, disk, installer, pipconf
+from deployer.host.build import bytecode, disk, installer, pipconf, shared
 from deployer.host.build.command import run_build, stop_build
 from deployer.host.build.delta import parse_delta
 from deployer.host.build.unpack import Mismatch, apply
@@ -21,6 +21,7 @@ from deployer.host.state.store import Store
 from deployer.host.system import ownership
 from deployer.host.units import transient
 from deployer.wire.advice import do, run
+from deployer.wire.release.shared import Shared
 from deployer.wire.release.spec import Spec
 from deployer.wire.tree import LINK, Delta, Entry
 
@@ -156,11 +157,12 @@ def build_tree(
     uid, gid = ctx.builder()
     carried = next(tree.glob("**/__pycache__"), None) is not None  # root alone has written here so far
     jobs = [] if carried else ["-j", "0"]  # a pool of processes costs more than it saves when little is left to do
-    ownership.give(tree, uid, gid)
     seen = dict(environment)
     if venv is not None:
         seen["VIRTUAL_ENV"] = str(venv)
     try:
+        shared.prepare(tree, spec.shared)
+        ownership.give(tree, uid, gid)
         refuse_no_directory(spec, tree)
         for command in spec.build:
             shell = ["/bin/sh", "-euc", command]
@@ -171,9 +173,9 @@ def build_tree(
         record = {
             "source": spec.source.digest,
             "entries": [entry.as_list() for entry in entries],
-            "altered": _altered(tree, entries),
+            "altered": _altered(tree, entries, spec.shared),
         }
-        _seal(ctx, ctx.trees, key, record)
+        _seal(ctx, ctx.trees, key, record, lambda: shared.link(tree, ctx.paths.state, spec.shared))
     except BaseException:
         stop_build(ctx)
         ctx.trees.remove(key)
@@ -192,20 +194,27 @@ def refuse_no_directory(spec: Spec, tree: Path) -> None:
         )
 
 
-def _seal(ctx: Context, store: Store, key: str, record: dict[str, Any]) -> None:
-    """Seal what was built. Raises HostError when a process of the build still runs, or could still write."""
+def _seal(
+    ctx: Context, store: Store, key: str, record: dict[str, Any], finish: Callable[[], None] = lambda: None
+) -> None:
+    """Seal what was built; ``finish`` adds to it once it is root's. Raises HostError when a process of the build still
+    runs, or could still write."""
     transient.refuse_running(ctx, "build")
     try:
-        store.seal(key, ctx.builder()[0], record)
+        store.seal(key, ctx.builder()[0], record, finish)
     except PermissionError as error:
         raise HostError(
             f"what was built is refused: {error}", next=do("correct the build command") + run("fab deploy")
         ) from None
 
 
-def _altered(tree: Path, entries: Sequence[Entry]) -> list[str]:
-    """Shipped files that the build commands changed or removed."""
-    return [entry.path for entry in entries if entry.kind != LINK and not _intact(tree, entry)]
+def _altered(tree: Path, entries: Sequence[Entry], outside: Sequence[Shared]) -> list[str]:
+    """Shipped files that the build commands changed or removed, and those in whose place a link is put."""
+    return [entry.path for entry in entries if any(one.holds(entry.path) for one in outside) or _differs(tree, entry)]
+
+
+def _differs(tree: Path, entry: Entry) -> bool:
+    return entry.kind != LINK and not _intact(tree, entry)
 
 
 def _intact(tree: Path, entry: Entry) -> bool:

@@ -59,7 +59,8 @@ def tree_key(
         text = json.dumps(sorted(environment.items())).encode()
         seen = hmac.new(secret, text, hashlib.sha256).hexdigest()
     where = [spec.directory] if spec.build and spec.directory else []
-    return _digest(["tree", _LAYOUT, digest, list(spec.build), venv, interpreter.identity, seen, *where])
+    links = [sorted([one.key, one.target] for one in spec.shared)] if spec.shared else []
+    return _digest(["tree", _LAYOUT, digest, list(spec.build), venv, interpreter.identity, seen, *where, *links])
 
 
 def host_key(path: Path) -> bytes:

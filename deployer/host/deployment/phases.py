@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from deployer.host.assets import links, symlinks
+from deployer.host.build import shared
 from deployer.host.deployment import content, handover, outcome, visitors
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
@@ -37,11 +38,12 @@ def install(deployment: Deployment) -> str:
         venv = ctx.venvs.path(release.venv) if release.venv else None
         programs.refuse_missing(release.spec, programs.Place(ctx.app, venv, ctx.trees.path(release.tree)))
     detail = unit_files.install(ctx, release, proven=deployment.proven)
+    made = shared.provide(ctx, release)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
     deployment.seal_check = SealCheck(ctx, deployment.release)
     for problem in visitors.show_media(ctx):
         ctx.emit("warn", text=f"visitors may get no media: {problem}")
-    return detail + _keep_assets(deployment)
+    return detail + made + _keep_assets(deployment)
 
 
 def _keep_assets(deployment: Deployment) -> str:

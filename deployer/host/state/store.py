@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.system import files, ownership
@@ -55,12 +55,15 @@ class Store:
         self.path(key).mkdir(mode=0o755)
         return self.path(key)
 
-    def seal(self, key: str, owner: int, record: dict[str, Any]) -> dict[str, Any]:
-        """Take the content for root, read-only; sync it; then write the seal. Returns the seal.
+    def seal(
+        self, key: str, owner: int, record: dict[str, Any], finish: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        """Take the content for root, read-only; let ``finish`` add to it; sync it; then write the seal, and return it.
 
         Raises PermissionError as :func:`deployer.host.system.ownership.take`, HostError, OSError.
         """
         size = ownership.take(self.path(key), owner)
+        finish()
         text = sums(self.path(key))
         files.write_file(self.sums_path(key), text, 0o600)
         done = run(["sync", "-f", str(self.path(key))], timeout=600)

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from deployer.project.django.reader import Settings
-from deployer.project.django.reading import Reading
+from deployer.project.django.reading import Reading, in_project
 from deployer.project.django.values import CODE, STATE, UNKNOWN, Value, plain, truth
 
 __all__ = [
@@ -96,13 +96,14 @@ def _allows(settings: Settings, host: str) -> bool:
 
 
 def databases(reading: Reading) -> None:
-    """SQLite in the code: a host cannot write there."""
+    """SQLite in the code: a host cannot write there, unless that file is kept outside."""
     for alias in _inside(reading.settings):
         table = _table(reading.settings, alias)
         name = posixpath.basename(str(_part(table, "NAME"))) or "db.sqlite3"
         path = f"{STATE}/{name}"
         variables = (*table.variables, *reading.settings.get("DATABASES").variables)
-        if not reading.solve(variables, (f"sqlite:///{path}", path), functools.partial(_lies_at, alias, path)):
+        solved = reading.solve(variables, (f"sqlite:///{path}", path), functools.partial(_lies_at, alias, path))
+        if not solved and not reading.share(str(_part(table, "NAME")), name):
             line = f'"NAME": os.path.join(os.environ.get("STATE_DIRECTORY", BASE_DIR), "{name}")'
             reading.doubt("the SQLite database lies in the code, which is read-only on a host", line)
 
@@ -184,14 +185,9 @@ def _shown(path: str) -> str:
     return path.replace(STATE, "below STATE_DIRECTORY")
 
 
-def in_project(path: str, directory: str) -> str:
-    """A path of the code, relative to the project; one without a slash in front is relative to where the app runs."""
-    placed = path if path.startswith("/") else posixpath.join(CODE, directory, path)
-    return posixpath.relpath(posixpath.normpath(placed), CODE)
-
-
 def media(reading: Reading) -> str | None:
-    """MEDIA_ROOT relative to the directory that the app may write; None when it is elsewhere."""
+    """MEDIA_ROOT relative to the directory that the app may write; None when it is elsewhere. One in the code is kept
+    outside it."""
     root = reading.settings.get("MEDIA_ROOT")
     if not isinstance(root.content, str) or not root.content:
         return None
@@ -202,9 +198,17 @@ def media(reading: Reading) -> str | None:
     path = f"{STATE}/media"
     if reading.solve(root.variables, [path], lambda found: found.get("MEDIA_ROOT").content == path):
         return "media"
+    served = reading.settings.get("STATIC_ROOT").content
+    within = isinstance(served, str) and f"{_placed(root.content)}/".startswith(f"{_placed(served)}/")
+    if not within and reading.share(root.content, "media", directory=True):
+        return "media"
     line = 'MEDIA_ROOT = os.path.join(os.environ.get("STATE_DIRECTORY", BASE_DIR), "media")'
     reading.doubt("MEDIA_ROOT lies in the code, which is read-only on a host: uploads answer 500", line)
     return None
+
+
+def _placed(path: str) -> str:
+    return posixpath.normpath(path if path.startswith("/") else posixpath.join(CODE, path))
 
 
 def texts(value: Value) -> list[str]:

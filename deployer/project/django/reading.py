@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from deployer.project.django.choice import SETTINGS
 from deployer.project.django.modules import TextFiles
 from deployer.project.django.reader import Settings, read_settings
-from deployer.project.django.values import STATE, Value
+from deployer.project.django.values import CODE, STATE, Value
+from deployer.wire.release.shared import PLAIN_PATH, Shared, shared_problem
 
-__all__ = ["Doubt", "Reading"]
+__all__ = ["Doubt", "Reading", "in_project"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +23,22 @@ class Doubt:
     line: str = ""
 
 
+def in_project(path: str, directory: str) -> str:
+    """A path of the code, relative to the project; one without a slash in front is relative to where the app runs."""
+    placed = path if path.startswith("/") else posixpath.join(CODE, directory, path)
+    return posixpath.relpath(posixpath.normpath(placed), CODE)
+
+
 class Reading:
-    """The settings under the variables of a host; read again with others to see what a variable does."""
+    """The settings under the variables of a host; read again with others to see what a variable does.
+
+    ``shared`` are paths of the code that a host keeps below the directory that the app may write.
+    """
 
     def __init__(self, files: TextFiles, module: str, directory: str) -> None:
         self.files, self.module, self.directory = files, module, directory
         self.env: dict[str, str] = {}
+        self.shared: dict[str, str] = {}
         self.doubts: list[Doubt] = []
         self.settings = self.read({})
 
@@ -45,6 +57,21 @@ class Reading:
                     self.settings = settings
                     return True
         return False
+
+    def share(self, path: str, place: str, *, directory: bool = False) -> bool:
+        """Whether a path of the code can be kept outside it, below the directory that the app may write; it is then.
+
+        ``path`` may be relative to where the app runs; the same place again is no other one.
+        """
+        inside = in_project(path, self.directory)
+        key = f"{inside}/" if directory else inside
+        table = {**self.shared, key: place}
+        wanted = [Shared(one.rstrip("/"), target, directory=one.endswith("/")) for one, target in sorted(table.items())]
+        fits = all(PLAIN_PATH.fullmatch(text) for one in wanted for text in (one.path, one.target))
+        if not fits or shared_problem(wanted) or (self.directory and f"{self.directory}/".startswith(f"{inside}/")):
+            return False
+        self.shared = table
+        return True
 
     def doubt(self, what: str, line: str = "") -> None:
         self.doubts.append(Doubt(what=what, line=line))

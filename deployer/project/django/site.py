@@ -23,7 +23,7 @@ class Site:
     of SECRET_KEY, where it has one; ``hosts_variable`` that of ALLOWED_HOSTS, as long as nobody said what the site is
     called; ``required`` those without which the settings raise, and which are in neither.
     ``static_root`` and ``media_root`` are relative to the project, ``media_state`` to the directory that the app may
-    write.
+    write. ``shared`` are paths of the project that are kept there, too, each with its place.
     """
 
     settings: str
@@ -41,6 +41,7 @@ class Site:
     static_root: str | None = None
     media_url: str | None = None
     media_state: str | None = None
+    shared: Mapping[str, str] = field(default_factory=dict)
     doubts: tuple[Doubt, ...] = ()
 
 
@@ -70,5 +71,6 @@ def inspect_settings(files: TextFiles, choice: Choice, directory: str = "", host
         static_root=static or None,
         media_url=url_prefix(settings.get("MEDIA_URL")),
         media_state=media,
+        shared=reading.shared,
         doubts=tuple(reading.doubts),
     )

@@ -8,12 +8,12 @@ from typing import Any
 
 from deployer.wire.protocol import DIGEST
 from deployer.wire.reader import LINE, Reader
+from deployer.wire.release.shared import PLAIN_LENGTH, PLAIN_PATH
 from deployer.wire.release.versions import REQUIRES
 
 LOCKS = ("uv", "pylock", "requirements", "none")
-DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
+DIRECTORY, DIRECTORY_LENGTH = PLAIN_PATH, PLAIN_LENGTH
 """A directory of the project, relative to it."""
-DIRECTORY_LENGTH = 1024
 OPTIONAL_DIRECTORY = re.compile(rf"(?:{DIRECTORY.pattern})?\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
 PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")

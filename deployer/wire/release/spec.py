@@ -13,6 +13,7 @@ from deployer.wire.protocol import APP, APP_LENGTH
 from deployer.wire.reader import MOST_TEXT, TEXT, Reader
 from deployer.wire.release.health import Health
 from deployer.wire.release.processes import MOST_PROCESSES, Process, Timer, Unit, Web
+from deployer.wire.release.shared import Shared, parse_shared
 from deployer.wire.release.source import DIRECTORY_LENGTH, OPTIONAL_DIRECTORY, LockSpec, SourceSpec
 from deployer.wire.release.versions import OPTIONAL_PYTHON
 
@@ -30,7 +31,8 @@ _COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
 class Spec:
     """All that shapes a release but its environment. Times are seconds.
 
-    ``directory`` is that of the code in which everything of the app runs (empty: its root).
+    ``directory`` is that of the code in which everything of the app runs (empty: its root); ``shared`` are paths of the
+    code that lie in the app's state directory instead.
     ``web`` is None on a host that runs none; ``health`` and ``overlap`` are about it. ``build_timeout`` is for each
     command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
     """
@@ -51,6 +53,7 @@ class Spec:
     build_timeout: float = _HOUR
     migrate_timeout: float = _HOUR
     directory: str = ""
+    shared: tuple[Shared, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         value = asdict(self)
@@ -90,7 +93,7 @@ class Spec:
     def parse(cls, value: Any) -> Spec:
         """Raises ValueError naming the key that is refused.
 
-        Records written before there were processes, timers and a directory have none.
+        Records written before there were processes, timers, a directory and shared paths have none.
         """
         read = Reader(value, "spec")
         web = read.raw("web")
@@ -111,6 +114,7 @@ class Spec:
             processes=tuple(Process.parse(one) for one in _list(read, "processes")),
             timers=tuple(Timer.parse(one) for one in _list(read, "timers")),
             directory=read.text("directory", OPTIONAL_DIRECTORY, DIRECTORY_LENGTH) if read.has("directory") else "",
+            shared=parse_shared(read.raw("shared")) if read.has("shared") else (),
         )
         read.done()
         spec._check_names()

@@ -333,4 +333,4 @@ def test_what_startproject_writes_is_doubted(tmp_path: Path) -> None:
     )
     project = inspect(tmp_path)
     told = "\n".join(write(project, plan_init(project)))
-    assert "STATE_DIRECTORY" in told and "ALLOWED_HOSTS does not have" in told and "DEBUG is on" in told
+    assert "STATE_DIRECTORY" not in told and "ALLOWED_HOSTS does not have" in told and "DEBUG is on" in told

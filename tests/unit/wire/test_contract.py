@@ -66,7 +66,11 @@ LISTS: Values = (
 TABLES: Values = (
     *({name: "static"} for name in (*NAMES, "/./", "/a b/")),
     *({"A": text, "/a/": "b"} for text in (*ODD, "a" * 131072)),
-    *({"/a/": text} for text in (*ODD, *FITTING, "a" * 4097)), {f"A{one}": "x" for one in range(2001)},
+    *({"/a/": text} for text in (*ODD, *FITTING, "a" * 4097)),
+    *({"a/": text, "b": "c"} for text in (*ODD, *FITTING, "a" * 255, "a" * 256, "c", "c/d", f"{'a/' * 512}a")),
+    *({text: "a"} for text in ("a/b/", ".git/", ".deployer-shared", "a" * 256, "a//", "./a", "a/../b")),
+    *({text: "x", "a/": "y"} for text in ("a", "a/b", "ab")),
+    {f"p{one}": f"q{one}" for one in range(65)}, {f"A{one}": "x" for one in range(2001)},
 )  # fmt: skip
 UNITS: Values = (
     *({name: "1"} for name in NAMES), *({"Nice": text} for text in (*ODD, "1G", "a" * 16385, False, *NUMBERS)),
@@ -113,7 +117,7 @@ RULES: dict[str, Values] = {
         NUMBERS,
     ),
     **dict.fromkeys(LISTED, LISTS),
-    **dict.fromkeys(("env", "proxy.static", "proxy.media"), TABLES),
+    **dict.fromkeys(("env", "proxy.static", "proxy.media", "release.shared"), TABLES),
     **dict.fromkeys(("web.unit", "processes.p.unit", "timers.t.unit"), UNITS),
     **dict.fromkeys(("host.postgresql", "host.redis"), SERVICES),
     "processes": PROCESSES,

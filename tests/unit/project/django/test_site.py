@@ -76,9 +76,9 @@ def test_a_variable_that_decides_is_set(text: str, variable: str, value: str) ->
         ('SECRET_KEY = "django-insecure-x"', "SECRET_KEY is in the code", "SECRET_KEY = os.environ"),
         ("ALLOWED_HOSTS = []", "does not have the name of the site", "ALLOWED_HOSTS = ["),
         ('ALLOWED_HOSTS = ["localhost"]', "does not have the name of the site", "ALLOWED_HOSTS = ["),
-        (SQLITE.format('BASE_DIR / "db.sqlite3"'), "SQLite database lies in the code", 'BASE_DIR), "db.sqlite3")'),
-        (SQLITE.format('"data.db"'), "SQLite database lies in the code", '"data.db")'),
-        ('MEDIA_ROOT = BASE_DIR / "media"', "MEDIA_ROOT lies in the code", "MEDIA_ROOT = os.path.join"),
+        (SQLITE.format('BASE_DIR / "my data.db"'), "SQLite database lies in the code", 'BASE_DIR), "my data.db")'),
+        (SQLITE.format('"my data.db"'), "SQLite database lies in the code", '"my data.db")'),
+        ("MEDIA_ROOT = BASE_DIR", "MEDIA_ROOT lies in the code", "MEDIA_ROOT = os.path.join"),
         ("del STATIC_ROOT\nSTATIC_ROOT = '/var/www/x'", "where a build may not write", "STATIC_ROOT = BASE_DIR"),
     ],
 )
@@ -88,9 +88,23 @@ def test_what_the_code_alone_decides_is_said(text: str, what: str, line: str) ->
     assert what in doubt.what and line in doubt.line
 
 
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        (SQLITE.format('BASE_DIR / "db.sqlite3"'), {"db.sqlite3": "db.sqlite3"}),
+        (SQLITE.format('"data.db"'), {"data.db": "data.db"}),
+        ('MEDIA_ROOT = BASE_DIR / "site" / "media"', {"site/media/": "media"}),
+    ],
+)
+def test_a_path_that_is_fixed_in_the_code_is_kept_outside_it(text: str, shared: dict[str, str]) -> None:
+    """No line has to change; a directory's path ends with a slash."""
+    found = site(text)
+    assert found.shared == shared and found.doubts == ()
+
+
 def test_the_line_that_is_named_puts_it_right() -> None:
     """Of each doubt: the settings with it raise none."""
-    bad = "DEBUG = True\nSECRET_KEY = 'django-insecure-x'\nALLOWED_HOSTS = []\nMEDIA_ROOT = 'media'\n"
+    bad = "DEBUG = True\nSECRET_KEY = 'django-insecure-x'\nALLOWED_HOSTS = []\nMEDIA_ROOT = BASE_DIR\n"
     bad += SQLITE.format("BASE_DIR")
     found = site(bad, host="x.example.com").doubts
     lines = [doubt.line for doubt in found if not doubt.line.startswith('"NAME"')]
