@@ -140,11 +140,9 @@ def test_code_is_not_for_the_app_to_write(bookworm: SandboxHost, tmp_path: Path)
 
 
 def test_what_startproject_writes_serves_once_it_is_changed_as_told(bookworm: SandboxHost, tmp_path: Path) -> None:
-    """As it is no host can serve it, and the deploy is refused. The lines that init names are all that is missing."""
+    """The lines that init names are all that is missing for visitors."""
     site = initialised(bookworm, tmp_path, "startproject")
     quick(site)
-    site.expect(5, "deploy", "-e", "quick")
-    assert not is_there(site, "/srv/shop/current")
     lines = re.findall(r"^#     (.+)$", (site.project.path / "deploy.toml").read_text(), flags=re.MULTILINE)
     assert len(lines) == 4
     path = site.project.path / "shop/settings.py"

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.wire.test_spec import SPEC
 
 from deployer.host.errors import HostError
 from deployer.host.units import programs
 from deployer.host.units.programs import Place
 from deployer.wire.release.processes import Process
+from tests.unit.wire.release.test_spec import SPEC
 
 if os.getuid() != 0:
     pytest.skip("only root can look with another's eyes", allow_module_level=True)

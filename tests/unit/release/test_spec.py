@@ -89,6 +89,7 @@ overlap = false
 health = { path = "/other", host = "other.example.com", status = ["204"], timeout = 17, settle = 3 }
 unit = { MemoryMax = "2G" }
 [release]
+shared = { "media/" = "media" }
 build = ["make other"]
 migrate = "python manage.py migrate other"
 build_timeout = 501
@@ -102,7 +103,7 @@ command = "other"
 command = "other"
 calendar = "daily"
 """
-IN_THE_CODE = {"source", "lock", "python", "build", "directory"}
+IN_THE_CODE = {"source", "lock", "python", "build", "directory", "shared"}
 
 
 def test_a_reload_takes_over_every_setting_that_is_not_in_the_code(tmp_path: Path) -> None:

@@ -455,7 +455,7 @@ def test_a_command_is_not_begun_twice_whose_start_was_heard_late(
     """Its unit's directory came after it had been looked for: it is a migration that has been run."""
     mark, asked = tmp_path / "run/deployer-shop-migrate", []
 
-    def stream(argv: Sequence[str], _: Any) -> int:
+    def stream(argv: Sequence[str], _: Any, **__: Any) -> int:
         asked.append(argv)
         return 1  # the first is lost sight of, the second is told that the name is taken
 
