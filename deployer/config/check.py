@@ -20,7 +20,7 @@ from deployer.wire.release.processes import (
     MOST_VALUES,
     words_problem,
 )
-from deployer.wire.release.shared import MOST_SHARED, PLAIN_LENGTH, PLAIN_PATH, Shared, shared_problem
+from deployer.wire.release.shared import MOST_SHARED, PLAIN_LENGTH, PLAIN_PATH, shared_of, shared_problem
 from deployer.wire.site import DIRECTORY, DIRECTORY_LENGTH, URL_PREFIX, is_network, listens, trustworthy
 
 SERVER_OPTIONS = {
@@ -194,12 +194,6 @@ def _no_network(text: str) -> str:
         return f"{message}; that lies in {ipaddress.ip_network(text, strict=False)}"
     except ValueError:
         return message
-
-
-def shared_of(table: Mapping[str, str]) -> tuple[Shared, ...]:
-    """Paths of the code with their places, as the contract has them."""
-    pairs = sorted(table.items())
-    return tuple(Shared(path.rstrip("/"), place.rstrip("/"), directory=path.endswith("/")) for path, place in pairs)
 
 
 def shared(key: str, table: Mapping[str, str]) -> None:

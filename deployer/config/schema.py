@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from deployer.config import check
-from deployer.config.check import Invalid, shared_of
+from deployer.config.check import Invalid
 from deployer.config.declare import key, seconds, text, whole
 from deployer.config.hosts import hosts
 from deployer.config.hosts.hosts import HOST, HOST_LENGTH, HostSettings, Inventory
@@ -28,7 +28,7 @@ from deployer.config.tables.web import WebConfig
 from deployer.ssh.target import Target
 from deployer.wire.protocol import APP, APP_LENGTH, USER
 from deployer.wire.reader import MOST_ITEMS
-from deployer.wire.release.shared import Shared
+from deployer.wire.release.shared import Shared, shared_of
 from deployer.wire.release.source import DIRECTORY, DIRECTORY_LENGTH
 from deployer.wire.release.spec import COMMAND_TIMEOUT, DRAIN, KEEP, WATCH
 from deployer.wire.release.versions import PYTHON

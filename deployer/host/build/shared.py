@@ -7,6 +7,7 @@ at such a path is kept beside them (SEEDS), and is what a directory begins with.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from deployer.wire.advice import do, run
 from deployer.wire.release.shared import SEEDS, Shared
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY)
 _MAKE = """
 import os, shutil, sys
 os.umask(0o077)
@@ -98,8 +100,7 @@ def provide(ctx: Context, release: Release) -> str:
     if not missing:
         return ""
     words = [word for place, seed in missing.items() for word in (str(place), seed)]
-    argv = ["runuser", "-u", ctx.app, "--", "/usr/bin/python3", "-I", "-c", _MAKE, *words]
-    done = runner.run(argv, timeout=3600)
+    done = runner.run(["/usr/bin/python3", "-I", "-c", _MAKE, *words], timeout=3600, user=ctx.app)
     if not done.ok:
         raise HostError(
             f"what [release] shared keeps below {ctx.paths.state} cannot be made",
@@ -134,6 +135,8 @@ def _parent(tree: Path, one: Shared) -> Iterator[tuple[int, str]]:
             directory = inner
         yield directory, name
     except OSError as error:
+        if error.errno not in _IN_THE_WAY:  # a full disk, for example, is no matter of this key
+            raise
         raise HostError(
             f"{one.key}, which [release] shared in deploy.toml names, cannot be kept outside the code: "
             f"{error.filename}: {error.strerror}",

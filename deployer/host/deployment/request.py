@@ -189,8 +189,15 @@ def complete(ctx: Context, request: Request) -> Request:
 
 def _complete_reload(request: Request, current: Release) -> Request:
     old = current.spec
-    parts = replace(request.spec, source=old.source, lock=old.lock, python=old.python, build=old.build)
-    parts = replace(parts, directory=old.directory, shared=old.shared)
+    parts = replace(
+        request.spec,
+        source=old.source,
+        lock=old.lock,
+        python=old.python,
+        build=old.build,
+        directory=old.directory,
+        shared=old.shared,
+    )
     return replace(request, of=current.number, spec=parts, delta=None)
 
 

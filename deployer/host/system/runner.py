@@ -11,6 +11,7 @@ import os
 import pwd
 import select
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -25,6 +26,8 @@ _LEFT = 1 << 20
 """Bytes that are still read once the command has ended: no more fits into a pipe."""
 _TICK = 100
 """Milliseconds between two checks whether the command has ended."""
+_AGAIN = 0.5
+"""Seconds between two questions whether a command's work goes on without it."""
 _NOEXEC_SEAL = 8
 """MFD_NOEXEC_SEAL (memfd_create(2)): a hardened kernel requires it, an old one does not know it."""
 
@@ -99,8 +102,9 @@ def stream(
 ) -> int:
     """Run a command, pass each line it prints to ``on_line``, return its exit status.
 
-    Ends with the command's own process, even if others still hold its output. Only while ``goes_on()`` says that its
-    work goes on in another process, what that one prints is read: with its reader gone it would die of the next line.
+    Ends with the command's own process, even if others still hold its output. But while ``goes_on()`` says that
+    its work goes on in another process, the output is read until that has ended: a process that prints into a closed
+    pipe dies.
     """
     with contextlib.ExitStack() as stack:
         given = _file(stack, stdin)
@@ -145,9 +149,12 @@ def _pieces(process: subprocess.Popen[bytes], goes_on: Callable[[], bool] | None
     pipe = process.stdout.fileno()
     waiting = select.poll()
     waiting.register(pipe, select.POLLIN)
-    left = _LEFT
+    left, lasts, again = _LEFT, True, 0.0
     while left > 0:
-        ended = process.poll() is not None and not (goes_on and goes_on())
+        ended = process.poll() is not None
+        if ended and lasts and time.monotonic() >= again:
+            lasts, again = goes_on is not None and goes_on(), time.monotonic() + _AGAIN
+        ended = ended and not lasts
         ready = waiting.poll(0 if ended else _TICK)
         piece = os.read(pipe, LONGEST_LINE) if ready else b""
         if ready and not piece:

@@ -26,9 +26,9 @@ COMMANDS = (*_RESERVED, "check")
 _ENDED_ITSELF = "/bin/sh -c '/usr/bin/env | /bin/grep -qx EXIT_CODE=exited'"
 """Runs after a command (systemd.exec(5), EXIT_CODE): systemd counts one killed by SIGTERM as a success.
 
-There is no ``$`` and no quote in it on purpose. systemd writes the lines of a transient unit into a file, with a
-backslash before each of these, and reads that file again at every daemon-reload, by whomever, without taking the
-backslash away: until this was seen (systemd 252 and 257) such a line failed, and with it a build that had succeeded.
+It must have no ``$`` and no double quote. systemd writes the lines of a transient unit into a file, with a backslash
+before each of these, and at any daemon-reload reads the file again and keeps the backslash before ``$`` (seen with
+systemd 252 and 257): the line would then fail, and with it a build that has succeeded.
 """
 
 _TRIES, _PAUSE = 10, 0.25

@@ -199,16 +199,13 @@ def media(reading: Reading) -> str | None:
     if reading.solve(root.variables, [path], lambda found: found.get("MEDIA_ROOT").content == path):
         return "media"
     served = reading.settings.get("STATIC_ROOT").content
-    within = isinstance(served, str) and f"{_placed(root.content)}/".startswith(f"{_placed(served)}/")
+    inside, below = (in_project(one, reading.directory) for one in (root.content, str(served)))
+    within = isinstance(served, str) and f"{inside}/".startswith(f"{below}/")
     if not within and reading.share(root.content, "media", directory=True):
         return "media"
     line = 'MEDIA_ROOT = os.path.join(os.environ.get("STATE_DIRECTORY", BASE_DIR), "media")'
     reading.doubt("MEDIA_ROOT lies in the code, which is read-only on a host: uploads answer 500", line)
     return None
-
-
-def _placed(path: str) -> str:
-    return posixpath.normpath(path if path.startswith("/") else posixpath.join(CODE, path))
 
 
 def texts(value: Value) -> list[str]:

@@ -10,7 +10,7 @@ from deployer.project.django.choice import SETTINGS
 from deployer.project.django.modules import TextFiles
 from deployer.project.django.reader import Settings, read_settings
 from deployer.project.django.values import CODE, STATE, Value
-from deployer.wire.release.shared import PLAIN_PATH, Shared, shared_problem
+from deployer.wire.release.shared import PLAIN_PATH, shared_of, shared_problem
 
 __all__ = ["Doubt", "Reading", "in_project"]
 
@@ -66,7 +66,7 @@ class Reading:
         inside = in_project(path, self.directory)
         key = f"{inside}/" if directory else inside
         table = {**self.shared, key: place}
-        wanted = [Shared(one.rstrip("/"), target, directory=one.endswith("/")) for one, target in sorted(table.items())]
+        wanted = shared_of(table)
         fits = all(PLAIN_PATH.fullmatch(text) for one in wanted for text in (one.path, one.target))
         if not fits or shared_problem(wanted) or (self.directory and f"{self.directory}/".startswith(f"{inside}/")):
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -47,6 +47,12 @@ class Shared:
         return shared
 
 
+def shared_of(table: Mapping[str, str]) -> tuple[Shared, ...]:
+    """Paths of the code with their places, as deploy.toml has them: that of a directory ends with a slash."""
+    pairs = sorted(table.items())
+    return tuple(Shared(path.rstrip("/"), place.rstrip("/"), directory=path.endswith("/")) for path, place in pairs)
+
+
 def parse_shared(value: Any) -> tuple[Shared, ...]:
     """The list in a request. Raises ValueError for what no laptop sends."""
     if not isinstance(value, list) or len(value) > MOST_SHARED:
@@ -69,7 +75,6 @@ def shared_problem(shared: Sequence[Shared]) -> Optional[tuple[str, str]]:  # no
         for other in (*shared[:index], *shared[index + 1 :]):
             if one.holds(other.path):
                 return other.key, f"lies in {one.key}, which is shared, too"
-            nested = one.directory and other.directory and other.target.startswith(f"{one.target}/")
-            if one.target == other.target or nested:
+            if f"{other.target}/".startswith(f"{one.target}/"):
                 return other.key, f"would have its place, {other.target}, in that of {one.key}"
     return None

@@ -74,6 +74,7 @@ def test_a_file_is_no_directory(tree: Path, tmp_path: Path) -> None:
         *([{"path": "m", "target": place, "directory": True}] for place in ("../x", "/etc", "", "a" * 256)),
         [{"path": "a", "target": "m", "directory": True}, {"path": "a/b", "target": "n", "directory": True}],
         [{"path": "a", "target": "m", "directory": True}, {"path": "b", "target": "m", "directory": False}],
+        [{"path": "a", "target": "m", "directory": True}, {"path": "b", "target": "m/b", "directory": False}],
         [{"path": f"a{one}", "target": f"m{one}", "directory": True} for one in range(65)],
     ],
 )  # fmt: skip
