@@ -42,6 +42,8 @@ HELP = {
     "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",
     "allow_unit": "a systemd directive that deploy.toml may set under [web.unit] besides the usual ones",
     "upgrade": "bring uv, and a Python that setup has installed, up to date",
+    "message": "why deploys are locked: whom it stops reads it",
+    "until": "when the lock ends by itself: 2h, 3d, 18:00, 2026-12-01, '2026-12-01 09:00' (default: fab unlock)",
     "release": "the unfinished release (default: the newest)",
 }
 
@@ -57,6 +59,7 @@ LETTERS = {
     "batch": "b",
     "lines": "n",
     "follow": "f",
+    "message": "m",
 }
 """The options with a letter, the same in every task. Options that weaken a safeguard or trust a key have none."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from deployer.commands.deploy import release_number, reload_of
+from deployer.commands.operate.lock import checked
 from deployer.commands.setup import public_key, refuse_several
 from deployer.config import HostConfig
 from deployer.errors import ConfigError
@@ -20,7 +22,7 @@ from deployer.remote.site import Site, open_remote
 from deployer.rollout import Strategy, waves
 from deployer.wire import advice
 
-__all__ = ["abort", "phase", "reload", "rollback", "run", "setup"]
+__all__ = ["abort", "lock", "phase", "reload", "rollback", "run", "setup", "unlock"]
 
 Tell = Callable[[Site, Facts], str]
 """What would be done on one host. Raises ConfigError where it would be refused."""
@@ -141,5 +143,23 @@ def _facts(site: Site) -> Facts:
         return facts
 
 
+def lock(fleet: Fleet, why: str, until: str) -> Answers[str]:
+    """The lock that would be set. Raises ConfigError."""
+    reason, ends = checked(why, until)
+    end = f", until {datetime.fromtimestamp(ends):%Y-%m-%d %H:%M}" if ends else ""
+
+    def tell(_: Site, facts: Facts) -> str:
+        return f"deploys are {facts.lock}" if facts.lock else f"would lock deploys{end}: {reason}"
+
+    return _each(fleet, tell)
+
+
+def unlock(fleet: Fleet) -> Answers[str]:
+    """The lock that would be removed."""
+    return _each(fleet, lambda _, facts: f"would unlock: deploys are {facts.lock}" if facts.lock else "not locked")
+
+
 def _busy(facts: Facts) -> str:
-    return f"; it would be refused now: {facts.busy}" if facts.busy else ""
+    locked = f"deploys are {facts.lock}" if facts.lock else ""
+    why = "; ".join(filter(None, (str(facts.busy or ""), locked)))
+    return f"; it would be refused now: {why}" if why else ""

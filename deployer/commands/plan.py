@@ -48,6 +48,7 @@ def _plan(site: Site, kind: Deploy) -> Plan:
         ref=spec.source.ref,
         dirty=spec.source.dirty,
         busy=str(facts.busy) if facts.busy else None,
+        locked=f"deploys are {facts.lock}" if facts.lock else None,
     )
     return changes(plan, spec, facts.spec, {one.calendar: one for one in told})
 

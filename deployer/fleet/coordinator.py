@@ -90,6 +90,7 @@ class Coordinator:
             for worker in self._workers.values():
                 worker.ask()
             self._run_until(lambda: self._facts.keys() | self._gone >= self._workers.keys())
+            self._refuse_locked()
             if self._goes_on:
                 self._queue(f"{kind.again} --wait")
             if self._goes_on:
@@ -174,6 +175,12 @@ class Coordinator:
             yield
         except KeyboardInterrupt:
             raise self._interrupted() from None
+
+    def _refuse_locked(self) -> None:
+        """A host on which deploys are locked has no part in this one, however long it would wait."""
+        for host in sorted(self._facts):
+            with self._ends(host) as remote:
+                remote.refuse_if_locked(self._facts[host])
 
     def _queue(self, patient: str) -> None:
         """A place in the queue of each host that is busy; with ``wait`` it is waited for, else Busy is the host's end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deployer.remote.answers import AskAnswer, Job
+from deployer.remote.answers import AskAnswer, Job, Lock
 from deployer.wire.release.spec import Spec
 from deployer.wire.tree import unpack_ids
 
@@ -18,7 +18,8 @@ class Facts:
 
     ``next`` is the number its next release would have, ``target`` what a rollback would go back to (empty: nothing),
     ``passed`` what is wrong with those that are newer than it and were passed by, ``usable`` the digest of the source
-    of each release that can be gone back to, ``processes`` the names of what its releases have run, web first.
+    of each release that can be gone back to, ``processes`` the names of what its releases have run, web first,
+    ``lock`` who keeps releases from beginning.
     """
 
     current: str
@@ -34,6 +35,7 @@ class Facts:
     usable: Mapping[str, str]
     processes: tuple[str, ...] = ()
     passed: Mapping[str, str] = field(default_factory=dict)
+    lock: Lock | None = None
 
     @classmethod
     def of(cls, answer: AskAnswer) -> Facts:
@@ -52,4 +54,5 @@ class Facts:
             usable=answer.usable,
             processes=answer.processes,
             passed=answer.passed,
+            lock=answer.lock,
         )

@@ -38,6 +38,7 @@ class PlannedTimer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What ``fab deploy`` would have run on one host, and as which ``release``; ``current`` is what serves now.
+    ``busy`` and ``locked`` say what would have it refused now.
 
     ``gone`` names the processes and timers of what serves now that would not run any more.
     """
@@ -50,6 +51,7 @@ class Plan:
     ref: str = ""
     dirty: bool = False
     busy: str | None = None
+    locked: str | None = None
     processes: tuple[PlannedProcess, ...] = ()
     timers: tuple[PlannedTimer, ...] = ()
     gone: tuple[str, ...] = ()

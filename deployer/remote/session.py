@@ -94,6 +94,16 @@ class Remote:
             host=self.host,
         )
 
+    def refuse_if_locked(self, facts: Facts) -> None:
+        """Raises Busy saying who keeps deploys from beginning, why and until when."""
+        if facts.lock is not None:
+            raise Busy(
+                message=f"deploys of {self.app} are {facts.lock}",
+                state="nothing was touched",
+                next=run("fab unlock", "ends that"),
+                host=self.host,
+            )
+
     def refuse_if_busy(self, facts: Facts, *, patient: str = "") -> None:
         """Raises Busy saying who deploys, since when and at which phase. ``patient`` is the command that would wait."""
         if facts.busy is None:

@@ -7,7 +7,7 @@ from invoke.collection import Collection
 from deployer.cli.phases import phase_task
 from deployer.cli.usage.program import explain_usage
 from deployer.tasks.inspect import doctor, logs, releases, status
-from deployer.tasks.operate import run
+from deployer.tasks.operate import lock, run, unlock
 from deployer.tasks.prepare import init, setup
 from deployer.tasks.release import abort, attach, deploy, plan, reload, rollback, upload
 from deployer.wire.protocol import PHASES
@@ -16,8 +16,12 @@ __all__ = ["namespace"]
 
 
 def _namespace() -> Collection:
-    tasks = (deploy, reload, rollback, plan, attach, abort, status, releases, logs, run, doctor, setup, init)
-    everything = Collection(*tasks)
+    everything = Collection(
+        *(deploy, reload, rollback, plan, attach, abort),
+        *(status, releases, logs, doctor),
+        *(run, lock, unlock),
+        *(setup, init),
+    )
     everything.add_collection(Collection("phase", upload, *(phase_task(name) for name in PHASES[1:])))
     return everything
 

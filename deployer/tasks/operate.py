@@ -1,4 +1,4 @@
-"""The tasks that act on a running app: a command in its release."""
+"""The tasks that act on an app and its hosts, and release no new code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployer.cli.task import host_task
 if TYPE_CHECKING:
     from deployer.fleet.hosts import Fleet
 
-__all__ = ["run"]
+__all__ = ["lock", "run", "unlock"]
 
 
 def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
@@ -27,3 +27,31 @@ def run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
     from deployer.commands.run import execute
 
     return ended_with(execute(fleet, words))
+
+
+def _dry_lock(fleet: Fleet, message: str, until: str) -> TaskAnswer:
+    from deployer.commands import dryrun
+
+    return would_do(dryrun.lock(fleet, message, until))
+
+
+@host_task("lock deploys of", dry=_dry_lock)
+def lock(fleet: Fleet, message: str = "", until: str = "") -> TaskAnswer:
+    """Keep deploys from beginning, with a reason (-m), until fab unlock or a time. What runs goes on."""
+    from deployer.commands.operate import lock as use
+
+    return ended_with(use.lock(fleet, why=message, until=until))
+
+
+def _dry_unlock(fleet: Fleet) -> TaskAnswer:
+    from deployer.commands import dryrun
+
+    return would_do(dryrun.unlock(fleet))
+
+
+@host_task("unlock deploys of", dry=_dry_unlock)
+def unlock(fleet: Fleet) -> TaskAnswer:
+    """Let deploys begin again after fab lock, whoever locked them."""
+    from deployer.commands.operate import lock as use
+
+    return ended_with(use.unlock(fleet))

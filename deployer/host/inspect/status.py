@@ -11,7 +11,7 @@ from deployer.host.job import lock
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
-from deployer.host.state import lease
+from deployer.host.state import deploylock, lease
 from deployer.host.state.app import Context
 from deployer.host.state.releases import GOOD, PREPARING, READY, ROLLING_BACK, SERVED, Release
 
@@ -33,6 +33,12 @@ def readable(ctx: Context) -> Release | None:
         return None
 
 
+def lock_report(ctx: Context) -> dict[str, Any] | None:
+    """Who keeps deploys from beginning, why and until when; None when nobody does."""
+    found = deploylock.readable(ctx)
+    return found.as_json() if found else None
+
+
 def status_report(ctx: Context) -> dict[str, Any]:
     """What serves, how it is, and whether a deploy runs. Sizes in bytes, times in seconds since 1970."""
     number, current = ctx.catalog.current(), readable(ctx)
@@ -40,6 +46,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
         "app": ctx.app,
         "current": ctx.catalog.serving_name(),
         "busy": lock.running(ctx),
+        "lock": lock_report(ctx),
         "standby": "",
         "healthy": None,
         "health": "",

@@ -12,7 +12,7 @@ from typing import Any
 
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
-from deployer.host.state import jobs
+from deployer.host.state import deploylock, jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
 from deployer.host.system import files, orders, proc, runner, systemd
@@ -87,11 +87,13 @@ def busy_text(job: dict[str, Any]) -> str:
 
 
 def submit(ctx: Context, request: Request, body: Path | None = None) -> Path:
-    """Start the job for ``request``; returns its directory. Raises HostError (exit 4) when another one runs.
+    """Start the job for ``request``; returns its directory. Raises HostError (exit 4) when another one runs, or while
+    deploys are locked.
 
     The file ``body`` is moved into the job's directory.
     """
     refuse_if_busy(ctx)
+    deploylock.refuse(ctx)
     with _new_directory(ctx, request.as_json()) as directory:
         if body is not None:
             os.replace(str(body), str(directory / "body"))

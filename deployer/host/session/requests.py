@@ -12,6 +12,7 @@ from deployer.host.deployment.request import PhasesRequest, Request
 from deployer.host.errors import BadRequest
 from deployer.host.processes.run import RunRequest
 from deployer.host.state.jobs import JOB
+from deployer.wire import deploylock
 from deployer.wire.advice import run
 from deployer.wire.protocol import BARRIERS, MOST_BY, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
@@ -96,6 +97,8 @@ REQUESTS: Mapping[str, Parse] = {
     "phases": PhasesRequest.parse,
     "attach": lambda message: _read_attach(_job(message)),
     "abort": lambda message: _read_abort(_job(message)),
+    "lock": deploylock.request_of,
+    "unlock": _nothing("unlock"),
     "wait": _of("wait", lambda read: read.boolean("queue")),
     "doctor": _of("doctor", lambda read: read.boolean("fix")),
     "logs": _of("logs", lambda read: LogsRequest(

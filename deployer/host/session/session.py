@@ -24,7 +24,7 @@ from deployer.host.job import events, lock
 from deployer.host.job import queue as tickets
 from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
-from deployer.host.state import jobs, masking
+from deployer.host.state import deploylock, jobs, masking
 from deployer.host.state.app import Context
 from deployer.host.system import timers
 from deployer.host.units import overrides
@@ -66,6 +66,8 @@ class Session:
             "wait": self._wait,
             "hold": lambda _: None,  # a keep-alive: the user is being asked something
             "abort": self._abort,
+            "lock": lambda asked: self._answer(lock=deploylock.set_lock(self.ctx, asked).as_json()),
+            "unlock": self._unlock,
             "doctor": self._doctor,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
         }
@@ -131,6 +133,7 @@ class Session:
         self.ctx.catalog.check_number(upload.request.number)
         request = complete(self.ctx, upload.request)
         overrides.check(request.spec.units, self.ctx.settings.units)
+        deploylock.refuse(self.ctx)
         lock.refuse_if_busy(self.ctx)
         self.ctx.catalog.refuse_if_taken(request.number)
         if upload.length or request.delta is not None:  # a resumed upload may have no bytes left to come
@@ -161,6 +164,10 @@ class Session:
         """Abort the running job; with ``job``, only if it is that one: the next may have begun meanwhile."""
         self._state = _TOLD
         self._answer(job=lock.abort(self.ctx, asked.by, asked.job))
+
+    def _unlock(self, _: None) -> None:
+        found = deploylock.remove_lock(self.ctx)
+        self._answer(lock=found.as_json() if found else None)
 
     def _attach(self, job: str) -> None:
         """Follow the named job, else the one that runs or ran last."""

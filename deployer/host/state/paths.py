@@ -77,6 +77,11 @@ class AppPaths:
         return self.private / "waiting"
 
     @cached_property
+    def deploy_lock(self) -> Path:
+        """Who keeps releases from beginning, and why."""
+        return self.private / "deploy-lock.json"
+
+    @cached_property
     def settings(self) -> Path:
         """Root's settings from ``fab setup``; the deploy user cannot change them."""
         return self.root / "etc/deployer" / f"{self.app}.json"

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from deployer.remote.answers.doctor import Diagnosis
-from deployer.remote.answers.job import Aborted, AskAnswer
+from deployer.remote.answers.job import Aborted, AskAnswer, LockAnswer
 from deployer.remote.answers.releases import History, Releases
 from deployer.remote.answers.status import StatusOf
 from deployer.remote.answers.values import Moment
@@ -43,5 +43,7 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "calendars": Calendars,
     "run": Run,
     "abort": Aborted,
+    "lock": LockAnswer,
+    "unlock": LockAnswer,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""

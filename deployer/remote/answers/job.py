@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from deployer.remote.answers.values import Count, Digest, JobId, Moment, Name, Number
+from deployer.wire.deploylock import DeployLock
 from deployer.wire.protocol import standing
 
 _RECOVER = "recover"
@@ -44,6 +45,24 @@ class Job(Struct, frozen=True, kw_only=True):
         return f"{what}{since}, {standing(self.phase, self.waits)}"
 
 
+class Lock(Struct, frozen=True, kw_only=True):
+    """Who keeps deploys from beginning, with ``fab lock``; times in seconds since 1970 (``until`` 0: no end)."""
+
+    by: str
+    why: str
+    since: Moment
+    until: Moment
+
+    def __str__(self) -> str:
+        return DeployLock(by=self.by, why=self.why, since=self.since, until=self.until).text()
+
+
+class LockAnswer(Struct, frozen=True, kw_only=True):
+    """The lock that holds now (of ``lock``), or that was removed (of ``unlock``; None: there was none)."""
+
+    lock: Lock | None
+
+
 class Base(Struct, frozen=True, kw_only=True):
     key: str
     ids: str
@@ -62,6 +81,7 @@ class AskAnswer(Version, frozen=True, kw_only=True):
     usable: dict[Name, Digest]
     processes: tuple[str, ...] = ()
     passed: dict[Name, str] = {}
+    lock: Lock | None = None
 
 
 class Aborted(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from deployer.remote.answers.job import Job
+from deployer.remote.answers.job import Job, Lock
 from deployer.remote.answers.releases import ReleaseRow
 from deployer.remote.answers.values import Count, Moment, Name, Seconds
 
@@ -64,7 +64,8 @@ class HeldRelease(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """What an app does on one host. ``since``: when ``current`` began to serve; ``busy``: who deploys now.
+    """What an app does on one host. ``since``: when ``current`` began to serve; ``busy``: who deploys now;
+    ``lock``: who keeps deploys from beginning.
 
     ``healthy`` is the result of a health check made just now (None: nothing serves); ``health`` says what came back.
     On a host without a web process it says whether all processes are up, and ``health`` is empty.
@@ -82,6 +83,7 @@ class Status(Struct, frozen=True, kw_only=True):
     timers: tuple[TimerRow, ...] = ()
     lingering: tuple[Lingering, ...] = ()
     busy: Job | None = None
+    lock: Lock | None = None
     healthy: bool | None = None
     health: str = ""
     last: ReleaseRow | None = None

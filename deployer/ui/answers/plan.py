@@ -48,8 +48,10 @@ def show_plan(
     if plans:
         paint.say(console, "  ", *_release(plans))
     for plan in plans:
+        where = f"{names(plan.host)}: " if many else ""
+        if plan.locked:
+            paint.say(console, ("  ! ", "bold yellow"), f"{where}{clean(plan.locked)}")
         if plan.busy:
-            where = f"{names(plan.host)}: " if many else ""
             paint.say(console, ("  … ", "bold yellow"), f"{where}{clean(plan.busy)}")
     for group in _groups(plans):
         if many:

@@ -265,5 +265,7 @@ def _remarks(status: Status) -> Iterator[tuple[str, str, str]]:
         yield "… held", "yellow", text
     if status.busy:
         yield "… busy", "bold yellow", clean(str(status.busy))
+    if status.lock:
+        yield "! locked", "bold yellow", f"deploys are {clean(str(status.lock))}"
     for note in status.notes:
         yield "! note", "yellow", clean(note)
