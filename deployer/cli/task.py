@@ -60,7 +60,7 @@ def chore(*, dry: DryRun) -> Callable[[Callable[..., Any]], Any]:
     def wrap(function: Callable[..., Any]) -> Any:
         own = [name.replace("_", "-") for name in list(inspect.signature(function).parameters)[1:]]
         title = function.__name__
-        texts = {name: HELP.get(f"{title}.{name}") or HELP[name.replace("-", "_")] for name in own}
+        texts = {name: _help(title, name.replace("-", "_")) for name in own}
         return fleet_task(klass=HostTask, dry=dry, help=texts, auto_shortflags=False)(function)
 
     return wrap
@@ -73,14 +73,16 @@ def host_task(
     answer: bool | Callable[[Mapping[str, Any]], bool] = False,
     streams: bool = False,
     iterable: Iterable[str] = (),
+    positional: Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
 
     ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
     returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
     ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
-    coming and going of connections; with ``streams`` it comes line by line. Two parameters of the function are no
-    options: ``words`` gets what was typed after ``--``, ``strategy`` what the options of waves say.
+    coming and going of connections; with ``streams`` it comes line by line. ``positional``
+    are parameters whose values stand behind the task without a name, and must be given. Two parameters of the function
+    are no options: ``words`` gets what was typed after ``--``, ``strategy`` what the options of waves say.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
@@ -105,19 +107,25 @@ def host_task(
 
         body = runs(function, answer)
         first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        positional = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*COMMON.values(), *own)]
-        body.__signature__ = inspect.Signature([first, *positional])  # type: ignore[attr-defined]
+        shown = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*COMMON.values(), *own)]
+        body.__signature__ = inspect.Signature([first, *shown])  # type: ignore[attr-defined]
         body.__name__, body.__doc__ = function.__name__, function.__doc__
         return fleet_task(
             klass=HostTask,
             dry=dry if isinstance(dry, Dry) else runs(dry, True),
             iterable=list(iterable),
-            help={one.name.replace("_", "-"): HELP[one.name] for one in positional},
+            positional=list(positional),
+            help={one.name.replace("_", "-"): _help(function.__name__, one.name) for one in shown},
             auto_shortflags=False,
             short=LETTERS,
         )(body)
 
     return wrap
+
+
+def _help(task: str, option: str) -> str:
+    """What ``--help`` says of an option: for this task alone, else for all."""
+    return HELP.get(f"{task}.{option}") or HELP[option]
 
 
 def _optional(one: inspect.Parameter) -> inspect.Parameter:

@@ -9,20 +9,24 @@ from pathlib import Path
 
 from deployer.commands.deploy import release_number, reload_of
 from deployer.commands.operate.lock import checked
+from deployer.commands.operate.timers import timers_of
 from deployer.commands.setup import public_key, refuse_several
 from deployer.config import HostConfig
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.results import Answers, ask_each
 from deployer.release.agreement import current_of
-from deployer.release.kinds import Rollback
+from deployer.release.kinds import Restart, Rollback
 from deployer.release.placement import ReleaseKind
 from deployer.remote.facts import Facts
 from deployer.remote.site import Site, open_remote
 from deployer.rollout import Strategy, waves
 from deployer.wire import advice
 
-__all__ = ["abort", "lock", "phase", "reload", "rollback", "run", "setup", "unlock"]
+__all__ = [
+    "abort", "destroy", "lock", "phase", "reload", "restart", "rollback", "run", "setup", "start", "stop", "timer",
+    "unlock",
+]  # fmt: skip
 
 Tell = Callable[[Site, Facts], str]
 """What would be done on one host. Raises ConfigError where it would be refused."""
@@ -104,6 +108,16 @@ def setup(fleet: Fleet, *, keys: Sequence[str], allow_units: Sequence[str], upgr
     )
 
 
+def destroy(fleet: Fleet, *, data: bool) -> Answers[str]:
+    """What a host would lose. It is not connected to: that needs root."""
+
+    def text(app: str) -> str:
+        rest = "with all its data" if data else f"but for its data (/var/lib/{app}, databases, dumps)"
+        return f"would remove, as root, {app} from this host: what runs, its releases, users, units and site; {rest}"
+
+    return Answers(values={site.host: text(site.config.app) for site in fleet.sites}, missing=(), exit=0)
+
+
 def _prepared(site: Site, keys: int, allow_units: Sequence[str], upgrade: bool) -> str:
     app, user = site.config.app, site.config.deploy_user
     parts = [
@@ -141,6 +155,42 @@ def _each(fleet: Fleet, tell: Tell) -> Answers[str]:
 def _facts(site: Site) -> Facts:
     with open_remote(site) as (_, facts):
         return facts
+
+
+def restart(fleet: Fleet, *, process: str, strategy: Strategy) -> Answers[str]:
+    """The release that each host would make, or the process that it would restart."""
+    if process:
+        return _each(fleet, lambda _, facts: f"would restart {process} of {facts.current or 'nothing'}{_busy(facts)}")
+    made = "with all that it has now: its code, settings and environment"
+    return _release(fleet, Restart(), strategy, lambda _: made)
+
+
+def stop(fleet: Fleet) -> Answers[str]:
+    """What each host would stop."""
+    text = "would be stopped, until fab start or a deploy"
+    return _each(fleet, lambda site, facts: f"{_current(site, facts)} {text}{_busy(facts)}")
+
+
+def start(fleet: Fleet) -> Answers[str]:
+    """What each host would start."""
+    text = "would be started, if it does not run, and its health checked"
+    return _each(fleet, lambda site, facts: f"{_current(site, facts)} {text}{_busy(facts)}")
+
+
+def timer(fleet: Fleet, name: str) -> Answers[str]:
+    """Where the timer would be run."""
+
+    def tell(_: Site, facts: Facts) -> str:
+        has = name in timers_of(facts)
+        return f"would run {name} of {facts.current}{_busy(facts)}" if has else f"has no timer {name}"
+
+    return _each(fleet, tell)
+
+
+def _current(site: Site, facts: Facts) -> str:
+    """The release that serves. Raises ConfigError when nothing does."""
+    current_of(site.host, facts)
+    return facts.current
 
 
 def lock(fleet: Fleet, why: str, until: str) -> Answers[str]:

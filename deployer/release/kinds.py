@@ -27,7 +27,7 @@ from deployer.wire.protocol import PHASES
 from deployer.wire.release.spec import Spec
 from deployer.wire.sizes import size
 
-__all__ = ["Deploy", "Reload", "Rollback", "migrator_of"]
+__all__ = ["Deploy", "Reload", "Restart", "Rollback", "migrator_of"]
 
 
 class _Uploads:
@@ -123,6 +123,32 @@ class Reload:
             spec=respec(site.config, current_of(site.host, facts)),
             environment=environment_of(site.config, site.secrets()),
             secret=site.secrets(),
+            barriers=placement.barriers,
+            number=placement.number,
+        )
+        return Payload(message=message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """What serves, once more: its code, settings and environment as they are on the hosts, in new processes."""
+
+    again: str = "fab restart"
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """A restart of different releases would give one number to different code."""
+        refuse_nothing(facts)
+        refuse_skew(facts, "restart")
+
+    def migrator(self, _: Sequence[str], /) -> str:
+        return ""
+
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
+        message = release_request(
+            kind="restart",
+            by=who(),
+            spec=current_of(site.host, facts),
+            environment={},
             barriers=placement.barriers,
             number=placement.number,
         )

@@ -7,8 +7,8 @@ from invoke.collection import Collection
 from deployer.cli.phases import phase_task
 from deployer.cli.usage.program import explain_usage
 from deployer.tasks.inspect import doctor, logs, releases, status
-from deployer.tasks.operate import lock, run, unlock
-from deployer.tasks.prepare import init, setup
+from deployer.tasks.operate import list_timers, lock, prune, restart, run, run_timer, start, stop, unlock
+from deployer.tasks.prepare import destroy, init, setup
 from deployer.tasks.release import abort, attach, deploy, plan, reload, rollback, upload
 from deployer.wire.protocol import PHASES
 
@@ -19,10 +19,14 @@ def _namespace() -> Collection:
     everything = Collection(
         *(deploy, reload, rollback, plan, attach, abort),
         *(status, releases, logs, doctor),
-        *(run, lock, unlock),
-        *(setup, init),
+        *(run, restart, stop, start, lock, unlock, prune),
+        *(setup, init, destroy),
     )
     everything.add_collection(Collection("phase", upload, *(phase_task(name) for name in PHASES[1:])))
+    timers = Collection("timer")
+    timers.add_task(run_timer, name="run")
+    timers.add_task(list_timers, name="list")
+    everything.add_collection(timers)
     return everything
 
 

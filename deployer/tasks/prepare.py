@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deployer.commands.init import Asking, Interview
     from deployer.fleet.hosts import Fleet
 
-__all__ = ["init", "setup"]
+__all__ = ["destroy", "init", "setup"]
 
 
 def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str], upgrade: bool = False) -> TaskAnswer:
@@ -30,6 +30,22 @@ def setup(fleet: Fleet, key: list[str], allow_unit: list[str], upgrade: bool = F
     from deployer.commands.setup import setup as use
 
     return ended_with(use(fleet, keys=key, allow_units=allow_unit, upgrade=upgrade))
+
+
+def _dry_destroy(fleet: Fleet, data: bool, **_: Any) -> TaskAnswer:
+    from deployer.commands import dryrun
+
+    return would_do(dryrun.destroy(fleet, data=data))
+
+
+@host_task("remove", dry=_dry_destroy)
+def destroy(fleet: Fleet, data: bool = False, yes: str = "") -> TaskAnswer:
+    """Take the app off its hosts, as root: what runs, its releases, users, units and site. Its data stay."""
+    from deployer.commands.operate import destroy as use
+    from deployer.ui.asking import Terminal, is_terminal
+
+    use.confirm(fleet, data=data, typed=yes, asking=Terminal() if is_terminal() else None)
+    return ended_with(use.destroy(fleet, data=data))
 
 
 def _init_project(wsgi: str, asgi: str, directory: str, asking: Asking | None) -> Interview:

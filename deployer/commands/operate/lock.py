@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deployer import events
+from deployer.commands.operate.asking import tell_each
 from deployer.commands.operate.until import moment
 from deployer.errors import ConfigError
-from deployer.fleet.hosts import Fleet, each
-from deployer.fleet.results import conclude
+from deployer.fleet.hosts import Fleet
 from deployer.remote.answers import LockAnswer
-from deployer.remote.site import Site, open_remote, who
+from deployer.remote.site import Site, who
 from deployer.wire.advice import run
 from deployer.wire.deploylock import MOST_WHY
 
@@ -23,30 +22,17 @@ def lock(fleet: Fleet, *, why: str, until: str = "") -> int:
     ``until``: see :func:`deployer.commands.operate.until.moment`. Raises ConfigError for what is wrong with them.
     """
     reason, ends = checked(why, until)
-
-    def ask(site: Site) -> bool:
-        with open_remote(site) as (remote, facts):
-            message = {"op": "lock", "by": who(), "why": reason, "until": ends}
-            held = remote.query(message, LockAnswer).lock
-            if facts.busy is not None:
-                site.report(events.Note(host=site.host, text=f"{facts.busy}: that goes on"))
-            site.report(events.Finished(host=site.host, exit=0, serving=facts.current, summary=f"deploys are {held}"))
-        return True
-
-    return conclude(fleet, each(fleet, ask))
+    message = {"op": "lock", "by": who(), "why": reason, "until": ends}
+    return tell_each(fleet, message, LockAnswer, lambda _, found: f"deploys are {found.lock}; what runs goes on")
 
 
 def unlock(fleet: Fleet) -> int:
     """Let releases begin again on each host; the exit code. Where they are not locked, that is said."""
 
-    def ask(site: Site) -> bool:
-        with open_remote(site) as (remote, facts):
-            was = remote.query({"op": "unlock"}, LockAnswer).lock
-            summary = f"unlocked; deploys were {was}" if was else "deploys were not locked"
-            site.report(events.Finished(host=site.host, exit=0, serving=facts.current, summary=summary))
-        return True
+    def told(_: Site, found: LockAnswer) -> str:
+        return f"unlocked; deploys were {found.lock}" if found.lock else "deploys were not locked"
 
-    return conclude(fleet, each(fleet, ask))
+    return tell_each(fleet, {"op": "unlock"}, LockAnswer, told)
 
 
 def checked(why: str, until: str) -> tuple[str, float]:

@@ -95,14 +95,7 @@ def prune(ctx: Context, keep: int, unused: Collection[str] = ()) -> None:
     What serves, what served before it, and the last release known to be good always stay. ``unused`` are hashed assets
     that no page has ever named.
     """
-    releases = ctx.catalog.all()
-    number = ctx.catalog.current()
-    current = ctx.catalog.find(number) if number else None
-    protected = {number, current.previous} if current else {number}
-    gone = to_prune(releases, protected, keep)
-    if gone:
-        protected |= background.finishing_numbers(ctx)  # their code is still in use
-        gone = to_prune(releases, protected, keep)
+    gone = prunable(ctx, keep)
     for one in gone:
         files.remove_tree(ctx.paths.release(one))
     if gone:
@@ -111,6 +104,16 @@ def prune(ctx: Context, keep: int, unused: Collection[str] = ()) -> None:
     ctx.trees.keep_only(used(ctx, "tree"))
     ctx.venvs.keep_only(used(ctx, "venv"))
     links.prune(ctx, (one for one in ctx.catalog.all() if one.result not in DEAD), unused)
+
+
+def prunable(ctx: Context, keep: int) -> list[int]:
+    """The releases that :func:`prune` removes. Raises HostError."""
+    releases = ctx.catalog.all()
+    number = ctx.catalog.current()
+    current = ctx.catalog.find(number) if number else None
+    protected = {number, current.previous} if current else {number}
+    gone = to_prune(releases, protected, keep)
+    return to_prune(releases, protected | background.finishing_numbers(ctx), keep) if gone else []  # still in use
 
 
 def used(ctx: Context, what: str) -> set[str]:

@@ -20,7 +20,7 @@ from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_BY, MOST_NUMBER, PHA
 from deployer.wire.reader import Reader
 from deployer.wire.release.spec import Spec
 
-KINDS = ("deploy", "reload", "rollback")
+KINDS = ("deploy", "reload", "restart", "rollback")
 _NAMED = 5
 """Migrations that a message names."""
 
@@ -176,7 +176,7 @@ def _check_barriers(barriers: tuple[str, ...], phases: tuple[str, ...]) -> None:
 def complete(ctx: Context, request: Request) -> Request:
     """Fill in the parts that a reload or a rollback reuses, and how a new release reaches the data services of this
     host, unless it says so itself. Raises HostError (exit 2) when no release has such parts."""
-    if request.kind != "rollback":
+    if request.kind in ("deploy", "reload"):
         request = replace(request, environment={**ctx.settings.environment, **request.environment})
     if request.kind == "deploy":
         return replace(request, of=0)
@@ -184,7 +184,11 @@ def complete(ctx: Context, request: Request) -> Request:
     if not number:
         raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next=run("fab deploy"))
     current = ctx.catalog.get(number)
-    return _complete_reload(request, current) if request.kind == "reload" else _complete_rollback(ctx, request, current)
+    if request.kind == "reload":
+        return _complete_reload(request, current)
+    if request.kind == "restart":
+        return _parts_of(ctx, request, current)
+    return _complete_rollback(ctx, request, current)
 
 
 def _complete_reload(request: Request, current: Release) -> Request:
@@ -210,6 +214,11 @@ def _complete_rollback(ctx: Context, request: Request, current: Release) -> Requ
             next=run("fab releases"),
         )
     _warn_of_migrations(ctx, target, current, request.yes)
+    return _parts_of(ctx, request, target)
+
+
+def _parts_of(ctx: Context, request: Request, target: Release) -> Request:
+    """With all that ``target`` is made of: its environment, too. Raises HostError when that was changed."""
     seal.refuse_changed_environment(ctx, target)
     environment = files.read_object(ctx.paths.release(target.number) / "env.json") or {}
     secret = masking.stored_names(ctx.paths, target.number)

@@ -31,9 +31,9 @@ UNREADABLE = Cause(
 )
 STOPPED = Cause(
     "app-stopped",
-    "an admin has stopped the app: `fab doctor --fix` does not start it",
+    "the app was stopped, by `fab stop` or an admin: `fab doctor --fix` does not start it",
     "{unit} is stopped",
-    do(_AS_ROOT + "systemctl start {app}"),
+    run("fab start"),
 )
 JOB_UNIT_KEPT = Cause(
     "job-unit-kept",

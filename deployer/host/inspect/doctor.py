@@ -92,7 +92,7 @@ def _stopped(ctx: Context, number: int) -> list[dict[str, Any]]:
     state = systemd.show(unit)
     if not number or state.starts or state.active in ("active", "activating", "reloading"):
         return []
-    return [finding("down", unit, *causes.STOPPED.finding(unit=unit, app=ctx.app))]
+    return [finding("down", unit, *causes.STOPPED.finding(unit=unit))]
 
 
 def _occupied(ctx: Context) -> list[dict[str, Any]]:

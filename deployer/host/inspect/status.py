@@ -14,6 +14,7 @@ from deployer.host.setup import unsupported
 from deployer.host.state import deploylock, lease
 from deployer.host.state.app import Context
 from deployer.host.state.releases import GOOD, PREPARING, READY, ROLLING_BACK, SERVED, Release
+from deployer.host.system import systemd
 
 _WORDS = {
     PREPARING: "preparing",
@@ -64,6 +65,8 @@ def status_report(ctx: Context) -> dict[str, Any]:
         report["timers"] = units.of_timers(ctx, current)
         if current.spec.web is None:
             report["healthy"] = all(unit["ok"] for unit in report["units"])
+        if not report["healthy"] and systemd.was_stopped(f"{ctx.app}.service"):
+            report["notes"] = [*report["notes"], f"{ctx.app} was stopped; fab start starts it"]
         report["standby"] = f"v{current.previous}" if current.previous else ""
         report["release"] = _row(current, number, current.previous, ctx)
     return report

@@ -12,6 +12,7 @@ from typing import Any
 
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
+from deployer.host.job.prune import Prune
 from deployer.host.state import deploylock, jobs
 from deployer.host.state.app import Context
 from deployer.host.state.paths import job_unit
@@ -86,14 +87,15 @@ def busy_text(job: dict[str, Any]) -> str:
     return f"busy: a {job['kind'] or 'deploy'} by {job['by'] or 'someone'} runs since {since}, {at}"
 
 
-def submit(ctx: Context, request: Request, body: Path | None = None) -> Path:
-    """Start the job for ``request``; returns its directory. Raises HostError (exit 4) when another one runs, or while
-    deploys are locked.
+def submit(ctx: Context, request: Request | Prune, body: Path | None = None) -> Path:
+    """Start the job for ``request``; returns its directory. Raises HostError (exit 4) when another one runs, and a
+    release while deploys are locked.
 
     The file ``body`` is moved into the job's directory.
     """
     refuse_if_busy(ctx)
-    deploylock.refuse(ctx)
+    if not isinstance(request, Prune):
+        deploylock.refuse(ctx)
     with _new_directory(ctx, request.as_json()) as directory:
         if body is not None:
             os.replace(str(body), str(directory / "body"))

@@ -18,6 +18,7 @@ from deployer.host.deployment.execution import Execution
 from deployer.host.deployment.failures import Failures, serving_name, understood
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
+from deployer.host.job import prune
 from deployer.host.recovery import recovery
 from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context, Emit
@@ -73,11 +74,30 @@ def _do(ctx: Context, directory: Path, before: _Interrupted | None, recovering: 
     if before is None:
         with Failures(ctx).kept("recording the boot ID"):  # only used to tell a reboot from a killed process
             files.write_file(directory / "boot", lease.boot_id().encode(), 0o600)
+    if before is None and not recovering and jobs.request_of(directory).get("kind") == prune.KIND:
+        return _prune_now(ctx, prune.Prune.stored(jobs.request_of(directory)))
     if before is None and not recovering:
         return _deploy(ctx, Request.stored(jobs.request_of(directory)), directory)
     with Failures(ctx).kept("starting the recovery timer"):  # the recovery itself does not need it
         lease.start_watchdog(ctx.paths)
     return _recover(ctx, before)
+
+
+def _prune_now(ctx: Context, asked: prune.Prune) -> JobResult:
+    try:
+        return prune.carry_out(ctx, asked)
+    except Exception as error:
+        failure = understood(error, ctx, "removing old releases")
+        state = "what was removed is gone; what serves was not touched"
+        return JobResult(
+            failure.exit,
+            "",
+            failure.message,
+            message=failure.message,
+            state=state,
+            next=failure.next,
+            logs=failure.logs,
+        )
 
 
 def _deploy(ctx: Context, request: Request, directory: Path) -> JobResult:

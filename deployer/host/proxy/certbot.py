@@ -44,6 +44,11 @@ def order(site: ProxySite, app: str) -> list[str]:
     ]  # fmt: skip
 
 
+def has_certificate(app: str) -> bool:
+    """Whether certbot renews a certificate of the app."""
+    return (_RENEWAL / f"{lineage(app)}.conf").exists()
+
+
 def is_good(site: ProxySite, app: str, now: float) -> bool:
     """Whether the host has a certificate for just these names, from this authority, with enough life left."""
     with contextlib.suppress(HostError, OSError):

@@ -10,6 +10,7 @@ from typing import Any, Callable
 from deployer.host.build.upload import upload_size
 from deployer.host.deployment.request import PhasesRequest, Request
 from deployer.host.errors import BadRequest
+from deployer.host.job import prune
 from deployer.host.processes.run import RunRequest
 from deployer.host.state.jobs import JOB
 from deployer.wire import deploylock
@@ -99,6 +100,11 @@ REQUESTS: Mapping[str, Parse] = {
     "abort": lambda message: _read_abort(_job(message)),
     "lock": deploylock.request_of,
     "unlock": _nothing("unlock"),
+    "stop": _nothing("stop"),
+    "start": _nothing("start"),
+    "restart": _of("restart", lambda read: read.text("process", PROCESS, PROCESS_LENGTH)),
+    "timer": _of("timer", lambda read: read.text("name", PROCESS, PROCESS_LENGTH)),
+    "prune": prune.parse,
     "wait": _of("wait", lambda read: read.boolean("queue")),
     "doctor": _of("doctor", lambda read: read.boolean("fix")),
     "logs": _of("logs", lambda read: LogsRequest(

@@ -20,8 +20,9 @@ from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import facts, logs
 from deployer.host.inspect.doctor import examine
 from deployer.host.inspect.status import recover_if_needed, releases_report, status_report
-from deployer.host.job import events, lock
+from deployer.host.job import events, lock, prune
 from deployer.host.job import queue as tickets
+from deployer.host.processes import lifecycle, timerrun
 from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.state import deploylock, jobs, masking
@@ -35,6 +36,8 @@ _UNTOUCHED = "nothing was touched"
 _GOES_ON = "what runs on the host goes on by itself, to a whole release, the new or the old one; fab attach follows it"
 _TOLD = "what runs may have been told to abort: then it undoes what it did; fab attach follows it"
 _MAY_HAVE_RUN = "the command may have run, or still run until it notices that the connection is gone"
+_TOLD_SYSTEMD = "systemd may have been told, and carries it out by itself; fab status shows what runs"
+_RUN_GOES_ON = "a run that has begun goes on by itself; fab logs shows what it prints"
 """The state of the host when a request fails, by what the session has done so far."""
 _PORTION = 128 * 1024
 """Characters of logs that go into one event."""
@@ -68,6 +71,11 @@ class Session:
             "abort": self._abort,
             "lock": lambda asked: self._answer(lock=deploylock.set_lock(self.ctx, asked).as_json()),
             "unlock": self._unlock,
+            "stop": self._stop,
+            "start": self._start,
+            "restart": self._restart,
+            "timer": self._timer,
+            "prune": self._prune,
             "doctor": self._doctor,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
         }
@@ -168,6 +176,34 @@ class Session:
     def _unlock(self, _: None) -> None:
         found = deploylock.remove_lock(self.ctx)
         self._answer(lock=found.as_json() if found else None)
+
+    def _stop(self, _: None) -> None:
+        lock.refuse_if_busy(self.ctx)
+        self._state = _TOLD_SYSTEMD
+        self._answer(**vars(lifecycle.stop(self.ctx)))
+
+    def _start(self, _: None) -> None:
+        lock.refuse_if_busy(self.ctx)
+        self._state = _TOLD_SYSTEMD
+        self._answer(health=lifecycle.start(self.ctx))
+
+    def _restart(self, process: str) -> None:
+        lock.refuse_if_busy(self.ctx)
+        self._state = _TOLD_SYSTEMD
+        with _end_with_laptop():
+            self._answer(**vars(lifecycle.restart_process(self.ctx, process)))
+
+    def _timer(self, name: str) -> None:
+        lock.refuse_if_busy(self.ctx)
+        self._state = _RUN_GOES_ON
+        with _end_with_laptop():
+            self._answer(status=timerrun.run(self.ctx, name))
+
+    def _prune(self, asked: prune.PruneRequest) -> None:
+        if asked.dry:
+            self._answer(releases=prune.prunable(self.ctx, asked.prune))
+        else:
+            self._follow(lock.submit(self.ctx, asked.prune))
 
     def _attach(self, job: str) -> None:
         """Follow the named job, else the one that runs or ran last."""

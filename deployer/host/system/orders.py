@@ -94,11 +94,14 @@ def ensure_stopped(units: Sequence[str], *, wait: bool = True, timeout: float = 
 
 
 def ensure_started(app: str) -> None:
-    """Have ``APP.service`` count as started once something serves; does nothing if it is starting already.
+    """Have ``APP.service`` count as started once something serves, now and at each boot; does nothing if it is starting
+    already.
 
     Waits for the start: a ``systemctl stop`` that overtook it would find nothing to stop.
     """
     if show(f"{app}.service").active not in ("active", "reloading", "activating"):
+        if properties([f"{app}.service"], "UnitFileState")[0].get("UnitFileState") == "disabled":  # fab stop
+            systemctl("enable", f"{app}.service")
         systemctl("start", f"{app}.service", timeout=60)
 
 

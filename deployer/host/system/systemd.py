@@ -186,9 +186,11 @@ def end_of(unit: str) -> UnitEnd:
 
 
 def was_stopped(unit: str) -> bool:
-    """Whether a unit ran since boot and was then stopped in good order: an admin's decision, not a fault."""
-    shown = properties([unit], "ActiveState", "InactiveEnterTimestampMonotonic")[0]
-    return shown.get("ActiveState") == "inactive" and shown.get("InactiveEnterTimestampMonotonic", "0") not in ("", "0")
+    """Whether a unit is down on purpose: it ran since boot and was stopped in good order, or it is not to start at boot
+    (``fab stop`` has both)."""
+    shown = properties([unit], "ActiveState", "InactiveEnterTimestampMonotonic", "UnitFileState")[0]
+    has_run = shown.get("InactiveEnterTimestampMonotonic", "0") not in ("", "0")
+    return shown.get("ActiveState") == "inactive" and (has_run or shown.get("UnitFileState") == "disabled")
 
 
 def is_stopping() -> bool:

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from deployer.remote.answers.doctor import Diagnosis
 from deployer.remote.answers.job import Aborted, AskAnswer, LockAnswer
+from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, Releases
 from deployer.remote.answers.status import StatusOf
 from deployer.remote.answers.values import Moment
@@ -45,5 +46,10 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "abort": Aborted,
     "lock": LockAnswer,
     "unlock": LockAnswer,
+    "stop": Stopped,
+    "start": Started,
+    "restart": Restarted,
+    "timer": Run,
+    "prune": Prunable,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""

@@ -119,6 +119,27 @@ def answers() -> bool:
     return _psql("SELECT 1").ok
 
 
+def has_database(app: str) -> bool:
+    """Whether the server runs here and has a database of the app's role. Never raises."""
+    statement = "SELECT 1 FROM pg_database WHERE datname = :'app' AND pg_get_userbyid(datdba) = :'app'"
+    try:
+        done = _psql(statement, options=["-v", f"app={app}"])
+    except HostError:  # there is no psql here
+        return False
+    return done.ok and done.out.strip() == "1"
+
+
+def drop(app: str) -> list[str]:
+    """Remove the app's database, with the connections that are open to it, and its role. Raises HostError when the
+    server does not do it."""
+    if not has_database(app):
+        return []
+    _ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :'app'", app)
+    _ask('DROP DATABASE :"app"', app)
+    _ask('DROP ROLE IF EXISTS :"app"', app)
+    return [f"database {app}"]
+
+
 def _ask(statement: str, app: str = "", *, database: str = _ADMIN) -> str:
     """What a statement of the server's admin answers; psql fills in and quotes ``:'app'`` and ``:"app"``. Raises
     HostError."""

@@ -21,6 +21,7 @@ from deployer.wire.sizes import size
 VARIABLE = "REDIS_URL"
 TEMPLATE = Path("/etc/systemd/system/deployer-redis@.service")
 SETTINGS = Path("/etc/deployer/redis")
+DATA = Path("/var/lib/deployer-redis")
 _SERVERS = ("redis-server", "valkey-server")
 """The programs, and the packages, that will do: the first that is there, else the first that can be installed."""
 _PATIENCE = 20.0
@@ -87,7 +88,7 @@ def unit(server: str, without: Collection[str] = ()) -> str:
     confined = [line for line in _CONFINED if line[0] not in without and "=".join(line) not in without]
     return unit_text(
         "the Redis of each app that has one",
-        ("Unit", [("Description", "Redis of %i"), ("RequiresMountsFor", "/var/lib/deployer-redis")]),
+        ("Unit", [("Description", "Redis of %i"), ("RequiresMountsFor", str(DATA))]),
         (
             "Service",
             [
@@ -116,7 +117,7 @@ def settings_text(app: str, memory: int) -> str:
         "port 0\n"
         f"unixsocket {socket_of(app)}\n"
         "unixsocketperm 770\n"
-        f"dir /var/lib/deployer-redis/{app}\n"
+        f"dir {DATA}/{app}\n"
         "daemonize no\n"
         "supervised no\n"
         f"maxmemory {memory}\n"
