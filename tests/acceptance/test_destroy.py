@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deployer.sandbox import SandboxHost
+from deployer.sandbox import SandboxHost, up
 from tests.support.background import BackgroundSite, make_background, timer, worker
 from tests.support.faults.accident import running
 from tests.support.site import wait_until
+from tests.support.terminal import Terminal
 from tests.support.tiny import make_tiny
 
 pytestmark = pytest.mark.acceptance
@@ -116,3 +117,18 @@ def test_a_deploy_user_cannot(crew: BackgroundSite) -> None:
     ended = crew.expect(2, "destroy", "--yes", "leaver")
     assert "fab destroy -H root@" in ended.text
     assert crew.serving
+
+
+def test_the_last_app_takes_what_all_share_with_it(tmp_path: Path) -> None:
+    """The name is typed at a terminal. A host that was bare is so again, but that its proxy starts at boot."""
+    with up() as host:
+        before = files(host)
+        site = make_background(host, tmp_path / "crew", app="leaver", user="deploy-leaver", port=8019)
+        site.ask_for(worker(), timer())
+        site.release()
+        terminal = Terminal(site.argv("destroy", "--data", user="root"), site.project.path)
+        terminal.wait_for(b"Type the app's name to go on")
+        assert "There is no way back" in terminal.text
+        terminal.type("leaver\n")
+        assert terminal.end() == 0, terminal.text
+        assert {path for path in files(host) - before if "nginx" not in path.rpartition("/")[2]} == set()
