@@ -143,6 +143,36 @@ def test_no_request_has_other_keys_than_its_own(host: Host, op: str) -> None:
     assert "surprise" in refused(host, line({**message, "surprise": 1}))["message"]
 
 
+OPERATE: dict[str, dict[str, Any]] = {
+    "lock": {"by": "ada", "why": "a sale", "until": 0},
+    "unlock": {},
+    "stop": {},
+    "start": {},
+    "restart": {"process": "worker"},
+    "timer": {"name": "tidy"},
+    "prune": {"by": "ada", "keep": 0, "dry": True},
+}
+"""Good requests of those that act on a running app."""
+
+
+@pytest.mark.parametrize("op", OPERATE)
+def test_what_acts_on_a_running_app_is_asked_for_strictly(host: Host, op: str) -> None:
+    """Each key must be there, and no other; a name is a name, and never an option or a path."""
+    refused(host, line({"op": op, **OPERATE[op], "surprise": 1}))
+    for key in OPERATE[op]:
+        refused(host, line({"op": op, **{name: value for name, value in OPERATE[op].items() if name != key}}))
+        for value in (None, [], {}, "../x", "-x", "a\nb", "x" * 501, -1, 1e12, True if key == "keep" else 5.5):
+            refused(host, line({"op": op, **OPERATE[op], key: value})) if (key, value) not in _FITS else None
+
+
+_FITS = (("by", "../x"), ("by", "-x"), ("why", "../x"), ("why", "-x"), ("until", 5.5))
+
+
+def test_nobody_says_since_when_a_lock_is(host: Host) -> None:
+    """That is the host's to know: a lock from long ago would look older than it is."""
+    refused(host, line({"op": "lock", **OPERATE["lock"], "since": 5}))
+
+
 def test_every_request_is_declared_and_answered() -> None:
     """The keys of each are read in one place, and none is read that nobody answers."""
     ctx: Any = None
