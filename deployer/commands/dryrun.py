@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deployer.commands.deploy import release_number, reload_of
 from deployer.commands.operate.lock import checked
+from deployer.commands.operate.scale import counts_told, scale_of
 from deployer.commands.operate.timers import timers_of
 from deployer.commands.setup import public_key, refuse_several
 from deployer.config import HostConfig
@@ -24,8 +25,8 @@ from deployer.rollout import Strategy, waves
 from deployer.wire import advice
 
 __all__ = [
-    "abort", "destroy", "lock", "phase", "reload", "restart", "rollback", "run", "setup", "start", "stop", "timer",
-    "unlock",
+    "abort", "destroy", "lock", "phase", "reload", "restart", "rollback", "run", "scale", "setup", "start", "stop",
+    "timer", "unlock",
 ]  # fmt: skip
 
 Tell = Callable[[Site, Facts], str]
@@ -163,6 +164,13 @@ def restart(fleet: Fleet, *, process: str, strategy: Strategy) -> Answers[str]:
         return _each(fleet, lambda _, facts: f"would restart {process} of {facts.current or 'nothing'}{_busy(facts)}")
     made = "with all that it has now: its code, settings and environment"
     return _release(fleet, Restart(), strategy, lambda _: made)
+
+
+def scale(fleet: Fleet, counts: str, *, strategy: Strategy) -> Answers[str]:
+    """The release that each host would make."""
+    kind = scale_of(fleet, counts)
+    made = f"with all that it has now, and {', '.join(counts_told(kind))}"
+    return _release(fleet, kind, strategy, lambda _: made)
 
 
 def stop(fleet: Fleet) -> Answers[str]:

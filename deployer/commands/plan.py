@@ -11,6 +11,7 @@ from deployer.errors import Exit
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.results import Answers, ask_each
 from deployer.release.kinds import Deploy
+from deployer.release.spec import keep_scale
 from deployer.remote.answers import Calendar, Calendars
 from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.remote.site import Site, open_remote
@@ -35,8 +36,8 @@ def _exit(plan: Plan) -> int:
 
 
 def _plan(site: Site, kind: Deploy) -> Plan:
-    spec = kind.spec_on(site)
     with open_remote(site) as (remote, facts):
+        spec = keep_scale(kind.spec_on(site), facts.spec)
         wanted = list(dict.fromkeys(timer.calendar for timer in spec.timers))
         told = remote.query({"op": "calendars", "calendars": wanted}, Calendars).calendars if wanted else ()
     plan = Plan(
@@ -73,6 +74,7 @@ def changes(plan: Plan, spec: Spec, before: Spec | None, calendars: Mapping[str,
 
     return replace(
         plan,
+        scaled=tuple(f"{name}={count}" for name, count in spec.scale),
         processes=tuple(processes),
         timers=tuple(
             _timer(one, calendars.get(one.calendar, Calendar(calendar=one.calendar)), change(one.name))

@@ -17,7 +17,7 @@ from deployer.project.source import Source
 from deployer.release.agreement import current_of, refuse_nothing, refuse_skew, rollback_target
 from deployer.release.delta import Advance, Upload, make_delta
 from deployer.release.placement import Payload, Placement
-from deployer.release.spec import environment_of, release_request, respec, spec_of
+from deployer.release.spec import counts_of, environment_of, keep_scale, release_request, respec, spec_of
 from deployer.remote.facts import Facts
 from deployer.remote.session import Edit, unchanged
 from deployer.remote.site import Site, who
@@ -27,7 +27,7 @@ from deployer.wire.protocol import PHASES
 from deployer.wire.release.spec import Spec
 from deployer.wire.sizes import size
 
-__all__ = ["Deploy", "Reload", "Restart", "Rollback", "migrator_of"]
+__all__ = ["Deploy", "Reload", "Restart", "Rollback", "Scale", "migrator_of"]
 
 
 class _Uploads:
@@ -85,7 +85,7 @@ class Deploy:
         message = release_request(
             kind="deploy",
             by=who(),
-            spec=self.spec_on(site),
+            spec=keep_scale(self.spec_on(site), facts.spec),
             environment=environment_of(site.config, site.secrets()),
             secret=site.secrets(),
             phases=self.phases,
@@ -120,7 +120,7 @@ class Reload:
         message = release_request(
             kind="reload",
             by=who(),
-            spec=respec(site.config, current_of(site.host, facts)),
+            spec=keep_scale(respec(site.config, current_of(site.host, facts)), facts.spec),
             environment=environment_of(site.config, site.secrets()),
             secret=site.secrets(),
             barriers=placement.barriers,
@@ -153,6 +153,50 @@ class Restart:
             number=placement.number,
         )
         return Payload(message=message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What serves, with other counts of processes. ``counts`` by name; None: as ``configs`` (by host) say again."""
+
+    counts: Mapping[str, int | None]
+    configs: Mapping[str, Config]
+    again: str
+
+    def agree(self, facts: Mapping[str, Facts]) -> None:
+        """Each process must run on a host, at least."""
+        refuse_nothing(facts)
+        refuse_skew(facts, "scale")
+        there = {name for one in facts.values() if one.spec for name in one.spec.counts()}
+        for name in self.counts:
+            if name not in there:
+                known = f"there are: {', '.join(sorted(there))}" if there else "there is none"
+                raise ConfigError(
+                    message=f"what serves runs no process {name} that can be scaled; {known}",
+                    next=run("fab status"),
+                )
+
+    def migrator(self, _: Sequence[str], /) -> str:
+        return ""
+
+    def payload(self, site: Site, facts: Facts, placement: Placement) -> Payload:
+        message = release_request(
+            kind="scale",
+            by=who(),
+            spec=self.scaled(site.config, current_of(site.host, facts)),
+            environment={},
+            barriers=placement.barriers,
+            number=placement.number,
+        )
+        return Payload(message=message)
+
+    def scaled(self, config: Config, current: Spec) -> Spec:
+        """What serves, with the new counts. Pure."""
+        usual = counts_of(config)
+        back = {name: usual[name] for name, count in self.counts.items() if count is None and name in usual}
+        wanted: dict[str, int] = {name: count for name, count in self.counts.items() if count is not None}
+        kept = {name: count for name, count in current.scale if name not in self.counts}
+        return current.counted(back).scaled({**kept, **wanted})
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,13 +17,13 @@ from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.environment import parse_environment
-from deployer.wire.protocol import PHASES, dumps
+from deployer.wire.protocol import PHASES, WEB, dumps
 from deployer.wire.release.health import Health
 from deployer.wire.release.processes import Process, Timer, Unit, Web
 from deployer.wire.release.source import LockSpec, SourceSpec
 from deployer.wire.release.spec import Spec
 
-__all__ = ["as_the_host_reads", "environment_of", "release_request", "respec", "spec_of"]
+__all__ = ["as_the_host_reads", "counts_of", "environment_of", "keep_scale", "release_request", "respec", "spec_of"]
 
 
 def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
@@ -61,6 +61,16 @@ def respec(config: Config, current: Spec) -> Spec:
     ConfigError when nothing answered requests so far, and it would have to be found; and for what a host would refuse.
     """
     return _accepted(replace(current, web=_web_again(config, current.web), **_settings(config)))
+
+
+def keep_scale(spec: Spec, current: Spec | None) -> Spec:
+    """A new release keeps the counts that ``fab scale`` has set on its host. Pure."""
+    return spec.scaled(dict(current.scale)) if current is not None and current.scale else spec
+
+
+def counts_of(config: Config) -> dict[str, int]:
+    """How many of each process deploy.toml has run on a host."""
+    return {WEB: config.web.workers, **{name: one.count for name, one in config.processes.items()}}
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class PlannedTimer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What ``fab deploy`` would have run on one host, and as which ``release``; ``current`` is what serves now.
-    ``busy`` and ``locked`` say what would have it refused now.
+    ``busy`` and ``locked`` say what would have it refused now; ``scaled`` are the counts that ``fab scale`` has set.
 
     ``gone`` names the processes and timers of what serves now that would not run any more.
     """
@@ -52,6 +52,7 @@ class Plan:
     dirty: bool = False
     busy: str | None = None
     locked: str | None = None
+    scaled: tuple[str, ...] = ()
     processes: tuple[PlannedProcess, ...] = ()
     timers: tuple[PlannedTimer, ...] = ()
     gone: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from deployer.fleet.hosts import Fleet
     from deployer.rollout import Strategy
 
-__all__ = ["list_timers", "lock", "prune", "restart", "run", "run_timer", "start", "stop", "unlock"]
+__all__ = ["list_timers", "lock", "prune", "restart", "run", "run_timer", "scale", "start", "stop", "unlock"]
 
 
 def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
@@ -73,6 +73,20 @@ def restart(fleet: Fleet, strategy: Strategy, process: str = "", wait: bool = Fa
     if process:
         return ended_with(lifecycle.restart_process(fleet, process))
     return ended_with(lifecycle.restart(fleet, wait=wait, strategy=strategy))
+
+
+def _dry_scale(fleet: Fleet, strategy: Strategy, counts: str, **_: Any) -> TaskAnswer:
+    from deployer.commands import dryrun
+
+    return would_do(dryrun.scale(fleet, counts, strategy=strategy))
+
+
+@host_task("scale", dry=_dry_scale, positional=["counts"])
+def scale(fleet: Fleet, strategy: Strategy, counts: str, wait: bool = False) -> TaskAnswer:
+    """Run more or fewer of a process: fab scale worker=3,web=8. It stays so until fab scale worker= gives it back."""
+    from deployer.commands.operate import scale as use
+
+    return ended_with(use.scale(fleet, counts, wait=wait, strategy=strategy))
 
 
 def _dry_stop(fleet: Fleet) -> TaskAnswer:

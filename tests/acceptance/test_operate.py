@@ -66,9 +66,33 @@ def test_a_worker_is_restarted_alone_and_finishes_its_job(site: BackgroundSite) 
     assert after[0] != before[0] and after[1] != before[1]
 
 
+def test_a_scale_stays_through_deploys_and_rollbacks_until_it_is_given_back(site: BackgroundSite) -> None:
+    """The host keeps the count; plan says so; ``worker=`` takes deploy.toml's again; 0 stops a process."""
+    with site.under_load():
+        scaled = site.expect(0, "scale", "worker=3", "--json").event("finished")["release"]
+    site.comes_to(scaled, "worker", "worker.2", "worker.3", timers=["tick"])
+    site.project.write("VERSION.txt", "scaled\n")
+    site.project.commit("scaled")
+    assert "worker=3" in site.expect(0, "plan").text
+    deployed = site.release()
+    site.comes_to(deployed, "worker", "worker.2", "worker.3", timers=["tick"])
+    back = site.expect(0, "rollback", "--json").event("finished")["release"]
+    site.comes_to(back, "worker", "worker.2", "worker.3", timers=["tick"])
+    none = site.expect(0, "scale", "worker=0", "--json").event("finished")["release"]
+    site.comes_to(none, timers=["tick"])
+    assert "worker as deploy.toml says" in site.expect(0, "--dry", "scale", "worker=").text
+    usual = site.expect(0, "scale", "worker=", "--json").event("finished")["release"]
+    site.comes_to(usual, "worker", "worker.2", timers=["tick"])
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["scale", "nobody=2"], "there are: worker"),
+        (["scale", "worker=65"], "0 to 64"),
+        (["scale", "worker=two"], "NAME=NUMBER"),
+        (["scale", "worker=1,worker=2"], "twice"),
+        (["scale", "web=2"], "there are: worker"),
         (["restart", "--process", "web"], "fab restart"),
         (["restart", "--process", "tick"], "fab timer.run tick"),
         (["restart", "--process", "nobody"], "there are: worker"),

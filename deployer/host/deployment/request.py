@@ -20,7 +20,7 @@ from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_BY, MOST_NUMBER, PHA
 from deployer.wire.reader import Reader
 from deployer.wire.release.spec import Spec
 
-KINDS = ("deploy", "reload", "restart", "rollback")
+KINDS = ("deploy", "reload", "restart", "rollback", "scale")
 _NAMED = 5
 """Migrations that a message names."""
 
@@ -188,6 +188,9 @@ def complete(ctx: Context, request: Request) -> Request:
         return _complete_reload(request, current)
     if request.kind == "restart":
         return _parts_of(ctx, request, current)
+    if request.kind == "scale":
+        counted = current.spec.counted(request.spec.counts()).scaled(dict(request.spec.scale))
+        return replace(_parts_of(ctx, request, current), spec=counted)
     return _complete_rollback(ctx, request, current)
 
 
@@ -214,7 +217,8 @@ def _complete_rollback(ctx: Context, request: Request, current: Release) -> Requ
             next=run("fab releases"),
         )
     _warn_of_migrations(ctx, target, current, request.yes)
-    return _parts_of(ctx, request, target)
+    parts = _parts_of(ctx, request, target)
+    return replace(parts, spec=target.spec.scaled({**dict(target.spec.scale), **dict(current.spec.scale)}))
 
 
 def _parts_of(ctx: Context, request: Request, target: Release) -> Request:

@@ -51,6 +51,9 @@ def show_plan(
         where = f"{names(plan.host)}: " if many else ""
         if plan.locked:
             paint.say(console, ("  ! ", "bold yellow"), f"{where}{clean(plan.locked)}")
+        if plan.scaled:
+            told = f"{clean(', '.join(plan.scaled))}: set by fab scale, whatever deploy.toml says"
+            paint.say(console, ("  ! ", "yellow"), f"{where}{told}")
         if plan.busy:
             paint.say(console, ("  … ", "bold yellow"), f"{where}{clean(plan.busy)}")
     for group in _groups(plans):

@@ -12,7 +12,7 @@ from deployer.wire.reader import LINE, MOST_ITEMS, MOST_TEXT, TEXT, Reader
 
 SERVERS = ("gunicorn", "uvicorn", "hypercorn", "command")
 WORKERS = (1, 256)
-COUNT = (1, 64)
+COUNT = (0, 64)
 """How many of one process run on a host."""
 STOP = (0.0, 86400.0)
 """Seconds that a process gets to end."""

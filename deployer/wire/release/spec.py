@@ -6,13 +6,14 @@ The laptop builds these values from ``deploy.toml``; the host reads them again f
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from deployer.wire.protocol import APP, APP_LENGTH
+from deployer.wire.protocol import APP, APP_LENGTH, PROCESS, PROCESS_LENGTH, WEB
 from deployer.wire.reader import MOST_TEXT, TEXT, Reader
 from deployer.wire.release.health import Health
-from deployer.wire.release.processes import MOST_PROCESSES, Process, Timer, Unit, Web
+from deployer.wire.release.processes import COUNT, MOST_PROCESSES, WORKERS, Process, Timer, Unit, Web
 from deployer.wire.release.shared import Shared, parse_shared
 from deployer.wire.release.source import DIRECTORY_LENGTH, OPTIONAL_DIRECTORY, LockSpec, SourceSpec
 from deployer.wire.release.versions import OPTIONAL_PYTHON
@@ -32,7 +33,8 @@ class Spec:
     """All that shapes a release but its environment. Times are seconds.
 
     ``directory`` is that of the code in which everything of the app runs (empty: its root); ``shared`` are paths of the
-    code that lie in the app's state directory instead.
+    code that lie in the app's state directory instead; ``scale`` are the counts that ``fab scale`` has set on this
+    host, which later releases keep.
     ``web`` is None on a host that runs none; ``health`` and ``overlap`` are about it. ``build_timeout`` is for each
     command that builds; ``migrate_timeout`` for the migration, and for each check of a process.
     """
@@ -54,9 +56,11 @@ class Spec:
     migrate_timeout: float = _HOUR
     directory: str = ""
     shared: tuple[Shared, ...] = ()
+    scale: tuple[tuple[str, int], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         value = asdict(self)
+        value["scale"] = dict(self.scale)
         for part in (value["web"], *value["processes"], *value["timers"]):
             if part is not None:
                 part["unit"] = {name: list(values) for name, values in part["unit"]}
@@ -89,11 +93,30 @@ class Spec:
         """What ``[web.unit]`` overrides; a command of the app's that is no process of its lives under it, too."""
         return self.web.unit if self.web is not None else ()
 
+    def counts(self) -> dict[str, int]:
+        """How many there are of each process that can be scaled: workers of a server, instances of the others."""
+        web = self.web
+        workers = {WEB: web.workers} if web is not None and web.server != "command" else {}
+        return {**workers, **{one.name: one.count for one in self.processes}}
+
+    def scaled(self, counts: Mapping[str, int]) -> Spec:
+        """With those counts, whatever deploy.toml says; of a process that is not here nothing is kept."""
+        known = {name: count for name, count in counts.items() if name in self.counts()}
+        return replace(self.counted(known), scale=tuple(sorted(known.items())))
+
+    def counted(self, counts: Mapping[str, int]) -> Spec:
+        """With those counts of the processes that are here."""
+        web = self.web
+        if web is not None and WEB in counts and WEB in self.counts():
+            web = replace(web, workers=counts[WEB])
+        processes = tuple(replace(one, count=counts.get(one.name, one.count)) for one in self.processes)
+        return replace(self, web=web, processes=processes)
+
     @classmethod
     def parse(cls, value: Any) -> Spec:
         """Raises ValueError naming the key that is refused.
 
-        Records written before there were processes, timers, a directory and shared paths have none.
+        Records written before there were processes, timers, a directory, shared paths and scales have none.
         """
         read = Reader(value, "spec")
         web = read.raw("web")
@@ -115,6 +138,7 @@ class Spec:
             timers=tuple(Timer.parse(one) for one in _list(read, "timers")),
             directory=read.text("directory", OPTIONAL_DIRECTORY, DIRECTORY_LENGTH) if read.has("directory") else "",
             shared=parse_shared(read.raw("shared")) if read.has("shared") else (),
+            scale=parse_scale(read.raw("scale")) if read.has("scale") else (),
         )
         read.done()
         spec._check_names()
@@ -126,6 +150,19 @@ class Spec:
             raise ValueError("spec: nothing would run")
         if len(set(names)) < len(names):
             raise ValueError("spec: two processes or timers have one name")
+        counts = self.counts()
+        for name, count in self.scale:
+            if counts.get(name) != count:
+                raise ValueError(f"spec.scale.{name}: {count} is not what the process has")
+
+
+def parse_scale(value: Any) -> tuple[tuple[str, int], ...]:
+    """Counts by the names of processes, in their order. Raises ValueError."""
+    read, names = Reader(value, "scale"), sorted(value) if isinstance(value, dict) else []
+    for name in names:
+        if not isinstance(name, str) or not PROCESS.fullmatch(name) or len(name) > PROCESS_LENGTH:
+            raise ValueError(f"scale: {str(name)[:60]!r} is not the name of a process")
+    return tuple((name, read.integer(name, *(WORKERS if name == WEB else COUNT))) for name in names)
 
 
 def _limit(read: Reader, key: str) -> float:
