@@ -94,7 +94,7 @@ def test_a_scale_stays_through_deploys_and_rollbacks_until_it_is_given_back(site
         (["scale", "worker=1,worker=2"], "twice"),
         (["scale", "web=2"], "there are: worker"),
         (["restart", "--process", "web"], "fab restart"),
-        (["restart", "--process", "tick"], "fab timer.run tick"),
+        (["restart", "--process", "tick"], "fab timer.run"),
         (["restart", "--process", "nobody"], "there are: worker"),
         (["timer.run", "worker"], "there are: tick"),
         (["timer.run", "nobody"], "there are: tick"),
