@@ -122,8 +122,8 @@ def test_machines_read_what_people_read() -> None:
     assert shown["units"][0]["memory_bytes"] == 5
     assert "switched" not in shown["release"]
     assert list(shown) == [
-        "app", "host", "current", "standby", "since", "release", "units", "timers", "lingering", "busy", "healthy",
-        "health", "last", "held", "notes",
+        "app", "host", "current", "standby", "since", "release", "units", "timers", "lingering", "busy", "lock",
+        "healthy", "health", "last", "held", "notes",
     ]  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def previewed(
     monkeypatch: pytest.MonkeyPatch, fleet: Fleet, specs: Mapping[str, Spec], problem: str = ""
 ) -> tuple[Any, dict[str, FakeRemote]]:
     def facts(next: int) -> Any:
-        return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None)
+        return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None, lock=None)
 
     answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
     remotes = open_with(monkeypatch, plan, answer, web1=facts(4), jobs1=facts(7))

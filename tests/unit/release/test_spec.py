@@ -114,7 +114,7 @@ def test_a_reload_takes_over_every_setting_that_is_not_in_the_code(tmp_path: Pat
     reloaded = respec(after, old)
     names = [field.name for field in fields(Spec)]
     same = {name for name in names if getattr(old, name) == getattr(new, name)}
-    assert same <= {"source", "lock"}, "these are not tested"
+    assert same <= {"source", "lock", "scale"}, "these are not tested"
     for name in names:
         assert getattr(reloaded, name) == getattr(old if name in IN_THE_CODE else new, name), name
 

@@ -136,8 +136,8 @@ BAD = [
     ('[processes.p]\ncommand = "a\\nb"', "3: processes.p.command: must be one line, without control characters"),
     ('[processes.p]\ncommand = "../x"', f"3: processes.p.command: {INSIDE}, not '../x'"),
     ('[timers.t]\ncalendar = "daily"\ncommand = "~/x"', f"4: timers.t.command: {INSIDE}, not '~/x'"),
-    (f"{P}count = 0", "4: processes.p.count: must be a whole number from 1 to 64, not 0"),
-    (f"{P}count = 65", "4: processes.p.count: must be a whole number from 1 to 64, not 65"),
+    (f"{P}count = -1", "4: processes.p.count: must be a whole number from 0 to 64, not -1"),
+    (f"{P}count = 65", "4: processes.p.count: must be a whole number from 0 to 64, not 65"),
     (f"{P}stop = 0", "4: processes.p.stop: must be a number of seconds above 0 and up to 86400, not 0"),
     (f"{P}stop = 86401", "4: processes.p.stop: must be a number of seconds above 0 and up to 86400, not 86401"),
     (f'{P}overlap = "no"', '4: processes.p.overlap: must be true or false, not "no"'),
@@ -176,8 +176,8 @@ BAD = [
     (f'{P}[timers.p]\ncommand = "y"\ncalendar = "daily"',
      "4: timers.p: is the name of a process already: [processes.p]"),
     ("".join(f"[processes.p{n}]\ncommand = 'x'\n" for n in range(51)), "2: processes: are 51, and may be 50"),
-    (f"{P}[environments.s.processes.p]\ncount = 0",
-     "5: environments.s.processes.p.count: must be a whole number from 1 to 64, not 0"),
+    (f"{P}[environments.s.processes.p]\ncount = -1",
+     "5: environments.s.processes.p.count: must be a whole number from 0 to 64, not -1"),
     # what runs where
     (f'{P}[hosts.a]\nprocesses = "p"', f'5: hosts.a.processes: must be {LIST}, not "p"'),
     (f"{P}[hosts.a]\nprocesses = []", f"5: hosts.a.processes: must be {LIST}, not an empty list"),
@@ -220,8 +220,10 @@ def test_all_that_is_misplaced_is_told_at_once(refusal) -> None:
 
 def test_names_of_what_was_refused_are_no_mistake(refusal) -> None:
     """A host that names a process whose table is wrong is right: the one mistake is told, and nothing that follows."""
-    text = app('[processes.p]\ncommand = "x"\ncount = 0\n[hosts.a]\nprocesses = ["p"]\n[environments.s]\nhosts = ["b"]')
-    assert refusal(text) == "4: processes.p.count: must be a whole number from 1 to 64, not 0"
+    text = app(
+        '[processes.p]\ncommand = "x"\ncount = -1\n[hosts.a]\nprocesses = ["p"]\n[environments.s]\nhosts = ["b"]'
+    )
+    assert refusal(text) == "4: processes.p.count: must be a whole number from 0 to 64, not -1"
 
 
 def test_good_calendars(toml) -> None:
