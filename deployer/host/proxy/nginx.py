@@ -9,7 +9,6 @@ from pathlib import Path
 from deployer.host.proxy.site import (
     CHALLENGES,
     IMMUTABLE,
-    NO_PROOF,
     REVALIDATED,
     Certificate,
     CodeFiles,
@@ -19,6 +18,7 @@ from deployer.host.proxy.site import (
     Site,
 )
 from deployer.host.system import files, runner
+from deployer.wire.site import NO_PROOF
 
 _ETC = Path("/etc/nginx")
 _HTTP2 = (1, 25, 1)
@@ -66,6 +66,11 @@ def version() -> tuple[int, ...]:
     """The version of nginx, for example ``(1, 22, 1)``; empty when it does not say."""
     match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", runner.run(["nginx", "-v"]).err)
     return tuple(int(part) for part in match.groups()) if match else ()
+
+
+def has_gzip_static() -> bool:
+    """Whether it was built with what sends files that are compressed already."""
+    return "http_gzip_static_module" in runner.run(["nginx", "-V"]).err
 
 
 def render(site: Site, *, ipv6: bool, version: tuple[int, ...] = ()) -> str:
@@ -195,6 +200,7 @@ def _code_files(site: Site, location: CodeFiles, others: str) -> list[str]:
         f"location ^~ {location.prefix} {{",
         f"    root {location.assets};",
         f"    disable_symlinks on from={location.assets};",
+        *(["    gzip_static on;"] if site.gzip_static else []),
         "    log_not_found off;",
         f'    add_header Cache-Control "{IMMUTABLE}";',
         *(f"    {line}" for line in _hsts(site)),

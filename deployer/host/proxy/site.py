@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Union
 
 from deployer.host.state.paths import AppPaths
-from deployer.wire.site import ProxySite
+from deployer.wire.site import PROOF, ProxySite
 
-PROOF = "/.well-known/deployer/"
-"""Below this path a site leads to :data:`PROOF_SOCKET`, beside the app's socket."""
 PROOF_SOCKET = "probe.sock"
+"""Beside the app's socket: where requests below PROOF arrive."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 """Of a file whose name is its content: browsers keep it for a year, and never ask again."""
 REVALIDATED = "no-cache"
 """Of any other file: browsers keep it, and ask each time whether it is still the same."""
-NO_PROOF = "deployer: nobody looks"
-"""The site's answer there when it cannot reach that socket, with status 404."""
 CHALLENGES = Path("/var/lib/deployer-acme")
 """Where certbot puts what an authority asks for (nginx; Caddy answers by itself)."""
 
@@ -30,7 +27,8 @@ CHALLENGES = Path("/var/lib/deployer-acme")
 class CodeFiles:
     """Below ``prefix``: files of the release that serves, in ``directory`` of its code tree.
 
-    Before them come those in ``assets``, by the whole path of the request: hashed files of all kept releases.
+    Before them come those in ``assets``, by the whole path of the request: hashed files of all kept releases. What lies
+    compressed beside one is sent to browsers that take it.
     """
 
     prefix: str
@@ -72,7 +70,8 @@ class Site:
 
     ``wire`` is what was asked for. ``certificate`` are the files to serve HTTPS with: None where the proxy gets its own
     (Caddy), where none is needed, and as long as there is none yet: nginx then speaks plain HTTP. ``snippets`` is a
-    directory for files of the admin's own, which are read inside the site and never written by setup.
+    directory for files of the admin's own, which are read inside the site and never written by setup. ``gzip_static``:
+    the host's nginx can send files that are compressed already.
     """
 
     wire: ProxySite
@@ -82,6 +81,7 @@ class Site:
     locations: tuple[Location, ...]
     snippets: str = ""
     certificate: Certificate | None = None
+    gzip_static: bool = True
 
     @property
     def proof(self) -> Proof:
