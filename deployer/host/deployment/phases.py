@@ -12,7 +12,7 @@ from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
 from deployer.host.deployment.failures import Failures, understood
 from deployer.host.errors import HostError
-from deployer.host.processes import commands
+from deployer.host.processes import commands, django
 from deployer.host.processes.watch import watch as watch_release
 from deployer.host.processes.watch import watch_until
 from deployer.host.state import seal
@@ -70,11 +70,19 @@ def migrate(deployment: Deployment) -> str:
 
 def check(deployment: Deployment) -> str:
     """Ready for the switch once it is healthy and unchanged since it was sealed."""
+    if not (deployment.proven or deployment.release.same):
+        deployment.question = django.ask(deployment.ctx, deployment.release, deployment.current)
     seal_check = deployment.seal_check or SealCheck(deployment.ctx, deployment.release)
     detail = handover.check(deployment.ctx, deployment.release, deployment.current, proven=deployment.proven)
     _refuse_damage(deployment, seal_check)
     deployment.record(result=READY)
+    _tell_of_django(deployment, last=deployment.request.phases[-1] == "check")
     return detail
+
+
+def _tell_of_django(deployment: Deployment, *, last: bool) -> None:
+    if deployment.question is not None:
+        deployment.question.tell(last=last)
 
 
 def revive(deployment: Deployment) -> None:
@@ -144,6 +152,7 @@ def watch(deployment: Deployment) -> str:
         failure = understood(error, ctx, "cleaning up").message
         ctx.emit("warn", text=f"{deployment.release.name} serves, but cleaning up after it failed: {failure}")
     visitors.warn(ctx, deployment.release)
+    _tell_of_django(deployment, last=True)
     return detail
 
 

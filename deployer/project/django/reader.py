@@ -14,12 +14,19 @@ __all__ = ["Settings", "exported", "read_settings"]
 
 class Settings:
     """What a settings module assigns. ``required`` are the variables without which it would raise, ``asked`` all
-    that it reads."""
+    that it reads; ``unseen`` are modules outside the project that assign more."""
 
-    def __init__(self, names: Mapping[str, Value], required: Sequence[str], asked: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, Value],
+        required: Sequence[str],
+        asked: Collection[str] = (),
+        unseen: Sequence[str] = (),
+    ) -> None:
         self.names = names
         self.required = tuple(dict.fromkeys(required))
         self.asked = frozenset(asked)
+        self.unseen = tuple(dict.fromkeys(unseen))
 
     def get(self, name: str) -> Value:
         """A setting; an unknown one when it is not assigned."""
@@ -34,7 +41,7 @@ def read_settings(files: TextFiles, module: str, environment: Mapping[str, Value
     """
     program = _Program(files, environment, directory)
     names = program.module(module)
-    return Settings(names, program.required, program.asked)
+    return Settings(names, program.required, program.asked, program.unseen)
 
 
 def exported(files: TextFiles, module: str) -> dict[str, Value]:
@@ -54,6 +61,7 @@ class _Program:
         self.where = f"{CODE}/{directory}" if directory else CODE
         self.required: list[str] = []
         self.asked: set[str] = set()
+        self.unseen: list[str] = []
         self.modules: dict[str, Names] = {}
         self.names_of: dict[str, str] = {}
         self.depth = 0

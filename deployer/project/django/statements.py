@@ -29,6 +29,7 @@ class Program(Protocol):
     where: str
     required: list[str]
     asked: set[str]
+    unseen: list[str]
     depth: int
     statements: int
 
@@ -203,6 +204,7 @@ class Frame:
             self._refuse_missing(module, guarded, certain=True)
         for one in node.names:
             if one.name == "*":
+                self.program.unseen += [module] if found is None else []
                 self.names.update({name: value for name, value in (found or {}).items() if not name.startswith("_")})
                 continue
             full = f"{module}.{one.name}"
