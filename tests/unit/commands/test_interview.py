@@ -82,6 +82,34 @@ def test_a_choice_between_applications(tmp_path: Path) -> None:
         refuse_mistake(interview(root, None).project)
 
 
+LOCKS = {"uv.lock": "version = 1\n", "requirements.txt": "gunicorn==23.0\n", "requirements/production.txt": "a==1\n"}
+
+
+def test_a_choice_between_lock_files(tmp_path: Path) -> None:
+    """A person chooses; --yes, and nobody, take what a deploy would find. It is named where a deploy would find another."""
+    root = project(tmp_path, {"app.py": APP, **LOCKS})
+    person = Person("1", "")
+    lock = interview(root, person).project.lock
+    assert (lock.path, lock.named) == ("requirements.txt", True) and "lock files" in person.asked[0]
+    text = plan_init(interview(root, Person("2", "x.test")).project)[Path("deploy.toml")]
+    assert 'dependencies = { file = "requirements/production.txt" }' in text
+    for asking in (Defaults(), None, Person("0", "")):
+        lock = interview(root, asking).project.lock
+        assert (lock.path, lock.named, lock.beside) == (
+            "uv.lock", False, ("requirements.txt", "requirements/production.txt"),
+        )  # fmt: skip
+
+
+def test_no_more_than_three_questions_are_asked(tmp_path: Path) -> None:
+    """Where there are four the last one's default is taken: which app, which lock and what name nobody can guess."""
+    files = {f"{name}/{path}": text for name in ("a", "b") for path, text in {**DJANGO, **LOCKS}.items()}
+    person = Person("1", "1", "x.test")
+    found = interview(project(tmp_path, files), person)
+    assert len(person.asked) == 3 and found.secrets
+    assert (found.project.directory, found.project.lock.path) == ("b", "b/requirements.txt")
+    assert (found.project.host, found.project.confirmed) == ("x.test", True)
+
+
 def test_a_database_that_setup_could_make(tmp_path: Path) -> None:
     """Where the settings read its URL, and as comments: a database elsewhere is as good."""
     root = project(tmp_path, DJANGO)
