@@ -86,7 +86,7 @@ LOCKS = {"uv.lock": "version = 1\n", "requirements.txt": "gunicorn==23.0\n", "re
 
 
 def test_a_choice_between_lock_files(tmp_path: Path) -> None:
-    """A person chooses; --yes, and nobody, take what a deploy would find. It is named where a deploy would find another."""
+    """A person chooses; --yes, and nobody, take what a deploy would find. Any other one is named in deploy.toml."""
     root = project(tmp_path, {"app.py": APP, **LOCKS})
     person = Person("1", "")
     lock = interview(root, person).project.lock
