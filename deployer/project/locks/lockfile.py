@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from deployer.config import Config, DependenciesConfig
 from deployer.errors import ConfigError
 from deployer.project.locks import otherlocks, pylock, requirements, uvlock
+from deployer.project.locks.hashes import Hashes, hashes_of
 from deployer.project.locks.installing import asked_python, places, python_version, settings_from
 from deployer.project.shipped import Chosen, Reads, Shipped
 from deployer.project.source import Source
@@ -78,6 +79,8 @@ class Lock:
     """Where an installer runs, relative to the project."""
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    hashes: bool = False
+    """Whether nothing may be installed whose hash the requirements do not have."""
     python: str = ""
     """The Python (``3.12``) that ``.python-version`` asks for, as uv and pyenv read it, where ``requires`` is empty."""
 
@@ -137,6 +140,7 @@ def find_lock(source: Source, *, required: bool = True, directory: str = "", cho
     )
     reads = _read(shipped, posixpath.relpath(path, base or "."), kind, parts).joined(settings_from(project, base))
     files, directories = shipped.closed(reads.files, reads.directories)
+    hashes = hashes_of(shipped, posixpath.relpath(path, base or ".")) if kind == "requirements" else Hashes()
     requires = asked_python(project, base) if kind == "requirements" else reads.requires
     python, unused = ("", "") if requires else python_version(project, base)
     return Lock(
@@ -146,11 +150,12 @@ def find_lock(source: Source, *, required: bool = True, directory: str = "", cho
         directories=directories,
         requires=requires,
         python=python,
+        hashes=hashes.required,
         floating=reads.floating,
         warnings=(
             *(otherlocks.outdated(project, path) if kind == "requirements" else ()),
             *(_whole(path) if base in directories or "." in directories else ()),
-            *filter(None, [unused]),
+            *filter(None, [unused, hashes.warning]),
         ),
         absent=reads.absent,
         directory="" if (runs_in := shipped.placed(reads.directory)) == "." else runs_in,
