@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer import events
@@ -20,6 +21,7 @@ from deployer.project.django import (
     plain,
     read_settings,
 )
+from deployer.project.django.classes import CONFIGURATIONS
 from deployer.remote.session import Over, Remote
 from deployer.wire.release import django
 from deployer.wire.site import ProxySite
@@ -77,6 +79,8 @@ def foresee(files: TextFiles, config: Config, server: str, secrets: Mapping[str,
     module = texts.get(SETTINGS) or (choice.module if choice else "")
     if not module:
         return []
+    if choice is not None and choice.configuration:
+        texts.setdefault(CONFIGURATIONS, choice.configuration)
     reading = _Reading(below, module, config.directory or "", texts)
     settings = reading.settings
     known = {name: found[0] for name in _DEFAULTS if (found := _known(settings, name)) is not None}
@@ -121,11 +125,25 @@ def _known(settings: Settings, name: str) -> tuple[Any] | None:
 def _hosts_line(reading: _Reading, names: Sequence[str], env_file: str | None, secrets: Mapping[str, str]) -> str:
     """What to write where a variable decides ALLOWED_HOSTS: seen to have the names accepted. Empty where none does."""
     for variable in reading.settings.get("ALLOWED_HOSTS").variables:
-        before = [one for one in reading.texts.get(variable, "").split(",") if one]
-        text = ",".join([*before, *(one for one in names if one not in before)])
-        allowed = plain(reading.read({variable: text}).get("ALLOWED_HOSTS"))
-        if isinstance(allowed, list) and {*names} <= {*allowed}:
+        forms = _forms(reading.texts.get(variable, ""), names)
+        text = next((one for one in forms if _allows(reading, variable, one, names)), "")
+        if text:
             if variable in secrets:
                 return f"{', '.join(names)} into {variable} in {env_file}"
             return f"{variable} = {json.dumps(text)} under [env] in deploy.toml"
     return ""
+
+
+def _forms(before: str, names: Sequence[str]) -> Iterator[str]:
+    """A text with those names added: with commas, as most libraries have it, or as JSON, which pydantic wants."""
+    there = [one for one in before.split(",") if one]
+    yield ",".join([*there, *(one for one in names if one not in there)])
+    with contextlib.suppress(ValueError):
+        parsed = json.loads(before or "[]")
+        if isinstance(parsed, list):
+            yield json.dumps([*parsed, *(one for one in names if one not in parsed)])
+
+
+def _allows(reading: _Reading, variable: str, text: str, names: Sequence[str]) -> bool:
+    allowed = plain(reading.read({variable: text}).get("ALLOWED_HOSTS"))
+    return isinstance(allowed, list) and all(name in allowed for name in names)

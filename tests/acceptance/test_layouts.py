@@ -57,6 +57,20 @@ def page(site: Site, path: str = "/") -> str:
     return str(site.host.run(f"curl -sS --fail --unix-socket {socket} http://{HOST}{shlex.quote(path)}").stdout)
 
 
+@pytest.mark.parametrize("layout", ["configurations", "pydantic"])
+def test_settings_that_are_classes(bookworm: SandboxHost, tmp_path: Path, layout: str) -> None:
+    """Of django-configurations the class for production serves; pydantic gets its list as JSON. The database that init
+    found a place for has tables, and all that is left to do is to say what the site is called."""
+    site = initialised(bookworm, tmp_path, layout)
+    config = site.project.path / "deploy.toml"
+    text = config.read_text().replace("# DJANGO_ALLOWED_HOSTS", "DJANGO_ALLOWED_HOSTS").replace("# SHOP_", "SHOP_")
+    config.write_text(re.sub(r"^health = .*\n# health", "health", text, flags=re.MULTILINE))
+    quick(site)
+    site.expect(0, "deploy", "-e", "quick")
+    assert page(site) == f"hello from {layout}, 0 users, DEBUG is False"
+    assert is_there(site, "/var/lib/shop/db.sqlite3")
+
+
 @pytest.mark.parametrize(
     ("layout", "path"),
     [

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from deployer.commands.init.text import ENV_FILE, deploy_toml, secrets_text, server
+from deployer.commands.init.text import ENV_FILE, deploy_toml, secrets_text, server, unread
 from deployer.errors import ConfigError
 from deployer.project.detect import DiskFiles, Project
 from deployer.project.detect.locks import lock_text
@@ -105,6 +105,8 @@ def seen(project: Project) -> Iterator[str]:
     yield f"found: {', '.join(word for word in known if word)}"
     if site:
         yield f"settings {site.settings}: {site.why}"
+    if site and site.unused:
+        yield f"{site.unused} is there, too, and no program names it: if it is what serves, write it under [env]"
     if project.lock.beside:
         yield f"{project.lock.path} is used, and not {', '.join(project.lock.beside)}: dependencies = … chooses another"
 
@@ -122,6 +124,15 @@ def hints(project: Project) -> Iterator[str]:
     if site and site.required:
         where = ENV_FILE if site.secret else "the file that env_file names"
         yield f"{site.settings} reads variables that have no default; set them in {where}: {', '.join(site.required)}"
+    yield from unread(project)
+    if project.procfile.answered:
+        yield (
+            f"the Procfile's release answers questions ({project.procfile.answered} | …): left out of migrate, as no "
+            "command on a host is asked anything"
+        )
+    if project.procfile.build:
+        steps = ", ".join(project.procfile.build)
+        yield f"of the Procfile's release, {steps} runs at the build: the code is read-only later"
     if not project.git:
         yield "this is not a git repository: type `git init`, or deploy with --dirty"
 

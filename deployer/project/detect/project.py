@@ -101,7 +101,7 @@ def _has_application(files: DiskFiles, directory: str) -> bool:
 def _inspect(files: DiskFiles, procfile: Procfile, place: str, elsewhere: tuple[str, ...], host: str) -> Project:
     below = Below(files, place) if place else files
     manage = not elsewhere and _is_manage(below.read_text("manage.py"))
-    choice = choose_settings(below)
+    choice = choose_settings(below, files.directories(place))
     make = functools.partial(_made, files, procfile, place, elsewhere, manage, host)
     if choice is not None and not elsewhere:
         site = inspect_settings(below, choice, place, host)

@@ -7,7 +7,7 @@ import posixpath
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.project.django import databases
+from deployer.project.django import classes, databases
 from deployer.project.django.expressions import Scope, evaluate
 from deployer.project.django.operators import iterated
 from deployer.project.django.values import (
@@ -65,6 +65,8 @@ def called(node: ast.Call, scope: Scope) -> Value:
         return _outside(function.name, given, scope)
     if isinstance(function, VariableReader):
         return _of_reader(function, "", given, scope)
+    if isinstance(function, classes.Class):
+        return classes.instance(function, given, scope) if function.kind == "settings" else Value()
     if isinstance(function, Function):
         return scope.call(function, given.values, given.named)
     if isinstance(function, str):  # environ.Path: root("static")
@@ -135,6 +137,12 @@ def _joined(owner: Value, given: Given) -> Value:
 
 def _outside(name: str, given: Given, scope: Scope) -> Value:
     """A call of something outside the project, by its full name."""
+    if (found := classes.variable(name, given)) is not None:
+        return found
+    if name in classes.FIELD:
+        return classes.field_of(given)
+    if name in ("pydantic_settings.SettingsConfigDict", "dict"):
+        return Value(content=given.named) if given.named else Value(variables=given.variables)
     if name in _GETTERS:
         return _read(scope, given.text(0, "key"), given.get(1, "default", "failobj") or _NONE)
     if name == "os.environ.setdefault":
@@ -180,6 +188,8 @@ def _read(scope: Scope, name: str, default: Value | None) -> Value:
     found = scope.variable(name)
     if found is None and default is None:
         raise Raised([name])
+    if found is None and default is not None and default.content is not None:
+        scope.default(name)
     value = found if found is not None else default or _NONE
     return value.on(Value(variables=(name,)))
 

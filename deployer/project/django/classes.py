@@ -6,14 +6,13 @@ when the class is complete.
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from deployer.project.django import databases
-from deployer.project.django.values import UNKNOWN, Raised, Symbol, Value, hangs_on
+from deployer.project.django.values import UNKNOWN, Raised, Symbol, Value
 
 __all__ = [
     "CONFIGURATIONS",
@@ -49,8 +48,11 @@ class Environment(Protocol):
 class Given(Protocol):
     """The arguments of a call."""
 
-    values: list[Value]
-    named: dict[str, Value]
+    @property
+    def values(self) -> list[Value]: ...
+
+    @property
+    def named(self) -> dict[str, Value]: ...
 
     def get(self, place: int, *names: str) -> Value | None: ...
 
@@ -173,8 +175,8 @@ def field_of(given: Given) -> Value:
 
 
 def instance(made: Class, given: Given, scope: Environment) -> Value:
-    """What an object of a class of pydantic-settings has: each field from its variable, else its default. A list comes as
-    JSON. A field without both is missed, and not known."""
+    """What an object of a class of pydantic-settings has: each field from its variable, else its default. A list comes
+    as JSON. A field without both is missed, and not known."""
     config = made.names.get("model_config")
     table = config.content if config is not None and isinstance(config.content, dict) else {}
     prefix = _text(table.get("env_prefix"))

@@ -139,6 +139,8 @@ def foreseen(
          'write ALLOWED_HOSTS = ["shop.test", "www.shop.test"]'),
         ("ALLOWED_HOSTS = []", "for them is answered with 400"),
         ('ALLOWED_HOSTS = os.getenv("HOSTS", "").split(",")', 'write HOSTS = "shop.test,www.shop.test" under [env]'),
+        ("from pydantic_settings import BaseSettings\nclass C(BaseSettings):\n    hosts: list[str] = []\n"
+         "ALLOWED_HOSTS = C().hosts", 'write HOSTS = "[\\"shop.test\\", \\"www.shop.test\\"]" under [env]'),
         ('ALLOWED_HOSTS = [socket.gethostname()]', ""),
         ('ALLOWED_HOSTS = ["a.test"] if unknown() else ["*"]', ""),
         ('CSRF_TRUSTED_ORIGINS = ["shop.test"]', "without a scheme"),

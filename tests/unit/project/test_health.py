@@ -18,11 +18,12 @@ from tests.unit.project.django.test_reader import Files
         ('urlpatterns = [re_path(r"^healthz/$", health), path("", home)]', "/healthz/"),
         ('urlpatterns = [path("ht/", include("health_check.urls"))]', "/ht/"),
         ('urlpatterns = [path("api/", include([path("status/", status)])), path("", home)]', "/"),
-        ("def (", "/"),
+        ("def (", ""),
     ],
 )
 def test_of_django(urls: str, path: str) -> None:
-    """A health page, the first page, the admin's; what is only written in a comment does not count."""
+    """A health page, the first page, the admin's; what is only written in a comment does not count.
+    Nothing where nothing tells."""
     settings = Settings({"ROOT_URLCONF": Value(content="shop.urls")}, ())
     assert of_django(Files({"shop/urls.py": urls}), settings) == path
 
@@ -36,7 +37,7 @@ def test_of_django(urls: str, path: str) -> None:
         ('app = FastAPI(openapi_url=f"{prefix}/openapi.json")', "/docs"),
         ('app = Flask(__name__)\n@app.route("/healthz")\ndef health(): ...', "/healthz"),
         ('app = Starlette(routes=[Route("/ping", ping)])', "/ping"),
-        ("app = Flask(__name__)", "/"),
+        ("app = Flask(__name__)", ""),
     ],
 )
 def test_of_a_framework(text: str, path: str) -> None:
