@@ -61,7 +61,7 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
     """The project in a directory, and what its user says of it. ``asking`` is None where nothing may be guessed that
     only its user can know: which of several apps it is. Raises ConfigError where no project can be."""
     refuse_place(root)
-    known = _Known(root, wsgi=wsgi, asgi=asgi, directory=directory)
+    known = _Known(DiskFiles(root), wsgi=wsgi, asgi=asgi, directory=directory)
     project = known.project()
     if (root / "deploy.toml").exists():
         return Interview(project=project, secrets=False)
@@ -89,7 +89,7 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
 class _Known:
     """What its user has said of a project so far; with each answer the project is read again."""
 
-    root: Path
+    files: DiskFiles
     wsgi: str
     asgi: str
     directory: str
@@ -97,9 +97,9 @@ class _Known:
     host: str = ""
 
     def project(self) -> Project:
-        found = inspect(self.root, directory=self.directory, host=self.host)
+        found = inspect(self.files, directory=self.directory, host=self.host)
         if self.lock:
-            lock = choose_lock(DiskFiles(self.root), found.directory, self.lock)
+            lock = choose_lock(self.files, found.directory, self.lock)
             found = replace(found, lock=lock)
         return chosen(found, wsgi=self.wsgi, asgi=self.asgi)
 

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 
-from deployer.project.detect import DiskFiles, Project
+from deployer.project.detect import Project
 from deployer.project.detect.locks import lock_text
 from deployer.project.django import SETTINGS, STATE
 from deployer.project.django.site import Doubt
@@ -102,7 +102,7 @@ def _dependencies(project: Project) -> Iterator[str]:
 
 def server(project: Project) -> tuple[str, str]:
     """``wsgi`` or ``asgi`` and its server: as the application and the lock have them; empty when there is none."""
-    text = lock_text(DiskFiles(project.root), project.lock.path) if project.lock.path else ""
+    text = lock_text(project.files, project.lock.path) if project.lock.path else ""
     asynchronous = next((name for name in _ASGI_SERVERS if name in text), "")
     if project.wsgi and not (project.asgi and asynchronous and "gunicorn" not in text):
         return "wsgi", "gunicorn"
@@ -176,7 +176,7 @@ def migration(project: Project) -> str:
         return project.procfile.release
     if project.manage and (project.django is None or project.django.migrates):
         return "python manage.py migrate --noinput"
-    files = DiskFiles(project.root)
+    files = project.files
     text = lock_text(files, project.lock.path) if project.lock.path else ""
     prefix = f"{project.directory}/" if project.directory else ""
     if f"{prefix}alembic.ini" in files.paths and "alembic" in text:

@@ -36,7 +36,7 @@ class Project:
     below that have one, likewise. ``host`` is the site's name, ``confirmed`` when a person said so.
     """
 
-    root: Path
+    files: DiskFiles
     name: str
     git: bool = False
     directory: str = ""
@@ -56,17 +56,22 @@ class Project:
     confirmed: bool = False
 
     @property
+    def root(self) -> Path:
+        """The project's directory."""
+        return self.files.root
+
+    @property
     def is_python(self) -> bool:
         """Whether there is anything to deploy."""
         return self.manage or bool(self.wsgi or self.asgi or self.lock.path or self.lock.other or self.procfile.web)
 
 
-def inspect(root: Path, *, directory: str = "", host: str = "") -> Project:
-    """Read the project's files on the disk. Raises nothing for files that cannot be read or understood.
+def inspect(files: DiskFiles, *, directory: str = "", host: str = "") -> Project:
+    """Read the project's files on the disk, as far as they matter. Raises nothing for files that cannot be read or
+    understood.
 
     ``directory`` is where the app runs, and ``host`` the name of its site, as far as their user said so.
     """
-    files = DiskFiles(root)
     procfile = parse_procfile(files.read_text("Procfile") or "")
     places = [directory] if directory else _places(files, procfile)
     place = places[0] if len(places) == 1 else ""
@@ -144,7 +149,7 @@ def _made(
         firsts = {procfile.kind: firsts[procfile.kind]}
     args = procfile.args or next((one.args for one in firsts.values()), ())
     return Project(
-        root=files.root,
+        files=files,
         name=guess_name(files, site.settings if site else None, place),
         git=git.dot_git(files.root) is not None,
         directory=place,

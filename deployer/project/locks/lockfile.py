@@ -12,7 +12,7 @@ from deployer.errors import ConfigError
 from deployer.project.locks import otherlocks, pylock, requirements, uvlock
 from deployer.project.locks.hashes import Hashes, hashes_of
 from deployer.project.locks.installing import asked_python, places, python_version, settings_from
-from deployer.project.shipped import Chosen, Reads, Shipped
+from deployer.project.shipped import Chosen, Files, Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
@@ -122,7 +122,7 @@ def _add(kind: str, program: str) -> str:
     return f"uv add {program}" if kind == "uv" else f"and lock again, for {program} to be in it without a condition"
 
 
-def find_lock(source: Source, *, required: bool = True, directory: str = "", chosen: DependenciesConfig = _ALL) -> Lock:
+def find_lock(source: Files, *, required: bool = True, directory: str = "", chosen: DependenciesConfig = _ALL) -> Lock:
     """The lock among the files that ship: the one that is ``chosen``, else the nearest to the app's ``directory``.
 
     ``required``: none is a ConfigError that says how to make one (an app with its own ``command`` may do

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from deployer.commands.init import Defaults, interview, plan_init, refuse_mistake
+from deployer.commands.init import Defaults, interview, plan_init, refuse_mistake, write
 from deployer.config import load
 from deployer.errors import ConfigError
+from deployer.project import git
 from deployer.ui.asking import Terminal, show_lines
 from tests.support.project import Project
 
@@ -193,3 +195,35 @@ def test_long_lines_are_wrapped_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     plain = io.StringIO()
     show_lines(lines, plain)
     assert plain.getvalue().splitlines()[0] == lines[0]
+
+
+def test_a_huge_project_is_listed_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any number of files init opens those that tell what it asks, and lists them once for each answer at most."""
+    root = project(tmp_path, {**DJANGO, "requirements.txt": "gunicorn==23.0\n-e ./lib\n", "lib/pyproject.toml": ""})
+    for number in range(1000):
+        project(root, {f"shop/part{number % 10}/module{number}.py": "x = 1\n", f"assets/{number}.svg": "<svg/>"})
+    (root / "current").symlink_to("lib")
+    Project(root).git("init", "--quiet")
+    Project(root).git("add", "--all")
+    opened: list[str] = []
+    listed: list[tuple[str, ...]] = []
+    reading = [True]
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if reading and event == "open" and str(arguments[0]).startswith(str(root)):
+            opened.append(str(arguments[0]))
+
+    def run(root: Path, *arguments: str, **more: bytes) -> object:
+        listed.append(arguments)
+        return asked(root, *arguments, **more)
+
+    asked = git.run
+    monkeypatch.setattr(git, "run", run)
+    sys.addaudithook(hear)
+    try:
+        found = interview(root, None)
+        write(found.project, plan_init(found.project))
+    finally:
+        reading.clear()  # a hook stays for as long as Python runs
+    assert len(opened) > 10 and len(set(opened)) < 40, sorted(set(opened))
+    assert len([one for one in listed if "ls-files" in one]) == 2  # what git tracks, and what it does not
