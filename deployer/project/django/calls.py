@@ -52,10 +52,9 @@ class Given:
 
 def called(node: ast.Call, scope: Scope) -> Value:
     """What the call is worth. Raises Raised where it would for a variable that is not set."""
-    given = Given(
-        values=[evaluate(one, scope) for one in node.args if not isinstance(one, ast.Starred)],
-        named={one.arg: evaluate(one.value, scope) for one in node.keywords if one.arg},
-    )
+    given, spread = _given(node, scope)
+    if spread is not None:
+        return Value(variables=(*given.variables, *spread.variables))
     if isinstance(node.func, ast.Attribute):
         owner = evaluate(node.func.value, scope)
         if not isinstance(owner.content, Symbol):
@@ -72,6 +71,27 @@ def called(node: ast.Call, scope: Scope) -> Value:
     if isinstance(function, str):  # environ.Path: root("static")
         return _joined(Value(content=function), given)
     return Value(variables=given.variables)
+
+
+def _given(node: ast.Call, scope: Scope) -> tuple[Given, Value | None]:
+    """The arguments, and what of ``*args`` or ``**more`` is not known: then nothing of the call is."""
+    values: list[Value] = []
+    named: dict[str, Value] = {}
+    spread: Value | None = None
+    for one in node.args:
+        value = evaluate(one.value if isinstance(one, ast.Starred) else one, scope)
+        items = iterated(value) if isinstance(one, ast.Starred) else (value,)
+        values += items or ()
+        spread = value if items is None else spread
+    for keyword in node.keywords:
+        value = evaluate(keyword.value, scope)
+        if keyword.arg:
+            named[keyword.arg] = value
+        elif isinstance(value.content, dict) and not value.partial:
+            named |= {str(name): item for name, item in value.content.items()}
+        else:
+            spread = value
+    return Given(values=values, named=named), spread
 
 
 def _method(owner: Value, name: str, given: Given, scope: Scope) -> Value:

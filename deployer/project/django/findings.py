@@ -202,7 +202,8 @@ def static(reading: Reading) -> str | None:
     if not isinstance(root.content, str) or not root.content:
         return "" if root.variables or not root.known else None
     if not _outside_code(root.content):
-        return in_project(root.content, reading.directory)
+        inside = in_project(root.content, reading.directory)
+        return "" if inside == "." else inside  # nobody is shown all of the code
     wanted = lambda found: found.get("STATIC_ROOT").content == "staticfiles"  # noqa: E731
     if reading.solve(root.variables, ["staticfiles"], wanted):
         return in_project("staticfiles", reading.directory)

@@ -89,6 +89,11 @@ class Frame:
         }
         local = {**function.names, **{name: evaluate(node, self) for name, node in defaults.items()}}
         local |= {**dict(zip(names, given, strict=False)), **named}
+        if parameters.vararg is not None:
+            local[parameters.vararg.arg] = Value(content=tuple(given[len(names) :]))
+        if parameters.kwarg is not None:
+            others = {name: value for name, value in named.items() if name not in (*names, *defaults)}
+            local[parameters.kwarg.arg] = Value(content=others)
         frame = Frame(self.program, local, function.module, self.path, inner=True)
         self.program.depth += 1
         try:

@@ -186,3 +186,8 @@ def test_a_variable_with_a_default_is_not_missing() -> None:
         "if not DEBUG and KEY in [None]:\n    raise ValueError\n"
     )
     assert site(text).required == ("KEY",)
+
+
+def test_all_of_the_code_is_no_static_directory() -> None:
+    """A STATIC_ROOT that is the project itself would show visitors its settings."""
+    assert site("STATIC_ROOT = BASE_DIR").static_root is None
