@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
-from deployer.sandbox import SandboxHost
+from deployer.sandbox import up
 from tests.support.site import Ended, Site, make_site
 
 pytestmark = pytest.mark.acceptance
@@ -16,14 +17,14 @@ LACKS = "ALLOWED_HOSTS lacks www.shop.test"
 
 
 @pytest.fixture(scope="module")
-def shop(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The shop behind a site with two names, of which its settings accept one; not deployed yet."""
-    site = make_site(bookworm, tmp_path_factory.mktemp("django") / "shop")
-    site.wipe()
-    site.configure(env='ALLOWED_HOSTS = "shop.test,localhost"')
-    proxy(site, FRONT)
-    site.setup()
-    return site
+    with up() as host:
+        site = make_site(host, tmp_path_factory.mktemp("django") / "shop")
+        site.configure(env='ALLOWED_HOSTS = "shop.test,localhost"')
+        proxy(site, FRONT)
+        site.setup()
+        yield site
 
 
 def proxy(site: Site, lines: str) -> None:
