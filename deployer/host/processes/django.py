@@ -14,7 +14,7 @@ from deployer.host.errors import HostError
 from deployer.host.processes import commands
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
-from deployer.host.system import files
+from deployer.host.system import files, proc
 from deployer.host.system.signals import uninterrupted
 from deployer.host.units import transient
 from deployer.wire.release import django
@@ -22,6 +22,8 @@ from deployer.wire.release import django
 _LAST = 5.0
 """Seconds that the end of a job waits for an answer that is not there yet."""
 _NAMED = 3
+_ROOM = 192 * 1024 * 1024
+"""Bytes of memory that must be free: another Django must not end what serves."""
 
 
 class Question:
@@ -91,6 +93,8 @@ def ask(ctx: Context, release: Release, current: Release | None) -> Question | N
     room for another process."""
     site = ctx.settings.site
     if site is None or not site.domains or release.spec.web is None or release.stalls(current):
+        return None
+    if proc.memory().available < _ROOM:
         return None
     return Question(ctx, release, current) if _has_django(ctx.venvs.path(release.venv), release) else None
 
