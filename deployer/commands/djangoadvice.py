@@ -21,7 +21,7 @@ from deployer.project.django import (
     plain,
     read_settings,
 )
-from deployer.project.django.classes import CONFIGURATIONS
+from deployer.project.django.evaluation.classes import CONFIGURATIONS
 from deployer.remote.session import Over, Remote
 from deployer.wire.release import django
 from deployer.wire.site import ProxySite

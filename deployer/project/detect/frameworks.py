@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from deployer.project.django import TextFiles, module_text, tree
-from deployer.project.django.modules import relative_to
+from deployer.project.django.evaluation.modules import relative_to
 
 __all__ = ["PACKAGES", "Application", "applications"]
 

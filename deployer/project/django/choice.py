@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from deployer.project.django.classes import CONFIGURATIONS
-from deployer.project.django.modules import TextFiles, module_path, module_text, tree
-from deployer.project.django.reader import exported
+from deployer.project.django.evaluation.classes import CONFIGURATIONS
+from deployer.project.django.evaluation.modules import TextFiles, module_path, module_text, tree
+from deployer.project.django.evaluation.reader import exported
 
 __all__ = ["SETTINGS", "Choice", "choose_settings", "is_development"]
 

@@ -8,9 +8,9 @@ import posixpath
 import re
 from typing import Any
 
-from deployer.project.django.reader import Settings
+from deployer.project.django.evaluation.reader import Settings
+from deployer.project.django.evaluation.values import CODE, STATE, UNKNOWN, Symbol, Value, plain, truth
 from deployer.project.django.reading import Reading, in_project
-from deployer.project.django.values import CODE, STATE, UNKNOWN, Symbol, Value, plain, truth
 
 __all__ = [
     "databases",

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from deployer.project.django.choice import SETTINGS, Choice
-from deployer.project.django.classes import CONFIGURATIONS
-from deployer.project.django.modules import TextFiles
-from deployer.project.django.reader import Settings, read_settings
-from deployer.project.django.values import CODE, STATE, Value
+from deployer.project.django.evaluation.classes import CONFIGURATIONS
+from deployer.project.django.evaluation.modules import TextFiles
+from deployer.project.django.evaluation.reader import Settings, read_settings
+from deployer.project.django.evaluation.values import CODE, STATE, Value
 from deployer.wire.release.shared import PLAIN_PATH, shared_of, shared_problem
 
 __all__ = ["Doubt", "Reading", "in_project"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from deployer.project.django import findings
 from deployer.project.django.choice import Choice
+from deployer.project.django.evaluation.modules import TextFiles
+from deployer.project.django.evaluation.reader import Settings
 from deployer.project.django.findings import texts, url_prefix
-from deployer.project.django.modules import TextFiles
-from deployer.project.django.reader import Settings
 from deployer.project.django.reading import Doubt, Reading
 
 __all__ = ["Doubt", "Site", "inspect_settings"]

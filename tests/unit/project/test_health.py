@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deployer.project.detect.health import of_django, of_framework
-from deployer.project.django.reader import Settings
-from deployer.project.django.values import Value
+from deployer.project.django.evaluation.reader import Settings
+from deployer.project.django.evaluation.values import Value
 from tests.unit.project.django.test_reader import Files
 
 

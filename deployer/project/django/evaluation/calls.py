@@ -7,10 +7,10 @@ import posixpath
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.project.django import classes, databases
-from deployer.project.django.expressions import Scope, evaluate
-from deployer.project.django.operators import iterated
-from deployer.project.django.values import (
+from deployer.project.django.evaluation import classes, databases
+from deployer.project.django.evaluation.expressions import Scope, evaluate
+from deployer.project.django.evaluation.operators import iterated
+from deployer.project.django.evaluation.values import (
     UNKNOWN,
     Function,
     Raised,

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Callable
 from dataclasses import replace
 
-from deployer.project.django.expressions import Scope, evaluate
-from deployer.project.django.operators import iterated
-from deployer.project.django.values import Symbol, Value, hangs_on
+from deployer.project.django.evaluation.expressions import Scope, evaluate
+from deployer.project.django.evaluation.operators import iterated
+from deployer.project.django.evaluation.values import Symbol, Value, hangs_on
 
 __all__ = ["assign", "changed"]
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from deployer.project.django import databases
-from deployer.project.django.values import UNKNOWN, Raised, Symbol, Value
+from deployer.project.django.evaluation import databases
+from deployer.project.django.evaluation.values import UNKNOWN, Raised, Symbol, Value
 
 __all__ = [
     "CONFIGURATIONS",

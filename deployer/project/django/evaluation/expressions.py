@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from deployer.project.django.classes import Class, Instance
-from deployer.project.django.operators import bare, combined, contains, iterated
-from deployer.project.django.values import (
+from deployer.project.django.evaluation.classes import Class, Instance
+from deployer.project.django.evaluation.operators import bare, combined, contains, iterated
+from deployer.project.django.evaluation.values import (
     UNKNOWN,
     Function,
     Raised,
@@ -221,7 +221,7 @@ def _comprehension(node: ast.ListComp | ast.SetComp | ast.GeneratorExp, scope: S
 
 
 def _call(node: ast.Call, scope: Scope) -> Value:
-    from deployer.project.django.calls import called  # the two modules need each other
+    from deployer.project.django.evaluation.calls import called  # the two modules need each other
 
     return called(node, scope)
 

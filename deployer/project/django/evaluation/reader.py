@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from deployer.project.django import classes
-from deployer.project.django.expressions import Names
-from deployer.project.django.modules import TextFiles, module_path, tree
-from deployer.project.django.statements import DEEPEST, Frame
-from deployer.project.django.values import CODE, Raised, Value
+from deployer.project.django.evaluation import classes
+from deployer.project.django.evaluation.expressions import Names
+from deployer.project.django.evaluation.modules import TextFiles, module_path, tree
+from deployer.project.django.evaluation.statements import DEEPEST, Frame
+from deployer.project.django.evaluation.values import CODE, Raised, Value
 
 __all__ = ["Settings", "exported", "read_settings"]
 

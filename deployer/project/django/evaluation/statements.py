@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from deployer.project.django import classes
-from deployer.project.django.changes import assign, changed
-from deployer.project.django.expressions import Names, evaluate
-from deployer.project.django.modules import TextFiles, module_path, relative_to
-from deployer.project.django.operators import combined, iterated
-from deployer.project.django.values import Function, Raised, Symbol, Value, merged, truth
+from deployer.project.django.evaluation import classes
+from deployer.project.django.evaluation.changes import assign, changed
+from deployer.project.django.evaluation.expressions import Names, evaluate
+from deployer.project.django.evaluation.modules import TextFiles, module_path, relative_to
+from deployer.project.django.evaluation.operators import combined, iterated
+from deployer.project.django.evaluation.values import Function, Raised, Symbol, Value, merged, truth
 
 __all__ = ["DEEPEST", "Frame"]
 

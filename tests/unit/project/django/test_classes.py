@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deployer.project.django.choice import choose_settings
-from deployer.project.django.reader import Settings
-from deployer.project.django.values import plain
+from deployer.project.django.evaluation.reader import Settings
+from deployer.project.django.evaluation.values import plain
 from tests.unit.project.django.test_choice import SET
 from tests.unit.project.django.test_reader import Files, read
 

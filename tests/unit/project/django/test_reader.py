@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deployer.project.django.reader import Settings, read_settings
-from deployer.project.django.values import CODE, STATE, UNKNOWN, Value, plain
+from deployer.project.django.evaluation.reader import Settings, read_settings
+from deployer.project.django.evaluation.values import CODE, STATE, UNKNOWN, Value, plain
 
 PRELUDE = "import os\nimport sys\nfrom pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\n"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deployer.project.django.choice import Choice
+from deployer.project.django.evaluation.values import STATE
 from deployer.project.django.site import Site, inspect_settings
-from deployer.project.django.values import STATE
 from tests.unit.project.django.test_reader import PRELUDE, Files
 
 GOOD = """\
