@@ -238,7 +238,8 @@ class Frame:
             self._refuse_missing(module, guarded, certain=True)
         for one in node.names:
             if one.name == "*":
-                self.program.unseen += [module] if found is None else []
+                outside = not node.level and module.partition(".")[0] != self.module.partition(".")[0]
+                self.program.unseen += [module] if found is None and outside else []
                 self.names.update({name: value for name, value in (found or {}).items() if not name.startswith("_")})
                 continue
             full = f"{module}.{one.name}"

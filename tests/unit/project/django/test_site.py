@@ -166,6 +166,7 @@ def test_what_could_not_be_read_is_named() -> None:
         "ALLOWED_HOSTS",
     )
     assert site(f"{apps}DEBUG = env.bool('DEBUG')\nfrom base.settings import *").unread == ("DEBUG", "MEDIA_ROOT")
+    assert site(f"{apps}if os.path.exists('local.py'):\n    from .local import *").unread == ()
     assert site(f"{apps}ALLOWED_HOSTS = os.environ['HOSTS'].split(',')").unread == ()
 
 
