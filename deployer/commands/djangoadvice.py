@@ -1,51 +1,40 @@
-"""What Django on a host must be told to be served by the site in front of it: asked of its own settings there."""
+"""What Django must be told to be served by the site in front of it: asked of its settings on a host, or read here."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer import events
+from deployer.config import Config
 from deployer.errors import DeployerError
+from deployer.project.django import (
+    SETTINGS,
+    STATE,
+    Below,
+    Settings,
+    TextFiles,
+    Value,
+    choose_settings,
+    plain,
+    read_settings,
+)
+from deployer.project.django.evaluation.classes import CONFIGURATIONS
 from deployer.remote.session import Over, Remote
+from deployer.wire.release import django
 from deployer.wire.site import ProxySite
 
-__all__ = ["advise", "ask"]
+__all__ = ["advise", "ask", "foresee"]
 
-MARK = "deployer-django:"
-SETTINGS = (
-    "ALLOWED_HOSTS", "DEBUG", "SECURE_SSL_REDIRECT", "SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST",
-)  # fmt: skip
-SECONDS = 20
-"""For the app's own code, which runs when Django starts: it may wait for a database for ever."""
-SCRIPT = f"""
-import json, os, re, signal, sys
-signal.alarm({SECONDS})
-name = "DJANGO_SETTINGS_MODULE"
-if not os.environ.get(name) and os.path.exists("manage.py"):
-    with open("manage.py", encoding="utf-8", errors="replace") as file:
-        found = re.search(name + r"['\\"]\\s*,\\s*['\\"]([\\w.]+)", file.read())
-    if found:
-        os.environ[name] = found[1]
-if os.environ.get(name):
-    sys.path.insert(0, os.getcwd())
-    import django
-    from django.conf import settings
-    from django.core import checks
-    django.setup()
-    told = checks.run_checks(tags=[checks.Tags.security], include_deployment_checks=True)
-    values = {{key: getattr(settings, key, None) for key in {SETTINGS!r}}}
-    print({MARK!r} + json.dumps({{"settings": values, "checks": [[one.id, one.msg] for one in told]}}, default=str))
-"""
-"""Prints the settings that a proxy concerns (none of them is secret), and what ``check --deploy`` says of security."""
-_BY_PROXY = ("security.W004", "security.W008")
-"""HSTS and the redirect to HTTPS: the site sees to these."""
-_HTTPS_ONLY = (*_BY_PROXY, "security.W012", "security.W016")
-"""What has no meaning over plain HTTP."""
-_NEED_HEADER = ("command", "hypercorn")
-"""Servers that do not, or may not, take the scheme from the proxy by themselves."""
-_PROTO = ["HTTP_X_FORWARDED_PROTO", "https"]
+_DEFAULTS: Mapping[str, Any] = {
+    "ALLOWED_HOSTS": [], "CSRF_TRUSTED_ORIGINS": [], "DEBUG": False, "SECURE_SSL_REDIRECT": False,
+    "SECURE_PROXY_SSL_HEADER": None, "USE_X_FORWARDED_HOST": False,
+}  # fmt: skip
+"""What Django has where settings say nothing."""
+_MUST = ("INSTALLED_APPS", "ROOT_URLCONF")
+"""What settings of a site always have: where one of them was not seen, more has gone unseen."""
 
 
 def ask(remote: Remote) -> Mapping[str, Any]:
@@ -59,58 +48,102 @@ def ask(remote: Remote) -> Mapping[str, Any]:
 
     before, remote.report = remote.report, collect
     try:
-        remote.execute(["python", "-c", SCRIPT])
+        remote.execute(["python", "-c", django.SCRIPT])
     except (DeployerError, Over):
         return {}
     finally:
         remote.report = before
-    return parse(lines)
-
-
-def parse(lines: Sequence[str]) -> Mapping[str, Any]:
-    """The answer among what was printed; empty when it is none. An app may print anything."""
-    for line in lines:
-        if line.startswith(MARK):
-            try:
-                found = json.loads(line.removeprefix(MARK))
-            except (ValueError, RecursionError):
-                return {}
-            good = isinstance(found, dict) and isinstance(found.get("settings"), dict)
-            return found if good and isinstance(found.get("checks"), list) else {}
-    return {}
+    return django.parse(lines)
 
 
 def advise(told: Mapping[str, Any], site: ProxySite, server: str) -> list[str]:
     """What should be changed in the settings, for this site and this ``server``; one sentence each. Pure."""
-    return [f"Django: {text}" for text in _advise(told, site, server)] if told else []
+    if not told:
+        return []
+    checks = [f"{text} ({name})" for name, text in django.about_checks(told["checks"], site)]
+    return [f"Django: {text}" for text in (*django.about_site(told["settings"], site, server), *checks)]
 
 
-def _advise(told: Mapping[str, Any], site: ProxySite, server: str) -> Iterator[str]:
-    settings, secure = told["settings"], site.tls != "off"
-    allowed = settings.get("ALLOWED_HOSTS")
-    for name in site.names:
-        if isinstance(allowed, list) and "*" not in name and not _allows(allowed, name) and not settings.get("DEBUG"):
-            yield f"ALLOWED_HOSTS lacks {name}: it answers 400 to every request for it"
-    header = settings.get("SECURE_PROXY_SSL_HEADER")
-    if header and list(header) != _PROTO:
-        yield (
-            f"SECURE_PROXY_SSL_HEADER names {header[0]}, which the proxy does not send: every request counts as plain "
-            f'HTTP; write ("{_PROTO[0]}", "{_PROTO[1]}")'
-        )
-    if secure and not header and server in _NEED_HEADER:
-        yield (
-            'without SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") it may take HTTPS for plain HTTP: '
-            "403 at forms, redirects without end"
-        )
-    if not secure and settings.get("SECURE_SSL_REDIRECT"):
-        yield 'SECURE_SSL_REDIRECT leads to HTTPS, and the site has none: set domains, or tls = "front" with trusted'
-    left_out = _BY_PROXY if secure else _HTTPS_ONLY
-    for one in told["checks"]:
-        if isinstance(one, list) and len(one) == 2 and one[0] not in left_out:
-            yield f"{' '.join(str(one[1]).split())} ({one[0]})"
+def foresee(files: TextFiles, config: Config, server: str, secrets: Mapping[str, str]) -> list[str]:
+    """What will be wrong with the settings among ``files`` behind the site of ``config``, as far as reading tells; one
+    sentence each, with the line to write.
+
+    ``secrets`` is what ``env_file`` says: no text of it is told. Nothing is said of a setting that cannot be known.
+    Pure; raises nothing.
+    """
+    if not config.runs_web or not config.proxy.chosen:
+        return []
+    below = Below(files, config.directory) if config.directory else files
+    texts = {"STATE_DIRECTORY": STATE, "HOME": STATE, **config.env, **secrets}
+    choice = choose_settings(below)
+    module = texts.get(SETTINGS) or (choice.module if choice else "")
+    if not module:
+        return []
+    if choice is not None and choice.configuration:
+        texts.setdefault(CONFIGURATIONS, choice.configuration)
+    reading = _Reading(below, module, config.directory or "", texts)
+    settings = reading.settings
+    known = {name: found[0] for name in _DEFAULTS if (found := _known(settings, name)) is not None}
+    site = config.proxy.site()
+    line = _hosts_line(reading, site.names, config.env_file, secrets)
+    for name in [name for name in known if secrets.keys() & {*settings.get(name).variables}]:
+        if name != "ALLOWED_HOSTS" or not line:
+            del known[name]
+    wrong = django.about_site(known, site, server, {"ALLOWED_HOSTS": line} if line else {})
+    if known.get("DEBUG") is True:
+        wrong.append("DEBUG is on: every error page shows the settings and the code; write DEBUG = False")
+    return [f"{module}: {text}" for text in wrong]
 
 
-def _allows(allowed: Sequence[object], name: str) -> bool:
-    """As Django's own ``validate_host``: a leading dot stands for the domain and all below it."""
-    patterns = [str(one).lower() for one in allowed]
-    return any(one in ("*", name) or (one.startswith(".") and f".{name}".endswith(one)) for one in patterns)
+class _Reading:
+    """Settings under the variables of a host, and once more under others."""
+
+    def __init__(self, files: TextFiles, module: str, directory: str, texts: Mapping[str, str]) -> None:
+        self._files, self._module, self._directory, self.texts = files, module, directory, texts
+        self.settings = self.read({})
+
+    def read(self, more: Mapping[str, str]) -> Settings:
+        values = {
+            name: Value(content=text, variables=(name,))
+            for name, text in {SETTINGS: self._module, **self.texts, **more}.items()
+        }
+        return read_settings(self._files, self._module, values, self._directory)
+
+
+def _known(settings: Settings, name: str) -> tuple[Any] | None:
+    """What a setting is, also where Django decides; None where that cannot be known."""
+    value = settings.names.get(name)
+    if value is None:
+        return (_DEFAULTS[name],) if not settings.unseen and all(one in settings.names for one in _MUST) else None
+    items = value.content if isinstance(value.content, tuple) else ()
+    if not value.known or value.partial or value.others or not all(isinstance(one.content, str) for one in items):
+        return None
+    content = plain(value)
+    return (content,) if content is None or isinstance(content, (str, int, list)) else None
+
+
+def _hosts_line(reading: _Reading, names: Sequence[str], env_file: str | None, secrets: Mapping[str, str]) -> str:
+    """What to write where a variable decides ALLOWED_HOSTS: seen to have the names accepted. Empty where none does."""
+    for variable in reading.settings.get("ALLOWED_HOSTS").variables:
+        forms = _forms(reading.texts.get(variable, ""), names)
+        text = next((one for one in forms if _allows(reading, variable, one, names)), "")
+        if text:
+            if variable in secrets:
+                return f"{', '.join(names)} into {variable} in {env_file}"
+            return f"{variable} = {json.dumps(text)} under [env] in deploy.toml"
+    return ""
+
+
+def _forms(before: str, names: Sequence[str]) -> Iterator[str]:
+    """A text with those names added: with commas, as most libraries have it, or as JSON, which pydantic wants."""
+    there = [one for one in before.split(",") if one]
+    yield ",".join([*there, *(one for one in names if one not in there)])
+    with contextlib.suppress(ValueError):
+        parsed = json.loads(before or "[]")
+        if isinstance(parsed, list):
+            yield json.dumps([*parsed, *(one for one in names if one not in parsed)])
+
+
+def _allows(reading: _Reading, variable: str, text: str, names: Sequence[str]) -> bool:
+    allowed = plain(reading.read({variable: text}).get("ALLOWED_HOSTS"))
+    return isinstance(allowed, list) and all(name in allowed for name in names)

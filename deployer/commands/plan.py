@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from deployer.commands import djangoadvice
 from deployer.commands.deploy import read_project
 from deployer.errors import Exit
 from deployer.fleet.hosts import Fleet
@@ -50,8 +51,15 @@ def _plan(site: Site, kind: Deploy) -> Plan:
         dirty=spec.source.dirty,
         busy=str(facts.busy) if facts.busy else None,
         locked=f"deploys are {facts.lock}" if facts.lock else None,
+        notes=tuple(_foreseen(site, kind, spec)),
     )
     return changes(plan, spec, facts.spec, {one.calendar: one for one in told})
+
+
+def _foreseen(site: Site, kind: Deploy, spec: Spec) -> list[str]:
+    """What the settings of Django will do wrong behind the site."""
+    secrets = {name: secret.reveal() for name, secret in site.secrets().items()}
+    return djangoadvice.foresee(kind.source, site.config, spec.web.server if spec.web else "", secrets)
 
 
 def changes(plan: Plan, spec: Spec, before: Spec | None, calendars: Mapping[str, Calendar]) -> Plan:

@@ -34,13 +34,15 @@ class Changes:
 class Known:
     """A path that is tracked, or is neither tracked nor ignored (``dir/``: a repository inside this one).
 
-    ``sparse``: it is tracked, but not checked out on purpose.
+    ``sparse``: it is tracked, but not checked out on purpose. ``link``: it is tracked, as a symbolic
+    link.
     """
 
     path: str
     tracked: bool
     submodule: bool = False
     sparse: bool = False
+    link: bool = False
 
 
 def run(root: Path, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -186,7 +188,13 @@ def files(root: Path) -> list[Known]:
         about, _, path = line.partition(b"\t")
         if path:
             tag, mode, *_ = about.split()
-            found[path] = Known(path=os.fsdecode(path), tracked=True, submodule=mode == b"160000", sparse=tag == b"S")
+            found[path] = Known(
+                path=os.fsdecode(path),
+                tracked=True,
+                submodule=mode == b"160000",
+                sparse=tag == b"S",
+                link=mode == b"120000",
+            )
     for path in filter(None, new.split(b"\0")):
         found[path] = Known(path=os.fsdecode(path), tracked=False)
     return [found[path] for path in sorted(found)]

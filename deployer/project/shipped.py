@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import posixpath
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from deployer.errors import ConfigError
-from deployer.project.source import Source
 from deployer.wire.advice import do
-from deployer.wire.tree import LINK
+from deployer.wire.tree import LINK, Entry
 
 _HOPS = 40
 """Links in one path, as Linux has it."""
@@ -22,13 +22,26 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst
 _TOML: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 
+class Files(Protocol):
+    """Files of a release, or of the disk: each by its path, and read when that is asked for."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]: ...
+
+    def find(self, path: str) -> Entry | None: ...
+
+    def open(self, entry: Entry) -> BinaryIO: ...
+
+    def read_text(self, path: str) -> str | None: ...
+
+
 class Shipped:
     """What ships, by path relative to ``base`` (empty: the project itself).
 
     ``..`` may lead out of that, but not of the project.
     """
 
-    def __init__(self, source: Source, base: str = "") -> None:
+    def __init__(self, source: Files, base: str = "") -> None:
         self._source = source
         self.base = base
         self._kinds = {entry.path: entry.kind for entry in source.entries}
@@ -37,7 +50,9 @@ class Shipped:
 
     def at(self, base: str) -> Shipped:
         """The same files, with paths relative to a directory of the project."""
-        return Shipped(self._source, base)
+        found = copy.copy(self)  # what there is has been sorted out already: a project may have any number of files
+        found.base = base
+        return found
 
     def placed(self, path: str) -> str:
         """A path relative to the project."""

@@ -43,6 +43,7 @@ def spec_of(config: Config, source: Source, lock: Lock) -> Spec:
                 directory=lock.directory,
                 groups=lock.groups,
                 extras=lock.extras,
+                hashes=lock.hashes,
             ),
             directory=config.directory or "",
             shared=config.release.outside,

@@ -40,7 +40,8 @@ class Plan:
     """What ``fab deploy`` would have run on one host, and as which ``release``; ``current`` is what serves now.
     ``busy`` and ``locked`` say what would have it refused now; ``scaled`` are the counts that ``fab scale`` has set.
 
-    ``gone`` names the processes and timers of what serves now that would not run any more.
+    ``gone`` names the processes and timers of what serves now that would not run any more; ``notes`` say what would be
+    wrong for visitors, as far as that is known before.
     """
 
     app: str
@@ -56,3 +57,4 @@ class Plan:
     processes: tuple[PlannedProcess, ...] = ()
     timers: tuple[PlannedTimer, ...] = ()
     gone: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Raised whenever an old host program and a new laptop (or the reverse) could misunderstand each other."""
 
 APP = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")

@@ -57,11 +57,26 @@ def page(site: Site, path: str = "/") -> str:
     return str(site.host.run(f"curl -sS --fail --unix-socket {socket} http://{HOST}{shlex.quote(path)}").stdout)
 
 
+@pytest.mark.parametrize("layout", ["configurations", "pydantic"])
+def test_settings_that_are_classes(bookworm: SandboxHost, tmp_path: Path, layout: str) -> None:
+    """Of django-configurations the class for production serves; pydantic gets its list as JSON. The database that init
+    found a place for has tables, and all that is left to do is to say what the site is called."""
+    site = initialised(bookworm, tmp_path, layout)
+    config = site.project.path / "deploy.toml"
+    text = config.read_text().replace("# DJANGO_ALLOWED_HOSTS", "DJANGO_ALLOWED_HOSTS").replace("# SHOP_", "SHOP_")
+    config.write_text(re.sub(r"^health = .*\n# health", "health", text, flags=re.MULTILINE))
+    quick(site)
+    site.expect(0, "deploy", "-e", "quick")
+    assert page(site) == f"hello from {layout}, 0 users, DEBUG is False"
+    assert is_there(site, "/var/lib/shop/db.sqlite3")
+
+
 @pytest.mark.parametrize(
     ("layout", "path"),
     [
         ("cookiecutter", "/"), ("monorepo", "/"), ("srcdjango", "/"), ("uvgroups", "/"), ("pylock", "/"),
         ("flask", "/healthz"), ("fastapi", "/openapi.json"), ("procfile", "/"), ("workspace", "/"), ("starlette", "/"),
+        ("hashes", "/health"), ("litestar", "/"),
     ],
 )  # fmt: skip
 def test_a_layout_is_deployed_as_init_found_it(bookworm: SandboxHost, tmp_path: Path, layout: str, path: str) -> None:
@@ -168,3 +183,22 @@ def test_a_lock_of_another_tool_is_refused_with_its_export(bookworm: SandboxHost
     quick(site)
     told = site.expect(2, "deploy", "-e", "quick")
     assert "poetry export --only main --output requirements.txt" in told.text
+
+
+def test_what_a_file_with_hashes_does_not_name_is_not_installed(bookworm: SandboxHost, tmp_path: Path) -> None:
+    """Neither in other bytes, nor as a dependency that nobody has checked; where only some have one that is told."""
+    site = initialised(bookworm, tmp_path, "hashes")
+    quick(site)
+    path = site.project.path / "requirements.txt"
+    text = path.read_text()
+    blocks = re.split(r"\n(?=[a-z])", text)
+    path.write_text("\n".join(block for block in blocks if not block.startswith("click")))
+    site.project.commit("without click")
+    told = site.expect(5, "deploy", "-e", "quick")
+    assert "click" in told.text and "hash" in told.text
+    path.write_text(re.sub(r"(?<=sha256:)[0-9a-f]{8}", "0" * 8, text))
+    site.project.commit("other hashes")
+    assert "hash" in site.expect(5, "deploy", "-e", "quick").text.lower()
+    path.write_text("\n".join(block.partition(" ")[0] if block.startswith("click") else block for block in blocks))
+    site.project.commit("click without a hash")
+    assert "these have none" in " ".join(site.expect(0, "deploy", "-e", "quick").text.split())

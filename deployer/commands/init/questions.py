@@ -11,12 +11,15 @@ from typing import Protocol
 from deployer.commands.init.mistakes import chosen, refuse_place
 from deployer.commands.init.text import ENV_FILE
 from deployer.commands.init.write import seen
-from deployer.project.detect import Project, inspect
+from deployer.project.detect import DiskFiles, Project, inspect
+from deployer.project.detect.locks import choose_lock
 from deployer.wire.release.health import HOST_HEADER, HOST_LENGTH
 
 __all__ = ["Asking", "Defaults", "Interview", "interview"]
 
 _NO = ("n", "no")
+_MOST = 3
+"""Questions of one ``deployer init``."""
 
 
 class Asking(Protocol):
@@ -58,27 +61,77 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
     """The project in a directory, and what its user says of it. ``asking`` is None where nothing may be guessed that
     only its user can know: which of several apps it is. Raises ConfigError where no project can be."""
     refuse_place(root)
-    project = inspect(root, directory=directory)
-    project = chosen(project, wsgi=wsgi, asgi=asgi)
+    known = _Known(DiskFiles(root), wsgi=wsgi, asgi=asgi, directory=directory)
+    project = known.project()
     if (root / "deploy.toml").exists():
         return Interview(project=project, secrets=False)
-    if asking is not None and project.elsewhere:
-        directory = asking.choose("Which of these apps is to be deployed?", project.elsewhere)
-        project = chosen(inspect(root, directory=directory), wsgi=wsgi, asgi=asgi)
-    elif asking is not None and project.choices:
-        key, _, target = asking.choose("Which of these applications is to be served?", project.choices).partition(" = ")
-        wsgi, asgi = (target.strip('"'), "") if key == "wsgi" else ("", target.strip('"'))
-        project = chosen(project, wsgi=wsgi, asgi=asgi)
+    someone = _Counting(asking or Defaults())
+    if asking is not None and (project.elsewhere or project.choices):
+        _choose_app(known, project, someone)
+        project = known.project()
     if not project.is_python:
         return Interview(project=project, secrets=False)
-    someone = asking or Defaults()
+    if project.lock.beside:
+        locks = (project.lock.path, *project.lock.beside)
+        known.lock = someone.choose("Several lock files are here. Which one has what a host is to install?", locks)
+        project = known.project()
     someone.tell([*seen(project), ""])
     found = (project.django.host if project.django else None) or ""
     host = someone.ask("The host name of the site, such as shop.example.com (Enter: later)", found, _host_problem)
     if host != found:
-        project = chosen(inspect(root, directory=directory, host=host), wsgi=wsgi, asgi=asgi)
+        known.host = host
+        project = known.project()
     project = replace(project, confirmed=bool(host) and someone.present)
     return Interview(project=project, secrets=_wants_secrets(project, someone))
+
+
+@dataclass(slots=True)
+class _Known:
+    """What its user has said of a project so far; with each answer the project is read again."""
+
+    files: DiskFiles
+    wsgi: str
+    asgi: str
+    directory: str
+    lock: str = ""
+    host: str = ""
+
+    def project(self) -> Project:
+        found = inspect(self.files, directory=self.directory, host=self.host)
+        if self.lock:
+            lock = choose_lock(self.files, found.directory, self.lock)
+            found = replace(found, lock=lock)
+        return chosen(found, wsgi=self.wsgi, asgi=self.asgi)
+
+
+class _Counting:
+    """Asks at most three questions; after them the default of each is taken."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking, self._left = asking, _MOST
+        self.present = asking.present
+
+    def tell(self, lines: Sequence[str]) -> None:
+        self._asking.tell(lines)
+
+    def ask(self, question: str, default: str, fits: Callable[[str], str]) -> str:
+        return self._next().ask(question, default, fits)
+
+    def choose(self, question: str, choices: Sequence[str]) -> str:
+        return self._next().choose(question, choices)
+
+    def _next(self) -> Asking:
+        self._left -= 1
+        return self._asking if self._left >= 0 else Defaults()
+
+
+def _choose_app(known: _Known, project: Project, someone: Asking) -> None:
+    if project.elsewhere:
+        known.directory = someone.choose("Which of these apps is to be deployed?", project.elsewhere)
+        return
+    key, _, target = someone.choose("Which of these applications is to be served?", project.choices).partition(" = ")
+    target = target.strip('"')
+    known.wsgi, known.asgi = (target, "") if key == "wsgi" else ("", target)
 
 
 def _wants_secrets(project: Project, asking: Asking) -> bool:

@@ -6,17 +6,26 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 
-from deployer.project.detect import DiskFiles, Project
+from deployer.project.detect import Project
 from deployer.project.detect.locks import lock_text
 from deployer.project.django import SETTINGS, STATE
 from deployer.project.django.site import Doubt
 
-__all__ = ["ENV_FILE", "deploy_toml", "secrets_text", "server"]
+__all__ = ["ENV_FILE", "deploy_toml", "secrets_text", "server", "unread"]
 
 ENV_FILE = ".env.production"
 _ASGI_SERVERS = ("uvicorn", "hypercorn")
 _EXAMPLE = "shop.example.com"
 _KEY_BYTES = 50
+_SHOWN = 4
+_UNREAD = {
+    "DEBUG": "DEBUG is off",
+    "SECRET_KEY": "SECRET_KEY comes from a file or a variable that is not in git",
+    "ALLOWED_HOSTS": "ALLOWED_HOSTS has the name of the site (fab doctor tells)",
+    "DATABASES": "the database is one that a host has; SQLite outside the code, in STATE_DIRECTORY",
+    "STATIC_ROOT": "STATIC_ROOT is in the code, and static of [proxy] names it",
+    "MEDIA_ROOT": "MEDIA_ROOT is outside the code, or shared of [release] names it",
+}
 
 
 def deploy_toml(project: Project, *, secrets: bool = True) -> str:
@@ -56,12 +65,22 @@ def top(project: Project, *, secrets: bool) -> Iterator[str]:
     yield from _dependencies(project)
     site = project.django
     if site and (site.secret or site.required):
-        names = ", ".join(filter(None, [site.secret, *site.required]))
+        needed = [name for name in (site.secret, *site.required) if name]
+        names = ", ".join(needed[:_SHOWN]) + (f" and {len(needed) - _SHOWN} more" if needed[_SHOWN:] else "")
         mark = "" if secrets and site.secret else "# "
         yield f"{mark}env_file = {quoted(ENV_FILE)}   # on this machine, not in git; with {names}"
 
 
+def unread(project: Project) -> Iterator[str]:
+    """The settings that could not be read, and what to see to."""
+    names = project.django.unread if project.django else ()
+    if project.django and names:
+        yield f"{project.django.settings}: not read here: {', '.join(names)}. Before visitors come, see that"
+        yield from (f"    {_UNREAD[name]}" for name in names)
+
+
 def _doubts(project: Project) -> Iterator[str]:
+    yield from (f"# {line}" for line in unread(project))
     doubts: tuple[Doubt, ...] = project.django.doubts if project.django else ()
     if doubts and project.django:
         yield f"# To change in {project.django.settings} before visitors come (no setting here can do it):"
@@ -83,7 +102,7 @@ def _dependencies(project: Project) -> Iterator[str]:
 
 def server(project: Project) -> tuple[str, str]:
     """``wsgi`` or ``asgi`` and its server: as the application and the lock have them; empty when there is none."""
-    text = lock_text(DiskFiles(project.root), project.lock.path) if project.lock.path else ""
+    text = lock_text(project.files, project.lock.path) if project.lock.path else ""
     asynchronous = next((name for name in _ASGI_SERVERS if name in text), "")
     if project.wsgi and not (project.asgi and asynchronous and "gunicorn" not in text):
         return "wsgi", "gunicorn"
@@ -119,11 +138,13 @@ def _no_callable(project: Project) -> Iterator[str]:
 
 def health(project: Project) -> Iterator[str]:
     host = project.django.host if project.django else None
-    known = {"path": project.health, "host": host}
+    path = project.health or "/"
+    known = {"path": path, "host": host}
     table = ", ".join(f"{key} = {quoted(value)}" for key, value in known.items() if value)
-    yield f"health = {{ {table} }}   # must answer with 200 to 399 before a release gets traffic"
+    guess = "" if project.health else "; a guess: name a page that does"
+    yield f"health = {{ {table} }}   # must answer with 200 to 399 before a release gets traffic{guess}"
     if project.django and not host:
-        table = f'{{ path = {quoted(project.health)}, host = "{_EXAMPLE}" }}'
+        table = f'{{ path = {quoted(path)}, host = "{_EXAMPLE}" }}'
         yield f"# health = {table}   # host: one that ALLOWED_HOSTS accepts"
 
 
@@ -131,15 +152,22 @@ def release(project: Project) -> Iterator[str]:
     collects = project.django is not None and project.django.collects
     migrate = migration(project)
     shared = project.django.shared if project.django else {}
-    if collects or migrate or shared:
+    build = _build(project, collects=collects)
+    if build or migrate or shared:
         yield "[release]"
-    if collects:
-        yield 'build = ["python manage.py collectstatic --noinput"]   # on each host, before it is sealed'
+    if build:
+        yield f"build = {listed(build)}   # on each host, before it is sealed"
     if migrate:
         yield f"migrate = {quoted(migrate)}   # once, before it gets traffic"
     if shared:
         table = ", ".join(f"{quoted(path)} = {quoted(place)}" for path, place in shared.items())
         yield f"shared = {{ {table} }}   # the app writes these: kept in /var/lib/{project.name}, across releases"
+
+
+def _build(project: Project, *, collects: bool) -> list[str]:
+    """What writes into the code: Django's own command, and those of the Procfile."""
+    more = [one for one in project.procfile.build if not (collects and "collectstatic" in one)]
+    return [*(["python manage.py collectstatic --noinput"] if collects else []), *more]
 
 
 def migration(project: Project) -> str:
@@ -148,7 +176,7 @@ def migration(project: Project) -> str:
         return project.procfile.release
     if project.manage and (project.django is None or project.django.migrates):
         return "python manage.py migrate --noinput"
-    files = DiskFiles(project.root)
+    files = project.files
     text = lock_text(files, project.lock.path) if project.lock.path else ""
     prefix = f"{project.directory}/" if project.directory else ""
     if f"{prefix}alembic.ini" in files.paths and "alembic" in text:
@@ -208,7 +236,7 @@ def env(project: Project) -> Iterator[str]:
         why = "   # where its modules are, below where it runs" if name == "PYTHONPATH" else why
         yield f"{name} = {quoted(value)}{why}"
     if site and site.hosts_variable:
-        yield f"# {site.hosts_variable} = {quoted(_EXAMPLE)}   # the names that the site answers to: needed"
+        yield f"# {site.hosts_variable} = {quoted(site.hosts_form)}   # the names that the site answers to: needed"
 
 
 def _on_host(project: Project, values: Mapping[str, str]) -> dict[str, str]:

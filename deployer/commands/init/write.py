@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from deployer.commands.init.text import ENV_FILE, deploy_toml, secrets_text, server
+from deployer.commands.init.text import ENV_FILE, deploy_toml, secrets_text, server, unread
 from deployer.errors import ConfigError
-from deployer.project.detect import DiskFiles, Project
+from deployer.project import git
+from deployer.project.detect import Project
 from deployer.project.detect.locks import lock_text
 
 __all__ = ["FABFILE", "FABRIC", "plan_init", "would_write", "write"]
@@ -82,13 +83,17 @@ def kept(path: Path) -> str:
 
 def _ignored(project: Project, plan: Mapping[Path, str]) -> Iterator[str]:
     """Keep the file with secrets out of git, where nothing does so yet."""
-    if Path(ENV_FILE) not in plan or not project.git or ENV_FILE not in DiskFiles(project.root).paths:
+    if Path(ENV_FILE) not in plan or not project.git or _is_ignored(project.root):
         return
     path = project.root / ".gitignore"
     before = path.read_bytes() if path.exists() else b""
     with path.open("ab") as file:
         file.write((b"\n" if before and not before.endswith(b"\n") else b"") + f"/{ENV_FILE}\n".encode())
     yield f"added /{ENV_FILE} to .gitignore"
+
+
+def _is_ignored(root: Path) -> bool:
+    return git.run(root, "check-ignore", "--quiet", ENV_FILE).returncode == 0
 
 
 def seen(project: Project) -> Iterator[str]:
@@ -105,6 +110,8 @@ def seen(project: Project) -> Iterator[str]:
     yield f"found: {', '.join(word for word in known if word)}"
     if site:
         yield f"settings {site.settings}: {site.why}"
+    if site and site.unused:
+        yield f"{site.unused} is there, too, and no program names it: if it is what serves, write it under [env]"
     if project.lock.beside:
         yield f"{project.lock.path} is used, and not {', '.join(project.lock.beside)}: dependencies = … chooses another"
 
@@ -122,6 +129,15 @@ def hints(project: Project) -> Iterator[str]:
     if site and site.required:
         where = ENV_FILE if site.secret else "the file that env_file names"
         yield f"{site.settings} reads variables that have no default; set them in {where}: {', '.join(site.required)}"
+    yield from unread(project)
+    if project.procfile.answered:
+        yield (
+            f"the Procfile's release answers questions ({project.procfile.answered} | …): left out of migrate, as no "
+            "command on a host is asked anything"
+        )
+    if project.procfile.build:
+        steps = ", ".join(project.procfile.build)
+        yield f"of the Procfile's release, {steps} runs at the build: the code is read-only later"
     if not project.git:
         yield "this is not a git repository: type `git init`, or deploy with --dirty"
 
@@ -143,12 +159,11 @@ def _not_pinned(project: Project) -> Iterator[str]:
     """What a deploy would say of the lock: what is not pinned, what it warns of, or why it cannot be used."""
     from deployer.config import DependenciesConfig
     from deployer.project.locks.lockfile import find_lock
-    from deployer.project.source import from_working_tree
 
     lock = project.lock
     chosen = DependenciesConfig(file=lock.path if lock.named else None, groups=lock.groups, extras=lock.extras)
     try:
-        found = find_lock(from_working_tree(project.root), required=False, directory=project.directory, chosen=chosen)
+        found = find_lock(project.files, required=False, directory=project.directory, chosen=chosen)
     except ConfigError as error:
         yield f"a deploy will refuse this: {error.message}"
     except OSError:
@@ -160,7 +175,7 @@ def _not_pinned(project: Project) -> Iterator[str]:
 def missing_server(project: Project) -> str | None:
     """The server that the app needs, when the lock does not name it."""
     _, name = server(project)
-    return name if name and name not in lock_text(DiskFiles(project.root), project.lock.path) else None
+    return name if name and name not in lock_text(project.files, project.lock.path) else None
 
 
 def next_steps(project: Project, *, ignored: bool = False) -> Iterator[str]:

@@ -140,6 +140,7 @@ def venv_commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
         sync = ["sync", "--frozen", *dev, "--no-install-project", "--no-editable", "--compile-bytecode"]
         return [create, [UV, *sync, *parts, "--python", f"{venv}/bin/python"]]
     path = posixpath.relpath(lock.path, lock.directory or ".")
+    parts += ["--require-hashes"] if lock.hashes else []
     install = [UV, *_LOCK_COMMANDS[lock.kind], path, *parts, "--compile-bytecode"]
     return [create, [*install, "--python", f"{venv}/bin/python"]]
 

@@ -13,6 +13,7 @@ from deployer.host.deployment.failures import understood
 from deployer.host.deployment.request import Request
 from deployer.host.deployment.visitors import SiteCheck
 from deployer.host.errors import Damaged, HostError
+from deployer.host.processes.django import Question
 from deployer.host.state import seal
 from deployer.host.state.app import Context
 from deployer.host.state.releases import GOOD, ROLLING_BACK, SERVED, Release
@@ -64,7 +65,8 @@ class Deployment:
     """A release on its way. ``release`` is its record, saved at each change; ``current`` is what serves, or served
     before the switch.
 
-    ``body`` is the file with the upload, ``signal`` what the job receives from its fleet's laptop.
+    ``body`` is the file with the upload, ``signal`` what the job receives from its fleet's laptop, ``question`` what
+    its Django is asked meanwhile.
     """
 
     ctx: Context
@@ -75,6 +77,7 @@ class Deployment:
     seal_check: SealCheck | None = field(default=None, repr=False)
     site_check: SiteCheck | None = field(default=None, repr=False)
     signal: BarrierSignal | None = None
+    question: Question | None = field(default=None, repr=False)
 
     def record(self, **changes: Any) -> None:
         self.release = self.ctx.catalog.update(self.release, **changes)

@@ -12,7 +12,7 @@ from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
 from deployer.host.deployment.failures import Failures, understood
 from deployer.host.errors import HostError
-from deployer.host.processes import commands
+from deployer.host.processes import commands, django
 from deployer.host.processes.watch import watch as watch_release
 from deployer.host.processes.watch import watch_until
 from deployer.host.state import seal
@@ -71,13 +71,21 @@ def migrate(deployment: Deployment) -> str:
 
 def check(deployment: Deployment) -> str:
     """Ready for the switch once it is healthy and unchanged since it was sealed."""
+    if not (deployment.proven or deployment.release.same):
+        deployment.question = django.ask(deployment.ctx, deployment.release, deployment.current)
     seal_check = deployment.seal_check or SealCheck(deployment.ctx, deployment.release)
     detail = handover.check(deployment.ctx, deployment.release, deployment.current, proven=deployment.proven)
     _refuse_damage(deployment, seal_check)
     if deployment.site_check is not None:
         deployment.site_check.warn(deployment.release)
     deployment.record(result=READY)
+    _tell_of_django(deployment, last=deployment.request.phases[-1] == "check")
     return detail
+
+
+def _tell_of_django(deployment: Deployment, *, last: bool) -> None:
+    if deployment.question is not None:
+        deployment.question.tell(last=last)
 
 
 def revive(deployment: Deployment) -> None:
@@ -146,6 +154,7 @@ def watch(deployment: Deployment) -> str:
     except Exception as error:  # the release is good: no failure from here on rolls it back
         failure = understood(error, ctx, "cleaning up").message
         ctx.emit("warn", text=f"{deployment.release.name} serves, but cleaning up after it failed: {failure}")
+    _tell_of_django(deployment, last=True)
     return detail
 
 

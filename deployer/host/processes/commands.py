@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Callable
+
 from deployer.host.diagnosis.causes import MIGRATION_NEVER_BEGAN
 from deployer.host.diagnosis.diagnosis import from_command, from_migration
 from deployer.host.errors import HostError
@@ -44,6 +47,33 @@ def check_processes(ctx: Context, release: Release) -> list[str]:
                 next=found.next,
             )
     return [process.name for process in checked]
+
+
+def ask_python(ctx: Context, release: Release, script: str, limit: float, on_line: Callable[[str], None]) -> int:
+    """Run a script of ours in the release's Python, as the app's user, for at most ``limit`` seconds; its exit status.
+
+    No line of it is reported. Raises HostError when it takes longer, or could not be run.
+    """
+    encoded = base64.b64encode(script.encode()).decode()  # the words of a unit have no quotes and no line breaks
+    status, _ = transient.run(
+        ctx,
+        Command(
+            name="django",
+            user=ctx.app,
+            argv=(
+                f"{ctx.paths.release(release.number)}/venv/bin/python",
+                "-c",
+                f"import base64; exec(base64.b64decode('{encoded}'))",
+            ),
+            directory=ctx.paths.code(release.number, release.spec.directory),
+            limit=limit,
+            key="",
+        ),
+        {**own_environment(ctx.paths, release.number), **read_environment(ctx, release)},
+        [*state_lines(ctx.app), *of_command("check", release.spec.web_unit, without=unsupported(ctx))],
+        on_line,
+    )
+    return status
 
 
 def _run(ctx: Context, release: Release, name: str, command: str, unit: Unit, stays: str = "") -> tuple[int, list[str]]:

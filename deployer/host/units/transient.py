@@ -21,8 +21,8 @@ from deployer.wire.environment import environment_file
 
 _RESERVED = ("build", "migrate")
 """No app's name ends with these."""
-COMMANDS = (*_RESERVED, "check")
-"""The commands that an app may have."""
+COMMANDS = (*_RESERVED, "check", "django")
+"""The commands that are run for an app; the last is a question to its Django."""
 _ENDED_ITSELF = "/bin/sh -c '/usr/bin/env | /bin/grep -qx EXIT_CODE=exited'"
 """Runs after a command (systemd.exec(5), EXIT_CODE): systemd counts one killed by SIGTERM as a success.
 
@@ -34,7 +34,7 @@ systemd 252 and 257): the line would then fail, and with it a build that has suc
 _TRIES, _PAUSE = 10, 0.25
 _UNDER_WAY = ("active", "activating", "reloading", "deactivating")
 
-_NOUNS = {"build": "build", "migrate": "migration", "check": "check"}
+_NOUNS = {"build": "build", "migrate": "migration", "check": "check", "django": "question to Django"}
 
 _EXEC = """
 import json, os, signal, sys
@@ -204,6 +204,11 @@ def refuse_running(ctx: Context, name: str) -> None:
             f"processes of the {_NOUNS[name]} do not end: {', '.join(map(str, left))}",
             next=advice.do("reboot the host"),
         )
+
+
+def stop(ctx: Context, name: str) -> None:
+    """Stop one of COMMANDS that runs, so that :func:`run` returns. Never raises."""
+    systemd.systemctl("stop", unit_of(ctx, name))
 
 
 def end_all(ctx: Context) -> None:

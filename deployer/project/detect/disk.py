@@ -1,15 +1,23 @@
-"""The files of a project on the disk that would ship: nothing is read that a host would not have."""
+"""The files of a project on the disk that would ship: nothing is read that a host would not have.
+
+They are listed once, and read only when somebody asks for one: a project may have any number of them.
+"""
 
 from __future__ import annotations
 
 import functools
+import io
+import os
 import posixpath
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from deployer.errors import ConfigError
 from deployer.project import git
 from deployer.project.files import JUNK_DIRECTORIES, plain_files
+from deployer.wire.tree import FILE, LINK, Entry
 
 __all__ = ["DiskFiles"]
 
@@ -19,19 +27,42 @@ _LARGEST = 1 << 22
 
 @dataclass(frozen=True)
 class DiskFiles:
-    """The files of a directory: what git does not ignore, outside git all but common junk."""
+    """The files of a directory: what git does not ignore, outside git all but common junk. Raises nothing: what cannot
+    be listed or read is not there."""
 
     root: Path
 
     @functools.cached_property
-    def paths(self) -> frozenset[str]:
-        """The files by path, relative to the root. Raises nothing: what cannot be listed is not there."""
+    def _listed(self) -> dict[str, bool]:
+        """The files by path, relative to the root; whether each is a link."""
         try:
-            if git.dot_git(self.root) is not None:
-                return frozenset(one.path for one in git.files(self.root) if not one.submodule)
-            return frozenset(plain_files(self.root))
+            return dict(_listed(self.root, ""))
         except (ConfigError, OSError):
-            return frozenset()
+            return {}
+
+    @functools.cached_property
+    def paths(self) -> frozenset[str]:
+        """The files by path, relative to the root."""
+        return frozenset(self._listed)
+
+    @functools.cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """The files as those of a release, without their sizes and digests, for which all would have to be read."""
+        return tuple(Entry(path, LINK if link else FILE, 0, "") for path, link in self._listed.items())
+
+    def find(self, path: str) -> Entry | None:
+        """The entry at a path, or None."""
+        return Entry(path, LINK if self._listed[path] else FILE, 0, "") if path in self._listed else None
+
+    def open(self, entry: Entry) -> BinaryIO:
+        """A stream over a file's content; of a link: its target's text. Nothing where it cannot be read."""
+        try:
+            if entry.kind == LINK:
+                return io.BytesIO(os.fsencode(os.readlink(self.root / entry.path)))  # noqa: PTH115
+            with (self.root / entry.path).open("rb") as file:
+                return io.BytesIO(file.read(_LARGEST))
+        except OSError:
+            return io.BytesIO()
 
     def read_text(self, path: str) -> str | None:
         """A file's text; None when there is none that is UTF-8 text and would ship."""
@@ -55,3 +86,16 @@ class DiskFiles:
         found = [path for path in self.paths if posixpath.basename(path) == name and path.count("/") <= depth]
         kept = [path for path in found if not JUNK_DIRECTORIES & set(path.split("/"))]
         return sorted(kept, key=lambda path: (path.count("/"), path))
+
+
+def _listed(root: Path, below: str) -> Iterator[tuple[str, bool]]:
+    """Each file, with ``below`` in front, and whether it is a link; those of submodules, too."""
+    if git.dot_git(root) is None:
+        yield from ((f"{below}{path}", (root / path).is_symlink()) for path in plain_files(root))
+        return
+    for known in git.files(root):
+        path = f"{below}{known.path}"
+        if not known.submodule:
+            yield path, known.link or (not known.tracked and (root / known.path).is_symlink())
+        elif os.path.lexists(root / known.path / ".git"):
+            yield from _listed(root / known.path, f"{path}/")

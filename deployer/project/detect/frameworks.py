@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from deployer.project.django import TextFiles, tree
+from deployer.project.django import TextFiles, module_text, tree
+from deployer.project.django.evaluation.modules import relative_to
 
 __all__ = ["PACKAGES", "Application", "applications"]
 
@@ -16,7 +17,7 @@ FRAMEWORKS = {
 }  # fmt: skip
 PACKAGES = ("app", "src", "api", "web", "server")
 """Where modules are looked for besides the top, when the directories of a project are not known."""
-_MODULES = ("wsgi", "asgi", "app", "main", "application", "server", "api", "run")
+_MODULES = ("wsgi", "asgi", "app", "main", "application", "server", "api", "run", "autoapp")
 _FACTORIES = ("create_app", "make_app", "create_application", "build_app", "get_app", "app_factory", "create_asgi_app")
 _NAMES = ("application", "app", "api", "server")
 _KINDS = ("wsgi", "asgi")
@@ -47,12 +48,12 @@ def applications(files: TextFiles, packages: Sequence[str] = PACKAGES) -> list[A
     nothing else counts beside it; functions count where nothing is ready-made."""
     paths = [*_MODULES, *(f"{package}/{name}" for package in packages for name in ("__init__", *_MODULES))]
     modules = {path: tree(text) for path in paths if (text := files.read_text(f"{path}.py")) is not None}
-    served = [found for path, module in modules.items() if (found := _served(path, module))]
+    served = [found for path, module in modules.items() if (found := _served(files, path, module))]
     if served:
         first = served[0]
         top = "." not in first.target.partition(":")[0]
         return [one for one in served if one is first or (one.kind == first.kind and not top)]
-    instances = [one for path, module in modules.items() for one in _instances(path, module)]
+    instances = [one for path, module in modules.items() for one in _instances(files, path, module)]
     return instances or [one for path, module in modules.items() for one in _factories(path, module)]
 
 
@@ -60,7 +61,7 @@ def _dotted(path: str) -> str:
     return path.replace("/", ".").removesuffix(".__init__")
 
 
-def _served(path: str, module: ast.Module) -> Application | None:
+def _served(files: TextFiles, path: str, module: ast.Module) -> Application | None:
     """What a wsgi.py or asgi.py offers, whatever makes it."""
     kind = path.rpartition("/")[2]
     if kind not in _KINDS:
@@ -69,7 +70,7 @@ def _served(path: str, module: ast.Module) -> Application | None:
     name = next((name for name in _NAMES if name in offered), None)
     if name is None:
         return None
-    made = next((one for one in _instances(path, module) if one.target.endswith(f":{name}")), None)
+    made = next((one for one in _instances(files, path, module) if one.target.endswith(f":{name}")), None)
     return made or Application(kind=kind, target=f"{_dotted(path)}:{name}")
 
 
@@ -84,9 +85,10 @@ def _bound(node: ast.stmt) -> Iterator[str]:
         yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
-def _instances(path: str, module: ast.Module) -> Iterator[Application]:
-    """``app = Flask(__name__)``, annotated or not; and what a function of the same module makes."""
-    makers = {one.target.partition(":")[2]: one.kind for one in _factories(path, module)}
+def _instances(files: TextFiles, path: str, module: ast.Module) -> Iterator[Application]:
+    """``app = Flask(__name__)``, annotated or not; and what a function makes, of the same module or imported from
+    another one of the project."""
+    makers = {**_imported_makers(files, path, module), **_makers(module)}
     for node in module.body:
         value = getattr(node, "value", None)
         if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(value, ast.Call):
@@ -95,6 +97,24 @@ def _instances(path: str, module: ast.Module) -> Iterator[Application]:
         kind = FRAMEWORKS.get(called) or makers.get(called)
         for name in _bound(node) if kind else ():
             yield Application(kind=str(kind), target=f"{_dotted(path)}:{name}")
+
+
+def _makers(module: ast.Module) -> dict[str, str]:
+    """The functions of a module that make an application, whatever they are called, each with its kind."""
+    functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
+    return {node.name: kind for node in functions if (kind := next(iter(_kinds(ast.walk(node))), ""))}
+
+
+def _imported_makers(files: TextFiles, path: str, module: ast.Module) -> dict[str, str]:
+    """The same of what a module imports from others of the project, under the names that it gives them."""
+    found: dict[str, str] = {}
+    for node in module.body:
+        if isinstance(node, ast.ImportFrom) and any("app" in one.name for one in node.names):
+            source = relative_to(_dotted(path), f"{path}.py", node.level, node.module or "")
+            text = module_text(files, source)
+            makers = _makers(tree(text)) if text is not None else {}
+            found |= {one.asname or one.name: makers[one.name] for one in node.names if one.name in makers}
+    return found
 
 
 def _called(call: ast.Call) -> str:

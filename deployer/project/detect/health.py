@@ -16,24 +16,25 @@ _ROUTES = ("get", "route", "api_route", "Route", "add_url_rule", "add_api_route"
 
 
 def of_django(files: TextFiles, settings: Settings) -> str:
-    """A health page, else the first page, else the admin's; the first page where nothing tells."""
+    """A health page, else the first page, else the admin's; empty where nothing tells."""
     module = settings.get("ROOT_URLCONF").content
     text = module_text(files, module) if isinstance(module, str) else None
     found = dict(_calls(tree(text), _PATHS))
     if health := _health(found):
         return health
     admin = next((url for url, target in found.items() if target.endswith("site.urls")), "")
-    return f"/{admin}login/" if admin and "" not in found else "/"
+    return "/" if "" in found else f"/{admin}login/" if admin else ""
 
 
 def of_framework(text: str) -> str:
-    """The same for the text of a module with an application: FastAPI always has a description of itself."""
+    """The same for the text of a module with an application: FastAPI always has a description of itself; empty
+    where nothing tells."""
     module = tree(text)
     found = dict(_calls(module, _ROUTES))
     if health := _health(found):
         return health
     made = next((node for node in ast.walk(module) if isinstance(node, ast.Call) and _name(node) == "FastAPI"), None)
-    return "/" if made is None or "" in found else _description(made)
+    return "/" if "" in found else _description(made) if made is not None else ""
 
 
 def _description(fastapi: ast.Call) -> str:

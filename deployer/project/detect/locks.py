@@ -48,19 +48,20 @@ class LockChoice:
         return kind_of(self.path) if self.path else ""
 
 
-def choose_lock(files: DiskFiles, directory: str = "") -> LockChoice:
+def choose_lock(files: DiskFiles, directory: str = "", chosen: str = "") -> LockChoice:
     """The lock for an app that runs in a directory of the project: what a deploy finds, else requirements of a usual
-    name, those for production first."""
+    name, those for production first; or the ``chosen`` one of them."""
     usual = [path for path in _candidates(directory, KINDS) if path in files.paths]
     others = [path for path in _candidates(directory, _REQUIREMENTS) if path in files.paths]
     if not usual and not others:
         names = [other.name for other in otherlocks.OTHER_LOCKS]
         foreign = [path for path in _candidates(directory, names) if path in files.paths]
         return LockChoice(other=otherlocks.found(foreign))
-    path = (usual or others)[0]
+    first = (usual or others)[0]
+    path = chosen if chosen in (*usual, *others) else first
     groups, extras = _for_production(files, path, directory)
     beside = tuple(one for one in (*usual, *others) if one not in (path, *_included(files, path)) and "base" not in one)
-    return LockChoice(path=path, named=not usual, groups=groups, extras=extras, beside=beside)
+    return LockChoice(path=path, named=not usual or path != first, groups=groups, extras=extras, beside=beside)
 
 
 def _candidates(directory: str, names: Mapping[str, str] | tuple[str, ...] | list[str]) -> list[str]:

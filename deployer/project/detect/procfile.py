@@ -19,6 +19,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _SERVERS = {"gunicorn": "wsgi", "uvicorn": "asgi", "hypercorn": "asgi", "daphne": "asgi"}
 _DEVELOPMENT = re.compile(r"\brunserver\b|\bflask\b.* run\b|--reload\b|^make\s")
 _SERVING = re.compile(r"\b(?:gunicorn|uvicorn|hypercorn|daphne|waitress|uwsgi|granian)\b")
+_BEAT = re.compile(r"\s(?:beat|--beat|-B)(?:\s|\Z)")
+"""Celery's own scheduler, by itself or within a worker: two of it would queue all twice."""
+_ANSWERS = re.compile(
+    r"""(?:(?<=\A)|(?<=&&)|(?<=;))\s*(?:yes|echo|printf)(?:\s+(?:'[^']*'|"[^"]*"|[^\s|&;]+))*\s*\|\s*"""
+)
+_BUILDS = re.compile(r"\b(?:collectstatic|compilemessages|compress|npm|yarn)\b")
 _ONCE = ("beat", "clock", "scheduler", "cron")
 
 
@@ -26,13 +32,16 @@ _ONCE = ("beat", "clock", "scheduler", "cron")
 class Procfile:
     """``kind`` and ``target`` are those of the web process, empty when its command names none that is known; ``web`` is
     that command then. ``processes`` have a command each; those ``once`` run on one host; those ``serving``
-    take requests, and are no processes here. ``directory`` is where all of it runs."""
+    take requests, and are no processes here. ``build`` is what of ``release`` writes into the code; ``answered``
+    what fed it answers, and was left out. ``directory`` is where all of it runs."""
 
     kind: str = ""
     target: str = ""
     args: tuple[str, ...] = ()
     web: str = ""
     release: str = ""
+    build: tuple[str, ...] = ()
+    answered: str = ""
     processes: Mapping[str, str] = field(default_factory=dict)
     once: tuple[str, ...] = ()
     serving: tuple[str, ...] = ()
@@ -51,12 +60,41 @@ def parse_procfile(text: str) -> Procfile:
     places = {match["directory"] for match in map(_CHDIR.match, commands.values()) if match}
     commands = {name: _here(command) for name, command in commands.items()}
     found = _web(commands.pop("web", ""))
-    release = commands.pop("release", "")
+    migrate, build, answered = _release(commands.pop("release", ""))
     serving = tuple(name for name, command in commands.items() if _SERVING.search(command))
     processes = {_name(name): _command(command) for name, command in commands.items() if name not in serving}
-    once = tuple(name for name in processes if any(word in name for word in _ONCE) or " beat" in processes[name])
+    once = tuple(name for name in processes if any(word in name for word in _ONCE) or _is_beat(processes[name]))
     directory = found.directory or (places.pop() if len(places) == 1 else "")
-    return replace(found, release=release, processes=processes, once=once, serving=serving, directory=directory)
+    return replace(
+        found,
+        release=migrate,
+        build=build,
+        answered=answered,
+        processes=processes,
+        once=once,
+        serving=serving,
+        directory=directory,
+    )
+
+
+def _is_beat(command: str) -> bool:
+    return "celery" in command and _BEAT.search(command) is not None
+
+
+def _release(command: str) -> tuple[str, tuple[str, ...], str]:
+    """What of it migrates, what builds, and what answered its questions: here nobody is asked. A build is sealed before
+    a migration, which can write none of the code."""
+    answers = _ANSWERS.search(command)
+    if answers is not None:
+        command = _ANSWERS.sub("", command)
+        command = re.sub(r"(manage\.py\s+migrate\b)(?!.*--no-?input)", r"\1 --noinput", command)
+    steps = re.split(r"\s*&&\s*", command)
+    build = tuple(step for step in steps if _BUILDS.search(step))
+    if build and not any(_SHELL.search(step) for step in steps):
+        command = " && ".join(step for step in steps if step not in build)
+    else:
+        build = ()
+    return command.strip(), build, answers[0].strip().rstrip("|").strip() if answers else ""
 
 
 def _here(command: str) -> str:

@@ -36,7 +36,7 @@ class Project:
     below that have one, likewise. ``host`` is the site's name, ``confirmed`` when a person said so.
     """
 
-    root: Path
+    files: DiskFiles
     name: str
     git: bool = False
     directory: str = ""
@@ -56,17 +56,22 @@ class Project:
     confirmed: bool = False
 
     @property
+    def root(self) -> Path:
+        """The project's directory."""
+        return self.files.root
+
+    @property
     def is_python(self) -> bool:
         """Whether there is anything to deploy."""
         return self.manage or bool(self.wsgi or self.asgi or self.lock.path or self.lock.other or self.procfile.web)
 
 
-def inspect(root: Path, *, directory: str = "", host: str = "") -> Project:
-    """Read the project's files on the disk. Raises nothing for files that cannot be read or understood.
+def inspect(files: DiskFiles, *, directory: str = "", host: str = "") -> Project:
+    """Read the project's files on the disk, as far as they matter. Raises nothing for files that cannot be read or
+    understood.
 
     ``directory`` is where the app runs, and ``host`` the name of its site, as far as their user said so.
     """
-    files = DiskFiles(root)
     procfile = parse_procfile(files.read_text("Procfile") or "")
     places = [directory] if directory else _places(files, procfile)
     place = places[0] if len(places) == 1 else ""
@@ -101,7 +106,7 @@ def _has_application(files: DiskFiles, directory: str) -> bool:
 def _inspect(files: DiskFiles, procfile: Procfile, place: str, elsewhere: tuple[str, ...], host: str) -> Project:
     below = Below(files, place) if place else files
     manage = not elsewhere and _is_manage(below.read_text("manage.py"))
-    choice = choose_settings(below)
+    choice = choose_settings(below, files.directories(place))
     make = functools.partial(_made, files, procfile, place, elsewhere, manage, host)
     if choice is not None and not elsewhere:
         site = inspect_settings(below, choice, place, host)
@@ -144,7 +149,7 @@ def _made(
         firsts = {procfile.kind: firsts[procfile.kind]}
     args = procfile.args or next((one.args for one in firsts.values()), ())
     return Project(
-        root=files.root,
+        files=files,
         name=guess_name(files, site.settings if site else None, place),
         git=git.dot_git(files.root) is not None,
         directory=place,

@@ -5,9 +5,9 @@ the variables that a host has; what it cannot know stays unknown.
 """
 
 from deployer.project.django.choice import SETTINGS, Choice, choose_settings
-from deployer.project.django.modules import Below, TextFiles, literal, module_path, module_text, tree
-from deployer.project.django.reader import Settings, read_settings
-from deployer.project.django.values import CODE, STATE, Value, plain
+from deployer.project.django.evaluation.modules import Below, TextFiles, literal, module_path, module_text, tree
+from deployer.project.django.evaluation.reader import Settings, read_settings
+from deployer.project.django.evaluation.values import CODE, STATE, Value, plain
 
 __all__ = [
     "CODE",

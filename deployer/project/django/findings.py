@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import posixpath
 import re
 from typing import Any
 
-from deployer.project.django.reader import Settings
+from deployer.project.django.evaluation.reader import Settings
+from deployer.project.django.evaluation.values import CODE, STATE, UNKNOWN, Symbol, Value, plain, truth
 from deployer.project.django.reading import Reading, in_project
-from deployer.project.django.values import CODE, STATE, UNKNOWN, Value, plain, truth
 
 __all__ = [
     "databases",
@@ -22,6 +23,7 @@ __all__ = [
     "secret",
     "static",
     "texts",
+    "unread",
     "url_prefix",
 ]
 
@@ -60,8 +62,8 @@ def hosts(reading: Reading, host: str) -> str:
     found = host or next((name for name in map(_bare_host, texts(allowed)) if is_host(name)), "")
     if _allows(reading.settings, found):
         return found
-    naming = [name for name in allowed.variables if _names_hosts(reading, name)]
-    if found and reading.solve(naming, [found], lambda settings: _allows(settings, found)):
+    naming = [name for name in allowed.variables if _form(reading, name)]
+    if found and reading.solve(naming, _forms(found), lambda settings: _allows(settings, found)):
         return found
     if allowed.known and (found or not naming):
         what = f"ALLOWED_HOSTS does not have {found or 'the name of the site'}"
@@ -69,18 +71,46 @@ def hosts(reading: Reading, host: str) -> str:
     return found
 
 
-def hosts_variable(reading: Reading, host: str) -> str:
-    """The variable that has to name the site, as long as nobody said how it is called; empty when there is none.
+def hosts_variable(reading: Reading, host: str) -> tuple[str, str]:
+    """The variable that has to name the site, as long as nobody said how it is called, and how it names one; empty when
+    there is none.
 
     It was seen to do so: not every variable that decides ALLOWED_HOSTS is one that names hosts.
     """
     if host or _allows(reading.settings, ""):
-        return ""
-    return next((name for name in reading.settings.get("ALLOWED_HOSTS").variables if _names_hosts(reading, name)), "")
+        return "", ""
+    variables = reading.settings.get("ALLOWED_HOSTS").variables
+    return next(((name, form) for name in variables if (form := _form(reading, name))), ("", ""))
 
 
-def _names_hosts(reading: Reading, variable: str) -> bool:
-    return _EXAMPLE in texts(reading.read({variable: _EXAMPLE}).get("ALLOWED_HOSTS"))
+def _form(reading: Reading, variable: str) -> str:
+    """What a variable has to be for one host to be allowed; empty where it names none."""
+    for form in _forms(_EXAMPLE):
+        if _EXAMPLE in texts(reading.read({variable: form}).get("ALLOWED_HOSTS")):
+            return form
+    return ""
+
+
+def _forms(host: str) -> tuple[str, str]:
+    """A list of one as most libraries read it, and as JSON, which pydantic wants."""
+    return host, json.dumps([host])
+
+
+def unread(settings: Settings) -> list[str]:
+    """The settings that decide what visitors get, and of which reading tells nothing."""
+    seen = all(name in settings.names for name in ("INSTALLED_APPS", "ROOT_URLCONF")) and not settings.unseen
+    return [name for name in _DECIDING if _is_unread(settings, name, seen=seen)]
+
+
+_DECIDING = ("DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "DATABASES", "STATIC_ROOT", "MEDIA_ROOT")
+
+
+def _is_unread(settings: Settings, name: str, *, seen: bool) -> bool:
+    value = settings.names.get(name)
+    if value is None:
+        return not seen
+    is_text = not isinstance(value.content, Symbol)
+    return not value.variables and not value.others and not (value.known and is_text)
 
 
 def _bare_host(name: str) -> str:
@@ -172,7 +202,8 @@ def static(reading: Reading) -> str | None:
     if not isinstance(root.content, str) or not root.content:
         return "" if root.variables or not root.known else None
     if not _outside_code(root.content):
-        return in_project(root.content, reading.directory)
+        inside = in_project(root.content, reading.directory)
+        return "" if inside == "." else inside  # nobody is shown all of the code
     wanted = lambda found: found.get("STATIC_ROOT").content == "staticfiles"  # noqa: E731
     if reading.solve(root.variables, ["staticfiles"], wanted):
         return in_project("staticfiles", reading.directory)

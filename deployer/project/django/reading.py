@@ -6,10 +6,11 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from deployer.project.django.choice import SETTINGS
-from deployer.project.django.modules import TextFiles
-from deployer.project.django.reader import Settings, read_settings
-from deployer.project.django.values import CODE, STATE, Value
+from deployer.project.django.choice import SETTINGS, Choice
+from deployer.project.django.evaluation.classes import CONFIGURATIONS
+from deployer.project.django.evaluation.modules import TextFiles
+from deployer.project.django.evaluation.reader import Settings, read_settings
+from deployer.project.django.evaluation.values import CODE, STATE, Value
 from deployer.wire.release.shared import PLAIN_PATH, shared_of, shared_problem
 
 __all__ = ["Doubt", "Reading", "in_project"]
@@ -29,15 +30,19 @@ def in_project(path: str, directory: str) -> str:
     return posixpath.relpath(posixpath.normpath(placed), CODE)
 
 
+_GIVEN = (SETTINGS, CONFIGURATIONS, "STATE_DIRECTORY", "HOME")
+"""Variables that are what they are."""
+
+
 class Reading:
     """The settings under the variables of a host; read again with others to see what a variable does.
 
     ``shared`` are paths of the code that a host keeps below the directory that the app may write.
     """
 
-    def __init__(self, files: TextFiles, module: str, directory: str) -> None:
-        self.files, self.module, self.directory = files, module, directory
-        self.env: dict[str, str] = {}
+    def __init__(self, files: TextFiles, choice: Choice, directory: str) -> None:
+        self.files, self.module, self.directory = files, choice.module, directory
+        self.env: dict[str, str] = {CONFIGURATIONS: choice.configuration} if choice.configuration else {}
         self.shared: dict[str, str] = {}
         self.doubts: list[Doubt] = []
         self.settings = self.read({})
@@ -49,7 +54,7 @@ class Reading:
 
     def solve(self, variables: Iterable[str], texts: Iterable[str], good: Callable[[Settings], bool]) -> bool:
         """Whether one of the variables, with one of the texts, makes the settings good; it is kept then."""
-        for name in (name for name in variables if name not in (SETTINGS, "STATE_DIRECTORY", "HOME")):
+        for name in (name for name in variables if name not in _GIVEN):
             for text in texts:
                 settings = self.read({name: text})
                 if good(settings):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from deployer.project.django import findings
 from deployer.project.django.choice import Choice
+from deployer.project.django.evaluation.modules import TextFiles
+from deployer.project.django.evaluation.reader import Settings
 from deployer.project.django.findings import texts, url_prefix
-from deployer.project.django.modules import TextFiles
-from deployer.project.django.reader import Settings
 from deployer.project.django.reading import Doubt, Reading
 
 __all__ = ["Doubt", "Site", "inspect_settings"]
@@ -21,7 +21,9 @@ class Site:
 
     ``env`` are variables that are needed there and are no secret, each with its value; ``secret`` names the variable
     of SECRET_KEY, where it has one; ``hosts_variable`` that of ALLOWED_HOSTS, as long as nobody said what the site is
-    called; ``required`` those without which the settings raise, and which are in neither.
+    called, and ``hosts_form`` how it would name an example; ``required`` those without which the settings raise, and
+    which are in neither. ``unread`` are settings of which reading tells nothing,
+    ``unused`` a module for production that no program names.
     ``static_root`` and ``media_root`` are relative to the project, ``media_state`` to the directory that the app may
     write. ``shared`` are paths of the project that are kept there, too, each with its place.
     """
@@ -34,6 +36,7 @@ class Site:
     required: tuple[str, ...] = ()
     host: str | None = None
     hosts_variable: str = ""
+    hosts_form: str = ""
     migrates: bool = False
     collects: bool = False
     whitenoise: bool = False
@@ -43,27 +46,33 @@ class Site:
     media_state: str | None = None
     shared: Mapping[str, str] = field(default_factory=dict)
     doubts: tuple[Doubt, ...] = ()
+    unused: str = ""
+    unread: tuple[str, ...] = ()
 
 
 def inspect_settings(files: TextFiles, choice: Choice, directory: str = "", host: str = "") -> Site:
     """What the settings ask of a host. ``host`` is the site's name, where its user said one."""
-    reading = Reading(files, choice.module, directory)
+    reading = Reading(files, choice, directory)
     findings.debug(reading)
     found = findings.hosts(reading, host)
     findings.databases(reading)
     secret = findings.secret(reading)
     static, media = findings.static(reading), findings.media(reading)
     settings = reading.settings
+    variable, form = findings.hosts_variable(reading, found)
     required = (name for name in settings.required if name != secret and name not in reading.env)
     return Site(
         settings=choice.module,
         why=choice.why,
+        unused=choice.unused,
         values=settings,
         env=reading.env,
         secret=secret,
         required=tuple(required),
         host=found or None,
-        hosts_variable=findings.hosts_variable(reading, found),
+        hosts_variable=variable,
+        hosts_form=form,
+        unread=tuple(findings.unread(settings)),
         migrates=findings.migrates(settings),
         collects=static is not None,
         whitenoise=any("whitenoise" in one for one in texts(settings.get("MIDDLEWARE"))),

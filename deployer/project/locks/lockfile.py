@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from deployer.config import Config, DependenciesConfig
 from deployer.errors import ConfigError
 from deployer.project.locks import otherlocks, pylock, requirements, uvlock
+from deployer.project.locks.hashes import Hashes, hashes_of
 from deployer.project.locks.installing import asked_python, places, python_version, settings_from
-from deployer.project.shipped import Chosen, Reads, Shipped
+from deployer.project.shipped import Chosen, Files, Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
@@ -78,6 +79,8 @@ class Lock:
     """Where an installer runs, relative to the project."""
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    hashes: bool = False
+    """Whether nothing may be installed whose hash the requirements do not have."""
     python: str = ""
     """The Python (``3.12``) that ``.python-version`` asks for, as uv and pyenv read it, where ``requires`` is empty."""
 
@@ -119,7 +122,7 @@ def _add(kind: str, program: str) -> str:
     return f"uv add {program}" if kind == "uv" else f"and lock again, for {program} to be in it without a condition"
 
 
-def find_lock(source: Source, *, required: bool = True, directory: str = "", chosen: DependenciesConfig = _ALL) -> Lock:
+def find_lock(source: Files, *, required: bool = True, directory: str = "", chosen: DependenciesConfig = _ALL) -> Lock:
     """The lock among the files that ship: the one that is ``chosen``, else the nearest to the app's ``directory``.
 
     ``required``: none is a ConfigError that says how to make one (an app with its own ``command`` may do
@@ -137,6 +140,7 @@ def find_lock(source: Source, *, required: bool = True, directory: str = "", cho
     )
     reads = _read(shipped, posixpath.relpath(path, base or "."), kind, parts).joined(settings_from(project, base))
     files, directories = shipped.closed(reads.files, reads.directories)
+    hashes = hashes_of(shipped, posixpath.relpath(path, base or ".")) if kind == "requirements" else Hashes()
     requires = asked_python(project, base) if kind == "requirements" else reads.requires
     python, unused = ("", "") if requires else python_version(project, base)
     return Lock(
@@ -146,11 +150,12 @@ def find_lock(source: Source, *, required: bool = True, directory: str = "", cho
         directories=directories,
         requires=requires,
         python=python,
+        hashes=hashes.required,
         floating=reads.floating,
         warnings=(
             *(otherlocks.outdated(project, path) if kind == "requirements" else ()),
             *(_whole(path) if base in directories or "." in directories else ()),
-            *filter(None, [unused]),
+            *filter(None, [unused, hashes.warning]),
         ),
         absent=reads.absent,
         directory="" if (runs_in := shipped.placed(reads.directory)) == "." else runs_in,

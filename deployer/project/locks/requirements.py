@@ -58,7 +58,7 @@ def read(shipped: Shipped, path: str, chosen: Chosen) -> Reads:
     """
     chosen.refuse_unknown(path, (), ())
     reads, pins, loose = Reads(), set[str](), list[tuple[str, str]]()
-    for line in _lines(shipped, path):
+    for line in lines(shipped, path):
         if line.text.startswith("-") and not _option(line.text, "--editable"):
             reads = reads.joined(_links(shipped, line))
             continue
@@ -68,7 +68,7 @@ def read(shipped: Shipped, path: str, chosen: Chosen) -> Reads:
         if one.pinned:
             pins.add(one.name)
         elif not line.constraint:
-            loose.append((one.name, f"{line.where}: {_shown(line.text)}"))
+            loose.append((one.name, f"{line.where}: {shown(line.text)}"))
     floating = tuple(told for name, told in loose if not name or name not in pins)
     return replace(reads, files=(*_included(shipped, path), *reads.files), floating=floating)
 
@@ -88,6 +88,11 @@ def parse(rule: str, shipped: Shipped) -> Requirement:
         pinned = bool(place) or bool(_HASH.search(rule))
         return Requirement(name=name if what is not text else "", place=place, pinned=pinned)
     return Requirement(name=name, pinned=bool(_PINNED.search(text.partition(";")[0])))
+
+
+def is_repository(rule: str) -> bool:
+    """Whether a line names a repository (``git+…``)."""
+    return any(word.startswith(_VCS) for word in rule.split()[:3])
 
 
 def _place(what: str, shipped: Shipped, *, certain: bool) -> str:
@@ -134,7 +139,8 @@ def _files(shipped: Shipped, path: str) -> Iterator[tuple[str, str, bool]]:
                     waiting.append((below, where, constraint or name == "--constraint"))
 
 
-def _lines(shipped: Shipped, path: str) -> Iterator[Line]:
+def lines(shipped: Shipped, path: str) -> Iterator[Line]:
+    """The logical lines of a file and of all that it includes. Raises ConfigError for one that does not ship."""
     for file, text, constraint in _files(shipped, path):
         for number, rule in _logical(text):
             yield Line(file=file, where=f"{file}:{number}", text=rule, constraint=constraint)
@@ -170,7 +176,7 @@ def _links(shipped: Shipped, line: Line) -> Reads:
     return local(shipped, posixpath.join(posixpath.dirname(line.file), value), line.where)
 
 
-def _shown(rule: str) -> str:
+def shown(rule: str) -> str:
     """A line as it may be told: short, and without what a URL has of passwords."""
     text = _CREDENTIALS.sub("//…@", _OPTIONS.split(rule)[0].strip())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

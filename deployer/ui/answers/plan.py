@@ -61,6 +61,8 @@ def show_plan(
             few = names.few([plan.host for plan in group], NAMED)
             paint.say(console, "\n  ", (few, "bold cyan"), (f"  {counted(len(group), 'host')}", "dim"))
         _group(console, group, now)
+    for note in dict.fromkeys(note for plan in plans for note in plan.notes):
+        paint.say(console, ("  ! ", "bold yellow"), clean(note))
     say_unreachable(console, unreachable, names)
     return None
 

@@ -52,6 +52,7 @@ class LockSpec:
     ``files`` are single files, ``directories`` sources that are installed from the code itself (``.``: all of it).
     ``requires`` is what the lock says of Python (``>=3.11``), empty when it says nothing. ``directory`` is where the
     installer runs (empty: at the root of the code). ``groups`` and ``extras`` are installed besides what is by default.
+    ``hashes``: nothing is installed whose hash the file does not have.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class LockSpec:
     directory: str = ""
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    hashes: bool = False
 
     def covers(self, path: str) -> bool:
         """Whether an installer may read this file of the code: it names the environment, and is there for a build."""
@@ -71,8 +73,10 @@ class LockSpec:
 
     @classmethod
     def parse(cls, value: Any) -> LockSpec:
-        """Records written before local sources, directories, groups and extras were recorded have none."""
-        none: dict[str, Any] = {"directories": [], "requires": "", "directory": "", "groups": [], "extras": []}
+        """Records written before local sources, directories, groups, extras and hashes were recorded have none."""
+        none: dict[str, Any] = {
+            "directories": [], "requires": "", "directory": "", "groups": [], "extras": [], "hashes": False,
+        }  # fmt: skip
         read = Reader({**none, **value} if isinstance(value, dict) else value, "lock")
         kind = read.choice("kind", LOCKS)
         path = read.text("path", LINE, 1024)
@@ -81,6 +85,7 @@ class LockSpec:
         requires = read.text("requires", REQUIRES)
         directory = read.text("directory", OPTIONAL_DIRECTORY, DIRECTORY_LENGTH)
         parts = [_parts(read, key) for key in ("groups", "extras")]
+        hashes = read.boolean("hashes")
         read.done()
         if (kind == "none") != (path == "") or (path and path not in files):
             raise ValueError("lock: path, kind and files do not fit each other")
@@ -93,6 +98,7 @@ class LockSpec:
             directory=directory,
             groups=parts[0],
             extras=parts[1],
+            hashes=hashes,
         )
 
 

@@ -44,9 +44,9 @@ def test_several_applications_in_packages_are_a_choice(project) -> None:
     """Without a manage.py nothing says which one is meant: both are named, and how to say it."""
     root = project({"a/wsgi.py": "application = 1", "b/wsgi.py": "application = 1"})
     with pytest.raises(ConfigError, match=r"a\.wsgi:application.*b\.wsgi:application") as caught:
-        refuse_mistake(inspect(root))
+        refuse_mistake(inspect(DiskFiles(root)))
     assert '--wsgi="a.wsgi:application"' in str(caught.value.next)
-    refuse_mistake(chosen(inspect(root), wsgi="b.wsgi:application", asgi=""))
+    refuse_mistake(chosen(inspect(DiskFiles(root)), wsgi="b.wsgi:application", asgi=""))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def project(tmp_path: Path):
 
 def test_a_django_project_is_understood(project) -> None:
     """Everything that init asks for is found in the files, without importing one of them."""
-    found = inspect(project(DJANGO))
+    found = inspect(DiskFiles(project(DJANGO)))
     site = found.django
     assert site is not None
     assert (found.name, found.manage, site.settings) == ("shop", True, "shop.settings")
@@ -85,7 +85,7 @@ def test_split_settings_are_read_together(project) -> None:
         "shop/settings/base.py": SETTINGS,
         "shop/settings/production.py": 'from .base import *\nALLOWED_HOSTS = ["live.example.com"]\n',
     }
-    found = inspect(project(files))
+    found = inspect(DiskFiles(project(files)))
     site = found.django
     assert site is not None
     assert (site.settings, site.host, site.static_root) == (
@@ -102,7 +102,7 @@ def test_split_settings_are_read_together(project) -> None:
 )
 def test_other_frameworks_are_found(project, module: str, text: str, kind: str, callable: str) -> None:
     """A Flask or FastAPI application at the top of a usual module is found."""
-    assert getattr(inspect(project({module: text})), kind) == callable
+    assert getattr(inspect(DiskFiles(project({module: text}))), kind) == callable
 
 
 @pytest.mark.parametrize(
@@ -117,20 +117,20 @@ def test_other_frameworks_are_found(project, module: str, text: str, kind: str, 
 )
 def test_names_are_made_to_fit(project, files: dict[str, str], name: str) -> None:
     """The app's name is one that the configuration accepts, from the best place that has one."""
-    assert inspect(project(files)).name == name
+    assert inspect(DiskFiles(project(files))).name == name
 
 
 def test_broken_files_are_no_obstacle(project) -> None:
     """Syntax errors and binary files are skipped."""
     root = project({"manage.py": "def (", "app.py": "\0", "uv.lock": ""})
     (root / "main.py").write_bytes(b"\xff")
-    assert inspect(root).wsgi is None
+    assert inspect(DiskFiles(root)).wsgi is None
 
 
 def test_the_written_file_is_accepted(project) -> None:
     """What init writes is a valid deploy.toml with what was found, and nothing else."""
     root = project(DJANGO)
-    found = inspect(root)
+    found = inspect(DiskFiles(root))
     lines = write(found, plan_init(found))
     config = load(root / "deploy.toml")
     assert (config.app, config.web.wsgi, config.web.health.path) == (
@@ -153,7 +153,7 @@ def test_the_written_file_is_accepted(project) -> None:
 def test_comments_can_be_taken_away(project) -> None:
     """The commented proxy table is valid when its marks are removed."""
     root = project(DJANGO)
-    text = plan_init(inspect(root))[Path("deploy.toml")]
+    text = plan_init(inspect(DiskFiles(root)))[Path("deploy.toml")]
     at = text.index("# [proxy]")
     end = text.index("\n\n", at)
     (root / "deploy.toml").write_text(text[:at] + re.sub("^# ", "", text[at:end], flags=re.M) + text[end:])
@@ -166,7 +166,7 @@ def test_comments_can_be_taken_away(project) -> None:
 def test_an_empty_project_gets_a_valid_file(project) -> None:
     """Where nothing is found the file says what must be chosen, and still loads."""
     root = project({})
-    found = inspect(root)
+    found = inspect(DiskFiles(root))
     lines = write(found, plan_init(found))
     assert load(root / "deploy.toml").web.wsgi is None
     assert "Choose one" in (root / "deploy.toml").read_text()
@@ -177,7 +177,7 @@ def test_odd_values_are_quoted(project) -> None:
     """Quotes and backslashes in what was found cannot break the file."""
     files = {**DJANGO, "shop/settings.py": SETTINGS.replace('"staticfiles"', "'st\"a\\\\tic'")}
     root = project(files)
-    found = inspect(root)
+    found = inspect(DiskFiles(root))
     write(found, plan_init(found))
     assert load(root / "deploy.toml").app == "shop"
 
@@ -186,7 +186,7 @@ def test_nothing_is_overwritten(project) -> None:
     """Files that exist stay as they are, and the lines say what to add to them."""
     own = {"deploy.toml": "# mine", "fabfile.py": "# mine", "fabric.yaml": "run: {}"}
     root = project({**DJANGO, **own})
-    lines = write(inspect(root), plan_init(inspect(root)))
+    lines = write(inspect(DiskFiles(root)), plan_init(inspect(DiskFiles(root))))
     assert {name: (root / name).read_text() for name in own} == own
     text = "\n".join(lines)
     assert "kept deploy.toml: it exists" in text
@@ -197,7 +197,7 @@ def test_nothing_is_overwritten(project) -> None:
 def test_another_fabric_file_is_not_hidden(project) -> None:
     """Where fabric.yml exists no fabric.yaml is written: Fabric would read it instead."""
     root = project({**DJANGO, "fabric.yml": "run: {}"})
-    lines = write(inspect(root), plan_init(inspect(root)))
+    lines = write(inspect(DiskFiles(root)), plan_init(inspect(DiskFiles(root))))
     assert not (root / "fabric.yaml").exists()
     assert any(line.startswith("kept fabric.yml; add") for line in lines)
 
@@ -205,8 +205,8 @@ def test_another_fabric_file_is_not_hidden(project) -> None:
 def test_a_second_run_changes_nothing(project) -> None:
     """Init may be typed again: all is kept, and nothing is to be added."""
     root = project(DJANGO)
-    write(inspect(root), plan_init(inspect(root)))
-    lines = write(inspect(root), plan_init(inspect(root)))
+    write(inspect(DiskFiles(root)), plan_init(inspect(DiskFiles(root))))
+    lines = write(inspect(DiskFiles(root)), plan_init(inspect(DiskFiles(root))))
     assert lines[2:5] == [
         "kept deploy.toml: it exists", "kept fabfile.py: it exists", "kept fabric.yaml: it exists",
     ]  # fmt: skip
@@ -215,7 +215,7 @@ def test_a_second_run_changes_nothing(project) -> None:
 def test_hints(project) -> None:
     """A missing server is pointed out."""
     root = project({**DJANGO, "requirements.txt": "django"})
-    assert any("does not name gunicorn" in line for line in write(inspect(root), {}))
+    assert any("does not name gunicorn" in line for line in write(inspect(DiskFiles(root)), {}))
 
 
 def refusal(root: Path, **choice: str) -> ConfigError:
@@ -241,7 +241,7 @@ def test_a_directory_that_cannot_be_meant(project, monkeypatch: pytest.MonkeyPat
         assert str(refusal(root / inner).next) == f"cd {root} && deployer init"
     project({"deploy.toml": 'app = "shop"', "docs/conf.py": ""})
     assert str(root / "deploy.toml") in refusal(root / "docs").message
-    refuse_mistake(inspect(root))
+    refuse_mistake(inspect(DiskFiles(root)))
 
 
 def test_projects_further_down(project) -> None:
@@ -250,7 +250,7 @@ def test_projects_further_down(project) -> None:
     error = refusal(root)
     assert all(f"{place}/" in error.message for place in ("a/x", "b"))
     assert error.next.commands == ("deployer init --directory b",)
-    assert inspect(root, directory="a/x").directory == "a/x"
+    assert inspect(DiskFiles(root), directory="a/x").directory == "a/x"
 
 
 @pytest.mark.cause("several-apps")
@@ -261,7 +261,7 @@ def test_several_applications(project) -> None:
     error = refusal(root)
     assert 'wsgi = "app:app", wsgi = "app:admin", asgi = "main:app"' in error.message
     assert str(error.next).startswith('deployer init --wsgi="app:app"')
-    chose = chosen(inspect(root), wsgi="", asgi="main:app")
+    chose = chosen(inspect(DiskFiles(root)), wsgi="", asgi="main:app")
     refuse_mistake(chose)
     assert 'asgi = "main:app"' in plan_init(chose)[Path("deploy.toml")]
     (root / "deploy.toml").write_text('app = "shop"')
@@ -271,10 +271,10 @@ def test_several_applications(project) -> None:
 
 def test_what_was_found_is_said(project) -> None:
     """The first line tells it, or that there is no application."""
-    assert write(inspect(project(DJANGO)), {})[0] == (
+    assert write(inspect(DiskFiles(project(DJANGO))), {})[0] == (
         "found: Django, settings shop.settings, shop.wsgi:application, requirements.txt, no git repository"
     )
-    assert "no WSGI or ASGI application" in write(inspect(project({}) / "nothing"), {})[0]
+    assert "no WSGI or ASGI application" in write(inspect(DiskFiles(project({}) / "nothing")), {})[0]
 
 
 @pytest.mark.parametrize(
@@ -331,6 +331,6 @@ def test_what_startproject_writes_is_doubted(tmp_path: Path) -> None:
         'DEBUG = True\nALLOWED_HOSTS = []\nDATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", '
         '"NAME": BASE_DIR / "db.sqlite3"}}\n'
     )
-    project = inspect(tmp_path)
+    project = inspect(DiskFiles(tmp_path))
     told = "\n".join(write(project, plan_init(project)))
     assert "STATE_DIRECTORY" not in told and "ALLOWED_HOSTS does not have" in told and "DEBUG is on" in told

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from deployer.commands.init import Defaults, interview, plan_init, refuse_mistake
+from deployer.commands.init import Defaults, interview, plan_init, refuse_mistake, write
 from deployer.config import load
 from deployer.errors import ConfigError
+from deployer.project import git
 from deployer.ui.asking import Terminal, show_lines
 from tests.support.project import Project
 
@@ -80,6 +82,34 @@ def test_a_choice_between_applications(tmp_path: Path) -> None:
     assert interview(root, Person("1", "")).project.wsgi == "app:admin"
     with pytest.raises(ConfigError, match="several applications"):
         refuse_mistake(interview(root, None).project)
+
+
+LOCKS = {"uv.lock": "version = 1\n", "requirements.txt": "gunicorn==23.0\n", "requirements/production.txt": "a==1\n"}
+
+
+def test_a_choice_between_lock_files(tmp_path: Path) -> None:
+    """A person chooses; --yes, and nobody, take what a deploy would find. Any other one is named in deploy.toml."""
+    root = project(tmp_path, {"app.py": APP, **LOCKS})
+    person = Person("1", "")
+    lock = interview(root, person).project.lock
+    assert (lock.path, lock.named) == ("requirements.txt", True) and "lock files" in person.asked[0]
+    text = plan_init(interview(root, Person("2", "x.test")).project)[Path("deploy.toml")]
+    assert 'dependencies = { file = "requirements/production.txt" }' in text
+    for asking in (Defaults(), None, Person("0", "")):
+        lock = interview(root, asking).project.lock
+        assert (lock.path, lock.named, lock.beside) == (
+            "uv.lock", False, ("requirements.txt", "requirements/production.txt"),
+        )  # fmt: skip
+
+
+def test_no_more_than_three_questions_are_asked(tmp_path: Path) -> None:
+    """Where there are four the last one's default is taken: which app, which lock and what name nobody can guess."""
+    files = {f"{name}/{path}": text for name in ("a", "b") for path, text in {**DJANGO, **LOCKS}.items()}
+    person = Person("1", "1", "x.test")
+    found = interview(project(tmp_path, files), person)
+    assert len(person.asked) == 3 and found.secrets
+    assert (found.project.directory, found.project.lock.path) == ("b", "b/requirements.txt")
+    assert (found.project.host, found.project.confirmed) == ("x.test", True)
 
 
 def test_a_database_that_setup_could_make(tmp_path: Path) -> None:
@@ -165,3 +195,35 @@ def test_long_lines_are_wrapped_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     plain = io.StringIO()
     show_lines(lines, plain)
     assert plain.getvalue().splitlines()[0] == lines[0]
+
+
+def test_a_huge_project_is_listed_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any number of files init opens those that tell what it asks, and lists them once for each answer at most."""
+    root = project(tmp_path, {**DJANGO, "requirements.txt": "gunicorn==23.0\n-e ./lib\n", "lib/pyproject.toml": ""})
+    for number in range(1000):
+        project(root, {f"shop/part{number % 10}/module{number}.py": "x = 1\n", f"assets/{number}.svg": "<svg/>"})
+    (root / "current").symlink_to("lib")
+    Project(root).git("init", "--quiet")
+    Project(root).git("add", "--all")
+    opened: list[str] = []
+    listed: list[tuple[str, ...]] = []
+    reading = [True]
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if reading and event == "open" and str(arguments[0]).startswith(str(root)):
+            opened.append(str(arguments[0]))
+
+    def run(root: Path, *arguments: str, **more: bytes) -> object:
+        listed.append(arguments)
+        return asked(root, *arguments, **more)
+
+    asked = git.run
+    monkeypatch.setattr(git, "run", run)
+    sys.addaudithook(hear)
+    try:
+        found = interview(root, None)
+        write(found.project, plan_init(found.project))
+    finally:
+        reading.clear()  # a hook stays for as long as Python runs
+    assert len(opened) > 10 and len(set(opened)) < 40, sorted(set(opened))
+    assert len([one for one in listed if "ls-files" in one]) == 2  # what git tracks, and what it does not

@@ -248,7 +248,7 @@ def previewed(
 
     answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
     remotes = open_with(monkeypatch, plan, answer, web1=facts(4), jobs1=facts(7))
-    campaign = SimpleNamespace(spec_on=lambda site: specs[site.host])
+    campaign = SimpleNamespace(spec_on=lambda site: specs[site.host], source=None)
     monkeypatch.setattr(plan, "read_project", lambda *_, **__: campaign)
     return plan.preview(fleet), remotes
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deployer.project.detect.health import of_django, of_framework
-from deployer.project.django.reader import Settings
-from deployer.project.django.values import Value
+from deployer.project.django.evaluation.reader import Settings
+from deployer.project.django.evaluation.values import Value
 from tests.unit.project.django.test_reader import Files
 
 
@@ -18,11 +18,12 @@ from tests.unit.project.django.test_reader import Files
         ('urlpatterns = [re_path(r"^healthz/$", health), path("", home)]', "/healthz/"),
         ('urlpatterns = [path("ht/", include("health_check.urls"))]', "/ht/"),
         ('urlpatterns = [path("api/", include([path("status/", status)])), path("", home)]', "/"),
-        ("def (", "/"),
+        ("def (", ""),
     ],
 )
 def test_of_django(urls: str, path: str) -> None:
-    """A health page, the first page, the admin's; what is only written in a comment does not count."""
+    """A health page, the first page, the admin's; what is only written in a comment does not count.
+    Nothing where nothing tells."""
     settings = Settings({"ROOT_URLCONF": Value(content="shop.urls")}, ())
     assert of_django(Files({"shop/urls.py": urls}), settings) == path
 
@@ -36,7 +37,7 @@ def test_of_django(urls: str, path: str) -> None:
         ('app = FastAPI(openapi_url=f"{prefix}/openapi.json")', "/docs"),
         ('app = Flask(__name__)\n@app.route("/healthz")\ndef health(): ...', "/healthz"),
         ('app = Starlette(routes=[Route("/ping", ping)])', "/ping"),
-        ("app = Flask(__name__)", "/"),
+        ("app = Flask(__name__)", ""),
     ],
 )
 def test_of_a_framework(text: str, path: str) -> None:

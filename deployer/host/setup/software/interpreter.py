@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ from deployer.wire.cause import Cause
 from deployer.wire.release.versions import fits, numbers
 from deployer.wire.setup.software import Software
 
+_URL = re.compile(r"https?://[^\s`'\"()<>]+")
 _ROOM = 400
 """MiB that a Python takes, packed and unpacked."""
 _NEWEST = 30
@@ -110,9 +112,15 @@ def _install(version: str, software: Software) -> None:
         return
     done = _uv("install", "--reinstall", *(["--mirror", software.mirror] if software.mirror else []), name)
     if not done.ok or not (INSTALLED / name).is_dir():
-        where = software.mirror or urlsplit(address).netloc or address
+        where = software.mirror or " and ".join(hosts_named(done.err)) or urlsplit(address).netloc or address
         raise HostError(**NOT_INSTALLED.told(version=version, where=where), logs=done.tail())
     _finish(INSTALLED / name)
+
+
+def hosts_named(said: str) -> list[str]:
+    """The hosts of the URLs in what uv said: it tries other places than the one that it lists. Pure."""
+    found = (urlsplit(url).netloc.rpartition("@")[2] for url in _URL.findall(said))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _download(version: str, requires: str) -> tuple[str, str] | None:

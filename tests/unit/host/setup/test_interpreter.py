@@ -134,3 +134,12 @@ def test_a_python_that_there_is_not(place: Path, monkeypatch: pytest.MonkeyPatch
 
 def none(version: str, requires: str) -> pythons.Interpreter:
     raise HostError("none")
+
+
+def test_the_hosts_that_a_download_failed_at() -> None:
+    """uv lists one address and tries another: what it tells is where it failed, without a password."""
+    said = (
+        "error: failed\n  cause: Failed to download `https://u:p@github.com/a/b.tgz`\n  (https://github.com/a/b.tgz)\n"
+    )
+    assert interpreter.hosts_named(said + "https://objects.example:8443/x") == ["github.com", "objects.example:8443"]
+    assert interpreter.hosts_named("dns error") == []

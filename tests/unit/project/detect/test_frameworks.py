@@ -25,6 +25,16 @@ def found(**modules: str) -> list[tuple[str, str, tuple[str, ...]]]:
         ({"shop/__init__": FACTORY.format("config=None, *, debug=False")}, "wsgi", "shop:create_app()", ()),
         ({"main": "def make_app():\n    return Starlette()"}, "asgi", "main:make_app", ("--factory",)),
         ({"main": FACTORY.format("") + "app = create_app()"}, "wsgi", "main:app", ()),
+        ({"main": "def get_application():\n    return FastAPI()\napp = get_application()"}, "asgi", "main:app", ()),
+        (
+            {
+                "autoapp": "from .shop import new_app as n\napp = n(1)",
+                "shop/__init__": "def new_app(c):\n    return Flask()",
+            },
+            "wsgi",
+            "autoapp:app",
+            (),
+        ),
         ({"wsgi": "from shop import create_app\napp = create_app()", "app": "x = Flask()"}, "wsgi", "wsgi:app", ()),
         ({"asgi": "from shop import app"}, "asgi", "asgi:app", ()),
         ({"wsgi": "def application(environ, start_response): ..."}, "wsgi", "wsgi:application", ()),

@@ -53,3 +53,34 @@ def test_the_directory_that_all_of_it_runs_in() -> None:
     found = parse_procfile("release: cd backend && python manage.py migrate\nweb: cd backend && gunicorn a:b")
     assert (found.directory, found.release, found.target) == ("backend", "python manage.py migrate", "a:b")
     assert parse_procfile("web: gunicorn --chdir src a:b").directory == "src"
+
+
+@pytest.mark.parametrize(
+    ("release", "migrate", "build", "answered"),
+    [
+        ('yes "yes" | python manage.py migrate', "python manage.py migrate --noinput", (), 'yes "yes"'),
+        ("cd x && yes | python manage.py migrate --noinput", "python manage.py migrate --noinput", (), "yes"),
+        ("echo y | flask db upgrade", "flask db upgrade", (), "echo y"),
+        ("a && printf 'y\\n' | b", "a &&b", (), "printf 'y\\n'"),
+        ("python manage.py migrate && python manage.py collectstatic", "python manage.py migrate",
+         ("python manage.py collectstatic",), ""),
+        ("python manage.py collectstatic --noinput", "", ("python manage.py collectstatic --noinput",), ""),
+        ("npm run build | tee x && flask db upgrade", "npm run build | tee x && flask db upgrade", (), ""),
+        ("cat x | python manage.py loaddata -", "cat x | python manage.py loaddata -", (), ""),
+    ],
+)  # fmt: skip
+def test_what_a_release_command_becomes(release: str, migrate: str, build: tuple[str, ...], answered: str) -> None:
+    """What answers questions goes, as nobody asks here; what writes into the code runs before that is sealed."""
+    found = parse_procfile(f"release: {release}")
+    assert (found.release, found.build, found.answered) == (migrate, build, answered)
+
+
+def test_a_scheduler_within_a_worker_runs_once() -> None:
+    """Celery's beat, by itself or with a worker: two of it would queue all twice."""
+    lines = (
+        "a: celery -A x worker -B",
+        "b: celery -A x worker --beat -l INFO",
+        "c: celery -A x beat",
+        "d: python -B x.py",
+    )
+    assert parse_procfile("\n".join(lines)).once == ("a", "b", "c")

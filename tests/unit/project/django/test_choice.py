@@ -63,3 +63,30 @@ def test_settings_of_their_own_win_over_a_production_module() -> None:
     assert chosen(SET.format("config.settings.heroku"), LOCAL, "config.settings.heroku", PRODUCTION).startswith(
         "config.settings.heroku: named by"
     )
+
+
+def test_production_settings_that_no_program_names_are_told() -> None:
+    """They may be what serves; a module of such a name that has no settings is none, and neither is one beside others
+    for production."""
+
+    def unused(module: str, more: dict[str, str]) -> str:
+        found = choose_settings(Files({"manage.py": SET.format(module), "shop/settings.py": "DEBUG = True", **more}))
+        assert found is not None and found.module == module
+        return found.unused
+
+    assert unused("shop.settings", {"shop/production.py": "from .settings import *"}) == "shop.production"
+    assert unused("shop.settings", {"shop/settings_live.py": "ALLOWED_HOSTS = []"}) == "shop.settings_live"
+    assert unused("shop.settings", {"shop/server.py": "def serve(): ..."}) == ""
+    assert unused("shop.prod", {"shop/prod.py": "DEBUG = 0", "shop/heroku.py": "from .prod import *"}) == ""
+
+
+def test_settings_that_no_program_names() -> None:
+    """Where all is left to the environment they are found beside the server, those for production first."""
+    files = Files({"shop/wsgi.py": "from django.core.wsgi import get_wsgi_application"})
+    assert choose_settings(files, ["shop"]) is None
+    files["shop/settings/__init__.py"] = ""
+    files["shop/settings/live.py"] = "DEBUG = False"
+    found = choose_settings(files, ["other", "shop"])
+    assert found is not None and found.module == "shop.settings.live" and "no program" in found.why
+    files["shop/wsgi.py"] = "from flask import Flask"
+    assert choose_settings(files, ["shop"]) is None

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deployer.project.django.reader import Settings, read_settings
-from deployer.project.django.values import CODE, STATE, UNKNOWN, Value, plain
+from deployer.project.django.evaluation.reader import Settings, read_settings
+from deployer.project.django.evaluation.values import CODE, STATE, UNKNOWN, Value, plain
 
 PRELUDE = "import os\nimport sys\nfrom pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\n"
 
@@ -223,3 +223,22 @@ def test_the_directories_that_a_host_sets() -> None:
 def test_code_that_cannot_be_understood(text: str) -> None:
     """Nothing is raised, whatever the file holds."""
     assert value(text) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ('def path(*args):\n    return os.path.join(BASE_DIR, *args)\nX = path("a", "b")', f"{CODE}/a/b"),
+        (
+            'def path(first, *more, **named):\n    return [first, *more, named["n"]]\nX = path("a", "b", n="c")',
+            ["a", "b", "c"],
+        ),
+        ('PARTS = ["a", "b"]\nX = os.path.join(BASE_DIR, *PARTS)', f"{CODE}/a/b"),
+        ("X = os.path.join(BASE_DIR, *work())", UNKNOWN),
+        ('X = dict(**{"a": 1})["a"]', 1),
+        ('X = os.environ.get("A", **more())', UNKNOWN),
+    ],
+)
+def test_arguments_that_are_spread(text: str, worth: Any) -> None:
+    """Each counts; a call of which some are not known is not known, rather than what it would be without them."""
+    assert value(text) == worth

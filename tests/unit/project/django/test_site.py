@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deployer.project.django.choice import Choice
+from deployer.project.django.evaluation.values import STATE
 from deployer.project.django.site import Site, inspect_settings
-from deployer.project.django.values import STATE
 from tests.unit.project.django.test_reader import PRELUDE, Files
 
 GOOD = """\
@@ -155,3 +155,40 @@ def test_media_that_the_app_may_write() -> None:
 def test_whitenoise_is_seen() -> None:
     """Among the middleware."""
     assert site('MIDDLEWARE = ["whitenoise.middleware.WhiteNoiseMiddleware"]').whitenoise
+
+
+def test_what_could_not_be_read_is_named() -> None:
+    """Settings that are worked out when they run; not those that a variable decides, nor Django's own defaults."""
+    apps = "ROOT_URLCONF = 'shop.urls'\n"
+    assert site(apps).unread == ()
+    assert site(f"{apps}ALLOWED_HOSTS = getattr(configuration, 'HOSTS')\nDEBUG = work()").unread == (
+        "DEBUG",
+        "ALLOWED_HOSTS",
+    )
+    assert site(f"{apps}DEBUG = env.bool('DEBUG')\nfrom base.settings import *").unread == ("DEBUG", "MEDIA_ROOT")
+    assert site(f"{apps}if os.path.exists('local.py'):\n    from .local import *").unread == ()
+    assert site(f"{apps}ALLOWED_HOSTS = os.environ['HOSTS'].split(',')").unread == ()
+
+
+def test_a_variable_that_has_to_be_json() -> None:
+    """As pydantic reads lists: the form in which a host was seen to be allowed is what is written."""
+    text = (
+        "from pydantic_settings import BaseSettings\nclass C(BaseSettings):\n    hosts: list[str] = []\n"
+        "ALLOWED_HOSTS = C().hosts\n"
+    )
+    assert (site(text).hosts_variable, site(text).hosts_form) == ("HOSTS", '["shop.example.com"]')
+    assert site(text, host="x.test").env == {"HOSTS": '["x.test"]'}
+
+
+def test_a_variable_with_a_default_is_not_missing() -> None:
+    """Where several decide that the settings raise, it is the others that have to be set."""
+    text = (
+        "import environ\nenv = environ.Env()\nDEBUG = env.bool('DEBUG', False)\nKEY = env('KEY', None)\n"
+        "if not DEBUG and KEY in [None]:\n    raise ValueError\n"
+    )
+    assert site(text).required == ("KEY",)
+
+
+def test_all_of_the_code_is_no_static_directory() -> None:
+    """A STATIC_ROOT that is the project itself would show visitors its settings."""
+    assert site("STATIC_ROOT = BASE_DIR").static_root is None

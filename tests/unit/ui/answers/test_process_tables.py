@@ -302,6 +302,13 @@ def test_hosts_that_would_run_the_same_are_one_group() -> None:
     assert "✗ web12: no route" in text
 
 
+def test_what_visitors_would_find_wrong_is_told_once() -> None:
+    """Hosts of one project have the same settings."""
+    note = "shop.settings: DEBUG is on\x1b[2J"
+    text = shown(show_plan, [plan("a", WEB, notes=(note,)), plan("b", WORKER, notes=(note,))])
+    assert text.count("  ! shop.settings: DEBUG is on\n") == 1
+
+
 def test_hosts_that_serve_different_releases_are_counted() -> None:
     """What serves now is told with on how many of them."""
     text = shown(show_plan, [plan("a", WEB), plan("b", WEB), plan("c", WEB, current="v8")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from deployer.project.django.values import UNKNOWN, Value
+from deployer.project.django.evaluation.values import UNKNOWN, Value
 
 __all__ = ["of_url"]
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from deployer.project.django.changes import assign, changed
-from deployer.project.django.expressions import Names, evaluate
-from deployer.project.django.modules import TextFiles, module_path, relative_to
-from deployer.project.django.operators import combined, iterated
-from deployer.project.django.values import Function, Raised, Symbol, Value, merged, truth
+from deployer.project.django.evaluation import classes
+from deployer.project.django.evaluation.changes import assign, changed
+from deployer.project.django.evaluation.expressions import Names, evaluate
+from deployer.project.django.evaluation.modules import TextFiles, module_path, relative_to
+from deployer.project.django.evaluation.operators import combined, iterated
+from deployer.project.django.evaluation.values import Function, Raised, Symbol, Value, merged, truth
 
 __all__ = ["DEEPEST", "Frame"]
 
@@ -29,6 +30,8 @@ class Program(Protocol):
     where: str
     required: list[str]
     asked: set[str]
+    unseen: list[str]
+    defaulted: set[str]
     depth: int
     statements: int
 
@@ -56,8 +59,14 @@ class Frame:
         self.program.asked.add(name)
         return self.program.environment.get(name)
 
+    def default(self, name: str) -> None:
+        self.program.defaulted.add(name)
+
     def export(self, name: str, value: Value) -> None:
         self.program.environment[name] = value
+
+    def miss(self, names: list[str]) -> None:
+        self.program.required += names
 
     def member(self, symbol: Symbol, name: str) -> Value:
         if symbol.name == "sys" and name == "argv":
@@ -80,6 +89,11 @@ class Frame:
         }
         local = {**function.names, **{name: evaluate(node, self) for name, node in defaults.items()}}
         local |= {**dict(zip(names, given, strict=False)), **named}
+        if parameters.vararg is not None:
+            local[parameters.vararg.arg] = Value(content=tuple(given[len(names) :]))
+        if parameters.kwarg is not None:
+            others = {name: value for name, value in named.items() if name not in (*names, *defaults)}
+            local[parameters.kwarg.arg] = Value(content=others)
         frame = Frame(self.program, local, function.module, self.path, inner=True)
         self.program.depth += 1
         try:
@@ -147,7 +161,8 @@ class Frame:
     def _taken(self, body: Sequence[ast.stmt], test: Value, guarded: bool) -> None:
         """One branch: what it assigns is decided by the test. Where it raises, what decided for it is missing."""
         if any(isinstance(one, ast.Raise) for one in body) and test.variables:
-            raise Raised(test.variables)
+            missing = [name for name in test.variables if name not in self.program.defaulted]
+            raise Raised(missing or test.variables)
         before = dict(self.names) if test.variables else self.names
         try:
             self.run(body, guarded=guarded)
@@ -190,6 +205,26 @@ class Frame:
     def _functiondef(self, node: ast.FunctionDef, _: bool) -> None:
         self.names[node.name] = Value(content=Function(node=node, names=self.names, module=self.module))
 
+    def _classdef(self, node: ast.ClassDef, _: bool) -> None:
+        """The attributes of a class, after those of its bases; those of its module can be read in it."""
+        bases = [evaluate(one, self) for one in node.bases]
+        known = [one.content for one in bases if isinstance(one.content, classes.Class)]
+        body = Frame(self.program, dict(self.names), self.module, self.path)
+        body.run(node.body)
+        own = {name: value for name, value in body.names.items() if self.names.get(name) is not value}
+        own |= {one.name: Value() for one in node.body if isinstance(one, ast.FunctionDef)}
+        types = {
+            one.target.id: ast.unparse(one.annotation)
+            for one in node.body
+            if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+        }
+        made = classes.Class(
+            kind=classes.kind_of(bases),
+            names={**{name: value for one in reversed(known) for name, value in one.names.items()}, **own},
+            types={**{name: text for one in reversed(known) for name, text in one.types.items()}, **types},
+        )
+        self.names[node.name] = Value(content=made)
+
     def _import(self, node: ast.Import, guarded: bool) -> None:
         for one in node.names:
             self._refuse_missing(one.name, guarded)
@@ -203,6 +238,8 @@ class Frame:
             self._refuse_missing(module, guarded, certain=True)
         for one in node.names:
             if one.name == "*":
+                outside = not node.level and module.partition(".")[0] != self.module.partition(".")[0]
+                self.program.unseen += [module] if found is None and outside else []
                 self.names.update({name: value for name, value in (found or {}).items() if not name.startswith("_")})
                 continue
             full = f"{module}.{one.name}"

@@ -109,9 +109,12 @@ def merged(first: Value | None, second: Value | None) -> Value | None:
     return replace(first, others=(*first.others, replace(second, others=()), *second.others))
 
 
+_PLAIN = (str, int, float, tuple, dict, bytes, type(None))
+
+
 def truth(value: Value) -> bool | None:
     """Whether the value is true; None when that is not known."""
-    if not value.known or isinstance(value.content, (Symbol, VariableReader, Function)) or value.others:
+    if not value.known or value.others or not isinstance(value.content, _PLAIN):
         return None
     return True if value.partial else bool(value.content)
 

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from deployer.project.django.expressions import Names
-from deployer.project.django.modules import TextFiles, module_path, tree
-from deployer.project.django.statements import DEEPEST, Frame
-from deployer.project.django.values import CODE, Value
+from deployer.project.django.evaluation import classes
+from deployer.project.django.evaluation.expressions import Names
+from deployer.project.django.evaluation.modules import TextFiles, module_path, tree
+from deployer.project.django.evaluation.statements import DEEPEST, Frame
+from deployer.project.django.evaluation.values import CODE, Raised, Value
 
 __all__ = ["Settings", "exported", "read_settings"]
 
 
 class Settings:
     """What a settings module assigns. ``required`` are the variables without which it would raise, ``asked`` all
-    that it reads."""
+    that it reads; ``unseen`` are modules outside the project that assign more."""
 
-    def __init__(self, names: Mapping[str, Value], required: Sequence[str], asked: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, Value],
+        required: Sequence[str],
+        asked: Collection[str] = (),
+        unseen: Sequence[str] = (),
+    ) -> None:
         self.names = names
         self.required = tuple(dict.fromkeys(required))
         self.asked = frozenset(asked)
+        self.unseen = tuple(dict.fromkeys(unseen))
 
     def get(self, name: str) -> Value:
         """A setting; an unknown one when it is not assigned."""
@@ -33,8 +41,8 @@ def read_settings(files: TextFiles, module: str, environment: Mapping[str, Value
     nothing for code that cannot be understood.
     """
     program = _Program(files, environment, directory)
-    names = program.module(module)
-    return Settings(names, program.required, program.asked)
+    names = {**program.module(module), **program.configured(module)}
+    return Settings(names, program.required, program.asked, program.unseen)
 
 
 def exported(files: TextFiles, module: str) -> dict[str, Value]:
@@ -54,10 +62,28 @@ class _Program:
         self.where = f"{CODE}/{directory}" if directory else CODE
         self.required: list[str] = []
         self.asked: set[str] = set()
+        self.unseen: list[str] = []
+        self.defaulted: set[str] = set()
         self.modules: dict[str, Names] = {}
         self.names_of: dict[str, str] = {}
         self.depth = 0
         self.statements = 0
+
+    def configured(self, module: str) -> Names:
+        """What the class that the environment names has, where the settings are classes."""
+        named = self.environment.get(classes.CONFIGURATIONS)
+        found = self.module(module).get(named.content) if named is not None and isinstance(named.content, str) else None
+        made = found.content if found is not None else None
+        if not isinstance(made, classes.Class):
+            return {}
+        frame, names = Frame(self, Names(), module, ""), Names()
+        for name, value in made.names.items():
+            try:
+                names[name] = classes.resolved(name, value, frame)
+            except Raised as raised:
+                self.required += raised.variables
+                names[name] = Value(variables=raised.variables)
+        return names
 
     def module(self, name: str) -> Names:
         """What a module of the project assigns; what it has so far while it is being read."""

@@ -7,10 +7,10 @@ import posixpath
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.project.django import databases
-from deployer.project.django.expressions import Scope, evaluate
-from deployer.project.django.operators import iterated
-from deployer.project.django.values import (
+from deployer.project.django.evaluation import classes, databases
+from deployer.project.django.evaluation.expressions import Scope, evaluate
+from deployer.project.django.evaluation.operators import iterated
+from deployer.project.django.evaluation.values import (
     UNKNOWN,
     Function,
     Raised,
@@ -52,10 +52,9 @@ class Given:
 
 def called(node: ast.Call, scope: Scope) -> Value:
     """What the call is worth. Raises Raised where it would for a variable that is not set."""
-    given = Given(
-        values=[evaluate(one, scope) for one in node.args if not isinstance(one, ast.Starred)],
-        named={one.arg: evaluate(one.value, scope) for one in node.keywords if one.arg},
-    )
+    given, spread = _given(node, scope)
+    if spread is not None:
+        return Value(variables=(*given.variables, *spread.variables))
     if isinstance(node.func, ast.Attribute):
         owner = evaluate(node.func.value, scope)
         if not isinstance(owner.content, Symbol):
@@ -65,11 +64,34 @@ def called(node: ast.Call, scope: Scope) -> Value:
         return _outside(function.name, given, scope)
     if isinstance(function, VariableReader):
         return _of_reader(function, "", given, scope)
+    if isinstance(function, classes.Class):
+        return classes.instance(function, given, scope) if function.kind == "settings" else Value()
     if isinstance(function, Function):
         return scope.call(function, given.values, given.named)
     if isinstance(function, str):  # environ.Path: root("static")
         return _joined(Value(content=function), given)
     return Value(variables=given.variables)
+
+
+def _given(node: ast.Call, scope: Scope) -> tuple[Given, Value | None]:
+    """The arguments, and what of ``*args`` or ``**more`` is not known: then nothing of the call is."""
+    values: list[Value] = []
+    named: dict[str, Value] = {}
+    spread: Value | None = None
+    for one in node.args:
+        value = evaluate(one.value if isinstance(one, ast.Starred) else one, scope)
+        items = iterated(value) if isinstance(one, ast.Starred) else (value,)
+        values += items or ()
+        spread = value if items is None else spread
+    for keyword in node.keywords:
+        value = evaluate(keyword.value, scope)
+        if keyword.arg:
+            named[keyword.arg] = value
+        elif isinstance(value.content, dict) and not value.partial:
+            named |= {str(name): item for name, item in value.content.items()}
+        else:
+            spread = value
+    return Given(values=values, named=named), spread
 
 
 def _method(owner: Value, name: str, given: Given, scope: Scope) -> Value:
@@ -135,6 +157,12 @@ def _joined(owner: Value, given: Given) -> Value:
 
 def _outside(name: str, given: Given, scope: Scope) -> Value:
     """A call of something outside the project, by its full name."""
+    if (found := classes.variable(name, given)) is not None:
+        return found
+    if name in classes.FIELD:
+        return classes.field_of(given)
+    if name in ("pydantic_settings.SettingsConfigDict", "dict"):
+        return Value(content=given.named) if given.named else Value(variables=given.variables)
     if name in _GETTERS:
         return _read(scope, given.text(0, "key"), given.get(1, "default", "failobj") or _NONE)
     if name == "os.environ.setdefault":
@@ -180,6 +208,8 @@ def _read(scope: Scope, name: str, default: Value | None) -> Value:
     found = scope.variable(name)
     if found is None and default is None:
         raise Raised([name])
+    if found is None and default is not None and default.content is not None:
+        scope.default(name)
     value = found if found is not None else default or _NONE
     return value.on(Value(variables=(name,)))
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from deployer.project.django.operators import bare, combined, contains, iterated
-from deployer.project.django.values import (
+from deployer.project.django.evaluation.classes import Class, Instance
+from deployer.project.django.evaluation.operators import bare, combined, contains, iterated
+from deployer.project.django.evaluation.values import (
     UNKNOWN,
     Function,
     Raised,
@@ -35,11 +36,16 @@ class Scope(Protocol):
 
     def variable(self, name: str) -> Value | None: ...
 
+    def default(self, name: str) -> None:
+        """A variable is not set, and has a default."""
+
     def export(self, name: str, value: Value) -> None: ...
 
     def call(self, function: Function, given: list[Value], named: Mapping[str, Value]) -> Value: ...
 
     def member(self, symbol: Symbol, name: str) -> Value: ...
+
+    def miss(self, names: list[str]) -> None: ...
 
 
 def evaluate(node: ast.expr, scope: Scope) -> Value:
@@ -60,6 +66,8 @@ def _attribute(node: ast.Attribute, scope: Scope) -> Value:
     content = value.content
     if isinstance(content, Symbol):
         return scope.member(content, node.attr)
+    if isinstance(content, (Class, Instance)):
+        return content.names.get(node.attr) or Value()
     if isinstance(content, str) and node.attr in _PATH_PARTS:
         return replace(value, content=_PATH_PARTS[node.attr](content))
     if isinstance(content, str) and node.attr == "parents":
@@ -213,7 +221,7 @@ def _comprehension(node: ast.ListComp | ast.SetComp | ast.GeneratorExp, scope: S
 
 
 def _call(node: ast.Call, scope: Scope) -> Value:
-    from deployer.project.django.calls import called  # the two modules need each other
+    from deployer.project.django.evaluation.calls import called  # the two modules need each other
 
     return called(node, scope)
 

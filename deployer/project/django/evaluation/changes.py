@@ -6,9 +6,9 @@ import ast
 from collections.abc import Callable
 from dataclasses import replace
 
-from deployer.project.django.expressions import Scope, evaluate
-from deployer.project.django.operators import iterated
-from deployer.project.django.values import Symbol, Value, hangs_on
+from deployer.project.django.evaluation.expressions import Scope, evaluate
+from deployer.project.django.evaluation.operators import iterated
+from deployer.project.django.evaluation.values import Symbol, Value, hangs_on
 
 __all__ = ["assign", "changed"]
 
@@ -43,10 +43,11 @@ def changed(call: ast.Call, scope: Scope) -> bool:
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in (*_LISTS, "update", "setdefault"):
         return False
     owner = evaluate(call.func.value, scope)
+    spread = any(isinstance(one, ast.Starred) for one in call.args)
     given = [evaluate(one, scope) for one in call.args if not isinstance(one, ast.Starred)]
     if isinstance(owner.content, tuple) and call.func.attr in _LISTS:
         new = _LISTS[call.func.attr](owner.content, given)
-        partial = owner.partial or new is None
+        partial = owner.partial or new is None or spread
         found = replace(owner, content=owner.content if new is None else new, partial=partial)
         assign(call.func.value, found.on(*given), scope)
         return True

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from deployer.project.django.values import Symbol, Value, hangs_on
+from deployer.project.django.evaluation.values import Symbol, Value, hangs_on
 
 __all__ = ["bare", "combined", "contains", "iterated"]
 
