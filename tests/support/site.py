@@ -143,7 +143,7 @@ class Site:
         return Load(self.url + path, **options)
 
     @contextlib.contextmanager
-    def under_load(self, path: str = "/work?ms=20", *, pause: float = 0.02, **options: Any) -> Iterator[Load]:
+    def under_load(self, path: str = "/work?ms=20", *, pause: float = 0.05, **options: Any) -> Iterator[Load]:
         """Load for as long as the block; afterwards not one request may have failed, and there were some.
 
         Without the ``pause`` between a client's requests, one that is answered at once would take a whole core.
@@ -212,13 +212,13 @@ def make_site(host: SandboxHost, path: Path, **options: Any) -> Site:
 def wait_until(condition: Any, what: str, seconds: float = 30, every: float = 0.05) -> None:
     """Poll until a condition holds; an AssertionError names it when it never does.
 
-    Looking takes at most a third of the time, for what is waited for needs the processors, too.
+    Looking takes at most a fifth of the time, for what is waited for needs the processors, too.
     """
     deadline = time.monotonic() + seconds
     while (began := time.monotonic()) < deadline:
         if condition():
             return
-        time.sleep(max(every, 2 * (time.monotonic() - began)))
+        time.sleep(max(every, 4 * (time.monotonic() - began)))
     raise AssertionError(f"waited {seconds:g} s in vain: {what}")
 
 
