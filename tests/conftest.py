@@ -33,13 +33,14 @@ BEDS = 2
 """The tests of those files are dealt out to so many workers, each with three hosts of its own: one bed for all of them
 would be the last to be done with, and one for each file would be as many hosts again."""
 LONG = (
-    "fleet_waves", "fleet_commit", "fleet_bed", "fleet_lost", "fleet_edges", "fleet_batches", "fleet_tasks",
-    "fleet_twenty", "pythons", "setup", "https", "layouts", "bare_server", "cli", "failures_code",
-    "host_accidents", "workers", "faults_sample", "browser", "timers", "security", "distributions", "handover",
-    "recovery", "interrupt", "failures_build", "failures_input", "docker", "run", "sandbox", "proxy", "dry", "roles",
-    "systemctl", "websockets",
+    "fleet_lost", "fleet_commit", "fleet_bed", "fleet_edges", "fleet_batches", "pythons", "distributions",
+    "host_accidents", "setup", "workers", "handover", "fleet_waves", "websockets", "fleet_twenty", "failures_code",
+    "faults_sample", "cli", "recovery", "browser", "https", "bare_server", "layouts", "timers", "security",
+    "fleet_tasks", "interrupt", "failures_build", "failures_input", "docker", "run", "sandbox", "proxy", "dry",
+    "roles", "systemctl",
 )  # fmt: skip
-"""What takes longest begins first, so that the others fill the gaps at the end."""
+"""What takes longest begins first, so that the others fill the gaps at the end; before it what needs another
+distribution, so that a first run builds the images side by side."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -47,7 +47,7 @@ def bench(_bench: Bench) -> Iterator[Bench]:
 @contextlib.contextmanager
 def loaded(bench: Bench) -> Iterator[None]:
     """Not one request may fail in here."""
-    with bench.site.under_load(clients=2, pause=0.02):
+    with bench.site.under_load(clients=2, pause=0.05):
         yield
 
 
@@ -210,7 +210,7 @@ def test_a_release_that_is_killed(bench: Bench, at: str, exit: int) -> None:
     """A candidate that the kernel kills is refused, a release with traffic taken back; both say what ended it."""
     change(bench)
     before = bench.survey().current
-    with bench.site.load(clients=2, pause=0.02) as load, standing(bench, at) as fab:
+    with bench.site.load(clients=2, pause=0.05) as load, standing(bench, at) as fab:
         unit = f"{APP}-web@v{bench.survey().newest}.service"
         bench.site.host.run(f"kill -KILL $(systemctl show -p MainPID --value {unit})")
         bench.faults.go_on()
@@ -247,7 +247,7 @@ def test_a_daemon_reload_that_fails(stubborn: Bench) -> None:
         stubborn.deploy()
     change(stubborn)
     before = stubborn.survey().current
-    with stubborn.site.load(clients=2, pause=0.02) as load, standing(stubborn, "switched") as fab:
+    with stubborn.site.load(clients=2, pause=0.05) as load, standing(stubborn, "switched") as fab:
         unit = f"{APP}-web@v{stubborn.survey().newest}.service"
         stubborn.site.host.run(f"kill -KILL $(systemctl show -p MainPID --value {unit})")
         stubborn.faults.go_on()
@@ -467,7 +467,7 @@ def test_systemd_is_executed_or_loaded_again_and_again(mini: TinySite, command: 
     mini.expect(0, "deploy")
     mini.project.write("change.txt", command)
     mini.project.commit("change")
-    with again_and_again(mini.host, command), mini.under_load("/", clients=2, pause=0.02):
+    with again_and_again(mini.host, command), mini.under_load("/", clients=2, pause=0.05):
         ended = mini.expect(0, "deploy", "--json")
         for phase in ("build", "migrate"):
             said = [event["line"] for event in ended.events if event["event"] == "output" and event["phase"] == phase]

@@ -21,7 +21,7 @@ workers = 1
 health = {{ path = "/healthz", settle = 0.5, timeout = 30 }}
 [release]
 watch = 1
-drain = 10
+drain = 4
 [proxy]
 kind = "{kind}"
 listen = "{address}:80"

@@ -111,7 +111,7 @@ while not stopping:
     if job:
         do(job)
     else:
-        time.sleep(0.02)
+        time.sleep(0.1)
 note(f"lives/{NAME}.{KEY}.json", {**LIFE, "ended": time.time()})
 '''
 TICK = '''\

@@ -18,7 +18,7 @@ def shop_host(path: Path) -> SandboxHost:
 
     The copy has an address of its own, and the set-up is done again for it, with a project below ``path``.
     """
-    host = up(distribution="bookworm", preparation=Preparation(name="shop", key=_digest(), act=_prepare))
+    host = up(distribution="bookworm", preparation=Preparation(name="shop", key=digest(), act=_prepare))
     make_site(host, path / "shop").setup()
     return host
 
@@ -37,8 +37,8 @@ def _forget(site: Site) -> None:
     site.host.run(f"cd /var/lib/deployer/{site.app} && rm -rf ledger.jsonl last-release")
 
 
-def _digest() -> str:
-    """Of all that decides what comes out."""
+def digest() -> str:
+    """Of all that decides what a set-up, or a deploy, of the tests' apps leaves on a host."""
     found = hashlib.sha256()
     for top in SOURCES:
         for path in sorted((ROOT / top).rglob("*")):

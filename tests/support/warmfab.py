@@ -182,11 +182,15 @@ def main() -> None:
     import fabric.main  # noqa: F401
 
     import deployer
+    from deployer.config.describe import markdown
+    from deployer.remote.program import host_program
 
     for module in pkgutil.walk_packages(deployer.__path__, "deployer."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     del sys.modules["deployer.tasks"]  # its import has the fab that runs explain wrong command lines
+    host_program()  # packed once for all, as the keys of deploy.toml are read
+    markdown()
     gc.collect()
     gc.freeze()
     try:

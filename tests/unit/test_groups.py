@@ -16,7 +16,7 @@ def test_the_tests_of_a_file_stay_on_one_worker(tmp_path: Path) -> None:
     shutil.copy(CONFTEST, tmp_path)
     for name in ("test_one.py", "test_two.py", "test_fleet_bed.py", "test_processes.py"):
         (tmp_path / name).write_text(TESTS)
-    run = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadgroup", "-v", "-p", "no:cacheprovider"]
+    run = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-v", "-p", "no:cacheprovider"]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
     ran = [line.split() for line in done.stdout.splitlines() if line.startswith("[gw")]
     workers: dict[str, set[str]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import sys
 import types
@@ -59,6 +60,11 @@ class Bug:
     struck: int = 0
     journal: io.StringIO = field(default_factory=io.StringIO)
     _begun: bool = False
+    _first: str = field(init=False)
+    """The name of the function that it ``begins`` with: what is called before is hardly looked at."""
+
+    def __post_init__(self) -> None:
+        self._first = self.begins.partition(":")[2]
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
@@ -70,7 +76,7 @@ class Bug:
                 sys.setprofile(None)
 
     def _look(self, frame: types.FrameType, event: str, _: object) -> None:
-        if event != "call":
+        if event != "call" or not (self._begun or frame.f_code.co_name == self._first):
             return
         call = _call(frame)
         if call is None:
@@ -94,13 +100,19 @@ def _call(frame: types.FrameType) -> Call | None:
         caller = caller.f_back
     if caller is None or frame.f_code.co_name.startswith("<"):
         return None
-    module, of = frame.f_code.co_filename, caller.f_code.co_filename
-    if not of.startswith(_PROGRAM) or not module.startswith((*_PROGRAM, _HERE)):
+    (of, ours), (module, _) = _place(caller.f_code.co_filename), _place(frame.f_code.co_filename)
+    if not (ours and module):
         return None
-    names = Path(of).name, Path(module).name
-    if _APART & set(names):
-        return None
-    return f"{names[0]}:{caller.f_code.co_name}", f"{names[1]}:{frame.f_code.co_name}"
+    return f"{of}:{caller.f_code.co_name}", f"{module}:{frame.f_code.co_name}"
+
+
+@functools.cache
+def _place(path: str) -> tuple[str, bool]:
+    """The name of a module whose calls count, empty for any other; and whether it is of the host program."""
+    name = Path(path).name
+    if name in _APART or not path.startswith((*_PROGRAM, _HERE)):
+        return "", False
+    return name, path.startswith(_PROGRAM)
 
 
 def calls(command: Callable[[], object], begins: str, *, every: bool) -> list[tuple[Call, int]]:

@@ -65,7 +65,7 @@ calendar = "*:*:0/{period}"
 [env]
 MARK = "{mark}"
 """
-PERIOD = 2
+PERIOD = 5
 """Seconds between two runs of the timer."""
 ONE = "fleet_of_one"
 FLEETFILE = """\

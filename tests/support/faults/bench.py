@@ -11,10 +11,11 @@ from typing import Any
 
 from deployer.host.state import lease
 from deployer.sandbox import SandboxHost
-from tests.support.faults.app import ONE, PERIOD, Parts, WholeSite, make_whole
+from tests.support.faults.app import APP, ONE, PERIOD, Parts, WholeSite, make_whole
 from tests.support.faults.install import Faults, faults
 from tests.support.faults.survey import Survey, survey
 from tests.support.jobs import Jobs
+from tests.support.site import KEPT
 
 BOUND = 60.0
 """Seconds within which a host must be whole again."""
@@ -36,6 +37,8 @@ class Bench:
     releases: dict[str, Parts] = field(default_factory=dict)
     """What each release is made of that was ever made here."""
     turn: int = 1
+    kept: dict[str, Parts] = field(default_factory=dict)
+    """The same of the two releases that are brought back when a case has left something; empty before there are any."""
 
     @property
     def jobs(self) -> Jobs:
@@ -45,18 +48,30 @@ class Bench:
         return survey(self.site.host, self.site.app)
 
     def ready(self) -> Survey:
-        """Two good releases and nothing else; made afresh when the case before has left something."""
+        """Two good releases and nothing else; brought back when the case before has left something."""
         self.faults.clear()
         self.jobs.clean()
         now = self.survey()
         if now.current in self.releases and not now.leftovers(timer=True):
             return now
+        if not self.kept:
+            self._two_releases()
+        else:
+            self.site.bring_back()
+            self.releases = dict(self.kept)
+            self.jobs.clean()
+        return self.settled(lambda one: one.leftovers(timer=True))
+
+    def _two_releases(self) -> None:
         self.site.wipe()
         self.jobs.clean()
         self.releases.clear()
         for _ in range(2):
             self.deploy()
-        return self.survey()
+        self.settled(lambda one: one.leftovers(timer=True))
+        self.kept = dict(self.releases)
+        self.site.keep()
+        self.site.host.run(f"rm -f {KEPT}/{APP}/var/lib/{APP}/lives/*")  # those who live now will not when it is back
 
     def deploy(self) -> None:
         """The good deploy of a new commit, without a manual step before it."""
@@ -85,7 +100,7 @@ class Bench:
             now = self.survey()
             if not wrong(now) or time.monotonic() > deadline:
                 return now
-            time.sleep(max(0.2, 2 * (time.monotonic() - began)))
+            time.sleep(max(0.2, 4 * (time.monotonic() - began)))
 
     def rests(self) -> list[str]:
         """What is still there when the dead-man's switch, too, must have ended."""

@@ -59,7 +59,7 @@ class Case:
         parts = self.bench.prepare(self.command, before)
         serves, after, report = "?", Aftermath(None), None
         self.bench.jobs.feed()
-        with self.bench.site.load(clients=2, pause=0.02) as load:
+        with self.bench.site.load(clients=2, pause=0.05) as load:
             try:
                 wait_until(lambda: load.snapshot().succeeded > 5, "the load is on")
                 after = self._befall()

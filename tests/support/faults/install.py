@@ -60,8 +60,8 @@ class Faults:
 
     def wait_until_reached(self, seconds: float = 60) -> None:
         """Return when the ordered boundary is reached; AssertionError when it is not."""
-        tries = int(seconds / 0.02)
-        script = f"for i in $(seq {tries}); do test -e {HOME}/reached && exit 0; sleep 0.02; done; exit 1"
+        tries = int(seconds / 0.1)
+        script = f"for i in $(seq {tries}); do test -e {HOME}/reached && exit 0; sleep 0.1; done; exit 1"
         done = self.host.run(script, check=False, timeout=seconds * 3)
         assert done.returncode == 0, "the boundary was not reached"
 

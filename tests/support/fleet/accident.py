@@ -46,7 +46,7 @@ def _sshds(host: SandboxHost) -> list[OsProcess]:
     found = []
     for place in Path("/proc").glob("[1-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            sshd = (place / "comm").read_text().strip() == "sshd" and (place / "ns/pid").readlink() == space
+            sshd = (place / "comm").read_bytes().strip() == b"sshd" and (place / "ns/pid").readlink() == space
             if sshd and (one := OsProcess.of(int(place.name))):
                 found.append(one)
     return found

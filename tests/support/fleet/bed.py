@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deployer.sandbox import SandboxError, SandboxHost, up
-from tests.support.faults.install import faults
+from deployer.sandbox import SandboxError, SandboxHost
 from tests.support.fleet import app
 from tests.support.fleet.command import Command, FleetEnded, under_way
 from tests.support.fleet.load import FleetLoad
@@ -22,19 +21,6 @@ T = TypeVar("T")
 Under = contextlib.AbstractContextManager[Command]
 AT_ONCE = 4
 """Hosts that are booted, set up or looked at side by side: more only get into each other's way on two cores."""
-SMALL_DISK = 64
-"""Megabytes that a host with a small disk has for its releases."""
-NO_UV = "/usr/local/lib/deployer/tools/bin/uv"
-PREPARE = f"""
-echo "$(cat /etc/deployer-sandbox-address) {app.NAME}" >> /etc/hosts
-mkdir -p {Path(NO_UV).parent}
-cat > {NO_UV} <<'END'
-#!/bin/sh
-test "$1" = --version || {{ echo "an app without dependencies needs no uv" >&2; exit 1; }}
-END
-chmod 755 {NO_UV}
-"""
-"""A host's own name for itself; and nothing to download, since the app has no dependencies."""
 
 
 @dataclass
@@ -48,6 +34,8 @@ class FleetBed:
     config: Path | None = None
     """The ssh_config to reach the hosts by; the sandbox's own when there is none."""
     version: int = field(default=0)
+    kept: bool = False
+    """Whether each host has a copy of a good release, the same everywhere, to be brought back."""
 
     def __getitem__(self, name: str) -> Member:
         return self.members[name]
@@ -182,15 +170,25 @@ class FleetBed:
                 assert not report.failed, f"{name}: {report.failures} of {report.sent}: {report.examples}"
 
     def ready(self) -> FleetBed:
-        """One good release, the same everywhere, and nothing else; made afresh where a test left something."""
+        """One good release, the same everywhere, and nothing else; brought back where a test left something."""
         self.each(Member.mend)
         self._forget_commits()
         if not self._is_clean():
+            self._same_everywhere()
+        self.each(lambda member: member.host.run(f"rm -f {app.STATE}/migrations"))
+        return self
+
+    def _same_everywhere(self) -> None:
+        if self.kept:
+            self.each(Member.bring_back)
+        else:
             self.each(Member.wipe)
             self.change()
             self.alone("deploy")
-        self.each(lambda member: member.host.run(f"rm -f {app.STATE}/migrations"))
-        return self
+            self.comes_to_rest()
+            self.each(Member.keep)
+            self.kept = True
+        wait_until(self._is_clean, "one release serves everywhere")
 
     def _forget_commits(self) -> None:
         """A broken project is mended; the number of the next version goes on."""
@@ -206,37 +204,3 @@ class FleetBed:
 
 
 SOURCES = {**FABFILE, "server.py": app.SERVER, "migrate.py": app.MIGRATION}
-
-
-@contextlib.contextmanager
-def fleet_bed(
-    count: int,
-    path: Path,
-    *,
-    injectable: bool = True,
-    small_disk: bool = True,
-    tables: Callable[[Sequence[str]], str] = lambda names: "",
-) -> Iterator[FleetBed]:
-    """So many hosts, booted and set up, nothing deployed; they are gone afterwards.
-
-    ``injectable``: accidents can be ordered in the host program. ``small_disk``: the last host has one. ``tables`` are
-    more lines of the deploy.toml that the hosts are set up with, given their names.
-    """
-    with contextlib.ExitStack() as stack:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            hosts = list(pool.map(lambda _: stack.enter_context(up()), range(count)))
-        hosts.sort(key=lambda host: (len(host.name), host.name))
-        path.mkdir(parents=True, exist_ok=True)
-        project = Project(path)
-        project.git("init", "--quiet", "--initial-branch=main")
-        for name, text in SOURCES.items():
-            project.write(name, text)
-        bed = FleetBed({host.name: Member(host, project) for host in hosts}, project, hosts[-1].name)
-        bed.change(tables=tables(bed.names))
-        if small_disk:
-            bed[bed.small].host.small_filesystem("/srv", SMALL_DISK)
-        bed.each(lambda member: member.host.run(PREPARE))
-        bed.alone("setup", "--key", f"{hosts[0].identity}.pub", user="root")
-        if injectable:
-            bed.each(lambda member: stack.enter_context(faults(member.host, member.app)))
-        yield bed

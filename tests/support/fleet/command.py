@@ -88,7 +88,7 @@ class Command:
                 return [one for one in found if one]
             if ended or time.monotonic() > deadline:
                 raise AssertionError(f"no {name} {wanted} of {hosts} in:\n{_text(self._out)}\n{_text(self._err)}")
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def _first(self, name: str, host: str, wanted: dict[str, Any]) -> dict[str, Any] | None:
         for event in self.events:
