@@ -50,6 +50,10 @@ HELP = {
     "destroy.yes": "the app's name: do not ask for it",
     "message": "why deploys are locked: whom it stops reads it",
     "until": "when the lock ends by itself: 2h, 3d, 18:00, 2026-12-01, '2026-12-01 09:00' (default: fab unlock)",
+    "page": "an HTML file for visitors (default: a plain page of deployer's)",
+    "allow": "an address or network that sees the app all the same, such as 203.0.113.7 (may be given several times)",
+    "retry_after": "when visitors are told to come again, such as 600 or 10m (default: 10m)",
+    "stop_workers": "stop processes and timers, too; off starts them again",
     "release": "the unfinished release (default: the newest)",
 }
 

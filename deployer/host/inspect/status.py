@@ -8,6 +8,7 @@ from typing import Any
 from deployer.host.errors import Damaged, HostError
 from deployer.host.inspect import units
 from deployer.host.job import lock
+from deployer.host.maintenance import switch
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
@@ -55,6 +56,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
         "timers": [],
         "lingering": units.lingering(ctx, number),
         "release": None,
+        "maintenance": switch.report(ctx),
         "notes": unsupported.notes(ctx.settings.unsupported),
         **_attempts(ctx, number),
     }

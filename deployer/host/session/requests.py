@@ -15,6 +15,7 @@ from deployer.host.processes.run import RunRequest
 from deployer.host.state.jobs import JOB
 from deployer.wire import deploylock
 from deployer.wire.advice import run
+from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import BARRIERS, MOST_BY, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
 from deployer.wire.release.processes import CALENDAR, MOST_PROCESSES
@@ -50,6 +51,14 @@ class AbortRequest:
     by: str
     job: str = ""
     why: str = ""
+
+
+@dataclass(frozen=True)
+class MaintenanceOn:
+    """Maintenance begins on these terms, or goes on with them; ``by`` is who wants it."""
+
+    terms: MaintenanceRequest
+    by: str
 
 
 def parse(message: dict[str, Any], known: Mapping[str, Parse]) -> tuple[str, Any]:
@@ -114,6 +123,10 @@ REQUESTS: Mapping[str, Parse] = {
     )),
     "calendars": _of("calendars", lambda read: read.texts("calendars", CALENDAR, MOST_PROCESSES)),
     "run": RunRequest.parse,
+    "maintenance.on": _of("maintenance", lambda read: MaintenanceOn(
+        terms=MaintenanceRequest.read(read), by=read.text("by", length=MOST_BY)
+    )),
+    "maintenance.off": _nothing("maintenance"),
 }  # fmt: skip
 """What starts something, or is answered."""
 

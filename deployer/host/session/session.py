@@ -22,6 +22,7 @@ from deployer.host.inspect.doctor import examine
 from deployer.host.inspect.status import recover_if_needed, releases_report, status_report
 from deployer.host.job import events, lock, prune
 from deployer.host.job import queue as tickets
+from deployer.host.maintenance import switch
 from deployer.host.processes import lifecycle, timerrun
 from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
@@ -38,6 +39,7 @@ _TOLD = "what runs may have been told to abort: then it undoes what it did; fab 
 _MAY_HAVE_RUN = "the command may have run, or still run until it notices that the connection is gone"
 _TOLD_SYSTEMD = "systemd may have been told, and carries it out by itself; fab status shows what runs"
 _RUN_GOES_ON = "a run that has begun goes on by itself; fab logs shows what it prints"
+_MAINTENANCE = "fab status says whether visitors get the maintenance page"
 """The state of the host when a request fails, by what the session has done so far."""
 _PORTION = 128 * 1024
 """Characters of logs that go into one event."""
@@ -77,6 +79,8 @@ class Session:
             "timer": self._timer,
             "prune": self._prune,
             "doctor": self._doctor,
+            "maintenance.on": self._begin_maintenance,
+            "maintenance.off": self._end_maintenance,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
         }
 
@@ -214,6 +218,15 @@ class Session:
             self._follow(lock.submit_recovery(self.ctx))
         else:
             self._answer(**self._masked(examine(self.ctx)))
+
+    def _begin_maintenance(self, asked: requests.MaintenanceOn) -> None:
+        """A deploy that runs meanwhile goes on, behind the page."""
+        self._state = _MAINTENANCE
+        self._answer(**switch.begin(self.ctx, asked.terms, asked.by))
+
+    def _end_maintenance(self, _: None) -> None:
+        self._state = _MAINTENANCE
+        self._answer(**switch.end(self.ctx))
 
     def _phases(self, asked: PhasesRequest) -> None:
         """Run phases of an unfinished release."""

@@ -7,6 +7,7 @@ in them, for the code that asks sets them after decoding.
 from deployer.remote.answers.by_question import ANSWERS, Calendar, Calendars, Nothing, Run
 from deployer.remote.answers.doctor import Diagnosis, Finding
 from deployer.remote.answers.job import Aborted, AskAnswer, Job, Lock, LockAnswer, Version
+from deployer.remote.answers.maintenance import Maintenance, MaintenanceBegun, MaintenanceEnded
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, LedgerEntry, ReleaseRow, Releases
 from deployer.remote.answers.status import HeldRelease, Lingering, Status, StatusOf, TimerRow, UnitRow
@@ -26,6 +27,9 @@ __all__ = [
     "Lingering",
     "Lock",
     "LockAnswer",
+    "Maintenance",
+    "MaintenanceBegun",
+    "MaintenanceEnded",
     "Nothing",
     "Prunable",
     "ReleaseRow",

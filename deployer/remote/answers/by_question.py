@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from deployer.remote.answers.doctor import Diagnosis
 from deployer.remote.answers.job import Aborted, AskAnswer, LockAnswer
+from deployer.remote.answers.maintenance import MaintenanceBegun, MaintenanceEnded
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, Releases
 from deployer.remote.answers.status import StatusOf
@@ -51,5 +52,7 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "restart": Restarted,
     "timer": Run,
     "prune": Prunable,
+    "maintenance.on": MaintenanceBegun,
+    "maintenance.off": MaintenanceEnded,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""
