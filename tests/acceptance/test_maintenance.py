@@ -281,6 +281,8 @@ def test_processes_and_timers_stop_and_nothing_but_off_starts_them(mini: TinySit
     wait_until(lambda: visit(mini).status == 503, "the page is served")
     wait_until(lambda: active(mini, "mini.service") == "active", "the app has started")
     mini.expect(0, "doctor", "--fix")
+    refused = mini.expect(2, "restart", "--process", "worker", "--json").event("failed")
+    assert "stopped for maintenance" in refused["message"]
     told = status(mini)
     assert told["maintenance"]["workers_stopped"] and told["healthy"] and told["current"] != release
     assert {unit["active"] for unit in told["units"] if unit["process"] == "worker"} == {"inactive"}

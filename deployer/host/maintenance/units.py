@@ -119,6 +119,11 @@ def remove(ctx: Context) -> None:
     orders.ensure_forgotten(there)
 
 
+def are_there(paths: AppPaths) -> bool:
+    """Whether a unit of the page has its file."""
+    return any((paths.units / name).exists() for name in names(paths.app))
+
+
 def is_up(ctx: Context) -> bool:
     """Whether the page is served, or will be when the first one asks. Raises HostError."""
     return systemd.show(maintenance_unit(ctx.app, "socket")).active == "active"
