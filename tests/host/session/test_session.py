@@ -151,6 +151,8 @@ OPERATE: dict[str, dict[str, Any]] = {
     "restart": {"process": "worker"},
     "timer": {"name": "tidy"},
     "prune": {"by": "ada", "keep": 0, "dry": True},
+    "maintenance.on": {"page": "", "allow": [], "retry_after": 60, "stop_workers": False, "by": "ada"},
+    "maintenance.off": {},
 }
 """Good requests of those that act on a running app."""
 
