@@ -54,6 +54,9 @@ HELP = {
     "allow": "an address or network that sees the app all the same, such as 203.0.113.7 (may be given several times)",
     "retry_after": "when visitors are told to come again, such as 600 or 10m (default: 10m)",
     "stop_workers": "stop processes and timers, too; off starts them again",
+    "preview.release": "another release that runs there, such as v40 (default: the one that is held)",
+    "port": "the port of this machine (default: 8000)",
+    "hold": "stop before the switch: fab promote goes on, fab abort discards it",
     "release": "the unfinished release (default: the newest)",
 }
 

@@ -10,6 +10,7 @@ from deployer.tasks import maintenance
 from deployer.tasks.inspect import doctor, logs, releases, status
 from deployer.tasks.operate import list_timers, lock, prune, restart, run, run_timer, scale, start, stop, unlock
 from deployer.tasks.prepare import destroy, init, setup
+from deployer.tasks.preview import preview, promote
 from deployer.tasks.release import abort, attach, deploy, plan, reload, rollback, upload
 from deployer.wire.protocol import PHASES
 
@@ -18,7 +19,7 @@ __all__ = ["namespace"]
 
 def _namespace() -> Collection:
     everything = Collection(
-        *(deploy, reload, rollback, plan, attach, abort),
+        *(deploy, reload, rollback, plan, preview, promote, attach, abort),
         *(status, releases, logs, doctor),
         *(run, restart, scale, stop, start, lock, unlock, prune),
         *(setup, init, destroy),

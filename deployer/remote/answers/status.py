@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from deployer.remote.answers.job import Job, Lock
+from deployer.remote.answers.job import HeldRelease, Job, Lock
 from deployer.remote.answers.maintenance import Maintenance
 from deployer.remote.answers.releases import ReleaseRow
-from deployer.remote.answers.values import Count, Moment, Name, Seconds
+from deployer.remote.answers.values import Count, Moment, Name
 
 
 class UnitRow(Struct, frozen=True, kw_only=True):
@@ -55,13 +55,6 @@ class Lingering(Struct, frozen=True, kw_only=True):
     release: Name = ""
     name: str = ""
     since: Moment = 0.0
-
-
-class HeldRelease(Struct, frozen=True, kw_only=True):
-    """A candidate whose next phase the host waits for, for so many ``seconds`` more."""
-
-    release: Name
-    seconds: Seconds
 
 
 class Status(Struct, frozen=True, kw_only=True):
