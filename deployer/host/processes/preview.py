@@ -80,6 +80,8 @@ class Connections:
                 self.ctx.emit("warn", text=f"{self.release.name} does not answer: {error.strerror or error}")
             self._close(number)
             self._end(number)
+        except ValueError:
+            raise BadRequest(f"what is sent over the connection {number} is no base64") from None
 
     def close(self) -> None:
         for number in list(self._open):
