@@ -61,7 +61,7 @@ class Bridge:
             return
         self._open[number] = _Answer(connection, self._names)
         method, path = heads.target(head)
-        if method in ("GET", "HEAD") and path.startswith(self._static):
+        if method == "GET" and path.startswith(self._static):
             self._send({"op": "file", "number": number, "path": path})
             return
         self._send({"op": "open", "number": number})
