@@ -37,7 +37,7 @@ LONG = (
     "host_accidents", "setup", "workers", "handover", "fleet_waves", "websockets", "fleet_twenty", "failures_code",
     "faults_sample", "cli", "recovery", "browser", "https", "bare_server", "layouts", "timers", "security",
     "fleet_tasks", "interrupt", "failures_build", "failures_input", "docker", "run", "sandbox", "proxy", "dry",
-    "roles", "systemctl",
+    "roles", "systemctl", "maintenance", "preview", "operate", "destroy", "environment", "console", "deploy_lock",
 )  # fmt: skip
 """What takes longest begins first, so that the others fill the gaps at the end; before it what needs another
 distribution, so that a first run builds the images side by side."""

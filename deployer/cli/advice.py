@@ -10,7 +10,7 @@ from deployer.wire.advice import Next
 
 __all__ = ["Typed"]
 
-_COMMAND = re.compile(r"\bfab ((?:[a-z]+\.)?[a-z]+)\b(?P<hosts> -H \S+)?")
+_COMMAND = re.compile(r"\bfab (maintenance (?:on|off)|(?:[a-z]+\.)?[a-z]+)\b(?P<hosts> -H \S+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

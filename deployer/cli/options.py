@@ -50,6 +50,13 @@ HELP = {
     "destroy.yes": "the app's name: do not ask for it",
     "message": "why deploys are locked: whom it stops reads it",
     "until": "when the lock ends by itself: 2h, 3d, 18:00, 2026-12-01, '2026-12-01 09:00' (default: fab unlock)",
+    "page": "an HTML file for visitors (default: a plain page of deployer's)",
+    "allow": "an address or network that sees the app all the same, such as 203.0.113.7 (may be given several times)",
+    "retry_after": "when visitors are told to come again, such as 600 or 10m (default: 10m)",
+    "stop_workers": "stop processes and timers, too; off starts them again",
+    "preview.release": "another release that runs there, such as v40 (default: the one that is held)",
+    "port": "the port of this machine (default: 8000)",
+    "hold": "stop before the switch: fab promote goes on, fab abort discards it",
     "release": "the unfinished release (default: the newest)",
 }
 

@@ -16,7 +16,7 @@ from deployer.remote.session import Outcome, Remote
 from deployer.remote.site import Site, who
 from deployer.wire.advice import run
 
-__all__ = ["abort", "attach"]
+__all__ = ["abort", "attach", "discard"]
 
 _ABORTED = (Exit.OK, Exit.REFUSED, Exit.ROLLED_BACK)
 """How a deploy may end that was aborted: 0 when it was too late."""
@@ -38,11 +38,14 @@ def attach(fleet: Fleet) -> int:
 def abort(fleet: Fleet) -> int:
     """Have each host end the deploy that runs on it, and follow how it undoes what it did; the exit code.
 
-    A host on which none runs is no failure when one ran on another. Raises ConfigError when none runs on any.
+    Where none runs, a candidate that is held is discarded. A host with neither is no failure when another had one.
+    Raises ConfigError when there is none on any.
     """
     single = len(fleet.sites) == 1
 
     def plan(site: Site, remote: Remote, facts: Facts) -> Payload | None:
+        if facts.busy is None and facts.held is not None:
+            return _discard(facts.held.release)
         if single or facts.busy is not None:
             return _abort(site, remote)
         site.report(events.Note(host=site.host, text="no deploy is running"))
@@ -53,6 +56,29 @@ def abort(fleet: Fleet) -> int:
     if all(ended.answered and ended.value is None for ended in ends):
         raise ConfigError(message=f"no deploy is running on any of the {len(ends)} hosts", next=run("fab status"))
     return conclude(fleet, ends, exit_of=_exit)
+
+
+def discard(fleet: Fleet) -> None:
+    """Discard the candidate that a host holds, on each that does. What comes of it is reported."""
+
+    def plan(site: Site, _: Remote, facts: Facts) -> Payload | None:
+        if facts.busy is not None or facts.held is None:
+            site.report(events.Finished(host=site.host, exit=0, serving=facts.current, summary="nothing is held"))
+            return None
+        return _discard(facts.held.release)
+
+    conclude(fleet, follow(fleet, plan, parallel=len(fleet.sites)), exit_of=_exit)
+
+
+def _discard(name: str) -> Payload:
+    def edit(event: dict[str, Any]) -> dict[str, Any]:
+        """It is a recovery that removes it."""
+        if event["event"] == "finished" and event["exit"] == Exit.OK:
+            serves = f"{event['serving']} serves" if event.get("serving") else "nothing serves"
+            return {**event, "summary": f"{name} is discarded: {serves}"}
+        return event
+
+    return Payload(message={"op": "discard", "release": int(name[1:]), "by": who()}, edit=edit)
 
 
 def _abort(site: Site, remote: Remote) -> Payload:

@@ -76,10 +76,10 @@ def upload(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict:
     return begin(fleet, lambda: read_project(fleet, ref, dirty, strict=strict, phases=PHASES[:1]))
 
 
-def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
+def run_phases(fleet: Fleet, phases: Sequence[str], release: str, *, no_migrate: bool = False) -> int:
     """Run phases after ``upload`` of a release that is being made: ``release``, or the newest; the exit code.
 
-    Of a fleet's hosts one runs the migration.
+    Of a fleet's hosts one runs the migration, unless it is left out.
     """
     number = release_number(release) if release else 0
     migrator = migrator_of(fleet.config, fleet.hosts)
@@ -88,7 +88,7 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str) -> int:
         remote.refuse_if_busy(facts)
         message = {
             "op": "phases", "phases": list(phases), "release": number, "by": who(),
-            "no_migrate": site.host != migrator,
+            "no_migrate": no_migrate or site.host != migrator,
         }  # fmt: skip
         return Payload(message=message)
 

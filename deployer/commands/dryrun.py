@@ -58,7 +58,7 @@ def _release(
 ) -> Answers[str]:
     """All that a release would find wrong is found. Where a host gave no answer, that is all there is to tell."""
     waves(fleet.hosts, strategy)
-    found = ask_each(fleet, _facts)
+    found = ask_each(fleet, facts_of)
     if found.missing:
         return _told(found, {})
     kind.agree(found.values)
@@ -72,13 +72,16 @@ def _release(
 
 
 def abort(fleet: Fleet) -> Answers[str]:
-    """The deploy that each host would end. Raises ConfigError when none runs on any."""
-    found = ask_each(fleet, _facts)
-    if not found.missing and not any(facts.busy for facts in found.values.values()):
+    """The deploy that each host would end, or the candidate that it would discard. Raises ConfigError when there is
+    none on any."""
+    found = ask_each(fleet, facts_of)
+    if not found.missing and not any(facts.busy or facts.held for facts in found.values.values()):
         raise ConfigError(message="no deploy is running", next=advice.run("fab status"))
 
     def tell(facts: Facts) -> str:
-        return f"would end what runs, and have it undone: {facts.busy}" if facts.busy else "no deploy is running"
+        if facts.busy:
+            return f"would end what runs, and have it undone: {facts.busy}"
+        return f"would discard {facts.held.release}, which is held" if facts.held else "no deploy is running"
 
     return _told(found, {host: tell(facts) for host, facts in found.values.items()})
 
@@ -153,7 +156,7 @@ def _each(fleet: Fleet, tell: Tell) -> Answers[str]:
     return ask_each(fleet, question)
 
 
-def _facts(site: Site) -> Facts:
+def facts_of(site: Site) -> Facts:
     with open_remote(site) as (_, facts):
         return facts
 

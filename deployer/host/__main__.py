@@ -5,6 +5,7 @@ deployer-host job APP ID [recover]    run a deploy, or a recovery, inside its tr
 deployer-host start|stop|reload APP   for APP.service
 deployer-host recover APP             for the recovery timer of unfinished deploys
 deployer-host dump APP                for the timer of the daily dump of the app's database
+deployer-host maintenance APP         serve the maintenance page, as the app's user
 
 ``fab setup`` sends this program and runs :func:`set_up`, which installs it.
 """
@@ -44,6 +45,11 @@ def main(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if argv[:1] == ["maintenance"] and len(argv) == 2:
+        from deployer.host.maintenance import server
+        from deployer.host.state.paths import AppPaths
+
+        return server.serve(AppPaths(_app(argv[1])))
     if os.geteuid() != 0:
         raise BadRequest("deployer-host must run as root: through sudo, by systemd, or by root")
     if len(argv) < 2:

@@ -11,6 +11,7 @@ from deployer.host.deployment.failures import Failures
 from deployer.host.deployment.request import Request
 from deployer.host.errors import Damaged, HostError
 from deployer.host.job import events, lock
+from deployer.host.maintenance import switch
 from deployer.host.processes import background, commands
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
@@ -35,6 +36,8 @@ def start(ctx: Context) -> Exit:
     failures = Failures(ctx)
     for problem in visitors.show_media(ctx):  # the app serves all the same
         print(f"visitors get no media: {problem}", file=sys.stderr)
+    with failures.kept("serving the maintenance page"):
+        switch.ensure(ctx)
     with failures.kept(f"starting {ctx.app}"):
         name = ctx.catalog.serving_name()
         if name:

@@ -104,6 +104,7 @@ class Reload:
     """The code that serves, under today's settings and environment. ``configs`` are those of the hosts, by name."""
 
     configs: Mapping[str, Config] = field(default_factory=dict)
+    phases: tuple[str, ...] = PHASES
     again: str = "fab reload"
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
@@ -123,6 +124,7 @@ class Reload:
             spec=keep_scale(respec(site.config, current_of(site.host, facts)), facts.spec),
             environment=environment_of(site.config, site.secrets()),
             secret=site.secrets(),
+            phases=self.phases,
             barriers=placement.barriers,
             number=placement.number,
         )
@@ -208,6 +210,7 @@ class Rollback:
 
     to: int = 0
     yes: bool = False
+    phases: tuple[str, ...] = PHASES
     agreed: int = field(init=False, default=0)
 
     @property
@@ -237,6 +240,7 @@ class Rollback:
             by=who(),
             spec=spec,
             environment={},
+            phases=self.phases,
             of=number,
             yes=self.yes,
             barriers=placement.barriers,

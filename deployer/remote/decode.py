@@ -38,6 +38,14 @@ class _Bare(events.Event):
     """An event that only says that it is one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewPiece(events.Event):
+    """A piece of what a release answers, in base64; empty at the end of that connection."""
+
+    number: int
+    data: str = ""
+
+
 _TOLD = (
     "phase.started", "phase.done", "phase.skipped", "phase.failed", "waiting", "output", "logs", "switched", "ready",
     "note", "warn", "failed", "finished",
@@ -47,6 +55,7 @@ EVENTS: Mapping[str, type[events.Event]] = {
     "following": Following,
     "recovering": _Bare,
     "holding": _Bare,
+    "preview": PreviewPiece,
 }
 """What a host tells without being asked, by the name of the event: the types that are shown."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deployer.remote.answers import AskAnswer, Job, Lock
+from deployer.remote.answers import AskAnswer, HeldRelease, Job, Lock
 from deployer.wire.release.spec import Spec
 from deployer.wire.tree import unpack_ids
 
@@ -36,6 +36,7 @@ class Facts:
     processes: tuple[str, ...] = ()
     passed: Mapping[str, str] = field(default_factory=dict)
     lock: Lock | None = None
+    held: HeldRelease | None = None
 
     @classmethod
     def of(cls, answer: AskAnswer) -> Facts:
@@ -55,4 +56,5 @@ class Facts:
             processes=answer.processes,
             passed=answer.passed,
             lock=answer.lock,
+            held=answer.held,
         )

@@ -30,7 +30,7 @@ ANSWER = 60.0
 SIGN = HOLD / 6
 """Seconds between two keep-alives to a host that ends its work without them."""
 
-_HARMLESS = ("ask", "wait", "hold", "status", "releases", "history", "logs", "calendars", "attach")
+_HARMLESS = ("ask", "wait", "hold", "status", "releases", "history", "logs", "calendars", "attach", "preview")
 """What changes nothing on a host, whatever becomes of it."""
 
 Edit = Callable[[dict[str, Any]], "dict[str, Any] | None"]
@@ -180,11 +180,11 @@ class Remote:
 
         The host ends it when this session ends, or when keep-alives stop.
         """
-        with self._keep_alive():
+        with self.kept_alive():
             return self.query({"op": "run", "argv": list(argv)}, answers.Run, limit=None).status
 
     @contextmanager
-    def _keep_alive(self) -> Iterator[None]:
+    def kept_alive(self) -> Iterator[None]:
         """Sends keep-alives in a thread, for the caller may be waiting for a host that sends nothing."""
         over = threading.Event()
 

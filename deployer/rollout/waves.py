@@ -85,9 +85,9 @@ def number(option: str, text: str) -> int:
     return int(text)
 
 
-def seconds(text: str) -> float:
-    """How long a canary bakes: ``90``, ``90s``, ``2m``, ``1h``. Raises ConfigError."""
+def seconds(text: str, option: str = "--bake", example: str = "90s") -> float:
+    """A length of time, such as how long a canary bakes: ``90``, ``90s``, ``2m``, ``1h``. Raises ConfigError."""
     match = _TIME.fullmatch(text)
     if match is None:
-        raise ConfigError(message=f"--bake {text}: a time is wanted", next=do("say --bake 90s, or --bake 2m"))
+        raise ConfigError(message=f"{option} {text}: a time is wanted", next=do(f"say {option} {example}"))
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

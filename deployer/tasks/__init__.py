@@ -6,9 +6,11 @@ from invoke.collection import Collection
 
 from deployer.cli.phases import phase_task
 from deployer.cli.usage.program import explain_usage
+from deployer.tasks import maintenance
 from deployer.tasks.inspect import doctor, logs, releases, status
 from deployer.tasks.operate import list_timers, lock, prune, restart, run, run_timer, scale, start, stop, unlock
 from deployer.tasks.prepare import destroy, init, setup
+from deployer.tasks.preview import preview, promote
 from deployer.tasks.release import abort, attach, deploy, plan, reload, rollback, upload
 from deployer.wire.protocol import PHASES
 
@@ -17,7 +19,7 @@ __all__ = ["namespace"]
 
 def _namespace() -> Collection:
     everything = Collection(
-        *(deploy, reload, rollback, plan, attach, abort),
+        *(deploy, reload, rollback, plan, preview, promote, attach, abort),
         *(status, releases, logs, doctor),
         *(run, restart, scale, stop, start, lock, unlock, prune),
         *(setup, init, destroy),
@@ -27,6 +29,7 @@ def _namespace() -> Collection:
     timers.add_task(run_timer, name="run")
     timers.add_task(list_timers, name="list")
     everything.add_collection(timers)
+    everything.add_collection(Collection("maintenance", maintenance.on, maintenance.off))
     return everything
 
 

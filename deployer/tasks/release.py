@@ -41,9 +41,17 @@ def deploy(
     no_migrate: bool = False,
     wait: bool = False,
     strict: bool = False,
+    hold: bool = False,
 ) -> TaskAnswer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
     from deployer.commands import deploy as use
+
+    if hold:
+        from deployer.commands import hold as first
+
+        first.refuse_wait(wait=wait)
+        exit = first.hold_deploy(fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate)
+        return ended_with(exit)
 
     return ended_with(
         use.deploy(
@@ -59,9 +67,15 @@ def _dry_reload(fleet: Fleet, strategy: Strategy, **_: Any) -> TaskAnswer:
 
 
 @host_task("reload", dry=_dry_reload)
-def reload(fleet: Fleet, strategy: Strategy, wait: bool = False) -> TaskAnswer:
+def reload(fleet: Fleet, strategy: Strategy, wait: bool = False, hold: bool = False) -> TaskAnswer:
     """Release the current code again, with today's settings and environment."""
     from deployer.commands import deploy as use
+
+    if hold:
+        from deployer.commands import hold as first
+
+        first.refuse_wait(wait=wait)
+        return ended_with(first.hold_reload(fleet))
 
     return ended_with(use.reload(fleet, wait=wait, strategy=strategy))
 
@@ -73,9 +87,17 @@ def _dry_rollback(fleet: Fleet, strategy: Strategy, to: str, yes: bool, **_: Any
 
 
 @host_task("roll back", dry=_dry_rollback)
-def rollback(fleet: Fleet, strategy: Strategy, to: str = "", yes: bool = False, wait: bool = False) -> TaskAnswer:
+def rollback(
+    fleet: Fleet, strategy: Strategy, to: str = "", yes: bool = False, wait: bool = False, hold: bool = False
+) -> TaskAnswer:
     """Go back to an older release: code, dependencies, environment and units together."""
     from deployer.commands import deploy as use
+
+    if hold:
+        from deployer.commands import hold as first
+
+        first.refuse_wait(wait=wait)
+        return ended_with(first.hold_rollback(fleet, to=to, yes=yes))
 
     return ended_with(use.rollback(fleet, to=to, yes=yes, wait=wait, strategy=strategy))
 

@@ -43,6 +43,9 @@ BEHIND_THE_SWITCH = PHASES[PHASES.index("switch") :]
 BARRIERS = ("migrate", "check", "switch", "keep")
 """Where the job of a fleet waits for the laptop's ``go``: before these phases; ``keep`` is the end of the watch."""
 
+SWITCH_BARRIERS = ("switch", "keep")
+"""Those of a release that has been through all that precedes its switch."""
+
 FLEET_LEASE = 60.0
 """Seconds without a keep-alive after which a job at a barrier decides by itself."""
 

@@ -51,6 +51,7 @@ def crew(before: set[str], bookworm: SandboxHost, tmp_path: Path) -> Iterator[Ba
 
 def test_nothing_is_left_but_what_is_not_ours(crew: BackgroundSite, before: set[str]) -> None:
     """With --data the host has the files and the accounts that it had before the setup; the other app serves."""
+    crew.expect(0, "maintenance", "on")
     assert files(crew.host) - before
     ended = crew.expect(0, "destroy", "--data", "--yes", "leaver", user="root")
     assert "removed from this host" in ended.text

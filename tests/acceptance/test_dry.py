@@ -32,7 +32,7 @@ changes.
 
 WORDS = {"run": ("--", "touch", "/var/lib/mini/ran"), "doctor": ("--fix",), "setup": ("--allow-unit", "Nice")}
 CHANGES = sorted(name for name in namespace.task_names if namespace[name].dry is not Dry.SAME)
-REFUSES = {"abort": "no deploy is running"}
+REFUSES = dict.fromkeys(("preview", "promote"), "no release is held") | {"abort": "no deploy is running"}
 """What has nothing to do here says so."""
 
 

@@ -15,6 +15,7 @@ from invoke.parser import Parser
 from deployer.__main__ import LOCAL, program
 from deployer.cli.standalone import Parser as LocalParser
 from deployer.cli.standalone import words_after_dashes
+from deployer.cli.usage.program import joined
 from deployer.commands import sandbox
 from deployer.commands.demo import demo
 from deployer.config.describe import markdown
@@ -112,7 +113,7 @@ def test_commands_exist(page: Path) -> None:
             {"demo": demo, "sandbox": sandbox}[words[1]].parser().parse_args(words_after_dashes(words[2:])[0])
             continue
         try:
-            parser.parse_argv(words[1:])
+            parser.parse_argv(joined(words[1:], CONTEXTS))
         except ParseError as error:
             pytest.fail(f"{command!r}: {error}")
 

@@ -100,6 +100,11 @@ def no_task(program: Any, token: str = "") -> ConfigError:
         return ConfigError(
             message=f"no task was named; -H took {given!r} as its hosts", next=run(f"{program.binary} --list")
         )
+    if words := [name.partition(".")[2] for name in program.parser.contexts if name.startswith(f"{token}.")]:
+        return ConfigError(
+            message=f"{program.binary} {token} needs a word behind it: {', '.join(words)}",
+            next=run(f"{program.binary} {token} {words[0]}") + run(f"{program.binary} --list"),
+        )
     close = near(token, program.parser.contexts)
     return ConfigError(
         message=f"there is no task {token!r}{meant(close)}",

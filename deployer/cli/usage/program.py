@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from deployer.cli.usage.spelling import meant, of_letter
 from deployer.errors import ConfigError
 from deployer.wire.advice import do, run
 
-__all__ = ["ExplainedFab", "explain_usage"]
+__all__ = ["ExplainedFab", "explain_usage", "joined"]
 
 _FORMATS = ("flat", "nested", "json")
 
@@ -31,6 +31,7 @@ class ExplainedFab(Fab):  # type: ignore[misc]
 
     def parse_tasks(self) -> None:
         with self._explained():
+            self.core.unparsed = joined(self.core.unparsed, self.collection.task_names)
             super().parse_tasks()
             _refuse_misplaced(self)
             _refuse_empty(self)
@@ -76,6 +77,18 @@ class ExplainedFab(Fab):  # type: ignore[misc]
         """Show the error and end the process."""
         show_error(error, json="--json" in getattr(getattr(self, "core", None), "unparsed", ()))
         raise Quit(code=int(error.exit)) from error
+
+
+def joined(words: Sequence[str], tasks: Container[str]) -> list[str]:
+    """The words of a command line, with two of them as one where together they name a task: ``maintenance on`` is
+    ``maintenance.on``."""
+    made: list[str] = []
+    for word in words:
+        if made and f"{made[-1]}.{word}" in tasks:
+            made[-1] = f"{made[-1]}.{word}"
+        else:
+            made.append(word)
+    return made
 
 
 def explain_usage() -> None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from deployer.host.errors import HostError
 from deployer.host.processes import background, commands, watch
 from deployer.host.processes.web import candidate_of
-from deployer.host.state import lease
+from deployer.host.state import lease, maintenance
 from deployer.host.state.app import Context
 from deployer.host.state.paths import unit_name
 from deployer.host.state.releases import Release
-from deployer.host.system import files, orders, proc, systemd
+from deployer.host.system import orders, proc, systemd
 from deployer.host.units.install import refuse_current, remove_units
 from deployer.wire.advice import do
 from deployer.wire.cause import Cause
@@ -103,11 +103,13 @@ def _become_healthy(ctx: Context, release: Release, proven: bool) -> str:
 def point(ctx: Context, release: Release, previous: Release | None) -> None:
     """The one rename that moves code and traffic together."""
     try:
-        files.point(ctx.paths.current, f"releases/{release.name}")
+        ctx.catalog.point(release.number)
     except OSError:
         if ctx.catalog.current() != release.number:
             raise  # else it is switched, but perhaps not durably: after a power cut the record decides
     ctx.emit("switched", to=release.name, previous=previous.name if previous else "")
+    if maintenance.is_on(ctx.paths):
+        ctx.emit("note", text=f"maintenance is on: visitors get its page, and {release.name} after fab maintenance off")
 
 
 def after_switch(ctx: Context, release: Release, current: Release | None, *, proven: bool) -> str:
@@ -118,7 +120,8 @@ def after_switch(ctx: Context, release: Release, current: Release | None, *, pro
         candidate_of(ctx, release).boot()
         _become_healthy(ctx, release, proven)
     background.hand_over(ctx)
-    with_it = "".join(f", {name}" for name in background.described(release))
+    stays = " (stopped)" if maintenance.workers_stopped(ctx.paths) else ""
+    with_it = "".join(f", {name}{stays}" for name in background.described(release))
     return f"{current.name if current else 'nothing'} → {release.name}{with_it}"
 
 
@@ -203,7 +206,12 @@ def retire_service(ctx: Context, release: Release) -> float:
 
 def wait_for_queue(ctx: Context, release: Release, seconds: float) -> bool:
     """True once the release's accept queue was seen empty twice; False when ``seconds`` ran out first."""
-    path, deadline, empty = str(ctx.paths.socket(release.number)), time.monotonic() + seconds, 0
+    return wait_for_empty_queue(str(ctx.paths.socket(release.number)), seconds)
+
+
+def wait_for_empty_queue(path: str, seconds: float) -> bool:
+    """The same for any listening Unix socket."""
+    deadline, empty = time.monotonic() + seconds, 0
     while empty < 2:
         empty = empty + 1 if proc.waiting_connections(path) == 0 else 0
         if time.monotonic() >= deadline:

@@ -16,7 +16,16 @@ from deployer.host.state.retention import migrations_since, rollback_targets
 from deployer.host.system import files
 from deployer.wire.advice import Next, run
 from deployer.wire.environment import MOST_VARIABLES, parse_environment
-from deployer.wire.protocol import BARRIERS, ENV_NAME, MOST_BY, MOST_NUMBER, PHASES, Exit
+from deployer.wire.protocol import (
+    BARRIERS,
+    BEHIND_THE_SWITCH,
+    ENV_NAME,
+    MOST_BY,
+    MOST_NUMBER,
+    PHASES,
+    SWITCH_BARRIERS,
+    Exit,
+)
 from deployer.wire.reader import Reader
 from deployer.wire.release.spec import Spec
 
@@ -108,12 +117,14 @@ class Request:
 
 @dataclass(frozen=True)
 class PhasesRequest:
-    """Phases to run of the release ``number`` (0: the newest unfinished one)."""
+    """Phases to run of the release ``number`` (0: the newest unfinished one). ``barriers`` are those of a fleet that
+    promotes what it holds."""
 
     number: int
     by: str
     phases: tuple[str, ...]
     no_migrate: bool
+    barriers: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, value: Any) -> PhasesRequest:
@@ -124,9 +135,12 @@ class PhasesRequest:
             by=read.text("by", length=MOST_BY),
             phases=read.texts("phases"),
             no_migrate=read.boolean("no_migrate"),
+            barriers=read.texts("barriers") if read.has("barriers") else (),
         )
         read.done()
         _check_phases(asked.phases)
+        if asked.barriers and (asked.barriers, asked.phases) != (SWITCH_BARRIERS, BEHIND_THE_SWITCH):
+            raise ValueError("barriers: those of the switch go with the phases from it to the last")
         if asked.phases[0] == PHASES[0]:
             raise ValueError(f"phases: {PHASES[0]} begins a release, and cannot be run again")
         return asked
@@ -135,7 +149,8 @@ class PhasesRequest:
 def phases_request(catalog: Catalog, asked: PhasesRequest) -> Request:
     """The request for phases of an unfinished release. Raises HostError."""
     release = catalog.get(asked.number) if asked.number else catalog.under_way()
-    return replace(of_release(release, asked.by, asked.phases), no_migrate=asked.no_migrate)
+    request = of_release(release, asked.by, asked.phases)
+    return replace(request, no_migrate=asked.no_migrate, barriers=asked.barriers)
 
 
 def of_release(release: Release, by: str, phases: tuple[str, ...], reason: str = "") -> Request:

@@ -56,7 +56,7 @@ def _switch_back(ctx: Context, failed: Release, standby: Release, failures: Fail
         with failures.kept(f"starting {standby.name}"):
             _start(ctx, standby)
     with failures.kept(f"switching to {standby.name}"):
-        files.point(ctx.paths.current, f"releases/{standby.name}")
+        ctx.catalog.point(standby.number)
         ctx.emit("switched", to=standby.name, previous=failed.name)
     if ctx.catalog.current() != standby.number:
         return  # the switch failed: the release still serves, and must not be stopped

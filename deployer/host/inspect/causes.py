@@ -54,6 +54,12 @@ JOB_UNIT_TAKEN = Cause(
     "{path} has the name of deployer's own unit: no deploy can begin",
     do(_AS_ROOT + "rm {path}; systemctl daemon-reload"),
 )
+PAGE_DOWN = Cause(
+    "maintenance-page-down",
+    "maintenance is on, and the socket of its page is not there",
+    "maintenance is on and its page is not served: visitors get an error of the proxy's",
+    do("fab maintenance on, again; or as root on the host: systemctl start {unit}"),
+)
 UNHEALTHY = Cause(
     "unhealthy",
     "the web process of what serves does not answer the health check as deploy.toml wants it",
@@ -91,7 +97,7 @@ DAMAGED = Cause(
     do("fab deploy   (builds what is damaged anew); and look at the disk"),
 )
 SERVING = (
-    UNREADABLE, STOPPED, JOB_UNIT_KEPT, JOB_UNIT_DEAD, JOB_UNIT_TAKEN, UNHEALTHY, KEEPS_ENDING, PROCESS_DOWN,
+    UNREADABLE, STOPPED, JOB_UNIT_KEPT, JOB_UNIT_DEAD, JOB_UNIT_TAKEN, PAGE_DOWN, UNHEALTHY, KEEPS_ENDING, PROCESS_DOWN,
     TIMER_DOWN, RUN_FAILED, DAMAGED,
 )  # fmt: skip
 

@@ -10,11 +10,13 @@ from deployer.host.inspect import causes, preparation, services, units
 from deployer.host.inspect.causes import finding
 from deployer.host.inspect.status import readable
 from deployer.host.job import lock
+from deployer.host.maintenance import units as page
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
+from deployer.host.state import maintenance
 from deployer.host.state.app import Context
-from deployer.host.state.paths import job_unit
+from deployer.host.state.paths import job_unit, maintenance_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import orders, systemd
 from deployer.wire.protocol import WEB
@@ -49,6 +51,7 @@ def examine(ctx: Context) -> dict[str, Any]:
         *map(_planned, steps),
         *_unreadable(ctx),
         *stopped,
+        *_page_down(ctx),
         *running,
         *([] if busy else _occupied(ctx)),
     ]
@@ -63,11 +66,27 @@ def examine(ctx: Context) -> dict[str, Any]:
     told = preparation.unknown(seen) if asks else []
     return {
         "findings": findings,
-        "notes": [*unsupported.notes(ctx.settings.unsupported), *notes, *told],
+        "notes": [*_maintenance(ctx), *unsupported.notes(ctx.settings.unsupported), *notes, *told],
         "seen": seen.reached,
         "current": ctx.catalog.serving_name(),
         "busy": busy,
     }
+
+
+def _page_down(ctx: Context) -> list[dict[str, Any]]:
+    """A maintenance page that is wanted and not served."""
+    if not maintenance.is_on(ctx.paths) or page.is_up(ctx):
+        return []
+    unit = maintenance_unit(ctx.app, "socket")
+    return [finding("down", unit, *causes.PAGE_DOWN.finding(unit=unit))]
+
+
+def _maintenance(ctx: Context) -> list[str]:
+    """What visitors get in maintenance. A check of the proxy passes the page, and tells of the app."""
+    if not maintenance.is_on(ctx.paths):
+        return []
+    stopped = ", and its processes and timers are stopped" if maintenance.workers_stopped(ctx.paths) else ""
+    return [f"maintenance is on: visitors get its page{stopped}; fab maintenance off ends it"]
 
 
 def _planned(step: survey.Repair) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials
 from deployer.host.deployment.request import rollback_target
 from deployer.host.inspect import logs
-from deployer.host.inspect.status import lock_report, readable
+from deployer.host.inspect.status import held_report, lock_report, readable
 from deployer.host.job import lock
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
@@ -31,6 +31,7 @@ def look(ctx: Context) -> dict[str, Any]:
         "spec": current.spec.as_json() if current else None,
         "busy": lock.running(ctx),
         "lock": lock_report(ctx),
+        "held": held_report(ctx),
         "base": _base(ctx, current),
         "partials": partials(ctx.paths.incoming),
         "free": free_bytes(str(ctx.paths.home)),

@@ -8,6 +8,7 @@ from typing import Any
 from deployer.host.errors import Damaged, HostError
 from deployer.host.inspect import units
 from deployer.host.job import lock
+from deployer.host.maintenance import switch
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
@@ -55,6 +56,7 @@ def status_report(ctx: Context) -> dict[str, Any]:
         "timers": [],
         "lingering": units.lingering(ctx, number),
         "release": None,
+        "maintenance": switch.report(ctx),
         "notes": unsupported.notes(ctx.settings.unsupported),
         **_attempts(ctx, number),
     }
@@ -93,11 +95,14 @@ def _attempts(ctx: Context, current: int) -> dict[str, Any]:
     """The newest release, when it is not the current one; and the candidate under lease, with the seconds left."""
     releases = ctx.catalog.all()
     newest = releases[-1] if releases and releases[-1].number != current else None
-    held = next((one for one in reversed(releases) if one.unfinished and lease.seconds_left(one.held)), None)
-    return {
-        "last": _row(newest, current, 0, ctx) if newest else None,
-        "held": {"release": held.name, "seconds": lease.seconds_left(held.held)} if held else None,
-    }
+    return {"last": _row(newest, current, 0, ctx) if newest else None, "held": held_report(ctx)}
+
+
+def held_report(ctx: Context) -> dict[str, Any] | None:
+    """The candidate under lease, with the seconds left."""
+    found = (one for one in reversed(ctx.catalog.all()) if one.unfinished and lease.seconds_left(one.held))
+    held = next(found, None)
+    return {"release": held.name, "seconds": lease.seconds_left(held.held)} if held else None
 
 
 def releases_report(ctx: Context) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer.host.processes import background
+from deployer.host.state import maintenance
 from deployer.host.state.app import Context
 from deployer.host.state.paths import unit_name
 from deployer.host.state.releases import Release
@@ -28,36 +29,42 @@ def of_processes(ctx: Context, release: Release) -> list[dict[str, Any]]:
     names = {unit_name(ctx.app, one, release.number, "service"): kind for one, kind in kinds.items()}
     handle = f"{ctx.app}.service"
     states = systemd.show_all([*names, handle])
-    return [_unit(kind, name, states[name], states[handle].starts) for name, kind in names.items()]
+    stopped = maintenance.workers_stopped(ctx.paths)
+    return [
+        _unit(kind, name, states[name], states[handle].starts, stopped=stopped and kind != WEB)
+        for name, kind in names.items()
+    ]
 
 
-def _unit(process: str, name: str, state: systemd.UnitState, restarts: bool) -> dict[str, Any]:
+def _unit(process: str, name: str, state: systemd.UnitState, restarts: bool, *, stopped: bool) -> dict[str, Any]:
+    """``stopped``: by maintenance, and so as it should be."""
     waits = state.active not in _UP and (state.starts or restarts)
     return {
         "process": process,
         "name": name,
         "active": state.active,
-        "sub": "queued" if waits else state.sub,
+        "sub": "queued" if waits else "stopped" if stopped and state.active == "inactive" else state.sub,
         "pid": state.main_pid,
         "restarts": state.restarts,
         "memory": proc.resident(state.main_pid),
         "since": state.since,
-        "ok": state.active in _UP or waits,
+        "ok": state.active in _UP or waits or stopped,
     }
 
 
 def of_timers(ctx: Context, release: Release) -> list[dict[str, Any]]:
     """Each timer of a release. ``result`` is empty while it runs, and when the end of the last run is unknown."""
-    return [_timer(ctx, release.number, timer.name) for timer in release.spec.timers]
+    stopped = maintenance.workers_stopped(ctx.paths)
+    return [_timer(ctx, release.number, timer.name, stopped=stopped) for timer in release.spec.timers]
 
 
-def _timer(ctx: Context, number: int, process: str) -> dict[str, Any]:
+def _timer(ctx: Context, number: int, process: str, *, stopped: bool) -> dict[str, Any]:
     name = unit_name(ctx.app, process, number, "timer")
     state = timers.show(name)
     return {
         "process": process,
         "name": name,
-        "ok": state.active in _UP and state.result in ("", "success"),
+        "ok": (state.active in _UP or stopped) and state.result in ("", "success"),
         "next": state.next,
         "last": state.last,
         "running": state.running,

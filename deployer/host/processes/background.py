@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.processes.web import crashed, ending, failure
+from deployer.host.state import maintenance
 from deployer.host.state.app import Context
 from deployer.host.state.paths import UnitName, parse_unit
 from deployer.host.state.releases import Release
@@ -61,8 +62,9 @@ def _runs_once(path: Path) -> bool:
 def hand_over(ctx: Context) -> None:
     """Have the processes and timers of the release that serves run, and those of no other. Raises HostError.
 
-    What serves is read here: a caller without the lock may have waited. Idempotent: if it is interrupted, the next call
-    completes it. Waits neither for ends nor for starts; the watch sees a process that fails to start.
+    Where maintenance has stopped them, none does, but for a timer's run that is under way. What serves is read here: a
+    caller without the lock may have waited. Idempotent: if it is interrupted, the next call completes it. Waits neither
+    for ends nor for starts; the watch sees a process that fails to start.
     """
     number = ctx.catalog.current()
     if not number:
@@ -74,10 +76,15 @@ def hand_over(ctx: Context) -> None:
         orders.ensure_stopped(timers)
         _carry_stamps(ctx, timers, new.timers)
     stopping = [name for units in old for name in (*units.processes, *_runs_taken_back(units, number, ctx))]
-    if stopping:
-        orders.ensure_stopped(stopping, wait=False)
-    if new.lasting:
-        orders.start(new.lasting, wait=False)
+    with files.locked(ctx.paths.releases):  # maintenance may begin or end at this moment
+        stopped = maintenance.workers_stopped(ctx.paths)
+        if stopped and new.timers:
+            orders.ensure_stopped(new.timers)
+        stopping += new.processes if stopped else ()
+        if stopping:
+            orders.ensure_stopped(stopping, wait=False)
+        if new.lasting and not stopped:
+            orders.start(new.lasting, wait=False)
 
 
 def _runs_taken_back(units: BackgroundUnits, number: int, ctx: Context) -> list[str]:
@@ -138,7 +145,10 @@ def _carry(old: Path, new: Path) -> None:
 
 
 def refuse_if_broken(ctx: Context, number: int) -> None:
-    """Raises HostError when a process of a release has crashed or does not run. One that waits to start is fine."""
+    """Raises HostError when a process of a release has crashed or does not run. One that waits to start is fine, and so
+    are those that maintenance has stopped."""
+    if maintenance.workers_stopped(ctx.paths):
+        return
     states = systemd.show_all(units_of(ctx, number).processes)
     for name, state in states.items():
         unit = parse_unit(ctx.app, name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.processes.web import candidate_of
+from deployer.host.state import maintenance
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
 from deployer.host.state.releases import Release
@@ -81,6 +82,8 @@ def restart_process(ctx: Context, process: str) -> Restarted:
     allows, and 30 s. Raises HostError."""
     release = serving(ctx)
     names = _instances(ctx, release, process)
+    if maintenance.workers_stopped(ctx.paths):
+        raise _usage(f"{process} is stopped for maintenance, until that is over", "fab maintenance off")
     before = _starts(names)
     _restart(names)
     limit = max(one.stop for one in release.spec.processes if one.name == process) + 30

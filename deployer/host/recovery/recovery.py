@@ -111,6 +111,8 @@ def _start_background(ctx: Context) -> None:
 
 
 def _reason(release: Release, why: str) -> str:
+    if release.held is not None and release.held.get("discarded"):
+        return f"discarded by {release.held['discarded']}, after {release.phase}"
     if release.held is not None:
         return f"left alone after {release.phase}"
     return f"interrupted at {release.next_phase or PHASES[-1]}: {why}"

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from deployer.host.deployment.failures import Failures
 from deployer.host.recovery import debris
-from deployer.host.state import jobs, lease
+from deployer.host.state import jobs, lease, maintenance
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import ROLLING_BACK, SERVED, Release
@@ -140,10 +140,14 @@ def inspect(ctx: Context, *, leases: bool = True, failures: Failures | None = No
 
 
 def _is_down(ctx: Context, number: int, releases: Iterable[Release]) -> bool:
-    """Whether a unit of the current release is down. When its record cannot be read, only its socket is checked."""
+    """Whether a unit of the current release is down. When its record cannot be read, only its socket is checked. What
+    maintenance has stopped is not down."""
     release = next((one for one in releases if one.number == number), None)
     socket = unit_name(ctx.app, WEB, number, "socket")
-    states = systemd.show_all(install.required_units(ctx.app, release) if release else [socket]).values()
+    names = install.required_units(ctx.app, release) if release else [socket]
+    if maintenance.workers_stopped(ctx.paths):
+        names = [name for name in names if name == socket]
+    states = systemd.show_all(names).values()
     return any(state.active in ("inactive", "failed") and not state.queued for state in states)
 
 

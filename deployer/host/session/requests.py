@@ -15,13 +15,15 @@ from deployer.host.processes.run import RunRequest
 from deployer.host.state.jobs import JOB
 from deployer.wire import deploylock
 from deployer.wire.advice import run
-from deployer.wire.protocol import BARRIERS, MOST_BY, PROCESS, PROCESS_LENGTH
+from deployer.wire.maintenance import MaintenanceRequest
+from deployer.wire.protocol import BARRIERS, MOST_BY, MOST_NUMBER, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
 from deployer.wire.release.processes import CALENDAR, MOST_PROCESSES
 
 Parse = Callable[[dict[str, Any]], Any]
 """Reads the keys beside ``op``. Raises ValueError or BadRequest."""
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
 _PROCESS_OR_ALL = re.compile(rf"(?:{PROCESS.pattern})?\Z")
 
 
@@ -50,6 +52,22 @@ class AbortRequest:
     by: str
     job: str = ""
     why: str = ""
+
+
+@dataclass(frozen=True)
+class DiscardRequest:
+    """The held candidate to discard, and who wants that."""
+
+    release: int
+    by: str
+
+
+@dataclass(frozen=True)
+class MaintenanceOn:
+    """Maintenance begins on these terms, or goes on with them; ``by`` is who wants it."""
+
+    terms: MaintenanceRequest
+    by: str
 
 
 def parse(message: dict[str, Any], known: Mapping[str, Parse]) -> tuple[str, Any]:
@@ -89,6 +107,9 @@ def _upload(message: dict[str, Any]) -> UploadRequest:
     return UploadRequest(Request.parse(message), offset, length)
 
 
+_read_discard = _of(
+    "discard", lambda read: DiscardRequest(read.integer("release", 1, MOST_NUMBER), read.text("by", length=MOST_BY))
+)
 _read_attach = _of("attach", lambda read: read.text("job", JOB))
 _read_abort = _of("abort", lambda read: AbortRequest(read.text("by", length=MOST_BY), read.text("job", JOB)))
 
@@ -98,6 +119,8 @@ REQUESTS: Mapping[str, Parse] = {
     "phases": PhasesRequest.parse,
     "attach": lambda message: _read_attach(_job(message)),
     "abort": lambda message: _read_abort(_job(message)),
+    "discard": _read_discard,
+    "preview": _of("preview", lambda read: read.integer("release", 1, MOST_NUMBER)),
     "lock": deploylock.request_of,
     "unlock": _nothing("unlock"),
     "stop": _nothing("stop"),
@@ -114,8 +137,21 @@ REQUESTS: Mapping[str, Parse] = {
     )),
     "calendars": _of("calendars", lambda read: read.texts("calendars", CALENDAR, MOST_PROCESSES)),
     "run": RunRequest.parse,
+    "maintenance.on": _of("maintenance", lambda read: MaintenanceOn(
+        terms=MaintenanceRequest.read(read), by=read.text("by", length=MOST_BY)
+    )),
+    "maintenance.off": _nothing("maintenance"),
 }  # fmt: skip
 """What starts something, or is answered."""
+
+PREVIEW: Mapping[str, Parse] = {
+    "hold": _of("hold", lambda _: (0, "")),
+    "open": _of("open", lambda read: (read.integer("number", 1, MOST_NUMBER), "")),
+    "close": _of("close", lambda read: (read.integer("number", 1, MOST_NUMBER), "")),
+    "data": _of("data", lambda read: (read.integer("number", 1, MOST_NUMBER), read.text("data", _BASE64, 100_000))),
+    "file": _of("file", lambda read: (read.integer("number", 1, MOST_NUMBER), read.text("path"))),
+}
+"""What a laptop sends that looks at a release."""
 
 SIGNALS: Mapping[str, Parse] = {
     "hold": _nothing("hold"),

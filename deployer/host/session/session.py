@@ -20,9 +20,10 @@ from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import facts, logs
 from deployer.host.inspect.doctor import examine
 from deployer.host.inspect.status import recover_if_needed, releases_report, status_report
-from deployer.host.job import events, lock, prune
+from deployer.host.job import events, held, lock, prune
 from deployer.host.job import queue as tickets
-from deployer.host.processes import lifecycle, timerrun
+from deployer.host.maintenance import switch
+from deployer.host.processes import lifecycle, preview, timerrun
 from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.state import deploylock, jobs, masking
@@ -38,6 +39,7 @@ _TOLD = "what runs may have been told to abort: then it undoes what it did; fab 
 _MAY_HAVE_RUN = "the command may have run, or still run until it notices that the connection is gone"
 _TOLD_SYSTEMD = "systemd may have been told, and carries it out by itself; fab status shows what runs"
 _RUN_GOES_ON = "a run that has begun goes on by itself; fab logs shows what it prints"
+_MAINTENANCE = "fab status says whether visitors get the maintenance page"
 """The state of the host when a request fails, by what the session has done so far."""
 _PORTION = 128 * 1024
 """Characters of logs that go into one event."""
@@ -69,6 +71,8 @@ class Session:
             "wait": self._wait,
             "hold": lambda _: None,  # a keep-alive: the user is being asked something
             "abort": self._abort,
+            "preview": self._preview,
+            "discard": lambda asked: self._follow(held.discard(self.ctx, asked.release, asked.by)),
             "lock": lambda asked: self._answer(lock=deploylock.set_lock(self.ctx, asked).as_json()),
             "unlock": self._unlock,
             "stop": self._stop,
@@ -77,6 +81,8 @@ class Session:
             "timer": self._timer,
             "prune": self._prune,
             "doctor": self._doctor,
+            "maintenance.on": self._begin_maintenance,
+            "maintenance.off": self._end_maintenance,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
         }
 
@@ -214,6 +220,27 @@ class Session:
             self._follow(lock.submit_recovery(self.ctx))
         else:
             self._answer(**self._masked(examine(self.ctx)))
+
+    def _preview(self, number: int) -> None:
+        """Carry connections to a release until the laptop goes: all further input is theirs."""
+        connections = preview.Connections(self.ctx, preview.previewed(self.ctx, number))
+        self._answer(release=connections.release.name)
+        self._over = True
+        try:
+            while (message := self._read()) is not None:
+                op, (at, value) = requests.parse(message, requests.PREVIEW)
+                connections.take(op, at, value)
+        finally:
+            connections.close()
+
+    def _begin_maintenance(self, asked: requests.MaintenanceOn) -> None:
+        """A deploy that runs meanwhile goes on, behind the page."""
+        self._state = _MAINTENANCE
+        self._answer(**switch.begin(self.ctx, asked.terms, asked.by))
+
+    def _end_maintenance(self, _: None) -> None:
+        self._state = _MAINTENANCE
+        self._answer(**switch.end(self.ctx))
 
     def _phases(self, asked: PhasesRequest) -> None:
         """Run phases of an unfinished release."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deployer.host.assets import media
 from deployer.host.errors import HostError
+from deployer.host.maintenance import units as page
 from deployer.host.proxy import caddy, certbot, install, nginx
 from deployer.host.proxy.server import lineage
 from deployer.host.proxy.site import CHALLENGES
@@ -74,6 +75,9 @@ class Removal:
         if (self.paths.units / unit).exists():
             systemd.require("disable", "--now", unit, timeout=_STOP)
             removed.append(f"{unit} stopped")
+        if page.are_there(self.paths):
+            page.remove(self._context())
+            removed.append("the maintenance page")
         units = [lease_unit(self.app, "timer"), lease_unit(self.app, "service"), *self._release_units()]
         if units:
             systemd.systemctl("stop", *units, timeout=_STOP)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import BadRequest, Damaged, HostError
+from deployer.host.state import maintenance
 from deployer.host.state.ledger import BEGUN, Ledger
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import Release
@@ -170,7 +171,7 @@ class Catalog:
             target = os.readlink(str(self.paths.current))
         except FileNotFoundError:
             return 0
-        found = re.fullmatch(r"releases/v([1-9][0-9]{0,8})", target)
+        found = re.fullmatch(rf"releases/v([1-9][0-9]{{0,8}})(?:/{maintenance.DIRECTORY})?", target)
         if not found:
             raise HostError(
                 f"{self.paths.current} leads to {target!r}, which deployer did not write",
@@ -178,6 +179,24 @@ class Catalog:
                 next=do(f"check it; to start over: rm {self.paths.current}"),
             )
         return int(found.group(1))
+
+    def point(self, number: int) -> None:
+        """Have ``current`` lead to a release: the one rename that moves code and traffic together. In maintenance
+        visitors go on getting the page. Raises TimeoutError, OSError."""
+        with files.locked(self.paths.releases):
+            on = maintenance.is_on(self.paths)
+            files.point(self.paths.current, maintenance.target(self.paths, number, on=on))
+
+    def set_maintenance(self, *, on: bool) -> int:
+        """Begin or end maintenance, whichever release serves. Returns its number (0: none does, nothing was done).
+
+        Under the same lock as :meth:`point`, so that neither undoes the other. Raises HostError, OSError.
+        """
+        with files.locked(self.paths.releases):
+            number = self.current()
+            if number and maintenance.is_on(self.paths) != on:
+                files.point(self.paths.current, maintenance.target(self.paths, number, on=on))
+        return number
 
     def _record(self, number: int) -> Path:
         return self.paths.release(number) / "release.json"

@@ -24,6 +24,16 @@ class AppPaths:
         return self.home / "current"
 
     @cached_property
+    def maintenance(self) -> Path:
+        """The terms of maintenance; the app's user, as whom the page is served, reads them."""
+        return self.home / "maintenance.json"
+
+    @cached_property
+    def maintenance_socket(self) -> Path:
+        """Where the maintenance page is served."""
+        return self.home / "maintenance.sock"
+
+    @cached_property
     def releases(self) -> Path:
         return self.home / "releases"
 
@@ -138,6 +148,11 @@ def job_unit(app: str) -> str:
 def redis_unit(app: str) -> str:
     """The app's own Redis, where it has one. No other unit of deployer's has an ``@`` behind ``deployer-WORD``."""
     return f"deployer-redis@{app}.service"
+
+
+def maintenance_unit(app: str, kind: str) -> str:
+    """What serves the maintenance page of the app: a socket, and its service."""
+    return f"deployer-maintenance@{app}.{kind}"
 
 
 def dump_unit(app: str, kind: str) -> str:

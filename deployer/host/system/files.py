@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,21 @@ def alone(path: Path) -> Iterator[bool]:
         yield first
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path, seconds: float = 10.0) -> Iterator[None]:
+    """Hold an exclusive lock on a directory for the block. Raises TimeoutError when another process does not give it up
+    within that time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with alone(path) as first:
+            if first:
+                yield
+                return
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"{path} has been locked by another process for {seconds:g} s")
+        time.sleep(0.02)
 
 
 def is_locked(path: Path) -> bool:

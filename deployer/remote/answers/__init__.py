@@ -4,12 +4,13 @@ What a type does not have is ignored: a newer host may tell more. A few fields a
 in them, for the code that asks sets them after decoding.
 """
 
-from deployer.remote.answers.by_question import ANSWERS, Calendar, Calendars, Nothing, Run
+from deployer.remote.answers.by_question import ANSWERS, Calendar, Calendars, Nothing, Previewed, Run
 from deployer.remote.answers.doctor import Diagnosis, Finding
-from deployer.remote.answers.job import Aborted, AskAnswer, Job, Lock, LockAnswer, Version
+from deployer.remote.answers.job import Aborted, AskAnswer, HeldRelease, Job, Lock, LockAnswer, Version
+from deployer.remote.answers.maintenance import Maintenance, MaintenanceBegun, MaintenanceEnded
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, LedgerEntry, ReleaseRow, Releases
-from deployer.remote.answers.status import HeldRelease, Lingering, Status, StatusOf, TimerRow, UnitRow
+from deployer.remote.answers.status import Lingering, Status, StatusOf, TimerRow, UnitRow
 
 __all__ = [
     "ANSWERS",
@@ -26,7 +27,11 @@ __all__ = [
     "Lingering",
     "Lock",
     "LockAnswer",
+    "Maintenance",
+    "MaintenanceBegun",
+    "MaintenanceEnded",
     "Nothing",
+    "Previewed",
     "Prunable",
     "ReleaseRow",
     "Releases",

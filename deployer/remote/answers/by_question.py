@@ -9,10 +9,11 @@ from msgspec import Meta, Struct
 
 from deployer.remote.answers.doctor import Diagnosis
 from deployer.remote.answers.job import Aborted, AskAnswer, LockAnswer
+from deployer.remote.answers.maintenance import MaintenanceBegun, MaintenanceEnded
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, Releases
 from deployer.remote.answers.status import StatusOf
-from deployer.remote.answers.values import Moment
+from deployer.remote.answers.values import Moment, Name
 
 
 class Calendar(Struct, frozen=True, kw_only=True):
@@ -31,6 +32,10 @@ class Run(Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(ge=0, le=255)]
 
 
+class Previewed(Struct, frozen=True, kw_only=True):
+    release: Name
+
+
 class Nothing(Struct, frozen=True, kw_only=True):
     """An answer that only says that it is one."""
 
@@ -44,6 +49,7 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "calendars": Calendars,
     "run": Run,
     "abort": Aborted,
+    "preview": Previewed,
     "lock": LockAnswer,
     "unlock": LockAnswer,
     "stop": Stopped,
@@ -51,5 +57,7 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "restart": Restarted,
     "timer": Run,
     "prune": Prunable,
+    "maintenance.on": MaintenanceBegun,
+    "maintenance.off": MaintenanceEnded,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from deployer.remote.answers.values import Count, Digest, JobId, Moment, Name, Number
+from deployer.remote.answers.values import Count, Digest, JobId, Moment, Name, Number, Seconds
 from deployer.wire.deploylock import DeployLock
 from deployer.wire.protocol import standing
 
@@ -68,6 +68,13 @@ class Base(Struct, frozen=True, kw_only=True):
     ids: str
 
 
+class HeldRelease(Struct, frozen=True, kw_only=True):
+    """A candidate whose next phase the host waits for, for so many ``seconds`` more."""
+
+    release: Name
+    seconds: Seconds
+
+
 class AskAnswer(Version, frozen=True, kw_only=True):
     program: str
     current: Name
@@ -80,6 +87,7 @@ class AskAnswer(Version, frozen=True, kw_only=True):
     target: Name
     usable: dict[Name, Digest]
     processes: tuple[str, ...] = ()
+    held: HeldRelease | None = None
     passed: dict[Name, str] = {}
     lock: Lock | None = None
 

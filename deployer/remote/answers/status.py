@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from deployer.remote.answers.job import Job, Lock
+from deployer.remote.answers.job import HeldRelease, Job, Lock
+from deployer.remote.answers.maintenance import Maintenance
 from deployer.remote.answers.releases import ReleaseRow
-from deployer.remote.answers.values import Count, Moment, Name, Seconds
+from deployer.remote.answers.values import Count, Moment, Name
 
 
 class UnitRow(Struct, frozen=True, kw_only=True):
@@ -56,20 +57,14 @@ class Lingering(Struct, frozen=True, kw_only=True):
     since: Moment = 0.0
 
 
-class HeldRelease(Struct, frozen=True, kw_only=True):
-    """A candidate whose next phase the host waits for, for so many ``seconds`` more."""
-
-    release: Name
-    seconds: Seconds
-
-
 class Status(Struct, frozen=True, kw_only=True):
     """What an app does on one host. ``since``: when ``current`` began to serve; ``busy``: who deploys now;
     ``lock``: who keeps deploys from beginning.
 
     ``healthy`` is the result of a health check made just now (None: nothing serves); ``health`` says what came back.
     On a host without a web process it says whether all processes are up, and ``health`` is empty.
-    ``last`` is the last attempt when that did not end as a good release; ``notes`` what setup decided for this host.
+    ``last`` is the last attempt when that did not end as a good release; ``notes`` what setup decided for this host;
+    ``maintenance`` is None when it is off.
     ``host`` and ``since`` are the laptop's own.
     """
 
@@ -89,6 +84,7 @@ class Status(Struct, frozen=True, kw_only=True):
     last: ReleaseRow | None = None
     held: HeldRelease | None = None
     notes: tuple[str, ...] = ()
+    maintenance: Maintenance | None = None
 
 
 class StatusOf(Struct, frozen=True, kw_only=True):

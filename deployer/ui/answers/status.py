@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.events import HostEnd
-from deployer.remote.answers import ReleaseRow, Status
+from deployer.remote.answers import Maintenance, ReleaseRow, Status
 from deployer.ui.answers.processes import condition, finishing, process_table, runs, timer_table, troubles
 from deployer.ui.answers.table import (
     FAILED,
@@ -259,6 +259,10 @@ def _last_attempt(status: Status) -> ReleaseRow | None:
 
 def _remarks(status: Status) -> Iterator[tuple[str, str, str]]:
     """Label, style and sentence for each thing beside the release that serves."""
+    if status.maintenance:
+        yield "! page", "bold yellow", _maintenance(status.maintenance)
+        if not status.maintenance.up:
+            yield "✗ page", "bold red", "it is not served: fab maintenance on, again, starts it"
     if status.held:
         left = seconds(status.held.seconds)
         text = f"{clean(status.held.release)} has no traffic, and is held for {left} more; then it is discarded"
@@ -269,3 +273,12 @@ def _remarks(status: Status) -> Iterator[tuple[str, str, str]]:
         yield "! locked", "bold yellow", f"deploys are {clean(str(status.lock))}"
     for note in status.notes:
         yield "! note", "yellow", clean(note)
+
+
+def _maintenance(found: Maintenance) -> str:
+    """``maintenance is on since 12:03 by ada@laptop; …``."""
+    since = time.strftime(" since %d %b %H:%M", time.localtime(found.since)) if found.since else ""
+    by = f" by {clean(found.by)}" if found.by else ""
+    but = f", but for {', '.join(map(clean, found.allow))}" if found.allow else ""
+    stopped = "; processes and timers are stopped" if found.workers_stopped else ""
+    return f"maintenance is on{since}{by}: visitors get its page{but}{stopped}"

@@ -151,6 +151,10 @@ OPERATE: dict[str, dict[str, Any]] = {
     "restart": {"process": "worker"},
     "timer": {"name": "tidy"},
     "prune": {"by": "ada", "keep": 0, "dry": True},
+    "maintenance.on": {"page": "", "allow": [], "retry_after": 60, "stop_workers": False, "by": "ada"},
+    "maintenance.off": {},
+    "discard": {"release": 2, "by": "ada"},
+    "preview": {"release": 2},
 }
 """Good requests of those that act on a running app."""
 
@@ -562,7 +566,10 @@ PHASE_REQUESTS: list[dict[str, Any]] = [
     {"by": "a\nb"},
     {"no_migrate": 1},
     {"no_migrate": ...},
-    {"barriers": []},
+    {"barriers": None},
+    {"barriers": ["switch", "keep"]},
+    {"barriers": ["keep"], "phases": ["switch", "drain", "watch"]},
+    {"barriers": ["check", "switch", "keep"], "phases": ["switch", "drain", "watch"]},
     {"more": 1},
 ]
 PHASES_GOOD: dict[str, Any] = {"op": "phases", "phases": ["build"], "release": 0, "by": "ada", "no_migrate": False}

@@ -41,10 +41,10 @@ def at_every_moment(host: SimulatedHost) -> Iterator[str]:
             yield "current is gone"
         host.last_current = 0
         return
-    if not re.fullmatch(r"releases/v[1-9][0-9]*", target):
+    if not re.fullmatch(r"releases/v[1-9][0-9]*(/maintenance)?", target):
         yield f"current leads to {target}"
         return
-    number = int(target[10:])
+    number = int(target[10:].partition("/")[0])
     if number == host.last_current and not host.may_have_lost_something():
         return
     found = _known(host, number)

@@ -43,7 +43,7 @@ class Web:
     def current(self) -> int:
         """The number that ``current`` names; 0 when there is none."""
         try:
-            return int(os.readlink(f"{self.home}/current").partition("/v")[2])
+            return int(os.readlink(f"{self.home}/current").partition("/v")[2].partition("/")[0])
         except FileNotFoundError:
             return 0
 

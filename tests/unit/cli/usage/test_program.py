@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.fleettask import Dry, FleetTask
+from deployer.cli.usage.program import joined
 from deployer.tasks import namespace
 
 BIN = Path(sys.executable).parent
@@ -256,3 +257,11 @@ def test_an_output_that_nobody_reads_is_no_bug(project: Path, words: str) -> Non
         process.stdout.close()
         said = process.stderr.read().decode()
     assert process.returncode == 141 and "Traceback" not in said, said
+
+
+def test_two_words_that_name_a_task_are_that_task() -> None:
+    """Only where there is one of that name, and words that are none stay as they are."""
+    tasks = {"deploy", "maintenance.on", "maintenance.off", "phase.upload"}
+    line = ["-j", "maintenance", "on", "--allow", "10.0.0.1", "phase", "nope", "deploy", "on", "maintenance.off"]
+    assert joined(line, tasks) == ["-j", "maintenance.on", *line[3:]]
+    assert joined(["maintenance"], tasks) == ["maintenance"] and joined([], tasks) == []

@@ -12,6 +12,7 @@ import pytest
 from deployer.host.deployment import handover
 from deployer.host.errors import HostError
 from deployer.host.processes.web import Candidate
+from deployer.host.state.catalog import Catalog
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, Release
 from deployer.host.system import files
@@ -48,7 +49,10 @@ class Host(Steps):
         self.paths = AppPaths("shop", root)
         self.paths.releases.mkdir(parents=True)
         self.ctx = SimpleNamespace(
-            paths=self.paths, app="shop", emit=self.emit, catalog=SimpleNamespace(current=self.current)
+            paths=self.paths,
+            app="shop",
+            emit=self.emit,
+            catalog=SimpleNamespace(current=self.current, point=Catalog(self.paths).point),
         )
         monkeypatch.setattr(handover, "time", SimpleNamespace(monotonic=self.monotonic, sleep=self.sleep))
         self.put(handover, "candidate_of", lambda release: "", self.candidate)

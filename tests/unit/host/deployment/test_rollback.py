@@ -11,6 +11,7 @@ import pytest
 
 from deployer.host.deployment import rollback
 from deployer.host.errors import HostError
+from deployer.host.state.catalog import Catalog
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import GOOD, ROLLING_BACK, Release
 from deployer.host.system import files
@@ -73,6 +74,9 @@ class Host(Steps):
     def candidate(self, release: Release) -> Any:
         boot = self.step(lambda: f"boot {release.name}")
         return SimpleNamespace(socket=f"socket of {release.name}", service=f"service of {release.name}", boot=boot)
+
+    def point(self, number: int) -> None:
+        Catalog(self.paths).point(number)
 
     def current(self) -> int:
         return int(self.paths.current.readlink().name[1:]) if self.paths.current.is_symlink() else 0

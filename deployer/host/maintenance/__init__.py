@@ -1,0 +1,1 @@
+"""Maintenance: a page in place of the app, whose processes may stop meanwhile."""
