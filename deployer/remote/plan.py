@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["Plan", "PlannedProcess", "PlannedTimer"]
 
@@ -40,7 +41,9 @@ class Plan:
     """What ``fab deploy`` would have run on one host, and as which ``release``; ``current`` is what serves now.
     ``busy`` and ``locked`` say what would have it refused now; ``scaled`` are the counts that ``fab scale`` has set.
 
-    ``gone`` names the processes and timers of what serves now that would not run any more.
+    ``gone`` names the processes and timers of what serves now that would not run any more; ``hidden`` the variables of
+    deploy.toml that one set on the host wins over, each with where it is; ``missing`` those that are required and not
+    set.
     """
 
     app: str
@@ -56,3 +59,5 @@ class Plan:
     processes: tuple[PlannedProcess, ...] = ()
     timers: tuple[PlannedTimer, ...] = ()
     gone: tuple[str, ...] = ()
+    hidden: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()

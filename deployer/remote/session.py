@@ -30,7 +30,19 @@ ANSWER = 60.0
 SIGN = HOLD / 6
 """Seconds between two keep-alives to a host that ends its work without them."""
 
-_HARMLESS = ("ask", "wait", "hold", "status", "releases", "history", "logs", "calendars", "attach")
+_HARMLESS = (
+    "ask",
+    "wait",
+    "hold",
+    "status",
+    "releases",
+    "history",
+    "logs",
+    "calendars",
+    "attach",
+    "environment",
+    "variables",
+)
 """What changes nothing on a host, whatever becomes of it."""
 
 Edit = Callable[[dict[str, Any]], "dict[str, Any] | None"]

@@ -6,6 +6,7 @@ in them, for the code that asks sets them after decoding.
 
 from deployer.remote.answers.by_question import ANSWERS, Calendar, Calendars, Nothing, Run
 from deployer.remote.answers.doctor import Diagnosis, Finding
+from deployer.remote.answers.environment import Environment, HostVariable, Staged, VariableRow, Variables
 from deployer.remote.answers.job import Aborted, AskAnswer, Job, Lock, LockAnswer, Version
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, LedgerEntry, ReleaseRow, Releases
@@ -18,9 +19,11 @@ __all__ = [
     "Calendar",
     "Calendars",
     "Diagnosis",
+    "Environment",
     "Finding",
     "HeldRelease",
     "History",
+    "HostVariable",
     "Job",
     "LedgerEntry",
     "Lingering",
@@ -32,11 +35,14 @@ __all__ = [
     "Releases",
     "Restarted",
     "Run",
+    "Staged",
     "Started",
     "Status",
     "StatusOf",
     "Stopped",
     "TimerRow",
     "UnitRow",
+    "VariableRow",
+    "Variables",
     "Version",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from deployer.remote.answers.doctor import Diagnosis
+from deployer.remote.answers.environment import Environment, Staged, Variables
 from deployer.remote.answers.job import Aborted, AskAnswer, LockAnswer
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, Releases
@@ -51,5 +52,8 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "restart": Restarted,
     "timer": Run,
     "prune": Prunable,
+    "environment": Environment,
+    "variables": Variables,
+    "stage": Staged,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""
