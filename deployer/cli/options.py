@@ -50,6 +50,13 @@ HELP = {
     "destroy.yes": "the app's name: do not ask for it",
     "message": "why deploys are locked: whom it stops reads it",
     "until": "when the lock ends by itself: 2h, 3d, 18:00, 2026-12-01, '2026-12-01 09:00' (default: fab unlock)",
+    "variable": "NAME=value; or NAME alone: its value is asked for, or read from standard input",
+    "get.name": "the name of a variable",
+    "file": "a dotenv file; - is standard input",
+    "pull.file": "the file to write, which only you can read; - (the default) is standard output",
+    "pull.yes": "write to a terminal, or over a file that is there",
+    "push.yes": "do not ask",
+    "stage": "only store it: the next deploy or reload takes it",
     "release": "the unfinished release (default: the newest)",
 }
 
