@@ -127,7 +127,8 @@ class FleetTask(Task):  # type: ignore[misc]
     """A task that is called once for all hosts, and whose errors end the process as errors should.
 
     ``on_error`` prints a DeployerError; the process then exits with the error's code. ``dry`` is how it answers
-    ``--dry``: a task that does not say is refused then. ``short`` names the options that have a letter, too.
+    ``--dry``: a task that does not say is refused then. ``short`` names the options that have a letter, too. ``bare``
+    is the option whose values may stand behind the task by themselves.
     """
 
     def __init__(
@@ -136,12 +137,14 @@ class FleetTask(Task):  # type: ignore[misc]
         on_error: ErrorPrinter = print_error,
         dry: DryRun = Dry.REFUSED,
         short: Mapping[str, str] | None = None,
+        bare: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.on_error = on_error
         self.dry = dry
         self.short = dict(short or {})
+        self.bare = bare
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with explained(self.printer(kwargs)):

@@ -57,6 +57,13 @@ HELP = {
     "preview.release": "another release that runs there, such as v40 (default: the one that is held)",
     "port": "the port of this machine (default: 8000)",
     "hold": "stop before the switch: fab promote goes on, fab abort discards it",
+    "variable": "NAME=value; or NAME alone: its value is asked for, or read from standard input",
+    "get.name": "the name of a variable",
+    "file": "a dotenv file; - is standard input",
+    "pull.file": "the file to write, which only you can read; - (the default) is standard output",
+    "pull.yes": "write to a terminal, or over a file that is there",
+    "push.yes": "do not ask",
+    "stage": "only store it: the next deploy or reload takes it",
     "release": "the unfinished release (default: the newest)",
 }
 

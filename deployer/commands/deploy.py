@@ -6,13 +6,13 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from deployer import events
 from deployer.commands.outside import told_at_end
-from deployer.config import Config, refuse_twice
+from deployer.config import Config, LocalEnvironment, read_local, refuse_twice
 from deployer.errors import ConfigError
 from deployer.errors.local import as_local
 from deployer.events import Reporter
@@ -31,6 +31,7 @@ from deployer.remote.session import Remote
 from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
 from deployer.wire import advice
+from deployer.wire.environment import Change
 from deployer.wire.protocol import PHASES
 from deployer.wire.release.versions import fits
 
@@ -114,12 +115,12 @@ def read_project(
         lock = lock_of(fleet.config, source, required=any(_has_server(site.config) for site in fleet.sites))
         for site in fleet.sites:
             _refuse_misfit(complete(site.config, source), lock)
-            site.secrets()
+        local = local_of(fleet)
         outside = shared_warnings(source, fleet.config.release.outside)
     if strict or fleet.config.release.locked:
         lock.refuse_loose()
     _warn(fleet, [*source.warnings, *outside, *lock.warnings, *([lock.loose] if lock.loose else [])])
-    return Deploy(config=fleet.config, source=source, lock=lock, no_migrate=no_migrate, phases=phases)
+    return Deploy(config=fleet.config, source=source, lock=lock, local=local, no_migrate=no_migrate, phases=phases)
 
 
 def _refuse_misfit(config: Config, lock: Lock) -> None:
@@ -142,10 +143,27 @@ def _warn(fleet: Fleet, warnings: Sequence[str]) -> None:
         fleet.report(events.Warn(host=host, text=text))
 
 
-def reload_of(fleet: Fleet) -> Reload:
-    """What a reload releases. Raises ConfigError."""
+def reload_of(fleet: Fleet, *, changes: Mapping[str, Change] | None = None, again: str = "fab reload") -> Reload:
+    """What a reload releases, with the ``changes`` of what each host keeps. Raises ConfigError."""
     _refuse_twice(fleet)
-    return Reload(configs={site.host: site.config for site in fleet.sites})
+    return Reload(
+        configs={site.host: site.config for site in fleet.sites},
+        local=local_of(fleet),
+        changes=changes or {},
+        again=again,
+    )
+
+
+def local_of(fleet: Fleet) -> LocalEnvironment:
+    """What this machine has of the environment: its file is read, its command is run, once. Raises ConfigError."""
+    config = fleet.config
+    with as_local():
+        return read_local(
+            fleet.sites[0].root,
+            env_file=config.env_file,
+            env_command=config.env_command,
+            required=config.env_required,
+        )
 
 
 def _refuse_twice(fleet: Fleet) -> None:

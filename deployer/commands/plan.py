@@ -13,6 +13,7 @@ from deployer.fleet.hosts import Fleet
 from deployer.fleet.results import Answers, ask_each
 from deployer.release.kinds import Deploy
 from deployer.release.spec import keep_scale
+from deployer.release.variables import hidden_by_host, missing_on
 from deployer.remote.answers import Calendar, Calendars
 from deployer.remote.plan import Plan, PlannedProcess, PlannedTimer
 from deployer.remote.site import Site, open_remote
@@ -32,8 +33,9 @@ def preview(fleet: Fleet, *, ref: str | None = None, dirty: bool = False, strict
 
 
 def _exit(plan: Plan) -> int:
-    """A calendar that a host does not understand would have the deploy refused."""
-    return int(Exit.USAGE if any(timer.problem for timer in plan.timers) else Exit.OK)
+    """A calendar that a host does not understand would have the deploy refused, and so would a missing variable."""
+    refused = plan.missing or any(timer.problem for timer in plan.timers)
+    return int(Exit.USAGE if refused else Exit.OK)
 
 
 def _plan(site: Site, kind: Deploy) -> Plan:
@@ -52,13 +54,15 @@ def _plan(site: Site, kind: Deploy) -> Plan:
         busy=str(facts.busy) if facts.busy else None,
         locked=f"deploys are {facts.lock}" if facts.lock else None,
         notes=tuple(_foreseen(site, kind, spec)),
+        hidden=hidden_by_host(kind.local, site.config.env, facts),
+        missing=missing_on(kind.local, site.config.env, facts),
     )
     return changes(plan, spec, facts.spec, {one.calendar: one for one in told})
 
 
 def _foreseen(site: Site, kind: Deploy, spec: Spec) -> list[str]:
     """What the settings of Django will do wrong behind the site."""
-    secrets = {name: secret.reveal() for name, secret in site.secrets().items()}
+    secrets = kind.local.over({})
     return djangoadvice.foresee(kind.source, site.config, spec.web.server if spec.web else "", secrets)
 
 

@@ -1,6 +1,7 @@
 """``deploy.toml`` and the dotenv file: validated, frozen; refused with the line and the key that is wrong."""
 
-from deployer.config.env_file import read_env_file
+from deployer.config.environment.dotenv import read_env_file
+from deployer.config.environment.local import LocalEnvironment, read_local
 from deployer.config.hosts.hosts import HostSettings, Inventory
 from deployer.config.hosts.roles import Roles, refuse_twice
 from deployer.config.load import load, refusal
@@ -21,6 +22,7 @@ __all__ = [
     "HostConfig",
     "HostSettings",
     "Inventory",
+    "LocalEnvironment",
     "ProcessConfig",
     "ProxyConfig",
     "ReleaseConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "WebConfig",
     "load",
     "read_env_file",
+    "read_local",
     "refusal",
     "refuse_twice",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from deployer.errors import ConfigError
 from deployer.rollout.waves import is_batch
@@ -61,6 +61,13 @@ def env_table(key: str, table: Mapping[str, str]) -> None:
             raise Invalid(key, problem, name)
     if problem := environment_problem(table):
         raise Invalid(key, problem)
+
+
+def env_names(key: str, names: Sequence[str]) -> None:
+    """Refuse names that no variable of the app can have, and those that are there twice."""
+    for index, name in enumerate(names):
+        if problem := name_problem(name) or ("is named twice" if name in names[:index] else ""):
+            raise Invalid(key, f"{name} {problem}", f"[{index}]")
 
 
 def command(key: str, text: str, item: str = "") -> list[str]:

@@ -131,6 +131,9 @@ def normalise(raw: Raw) -> Raw:
     fleet = raw.get("fleet")
     if isinstance(fleet, dict) and type(fleet.get("batch")) is int:
         fleet["batch"] = str(fleet["batch"])
+    env = raw.get("env")
+    if isinstance(env, dict) and isinstance(env.get("required"), list) and "env_required" not in raw:
+        raw["env_required"] = env.pop("required")
     if isinstance(raw.get("proxy"), str):
         raw["proxy"] = {"kind": raw["proxy"]}
     if isinstance(raw.get("proxy"), dict) and isinstance(raw["proxy"].get("tls"), str):

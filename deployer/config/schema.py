@@ -26,7 +26,7 @@ from deployer.config.tables.proxy import ProxyConfig
 from deployer.config.tables.software import HostConfig
 from deployer.config.tables.web import WebConfig
 from deployer.ssh.target import Target
-from deployer.wire.protocol import APP, APP_LENGTH, USER
+from deployer.wire.protocol import APP, APP_LENGTH, ENV_NAME, USER
 from deployer.wire.reader import MOST_ITEMS
 from deployer.wire.release.shared import Shared, shared_of
 from deployer.wire.release.source import DIRECTORY, DIRECTORY_LENGTH
@@ -126,6 +126,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "A dotenv file on this machine, whose variables are added to `[env]` (and win over it). Its values "
         "are kept out of all output; the file itself never ships.",
         'the path of a file such as ".env.production"')] = None
+    env_command: Annotated[str | None, key(
+        "A command on this machine that prints variables, as dotenv lines or as one JSON object: the client of a "
+        "vault. It is run at each deploy and reload, without a shell and without input, beside deploy.toml. Its "
+        "variables win over those of `[env]` and `env_file`, and are kept out of all output.",
+        'a command such as "op inject -i .env.tpl"')] = None
+    env_required: Annotated[tuple[Annotated[str, text(ENV_NAME.pattern)], ...], key(
+        "Variables that a release must have, wherever they come from; an empty one counts as missing. What is missing "
+        "is told before anything is uploaded. May be written as `required` in `[env]`.",
+        'a list of names such as ["SECRET_KEY", "DATABASE_URL"]', max_length=MOST_ITEMS)] = ()
     env: Annotated[dict[str, str], key(
         "Environment variables of the app that are not secret.",
         'a table of strings, such as DJANGO_SETTINGS_MODULE = "shop.settings"')] = {}
@@ -154,6 +163,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             check.relative("include", pattern, f"[{index}]")
         if self.env_file is not None and check.control(self.env_file):
             raise Invalid("env_file", "must not hold control characters")
+        if self.env_command is not None:
+            check.command("env_command", self.env_command)
+        check.env_names("env_required", self.env_required)
         check.env_table("env", self.env)
         background.check_names(self.processes, self.timers)
         hosts.check_written(self.hosts_written)

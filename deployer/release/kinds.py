@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployer import events
-from deployer.config import Config
+from deployer.config import Config, LocalEnvironment
 from deployer.errors import ConfigError
 from deployer.project.detect.application import complete
 from deployer.project.locks.lockfile import Lock
@@ -18,11 +18,13 @@ from deployer.release.agreement import current_of, refuse_nothing, refuse_skew, 
 from deployer.release.delta import Advance, Upload, make_delta
 from deployer.release.placement import Payload, Placement
 from deployer.release.spec import counts_of, environment_of, keep_scale, release_request, respec, spec_of
+from deployer.release.variables import refuse_missing
 from deployer.remote.facts import Facts
 from deployer.remote.session import Edit, unchanged
 from deployer.remote.site import Site, who
 from deployer.rollout import migrator
 from deployer.wire.advice import do, run
+from deployer.wire.environment import Change
 from deployer.wire.protocol import PHASES
 from deployer.wire.release.spec import Spec
 from deployer.wire.sizes import size
@@ -53,6 +55,7 @@ class Deploy:
     config: Config
     source: Source
     lock: Lock
+    local: LocalEnvironment = field(default_factory=LocalEnvironment)
     no_migrate: bool = False
     phases: tuple[str, ...] = PHASES
     again: str = "fab deploy"
@@ -63,6 +66,7 @@ class Deploy:
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
         """Whatever the hosts serve, they serve the same afterwards."""
+        refuse_missing(self.local, {host: self.config.of_host(host).env for host in facts}, facts)
 
     def migrator(self, hosts: Sequence[str], /) -> str:
         if not self.config.release.migrate or self.no_migrate:
@@ -86,8 +90,7 @@ class Deploy:
             kind="deploy",
             by=who(),
             spec=keep_scale(self.spec_on(site), facts.spec),
-            environment=environment_of(site.config, site.secrets()),
-            secret=site.secrets(),
+            **_environment(site, self.local),
             phases=self.phases,
             delta=upload.delta.as_json(),
             no_migrate=self.no_migrate or not placement.migrates(site.host),
@@ -101,10 +104,13 @@ class Deploy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reload:
-    """The code that serves, under today's settings and environment. ``configs`` are those of the hosts, by name."""
+    """The code that serves, under today's settings and environment. ``configs`` are those of the hosts, by name;
+    ``changes`` what each host is to keep of its own from then on."""
 
     configs: Mapping[str, Config] = field(default_factory=dict)
     phases: tuple[str, ...] = PHASES
+    local: LocalEnvironment = field(default_factory=LocalEnvironment)
+    changes: Mapping[str, Change] = field(default_factory=dict)
     again: str = "fab reload"
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
@@ -113,6 +119,7 @@ class Reload:
         refuse_skew(facts, "reload")
         for host, config in self.configs.items():
             respec(config, current_of(host, facts[host]))
+        refuse_missing(self.local, {host: one.env for host, one in self.configs.items()}, facts, self.changes)
 
     def migrator(self, _: Sequence[str], /) -> str:
         return ""
@@ -122,9 +129,9 @@ class Reload:
             kind="reload",
             by=who(),
             spec=keep_scale(respec(site.config, current_of(site.host, facts)), facts.spec),
-            environment=environment_of(site.config, site.secrets()),
-            secret=site.secrets(),
+            **_environment(site, self.local),
             phases=self.phases,
+            change=self.changes.get(site.host),
             barriers=placement.barriers,
             number=placement.number,
         )
@@ -247,6 +254,16 @@ class Rollback:
             number=placement.number,
         )
         return Payload(message=message)
+
+
+def _environment(site: Site, local: LocalEnvironment) -> dict[str, Any]:
+    """What a request says of the environment. Raises ConfigError."""
+    return {
+        "environment": environment_of(site.config, local),
+        "secret": local.secret,
+        "sources": local.sources(site.config.env),
+        "required": local.required,
+    }
 
 
 def migrator_of(config: Config, hosts: Sequence[str]) -> str:

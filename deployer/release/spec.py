@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from deployer.config import Config
-from deployer.config.secret import Secret
+from deployer.config import Config, LocalEnvironment
 from deployer.config.tables.web import UnitTable
 from deployer.errors import ConfigError
 from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
-from deployer.wire.environment import parse_environment
+from deployer.wire.environment import Change, parse_environment
 from deployer.wire.protocol import PHASES, WEB, dumps
 from deployer.wire.release.health import Health
 from deployer.wire.release.processes import Process, Timer, Unit, Web
@@ -112,14 +111,13 @@ def _web_again(config: Config, current: Web | None) -> Web | None:
     )
 
 
-def environment_of(config: Config, secrets: Mapping[str, Secret]) -> dict[str, str]:
-    """``[env]``, and over it what the ``env_file`` says. Goes into the channel and nowhere else.
+def environment_of(config: Config, local: LocalEnvironment) -> dict[str, str]:
+    """``[env]``, and over it what this machine has besides. Goes into the channel and nowhere else.
 
     Raises ConfigError for what the host would refuse; the message holds no value.
     """
-    values = {**config.env, **{name: value.reveal() for name, value in secrets.items()}}
     with as_the_host_reads():
-        return parse_environment(values)
+        return parse_environment(local.over(config.env))
 
 
 def release_request(
@@ -129,6 +127,9 @@ def release_request(
     spec: Spec,
     environment: Mapping[str, str],
     secret: Iterable[str] = (),
+    sources: Mapping[str, Sequence[str]] | None = None,
+    required: Sequence[str] = (),
+    change: Change | None = None,
     phases: tuple[str, ...] = PHASES,
     delta: Mapping[str, Any] | None = None,
     of: int = 0,
@@ -137,11 +138,14 @@ def release_request(
     barriers: tuple[str, ...] = (),
     number: int = 0,
 ) -> dict[str, Any]:
-    """The one message that starts a release. ``barriers`` and ``number`` are for one of several hosts."""
+    """The one message that starts a release. ``barriers`` and ``number`` are for one of several hosts; ``change`` is
+    what the host keeps of its own from then on."""
     return {
         "op": "release", "kind": kind, "by": by, "phases": list(phases), "of": of, "release": 0,
         "spec": spec.as_json(), "env": dict(environment), "secret": sorted(secret), "delta": delta,
         "yes": yes, "no_migrate": no_migrate, "barriers": list(barriers), "number": number,
+        "sources": {name: list(found) for name, found in (sources or {}).items()}, "required": list(required),
+        "change": change.as_json() if change else None,
     }  # fmt: skip
 
 

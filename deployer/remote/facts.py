@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deployer.remote.answers import AskAnswer, HeldRelease, Job, Lock
+from deployer.remote.answers import AskAnswer, HeldRelease, HostVariable, Job, Lock
 from deployer.wire.release.spec import Spec
 from deployer.wire.tree import unpack_ids
 
@@ -19,7 +19,7 @@ class Facts:
     ``next`` is the number its next release would have, ``target`` what a rollback would go back to (empty: nothing),
     ``passed`` what is wrong with those that are newer than it and were passed by, ``usable`` the digest of the source
     of each release that can be gone back to, ``processes`` the names of what its releases have run, web first,
-    ``lock`` who keeps releases from beginning.
+    ``lock`` who keeps releases from beginning, ``environment`` what a new release gets of the host itself.
     """
 
     current: str
@@ -37,6 +37,7 @@ class Facts:
     passed: Mapping[str, str] = field(default_factory=dict)
     lock: Lock | None = None
     held: HeldRelease | None = None
+    environment: Mapping[str, HostVariable] = field(default_factory=dict)
 
     @classmethod
     def of(cls, answer: AskAnswer) -> Facts:
@@ -57,4 +58,5 @@ class Facts:
             passed=answer.passed,
             lock=answer.lock,
             held=answer.held,
+            environment=answer.environment,
         )

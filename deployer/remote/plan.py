@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["Plan", "PlannedProcess", "PlannedTimer"]
 
@@ -41,7 +42,8 @@ class Plan:
     ``busy`` and ``locked`` say what would have it refused now; ``scaled`` are the counts that ``fab scale`` has set.
 
     ``gone`` names the processes and timers of what serves now that would not run any more; ``notes`` say what would be
-    wrong for visitors, as far as that is known before.
+    wrong for visitors, as far as that is known before; ``hidden`` the variables of deploy.toml that one set on the host
+    wins over, each with where it is; ``missing`` those that are required and not set.
     """
 
     app: str
@@ -58,3 +60,5 @@ class Plan:
     timers: tuple[PlannedTimer, ...] = ()
     gone: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    hidden: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()

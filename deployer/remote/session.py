@@ -30,7 +30,20 @@ ANSWER = 60.0
 SIGN = HOLD / 6
 """Seconds between two keep-alives to a host that ends its work without them."""
 
-_HARMLESS = ("ask", "wait", "hold", "status", "releases", "history", "logs", "calendars", "attach", "preview")
+_HARMLESS = (
+    "ask",
+    "wait",
+    "hold",
+    "status",
+    "releases",
+    "history",
+    "logs",
+    "calendars",
+    "attach",
+    "preview",
+    "environment",
+    "variables",
+)
 """What changes nothing on a host, whatever becomes of it."""
 
 Edit = Callable[[dict[str, Any]], "dict[str, Any] | None"]

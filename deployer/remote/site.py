@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import events
-from deployer.config import Config, read_env_file
-from deployer.config.secret import Secret
+from deployer.config import Config
 from deployer.errors import Interrupted
 from deployer.events import Reporter
 from deployer.remote.facts import Facts
@@ -43,10 +42,6 @@ class Site:
     @property
     def host(self) -> str:
         return self.target.name
-
-    def secrets(self) -> dict[str, Secret]:
-        """What the local ``env_file`` says."""
-        return read_env_file(self.root / self.config.env_file) if self.config.env_file else {}
 
 
 def _connect(site: Site) -> Link:

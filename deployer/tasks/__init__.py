@@ -7,6 +7,7 @@ from invoke.collection import Collection
 from deployer.cli.phases import phase_task
 from deployer.cli.usage.program import explain_usage
 from deployer.tasks import maintenance
+from deployer.tasks.environment import TASKS, show
 from deployer.tasks.inspect import doctor, logs, releases, status
 from deployer.tasks.operate import list_timers, lock, prune, restart, run, run_timer, scale, start, stop, unlock
 from deployer.tasks.prepare import destroy, init, setup
@@ -30,6 +31,11 @@ def _namespace() -> Collection:
     timers.add_task(list_timers, name="list")
     everything.add_collection(timers)
     everything.add_collection(Collection("maintenance", maintenance.on, maintenance.off))
+    environment = Collection("env")
+    environment.add_task(show, name="list", default=True)
+    for name, one in TASKS.items():
+        environment.add_task(one, name=name)
+    everything.add_collection(environment)
     return everything
 
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from deployer.wire.protocol import ENV_NAME
+from deployer.wire.reader import Reader
+
+HOST, COMMAND, FILE, PLAIN, SERVICE = "host", "env_command", "env_file", "env", "service"
+SOURCES = (HOST, COMMAND, FILE, PLAIN, SERVICE)
+"""Where a variable may come from; the first that has it wins: set on the hosts by ``fab env.set``, the ``env_command``,
+the ``env_file``, ``[env]``, and a data service of the host."""
+SENT = (COMMAND, FILE, PLAIN)
+"""The sources that the laptop reads, and sends with a release."""
+_MARK = 32
+"""Characters of a mark: nobody finds two values with the same."""
+MOST_VERSION = 1 << 53
+"""Of the variables that a host keeps: they are counted as they change."""
 
 RESERVED = frozenset(
     {
@@ -84,3 +99,72 @@ def environment_file(values: Mapping[str, str], note: str | None = None) -> byte
     lines = [f"# {note}\n"] if note else []
     lines += [f'{name}="{value.translate(escape)}"\n' for name, value in sorted(values.items())]
     return "".join(lines).encode()
+
+
+def parse_sources(value: Any, environment: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Where the laptop has each variable from, the source that wins first. Raises ValueError.
+
+    A laptop that does not say has all of them from ``[env]``.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("sources: must be an object")
+    for name, sources in value.items():
+        if name not in environment:
+            raise ValueError(f"sources: {str(name)[:60]!r} is no variable of env")
+        if not isinstance(sources, list) or not sources or sources != [one for one in SENT if one in sources]:
+            raise ValueError(f"sources: those of {name} are unknown, twice, or out of order")
+    return {name: tuple(value.get(name, (PLAIN,))) for name in environment}
+
+
+def parse_names(value: Any, where: str) -> tuple[str, ...]:
+    """Names of variables, each once. Raises ValueError."""
+    if not isinstance(value, list) or len(value) > MOST_VARIABLES:
+        raise ValueError(f"{where}: must be a list of at most {MOST_VARIABLES} names")
+    for name in value:
+        if not isinstance(name, str) or (problem := name_problem(name)):
+            raise ValueError(f"{where}: {str(name)[:60]!r} {problem if isinstance(name, str) else 'is no name'}")
+    if len(set(value)) != len(value):
+        raise ValueError(f"{where}: a name is there twice")
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of the variables that a host keeps, by name: what it does not name stays as it is.
+
+    With ``version`` (-1: any) it holds for that version of them only. Values are secret: no repr shows them.
+    """
+
+    put: Mapping[str, str]
+    remove: tuple[str, ...] = ()
+    version: int = -1
+
+    def __repr__(self) -> str:
+        return f"Change(put={sorted(self.put)}, remove={sorted(self.remove)}, version={self.version})"
+
+    @classmethod
+    def parse(cls, value: Any) -> Change:
+        """Raises ValueError naming the variable, never showing its value."""
+        read = Reader(value, "change")
+        change = cls(
+            put=parse_environment(read.raw("put")),
+            remove=parse_names(read.raw("remove"), "change.remove"),
+            version=read.integer("version", -1, MOST_VERSION),
+        )
+        read.done()
+        if both := sorted(set(change.put) & set(change.remove)):
+            raise ValueError(f"change: {both[0]} is both put and removed")
+        return change
+
+    def as_json(self) -> dict[str, Any]:
+        return {"put": dict(self.put), "remove": list(self.remove), "version": self.version}
+
+
+def mark(salt: str, value: str) -> str:
+    """What stands for a value where it may not be shown: equal for equal values, as long as the salt is the same."""
+    return hmac.new(salt.encode(), value.encode(), hashlib.sha256).hexdigest()[:_MARK]
+
+
+def missing(required: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """The required variables that are not among ``values``; an empty one counts as missing."""
+    return tuple(name for name in required if not values.get(name))

@@ -12,7 +12,7 @@ import re
 from typing import Any, BinaryIO
 
 SHORT = 512 * 1024
-"""Bytes of a request. Only a ``release`` may be longer, which must begin with its ``op``."""
+"""Bytes of a request. Only a ``release`` and a ``stage`` may be longer, which must begin with their ``op``."""
 LONGEST = 32 * 1024 * 1024
 """Bytes of a ``release``: it lists every file that the host lacks. About 200,000 files."""
 DEPTH = 16
@@ -20,7 +20,7 @@ DEPTH = 16
 LISTS, OBJECTS, VALUES, KEYS = 300_000, 5_000, 1_500_000, 20_000
 """How many a request may hold. Each file of a release is a list of four values."""
 
-_RELEASE = re.compile(rb'\s*\{\s*"op"\s*:\s*"release"\s*,')
+_LONG = re.compile(rb'\s*\{\s*"op"\s*:\s*"(?:release|stage)"\s*,')
 _STRING = re.compile(rb'"[^"]*"')
 _BRACKET = re.compile(rb"[\[\]{}]")
 _HUGE = re.compile(rb"[0-9]{401}")
@@ -29,7 +29,7 @@ _HUGE = re.compile(rb"[0-9]{401}")
 def read_message(stream: BinaryIO) -> dict[str, Any] | None:
     """The next message of ``stream``, or None at its end. Raises ValueError saying why a line is no message."""
     line = stream.readline(SHORT + 1)
-    if len(line) > SHORT and not line.endswith(b"\n") and _RELEASE.match(line):
+    if len(line) > SHORT and not line.endswith(b"\n") and _LONG.match(line):
         line += stream.readline(LONGEST + 1 - len(line))
     if not line:
         return None

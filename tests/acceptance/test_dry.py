@@ -30,9 +30,24 @@ Beside an app's socket ``fab doctor`` listens for a moment, to see whether the p
 changes.
 """
 
-WORDS = {"run": ("--", "touch", "/var/lib/mini/ran"), "doctor": ("--fix",), "setup": ("--allow-unit", "Nice")}
+WORDS = {
+    "run": ("--", "touch", "/var/lib/mini/ran"),
+    "doctor": ("--fix",),
+    "setup": ("--allow-unit", "Nice"),
+    "env.set": ("A=1",),
+    "env.unset": ("A",),
+    "env.pull": ("pulled.env", "--yes"),
+    "env.push": ("deploy.env",),
+    "lock": ("-m", "a freeze"),
+    "scale": ("web=2",),
+    "timer.run": ("tick",),
+}
 CHANGES = sorted(name for name in namespace.task_names if namespace[name].dry is not Dry.SAME)
-REFUSES = dict.fromkeys(("preview", "promote"), "no release is held") | {"abort": "no deploy is running"}
+REFUSES = {
+    **dict.fromkeys(("preview", "promote"), "no release is held"),
+    "abort": "no deploy is running",
+    "env.unset": "A is not set on the hosts",
+}
 """What has nothing to do here says so."""
 
 
@@ -51,7 +66,7 @@ def dry(site: TinySite, name: str, *before: str, cwd: Path | None = None, **env:
         text=True,
         timeout=120,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **env},
+        env={**os.environ, "EDITOR": "true", **env},
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -60,6 +75,7 @@ def test_every_task_that_changes_something_tells_and_touches_nothing(mini: TinyS
     """Each with --dry: files, units, accounts and the journal of the lock's unit are what they were; and it says so."""
     mini.deploy()
     mini.project.change(files={"new.txt": "not shipped"})
+    mini.project.write("deploy.env", "A=1\n")
     assert {"deploy", "reload", "rollback", "setup", "abort", "run", "doctor", "init", "phase.switch"} <= set(CHANGES)
     before = state(mini)
     for name in CHANGES:
@@ -69,6 +85,7 @@ def test_every_task_that_changes_something_tells_and_touches_nothing(mini: TinyS
         assert ended.exit == (2 if name in REFUSES else 0), (name, ended.text)
         assert REFUSES.get(name, "") in ended.err
     assert state(mini) == before
+    assert not (mini.project.path / "pulled.env").exists()
 
 
 def test_what_dry_tells_is_what_would_be_done(mini: TinySite) -> None:
@@ -83,6 +100,8 @@ def test_what_dry_tells_is_what_would_be_done(mini: TinySite) -> None:
         f"would make {next} with the code, dependencies, environment and units of {serving}"
         in dry(mini, "rollback", "--dry").out
     )
+    told = dry(mini, "env.set", "--dry").out
+    assert f"{mini.serving} serves; would make a new release of it that sets A" in told
     told = dry(mini, "run", "--dry").out
     assert f"would run in {mini.serving}, as the app: touch /var/lib/mini/ran" in told
 

@@ -249,3 +249,45 @@ def test_the_phases_of_a_release_on_both(duo: Duo) -> None:
         assert ended.exit == 0, ended.text
     after = {one["current"] for one in answers(duo.fab("status", "--json"))}
     assert len(after) == 1 and not after & before
+
+
+def variables(site: TinySite) -> dict[str, str]:
+    """What a host keeps of the environment."""
+    found: dict[str, str] = json.loads(site.expect(0, "env.pull", "--json").out)["variables"]
+    return found
+
+
+def test_a_variable_is_set_on_both_or_on_neither(duo: Duo) -> None:
+    """On one of them the new release dies: neither serves it, and neither keeps the change."""
+    assert duo.fab("env.set", "A=1").exit == 0
+    before = answers(duo.fab("status", "--json"))
+    duo.second.expect(0, "env.set", "TEST_DIE_AFTER=0", "--stage")
+    ended = duo.fab("env.set", "A=2", "B=2", "--json")
+    assert ended.exit == 5, ended.text
+    assert [one["current"] for one in answers(duo.fab("status", "--json"))] == [one["current"] for one in before]
+    assert [variables(site) for site in (duo.first, duo.second)] == [{"A": "1"}, {"A": "1", "TEST_DIE_AFTER": "0"}]
+    gone = duo.fab("env.set", "A=3", also=[NOBODY])
+    assert gone.exit == 3
+    assert variables(duo.first) == {"A": "1"}
+
+
+def test_hosts_that_keep_different_variables_are_told_apart_and_made_the_same(duo: Duo) -> None:
+    """No value is pulled that only one of them has; each is shown; a push makes both keep one file."""
+    duo.second.expect(0, "env.set", "TEST_DIE_AFTER=", "ONLY=here", "--stage")
+    pulled = duo.fab("env.pull")
+    assert (pulled.exit, pulled.out) == (7, "")
+    assert "the hosts do not keep the same: ONLY, TEST_DIE_AFTER" in pulled.err
+    assert duo.fab("env.get", "ONLY").exit == 7
+    shown = {one["host"]: {row["name"] for row in one["variables"]} for one in answers(duo.fab("env", "--json"))}
+    assert [("ONLY" in names) for names in shown.values()] == [False, True]
+    duo.first.project.write("both.env", "A=1\nONLY=everywhere\n")
+    different = duo.fab("env.diff", "both.env")
+    assert different.exit == 1
+    first, second = (name.rpartition("@")[2] for name in duo.names())
+    told = [line.rpartition("@")[2] for line in different.out.splitlines()]
+    assert told == [f"{first}: + ONLY", f"{second}: ~ ONLY", f"{second}: - TEST_DIE_AFTER"]
+    ended = duo.fab("env.push", "both.env", "--yes")
+    assert ended.exit == 0, ended.text
+    assert [variables(site) for site in (duo.first, duo.second)] == [{"A": "1", "ONLY": "everywhere"}] * 2
+    assert duo.fab("env.get", "ONLY").out == "everywhere\n"
+    assert duo.fab("env.diff", "both.env").exit == 0

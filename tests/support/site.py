@@ -168,7 +168,8 @@ class Site:
             f"systemctl kill -s KILL '{app}-*@*.service'; systemctl stop {app}.service '{app}-*@*'; "
             f"rm -rf /etc/systemd/system/{app}-*@v* /srv/{app}/current /srv/{app}/releases/* /srv/{app}/trees/* "
             f"/var/lib/systemd/timers/stamp-{app}-*@* "
-            f"/var/lib/deployer/{app}/jobs/* /var/lib/deployer/{app}/incoming/* /var/lib/{app}/*; "
+            f"/var/lib/deployer/{app}/jobs/* /var/lib/deployer/{app}/incoming/* "
+            f"/var/lib/deployer/{app}/environment.json /var/lib/{app}/*; "
             f"systemctl daemon-reload; systemctl reset-failed",
             check=False,
         )

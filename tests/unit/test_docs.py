@@ -16,6 +16,7 @@ from deployer.__main__ import LOCAL, program
 from deployer.cli.standalone import Parser as LocalParser
 from deployer.cli.standalone import words_after_dashes
 from deployer.cli.usage.program import joined
+from deployer.cli.usage.words import with_options
 from deployer.commands import sandbox
 from deployer.commands.demo import demo
 from deployer.config.describe import markdown
@@ -58,6 +59,12 @@ def section(page: Path, heading: str) -> str:
     found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^\1 |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
     assert found, f"{page.name} has no section {heading!r}"
     return found[2]
+
+
+def bare(name: str) -> str:
+    """The option that words behind a task belong to."""
+    option = getattr(namespace[name], "bare", "")
+    return f"--{option}" if option else ""
 
 
 CONTEXTS = {context.name: context for context in namespace.to_contexts()}
@@ -113,7 +120,8 @@ def test_commands_exist(page: Path) -> None:
             {"demo": demo, "sandbox": sandbox}[words[1]].parser().parse_args(words_after_dashes(words[2:])[0])
             continue
         try:
-            parser.parse_argv(joined(words[1:], CONTEXTS))
+            words = joined(words[1:], CONTEXTS)
+            parser.parse_argv([*with_options(words, CONTEXTS, program().initial_context, bare)])
         except ParseError as error:
             pytest.fail(f"{command!r}: {error}")
 
@@ -126,7 +134,7 @@ def options(name: str) -> set[str]:
 @pytest.mark.parametrize("name", sorted(CONTEXTS))
 def test_tasks_are_documented(name: str) -> None:
     """Each task has a section in the reference, which names each of its options; those of all hosts are told once."""
-    told = section(DOCS / "reference/commands.md", f"fab {name}")
+    told = section(DOCS / "reference/commands.md", f"fab {'env' if name == 'env.list' else name}")
     common = COMMON if name in namespace.task_names else set()
     for option in options(name) - common:
         assert f"`{option}" in told or f"fab {name} {option.lstrip('-').upper()}" in told, f"fab {name}: {option}"

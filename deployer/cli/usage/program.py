@@ -11,6 +11,7 @@ from fabric.executor import Executor
 from fabric.main import Fab
 from invoke.exceptions import Exit as Quit
 from invoke.exceptions import ParseError
+from invoke.parser import Parser
 from invoke.parser.context import ParserContext
 
 from deployer.cli.ending import leave_closed_output, show_error
@@ -18,6 +19,7 @@ from deployer.cli.fleettask import FleetTask, wrong_executor
 from deployer.cli.usage import fabricfiles
 from deployer.cli.usage.mistakes import ANYWHERE, dashed, explain, no_number, no_task
 from deployer.cli.usage.spelling import meant, of_letter
+from deployer.cli.usage.words import with_options
 from deployer.errors import ConfigError
 from deployer.wire.advice import do, run
 
@@ -35,6 +37,23 @@ class ExplainedFab(Fab):  # type: ignore[misc]
             super().parse_tasks()
             _refuse_misplaced(self)
             _refuse_empty(self)
+
+    def _make_parser(self) -> Parser:
+        """Invoke's, made just before it parses: its tasks are looked at here, for they lose their help when asked
+        twice."""
+        parser: Parser = super()._make_parser()
+        self._take_words(parser.contexts)
+        return parser
+
+    def _take_words(self, contexts: dict[str, ParserContext]) -> None:
+        """Invoke knows no task that takes any number of words: each becomes the value of an option."""
+        own = {name: self.collection[name] for name in contexts}
+        options = {name: f"--{task.bare}" for name, task in own.items() if isinstance(task, FleetTask) and task.bare}
+        if options.keys() & set(self.core.unparsed):
+            tokens = with_options(
+                self.core.unparsed, contexts, self.initial_context, lambda name: options.get(name, "")
+            )
+            self.core.unparsed = list(tokens)
 
     def parse_cleanup(self) -> None:
         with self._explained():

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.host.deployment import phases
+from deployer.host.deployment import environment, phases
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, JobResult, check_order, serving_release
 from deployer.host.deployment.failures import Failures, understood
@@ -19,10 +19,9 @@ from deployer.host.processes import commands, watch
 from deployer.host.state import jobs, lease, masking
 from deployer.host.state.app import Context
 from deployer.host.state.releases import SERVED, Release
-from deployer.host.system import files, signals, systemd
+from deployer.host.system import signals, systemd
 from deployer.host.units import transient
 from deployer.wire.advice import run
-from deployer.wire.environment import environment_file
 from deployer.wire.protocol import BEHIND_THE_SWITCH, PHASES, Exit
 
 
@@ -116,16 +115,14 @@ class Execution:
             if release.result == SERVED or release.number == catalog.current():
                 self.current = catalog.before(release)
             return catalog.update(release, held=None)
+        self.request = request = environment.complete(self.ctx, request)
+        self.secrets = masking.secret_values(request.environment, request.secret)
         with signals.uninterrupted():
             release = catalog.create(
                 request.kind, request.of, request.by, self.ctx.clock(), request.spec, request.number
             )
             self.deployment = Deployment(self.ctx, request, release, self.current)
-        directory = self.deployment.directory
-        files.write_json(directory / "env.json", request.environment, 0o600)
-        files.write_json(directory / "secret.json", list(request.secret), 0o600)
-        note = f"release {release.name} of {self.ctx.app}"
-        files.write_file(directory / "env", environment_file(request.environment, note), 0o600)
+        environment.write(self.ctx, request, release, self.deployment.directory)
         if request.of:
             parts = catalog.get(request.of)
             same = request.spec == parts.spec and request.environment == commands.read_environment(self.ctx, parts)

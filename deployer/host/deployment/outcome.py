@@ -9,6 +9,7 @@ from deployer.host.assets import links
 from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
 from deployer.host.processes import background
+from deployer.host.state import environment
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import ENDED, PRUNED
 from deployer.host.state.releases import DEAD, GOOD, ROLLING_BACK, Release
@@ -32,6 +33,8 @@ def record_good(ctx: Context, release: Release, reason: str = "") -> bool:
         ctx.emit("warn", text=f"{text}; the host records it as soon as it can")
         return False
     add_to_ledger(ctx, kept)
+    with Failures(ctx).kept("storing the changed variables"):  # they count all the same, and are stored at the next job
+        environment.settle(ctx)
     return True
 
 

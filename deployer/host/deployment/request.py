@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployer.host.build import builder
@@ -11,11 +12,12 @@ from deployer.host.errors import HostError
 from deployer.host.state import masking, seal
 from deployer.host.state.app import Context
 from deployer.host.state.catalog import Catalog
+from deployer.host.state.environment import sources_of
 from deployer.host.state.releases import Release
 from deployer.host.state.retention import migrations_since, rollback_targets
 from deployer.host.system import files
 from deployer.wire.advice import Next, run
-from deployer.wire.environment import MOST_VARIABLES, parse_environment
+from deployer.wire.environment import MOST_VARIABLES, Change, parse_environment, parse_names, parse_sources
 from deployer.wire.protocol import (
     BARRIERS,
     BEHIND_THE_SWITCH,
@@ -32,6 +34,9 @@ from deployer.wire.release.spec import Spec
 KINDS = ("deploy", "reload", "restart", "rollback", "scale")
 _NAMED = 5
 """Migrations that a message names."""
+_LISTS = ("phases", "secret", "barriers", "required")
+_OPTIONAL: dict[str, Any] = {"sources": {}, "change": None, "required": []}
+"""What a request may leave out."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Request:
     ``of`` is the release whose code and dependencies it reuses (0: none, they come from ``delta``). ``yes`` accepts a
     rollback behind migrations; ``secret`` names the variables of ``environment`` whose values no event may show.
     ``barriers`` are those at which the job waits for a barrier signal; ``number`` is the release's number in the whole
-    fleet (0: this host's next). ``reason`` is set by the host itself: why it goes on with an interrupted deploy.
+    fleet (0: this host's next). ``sources`` says where each variable comes from, ``change`` what the host keeps of its
+    own from this release on, ``required`` which variables there must be. Set by the host itself: ``inherits``, that the
+    environment is that of an older release as it stands, and ``reason``, why it goes on with an interrupted deploy.
     """
 
     kind: str
@@ -58,6 +65,10 @@ class Request:
     barriers: tuple[str, ...] = ()
     number: int = 0
     reason: str = ""
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    change: Change | None = None
+    required: tuple[str, ...] = ()
+    inherits: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -75,19 +86,27 @@ class Request:
             "barriers": list(self.barriers),
             "number": self.number,
             "reason": self.reason,
+            "sources": {name: list(found) for name, found in self.sources.items()},
+            "change": self.change.as_json() if self.change else None,
+            "required": list(self.required),
+            "inherits": self.inherits,
         }
 
     @classmethod
     def stored(cls, value: Any) -> Request:
         """Read a request that this program wrote."""
-        lists = {name: tuple(value.get(name, ())) for name in ("phases", "secret", "barriers")}
-        return cls(**{**value, **lists, "spec": Spec.parse(value["spec"])})
+        found: dict[str, Any] = {name: tuple(value.get(name, ())) for name in _LISTS}
+        found["sources"] = {name: tuple(one) for name, one in value.get("sources", {}).items()}
+        found["change"] = Change.parse(value["change"]) if value.get("change") else None
+        return cls(**{**value, **found, "spec": Spec.parse(value["spec"])})
 
     @classmethod
     def parse(cls, value: Any) -> Request:
         """Raises ValueError naming the key that is wrong."""
-        read = Reader(value, "request")
+        read = Reader({**_OPTIONAL, **value} if isinstance(value, dict) else value, "request")
         delta = read.raw("delta")
+        environment = parse_environment(read.raw("env"))
+        change = read.raw("change")
         request = cls(
             kind=read.choice("kind", KINDS),
             by=read.text("by", length=MOST_BY),
@@ -95,15 +114,20 @@ class Request:
             of=read.integer("of", 0, MOST_NUMBER),
             release=read.integer("release", 0, 0),
             spec=Spec.parse(read.raw("spec")),
-            environment=parse_environment(read.raw("env")),
+            environment=environment,
             secret=read.texts("secret", ENV_NAME, MOST_VARIABLES),
             delta=delta,
             yes=read.boolean("yes"),
             no_migrate=read.boolean("no_migrate"),
             barriers=read.texts("barriers"),
             number=read.integer("number", 0, MOST_NUMBER),
+            sources=parse_sources(read.raw("sources"), environment),
+            change=None if change is None else Change.parse(change),
+            required=parse_names(read.raw("required"), "required"),
         )
         read.done()
+        if request.change is not None and request.kind != "reload":
+            raise ValueError("change: comes with a reload")
         _check_phases(request.phases)
         _check_barriers(request.barriers, request.phases)
         if request.phases[0] != PHASES[0]:
@@ -189,10 +213,8 @@ def _check_barriers(barriers: tuple[str, ...], phases: tuple[str, ...]) -> None:
 
 
 def complete(ctx: Context, request: Request) -> Request:
-    """Fill in the parts that a reload or a rollback reuses, and how a new release reaches the data services of this
-    host, unless it says so itself. Raises HostError (exit 2) when no release has such parts."""
-    if request.kind in ("deploy", "reload"):
-        request = replace(request, environment={**ctx.settings.environment, **request.environment})
+    """Fill in the parts that a reload, a restart or a rollback reuses. Raises HostError (exit 2) when no release has
+    them."""
     if request.kind == "deploy":
         return replace(request, of=0)
     number = ctx.catalog.current()
@@ -240,8 +262,16 @@ def _parts_of(ctx: Context, request: Request, target: Release) -> Request:
     """With all that ``target`` is made of: its environment, too. Raises HostError when that was changed."""
     seal.refuse_changed_environment(ctx, target)
     environment = files.read_object(ctx.paths.release(target.number) / "env.json") or {}
-    secret = masking.stored_names(ctx.paths, target.number)
-    return replace(request, of=target.number, spec=target.spec, environment=environment, secret=secret, delta=None)
+    return replace(
+        request,
+        of=target.number,
+        spec=target.spec,
+        environment=environment,
+        secret=masking.stored_names(ctx.paths, target.number),
+        sources=sources_of(ctx.paths, target.number),
+        delta=None,
+        inherits=True,
+    )
 
 
 def rollback_target(ctx: Context) -> tuple[Release | None, dict[str, str]]:

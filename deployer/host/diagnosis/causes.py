@@ -41,7 +41,8 @@ MISSING_VARIABLE = Cause(
     "missing-variable",
     "`KeyError` of `os.environ`, `UndefinedValueError` (decouple) or `ImproperlyConfigured` (Django) names a variable",
     "the environment variable {name} is not set",
-    do("set {name}, in [env] of deploy.toml or, if it is secret, in the env_file that deploy.toml names; then")
+    run("fab env.set {name}", "asks for its value, and keeps it on the hosts")
+    + do("or, if it is not secret, set {name} in [env] of deploy.toml; then")
     + _AGAIN
     + do("or {other}"),
 )

@@ -10,7 +10,7 @@ from deployer.host.build import builder
 from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials
 from deployer.host.deployment.request import rollback_target
-from deployer.host.inspect import logs
+from deployer.host.inspect import environment, logs
 from deployer.host.inspect.status import held_report, lock_report, readable
 from deployer.host.job import lock
 from deployer.host.state.app import Context
@@ -36,6 +36,7 @@ def look(ctx: Context) -> dict[str, Any]:
         "partials": partials(ctx.paths.incoming),
         "free": free_bytes(str(ctx.paths.home)),
         "processes": logs.kinds(ctx),
+        "environment": environment.names(ctx),
         **_history(ctx),
     }
 

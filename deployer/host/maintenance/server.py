@@ -16,12 +16,12 @@ from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.maintenance.page import UNREACHABLE, response
-from deployer.host.proxy.site import PROOF
 from deployer.host.state import maintenance
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.paths import AppPaths
 from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import Exit
+from deployer.wire.site import PROOF
 
 BACKLOG = 4096
 GRACE = 30.0

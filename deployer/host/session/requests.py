@@ -15,6 +15,7 @@ from deployer.host.processes.run import RunRequest
 from deployer.host.state.jobs import JOB
 from deployer.wire import deploylock
 from deployer.wire.advice import run
+from deployer.wire.environment import Change, parse_names
 from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import BARRIERS, MOST_BY, MOST_NUMBER, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
@@ -24,6 +25,7 @@ Parse = Callable[[dict[str, Any]], Any]
 """Reads the keys beside ``op``. Raises ValueError or BadRequest."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
+_SALT = re.compile(r"[0-9a-f]{32,64}\Z")
 _PROCESS_OR_ALL = re.compile(rf"(?:{PROCESS.pattern})?\Z")
 
 
@@ -34,6 +36,14 @@ class LogsRequest:
     process: str
     lines: int
     follow: bool
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """A change of the variables that the host keeps, and who makes it."""
+
+    change: Change
+    by: str
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,12 @@ REQUESTS: Mapping[str, Parse] = {
         terms=MaintenanceRequest.read(read), by=read.text("by", length=MOST_BY)
     )),
     "maintenance.off": _nothing("maintenance"),
+    "environment": _of("environment", lambda read: read.text("salt", _SALT)),
+    "variables": _of("variables", lambda read: parse_names(read.raw("names"), "names")),
+    "stage": _of("stage", lambda read: StageRequest(
+        change=Change.parse(read.raw("change")),
+        by=read.text("by", length=MOST_BY),
+    )),
 }  # fmt: skip
 """What starts something, or is answered."""
 

@@ -17,7 +17,7 @@ from deployer.host.deployment import barrier, visitors
 from deployer.host.deployment.failures import Failures, serving_name, understood
 from deployer.host.deployment.request import PhasesRequest, complete, phases_request
 from deployer.host.errors import BadRequest, HostError
-from deployer.host.inspect import facts, logs
+from deployer.host.inspect import environment, facts, logs
 from deployer.host.inspect.doctor import examine
 from deployer.host.inspect.status import recover_if_needed, releases_report, status_report
 from deployer.host.job import events, held, lock, prune
@@ -27,6 +27,7 @@ from deployer.host.processes import lifecycle, preview, timerrun
 from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.state import deploylock, jobs, masking
+from deployer.host.state import environment as kept
 from deployer.host.state.app import Context
 from deployer.host.system import timers
 from deployer.host.units import overrides
@@ -43,7 +44,7 @@ _MAINTENANCE = "fab status says whether visitors get the maintenance page"
 """The state of the host when a request fails, by what the session has done so far."""
 _PORTION = 128 * 1024
 """Characters of logs that go into one event."""
-_READING = ("status", "releases", "history", "logs", "attach")
+_READING = ("status", "releases", "history", "logs", "attach", "environment", "variables", "stage")
 """Requests before which an interrupted deploy is recovered. A release does that itself."""
 
 
@@ -83,6 +84,9 @@ class Session:
             "doctor": self._doctor,
             "maintenance.on": self._begin_maintenance,
             "maintenance.off": self._end_maintenance,
+            "environment": lambda salt: self._answer(**environment.report(self.ctx, salt)),
+            "variables": lambda names: self._answer(**environment.values(self.ctx, names)),
+            "stage": self._stage,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
         }
 
@@ -299,6 +303,11 @@ class Session:
     def _calendars(self, expressions: tuple[str, ...]) -> None:
         """When each calendar expression elapses next on this host; ``problem`` says what is wrong with one."""
         self._answer(calendars=[timers.upcoming(one) for one in expressions])
+
+    def _stage(self, asked: requests.StageRequest) -> None:
+        """Keep a change for the next release."""
+        lock.refuse_if_busy(self.ctx)
+        self._answer(version=kept.stage(self.ctx, asked.change, asked.by).version)
 
     def _run(self, command: RunRequest) -> None:
         """Run a command in the release that serves. It must be the last request: later input is lost."""

@@ -82,6 +82,11 @@ class AppPaths:
         return self.private / "ledger.jsonl"
 
     @cached_property
+    def environment(self) -> Path:
+        """The variables that the host keeps for the app."""
+        return self.private / "environment.json"
+
+    @cached_property
     def tickets(self) -> Path:
         """The queue of those who wait for the lock."""
         return self.private / "waiting"

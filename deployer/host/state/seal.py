@@ -11,7 +11,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.wire.advice import do, run
 
-_FILES = ("env", "env.json", "secret.json")
+_FILES = ("env", "env.json", "secret.json", "sources.json")
 
 
 def take(ctx: Context, release: Release, units: list[str]) -> dict[str, Any]:

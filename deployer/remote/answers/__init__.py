@@ -6,6 +6,7 @@ in them, for the code that asks sets them after decoding.
 
 from deployer.remote.answers.by_question import ANSWERS, Calendar, Calendars, Nothing, Previewed, Run
 from deployer.remote.answers.doctor import Diagnosis, Finding
+from deployer.remote.answers.environment import Environment, HostVariable, Staged, VariableRow, Variables
 from deployer.remote.answers.job import Aborted, AskAnswer, HeldRelease, Job, Lock, LockAnswer, Version
 from deployer.remote.answers.maintenance import Maintenance, MaintenanceBegun, MaintenanceEnded
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
@@ -19,9 +20,11 @@ __all__ = [
     "Calendar",
     "Calendars",
     "Diagnosis",
+    "Environment",
     "Finding",
     "HeldRelease",
     "History",
+    "HostVariable",
     "Job",
     "LedgerEntry",
     "Lingering",
@@ -37,11 +40,14 @@ __all__ = [
     "Releases",
     "Restarted",
     "Run",
+    "Staged",
     "Started",
     "Status",
     "StatusOf",
     "Stopped",
     "TimerRow",
     "UnitRow",
+    "VariableRow",
+    "Variables",
     "Version",
 ]  # fmt: skip

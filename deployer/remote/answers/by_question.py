@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from deployer.remote.answers.doctor import Diagnosis
+from deployer.remote.answers.environment import Environment, Staged, Variables
 from deployer.remote.answers.job import Aborted, AskAnswer, LockAnswer
 from deployer.remote.answers.maintenance import MaintenanceBegun, MaintenanceEnded
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
@@ -59,5 +60,8 @@ ANSWERS: Mapping[str, type[Struct]] = {
     "prune": Prunable,
     "maintenance.on": MaintenanceBegun,
     "maintenance.off": MaintenanceEnded,
+    "environment": Environment,
+    "variables": Variables,
+    "stage": Staged,
 }
 """What an answer holds, by the ``op`` of the question; to others, nothing."""

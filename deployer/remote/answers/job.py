@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from deployer.remote.answers.environment import HostVariable
 from deployer.remote.answers.values import Count, Digest, JobId, Moment, Name, Number, Seconds
 from deployer.wire.deploylock import DeployLock
 from deployer.wire.protocol import standing
@@ -90,6 +91,7 @@ class AskAnswer(Version, frozen=True, kw_only=True):
     held: HeldRelease | None = None
     passed: dict[Name, str] = {}
     lock: Lock | None = None
+    environment: dict[str, HostVariable] = {}
 
 
 class Aborted(Struct, frozen=True, kw_only=True):

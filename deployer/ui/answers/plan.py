@@ -21,6 +21,7 @@ from deployer.ui.style import paint
 from deployer.ui.style.fit import put
 from deployer.ui.style.names import Names
 from deployer.ui.style.text import ahead, clean, commit, counted
+from deployer.wire.environment import PLAIN
 from deployer.wire.protocol import WEB
 
 __all__ = ["show_plan", "show_would"]
@@ -124,6 +125,15 @@ def _group(console: Console, group: Sequence[Plan], now: float) -> None:
     problems = dict.fromkeys((timer.process, timer.problem) for one in group for timer in one.timers if timer.problem)
     for process, problem in problems:
         paint.say(console, ("  ✗ ", "bold red"), f"timers.{clean(process)}.calendar: {clean(problem)}")
+    for one in group:
+        if one.missing:
+            where = f" on {clean(one.host)}" if len(group) > 1 else ""
+            paint.say(
+                console, ("  ✗ ", "bold red"), f"required, and not set{where}: {', '.join(map(clean, one.missing))}"
+            )
+    for name, source in {pair: None for one in group for pair in one.hidden.items()}:
+        shown = "[env]" if source == PLAIN else clean(source)
+        paint.say(console, ("  ! ", "yellow"), f"{clean(name)}: the one set on the host wins over that of {shown}")
     if plan.gone:
         paint.say(console, ("  – ", "yellow"), f"{', '.join(map(clean, plan.gone))}: would not run any more")
 

@@ -44,7 +44,8 @@ def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[De
 
 
 def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A request to the session. ``settings``: env, secret, phases, barriers, number, and any key of the spec."""
+    """A request to the session. ``settings``: env, secret, phases, barriers, number, sources, change, required (the
+    last three may be left out), and any key of the spec."""
     spec: dict[str, Any] = {
         "source": {"digest": digest, "commit": "a" * 40, "ref": "main", "dirty": False},
         "lock": {"kind": "requirements", "path": "requirements.txt", "files": ["requirements.txt"]},
@@ -61,7 +62,8 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "timers": [TIMER],
     }
     env, phases = settings.get("env", {}), settings.get("phases", PHASES)
-    apart = ("env", "secret", "phases", "barriers", "number")
+    more = {key: settings[key] for key in ("sources", "change", "required") if key in settings}
+    apart = ("env", "secret", "phases", "barriers", "number", *more)
     spec.update({key: value for key, value in settings.items() if key not in apart})
     return {
         "op": "release",
@@ -78,6 +80,7 @@ def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict
         "no_migrate": False,
         "barriers": list(settings.get("barriers", ())),
         "number": settings.get("number", 0),
+        **more,
     }
 
 

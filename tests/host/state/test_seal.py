@@ -99,7 +99,7 @@ def units(ctx: Context) -> list[Path]:
 
 def own(ctx: Context) -> list[Path]:
     """The files of v1 that are its alone."""
-    return [ctx.paths.release(1) / name for name in ("env", "env.json", "secret.json")]
+    return [ctx.paths.release(1) / name for name in ("env", "env.json", "secret.json", "sources.json")]
 
 
 def shared(ctx: Context, release: Release) -> list[Path]:

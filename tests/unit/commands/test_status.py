@@ -13,10 +13,12 @@ import msgspec
 import pytest
 
 from deployer.commands import logs, plan, status
+from deployer.config import LocalEnvironment
+from deployer.config.environment.secret import Secret
 from deployer.errors import BadAnswer, ConfigError, Exit
 from deployer.fleet.hosts import Fleet
 from deployer.remote import decode
-from deployer.remote.answers import Calendar, Lingering, Status, TimerRow, UnitRow
+from deployer.remote.answers import Calendar, HostVariable, Lingering, Status, TimerRow, UnitRow
 from deployer.remote.decode import Answer
 from deployer.remote.plan import Plan
 from deployer.remote.session import Outcome
@@ -240,15 +242,23 @@ def test_a_free_command_is_told_without_a_server() -> None:
     assert (process.runs, process.count) == ("daphne --fd 3", 1)
 
 
+NOTHING_HERE = LocalEnvironment()
+
+
 def previewed(
-    monkeypatch: pytest.MonkeyPatch, fleet: Fleet, specs: Mapping[str, Spec], problem: str = ""
+    monkeypatch: pytest.MonkeyPatch,
+    fleet: Fleet,
+    specs: Mapping[str, Spec],
+    problem: str = "",
+    local: LocalEnvironment = NOTHING_HERE,
 ) -> tuple[Any, dict[str, FakeRemote]]:
     def facts(next: int) -> Any:
-        return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None, lock=None)
+        kept = {"KEY": HostVariable(source="host")}
+        return SimpleNamespace(current="v1", next=next, spec=PLAIN, busy=None, lock=None, environment=kept)
 
     answer = {"calendars": [{"calendar": "daily", "next": 7.0, "problem": problem}]}
     remotes = open_with(monkeypatch, plan, answer, web1=facts(4), jobs1=facts(7))
-    campaign = SimpleNamespace(spec_on=lambda site: specs[site.host], source=None)
+    campaign = SimpleNamespace(spec_on=lambda site: specs[site.host], source=None, local=local)
     monkeypatch.setattr(plan, "read_project", lambda *_, **__: campaign)
     return plan.preview(fleet), remotes
 
@@ -269,3 +279,11 @@ def test_a_calendar_that_is_none_is_bad_usage(monkeypatch: pytest.MonkeyPatch) -
     found, _ = previewed(monkeypatch, fleet_of("web1"), {"web1": FULL}, "Failed to parse")
     assert found.exit == Exit.USAGE
     assert found.values["web1"].timers[0].problem == "Failed to parse"
+
+
+def test_what_the_hosts_keep_is_laid_over_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What that hides is told, with its place; what is required and nowhere would have the deploy refused."""
+    local = LocalEnvironment(file={"KEY": Secret("x")}, required=("KEY", "MORE"))
+    found, _ = previewed(monkeypatch, fleet_of("web1"), {"web1": PLAIN}, local=local)
+    told = found.values["web1"]
+    assert (told.hidden, told.missing, found.exit) == ({"KEY": "env_file"}, ("MORE",), Exit.USAGE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.config import Config, describe, load, read_env_file
-from deployer.config.secret import Secret
+from deployer.config.environment.secret import Secret
 from deployer.errors import ConfigError
 from deployer.wire.environment import RESERVED
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from deployer import events
-from deployer.config import Config
+from deployer.config import Config, read_local
 from deployer.errors import ConfigError
 from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
@@ -174,14 +174,17 @@ def test_what_env_file_names_is_secret_in_a_deploy_and_in_a_reload(
     (tmp_path / ".env").write_text("TOKEN=hunter22\nOTHER=x\n")
     config = Config(app="shop", env_file=".env", env={"DEBUG": "0"})
     site = Site(root=tmp_path, config=config, target=Target.parse("web1"), ssh=SshOptions(), report=lambda _: None)
-    deploy = Deploy(config=config, source=cast("Source", None), lock=Lock(kind="none"))
+    local = read_local(tmp_path, env_file=".env", env_command="echo OTHER=y", required=("TOKEN",))
+    deploy = Deploy(config=config, source=cast("Source", None), lock=Lock(kind="none"), local=local)
     nothing = Upload(delta=Delta("b" * 64, "", (), (), "", 0), spool=cast("Spool", None))
     monkeypatch.setattr(Deploy, "spec_on", lambda *_: Spec.parse(SPEC))
     monkeypatch.setattr(deploy.uploads, "upload", lambda *_: nothing)
-    for kind in (Reload(), deploy):
+    for kind in (Reload(local=local), deploy):
         message = kind.payload(site, facts(), Placement(number=4)).message
         assert message["secret"] == ["OTHER", "TOKEN"], kind
-        assert message["env"] == {"DEBUG": "0", "TOKEN": "hunter22", "OTHER": "x"}
+        assert message["env"] == {"DEBUG": "0", "TOKEN": "hunter22", "OTHER": "y"}
+        assert message["sources"] == {"DEBUG": ["env"], "TOKEN": ["env_file"], "OTHER": ["env_command", "env_file"]}
+        assert (message["required"], message["change"]) == (["TOKEN"], None)
 
 
 def test_what_is_damaged_on_one_host_is_gone_back_to_on_none() -> None:

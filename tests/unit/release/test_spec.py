@@ -16,8 +16,8 @@ import pytest
 
 import deployer
 from deployer import events
-from deployer.config import Config, ProcessConfig, check, load
-from deployer.config.secret import Secret
+from deployer.config import Config, LocalEnvironment, ProcessConfig, check, load
+from deployer.config.environment.secret import Secret
 from deployer.errors import ConfigError
 from deployer.host.deployment.request import Request
 from deployer.host.setup.program import install
@@ -250,7 +250,7 @@ def test_what_a_person_writes_is_what_the_host_accepts() -> None:
 
 def test_the_env_file_wins_over_env(tmp_path: Path) -> None:
     """Secrets override what deploy.toml says, and are revealed only here."""
-    values = environment_of(config(tmp_path), {"B": Secret("secret")})
+    values = environment_of(config(tmp_path), LocalEnvironment(file={"B": Secret("secret")}))
     assert values == {"A": "plain", "B": "secret"}
 
 

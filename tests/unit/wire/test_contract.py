@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployer.commands.run import refuse_none
-from deployer.config import Config, load
+from deployer.config import Config, LocalEnvironment, load
+from deployer.config.environment.secret import Secret
 from deployer.config.load import convert
-from deployer.config.secret import Secret
 from deployer.errors import ConfigError
 from deployer.host.processes.run import RunRequest
 from deployer.project.locks.lockfile import Lock
@@ -26,7 +26,7 @@ from deployer.release.spec import environment_of, spec_of
 from deployer.remote.site import who
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire import environment
-from deployer.wire.environment import parse_environment
+from deployer.wire.environment import parse_environment, parse_names
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import MOST_BY, dumps
 from deployer.wire.reader import Reader
@@ -116,7 +116,7 @@ RULES: dict[str, Values] = {
         ),
         NUMBERS,
     ),
-    **dict.fromkeys(LISTED, LISTS),
+    **dict.fromkeys((*LISTED, "env_required"), LISTS),
     **dict.fromkeys(("env", "proxy.static", "proxy.media", "release.shared"), TABLES),
     **dict.fromkeys(("web.unit", "processes.p.unit", "timers.t.unit"), UNITS),
     **dict.fromkeys(("host.postgresql", "host.redis"), SERVICES),
@@ -160,7 +160,8 @@ def agree(key: str, value: Any) -> None:
     chosen = config.dependencies
     spec = spec_of(config, SOURCE, replace(LOCK, groups=chosen.groups, extras=chosen.extras))
     assert Spec.parse(json.loads(dumps(spec.as_json()))) == spec
-    assert parse_environment(environment_of(config, {})) == config.env
+    assert parse_environment(environment_of(config, LocalEnvironment())) == config.env
+    assert parse_names(list(config.env_required), "required") == config.env_required
     Setup.parse(json.loads(dumps(setup_request(config, ("ssh-ed25519 AAAA ada",), ()))))
 
 
@@ -212,7 +213,7 @@ def test_an_environment_that_linux_cannot_pass_on_is_refused_here_and_there() ->
     assert config is not None
     secrets = {f"A{one}": Secret("hunter2" * 17000) for one in range(18)}
     with pytest.raises(ConfigError, match="2 MiB") as caught:
-        environment_of(config, secrets)
+        environment_of(config, LocalEnvironment(file=secrets))
     assert "hunter2" not in str(caught.value)
     assert environment.MOST_BYTES < LONGEST
 

@@ -52,7 +52,9 @@ def test_every_task_declares_how_it_answers_dry(name: str) -> None:
 def test_only_what_looks_runs_as_it_is_with_dry() -> None:
     """A new task that is put here has to be one that changes nothing."""
     same = {name for name in namespace.task_names if namespace[name].dry is Dry.SAME}
-    assert same == {"plan", "attach", "status", "releases", "logs", "timer.list"}
+    assert same == {
+        "plan", "attach", "status", "releases", "logs", "timer.list", "env.list", "env.get", "env.diff",
+    }  # fmt: skip
 
 
 def test_a_task_that_does_not_say_what_it_would_do_is_refused(project: Path) -> None:
@@ -265,3 +267,10 @@ def test_two_words_that_name_a_task_are_that_task() -> None:
     line = ["-j", "maintenance", "on", "--allow", "10.0.0.1", "phase", "nope", "deploy", "on", "maintenance.off"]
     assert joined(line, tasks) == ["-j", "maintenance.on", *line[3:]]
     assert joined(["maintenance"], tasks) == ["maintenance"] and joined([], tasks) == []
+
+
+def test_help_says_what_each_option_means(project: Path) -> None:
+    """Of a task whose words are put into options, too."""
+    for task, text in (("env.set", "only store it"), ("reload", "queue behind it"), ("env.push", "do not ask")):
+        told = fab(project, task, "--help")
+        assert (told.returncode, text in told.stdout) == (0, True), told.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.config import FleetSettings, Hooks, HostSettings, Inventory
+from deployer.config import FleetSettings, Hooks, HostSettings, Inventory, LocalEnvironment
 from deployer.config.check import batch_problem
 from deployer.config.declare import keys_of
 from deployer.errors import ConfigError
@@ -60,7 +60,7 @@ def test_one_host_s_settings_are_merged_in(toml) -> None:
     """Its workers and memory replace those of the web table, its variables are laid over the others."""
     config = toml(FLEET).of_host("deploy@web3:2222")
     assert (config.web.workers, config.web.memory_bytes) == (2, 2 * 1024**3)
-    assert environment_of(config, {}) == {"ROLE": "batch", "LANG": "C"}
+    assert environment_of(config, LocalEnvironment()) == {"ROLE": "batch", "LANG": "C"}
 
 
 def test_what_a_host_does_not_set_stays(toml) -> None:
