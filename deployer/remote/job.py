@@ -200,8 +200,8 @@ class Follower:
             return
         if self._job and event["event"] != "holding":
             self._told += 1
-            if self._told <= self._skip:
-                return  # it was reported before the connection was lost
+            if self._told <= self._skip and event["event"] != "finished":
+                return  # it was reported before the connection was lost, with what that session has said itself
         self._receive(event)
         if event["event"] == "phase.started":
             self.doing = f"{event.get('release') or 'the deploy'} is at {event.get('phase')}"

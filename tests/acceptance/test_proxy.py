@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +199,17 @@ def test_the_welcome_page_goes_only_when_it_is_the_packages_own(mini: TinySite, 
         setup(mini)
 
 
-def test_a_release_that_no_visitor_reaches_says_so_in_the_end(mini: TinySite) -> None:
-    """It serves all the same, as it did not cause that; once visitors reach it, the doctor says by which URL."""
+def test_what_keeps_visitors_out_is_told_before_the_switch(mini: TinySite) -> None:
+    """It serves all the same, as it did not cause that, and tells it once; then the doctor says by which URL visitors
+    reach it."""
     mini.host.run("gpasswd -d www-data mini; systemctl reset-failed nginx; systemctl restart nginx")
     try:
-        told = mini.expect(0, "reload", "--json").event("warn")["text"]
-        assert "visitors may not reach it: the proxy answers for" in told
-        assert "cannot reach the app" in told
+        events = mini.expect(0, "reload", "--json").events
+        told = [event["text"] for event in events if event["event"] == "warn"]
+        assert len(told) == 1 and "cannot reach the app" in told[0]
+        assert re.match(r"visitors may not reach v\d+, nor v\d+ after the switch: the proxy answers for", told[0])
+        names = [event["event"] for event in events]
+        assert names.index("warn") < names.index("switched")
     finally:
         setup(mini)
         mini.host.run("systemctl reset-failed nginx; systemctl restart nginx")
@@ -212,6 +217,24 @@ def test_a_release_that_no_visitor_reaches_says_so_in_the_end(mini: TinySite) ->
     seen = json.loads(mini.fab("doctor", "--json").out)["seen"]
     assert seen == [f"http://localhost:{mini.port}, through the proxy of www-data"]
     assert "visitors reach it" in mini.fab("doctor").out
+
+
+def test_a_proxy_that_says_nothing_keeps_no_deploy_waiting(mini: TinySite) -> None:
+    """The deploy has ended on the host while the proxy is still asked, and the next one can begin; that one says it."""
+    started = mini.host.run("readlink /srv/mini/current").stdout
+    with ThreadPoolExecutor(1) as pool:
+        mini.host.run("pkill -STOP -u www-data nginx")
+        try:
+            first = pool.submit(mini.expect, 0, "reload", "--json")
+            wait_until(lambda: mini.host.run("readlink /srv/mini/current").stdout != started, "the switch")
+            job = "systemctl show -P ActiveState deployer-mini.service"
+            wait_until(lambda: mini.host.run(job).stdout.strip() == "inactive", "its end")
+            assert not first.done()
+            second = mini.expect(0, "reload", "--json")
+            assert re.search("visitors (may not )?reach", second.event("warn")["text"])
+            assert first.result().event("finished")["exit"] == 0
+        finally:
+            mini.host.run("pkill -CONT -u www-data nginx")
 
 
 OTHER = """\

@@ -11,6 +11,7 @@ from typing import Any
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.failures import understood
 from deployer.host.deployment.request import Request
+from deployer.host.deployment.visitors import SiteCheck
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import seal
 from deployer.host.state.app import Context
@@ -72,6 +73,7 @@ class Deployment:
     current: Release | None
     body: Path | None = None
     seal_check: SealCheck | None = field(default=None, repr=False)
+    site_check: SiteCheck | None = field(default=None, repr=False)
     signal: BarrierSignal | None = None
 
     def record(self, **changes: Any) -> None:

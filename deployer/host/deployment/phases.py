@@ -41,6 +41,7 @@ def install(deployment: Deployment) -> str:
     made = shared.provide(ctx, release)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
     deployment.seal_check = SealCheck(ctx, deployment.release)
+    deployment.site_check = visitors.SiteCheck(ctx, deployment.current)
     for problem in visitors.show_media(ctx):
         ctx.emit("warn", text=f"visitors may get no media: {problem}")
     return detail + made + _keep_assets(deployment)
@@ -73,6 +74,8 @@ def check(deployment: Deployment) -> str:
     seal_check = deployment.seal_check or SealCheck(deployment.ctx, deployment.release)
     detail = handover.check(deployment.ctx, deployment.release, deployment.current, proven=deployment.proven)
     _refuse_damage(deployment, seal_check)
+    if deployment.site_check is not None:
+        deployment.site_check.warn(deployment.release)
     deployment.record(result=READY)
     return detail
 
@@ -143,7 +146,6 @@ def watch(deployment: Deployment) -> str:
     except Exception as error:  # the release is good: no failure from here on rolls it back
         failure = understood(error, ctx, "cleaning up").message
         ctx.emit("warn", text=f"{deployment.release.name} serves, but cleaning up after it failed: {failure}")
-    visitors.warn(ctx, deployment.release)
     return detail
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from deployer.host.proxy.proof import causes as certificates
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
 
@@ -138,37 +139,6 @@ MEDIA = Cause(
     "{problem}",
     run(_SETUP, "opens it again"),
 )
-_WRONG = "for a name of the site no certificate is served, or one of another name, or one that is over or about to be"
-OWN_CERTIFICATE = Cause(
-    "certificate-own",
-    f"{_WRONG}; deploy.toml names its files",
-    "{problem}",
-    do("put a new one into {chain} and {key}, then on the host: systemctl reload {proxy}"),
-)
-CADDY_CERTIFICATE = Cause(
-    "certificate-caddy",
-    f"{_WRONG}; Caddy gets it",
-    "{problem}",
-    do(_AS_ROOT + "journalctl -u caddy   (why it could get none; it goes on trying)"),
-)
-CERTBOT_CERTIFICATE = Cause(
-    "certificate-certbot",
-    f"{_WRONG}; certbot gets it, for nginx",
-    "{problem}",
-    do(_SETUP + "   (tries again); " + _AS_ROOT + "certbot renew   (says why not)"),
-)
-NOT_LOADED = Cause(
-    "certificate-not-loaded",
-    "the proxy serves a certificate with another serial number than the one on the disk",
-    "another certificate is served for {name} than the one in {chain}",
-    do(_AS_ROOT + "systemctl reload {proxy}"),
-)
-NOT_RENEWED = Cause(
-    "certificate-timer-stopped",
-    "no timer of certbot runs on a host whose nginx has certificates from it",
-    "{timer} does not run: the certificate will not be renewed",
-    do(_AS_ROOT + "systemctl enable --now {timer}"),
-)
 NGINX_POOLS = Cause(
     "nginx-keeps-connections",
     "an upstream of nginx that leads to the app keeps its connections, in any site",
@@ -182,8 +152,8 @@ CADDY_POOLS = Cause(
     do("in its reverse_proxy block: transport http {{ keepalive off }}"),
 )
 PREPARED = (
-    PASSWORD_ENDS, ACCOUNT_ENDS, CONFINEMENT, SITE_OLD, SITE_GONE, SITE_CHANGED, MEDIA, OWN_CERTIFICATE,
-    CADDY_CERTIFICATE, CERTBOT_CERTIFICATE, NOT_LOADED, NOT_RENEWED, NGINX_POOLS, CADDY_POOLS,
+    PASSWORD_ENDS, ACCOUNT_ENDS, CONFINEMENT, SITE_OLD, SITE_GONE, SITE_CHANGED, MEDIA,
+    *certificates.CERTIFICATES, NGINX_POOLS, CADDY_POOLS,
 )  # fmt: skip
 
 # What it stands on

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from deployer.host.errors import HostError
 from deployer.host.inspect import causes
 from deployer.host.inspect.causes import finding
 from deployer.host.job import lock
-from deployer.host.proxy import certbot, certificate, directives, nginx, server
-from deployer.host.proxy.proof import other_sites, proof
+from deployer.host.proxy import directives, nginx, server
+from deployer.host.proxy.proof import certificates, other_sites, proof
 from deployer.host.setup import unsupported
 from deployer.host.setup.users import ageing, login
 from deployer.host.state.app import Context
-from deployer.wire.site import ProxySite
 
 _CADDY = Path("/etc/caddy")
 Found = tuple[str, str, str]
@@ -115,34 +113,7 @@ def unknown(seen: other_sites.Seen) -> list[str]:
 
 def _certificates(ctx: Context) -> Iterator[Found]:
     """Whether each name of the site is served with a certificate that is good, and will be."""
-    site, kind = ctx.settings.site, ctx.settings.proxy
-    if site is None or not site.ends_tls:
-        return
-    for name in site.domains or ("localhost",):
-        found = certificate.find(site.https, name.replace("*", "www"))
-        if found is None:
-            yield (name, *_renewal(kind, site, f"no certificate is served for {name}"))
-        elif site.domains and (wrong := certificate.judge(name.replace("*", "www"), found, time.time())):
-            yield (name, *_renewal(kind, site, wrong))
-        elif (chain := _chain(ctx.app, site)) and certificate.read(chain).serial != found.serial:
-            yield (name, *causes.NOT_LOADED.finding(name=name, chain=chain, proxy=kind))
-    if kind == "nginx" and site.tls == "auto" and not certbot.renews():
-        timer = certbot.TIMERS[0]
-        yield (timer, *causes.NOT_RENEWED.finding(timer=timer))
-
-
-def _chain(app: str, site: ProxySite) -> Path | None:
-    """The file that should be served; None where the proxy keeps its own."""
-    found = server.obtained(site, app)
-    return Path(found.chain) if found else Path(site.certificate) if site.certificate else None
-
-
-def _renewal(kind: str, site: ProxySite, problem: str) -> tuple[str, str]:
-    """The finding of a certificate that is missing or wrong, by who has to get another one."""
-    if site.tls == "files":
-        values = {"chain": site.certificate, "key": site.key, "proxy": kind}
-        return causes.OWN_CERTIFICATE.finding(problem=problem, **values)
-    return (causes.CADDY_CERTIFICATE if kind == "caddy" else causes.CERTBOT_CERTIFICATE).finding(problem=problem)
+    yield from certificates.problems(ctx)
 
 
 def _nginx_pooling(ctx: Context) -> Iterator[Found]:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from deployer.host.build.delta import parse_delta
 from deployer.host.build.upload import receive
-from deployer.host.deployment import barrier
+from deployer.host.deployment import barrier, visitors
 from deployer.host.deployment.failures import Failures, serving_name, understood
 from deployer.host.deployment.request import PhasesRequest, complete, phases_request
 from deployer.host.errors import BadRequest, HostError
@@ -225,7 +225,10 @@ class Session:
         with _end_with_laptop():
             if jobs.request_of(directory).get("barriers"):
                 self._receive_signals(directory)
+            site = None if jobs.status_of(directory).finished else visitors.LastCheck(self.ctx)
             for event in events.follow(self.ctx, directory):
+                if site is not None:
+                    site.hear(event)
                 self.forward(event)
         jobs.remove_old(self.ctx.paths.jobs)
 

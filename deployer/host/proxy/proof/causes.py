@@ -6,6 +6,7 @@ from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
 
 _AS_ROOT = "on the host, as root: "
+_SETUP = "fab setup -H root@HOST"
 
 REFUSED = Cause(
     "certificate-refused",
@@ -78,3 +79,36 @@ CAUSES = (
     REFUSED, SILENT, NGINX_CUT_OFF, CADDY_CUT_OFF, OTHER_SITE, CREDULOUS, POOLS, FOREIGN_SILENT, FOREIGN_REFUSED,
     FOREIGN_CUT_OFF, FOREIGN_OTHER,
 )  # fmt: skip
+
+_WRONG = "for a name of the site no certificate is served, or one of another name, or one that is over or about to be"
+OWN_CERTIFICATE = Cause(
+    "certificate-own",
+    f"{_WRONG}; deploy.toml names its files",
+    "{problem}",
+    do("put a new one into {chain} and {key}, then on the host: systemctl reload {proxy}"),
+)
+CADDY_CERTIFICATE = Cause(
+    "certificate-caddy",
+    f"{_WRONG}; Caddy gets it",
+    "{problem}",
+    do(_AS_ROOT + "journalctl -u caddy   (why it could get none; it goes on trying)"),
+)
+CERTBOT_CERTIFICATE = Cause(
+    "certificate-certbot",
+    f"{_WRONG}; certbot gets it, for nginx",
+    "{problem}",
+    do(_SETUP + "   (tries again); " + _AS_ROOT + "certbot renew   (says why not)"),
+)
+NOT_LOADED = Cause(
+    "certificate-not-loaded",
+    "the proxy serves a certificate with another serial number than the one on the disk",
+    "another certificate is served for {name} than the one in {chain}",
+    do(_AS_ROOT + "systemctl reload {proxy}"),
+)
+NOT_RENEWED = Cause(
+    "certificate-timer-stopped",
+    "no timer of certbot runs on a host whose nginx has certificates from it",
+    "{timer} does not run: the certificate will not be renewed",
+    do(_AS_ROOT + "systemctl enable --now {timer}"),
+)
+CERTIFICATES = (OWN_CERTIFICATE, CADDY_CERTIFICATE, CERTBOT_CERTIFICATE, NOT_LOADED, NOT_RENEWED)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from deployer.host.proxy.site import PROOF, PROOF_SOCKET
 from deployer.host.state.app import Context
 
-_TURN = 60.0
+TURN = 60.0
 """Seconds to wait for another check to finish."""
 _LONGEST = 64 * 1024
 _MOST = 1000
@@ -44,11 +44,14 @@ class Arrivals:
 
 
 @contextlib.contextmanager
-def listening(ctx: Context, number: int) -> Iterator[Arrivals]:
-    """In the block, answer beside the socket of release ``number``, with the same permissions. Raises OSError."""
+def listening(ctx: Context, number: int, turn: float = TURN) -> Iterator[Arrivals]:
+    """In the block, answer beside the socket of release ``number``, with the same permissions.
+
+    Another check may take ``turn`` seconds to end. Raises OSError.
+    """
     path = str(ctx.paths.socket(number).with_name(PROOF_SOCKET))
     seen, done = Arrivals(), threading.Event()
-    with _alone(str(ctx.paths.private)), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+    with _alone(str(ctx.paths.private), turn), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -67,7 +70,7 @@ def listening(ctx: Context, number: int) -> Iterator[Arrivals]:
 
 
 @contextlib.contextmanager
-def _alone(directory: str) -> Iterator[None]:
+def _alone(directory: str, turn: float) -> Iterator[None]:
     """In the block, no other check runs: each would remove the other's socket.
 
     Waits for an earlier check. Raises TimeoutError when that does not end. Only root can open the directory and lock
@@ -75,10 +78,10 @@ def _alone(directory: str) -> Iterator[None]:
     """
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = time.monotonic() + _TURN
+        deadline = time.monotonic() + turn
         while not _taken(lock):
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"another check of the proxy has been running for {_TURN:g} s")
+                raise TimeoutError(f"another check of the proxy has been running for {turn:g} s")
             time.sleep(0.05)
         yield
     finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deployer.host.proxy.nginx import has_ipv6
 from deployer.host.proxy.proof import causes
-from deployer.host.proxy.proof.listener import Arrivals, listening, read, split
+from deployer.host.proxy.proof.listener import TURN, Arrivals, listening, read, split
 from deployer.host.proxy.site import NO_PROOF, PROOF
 from deployer.host.state.app import Context
 from deployer.wire.site import ProxySite
@@ -127,10 +127,10 @@ def _examples(names: tuple[str, ...]) -> list[str]:
     return [name.replace("*", "www") for name in names[:_NAMES]] or ["localhost"]
 
 
-def visit(ctx: Context, number: int, site: ProxySite) -> list[Visit]:
-    """Ask at each endpoint. ``number`` is the current release. Raises OSError."""
-    deadline = time.monotonic() + _ALL
-    with listening(ctx, number) as seen:
+def visit(ctx: Context, number: int, site: ProxySite, within: float = _ALL) -> list[Visit]:
+    """Ask at each endpoint, at none after ``within`` seconds. ``number`` is the current release. Raises OSError."""
+    deadline = time.monotonic() + within
+    with listening(ctx, number, turn=min(within, TURN)) as seen:
         asked = (endpoint for endpoint in endpoints(site, ipv6=has_ipv6()) if time.monotonic() < deadline)
         return [_visit(seen, endpoint, site) for endpoint in asked]
 
@@ -205,18 +205,18 @@ def response(received: bytes) -> tuple[int, dict[str, str], bytes]:
     return status, headers, received.partition(b"\r\n\r\n")[2]
 
 
-def visits(ctx: Context, *, patience: float = 0.0) -> list[Visit]:
+def visits(ctx: Context, *, patience: float = 0.0, within: float = _ALL) -> list[Visit]:
     """Ask at each endpoint of the site that setup has written; none without such a site, and while nothing serves.
 
-    Tries for ``patience`` seconds: after a reload, old processes of the proxy still answer for a moment. Raises
-    OSError.
+    Tries for ``patience`` seconds: after a reload, old processes of the proxy still answer for a moment. In one try no
+    endpoint is asked after ``within`` seconds. Raises OSError.
     """
     deadline = time.monotonic() + patience
     while True:
         site, number = ctx.settings.site, ctx.catalog.current()
         if site is None or not number or not ctx.paths.socket(number).exists():
             return []
-        made = visit(ctx, number, site)
+        made = visit(ctx, number, site, within)
         if not any(judge(one, ctx.settings.proxy) for one in made) or time.monotonic() >= deadline:
             return made
         time.sleep(0.2)

@@ -11,6 +11,7 @@ from deployer.host.errors import HostError
 from deployer.host.inspect import preparation
 from deployer.host.proxy.certificate import Certified
 from deployer.host.proxy.directives import parse_dump
+from deployer.host.proxy.proof import certificates
 from deployer.host.proxy.server import SiteFile
 from deployer.host.setup.users.ageing import Shadow
 from deployer.host.state.app import AppSettings, Context
@@ -121,12 +122,12 @@ def test_a_certificate_is_renewed_by_who_got_it(
 ) -> None:
     """Whether there is none, or a wrong one: the admin, Caddy or certbot."""
     only("_certificates")
-    monkeypatch.setattr(preparation.certbot, "renews", lambda: True)
+    monkeypatch.setattr(certificates.certbot, "renews", lambda: True)
     for served, told in (
         (None, "no certificate is served for shop.test"),
         (Certified(("a",), "1", 0, 4e9), "is for a"),
     ):
-        monkeypatch.setattr(preparation.certificate, "find", lambda *_, one=served: one)
+        monkeypatch.setattr(certificates.certificate, "find", lambda *_, one=served: one)
         (found,) = preparation.findings(ctx(tmp_path, proxy=kind, site=site))
         assert (found["kind"], found["what"]) == ("certificate", "shop.test")
         assert told in found["text"] and repair in found["repair"]
@@ -138,12 +139,12 @@ def test_a_certificate_that_the_proxy_has_not_loaded(
 ) -> None:
     """The file was replaced, and nobody told the proxy; the same one is no finding."""
     only("_certificates")
-    monkeypatch.setattr(preparation.certificate, "find", lambda *_: GOOD)
-    monkeypatch.setattr(preparation.certificate, "read", lambda _: Certified(("shop.test",), "02", 0.0, 4e9))
+    monkeypatch.setattr(certificates.certificate, "find", lambda *_: GOOD)
+    monkeypatch.setattr(certificates.certificate, "read", lambda _: Certified(("shop.test",), "02", 0.0, 4e9))
     (found,) = preparation.findings(ctx(tmp_path, proxy="caddy", site=OWN))
     assert found["text"] == "another certificate is served for shop.test than the one in /c"
     assert found["repair"] == "on the host, as root: systemctl reload caddy"
-    monkeypatch.setattr(preparation.certificate, "read", lambda _: GOOD)
+    monkeypatch.setattr(certificates.certificate, "read", lambda _: GOOD)
     assert preparation.findings(ctx(tmp_path, proxy="caddy", site=OWN)) == []
 
 
@@ -151,8 +152,8 @@ def test_a_certificate_that_the_proxy_has_not_loaded(
 def test_a_certificate_that_nobody_will_renew(tmp_path: Path, only: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """certbot's timer is stopped, while its certificate is still good; Caddy needs none."""
     only("_certificates")
-    monkeypatch.setattr(preparation.certificate, "find", lambda *_: GOOD)
-    monkeypatch.setattr(preparation.certbot, "renews", lambda: False)
+    monkeypatch.setattr(certificates.certificate, "find", lambda *_: GOOD)
+    monkeypatch.setattr(certificates.certbot, "renews", lambda: False)
     (found,) = preparation.findings(ctx(tmp_path, proxy="nginx", site=SITE))
     assert found["what"] in found["text"] and f"systemctl enable --now {found['what']}" in found["repair"]
     assert preparation.findings(ctx(tmp_path, proxy="caddy", site=SITE)) == []
