@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deployer import events
+from deployer.commands.outside import told_at_end
 from deployer.config import Config, refuse_twice
 from deployer.errors import ConfigError
 from deployer.errors.local import as_local
@@ -56,7 +57,7 @@ def deploy(
     def read() -> Deploy:
         return read_project(fleet, ref, dirty, strict=strict, no_migrate=no_migrate)
 
-    return release(fleet, read, strategy=strategy, wait=wait)
+    return release(told_at_end(fleet), read, strategy=strategy, wait=wait)
 
 
 def reload(fleet: Fleet, *, wait: bool = False, strategy: Strategy = AT_ONCE) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from deployer import events
 from deployer.commands.asroot import SETUP, run_as_root
 from deployer.commands.deploy import collect_source
+from deployer.commands.outside import told_at_end
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet, each
 from deployer.fleet.results import conclude
@@ -46,6 +47,7 @@ def setup(fleet: Fleet, *, keys: Sequence[str] = (), allow_units: Sequence[str] 
 
         return run_as_root(site, SETUP, request)
 
+    fleet = told_at_end(fleet, always=True)
     outcomes = each(fleet, prepare)
     return conclude(fleet, outcomes, exit_of=lambda outcome: outcome.exit)
 

@@ -71,14 +71,17 @@ def doctor(fleet: Fleet, fix: bool = False) -> TaskAnswer:
 
 def _examine(fleet: Fleet, *, fix: bool) -> TaskAnswer:
     from deployer.commands import doctor as use
+    from deployer.commands import outside
     from deployer.fleet.results import ask_each
 
+    lookup = outside.look(fleet)
     found = ask_each(fleet, use.fix if fix else use.look, exit_of=lambda judged: judged[0], told=fix)
 
     def show(*, json: bool) -> None:
         from deployer.ui.answers.doctor import show_doctor
 
-        show_doctor([one for _, one in found.values.values()], found.missing, app=fleet.config.app, json=json)
+        seen = outside.noted(fleet, [one for _, one in found.values.values()], lookup)
+        show_doctor(seen, found.missing, app=fleet.config.app, json=json)
 
     return TaskAnswer(show=show, exit=found.exit)
 

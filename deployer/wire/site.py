@@ -27,6 +27,10 @@ HOST_FILE = re.compile(r"(?!.*/\.\.?(?:/|$))(?:/[A-Za-z0-9._~@+-]+)+\Z")
 PATH_LENGTH = 1024
 ACME_DIRECTORY = re.compile(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?\Z")
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
+PROOF = "/.well-known/deployer/"
+"""Below this path a site leads to whoever checks it, who answers with the rest of the path."""
+NO_PROOF = "deployer: nobody looks"
+"""The site's answer there while nobody does, with status 404."""
 TIMEOUT = (1.0, 86400.0)
 MOST_DOMAINS = 100
 """Let's Encrypt puts no more names into one certificate."""

@@ -237,6 +237,27 @@ def test_a_proxy_that_says_nothing_keeps_no_deploy_waiting(mini: TinySite) -> No
             mini.host.run("pkill -CONT -u www-data nginx")
 
 
+def test_a_domain_that_leads_elsewhere_is_told_at_the_end(mini: TinySite) -> None:
+    """By setup, deploy and doctor, in one line that is in nobody's way; one that leads to the host is not."""
+
+    def told(name: str) -> list[str]:
+        mini.configure(proxy=f'tls = "off"\ndomains = "{name}"')
+        ends = [mini.expect(0, "setup", "--json", user="root"), mini.expect(0, "deploy", "--json")]
+        texts = [event["text"] for end in ends for event in end.events[-2:] if event["event"] == "warn"]
+        notes = json.loads(mini.fab("doctor", "--json").out)["notes"]
+        return [one for one in (*texts, *notes) if "seen from this machine" in one]
+
+    try:
+        found = told("localhost")
+        assert len(found) == 3
+        why = f"which is not {mini.host.name} ({mini.host.address}): nothing answers there"
+        assert all("seen from this machine, localhost leads to" in one and why in one for one in found)
+        assert told(mini.host.address) == []
+    finally:
+        mini.configure()
+        setup(mini)
+
+
 OTHER = """\
 server {{ listen {address}:{port}; server_name localhost; return 200 other; }}
 """

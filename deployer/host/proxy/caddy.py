@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployer.host.proxy.site import IMMUTABLE, NO_PROOF, REVALIDATED, CodeFiles, Location, MediaFiles, Proof, Site
-from deployer.wire.site import Address
+from deployer.host.proxy.site import IMMUTABLE, REVALIDATED, CodeFiles, Location, MediaFiles, Proof, Site
+from deployer.wire.site import NO_PROOF, Address
 
 USER = "caddy"
 """Who Caddy runs as (its packages' unit)."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from deployer.host.proxy.site import (
     CHALLENGES,
     IMMUTABLE,
-    NO_PROOF,
     REVALIDATED,
     Certificate,
     CodeFiles,
@@ -19,6 +18,7 @@ from deployer.host.proxy.site import (
     Site,
 )
 from deployer.host.system import files, runner
+from deployer.wire.site import NO_PROOF
 
 _ETC = Path("/etc/nginx")
 _HTTP2 = (1, 25, 1)

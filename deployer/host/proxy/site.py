@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Union
 
 from deployer.host.state.paths import AppPaths
-from deployer.wire.site import ProxySite
+from deployer.wire.site import PROOF, ProxySite
 
-PROOF = "/.well-known/deployer/"
-"""Below this path a site leads to :data:`PROOF_SOCKET`, beside the app's socket."""
 PROOF_SOCKET = "probe.sock"
+"""Beside the app's socket: where requests below PROOF arrive."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 """Of a file whose name is its content: browsers keep it for a year, and never ask again."""
 REVALIDATED = "no-cache"
 """Of any other file: browsers keep it, and ask each time whether it is still the same."""
-NO_PROOF = "deployer: nobody looks"
-"""The site's answer there when it cannot reach that socket, with status 404."""
 CHALLENGES = Path("/var/lib/deployer-acme")
 """Where certbot puts what an authority asks for (nginx; Caddy answers by itself)."""
 

@@ -18,8 +18,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from deployer.host.proxy.site import PROOF, PROOF_SOCKET
+from deployer.host.proxy.site import PROOF_SOCKET
 from deployer.host.state.app import Context
+from deployer.wire.site import PROOF
 
 TURN = 60.0
 """Seconds to wait for another check to finish."""

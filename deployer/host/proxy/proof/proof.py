@@ -18,9 +18,8 @@ from pathlib import Path
 from deployer.host.proxy.nginx import has_ipv6
 from deployer.host.proxy.proof import causes
 from deployer.host.proxy.proof.listener import TURN, Arrivals, listening, read, split
-from deployer.host.proxy.site import NO_PROOF, PROOF
 from deployer.host.state.app import Context
-from deployer.wire.site import ProxySite
+from deployer.wire.site import NO_PROOF, PROOF, ProxySite
 
 _SECONDS = 5.0
 """For one visit."""
