@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import http.client
+import itertools
 import json
 import shlex
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -14,17 +18,18 @@ import pytest
 
 from deployer.sandbox import SandboxHost, up
 from tests.support.site import wait_until
-from tests.support.tiny import TinySite, make_tiny
+from tests.support.tiny import SERVER, TinySite, make_tiny
 
 pytestmark = pytest.mark.acceptance
 
 BUILD = "python3 collect.py"
 COLLECT = """
-import hashlib, json, pathlib, sys
+import gzip, hashlib, json, pathlib, sys
 static = pathlib.Path("static")
 text = (static / "site.css").read_bytes()
 name = "site." + hashlib.md5(b"any" if sys.argv[1:] else text).hexdigest()[:12] + ".css"
 (static / name).write_bytes(text)
+(static / f"{name}.gz").write_bytes(gzip.compress(text + b" /* compressed before */"))
 (static / "staticfiles.json").write_text(json.dumps({"paths": {"site.css": name}}))
 """
 """Does what Django's ManifestStaticFilesStorage does, for one file; with an argument it gives all the same hash."""
@@ -76,6 +81,18 @@ def get(site: TinySite, path: str) -> Answer:
         connection.close()
 
 
+def compressed(site: TinySite, path: str) -> str:
+    """What a browser gets that takes gzip: with the file's own type, and kept apart from the plain one by caches."""
+    connection = http.client.HTTPConnection(site.host.address, site.port, timeout=15)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        said = [answer.headers[name] for name in ("Content-Encoding", "Content-Type", "Vary")]
+        assert said[0] == "gzip" and said[1].startswith("text/css") and said[2] == "Accept-Encoding", said
+        assert "immutable" in answer.headers["Cache-Control"]
+        return gzip.decompress(answer.read()).decode()
+
+
 def style(site: TinySite) -> str:
     """The path of the style sheet that a page of what serves names."""
     text = get(site, "/static/staticfiles.json").text
@@ -102,6 +119,9 @@ def test_pages_keep_their_style_sheets_and_plain_names_their_release(mini: TinyS
     found = [get(mini, path) for path in styles]
     assert [(one.status, one.text) for one in found[1:]] == [(200, f"/* {version} */") for version in (2, 3, 4)]
     assert {one.caching for one in found[1:]} == {"public, max-age=31536000, immutable"}
+    assert [compressed(mini, path) for path in styles[1:]] == [
+        f"/* {version} */ /* compressed before */" for version in (2, 3, 4)
+    ]
     plain, gone = get(mini, "/static/site.css"), get(mini, "/static/none.css")
     assert (plain.caching, gone.status) == ("no-cache", 404)
     assert "immutable" not in gone.caching
@@ -222,6 +242,72 @@ def test_what_closes_the_media_is_found_and_opened_again(mini: TinySite) -> None
     assert mini.host.run("cat /var/lib/mini/media/a.txt").stdout == "new\n"
 
 
+INSERT = """
+    def insert(self, query):
+        with contextlib.closing(sqlite3.connect("data/rows.sqlite3", timeout=30)) as rows, rows:
+            rows.execute("INSERT INTO rows VALUES (?, ?)", (os.environ["DEPLOYER_RELEASE"], query["name"]))
+        return query["name"]
+
+    def argv"""
+OPENS = """
+rows = sqlite3.connect("data/rows.sqlite3", timeout=30)  # stays open, as a pool of connections would
+rows.execute("PRAGMA journal_mode=WAL")
+rows.execute("CREATE TABLE IF NOT EXISTS rows (release, name)")
+rows.execute("INSERT INTO rows VALUES (?, 'start')", (os.environ["DEPLOYER_RELEASE"],))
+rows.commit()
+Server().serve_forever()"""
+ROWS = (
+    SERVER.replace("import json\n", "import contextlib\nimport json\nimport sqlite3\n", 1)
+    .replace('"/argv": self.argv', '"/argv": self.argv, "/insert": self.insert')
+    .replace("\n    def argv", INSERT)
+    .replace("\nServer().serve_forever()", OPENS)
+)
+READ = """import json, sqlite3
+rows = sqlite3.connect("/var/lib/mini/data/rows.sqlite3")
+print(json.dumps([rows.execute("PRAGMA integrity_check").fetchall(), rows.execute("PRAGMA journal_mode").fetchall(),
+    rows.execute("SELECT release, name FROM rows ORDER BY rowid").fetchall()]))
+"""
+
+
+def test_two_releases_write_one_database_across_handovers(mini: TinySite) -> None:
+    """SQLite with a journal beside it, in a directory of the code that is shared: no write that was confirmed is lost,
+    while the old release and the new one have it open at once."""
+    mini.project.write("server.py", ROWS)
+    mini.configure(build=[BUILD], release='keep = 3\nshared = { "data/" = "data" }', proxy=MEDIA)
+    mini.expect(0, "deploy")
+    done = threading.Event()
+    written: list[str] = []
+
+    def visitor(number: int) -> None:
+        count = 0
+        while not done.is_set():
+            count += 1
+            answer = get(mini, f"/insert?name={number}-{count}")
+            assert answer.status == 200, answer
+            written.append(f"{number}-{count}")
+
+    with ThreadPoolExecutor(4) as pool:
+        visits = [pool.submit(visitor, number) for number in range(4)]
+        try:
+            mini.expect(0, "reload")
+            change(mini, 40)
+            mini.expect(0, "deploy")
+            mini.expect(0, "rollback")
+        finally:
+            done.set()
+        for one in visits:
+            one.result()
+    sound, journal, rows = json.loads(mini.host.run(["runuser", "-u", "mini", "--", "python3", "-c", READ]).stdout)
+    assert (sound, journal) == ([["ok"]], [["wal"]])
+    assert sorted(name for _, name in rows if name != "start") == sorted(written)
+    order = [release for release, _ in rows]
+    starts = [release for release, name in rows if name == "start"]
+    assert len(starts) == 4
+    for old, new in itertools.pairwise(starts):  # the old one wrote on after the new one had begun to
+        assert order.index(new) < len(order) - 1 - order[::-1].index(old)
+    mini.project.write("server.py", SERVER)
+
+
 def test_caddy_serves_the_same_and_follows_no_link(mini: TinySite) -> None:
     """It would follow one anywhere: media are shown to it without, and code that has one is refused."""
     mini.configure(build=[BUILD], release="keep = 3", proxy=MEDIA)
@@ -244,6 +330,7 @@ def test_caddy_serves_the_same_and_follows_no_link(mini: TinySite) -> None:
         found = get(mini, path)
         assert (found.status, found.text, found.caching) == (200, text or found.text, caching), path
     assert get(mini, "/media/in/c.txt").headers["x-content-type-options"] == "nosniff"
+    assert compressed(mini, style(mini)) == "/* 30 */ /* compressed before */"
     for path in ("/media/link", "/static/none.css", "/media/none"):
         gone = get(mini, path)
         assert (gone.status >= 400, "immutable" in gone.caching) == (True, False), path

@@ -1,9 +1,9 @@
 """The hashed assets of all kept releases in one directory, which the proxy serves first: a page that an earlier
 release rendered still finds its style sheet after the switch.
 
-A file lies there under the path of its URL, as a hard link to the release's own (a copy where that is not possible).
-Only root can write there, and only regular files are put there. What is there is complete at every moment; the next
-deploy removes what an interrupted one has left.
+A file lies there under the path of its URL, as a hard link to the release's own (a copy where that is not possible);
+beside it lie those that hold it compressed. Only root can write there, and only regular files are put there. What is
+there is complete at every moment; the next deploy removes what an interrupted one has left.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import filecmp
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deployer.host.assets.manifest import MANIFESTS, hashed_names
+from deployer.host.assets.manifest import ENCODED, MANIFESTS, hashed_names
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import Release
@@ -38,7 +38,7 @@ _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 
 
 def fill(ctx: Context, release: Release) -> int:
-    """Put the hashed assets of a release there, durably. Returns how many are new.
+    """Put the hashed assets of a release there, durably. Returns how many are new, compressed ones not counted.
 
     Raises HostError when one has other content than a kept release has under that name; OSError.
     """
@@ -59,18 +59,27 @@ def is_filled(ctx: Context, release: Release) -> bool:
 
 def _fill(ctx: Context, directory: str, wanted: dict[str, Path]) -> int:
     """Put the files of one directory there."""
-    place, new = ctx.paths.assets / directory, 0
+    place, new, changed = ctx.paths.assets / directory, 0, False
     if not place.is_dir():
         _make_directory(place)
     for name, source in wanted.items():
         target = ctx.paths.assets / name
-        if _link(source, target):
+        linked = _link(source, target)
+        changed = changed or linked
+        if _is_encoded(name, wanted):  # one content can be compressed in many ways: any of them is good
+            continue
+        if linked:
             new += 1
         elif not _same(source, target):
             raise _other_content(ctx, name)
-    if new:
+    if changed:
         files.sync_directory(place)
     return new
+
+
+def _is_encoded(name: str, names: Container[str]) -> bool:
+    """Whether a file holds another one of these compressed."""
+    return any(name.endswith(end) and name[: -len(end)] in names for end in ENCODED)
 
 
 def _make_directory(path: Path) -> None:
@@ -171,7 +180,9 @@ def _found(ctx: Context, release: Release, emit: Emit) -> dict[str, Path]:
             continue
         named = {name for manifest in MANIFESTS for name in _named(tree, directory, manifest, emit)}
         regular = set(_regular(tree / directory)) if named else set()
-        found.update({prefix.lstrip("/") + name: tree / directory / name for name in named & regular})
+        named &= regular
+        named |= {name + end for name in named for end in ENCODED} & regular
+        found.update({prefix.lstrip("/") + name: tree / directory / name for name in named})
     return found
 
 

@@ -128,7 +128,11 @@ def _location(site: Site, location: Location, hashed: str) -> Block:
 
 def _code_files(site: Site, location: CodeFiles, hashed: str) -> Block:
     """``hashed`` is the name of the matcher of what lies among the hashed assets."""
-    assets = [f"root * {location.assets}", f'header Cache-Control "{IMMUTABLE}"', "file_server"]
+    assets = [
+        f"root * {location.assets}",
+        f'header Cache-Control "{IMMUTABLE}"',
+        *_block("file_server", ["precompressed zstd br gzip"]),
+    ]
     others = [
         f"uri strip_prefix {location.prefix.rstrip('/')}",
         f"root * {site.current}/code/{location.directory}",

@@ -68,6 +68,11 @@ def version() -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
+def has_gzip_static() -> bool:
+    """Whether it was built with what sends files that are compressed already."""
+    return "http_gzip_static_module" in runner.run(["nginx", "-V"]).err
+
+
 def render(site: Site, *, ipv6: bool, version: tuple[int, ...] = ()) -> str:
     """The site's file, for nginx of that ``version``.
 
@@ -195,6 +200,7 @@ def _code_files(site: Site, location: CodeFiles, others: str) -> list[str]:
         f"location ^~ {location.prefix} {{",
         f"    root {location.assets};",
         f"    disable_symlinks on from={location.assets};",
+        *(["    gzip_static on;"] if site.gzip_static else []),
         "    log_not_found off;",
         f'    add_header Cache-Control "{IMMUTABLE}";',
         *(f"    {line}" for line in _hsts(site)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.host.proxy import caddy, nginx
@@ -31,6 +31,7 @@ def site_file(kind: str, wire: ProxySite, paths: AppPaths) -> SiteFile:
         return SiteFile(path, caddy.render(site), snippets)
     path, snippets = nginx.site_path(paths.app), nginx.snippets_path(paths.app)
     site = site_of(wire, paths, snippets=str(snippets), certificate=obtained(wire, paths.app))
+    site = replace(site, gzip_static=nginx.has_gzip_static())
     return SiteFile(path, nginx.render(site, ipv6=nginx.has_ipv6(), version=nginx.version()), snippets)
 
 

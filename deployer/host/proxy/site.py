@@ -27,7 +27,8 @@ CHALLENGES = Path("/var/lib/deployer-acme")
 class CodeFiles:
     """Below ``prefix``: files of the release that serves, in ``directory`` of its code tree.
 
-    Before them come those in ``assets``, by the whole path of the request: hashed files of all kept releases.
+    Before them come those in ``assets``, by the whole path of the request: hashed files of all kept releases. What lies
+    compressed beside one is sent to browsers that take it.
     """
 
     prefix: str
@@ -69,7 +70,8 @@ class Site:
 
     ``wire`` is what was asked for. ``certificate`` are the files to serve HTTPS with: None where the proxy gets its own
     (Caddy), where none is needed, and as long as there is none yet: nginx then speaks plain HTTP. ``snippets`` is a
-    directory for files of the admin's own, which are read inside the site and never written by setup.
+    directory for files of the admin's own, which are read inside the site and never written by setup. ``gzip_static``:
+    the host's nginx can send files that are compressed already.
     """
 
     wire: ProxySite
@@ -79,6 +81,7 @@ class Site:
     locations: tuple[Location, ...]
     snippets: str = ""
     certificate: Certificate | None = None
+    gzip_static: bool = True
 
     @property
     def proof(self) -> Proof:

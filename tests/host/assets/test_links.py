@@ -66,6 +66,31 @@ def inside(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
+def test_what_holds_one_compressed_comes_and_goes_with_it(ctx: Context) -> None:
+    """Whatever compressed it; a file that holds a plain name stays with the release."""
+    files = {HASHED: "one", f"{HASHED}.gz": "gz", f"{HASHED}.br": "br", "plain.css": "", "plain.css.gz": "gz"}
+    one = numbered(ctx, release(ctx, "one", files, manifest={"paths": {"css/a.css": HASHED}}), 7)
+    assert links.fill(ctx, one) == 1
+    css = at(ctx).parent
+    assert inside(css) == ["a.0123456789ab.css", "a.0123456789ab.css.br", "a.0123456789ab.css.gz"]
+    again = release(
+        ctx, "two", {**files, f"{HASHED}.gz": "compressed in another way"}, manifest={"paths": {"css/a.css": HASHED}}
+    )
+    assert links.fill(ctx, again) == 0
+    assert (css / "a.0123456789ab.css.gz").read_text() == "gz"
+    links.prune(ctx, [ctx.catalog.get(1), one])
+    assert len(inside(css)) == 3
+    links.prune(ctx, [ctx.catalog.get(1)], links.names(ctx, one))
+    assert not css.exists()
+
+
+def test_a_compressed_file_alone_is_no_asset(ctx: Context) -> None:
+    """What it is to be made from is not there: no browser could get it without."""
+    two = release(ctx, "two", {f"{HASHED}.gz": "gz"}, manifest={"paths": {"css/a.css": HASHED}})
+    assert links.fill(ctx, two) == 0
+    assert not at(ctx, f"{HASHED}.gz").exists()
+
+
 def test_a_deploy_puts_them_there_and_the_next_keeps_them(ctx: Context) -> None:
     """Under the path of the URL, with the bytes and the inode of the release's file; plain names are not there."""
     (name,) = inside(at(ctx, ""))

@@ -54,6 +54,13 @@ GOLDEN = {
 }
 
 
+def test_an_nginx_without_the_module_is_not_told_of_compressed_files() -> None:
+    """It would refuse the whole configuration, and with it all sites of the host."""
+    text = nginx.render(replace(site(FILES, "nginx"), gzip_static=False), ipv6=True, version=(1, 26, 3))
+    assert text == nginx_text(FILES, version=(1, 26, 3)).replace("        gzip_static on;\n", "")
+    assert "gzip_static" in nginx_text(FILES)
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_text_of_a_site_is_as_it_was_read_last(name: str) -> None:
     """To accept a change: write the text into the file of that name, and read the difference."""
