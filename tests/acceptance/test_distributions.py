@@ -12,6 +12,7 @@ from deployer.sandbox import up
 from tests.support.background import PERIOD, make_background, often, worker
 from tests.support.jobs import never_two_at_a_time, not_once
 from tests.support.site import Site, make_site, wait_until
+from tests.support.tiny import make_tiny
 from tests.support.traffic import change, note, strays
 
 pytestmark = pytest.mark.acceptance
@@ -134,6 +135,7 @@ def test_workers_and_timers_change_hands(serving: Site, tmp_path: Path) -> None:
     site.wipe()
 
 
+VALKEY = "printf 'Package: redis*\\nPin: release *\\nPin-Priority: -1\\n' > /etc/apt/preferences.d/no-redis"
 SERVICES = '[host]\npackages = ["gettext-base"]\n[host.postgresql]\n[host.redis]\n'
 ASK = """
 import os, socket
@@ -148,12 +150,16 @@ with socket.socket(socket.AF_UNIX) as client:
 
 
 def test_data_services_of_this_distribution(serving: Site) -> None:
-    """Its own PostgreSQL and Redis, whichever versions they are; the app reaches both, confined as it is."""
+    """Its own PostgreSQL, and Redis, or Valkey where there is none; the app reaches both, confined as it is."""
+    if serving.host.distribution == "trixie":
+        serving.host.run(VALKEY)
     serving.configure(release=SERVICES)
     requirements = (serving.project.path / "requirements.txt").read_text()
     serving.project.change(fault="", files={"requirements.txt": f"{requirements}\npsycopg[binary]\n"})
-    serving.setup()
+    server = "valkey" if serving.host.distribution == "trixie" else "redis"
+    assert f"installed {server}-server" in serving.setup().err
     serving.deploy()
+    assert serving.host.run("ss -Hltn 'sport = :6379'").stdout == ""  # the one for everybody does not run
     done = subprocess.run(
         [*serving.argv("run"), "--", "python", "-c", ASK], cwd=serving.project.path, capture_output=True, text=True
     )
@@ -161,3 +167,16 @@ def test_data_services_of_this_distribution(serving: Site) -> None:
     serving.host.run("systemctl start deployer-dump@shop")
     assert "unchanged" in serving.setup().err
     serving.expect(0, "doctor")
+
+
+def test_uploads_are_served_by_an_older_nginx(serving: Site, tmp_path: Path) -> None:
+    """Shown to it by a mount that follows no link, which an older systemd does not know; and again after a reload."""
+    if serving.host.distribution != "bullseye":
+        pytest.skip("newer ones are tried elsewhere")
+    site = make_tiny(serving.host, tmp_path / "mini")
+    site.configure(proxy='media = { "/media/" = "media" }')
+    site.expect(0, "setup", user="root")
+    site.expect(0, "deploy")
+    site.uploads_are_served()
+    site.expect(0, "reload")
+    site.uploads_are_served()

@@ -57,11 +57,13 @@ def test_what_a_container_cannot_bear_is_left_out_and_told(tmp_path: Path) -> No
     one and says so. A host that lost that decision is told as what fails, not the app; doctor finds it, setup mends."""
     with sandbox.up(backend="docker") as host:
         site = make_tiny(host, tmp_path / "mini")
+        site.configure(proxy='media = { "/media/" = "media" }')
         ended = site.expect(0, "setup", "--json", user="root")
         assert "without PrivateUsers the app has no user namespace" in ended.event("warn")["text"]
         settings = "/etc/deployer/mini.json"
         assert json.loads(host.run(f"cat {settings}").stdout)["unsupported"] == ["PrivateUsers"]
         site.expect(0, "deploy")
+        site.uploads_are_served()
         unit = host.run("cat /etc/systemd/system/mini-web@v1.service").stdout
         assert "PrivateUsers" not in unit
         assert "ProtectProc=invisible" in unit

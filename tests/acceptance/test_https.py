@@ -158,6 +158,10 @@ def test_a_certificate_of_ones_own_is_checked_first(shop: SecureSite) -> None:
     shop.host.run("chgrp caddy /etc/ssl/own/own.key; chmod 640 /etc/ssl/own/own.key")
     assert "expired" in setup(shop).event("warn")["text"]
     assert [one["text"] for one in findings(shop) if "expired" in one["text"]]
+    events = shop.expect(0, "reload", "--json").events
+    told = [number for number, event in enumerate(events) if event["event"] == "warn" and "expired" in event["text"]]
+    switched = next(number for number, event in enumerate(events) if event["event"] == "switched")
+    assert len(told) == 1 and told[0] < switched, events
     shop.host.run(CERTIFICATE.format(name=NAME, life="-days 9", mode=640, group="caddy"))
     assert [one["repair"] for one in findings(shop) if "systemctl reload caddy" in one["repair"]]
     shop.host.run("systemctl reload caddy")

@@ -7,11 +7,15 @@ import io
 import json
 import subprocess
 import tarfile
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from deployer.sandbox import SandboxHost
 from deployer.wire.protocol import PROGRAM
@@ -181,6 +185,16 @@ class TinySite(Site):
         """What a shell script printed (both streams), run by the deploy user."""
         done = self.ssh("/bin/sh", "-s", input=script.encode(), user=user)
         return (done.stdout + done.stderr).decode(errors="replace")
+
+    def uploads_are_served(self) -> None:
+        """What the app writes below ``media``, the proxy serves; no link in it is followed."""
+        with urllib.request.urlopen(f"{self.url}/write?path=media/a.txt&text=mine", timeout=15) as answer:
+            assert answer.status == 200
+        with urllib.request.urlopen(f"{self.url}/media/a.txt", timeout=15) as answer:
+            assert (answer.read(), answer.headers["X-Content-Type-Options"]) == (b"mine", "nosniff")
+        self.host.run(f"runuser -u {self.app} -- ln -sf /etc/hostname /var/lib/{self.app}/media/link")
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{self.url}/media/link", timeout=15)
 
     def session(self, data: bytes, app: str = "") -> RawSession:
         """What the host program answered to bytes from the deploy user."""

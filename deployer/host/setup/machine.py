@@ -25,7 +25,6 @@ _FULL, _LITTLE = 0.05, 2 << 30
 """A disk is nearly full when less than this share of it and fewer bytes are free."""
 _DISKS = ("/", "/srv", "/var/lib", "/var/log")
 _UFW = Path("/etc/ufw")
-_RULE = re.compile(r"-A ufw6?-user-input (?:.*)--dports? (?P<ports>[0-9:,]+) (?:.*)-j ACCEPT")
 _LANGUAGE = re.compile(r'^\s*LANG="?([A-Za-z0-9_.@-]+)', re.MULTILINE)
 
 _AS_ROOT = "as root on the host: "
@@ -205,9 +204,19 @@ def _ufw() -> tuple[bool, str]:
 
 def closed_ports(closes: bool, rules: str, ports: Sequence[int]) -> list[int]:
     """The ports that no rule of ufw opens. Pure."""
-    ranges = [part.partition(":") for found in _RULE.finditer(rules) for part in found["ports"].split(",") if part]
-    opened = [(int(first), int(last or first)) for first, _, last in ranges]
+    ranges = [part.partition(":") for rule in rules.splitlines() for part in _opened_by(rule).split(",") if part]
+    opened = [(int(first), int(last or first)) for first, _, last in ranges if f"{first}{last}".isdecimal()]
     return [port for port in ports if closes and not any(low <= port <= high for low, high in opened)]
+
+
+def _opened_by(rule: str) -> str:
+    """The TCP ports that a rule lets somebody in at, as it has them: from everywhere, or from a load balancer alone."""
+    chain, *words = [*rule.removeprefix("-A ").split(), ""]
+    options = dict(reversed([*zip(words, words[1:])]))  # the first of each: a comment comes last
+    lets_in = chain == "ufw-user-input" and options.get("-j") in ("ACCEPT", "ufw-user-limit-accept")
+    if not lets_in or options.get("-p", "tcp") != "tcp":
+        return ""
+    return options.get("--dport") or options.get("--dports") or "1:65535"
 
 
 def _has_firewall() -> bool:

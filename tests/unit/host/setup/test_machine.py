@@ -94,3 +94,34 @@ def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(machine._full_disks()) == []
     free["blocks"] = 1000
     assert [path for path, _ in machine._full_disks()] == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "opens"),
+    [
+        ("-A ufw-user-input -p tcp --dport 80 -j ACCEPT", True),
+        ("-A ufw-user-input -p tcp -m multiport --dports 80,443 -j ACCEPT -m comment --comment 'dapp_Nginx'", True),
+        ("-A ufw-user-input -p tcp -m multiport --dports 70:90 -j ACCEPT", True),
+        ("-A ufw-user-input -p tcp --dport 80 -j ufw-user-limit-accept", True),  # ufw limit
+        ("-A ufw-user-input -p tcp --dport 80 -s 10.0.0.0/8 -j ACCEPT", True),  # from a load balancer
+        ("-A ufw-user-input -p tcp -d 10.0.0.5 --dport 80 -j ACCEPT", True),
+        ("-A ufw-user-input -s 10.1.0.0/16 -j ACCEPT", True),
+        ("-A ufw-user-input -p tcp -s 10.9.0.0/16 -j ACCEPT", True),
+        ("-A ufw-user-input -i eth1 -j ACCEPT", True),
+        ("-A ufw-user-input -p udp --dport 80 -j ACCEPT", False),
+        ("-A ufw-user-input -p udp -s 10.9.0.0/16 -j ACCEPT", False),
+        ("-A ufw-user-input -p tcp --dport 8080 -j ACCEPT", False),
+        ("-A ufw-user-input -p tcp --dport 80 -j DROP", False),
+        ("-A ufw-user-input -p tcp --dport 80 -j REJECT --reject-with tcp-reset", False),
+        ("-A ufw-user-input -p tcp --dport 80 -m conntrack --ctstate NEW -m recent --update --seconds 30 --hitcount 6 "
+         "-j ufw-user-limit", False),
+        ("-A ufw-user-input -p tcp --dport 80 -j ufw-user-logging-input", False),
+        ("-A ufw-user-logging-input -p tcp --dport 80 -j RETURN", False),
+        ("-A ufw-user-forward -p tcp --dport 80 -j ACCEPT", False),
+        ("-A ufw-user-input -p tcp --dport http -j ACCEPT", False),  # nobody's, but no reason to fail
+        ("-A", False),
+    ],
+)  # fmt: skip
+def test_a_rule_as_ufw_writes_it(rule: str, opens: bool) -> None:
+    """Of ufw 0.36.2: one that lets anybody in over TCP opens the port."""
+    assert closed_ports(True, f"### RULES ###\n\n{rule}\n", [80]) == ([] if opens else [80])

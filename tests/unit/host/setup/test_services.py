@@ -120,6 +120,30 @@ def test_redis_has_no_confinement_that_the_host_cannot_apply() -> None:
     assert "PrivateNetwork" not in less and "SystemCallFilter" not in less and "ProtectSystem=strict" in less
 
 
+@pytest.mark.parametrize(
+    ("there", "offered", "installs"),
+    [
+        ((), ("redis-server", "valkey-server"), "redis-server"),
+        ((), ("valkey-server",), "valkey-server"),
+        ((), (), "redis-server"),  # apt says why it cannot
+        (("valkey-server",), ("redis-server", "valkey-server"), ""),
+    ],
+)
+def test_the_server_is_what_the_distribution_has(
+    monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], offered: tuple[str, ...], installs: str
+) -> None:
+    """Valkey where there is no Redis. One that is there will do; the package's own, for everybody, never starts."""
+    installed: list[tuple[list[str], str]] = []
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(redis.shutil, "which", lambda name, path: f"/usr/bin/{name}" if name in there else None)
+    monkeypatch.setattr(redis.apt, "has_candidate", lambda name: name in offered)
+    monkeypatch.setattr(redis.apt, "install", lambda names, _, unstarted: installed.append((names, unstarted)))
+    monkeypatch.setattr(redis.systemd, "systemctl", lambda *words: asked.append(words))
+    assert redis._install(nothing) == ([f"installed {installs}"] if installs else [])
+    assert installed == ([([installs], f"{installs}.service")] if installs else [])
+    assert asked == ([("disable", f"{installs}.service")] if installs else [])
+
+
 @pytest.mark.cause("redis-down")
 def test_a_redis_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its unit's log is named."""
