@@ -29,7 +29,8 @@ listen = "{address}:80"
 RESTARTS = 1012
 """The code by which a server says that it goes down, and that the client may connect again (uvicorn's)."""
 CUT = 0
-"""Seen by a visitor whose message was under way when the server closed: uvicorn waits for none after its own close."""
+"""Seen by a visitor whose message was under way when the server closed. uvicorn closes the connection right after its
+close frame; nginx, which cannot pass the message on, ends both sides before it reads that frame."""
 
 
 @pytest.fixture(scope="module")
