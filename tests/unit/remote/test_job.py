@@ -247,6 +247,16 @@ def test_what_a_session_says_before_a_job_does_not_confuse_it() -> None:
     assert following.send().exit == Exit.OK
 
 
+def test_the_end_is_told_though_a_session_spoke_before_it() -> None:
+    """What it says of the site after the job's own events, and what the job says last, are two things."""
+    site = {"event": "warn", "at": 3.5, "text": "visitors may not reach it"}
+    following = Following(
+        FakeChannel(FOLLOWING, STARTED, site, LOST), later=[FakeLink(FakeChannel(FOLLOWING, STARTED, FINISHED))]
+    )
+    assert following.send().exit == Exit.OK
+    assert following.names()[-1] == "finished"
+
+
 def test_a_host_program_that_is_killed_is_attached_to_again() -> None:
     """That the far end of the channel ended without a last word is a loss like another."""
     following = Following(FakeChannel(FOLLOWING, STARTED), later=[FakeLink(FakeChannel(FOLLOWING, STARTED, FINISHED))])
