@@ -51,7 +51,17 @@ HELP = {
     "message": "why deploys are locked: whom it stops reads it",
     "until": "when the lock ends by itself: 2h, 3d, 18:00, 2026-12-01, '2026-12-01 09:00' (default: fab unlock)",
     "release": "the unfinished release (default: the newest)",
+    "timeout": "stop the command after this long, such as 90s, 30m or 12h (default: 24h)",
+    **{
+        f"{task}.{option}": text
+        for task in ("run", "shell", "manage")
+        for option, text in {
+            "release": "the release to run in, such as v12 (default: the one that serves)",
+            "process": "run it in the place of this process or timer of the app, such as worker",
+        }.items()
+    },
 }
+"""The text of each option; ``TASK.option`` is for one task."""
 
 
 LETTERS = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from deployer import events
 from deployer.errors import DeployerError
+from deployer.remote.console import execute
 from deployer.remote.session import Over, Remote
 from deployer.wire.site import ProxySite
 
@@ -59,7 +60,7 @@ def ask(remote: Remote) -> Mapping[str, Any]:
 
     before, remote.report = remote.report, collect
     try:
-        remote.execute(["python", "-c", SCRIPT])
+        execute(remote, ["python", "-c", SCRIPT])
     except (DeployerError, Over):
         return {}
     finally:

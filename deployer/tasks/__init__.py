@@ -6,8 +6,9 @@ from invoke.collection import Collection
 
 from deployer.cli.phases import phase_task
 from deployer.cli.usage.program import explain_usage
+from deployer.tasks.console import manage, run, shell
 from deployer.tasks.inspect import doctor, logs, releases, status
-from deployer.tasks.operate import list_timers, lock, prune, restart, run, run_timer, scale, start, stop, unlock
+from deployer.tasks.operate import list_timers, lock, prune, restart, run_timer, scale, start, stop, unlock
 from deployer.tasks.prepare import destroy, init, setup
 from deployer.tasks.release import abort, attach, deploy, plan, reload, rollback, upload
 from deployer.wire.protocol import PHASES
@@ -19,7 +20,7 @@ def _namespace() -> Collection:
     everything = Collection(
         *(deploy, reload, rollback, plan, attach, abort),
         *(status, releases, logs, doctor),
-        *(run, restart, scale, stop, start, lock, unlock, prune),
+        *(run, shell, manage, restart, scale, stop, start, lock, unlock, prune),
         *(setup, init, destroy),
     )
     everything.add_collection(Collection("phase", upload, *(phase_task(name) for name in PHASES[1:])))
