@@ -37,7 +37,7 @@ LONG = (
     "fleet_twenty", "pythons", "setup", "https", "layouts", "bare_server", "cli", "failures_code",
     "host_accidents", "workers", "faults_sample", "browser", "timers", "security", "distributions", "handover",
     "recovery", "interrupt", "failures_build", "failures_input", "docker", "run", "sandbox", "proxy", "dry", "roles",
-    "systemctl", "websockets",
+    "systemctl", "websockets", "console",
 )  # fmt: skip
 """What takes longest begins first, so that the others fill the gaps at the end."""
 

@@ -30,7 +30,12 @@ Beside an app's socket ``fab doctor`` listens for a moment, to see whether the p
 changes.
 """
 
-WORDS = {"run": ("--", "touch", "/var/lib/mini/ran"), "doctor": ("--fix",), "setup": ("--allow-unit", "Nice")}
+WORDS = {
+    "run": ("--", "touch", "/var/lib/mini/ran"),
+    "manage": ("--", "flush"),
+    "doctor": ("--fix",),
+    "setup": ("--allow-unit", "Nice"),
+}
 CHANGES = sorted(name for name in namespace.task_names if namespace[name].dry is not Dry.SAME)
 REFUSES = {"abort": "no deploy is running"}
 """What has nothing to do here says so."""
