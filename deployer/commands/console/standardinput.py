@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,8 @@ def has_input(descriptor: int = 0) -> bool:
 
     From a terminal it gets some only where it has a terminal itself. /dev/null and a closed descriptor have none.
     """
+    if sys.stdin is None:  # it was closed, and its number may be that of anything by now
+        return False
     try:
         mode = os.fstat(descriptor)
         nothing = Path(os.devnull).stat()
