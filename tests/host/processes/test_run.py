@@ -200,7 +200,8 @@ def test_in_a_terminal_it_has_all_that_a_terminal_has(ran: Ran) -> None:
         "os.get_terminal_size(), os.tcgetpgrp(0) == os.getpgrp(), oct(os.fstat(0).st_mode)[-3:]); "
         "signal.signal(signal.SIGWINCH, lambda *_: print(os.get_terminal_size(), flush=True)); "
         "print('ready', flush=True)\n"
-        "try:\n    input(); input()\nexcept KeyboardInterrupt:\n    print('interrupted', sys.stdin.read()); sys.exit(7)"
+        "try:\n    input(); input()\nexcept KeyboardInterrupt:\n    print('caught', flush=True); "
+        "print('interrupted', sys.stdin.read()); sys.exit(7)"
     )
 
     def type_it() -> None:
@@ -214,7 +215,7 @@ def test_in_a_terminal_it_has_all_that_a_terminal_has(ran: Ran) -> None:
         ran.say({"op": "input", "length": 4}, b"typ\r")
         until(b"typ")
         ran.say({"op": "input", "length": 1}, b"\x03")
-        until(b"^C")
+        until(b"caught")
         ran.say({"op": "input", "length": 6}, b"more\r\x04")
 
     beside(type_it)
