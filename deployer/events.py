@@ -13,9 +13,9 @@ from deployer.errors import DeployerError
 from deployer.wire.advice import NOTHING, Next
 
 __all__ = [
-    "Connected", "Connecting", "Event", "Failed", "Finished", "FleetFinished", "HostEnd", "Logs", "Note", "Output",
-    "PhaseDone", "PhaseFailed", "PhaseSkipped", "PhaseStarted", "Progress", "Ready", "Reporter", "Switched", "Waiting",
-    "Warn", "failure", "parse",
+    "Connected", "Connecting", "Data", "Event", "Failed", "Finished", "FleetFinished", "HostEnd", "Logs", "Note",
+    "Output", "PhaseDone", "PhaseFailed", "PhaseSkipped", "PhaseStarted", "Progress", "Ready", "Reporter", "Switched",
+    "Waiting", "Warn", "failure", "parse",
 ]  # fmt: skip
 
 
@@ -123,10 +123,19 @@ class Waiting(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output(Event):
-    """A line that a build or migration command printed."""
+    """A line that a command printed: a build, a migration, or one that was asked for (``phase`` is ``run``), of which
+    ``stream`` says where: ``out`` or ``err``."""
 
     phase: str
     line: str
+    stream: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data(Event):
+    """Bytes that a command printed. They go to standard output as they are, and never into ``--json``: no name."""
+
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,17 @@ HELP = {
     "push.yes": "do not ask",
     "stage": "only store it: the next deploy or reload takes it",
     "release": "the unfinished release (default: the newest)",
+    "timeout": "stop the command after this long, such as 90s, 30m or 12h (default: 24h)",
+    **{
+        f"{task}.{option}": text
+        for task in ("run", "shell", "manage")
+        for option, text in {
+            "release": "the release to run in, such as v12 (default: the one that serves)",
+            "process": "run it in the place of this process or timer of the app, such as worker",
+        }.items()
+    },
 }
+"""The text of each option; ``TASK.option`` is for one task."""
 
 
 LETTERS = {

@@ -126,7 +126,7 @@ def answering(json: bool, hosts: list[str], *, streams: bool = False) -> Iterato
 
     many = len(hosts) > 1
     with (
-        reporter(json=json, hosts=hosts, prefixed=many) as errors,
+        reporter(json=json, hosts=hosts, stream=sys.stderr, prefixed=many) as errors,
         reporter(json=json, hosts=hosts, stream=sys.stdout, prefixed=many) as answers,
         awaiting(hosts, streams=streams) as awaited,
     ):
@@ -145,12 +145,14 @@ class _Sorting:
     def __init__(
         self, errors: Display, answers: Display, awaited: Awaits, *, json: bool, many: bool, collects: bool
     ) -> None:
-        self._errors, self._answers, self._awaited = errors, answers, awaited
+        from deployer.ui import write_bytes
+
+        self._errors, self._answers, self._awaited, self._bytes = errors, answers, awaited, write_bytes
         self._json, self._many, self._collects = json, many, collects
         self.failures: list[Failed] = []
 
     def __call__(self, event: Event) -> None:
-        from deployer.events import Connected, Connecting, Failed, Finished, Logs, Output, PhaseDone, PhaseStarted
+        from deployer.events import Connected, Connecting, Data, Failed, Finished, Logs, Output, PhaseDone, PhaseStarted
 
         self._awaited(event)
         if isinstance(event, (Connecting, Connected, Finished)):
@@ -160,10 +162,16 @@ class _Sorting:
         if isinstance(event, Failed) and self._collects:
             self.failures.append(event)
             return
+        if isinstance(event, Data):
+            with self._awaited.aside():
+                self._bytes(event.data)
+            return
+        aside = isinstance(event, Output) and event.stream == "err" and not self._json
+        answers = isinstance(event, (Logs, Output)) and not aside
         if isinstance(event, Output) and not self._json and not self._many:
             event = Logs(host=event.host, at=event.at, unit=event.phase, lines=(event.line,))
         with self._awaited.aside():
-            (self._answers if isinstance(event, (Logs, Output)) else self._errors)(event)
+            (self._answers if answers else self._errors)(event)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

@@ -196,6 +196,7 @@ def _fleet(
                 report=advising(tracked, of_all.advise),
                 parallel=parallel or settings.fleet.parallel,
                 decide=ask,
+                json=json,
                 advise=of_all.adapt,
             )
         except DeployerError as error:

@@ -22,6 +22,7 @@ from deployer.project.django import (
     read_settings,
 )
 from deployer.project.django.evaluation.classes import CONFIGURATIONS
+from deployer.remote.console import execute
 from deployer.remote.session import Over, Remote
 from deployer.wire.release import django
 from deployer.wire.site import ProxySite
@@ -48,7 +49,7 @@ def ask(remote: Remote) -> Mapping[str, Any]:
 
     before, remote.report = remote.report, collect
     try:
-        remote.execute(["python", "-c", django.SCRIPT])
+        execute(remote, ["python", "-c", django.SCRIPT])
     except (DeployerError, Over):
         return {}
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from deployer.commands.console.session import Place
 from deployer.commands.deploy import release_number, reload_of
 from deployer.commands.operate.lock import checked
 from deployer.commands.operate.scale import counts_told, scale_of
@@ -92,12 +93,21 @@ def phase(fleet: Fleet, name: str, release: str) -> Answers[str]:
     return _each(fleet, lambda _, facts: f"would run the phase {name} of {which}{_busy(facts)}")
 
 
-def run(fleet: Fleet, words: Sequence[str]) -> Answers[str]:
+def run(fleet: Fleet, words: Sequence[str], place: Place) -> Answers[str]:
     """The command that would be run, and in which release."""
 
     def tell(site: Site, facts: Facts) -> str:
         current_of(site.host, facts)
-        return f"would run in {facts.current}, as the app: {shlex.join(words)}"
+        release = f"v{place.release}, if it is kept" if place.release else facts.current
+        if place.process and place.process not in facts.processes:
+            names = ", ".join(facts.processes)
+            raise ConfigError(
+                message=f"there is no process {place.process!r} on {site.host}; there are: {names}",
+                next=advice.run("fab status"),
+                host=site.host,
+            )
+        where = f", in the place of {place.process}" if place.process else ""
+        return f"would run in {release}, as the app{where}: {shlex.join(words)}"
 
     return _each(fleet, tell)
 

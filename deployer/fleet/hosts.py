@@ -34,7 +34,7 @@ class Fleet:
     """The sites of one command: at least one, each host once, in the order in which they were named.
 
     Each site has the configuration of its own host; ``config`` is what deploy.toml says for all. ``parallel`` bounds
-    how many hosts are connected to and prepared at the same time.
+    how many hosts are connected to and prepared at the same time. ``json``: machines read what is reported.
     """
 
     sites: tuple[Site, ...]
@@ -42,6 +42,7 @@ class Fleet:
     report: Reporter
     parallel: int = PARALLEL
     decide: Decide | None = None
+    json: bool = False
     advise: Callable[[str], str] = str
 
     @property

@@ -20,6 +20,7 @@ from deployer.remote.answers import ANSWERS, Nothing, Version
 from deployer.remote.answers.values import JOB_ID, MOST_COUNT, MOST_MOMENT, MOST_SECONDS
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.protocol import RELEASE
+from deployer.wire.release.command import AHEAD
 
 __all__ = ["EVENTS", "Answer", "answer", "event", "version"]
 
@@ -31,6 +32,13 @@ class Following(events.Event):
     """The host names the job whose events follow."""
 
     job: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken(events.Event):
+    """The command has taken so many bytes of its input."""
+
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +61,8 @@ _TOLD = (
 EVENTS: Mapping[str, type[events.Event]] = {
     **{name: events.TYPES[name] for name in _TOLD},
     "following": Following,
+    "data": events.Data,
+    "taken": Taken,
     "recovering": _Bare,
     "holding": _Bare,
     "preview": PreviewPiece,
@@ -79,6 +89,8 @@ _BOUNDS: Mapping[str, Callable[[Any], bool]] = {
     "at": _moment,
     "since": _moment,
     "seconds": lambda value: -MOST_SECONDS <= value <= MOST_SECONDS,
+    "bytes": lambda value: 0 <= value <= AHEAD,
+    "stream": ("", "out", "err").__contains__,
     "ahead": lambda value: 0 <= value <= MOST_COUNT,
     "exit": frozenset(Exit).__contains__,
     "release": _name,

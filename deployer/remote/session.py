@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from deployer import events
 from deployer.errors import BadAnswer, Busy, ConfigError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
-from deployer.remote import answers, decode
+from deployer.remote import decode
 from deployer.remote.answers import AskAnswer, Nothing
 from deployer.remote.decode import Answer
 from deployer.remote.facts import Facts
@@ -73,6 +73,14 @@ class Over(Exception):
         self.outcome = outcome
 
 
+class Listener(Protocol):
+    """Follows a question: it was sent; an event came, and True says that it has been dealt with."""
+
+    def asked(self) -> None: ...
+
+    def hear(self, event: Mapping[str, Any]) -> bool: ...
+
+
 class Remote:
     """One session for one app on one host. What the host tells goes to ``report`` as it comes."""
 
@@ -82,6 +90,7 @@ class Remote:
         self.app = app
         self.report = report
         argv = [PROGRAM, "session", app]
+        self._sending = threading.Lock()
         self.touches = False
         """Something was sent that may have changed the host."""
         self._channel: Channel = link.open(argv if link.is_root else ["sudo", "-n", "--", *argv])
@@ -144,16 +153,26 @@ class Remote:
         except Unreachable as error:
             raise lost_before(error, next=then) from None
 
-    def query(self, message: Mapping[str, Any], kind: type[Answer], *, limit: float | None = ANSWER) -> Answer:
+    def query(
+        self,
+        message: Mapping[str, Any],
+        kind: type[Answer],
+        *,
+        limit: float | None = ANSWER,
+        listener: Listener | None = None,
+    ) -> Answer:
         """Ask one question; its answer, of the ``kind`` that :mod:`deployer.remote.answers` has for the question.
 
-        Raises Unreachable when it has not come within ``limit`` seconds, BadAnswer when it is none.
+        An event before it is reported, unless the ``listener`` has dealt with it. Raises Unreachable when the answer
+        has not come within ``limit`` seconds, BadAnswer when it is none.
         """
         with self._asking():
-            return self._query(message, kind, limit)
+            return self._query(message, kind, limit, listener)
 
-    def _query(self, message: Mapping[str, Any], kind: type[Answer], limit: float | None) -> Answer:
-        line = self._ask(message, limit)
+    def _query(
+        self, message: Mapping[str, Any], kind: type[Answer], limit: float | None, listener: Listener | None = None
+    ) -> Answer:
+        line = self._ask(message, limit, listener)
         with self._understanding():
             return decode.answer(line, kind, str(message["op"]), self.host)
 
@@ -176,25 +195,20 @@ class Remote:
         """What is known of the host's state when it has not answered."""
         return f"what {_bare(self.host)} makes of it is not known" if self.touches else "nothing was touched"
 
-    def _ask(self, message: Mapping[str, Any], limit: float | None) -> bytes:
+    def _ask(self, message: Mapping[str, Any], limit: float | None, listener: Listener | None = None) -> bytes:
         """The line of the answer. Raises Over when it is a refusal, which is reported."""
         self.send(message)
+        if listener is not None:
+            listener.asked()
         for event in self.messages(limit):
             if event["event"] == "answer":
                 line: bytes = event["line"]
                 return line
-            self.pass_on(event)
+            if listener is None or not listener.hear(event):
+                self.pass_on(event)
             if event["event"] == "finished":
                 raise Over(self.outcome(event))
         raise AssertionError("unreachable")
-
-    def execute(self, argv: Sequence[str]) -> int:
-        """Run a command on the host, in the release that serves; its exit status. What it prints is reported.
-
-        The host ends it when this session ends, or when keep-alives stop.
-        """
-        with self.kept_alive():
-            return self.query({"op": "run", "argv": list(argv)}, answers.Run, limit=None).status
 
     @contextmanager
     def kept_alive(self) -> Iterator[None]:
@@ -227,7 +241,8 @@ class Remote:
             return Outcome(host=self.host, exit=Exit.INTERRUPTED, release="", serving="")
         raise AssertionError("unreachable")
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any], body: bytes = b"") -> None:
+        """Send a message, and the ``body`` that belongs to it. Any thread may."""
         self.touches = self.touches or not (message.get("op") in _HARMLESS or message.get("fix") is False)
         data = dumps(dict(message))
         if len(data) > LONGEST:
@@ -237,7 +252,8 @@ class Remote:
                 host=self.host,
             )
         try:
-            self._channel.write(data)
+            with self._sending:
+                self._channel.write(data + body)
         except BrokenPipeError:
             return  # what the host said before it went is still to be read
 

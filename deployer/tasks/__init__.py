@@ -7,9 +7,10 @@ from invoke.collection import Collection
 from deployer.cli.phases import phase_task
 from deployer.cli.usage.program import explain_usage
 from deployer.tasks import maintenance
+from deployer.tasks.console import manage, run, shell
 from deployer.tasks.environment import TASKS, show
 from deployer.tasks.inspect import doctor, logs, releases, status
-from deployer.tasks.operate import list_timers, lock, prune, restart, run, run_timer, scale, start, stop, unlock
+from deployer.tasks.operate import list_timers, lock, prune, restart, run_timer, scale, start, stop, unlock
 from deployer.tasks.prepare import destroy, init, setup
 from deployer.tasks.preview import preview, promote
 from deployer.tasks.release import abort, attach, deploy, plan, reload, rollback, upload
@@ -22,7 +23,7 @@ def _namespace() -> Collection:
     everything = Collection(
         *(deploy, reload, rollback, plan, preview, promote, attach, abort),
         *(status, releases, logs, doctor),
-        *(run, restart, scale, stop, start, lock, unlock, prune),
+        *(run, shell, manage, restart, scale, stop, start, lock, unlock, prune),
         *(setup, init, destroy),
     )
     everything.add_collection(Collection("phase", upload, *(phase_task(name) for name in PHASES[1:])))

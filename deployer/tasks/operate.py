@@ -12,23 +12,7 @@ if TYPE_CHECKING:
     from deployer.fleet.hosts import Fleet
     from deployer.rollout import Strategy
 
-__all__ = ["list_timers", "lock", "prune", "restart", "run", "run_timer", "scale", "start", "stop", "unlock"]
-
-
-def _dry_run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
-    from deployer.commands import dryrun
-    from deployer.commands.run import refuse_none
-
-    refuse_none(words)
-    return would_do(dryrun.run(fleet, words))
-
-
-@host_task("run on", dry=_dry_run, answer=True, streams=True)
-def run(fleet: Fleet, words: tuple[str, ...]) -> TaskAnswer:
-    """Run a command on every host, in the release that serves: fab run -- python manage.py check. It gets no input."""
-    from deployer.commands.run import execute
-
-    return ended_with(execute(fleet, words))
+__all__ = ["list_timers", "lock", "prune", "restart", "run_timer", "scale", "start", "stop", "unlock"]
 
 
 def _dry_lock(fleet: Fleet, message: str, until: str) -> TaskAnswer:

@@ -5,5 +5,6 @@ lines, ``answers`` prints what was asked for, each for N >= 1 hosts; ``progress`
 """
 
 from deployer.ui.reporters import awaiting, is_live, print_error, reporter
+from deployer.ui.stream import write_bytes
 
-__all__ = ["awaiting", "is_live", "print_error", "reporter"]
+__all__ = ["awaiting", "is_live", "print_error", "reporter", "write_bytes"]

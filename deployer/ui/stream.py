@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import TextIO, cast
 
-__all__ = ["can_unicode", "safe"]
+__all__ = ["can_unicode", "safe", "write_bytes"]
 
 _ASCII = str.maketrans("→…✓✗–●○·━─│↺×", ">.+x-*o-=-|~x")
 """One for one, so that tables stay aligned."""
@@ -18,6 +19,13 @@ _COERCED = ("C.UTF-8", "C.utf8")
 def safe(stream: TextIO) -> TextIO:
     """``stream``, but it replaces what its encoding lacks, and goes silent when its reader has gone."""
     return cast(TextIO, _Safe(stream))
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to standard output as they are, at once. Raises BrokenPipeError when its reader has gone."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def can_unicode(stream: TextIO) -> bool:

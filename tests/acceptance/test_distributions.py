@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from deployer.sandbox import up
 from tests.support.background import PERIOD, make_background, often, worker
 from tests.support.jobs import never_two_at_a_time, not_once
 from tests.support.site import Site, make_site, wait_until
+from tests.support.terminal import Terminal
 from tests.support.tiny import make_tiny
 from tests.support.traffic import change, note, strays
 
@@ -98,6 +100,23 @@ def test_a_command_lives_as_long_as_its_session(serving: Site) -> None:
             process.kill()
     listed = "systemctl list-units --all --plain --no-legend 'deployer-shop-run*'"
     wait_until(lambda: not host.run(listed).stdout, "the command has ended")
+
+
+def test_a_command_has_a_terminal(serving: Site) -> None:
+    """Its own, of the right size, with job control: without any of systemd's settings for terminals."""
+    made = Terminal([*serving.argv("shell")], serving.project.path)
+    termios.tcsetwinsize(made.descriptor, (24, 80))
+    made.wait_for(b" $ ")
+    made.type("stty size; sleep 1000\r")
+    made.wait_for(b"24 80")
+    made.type("\x1a")
+    made.wait_for(b"Stopped")
+    made.type("kill %1; python -c 'import getpass; print(len(getpass.getpass()))'\r")
+    made.wait_for(b"Password: ")
+    made.type("s3cret\rexit 4\r")
+    assert made.end() == 4
+    assert "\r\n6\r\n" in made.text
+    assert "s3cret" not in made.text
 
 
 def test_systemctl_and_a_reboot(serving: Site) -> None:

@@ -41,11 +41,13 @@ WORDS = {
     "lock": ("-m", "a freeze"),
     "scale": ("web=2",),
     "timer.run": ("tick",),
+    "manage": ("--", "flush"),
 }
 CHANGES = sorted(name for name in namespace.task_names if namespace[name].dry is not Dry.SAME)
 REFUSES = {
     **dict.fromkeys(("preview", "promote"), "no release is held"),
     "abort": "no deploy is running",
+    "scale": "runs no process web that can be scaled",
     "env.unset": "A is not set on the hosts",
 }
 """What has nothing to do here says so."""

@@ -173,6 +173,18 @@ def test_a_command_on_both(duo: Duo) -> None:
     assert second in ended.err and "exit status 9" in ended.err
 
 
+def test_input_goes_to_each_host(duo: Duo) -> None:
+    """All of it, once to each, also where another host of the command cannot be reached; each line names its host."""
+    data = "".join(f"line {number}\n" for number in range(100_000))
+    argv = duo.argv("run", "--", "sh", "-c", "cksum; echo beside >&2", also=[NOBODY])
+    done = subprocess.run(argv, cwd=duo.path, capture_output=True, text=True, timeout=180, input=data)
+    sizes = sorted(line.split()[-1] for line in done.stdout.splitlines())
+    assert sizes == [str(len(data))] * 2, done.stdout
+    assert sum("beside" in line for line in done.stderr.splitlines()) == 2
+    assert all(any(name in line for name in short(duo.names())) for line in done.stdout.splitlines())
+    assert done.returncode == 3
+
+
 def commands_of(site: TinySite) -> str:
     return site.host.run("systemctl list-units --all --plain --no-legend 'deployer-duo-run*'").stdout
 

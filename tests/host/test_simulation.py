@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -14,12 +13,11 @@ import pytest
 from deployer.host import service as unit_service
 from deployer.host.errors import HostError
 from deployer.host.job import queue
-from deployer.host.processes import run
 from deployer.host.state import lease, masking
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.store import Store, sums, sums_digest
 from deployer.host.system import files
-from tests.host.simulation import builds, laptop, rules, service
+from tests.host.simulation import rules, service
 from tests.host.simulation.faults import Kill, PowerCut
 from tests.host.simulation.host import Outcome, SimulatedHost
 
@@ -240,17 +238,6 @@ def test_no_secret_is_told_by_a_deploy_that_goes_on(host: SimulatedHost) -> None
     told = everything_told(host, outcome)
     assert "the token is: ****" in told
     assert "a very secret word" not in told
-
-
-def test_no_secret_is_told_by_a_command(host: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``fab run`` shows what the command prints, but not the secrets of the release it runs in."""
-    monkeypatch.setattr(run, "while_there_is_life", contextlib.nullcontext)
-    monkeypatch.setattr(run, "_as_long_as_this_program", contextlib.nullcontext)
-    monkeypatch.setattr(run, "_status", lambda _, told: told)
-    host.systemd.prints = ["the token is: a very secret word"]
-    assert host.deploy(text="one", **SECRET).exit == 0
-    ran = host.session(laptop.line({"op": "run", "argv": [builds.CHECK]}))
-    assert [one["line"] for one in ran.events if one["event"] == "output"] == ["it was built", "the token is: ****"]
 
 
 CHANGED: dict[str, Any] = {

@@ -94,7 +94,7 @@ def commands(page: Path) -> Iterator[str]:
     for language, block in FENCE.findall(page.read_text()):
         if language in starts:
             yield from re.findall(
-                rf"(?:{starts[language]}|&& |\| |; )((?:fab|deployer) [^|;&>#\n]+)", block, re.MULTILINE
+                rf"(?:{starts[language]}|&& |\| |; )((?:fab|deployer) (?:'[^'\n]*'|[^|;&><#\n'])+)", block, re.MULTILINE
             )
     yield from re.findall(r"`((?:fab|deployer) [^`]+)`", prose(page))
 

@@ -144,7 +144,7 @@ def _no_word(program: Any, context: ParserContext, token: str) -> ConfigError:
     close = near(token, program.parser.contexts)
     next = run(f"{program.binary} {name} --help")
     option = _option_for(context, token)
-    if name == "run":
+    if name in ("run", "manage"):
         close, next = [], run(_run_with_dashes(program, token))
     elif option and not (close and option == "--process"):
         close, next = [], run(corrected(program, token, option, token))

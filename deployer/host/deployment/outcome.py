@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from pathlib import Path
 
 from deployer.host.assets import links
 from deployer.host.deployment.failures import Failures
@@ -57,15 +58,15 @@ def record_rollback(ctx: Context, release: Release, reason: str) -> Release:
 def remove_content(ctx: Context, release: Release, result: str, reason: str) -> None:
     """Record how a dead release ended, and remove everything but its record. The content goes first, to free space.
 
-    A release that still finishes a job keeps its code and environment until then. Never raises: the next recovery does
-    what is left.
+    A release that still finishes a job, or in which somebody runs a command, keeps its code and environment until then.
+    Never raises: the next recovery does what is left.
     """
     failures, directory = Failures(ctx), ctx.paths.release(release.number)
     unused: Collection[str] = ()
     with failures.kept("looking at its assets"):
         unused = () if release.switched else links.names(ctx, release)
     with failures.kept(f"looking for what {release.name} still runs"):
-        if release.number not in background.finishing_numbers(ctx):
+        if release.number not in background.finishing_numbers(ctx) and not files.is_locked(directory):
             for name in files.names(directory):
                 if name != "release.json":
                     with failures.kept(f"removing {directory / name}"):
@@ -95,12 +96,10 @@ def add_to_ledger(ctx: Context, release: Release) -> None:
 def prune(ctx: Context, keep: int, unused: Collection[str] = ()) -> None:
     """Remove releases beyond ``keep``, and content that no release names.
 
-    What serves, what served before it, and the last release known to be good always stay. ``unused`` are hashed assets
-    that no page has ever named.
+    What serves, what served before it, and the last release known to be good always stay, as does one in which somebody
+    runs a command. ``unused`` are hashed assets that no page has ever named.
     """
-    gone = prunable(ctx, keep)
-    for one in gone:
-        files.remove_tree(ctx.paths.release(one))
+    gone = [one for one in prunable(ctx, keep) if _remove_unused(ctx.paths.release(one))]
     if gone:
         with contextlib.suppress(OSError):
             ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
@@ -116,14 +115,24 @@ def prunable(ctx: Context, keep: int) -> list[int]:
     current = ctx.catalog.find(number) if number else None
     protected = {number, current.previous} if current else {number}
     gone = to_prune(releases, protected, keep)
-    return to_prune(releases, protected | background.finishing_numbers(ctx), keep) if gone else []  # still in use
+    in_use = {one for one in gone if files.is_locked(ctx.paths.release(one))}
+    return to_prune(releases, protected | background.finishing_numbers(ctx) | in_use, keep) if gone else []
+
+
+def _remove_unused(directory: Path) -> bool:
+    """Remove a release, unless a command has begun to run in it, which holds a lock. Whether it was removed."""
+    with files.alone(directory) as unused:
+        if unused:
+            files.remove_tree(directory)
+        return unused
 
 
 def used(ctx: Context, what: str) -> set[str]:
     """The keys of trees (or virtual environments) in use: by releases with content, and by dead ones that still finish
-    a job. Raises HostError."""
+    a job, or in which somebody runs a command. Raises HostError."""
     releases = ctx.catalog.all()
     keys = used_keys(releases, what)
     dead = [one for one in releases if getattr(one, what) not in {"", *keys}]
     finishing = background.finishing_numbers(ctx) if dead else set()
-    return keys | {getattr(one, what) for one in dead if one.number in finishing}
+    running = {one.number for one in dead if files.is_locked(ctx.paths.release(one.number))}
+    return keys | {getattr(one, what) for one in dead if one.number in finishing | running}

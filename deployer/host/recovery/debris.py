@@ -54,6 +54,7 @@ def _releases(ctx: Context, known: set[int]) -> Iterator[Path]:
     content = {number: [path / name for name in files.names(path) if name != _RECORD] for number, path in dead.items()}
     if any(content.values()):
         finishing = background.finishing_numbers(ctx)
+        finishing |= {number for number, path in dead.items() if files.is_locked(path)}  # somebody runs a command there
         yield from (path for number, found in content.items() if number not in finishing for path in found)
 
 

@@ -310,11 +310,11 @@ class Session:
         self._answer(version=kept.stage(self.ctx, asked.change, asked.by).version)
 
     def _run(self, command: RunRequest) -> None:
-        """Run a command in the release that serves. It must be the last request: later input is lost."""
-        self._state = _MAY_HAVE_RUN
+        """Run a command in a release. It is the last request: all that comes after it is for the command."""
+        self._state, self._over = _MAY_HAVE_RUN, True
         with _end_with_laptop():
-            status = run(self.ctx, command)
-        self._answer(status=status)
+            ended = run(self.ctx, command, self.stream)
+        self._answer(status=ended.status, timed_out=ended.timed_out, masked=ended.masked)
 
 
 @contextlib.contextmanager

@@ -87,3 +87,71 @@ def stored_values(paths: AppPaths, number: int) -> tuple[str, ...]:
     """The secret values of a release. Raises Damaged."""
     environment = files.read_object(paths.release(number) / "env.json") or {}
     return secret_values(environment, stored_names(paths, number))
+
+
+class StreamMask:
+    """Replaces secrets in bytes that come in pieces, wherever the pieces end. ``count`` is how many it has replaced.
+
+    The end of a piece that may be the beginning of a secret is kept back, until more comes or :meth:`rest` is called.
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = [value.encode("utf-8", "surrogateescape") for value in values]
+        self._kept = b""
+        self.count = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What may be shown of ``data`` and of what was kept back before."""
+        data, self._kept = self._kept + data, b""
+        if not self._values:
+            return data
+        end = self._end(data)
+        self._kept = data[end:]
+        return self._replaced(data[:end])
+
+    def rest(self) -> bytes:
+        """What was kept back: nothing more comes, or not for a while."""
+        data, self._kept = self._kept, b""
+        return self._replaced(data)
+
+    def _replaced(self, data: bytes) -> bytes:
+        for value in self._values:
+            found = data.count(value)
+            if found:
+                self.count += found
+                data = data.replace(value, MASK.encode())
+        return data
+
+    def _end(self, data: bytes) -> int:
+        """Where that begins which may be the beginning of a secret; no whole one lies across it."""
+        start = 0
+        while True:
+            end = min((_beginning(value, data, start) for value in self._values), default=len(data))
+            across = max((_across(value, data, start, end) for value in self._values), default=0)
+            if not across:
+                return end
+            start = across
+
+
+_ALIKE = 8
+"""Bytes of a secret that are searched for before it is compared."""
+
+
+def _beginning(value: bytes, data: bytes, start: int) -> int:
+    """Where the end of ``data``, from ``start`` on, first is a beginning of ``value``, and not all of it."""
+    first = max(start, len(data) - len(value) + 1)
+    at = data.find(value[:_ALIKE], first)
+    while at >= 0:
+        if value.startswith(data[at:]):
+            return at
+        at = data.find(value[:_ALIKE], at + 1)
+    for at in range(max(first, len(data) - _ALIKE + 1), len(data)):
+        if value.startswith(data[at:]):
+            return at
+    return len(data)
+
+
+def _across(value: bytes, data: bytes, start: int, end: int) -> int:
+    """The end of the first ``value`` that begins before ``end`` and goes beyond it; 0 when none does."""
+    at = data.find(value, max(start, end - len(value) + 1), end + len(value) - 1)
+    return at + len(value) if 0 <= at < end else 0

@@ -127,16 +127,31 @@ def lines(process: subprocess.Popen[bytes], goes_on: Callable[[], bool] | None =
 
     What is not UTF-8 is replaced.
     """
-    rest = b""
+    buffer = LineBuffer()
     for piece in _pieces(process, goes_on):
-        *whole, rest = (rest + piece).split(b"\n")
+        yield from buffer.feed(piece)
+    yield from buffer.rest()
+
+
+class LineBuffer:
+    """Cuts bytes into lines, and lines that are too long into pieces. What is not UTF-8 is replaced."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[str]:
+        """The lines that ``data`` ends."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
         for line in whole:
             yield from _told(line)
-        if len(rest) >= LONGEST_LINE:
-            yield from _told(rest)
-            rest = b""
-    if rest:
-        yield from _told(rest)
+        if len(self._rest) >= LONGEST_LINE:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[str]:
+        """The last line, if it has no end."""
+        line, self._rest = self._rest, b""
+        if line:
+            yield from _told(line)
 
 
 def _told(line: bytes) -> Iterator[str]:

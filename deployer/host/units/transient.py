@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,33 +34,6 @@ _TRIES, _PAUSE = 10, 0.25
 _UNDER_WAY = ("active", "activating", "reloading", "deactivating")
 
 _NOUNS = {"build": "build", "migrate": "migration", "check": "check", "django": "question to Django"}
-
-_EXEC = """
-import json, os, signal, sys
-with open(0, closefd=False) as given:
-    words = json.load(given)
-nothing = os.open("/dev/null", os.O_RDWR)
-os.dup2(nothing, 0)
-os.close(nothing)
-signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-with open("/proc/self/environ", "rb") as given:
-    kept = dict(line.partition(b"=")[::2] for line in given.read().split(b"\\0") if line)
-try:
-    os.execvpe(os.fsencode(words[0]), [os.fsencode(word) for word in words], kept)
-except OSError as error:
-    print(f"{words[0]}: {error.strerror}", file=sys.stderr)
-    sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
-"""
-"""Becomes the command whose words are in its standard input, and undoes what Python changed in its surroundings.
-SIGPIPE stays ignored, as systemd has it (IgnoreSIGPIPE=)."""
-UNSEEN = ("/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", _EXEC)
-"""Runs a command whose words nobody else may read: they are in no unit file, journal or argument list of systemd's. The
-arguments of the command itself can be seen while it runs, as any program's."""
-
-
-def unseen(argv: Sequence[str]) -> bytes:
-    """The standard input for UNSEEN."""
-    return json.dumps(list(argv)).encode()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,12 @@ class Calendars(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
+    """How a command ended. ``timed_out``: it was stopped at its time limit; ``masked`` secrets were replaced in what it
+    printed on standard output."""
+
     status: Annotated[int, Meta(ge=0, le=255)]
+    timed_out: bool = False
+    masked: Annotated[int, Meta(ge=0)] = 0
 
 
 class Previewed(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from deployer.host.assets import links
 from deployer.host.deployment import outcome
 from deployer.host.errors import HostError
 from deployer.host.processes import background
+from deployer.host.recovery import debris
 from deployer.host.state.app import Context
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.ledger import Ledger
@@ -176,6 +177,35 @@ def test_what_still_finishes_a_job_keeps_its_code(ctx: Context, monkeypatch: pyt
     outcome.remove_content(ctx, release, FAILED, "it is ill")
     assert files.names(ctx.paths.release(2)) == before
     assert (ctx.catalog.get(2).result, last_line(ctx)["result"]) == (FAILED, FAILED)
+
+
+def test_what_a_command_runs_in_keeps_its_code_until_that_has_ended(ctx: Context) -> None:
+    """A release that failed meanwhile, and one beyond those that are kept; the next one to look takes them away."""
+    release = attempt(ctx, READY)
+    before = files.names(ctx.paths.release(2))
+    dead = files.lock(ctx.paths.release(2))
+    assert dead is not None
+    outcome.remove_content(ctx, release, FAILED, "it is ill")
+    assert files.names(ctx.paths.release(2)) == before
+    assert release.tree in outcome.used(ctx, "tree")
+    assert not [path for path in debris.find(ctx, {1, 2}) if path.parent == ctx.paths.release(2)]
+    os.close(dead)
+    assert [path for path in debris.find(ctx, {1, 2}) if path.parent == ctx.paths.release(2)]
+
+
+def test_a_release_in_which_a_command_runs_is_not_pruned(ctx: Context) -> None:
+    """It is passed by, and goes with the next look once the command has ended."""
+    one = ctx.catalog.get(1)
+    for number in (2, 3, 4, 5):
+        made = ctx.catalog.create("deploy", 0, "ada", 1000.0 + number, one.spec)
+        ctx.catalog.update(made, result=GOOD, tree=one.tree, venv=one.venv)
+    held = files.lock(ctx.paths.release(2))
+    assert held is not None
+    outcome.prune(ctx, 2)
+    assert ctx.catalog.numbers() == [1, 2, 4, 5]
+    os.close(held)
+    outcome.prune(ctx, 2)
+    assert ctx.catalog.numbers() == [1, 4, 5]
 
 
 FAILING = {

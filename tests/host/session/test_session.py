@@ -126,20 +126,27 @@ def test_what_is_not_a_message_is_refused(host: Host, data: bytes) -> None:
     refused(host, data)
 
 
+RUN: dict[str, Any] = {
+    "kind": "run", "argv": ["true"], "release": 0, "process": "", "timeout": 60, "input": False, "raw": False,
+    "place": "web1", "terminal": None,
+}  # fmt: skip
+TERMINAL: dict[str, Any] = {"term": "xterm", "rows": 24, "columns": 80, "locale": {"LANG": "de_DE.UTF-8"}}
 QUESTIONS = ("ask", "status", "releases", "history", "hold", "doctor", "wait", "attach", "abort", "logs", "calendars")
 
 
 @pytest.mark.parametrize("op", [*QUESTIONS, "run", "phases", "release"])
 def test_no_request_has_other_keys_than_its_own(host: Host, op: str) -> None:
     """What is not understood is not passed over: it may be what the laptop relies on."""
-    good = {**GOOD, **PHASES_GOOD, **LOGS, "queue": True, "fix": False, "calendars": ["daily"], "argv": ["true"]}
+    good = {**GOOD, **PHASES_GOOD, **LOGS, "queue": True, "fix": False, "calendars": ["daily"]}
     reads = {
         "doctor": ("fix",), "wait": ("queue",), "attach": (), "abort": ("by",), "logs": ("process", "lines", "follow"),
-        "calendars": ("calendars",), "run": ("argv",), "phases": tuple(PHASES_GOOD), "release": tuple(GOOD),
+        "calendars": ("calendars",), "phases": tuple(PHASES_GOOD), "release": tuple(GOOD),
     }  # fmt: skip
     message = {"op": op, **{key: good[key] for key in reads.get(op, ()) if key != "op"}}
     if op in ("phases", "release"):
         message = {"op": op, **(PHASES_GOOD if op == "phases" else GOOD)}
+    if op == "run":
+        message = {"op": op, **RUN}
     assert "surprise" in refused(host, line({**message, "surprise": 1}))["message"]
 
 
@@ -653,7 +660,7 @@ def test_calendars_are_looked_up_one_by_one(host: Host) -> None:
 
 
 COMMANDS: dict[str, dict[str, Any]] = {
-    "nothing": {},
+    "nothing": {"argv": None},
     "a text": {"argv": "ls -l"},
     "no words": {"argv": []},
     "an empty program": {"argv": ["", "x"]},
@@ -665,18 +672,33 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "too many bytes": {"argv": ["é" * 16000] * 3},
     "a user": {"argv": ["ls"], "user": "root"},
     "an environment": {"argv": ["ls"], "env": {"A": "b"}},
+    "another kind": {"kind": "sudo"},
+    "a shell with words": {"kind": "shell"},
+    "a release that is a name": {"release": "v1"},
+    "a release below all": {"release": -1},
+    "a process that is a path": {"process": "../x"},
+    "no time at all": {"timeout": 0},
+    "more than a week": {"timeout": 604801},
+    "a text for a switch": {"raw": "yes"},
+    "a place with a command in it": {"place": "$(id)"},
+    "a terminal that is a path": {"terminal": {**TERMINAL, "term": "../../etc/passwd"}},
+    "a window without rows": {"terminal": {**TERMINAL, "rows": 0}},
+    "a locale that is a path": {"terminal": {**TERMINAL, "locale": {"LANG": "/tmp/x"}}},
+    "another variable": {"terminal": {**TERMINAL, "locale": {"LD_PRELOAD": "x"}}},
+    "a terminal without a locale": {"terminal": {"term": "xterm", "rows": 24, "columns": 80}},
+    "more of a terminal": {"terminal": {**TERMINAL, "user": "root"}},
 }
 
 
 @pytest.mark.parametrize("message", COMMANDS.values(), ids=COMMANDS.keys())
 def test_what_is_no_command_is_refused(host: Host, message: dict[str, Any]) -> None:
     """Nothing is started, nothing is written."""
-    refused(host, line({"op": "run", **message}))
+    refused(host, line({"op": "run", **RUN, **message}))
 
 
 def test_before_the_first_release_there_is_nothing_to_run_it_in(host: Host) -> None:
     """Exit 2, and what to type."""
-    failed = refused(host, line({"op": "run", "argv": ["true"]}))
+    failed = refused(host, line({"op": "run", **RUN}))
     assert failed["message"] == "nothing of shop is deployed yet"
     assert failed["next"] == "fab deploy"
 
@@ -980,7 +1002,7 @@ def test_a_command_that_was_run_is_not_told_as_nothing(host: Host, monkeypatch: 
         raise RuntimeError("x")
 
     monkeypatch.setattr("deployer.host.session.session.run", fails)
-    host.serve(line({"op": "run", "argv": ["true"]}))
+    host.serve(line({"op": "run", **RUN}))
     assert host.events[0]["state"].startswith("the command may have run")
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from deployer import events
 from deployer.commands import attach
-from deployer.commands.run import execute
+from deployer.commands.console.run import run
+from deployer.commands.console.session import Place
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, HostResult, each
@@ -254,7 +255,7 @@ def test_a_host_whose_program_never_answers_is_named() -> None:
 def test_without_words_there_is_nothing_to_run() -> None:
     """It says what to type, before any host is connected to."""
     with pytest.raises(ConfigError) as caught:
-        execute(fleet_of("web1"), ())
+        run(fleet_of("web1"), (), Place())
     assert str(caught.value.next) == "fab run -- python manage.py check"
 
 
@@ -262,16 +263,16 @@ def test_a_command_ends_with_the_highest_status(monkeypatch: pytest.MonkeyPatch)
     """A host that can't be reached is a 3 among them."""
     statuses: dict[str, int | Exception] = {"a": 0, "b": NOBODY, "c": 2}
 
-    def run(site: Site, argv: Sequence[str], *, tell: bool) -> int:
+    def runs(site: Site, *_: object, **options: object) -> int:
         status = statuses[site.host]
         if isinstance(status, Exception):
             raise status
         return status
 
-    monkeypatch.setattr("deployer.commands.run._execute", run)
-    assert execute(fleet_of("a", "b", "c"), ["true"]) == 3
+    monkeypatch.setattr("deployer.commands.console.session._run", runs)
+    assert run(fleet_of("a", "b", "c"), ["true"], Place()) == 3
     statuses["c"] = 130
-    assert execute(fleet_of("a", "b", "c"), ["true"]) == 130
+    assert run(fleet_of("a", "b", "c"), ["true"], Place()) == 130
 
 
 def follow_by(monkeypatch: pytest.MonkeyPatch, work: Callable[[Site], Outcome | None]) -> None:

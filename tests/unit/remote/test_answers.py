@@ -22,6 +22,7 @@ from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.release import placement
 from deployer.release.placement import number_of
 from deployer.remote import answers, decode
+from deployer.remote.console import execute
 from deployer.remote.facts import Facts
 from deployer.remote.job import Follower
 from deployer.remote.session import Over, Remote
@@ -250,7 +251,7 @@ QUESTIONS: dict[str, tuple[dict[str, Any], Callable[[Remote], Any]]] = {
         {"event": "answer", "calendars": [{"calendar": "daily", "next": 1.0, "problem": ""}]},
         lambda session: session.query({"op": "calendars"}, answers.Calendars),
     ),
-    "run": ({"event": "answer", "status": 3}, lambda session: session.execute(["true"])),
+    "run": ({"event": "answer", "status": 3}, lambda session: execute(session, ["true"])),
     "abort": (
         {"event": "answer", "job": {"by": "ada", "job": "00000001"}},
         lambda session: session.query({"op": "abort"}, answers.Aborted),
@@ -344,7 +345,7 @@ def test_a_list_of_files_that_no_host_takes_is_not_sent() -> None:
         ({"op": "history"}, "nothing was touched"),
         ({"op": "doctor", "fix": False}, "nothing was touched"),
         ({"op": "abort", "by": "ada"}, "what web1 makes of it is not known"),
-        ({"op": "run", "argv": ["true"]}, "what web1 makes of it is not known"),
+        ({"op": "run"}, "what web1 makes of it is not known"),
     ],
     ids=lambda value: value["op"] if isinstance(value, dict) else "",
 )

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.commands.run import refuse_none
+from deployer.commands.console.run import refuse_none
+from deployer.commands.console.terminal import described
 from deployer.config import Config, LocalEnvironment, load
 from deployer.config.environment.secret import Secret
 from deployer.config.load import convert
@@ -23,6 +24,7 @@ from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.setup import setup_request
 from deployer.release.spec import environment_of, spec_of
+from deployer.remote.console import Command
 from deployer.remote.site import who
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire import environment
@@ -246,12 +248,26 @@ def test_a_batch_has_one_rule(batch: str) -> None:
 def test_a_command_to_run_has_one_rule(argv: list[str]) -> None:
     """What a host refuses to run is refused before anything is connected."""
     try:
-        RunRequest.parse({"argv": argv})
+        RunRequest.parse(asked(argv=argv))
     except ValueError:
         with pytest.raises(ConfigError):
             refuse_none(argv)
     else:
         refuse_none(argv)
+
+
+def asked(**options: Any) -> dict[str, Any]:
+    """A command as a laptop asks for it."""
+    message = Command(argv=("true",)).message("web1")
+    return {**{key: value for key, value in message.items() if key != "op"}, **options}
+
+
+@given(st.dictionaries(st.sampled_from(["TERM", "LANG", "LC_ALL", "LC_TIME", "PATH"]), st.text(max_size=80)))
+def test_what_a_laptop_tells_of_its_terminal_is_what_a_host_accepts(environment: dict[str, str]) -> None:
+    """The environment may hold anything; no command is refused for it, and no path gets through."""
+    terminal = RunRequest.parse(asked(terminal={**described(environment), "rows": 24, "columns": 80})).terminal
+    assert terminal is not None
+    assert "/" not in f"{terminal.term}{terminal.locale}"
 
 
 @pytest.mark.parametrize("name", ["ada", "a\nb", "é\x1b[2J", "x" * 500])
