@@ -40,7 +40,7 @@ HELP = {
     "process": "one process or timer of the app, such as worker (default: all of them)",
     "restart.process": "restart this background process alone, such as worker: no release is made",
     "name": "the timer, as deploy.toml names it",
-    "counts": "how many of each process: worker=3,web=8 (worker= takes the number of deploy.toml again)",
+    "scale.count": "how many of a process, such as worker=3; worker= takes the number of deploy.toml again",
     "keep": "how many good releases stay (default: release.keep of what serves)",
     "follow": "keep printing new lines until Ctrl-C",
     "key": "a file with a public key that may deploy (may be given several times; default: those ssh would use)",

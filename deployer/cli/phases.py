@@ -26,7 +26,7 @@ _TEXTS = {
 
 def phase_task(name: str) -> Any:
     def run(fleet: Fleet, release: str = "") -> TaskAnswer:
-        from deployer.commands import deploy as use
+        from deployer.commands.release import deploy as use
 
         return ended_with(use.run_phases(fleet, (name,), release))
 

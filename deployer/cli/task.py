@@ -73,7 +73,6 @@ def host_task(
     answer: bool | Callable[[Mapping[str, Any]], bool] = False,
     streams: bool = False,
     iterable: Iterable[str] = (),
-    positional: Iterable[str] = (),
     bare: str = "",
 ) -> Callable[[Callable[..., Any]], Any]:
     """Makes a task of ``function(fleet, **own options)``, which returns an Outcome or an Answer.
@@ -81,10 +80,9 @@ def host_task(
     ``title`` is what the display says is being done. ``dry`` is what ``--dry`` does instead, of the same signature: it
     returns an Answer, and may ask hosts, but changes nothing; Dry.SAME says that the task itself changes nothing. With
     ``answer`` (it may depend on the options) the output is the answer to a question, on standard output, without the
-    coming and going of connections; with ``streams`` it comes line by line. ``positional``
-    are parameters whose values stand behind the task without a name, and must be given; ``bare`` names the option whose
-    values may stand there by themselves, any number of them. Two parameters of the function are no options: ``words``
-    gets what was typed after ``--``, ``strategy`` what the options of waves say.
+    coming and going of connections; with ``streams`` it comes line by line. ``bare`` names the option
+    whose values may stand behind the task by themselves, any number of them. Two parameters of the function are no
+    options: ``words`` gets what was typed after ``--``, ``strategy`` what the options of waves say.
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
@@ -116,7 +114,6 @@ def host_task(
             klass=HostTask,
             dry=dry if isinstance(dry, Dry) else runs(dry, True),
             iterable=list(iterable),
-            positional=list(positional),
             bare=bare,
             help={one.name.replace("_", "-"): _help(function.__name__, one.name) for one in shown},
             auto_shortflags=False,

@@ -8,17 +8,18 @@ from datetime import datetime
 from pathlib import Path
 
 from deployer.commands.console.session import Place
-from deployer.commands.deploy import release_number, reload_of
 from deployer.commands.operate.lock import checked
 from deployer.commands.operate.scale import counts_told, scale_of
 from deployer.commands.operate.timers import timers_of
-from deployer.commands.setup import public_key, refuse_several
+from deployer.commands.prepare.setup import public_key, refuse_several
+from deployer.commands.release.deploy import release_number, reload_of
 from deployer.config import HostConfig
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.results import Answers, ask_each
+from deployer.release.again import Restart
 from deployer.release.agreement import current_of
-from deployer.release.kinds import Restart, Rollback
+from deployer.release.kinds import Rollback
 from deployer.release.placement import ReleaseKind
 from deployer.remote.facts import Facts
 from deployer.remote.site import Site, open_remote

@@ -22,7 +22,7 @@ _LINES = 100_000
 @host_task("status of", dry=Dry.SAME, answer=True)
 def status(fleet: Fleet) -> TaskAnswer:
     """What serves, since when, and its health."""
-    from deployer.commands.status import status as status_of
+    from deployer.commands.inspect.status import status as status_of
     from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, status_of)
@@ -45,8 +45,8 @@ def status(fleet: Fleet) -> TaskAnswer:
 @host_task("releases of", dry=Dry.SAME, answer=True)
 def releases(fleet: Fleet, all: bool = False) -> TaskAnswer:
     """Every release of the app: its number, state, origin and age."""
-    from deployer.commands.releases import attempts
-    from deployer.commands.releases import releases as recorded
+    from deployer.commands.inspect.releases import attempts
+    from deployer.commands.inspect.releases import releases as recorded
     from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, attempts if all else recorded)
@@ -70,8 +70,8 @@ def doctor(fleet: Fleet, fix: bool = False) -> TaskAnswer:
 
 
 def _examine(fleet: Fleet, *, fix: bool) -> TaskAnswer:
-    from deployer.commands import doctor as use
-    from deployer.commands import outside
+    from deployer.commands.inspect import doctor as use
+    from deployer.commands.release import outside
     from deployer.fleet.results import ask_each
 
     lookup = outside.look(fleet)
@@ -89,7 +89,7 @@ def _examine(fleet: Fleet, *, fix: bool) -> TaskAnswer:
 @host_task("logs of", dry=Dry.SAME, answer=True, streams=True)
 def logs(fleet: Fleet, lines: str = "50", follow: bool = False, process: str = "") -> TaskAnswer:
     """What the app's processes log: the last lines of all releases, oldest first (-n 100, -f)."""
-    from deployer.commands.logs import logs as read_logs
+    from deployer.commands.inspect.logs import logs as read_logs
 
     if not (lines.isascii() and lines.isdecimal() and int(lines) <= _LINES):
         text = f"--lines {lines}: a number of lines is wanted, at most {_LINES:,}"

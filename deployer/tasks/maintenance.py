@@ -17,7 +17,7 @@ __all__ = ["off", "on"]
 def _dry_on(
     fleet: Fleet, allow: list[str], page: str = "", retry_after: str = "", stop_workers: bool = False
 ) -> TaskAnswer:
-    from deployer.commands import maintenance as use
+    from deployer.commands.operate import maintenance as use
 
     terms = use.terms(page=page, allow=allow, retry_after=retry_after, stop_workers=stop_workers)
     return would_do(use.would(fleet, terms))
@@ -26,14 +26,14 @@ def _dry_on(
 @host_task("maintenance of", dry=_dry_on, answer=True, iterable=["allow"])
 def on(fleet: Fleet, allow: list[str], page: str = "", retry_after: str = "", stop_workers: bool = False) -> TaskAnswer:
     """Show visitors a page in place of the app, until fab maintenance off."""
-    from deployer.commands import maintenance as use
+    from deployer.commands.operate import maintenance as use
 
     terms = use.terms(page=page, allow=allow, retry_after=retry_after, stop_workers=stop_workers)
     return _told(fleet, use.begin(fleet, terms), on=True)
 
 
 def _dry_off(fleet: Fleet) -> TaskAnswer:
-    from deployer.commands import maintenance as use
+    from deployer.commands.operate import maintenance as use
 
     return would_do(use.would(fleet, None))
 
@@ -41,7 +41,7 @@ def _dry_off(fleet: Fleet) -> TaskAnswer:
 @host_task("end the maintenance of", dry=_dry_off, answer=True)
 def off(fleet: Fleet) -> TaskAnswer:
     """End maintenance: visitors reach the app again, and what was stopped for it runs."""
-    from deployer.commands import maintenance as use
+    from deployer.commands.operate import maintenance as use
 
     return _told(fleet, use.end(fleet), on=False)
 

@@ -59,18 +59,18 @@ def restart(fleet: Fleet, strategy: Strategy, process: str = "", wait: bool = Fa
     return ended_with(lifecycle.restart(fleet, wait=wait, strategy=strategy))
 
 
-def _dry_scale(fleet: Fleet, strategy: Strategy, counts: str, **_: Any) -> TaskAnswer:
+def _dry_scale(fleet: Fleet, strategy: Strategy, count: list[str], **_: Any) -> TaskAnswer:
     from deployer.commands import dryrun
 
-    return would_do(dryrun.scale(fleet, counts, strategy=strategy))
+    return would_do(dryrun.scale(fleet, " ".join(count), strategy=strategy))
 
 
-@host_task("scale", dry=_dry_scale, positional=["counts"])
-def scale(fleet: Fleet, strategy: Strategy, counts: str, wait: bool = False) -> TaskAnswer:
-    """Run more or fewer of a process: fab scale worker=3,web=8. It stays so until fab scale worker= gives it back."""
+@host_task("scale", dry=_dry_scale, iterable=["count"], bare="count")
+def scale(fleet: Fleet, strategy: Strategy, count: list[str], wait: bool = False) -> TaskAnswer:
+    """Run more or fewer of a process: fab scale worker=3 web=8. It stays so until fab scale worker= gives it back."""
     from deployer.commands.operate import scale as use
 
-    return ended_with(use.scale(fleet, counts, wait=wait, strategy=strategy))
+    return ended_with(use.scale(fleet, " ".join(count), wait=wait, strategy=strategy))
 
 
 def _dry_stop(fleet: Fleet) -> TaskAnswer:
@@ -117,12 +117,13 @@ def prune(fleet: Fleet, keep: str = "") -> TaskAnswer:
 
 def _dry_timer_run(fleet: Fleet, name: str) -> TaskAnswer:
     from deployer.commands import dryrun
+    from deployer.commands.operate import timers
 
-    return would_do(dryrun.timer(fleet, name))
+    return would_do(dryrun.timer(fleet, timers.check(name)))
 
 
-@host_task("run a timer of", dry=_dry_timer_run, streams=True, positional=["name"])
-def run_timer(fleet: Fleet, name: str) -> TaskAnswer:
+@host_task("run a timer of", dry=_dry_timer_run, streams=True, bare="name")
+def run_timer(fleet: Fleet, name: str = "") -> TaskAnswer:
     """One run of a timer now, where it runs, followed to its end: fab timer.run tidy."""
     from deployer.commands.operate import timers
 
@@ -132,7 +133,7 @@ def run_timer(fleet: Fleet, name: str) -> TaskAnswer:
 @host_task("timers of", dry=Dry.SAME, answer=True)
 def list_timers(fleet: Fleet) -> TaskAnswer:
     """Each timer: its next run, its last one, and how that ended."""
-    from deployer.commands.status import status as status_of
+    from deployer.commands.inspect.status import status as status_of
     from deployer.fleet.results import ask_each
 
     found = ask_each(fleet, status_of)

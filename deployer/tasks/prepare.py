@@ -27,7 +27,7 @@ def _dry_setup(fleet: Fleet, key: list[str], allow_unit: list[str], upgrade: boo
 @host_task("set up", dry=_dry_setup, iterable=["key", "allow_unit"])
 def setup(fleet: Fleet, key: list[str], allow_unit: list[str], upgrade: bool = False) -> TaskAnswer:
     """Prepare a host for the app, once, as root: users, directories, host program, sudoers, units, proxy."""
-    from deployer.commands.setup import setup as use
+    from deployer.commands.prepare.setup import setup as use
 
     return ended_with(use(fleet, keys=key, allow_units=allow_unit, upgrade=upgrade))
 
@@ -41,7 +41,7 @@ def _dry_destroy(fleet: Fleet, data: bool, **_: Any) -> TaskAnswer:
 @host_task("remove", dry=_dry_destroy)
 def destroy(fleet: Fleet, data: bool = False, yes: str = "") -> TaskAnswer:
     """Take the app off its hosts, as root: what runs, its releases, users, units and site. Its data stay."""
-    from deployer.commands.operate import destroy as use
+    from deployer.commands.prepare import destroy as use
     from deployer.ui.asking import Terminal, is_terminal
 
     use.confirm(fleet, data=data, typed=yes, asking=Terminal() if is_terminal() else None)

@@ -15,7 +15,7 @@ __all__ = ["preview", "promote"]
 
 
 def _dry_promote(fleet: Fleet, strategy: Strategy, **_: Any) -> TaskAnswer:
-    from deployer.commands import hold as use
+    from deployer.commands.release import hold as use
 
     return would_do(use.would_promote(fleet, strategy=strategy))
 
@@ -23,7 +23,7 @@ def _dry_promote(fleet: Fleet, strategy: Strategy, **_: Any) -> TaskAnswer:
 @host_task("promote", dry=_dry_promote)
 def promote(fleet: Fleet, strategy: Strategy, wait: bool = False) -> TaskAnswer:
     """Serve the release that fab deploy --hold has prepared: switch, drain, watch. On all hosts, or on none."""
-    from deployer.commands import hold as use
+    from deployer.commands.release import hold as use
 
     return ended_with(use.promote(fleet, strategy=strategy, wait=wait))
 

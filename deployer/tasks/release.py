@@ -16,7 +16,7 @@ __all__ = ["abort", "attach", "deploy", "plan", "reload", "rollback", "upload"]
 
 
 def _plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> TaskAnswer:
-    from deployer.commands.plan import preview
+    from deployer.commands.release.plan import preview
 
     found = preview(fleet, ref=ref or None, dirty=dirty, strict=strict)
 
@@ -44,10 +44,10 @@ def deploy(
     hold: bool = False,
 ) -> TaskAnswer:
     """Release the code: upload, build, check in private, switch, drain, watch. On all hosts, or on none."""
-    from deployer.commands import deploy as use
+    from deployer.commands.release import deploy as use
 
     if hold:
-        from deployer.commands import hold as first
+        from deployer.commands.release import hold as first
 
         first.refuse_wait(wait=wait)
         exit = first.hold_deploy(fleet, ref=ref or None, dirty=dirty, strict=strict, no_migrate=no_migrate)
@@ -69,10 +69,10 @@ def _dry_reload(fleet: Fleet, strategy: Strategy, **_: Any) -> TaskAnswer:
 @host_task("reload", dry=_dry_reload)
 def reload(fleet: Fleet, strategy: Strategy, wait: bool = False, hold: bool = False) -> TaskAnswer:
     """Release the current code again, with today's settings and environment."""
-    from deployer.commands import deploy as use
+    from deployer.commands.release import deploy as use
 
     if hold:
-        from deployer.commands import hold as first
+        from deployer.commands.release import hold as first
 
         first.refuse_wait(wait=wait)
         return ended_with(first.hold_reload(fleet))
@@ -91,10 +91,10 @@ def rollback(
     fleet: Fleet, strategy: Strategy, to: str = "", yes: bool = False, wait: bool = False, hold: bool = False
 ) -> TaskAnswer:
     """Go back to an older release: code, dependencies, environment and units together."""
-    from deployer.commands import deploy as use
+    from deployer.commands.release import deploy as use
 
     if hold:
-        from deployer.commands import hold as first
+        from deployer.commands.release import hold as first
 
         first.refuse_wait(wait=wait)
         return ended_with(first.hold_rollback(fleet, to=to, yes=yes))
@@ -111,7 +111,7 @@ def plan(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False)
 @host_task("attach to", dry=Dry.SAME)
 def attach(fleet: Fleet) -> TaskAnswer:
     """Follow the deploy that runs on the host, or the last one that ran, from its first event on."""
-    from deployer.commands import attach
+    from deployer.commands.release import attach
 
     return ended_with(attach.attach(fleet))
 
@@ -125,7 +125,7 @@ def _dry_abort(fleet: Fleet) -> TaskAnswer:
 @host_task("abort", dry=_dry_abort)
 def abort(fleet: Fleet) -> TaskAnswer:
     """End the deploy that runs on the host: it undoes what it did, and the old release serves."""
-    from deployer.commands import attach
+    from deployer.commands.release import attach
 
     return ended_with(attach.abort(fleet))
 
@@ -133,6 +133,6 @@ def abort(fleet: Fleet) -> TaskAnswer:
 @host_task("upload", dry=_plan)
 def upload(fleet: Fleet, ref: str = "", dirty: bool = False, strict: bool = False) -> TaskAnswer:
     """Begin a release: send what the host lacks and unpack it."""
-    from deployer.commands import deploy as use
+    from deployer.commands.release import deploy as use
 
     return ended_with(use.upload(fleet, ref=ref or None, dirty=dirty, strict=strict))

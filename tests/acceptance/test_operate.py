@@ -91,7 +91,7 @@ def test_a_scale_stays_through_deploys_and_rollbacks_until_it_is_given_back(site
         (["scale", "nobody=2"], "there are: worker"),
         (["scale", "worker=65"], "0 to 64"),
         (["scale", "worker=two"], "NAME=NUMBER"),
-        (["scale", "worker=1,worker=2"], "twice"),
+        (["scale", "worker=1", "worker=2"], "twice"),
         (["scale", "web=2"], "there are: worker"),
         (["restart", "--process", "web"], "fab restart"),
         (["restart", "--process", "tick"], "fab timer.run"),

@@ -147,7 +147,7 @@ def _refuse_misplaced(program: Any) -> None:
         name = max(argument.names, key=len)
         letters = [nick for nick in argument.names if len(nick) == 1]
         options = [flag for context in ours for letter in letters for flag in of_letter(f"-{letter}", context.flags)]
-        if name in ANYWHERE and not options:
+        if name == "help" or (name in ANYWHERE and not options):  # help does nothing, whatever else was meant
             continue
         if name.startswith("prompt-for-"):
             continue

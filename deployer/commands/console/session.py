@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from deployer import events
 from deployer.commands.console.standardinput import StandardInput, has_input
 from deployer.commands.console.terminal import LocalTerminal
-from deployer.commands.deploy import release_number
+from deployer.commands.release.deploy import release_number
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, each
 from deployer.fleet.results import conclude

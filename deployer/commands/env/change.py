@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deployer import events
-from deployer.commands.deploy import reload_of
 from deployer.commands.env.looking import Difference, Look
+from deployer.commands.release.deploy import reload_of
 from deployer.config.environment.secret import Secret
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet, each

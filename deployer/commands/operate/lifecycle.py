@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployer.commands.operate.asking import tell_each
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.release import release
-from deployer.release.kinds import Restart
+from deployer.release.again import Restart
 from deployer.remote.answers import Restarted, Started, Stopped
 from deployer.remote.site import Site
 from deployer.rollout import Strategy

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.release import release
-from deployer.release.kinds import Scale
+from deployer.release.again import Scale
 from deployer.rollout import Strategy
 from deployer.wire.advice import run
 from deployer.wire.protocol import WEB
@@ -17,7 +17,7 @@ from deployer.wire.release.processes import COUNT, WORKERS
 __all__ = ["counts_told", "parse", "scale", "scale_of"]
 
 _COUNT = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,23})=(?P<count>[0-9]{0,4})")
-_EXAMPLE = run("fab scale worker=3,web=8") + run("fab scale worker=", "takes the number of deploy.toml again")
+_EXAMPLE = run("fab scale worker=3 web=8") + run("fab scale worker=", "takes the number of deploy.toml again")
 
 
 def scale(fleet: Fleet, counts: str, *, wait: bool = False, strategy: Strategy) -> int:
@@ -28,12 +28,12 @@ def scale(fleet: Fleet, counts: str, *, wait: bool = False, strategy: Strategy) 
 
 def scale_of(fleet: Fleet, counts: str) -> Scale:
     """What is to be released. Raises ConfigError."""
-    again = f"fab scale {counts.replace(' ', '')}"
+    again = f"fab scale {' '.join(counts.split())}"
     return Scale(counts=parse(counts), configs={site.host: site.config for site in fleet.sites}, again=again)
 
 
 def parse(text: str) -> Mapping[str, int | None]:
-    """``worker=3,web=`` as counts by name; None for one that is given back to deploy.toml. Raises ConfigError."""
+    """Counts by name of ``worker=3 web=`` (or with commas); None: as deploy.toml has it. Raises ConfigError."""
     found: dict[str, int | None] = {}
     for part in text.replace(" ", ",").split(","):
         if not part:

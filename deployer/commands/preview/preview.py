@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from deployer import events
-from deployer.commands.deploy import release_number
 from deployer.commands.preview.bridge import Bridge
 from deployer.commands.preview.heads import Names
+from deployer.commands.release.deploy import release_number
 from deployer.config import Config
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet

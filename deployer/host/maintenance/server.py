@@ -159,7 +159,7 @@ def client(head: bytes) -> str:
     """The address of the client, as the proxy says it; empty when it does not. Pure."""
     told = [value for name, value in _headers(head) if name == b"x-forwarded-for"]
     last = told[-1].rpartition(b",")[2].strip().decode("latin-1") if told else ""
-    with_port = _PORT.match(last)
+    with_port = _PORT.fullmatch(last)
     return (with_port[1] or with_port[2]) if with_port else last
 
 

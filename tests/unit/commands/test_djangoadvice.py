@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployer.commands.djangoadvice import advise, foresee
+from deployer.commands.release.djangoadvice import advise, foresee
 from deployer.config import load
 from deployer.wire.release.django import MARK, SCRIPT, SECONDS, parse
 from deployer.wire.site import ProxySite

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from deployer.commands.doctor import _sigterm_as_ctrl_c
+from deployer.commands.inspect.doctor import _sigterm_as_ctrl_c
 
 
 def test_a_sigterm_is_told_as_a_ctrl_c_and_only_meanwhile() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.commands.maintenance import terms
+from deployer.commands.operate.maintenance import terms
 from deployer.errors import ConfigError
 from deployer.events import HostEnd
 from deployer.remote.answers import MaintenanceBegun, MaintenanceEnded

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployer import events
-from deployer.commands import outside
+from deployer.commands.release import outside
 from deployer.fleet.hosts import Fleet
 from deployer.remote.site import Site
 from deployer.ssh.options import SshOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.commands.releases import merge
+from deployer.commands.inspect.releases import merge
 from deployer.remote.answers import LedgerEntry, ReleaseRow
 
 

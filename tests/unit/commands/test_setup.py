@@ -8,8 +8,8 @@ import pytest
 
 from deployer import events
 from deployer.cli import task
-from deployer.commands import setup
-from deployer.commands.setup import public_keys
+from deployer.commands.prepare import setup
+from deployer.commands.prepare.setup import public_keys
 from deployer.config import load
 from deployer.errors import ConfigError
 from deployer.events import Event

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from deployer.commands import logs, plan, status
+from deployer.commands.inspect import logs, status
+from deployer.commands.release import plan
 from deployer.config import LocalEnvironment
 from deployer.config.environment.secret import Secret
 from deployer.errors import BadAnswer, ConfigError, Exit
@@ -125,7 +126,7 @@ def test_machines_read_what_people_read() -> None:
     assert "switched" not in shown["release"]
     assert list(shown) == [
         "app", "host", "current", "standby", "since", "release", "units", "timers", "lingering", "busy", "lock",
-        "healthy", "health", "last", "held", "notes",
+        "healthy", "health", "last", "held", "notes", "maintenance",
     ]  # fmt: skip
 
 

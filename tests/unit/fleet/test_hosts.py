@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from deployer import events
-from deployer.commands import attach
 from deployer.commands.console.run import run
 from deployer.commands.console.session import Place
+from deployer.commands.release import attach
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Unreachable
 from deployer.fleet.hosts import Fleet, HostResult, each

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer import host as host_package
-from deployer.commands.releases import merge
+from deployer.commands.inspect.releases import merge
 from deployer.errors import BadAnswer, ConfigError, DeployerError, Exit, Mixed
 from deployer.release import placement
 from deployer.release.placement import number_of

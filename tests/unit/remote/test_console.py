@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -38,6 +39,10 @@ class Host:
     def send(self, message: Mapping[str, Any], body: bytes = b"") -> None:
         assert message.get("length", 0) == len(body)
         self.sent.append(message)
+
+    @contextmanager
+    def kept_alive(self) -> Iterator[None]:
+        yield
 
     def query(self, message: Mapping[str, Any], _: type, *, limit: None, listener: Console) -> answers.Run:
         assert limit is None

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 
 from deployer import events
-from deployer.commands import attach
+from deployer.commands.release import attach
 from deployer.config import Config
 from deployer.errors import Busy, ConfigError, Exit, Interrupted, Mixed, Unreachable
 from deployer.fleet import worker

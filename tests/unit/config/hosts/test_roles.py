@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.cli import task
-from deployer.commands import deploy
+from deployer.commands.release import deploy
 from deployer.config import Config, HostSettings, ProcessConfig, Roles, TimerConfig, refuse_twice
 from deployer.config.declare import keys_of
 from deployer.errors import ConfigError

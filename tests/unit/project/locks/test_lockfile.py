@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployer.commands import deploy
+from deployer.commands.release import deploy
 from deployer.config import Config, load
 from deployer.config.tables.web import WebConfig
 from deployer.errors import ConfigError

@@ -110,7 +110,7 @@ def test_a_web_command_does_not_lead_out_of_the_code(word: str) -> None:
         ("processes", {"command": ["../x"]}), ("processes", {"command": ["a/../../x"]}),
         ("processes", {"command": [".."]}), ("processes", {"command": ["/usr/../root/x"]}),
         ("timers", {"command": ["../../../../tmp/ff"]}), ("timers", {"command": ["."]}), ("timers", {"command": ["/"]}),
-        ("processes", {"command": ["a\nExecStartPre=/bin/sh"]}), ("processes", {"count": 0}),
+        ("processes", {"command": ["a\nExecStartPre=/bin/sh"]}), ("processes", {"count": -1}),
         ("processes", {"count": 65}), ("processes", {"count": True}), ("processes", {"stop": "1"}),
         ("processes", {"stop": 1e9}), ("processes", {"overlap": 1}), ("processes", {"check": ["a"]}),
         ("processes", {"unit": {"User=root\nX": ["1"]}}), ("processes", {"unit": {"Nice": ["1\nUser=root"]}}),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer import events
-from deployer.commands.asroot import SETUP, run_as_root
-from deployer.commands.deploy import collect_source
-from deployer.commands.outside import told_at_end
+from deployer.commands.prepare.asroot import SETUP, run_as_root
+from deployer.commands.release.deploy import collect_source
+from deployer.commands.release.outside import told_at_end
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet, each
 from deployer.fleet.results import conclude

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.commands.asroot import DESTROY, run_as_root
+from deployer.commands.prepare.asroot import DESTROY, run_as_root
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet, each
 from deployer.fleet.results import conclude

@@ -11,7 +11,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from deployer import events
-from deployer.commands import djangoadvice
+from deployer.commands.release import djangoadvice
 from deployer.errors import Exit
 from deployer.remote.answers import Diagnosis, Finding
 from deployer.remote.job import Follower

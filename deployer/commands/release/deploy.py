@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deployer import events
-from deployer.commands.outside import told_at_end
+from deployer.commands.release.outside import told_at_end
 from deployer.config import Config, LocalEnvironment, read_local, refuse_twice
 from deployer.errors import ConfigError
 from deployer.errors.local import as_local

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from deployer.commands import djangoadvice
-from deployer.commands.deploy import read_project
+from deployer.commands.release import djangoadvice
+from deployer.commands.release.deploy import read_project
 from deployer.errors import Exit
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.results import Answers, ask_each

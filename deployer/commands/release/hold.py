@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployer import events
-from deployer.commands.attach import discard
-from deployer.commands.deploy import read_project, release_number, reload_of, run_phases
 from deployer.commands.dryrun import facts_of
+from deployer.commands.release.attach import discard
+from deployer.commands.release.deploy import read_project, release_number, reload_of, run_phases
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.release import begin, release

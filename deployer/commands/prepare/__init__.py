@@ -1,0 +1,1 @@
+"""The commands that root runs on a host: setup, destroy."""
