@@ -107,8 +107,9 @@ def test_a_command_has_a_terminal(serving: Site) -> None:
     made = Terminal([*serving.argv("shell")], serving.project.path)
     termios.tcsetwinsize(made.descriptor, (24, 80))
     made.wait_for(b" $ ")
-    made.type("stty size; sleep 1000\r")
+    made.type("sh -c 'stty size; echo be\"\"gun; exec sleep 1000'\r")  # one job, and what it prints is not its text
     made.wait_for(b"24 80")
+    made.wait_for(b"begun")
     made.type("\x1a")
     made.wait_for(b"Stopped")
     made.type("kill %1; python -c 'import getpass; print(len(getpass.getpass()))'\r")

@@ -100,7 +100,7 @@ print(json.dumps({
 ENDED = ("good", "failed", "rolled back", "interrupted")
 
 
-_KEPT_LISTS = ("assets.json", "entries.json")
+_KEPT_LISTS = ("assets.json", "entries.json", "sources.json")
 """What a good release may have besides: its hashed assets and its files, so that nobody reads all of its code again."""
 
 
