@@ -52,10 +52,11 @@ class Terminal:
         self.seen += data
         return bool(data) or not ready
 
-    def end(self) -> int:
+    def end(self, seconds: float = 120) -> int:
         """Read to the end; the exit status."""
+        deadline = time.monotonic() + seconds
         while self._read():
-            pass
+            assert time.monotonic() < deadline, f"it does not end: {self.text}"
         _, status = os.waitpid(self.pid, 0)
         os.close(self.descriptor)
         return os.waitstatus_to_exitcode(status)
