@@ -130,6 +130,25 @@ def test_a_release_is_held_looked_at_and_promoted(mini: TinySite) -> None:
     assert mini.serving == new and held(mini) is None
 
 
+def test_a_kept_release_is_looked_at_and_leaves_nothing(mini: TinySite) -> None:
+    """It is made to run for as long as it is looked at, then discarded; what serves, and what is held, are left alone."""
+    old = mini.serving
+    mini.expect(0, "reload")
+    serving, units = mini.serving, mini.units()
+    assert serving != old
+    with looking(mini, "--release", old) as (process, port):
+        seen = json.loads(get(port, "/")[1])["release"]
+        assert seen not in (old, serving) and held(mini) == seen
+        assert mini.serving == serving
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert held(mini) is None
+    assert (mini.serving, mini.units()) == (serving, units)
+    mini.expect(0, "deploy", "--hold")
+    failed = mini.expect(2, "preview", "--release", old, "--json").event("failed")
+    assert "would be discarded" in failed["message"] and held(mini)
+
+
 def test_what_is_held_is_discarded_by_abort_and_by_the_next_deploy(mini: TinySite) -> None:
     """It leaves nothing that runs; and the ledger says who it was."""
     before = mini.serving

@@ -12,7 +12,9 @@ from typing import Any
 from deployer import events
 from deployer.commands.preview.bridge import Bridge
 from deployer.commands.preview.heads import Names
+from deployer.commands.release.attach import discard
 from deployer.commands.release.deploy import release_number
+from deployer.commands.release.hold import hold_copy
 from deployer.config import Config
 from deployer.errors import ConfigError, Exit
 from deployer.fleet.hosts import Fleet
@@ -31,10 +33,43 @@ USUAL = 8000
 
 
 def preview(fleet: Fleet, *, release: str = "", port: str = "") -> int:
-    """Open a release until Ctrl-C; the exit code. Raises ConfigError when there is nothing, or more than one host."""
+    """Open a release until Ctrl-C; the exit code. Raises ConfigError when there is nothing, or more than one host.
+
+    For one that is kept and does not run, a release with its parts is prepared, and discarded at the end.
+    """
     site = _only(fleet)
     number = release_number(release) if release else 0
-    with _listening(port) as listener, open_remote(site) as (remote, facts):
+    with _listening(port) as listener:
+        if not number or _runs(site, number):
+            return _open(site, number, listener)
+        exit = hold_copy(fleet, number)
+        if exit:
+            return exit
+        try:
+            return _open(site, 0, listener)
+        finally:
+            discard(fleet)
+
+
+def _runs(site: Site, number: int) -> bool:
+    """Whether the release runs, or is none that could be made to. Raises ConfigError when another one is held: it would
+    be lost."""
+    with open_remote(site) as (_, facts):
+        name, held = f"v{number}", facts.held.release if facts.held else ""
+        if name in (facts.current, held) or name not in facts.usable:
+            return True
+        if held:
+            raise ConfigError(
+                message=f"{held} is held on {site.host}, and would be discarded for a look at {name}",
+                state="nothing was touched",
+                next=run("fab promote", "serves it") + run("fab abort", "discards it"),
+                host=site.host,
+            )
+        return False
+
+
+def _open(site: Site, number: int, listener: socket.socket) -> int:
+    with open_remote(site) as (remote, facts):
         name = f"v{number}" if number else held_by_all({site.host: facts})
         remote.query({"op": "preview", "release": int(name[1:])}, Previewed)
         here = f"{HERE}:{listener.getsockname()[1]}"

@@ -19,7 +19,7 @@ from deployer.rollout import Strategy, waves
 from deployer.wire.advice import do
 from deployer.wire.protocol import BEHIND_THE_SWITCH, LEASE, PHASES
 
-__all__ = ["hold_deploy", "hold_reload", "hold_rollback", "promote", "refuse_wait", "would_promote"]
+__all__ = ["hold_copy", "hold_deploy", "hold_reload", "hold_rollback", "promote", "refuse_wait", "would_promote"]
 
 _BEFORE = PHASES[: PHASES.index(BEHIND_THE_SWITCH[0])]
 _STARTED = PHASES[: PHASES.index("migrate")]
@@ -53,6 +53,14 @@ def hold_rollback(fleet: Fleet, *, to: str = "", yes: bool = False) -> int:
     """The same for an older release that is kept; nothing migrates."""
     kind = Rollback(to=release_number(to) if to else 0, yes=yes, phases=_BEFORE)
     return _held(fleet, begin(fleet, lambda: kind))
+
+
+def hold_copy(fleet: Fleet, number: int) -> int:
+    """Prepare a release with the parts of a kept one, to be looked at and discarded; the exit code.
+
+    It runs the older code behind migrations, too: whoever asks for it wants to see just that.
+    """
+    return begin(fleet, lambda: Rollback(to=number, yes=True, phases=_BEFORE))
 
 
 def refuse_wait(*, wait: bool) -> None:
