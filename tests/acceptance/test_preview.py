@@ -131,7 +131,7 @@ def test_a_release_is_held_looked_at_and_promoted(mini: TinySite) -> None:
 
 
 def test_a_kept_release_is_looked_at_and_leaves_nothing(mini: TinySite) -> None:
-    """It is made to run for as long as it is looked at, then discarded; what serves, and what is held, are left alone."""
+    """It is made to run for as long as it is looked at, then discarded; what serves, and what is held, stay."""
     old = mini.serving
     mini.expect(0, "reload")
     serving, units = mini.serving, mini.units()
