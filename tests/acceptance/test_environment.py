@@ -351,6 +351,14 @@ def test_a_planted_secret_is_found_nowhere(app: TinySite) -> None:
         run("releases", "--all")
         run("attach", "--json")
         run("doctor")
+        run("maintenance", "on", "--stop-workers")
+        run("reload", "--hold")
+        run("promote")
+        run("maintenance", "off")
+        run("stop")
+        run("start")
+        run("timer", "list")
+        run("run", "--", "cat", text="".join(f"{one}\n" for one in secrets))
     assert hunt.found == set()
     assert value(app, "FROM_VAULT") == secrets[2]
     assert oct((app.project.path / ".env.pulled").stat().st_mode & 0o777) == "0o600"
