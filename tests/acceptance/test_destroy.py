@@ -49,6 +49,19 @@ def crew(before: set[str], bookworm: SandboxHost, tmp_path: Path) -> Iterator[Ba
     site.fab("destroy", "--data", "--yes", "leaver", user="root")
 
 
+@pytest.fixture(scope="module")
+def standing(
+    bookworm: SandboxHost, before: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BackgroundSite]:
+    """An app that is to be refused: it stands for several tests."""
+    site = make_background(bookworm, tmp_path_factory.mktemp("standing") / "crew", app="stayer", user="deploy-stayer",
+                           port=8021)  # fmt: skip
+    site.ask_for()
+    site.release()
+    yield site
+    site.fab("destroy", "--data", "--yes", "stayer", user="root")
+
+
 def test_nothing_is_left_but_what_is_not_ours(crew: BackgroundSite, before: set[str]) -> None:
     """With --data the host has the files and the accounts that it had before the setup; the other app serves."""
     crew.expect(0, "maintenance", "on")
@@ -92,32 +105,32 @@ def test_the_other_app_of_the_host_loses_no_request(crew: BackgroundSite, tmp_pa
     other.expect(0, "destroy", "--data", "--yes", "stays", user="root")
 
 
-def test_a_job_that_runs_is_not_torn_apart(crew: BackgroundSite) -> None:
+def test_a_job_that_runs_is_not_torn_apart(standing: BackgroundSite) -> None:
     """While a deploy runs it ends with 4, and nothing was touched."""
-    crew.ask_for(worker(), timer(), watch=20)
-    with running(crew, "deploy", "--json") as deploy:
+    standing.ask_for(watch=20)
+    with running(standing, "deploy", "--json") as deploy:
         wait_until(lambda: '"phase": "watch"' in deploy.said, "it watches")
-        ended = crew.expect(4, "destroy", "--yes", "leaver", user="root")
+        ended = standing.expect(4, "destroy", "--yes", "stayer", user="root")
         assert "nothing was touched" in ended.text and "fab abort" in ended.text
         assert deploy.end() == 0, deploy.said
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [([], "no terminal"), (["--yes", "shop"], "is not the app's name"), (["--yes", "y"], "leaver")]
+    ("words", "told"), [([], "no terminal"), (["--yes", "shop"], "is not the app's name"), (["--yes", "y"], "stayer")]
 )
-def test_it_asks_for_the_name(crew: BackgroundSite, words: list[str], told: str) -> None:
+def test_it_asks_for_the_name(standing: BackgroundSite, words: list[str], told: str) -> None:
     """A script says the app's name; anything else touches nothing."""
-    ended = crew.expect(2, "destroy", *words, user="root")
+    ended = standing.expect(2, "destroy", *words, user="root")
     assert told in ended.text and "nothing was touched" in ended.text
-    assert "would remove" in crew.expect(0, "--dry", "destroy", user="root").text
-    assert crew.serving
+    assert "would remove" in standing.expect(0, "--dry", "destroy", user="root").text
+    assert standing.serving
 
 
-def test_a_deploy_user_cannot(crew: BackgroundSite) -> None:
+def test_a_deploy_user_cannot(standing: BackgroundSite) -> None:
     """It takes root, or an admin: a stolen deploy key removes nothing."""
-    ended = crew.expect(2, "destroy", "--yes", "leaver")
+    ended = standing.expect(2, "destroy", "--yes", "stayer")
     assert "fab destroy -H root@" in ended.text
-    assert crew.serving
+    assert standing.serving
 
 
 def test_the_last_app_takes_what_all_share_with_it(tmp_path: Path) -> None:
