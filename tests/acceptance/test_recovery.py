@@ -230,7 +230,7 @@ def test_an_app_that_is_down_is_started_by_the_doctor(shop: Shop) -> None:
     assert shop.site.serving == serving
     shop.host.run(["systemctl", "stop", "shop"])
     told = shop.site.expect(7, "doctor", "--fix").text
-    assert "systemctl start shop" in told
+    assert "fab start" in told
     assert out(shop, f"systemctl is-active shop-web@{serving}.socket") == "inactive"
     shop.host.run(["systemctl", "start", "shop"])
     assert shop.site.serving == serving
