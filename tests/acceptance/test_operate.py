@@ -66,6 +66,22 @@ def test_a_worker_is_restarted_alone_and_finishes_its_job(site: BackgroundSite) 
     assert after[0] != before[0] and after[1] != before[1]
 
 
+def test_a_worker_that_does_not_come_back_is_told(site: BackgroundSite) -> None:
+    """It crashes at each start: that is an error with what it said, and not a job that is still in hand."""
+    unit = f"crew-worker@{site.serving}.service"
+    site.host.run(
+        f"mkdir -p /run/systemd/system/{unit}.d && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' "
+        f"> /run/systemd/system/{unit}.d/broken.conf && systemctl daemon-reload"
+    )
+    try:
+        ended = site.fab("restart", "--process", "worker")
+        assert ended.exit not in (0, 130) and "worker" in ended.text and "ended by itself" in ended.text, ended.text
+    finally:
+        site.host.run(f"rm -r /run/systemd/system/{unit}.d; systemctl daemon-reload")
+    site.expect(0, "restart", "--process", "worker")
+    site.comes_to(site.serving, "worker", "worker.2", timers=["tick"])
+
+
 def test_a_scale_stays_through_deploys_and_rollbacks_until_it_is_given_back(site: BackgroundSite) -> None:
     """The host keeps the count; plan says so; ``worker=`` takes deploy.toml's again; 0 stops a process."""
     with site.under_load():
@@ -156,7 +172,8 @@ def test_prune_removes_what_a_deploy_would_have_kept(site: BackgroundSite) -> No
         site.expect(0, "restart")
     rows = json.loads(site.expect(0, "releases", "--json").out)["releases"]
     told = site.expect(0, "--dry", "prune", "--keep", "2").text
-    ended = site.expect(0, "prune", "--keep", "2")
+    ended = site.expect(0, "prune", "--keep", "2", "--json")
+    assert ended.event("finished")["release"] == "", "it makes none"
     left = json.loads(site.expect(0, "releases", "--json").out)["releases"]
     gone = [row["number"] for row in rows if row["number"] not in [one["number"] for one in left]]
     assert gone and all(name in told and name in ended.text for name in gone), (gone, told, ended.text)

@@ -8,7 +8,6 @@ from typing import Any
 from deployer.host.build.disk import free_bytes
 from deployer.host.deployment import outcome
 from deployer.host.deployment.deployment import JobResult
-from deployer.host.deployment.failures import serving_name
 from deployer.host.state.app import Context
 from deployer.host.state.releases import DEAD
 from deployer.wire.protocol import MOST_BY, Exit
@@ -70,7 +69,7 @@ def carry_out(ctx: Context, asked: Prune) -> JobResult:
     good = [one.name for one in ctx.catalog.all() if one.result not in DEAD]
     stay = f"{', '.join(good)} stay" if good else "there is none"
     what = f"removed {', '.join(gone)} ({size(freed)} are free again)" if gone else "no release had to go"
-    return JobResult(Exit.OK, serving_name(ctx), f"{what}; {stay}")
+    return JobResult(Exit.OK, "", f"{what}; {stay}")
 
 
 def _keep(ctx: Context, asked: Prune) -> int:

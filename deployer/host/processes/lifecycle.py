@@ -50,7 +50,14 @@ def stop(ctx: Context) -> Stopped:
     serving(ctx)
     unit = f"{ctx.app}.service"
     was_up = systemd.show(unit).active in _UP
-    systemd.require("disable", "--now", unit, timeout=_STOP)
+    done = systemd.systemctl("disable", "--now", unit, timeout=_STOP)
+    if not done.ok:
+        raise HostError(
+            f"{unit} was not stopped in order (exit status {done.status})",
+            exit=Exit.MIXED,
+            next=run("fab status", "shows what still runs"),
+            logs=done.tail(),
+        )
     return Stopped(was_up, tuple(sorted({one.process for one in background.finishing(ctx).values()})))
 
 
@@ -84,12 +91,12 @@ def restart_process(ctx: Context, process: str) -> Restarted:
     names = _instances(ctx, release, process)
     if maintenance.workers_stopped(ctx.paths):
         raise _usage(f"{process} is stopped for maintenance, until that is over", "fab maintenance off")
-    before = _starts(names)
+    before = {name: values.get("InvocationID", "") for name, values in _shown(names).items()}
     _restart(names)
     limit = max(one.stop for one in release.spec.processes if one.name == process) + 30
     ctx.emit("note", text=f"{', '.join(map(_instance, names))}: finishes the job in hand, then starts anew")
     deadline = time.monotonic() + limit
-    while waiting := [name for name, at in _starts(names).items() if not at or at == before[name]]:
+    while waiting := _not_anew(names, before):
         if time.monotonic() >= deadline or ctx.catalog.current() != release.number:
             break
         time.sleep(_POLL)
@@ -109,13 +116,18 @@ def _restart(names: list[str]) -> None:
         systemd.require("try-restart", "--no-block", *up)
 
 
-def _starts(names: list[str]) -> dict[str, str]:
-    """The invocation of each unit that is up; empty for one that is not."""
-    shown = systemd.properties(names, "ActiveState", "InvocationID")
-    return {
-        name: values.get("InvocationID", "") if values.get("ActiveState") == "active" else ""
-        for name, values in zip(names, shown)
-    }
+def _shown(names: list[str]) -> dict[str, dict[str, str]]:
+    return dict(zip(names, systemd.properties(names, "ActiveState", "SubState", "InvocationID")))
+
+
+def _not_anew(names: list[str], before: dict[str, str]) -> list[str]:
+    """The units that have not begun anew. One that has, and ended again by itself, is no reason to wait."""
+    return [name for name, values in _shown(names).items() if not _is_anew(values, before[name])]
+
+
+def _is_anew(values: dict[str, str], before: str) -> bool:
+    ended = values.get("ActiveState") == "failed" or values.get("SubState", "").startswith("auto-restart")
+    return values.get("InvocationID", "") not in ("", before) and (ended or values.get("ActiveState") == "active")
 
 
 def _instances(ctx: Context, release: Release, process: str) -> list[str]:

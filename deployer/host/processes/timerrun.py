@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Callable
 
+from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.processes.lifecycle import serving
@@ -39,8 +40,16 @@ def run(ctx: Context, timer: str) -> int:
         )
     systemd.require("start", "--no-block", unit)
     emit = masking.masked(ctx.emit, masking.stored_values(ctx.paths, release.number))
-    _follow(unit, shown.get("InvocationID", ""), lambda line: emit("output", phase="run", line=line))
+    if not _follow(unit, shown.get("InvocationID", ""), lambda line: emit("output", phase="run", line=line)):
+        raise HostError(
+            f"the run of {timer} was cancelled before it began",
+            exit=Exit.MIXED,
+            state="nothing was run",
+            next=command("fab status", "shows what serves now: a deploy stops the timers of the release before it"),
+        )
     end = systemd.end_of(unit)
+    if end.status is not None:
+        exitstatus.refuse_if_not_started(f"the run of {timer}", unit, end.status)
     if end.result == "timeout":
         raise HostError(
             f"the run of {timer} did not end within its timeout, and was stopped",
@@ -51,17 +60,18 @@ def run(ctx: Context, timer: str) -> int:
     return end.status if end.status is not None else 128 + (end.signal or 0)
 
 
-def _follow(unit: str, before: str, tell: Callable[[str], object]) -> None:
-    """Tell each line that the run prints, to its end."""
+def _follow(unit: str, before: str, tell: Callable[[str], object]) -> bool:
+    """Tell each line that the run prints, to its end. False when it never began."""
     while (start := _start_of(unit)) == before or not start:
         if not _is_under_way(unit) and _start_of(unit) in ("", before):
-            return  # it was cancelled while it waited
+            return False
         time.sleep(_POLL)
     wanted, place = f"_SYSTEMD_INVOCATION_ID={start}", ["--no-tail"]
     argv = [*journald.COMMAND, "-f", *place, wanted]
     for portion in journald.portions(argv, runner.ENVIRONMENT, over=lambda: not _is_under_way(unit)):
         place = _tell(portion, tell) or place
     _tell_rest([wanted] if place == ["--no-tail"] else [*place, wanted], tell)
+    return True
 
 
 def _tell(portion: list[bytes], tell: Callable[[str], object]) -> list[str]:

@@ -7,9 +7,7 @@ reads what is stored counts it from the moment at which the release is good, so 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +119,7 @@ def settle(ctx: Context) -> None:
     path = _pending_path(ctx)
     if path is None:
         return
-    with _alone(ctx.paths):
+    with files.locked(ctx.paths.private):
         if path.exists():
             files.write_json(ctx.paths.environment, stored(ctx).as_json(), 0o600)
             path.unlink()
@@ -131,7 +129,7 @@ def settle(ctx: Context) -> None:
 def stage(ctx: Context, change: Change, by: str) -> Stored:
     """Store a change without a release: the next one takes it. Raises HostError, OSError."""
     settle(ctx)
-    with _alone(ctx.paths):
+    with files.locked(ctx.paths.private):
         before = stored(ctx)
         before.refuse_other(change)
         after = before.after(change, by, ctx.clock())
@@ -201,14 +199,3 @@ def _pending_path(ctx: Context) -> Path | None:
         release = ctx.catalog.serving()
     path = ctx.paths.release(release.number) / _PENDING if release is not None and release.result == GOOD else None
     return path if path is not None and path.exists() else None
-
-
-@contextlib.contextmanager
-def _alone(paths: AppPaths) -> Iterator[None]:
-    """Nobody else changes what is stored during the block."""
-    descriptor = os.open(str(paths.private), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
