@@ -250,13 +250,16 @@ def _find_config() -> Path:
 
 @contextmanager
 def _over() -> Iterator[None]:
-    """Exit when the host refused: its events have already explained why."""
+    """Exit when a host refused, or gave no answer that is needed: its events have already explained why."""
+    from deployer.fleet.results import NoAnswer
     from deployer.remote.session import Over
 
     try:
         yield
     except Over as over:
         raise Quit(code=int(over.outcome.exit)) from None
+    except NoAnswer as none:
+        raise Quit(code=none.exit) from None
 
 
 def _end(result: Outcome | TaskAnswer, *, json: bool) -> None:

@@ -14,9 +14,18 @@ from deployer.remote.session import Over
 from deployer.remote.site import Site
 from deployer.wire.advice import Next
 
-__all__ = ["Answers", "ask_each", "conclude", "most_severe"]
+__all__ = ["Answers", "NoAnswer", "ask_each", "conclude", "most_severe"]
 
 T = TypeVar("T")
+
+
+class NoAnswer(Exception):
+    """A host whose answer is needed has given none, which was reported; ``exit`` is the exit code."""
+
+    def __init__(self, exit: int) -> None:
+        super().__init__(exit)
+        self.exit = exit
+
 
 _SEVERITY = (
     Exit.OK,

@@ -12,7 +12,8 @@ from deployer.wire.protocol import BARRIERS
 
 __all__ = ["BARRIERS", "Strategy", "barriers", "is_batch", "migrator", "number", "seconds", "waves"]
 
-_TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|m|h|)\Z")
+_TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|h|d|w|)\Z")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BATCH = re.compile(r"(?P<hosts>[1-9][0-9]{0,3})\Z|(?P<percent>[1-9][0-9]?|100)%\Z")
 
 
@@ -85,9 +86,15 @@ def number(option: str, text: str) -> int:
     return int(text)
 
 
-def seconds(text: str, option: str = "--bake", example: str = "90s") -> float:
-    """A length of time, such as how long a canary bakes: ``90``, ``90s``, ``2m``, ``1h``. Raises ConfigError."""
+def duration(text: str) -> float | None:
+    """A length of time in seconds: ``90``, ``90s``, ``2m``, ``1h``, ``3d``, ``1w``; None for any other text."""
     match = _TIME.fullmatch(text)
-    if match is None:
+    return float(match[1]) * _UNITS[match[2]] if match else None
+
+
+def seconds(text: str, option: str = "--bake", example: str = "90s") -> float:
+    """The value of an option that is a length of time, such as how long a canary bakes. Raises ConfigError."""
+    found = duration(text)
+    if found is None:
         raise ConfigError(message=f"{option} {text}: a time is wanted", next=do(f"say {option} {example}"))
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    return found

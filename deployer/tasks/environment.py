@@ -67,12 +67,8 @@ def remove(
 def get(fleet: Fleet, name: list[str]) -> TaskAnswer:
     """The value of one variable, and nothing else: what the hosts keep, or else what serves has."""
     from deployer.commands.env.pull import get as use
-    from deployer.commands.env.values import NoAnswer
 
-    try:
-        named, value = use(fleet, name)
-    except NoAnswer as none:
-        return ended_with(none.exit)
+    named, value = use(fleet, name)
 
     def show(*, json: bool) -> None:
         from deployer.ui.answers.environment import show_value
@@ -83,12 +79,9 @@ def get(fleet: Fleet, name: list[str]) -> TaskAnswer:
 
 
 def _dry_pull(fleet: Fleet, file: str, **_: Any) -> TaskAnswer:
-    from deployer.commands.env.values import NoAnswer, kept
+    from deployer.commands.env.values import kept
 
-    try:
-        values = kept(fleet)
-    except NoAnswer as none:
-        return ended_with(none.exit)
+    values = kept(fleet)
     return would_say(fleet, f"would write {len(values)} variables to {file}: {', '.join(sorted(values)) or 'none'}")
 
 
@@ -97,13 +90,9 @@ def pull(fleet: Fleet, file: str = "-", yes: bool = False) -> TaskAnswer:
     """Write what the hosts keep to a dotenv file that only you can read: fab env.pull .env.production."""
     from deployer.commands.env.pull import pull as use
     from deployer.commands.env.pull import refuse_pull
-    from deployer.commands.env.values import NoAnswer
 
     refuse_pull(file, yes=yes)
-    try:
-        values = use(fleet, file)
-    except NoAnswer as none:
-        return ended_with(none.exit)
+    values = use(fleet, file)
 
     def show(*, json: bool) -> None:
         from deployer.config.environment.dotenv import written
@@ -147,13 +136,10 @@ def diff(fleet: Fleet, file: str = "") -> TaskAnswer:
 
 def _dry_edit(fleet: Fleet, **_: Any) -> TaskAnswer:
     from deployer.commands.env.edit import editor
-    from deployer.commands.env.values import NoAnswer, kept
+    from deployer.commands.env.values import kept
 
     words = editor()
-    try:
-        values = kept(fleet)
-    except NoAnswer as none:
-        return ended_with(none.exit)
+    values = kept(fleet)
     return would_say(fleet, f"would open {len(values)} variables in {words[0]}, and release what is changed")
 
 
@@ -161,12 +147,8 @@ def _dry_edit(fleet: Fleet, **_: Any) -> TaskAnswer:
 def edit(fleet: Fleet, strategy: Strategy, stage: bool = False, wait: bool = False) -> TaskAnswer:
     """Edit what the hosts keep in $VISUAL or $EDITOR, on a private temporary file. A new release takes it at once."""
     from deployer.commands.env.edit import edit as use
-    from deployer.commands.env.values import NoAnswer
 
-    try:
-        return ended_with(use(fleet, stage=stage, wait=wait, strategy=strategy))
-    except NoAnswer as none:
-        return ended_with(none.exit)
+    return ended_with(use(fleet, stage=stage, wait=wait, strategy=strategy))
 
 
 TASKS = {"get": get, "set": put, "unset": remove, "pull": pull, "push": push, "diff": diff, "edit": edit}

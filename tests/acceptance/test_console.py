@@ -224,7 +224,7 @@ def test_a_time_limit_ends_it_and_is_told(site: TinySite) -> None:
     """124, as timeout(1) has it, with what was typed and how long it had."""
     exit, out, err = fab(site, "run", "--timeout", "2s", "--", "sh", "-c", "echo begun; sleep 1000")
     assert (exit, out) == (124, b"begun\n")
-    assert "did not end within 2 seconds, and was stopped" in err and "--timeout" in err
+    assert "did not end within 2.0 s, and was stopped" in err and "--timeout" in err
     assert not units(site)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,14 +18,13 @@ from deployer.fleet.results import conclude
 from deployer.remote.answers import Run
 from deployer.remote.console import Command, Console
 from deployer.remote.site import Site, open_remote
+from deployer.rollout import duration
+from deployer.ui.style.text import seconds
 from deployer.wire.advice import do
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH
 from deployer.wire.release.command import LIMIT, LIMITS, MANAGE, PLACE, RUN, SHELL, TIMED_OUT
 
 __all__ = ["Place", "Wanted", "execute", "is_interactive", "is_terminal", "place_of"]
-
-_TIME = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d|)\Z")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +63,11 @@ def place_of(release: str, process: str, timeout: str) -> Place:
 
 
 def _seconds(text: str) -> int:
-    match = _TIME.match(text)
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not LIMITS[0] <= seconds <= LIMITS[1]:
-        wanted = f"a time of at most {LIMITS[1] // 86400} days is wanted"
+    found = duration(text)
+    if found is None or found != int(found) or not LIMITS[0] <= found <= LIMITS[1]:
+        wanted = f"whole seconds are wanted, and at most {LIMITS[1] // 86400} days"
         raise ConfigError(message=f"--timeout {text}: {wanted}", next=do("say --timeout 90s, --timeout 30m or 12h"))
-    return seconds
+    return int(found)
 
 
 def execute(fleet: Fleet, wanted: Wanted) -> int:
@@ -171,7 +168,7 @@ def _command(wanted: Wanted, *, takes_input: bool, raw: bool = False) -> Command
 def _told(site: Site, wanted: Wanted, ended: Run, *, tell: bool) -> int:
     """The exit status, after what is to be said of it."""
     if ended.timed_out:
-        message = f"{wanted.typed} did not end within {_duration(wanted.place.timeout)}, and was stopped"
+        message = f"{wanted.typed} did not end within {seconds(wanted.place.timeout)}, and was stopped"
         longer = do("give it longer: --timeout 12h")
         site.report(
             events.Failed(host=site.host, exit=TIMED_OUT, message=message, state="what it did stays", next=longer)
@@ -180,13 +177,6 @@ def _told(site: Site, wanted: Wanted, ended: Run, *, tell: bool) -> int:
         message = f"{wanted.typed} ended with exit status {ended.status}"
         site.report(events.Failed(host=site.host, exit=ended.status, message=message))
     return ended.status
-
-
-def _duration(seconds: int) -> str:
-    for name, size in (("hours", 3600), ("minutes", 60)):
-        if seconds % size == 0 and seconds > size:
-            return f"{seconds // size} {name}"
-    return f"{seconds} seconds"
 
 
 def _masked(count: int) -> str:

@@ -19,7 +19,7 @@ from deployer.commands.env.looking import difference, look
 from deployer.commands.env.values import kept
 from deployer.config.environment.dotenv import read_env_file, written
 from deployer.config.environment.secret import Secret
-from deployer.errors import ConfigError, DeployerError, Interrupted
+from deployer.errors import ConfigError, Interrupted
 from deployer.fleet.hosts import Fleet
 from deployer.rollout import Strategy
 from deployer.ssh.options import Question
@@ -80,9 +80,9 @@ def edit(fleet: Fleet, *, stage: bool, wait: bool, strategy: Strategy) -> int:
             return 0
         try:
             exit = _make_so(fleet, before, put, remove, stage=stage, wait=wait, strategy=strategy)
-        except DeployerError as error:
+        except BaseException:  # a Ctrl-C, too: it is not known what becomes of the release
             draft.keep(fleet)
-            raise error
+            raise
         if exit:
             draft.keep(fleet)
         return exit

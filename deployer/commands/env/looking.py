@@ -6,14 +6,13 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from msgspec import structs
-
 from deployer import events
+from deployer.commands.env.show import environment
 from deployer.config.environment.secret import Secret
 from deployer.fleet.hosts import Fleet, each
 from deployer.fleet.results import conclude
 from deployer.remote.answers import Environment
-from deployer.remote.site import Site, open_remote
+from deployer.remote.site import Site
 from deployer.wire.environment import mark
 
 __all__ = ["Difference", "Look", "difference", "look", "quietly"]
@@ -56,13 +55,8 @@ class Difference:
 def look(fleet: Fleet) -> Look:
     """Ask every host. The error of a single host is raised."""
     salt = secrets.token_hex(16)
-
-    def question(site: Site) -> Environment:
-        with open_remote(quietly(site)) as (remote, _):
-            found = remote.query({"op": "environment", "salt": salt}, Environment)
-        return structs.replace(found, host=site.host)
-
-    ends = each(fleet, question)
+    ask = environment(salt)
+    ends = each(fleet, lambda site: ask(quietly(site)))
     hosts = {ended.site.host: ended.value for ended in ends if ended.value is not None}
     if len(hosts) == len(ends):
         return Look(salt=salt, hosts=hosts)

@@ -13,9 +13,9 @@ from deployer.remote.site import Site, open_remote
 __all__ = ["environment"]
 
 
-def environment() -> Callable[[Site], Environment]:
-    """The question to each host. All are given one salt, so that their marks can be compared."""
-    salt = secrets.token_hex(16)
+def environment(salt: str = "") -> Callable[[Site], Environment]:
+    """The question to each host. All are given one ``salt`` (a new one), so that their marks can be compared."""
+    salt = salt or secrets.token_hex(16)
 
     def ask(site: Site) -> Environment:
         with open_remote(site) as (remote, _):

@@ -9,20 +9,12 @@ from deployer.commands.env.looking import quietly
 from deployer.config.environment.secret import Secret
 from deployer.errors import ConfigError, Mixed
 from deployer.fleet.hosts import Fleet, each
-from deployer.fleet.results import conclude
+from deployer.fleet.results import NoAnswer, conclude
 from deployer.remote.answers import Variables
 from deployer.remote.site import Site, open_remote
 from deployer.wire.advice import do, run
 
-__all__ = ["NoAnswer", "kept", "value_of"]
-
-
-class NoAnswer(Exception):
-    """Some host has not answered, which is reported; ``exit`` is the exit code."""
-
-    def __init__(self, exit: int) -> None:
-        super().__init__(exit)
-        self.exit = exit
+__all__ = ["kept", "value_of"]
 
 
 def kept(fleet: Fleet, *, quiet: bool = False) -> dict[str, Secret]:

@@ -6,12 +6,11 @@ import re
 from datetime import datetime, timedelta
 
 from deployer.errors import ConfigError
+from deployer.rollout import duration
 from deployer.wire.advice import do
 
 __all__ = ["moment"]
 
-_DURATION = re.compile(r"([0-9]{1,6})\s*(s|m|h|d|w)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _LONGEST = timedelta(days=3660)
 
@@ -38,8 +37,9 @@ def moment(text: str, now: datetime) -> datetime:
 
 
 def _parse(text: str, now: datetime) -> datetime | None:
-    if found := _DURATION.fullmatch(text):
-        return now + timedelta(**{_UNITS[found[2]]: int(found[1])})
+    length = duration(text) if not text.isdigit() else None  # a number alone could be an hour, too
+    if length is not None:
+        return now + timedelta(seconds=length)
     if found := _TIME.fullmatch(text):
         today = now.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
         return today if today > now else today + timedelta(days=1)
