@@ -160,10 +160,7 @@ def _is_restart(unit: str) -> bool:
 
 def reload(ctx: Context) -> Exit:
     """``systemctl reload``: a new release that reuses all parts of the one that serves."""
-    number = ctx.catalog.current()
-    if not number:
-        raise HostError("nothing is deployed here yet", exit=Exit.USAGE)
-    current = ctx.catalog.get(number)
+    current = ctx.catalog.require_serving()
     directory = lock.submit(ctx, _reload_request(ctx, current))
     exit = Exit.BUG
     for event in events.follow(ctx, directory):

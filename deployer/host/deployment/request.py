@@ -217,10 +217,7 @@ def complete(ctx: Context, request: Request) -> Request:
     them."""
     if request.kind == "deploy":
         return replace(request, of=0)
-    number = ctx.catalog.current()
-    if not number:
-        raise HostError("nothing is deployed here yet", exit=Exit.USAGE, next=run("fab deploy"))
-    current = ctx.catalog.get(number)
+    current = ctx.catalog.require_serving()
     if request.kind == "reload":
         return _complete_reload(request, current)
     if request.kind == "restart":

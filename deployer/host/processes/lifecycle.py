@@ -17,7 +17,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import journald, systemd
-from deployer.wire.advice import do, run
+from deployer.wire.advice import run
 from deployer.wire.protocol import WEB, Exit
 
 _STOP = 150.0
@@ -47,7 +47,7 @@ class Restarted:
 def stop(ctx: Context) -> Stopped:
     """Stop all of the app, and keep it stopped across reboots, until a start or a deploy. Requests that were accepted
     are answered first. Raises HostError."""
-    serving(ctx)
+    ctx.catalog.require_serving()
     unit = f"{ctx.app}.service"
     was_up = systemd.show(unit).active in _UP
     done = systemd.systemctl("disable", "--now", unit, timeout=_STOP)
@@ -63,7 +63,7 @@ def stop(ctx: Context) -> Stopped:
 
 def start(ctx: Context) -> str:
     """Start the release that is current, now and at each boot; what its health check said. Raises HostError."""
-    release = serving(ctx)
+    release = ctx.catalog.require_serving()
     unit = f"{ctx.app}.service"
     done = systemd.systemctl("enable", "--now", unit, timeout=release.spec.health.timeout + _START)
     if not done.ok:
@@ -87,7 +87,7 @@ def start(ctx: Context) -> str:
 def restart_process(ctx: Context, process: str) -> Restarted:
     """Have each instance of a background process finish its job and start anew; waits for that as long as its ``stop``
     allows, and 30 s. Raises HostError."""
-    release = serving(ctx)
+    release = ctx.catalog.require_serving()
     names = _instances(ctx, release, process)
     if maintenance.workers_stopped(ctx.paths):
         raise _usage(f"{process} is stopped for maintenance, until that is over", "fab maintenance off")
@@ -152,16 +152,3 @@ def _instance(name: str, ctx: Context | None = None) -> str:
     """``worker.2`` of ``shop-worker.2@v42.service``: no name of a process has a dash."""
     unit = parse_unit(ctx.app, name) if ctx is not None else None
     return unit.process if unit else name.partition("@")[0].rpartition("-")[2]
-
-
-def serving(ctx: Context) -> Release:
-    """The release that is current. Raises HostError (exit 2) when there is none."""
-    release = ctx.catalog.serving()
-    if release is None:
-        raise HostError(
-            f"nothing of {ctx.app} is deployed here yet",
-            exit=Exit.USAGE,
-            state="nothing was touched",
-            next=run("fab deploy") + do("then there is something to stop, start and restart"),
-        )
-    return release

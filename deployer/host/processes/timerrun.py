@@ -8,7 +8,6 @@ from typing import Callable
 from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.processes import background
-from deployer.host.processes.lifecycle import serving
 from deployer.host.state import masking
 from deployer.host.state.app import Context
 from deployer.host.state.paths import unit_name
@@ -26,7 +25,7 @@ def run(ctx: Context, timer: str) -> int:
     It goes on when this program ends. It waits for a run of an older release, as every run does. Raises HostError when
     the release that serves has no such timer here, or a run is under way.
     """
-    release = serving(ctx)
+    release = ctx.catalog.require_serving()
     unit = unit_name(ctx.app, timer, release.number, "service")
     if unit not in background.units_of(ctx, release.number).runs:
         raise _unknown(ctx, timer, [one.name for one in release.spec.timers])

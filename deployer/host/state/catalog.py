@@ -64,6 +64,19 @@ class Catalog:
         number = self.current()
         return self.find(number) if number else None
 
+    def require_serving(self) -> Release:
+        """The release that serves. Raises HostError (exit 2) when nothing is deployed yet, or its record is gone; and
+        Damaged."""
+        number = self.current()
+        if not number:
+            raise HostError(
+                f"nothing of {self.paths.app} is deployed yet",
+                exit=Exit.USAGE,
+                state="nothing was touched",
+                next=run("fab deploy"),
+            )
+        return self.get(number)
+
     def get(self, number: int) -> Release:
         """The record of a release. Raises HostError naming those that exist when there is no such release."""
         release = self.find(number)

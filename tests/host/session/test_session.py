@@ -779,7 +779,7 @@ def test_a_current_that_nobody_wrote_is_told(host: Host, target: str) -> None:
 def test_nothing_to_reload_is_bad_usage(host: Host, kind: str) -> None:
     """A reload or a rollback before the first deploy touches nothing."""
     message = {**GOOD, "kind": kind, "delta": None, "body": 0}
-    assert "nothing is deployed" in refused(host, line(message))["message"]
+    assert "nothing of shop is deployed yet" in refused(host, line(message))["message"]
 
 
 def test_a_unit_name_that_another_still_has_is_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

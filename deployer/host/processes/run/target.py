@@ -38,17 +38,7 @@ def held(ctx: Context, request: RunRequest) -> Iterator[Release]:
 
 
 def _found(ctx: Context, number: int) -> Release:
-    if number:
-        return ctx.catalog.get(number)
-    release = ctx.catalog.serving()
-    if release is None:
-        raise HostError(
-            f"nothing of {ctx.app} is deployed yet",
-            exit=Exit.USAGE,
-            state=_UNTOUCHED,
-            next=advice.run("fab deploy"),
-        )
-    return release
+    return ctx.catalog.get(number) if number else ctx.catalog.require_serving()
 
 
 def _complete(ctx: Context, release: Release) -> Release:
