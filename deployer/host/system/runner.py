@@ -23,7 +23,7 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 LONGEST_LINE = 64 * 1024
 """Bytes after which a line is passed on in pieces, so that a build's output cannot fill root's memory."""
 _LEFT = 1 << 20
-"""Bytes that are still read once the command has ended: no more fits into a pipe."""
+"""Bytes that are still read of each stream once the command has ended: no more fits into a pipe."""
 _TICK = 100
 """Milliseconds between two checks whether the command has ended."""
 _AGAIN = 0.5
@@ -127,8 +127,11 @@ def lines(process: subprocess.Popen[bytes], goes_on: Callable[[], bool] | None =
 
     What is not UTF-8 is replaced.
     """
-    buffer = LineBuffer()
-    for piece in _pieces(process, goes_on):
+    assert process.stdout is not None
+    pipe, buffer = process.stdout.fileno(), LineBuffer()
+    for descriptor, piece in pieces(process, [pipe], goes_on):
+        if descriptor == pipe and not piece:
+            break
         yield from buffer.feed(piece)
     yield from buffer.rest()
 
@@ -159,27 +162,41 @@ def _told(line: bytes) -> Iterator[str]:
         yield line[start : start + LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
 
 
-def _pieces(process: subprocess.Popen[bytes], goes_on: Callable[[], bool] | None) -> Iterator[bytes]:
-    assert process.stdout is not None
-    pipe = process.stdout.fileno()
+def pieces(
+    process: subprocess.Popen[bytes], descriptors: Sequence[int], goes_on: Callable[[], bool] | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """What comes on each of the descriptors until the work of ``process`` has ended (``goes_on``: see :func:`stream`).
+
+    No bytes: that stream is at its end. The descriptor -1: nothing has come for a while. Others may hold the streams
+    longer than the work lasts: what is not at its end then keeps nobody waiting.
+    """
     waiting = select.poll()
-    waiting.register(pipe, select.POLLIN)
-    left, lasts, again = _LEFT, True, 0.0
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    left, lasts, again = _LEFT * len(descriptors), True, 0.0
     while left > 0:
         ended = process.poll() is not None
         if ended and lasts and time.monotonic() >= again:
             lasts, again = goes_on is not None and goes_on(), time.monotonic() + _AGAIN
         ended = ended and not lasts
         ready = waiting.poll(0 if ended else _TICK)
-        piece = os.read(pipe, LONGEST_LINE) if ready else b""
-        if ready and not piece:
-            return
-        if ended and not ready:
-            return
-        if ended:
-            left -= len(piece)
-        if piece:
-            yield piece
+        if not ready:
+            if ended:
+                return
+            yield -1, b""
+        for descriptor, _ in ready:
+            piece = _read(descriptor)
+            if not piece:
+                waiting.unregister(descriptor)
+            left -= len(piece) if ended else 0
+            yield descriptor, piece
+
+
+def _read(descriptor: int) -> bytes:
+    """A terminal whose other end is closed by all is an error to read."""
+    with contextlib.suppress(OSError):
+        return os.read(descriptor, LONGEST_LINE)
+    return b""
 
 
 def anonymous(content: bytes = b"") -> int:

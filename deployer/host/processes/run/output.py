@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import os
-import select
 import subprocess
-import time
 from collections.abc import Mapping
 from typing import Any, Callable, Protocol
 
 from deployer.host.state.masking import StreamMask
-from deployer.host.system.runner import LONGEST_LINE, LineBuffer
+from deployer.host.system import runner
+from deployer.host.system.runner import LineBuffer
 
 Emit = Callable[..., Any]
-
-_LEFT = 1 << 20
-"""Bytes that are still read of each stream once the command has ended: no more fits into a pipe."""
-_TICK = 100
-"""Milliseconds between two checks whether the command has ended; after one without output what was kept back of it, as
-the possible beginning of a secret, is passed on."""
-_AGAIN = 0.5
-"""Seconds between two questions whether a command's work goes on without the process that waits for it."""
 
 
 class Sink(Protocol):
@@ -85,40 +74,17 @@ class Bytes:
 def pump(process: subprocess.Popen[bytes], sinks: Mapping[int, Sink], goes_on: Callable[[], bool]) -> int:
     """Pass on what comes from each descriptor of ``sinks`` until the work of ``process`` has ended; its exit status.
 
-    Others may hold the streams longer: a pipe that is not at its end keeps nobody waiting. But while ``goes_on()``
-    says that the work goes on without ``process``, the streams are read: a program that prints into a closed pipe dies.
+    When that is, and what ``goes_on`` is for: :func:`deployer.host.system.runner.pieces`.
     """
-    waiting = select.poll()
-    for descriptor in sinks:
-        waiting.register(descriptor, select.POLLIN)
-    reading, left = dict(sinks), _LEFT * len(sinks)
-    lasts, again = True, 0.0
-    while left > 0:
-        ended = process.poll() is not None
-        if ended and lasts and time.monotonic() >= again:
-            lasts, again = goes_on(), time.monotonic() + _AGAIN
-        ended = ended and not lasts
-        ready = waiting.poll(0 if ended else _TICK)
-        if ended and not ready:
-            break
-        if not ready:
+    reading = dict(sinks)
+    for descriptor, piece in runner.pieces(process, list(sinks), goes_on):
+        if descriptor < 0:  # what was kept back, as the possible beginning of a secret, is passed on
             for sink in reading.values():
                 sink.idle()
-        for descriptor, _ in ready:
-            piece = _read(descriptor)
-            if piece:
-                reading[descriptor].feed(piece)
-                left -= len(piece) if ended else 0
-            else:
-                waiting.unregister(descriptor)
-                reading.pop(descriptor).close()
+        elif piece:
+            reading[descriptor].feed(piece)
+        else:
+            reading.pop(descriptor).close()
     for sink in reading.values():
         sink.close()
     return process.wait()
-
-
-def _read(descriptor: int) -> bytes:
-    """A terminal whose other end is closed by all is an error to read."""
-    with contextlib.suppress(OSError):
-        return os.read(descriptor, LONGEST_LINE)
-    return b""
