@@ -9,7 +9,7 @@ from deployer import host
 from deployer.host.build import builder
 from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials
-from deployer.host.deployment.request import rollback_target
+from deployer.host.deployment.reuse import rollback_target
 from deployer.host.inspect import environment, logs
 from deployer.host.inspect.status import held_report, lock_report, readable
 from deployer.host.job import lock

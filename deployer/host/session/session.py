@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,19 +12,20 @@ from deployer.host.build.delta import parse_delta
 from deployer.host.build.upload import receive
 from deployer.host.deployment import barrier, visitors
 from deployer.host.deployment.failures import Failures, serving_name, understood
-from deployer.host.deployment.request import PhasesRequest, complete, phases_request
+from deployer.host.deployment.request import PhasesRequest, phases_request
+from deployer.host.deployment.reuse import complete
 from deployer.host.errors import BadRequest, HostError
 from deployer.host.inspect import environment, facts, logs
 from deployer.host.inspect.doctor import examine
 from deployer.host.inspect.status import recover_if_needed, releases_report, status_report
-from deployer.host.job import events, held, lock, prune
+from deployer.host.job import events, held, lock
 from deployer.host.job import queue as tickets
-from deployer.host.maintenance import switch
-from deployer.host.processes import lifecycle, preview, timerrun
+from deployer.host.processes import preview
 from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
+from deployer.host.session.laptop import end_with_laptop
+from deployer.host.session.operations import Operations
 from deployer.host.state import deploylock, jobs, masking
-from deployer.host.state import environment as kept
 from deployer.host.state.app import Context
 from deployer.host.system import timers
 from deployer.host.units import overrides
@@ -38,9 +36,6 @@ _UNTOUCHED = "nothing was touched"
 _GOES_ON = "what runs on the host goes on by itself, to a whole release, the new or the old one; fab attach follows it"
 _TOLD = "what runs may have been told to abort: then it undoes what it did; fab attach follows it"
 _MAY_HAVE_RUN = "the command may have run, or still run until it notices that the connection is gone"
-_TOLD_SYSTEMD = "systemd may have been told, and carries it out by itself; fab status shows what runs"
-_RUN_GOES_ON = "a run that has begun goes on by itself; fab logs shows what it prints"
-_MAINTENANCE = "fab status says whether visitors get the maintenance page"
 """The state of the host when a request fails, by what the session has done so far."""
 _PORTION = 128 * 1024
 """Characters of logs that go into one event."""
@@ -74,20 +69,11 @@ class Session:
             "abort": self._abort,
             "preview": self._preview,
             "discard": lambda asked: self._follow(held.discard(self.ctx, asked.release, asked.by)),
-            "lock": lambda asked: self._answer(lock=deploylock.set_lock(self.ctx, asked).as_json()),
-            "unlock": self._unlock,
-            "stop": self._stop,
-            "start": self._start,
-            "restart": self._restart,
-            "timer": self._timer,
-            "prune": self._prune,
             "doctor": self._doctor,
-            "maintenance.on": self._begin_maintenance,
-            "maintenance.off": self._end_maintenance,
             "environment": lambda salt: self._answer(**environment.report(self.ctx, salt)),
             "variables": lambda names: self._answer(**environment.values(self.ctx, names)),
-            "stage": self._stage,
             "history": lambda _: self._answer(entries=list(self.ctx.ledger.entries())),
+            **Operations(ctx, self._answer, self._follow, self._left_as).handlers(),
         }
 
     def serve(self) -> Exit:
@@ -147,6 +133,10 @@ class Session:
     def _answer(self, **fields: Any) -> None:
         self.ctx.emit("answer", **fields)
 
+    def _left_as(self, state: str) -> None:
+        """What is known of the host should the request fail from here on."""
+        self._state = state
+
     def _release(self, upload: requests.UploadRequest) -> None:
         self.ctx.catalog.check_number(upload.request.number)
         request = complete(self.ctx, upload.request)
@@ -170,7 +160,7 @@ class Session:
             self._ticket = self._held.enter_context(tickets.ticket(self.ctx.paths.tickets))
         if not queue:
             tickets.refuse_if_not_first(self.ctx, self._ticket)
-        with _end_with_laptop():
+        with end_with_laptop():
             tickets.wait(self.ctx, self._ticket, lambda job: self.ctx.emit("waiting", **job))
         self._answer()
 
@@ -182,38 +172,6 @@ class Session:
         """Abort the running job; with ``job``, only if it is that one: the next may have begun meanwhile."""
         self._state = _TOLD
         self._answer(job=lock.abort(self.ctx, asked.by, asked.job))
-
-    def _unlock(self, _: None) -> None:
-        found = deploylock.remove_lock(self.ctx)
-        self._answer(lock=found.as_json() if found else None)
-
-    def _stop(self, _: None) -> None:
-        lock.refuse_if_busy(self.ctx)
-        self._state = _TOLD_SYSTEMD
-        self._answer(**vars(lifecycle.stop(self.ctx)))
-
-    def _start(self, _: None) -> None:
-        lock.refuse_if_busy(self.ctx)
-        self._state = _TOLD_SYSTEMD
-        self._answer(health=lifecycle.start(self.ctx))
-
-    def _restart(self, process: str) -> None:
-        lock.refuse_if_busy(self.ctx)
-        self._state = _TOLD_SYSTEMD
-        with _end_with_laptop():
-            self._answer(**vars(lifecycle.restart_process(self.ctx, process)))
-
-    def _timer(self, name: str) -> None:
-        lock.refuse_if_busy(self.ctx)
-        self._state = _RUN_GOES_ON
-        with _end_with_laptop():
-            self._answer(status=timerrun.run(self.ctx, name))
-
-    def _prune(self, asked: prune.PruneRequest) -> None:
-        if asked.dry:
-            self._answer(releases=prune.prunable(self.ctx, asked.prune))
-        else:
-            self._follow(lock.submit(self.ctx, asked.prune))
 
     def _attach(self, job: str) -> None:
         """Follow the named job, else the one that runs or ran last."""
@@ -237,15 +195,6 @@ class Session:
         finally:
             connections.close()
 
-    def _begin_maintenance(self, asked: requests.MaintenanceOn) -> None:
-        """A deploy that runs meanwhile goes on, behind the page."""
-        self._state = _MAINTENANCE
-        self._answer(**switch.begin(self.ctx, asked.terms, asked.by))
-
-    def _end_maintenance(self, _: None) -> None:
-        self._state = _MAINTENANCE
-        self._answer(**switch.end(self.ctx))
-
     def _phases(self, asked: PhasesRequest) -> None:
         """Run phases of an unfinished release."""
         self._follow(lock.submit(self.ctx, phases_request(self.ctx.catalog, asked)))
@@ -253,7 +202,7 @@ class Session:
     def _follow(self, directory: Path) -> None:
         self._state = _GOES_ON
         self.ctx.emit("following", job=directory.name)
-        with _end_with_laptop():
+        with end_with_laptop():
             if jobs.request_of(directory).get("barriers"):
                 self._receive_signals(directory)
             site = None if jobs.status_of(directory).finished else visitors.LastCheck(self.ctx)
@@ -294,7 +243,7 @@ class Session:
                 self.ctx.emit("logs", unit=unit, lines=masking.clean(lines, secrets.values()))
             self._answer()
             return
-        with _end_with_laptop():
+        with end_with_laptop():
             for new in logs.follow(self.ctx, asked.process, asked.lines):
                 known = secrets.values()  # of all releases that may have printed it
                 for lines in _in_portions(iter(new)):
@@ -304,36 +253,12 @@ class Session:
         """When each calendar expression elapses next on this host; ``problem`` says what is wrong with one."""
         self._answer(calendars=[timers.upcoming(one) for one in expressions])
 
-    def _stage(self, asked: requests.StageRequest) -> None:
-        """Keep a change for the next release."""
-        lock.refuse_if_busy(self.ctx)
-        self._answer(version=kept.stage(self.ctx, asked.change, asked.by).version)
-
     def _run(self, command: RunRequest) -> None:
         """Run a command in a release. It is the last request: all that comes after it is for the command."""
         self._state, self._over = _MAY_HAVE_RUN, True
-        with _end_with_laptop():
+        with end_with_laptop():
             ended = run(self.ctx, command, self.stream)
         self._answer(status=ended.status, timed_out=ended.timed_out, masked=ended.masked)
-
-
-@contextlib.contextmanager
-def _end_with_laptop() -> Iterator[None]:
-    """In the block, end this program when the laptop has gone: as long as it writes nothing, it would not notice."""
-    done = threading.Event()
-
-    def watch() -> None:
-        output = select.poll()
-        output.register(1, 0)  # POLLERR and POLLHUP, when the other end closes, are always reported
-        while not done.is_set():
-            if output.poll(500) and not done.is_set():
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        done.set()
 
 
 def _in_portions(lines: Iterator[str]) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from deployer.host.job import main
 from deployer.host.job.events import EventLog
 from deployer.host.processes import probe, watch
 from deployer.host.proxy.proof import proof
-from deployer.host.session import session
+from deployer.host.session import operations, session
 from deployer.host.session.session import Session
 from deployer.host.state import lease
 from deployer.host.state.app import AppSettings, Context
@@ -126,7 +126,8 @@ class SimulatedHost:
             enter(_patched(proc, "of_unit", lambda _: []))
             enter(_patched(journald, "entries", self.systemd.records))
             enter(_patched(lease, "boot_id", lambda: f"boot {self.boots}"))
-            enter(_patched(session, "_end_with_laptop", contextlib.nullcontext))
+            for module in (session, operations):
+                enter(_patched(module, "end_with_laptop", contextlib.nullcontext))
             enter(_patched(Session, "_receive_signals", self._hear_words))
             enter(_patched(barrier, "_POLL", 0.5))
             enter(_patched(watch, "_TICK", 0.1))
