@@ -17,7 +17,7 @@ from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.state import jobs, lease, masking, seal
 from deployer.host.state.app import Context
-from deployer.host.state.environment import sources_of
+from deployer.host.state.operator.environment import sources_of
 from deployer.host.state.paths import job_unit, parse_unit, unit_name
 from deployer.host.state.releases import ROLLING_BACK, Release
 from deployer.host.system import orders, systemd

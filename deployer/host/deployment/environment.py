@@ -8,8 +8,8 @@ from pathlib import Path
 from deployer.host.deployment.failures import Failures
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
-from deployer.host.state import environment
 from deployer.host.state.app import Context
+from deployer.host.state.operator import environment
 from deployer.host.state.releases import Release
 from deployer.host.system import files
 from deployer.wire.advice import do, run

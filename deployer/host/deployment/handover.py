@@ -8,8 +8,9 @@ from dataclasses import replace
 from deployer.host.errors import HostError
 from deployer.host.processes import background, commands, watch
 from deployer.host.processes.web import candidate_of
-from deployer.host.state import lease, maintenance
+from deployer.host.state import lease
 from deployer.host.state.app import Context
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import orders, proc, systemd

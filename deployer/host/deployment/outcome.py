@@ -10,9 +10,9 @@ from deployer.host.assets import links
 from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
 from deployer.host.processes import background
-from deployer.host.state import environment
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import ENDED, PRUNED
+from deployer.host.state.operator import environment
 from deployer.host.state.releases import DEAD, GOOD, ROLLING_BACK, Release
 from deployer.host.state.retention import to_prune, used_keys
 from deployer.host.system import files

@@ -9,7 +9,7 @@ from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
 from deployer.host.state import masking, seal
 from deployer.host.state.app import Context
-from deployer.host.state.environment import sources_of
+from deployer.host.state.operator.environment import sources_of
 from deployer.host.state.releases import Release
 from deployer.host.state.retention import migrations_since, rollback_targets
 from deployer.host.system import files

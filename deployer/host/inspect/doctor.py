@@ -14,8 +14,8 @@ from deployer.host.maintenance import units as page
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
-from deployer.host.state import maintenance
 from deployer.host.state.app import Context
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import job_unit, maintenance_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import orders, systemd

@@ -9,8 +9,9 @@ from typing import Any
 from deployer.host.errors import Damaged
 from deployer.host.inspect.status import readable
 from deployer.host.processes import commands
-from deployer.host.state import environment, masking
+from deployer.host.state import masking
 from deployer.host.state.app import Context
+from deployer.host.state.operator import environment
 from deployer.wire.environment import HOST, SERVICE, mark
 
 

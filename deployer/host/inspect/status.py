@@ -12,8 +12,9 @@ from deployer.host.maintenance import switch
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
-from deployer.host.state import deploylock, lease
+from deployer.host.state import lease
 from deployer.host.state.app import Context
+from deployer.host.state.operator import deploylock
 from deployer.host.state.releases import GOOD, PREPARING, READY, ROLLING_BACK, SERVED, Release
 from deployer.host.system import systemd
 

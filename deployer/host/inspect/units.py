@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer.host.processes import background
-from deployer.host.state import maintenance
 from deployer.host.state.app import Context
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import proc, systemd, timers

@@ -13,8 +13,9 @@ from typing import Any
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
 from deployer.host.job.prune import Prune
-from deployer.host.state import deploylock, jobs
+from deployer.host.state import jobs
 from deployer.host.state.app import Context
+from deployer.host.state.operator import deploylock
 from deployer.host.state.paths import job_unit
 from deployer.host.system import files, orders, proc, runner, systemd
 from deployer.wire.advice import run

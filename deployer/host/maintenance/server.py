@@ -16,8 +16,8 @@ from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.maintenance.page import UNREACHABLE, response
-from deployer.host.state import maintenance
 from deployer.host.state.catalog import Catalog
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import AppPaths
 from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import Exit

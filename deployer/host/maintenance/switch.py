@@ -12,9 +12,9 @@ from deployer.host.errors import Damaged, HostError
 from deployer.host.maintenance import units
 from deployer.host.processes import background
 from deployer.host.proxy.proof.listener import read
-from deployer.host.state import maintenance
 from deployer.host.state.app import Context
-from deployer.host.state.maintenance import Maintenance
+from deployer.host.state.operator import maintenance
+from deployer.host.state.operator.maintenance import Maintenance
 from deployer.host.state.releases import ROLLING_BACK, Release
 from deployer.host.system import files, systemd
 from deployer.host.units import install

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.processes.web import crashed, ending, failure
-from deployer.host.state import maintenance
 from deployer.host.state.app import Context
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import UnitName, parse_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import files, orders, systemd

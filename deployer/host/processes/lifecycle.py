@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from deployer.host.errors import HostError
 from deployer.host.processes import background
 from deployer.host.processes.web import candidate_of
-from deployer.host.state import maintenance
 from deployer.host.state.app import Context
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import parse_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import journald, systemd

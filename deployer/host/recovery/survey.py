@@ -10,8 +10,9 @@ from typing import Any, Callable
 
 from deployer.host.deployment.failures import Failures
 from deployer.host.recovery import debris
-from deployer.host.state import jobs, lease, maintenance
+from deployer.host.state import jobs, lease
 from deployer.host.state.app import Context
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import ROLLING_BACK, SERVED, Release
 from deployer.host.system import files, systemd

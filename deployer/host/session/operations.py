@@ -12,8 +12,8 @@ from deployer.host.maintenance import switch
 from deployer.host.processes import lifecycle, timerrun
 from deployer.host.session import requests
 from deployer.host.session.laptop import end_with_laptop
-from deployer.host.state import deploylock, environment
 from deployer.host.state.app import Context
+from deployer.host.state.operator import deploylock, environment
 
 _TOLD_SYSTEMD = "systemd may have been told, and carries it out by itself; fab status shows what runs"
 _RUN_GOES_ON = "a run that has begun goes on by itself; fab logs shows what it prints"

@@ -25,8 +25,9 @@ from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.session.laptop import end_with_laptop
 from deployer.host.session.operations import Operations
-from deployer.host.state import deploylock, jobs, masking
+from deployer.host.state import jobs, masking
 from deployer.host.state.app import Context
+from deployer.host.state.operator import deploylock
 from deployer.host.system import timers
 from deployer.host.units import overrides
 from deployer.wire.message import read_message

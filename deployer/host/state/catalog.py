@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import BadRequest, Damaged, HostError
-from deployer.host.state import maintenance
 from deployer.host.state.ledger import BEGUN, Ledger
+from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import Release
 from deployer.host.system import files

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.state import environment
+from deployer.host.state.operator import environment
 from tests.host.simulation import service
 from tests.host.simulation.faults import Kill, PowerCut
 from tests.host.simulation.host import Outcome, SimulatedHost

@@ -12,7 +12,7 @@ import pytest
 
 from deployer.host.maintenance import switch, units
 from deployer.host.recovery import survey
-from deployer.host.state import maintenance
+from deployer.host.state.operator import maintenance
 from deployer.host.system import files
 from deployer.wire.maintenance import MaintenanceRequest
 from tests.host.simulation import rules, service

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deployer.host.maintenance import server
-from deployer.host.state.maintenance import Maintenance
+from deployer.host.state.operator.maintenance import Maintenance
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files
 from deployer.wire.maintenance import MaintenanceRequest

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from deployer.host.errors import Damaged, HostError
-from deployer.host.state import deploylock
 from deployer.host.state.app import AppSettings, Context
+from deployer.host.state.operator import deploylock
 from deployer.host.state.paths import AppPaths
 from deployer.wire.deploylock import DeployLock
 from deployer.wire.protocol import Exit
