@@ -22,6 +22,7 @@ from deployer.fleet.worker import HostWorker, Plan
 from deployer.release.placement import Payload, Placement, ReleaseKind, number_of
 from deployer.remote.decision import Decision
 from deployer.remote.facts import Facts
+from deployer.remote.refusals import refuse_if_busy, refuse_if_locked
 from deployer.remote.session import Edit, Outcome, Over, Remote
 from deployer.remote.site import Site, untouched
 
@@ -180,7 +181,7 @@ class Coordinator:
         """A host on which deploys are locked has no part in this one, however long it would wait."""
         for host in sorted(self._facts):
             with self._ends(host) as remote:
-                remote.refuse_if_locked(self._facts[host])
+                refuse_if_locked(remote, self._facts[host])
 
     def _queue(self, patient: str) -> None:
         """A place in the queue of each host that is busy; with ``wait`` it is waited for, else Busy is the host's end.
@@ -194,7 +195,7 @@ class Coordinator:
                 since[host] = time.monotonic()
                 with self._ends(host) as remote:
                     if not self._wait:
-                        remote.refuse_if_busy(self._facts[host], patient=patient)
+                        refuse_if_busy(remote, self._facts[host], patient=patient)
                     remote.wait(patient, queue=self._wait)
             if self._wait and self._gone:
                 return

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Protocol
 
 from deployer import events
-from deployer.errors import BadAnswer, Busy, ConfigError, Exit, Interrupted, Unreachable, lost_before
+from deployer.errors import BadAnswer, ConfigError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
 from deployer.remote import decode
 from deployer.remote.answers import AskAnswer, Nothing
@@ -113,28 +113,6 @@ class Remote:
             next=do("upgrade deployer on this machine, from where it was installed") + run("deployer --version")
             if newer
             else run(f"fab setup -H root@{_bare(self.host)}", "brings the host up to date; what serves goes on"),
-            host=self.host,
-        )
-
-    def refuse_if_locked(self, facts: Facts) -> None:
-        """Raises Busy saying who keeps deploys from beginning, why and until when."""
-        if facts.lock is not None:
-            raise Busy(
-                message=f"deploys of {self.app} are {facts.lock}",
-                state="nothing was touched",
-                next=run("fab unlock", "ends that"),
-                host=self.host,
-            )
-
-    def refuse_if_busy(self, facts: Facts, *, patient: str = "") -> None:
-        """Raises Busy saying who deploys, since when and at which phase. ``patient`` is the command that would wait."""
-        if facts.busy is None:
-            return
-        wait = run(patient, "waits for its turn") if patient else NOTHING
-        raise Busy(
-            message=f"busy: {facts.busy}",
-            state="nothing was touched",
-            next=run("fab attach", "follows it") + wait,
             host=self.host,
         )
 

@@ -13,6 +13,7 @@ from deployer.fleet.hosts import Fleet, each
 from deployer.fleet.release import release
 from deployer.fleet.results import conclude
 from deployer.remote.answers import Staged
+from deployer.remote.refusals import refuse_if_busy
 from deployer.remote.site import Site, open_remote, who
 from deployer.rollout import Strategy
 from deployer.wire.advice import run
@@ -103,7 +104,7 @@ def _stage(
         if not differences[site.host]:
             return None
         with open_remote(site) as (remote, facts):
-            remote.refuse_if_busy(facts)
+            refuse_if_busy(remote, facts)
             remote.query({"op": "stage", "change": changes[site.host].as_json(), "by": who()}, Staged)
         site.report(events.Finished(host=site.host, exit=0, serving=facts.current, summary=f"stored; {then}"))
         return int(Exit.OK)

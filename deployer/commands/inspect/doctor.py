@@ -15,6 +15,7 @@ from deployer.commands.release import djangoadvice
 from deployer.errors import Exit
 from deployer.remote.answers import Diagnosis, Finding
 from deployer.remote.job import Follower
+from deployer.remote.refusals import refuse_if_busy
 from deployer.remote.session import Remote
 from deployer.remote.site import Site, open_remote, who
 from deployer.ssh.link import connect
@@ -37,7 +38,7 @@ def look(site: Site) -> tuple[Exit, Diagnosis]:
 def fix(site: Site) -> tuple[Exit, Diagnosis]:
     """Have the host recover, follow that, and look again: what is left is a person's to do."""
     with open_remote(site) as (remote, facts):
-        remote.refuse_if_busy(facts)
+        refuse_if_busy(remote, facts)
         found = _look(site, remote)
         if not found.findings:
             return Exit.OK, found

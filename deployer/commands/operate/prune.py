@@ -9,6 +9,7 @@ from deployer.fleet.results import Answers, ask_each, conclude
 from deployer.release.placement import Payload
 from deployer.remote.answers import Prunable
 from deployer.remote.facts import Facts
+from deployer.remote.refusals import refuse_if_busy
 from deployer.remote.session import Remote
 from deployer.remote.site import Site, open_remote, who
 from deployer.wire.advice import do
@@ -25,7 +26,7 @@ def prune(fleet: Fleet, keep: str) -> int:
     count = _count(keep)
 
     def plan(_: Site, remote: Remote, facts: Facts) -> Payload:
-        remote.refuse_if_busy(facts)
+        refuse_if_busy(remote, facts)
         return Payload(message=_message(count, dry=False))
 
     return conclude(fleet, follow(fleet, plan), exit_of=lambda outcome: int(outcome.exit))

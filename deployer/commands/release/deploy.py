@@ -27,6 +27,7 @@ from deployer.project.source import Source, collect
 from deployer.release.kinds import Deploy, Reload, Rollback, migrator_of
 from deployer.release.placement import Payload
 from deployer.remote.facts import Facts
+from deployer.remote.refusals import refuse_if_busy
 from deployer.remote.session import Remote
 from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
@@ -86,7 +87,7 @@ def run_phases(fleet: Fleet, phases: Sequence[str], release: str, *, no_migrate:
     migrator = migrator_of(fleet.config, fleet.hosts)
 
     def plan(site: Site, remote: Remote, facts: Facts) -> Payload:
-        remote.refuse_if_busy(facts)
+        refuse_if_busy(remote, facts)
         message = {
             "op": "phases", "phases": list(phases), "release": number, "by": who(),
             "no_migrate": no_migrate or site.host != migrator,
