@@ -79,7 +79,7 @@ def two_apps(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) ->
     """Two tiny apps on one host, each with a deploy user of its own; both are set up, and serve."""
     path = tmp_path_factory.mktemp("apps")
     mini = make_tiny(bookworm, path / "mini")
-    blog = make_tiny(bookworm, path / "blog", app="blog", user="deploy-blog", port=8002)
+    blog = make_tiny(bookworm, path / "blog", app="blog")
     for site in (mini, blog):
         site.expect(0, "setup", user="root")
         site.expect(0, "deploy")

@@ -82,7 +82,7 @@ def test_a_lock_ends_at_its_time(free: TinySite) -> None:
     free.expect(0, "lock", "-m", WHY, "--until", "20s")
     assert "until" in free.expect(0, "--dry", "lock", "-m", "x").text
     free.expect(4, "reload")
-    wait_until(lambda: not json.loads(free.expect(0, "status", "--json").out)["lock"], "it has ended", 60, every=1)
+    wait_until(lambda: not json.loads(free.expect(0, "status", "--json").out)["lock"], "it has ended", every=1)
     free.expect(0, "reload")
 
 

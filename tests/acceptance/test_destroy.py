@@ -41,7 +41,7 @@ def before(bookworm: SandboxHost) -> set[str]:
 @pytest.fixture
 def crew(before: set[str], bookworm: SandboxHost, tmp_path: Path) -> Iterator[BackgroundSite]:
     """An app of its own, with a worker, a timer and data, whose release serves."""
-    site = make_background(bookworm, tmp_path / "crew", app="leaver", user="deploy-leaver", port=8019)
+    site = make_background(bookworm, tmp_path / "crew", app="leaver")
     site.ask_for(worker(), timer())
     site.release()
     bookworm.run("echo precious > /var/lib/leaver/data.txt; chown leaver: /var/lib/leaver/data.txt")
@@ -54,8 +54,7 @@ def standing(
     bookworm: SandboxHost, before: set[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BackgroundSite]:
     """An app that is to be refused: it stands for several tests."""
-    site = make_background(bookworm, tmp_path_factory.mktemp("standing") / "crew", app="stayer", user="deploy-stayer",
-                           port=8021)  # fmt: skip
+    site = make_background(bookworm, tmp_path_factory.mktemp("standing") / "crew", app="stayer")
     site.ask_for()
     site.release()
     yield site
@@ -94,7 +93,7 @@ def test_data_stay_with_their_owner_and_a_setup_finds_them(crew: BackgroundSite,
 
 def test_the_other_app_of_the_host_loses_no_request(crew: BackgroundSite, tmp_path: Path) -> None:
     """One that shares the deploy user keeps it, and its keys; its proxy is reloaded under load."""
-    other = make_tiny(crew.host, tmp_path / "stays", app="stays", user="deploy-leaver", port=8020)
+    other = make_tiny(crew.host, tmp_path / "stays", app="stays", user="deploy-leaver")
     other.expect(0, "setup", user="root")
     other.expect(0, "deploy")
     with other.under_load("/"):
@@ -137,7 +136,7 @@ def test_the_last_app_takes_what_all_share_with_it(tmp_path: Path) -> None:
     """The name is typed at a terminal. A host that was bare is so again, but that its proxy starts at boot."""
     with up() as host:
         before = files(host)
-        site = make_background(host, tmp_path / "crew", app="leaver", user="deploy-leaver", port=8019)
+        site = make_background(host, tmp_path / "crew", app="leaver")
         site.ask_for(worker(), timer())
         site.release()
         terminal = Terminal(site.argv("destroy", "--data", user="root"), site.project.path)

@@ -25,7 +25,6 @@ from tests.support.tiny import TinySite, make_tiny
 
 pytestmark = pytest.mark.acceptance
 
-OWN: dict[str, Any] = {"app": "vars", "user": "deploy-vars", "port": 8012}
 STORE = "/var/lib/deployer/vars/environment.json"
 PEM = "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQ+/abc=\n" * 300 + "-----END PRIVATE KEY-----"
 HARD = {
@@ -56,14 +55,14 @@ VALUES = st.text(
 @pytest.fixture(scope="module")
 def vars_host(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> SandboxHost:
     """An app of this file's own is set up there."""
-    make_tiny(bookworm, tmp_path_factory.mktemp("vars") / "vars", **OWN).expect(0, "setup", user="root")
+    make_tiny(bookworm, tmp_path_factory.mktemp("vars") / "vars", app="vars").expect(0, "setup", user="root")
     return bookworm
 
 
 @pytest.fixture
 def bare(vars_host: SandboxHost, tmp_path: Path) -> Iterator[TinySite]:
     """Nothing is deployed, nothing is kept."""
-    site = make_tiny(vars_host, tmp_path / "vars", **OWN)
+    site = make_tiny(vars_host, tmp_path / "vars", app="vars")
     site.wipe()
     yield site
 

@@ -74,8 +74,8 @@ def duo(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Two hosts that were set up by one command, each with a release of its own."""
     with up(distribution="bookworm") as other:
         path = tmp_path_factory.mktemp("duo") / "duo"
-        first = make_tiny(bookworm, path, app="duo", user="deploy-duo", port=8004)
-        made = Duo(first, TinySite(other, first.project, app="duo", user="deploy-duo", port=8004))
+        first = make_tiny(bookworm, path, app="duo")
+        made = Duo(first, TinySite(other, first.project, app="duo"))
         made.configure()
         ended = made.fab("setup", user="root")
         assert ended.exit == 0, ended.text

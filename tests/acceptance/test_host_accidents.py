@@ -334,7 +334,7 @@ def test_laptops_that_deploy_at_once(bench: Bench, laptops: list[WholeSite], cou
     with loaded(bench), contextlib.ExitStack() as stack:
         fabs = [stack.enter_context(running(site, *DEPLOY)) for site in laptops[:count]]
         bench.faults.wait_until_reached()
-        wait_until(lambda: sum(fab.process.poll() is None for fab in fabs) == 1, "all but one are sent away", 90)
+        wait_until(lambda: sum(fab.process.poll() is None for fab in fabs) == 1, "all but one are sent away")
         told = [failed(fab)["message"] for fab in fabs if fab.process.poll() is not None]
         bench.faults.go_on()
         exits = [fab.end() for fab in fabs]

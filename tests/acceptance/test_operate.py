@@ -152,7 +152,7 @@ def test_a_stopped_app_stays_down_at_a_reboot_and_comes_back_by_start(site: Back
     assert site.serving == serving
     site.comes_to(serving, "worker", "worker.2", timers=["tick"])
     site.host.boot()
-    wait_until(lambda: site.get()["release"] == serving, "it comes back at a boot", 60)
+    wait_until(lambda: site.get()["release"] == serving, "it comes back at a boot")
 
 
 def test_a_deploy_brings_a_stopped_app_back_for_good(site: BackgroundSite) -> None:

@@ -82,11 +82,11 @@ def test_the_dead_mans_switch_clears_away_what_was_killed_for_good(shop: Shop) -
             fab.kill()
         kill_for_good(shop)
         assert active(shop, TIMER)
-        wait_until(lambda: shop.footprint() == before, "the host has cleared away", 90)
+        shop.is_back_at(before)
     assert shop.site.serving == serving
     shown = row(shop, release)
     assert (shown["state"], shown["reason"].startswith("interrupted at build: ")) == ("interrupted", True)
-    wait_until(lambda: not active(shop, TIMER), "nothing is left to look after", 90)
+    wait_until(lambda: not active(shop, TIMER), "nothing is left to look after")
     shop.recovers()
 
 
@@ -100,7 +100,7 @@ def test_a_question_is_enough_to_have_it_put_right(shop: Shop) -> None:
     kill_for_good(shop)
     shop.host.run(["systemctl", "stop", TIMER])
     shop.site.expect(0, "status")
-    wait_until(lambda: shop.footprint() == before, "the host has cleared away", 20)
+    shop.is_back_at(before)
 
 
 def test_the_next_deploy_needs_no_repair(shop: Shop) -> None:
@@ -128,8 +128,8 @@ def test_a_candidate_whose_lease_has_run_out(shop: Shop) -> None:
         shop.host.run(LOOK)
         assert (row(shop, release)["state"], len(shop.site.units())) == ("candidate", 4)
         let_the_lease_run_out(shop, release)
-        wait_until(lambda: len(shop.site.units()) == 2, "the candidate goes", 90)
-        wait_until(lambda: shop.footprint() == before, "nothing of it stays", 20)
+        wait_until(lambda: len(shop.site.units()) == 2, "the candidate goes")
+        shop.is_back_at(before)
     assert (shop.site.serving, row(shop, release)["state"]) == (serving, "interrupted")
     assert row(shop, release)["reason"] == "left alone after check; its migration ran, and stays applied"
 
@@ -140,8 +140,8 @@ def test_a_release_that_nobody_watches(shop: Shop) -> None:
         release = begin(shop, "switch")
         assert shop.site.serving == release
         let_the_lease_run_out(shop, release)
-        wait_until(lambda: len(shop.site.units()) == 2, "the host has judged it", 90)
-        wait_until(lambda: not active(shop, JOB), "its job ends", 20)
+        wait_until(lambda: len(shop.site.units()) == 2, "the host has judged it")
+        wait_until(lambda: not active(shop, JOB), "its job ends")
     assert (shop.site.serving, row(shop, release)["state"]) == (release, "current")
     assert row(shop, release)["reason"].endswith("the host found it healthy")
     shop.keep()
@@ -153,8 +153,8 @@ def test_a_release_that_nobody_watches_and_that_goes_bad(shop: Shop) -> None:
     release = begin(shop, "switch")
     shop.host.run(f"systemctl kill -s KILL shop-web@{release}.service")
     let_the_lease_run_out(shop, release)
-    wait_until(lambda: shop.site.serving == serving, "the standby serves again", 90)
-    wait_until(lambda: len(shop.site.units()) == 2, "the failed one goes", 20)
+    wait_until(lambda: shop.site.serving == serving, "the standby serves again")
+    wait_until(lambda: len(shop.site.units()) == 2, "the failed one goes")
     assert row(shop, release)["state"] == "rolled back"
 
 

@@ -245,7 +245,7 @@ def test_without_words_or_release_nothing_is_run(mini: TinySite) -> None:
     ended = run(mini)
     assert ended.exit == 2
     assert "fab run -H" in ended.err and "-- python manage.py check" in ended.err
-    fresh = make_tiny(mini.host, mini.project.path.parent / "fresh", app="fresh", user="deploy-fresh", port=8003)
+    fresh = make_tiny(mini.host, mini.project.path.parent / "fresh", app="fresh")
     fresh.expect(0, "setup", user="root")
     ended = run(fresh, "true")
     assert ended.exit == 2

@@ -498,16 +498,19 @@ def test_a_first_site_that_nginx_refuses_is_taken_away(mini: TinySite) -> None:
 
 def test_a_port_that_is_taken_is_told(untouched: SandboxHost, tmp_path: Path) -> None:
     """Another server has the port of the site: exit 2, its name, and the way out; nothing was touched."""
-    site = make_tiny(untouched, tmp_path / "porty", app="porty", port=8055)
+    site = make_tiny(untouched, tmp_path / "porty", app="porty")
     untouched.run(
         "systemd-run --quiet --unit=squatter /usr/bin/python3 -m http.server "
-        f"--bind {untouched.address} --directory /srv 8055"
+        f"--bind {untouched.address} --directory /srv {site.port}"
     )
     try:
         failed = setup(site, expect=2).event("failed")
     finally:
         untouched.run("systemctl stop squatter")
-    assert failed["message"] == f"python3 has {untouched.address}:8055 of this host: nginx could not listen there"
+    assert (
+        failed["message"]
+        == f"python3 has {site.url.removeprefix('http://')} of this host: nginx could not listen there"
+    )
     assert "listen" in failed["next"] and failed["state"] == "nothing was touched"
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture(scope="module")
 def _site(bookworm: SandboxHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundSite]:
-    site = make_background(bookworm, tmp_path_factory.mktemp("clock"), app="clock", user="deploy-clock", port=8012)
+    site = make_background(bookworm, tmp_path_factory.mktemp("clock"), app="clock")
     yield site
     site.wipe()
 
@@ -174,7 +174,7 @@ def test_a_run_that_fails_says_nothing_about_the_release(site: BackgroundSite) -
     site.ask_for(timer())
     mended = site.release()
     has_run(site, mended)
-    wait_until(lambda: site.status()["timers"][0]["ok"], "the run went well", 10)
+    wait_until(lambda: site.status()["timers"][0]["ok"], "the run went well")
 
 
 def test_a_run_that_takes_too_long_is_ended(site: BackgroundSite) -> None:

@@ -87,7 +87,7 @@ def test_a_job_that_takes_longer_than_the_deploy(site: BackgroundSite) -> None:
     wait_until(lambda: not site.pid(f"worker@{old}"), "it ends")
     site.ask_dead_mans_switch()
     site.comes_to(new, "worker", seconds=5)
-    wait_until(lambda: not site.out(f"ls -d {tree} /srv/crew/releases/{old}/env"), "its code and environment go", 10)
+    wait_until(lambda: not site.out(f"ls -d {tree} /srv/crew/releases/{old}/env"), "its code and environment go")
     assert site.status()["lingering"] == []
 
 
@@ -228,7 +228,7 @@ def test_a_release_that_goes_back_finishes_the_job_in_hand(site: BackgroundSite)
     wait_until(lambda: not site.pid(f"worker@{failed}"), "it ends")
     site.ask_dead_mans_switch()
     site.comes_to(new, "worker")
-    wait_until(lambda: not site.out(f"ls -d {tree} /srv/crew/releases/{failed}/env"), "its code and environment go", 20)
+    wait_until(lambda: not site.out(f"ls -d {tree} /srv/crew/releases/{failed}/env"), "its code and environment go")
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,6 @@ class BackgroundSite(TinySite):
     """The app: a web server that ends between two requests, and whatever processes and timers a test asks for."""
 
     app: str = "crew"
-    user: str = "deploy-crew"
-    port: int = 8011
 
     def ask_for(
         self, *tables: str, watch: float = 0.5, drain: float = 10, keep: int = 5, mark: str = "0"

@@ -12,7 +12,7 @@ from typing import Any
 
 from deployer.sandbox import SandboxHost
 from tests.support.project import Project
-from tests.support.site import Ended, Site, make_site
+from tests.support.site import Ended, Site, make_site, wait_until
 
 QUICK: dict[str, Any] = {"settle": 0, "watch": 0, "timeout": 15}
 CLIENTS = 2
@@ -76,6 +76,12 @@ class Shop:
     def footprint(self) -> list[str]:
         """All that the app has on the host: link, trees, environments, releases, uploads, unit files, units."""
         return self.host.run(FOOTPRINT.format(app=self.site.app), check=False).stdout.splitlines()
+
+    def is_back_at(self, before: list[str]) -> None:
+        """Wait until the app has on the host what it had, and nothing else."""
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: self.footprint() == before, "nothing else stays")
+        assert self.footprint() == before
 
     def refuses(
         self, message: str, *arguments: str, exit: int = 5, phase: str = "", logs: str = "", next: str = ""

@@ -210,8 +210,8 @@ def make_site(host: SandboxHost, path: Path, **options: Any) -> Site:
     return site
 
 
-def wait_until(condition: Any, what: str, seconds: float = 30, every: float = 0.05) -> None:
-    """Poll until a condition holds; an AssertionError names it when it never does.
+def wait_until(condition: Any, what: str, seconds: float = 90, every: float = 0.05) -> None:
+    """Poll until a condition holds; an AssertionError names it when it never does. Only a failure takes the whole time.
 
     Looking takes at most a fifth of the time, for what is waited for needs the processors, too.
     """

@@ -138,13 +138,26 @@ TEST_COLOUR = "green"
 """
 
 
+PORTS = {
+    app: 8001 + place
+    for place, app in enumerate(
+        ("mini", "blog", "fresh", "duo", "porty", "crew", "clock", "vars", "leaver", "stayer", "stays")
+    )
+}
+"""Where each app listens: several live on one host, whichever tests run there, so no two of them share a port."""
+
+
 @dataclass
 class TinySite(Site):
     """A tiny app, its deploy user, and where it listens behind nginx."""
 
     app: str = "mini"
-    user: str = "deploy"
-    port: int = 8001
+    user: str = ""
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.user = self.user or ("deploy" if self.app == "mini" else f"deploy-{self.app}")
+        self.port = self.port or PORTS[self.app]
 
     @property
     def url(self) -> str:

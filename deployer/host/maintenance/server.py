@@ -43,8 +43,14 @@ def serve(paths: AppPaths) -> Exit:
     """Serve on the socket that systemd has handed over (sd_listen_fds(3)) until SIGTERM."""
     listener = socket.socket(fileno=3)
     listener.setblocking(False)
-    asyncio.run(_serve(paths, listener, Terms(paths)))
+    asyncio.run(_until_sigterm(paths, listener))
     return Exit.OK
+
+
+async def _until_sigterm(paths: AppPaths, listener: socket.socket) -> None:
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    await serve_until(over, paths, listener)
 
 
 class Terms:
@@ -63,7 +69,9 @@ class Terms:
         return self._request
 
 
-async def _serve(paths: AppPaths, listener: socket.socket, terms: Terms) -> None:
+async def serve_until(over: asyncio.Event, paths: AppPaths, listener: socket.socket) -> None:
+    """Serve until it is over, and finish each request whose connection was accepted."""
+    terms = Terms(paths)
     open_now: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,14 +86,15 @@ async def _serve(paths: AppPaths, listener: socket.socket, terms: Terms) -> None
         finally:
             writer.close()
 
-    over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     # Not start_unix_server: from Python 3.13 on it tries to remove the socket's file, which is systemd's.
     server = await asyncio.start_server(answer, sock=listener, backlog=BACKLOG, limit=_HEAD)
     await over.wait()
-    server.close()  # what waits in the socket stays there: systemd has it, too
-    for _ in range(_TURNS):  # what has just been accepted becomes a task
+    # No more are accepted: what waits in the socket stays there, systemd has it, too. The server is closed when what it
+    # has accepted became tasks: closed before, it would drop those connections, open and without an answer.
+    asyncio.get_running_loop().remove_reader(listener.fileno())
+    for _ in range(_TURNS):
         await asyncio.sleep(0)
+    server.close()
     if open_now:
         await asyncio.wait(open_now, timeout=GRACE)
 

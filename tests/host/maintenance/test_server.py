@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,6 +185,35 @@ def test_at_its_end_what_is_in_hand_is_finished_and_others_are_answered(page: Pa
         app.release.set()
         assert everything(slow).endswith(b"app")
     assert ending.wait(15) == 0
+
+
+def test_a_connection_accepted_at_the_very_end_is_answered(paths: AppPaths) -> None:
+    """The end comes between its acceptance and its first byte."""
+
+    async def accept_one() -> bytes:
+        over = asyncio.Event()
+
+        class Last(socket.socket):
+            """The end comes as soon as a connection is accepted."""
+
+            def accept(self) -> tuple[socket.socket, Any]:
+                made = super().accept()
+                over.set()
+                return made
+
+        with Last(socket.AF_UNIX) as listener:
+            listener.bind(str(paths.maintenance_socket))
+            listener.listen()
+            listener.setblocking(False)
+            serving = asyncio.ensure_future(server.serve_until(over, paths, listener))
+            reader, writer = await asyncio.open_unix_connection(str(paths.maintenance_socket))
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            got = await asyncio.wait_for(reader.read(), 15)
+            writer.close()
+            await serving
+            return got
+
+    assert asyncio.run(accept_one()).endswith(b"</html>\n")
 
 
 def test_what_sends_no_request_takes_nothing_from_others(page: Page) -> None:

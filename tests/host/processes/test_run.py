@@ -195,12 +195,12 @@ def test_more_than_may_be_sent_ahead_is_refused() -> None:
 
 def test_in_a_terminal_it_has_all_that_a_terminal_has(ran: Ran) -> None:
     """Its own, as the one of its session: job control, its size and each new one, Ctrl-C, the end that is typed."""
-    code = (
+    code = (  # it waits for its signals: one that comes just before a read would be noticed after it
         "import os, sys, signal; print(os.isatty(0), os.isatty(2), os.ttyname(0) == os.ttyname(1), "
         "os.get_terminal_size(), os.tcgetpgrp(0) == os.getpgrp(), oct(os.fstat(0).st_mode)[-3:]); "
-        "signal.signal(signal.SIGWINCH, lambda *_: print(os.get_terminal_size(), flush=True)); "
-        "print('ready', flush=True)\n"
-        "try:\n    input(); input()\nexcept KeyboardInterrupt:\n    print('caught', flush=True); "
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH, signal.SIGINT]); print('ready', flush=True); "
+        "signal.sigwait([signal.SIGWINCH]); print(os.get_terminal_size(), flush=True); "
+        "print('got', input(), flush=True); signal.sigwait([signal.SIGINT]); print('caught', flush=True); "
         "print('interrupted', sys.stdin.read()); sys.exit(7)"
     )
 
@@ -213,7 +213,7 @@ def test_in_a_terminal_it_has_all_that_a_terminal_has(ran: Ran) -> None:
         ran.say({"op": "size", "rows": 40, "columns": 120})
         until(b"lines=40")
         ran.say({"op": "input", "length": 4}, b"typ\r")
-        until(b"typ")
+        until(b"got typ")
         ran.say({"op": "input", "length": 1}, b"\x03")
         until(b"caught")
         ran.say({"op": "input", "length": 6}, b"more\r\x04")
