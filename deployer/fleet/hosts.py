@@ -55,13 +55,15 @@ class Fleet:
 class HostResult(Generic[T]):
     """How work on one host of a fleet ended: with ``value``, or with ``error``.
 
-    ``failed`` is the last failure that was reported of the host, ``seconds`` how long the work took.
+    ``failed`` is the last failure that was reported of the host, ``said`` its summary when it ended well, ``seconds``
+    how long the work took.
     """
 
     site: Site
     value: T | None = None
     error: BaseException | None = None
     failed: events.Failed | None = None
+    said: str = ""
     seconds: float = 0.0
 
     @property
@@ -149,4 +151,5 @@ def _one_of_many(site: Site, work: Callable[[Site], T]) -> HostResult[T]:
         failure = caught if isinstance(caught, DeployerError) else Bug.of(caught, host=site.host)
         error = failure
         record.end(failure)
-    return HostResult(site=site, value=value, error=error, failed=record.failed, seconds=time.monotonic() - started)
+    took = time.monotonic() - started
+    return HostResult(site=site, value=value, error=error, failed=record.failed, said=record.said, seconds=took)

@@ -27,16 +27,20 @@ class _Told(DeployerError):
 
 
 class Recorder:
-    """The reporter of one host. ``failed`` is its last failure; nothing is passed on while it is ``muted``."""
+    """The reporter of one host. ``failed`` is its last failure, ``said`` what it said when it ended well; nothing is
+    passed on while it is ``muted``."""
 
     def __init__(self, host: str, report: Reporter) -> None:
         self.failed: events.Failed | None = None
+        self.said = ""
         self.muted = False
         self._host, self._report = host, report
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, events.Failed):
             self.failed = event
+        if isinstance(event, events.Finished) and not event.exit:
+            self.said = event.summary
         if not self.muted:
             self._report(event)
 

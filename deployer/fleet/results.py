@@ -63,13 +63,15 @@ def conclude(
     exit = worst([end.exit for end in found])
     bad = [end.host for end in found if end.exit]
     failures = [ended.failed for ended, end in zip(ends, found, strict=True) if ended.failed and end.exit]
-    done = f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}"
+    some = f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}"
+    said = {end.detail for end in found}
+    all = ": ".join([f"done on {len(found)} hosts", *(said if len(said) == 1 else ())]).removesuffix(": ")
     fleet.report(
         events.FleetFinished(
             exit=exit,
             hosts=found,
             seconds=max(end.seconds for end in found),
-            summary=done if bad else f"done on {len(found)} hosts",
+            summary=some if bad else all,
             state="; ".join(dict.fromkeys(failed.state for failed in failures if failed.state)),
             next=Next(dict.fromkeys(step for failed in failures for step in failed.next)),
         )
@@ -120,7 +122,7 @@ def _end_of(ended: HostResult[T], exit_of: Callable[[T], int]) -> HostEnd:
         release=str(getattr(outcome, "release", "") or ""),
         serving=str(getattr(outcome, "serving", "") or ""),
         seconds=ended.seconds,
-        detail=detail or (f"ended with {exit}" if exit else ""),
+        detail=detail or (f"ended with {exit}" if exit else ended.said),
         logs=ended.failed.logs if ended.failed and exit else (),
     )
 

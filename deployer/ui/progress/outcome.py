@@ -27,7 +27,8 @@ PANELS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetOutcome:
-    """The end of a command, ready to be printed. ``agreed``: every host is done, and they serve the same."""
+    """The end of a command, ready to be printed. ``agreed``: every host is done, says the same, and
+    serves the same."""
 
     end: ev.FleetFinished
     rows: tuple[ev.HostEnd, ...]
@@ -87,7 +88,9 @@ def outcome_of(
     return FleetOutcome(
         end=end,
         rows=rows,
-        agreed=not end.exit and {row.result for row in rows} == {"done"} and len({row.serving for row in rows}) == 1,
+        agreed=not end.exit
+        and all(row.result == "done" for row in rows)
+        and len({(row.serving, row.detail) for row in rows}) == 1,
         panels=tuple(
             ev.Logs(unit=f"{_together(hosts, names)}: {logs.unit}", lines=logs.lines)
             for found, hosts in groups[:PANELS]

@@ -100,8 +100,9 @@ print(json.dumps({
 ENDED = ("good", "failed", "rolled back", "interrupted")
 
 
-_KEPT_LISTS = ("assets.json", "entries.json", "sources.json")
-"""What a good release may have besides: its hashed assets and its files, so that nobody reads all of its code again."""
+_MAY_HAVE = ("assets.json", "entries.json", "maintenance", "sources.json")
+"""What a good release may have besides: its hashed assets and its files, so that nobody reads all of its code again;
+and where the page is served that once took its place."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class Survey:
                 told.append(f"{name} is still {record.get('result')}")
             whole = [*parts, "venv"] if record.get("venv") else parts  # an app without dependencies has none
             wanted = whole if good else ["release.json"]
-            if [one for one in self.found["contents"][name] if not (good and one in _KEPT_LISTS)] != wanted:
+            if [one for one in self.found["contents"][name] if not (good and one in _MAY_HAVE)] != wanted:
                 told.append(f"{name} ({record.get('result')}) holds {self.found['contents'][name]}, not {wanted}")
         if self.current and self.records.get(self.current, {}).get("result") != "good":
             told.append(f"current is {self.current}, whose record is {self.records.get(self.current)}")

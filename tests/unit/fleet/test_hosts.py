@@ -196,6 +196,26 @@ def test_every_end_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "summary"),
+    [(("", ""), "done on 2 hosts"), (("up", "up"), "done on 2 hosts: up"), (("up", "down"), "done on 2 hosts")],
+)
+def test_what_hosts_say_at_their_end_is_told(said: Sequence[str], summary: str) -> None:
+    """With each of them, and in the summary where all say the same."""
+    heard: list[events.Event] = []
+    fleet = fleet_of("a", "b", heard=heard)
+    words = dict(zip("ab", said, strict=True))
+
+    def work(site: Site) -> bool:
+        site.report(events.Finished(host=site.host, exit=0, summary=words[site.host]))
+        return True
+
+    assert conclude(fleet, each(fleet, work)) == 0
+    told = heard[-1]
+    assert isinstance(told, events.FleetFinished)
+    assert (told.summary, tuple(end.detail for end in told.hosts)) == (summary, tuple(said))
+
+
+@pytest.mark.parametrize(
     ("codes", "exit"),
     [((0, 0), 0), ((0, 4), 4), ((4, 3), 3), ((3, 2), 2), ((2, 5), 5), ((3, 7), 7), ((7, 130, 1), 130)],
 )

@@ -313,6 +313,12 @@ def test_hosts_that_disagree_are_a_table_although_all_is_done(show: Callable[...
     ends = [ev.HostEnd(host=host, result="done", serving="v43" if host != CULPRIT else "v42") for host in FIVE]
     text = show([ev.FleetFinished(exit=0, hosts=tuple(ends), summary="done")])
     assert re.search(r"web02 +\W*done +v42", text)
+    ends = [
+        ev.HostEnd(host=host, result="done", detail="stopped" if host != CULPRIT else "was stopped") for host in FIVE
+    ]
+    assert re.search(
+        r"web02 +\W*done +was stopped", show([ev.FleetFinished(exit=0, hosts=tuple(ends), summary="done")])
+    )
 
 
 @both
