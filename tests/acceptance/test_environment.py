@@ -74,11 +74,11 @@ def app(bare: TinySite) -> TinySite:
     return bare
 
 
-def piped(site: TinySite, text: str, *arguments: str) -> Ended:
+def piped(site: TinySite, text: str, *arguments: str, user: str = "") -> Ended:
     """``fab`` with something on its standard input."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     done = subprocess.run(
-        [*site.argv(*arguments[:at]), *arguments[at:]],
+        [*site.argv(*arguments[:at], user=user), *arguments[at:]],
         cwd=site.project.path,
         capture_output=True,
         text=True,
@@ -318,14 +318,24 @@ def test_a_planted_secret_is_found_nowhere(app: TinySite) -> None:
                   release='migrate = "env"')  # fmt: skip
     name = "PLANTED"
 
-    def run(*arguments: str, exit: int = 0, text: str = "", prints: bool = False) -> None:
-        ended = piped(app, text, *arguments)
+    def run(*arguments: str, exit: int = 0, text: str = "", prints: bool = False, user: str = "") -> None:
+        ended = piped(app, text, *arguments, user=user)
         assert ended.exit == exit, ended.text
         if not prints:
             hunt.hear(" ".join(arguments), ended.text)
         hunt.search(" ".join(arguments))
 
+    def typed(terminal: Terminal, *lines: tuple[bytes, str], prints: bool = False) -> None:
+        for prompt, line in lines:
+            terminal.wait_for(prompt)
+            terminal.type(line)
+        assert terminal.end() == 0, terminal.text
+        if not prints:
+            hunt.hear("the terminal", terminal.text)
+        hunt.search("a terminal")
+
     with hunt.watching():
+        run("setup", user="root")
         run("env.set", name, text=secrets[0])
         run("deploy", "--verbose")
         run("env", "--json")
@@ -358,6 +368,19 @@ def test_a_planted_secret_is_found_nowhere(app: TinySite) -> None:
         run("start")
         run("timer", "list")
         run("run", "--", "cat", text="".join(f"{one}\n" for one in secrets))
+        typed(Terminal(app.argv("env.set", "TYPED"), app.project.path), (b"value of TYPED: ", f"{secrets[0]}\n"))
+        typed(edited(app, 'echo "EDITED=$PLANTED" >> "$1"'))
+        shell = Terminal(app.argv("shell"), app.project.path)
+        typed(
+            shell,
+            (b"code $ ", f"true '{secrets[0]}'; echo $FROM_VAULT.\r"),
+            (b"****.", "exit 0\r"),
+            prints=True,
+        )
+        run("destroy", "--data", "--yes", "vars", user="root")
+        assert hunt.everywhere() == []
+        run("setup", user="root")
+        run("deploy")
     assert hunt.found == set()
     assert value(app, "FROM_VAULT") == secrets[2]
     assert oct((app.project.path / ".env.pulled").stat().st_mode & 0o777) == "0o600"

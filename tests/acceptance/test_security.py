@@ -57,16 +57,15 @@ def blog(two_apps: tuple[TinySite, TinySite]) -> TinySite:
 
 
 def made(site: TinySite) -> str:
-    """What root has made of the app's requests so far, but for the dead-man's switch (:func:`armed`)."""
+    """The files that root has made of the app's requests so far."""
     return site.host.run(
-        f"find /srv/{site.app} /var/lib/deployer/{site.app} /etc/systemd/system -printf '%p %i %C@\\n'; "
-        "systemctl list-units --all --no-legend 'deployer-*' | grep -v -- '-lease[.]' || true"
+        f"find /srv/{site.app} /var/lib/deployer/{site.app} /etc/systemd/system -printf '%p %i %C@\\n'"
     ).stdout
 
 
 def armed(site: TinySite) -> set[str]:
-    """The units of dead-man's switches. One of an earlier deploy may go by itself; none may come."""
-    listed = site.host.run("systemctl list-units --all --plain --no-legend 'deployer-*-lease.*'").stdout
+    """The units of jobs and dead-man's switches. One of an earlier deploy may go by itself; none may come."""
+    listed = site.host.run("systemctl list-units --all --plain --no-legend 'deployer-*'").stdout
     return {line.split()[0] for line in listed.splitlines()}
 
 

@@ -81,7 +81,8 @@ class Shop:
         """Wait until the app has on the host what it had, and nothing else."""
         with contextlib.suppress(AssertionError):
             wait_until(lambda: self.footprint() == before, "nothing else stays")
-        assert self.footprint() == before
+        now = self.footprint()
+        assert now == before, f"more: {set(now) - set(before)}; less: {set(before) - set(now)}"
 
     def refuses(
         self, message: str, *arguments: str, exit: int = 5, phase: str = "", logs: str = "", next: str = ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from deployer.host.assets import links
 from deployer.host.deployment import outcome
 from deployer.host.processes import background
+from deployer.host.proxy.proof import listener
 from deployer.host.state import jobs, releases
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
@@ -26,6 +27,7 @@ def find(ctx: Context, known: set[int]) -> Iterator[Path]:
     yield from _releases(ctx, known)
     yield from _stores(ctx)
     yield from _uploads(ctx)
+    yield from listener.left_behind(ctx)
     yield from jobs.abandoned(ctx.paths.jobs)
     yield from (path for path in (ctx.paths.private / f"{name}.env" for name in transient.COMMANDS) if path.exists())
 

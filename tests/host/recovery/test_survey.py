@@ -12,6 +12,7 @@ import pytest
 
 from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
+from deployer.host.proxy.site import PROOF_SOCKET
 from deployer.host.recovery import debris, survey
 from deployer.host.recovery.survey import (
     COMPLETE_LEDGER,
@@ -72,6 +73,10 @@ def silent_job(host: SimulatedHost, ctx: Context) -> None:
     (ctx.paths.jobs / "00000099").mkdir()
 
 
+def killed_check(host: SimulatedHost, ctx: Context) -> None:
+    ctx.paths.socket(2).with_name(PROOF_SOCKET).touch()
+
+
 def unfinished_job(host: SimulatedHost, ctx: Context) -> None:
     (ctx.paths.jobs / "00000099").mkdir()
     (ctx.paths.jobs / "00000099/events.jsonl").write_bytes(b'{"event":"phase.started"}\n')
@@ -102,6 +107,7 @@ WRONG: dict[str, tuple[Callable[[SimulatedHost, Context], object], list[tuple[st
     "an older one was switched to": (was(SERVED), [(REMOVE, 1)], True),
     "an older one still has units": (units_of_one, [(STOP, 1)], True),
     "a file was cut short": (lambda host, ctx: (ctx.paths.home / ".x.tmp").touch(), [(REMOVE_DEBRIS, 0)], False),
+    "a check of the site was killed": (killed_check, [(REMOVE_DEBRIS, 0)], False),
     "a job never said a word": (silent_job, [(REMOVE_DEBRIS, 0)], True),
     "a job never ended": (unfinished_job, [], True),
     "the ledger lacks a line": (lambda host, ctx: ctx.ledger.add("begun", 1.0, release="v3"),

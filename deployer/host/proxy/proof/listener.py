@@ -6,8 +6,10 @@ gets, and who connected.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import functools
 import grp
 import os
 import pwd
@@ -17,9 +19,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from deployer.host.proxy.site import PROOF_SOCKET
 from deployer.host.state.app import Context
+from deployer.host.system import files
 from deployer.wire.site import PROOF
 
 TURN = 60.0
@@ -51,11 +55,12 @@ def listening(ctx: Context, number: int, turn: float = TURN) -> Iterator[Arrival
     Another check may take ``turn`` seconds to end. Raises OSError.
     """
     path = str(ctx.paths.socket(number).with_name(PROOF_SOCKET))
+    remove = functools.partial(_remove, path)
     seen, done = Arrivals(), threading.Event()
     with _alone(str(ctx.paths.private), turn), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        atexit.register(remove)  # a deploy that fails ends with a check under way
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            remove()
             listener.bind(path)  # its directory belongs to root: nobody can have put something else there
             os.chmod(path, 0o660)
             os.chown(path, pwd.getpwnam(ctx.app).pw_uid, grp.getgrnam(ctx.settings.socket_group).gr_gid)
@@ -66,8 +71,20 @@ def listening(ctx: Context, number: int, turn: float = TURN) -> Iterator[Arrival
             yield seen
         finally:
             done.set()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            remove()
+            atexit.unregister(remove)
+
+
+def left_behind(ctx: Context) -> Iterator[Path]:
+    """The sockets of checks that were killed."""
+    if not files.is_locked(ctx.paths.private):
+        sockets = (ctx.paths.socket(number).with_name(PROOF_SOCKET) for number in ctx.catalog.numbers())
+        yield from (path for path in sockets if path.exists())
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 @contextlib.contextmanager
