@@ -12,7 +12,6 @@ import contextlib
 import errno
 import filecmp
 import os
-import shutil
 import stat
 from collections.abc import Collection, Container, Iterable, Iterator
 from pathlib import Path
@@ -33,6 +32,7 @@ _LIST = "assets.json"
 """In a release's directory: the tree and the static directories that were looked at, and the assets that were found.
 
 A later deploy need not read the code of all kept releases to know which assets they name."""
+_CHUNK = 1 << 18
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 """Another file system, too many links, a file system without links."""
 
@@ -114,7 +114,8 @@ def _copy(source: Path, target: Path) -> None:
         temporary.unlink()
     try:
         with open(source, "rb") as read, open(temporary, "xb") as written:
-            shutil.copyfileobj(read, written)
+            while piece := read.read(_CHUNK):
+                written.write(piece)
             written.flush()
             os.fchmod(written.fileno(), 0o444)
             os.fsync(written.fileno())

@@ -11,13 +11,12 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deployer.host.build.pythons import HOST_PATH, pythons
 from deployer.host.errors import HostError
-from deployer.host.system import ownership
+from deployer.host.system import ownership, runner
 from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.release.source import LockSpec
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
@@ -84,7 +83,7 @@ def _ordinary(match: re.Match[bytes]) -> bytes:
 def advice(lock: LockSpec, tree: Path) -> Next:
     """What to do when an installer fails: it names the cause itself; what this host lacks is found here."""
     steps = [do(f"the lines above name the cause: a package, a version, a hash: put it right in {lock.path}, commit")]
-    if shutil.which("git", path=HOST_PATH) is None and any(_wants_git(tree, path) for path in lock.files):
+    if runner.which("git", HOST_PATH) is None and any(_wants_git(tree, path) for path in lock.files):
         why = f'{lock.path} installs from git, which this host lacks: add "git" to packages under [host]; then'
         steps[:0] = [do(why), run("fab setup -H root@HOST", "installs it")]
     if others := pythons():

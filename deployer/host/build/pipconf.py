@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 import stat
@@ -48,6 +47,8 @@ def _public(path: str) -> str:
 
 def parse(text: str) -> dict[str, str]:
     """The options in a file by name; those for ``pip install`` win. Empty when it cannot be read."""
+    import configparser
+
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(text)

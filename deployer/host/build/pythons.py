@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.errors import HostError
-from deployer.host.system.runner import run
+from deployer.host.system.runner import run, which
 from deployer.wire.advice import do
 from deployer.wire.advice import run as type_in
 from deployer.wire.cause import Cause
@@ -88,7 +87,7 @@ def _candidates(version: str) -> Iterator[str]:
     """The paths to try, the best first."""
     others = [f"python{one}" for one in sorted(pythons(), key=distance)]
     names = [f"python{version}"] if version else ["python3", *others]
-    yield from filter(None, (shutil.which(name, path=HOST_PATH) for name in names))
+    yield from filter(None, (which(name, HOST_PATH) for name in names))
     for one in installed():
         if version in ("", minor_of(one)):
             yield program(one)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from deployer.wire.maintenance import MaintenanceRequest
 
+BACKLOG = 4096
+GRACE = 30.0
+"""Seconds that requests have to end when the page is taken away."""
 PAGE = """\
 <!doctype html>
 <html lang="en">

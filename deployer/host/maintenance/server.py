@@ -15,7 +15,7 @@ import socket
 from typing import Callable
 
 from deployer.host.errors import HostError
-from deployer.host.maintenance.page import UNREACHABLE, response
+from deployer.host.maintenance.page import BACKLOG, GRACE, UNREACHABLE, response
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import AppPaths
@@ -23,9 +23,6 @@ from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import Exit
 from deployer.wire.site import PROOF
 
-BACKLOG = 4096
-GRACE = 30.0
-"""Seconds that requests have to end when the page is taken away."""
 _HEAD = 64 * 1024
 """The most bytes of a request's head."""
 _PATIENCE = 10.0

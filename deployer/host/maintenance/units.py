@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from deployer.host.deployment import handover
-from deployer.host.maintenance.server import BACKLOG, GRACE
+from deployer.host.maintenance.page import BACKLOG, GRACE
 from deployer.host.state.app import Context
 from deployer.host.state.paths import AppPaths, maintenance_unit
 from deployer.host.system import files, orders, systemd

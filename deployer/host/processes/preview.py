@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import mimetypes
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -126,6 +125,8 @@ class Connections:
                 with contextlib.suppress(OSError, ValueError):
                     below = f"{directory}/{path[len(prefix) :]}"
                     content = ownership.read_below(Path(self.ctx.trees.path(self.release.tree)), below, _LARGEST)
+                    import mimetypes
+
                     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
                     return _response("200 OK", kind, content)
         return _response("404 Not Found", "text/plain", b"not in the release\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +54,8 @@ def served(address: Address, name: str) -> Certified:
 
     Raises OSError (ssl.SSLError is one) when nothing shakes hands there.
     """
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     host = address.host.strip("[]")
@@ -76,6 +77,8 @@ def _parse(certificate: bytes, form: str) -> Certified:
 
 def parse(shown: str) -> Certified:
     """What ``openssl x509`` prints. Raises ValueError when something is missing. Pure."""
+    import ssl
+
     lines = [line.strip() for line in shown.splitlines()]
     said = dict(line.partition("=")[::2] for line in lines if line.startswith(("serial=", "notBefore=", "notAfter=")))
     names = [part.strip() for line in lines if "DNS:" in line for part in line.split(",")]
@@ -88,6 +91,8 @@ def parse(shown: str) -> Certified:
 
 def pair_problem(chain: Path, key: Path) -> str:
     """Why a certificate and a private key do not belong together; empty when they do."""
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(str(chain), str(key), password=_no_password)

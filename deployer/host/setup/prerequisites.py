@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from deployer.host.errors import HostError
@@ -68,7 +67,7 @@ def _first_process() -> str:
 
 def _check_commands() -> None:
     path = runner.ENVIRONMENT["PATH"]
-    missing = [name for name in _COMMANDS if shutil.which(name, path=path) is None]
+    missing = [name for name in _COMMANDS if runner.which(name, path) is None]
     if missing:
         packages = " ".join(dict.fromkeys(_COMMANDS[name] for name in missing))
         raise _refuse(

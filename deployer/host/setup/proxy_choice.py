@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from deployer.host.errors import HostError
 from deployer.host.setup.software import apt
 from deployer.host.system import runner, systemd
@@ -26,7 +24,7 @@ def choose(asked: str, before: str, site: ProxySite | None) -> str:
         if systemd.show(f"{kind}.service").active == "active":
             return kind
     for kind in ("nginx", "caddy"):
-        if shutil.which(kind, path=runner.ENVIRONMENT["PATH"]):
+        if runner.which(kind, runner.ENVIRONMENT["PATH"]):
             return kind
     return "caddy" if _is_packaged("caddy") else "nginx"
 

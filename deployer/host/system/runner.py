@@ -32,6 +32,13 @@ _NOEXEC_SEAL = 8
 """MFD_NOEXEC_SEAL (memfd_create(2)): a hardened kernel requires it, an old one does not know it."""
 
 
+def which(name: str, path: str) -> str | None:
+    """Where a program is on ``path``; None when it is not."""
+    import shutil
+
+    return shutil.which(name, path=path)
+
+
 @dataclass(frozen=True)
 class CommandResult:
     """The exit status of a command and what it printed."""

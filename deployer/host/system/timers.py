@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import re
 from dataclasses import dataclass
@@ -63,6 +62,8 @@ def upcoming(expression: str) -> dict[str, Any]:
 
 def _moment(text: str) -> float:
     """``Thu 2026-11-26 07:30:00 UTC`` as seconds since 1970; 0 for anything else."""
+    import calendar
+
     found = _DATE.fullmatch(text)
     with contextlib.suppress(ValueError, OverflowError):  # a month, say, that there is not
         return float(calendar.timegm(tuple(map(int, found.groups())))) if found else 0.0

@@ -7,7 +7,6 @@ path is checked with the app's rights, so that the answer reveals nothing that o
 from __future__ import annotations
 
 import posixpath
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ def on_host(name: str, venv: Path | None) -> str:
     """The path of a program that the host has and the environment lacks; empty otherwise."""
     if "/" in name or _installed(name, venv):
         return ""
-    return shutil.which(name, path=_HOST_PATH) or ""
+    return runner.which(name, _HOST_PATH) or ""
 
 
 def refuse_missing(spec: Spec, place: Place) -> None:

@@ -7,6 +7,7 @@ import grp
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,18 @@ elif sys.argv[4] == "error":
 
 
 @pytest.mark.parametrize(("ends", "exit"), [("done", 0), ("at once", 0), ("error", 5)])
-def test_nothing_of_a_check_stays(ends: str, exit: int, tmp_path: Path) -> None:
+def test_nothing_of_a_check_stays(ends: str, exit: int) -> None:
     """Also where a deploy fails while a thread of it still asks."""
-    paths = AppPaths("shop", tmp_path)
+    with tempfile.TemporaryDirectory() as root:  # short enough for the path of a socket
+        check_ends(Path(root), ends, exit)
+
+
+def check_ends(root: Path, ends: str, exit: int) -> None:
+    paths = AppPaths("shop", root)
     paths.private.mkdir(parents=True)
     place = paths.socket(1).with_name(PROOF_SOCKET)
     place.parent.mkdir(parents=True)
-    argv = [sys.executable, "-c", PROGRAM, str(tmp_path), getpass.getuser(), grp.getgrgid(os.getgid()).gr_name, ends]
+    argv = [sys.executable, "-c", PROGRAM, str(root), getpass.getuser(), grp.getgrgid(os.getgid()).gr_name, ends]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (exit, "True\n"), done.stderr
     assert not place.exists()

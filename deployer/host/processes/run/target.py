@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 
 from deployer.host.errors import HostError
@@ -86,7 +85,7 @@ def words(ctx: Context, release: Release, request: RunRequest) -> tuple[str, ...
 
 def shell() -> tuple[str, ...]:
     """bash, without the files that would change its prompt; sh where the host has no bash."""
-    return ("/bin/bash", "--noprofile", "--norc") if shutil.which("/bin/bash") else ("/bin/sh",)
+    return ("/bin/bash", "--noprofile", "--norc") if os.access("/bin/bash", os.X_OK) else ("/bin/sh",)
 
 
 def prompt(ctx: Context, release: Release, place: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ import contextlib
 import json
 import secrets
 import socket
-import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,6 +148,8 @@ def _visit(ctx: Context, number: int, endpoint: Endpoint, arrivals: Arrivals, se
 
 def _ask(endpoint: Endpoint, nonce: str, seen: Seen) -> tuple[int, dict[str, str], bytes]:
     """Over a certificate that browsers refuse, too. Raises OSError."""
+    import ssl
+
     if endpoint.scheme == "http":
         return proof.ask(endpoint, nonce, None)
     try:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import secrets
 import socket
-import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployer.host.proxy.nginx import has_ipv6
 from deployer.host.proxy.proof import causes
 from deployer.host.proxy.proof.listener import TURN, Arrivals, listening, read, split
 from deployer.host.state.app import Context
 from deployer.wire.site import NO_PROOF, PROOF, ProxySite
+
+if TYPE_CHECKING:
+    import ssl
 
 _SECONDS = 5.0
 """For one visit."""
@@ -136,6 +139,8 @@ def visit(ctx: Context, number: int, site: ProxySite, within: float = _ALL) -> l
 
 def _visit(seen: Arrivals, endpoint: Endpoint, site: ProxySite) -> Visit:
     """Over a certificate that browsers refuse, too: both are told."""
+    import ssl
+
     made, context = Visit(endpoint), browser(site) if endpoint.scheme == "https" else None
     nonce = secrets.token_hex(16)
     try:
@@ -166,6 +171,8 @@ def is_private(site: ProxySite) -> bool:
 
 def browser(site: ProxySite) -> ssl.SSLContext:
     """What a visitor trusts: the authorities that this host knows, and the site's own."""
+    import ssl
+
     context = ssl.create_default_context()
     if site.acme.ca and Path(site.acme.ca).exists():
         context.load_verify_locations(site.acme.ca)

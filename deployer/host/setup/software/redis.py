@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -139,7 +138,7 @@ def _install(emit: Emit) -> list[str]:
 
 def _server() -> str | None:
     path = runner.ENVIRONMENT["PATH"]
-    return next(filter(None, (shutil.which(name, path=path) for name in _SERVERS)), None)
+    return next(filter(None, (runner.which(name, path) for name in _SERVERS)), None)
 
 
 def _wait(app: str) -> None:

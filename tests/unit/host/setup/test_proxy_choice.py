@@ -36,7 +36,7 @@ def test_the_proxy_is_the_one_that_is_there(
     """What was said; else what was chosen before, runs, or is installed; else Caddy where packages have it."""
     runs = {f"{active}.service": "active"}
     monkeypatch.setattr(proxy_choice.systemd, "show", lambda unit: SimpleNamespace(active=runs.get(unit, "inactive")))
-    monkeypatch.setattr(proxy_choice.shutil, "which", lambda name, path: name if name in installed.split() else None)
+    monkeypatch.setattr(proxy_choice.runner, "which", lambda name, path: name if name in installed.split() else None)
     monkeypatch.setattr(proxy_choice, "_is_packaged", lambda _: packaged)
     assert proxy_choice.choose(asked, before, SITE) == chosen
 

@@ -135,7 +135,7 @@ def test_the_server_is_what_the_distribution_has(
     """Valkey where there is no Redis. One that is there will do; the package's own, for everybody, never starts."""
     installed: list[tuple[list[str], str]] = []
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(redis.shutil, "which", lambda name, path: f"/usr/bin/{name}" if name in there else None)
+    monkeypatch.setattr(redis.runner, "which", lambda name, path: f"/usr/bin/{name}" if name in there else None)
     monkeypatch.setattr(redis.apt, "has_candidate", lambda name: name in offered)
     monkeypatch.setattr(redis.apt, "install", lambda names, _, unstarted: installed.append((names, unstarted)))
     monkeypatch.setattr(redis.systemd, "systemctl", lambda *words: asked.append(words))
