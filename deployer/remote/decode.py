@@ -17,9 +17,9 @@ from msgspec import Struct
 from deployer import events
 from deployer.errors import BadAnswer, Exit
 from deployer.remote.answers import ANSWERS, Nothing, Version
-from deployer.remote.answers.values import JOB_ID, MOST_COUNT, MOST_MOMENT, MOST_SECONDS
+from deployer.remote.answers.values import JOB_ID, MOST_COUNT, MOST_SECONDS
 from deployer.wire.advice import NOTHING, Next
-from deployer.wire.protocol import RELEASE
+from deployer.wire.protocol import MOST_MOMENT, RELEASE
 from deployer.wire.release.command import AHEAD
 
 __all__ = ["EVENTS", "Answer", "answer", "event", "version"]

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployer.wire.protocol import MOST_BY
+from deployer.wire.protocol import MOST_BY, MOST_MOMENT
 from deployer.wire.reader import Reader
 
 MOST_WHY = 500
 """Characters of a reason."""
-MOST_MOMENT = 1e11
-"""Seconds since 1970: far enough."""
 
 
 @dataclass(frozen=True)

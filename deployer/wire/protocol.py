@@ -30,6 +30,8 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 MOST_NUMBER = 999_999_999
 """The last release there can be: RELEASE has nine digits."""
+MOST_MOMENT = 1e11
+"""The last moment that is one, in seconds since 1970: a clock that is wrong is earlier, too."""
 MOST_MISSED = 100_000
 """Releases that a host may have missed of its fleet's: so far may one request raise its number. A host that joins late
 comes from v1; ten releases a day make this many in 27 years."""

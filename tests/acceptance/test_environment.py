@@ -248,6 +248,13 @@ def test_a_person_is_asked_for_a_value_that_is_not_shown(app: TinySite) -> None:
     assert refused.end() == 2
     assert "typed" not in refused.text
     assert "--yes" in refused.text
+    app.project.write("other.env", "KEY=other\n")
+    push = Terminal(app.argv("env.push", "other.env"), app.project.path)
+    push.wait_for(b"make it so? [y/N]")
+    push.type("n\n")
+    assert push.end() == 130
+    assert "not confirmed" in push.text and "nothing was touched" in push.text
+    assert store(app) == {"KEY": "typed $ecret 'x'"}
 
 
 EDITOR = """\

@@ -9,7 +9,7 @@ from deployer.commands.env import typed
 from deployer.commands.env.change import carry_out, changes_of, would
 from deployer.commands.env.looking import Difference, Look, difference, look
 from deployer.config.environment.secret import Secret
-from deployer.errors import ConfigError
+from deployer.errors import ConfigError, Interrupted
 from deployer.fleet.hosts import Fleet
 from deployer.fleet.results import Answers
 from deployer.remote.answers import Environment
@@ -88,4 +88,6 @@ def _confirm(fleet: Fleet, file: str, differences: Mapping[str, Difference]) -> 
             next=run(f"fab env.push {file} --yes", "does it") + do("or run it at a terminal"),
         )
     if answer.strip().lower() not in ("y", "yes"):
-        raise ConfigError(message="not confirmed")
+        raise Interrupted(
+            message="not confirmed", state="nothing was touched", next=run(f"fab env.diff {file}", "shows what differs")
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host.system import files
-from deployer.wire.protocol import RELEASE, dumps
+from deployer.wire.protocol import MOST_MOMENT, RELEASE, dumps
 
 BEGUN, ENDED, PRUNED = "begun", "ended", "pruned"
 _TAIL = 64 * 1024
@@ -82,7 +82,7 @@ def _is_as_written(entry: dict[str, Any]) -> bool:
     return (
         "what" in entry
         and type(entry.get("at")) in (int, float)
-        and 0 <= entry["at"] < 1e11
+        and 0 <= entry["at"] < MOST_MOMENT
         and told
         and numbered
         and named

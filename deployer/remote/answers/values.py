@@ -6,9 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from deployer.wire.protocol import DIGEST, MOST_NUMBER, RELEASE
+from deployer.wire.protocol import DIGEST, MOST_MOMENT, MOST_NUMBER, RELEASE
 
-MOST_MOMENT = 1e11
 MOST_SECONDS = 1e9
 MOST_COUNT = 1 << 62
 JOB_ID = r"\A[0-9]{0,8}\Z"

@@ -15,7 +15,7 @@ from deployer.host.errors import Damaged
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files
 from deployer.wire.maintenance import MaintenanceRequest
-from deployer.wire.protocol import MOST_BY
+from deployer.wire.protocol import MOST_BY, MOST_MOMENT
 from deployer.wire.reader import Reader
 
 DIRECTORY = "maintenance"
@@ -34,7 +34,8 @@ class Maintenance:
     def parse(cls, value: Any) -> Maintenance:
         """Raises ValueError."""
         read = Reader(value, "maintenance")
-        return cls(MaintenanceRequest.read(read), read.seconds("since", 0, 1e11), read.text("by", length=MOST_BY))
+        since = read.seconds("since", 0, MOST_MOMENT)
+        return cls(MaintenanceRequest.read(read), since, read.text("by", length=MOST_BY))
 
     def as_json(self) -> dict[str, Any]:
         return {**self.request.as_json(), "since": self.since, "by": self.by}
