@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from deployer.wire.advice import Next, Step
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Cause"]
 

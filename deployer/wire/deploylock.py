@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_BY, MOST_MOMENT
 from deployer.wire.reader import Reader
 

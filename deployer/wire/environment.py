@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import ENV_NAME
 from deployer.wire.reader import Reader
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.reader import Reader
 from deployer.wire.site import is_network
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.reader import Reader
 
 KINDS = ("", "auto", "nginx", "caddy")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from deployer.wire.lazydata import dataclass
 
 FILE, EXECUTABLE, LINK = "f", "x", "l"
 ID_BYTES = 5

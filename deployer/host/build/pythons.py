@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.errors import HostError
@@ -15,6 +14,7 @@ from deployer.host.system.runner import run, which
 from deployer.wire.advice import do
 from deployer.wire.advice import run as type_in
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.versions import fits, numbers
 
 _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"

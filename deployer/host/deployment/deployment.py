@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import GOOD, ROLLING_BACK, SERVED, Release
 from deployer.host.system.signals import uninterrupted
 from deployer.wire.advice import NOTHING, Next, run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PHASES, Exit
 
 _LONGEST_CHECK = 900.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from deployer.host.build.delta import parse_delta
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.releases import Release
 from deployer.wire.environment import MOST_VARIABLES, Change, parse_environment, parse_names, parse_sources
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import (
     BARRIERS,
     BEHIND_THE_SWITCH,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from deployer.host.assets import media
@@ -14,6 +13,7 @@ from deployer.host.proxy.proof import certificates, proof
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.system.signals import uninterrupted
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
 
 _PATIENCE = 2.0

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from deployer.host.diagnosis.causes import (
 from deployer.host.system import ownership
 from deployer.wire.advice import Next
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Explanation", "from_command", "from_end", "from_migration", "from_output", "from_response"]
 

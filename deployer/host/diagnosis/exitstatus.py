@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deployer.host.errors import HostError
 from deployer.host.system import journald, runner
 from deployer.wire.advice import do, run
+from deployer.wire.lazydata import dataclass
 
 _SPAWN_FAILED = "641257651c1b4ec9a8624d7a40a9e1e7"
 """The journal's MESSAGE_ID of "Failed at step …" (sd-messages(3)): it was systemd, not the program."""

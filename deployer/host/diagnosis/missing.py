@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Lack", "lacking"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK
 from deployer.host.system import files, journald, signals
 from deployer.wire.advice import run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
 
 

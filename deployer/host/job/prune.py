@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from deployer.host.build.disk import free_bytes
@@ -10,6 +10,7 @@ from deployer.host.deployment import outcome
 from deployer.host.deployment.deployment import JobResult
 from deployer.host.state.app import Context
 from deployer.host.state.releases import DEAD
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_BY, Exit
 from deployer.wire.reader import Reader
 from deployer.wire.release.spec import KEEP

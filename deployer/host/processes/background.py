@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.processes.web import crashed, ending, failure
@@ -20,6 +19,7 @@ from deployer.host.state.paths import UnitName, parse_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import files, orders, systemd
 from deployer.host.units import install
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import WEB
 
 _POLL = 0.1

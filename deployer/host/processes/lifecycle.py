@@ -7,7 +7,6 @@ begins meanwhile decides what runs, and ``try-restart`` starts nothing that a de
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from deployer.host.errors import HostError
 from deployer.host.processes import background
@@ -18,6 +17,7 @@ from deployer.host.state.paths import parse_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import journald, systemd
 from deployer.wire.advice import run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import WEB, Exit
 
 _STOP = 150.0

@@ -9,7 +9,7 @@ import base64
 import contextlib
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.system import ownership, systemd
 from deployer.wire.advice import run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
 
 MOST_OPEN = 64

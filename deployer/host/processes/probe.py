@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import socket
 import time
-from dataclasses import dataclass
 from typing import Callable
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.health import Health
 
 _TICK = 0.1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Callable
 
 from deployer.host.diagnosis import exitstatus
@@ -15,6 +15,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.paths import AppPaths, unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import journald, proc, systemd
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.health import Health
 
 _PAUSE = 0.25

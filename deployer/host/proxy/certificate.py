@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system import runner
+from deployer.wire.lazydata import dataclass
 from deployer.wire.site import Address
 
 _SECONDS = 5.0

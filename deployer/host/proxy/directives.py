@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from deployer.host.system import runner
+from deployer.wire.lazydata import dataclass
 
 _FILE = re.compile(r"# configuration file (.+):")
 _PART = re.compile(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.host.proxy import caddy, nginx
 from deployer.host.proxy.site import Certificate, site_of
 from deployer.host.state.paths import AppPaths
+from deployer.wire.lazydata import dataclass
 from deployer.wire.site import ProxySite
 
 LINEAGES = Path("/etc/letsencrypt/live")

@@ -6,11 +6,11 @@ into :func:`site_of`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
 from deployer.host.state.paths import AppPaths
+from deployer.wire.lazydata import dataclass
 from deployer.wire.site import PROOF, ProxySite
 
 PROOF_SOCKET = "probe.sock"

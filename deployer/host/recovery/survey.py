@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
@@ -19,6 +18,7 @@ from deployer.host.system import files, systemd
 from deployer.host.units import install
 from deployer.wire.advice import do
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PHASES, WEB
 
 DISCARD, REMOVE, FINISH, ROLL_BACK, COMPLETE_LEDGER, START, REMOVE_DEBRIS, STOP = (

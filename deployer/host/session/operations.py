@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
@@ -14,6 +13,7 @@ from deployer.host.session import requests
 from deployer.host.session.laptop import end_with_laptop
 from deployer.host.state.app import Context
 from deployer.host.state.operator import deploylock, environment
+from deployer.wire.lazydata import dataclass
 
 _TOLD_SYSTEMD = "systemd may have been told, and carries it out by itself; fab status shows what runs"
 _RUN_GOES_ON = "a run that has begun goes on by itself; fab logs shows what it prints"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Callable
 
 from deployer.host.build.upload import upload_size
@@ -16,6 +15,7 @@ from deployer.host.state.jobs import JOB
 from deployer.wire import deploylock
 from deployer.wire.advice import run
 from deployer.wire.environment import Change, parse_names
+from deployer.wire.lazydata import dataclass
 from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import BARRIERS, MOST_BY, MOST_NUMBER, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader

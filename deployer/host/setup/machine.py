@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Callable
 
@@ -17,6 +17,7 @@ from deployer.host.errors import HostError
 from deployer.host.system import files, proc, runner, systemd
 from deployer.wire.advice import do
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 from deployer.wire.sizes import size
 
 _SMALL = 1000 << 20

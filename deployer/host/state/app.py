@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pwd
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Callable
 
 from deployer.host.errors import BadRequest, Damaged
@@ -15,6 +15,7 @@ from deployer.host.state.store import Store
 from deployer.host.system import files
 from deployer.wire.advice import run
 from deployer.wire.environment import parse_environment
+from deployer.wire.lazydata import dataclass
 from deployer.wire.reader import Reader
 from deployer.wire.setup.software import BACKUPS
 from deployer.wire.site import ProxySite

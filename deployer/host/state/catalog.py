@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.state.releases import Release
 from deployer.host.system import files
 from deployer.wire.advice import do, run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_MISSED, MOST_NUMBER, RELEASE, Exit
 from deployer.wire.release.spec import Spec
 

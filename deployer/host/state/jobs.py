@@ -7,12 +7,12 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import Damaged
 from deployer.host.system import files
+from deployer.wire.lazydata import dataclass
 
 JOB = re.compile(r"(?:[0-9]{8})?\Z")
 """The name of a job's directory; empty for "the newest"."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deployer.host.system import files
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_MOMENT, RELEASE, dumps
 
 BEGUN, ENDED, PRUNED = "begun", "ended", "pruned"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from deployer.wire.lazydata import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_NUMBER, PHASES
 from deployer.wire.release.spec import Spec
 

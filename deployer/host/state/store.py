@@ -12,13 +12,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.system import files, ownership
 from deployer.host.system.runner import run
+from deployer.wire.lazydata import dataclass
 
 _KINDS = (".json", ".sums")
 _CHUNK = 1 << 20

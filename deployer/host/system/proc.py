@@ -11,12 +11,12 @@ import os
 import posixpath
 import re
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
 from deployer.host.errors import HostError
 from deployer.host.system.runner import run
+from deployer.wire.lazydata import dataclass
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _PATIENCE = 10.0

@@ -13,11 +13,11 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Callable
 
 from deployer.host.errors import HostError
 from deployer.wire import advice
+from deployer.wire.lazydata import dataclass
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 LONGEST_LINE = 64 * 1024

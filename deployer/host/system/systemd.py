@@ -7,12 +7,12 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from signal import Signals
 
 from deployer.host.errors import HostError
 from deployer.host.system import runner
 from deployer.host.system.runner import CommandResult
+from deployer.wire.lazydata import dataclass
 
 TIMED_OUT = 124
 """The status of a systemctl command that took too long or did not start, as in timeout(1)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from deployer.host.system import runner, systemd
+from deployer.wire.lazydata import dataclass
 
 _SHOWN = ("ActiveState", "LastTriggerUSec", "NextElapseUSecRealtime", "Result", "ExecMainStartTimestamp")
 _DATE = re.compile(r"\w+ (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\Z")

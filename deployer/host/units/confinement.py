@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from deployer.host.state.app import Context
 from deployer.host.system import systemd
+from deployer.wire.lazydata import dataclass
 
 Line = tuple[str, str]
 Overrides = Iterable[tuple[str, tuple[str, ...]]]

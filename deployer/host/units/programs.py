@@ -9,12 +9,12 @@ from __future__ import annotations
 import posixpath
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.errors import HostError
 from deployer.host.system import ownership, runner
 from deployer.wire.advice import Next
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
 
 _HOST_PATH = "/usr/local/bin:/usr/bin:/bin"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer.host.state.paths import AppPaths, redis_unit, unit_name
 from deployer.host.units.confinement import lines, override
 from deployer.host.units.unitfile import exec_line, service_lines, unit_text
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import WEB
 from deployer.wire.release.processes import Process, Timer, Web
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
@@ -17,6 +16,7 @@ from deployer.host.units.confinement import Line
 from deployer.host.units.unitfile import properties
 from deployer.wire import advice
 from deployer.wire.environment import environment_file
+from deployer.wire.lazydata import dataclass
 
 _RESERVED = ("build", "migrate")
 """No app's name ends with these."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.reader import Reader
 
 HEALTHY = (0.1, 3600.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
 from deployer.wire.reader import LINE, MOST_ITEMS, MOST_TEXT, TEXT, Reader
 

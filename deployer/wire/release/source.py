@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import DIGEST
 from deployer.wire.reader import LINE, Reader
 from deployer.wire.release.shared import PLAIN_LENGTH, PLAIN_PATH

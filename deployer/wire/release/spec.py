@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import APP, APP_LENGTH, PROCESS, PROCESS_LENGTH, WEB
 from deployer.wire.reader import MOST_TEXT, TEXT, Reader
 from deployer.wire.release.health import Health

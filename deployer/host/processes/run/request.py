@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_NUMBER, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import TEXT, Reader
 from deployer.wire.release.command import (

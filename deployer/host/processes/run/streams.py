@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer.host.processes.run.listening import Input, Laptop
 from deployer.host.processes.run.output import Bytes, Emit, Lines, Sink, pump
@@ -14,6 +14,7 @@ from deployer.host.processes.run.terminal import Terminal
 from deployer.host.state.masking import StreamMask
 from deployer.host.system import runner, systemd
 from deployer.host.units import transient
+from deployer.wire.lazydata import dataclass
 
 
 @dataclass

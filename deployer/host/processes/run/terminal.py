@@ -9,10 +9,10 @@ import os
 import pwd
 import struct
 import termios
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.host.processes.run.request import Size
+from deployer.wire.lazydata import dataclass
 
 _DATABASES = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo")
 _FALLBACKS = ("xterm-256color", "xterm", "vt100")

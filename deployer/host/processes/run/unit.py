@@ -7,7 +7,6 @@ import os
 import secrets
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from deployer.host.diagnosis import exitstatus
@@ -24,6 +23,7 @@ from deployer.host.state.releases import Release
 from deployer.host.system import journald, systemd
 from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.unitfile import own_environment, properties, state_lines
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
 from deployer.wire.release.command import LOCALE_NAMES, SHELL, TIMED_OUT
 from deployer.wire.release.processes import Unit

@@ -18,12 +18,13 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from deployer.host.proxy.site import PROOF_SOCKET
 from deployer.host.state.app import Context
 from deployer.host.system import files
+from deployer.wire.lazydata import dataclass
 from deployer.wire.site import PROOF
 
 TURN = 60.0

@@ -12,7 +12,7 @@ import json
 import secrets
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from deployer.host.errors import HostError
@@ -22,6 +22,7 @@ from deployer.host.proxy.proof.listener import Arrivals, listening, read
 from deployer.host.proxy.proof.proof import Endpoint
 from deployer.host.state.app import Context
 from deployer.host.system import runner
+from deployer.wire.lazydata import dataclass
 from deployer.wire.site import ProxySite
 
 _CADDYFILE = "/etc/caddy/Caddyfile"

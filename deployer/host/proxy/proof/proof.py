@@ -11,7 +11,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from deployer.host.proxy.nginx import has_ipv6
 from deployer.host.proxy.proof import causes
 from deployer.host.proxy.proof.listener import TURN, Arrivals, listening, read, split
 from deployer.host.state.app import Context
+from deployer.wire.lazydata import dataclass
 from deployer.wire.site import NO_PROOF, PROOF, ProxySite
 
 if TYPE_CHECKING:

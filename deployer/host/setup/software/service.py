@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deployer.wire.advice import do, run
+from deployer.wire.lazydata import dataclass
 
 AGAIN = do("put right on the host what it says above; then") + run("fab setup -H root@HOST", "goes on where it stopped")
 """What to do when a service refuses something that no cause explains."""

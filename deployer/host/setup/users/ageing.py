@@ -6,12 +6,12 @@ PAM checks these dates at each login and each sudo, also when nobody logs in by 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from deployer.host.errors import HostError
 from deployer.host.system import runner
 from deployer.wire.advice import do
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 
 NEVER = ("-K", "PASS_MAX_DAYS=-1", "-K", "PASS_MIN_DAYS=0", "-K", "PASS_WARN_AGE=7", "-f", "-1", "-e", "")
 """Options of useradd(8) that override /etc/login.defs and /etc/default/useradd."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from deployer.host.state.releases import GOOD
 from deployer.host.system import files
 from deployer.wire.advice import do, run
 from deployer.wire.environment import HOST, SERVICE, Change, check_variable, environment_problem
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
 
 _PENDING, _SOURCES = "change.json", "sources.json"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from deployer.host.errors import Damaged
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import files
+from deployer.wire.lazydata import dataclass
 from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import MOST_BY, MOST_MOMENT
 from deployer.wire.reader import Reader
