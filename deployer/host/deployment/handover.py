@@ -213,12 +213,13 @@ def wait_for_queue(ctx: Context, release: Release, seconds: float) -> bool:
 def wait_for_empty_queue(path: str, seconds: float) -> bool:
     """The same for any listening Unix socket."""
     deadline, empty = time.monotonic() + seconds, 0
-    while empty < 2:
+    while True:
         empty = empty + 1 if proc.waiting_connections(path) == 0 else 0
+        if empty == 2:
+            return True
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)
-    return True
 
 
 def retire(ctx: Context, release: Release) -> None:
@@ -230,7 +231,8 @@ def retire(ctx: Context, release: Release) -> None:
 
 def remove_but_finishing(ctx: Context, release: Release) -> None:
     """Remove a release's units, except those that still finish a job; the recovery timer removes these later."""
-    finishing = background.finishing(ctx)
+    has_more = release.spec.processes or release.spec.timers
+    finishing = background.finishing(ctx) if has_more else {}
     remove_units(ctx, release, but=finishing)
     if finishing:
         lease.start_watchdog(ctx.paths)

@@ -15,6 +15,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
 from deployer.host.system import files, systemd
 from deployer.host.units import install, transient
+from deployer.wire.protocol import WEB
 
 GIVEN_UP = 60.0
 """Seconds without progress after which the next release removes an upload."""
@@ -88,7 +89,8 @@ def units(ctx: Context) -> dict[int, list[str]]:
     shown = systemd.ask("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-*@v*")
     names = {*files.names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())}
     found: dict[int, list[str]] = {}
-    for name in install.stop_order(names - set(background.finishing(ctx))):
+    own = {name for name in names if (unit := parse_unit(ctx.app, name)) and unit.process != WEB}
+    for name in install.stop_order(names - set(background.finishing(ctx) if own else ())):
         if unit := parse_unit(ctx.app, name):
             found.setdefault(unit.number, []).append(name)
     return found

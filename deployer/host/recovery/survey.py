@@ -89,7 +89,8 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Survey:
-    """What is on the host. ``held`` are the releases under lease; ``wanted`` is False when root has stopped the app.
+    """What is on the host. ``held`` are the releases under lease; ``wanted`` is False when root has stopped the app,
+    and something would start it.
 
     ``units`` are the numbers of releases that have units, except units that finish a job; ``open`` are the numbers of
     releases without an end in the ledger.
@@ -131,13 +132,18 @@ def inspect(ctx: Context, *, leases: bool = True, failures: Failures | None = No
         "debris": lambda: tuple(debris.find(ctx, known)),
         "open": lambda: frozenset(ctx.ledger.open_numbers()),
         "down": lambda: bool(current) and _is_down(ctx, current, releases),
-        "wanted": lambda: not systemd.was_stopped(f"{ctx.app}.service"),
+        "wanted": lambda: not _would_start(found["down"], releases) or not systemd.was_stopped(f"{ctx.app}.service"),
     }
     for name, read in readers.items():
         with failures.kept(f"inspecting the host ({name})") if failures is not None else contextlib.nullcontext():
             found[name] = read()
     held = frozenset(one.number for one in releases if leases and one.unfinished and lease.seconds_left(one.held))
     return Survey(current=current, releases=releases, held=held, **found)
+
+
+def _would_start(down: bool, releases: Iterable[Release]) -> bool:
+    """Whether a step may start the app."""
+    return down or any(release.unfinished for release in releases)
 
 
 def _is_down(ctx: Context, number: int, releases: Iterable[Release]) -> bool:

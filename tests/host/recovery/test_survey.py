@@ -181,12 +181,12 @@ def test_leases_count_unless_they_are_not_to(host: SimulatedHost, ctx: Context) 
     assert survey.inspect(ctx, leases=False).held == frozenset()
 
 
-BLIND: dict[str, tuple[Any, str, str, object]] = {
-    "units": (debris, "units", "units", frozenset()),
-    "debris": (debris, "find", "debris", ()),
-    "open": (Ledger, "open_numbers", "open", frozenset()),
-    "down": (systemd, "show_all", "down", False),
-    "wanted": (systemd, "was_stopped", "wanted", True),
+BLIND: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "units": (debris, "units", {"units": frozenset()}),
+    "debris": (debris, "find", {"debris": ()}),
+    "open": (Ledger, "open_numbers", {"open": frozenset()}),
+    "down": (systemd, "show_all", {"down": False, "wanted": True}),
+    "wanted": (systemd, "was_stopped", {"wanted": True}),
 }
 
 
@@ -204,10 +204,10 @@ def test_what_cannot_be_seen_is_left_out_of_the_plan(
     def blind(*_: Any, **__: Any) -> Any:
         raise HostError("no answer")
 
-    module, name, field, value = BLIND[what]
+    module, name, values = BLIND[what]
     monkeypatch.setattr(module, name, blind)
     with pytest.raises(HostError, match="no answer"):
         survey.inspect(ctx)
     failures = Failures(ctx)
-    assert survey.inspect(ctx, failures=failures) == replace(before, **{field: value})
+    assert survey.inspect(ctx, failures=failures) == replace(before, **values)
     assert [error.message for error in failures.found] == [f"inspecting the host ({what}): no answer"]
