@@ -6,11 +6,12 @@ Host events arrive as JSON lines and become these values by :func:`parse`; the l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any, Protocol, cast
 
 from deployer.errors import DeployerError
 from deployer.wire.advice import NOTHING, Next
+from deployer.wire.lazydata import dataclass
 
 __all__ = [
     "Connected", "Connecting", "Data", "Event", "Failed", "Finished", "FleetFinished", "HostEnd", "Logs", "Note",
@@ -19,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """``host`` is the host as the user named it; ``at`` seconds since the epoch (0.0: the moment it is read)."""
 
@@ -45,12 +46,12 @@ class _Advising:
         return {**value, "next": str(self.next), "commands": list(self.next.commands)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Connecting(Event):
     """A connection to the host is being opened."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Connected(Event):
     """Logged in and the host program answered. ``seconds`` it took; ``detail`` e.g. ``v42 serves``."""
 
@@ -58,7 +59,7 @@ class Connected(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PhaseStarted(Event):
     """A phase began. ``release`` is being made; ``detail`` says what is awaited."""
 
@@ -67,7 +68,7 @@ class PhaseStarted(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PhaseDone(Event):
     """A phase ended well after ``seconds``; ``detail`` is a short human fact (``3 files, 1.2 KiB``)."""
 
@@ -77,7 +78,7 @@ class PhaseDone(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PhaseSkipped(Event):
     """There was nothing to do in a phase; ``detail`` says why."""
 
@@ -86,7 +87,7 @@ class PhaseSkipped(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PhaseFailed(Event):
     """A phase failed after ``seconds``; the reason follows in ``Failed``."""
 
@@ -96,7 +97,7 @@ class PhaseFailed(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress(Event):
     """``done`` of ``total`` bytes are through; ``doing`` says what is done with them: packing, sending."""
 
@@ -106,7 +107,7 @@ class Progress(Event):
     doing: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Waiting(Event):
     """Another deploy runs, and this one waits for its turn; told again whenever something of it changes.
 
@@ -121,7 +122,7 @@ class Waiting(Event):
     ahead: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Output(Event):
     """A line that a command printed: a build, a migration, or one that was asked for (``phase`` is ``run``), of which
     ``stream`` says where: ``out`` or ``err``."""
@@ -131,14 +132,14 @@ class Output(Event):
     stream: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Data(Event):
     """Bytes that a command printed. They go to standard output as they are, and never into ``--json``: no name."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Logs(Event):
     """Lines of a process's journal: what ``fab logs`` prints, and the last lines of a failing process."""
 
@@ -146,7 +147,7 @@ class Logs(Event):
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Switched(Event):
     """``current`` names ``to`` now: new connections reach it. ``previous`` is empty at a first deploy."""
 
@@ -154,7 +155,7 @@ class Switched(Event):
     previous: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ready(Event):
     """The host waits for the rest of its fleet: before ``phase``; where that is ``keep``, at the end of its watch."""
 
@@ -162,21 +163,21 @@ class Ready(Event):
     release: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Note(Event):
     """Something worth a line."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Warn(Event):
     """Something that should be looked at, though the command goes on."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Failed(_Advising, Event):
     """Why a command fails: ``message``, the ``state`` everything is in, what to type ``next``, and the log lines."""
 
@@ -187,7 +188,7 @@ class Failed(_Advising, Event):
     logs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Finished(Event):
     """The command's end on one host. ``serving`` is what serves now; ``summary`` one line for people."""
 
@@ -198,7 +199,7 @@ class Finished(Event):
     summary: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostEnd:
     """How a command on a fleet ended on one host.
 
@@ -218,7 +219,7 @@ class HostEnd:
     logs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FleetFinished(_Advising, Event):
     """The end of a command on several hosts: every host's outcome, in the order in which they were named.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 
 from deployer.wire.advice import Next
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Typed"]
 
 _COMMAND = re.compile(r"\bfab (maintenance (?:on|off)|(?:[a-z]+\.)?[a-z]+)\b(?P<hosts> -H \S+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Typed:
     """What the command line said. ``hosts`` are those of ``-H`` (none: deploy.toml has them), ``target`` is at work."""
 

@@ -4,7 +4,6 @@ what the declarations of a table say."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any, cast
@@ -12,6 +11,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import Meta, Struct
 from msgspec import inspect as types
+
+from deployer.wire.lazydata import dataclass
 
 
 def key(description: str, expects: str, *, beside: type[Struct] | None = None, **constraints: Any) -> Meta:

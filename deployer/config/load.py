@@ -6,7 +6,6 @@ import copy
 import importlib
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from deployer.config.schema import Config
 from deployer.config.where import key_lines, line_of
 from deployer.errors import ConfigError
 from deployer.wire.advice import do, run
+from deployer.wire.lazydata import dataclass
 
 tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 

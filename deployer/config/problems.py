@@ -7,7 +7,6 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from deployer.config.check import Invalid
 from deployer.config.declare import keys_of, paths
+from deployer.wire.lazydata import dataclass
 
 Raw = dict[str, Any]
 T = TypeVar("T", bound=Struct)

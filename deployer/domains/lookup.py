@@ -6,10 +6,10 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from deployer.domains import network
 from deployer.domains.verdict import Answer, Place, line, sentence
+from deployer.wire.lazydata import dataclass
 from deployer.wire.site import ProxySite
 
 __all__ = ["Lookup", "Wanted"]
@@ -28,7 +28,7 @@ Address = Callable[[], str]
 May take a while; what it raises is taken for not knowing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """The ``site`` whose names should lead to ``hosts``: all that may serve it, with the way to each."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Answer", "Place", "is_reserved", "line", "sentence"]
 
@@ -12,7 +13,7 @@ _RESERVED = ("test", "example", "invalid", "localhost", "local", "internal", "ho
 _NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """Who answers at an address. ``wrong`` says why it is not this site; empty when it is, or when nobody knows."""
 
@@ -20,7 +21,7 @@ class Answer:
     wrong: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """An address that a name leads to: a ``host`` of the app has it, or somebody else answers there."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deployer.wire.advice import NOTHING, Next, run
 from deployer.wire.errors import ExplainedError
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
 
 __all__ = [

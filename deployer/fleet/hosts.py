@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,7 @@ from deployer.fleet.recorder import Recorder
 from deployer.remote.decision import Decide
 from deployer.remote.session import Over
 from deployer.remote.site import Site
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Fleet", "HostResult", "each"]
 
@@ -29,7 +30,7 @@ _LOOK = 0.5
 """Seconds after which Python can handle a Ctrl-C that came just before it began to wait."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Fleet:
     """The sites of one command: at least one, each host once, in the order in which they were named.
 
@@ -51,7 +52,7 @@ class Fleet:
         return tuple(site.host for site in self.sites)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostResult(Generic[T]):
     """How work on one host of a fleet ended: with ``value``, or with ``error``.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
 from deployer.errors import DeployerError
 from deployer.remote.facts import Facts
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["HookEnded", "HostEvent", "HostFailed", "HostLost", "HostMet", "HostStopped", "Inbox", "Message", "Tick"]
 
@@ -19,7 +19,7 @@ _TAKEN = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_
 """The signals that are taken, and what they must have done before: one that is ignored stays ignored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostMet:
     """The host has answered, and nothing was sent to it yet."""
 
@@ -27,7 +27,7 @@ class HostMet:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostEvent:
     """An event of the host's job."""
 
@@ -35,7 +35,7 @@ class HostEvent:
     event: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostFailed:
     """The host's job has not begun, and will not."""
 
@@ -43,7 +43,7 @@ class HostFailed:
     error: DeployerError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostLost:
     """The host's job may have begun, and its end was not seen."""
 
@@ -51,14 +51,14 @@ class HostLost:
     error: DeployerError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostStopped:
     """The host's worker is done: the last event of its job was received, or there was nothing to do."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HookEnded:
     """The hook of a host (``drain`` or ``undrain``) has ended, well when ``error`` is empty."""
 
@@ -67,7 +67,7 @@ class HookEnded:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tick:
     """Some time has passed."""
 

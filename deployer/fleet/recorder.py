@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deployer import events
 from deployer.errors import DeployerError, Exit, Mixed
@@ -11,6 +11,7 @@ from deployer.errors.bug import Bug
 from deployer.events import Event, Reporter
 from deployer.fleet.messages import HostFailed, HostLost
 from deployer.remote.session import Over
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Dismissed", "Recorder"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from deployer import events
@@ -13,6 +12,7 @@ from deployer.fleet.hosts import Fleet, HostResult, each
 from deployer.remote.session import Over
 from deployer.remote.site import Site
 from deployer.wire.advice import Next
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Answers", "NoAnswer", "ask_each", "conclude", "most_severe"]
 
@@ -79,7 +79,7 @@ def conclude(
     return exit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Answers(Generic[T]):
     """The answers to a question: by host, in the fleet's order; ``missing`` are the hosts that gave none, and why."""
 

@@ -11,18 +11,18 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.wire import advice
+from deployer.wire.lazydata import dataclass
 
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
          "GIT_NAMESPACE")  # fmt: skip
 """Set inside git's own hooks; they would name another repository than the project's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Changes:
     """Paths in the project: ``tracked`` ones differ from the commit, others are new (``dir/``: all in it)."""
 
@@ -30,7 +30,7 @@ class Changes:
     untracked: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Known:
     """A path that is tracked, or is neither tracked nor ignored (``dir/``: a repository inside this one).
 

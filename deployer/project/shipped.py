@@ -7,11 +7,12 @@ import importlib
 import posixpath
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, BinaryIO, Protocol
 
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
+from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import LINK, Entry
 
 _HOPS = 40
@@ -111,7 +112,7 @@ class Shipped:
         return (path for path in self._kinds if directory == "." or path.startswith(f"{directory}/"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Chosen:
     """What deploy.toml chooses of a lock: dependency groups and extras, and the directory that the app runs in.
 
@@ -134,7 +135,7 @@ class Chosen:
                 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reads:
     """``absent`` names packages that the lock has and that are not installed, each with what they belong to.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,13 +18,14 @@ from deployer.project.files import Collection, included, plain_files
 from deployer.project.filters import listed, refuse_raw
 from deployer.project.spool import Spool
 from deployer.wire.advice import do
+from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import LINK, Entry, tree_digest
 
 OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
 """Needed where a deploy is typed, not on the hosts: nobody is warned when they do not ship."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """The files of a release, sorted by path.
 

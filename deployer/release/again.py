@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from deployer.config import Config
 from deployer.errors import ConfigError
@@ -13,12 +12,13 @@ from deployer.release.spec import counts_of, release_request
 from deployer.remote.facts import Facts
 from deployer.remote.site import Site, who
 from deployer.wire.advice import run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
 
 __all__ = ["Restart", "Scale"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Restart:
     """What serves, once more: its code, settings and environment as they are on the hosts, in new processes."""
 
@@ -44,7 +44,7 @@ class Restart:
         return Payload(message=message)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Scale:
     """What serves, with other counts of processes. ``counts`` by name; None: as ``configs`` (by host) say again."""
 

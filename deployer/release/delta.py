@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO
 
 from deployer.project.source import Source
 from deployer.project.spool import CHUNK, Spool
+from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import Delta, Entry, difference
 
 LEVEL = 6
@@ -24,7 +25,7 @@ def _ignore(done: int, total: int) -> None:
     """Takes progress that nobody wants."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Upload:
     """A delta and its compressed body. Same source, same base: the same bytes, so that uploads can resume."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from deployer import events
@@ -25,6 +25,7 @@ from deployer.remote.site import Site, who
 from deployer.rollout import migrator
 from deployer.wire.advice import do, run
 from deployer.wire.environment import Change
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PHASES
 from deployer.wire.release.spec import Spec
 from deployer.wire.sizes import size
@@ -48,7 +49,7 @@ class _Uploads:
         return replace(made, delta=replace(made.delta, base=facts.base_key))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Deploy:
     """A commit, or the working tree. ``config`` is what deploy.toml says for all hosts."""
 
@@ -102,7 +103,7 @@ class Deploy:
         return Payload(message=message, upload=upload, offset=offset, edit=edit)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reload:
     """The code that serves, under today's settings and environment. ``configs`` are those of the hosts, by name;
     ``changes`` what each host is to keep of its own from then on."""
@@ -138,7 +139,7 @@ class Reload:
         return Payload(message=message)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Rollback:
     """An older release: number ``to``, or (0) the good one before what serves. ``yes``: even behind migrations.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from deployer.errors import ConfigError
@@ -12,12 +11,13 @@ from deployer.remote.facts import Facts
 from deployer.remote.session import Edit, unchanged
 from deployer.remote.site import Site
 from deployer.wire.advice import run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_MISSED
 
 __all__ = ["Payload", "Placement", "ReleaseKind", "number_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Placement:
     """What a release is on one host of a fleet: its ``number`` on all hosts, the ``barriers`` where this host waits,
     and the host that runs the migration for all (empty: there is none to run). The defaults are a single host's."""
@@ -31,7 +31,7 @@ class Placement:
         return self.migrator is None or self.migrator == host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Payload:
     """What goes to a host: the request, and what is uploaded with it, from a byte on."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from deployer.errors import ConfigError
 from deployer.release.placement import Payload, Placement
 from deployer.remote.facts import Facts
 from deployer.remote.site import Site, who
 from deployer.wire.advice import run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import BEHIND_THE_SWITCH
 
 __all__ = ["Promotion", "held_by_all"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Promotion:
     """The release that all hosts hold."""
 

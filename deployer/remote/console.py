@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from deployer import events
 from deployer.errors import BadAnswer, Unreachable
 from deployer.remote import answers
 from deployer.remote.session import Remote
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import HOLD
 from deployer.wire.release.command import AHEAD, LIMIT, RUN
 
@@ -21,7 +22,7 @@ _LOST = f"the command may have run; when it still does, the host ends it within 
 """A host that hears nothing for HOLD seconds sends SIGTERM, and ten seconds later SIGKILL."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """What is to be run. ``kind`` is one of ``deployer.wire.release.command``; ``release`` a number (0: what serves),
     ``process`` the one in whose place it runs (empty: none), ``timeout`` in seconds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +19,7 @@ from deployer.errors import BadAnswer, Exit
 from deployer.remote.answers import ANSWERS, Nothing, Version
 from deployer.remote.answers.values import JOB_ID, MOST_COUNT, MOST_SECONDS
 from deployer.wire.advice import NOTHING, Next
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_MOMENT, RELEASE
 from deployer.wire.release.command import AHEAD
 
@@ -27,26 +28,26 @@ __all__ = ["EVENTS", "Answer", "answer", "event", "version"]
 Answer = TypeVar("Answer", bound=Struct)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Following(events.Event):
     """The host names the job whose events follow."""
 
     job: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Taken(events.Event):
     """The command has taken so many bytes of its input."""
 
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Bare(events.Event):
     """An event that only says that it is one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PreviewPiece(events.Event):
     """A piece of what a release answers, in base64; empty at the end of that connection."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer.remote.answers import AskAnswer, HeldRelease, HostVariable, Job, Lock
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
 from deployer.wire.tree import unpack_ids
 
 __all__ = ["Facts"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a host says before anything is sent. ``partials`` are interrupted uploads: bytes there, by digest.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Plan", "PlannedProcess", "PlannedTimer"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedProcess:
     """A process that a host is to run, ``count`` of it (of ``web``: so many workers in one).
 
@@ -21,7 +23,7 @@ class PlannedProcess:
     change: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedTimer:
     """A timer that a host is to have. ``next`` is when its calendar comes next there (0.0: never).
 
@@ -36,7 +38,7 @@ class PlannedTimer:
     change: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What ``fab deploy`` would have run on one host, and as which ``release``; ``current`` is what serves now.
     ``busy`` and ``locked`` say what would have it refused now; ``scaled`` are the counts that ``fab scale`` has set.

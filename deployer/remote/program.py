@@ -6,17 +6,18 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
+
+from deployer.wire.lazydata import dataclass
 
 SHIPPED = ("deployer.host", "deployer.wire")
 """The packages that run on the host, with all packages inside them."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """A zip of what runs on the host; ``digest`` is its SHA-256 in hex and names its directory on the host."""
 

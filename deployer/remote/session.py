@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO, Protocol
 
 from deployer import events
@@ -20,6 +20,7 @@ from deployer.remote.stream import Broken, EventStream
 from deployer.ssh.channel import Channel
 from deployer.ssh.link import Link
 from deployer.wire.advice import NOTHING, Next, do, run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import HOLD, PROGRAM, PROTOCOL, dumps
 
@@ -55,7 +56,7 @@ def unchanged(event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How a request ended on one host."""
 

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import events
@@ -20,12 +19,13 @@ from deployer.remote.session import Remote
 from deployer.ssh.link import Link, connect
 from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import MOST_BY
 
 __all__ = ["Site", "ask", "open_remote", "untouched", "who"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """Where a command works: the project on this machine, one host, and the reporter of its events.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer.errors import ConfigError, DeployerError, Unreachable
 from deployer.ssh.channel import LongLineError
@@ -12,6 +12,7 @@ from deployer.ssh.link import Link
 from deployer.ssh.transport import printable
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PROGRAM
 
 __all__ = ["CAUSES", "MOST_NOISE", "Attempted", "endless_noise", "not_started", "silent"]
@@ -134,7 +135,7 @@ echo over=1
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Attempted:
     """How it went: the exit status of what was to be the program, and what came instead of events."""
 
@@ -154,7 +155,7 @@ class Attempted:
         return f"; it said: {self.lines[-1]}" if self.lines else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Seen:
     """What the command that looks around told. ``began``: it ran; ``ended``: its login did not hang."""
 

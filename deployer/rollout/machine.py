@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from deployer.events import FleetFinished, HostEnd
@@ -12,11 +11,12 @@ from deployer.rollout.member import Ending, HookState, Member
 from deployer.rollout.verdict import RolloutEnd
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire.advice import NOTHING, Next
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Order", "Rollout"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """A message to a host (``go`` past its ``barrier``, ``undo``), or a hook to run for it.
 

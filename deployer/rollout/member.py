@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from deployer.errors import Exit
 from deployer.rollout.waves import BARRIERS
 from deployer.wire.advice import NOTHING, Next
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Ending", "HookState", "Member"]
 
@@ -30,7 +31,7 @@ class HookState(enum.Enum):
     ENDED = "ended"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Member:
     """What is known of one host.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from deployer.errors import Exit
 from deployer.events import FleetFinished, HostEnd
 from deployer.rollout.member import Ending, Member
 from deployer.wire.advice import NOTHING, Next, run
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["RolloutEnd", "of"]
 
@@ -19,7 +19,7 @@ _NAMED = 4
 """So many hosts are named in one line; more are counted. Those of which something is not known are always named."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RolloutEnd:
     """What a rollout knows at its end. ``why`` it went back (empty: it did not), ``cause``: the host, or the abort."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import BARRIERS
 
 __all__ = ["BARRIERS", "Strategy", "barriers", "is_batch", "migrator", "number", "seconds", "waves"]
@@ -17,7 +17,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BATCH = re.compile(r"(?P<hosts>[1-9][0-9]{0,3})\Z|(?P<percent>[1-9][0-9]?|100)%\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Strategy:
     """How a fleet switches: all at once (0, 0), or in waves.
 

@@ -11,18 +11,18 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from deployer.errors import ConfigError
 from deployer.ssh.settings import SshSettings
+from deployer.wire.lazydata import dataclass
 
 FOUND = re.compile(r"# Host .* found: line (\d+) ?(REVOKED|CA)?\s*\Z")
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostKey:
     """A public key: its type as known_hosts writes it (``ssh-ed25519``), and its bytes."""
 
@@ -38,7 +38,7 @@ class HostKey:
         return f"{self.type} {self.fingerprint}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KnownKey:
     """One line of a known_hosts file that speaks of the host."""
 
@@ -52,7 +52,7 @@ class KnownKey:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KnownKeys:
     """All that known_hosts says of a host; ``portless``: under its name without the port."""
 
@@ -65,7 +65,7 @@ class KnownKeys:
         return tuple(dict.fromkeys(plain))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     kind: Literal["known", "unknown", "changed", "revoked"]
     line: KnownKey | None = None

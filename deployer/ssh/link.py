@@ -7,7 +7,6 @@ import shlex
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from paramiko.ssh_exception import SSHException
 
@@ -16,9 +15,10 @@ from deployer.ssh.channel import Channel
 from deployer.ssh.login.login import Login, login
 from deployer.ssh.options import SshOptions, ssh_command
 from deployer.ssh.target import Target
+from deployer.wire.lazydata import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """How a program ended, and all it said (of stderr the last 64 KB)."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from deployer.events import Event, Reporter
 from deployer.ssh.login.limit import LoginLimit
 from deployer.ssh.target import Target
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Ask", "HostKeys", "Question", "SshOptions", "Target", "ignore", "ssh_command"]
 
@@ -22,7 +23,7 @@ def ignore(event: Event) -> None:
     """A Reporter that discards events."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """What a person is asked while we log in: ``text`` names it, ``host`` is where the answer is needed.
 
@@ -44,7 +45,7 @@ class Ask(Protocol):
     def __call__(self, question: Question, wrong: str | None = None, /) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SshOptions:
     """How to connect, beside what ssh_config says.
 

@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.errors import ConfigError
@@ -17,6 +17,7 @@ from deployer.ssh.login.limit import Sshd
 from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target
 from deployer.wire.advice import Next, do, run
+from deployer.wire.lazydata import dataclass
 
 DEFAULT_TIMEOUT = 15.0
 ALIVE_INTERVAL = 15.0
@@ -27,7 +28,7 @@ DEFAULT_IDENTITIES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KeyFile:
     """A private key file. ``chosen`` tells one that the user named from one of OpenSSH's usual places."""
 
@@ -51,7 +52,7 @@ class KeyFile:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SshSettings:
     """OpenSSH's resolution for one host, all tokens expanded."""
 

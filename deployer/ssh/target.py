@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Target"]
 
@@ -16,7 +16,7 @@ HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\Z")
 PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A host: ``[user@]host[:port]``, ``name`` as it was typed. ``None`` is left to ssh_config."""
 

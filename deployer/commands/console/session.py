@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deployer import events
 from deployer.commands.console.standardinput import StandardInput, has_input
@@ -21,13 +21,14 @@ from deployer.remote.site import Site, open_remote
 from deployer.rollout import duration
 from deployer.ui.style.text import seconds
 from deployer.wire.advice import do
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH
 from deployer.wire.release.command import LIMIT, LIMITS, MANAGE, PLACE, RUN, SHELL, TIMED_OUT
 
 __all__ = ["Place", "Wanted", "execute", "is_interactive", "is_terminal", "place_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where and for how long a command runs: a release (0: the one that serves), a process (empty: none), seconds."""
 
@@ -36,7 +37,7 @@ class Place:
     timeout: int = LIMIT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What is to be run, and where."""
 

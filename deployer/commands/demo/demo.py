@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from deployer.sandbox.records import registry, survey
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 from deployer.wire.advice import run as typed
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Demo", "main", "parser"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.commands.init import FABFILE, FABRIC
 from deployer.sandbox import SandboxHost
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["DemoProject", "make_project"]
 
@@ -45,7 +45,7 @@ _GIT = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoProject:
     """A git working tree, and the URL at which this machine reaches what is deployed from it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deployer import events
 from deployer.commands.env.show import environment
@@ -14,11 +14,12 @@ from deployer.fleet.results import conclude
 from deployer.remote.answers import Environment
 from deployer.remote.site import Site
 from deployer.wire.environment import mark
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Difference", "Look", "difference", "look", "quietly"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
     """What the hosts have, by name, in the fleet's order; ``exit`` is not 0 when some host gave no answer, which is
     reported then. ``salt`` is that of the marks."""
@@ -33,7 +34,7 @@ class Look:
         return tuple(host for host, found in self.hosts.items() if found.current)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """How a change differs from what a host keeps, by name. ``same`` are those that it keeps already; of these what
     serves lacks the ``staged``."""

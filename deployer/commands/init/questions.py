@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from deployer.commands.init.text import ENV_FILE
 from deployer.commands.init.write import seen
 from deployer.project.detect import DiskFiles, Project, inspect
 from deployer.project.detect.locks import choose_lock
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.health import HOST_HEADER, HOST_LENGTH
 
 __all__ = ["Asking", "Defaults", "Interview", "interview"]
@@ -49,7 +50,7 @@ class Defaults:
         return choices[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Interview:
     """The project with what was answered; ``secrets``: a file for them is to be written."""
 
@@ -85,7 +86,7 @@ def interview(root: Path, asking: Asking | None, *, wsgi: str = "", asgi: str = 
     return Interview(project=project, secrets=_wants_secrets(project, someone))
 
 
-@dataclass(slots=True)
+@dataclass
 class _Known:
     """What its user has said of a project so far; with each answer the project is read again."""
 

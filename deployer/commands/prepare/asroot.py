@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from deployer import events
@@ -17,6 +17,7 @@ from deployer.ssh.channel import Channel
 from deployer.ssh.link import Link, connect
 from deployer.ssh.options import Question
 from deployer.wire.advice import do, run
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import dumps
 
 __all__ = ["DESTROY", "SETUP", "RootTask", "run_as_root"]

@@ -66,8 +66,8 @@ class Bridge:
             return
         self._send({"op": "open", "number": number})
         self._pass_on(number, heads.request(head, self._names) + rest)
-        connection.settimeout(None)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the answer has ended, and with it the connection
+            connection.settimeout(None)
             while data := connection.recv(_PIECE):
                 self._pass_on(number, data)
         self._send({"op": "close", "number": number})

@@ -7,7 +7,8 @@ address of this machine.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Names", "request", "response", "target"]
 
@@ -15,7 +16,7 @@ END = b"\r\n\r\n"
 _DOMAIN = re.compile(rb";\s*domain=[^;]*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Names:
     """``here`` is what the browser asks, such as ``127.0.0.1:8000``; ``there`` the app's own name, ``secure`` whether
     visitors use HTTPS."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from deployer.config.environment.command import run_env_command
 from deployer.config.environment.dotenv import read_env_file
 from deployer.config.environment.secret import Secret
 from deployer.wire.environment import COMMAND, FILE, PLAIN
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["LocalEnvironment", "read_local"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalEnvironment:
     """The variables of the ``env_file`` and of the ``env_command``, and which ones a release must have."""
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,7 @@ from deployer.errors import ConfigError
 from deployer.ssh.target import Target
 from deployer.wire.advice import NOTHING, Next, do
 from deployer.wire.advice import run as typed
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["resolve"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 
 from deployer.config.check import Invalid
@@ -12,13 +11,14 @@ from deployer.config.hosts.hosts import HostSettings
 from deployer.config.problems import suggestion
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import WEB
 
 SHOWN = 5
 """Hosts that a message names before it says how many more there are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Roles:
     """What there is to run, by name, and the hosts of the file, in their order. ``once`` may run on one of them.
 

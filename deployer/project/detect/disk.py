@@ -10,13 +10,13 @@ import io
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from deployer.errors import ConfigError
 from deployer.project import git
 from deployer.project.files import JUNK_DIRECTORIES, plain_files
+from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import FILE, LINK, Entry
 
 __all__ = ["DiskFiles"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from deployer.project.django import TextFiles, module_text, tree
 from deployer.project.django.evaluation.modules import relative_to
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["PACKAGES", "Application", "applications"]
 
@@ -23,7 +23,7 @@ _NAMES = ("application", "app", "api", "server")
 _KINDS = ("wsgi", "asgi")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Application:
     """``kind`` is wsgi or asgi, ``target`` is ``module:name``. A ``factory`` is a function that makes one."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from deployer.project.detect.disk import DiskFiles
@@ -14,6 +13,7 @@ from deployer.project.locks.installing import places
 from deployer.project.locks.lockfile import KINDS, kind_of
 from deployer.project.locks.otherlocks import OtherLock
 from deployer.project.shipped import parse_toml
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["LockChoice", "choose_lock", "lock_text", "read_toml"]
 
@@ -28,7 +28,7 @@ _REQUIREMENTS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LockChoice:
     """``path`` is the lock (empty: none). It is ``named`` in deploy.toml where nobody would find it by itself.
 

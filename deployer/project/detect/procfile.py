@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PROCESS_LENGTH
 
 __all__ = ["Procfile", "parse_procfile"]
@@ -28,7 +29,7 @@ _BUILDS = re.compile(r"\b(?:collectstatic|compilemessages|compress|npm|yarn)\b")
 _ONCE = ("beat", "clock", "scheduler", "cron")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Procfile:
     """``kind`` and ``target`` are those of the web process, empty when its command names none that is known; ``web`` is
     that command then. ``processes`` have a command each; those ``once`` run on one host; those ``serving``

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from deployer.project import git
@@ -18,6 +18,7 @@ from deployer.project.detect.procfile import Procfile, parse_procfile
 from deployer.project.django import SETTINGS, Below, choose_settings, module_path
 from deployer.project.django.site import Site, inspect_settings
 from deployer.project.locks.lockfile import KINDS
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import APP, APP_LENGTH
 
 __all__ = ["Project", "inspect"]
@@ -27,7 +28,7 @@ _DEPTH = 2
 """Directories below the project's in which a manage.py is looked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """What was found; None (or empty) for what was not. Paths are relative to the root, with ``/``.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deployer.project.django.evaluation.classes import CONFIGURATIONS
 from deployer.project.django.evaluation.modules import TextFiles, module_path, module_text, tree
 from deployer.project.django.evaluation.reader import exported
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["SETTINGS", "Choice", "choose_settings", "is_development"]
 
@@ -18,7 +19,7 @@ _PRODUCTION = ("production", "prod", "live", "deployment", "deploy", "server", "
 _DEVELOPMENT = ("local", "dev", "devel", "develop", "development", "debug", "test", "tests", "testing", "ci", "docker")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """A settings module, and why it is the one, in half a sentence. Where settings are classes, ``configuration`` is
     the one among them. ``unused`` are settings for production that lie beside them, and that no program names."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from deployer.project.django.choice import SETTINGS, Choice
 from deployer.project.django.evaluation.classes import CONFIGURATIONS
 from deployer.project.django.evaluation.modules import TextFiles
 from deployer.project.django.evaluation.reader import Settings, read_settings
 from deployer.project.django.evaluation.values import CODE, STATE, Value
+from deployer.wire.lazydata import dataclass
 from deployer.wire.release.shared import PLAIN_PATH, shared_of, shared_problem
 
 __all__ = ["Doubt", "Reading", "in_project"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Doubt:
     """What would break on a host, in half a sentence, and the line of Python that puts it right."""
 

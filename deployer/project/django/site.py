@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer.project.django import findings
 from deployer.project.django.choice import Choice
@@ -11,11 +11,12 @@ from deployer.project.django.evaluation.modules import TextFiles
 from deployer.project.django.evaluation.reader import Settings
 from deployer.project.django.findings import texts, url_prefix
 from deployer.project.django.reading import Doubt, Reading
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Doubt", "Site", "inspect_settings"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """The settings of a project as a host would have them.
 

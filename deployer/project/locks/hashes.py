@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from deployer.project.locks import requirements
 from deployer.project.shipped import Shipped
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Hashes", "hashes_of"]
 
@@ -16,7 +16,7 @@ _REQUIRE = "--require-hashes"
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Hashes:
     """``required``: nothing may be installed whose hash the file does not have. ``without`` are the lines of a file
     with hashes that have none, each as ``file:line: text``."""

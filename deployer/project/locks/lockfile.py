@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer.config import Config, DependenciesConfig
 from deployer.errors import ConfigError
@@ -16,6 +16,7 @@ from deployer.project.shipped import Chosen, Files, Reads, Shipped
 from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 
 NO_LOCK = Cause(
     "no-lock",
@@ -57,7 +58,7 @@ _PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lock:
     """``kind`` is ``uv``, ``pylock``, ``requirements`` or ``none``; ``path`` the file or ``""``.
 

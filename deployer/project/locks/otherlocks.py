@@ -6,7 +6,6 @@ import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from deployer.errors import ConfigError
@@ -14,6 +13,7 @@ from deployer.project.locks.uvlock import normal
 from deployer.project.shipped import Shipped, parse_toml
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["OTHER_LOCK", "OTHER_LOCKS", "OtherLock", "found", "outdated", "refusal"]
 
@@ -29,7 +29,7 @@ _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", 
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class OtherLock:
     """``command`` exports the production set, into ``target``; it runs in the directory of the lock."""
 

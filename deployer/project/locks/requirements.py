@@ -6,12 +6,13 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deployer.errors import ConfigError
 from deployer.project.locks.uvlock import normal
 from deployer.project.shipped import Chosen, Reads, Shipped, inside, is_archive, local
 from deployer.wire.advice import run
+from deployer.wire.lazydata import dataclass
 
 _OPTION = re.compile(
     r"(?P<name>--requirement|--constraint|--editable|--find-links|-[rcef])(?:\s*=\s*|\s+|(?<=\A-[rcef]))(?P<value>\S+)"
@@ -29,7 +30,7 @@ _VCS = ("git+", "hg+", "svn+", "bzr+")
 _SHOWN = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """A logical line without comments; ``where`` is ``file:line``, ``file`` the file it is in."""
 
@@ -39,7 +40,7 @@ class Line:
     constraint: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Requirement:
     """``name`` as indexes compare it, empty where only a place is named; ``place`` a path of the code, if it is one.
 

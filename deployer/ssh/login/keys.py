@@ -7,7 +7,7 @@ import binascii
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from paramiko.ssh_exception import SSHException
 from deployer.ssh.options import Question, SshOptions
 from deployer.ssh.settings import KeyFile, SshSettings
 from deployer.ssh.target import Target
+from deployer.wire.lazydata import dataclass
 
 AGENT_TIMEOUT = 60.0
 
@@ -43,7 +44,7 @@ class SocketAgent(AgentSSH):  # type: ignore[misc]
         self._close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Offer:
     """A key to try. ``load`` may ask for a passphrase; it raises UnusableKeyError when that fails."""
 
@@ -55,7 +56,7 @@ class UnusableKeyError(Exception):
     """A key file that can't be used; the text says why."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class LoginAttempt:
     """What was tried so far, for the message at the end."""
 

@@ -7,7 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from paramiko.ssh_exception import SSHException
 
@@ -21,6 +21,7 @@ from deployer.ssh.settings import SshSettings, resolve
 from deployer.ssh.target import Target
 from deployer.ssh.transport import CIPHERS, StrictTransport, printable
 from deployer.wire.cause import Cause
+from deployer.wire.lazydata import dataclass
 
 MAX_HOPS = 8
 ANSWER_TIME = 120.0
@@ -32,7 +33,7 @@ OpenSSH 9.8 with a line that is no greeting of SSH."""
 Via = Callable[[SshSettings], Dialled]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Login:
     """An authenticated transport, and what carries it (a jump host's login, a proxy command)."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 from rich.text import Text
@@ -11,11 +10,12 @@ from rich.text import Text
 from deployer.ui.answers.table import console_for, light_table
 from deployer.ui.style.fit import put
 from deployer.ui.style.text import clean, seconds
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["DemoStep", "demo_table"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoStep:
     """One step of the demo under load. Latencies in milliseconds; ``outcome`` is a remark (``refused``)."""
 

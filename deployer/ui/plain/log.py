@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer import events as ev
 from deployer.ui.plain.lines import MARKS, end_lines, failure_lines, log_lines, phase_lines
@@ -13,6 +13,7 @@ from deployer.ui.progress.outcome import outcome_of
 from deployer.ui.progress.stage import stage_of
 from deployer.ui.style.names import Names
 from deployer.ui.style.text import clean, clean_lines, queue, seconds, size
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Log"]
 
@@ -169,7 +170,7 @@ class Log:
         yield from end_lines(outcome, self._names, self._marks)
 
 
-@dataclass(slots=True)
+@dataclass
 class _Total:
     """A phase on all hosts that have done it."""
 

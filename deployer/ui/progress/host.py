@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deployer import events as ev
 from deployer.ui.style.text import queue
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
 
 __all__ = ["HOOKS", "HostProgress", "PhaseProgress"]
@@ -29,7 +30,7 @@ VERDICTS: dict[int, str] = {
 }
 
 
-@dataclass(slots=True)
+@dataclass
 class PhaseProgress:
     """One phase: running, done, skipped, failed, or left (the command ended first)."""
 
@@ -73,7 +74,7 @@ class PhaseProgress:
         return f"output of {self.name}" + (f", without its first {left_out} lines" if left_out else "")
 
 
-@dataclass(slots=True)
+@dataclass
 class HostProgress:
     """One host; the empty name is the laptop.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from deployer import events as ev
 from deployer.ui.progress.command import CommandProgress
@@ -11,6 +11,7 @@ from deployer.ui.progress.digest import excerpt, gist
 from deployer.ui.progress.host import HostProgress
 from deployer.ui.style.names import Names
 from deployer.ui.style.text import clean, clean_lines, seconds
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["FleetOutcome", "detail", "last_lines", "outcome_of", "served"]
 
@@ -25,7 +26,7 @@ PANELS = 5
 """Different failures whose lines are shown: the first ones explain the others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FleetOutcome:
     """The end of a command, ready to be printed. ``agreed``: every host is done, says the same, and
     serves the same."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from deployer.ui.progress.host import HostProgress
+from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import PHASES, Exit
 
 __all__ = ["UNDONE", "HostStage", "rank", "stage_of", "tally"]
@@ -31,7 +31,7 @@ KINDS = ("failed", "ended", "running", "left", "todo", "ready", "done")
 """Kinds of stages, those first that matter most to the reader."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostStage:
     """What a host is at: ``name`` for people; ``kind`` is one of ``KINDS``; ``since`` when it came there."""
 

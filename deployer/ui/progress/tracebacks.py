@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["ENTRY", "OWN", "Chain", "CodeFrame", "Raised", "alike", "parse"]
 
@@ -30,7 +32,7 @@ _PASSING = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CodeFrame:
     path: str
     line: str
@@ -57,7 +59,7 @@ class CodeFrame:
         )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Raised:
     """One traceback. ``joint`` says how the one before it led to it; ``torn`` that its beginning is not there."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import posixpath
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from deployer.project.django.evaluation import classes, databases
@@ -20,6 +20,7 @@ from deployer.project.django.evaluation.values import (
     hangs_on,
     truth,
 )
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["called"]
 
@@ -27,7 +28,7 @@ _TRUE = ("true", "on", "ok", "y", "yes", "1", "t")
 _NONE = Value(content=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Given:
     """The arguments of a call."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from deployer.project.django.evaluation import databases
 from deployer.project.django.evaluation.values import UNKNOWN, Raised, Symbol, Value
+from deployer.wire.lazydata import dataclass
 
 __all__ = [
     "CONFIGURATIONS",
@@ -59,7 +60,7 @@ class Given(Protocol):
     def text(self, place: int, *names: str) -> str: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Class:
     """A class of the project. ``kind`` is ``configuration``, ``settings`` or empty; ``names`` are its attributes with
     those of its bases, ``types`` the annotations of its own."""
@@ -69,14 +70,14 @@ class Class:
     types: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Instance:
     """An object of a class; ``names`` are its attributes."""
 
     names: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Variable:
     """A value of django-configurations, ``BooleanValue(False)``, or a field of pydantic's. An empty ``name`` is made of
     the attribute's."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import posixpath
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from deployer.wire.lazydata import dataclass
 
 __all__ = ["Below", "TextFiles", "literal", "module_path", "module_text", "relative_to", "tree"]
 
@@ -16,7 +17,7 @@ class TextFiles(Protocol):
     def read_text(self, path: str) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Below:
     """The files of a directory among others."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import enum
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
+
+from deployer.wire.lazydata import dataclass
 
 __all__ = [
     "CODE",
@@ -37,21 +39,21 @@ class Unknown(enum.Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Symbol:
     """Something of a module outside the project, by its full name: ``os.environ``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class VariableReader:
     """An ``Env()`` of django-environ or environs. ``scheme`` has the default of each variable that has one there."""
 
     scheme: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Function:
     """A function of the project; ``names`` is what its module has assigned."""
 
@@ -60,7 +62,7 @@ class Function:
     module: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Value:
     """``content`` is a string, a number, None, a tuple of values, a dict of them, one of the classes above, or UNKNOWN.
 
