@@ -10,6 +10,7 @@ from deployer.host.assets import links
 from deployer.host.deployment.failures import Failures
 from deployer.host.errors import HostError
 from deployer.host.processes import background
+from deployer.host.state import cleanup
 from deployer.host.state.app import Context
 from deployer.host.state.ledger import ENDED, PRUNED
 from deployer.host.state.operator import environment
@@ -93,8 +94,9 @@ def add_to_ledger(ctx: Context, release: Release) -> None:
         )
 
 
-def prune(ctx: Context, keep: int, unused: Collection[str] = ()) -> None:
-    """Remove releases beyond ``keep``, and content that no release names.
+def prune(ctx: Context, keep: int, unused: Collection[str] = (), *, later: bool = False) -> None:
+    """Remove releases beyond ``keep``, and content that no release names: at once, to make room, or ``later``, in a
+    unit of its own.
 
     What serves, what served before it, and the last release known to be good always stay, as does one in which somebody
     runs a command. ``unused`` are hashed assets that no page has ever named.
@@ -103,9 +105,11 @@ def prune(ctx: Context, keep: int, unused: Collection[str] = ()) -> None:
     if gone:
         with contextlib.suppress(OSError):
             ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
-    ctx.trees.keep_only(used(ctx, "tree"))
-    ctx.venvs.keep_only(used(ctx, "venv"))
+    ctx.trees.keep_only(used(ctx, "tree"), later=later)
+    ctx.venvs.keep_only(used(ctx, "venv"), later=later)
     links.prune(ctx, (one for one in ctx.catalog.all() if one.result not in DEAD), unused)
+    if later:
+        cleanup.start(ctx)
 
 
 def prunable(ctx: Context, keep: int) -> list[int]:

@@ -168,7 +168,7 @@ def _watch_until_kept(deployment: Deployment, signal: BarrierSignal) -> str:
 def _clean_up(deployment: Deployment) -> None:
     if deployment.current is not None:
         handover.retire(deployment.ctx, deployment.current)
-    outcome.prune(deployment.ctx, deployment.release.spec.keep)
+    outcome.prune(deployment.ctx, deployment.release.spec.keep, later=True)
     orders.ensure_started(deployment.ctx.app)
 
 

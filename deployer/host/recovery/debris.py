@@ -10,7 +10,7 @@ from deployer.host.assets import links
 from deployer.host.deployment import outcome
 from deployer.host.processes import background
 from deployer.host.proxy.proof import listener
-from deployer.host.state import jobs, releases
+from deployer.host.state import cleanup, jobs, releases
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
 from deployer.host.system import files, systemd
@@ -35,9 +35,11 @@ def find(ctx: Context, known: set[int]) -> Iterator[Path]:
 
 def _temporary(ctx: Context) -> Iterator[Path]:
     paths = ctx.paths
-    places = [paths.home, paths.releases, paths.trees, paths.venvs, paths.private, *_directories(paths.releases)]
-    for place in places:
+    for place in (paths.home, paths.releases, paths.private, *_directories(paths.releases)):
         yield from (place / name for name in files.names(place) if files.is_debris(name))
+    for place in (paths.trees, paths.venvs):
+        yield from (place / name for name in files.names(place) if files.is_debris(name) and not files.is_gone(name))
+    yield from cleanup.debris(ctx)
     yield from links.temporary_files(ctx)
     for name in files.names(paths.units):
         if name.startswith(".") and parse_unit(ctx.app, name[1:].removesuffix(".tmp")):

@@ -25,7 +25,7 @@ from deployer.host.processes.run import RunRequest, run
 from deployer.host.session import requests
 from deployer.host.session.laptop import end_with_laptop
 from deployer.host.session.operations import Operations
-from deployer.host.state import jobs, masking
+from deployer.host.state import cleanup, jobs, masking
 from deployer.host.state.app import Context
 from deployer.host.state.operator import deploylock
 from deployer.host.system import timers
@@ -147,6 +147,7 @@ class Session:
         self.ctx.catalog.refuse_if_taken(request.number)
         if upload.length or request.delta is not None:  # a resumed upload may have no bytes left to come
             incoming, delta = self.ctx.paths.incoming, parse_delta(request.delta)
+            cleanup.make_room(self.ctx)
             with receive(self.stream, incoming, delta, upload.offset, upload.length) as body:
                 directory = lock.submit(self.ctx, request, body)
         else:

@@ -106,22 +106,33 @@ class Store:
 
     def remove(self, key: str) -> None:
         """Remove content, its seal first. Raises OSError."""
+        self._unseal(key)
+        files.remove_tree(self.path(key))
+
+    def put_away(self, key: str) -> None:
+        """The same, but that the directory is only renamed: :mod:`deployer.host.state.cleanup` removes it."""
+        self._unseal(key)
+        try:
+            files.put_away(self.path(key))
+        except OSError:
+            files.remove_tree(self.path(key))
+
+    def _unseal(self, key: str) -> None:
         for path in (self.seal_path(key), self.sums_path(key)):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
                 files.sync_directory(self.directory)
-        files.remove_tree(self.path(key))
 
     def all_keys(self) -> list[str]:
         """Every key that has a directory, a seal or sums."""
         names = (entry.name for entry in self.directory.iterdir() if not entry.name.startswith("."))
         return sorted({name[:-5] if name.endswith(_KINDS) else name for name in names})
 
-    def keep_only(self, wanted: Iterable[str]) -> list[str]:
-        """Remove all content that ``wanted`` does not name; returns the keys removed."""
+    def keep_only(self, wanted: Iterable[str], *, later: bool = False) -> list[str]:
+        """Remove all content that ``wanted`` does not name, or put it away to be removed ``later``; its keys."""
         removed = [key for key in self.all_keys() if key not in set(wanted)]
         for key in removed:
-            self.remove(key)
+            (self.put_away if later else self.remove)(key)
         return removed
 
 

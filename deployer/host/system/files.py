@@ -164,13 +164,24 @@ def remove_tree(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
         return
-    gone = path if path.name.endswith(GONE) else path.with_name(f".{path.name}{GONE}")
+    gone = path if path.name.endswith(GONE) else _gone(path)
     if path.exists() and gone != path:
         _remove(gone)
         with contextlib.suppress(OSError):  # a full disk may have no room even for that
             os.rename(str(path), str(gone))
         _remove(path)
     _remove(gone)
+
+
+def put_away(path: Path) -> None:
+    """Rename a directory, in one step, to a name by which it counts no more; absent is fine. Raises OSError, also when
+    one of its name is still being removed."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(str(path), str(_gone(path)))
+
+
+def _gone(path: Path) -> Path:
+    return path.with_name(f".{path.name}{GONE}")
 
 
 def _remove(path: Path) -> None:
@@ -194,6 +205,11 @@ def names(path: Path) -> list[str]:
 def is_debris(name: str) -> bool:
     """Whether a name is that of a write or a removal that was interrupted."""
     return name.startswith(".") and name.endswith((TEMPORARY, GONE))
+
+
+def is_gone(name: str) -> bool:
+    """Whether a name is that of what was renamed in order to be removed."""
+    return name.startswith(".") and name.endswith(GONE)
 
 
 def lock(path: Path) -> int | None:
