@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(cls: type | None = None, **options: Any) -> Any:
-        """As :func:`dataclasses.dataclass`, but for ``slots``, which would have to make another class."""
+        """As :func:`dataclasses.dataclass`. Raises TypeError for ``slots``, which would have to make another class."""
+        if options.get("slots"):
+            raise TypeError("a class that is made later cannot have slots")
         return _deferred(cls, options) if cls is not None else lambda found: _deferred(found, options)
 
 

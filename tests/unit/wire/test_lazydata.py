@@ -81,6 +81,12 @@ def test_a_class_derived_by_plain_means_is_made_too() -> None:
     assert (Plain(1).x, Own().x, repr(Own()).endswith("Own(x=7, y=2, tags=[])")) == (1, 7, True)
 
 
+def test_slots_are_refused() -> None:
+    """The library makes another class for them, which nobody would get."""
+    with pytest.raises(TypeError, match="slots"):
+        dataclass(slots=True)(type("Point", (), {}))
+
+
 def test_bare_and_mutable() -> None:
     """The decorator without options."""
 
