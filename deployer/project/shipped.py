@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import LINK, Entry
+from deployer.wire.tree import LINK, Entry, directories_of
 
 _HOPS = 40
 """Links in one path, as Linux has it."""
@@ -46,8 +46,7 @@ class Shipped:
         self._source = source
         self.base = base
         self._kinds = {entry.path: entry.kind for entry in source.entries}
-        parents = (_parents(path) for path in self._kinds)
-        self._directories = {".", *(parent for found in parents for parent in found)}
+        self._directories = {".", *directories_of(self._kinds)}
 
     def at(self, base: str) -> Shipped:
         """The same files, with paths relative to a directory of the project."""

@@ -17,6 +17,7 @@ from deployer.wire.lazydata import dataclass
 FILE, EXECUTABLE, LINK = "f", "x", "l"
 ID_BYTES = 5
 MAX_PATH = 1024
+_NO_NAMES = frozenset({"", ".", ".."})
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,19 @@ def tree_digest(entries: Iterable[Entry]) -> str:
 
 def difference(have: Iterable[bytes], want: Sequence[Entry]) -> tuple[tuple[bytes, ...], tuple[Entry, ...]]:
     """The ids to drop from ``have`` and the entries to add, so that it becomes ``want``."""
-    held = set(have)
-    kept = {entry.id for entry in want} & held
-    return tuple(sorted(held - kept)), tuple(entry for entry in want if entry.id not in kept)
+    held, wanted = set(have), [entry.id for entry in want]
+    return tuple(sorted(held.difference(wanted))), tuple(entry for entry, name in zip(want, wanted) if name not in held)
+
+
+def directories_of(paths: Iterable[str]) -> set[str]:
+    """The directories that paths lie in, all the way up, without the top itself."""
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return found
 
 
 def pack_ids(ids: Iterable[bytes]) -> str:
@@ -102,16 +113,12 @@ def check_paths(entries: Sequence[Entry]) -> None:
     """
     paths = set()
     for entry in entries:
-        parts = entry.path.split("/")
-        bad = not entry.path or len(entry.path) > MAX_PATH or any(part in ("", ".", "..") for part in parts)
+        bad = not entry.path or len(entry.path) > MAX_PATH or not _NO_NAMES.isdisjoint(entry.path.split("/"))
         if bad or "\0" in entry.path or "\n" in entry.path or entry.kind not in (FILE, EXECUTABLE, LINK):
             raise ValueError(f"not a path a release may have: {entry.path!r}")
         if entry.path in paths:
             raise ValueError(f"twice in one release: {entry.path!r}")
         paths.add(entry.path)
-    for path in paths:
-        parent = path.rpartition("/")[0]
-        while parent:
-            if parent in paths:
-                raise ValueError(f"{path!r} is below {parent!r}, which is a file or a link")
-            parent = parent.rpartition("/")[0]
+    for parent in sorted(paths & directories_of(paths)):
+        path = min(path for path in paths if path.startswith(f"{parent}/"))
+        raise ValueError(f"{path!r} is below {parent!r}, which is a file or a link")
