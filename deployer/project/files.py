@@ -11,8 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deployer.errors import ConfigError
+from deployer.project.commit.blobs import Blobs, Known
+from deployer.project.contents import Contents
+from deployer.project.filters import CONTENT, raw_kind
 from deployer.project.patterns import glob
-from deployer.project.spool import Readable, Spool
+from deployer.project.spool import Readable
 from deployer.wire.advice import do
 from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
 
@@ -28,12 +31,16 @@ MAX_NAME = 255
 
 
 class Collection:
-    """Files gathered for one release: their entries, and their contents in a spool."""
+    """Files gathered for one release: their entries, and their contents."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.spool = root, Spool()
-        self.starts: dict[str, int] = {}
+        self.root, self.contents = root, Contents()
+        self.raw: dict[str, int] = {}
+        """The files whose content stands for another, as ``filters`` tells them apart."""
         self._entries: dict[str, Entry] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
 
     def __contains__(self, path: str) -> bool:
         return path in self._entries
@@ -69,6 +76,23 @@ class Collection:
                 raise special(path) from None
             raise ConfigError(message=f"{path} cannot be read: {error.strerror}") from None
 
+    def add_blob(self, path: str, blobs: Blobs, name: str, known: Known, *, executable: bool) -> None:
+        """Add a file whose content is a blob of git. Raises ConfigError for a name that cannot ship."""
+        check_name(path)
+        self.contents.add_blob(path, blobs, name)
+        self._note(Entry(path, EXECUTABLE if executable else FILE, known.size, known.digest), known.raw)
+
+    def add_from(self, other: Collection, path: str) -> None:
+        """Add a file of another collection as it is there."""
+        self.contents.add_from(other.contents, path)
+        self._note(other._entries[path], other.raw.get(path, CONTENT))
+
+    def add_all(self, other: Collection) -> None:
+        """Add all files of another collection as they are there."""
+        self.contents.add_all(other.contents)
+        self.raw = {path: raw for path, raw in self.raw.items() if path not in other} | other.raw
+        self._entries.update(other._entries)
+
     def exists(self, path: str) -> bool:
         """Whether there is something at the path on the disk, and no link on the way to it."""
         return os.path.lexists(self.root / path) and not linked_parent(self.root, path)
@@ -77,12 +101,6 @@ class Collection:
         """Whether there is a directory at the path on the disk, and no link on the way to it, nor there."""
         place = self.root / path.rstrip("/")
         return place.is_dir() and not place.is_symlink() and not linked_parent(self.root, path.rstrip("/"))
-
-    def heads(self, size: int) -> Iterator[tuple[str, int, bytes]]:
-        """Each file's path, its length and its first bytes."""
-        for path, entry in sorted(self._entries.items()):
-            if entry.kind != LINK:
-                yield path, entry.size, self.spool.pread(self.starts[path], min(size, entry.size))
 
     def entries(self) -> tuple[Entry, ...]:
         """All entries, sorted by path. Raises ConfigError for none, and for one below a file or a link."""
@@ -97,9 +115,15 @@ class Collection:
 
     def _add(self, path: str, kind: str, content: Readable) -> None:
         check_name(path)
-        start, size, digest = self.spool.add(content)
-        self.starts[path] = start
-        self._entries[path] = Entry(path, kind, size, digest)
+        kept = self.contents.add(path, content)
+        raw = CONTENT if kind == LINK else raw_kind(kept.size, kept.head)
+        self._note(Entry(path, kind, kept.size, kept.digest), raw)
+
+    def _note(self, entry: Entry, raw: int) -> None:
+        self._entries[entry.path] = entry
+        self.raw.pop(entry.path, None)
+        if raw != CONTENT:
+            self.raw[entry.path] = raw
 
 
 def special(path: str) -> ConfigError:
@@ -108,6 +132,8 @@ def special(path: str) -> ConfigError:
 
 def check_name(path: str) -> None:
     """Raises ConfigError for names that not every host, log and tool can hold."""
+    if len(path) <= MAX_NAME and path.isascii() and path.isprintable():
+        return
     try:
         parts = path.encode().split(b"/")
     except UnicodeEncodeError:

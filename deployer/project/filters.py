@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from deployer.errors import ConfigError
-from deployer.project.files import Collection
 from deployer.wire.advice import NOTHING, do, run
 from deployer.wire.cause import Cause
 
@@ -14,8 +13,9 @@ _LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.gi
 _LONGEST_POINTER = 1024
 """Bytes, as Git LFS itself has it."""
 _CRYPT = (b"\0GITCRYPT\0",)
-_HEAD = 64
 _SHOWN = 10
+CONTENT, POINTER, ENCRYPTED = 0, 1, 2
+"""What a stored content is: the file's own, or what stands for it."""
 
 LFS_POINTERS = Cause(
     "lfs-pointers",
@@ -32,10 +32,16 @@ GIT_CRYPT = Cause(
 CAUSES = (LFS_POINTERS, GIT_CRYPT)
 
 
-def refuse_raw(collection: Collection) -> None:
-    """Raises ConfigError naming the files that are pointers of Git LFS, or encrypted by git-crypt."""
-    heads = list(collection.heads(_HEAD))
-    pointers = [path for path, size, head in heads if size < _LONGEST_POINTER and head.startswith(_LFS)]
+def raw_kind(size: int, head: bytes) -> int:
+    """What a content of that many bytes is, by its first ``spool.HEAD`` bytes."""
+    if size < _LONGEST_POINTER and head.startswith(_LFS):
+        return POINTER
+    return ENCRYPTED if head.startswith(_CRYPT) else CONTENT
+
+
+def refuse_raw(kinds: Mapping[str, int]) -> None:
+    """Raises ConfigError naming the files, given by path, that are pointers of Git LFS, or encrypted by git-crypt."""
+    pointers = sorted(path for path, kind in kinds.items() if kind == POINTER)
     if pointers:
         install = NOTHING if shutil.which("git-lfs") else run("apt-get install git-lfs", "it is not installed here")
         raise ConfigError(
@@ -43,7 +49,7 @@ def refuse_raw(collection: Collection) -> None:
             state="nothing was touched",
             next=install + LFS_POINTERS.next,
         )
-    encrypted = [path for path, _, head in heads if head.startswith(_CRYPT)]
+    encrypted = sorted(path for path, kind in kinds.items() if kind == ENCRYPTED)
     if encrypted:
         raise ConfigError(**GIT_CRYPT.told(files=listed(encrypted)), state="nothing was touched")
 

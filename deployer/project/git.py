@@ -1,4 +1,4 @@
-"""What git says about a project. Only this module and ``checkout`` run git, by argument lists, never by a shell line.
+"""What git says about a project. Only this module and ``commit/`` run git, by argument lists, never by a shell line.
 
 git's own failure is never taken for an answer: it is told with git's own words.
 """

@@ -13,13 +13,13 @@ from typing import BinaryIO
 
 from deployer.errors import ConfigError
 from deployer.project import git
-from deployer.project.checkout import add_commit, missing_submodule
+from deployer.project.commit.checkout import add_commit, missing_submodule
+from deployer.project.contents import Contents
 from deployer.project.files import Collection, included, plain_files
 from deployer.project.filters import listed, refuse_raw
-from deployer.project.spool import Spool
 from deployer.wire.advice import do
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import LINK, Entry, tree_digest
+from deployer.wire.tree import LINK, Entry, directories_of, tree_digest
 
 OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
 """Needed where a deploy is typed, not on the hosts: nobody is warned when they do not ship."""
@@ -40,20 +40,31 @@ class Source:
     ref: str = ""
     dirty: bool = False
     warnings: tuple[str, ...] = ()
-    spool: Spool = field(repr=False, compare=False)
-    starts: Mapping[str, int] = field(repr=False, compare=False)
+    contents: Contents = field(repr=False, compare=False)
+    paths: Mapping[str, Entry] = field(init=False, repr=False, compare=False)
+    """The entries by path."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", {entry.path: entry for entry in self.entries})
 
     def find(self, path: str) -> Entry | None:
         """The entry at a path, or None."""
-        return next((entry for entry in self.entries if entry.path == path), None) if path in self.starts else None
+        return self.paths.get(path)
 
     def has_directory(self, path: str) -> bool:
         """Whether files ship in a directory of that name; one behind a link does not count."""
-        return any(known.startswith(f"{path}/") for known in self.starts)
+        return any(known.startswith(f"{path}/") for known in self.paths)
 
     def open(self, entry: Entry) -> BinaryIO:
-        """A stream over a file's content (of a link: its target's text). Any number may be open at once."""
-        return self.spool.open(self.starts[entry.path], entry.size)
+        """A stream over a file's content (of a link: its target's text). Any number may be open at once.
+
+        Raises ConfigError when it is still in git, and git cannot give it.
+        """
+        return self.contents.open(entry)
+
+    def fetch(self, entries: Iterable[Entry]) -> None:
+        """Have contents at hand that will be opened: quicker than one after the other. Raises what ``open`` does."""
+        self.contents.fetch(entries)
 
     def read_text(self, path: str) -> str | None:
         """A file's text; None when there is no such file. Raises ConfigError when it is not UTF-8."""
@@ -159,8 +170,7 @@ def from_directory(root: Path, include: Sequence[str]) -> Source:
 
 def repositories(root: Path, paths: Iterable[str]) -> list[str]:
     """The directories with a repository of their own, among those that hold the paths; the inner ones first."""
-    parents = {parent.as_posix() for path in paths for parent in Path(path).parents} - {"."}
-    return sorted((parent for parent in parents if os.path.lexists(root / parent / ".git")), reverse=True)
+    return sorted((parent for parent in directories_of(paths) if os.path.lexists(root / parent / ".git")), reverse=True)
 
 
 def add_included(collection: Collection, root: Path, patterns: Iterable[str]) -> None:
@@ -176,7 +186,7 @@ def finish(
     """The finished source. Raises ConfigError when there is nothing to ship, names exclude each other, or what would
     ship is not the content."""
     entries = collection.entries()
-    refuse_raw(collection)
+    refuse_raw(collection.raw)
     return Source(
         root=root,
         entries=entries,
@@ -185,8 +195,7 @@ def finish(
         ref=ref,
         dirty=dirty,
         warnings=tuple(warnings),
-        spool=collection.spool,
-        starts=collection.starts,
+        contents=collection.contents,
     )
 
 
@@ -213,7 +222,7 @@ def refuse_env_file(source: Source, env_file: Path | None) -> None:
     for path in (named, named.resolve()):
         for base in (root, root.resolve()):
             inside = path.relative_to(base).as_posix() if path.is_relative_to(base) else ""
-            if inside in source.starts:
+            if inside in source.paths:
                 raise ConfigError(
                     message=f"{inside} holds the secrets of env_file, and it would ship with the code",
                     state="nothing was touched",
@@ -223,10 +232,8 @@ def refuse_env_file(source: Source, env_file: Path | None) -> None:
 
 def untracked_warnings(source: Source, untracked: Sequence[str]) -> list[str]:
     """One line that names files which git does not know and which do not ship, if there are any."""
-    ships = {
-        *source.starts,
-        *OWN_FILES,
-        *(f"{parent}/" for path in source.starts for parent in Path(path).parents),
-    }
+    if not untracked:
+        return []
+    ships = {*source.paths, *OWN_FILES, *(f"{directory}/" for directory in directories_of(source.paths))}
     missing = [path for path in untracked if path not in ships]
     return [f"not tracked by git, so they do not ship: {listed(missing)}"] if missing else []

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tempfile
-import threading
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK = 1 << 18
+HEAD = 64
+"""Bytes at the beginning of a content by which it is known for what it is."""
 
 
 class Readable(Protocol):
@@ -20,34 +22,42 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class Kept(NamedTuple):
+    """Where a content begins, its length in bytes, its SHA-256 in hex, and its first bytes."""
+
+    start: int
+    size: int
+    digest: str
+    head: bytes
+
+
 class Spool:
     """Contents one after the other. They are added by one thread, and may be read by several at once."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="deployer-")  # noqa: SIM115 (it lives as long as the spool)
-        self._lock = threading.Lock()
         self.size = 0
 
     def write(self, data: bytes) -> None:
         """Add bytes at the end. Raises OSError when the temporary directory is full."""
-        with self._lock:
-            self._file.seek(self.size)
-            self._file.write(data)
-            self.size += len(data)
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file.fileno(), view, self.size)
+            self.size += written
+            view = view[written:]
 
-    def add(self, stream: Readable) -> tuple[int, int, str]:
-        """Add all of a stream; where it begins, its length in bytes and its SHA-256 in hex."""
-        start, digest = self.size, hashlib.sha256()
+    def add(self, stream: Readable) -> Kept:
+        """Add all of a stream."""
+        start, digest, head = self.size, hashlib.sha256(), b""
         while chunk := stream.read(CHUNK):
+            head = head or chunk[:HEAD]
             digest.update(chunk)
             self.write(chunk)
-        return start, self.size - start, digest.hexdigest()
+        return Kept(start, self.size - start, digest.hexdigest(), head)
 
     def pread(self, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset`` on; nothing at the end."""
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(size)
+        return os.pread(self._file.fileno(), size, offset)
 
     def open(self, start: int, size: int) -> BinaryIO:
         """A stream of its own over a range of bytes."""

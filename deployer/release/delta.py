@@ -17,6 +17,8 @@ LEVEL = 6
 """zlib's own default. It must not depend on anything: a resumed upload has to make the same bytes again."""
 TOLD = 4 * CHUNK
 """Bytes between two reports of progress: less than a tenth of a second's work."""
+AHEAD = 256
+"""Files that are asked of git at once, where it still has them."""
 
 Advance = Callable[[int, int], None]
 
@@ -59,12 +61,15 @@ def compressed(source: Source, entries: Sequence[Entry], advance: Advance = _ign
     """The contents of the entries, one after the other, as one zlib stream in pieces."""
     compressor = zlib.compressobj(LEVEL)
     total, done, told = sum(entry.size for entry in entries), 0, 0
-    for entry in entries:
-        with source.open(entry) as stream:
-            while chunk := stream.read(CHUNK):
-                yield compressor.compress(chunk)
-                done += len(chunk)
-                if done - told >= TOLD:
-                    told = done
-                    advance(done, total)
+    for start in range(0, len(entries), AHEAD):
+        batch = entries[start : start + AHEAD]
+        source.fetch(batch)
+        for entry in batch:
+            with source.open(entry) as stream:
+                while chunk := stream.read(CHUNK):
+                    yield compressor.compress(chunk)
+                    done += len(chunk)
+                    if done - told >= TOLD:
+                        told = done
+                        advance(done, total)
     yield compressor.flush()

@@ -49,9 +49,10 @@ def refusal(toml):
 
 @pytest.fixture(autouse=True, scope="session")
 def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is written to the system's temporary directory, such as the traceback of a bug, goes with the tests."""
+    """What is written to the system's temporary directory and to the user's cache goes with the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("tmp")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigError
-from deployer.project import checkout
+from deployer.project.commit import archive
 from deployer.project.source import Source, collect
 from deployer.wire.advice import Next
 from tests.support.repository import Repository
@@ -231,7 +231,7 @@ def test_pointers_of_lfs_never_ship(
     if tool:
         (tmp_path / "bin" / tool).write_text("#!/bin/sh\n")
         (tmp_path / "bin" / tool).chmod(0o755)
-        monkeypatch.setattr(checkout, "LFS", ())
+        monkeypatch.setattr(archive, "LFS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     error = refusal(repo.root, dirty=dirty)
     assert "pointers of Git LFS" in error.message and error.message.endswith(": logo.png")
@@ -248,7 +248,7 @@ def test_the_content_of_lfs_ships(repo: Repository, tmp_path: Path, monkeypatch:
     (tmp_path / "store").write_bytes(b"the picture itself")
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
-    monkeypatch.setattr(checkout, "LFS", (("filter.lfs.smudge", "git-lfs smudge -- %f"),))
+    monkeypatch.setattr(archive, "LFS", (("filter.lfs.smudge", "git-lfs smudge -- %f"),))
     repo.commit(__gitattributes="*.png filter=lfs\n", logo__png=POINTER)
     assert contents(collect(repo.root, ref="HEAD"))["logo.png"] == b"the picture itself"
 

@@ -35,7 +35,7 @@ from deployer.wire.reader import Reader
 from deployer.wire.release.spec import Spec
 from deployer.wire.setup.request import Setup
 
-SOURCE = Source(root=Path(), entries=(), digest="a" * 64, ref="main", spool=cast(Any, None), starts={})
+SOURCE = Source(root=Path(), entries=(), digest="a" * 64, ref="main", contents=cast(Any, None))
 LOCK = Lock(kind="requirements", path="requirements.txt", files=("requirements.txt",))
 
 FITTING = (

@@ -1,4 +1,4 @@
-"""What a checkout of a commit has: content through git's own filters and attributes, submodules with their own."""
+"""What ``git archive`` gives of a commit: content through git's own filters and attributes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,12 @@ from typing import IO, Any, cast
 
 from deployer.errors import ConfigError
 from deployer.project import git
-from deployer.project.files import Collection, linked_parent
-from deployer.project.filters import filter_warning
+from deployer.project.files import Collection
 from deployer.wire.advice import do, run
 
 PLAIN_ENDS = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
 """A commit's text ships with the line ends it was committed with, whatever this machine likes; attributes still say."""
 LFS = (("filter.lfs.process", "git-lfs filter-process"), ("filter.lfs.required", "true"))
-
-
-def add_commit(collection: Collection, root: Path, commit: str, *, below: str = "", submodules: bool) -> list[str]:
-    """Add what a commit has, and the submodules in it, under ``below``; warnings. Raises ConfigError."""
-    before = set(collection.starts)
-    with archive(root, commit) as (prefix, stream):
-        directories = add_archive(collection, stream, prefix, below)
-    own = [path.removeprefix(below) for path in collection.starts if path not in before]
-    warnings = [filter_warning(name, paths) for name, paths in undefined_filters(root, commit, own).items()]
-    for path, inner in submodules_of(root, commit).items():
-        if not submodules or f"{below}{path}" not in directories:  # export-ignore leaves it out
-            continue
-        if linked_parent(root, path) or not has_commit(root / path, inner):
-            raise missing_submodule(f"{below}{path}")
-        warnings += add_commit(collection, root / path, inner, below=f"{below}{path}/", submodules=True)
-    return warnings
 
 
 def add_archive(collection: Collection, stream: object, prefix: str, below: str) -> set[str]:
@@ -50,7 +33,8 @@ def add_archive(collection: Collection, stream: object, prefix: str, below: str)
             for member in archive:
                 path = below + member.name.removeprefix(prefix)
                 if member.isdir():
-                    directories.add(path.rstrip("/"))
+                    if member.name.startswith(prefix):
+                        directories.add(path)
                 else:
                     add_member(collection, archive, member, path)
     except tarfile.TarError:
@@ -95,16 +79,18 @@ def _filters(root: Path, commit: str, paths: Sequence[str]) -> Iterator[tuple[st
 
 
 @contextmanager
-def archive(root: Path, commit: str) -> Iterator[tuple[str, IO[bytes]]]:
+def archive(root: Path, commit: str, only: Sequence[str] = ()) -> Iterator[tuple[str, IO[bytes]]]:
     """The project's files of a commit as a tar stream, less those that ``export-ignore`` leaves out.
 
-    Beside it, what all names in it begin with. Content has gone through git's filters and attributes, as in a checkout.
+    ``only`` names the files that are wanted, by their paths in the project; without it all are. Beside the stream, what
+    all names in it begin with. Content has gone through git's filters and attributes, as in a checkout.
     Raises ConfigError when git fails, for example because the commit does not have the project's directory.
     """
     top, below = git.place(root)
     settings = [*PLAIN_ENDS, *_lfs(root)]
     with tempfile.TemporaryFile() as stderr:
-        arguments = git.command([*settings, "archive", "--format=tar", commit, *(["--", below] if below else [])])
+        paths = [f"{below}{path}" for path in only] or ([below] if below else [])
+        arguments = git.command([*settings, "archive", "--format=tar", commit, *(["--", *paths] if paths else [])])
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "stdin": subprocess.DEVNULL}
         literal = {**git.environment(), "GIT_LITERAL_PATHSPECS": "1"}
         with subprocess.Popen(arguments, cwd=top, env=literal, **streams) as process:
@@ -128,30 +114,3 @@ def _lfs(root: Path) -> list[str]:
     if shutil.which("git-lfs") is None or git.run(root, "config", "--get", "filter.lfs.process").returncode == 0:
         return []
     return [word for key, value in LFS for word in ("-c", f"{key}={value}")]
-
-
-def submodules_of(root: Path, commit: str) -> dict[str, str]:
-    """The submodules below the project in a commit: by path, the commit of their own that it records."""
-    found = {}
-    for line in git.ask(root, "ls-tree", "-r", "-z", commit).split(b"\0"):
-        about, _, path = line.partition(b"\t")
-        if about.startswith(b"160000 "):
-            found[os.fsdecode(path)] = about.split()[2].decode()
-    return found
-
-
-def has_commit(root: Path, commit: str) -> bool:
-    """Whether a directory is a repository of its own that has this commit. Raises ConfigError when git refuses it."""
-    if not os.path.lexists(root / ".git") or root.is_symlink() or not git.is_repository(root):
-        return False
-    return git.run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
-
-
-def missing_submodule(path: str) -> ConfigError:
-    """A submodule whose recorded commit is not on this machine."""
-    return ConfigError(
-        message=f"{path} is a submodule, and the commit that is recorded for it is not on this machine",
-        state="nothing was touched",
-        next=run("git submodule update --init --recursive")
-        + do("or leave them out: submodules = false under [release]"),
-    )

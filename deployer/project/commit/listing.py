@@ -1,0 +1,118 @@
+"""The files of a commit as ``git archive`` has them, by the names of their blobs; and those that attributes change."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from deployer.project import git
+from deployer.project.commit.attributes import IGNORE, attributes_of
+from deployer.wire.lazydata import dataclass
+from deployer.wire.tree import directories_of
+
+EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE = "100755", "120000", "160000"
+_MODES = frozenset({"100644", "100664", EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE})
+_SOURCE = ".gitattributes"
+
+_ABOVE_ASCII = bytes(range(128, 256))
+_DOT_GIT = re.compile(rb"[\t/\\](?:\.git|git~1)[. ]*[\0\\/:]")
+_DOTS = re.compile(rb"[\t/]\.{0,2}[\0/]")
+_LINKED_MODULES = re.compile(rb"(?:^|\0)120000 [^\0]*[\t/\\](?:\.gitm|gitmod~|gi7e)")
+
+
+class Listed(NamedTuple):
+    """A file, link or submodule: its path, its mode in git's digits, and its object's name."""
+
+    path: str
+    mode: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a commit has of a project, in git's order, less what ``export-ignore`` leaves out; paths in the project.
+
+    ``top`` is the work tree, and ``below`` the project's directory in it, as ``git.place`` has them. ``converted`` are
+    the files whose content may not be their blob's; ``filtered`` says whether a filter is among the reasons.
+    """
+
+    top: Path
+    below: str
+    files: Sequence[Listed]
+    submodules: Sequence[Listed]
+    converted: frozenset[str]
+    filtered: bool
+
+
+def listing(root: Path, commit: str) -> Listing | None:
+    """The files of a commit; None where only ``git archive`` can tell. Raises ConfigError when git fails."""
+    replacements = os.environ.get("GIT_REPLACE_REF_BASE", "refs/replace/")
+    asked = git.ask(root, "rev-parse", "--show-toplevel", "--show-prefix", f"--glob={replacements}")
+    where, below, *replaced = os.fsdecode(asked).split("\n")
+    if replaced != [""]:  # an object's name does not say what it holds
+        return None
+    top = Path(where)
+    tree = git.ask(top, "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit, *_asked(below))
+    if refused(tree):
+        return None
+    entries = list(_entries(tree))
+    found = [entry for entry in entries if entry.path.startswith(below)]
+    known = {entry.mode for entry in found} <= _MODES
+    if not found or not known or len({entry.path for entry in found}) != len(found):
+        return None
+    directories = directories_of(entry.path for entry in found)
+    sources = {entry.path: entry[1:] for entry in entries if entry.path.rpartition("/")[2] == _SOURCE}
+    names = (*(f"{directory}/" for directory in directories), *map(_asked_as, found))
+    attributes = attributes_of(top, sources, names)
+    return None if attributes is None else _listing(top, below, found, attributes)
+
+
+def refused(tree: bytes) -> bool:
+    """Whether a listing of ``git ls-tree -z`` has names that git does not archive, or names rather like those."""
+    plain = tree.translate(None, _ABOVE_ASCII).lower()
+    return any((_DOT_GIT.search(plain), _DOTS.search(tree), b"120000 " in tree and _LINKED_MODULES.search(plain)))
+
+
+def _asked(below: str) -> list[str]:
+    """What to list: all of the commit, or the project's directory with the attributes above it."""
+    above = [f"{directory}/{_SOURCE}" for directory in directories_of([below.rstrip("/")])]
+    return ["--", below, _SOURCE, *above] if below else []
+
+
+def _entries(tree: bytes) -> Iterator[Listed]:
+    for line in tree.decode("utf-8", "surrogateescape").split("\0"):
+        about, _, path = line.partition("\t")
+        if path:
+            yield Listed(path, about[:6], about.rpartition(" ")[2])
+
+
+def _asked_as(entry: Listed) -> str:
+    """The path as ``git archive`` asks for its attributes."""
+    return f"{entry.path}/" if entry.mode == SUBMODULE_MODE else entry.path
+
+
+def _listing(top: Path, below: str, found: Sequence[Listed], attributes: Mapping[str, frozenset[str]]) -> Listing:
+    ignored = {path for path, names in attributes.items() if IGNORE in names}
+    kept = [entry for entry in found if not ignored or not _ignored(entry, ignored)]
+    converted = {
+        entry.path: attributes[entry.path]
+        for entry in (kept if attributes else ())
+        if entry.path in attributes and entry.mode not in (LINK_MODE, SUBMODULE_MODE)
+    }
+    inside = [entry._replace(path=entry.path[len(below) :]) for entry in kept] if below else kept
+    return Listing(
+        top=top,
+        below=below,
+        files=[entry for entry in inside if entry.mode != SUBMODULE_MODE],
+        submodules=[entry for entry in inside if entry.mode == SUBMODULE_MODE],
+        converted=frozenset(path[len(below) :] for path in converted),
+        filtered=any("filter" in names for names in converted.values()),
+    )
+
+
+def _ignored(entry: Listed, ignored: set[str]) -> bool:
+    """Whether a path or a directory that it is in is left out."""
+    return _asked_as(entry) in ignored or any(f"{parent}/" in ignored for parent in directories_of([entry.path]))

@@ -1,0 +1,79 @@
+"""Where the contents of a release's files are: in a temporary file, or still in git, from where they are read once they
+are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import BinaryIO, NamedTuple
+
+from deployer.errors import ConfigError
+from deployer.project.commit.blobs import Blobs
+from deployer.project.spool import Kept, Readable, Spool
+from deployer.wire.advice import do
+from deployer.wire.tree import Entry
+
+
+class _InSpool(NamedTuple):
+    spool: Spool
+    start: int
+
+
+class _InGit(NamedTuple):
+    blobs: Blobs
+    name: str
+
+
+class Contents:
+    """The contents of files by path. They are added by one thread, and may be opened by several at once."""
+
+    def __init__(self) -> None:
+        self._spool: Spool | None = None
+        self._places: dict[str, _InSpool | _InGit] = {}
+
+    def add(self, path: str, stream: Readable) -> Kept:
+        """Keep all of a stream. Raises OSError when the temporary directory is full."""
+        self._spool = self._spool or Spool()
+        kept = self._spool.add(stream)
+        self._places[path] = _InSpool(self._spool, kept.start)
+        return kept
+
+    def add_blob(self, path: str, blobs: Blobs, name: str) -> None:
+        """Have the content of a path read from git, once it is opened."""
+        self._places[path] = _InGit(blobs, name)
+
+    def add_from(self, other: Contents, path: str) -> None:
+        """Take over a path of another."""
+        self._places[path] = other._places[path]
+
+    def add_all(self, other: Contents) -> None:
+        """Take over all paths of another."""
+        self._places.update(other._places)
+
+    def fetch(self, entries: Iterable[Entry]) -> None:
+        """Read all those that are still in git, in one go. Raises ConfigError with git's words when it cannot be."""
+        wanted: dict[Blobs, dict[str, Entry]] = {}
+        for entry in entries:
+            place = self._places[entry.path]
+            if isinstance(place, _InGit):
+                wanted.setdefault(place.blobs, {})[place.name] = entry
+        for blobs, named in wanted.items():
+            for name, known in blobs.read(named).items():
+                _refuse_other(named[name], known.digest)
+
+    def open(self, entry: Entry) -> BinaryIO:
+        """A stream of its own over a file's content. Raises ConfigError with git's words when it cannot be read."""
+        self.fetch((entry,))
+        place = self._places[entry.path]
+        if isinstance(place, _InGit):
+            return place.blobs.open(place.name)
+        return place.spool.open(place.start, entry.size)
+
+
+def _refuse_other(entry: Entry, digest: str) -> None:
+    """Raises ConfigError when a content is not the one that is recorded."""
+    if entry.digest != digest:
+        raise ConfigError(
+            message=f"{entry.path} has another content in git than was recorded of it on this machine",
+            state="nothing was touched",
+            next=do("remove the directory deployer in ~/.cache (or in $XDG_CACHE_HOME), then again"),
+        )
