@@ -46,7 +46,8 @@ def attributes_of(
             return None
         found = _parse(answer)
         if any(IGNORE in names for names in found.values()) and sources:
-            # git prints ``set`` for export-ignore, which leaves a file out, and for export-ignore=set, which does not
+            # git prints ``set`` for export-ignore, which leaves a file out, and for export-ignore=set, which does not;
+            # what somebody writes so into the attributes of their machine is taken as it was surely meant
             mentions = ("grep", "--cached", "-q", "-a", "-F", "--no-recurse-submodules", "-e", f"{IGNORE}=")
             if ask(*mentions)[0] != 1:
                 return None
