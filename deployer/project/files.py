@@ -38,6 +38,7 @@ class Collection:
         self.raw: dict[str, int] = {}
         """The files whose content stands for another, as ``filters`` tells them apart."""
         self._entries: dict[str, Entry] = {}
+        self._plain: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -60,9 +61,9 @@ class Collection:
     def add_path(self, path: str) -> None:
         """Add what is on the disk below the root. Raises ConfigError for what cannot be read or shipped."""
         check_name(path)
-        place = self.root / path
+        place = f"{self.root}/{path}"
         try:
-            if place.is_symlink():
+            if stat.S_ISLNK(os.lstat(place).st_mode):
                 return self.add_link(path, os.readlink(place))  # noqa: PTH115 (the text as it is, ./ and all)
             with os.fdopen(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 status = os.fstat(file.fileno())
@@ -72,7 +73,7 @@ class Collection:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary directory, not of the file
                 raise
-            if place.exists() and not place.is_file():
+            if Path(place).exists() and not Path(place).is_file():
                 raise special(path) from None
             raise ConfigError(message=f"{path} cannot be read: {error.strerror}") from None
 
@@ -95,12 +96,12 @@ class Collection:
 
     def exists(self, path: str) -> bool:
         """Whether there is something at the path on the disk, and no link on the way to it."""
-        return os.path.lexists(self.root / path) and not linked_parent(self.root, path)
+        return os.path.lexists(f"{self.root}/{path}") and not linked_parent(self.root, path, self._plain)
 
     def is_directory(self, path: str) -> bool:
         """Whether there is a directory at the path on the disk, and no link on the way to it, nor there."""
         place = self.root / path.rstrip("/")
-        return place.is_dir() and not place.is_symlink() and not linked_parent(self.root, path.rstrip("/"))
+        return place.is_dir() and not place.is_symlink() and not linked_parent(self.root, path.rstrip("/"), self._plain)
 
     def entries(self) -> tuple[Entry, ...]:
         """All entries, sorted by path. Raises ConfigError for none, and for one below a file or a link."""
@@ -144,10 +145,21 @@ def check_name(path: str) -> None:
         raise ConfigError(message=f"the name {path[:60]!r}… is too long: it cannot ship")
 
 
-def linked_parent(root: Path, path: str) -> str:
-    """The first directory on the way to ``path`` that is a link; empty when there is none."""
-    parents = [parent.as_posix() for parent in reversed(Path(path).parents)]
-    return next((parent for parent in parents if (root / parent).is_symlink() and parent != "."), "")
+def linked_parent(root: Path, path: str, plain: set[str] | None = None) -> str:
+    """The first directory on the way to ``path`` that is a link; empty when there is none.
+
+    ``plain`` are directories that are known to be none, and gets those that were looked at.
+    """
+    plain = set() if plain is None else plain
+    parts = path.split("/")
+    for end in range(1, len(parts)):
+        parent = "/".join(parts[:end])
+        if parent in plain:
+            continue
+        if os.path.islink(f"{root}/{parent}"):  # noqa: PTH114 (one call for each file of a project)
+            return parent
+        plain.add(parent)
+    return ""
 
 
 def included(root: Path, patterns: Iterable[str]) -> list[str]:
