@@ -86,10 +86,7 @@ def from_objects(root: Path, commit: str, below: str = "") -> Part | None:
         if path in found.converted:
             files.add_from(converted, below + path)
         elif mode == LINK_MODE:
-            target = blobs.open(name).read()
-            if b"\0" in target:  # how much of it counts is git's to say
-                return None
-            files.add_link(below + path, target.decode("utf-8", "surrogateescape"))
+            files.add_link(below + path, blobs.open(name).read().decode("utf-8", "surrogateescape"))
         else:
             files.add_blob(below + path, blobs, name, used[name], executable=mode == EXECUTABLE_MODE)
     if not read.keys() <= known.keys():

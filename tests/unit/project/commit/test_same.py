@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from deployer.errors import ConfigError
@@ -30,7 +30,7 @@ TARGETS = (b"a", b"../a", b"../../../../..", b"/etc/passwd", b"a/b.py", "ü".enc
            b"z" * 200, b"./a/")  # fmt: skip
 ATTRIBUTES = ("export-ignore", "-export-ignore", "!export-ignore", "export-ignore=set", "export-subst", "ident",
               "-ident", "text", "-text", "text=auto", "binary", "eol=crlf", "eol=lf", "filter=rot", "filter=missing",
-              "filter=bad", "-filter", "filter", "filter=set", "filter=lfs", "working-tree-encoding=UTF-16",
+              "filter=bad", "-filter", "filter", "filter=set", "working-tree-encoding=UTF-16",
               "working-tree-encoding=UTF-99", "crlf", "crlf=input", "diff=x", "mine")  # fmt: skip
 PATTERNS = ("*", "*.py", "a", "a/", "/a", "a/**", "**/a", "b.py", "x.*", "ü", '"say \\"x\\""', "日本.txt", "*/x.rot",
             "[attr]mine", "a/b.py", ".gitattributes", "-rf", "/*")  # fmt: skip
@@ -144,7 +144,7 @@ def existing(made: Made) -> Iterator[tuple[Path, pytest.MonkeyPatch]]:
         yield top / made.inside, patch
 
 
-def told(root: Path, *, submodules: bool) -> object:
+def told(root: Path, *, submodules: bool) -> tuple[object, ...]:
     """All that anybody learns of a commit's files."""
     try:
         source = from_git(root, submodules=submodules)
@@ -154,8 +154,8 @@ def told(root: Path, *, submodules: bool) -> object:
     return source.entries, source.digest, source.warnings, content
 
 
-def check(root: Path, patch: pytest.MonkeyPatch, *, submodules: bool) -> bool:
-    """Compare both ways, with nothing known of the blobs, and with everything; whether git archive had to give all."""
+def check(root: Path, patch: pytest.MonkeyPatch, *, submodules: bool) -> str:
+    """Compare both ways, with nothing known of the blobs, and with everything; how it went."""
     archived = []
     really = checkout.from_archive
     patch.setattr(checkout, "from_archive", lambda *given: archived.append(given) or really(*given))
@@ -163,9 +163,33 @@ def check(root: Path, patch: pytest.MonkeyPatch, *, submodules: bool) -> bool:
     fell_back = bool(archived)
     patch.setattr(checkout, "from_objects", lambda *given: None)
     assert found == [told(root, submodules=submodules)] * 2
-    return fell_back
+    return f"{'archived' if fell_back else 'from objects'}, {'refused' if len(found[0]) == 3 else 'ships'}"
 
 
+TEXT = ("100644", b"$Id$\n$Format:%H$\n")
+ABOVE = {"a/a": TEXT, "a/a b": TEXT, "a/ü/x.rot": TEXT, "b.py": TEXT}
+
+
+@example(Made(files=ABOVE, attributes={"": ["* eol=crlf"]}), False)
+@example(Made(files=ABOVE, attributes={"": ["* ident"], "a/": ["a !ident export-subst"]}), False)
+@example(Made(files=ABOVE, attributes={"": ["*.rot filter=rot", "a/a filter=missing"]}, inside="a"), False)
+@example(Made(files=ABOVE, attributes={"": ["a/a export-ignore", "ü/ export-ignore"]}, inside="a"), False)
+@example(Made(files=ABOVE, attributes={"": ["a/ export-ignore"], "a/": ["a -export-ignore"]}), False)
+@example(Made(files=ABOVE, attributes={"": ["a/ export-ignore"]}, inside="a"), False)
+@example(Made(files=ABOVE, attributes={"": ["b.py export-ignore=set"], "a/": ["a export-ignore"]}), False)
+@example(Made(files=ABOVE, attributes={"": ["[attr]mine eol=crlf", "a/* mine"]}, algorithm="sha256"), False)
+@example(Made(files=ABOVE, own=["a working-tree-encoding=UTF-16"], info=["*.py ident"]), False)
+@example(Made(files=ABOVE, attributes={"a/": ["a eol=crlf"], "": ["b.py ident"]}, sparse="ü"), False)
+@example(Made(files=ABOVE, attributes={"": ["* text"]}, config={"core.autocrlf": "true", "core.eol": "crlf"}), False)
+@example(
+    Made(files={**ABOVE, "v": ("160000", b""), "a/v": ("160000", b"")}, attributes={"": ["a/v export-ignore"]}), True
+)
+@example(Made(files={**ABOVE, "v": ("160000", b"")}, attributes={"": ["v export-ignore"]}), True)
+@example(Made(files={"a": ("120000", b"b"), "l": ("120000", b"a\0b")}, attributes={"": ["a eol=crlf"]}), False)
+@example(Made(files={"a": ("100755", POINTER), "b": ("100644", b"")}), False)
+@example(Made(files={**ABOVE, "v": ("160000", b"")}, attributes={"": ["v/ export-ignore"]}), True)
+@example(Made(files={"a": ("100755", b"x"), "b": ("100644", b"x")}), False)
+@example(Made(files={"GIT~1": TEXT, "a": TEXT}), False)
 @given(MADE, st.booleans())
 @settings(max_examples=int(os.environ.get("DEPLOYER_EXAMPLES", "40")))
 def test_any_commit(made: Made, submodules: bool) -> None:
@@ -176,6 +200,6 @@ def test_any_commit(made: Made, submodules: bool) -> None:
     assume(not made.inside or not any(part in (".git ", "GIT~1") for path in made.files for part in path.split("/")))
     try:
         with existing(made) as (root, patch):
-            event("archived" if check(root, patch, submodules=submodules) else "from objects")
+            event(check(root, patch, submodules=submodules))
     except subprocess.CalledProcessError as error:  # a name that no commit can have: a file where others are below it
         event(f"no such commit: {error.stderr.splitlines()[0][:40] if error.stderr else error.cmd}")
