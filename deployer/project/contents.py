@@ -13,28 +13,26 @@ from deployer.wire.advice import do
 from deployer.wire.tree import Entry
 
 
-class _InSpool(NamedTuple):
-    spool: Spool
-    start: int
-
-
 class _InGit(NamedTuple):
     blobs: Blobs
     name: str
 
 
 class Contents:
-    """The contents of files by path. They are added by one thread, and may be opened by several at once."""
+    """The contents of files by path. They are added by one thread, and may be opened by several at once.
 
-    def __init__(self) -> None:
-        self._spool: Spool | None = None
-        self._places: dict[str, _InSpool | _InGit] = {}
+    Of the repositories that they are in, one git runs at a time.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self._asked: Blobs | None = None
+        self._places: dict[str, int | _InGit] = {}
 
     def add(self, path: str, stream: Readable) -> Kept:
         """Keep all of a stream. Raises OSError when the temporary directory is full."""
-        self._spool = self._spool or Spool()
-        kept = self._spool.add(stream)
-        self._places[path] = _InSpool(self._spool, kept.start)
+        kept = self.spool.add(stream)
+        self._places[path] = kept.start
         return kept
 
     def add_blob(self, path: str, blobs: Blobs, name: str) -> None:
@@ -42,11 +40,11 @@ class Contents:
         self._places[path] = _InGit(blobs, name)
 
     def add_from(self, other: Contents, path: str) -> None:
-        """Take over a path of another."""
+        """Take over a path of another with the same spool."""
         self._places[path] = other._places[path]
 
     def add_all(self, other: Contents) -> None:
-        """Take over all paths of another."""
+        """Take over all paths of another with the same spool."""
         self._places.update(other._places)
 
     def fetch(self, entries: Iterable[Entry]) -> None:
@@ -57,6 +55,9 @@ class Contents:
             if isinstance(place, _InGit):
                 wanted.setdefault(place.blobs, {})[place.name] = entry
         for blobs, named in wanted.items():
+            asked, self._asked = self._asked, blobs
+            if asked is not None and asked is not blobs:
+                asked.rest()
             for name, known in blobs.read(named).items():
                 _refuse_other(named[name], known.digest)
 
@@ -66,7 +67,7 @@ class Contents:
         place = self._places[entry.path]
         if isinstance(place, _InGit):
             return place.blobs.open(place.name)
-        return place.spool.open(place.start, entry.size)
+        return self.spool.open(place, entry.size)
 
 
 def _refuse_other(entry: Entry, digest: str) -> None:

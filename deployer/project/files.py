@@ -15,7 +15,7 @@ from deployer.project.commit.blobs import Blobs, Known
 from deployer.project.contents import Contents
 from deployer.project.filters import CONTENT, raw_kind
 from deployer.project.patterns import glob
-from deployer.project.spool import Readable
+from deployer.project.spool import Readable, Spool
 from deployer.wire.advice import do
 from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
 
@@ -33,8 +33,9 @@ MAX_NAME = 255
 class Collection:
     """Files gathered for one release: their entries, and their contents."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.contents = root, Contents()
+    def __init__(self, root: Path, spool: Spool | None = None) -> None:
+        """``spool``: that of another collection which these files are to be added to."""
+        self.root, self.contents = root, Contents(spool or Spool())
         self.raw: dict[str, int] = {}
         """The files whose content stands for another, as ``filters`` tells them apart."""
         self._entries: dict[str, Entry] = {}

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import tempfile
+import threading
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
@@ -32,10 +33,14 @@ class Kept(NamedTuple):
 
 
 class Spool:
-    """Contents one after the other. They are added by one thread, and may be read by several at once."""
+    """Contents one after the other. They may be added and read by several threads at once.
+
+    ``lock`` is held by whoever writes one in pieces.
+    """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="deployer-")  # noqa: SIM115 (it lives as long as the spool)
+        self.lock = threading.Lock()
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -48,12 +53,13 @@ class Spool:
 
     def add(self, stream: Readable) -> Kept:
         """Add all of a stream."""
-        start, digest, head = self.size, hashlib.sha256(), b""
-        while chunk := stream.read(CHUNK):
-            head = head or chunk[:HEAD]
-            digest.update(chunk)
-            self.write(chunk)
-        return Kept(start, self.size - start, digest.hexdigest(), head)
+        with self.lock:
+            start, digest, head = self.size, hashlib.sha256(), b""
+            while chunk := stream.read(CHUNK):
+                head = head or chunk[:HEAD]
+                digest.update(chunk)
+                self.write(chunk)
+            return Kept(start, self.size - start, digest.hexdigest(), head)
 
     def pread(self, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset`` on; nothing at the end."""

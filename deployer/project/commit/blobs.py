@@ -1,4 +1,4 @@
-"""The contents of git's blobs, read by one ``git cat-file`` that runs as long as somebody may ask it."""
+"""The contents of git's blobs, read by a ``git cat-file`` that runs while somebody may ask it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import subprocess
 import tempfile
-import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,23 +31,21 @@ class Known(NamedTuple):
 
 
 class Blobs:
-    """The blobs of one repository. Those that were asked for are kept in a temporary file.
+    """The blobs of one repository. Those that were asked for are kept in the spool.
 
-    Any number of threads may ask at once. git is started by the first that asks for something new, and ended with
-    the last reference to this.
+    Any number of threads may ask at once. git is started by the first that asks for something new, and ended by
+    ``rest``, or with the last reference to this.
     """
 
-    def __init__(self, top: Path) -> None:
-        self._top = top
-        self._lock = threading.Lock()
-        self._spool = Spool()
+    def __init__(self, top: Path, spool: Spool) -> None:
+        self._top, self._spool = top, spool
         self._read: dict[str, tuple[int, Known]] = {}
         self._reader: _Reader | None = None
 
     def read(self, ids: Iterable[str]) -> dict[str, Known]:
         """What is known of each blob once it was read. Raises ConfigError with git's words when one cannot be."""
         wanted = list(dict.fromkeys(ids))
-        with self._lock:
+        with self._spool.lock:
             missing = [name for name in wanted if name not in self._read]
             for start in range(0, len(missing), _BATCH):
                 self._fetch(missing[start : start + _BATCH])
@@ -59,6 +56,13 @@ class Blobs:
         self.read((name,))
         start, known = self._read[name]
         return self._spool.open(start, known.size)
+
+    def rest(self) -> None:
+        """End git, until something new is asked for."""
+        with self._spool.lock:
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.end()
 
     def _fetch(self, names: Sequence[str]) -> None:
         """Read blobs. A git that was ended from outside, as by a Ctrl-C at the terminal, is started again, once."""
@@ -115,9 +119,10 @@ class _Reader:
                 stderr=self._said,
                 bufsize=CHUNK,
             )
-        except OSError:
+        except FileNotFoundError:
             raise git.no_program(top) from None
-        self._end = weakref.finalize(self, _end, self._process)
+        self.end = weakref.finalize(self, _end, self._process)
+        """Ends git, once."""
 
     def answers(self, names: Sequence[str]) -> Iterator[tuple[str, int, Iterator[bytes]]]:
         """Each blob that is named, its length, and its content in pieces, which has to be read before the next.
@@ -140,7 +145,7 @@ class _Reader:
 
     def last_words(self) -> str:
         """End git, and give what it said last."""
-        self._end()
+        self.end()
         self._said.seek(0)
         return " / ".join(self._said.read().decode(errors="replace").strip().splitlines()[-6:])
 

@@ -18,6 +18,7 @@ from deployer.project.commit.digests import Digests
 from deployer.project.commit.listing import EXECUTABLE_MODE, LINK_MODE, Listing, listing
 from deployer.project.files import Collection, linked_parent
 from deployer.project.filters import filter_warning
+from deployer.project.spool import Spool
 from deployer.wire.advice import do, run
 from deployer.wire.lazydata import dataclass
 
@@ -37,7 +38,7 @@ class Part:
 
 def add_commit(collection: Collection, root: Path, commit: str, *, below: str = "", submodules: bool) -> list[str]:
     """Add what a commit has, and the submodules in it, under ``below``; warnings. Raises ConfigError."""
-    part = read_commit(root, commit, below)
+    part = read_commit(root, commit, below, collection.contents.spool)
     own = [path.removeprefix(below) for path in part.files]
     collection.add_all(part.files)
     undefined = undefined_filters(root, commit, own) if part.filtered else {}
@@ -49,18 +50,18 @@ def add_commit(collection: Collection, root: Path, commit: str, *, below: str = 
     return warnings
 
 
-def read_commit(root: Path, commit: str, below: str = "") -> Part:
+def read_commit(root: Path, commit: str, below: str, spool: Spool) -> Part:
     """What a commit has. What is wrong with it, git's own archive says: that is asked for when anything fails."""
     try:
-        part = from_objects(root, commit, below)
+        part = from_objects(root, commit, below, spool)
     except ConfigError:
         part = None
-    return part or from_archive(root, commit, below)
+    return part or from_archive(root, commit, below, spool)
 
 
-def from_archive(root: Path, commit: str, below: str = "") -> Part:
+def from_archive(root: Path, commit: str, below: str, spool: Spool) -> Part:
     """All files by way of ``git archive``. Raises ConfigError."""
-    files = Collection(root)
+    files = Collection(root, spool)
     with archive(root, commit) as (prefix, stream):
         directories = add_archive(files, stream, prefix, below)
     submodules = submodules_of(root, commit)
@@ -68,16 +69,16 @@ def from_archive(root: Path, commit: str, below: str = "") -> Part:
     return Part(files=files, submodules=shipped, filtered=True)
 
 
-def from_objects(root: Path, commit: str, below: str = "") -> Part | None:
+def from_objects(root: Path, commit: str, below: str, spool: Spool) -> Part | None:
     """The same files from git's objects; None where only ``git archive`` can tell.
 
     Raises ConfigError when git fails, or a file cannot ship.
     """
     found = listing(root, commit)
-    converted = None if found is None else _converted(root, commit, below, found)
+    converted = None if found is None else _converted(root, commit, below, found, spool)
     if found is None or converted is None:
         return None
-    digests, blobs, files = Digests(found.top / found.below), Blobs(found.top), Collection(root)
+    digests, blobs, files = Digests(found.top / found.below), Blobs(found.top, spool), Collection(root, spool)
     known = digests.load()
     plain = [file for file in found.files if file.path not in found.converted]
     read = blobs.read(file.name for file in plain if file.mode == LINK_MODE or file.name not in known)
@@ -89,15 +90,16 @@ def from_objects(root: Path, commit: str, below: str = "") -> Part | None:
             files.add_link(below + path, blobs.open(name).read().decode("utf-8", "surrogateescape"))
         else:
             files.add_blob(below + path, blobs, name, used[name], executable=mode == EXECUTABLE_MODE)
+    blobs.rest()
     if not read.keys() <= known.keys():
         digests.save(used, known)
     return Part(files=files, submodules={one.path: one.name for one in found.submodules}, filtered=found.filtered)
 
 
-def _converted(root: Path, commit: str, below: str, found: Listing) -> Collection | None:
+def _converted(root: Path, commit: str, below: str, found: Listing, spool: Spool) -> Collection | None:
     """The files whose content git has to convert; None when they are too many to be named, or it does not give all."""
     names = sorted(found.converted)
-    files = Collection(root)
+    files = Collection(root, spool)
     if len(names) > _MOST_CONVERTED or sum(len(found.below) + len(os.fsencode(name)) for name in names) > _MOST_BYTES:
         return None
     if names:

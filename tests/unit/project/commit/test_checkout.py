@@ -325,5 +325,7 @@ def test_all_that_differs_in_submodules(repo: Repository, tmp_path: Path) -> Non
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner.root), "vendor/hidden")
     repo.commit()
     for _ in range(2):
-        shipped = {path for path in contents(from_git(repo.root)) if path.startswith("vendor")}
+        source = from_git(repo.root)
+        shipped = {path for path in contents(source) if path.startswith("vendor")}
         assert shipped == {"vendor/inner/.gitattributes", "vendor/inner/x"}
+    assert len(children()) == 1  # of two repositories
