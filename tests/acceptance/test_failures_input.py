@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployer.project.source import from_git
 from deployer.sandbox import SandboxHost
 from tests.support.failures import Shop
 
@@ -130,3 +131,16 @@ def test_paths_with_odd_names_arrive(shop: Shop) -> None:
     listed = shop.host.run("cd /srv/shop/current/code/odd && find . -type f -printf '%P\\n'").stdout
     assert sorted(listed.splitlines()) == sorted(names)
     assert not [name for name in names if shop.host.run(["cat", f"/srv/shop/current/code/odd/{name}"]).stdout != name]
+
+
+def test_a_file_that_the_repository_has_lost(shop: Shop) -> None:
+    """Its digest is known from before, so it is missed when it is to be sent: git's words are told, nothing is sent."""
+    shop.project.change(files={"lost.txt": "lost"})
+    from_git(shop.project.path)
+    name = shop.project.git("rev-parse", "HEAD:lost.txt").strip()
+    place = shop.project.path / f".git/objects/{name[:2]}/{name[2:]}"
+    content = place.read_bytes()
+    place.unlink()
+    shop.refuses(f"{name} missing", exit=2, next="git fsck")
+    place.write_bytes(content)
+    shop.site.deploy()
