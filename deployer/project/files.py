@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.project.commit.blobs import Blobs, Known
-from deployer.project.contents import Contents
+from deployer.project.commit.contents import Contents
 from deployer.project.filters import CONTENT, raw_kind
 from deployer.project.patterns import glob
 from deployer.project.spool import Readable, Spool

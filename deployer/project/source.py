@@ -14,7 +14,7 @@ from typing import BinaryIO
 from deployer.errors import ConfigError
 from deployer.project import git
 from deployer.project.commit.checkout import add_commit, missing_submodule
-from deployer.project.contents import Contents
+from deployer.project.commit.contents import Contents
 from deployer.project.files import Collection, included, plain_files
 from deployer.project.filters import listed, refuse_raw
 from deployer.wire.advice import do

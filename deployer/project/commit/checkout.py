@@ -7,7 +7,7 @@ converted: any other content is its blob's, and a blob whose digest is known fro
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.errors import ConfigError
@@ -28,20 +28,19 @@ _MOST_CONVERTED, _MOST_BYTES = 500, 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The files of one repository; the submodules among them, by path, with their commits; and whether any file may
-    have a filter."""
+    """The files of one repository; the submodules among them, by path, with their commits; and the files that may have
+    a filter, by their paths in the repository's own project."""
 
     files: Collection
     submodules: Mapping[str, str]
-    filtered: bool
+    filtered: Sequence[str]
 
 
 def add_commit(collection: Collection, root: Path, commit: str, *, below: str = "", submodules: bool) -> list[str]:
     """Add what a commit has, and the submodules in it, under ``below``; warnings. Raises ConfigError."""
     part = read_commit(root, commit, below, collection.contents.spool)
-    own = [path.removeprefix(below) for path in part.files]
     collection.add_all(part.files)
-    undefined = undefined_filters(root, commit, own) if part.filtered else {}
+    undefined = undefined_filters(root, commit, part.filtered) if part.filtered else {}
     warnings = [filter_warning(name, paths) for name, paths in undefined.items()]
     for path, inner in part.submodules.items() if submodules else ():
         if linked_parent(root, path) or not has_commit(root / path, inner):
@@ -66,7 +65,7 @@ def from_archive(root: Path, commit: str, below: str, spool: Spool) -> Part:
         directories = add_archive(files, stream, prefix, below)
     submodules = submodules_of(root, commit)
     shipped = {path: inner for path, inner in submodules.items() if f"{below}{path}" in directories}
-    return Part(files=files, submodules=shipped, filtered=True)
+    return Part(files=files, submodules=shipped, filtered=[path.removeprefix(below) for path in files])
 
 
 def from_objects(root: Path, commit: str, below: str, spool: Spool) -> Part | None:

@@ -36,7 +36,7 @@ class Listing:
     """What a commit has of a project, in git's order, less what ``export-ignore`` leaves out; paths in the project.
 
     ``top`` is the work tree, and ``below`` the project's directory in it, as ``git.place`` has them. ``converted`` are
-    the files whose content may not be their blob's; ``filtered`` says whether a filter is among the reasons.
+    the files whose content may not be their blob's; ``filtered`` those of them that have a filter.
     """
 
     top: Path
@@ -44,7 +44,7 @@ class Listing:
     files: Sequence[Listed]
     submodules: Sequence[Listed]
     converted: frozenset[str]
-    filtered: bool
+    filtered: Sequence[str]
 
 
 def listing(root: Path, commit: str) -> Listing | None:
@@ -109,7 +109,7 @@ def _listing(top: Path, below: str, found: Sequence[Listed], attributes: Mapping
         files=[entry for entry in inside if entry.mode != SUBMODULE_MODE],
         submodules=[entry for entry in inside if entry.mode == SUBMODULE_MODE],
         converted=frozenset(path[len(below) :] for path in converted),
-        filtered=any("filter" in names for names in converted.values()),
+        filtered=[path[len(below) :] for path, names in converted.items() if "filter" in names],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,17 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for value, place in (("/c", "/c/deployer"), ("c", "/home/ada/.cache/deployer"), ("", "/home/ada/.cache/deployer")):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert cache_directory() == Path(place)
+
+
+def test_several_deploys_at_once(cache: Digests) -> None:
+    """Whoever reads while others write finds what one of them wrote, whole."""
+    kinds = [many(0, 50), many(50, 100)]
+    cache.save(kinds[0], {})
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(lambda kind=kind: [cache.save(kind, {}) for _ in range(20)]) for kind in kinds]
+        assert all(cache.load() in kinds for _ in range(40))
+    for writer in writers:
+        writer.result()
 
 
 def many(start: int, end: int) -> dict[str, Known]:
