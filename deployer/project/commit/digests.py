@@ -63,6 +63,8 @@ class Digests:
         room = min(_MOST, 2 * len(kept) + _SPARE) - len(kept)
         kept.update([item for item in known.items() if item[0] not in kept][: max(room, 0)])
         with contextlib.suppress(OSError):
+            if not _may_be_made(self._directory):
+                return
             self._directory.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 self._directory.mkdir(mode=0o700)
@@ -101,6 +103,13 @@ def _parse(data: bytes) -> dict[str, Known]:
         name[:length].hex(): Known(size, digest.hex(), raw)
         for length, name, digest, size, raw in _RECORD.iter_unpack(memoryview(body)[len(_MAGIC) :])
     }
+
+
+def _may_be_made(directory: Path) -> bool:
+    """Whether that is a place of this user's own: root leaves no directories in the home of another, as sudo may have
+    it."""
+    there = next(place for place in (directory, *directory.parents) if os.path.lexists(place))
+    return os.geteuid() != 0 or there.lstat().st_uid == 0
 
 
 def _private_directory(path: Path) -> bool:

@@ -109,6 +109,17 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert Digests(tmp_path).load() == {}
 
 
+def test_root_makes_no_directory_in_the_home_of_another(
+    cache: Digests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be root's, and of no use to the user ever after."""
+    if os.getuid() == 0:
+        os.chown(tmp_path, 12345, -1)
+    monkeypatch.setattr(digests.os, "geteuid", lambda: 0)
+    cache.save(ONE, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """In XDG_CACHE_HOME, or in ~/.cache where that is not set to an absolute path."""
     monkeypatch.setenv("HOME", "/home/ada")
