@@ -36,7 +36,7 @@ class Listing:
     """What a commit has of a project, in git's order, less what ``export-ignore`` leaves out; paths in the project.
 
     ``top`` is the work tree, and ``below`` the project's directory in it, as ``git.place`` has them. ``converted`` are
-    the files whose content may not be their blob's; ``filtered`` those of them that have a filter.
+    the files whose content may not be their blob's; ``filtered`` the files and links that have a filter.
     """
 
     top: Path
@@ -97,19 +97,15 @@ def _asked_as(entry: Listed) -> str:
 def _listing(top: Path, below: str, found: Sequence[Listed], attributes: Mapping[str, frozenset[str]]) -> Listing:
     ignored = {path for path, names in attributes.items() if IGNORE in names}
     kept = [entry for entry in found if not ignored or not _ignored(entry, ignored)]
-    converted = {
-        entry.path: attributes[entry.path]
-        for entry in (kept if attributes else ())
-        if entry.path in attributes and entry.mode not in (LINK_MODE, SUBMODULE_MODE)
-    }
+    changed = [entry for entry in kept if entry.path in attributes and entry.mode != SUBMODULE_MODE]
     inside = [entry._replace(path=entry.path[len(below) :]) for entry in kept] if below else kept
     return Listing(
         top=top,
         below=below,
         files=[entry for entry in inside if entry.mode != SUBMODULE_MODE],
         submodules=[entry for entry in inside if entry.mode == SUBMODULE_MODE],
-        converted=frozenset(path[len(below) :] for path in converted),
-        filtered=[path[len(below) :] for path, names in converted.items() if "filter" in names],
+        converted=frozenset(entry.path[len(below) :] for entry in changed if entry.mode != LINK_MODE),
+        filtered=[entry.path[len(below) :] for entry in changed if "filter" in attributes[entry.path]],
     )
 
 

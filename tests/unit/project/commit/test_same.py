@@ -194,6 +194,7 @@ ABOVE = {"a/a": TEXT, "a/a b": TEXT, "a/ü/x.rot": TEXT, "b.py": TEXT}
 @example(Made(files={"a": ("160000", b""), "b": TEXT}, inside="a"), True)
 @example(Made(files={"a": TEXT, "b": TEXT}, inside="a"), False)
 @example(Made(files={"b": TEXT}, inside="a"), False)
+@example(Made(files={"a": ("120000", b"b"), "b": TEXT}, attributes={"": ["* filter=missing"]}), False)
 @example(Made(files={"GIT~1": TEXT, "a": TEXT}), False)
 @given(MADE, st.booleans())
 @settings(max_examples=int(os.environ.get("DEPLOYER_EXAMPLES", "40")))
