@@ -26,7 +26,7 @@ _MOST_CONVERTED, _MOST_BYTES = 500, 60_000
 """Files that are named to ``git archive`` one by one, and the bytes of their names; beyond that it gives all files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """The files of one repository; the submodules among them, by path, with their commits; and the files that may have
     a filter, by their paths in the repository's own project."""

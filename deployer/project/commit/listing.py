@@ -31,7 +31,7 @@ class Listed(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Listing:
     """What a commit has of a project, in git's order, less what ``export-ignore`` leaves out; paths in the project.
 
