@@ -63,15 +63,17 @@ def conclude(
     exit = worst([end.exit for end in found])
     bad = [end.host for end in found if end.exit]
     failures = [ended.failed for ended, end in zip(ends, found, strict=True) if ended.failed and end.exit]
-    some = f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}"
-    said = {end.detail for end in found}
-    all = ": ".join([f"done on {len(found)} hosts", *(said if len(said) == 1 else ())]).removesuffix(": ")
+    if bad:
+        summary = f"{len(found) - len(bad)} of {len(found)} hosts are done; not: {', '.join(bad)}"
+    else:
+        same = found[0].detail if len({end.detail for end in found}) == 1 else ""
+        summary = f"done on {len(found)} hosts" + (f": {same}" if same else "")
     fleet.report(
         events.FleetFinished(
             exit=exit,
             hosts=found,
             seconds=max(end.seconds for end in found),
-            summary=some if bad else all,
+            summary=summary,
             state="; ".join(dict.fromkeys(failed.state for failed in failures if failed.state)),
             next=Next(dict.fromkeys(step for failed in failures for step in failed.next)),
         )

@@ -105,11 +105,12 @@ def prune(ctx: Context, keep: int, unused: Collection[str] = (), *, later: bool 
     if gone:
         with contextlib.suppress(OSError):
             ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
+    before = set(cleanup.waiting(ctx))
     ctx.trees.keep_only(used(ctx, "tree"), later=later)
     ctx.venvs.keep_only(used(ctx, "venv"), later=later)
     links.prune(ctx, (one for one in ctx.catalog.all() if one.result not in DEAD), unused)
     if later:
-        cleanup.start(ctx)
+        cleanup.start(ctx, before)
 
 
 def prunable(ctx: Context, keep: int) -> list[int]:

@@ -91,8 +91,8 @@ def units(ctx: Context) -> dict[int, list[str]]:
     shown = systemd.ask("list-units", "--plain", "--no-legend", "--state=active", f"{ctx.app}-*@v*")
     names = {*files.names(ctx.paths.units), *(line.split()[0] for line in shown.splitlines() if line.split())}
     found: dict[int, list[str]] = {}
-    own = {name for name in names if (unit := parse_unit(ctx.app, name)) and unit.process != WEB}
-    for name in install.stop_order(names - set(background.finishing(ctx) if own else ())):
+    may_finish = any((unit := parse_unit(ctx.app, name)) and unit.process != WEB for name in names)
+    for name in install.stop_order(names - set(background.finishing(ctx) if may_finish else ())):
         if unit := parse_unit(ctx.app, name):
             found.setdefault(unit.number, []).append(name)
     return found

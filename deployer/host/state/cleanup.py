@@ -7,7 +7,7 @@ is used while nobody else does. What is left when it ends early (a power cut) is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from deployer.host.state.app import Context
@@ -26,22 +26,24 @@ def unit_of(ctx: Context) -> str:
     return f"deployer-{ctx.app}.cleanup.service"
 
 
-def start(ctx: Context) -> None:
-    """Begin to remove what was renamed away. Where that cannot begin, it is removed before this returns. Raises
-    OSError."""
-    gone = list(_gone(ctx))
+def start(ctx: Context, before: Collection[Path] = ()) -> None:
+    """Begin to remove what was renamed away. Where that cannot begin, it is removed before this returns, but for what
+    was waiting ``before`` and is being removed already. Raises HostError, OSError."""
+    gone = list(waiting(ctx))
     if not gone:
         return
     settings = [f"Description={ctx.app}: removing old releases", *_AT_LEISURE]
     argv = ["/bin/rm", "-rf", "--one-file-system", "--", *map(str, gone)]
-    if not runner.run(systemd.transient(unit_of(ctx), settings, argv, wait=False)).ok and not is_under_way(ctx):
+    if not runner.run(systemd.transient(unit_of(ctx), settings, argv, wait=False)).ok:
+        others = before if is_under_way(ctx) else ()
         for path in gone:
-            files.remove_tree(path)
+            if path not in others:
+                files.remove_tree(path)
 
 
 def make_room(ctx: Context) -> None:
     """Where the disk is nearly full, remove what was renamed away now. Raises OSError."""
-    gone = list(_gone(ctx))
+    gone = list(waiting(ctx))
     if gone and _is_tight(ctx.paths.trees):
         systemd.systemctl("stop", unit_of(ctx))
         for path in gone:
@@ -60,11 +62,12 @@ def is_under_way(ctx: Context) -> bool:
 
 def debris(ctx: Context) -> Iterator[Path]:
     """What was renamed away and is not being removed. Raises HostError."""
-    gone = list(_gone(ctx))
+    gone = list(waiting(ctx))
     if gone and not is_under_way(ctx):
         yield from gone
 
 
-def _gone(ctx: Context) -> Iterator[Path]:
+def waiting(ctx: Context) -> Iterator[Path]:
+    """All that was renamed away and is still there."""
     for directory in (ctx.paths.trees, ctx.paths.venvs):
         yield from (directory / name for name in files.names(directory) if files.is_gone(name))

@@ -59,6 +59,17 @@ def test_it_counts_no_more_at_once_and_goes_behind(host: SimulatedHost, ctx: Con
     assert not cleanup.is_under_way(ctx)
 
 
+def test_what_comes_while_another_is_removed_is_left_to_nobody(host: SimulatedHost, ctx: Context) -> None:
+    """It goes at once: when the unit ends, nothing is left that a doctor would find."""
+    first = content(ctx)
+    outcome.prune(ctx, 5, later=True)
+    second = content(ctx, "s" * 64)
+    outcome.prune(ctx, 5, later=True)
+    assert gone(first).exists() and not second.exists() and not gone(second).exists()
+    host.clock.wait(1)
+    assert not set(debris.find(ctx, {1, 2})) & {gone(first), gone(second)}
+
+
 def test_room_is_made_before_anybody_goes_on(ctx: Context) -> None:
     """Where it is needed, nothing is left for later."""
     old = content(ctx)

@@ -149,10 +149,10 @@ def _visit(ctx: Context, number: int, endpoint: Endpoint, arrivals: Arrivals, se
 
 def _ask(endpoint: Endpoint, nonce: str, seen: Seen) -> tuple[int, dict[str, str], bytes]:
     """Over a certificate that browsers refuse, too. Raises OSError."""
-    import ssl
-
     if endpoint.scheme == "http":
         return proof.ask(endpoint, nonce, None)
+    import ssl
+
     try:
         return proof.ask(endpoint, nonce, proof.browser(ProxySite()))
     except ssl.SSLCertVerificationError as error:
