@@ -111,6 +111,8 @@ def prune(ctx: Context, keep: int, unused: Collection[str] = (), *, later: bool 
     links.prune(ctx, (one for one in ctx.catalog.all() if one.result not in DEAD), unused)
     if later:
         cleanup.start(ctx, before)
+    else:
+        cleanup.finish(ctx)
 
 
 def prunable(ctx: Context, keep: int) -> list[int]:

@@ -41,13 +41,19 @@ def start(ctx: Context, before: Collection[Path] = ()) -> None:
                 files.remove_tree(path)
 
 
-def make_room(ctx: Context) -> None:
-    """Where the disk is nearly full, remove what was renamed away now. Raises OSError."""
+def finish(ctx: Context) -> None:
+    """Remove what was renamed away, before this returns. Raises OSError."""
     gone = list(waiting(ctx))
-    if gone and _is_tight(ctx.paths.trees):
+    if gone:
         systemd.systemctl("stop", unit_of(ctx))
-        for path in gone:
-            files.remove_tree(path)
+    for path in gone:
+        files.remove_tree(path)
+
+
+def make_room(ctx: Context) -> None:
+    """The same where the disk is nearly full. Raises OSError."""
+    if _is_tight(ctx.paths.trees):
+        finish(ctx)
 
 
 def _is_tight(directory: Path) -> bool:

@@ -71,10 +71,12 @@ def test_what_comes_while_another_is_removed_is_left_to_nobody(host: SimulatedHo
 
 
 def test_room_is_made_before_anybody_goes_on(ctx: Context) -> None:
-    """Where it is needed, nothing is left for later."""
-    old = content(ctx)
+    """Where it is needed, nothing is left for later, nor of what was: ``fab prune``, and a disk that is full."""
+    old, earlier = content(ctx), content(ctx, "e" * 64)
+    ctx.trees.put_away(earlier.name)
     outcome.prune(ctx, 5)
     assert not old.exists() and not gone(old).exists()
+    assert not gone(earlier).exists()
 
 
 def test_on_a_disk_that_is_nearly_full_an_upload_waits_for_it(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
