@@ -13,9 +13,9 @@ import pytest
 from deployer.host import service as unit_service
 from deployer.host.errors import HostError
 from deployer.host.job import queue
-from deployer.host.state import lease, masking
+from deployer.host.state import contents, lease, masking
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.store import Store, sums, sums_digest
+from deployer.host.state.store import Store
 from deployer.host.system import files
 from tests.host.simulation import rules, service
 from tests.host.simulation.faults import Kill, PowerCut
@@ -87,9 +87,10 @@ def rebuilt(host: SimulatedHost, release: Path) -> None:
     """Other code under the same key, under a seal of its own that fits it."""
     store, key = Store(host.paths.trees), (release / "code").resolve().name
     (release / "code/app.py").write_text("# another\n")
-    text = sums(store.path(key))
+    place = os.fsencode(store.path(key))
+    text = contents.as_text(contents.digests(place, contents.listing(place), {}))
     store.sums_path(key).write_bytes(text)
-    record = {**(store.record(key) or {}), "sums": sums_digest(text)}
+    record = {**(store.record(key) or {}), "sums": contents.text_digest(text)}
     store.seal_path(key).write_text(json.dumps(record))
 
 

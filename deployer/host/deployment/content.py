@@ -69,6 +69,7 @@ def build(deployment: Deployment) -> str:
         return f"{told}code unchanged"
     entries = _entries(deployment)
     builder.build_tree(ctx, release.tree, release.spec, entries, venv, _environment(deployment))
+    deployment.built.add(release.tree)
     return f"{told}code built"
 
 
@@ -80,6 +81,7 @@ def _build_venv(deployment: Deployment) -> str:
         return "dependencies unchanged, "
     python, tree = _interpreter(release.spec).path, ctx.trees.path(release.tree)
     builder.build_venv(ctx, release.venv, release.spec, python, tree, _entries(deployment), _environment(deployment))
+    deployment.built.add(release.venv)
     return f"dependencies of {release.spec.lock.path} installed, "
 
 

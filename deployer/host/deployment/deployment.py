@@ -42,8 +42,8 @@ class JobResult:
 class SealCheck:
     """Compares all parts of a sealed release with its seal, in a thread of its own."""
 
-    def __init__(self, ctx: Context, release: Release) -> None:
-        self._ctx, self._release = ctx, release
+    def __init__(self, ctx: Context, release: Release, trust: seal.Trust) -> None:
+        self._ctx, self._release, self._trust = ctx, release, trust
         self._found = f"(its files could not be read within {_LONGEST_CHECK:g} s)"
         self._thread = threading.Thread(target=self._read, daemon=True, name="seal check")
         with uninterrupted():
@@ -51,7 +51,7 @@ class SealCheck:
 
     def _read(self) -> None:
         try:
-            self._found = seal.damage(self._ctx, self._release)
+            self._found = seal.damage(self._ctx, self._release, self._trust)
         except Exception as error:
             self._found = f"(its files cannot be read: {understood(error, self._ctx, 'reading its files').message})"
 
@@ -66,8 +66,8 @@ class Deployment:
     """A release on its way. ``release`` is its record, saved at each change; ``current`` is what serves, or served
     before the switch.
 
-    ``body`` is the file with the upload, ``signal`` what the job receives from its fleet's laptop, ``question`` what
-    its Django is asked meanwhile.
+    ``body`` is the file with the upload, ``built`` the keys of what this job has built, ``signal`` what the job
+    receives from its fleet's laptop, ``question`` what its Django is asked meanwhile.
     """
 
     ctx: Context
@@ -75,6 +75,7 @@ class Deployment:
     release: Release
     current: Release | None
     body: Path | None = None
+    built: set[str] = field(default_factory=set)
     seal_check: SealCheck | None = field(default=None, repr=False)
     site_check: SiteCheck | None = field(default=None, repr=False)
     signal: BarrierSignal | None = None
@@ -86,6 +87,10 @@ class Deployment:
     @property
     def directory(self) -> Path:
         return self.ctx.paths.release(self.release.number)
+
+    def compare(self) -> SealCheck:
+        """Begin to compare the release with its seal; what serves, and what was built just now, by its metadata."""
+        return SealCheck(self.ctx, self.release, seal.Trust(self.current, frozenset(self.built)))
 
     @property
     def proven(self) -> bool:

@@ -40,7 +40,7 @@ def install(deployment: Deployment) -> str:
     detail = unit_files.install(ctx, release, proven=deployment.proven)
     made = shared.provide(ctx, release)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
-    deployment.seal_check = SealCheck(ctx, deployment.release)
+    deployment.seal_check = deployment.compare()
     deployment.site_check = visitors.SiteCheck(ctx, deployment.current)
     for problem in visitors.show_media(ctx):
         ctx.emit("warn", text=f"visitors may get no media: {problem}")
@@ -73,7 +73,7 @@ def check(deployment: Deployment) -> str:
     """Ready for the switch once it is healthy and unchanged since it was sealed."""
     if not (deployment.proven or deployment.release.same):
         deployment.question = django.ask(deployment.ctx, deployment.release, deployment.current)
-    seal_check = deployment.seal_check or SealCheck(deployment.ctx, deployment.release)
+    seal_check = deployment.seal_check or deployment.compare()
     detail = handover.check(deployment.ctx, deployment.release, deployment.current, proven=deployment.proven)
     _refuse_damage(deployment, seal_check)
     if deployment.site_check is not None:
@@ -91,7 +91,7 @@ def _tell_of_django(deployment: Deployment, *, last: bool) -> None:
 def revive(deployment: Deployment) -> None:
     """Start a release again that was switched to by a job that died, and check it against its seal meanwhile: a power
     cut may have lost parts of it. Raises HostError."""
-    seal_check = SealCheck(deployment.ctx, deployment.release)
+    seal_check = SealCheck(deployment.ctx, deployment.release, seal.NOTHING_TRUSTED)
     handover.revive(deployment.ctx, deployment.release)
     _refuse_damage(deployment, seal_check)
 
@@ -130,7 +130,7 @@ def switch(deployment: Deployment) -> str:
 
 def _check_again(deployment: Deployment) -> None:
     """An earlier job found it healthy, possibly long ago: check it once more."""
-    seal_check = SealCheck(deployment.ctx, deployment.release)
+    seal_check = deployment.compare()
     handover.wake(deployment.ctx, deployment.release, deployment.current)
     _refuse_damage(deployment, seal_check)
 

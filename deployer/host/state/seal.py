@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
+from deployer.host.state.store import Store
 from deployer.wire.advice import do, run
+from deployer.wire.lazydata import dataclass
 
 _FILES = ("env", "env.json", "secret.json", "sources.json")
 
@@ -24,8 +27,35 @@ def take(ctx: Context, release: Release, units: list[str]) -> dict[str, Any]:
     }
 
 
-def damage(ctx: Context, release: Release) -> str:
-    """What differs from the seal, for people; empty when nothing does. Reads every file of code and environment.
+@dataclass(frozen=True)
+class Trust:
+    """Which content is what was sealed as long as its file system says so, and is not read again: what ``serving``
+    serves, and what was ``built`` (keys) just now. Of other content, the files that it shares with what serves."""
+
+    serving: Release | None = None
+    built: Collection[str] = ()
+
+    def of(self, store: Store, key: str) -> Mapping[bytes, bytes]:
+        """What the file system said of the files that are not read again."""
+        seen, serving = store.seen(key), list(self._serving(store))
+        if key in self.built or key in serving:
+            return seen
+        serves = [store.seen(one) for one in serving]
+        return {path: one for path, one in seen.items() if any(other.get(path) == one for other in serves)}
+
+    def _serving(self, store: Store) -> Iterator[str]:
+        for key in {self.serving.tree, self.serving.venv} - {""} if self.serving is not None else ():
+            record = store.record(key)
+            if record is not None and not record.get("damaged"):
+                yield key
+
+
+NOTHING_TRUSTED = Trust()
+
+
+def damage(ctx: Context, release: Release, trust: Trust = NOTHING_TRUSTED) -> str:
+    """What differs from the seal, for people; empty when nothing does. Reads the files of code and environment, but for
+    those that it may trust. Raises OSError.
 
     An unfinished rollback has rewritten a release's units; :mod:`deployer.host.recovery.recovery` relies on seeing
     that.
@@ -34,7 +64,7 @@ def damage(ctx: Context, release: Release) -> str:
         return f"{release.name} was never sealed"
     directory = ctx.paths.release(release.number)
     changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
-    return changed or _content(ctx, release)
+    return changed or _content(ctx, release, trust)
 
 
 def known_damage(ctx: Context, release: Release) -> str:
@@ -69,14 +99,14 @@ def _changed(parent: Path, digests: dict[str, str]) -> str:
     return str(next(paths, ""))
 
 
-def _content(ctx: Context, release: Release) -> str:
+def _content(ctx: Context, release: Release, trust: Trust) -> str:
     sealed = release.sealed or {}
     for store, key, digest in ((ctx.trees, release.tree, sealed["tree"]), (ctx.venvs, release.venv, sealed["venv"])):
         if not key:
             continue
         if _sums(store.record(key)) != digest:
             return f"{store.path(key)} (another one was built in its place)"
-        found = store.damage(key)
+        found = store.prove(key, trust.of(store, key))
         if found:
             return found
     return ""

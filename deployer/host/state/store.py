@@ -1,29 +1,27 @@
 """Content-addressed directories that are complete or do not count: trees of code, virtual environments.
 
 ``<key>/`` is the content, at its final path from the start (a virtual environment's scripts contain their own path).
-``<key>.sums`` has the digest of each file. ``<key>.json`` is the seal: written last, it says that the directory is
-complete, root's and read-only. A directory without a seal is left over from an attempt that died, and is removed.
+``<key>.sums`` has the digest of each file, ``<key>.files`` what its file system said of it when that was taken.
+``<key>.json`` is the seal: written last, it says that the directory is complete, root's and read-only. A directory
+without a seal is left over from an attempt that died, and is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
 from deployer.host.errors import Damaged, HostError
+from deployer.host.state import contents
 from deployer.host.system import files, ownership
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
 
-_KINDS = (".json", ".sums")
-_CHUNK = 1 << 20
-_NAMED = 3
-"""How many changed files a message names."""
+_KINDS = (".json", ".sums", ".files")
+_NOTHING: Mapping[bytes, bytes] = {}
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,9 @@ class Store:
             return None
         return record if record is not None and self.path(key).is_dir() else None
 
+    def files_path(self, key: str) -> Path:
+        return self.directory / f"{key}.files"
+
     def begin(self, key: str) -> Path:
         """A new empty directory for content, root's alone. Raises OSError."""
         self.remove(key)
@@ -64,45 +65,98 @@ class Store:
         """
         size = ownership.take(self.path(key), owner)
         finish()
-        text = sums(self.path(key))
+        seen = contents.listing(os.fsencode(self.path(key)))
+        text = contents.as_text(contents.digests(os.fsencode(self.path(key)), seen, _NOTHING))
         files.write_file(self.sums_path(key), text, 0o600)
+        files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
         done = run(["sync", "-f", str(self.path(key))], timeout=600)
         if not done.ok:
             raise HostError(f"{self.path(key)} could not be made durable", logs=done.tail())
-        sealed = {**record, "size": size, "sums": sums_digest(text)}
+        sealed = {**record, "size": size, "sums": contents.text_digest(text)}
         files.write_json(self.seal_path(key), sealed, 0o600)
         return sealed
 
-    def damage(self, key: str) -> str:
-        """What differs from the seal, for people; empty when nothing does. Reads every file."""
-        record = self.record(key)
+    def seen(self, key: str) -> contents.Heads:
+        """What the file system said of each file when its digest was taken; nothing where that is not recorded."""
+        with contextlib.suppress(OSError):
+            return contents.parse(self.files_path(key).read_bytes())
+        return {}
+
+    def damage(self, key: str, trusted: Mapping[bytes, bytes] = _NOTHING) -> str:
+        """What differs from the seal, for people; empty when nothing does.
+
+        Every file is read from the medium, but those of which the file system still says what ``trusted`` does.
+        """
+        return self._compare(key, trusted)[0]
+
+    def prove(self, key: str, trusted: Mapping[bytes, bytes]) -> str:
+        """As :meth:`damage`; what had to be read and is whole need not be read the next time. Raises OSError."""
+        damage, seen = self._compare(key, trusted)
+        if not damage and seen and seen != trusted and seen != self.seen(key):
+            files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
+        return damage
+
+    def _compare(self, key: str, trusted: Mapping[bytes, bytes]) -> tuple[str, contents.Heads]:
+        """What differs, and what the file system said of all files before they were read."""
+        record, seen = self.record(key), contents.Heads()
         if record is None:
-            return f"{self.path(key)} is gone, or its seal is"
+            return f"{self.path(key)} is gone, or its seal is", seen
         if "sums" not in record:
-            return ""  # sealed by a version that took no sums
+            return "", seen  # sealed by a version that took no sums
         try:
-            found = sums(self.path(key))
-            if sums_digest(found) == record["sums"]:
-                return ""
-            before = self.sums_path(key).read_bytes()
+            seen = contents.listing(os.fsencode(self.path(key)))
+            changed = self._changed(key, str(record["sums"]), seen, trusted) if seen != trusted else []
         except OSError as error:
-            return f"{self.path(key)} cannot be read: {error}"
-        if sums_digest(before) != record["sums"]:
-            return str(self.sums_path(key))
-        changed = changed_files(before, found)
-        return f"below {self.path(key)}: {changed}" if changed else ""
+            return f"{self.path(key)} cannot be read: {error}", seen
+        except ValueError as error:
+            return str(error), seen
+        return f"below {self.path(key)}: {contents.named(changed)}" if changed else "", seen
+
+    def _changed(self, key: str, sums: str, seen: contents.Heads, trusted: Mapping[bytes, bytes]) -> list[bytes]:
+        """The paths that differ from what was sealed. Raises ValueError when the list of digests does, OSError."""
+        before = self.sums_path(key).read_bytes()
+        is_whole = contents.text_digest(before) == sums
+        heads = contents.parse(before)
+        known = {path: heads[path] for path in heads if is_whole and path in seen and trusted.get(path) == seen[path]}
+        found = contents.digests(os.fsencode(self.path(key)), seen, known, cached=False)
+        if contents.text_digest(contents.as_text(found)) == sums:
+            return []
+        if not is_whole:
+            raise ValueError(str(self.sums_path(key)))
+        return contents.changed(heads, found)
 
     def mark_damaged(self, key: str, damage: str) -> None:
-        """Record in the seal that the content is damaged: it is not used again, but what runs from it goes on."""
+        """Record in the seal that the content is damaged: it is not used again, but what runs from it goes on.
+
+        So is all other content that shares a damaged file.
+        """
         record = self.record(key)
-        if record is not None:  # else it has just been removed
-            files.write_json(self.seal_path(key), {**record, "damaged": damage}, 0o600)
+        if record is None:
+            return  # it has just been removed
+        self._mark(key, record, damaged=damage)
+        for other in self._sharing(key, str(record.get("sums", ""))):
+            sharing = self.record(other)
+            if sharing is not None and not sharing.get("damaged"):
+                self._mark(other, sharing, damaged=damage)
+
+    def _sharing(self, key: str, sums: str) -> list[str]:
+        """Other content with one of the files of ``key`` that are damaged."""
+        try:
+            seen = contents.listing(os.fsencode(self.path(key)))
+            damaged = {contents.inode(seen[path]) for path in self._changed(key, sums, seen, _NOTHING) if path in seen}
+        except (OSError, ValueError):
+            return []
+        others = (one for one in self.all_keys() if one != key) if damaged else ()
+        return [one for one in others if not damaged.isdisjoint(map(contents.inode, self.seen(one).values()))]
 
     def mark_altered(self, key: str, path: str) -> None:
         """Record in the seal that a source file differs from what was shipped: no upload builds on it any more."""
         record = self.record(key)
         if record is not None:
-            files.write_json(self.seal_path(key), {**record, "altered": [*record.get("altered", ()), path]}, 0o600)
+            self._mark(key, record, altered=[*record.get("altered", ()), path])
+
+    def _mark(self, key: str, record: dict[str, Any], **marks: object) -> None:
+        files.write_json(self.seal_path(key), {**record, **marks}, 0o600)
 
     def remove(self, key: str) -> None:
         """Remove content, its seal first. Raises OSError."""
@@ -118,7 +172,7 @@ class Store:
             files.remove_tree(self.path(key))
 
     def _unseal(self, key: str) -> None:
-        for path in (self.seal_path(key), self.sums_path(key)):
+        for path in (self.seal_path(key), self.sums_path(key), self.files_path(key)):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
                 files.sync_directory(self.directory)
@@ -126,7 +180,7 @@ class Store:
     def all_keys(self) -> list[str]:
         """Every key that has a directory, a seal or sums."""
         names = (entry.name for entry in self.directory.iterdir() if not entry.name.startswith("."))
-        return sorted({name[:-5] if name.endswith(_KINDS) else name for name in names})
+        return sorted({name.partition(".")[0] if name.endswith(_KINDS) else name for name in names})
 
     def keep_only(self, wanted: Iterable[str], *, later: bool = False) -> list[str]:
         """Remove all content that ``wanted`` does not name, or put it away to be removed ``later``; its keys."""
@@ -134,67 +188,3 @@ class Store:
         for key in removed:
             (self.put_away if later else self.remove)(key)
         return removed
-
-
-def sums(directory: Path) -> bytes:
-    """A line for each file and link below ``directory``, sorted: digest, mode, path. Raises OSError.
-
-    Only for directories that nobody but root can change.
-    """
-    lines: list[bytes] = []
-    _below(os.fsencode(directory), b"", lines)
-    return b"".join(sorted(lines))
-
-
-def sums_digest(text: bytes) -> str:
-    """The digest of a list of sums, as a seal has it."""
-    return hashlib.sha256(text).hexdigest()
-
-
-def changed_files(before: bytes, after: bytes) -> str:
-    """The files that differ between two lists of sums, for people; empty when none does.
-
-    New bytecode does not count: root may have run a program of the release.
-    """
-    old, new = _parsed(before), _parsed(after)
-    known = {path for path in new if path in old or b"__pycache__/" not in path}
-    paths = sorted(path for path in old.keys() | known if old.get(path) != new.get(path))
-    named = ", ".join(os.fsdecode(path) for path in paths[:_NAMED])
-    return named + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
-
-
-def _parsed(text: bytes) -> dict[bytes, bytes]:
-    lines = (line.partition(b"  ") for line in text.split(b"\0") if line)
-    return {path: head for head, _, path in lines}
-
-
-def _below(directory: bytes, prefix: bytes, lines: list[bytes]) -> None:
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            path = prefix + entry.name
-            status = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                _below(entry.path, path + b"/", lines)
-                continue
-            content = _link(entry.path) if stat.S_ISLNK(status.st_mode) else _file(entry.path)
-            lines.append(b"%s %o  %s\0" % (content.encode(), stat.S_IMODE(status.st_mode), path))
-
-
-def _link(path: bytes) -> str:
-    return "-> " + hashlib.sha256(os.readlink(path)).hexdigest()
-
-
-def _file(path: bytes) -> str:
-    """The digest of a regular file. Raises OSError, also when it is no longer one."""
-    found = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{os.fsdecode(path)} is not a regular file")
-        while True:
-            piece = os.read(descriptor, _CHUNK)
-            if not piece:
-                return found.hexdigest()
-            found.update(piece)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.state import seal
+from deployer.host.state import contents, seal
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
-from deployer.host.state.store import Store, sums, sums_digest
+from deployer.host.state.store import Store
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sealing gives files to root")
@@ -79,6 +80,105 @@ def test_a_seal_that_cannot_be_read(store: Store) -> None:
     assert "gone" in store.damage("a")
 
 
+def rot(path: Path) -> None:
+    """Another content, of which the file system says what it did before."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"y")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose digest is taken from now on."""
+    read, taken = contents._digest, []
+
+    def noted(path: bytes, cached: bool) -> str:
+        taken.append(os.fsdecode(path))
+        return read(path, cached)
+
+    monkeypatch.setattr(contents, "_digest", noted)
+    return taken
+
+
+@pytest.mark.parametrize(
+    "change",
+    [flip, relink, lambda tree: (tree / "two  blanks.txt").unlink(), lambda tree: (tree / "pkg/mod.py").chmod(0o755)],
+    ids=["a byte", "a link", "a file that is gone", "a mode"],
+)
+def test_what_changed_through_the_kernel_shows_without_reading(
+    store: Store, change: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the file of which the file system says something else is read."""
+    taken = opened(monkeypatch)
+    assert store.damage("a", store.seen("a")) == ""
+    assert taken == []
+    change(store.path("a"))
+    assert store.damage("a", store.seen("a")).startswith(f"below {store.path('a')}: ")
+    assert {Path(path).name for path in taken} <= {"mod.py"}
+
+
+def test_what_a_medium_lost_is_found_by_whoever_reads(store: Store) -> None:
+    """Nothing else tells of it."""
+    rot(store.path("a") / "pkg/mod.py")
+    assert store.damage("a", store.seen("a")) == ""
+    assert store.damage("a") == f"below {store.path('a')}: pkg/mod.py"
+
+
+def test_a_file_that_was_only_touched_is_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its content decides, and is remembered: the next time it is not read."""
+    os.utime(store.path("a") / "pkg/mod.py")
+    taken = opened(monkeypatch)
+    assert store.prove("a", store.seen("a")) == ""
+    assert [Path(path).name for path in taken] == ["mod.py"]
+    assert store.prove("a", store.seen("a")) == ""
+    assert len(taken) == 1
+
+
+def test_what_an_older_version_sealed_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It recorded nothing of what the file system says; so it is with content that a backup has brought back."""
+    store.files_path("a").unlink()
+    taken = opened(monkeypatch)
+    assert store.prove("a", store.seen("a")) == ""
+    assert len(taken) == 2
+    assert store.prove("a", store.seen("a")) == ""
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize("text", [b"", b"1 2", b"\0\0", b"  \0", b"\xff" * 100])
+def test_a_spoilt_record_of_the_file_system_decides_nothing(store: Store, text: bytes) -> None:
+    """The content does, as without one."""
+    store.files_path("a").write_bytes(text)
+    assert store.damage("a", store.seen("a")) == ""
+    rot(store.path("a") / "pkg/mod.py")
+    assert store.damage("a", store.seen("a")) == f"below {store.path('a')}: pkg/mod.py"
+
+
+def test_a_damaged_file_damages_all_that_share_it(store: Store) -> None:
+    """Trees may have files in common; another tree's own file is its own."""
+    for key in ("b", "c"):
+        tree = store.begin(key)
+        (tree / "own.txt").write_text(key)
+        if key == "b":
+            os.link(store.path("a") / "pkg/mod.py", tree / "mod.py")
+            (tree / "own.txt").chmod(0o444)
+            seal_as_it_is(store, key)
+        else:
+            store.seal(key, os.getuid(), {})
+    rot(store.path("a") / "pkg/mod.py")
+    store.mark_damaged("a", store.damage("a"))
+    assert [bool((store.record(key) or {}).get("damaged")) for key in "abc"] == [True, True, False]
+
+
+def seal_as_it_is(store: Store, key: str) -> None:
+    """A seal for what is there."""
+    place = os.fsencode(store.path(key))
+    seen = contents.listing(place)
+    text = contents.as_text(contents.digests(place, seen, {}))
+    store.sums_path(key).write_bytes(text)
+    store.files_path(key).write_bytes(contents.as_text(seen))
+    store.seal_path(key).write_text(json.dumps({"sums": contents.text_digest(text)}))
+
+
 @pytest.fixture
 def ctx(tmp_path: Path) -> Iterator[Context]:
     """A host on which v1 serves."""
@@ -87,6 +187,12 @@ def ctx(tmp_path: Path) -> Iterator[Context]:
     with host.in_place():
         assert host.deploy(text="one").exit == 0
         yield host.context(lambda *_, **__: None)
+
+
+def digest_of(directory: Path) -> str:
+    """That of all files below a directory, as a seal has it."""
+    place = os.fsencode(directory)
+    return contents.text_digest(contents.as_text(contents.digests(place, contents.listing(place), {})))
 
 
 def digest(path: Path) -> str:
@@ -113,8 +219,8 @@ def test_a_seal_has_the_digest_of_every_part(ctx: Context) -> None:
     release = ctx.catalog.get(1)
     trees, venvs = ctx.paths.trees / release.tree, ctx.paths.venvs / release.venv
     wanted = {
-        "tree": sums_digest(sums(trees)),
-        "venv": sums_digest(sums(venvs)),
+        "tree": digest_of(trees),
+        "venv": digest_of(venvs),
         "files": {path.name: digest(path) for path in own(ctx)},
         "units": {path.name: digest(path) for path in units(ctx)},
     }
@@ -171,3 +277,17 @@ def test_without_a_seal_a_release_does_not_count(ctx: Context) -> None:
     assert seal.damage(ctx, replace(release, sealed=None)) == "v1 was never sealed"
     assert release.sealed is not None
     assert seal.damage(ctx, replace(release, venv="", sealed={**release.sealed, "venv": ""})) == ""
+
+
+def test_a_release_that_served_before_is_read_where_it_is_its_own(ctx: Context) -> None:
+    """What it shares with what serves is not; nor is what was just built, as long as the file system says the same."""
+    release = ctx.catalog.get(1)
+    serving = replace(release, number=2, tree="", venv=release.venv)
+    rot(ctx.venvs.path(release.venv) / "bin/gunicorn")
+    assert seal.damage(ctx, release, seal.Trust(serving)) == ""
+    assert seal.damage(ctx, release, seal.Trust(None)) != ""
+    rot(ctx.trees.path(release.tree) / "app.py")
+    assert "app.py" in seal.damage(ctx, release, seal.Trust(serving))
+    assert seal.damage(ctx, release, seal.Trust(serving, {release.tree})) == ""
+    ctx.venvs.mark_damaged(release.venv, "found by fab doctor")
+    assert "bin/gunicorn" in seal.damage(ctx, release, seal.Trust(serving, {release.tree}))

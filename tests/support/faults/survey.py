@@ -211,7 +211,7 @@ class Survey:
 
     def _store(self, what: str) -> list[str]:
         named = {record[what] for record in self.records.values() if record.get("result") == "good" and record[what]}
-        wanted = {file for key in named for file in (key, f"{key}.json", f"{key}.sums")}
+        wanted = {file for key in named for file in (key, f"{key}.json", f"{key}.sums", f"{key}.files")}
         there = set(self.found[f"{what}s"])
         return [
             *(f"no {what}: {name}" for name in sorted(wanted - there)),

@@ -1,0 +1,113 @@
+"""What a directory holds that only root can change: what its file system says of each file, and each file's digest.
+
+A change that goes through the kernel shows in a file's inode, size, modification time or mode (inode(7)): a file all of
+whose are what they were when its digest was taken need not be read again. What a medium loses by itself shows only in
+the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+
+_CHUNK = 1 << 20
+_NAMED = 3
+"""How many changed files a message names."""
+Heads = dict[bytes, bytes]
+"""By path, below the directory: what is known of a file or a link."""
+
+
+def listing(directory: bytes) -> Heads:
+    """Inode, size, modification time (nanoseconds), mode of each file and link below ``directory``. Raises OSError."""
+    found: Heads = {}
+    _list(directory, b"", found)
+    return found
+
+
+def _list(directory: bytes, prefix: bytes, found: Heads) -> None:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _list(entry.path, prefix + entry.name + b"/", found)
+                continue
+            seen = entry.stat(follow_symlinks=False)
+            found[prefix + entry.name] = b"%d %d %d %o" % (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_mode)
+
+
+def inode(seen: bytes) -> bytes:
+    """The number in what :func:`listing` says of a file."""
+    return seen.partition(b" ")[0]
+
+
+def digests(
+    directory: bytes, seen: Mapping[bytes, bytes], known: Mapping[bytes, bytes], *, cached: bool = True
+) -> Heads:
+    """Digest and mode of each file in a listing of ``directory``: as they are ``known``, else read.
+
+    Unless ``cached``, what the page cache holds of a file is dropped first (posix_fadvise(2)): it would hide what the
+    medium has lost. Raises OSError, also for what is neither a file nor a link.
+    """
+    top = directory + b"/"
+    return {path: known[path] if path in known else _head(top + path, seen[path], cached) for path in seen}
+
+
+def _head(path: bytes, seen: bytes, cached: bool) -> bytes:
+    mode = int(seen.rpartition(b" ")[2], 8)
+    content = "-> " + link_digest(os.readlink(path)) if stat.S_ISLNK(mode) else _digest(path, cached)
+    return head(content, mode)
+
+
+def head(content: str, mode: int) -> bytes:
+    """What is recorded of a file with this digest, or of a link with ``-> `` and that of its target."""
+    return b"%s %o" % (content.encode(), stat.S_IMODE(mode))
+
+
+def link_digest(target: bytes) -> str:
+    return hashlib.sha256(target).hexdigest()
+
+
+def _digest(path: bytes, cached: bool) -> str:
+    """The digest of a regular file. Raises OSError, also when it is no longer one."""
+    found = hashlib.sha256()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{os.fsdecode(path)} is not a regular file")
+        if not cached:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        while True:
+            piece = os.read(descriptor, _CHUNK)
+            if not piece:
+                return found.hexdigest()
+            found.update(piece)
+    finally:
+        os.close(descriptor)
+
+
+def as_text(heads: Mapping[bytes, bytes]) -> bytes:
+    """A record of heads: lines that end in NUL, sorted."""
+    return b"".join(sorted([b"%s  %s\0" % (one, path) for path, one in heads.items()]))
+
+
+def parse(text: bytes) -> Heads:
+    """The heads in a record."""
+    return {path: one for one, _, path in (line.partition(b"  ") for line in text.split(b"\0") if line)}
+
+
+def text_digest(text: bytes) -> str:
+    """The digest of a record, as a seal has it."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def changed(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[bytes]:
+    """The paths that differ, sorted. New bytecode does not count: root may have run a program of the release."""
+    known = {path for path in after if path in before or b"__pycache__/" not in path}
+    return sorted(path for path in before.keys() | known if before.get(path) != after.get(path))
+
+
+def named(paths: list[bytes]) -> str:
+    """Paths for people: the first of them, and how many more there are."""
+    told = ", ".join(os.fsdecode(path) for path in paths[:_NAMED])
+    return told + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
