@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from deployer.wire.lazydata import dataclass
 
@@ -20,8 +20,7 @@ MAX_PATH = 1024
 _NO_NAMES = frozenset({"", ".", ".."})
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file, an executable file or a symbolic link.
 
     ``path`` is relative, with ``/``; ``digest`` the SHA-256 in hex of the content (of a link: of its target's text);
@@ -37,9 +36,6 @@ class Entry:
     def id(self) -> bytes:
         """Five bytes that stand for path, kind and content together."""
         return hashlib.sha256(f"{self.kind} {self.digest} {self.path}".encode()).digest()[:ID_BYTES]
-
-    def as_list(self) -> list[Any]:
-        return [self.path, self.kind, self.size, self.digest]
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Delta:
             "digest": self.digest,
             "base": self.base,
             "drop": pack_ids(self.drop),
-            "add": [entry.as_list() for entry in self.add],
+            "add": [list(entry) for entry in self.add],
             "body": self.body,
             "length": self.length,
         }
@@ -71,8 +67,24 @@ class Delta:
 
 def tree_digest(entries: Iterable[Entry]) -> str:
     """SHA-256 in hex over all entries, whatever their order."""
-    lines = sorted(f"{entry.path}\0{entry.kind} {entry.size} {entry.digest}\n" for entry in entries)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return text_digest(as_text(entries))
+
+
+def as_text(entries: Iterable[Entry]) -> bytes:
+    """A line for each entry, sorted: what a tree's digest is taken of."""
+    return "".join(sorted([f"{path}\0{kind} {size} {digest}\n" for path, kind, size, digest in entries])).encode()
+
+
+def text_digest(text: bytes) -> str:
+    """The digest of the tree with these lines."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def parse_line(line: str) -> Entry:
+    """The entry of a line, without its end. Raises ValueError."""
+    path, _, rest = line.partition("\0")
+    kind, size, digest = rest.split(" ")
+    return Entry(path, kind, int(size), digest)
 
 
 def difference(have: Iterable[bytes], want: Sequence[Entry]) -> tuple[tuple[bytes, ...], tuple[Entry, ...]]:

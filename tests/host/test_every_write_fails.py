@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "rollback": lambda host: host.rollback(),
     "a deploy that dies once it serves": lambda host: host.deploy(service.DIES_LATER),
     "a deploy without overlap": lambda host: host.deploy(text="new", overlap=False),
+    "a deploy of linked files": lambda host: host.deploy(text="new", build=[]),
     "a deploy to a fleet": lambda host: host.fleet(host.deploy, {}, ahead=2, text="new"),
 }
 
@@ -64,6 +65,7 @@ def check(found: walk.Findings) -> None:
 
 TAKEN_BACK = "a deploy that dies once it serves"
 FLEET = "a deploy to a fleet"
+LINKED = "a deploy of linked files"
 ALL = bool(os.environ.get("EVERY_WALK"))
 
 
@@ -80,6 +82,7 @@ def walks(trials: Sequence[Trial], commands: Iterable[str], *, always: Sequence[
         *((walk.KILLED, command) for command in COMMANDS),
         (walk.FORGETFUL, "deploy"),
         (walk.FORGETFUL, TAKEN_BACK),
+        (walk.FORGETFUL, LINKED),
     ],
 )
 def test_death_at_every_boundary(two: Saved, command: str, trial: Trial) -> None:
@@ -105,11 +108,12 @@ def test_ended_from_outside_at_every_boundary(two: Saved, command: str, trial: T
 
 @walks(
     [walk.FULL, walk.FULL_ONCE, walk.READ_ONLY, walk.BAD_SECTOR],
-    ["deploy", "reload", "rollback", TAKEN_BACK, FLEET],
+    ["deploy", "reload", "rollback", TAKEN_BACK, FLEET, LINKED],
     always=[
         (walk.FULL, "deploy"),
         (walk.FULL, TAKEN_BACK),
         (walk.FULL, FLEET),
+        (walk.FULL, LINKED),
         (walk.FULL_ONCE, "deploy"),
         (walk.READ_ONLY, "deploy"),
     ],

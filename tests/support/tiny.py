@@ -19,7 +19,7 @@ import pytest
 
 from deployer.sandbox import SandboxHost
 from deployer.wire.protocol import PROGRAM
-from deployer.wire.tree import Delta, Entry, tree_digest, unpack_ids
+from deployer.wire.tree import Delta, Entry, parse_line, tree_digest, unpack_ids
 from tests.support.project import Project
 from tests.support.site import FABFILE, Ended, Site
 
@@ -286,8 +286,10 @@ def ship(
 ) -> Shipment:
     """Add ``files`` (kind and content by path) to what serves on the host, whatever a careful laptop would say."""
     facts = site.session(b'{"op":"ask"}\n').last
-    record = json.loads(site.host.run(f"cat /srv/{site.app}/trees/{facts['base']['key']}.json").stdout)
-    base = [one for one in (Entry(*value) for value in record["entries"]) if one.path not in record["altered"]]
+    beside = f"/srv/{site.app}/trees/{facts['base']['key']}"
+    record = json.loads(site.host.run(f"cat {beside}.json").stdout)
+    lines = site.host.run(f"cat {beside}.entries").stdout.split("\n")[:-1]
+    base = [one for one in map(parse_line, lines) if one.path not in record["altered"]]
     added = [entry(path, content, kind) for path, (kind, content) in files.items()]
     kept = [one for one in base if one.path not in files]
     have = unpack_ids(facts["base"]["ids"])

@@ -12,10 +12,10 @@ from deployer.host.diagnosis.causes import LACKING
 from deployer.host.diagnosis.diagnosis import from_command
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.system import systemd
+from deployer.host.system import ownership, systemd
 from deployer.host.units import confinement, transient
 from deployer.host.units.transient import Command
-from deployer.wire.advice import NOTHING, Next
+from deployer.wire.advice import NOTHING, Next, do, run
 
 
 def run_build(
@@ -93,6 +93,18 @@ def _ssh_files(ctx: Context) -> list[confinement.Line]:
     if not re.fullmatch(r"/[\w./-]+", home):
         return []
     return [("BindReadOnlyPaths", f"-{home}/.ssh/{name}") for name in _SSH_FILES]
+
+
+def take(ctx: Context, built: Path) -> None:
+    """Take what was built for root, read-only. Raises HostError when a process of the build still runs, or could still
+    write."""
+    transient.refuse_running(ctx, "build")
+    try:
+        ownership.take(built, ctx.builder()[0])
+    except PermissionError as error:
+        raise HostError(
+            f"what was built is refused: {error}", next=do("correct the build command") + run("fab deploy")
+        ) from None
 
 
 def stop_build(ctx: Context) -> None:

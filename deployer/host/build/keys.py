@@ -29,7 +29,7 @@ def venv_key(spec: Spec, entries: Sequence[Entry], interpreter: Interpreter) -> 
     """
     if spec.lock.kind == "none":
         return ""
-    covered = sorted(entry.as_list() for entry in entries if spec.lock.covers(entry.path))
+    covered = sorted(list(entry) for entry in entries if spec.lock.covers(entry.path))
     paths = {path for path, *_ in covered}
     missing = [path for path in spec.lock.files if path not in paths]
     if missing:
@@ -61,6 +61,11 @@ def tree_key(
     where = [spec.directory] if spec.build and spec.directory else []
     links = [sorted([one.key, one.target] for one in spec.shared)] if spec.shared else []
     return _digest(["tree", _LAYOUT, digest, list(spec.build), venv, interpreter.identity, seen, *where, *links])
+
+
+def compiler(interpreter: Interpreter, environment: Mapping[str, str]) -> str:
+    """What the bytecode of a tree depends on, besides its modules."""
+    return f"{interpreter.identity} {environment.get('PYTHONOPTIMIZE', '')}".rstrip()
 
 
 def host_key(path: Path) -> bytes:

@@ -14,62 +14,83 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from deployer.host.build import hardlinks
+from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, tree_digest
 
 _CHUNK = 1 << 18
 
 
 class Mismatch(ValueError):
-    """The upload or the base is not what the delta declares. ``path`` is the file (empty: the whole)."""
+    """The upload or the base is not what the delta declares. ``paths`` are the files (none: the whole)."""
 
-    def __init__(self, message: str, path: str = "") -> None:
+    def __init__(self, message: str, *paths: str) -> None:
         super().__init__(message)
-        self.path = path
+        self.paths = paths
 
 
-def _final_entries(delta: Delta, base_entries: Sequence[Entry]) -> list[Entry]:
-    """The entries of the resulting tree, sorted by path.
+@dataclass(frozen=True)
+class Base:
+    """The tree that an upload builds on: where it is, its entries and their ids.
+
+    ``shares``: it is sealed, and what stays of it becomes a hard link; else a copy. Of modules that become links the
+    ``bytecode`` does, too.
+    """
+
+    directory: str
+    entries: Sequence[Entry]
+    ids: Sequence[bytes]
+    shares: bool = False
+    bytecode: bool = False
+
+
+def merge(delta: Delta, base: Base | None) -> tuple[list[Entry], list[Entry]]:
+    """The entries of the resulting tree, sorted by path, and those of them that stay from the base.
 
     Raises Mismatch when they are not the tree with ``delta.digest``, ValueError when a path leads outside.
     """
     dropped = set(delta.drop)
-    if not dropped <= {entry.id for entry in base_entries}:
+    if not dropped <= set(base.ids if base else ()):
         raise Mismatch("the delta drops files that the base does not have")
-    kept = [entry for entry in base_entries if entry.id not in dropped]
-    entries = sorted([*kept, *delta.add], key=lambda entry: entry.path)
+    kept = [entry for entry, name in zip(base.entries, base.ids) if name not in dropped] if base else []
+    entries = sorted([*kept, *delta.add])
     check_paths(entries)
     if tree_digest(entries) != delta.digest:
         raise Mismatch("the base and the delta do not make the tree that was announced")
-    return entries
+    return entries, kept
 
 
 def apply(
-    delta: Delta, body_path: str, base_dir: str | None, base_entries: Sequence[Entry], destination: str
-) -> list[Entry]:
-    """Build the delta's tree in ``destination``, an empty directory; returns its entries, sorted by path.
+    delta: Delta, body_path: str, base: Base | None, kept: Sequence[Entry], destination: str, *, sealed: bool = False
+) -> None:
+    """Build the delta's tree in ``destination``, an empty directory; ``kept`` is what stays of the base.
 
-    Files get the mode 0644 or 0755, directories 0755; links are made last. Nothing is synced. Raises Mismatch (a
-    ValueError) naming the file when a digest or a size is wrong, ValueError for paths that lead outside, OSError
-    (ENOSPC and others); remove the destination then.
+    Files that are written get the mode 0644 or 0755, those of a tree that is to be ``sealed`` as it is 0444 or 0555,
+    directories 0755; links are made last. Nothing is synced. Raises Mismatch (a ValueError) naming the file when a
+    digest or a size is wrong, OSError (ENOSPC and others); remove the destination then.
     """
-    entries = _final_entries(delta, base_entries)
-    added = {entry.path for entry in delta.add}
-    tree = _Tree(destination)
-    kept = [entry for entry in entries if entry.path not in added]
-    if kept and base_dir is None:
-        raise Mismatch("the delta keeps files of a base, and there is none")
-    if kept and base_dir is not None:
-        _copy_kept(tree, base_dir, kept)
+    tree = _Tree(destination, 0o555 if sealed else 0o755)
+    if base is not None and base.shares:
+        tree.has(_share(base, kept, delta, destination))
+    elif base is not None:
+        _copy_kept(tree, base.directory, kept)
     _unpack_added(tree, body_path, delta)
     tree.make_links()
-    return entries
+
+
+def _share(base: Base, kept: Sequence[Entry], delta: Delta, destination: str) -> set[str]:
+    shipped = {entry.path for entry in (*kept, *delta.add)} if base.bytecode else ()
+    try:
+        return hardlinks.share(base.directory, destination, kept, shipped, modules=base.bytecode)
+    except hardlinks.Missing as error:
+        raise Mismatch(str(error), *error.paths) from error
 
 
 class _Tree:
     """The tree under construction. Each file is new: nothing is ever written through a link."""
 
-    def __init__(self, destination: str) -> None:
-        self._destination = Path(destination)
+    def __init__(self, destination: str, modes: int) -> None:
+        self._destination, self._modes = Path(destination), modes
         self._directories = {""}
         self._links: dict[str, str] = {}
 
@@ -83,7 +104,11 @@ class _Tree:
         with os.fdopen(os.open(self._place(entry.path), flags, 0o600), "wb") as file:
             for piece in _checked(entry, pieces):
                 file.write(piece)
-            os.fchmod(file.fileno(), 0o755 if entry.kind == EXECUTABLE else 0o644)
+            os.fchmod(file.fileno(), self._modes & (0o777 if entry.kind == EXECUTABLE else 0o666))
+
+    def has(self, directories: set[str]) -> None:
+        """Note directories that are there already."""
+        self._directories |= directories
 
     def make_links(self) -> None:
         """Make the remembered links, now that all files are written."""

@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
-from deployer.host.build import builder, disk, keys, pythons
-from deployer.host.build.delta import parse_delta
+from deployer.host.build import disk, keys, pythons, shipped, tree, venv
 from deployer.host.deployment import outcome
 from deployer.host.deployment.deployment import Deployment
 from deployer.host.errors import HostError
 from deployer.host.processes import commands
 from deployer.host.state.store import Store
-from deployer.host.system import files
 from deployer.host.units import programs
 from deployer.wire.advice import run
-from deployer.wire.release.spec import Spec
 from deployer.wire.sizes import size
 from deployer.wire.tree import Entry
 
 
 def upload(deployment: Deployment) -> str:
     """Build the code tree from what the host has and what was sent, checking every digest."""
-    ctx, spec, value = deployment.ctx, deployment.release.spec, deployment.request.delta
-    delta = parse_delta(value)
-    base = builder.builds_on(ctx, delta)
-    entries = _merged(delta.drop, builder.base_of(base) if base else [], delta.add)
-    interpreter = _interpreter(spec)
-    venv = keys.venv_key(spec, entries, interpreter)
+    ctx, spec = deployment.ctx, deployment.release.spec
+    interpreter = _interpreter(deployment)
+    plan = tree.plan(ctx, spec, deployment.request.delta, _compiler(deployment))
+    environment_key = keys.venv_key(spec, plan.entries, interpreter)
     secret = keys.host_key(ctx.paths.private / "fingerprint.key")
-    tree = keys.tree_key(spec, spec.source.digest, venv, interpreter, deployment.request.environment, secret)
+    key = keys.tree_key(spec, spec.source.digest, environment_key, interpreter, deployment.request.environment, secret)
     used = {what: outcome.used(ctx, what) for what in ("tree", "venv")}
-    deployment.record(tree=_sound(ctx.trees, tree, used["tree"]), venv=_sound(ctx.venvs, venv, used["venv"]))
+    deployment.record(tree=_sound(ctx.trees, key, used["tree"]), venv=_sound(ctx.venvs, environment_key, used["venv"]))
     if ctx.trees.record(deployment.release.tree) is None:
-        disk.require_room(ctx.paths.trees, sum(entry.size for entry in entries), "the code")
+        disk.require_room(ctx.paths.trees, plan.room, "the code")
         if deployment.body is None:
             raise HostError("the job has no upload", next=run("fab deploy", "again"))
-        entries = list(builder.unpack(ctx, deployment.release.tree, value, deployment.body))
-        files.write_json(deployment.directory / "entries.json", [entry.as_list() for entry in entries], 0o600)
+        tree.unpack(ctx, deployment.release.tree, plan, deployment.body)
     if deployment.body is not None and deployment.body.exists():
         deployment.body.unlink()
-    return f"{len(delta.add)} of {len(entries)} files, {size(delta.length)} compressed"
+    return f"{len(plan.delta.add)} of {len(plan.entries)} files, {size(plan.delta.length)} compressed"
 
 
 def _sound(store: Store, key: str, used: set[str]) -> str:
@@ -54,21 +47,17 @@ def _sound(store: Store, key: str, used: set[str]) -> str:
     return key
 
 
-def _merged(drop: Sequence[bytes], base: Sequence[Entry], add: Sequence[Entry]) -> list[Entry]:
-    dropped = set(drop)
-    return [entry for entry in base if entry.id not in dropped] + list(add)
-
-
 def build(deployment: Deployment) -> str:
     """Install the locked dependencies into a virtual environment, run the build commands, seal both."""
     ctx, release = deployment.ctx, deployment.release
     told = _build_venv(deployment)
-    venv = ctx.venvs.path(release.venv) if release.venv else None
-    programs.refuse_missing(release.spec, programs.Place(ctx.app, venv))
+    place = ctx.venvs.path(release.venv) if release.venv else None
+    programs.refuse_missing(release.spec, programs.Place(ctx.app, place))
     if ctx.trees.record(release.tree) is not None:
         return f"{told}code unchanged"
-    entries = _entries(deployment)
-    builder.build_tree(ctx, release.tree, release.spec, entries, venv, _environment(deployment))
+    like = [deployment.current.tree] if deployment.current is not None and deployment.current.tree else []
+    environment, compiler = _environment(deployment), _compiler(deployment)
+    tree.build(ctx, release.tree, release.spec, place, environment, compiler, like)
     deployment.built.add(release.tree)
     return f"{told}code built"
 
@@ -79,23 +68,29 @@ def _build_venv(deployment: Deployment) -> str:
         return ""
     if ctx.venvs.record(release.venv) is not None:
         return "dependencies unchanged, "
-    python, tree = _interpreter(release.spec).path, ctx.trees.path(release.tree)
-    builder.build_venv(ctx, release.venv, release.spec, python, tree, _entries(deployment), _environment(deployment))
+    python, code = _interpreter(deployment).path, ctx.trees.path(release.tree)
+    venv.build(ctx, release.venv, release.spec, python, code, _entries(deployment), _environment(deployment))
     deployment.built.add(release.venv)
     return f"dependencies of {release.spec.lock.path} installed, "
 
 
-def _interpreter(spec: Spec) -> pythons.Interpreter:
-    source = "pyproject.toml" if spec.lock.kind == "requirements" else spec.lock.path
-    return pythons.find_interpreter(spec.python, spec.lock.requires, source)
+def _interpreter(deployment: Deployment) -> pythons.Interpreter:
+    spec = deployment.release.spec
+    if deployment.interpreter is None:
+        source = "pyproject.toml" if spec.lock.kind == "requirements" else spec.lock.path
+        deployment.interpreter = pythons.find_interpreter(spec.python, spec.lock.requires, source)
+    return deployment.interpreter
+
+
+def _compiler(deployment: Deployment) -> str:
+    return keys.compiler(_interpreter(deployment), _environment(deployment))
 
 
 def _entries(deployment: Deployment) -> list[Entry]:
     """The shipped files of a tree, sealed or not."""
-    record = deployment.ctx.trees.record(deployment.release.tree)
-    if record is not None:
-        return builder.entries_of(record)
-    return [Entry(*value) for value in files.read_json(deployment.directory / "entries.json") or []]
+    trees, key = deployment.ctx.trees, deployment.release.tree
+    seal = trees.record(key)
+    return shipped.entries(trees, key, seal) if seal is not None else shipped.unsealed(trees, key)
 
 
 def _environment(deployment: Deployment) -> dict[str, str]:

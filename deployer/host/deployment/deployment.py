@@ -8,6 +8,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from deployer.host.build.pythons import Interpreter
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.failures import understood
 from deployer.host.deployment.request import Request
@@ -67,7 +68,8 @@ class Deployment:
     before the switch.
 
     ``body`` is the file with the upload, ``built`` the keys of what this job has built, ``signal`` what the job
-    receives from its fleet's laptop, ``question`` what its Django is asked meanwhile.
+    receives from its fleet's laptop, ``question`` what its Django is asked meanwhile. ``interpreter`` is the Python
+    that builds it, once that was looked for.
     """
 
     ctx: Context
@@ -76,6 +78,7 @@ class Deployment:
     current: Release | None
     body: Path | None = None
     built: set[str] = field(default_factory=set)
+    interpreter: Interpreter | None = None
     seal_check: SealCheck | None = field(default=None, repr=False)
     site_check: SiteCheck | None = field(default=None, repr=False)
     signal: BarrierSignal | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deployer.host.build import builder
+from deployer.host.build import shipped
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
 from deployer.host.state import masking, seal
@@ -105,11 +105,7 @@ def _choose_target(ctx: Context) -> Release:
 
 def _warn_of_migrations(ctx: Context, target: Release, current: Release, accepted: bool) -> None:
     """Raises HostError unless the rollback behind migrations was ``accepted``."""
-    trees = [ctx.trees.record(release.tree) for release in (target, current)]
-    lists = [
-        [f"{entry.path} {entry.digest}" for entry in builder.entries_of(tree or {"entries": []})] for tree in trees
-    ]
-    added = migrations_since(lists[0], lists[1])
+    added = migrations_since(*(shipped.migrations(ctx.trees, release.tree) for release in (target, current)))
     if not added or target.number > current.number:
         return
     text = f"{len(added)} migrations were applied since {target.name} and stay applied: {', '.join(added[:_NAMED])}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer import host
-from deployer.host.build import builder
+from deployer.host.build import shipped
 from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials
 from deployer.host.deployment.reuse import rollback_target
@@ -62,8 +62,7 @@ def _base(ctx: Context, current: Release | None) -> dict[str, Any]:
     for key in keys:
         record = ctx.trees.record(key)
         if record is not None:
-            ids = pack_ids(entry.id for entry in builder.base_of(record))
-            return {"key": key, "ids": ids}
+            return {"key": key, "ids": pack_ids(shipped.base_ids(ctx.trees, key, record))}
     return {"key": "", "ids": ""}
 
 

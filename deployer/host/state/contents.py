@@ -36,6 +36,12 @@ def _list(directory: bytes, prefix: bytes, found: Heads) -> None:
             found[prefix + entry.name] = b"%d %d %d %o" % (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_mode)
 
 
+def size(seen: Mapping[bytes, bytes]) -> int:
+    """The bytes in the files of a listing, each counted once."""
+    files = {one.split(b" ", 1)[0]: one for one in seen.values() if not stat.S_ISLNK(int(one.rpartition(b" ")[2], 8))}
+    return sum(int(one.split(b" ", 2)[1]) for one in files.values())
+
+
 def inode(seen: bytes) -> bytes:
     """The number in what :func:`listing` says of a file."""
     return seen.partition(b" ")[0]
@@ -47,7 +53,7 @@ def digests(
     """Digest and mode of each file in a listing of ``directory``: as they are ``known``, else read.
 
     Unless ``cached``, what the page cache holds of a file is dropped first (posix_fadvise(2)): it would hide what the
-    medium has lost. Raises OSError, also for what is neither a file nor a link.
+    medium has lost. Raises OSError.
     """
     top = directory + b"/"
     return {path: known[path] if path in known else _head(top + path, seen[path], cached) for path in seen}
@@ -55,8 +61,9 @@ def digests(
 
 def _head(path: bytes, seen: bytes, cached: bool) -> bytes:
     mode = int(seen.rpartition(b" ")[2], 8)
-    content = "-> " + link_digest(os.readlink(path)) if stat.S_ISLNK(mode) else _digest(path, cached)
-    return head(content, mode)
+    if stat.S_ISLNK(mode):
+        return head("-> " + link_digest(os.readlink(path)), mode)
+    return head(_digest(path, cached) if stat.S_ISREG(mode) else "neither a file nor a link", mode)
 
 
 def head(content: str, mode: int) -> bytes:

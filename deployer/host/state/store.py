@@ -10,18 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import contents
-from deployer.host.system import files, ownership
+from deployer.host.system import files
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
 
-_KINDS = (".json", ".sums", ".files")
+SEAL, SUMS, FILES, ENTRIES, IDS = "json", "sums", "files", "entries", "ids"
+ENDS = (SEAL, SUMS, FILES, ENTRIES, IDS)
+"""The ends of the names of the records beside content."""
 _NOTHING: Mapping[bytes, bytes] = {}
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the file system says of each file, and each one's digest and mode, by path."""
+
+    seen: contents.Heads
+    heads: contents.Heads
 
 
 @dataclass(frozen=True)
@@ -33,11 +43,18 @@ class Store:
     def path(self, key: str) -> Path:
         return self.directory / key
 
+    def beside(self, key: str, end: str) -> Path:
+        """A record of the content."""
+        return self.directory / f"{key}.{end}"
+
     def seal_path(self, key: str) -> Path:
-        return self.directory / f"{key}.json"
+        return self.beside(key, SEAL)
 
     def sums_path(self, key: str) -> Path:
-        return self.directory / f"{key}.sums"
+        return self.beside(key, SUMS)
+
+    def files_path(self, key: str) -> Path:
+        return self.beside(key, FILES)
 
     def record(self, key: str) -> dict[str, Any] | None:
         """The seal of ``key``; None when there is none, or it cannot be read."""
@@ -47,33 +64,50 @@ class Store:
             return None
         return record if record is not None and self.path(key).is_dir() else None
 
-    def files_path(self, key: str) -> Path:
-        return self.directory / f"{key}.files"
-
     def begin(self, key: str) -> Path:
         """A new empty directory for content, root's alone. Raises OSError."""
         self.remove(key)
         self.path(key).mkdir(mode=0o755)
         return self.path(key)
 
-    def seal(
-        self, key: str, owner: int, record: dict[str, Any], finish: Callable[[], None] = lambda: None
-    ) -> dict[str, Any]:
-        """Take the content for root, read-only; let ``finish`` add to it; sync it; then write the seal, and return it.
+    def examine(self, key: str, like: Collection[str] = ()) -> Examined:
+        """The content as it is. Files that it shares with sealed content ``like`` it are not read. Raises OSError.
 
-        Raises PermissionError as :func:`deployer.host.system.ownership.take`, HostError, OSError.
+        Only for content that nobody but root can change.
         """
-        size = ownership.take(self.path(key), owner)
-        finish()
-        seen = contents.listing(os.fsencode(self.path(key)))
-        text = contents.as_text(contents.digests(os.fsencode(self.path(key)), seen, _NOTHING))
+        directory = os.fsencode(self.path(key))
+        seen, known = contents.listing(directory), contents.Heads()
+        for other in like:
+            known.update(self._shared(other, seen))
+        return Examined(seen, contents.digests(directory, seen, known))
+
+    def _shared(self, key: str, seen: contents.Heads) -> contents.Heads:
+        """Digest and mode of the files with which sealed content agrees."""
+        record = self.record(key)
+        before, heads = self.seen(key), self._heads(key, str((record or {}).get("sums", "")))
+        if record is None or record.get("damaged"):
+            return {}
+        return {path: heads[path] for path, one in seen.items() if before.get(path) == one and path in heads}
+
+    def _heads(self, key: str, sums: str) -> contents.Heads:
+        """The recorded digests; none when the record is damaged or gone."""
+        with contextlib.suppress(OSError):
+            text = self.sums_path(key).read_bytes()
+            if contents.text_digest(text) == sums:
+                return contents.parse(text)
+        return {}
+
+    def seal(self, key: str, record: dict[str, Any], found: Examined) -> dict[str, Any]:
+        """Sync the content, which is root's and read-only, then write the seal, and return it. Raises HostError,
+        OSError."""
+        text = contents.as_text(found.heads)
         files.write_file(self.sums_path(key), text, 0o600)
-        files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
+        files.write_file(self.files_path(key), contents.as_text(found.seen), 0o600)
         done = run(["sync", "-f", str(self.path(key))], timeout=600)
         if not done.ok:
             raise HostError(f"{self.path(key)} could not be made durable", logs=done.tail())
-        sealed = {**record, "size": size, "sums": contents.text_digest(text)}
-        files.write_json(self.seal_path(key), sealed, 0o600)
+        sealed = {**record, "size": contents.size(found.seen), "sums": contents.text_digest(text)}
+        self.mark(key, sealed)
         return sealed
 
     def seen(self, key: str) -> contents.Heads:
@@ -114,14 +148,12 @@ class Store:
 
     def _changed(self, key: str, sums: str, seen: contents.Heads, trusted: Mapping[bytes, bytes]) -> list[bytes]:
         """The paths that differ from what was sealed. Raises ValueError when the list of digests does, OSError."""
-        before = self.sums_path(key).read_bytes()
-        is_whole = contents.text_digest(before) == sums
-        heads = contents.parse(before)
-        known = {path: heads[path] for path in heads if is_whole and path in seen and trusted.get(path) == seen[path]}
+        heads = self._heads(key, sums)
+        known = {path: one for path, one in heads.items() if path in seen and trusted.get(path) == seen[path]}
         found = contents.digests(os.fsencode(self.path(key)), seen, known, cached=False)
         if contents.text_digest(contents.as_text(found)) == sums:
             return []
-        if not is_whole:
+        if not heads:
             raise ValueError(str(self.sums_path(key)))
         return contents.changed(heads, found)
 
@@ -133,11 +165,11 @@ class Store:
         record = self.record(key)
         if record is None:
             return  # it has just been removed
-        self._mark(key, record, damaged=damage)
+        self.mark(key, record, damaged=damage)
         for other in self._sharing(key, str(record.get("sums", ""))):
             sharing = self.record(other)
             if sharing is not None and not sharing.get("damaged"):
-                self._mark(other, sharing, damaged=damage)
+                self.mark(other, sharing, damaged=damage)
 
     def _sharing(self, key: str, sums: str) -> list[str]:
         """Other content with one of the files of ``key`` that are damaged."""
@@ -149,13 +181,8 @@ class Store:
         others = (one for one in self.all_keys() if one != key) if damaged else ()
         return [one for one in others if not damaged.isdisjoint(map(contents.inode, self.seen(one).values()))]
 
-    def mark_altered(self, key: str, path: str) -> None:
-        """Record in the seal that a source file differs from what was shipped: no upload builds on it any more."""
-        record = self.record(key)
-        if record is not None:
-            self._mark(key, record, altered=[*record.get("altered", ()), path])
-
-    def _mark(self, key: str, record: dict[str, Any], **marks: object) -> None:
+    def mark(self, key: str, record: dict[str, Any], **marks: object) -> None:
+        """Write the seal again, with marks. Raises OSError."""
         files.write_json(self.seal_path(key), {**record, **marks}, 0o600)
 
     def remove(self, key: str) -> None:
@@ -172,15 +199,16 @@ class Store:
             files.remove_tree(self.path(key))
 
     def _unseal(self, key: str) -> None:
-        for path in (self.seal_path(key), self.sums_path(key), self.files_path(key)):
+        for end in ENDS:
             with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-                files.sync_directory(self.directory)
+                self.beside(key, end).unlink()
+                if end == SEAL:
+                    files.sync_directory(self.directory)
 
     def all_keys(self) -> list[str]:
         """Every key that has a directory, a seal or sums."""
         names = (entry.name for entry in self.directory.iterdir() if not entry.name.startswith("."))
-        return sorted({name.partition(".")[0] if name.endswith(_KINDS) else name for name in names})
+        return sorted({name.partition(".")[0] for name in names})
 
     def keep_only(self, wanted: Iterable[str], *, later: bool = False) -> list[str]:
         """Remove all content that ``wanted`` does not name, or put it away to be removed ``later``; its keys."""

@@ -46,6 +46,16 @@ def mode_below(root: Path, path: str) -> int:
 
 
 @contextlib.contextmanager
+def directory_below(root: Path, path: str) -> Iterator[int]:
+    """A directory below ``root`` (empty: itself), opened as by :func:`open_below`, for the block. Raises OSError."""
+    descriptor = open_below(root, path, os.O_RDONLY | os.O_DIRECTORY) if path else os.open(str(root), _DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def _directory_of(root: Path, path: str) -> Iterator[tuple[int, str]]:
     """The directory of ``path``, opened, and the last part of its name."""
     *parents, name = path.split("/")
@@ -95,8 +105,15 @@ def _give(directory: int, uid: int, gid: int, depth: int) -> None:
             finally:
                 os.close(inner)
         else:
+            _refuse_shared(name, directory)
             os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
     os.fchown(directory, uid, gid)
+
+
+def _refuse_shared(name: str, directory: int) -> None:
+    """Raises PermissionError for a file that has another name: another tree has it, too."""
+    if os.lstat(name, dir_fd=directory).st_nlink > 1:
+        raise PermissionError(f"{name!r} is shared with another tree, and cannot be given away")
 
 
 def take(path: Path, owner: int) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.build.builder import refuse_no_directory, venv_commands
+from deployer.host.build import venv
+from deployer.host.build.tree import refuse_no_directory
 from deployer.host.errors import HostError
 from deployer.host.units.programs import Place, refuse_missing
 from deployer.wire.release.source import LockSpec
@@ -79,5 +80,5 @@ def test_the_installer_is_told_what_was_chosen() -> None:
     lock = LockSpec(
         kind="pylock", path="a/b/pylock.toml", files=("a/b/pylock.toml",), directory="a", groups=("g",), extras=("e",)
     )
-    _, install = venv_commands(replace(BASE, lock=lock), "/venv", "python3")
+    _, install = venv.commands(replace(BASE, lock=lock), "/venv", "python3")
     assert install[1:8] == ["pip", "sync", "b/pylock.toml", "--group", "g", "--extra", "e"]

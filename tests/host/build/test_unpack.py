@@ -17,9 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployer.host.build import tree as tree_of_the_host
 from deployer.host.build import unpack
 from deployer.host.build.delta import parse_delta
-from deployer.host.build.unpack import Mismatch, apply
+from deployer.host.build.unpack import Base, Mismatch, apply, merge
+from deployer.host.state import contents
+from deployer.host.state.store import Examined
 from deployer.project.files import Collection
 from deployer.project.source import Source, finish
 from deployer.release.delta import Upload, make_delta
@@ -27,6 +30,7 @@ from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
 """How the files begin that a laptop refuses to send (:mod:`deployer.project.filters`)."""
+KINDS = {0o644: FILE, 0o755: EXECUTABLE, 0o444: FILE, 0o555: EXECUTABLE}
 Tree = dict[str, tuple[str, bytes]]
 """Path → kind and content (of a link: its target)."""
 
@@ -52,16 +56,17 @@ def read_tree(root: Path) -> Tree:
         elif path.is_dir():
             assert mode == 0o755, f"{name} has mode {mode:o}"
         else:
-            tree[name] = ({0o644: FILE, 0o755: EXECUTABLE}.get(mode, f"{mode:o}"), path.read_bytes())
+            tree[name] = (KINDS.get(mode, f"{mode:o}"), path.read_bytes())
     return tree
 
 
 class Host:
     """A directory of trees, as a host has it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shares: bool) -> None:
         self.root = root
         self.made = 0
+        self.shares = shares
 
     def apply(self, delta: Delta, body: bytes, base: Path | None = None, entries: tuple[Entry, ...] = ()) -> Path:
         """Build a tree from a body; its directory."""
@@ -70,25 +75,37 @@ class Host:
         place.mkdir()
         (self.root / "body").write_bytes(body)
         wire = parse_delta(json.loads(json.dumps(delta.as_json())))
-        made = apply(wire, str(self.root / "body"), str(base) if base else None, entries, str(place))
+        ids = [entry.id for entry in entries]
+        known = Base(str(base), entries, ids, shares=self.shares) if base else None
+        made, kept = merge(wire, known)
+        apply(wire, str(self.root / "body"), known, kept, str(place), sealed=self.shares)
         assert made == sorted(made, key=lambda entry: entry.path)
         assert tree_digest(made) == delta.digest
+        self.check(place, made)
         return place
+
+    def check(self, place: Path, made: list[Entry]) -> None:
+        """What links are is compared when the tree is sealed."""
+        where = os.fsencode(place)
+        seen = contents.listing(where)
+        altered = tree_of_the_host._altered(Examined(seen, contents.digests(where, seen, {})), made)
+        if self.shares and altered:
+            raise Mismatch("changed", *altered)
 
     def upload(self, upload: Upload, base: Path | None = None, entries: tuple[Entry, ...] = ()) -> Path:
         return self.apply(upload.delta, upload.open_at().read(), base, entries)
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
+@pytest.fixture(params=[False, True], ids=["copies", "links"])
+def host(tmp_path: Path, request: pytest.FixtureRequest) -> Host:
     """A host without trees."""
-    return Host(tmp_path)
+    return Host(tmp_path, shares=request.param)
 
 
 parts = st.sampled_from(["a", "b", "c d", "it's", 'q"q', "$(id)", "100%", "new\u2028line", "ñ", "-rf", ";x", "*"])
 paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
-contents = st.binary(max_size=200).filter(lambda content: not content.startswith(RAW))
-files = st.tuples(st.sampled_from([FILE, EXECUTABLE]), contents)
+any_content = st.binary(max_size=200).filter(lambda content: not content.startswith(RAW))
+files = st.tuples(st.sampled_from([FILE, EXECUTABLE]), any_content)
 links = st.tuples(st.just(LINK), parts.map(str.encode))
 
 
@@ -104,11 +121,11 @@ def trees(draw: st.DrawFn) -> Tree:
 
 
 @settings(max_examples=150, deadline=None)
-@given(base=trees(), want=trees(), cut=st.floats(0, 1))
-def test_any_tree_becomes_any_other(base: Tree, want: Tree, cut: float) -> None:
+@given(base=trees(), want=trees(), cut=st.floats(0, 1), shares=st.booleans())
+def test_any_tree_becomes_any_other(base: Tree, want: Tree, cut: float, shares: bool) -> None:
     """Content, modes and links are exactly those wanted, also when the upload broke off and was resumed."""
     with tempfile.TemporaryDirectory() as directory:
-        host = Host(Path(directory))
+        host = Host(Path(directory), shares=shares)
         have = source_of(base)
         base_dir = host.upload(make_delta(have))
         assert read_tree(base_dir) == dict(sorted(base.items()))
@@ -116,7 +133,11 @@ def test_any_tree_becomes_any_other(base: Tree, want: Tree, cut: float) -> None:
         first, again = (make_delta(source_of(want), have.digest, ids) for _ in range(2))
         offset = int(cut * first.delta.length)
         body = first.open_at().read(offset) + again.open_at(offset).read()
-        assert read_tree(host.apply(again.delta, body, base_dir, have.entries)) == dict(sorted(want.items()))
+        made = host.apply(again.delta, body, base_dir, have.entries)
+        assert read_tree(made) == dict(sorted(want.items()))
+        kept = [path for path in base if want.get(path) == base[path]]
+        shared = [path for path in kept if os.path.samestat(*((one / path).lstat() for one in (base_dir, made)))]
+        assert shared == (kept if shares else [])
 
 
 def test_an_unchanged_tree_needs_no_contents(host: Host) -> None:
@@ -198,7 +219,7 @@ def test_evil_paths_are_refused_by_apply_too(host: Host, path: str) -> None:
     (host.root / "d").mkdir()
     (host.root / "body").write_bytes(body)
     with pytest.raises(ValueError):
-        apply(delta, str(host.root / "body"), None, (), str(host.root / "d"))
+        merge(delta, None)
     (host.root / "body").unlink()
     assert snapshot(host) == [*before, "d"]
 
@@ -308,7 +329,7 @@ def test_wrong_contents_are_named(host: Host) -> None:
     """A content with the right size and the wrong digest is refused by the file's name."""
     delta, body = forged([entry("a", b"right"), entry("b", b"right")], b"rightwrong")
     error = refused(host, delta, body)
-    assert isinstance(error, Mismatch) and error.path == "b"
+    assert isinstance(error, Mismatch) and error.paths == ("b",)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "trailing", "extra", "garbage", "flipped", "empty"])
@@ -341,7 +362,7 @@ def test_targets_that_are_none_are_refused(host: Host, target: bytes) -> None:
     """A link whose target is not UTF-8, or has a NUL, is refused by name."""
     delta, body = forged([entry("l", target, LINK)], target)
     error = refused(host, delta, body)
-    assert isinstance(error, Mismatch) and error.path == "l"
+    assert isinstance(error, Mismatch) and error.paths == ("l",)
 
 
 def test_the_final_tree_must_be_the_announced_one(host: Host) -> None:
@@ -385,16 +406,16 @@ def test_a_base_that_a_build_has_changed_is_noticed(host: Host, change: str) -> 
     upload = make_delta(source, source.digest, [entry.id for entry in source.entries])
     with pytest.raises(Mismatch) as caught:
         host.upload(upload, base, source.entries)
-    assert caught.value.path == name
+    assert name in caught.value.paths
     written = host.root / f"tree{host.made}" / name
-    assert change != "longer" or written.stat().st_size <= len(b"one")
+    assert change != "longer" or host.shares or written.stat().st_size <= len(b"one")
 
 
 def test_keeping_files_of_no_base_is_refused(host: Host) -> None:
     """A delta against a base is refused when the base is not given."""
     source = source_of(BASE)
     upload = make_delta(source, source.digest, [entry.id for entry in source.entries])
-    with pytest.raises(Mismatch, match="there is none"):
+    with pytest.raises(Mismatch, match="do not make the tree"):
         host.upload(upload, None, source.entries)
 
 

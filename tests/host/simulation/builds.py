@@ -33,7 +33,12 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
     if words[0] == "/bin/rm":
         return [lambda: shutil.rmtree(words[-1])]
     if "compileall" in words:
-        return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
+        made = [word.partition("=")[2] for word in words if word.startswith("pycache_prefix=")]
+        if not made:
+            return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
+        listed = (directory / "list").read_text().splitlines() if "-i" in words else [f"{words[-1]}/app.py"]
+        names = [f"made{path.rpartition('.')[0]}.cpython-311.pyc" for path in listed]
+        return [lambda name=name: _make(directory, name) for name in names]  # type: ignore[misc]
     if words[-1] == COLLECT:
         return [
             lambda: _make(directory, "static/a.txt"),
@@ -50,7 +55,18 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
 
 def hashed(code: Path) -> str:
     """The name of the style sheet that this code makes: each code has another one."""
-    return f"a.{hashlib.sha256((code / 'app.py').read_bytes()).hexdigest()[:12]}.css"
+    return hashed_name((code / "app.py").read_bytes())
+
+
+def hashed_name(app: bytes) -> str:
+    return f"a.{hashlib.sha256(app).hexdigest()[:12]}.css"
+
+
+def committed(app: str) -> dict[str, str]:
+    """What ``COLLECT`` makes, as files that a project ships: their text by path."""
+    name = hashed_name(app.encode())
+    text = {path: f"{path} as it was committed\n" for path in ("static/a.txt", "static/out.txt", f"static/{name}")}
+    return {**text, "static/staticfiles.json": json.dumps({"paths": {"a.css": name}})}
 
 
 def _make(directory: Path, name: str, text: str = "") -> None:

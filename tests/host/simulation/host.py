@@ -235,13 +235,16 @@ class SimulatedHost:
         return answer[0] if answer and answer[0]["event"] == "answer" else {}
 
     def deploy(self, code: str = service.GOOD, text: str = "", **settings: Any) -> Outcome:
-        """``fab deploy`` of code that behaves so; another ``text`` makes it another tree."""
+        """``fab deploy`` of code that behaves so; another ``text`` makes it another tree. Without build commands (an
+        empty ``build``) it brings what they would make."""
         base = self.ask().get("base") or {"key": "", "ids": ""}
         contents = {
             "app.py": f"# {text}\n",
             service.FILE: f"{code}\n",
             "requirements.txt": f"gunicorn # {settings.pop('lock', '')}\n",
         }
+        if settings.get("build") == []:
+            contents.update(builds.committed(contents["app.py"]))
         delta, body = make_delta(contents, base)
         request = release_request("deploy", delta.digest, {**self.settings, **settings})
         request["delta"] = delta.as_json()

@@ -129,7 +129,7 @@ class Seam:
         self._real["symlink"](target, path, *rest, dir_fd=dir_fd)
 
     def _link(self, source: Any, path: Any, **more: Any) -> None:
-        ours = self._ours(path)
+        ours = self._ours(path, more.get("dst_dir_fd"))
         if ours and not os.path.lexists(ours):
             self.programs.change("link", ours)
             self.cache.make(ours)

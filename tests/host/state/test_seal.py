@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +14,7 @@ from deployer.host.state import contents, seal
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
+from deployer.host.system import ownership
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sealing gives files to root")
@@ -28,7 +28,8 @@ def store(tmp_path: Path) -> Store:
     (tree / "pkg/mod.py").write_text("x = 1\n")
     (tree / "two  blanks.txt").write_text("y")
     (tree / "link").symlink_to("pkg/mod.py")
-    store.seal("a", os.getuid(), {})
+    ownership.take(store.path("a"), os.getuid())
+    store.seal("a", {}, store.examine("a"))
     return store
 
 
@@ -160,23 +161,10 @@ def test_a_damaged_file_damages_all_that_share_it(store: Store) -> None:
         (tree / "own.txt").write_text(key)
         if key == "b":
             os.link(store.path("a") / "pkg/mod.py", tree / "mod.py")
-            (tree / "own.txt").chmod(0o444)
-            seal_as_it_is(store, key)
-        else:
-            store.seal(key, os.getuid(), {})
+        store.seal(key, {}, store.examine(key))
     rot(store.path("a") / "pkg/mod.py")
     store.mark_damaged("a", store.damage("a"))
     assert [bool((store.record(key) or {}).get("damaged")) for key in "abc"] == [True, True, False]
-
-
-def seal_as_it_is(store: Store, key: str) -> None:
-    """A seal for what is there."""
-    place = os.fsencode(store.path(key))
-    seen = contents.listing(place)
-    text = contents.as_text(contents.digests(place, seen, {}))
-    store.sums_path(key).write_bytes(text)
-    store.files_path(key).write_bytes(contents.as_text(seen))
-    store.seal_path(key).write_text(json.dumps({"sums": contents.text_digest(text)}))
 
 
 @pytest.fixture

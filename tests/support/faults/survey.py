@@ -100,8 +100,8 @@ print(json.dumps({
 ENDED = ("good", "failed", "rolled back", "interrupted")
 
 
-_MAY_HAVE = ("assets.json", "entries.json", "maintenance", "sources.json")
-"""What a good release may have besides: its hashed assets and its files, so that nobody reads all of its code again;
+_MAY_HAVE = ("assets.json", "maintenance", "sources.json")
+"""What a good release may have besides: its hashed assets, so that nobody reads all of its code again;
 and where the page is served that once took its place."""
 
 
@@ -211,7 +211,8 @@ class Survey:
 
     def _store(self, what: str) -> list[str]:
         named = {record[what] for record in self.records.values() if record.get("result") == "good" and record[what]}
-        wanted = {file for key in named for file in (key, f"{key}.json", f"{key}.sums", f"{key}.files")}
+        ends = ("json", "sums", "files", *(("entries", "ids") if what == "tree" else ()))
+        wanted = {file for key in named for file in (key, *(f"{key}.{end}" for end in ends))}
         there = set(self.found[f"{what}s"])
         return [
             *(f"no {what}: {name}" for name in sorted(wanted - there)),

@@ -39,18 +39,18 @@ def digest(parts: Any) -> str:
 def test_the_name_of_an_environment_is_of_all_that_an_installer_reads() -> None:
     """Another one for another lock, kind of lock, source beside it, interpreter; the same for another app."""
     name = venv_key(BASE, FILES, PYTHON)
-    covered = [entry.as_list() for entry in FILES[1:]]
+    covered = [list(entry) for entry in FILES[1:]]
     assert name == digest(["venv", 2, "uv", covered, PYTHON.identity])
     assert venv_key(BASE, list(reversed(FILES)), PYTHON) == name
     assert (
-        venv_key(replace(BASE, build=(), watch=99.0), [replace(FILES[0], digest="e" * 64), *FILES[1:]], PYTHON) == name
+        venv_key(replace(BASE, build=(), watch=99.0), [FILES[0]._replace(digest="e" * 64), *FILES[1:]], PYTHON) == name
     )
     others = {
         venv_key(BASE, FILES, OTHER_PYTHON),
         venv_key(replace(BASE, lock=replace(LOCK, kind="pylock")), FILES, PYTHON),
         venv_key(replace(BASE, lock=replace(LOCK, directories=())), FILES, PYTHON),
         *(
-            venv_key(BASE, [*FILES[:place], replace(FILES[place], digest="e" * 64), *FILES[place + 1 :]], PYTHON)
+            venv_key(BASE, [*FILES[:place], FILES[place]._replace(digest="e" * 64), *FILES[place + 1 :]], PYTHON)
             for place in (1, 2, 3)
         ),
     }

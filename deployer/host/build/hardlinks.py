@@ -1,0 +1,115 @@
+"""Files that stay from a sealed tree, as hard links: nothing of them is read, written or allocated.
+
+Both trees are root's, and nobody else can write to a file of the one or to a directory of the other. A shared file's
+owner, mode and time are never changed again: that would change it in every tree that has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from deployer.host.build import bytecode
+from deployer.host.system import ownership
+from deployer.wire.tree import Entry
+
+_NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
+"""The file has as many links as its file system allows, lies on another one, or on one without links (link(2))."""
+
+
+class Missing(ValueError):
+    """The base does not have files any more. ``paths`` are those of them that were found."""
+
+    def __init__(self, paths: Sequence[str], error: OSError) -> None:
+        super().__init__(f"the base does not have it any more ({error.strerror}): {paths[0]!r}")
+        self.paths = tuple(paths)
+
+
+def share(base: str, destination: str, kept: Iterable[Entry], shipped: Collection[str], *, modules: bool) -> set[str]:
+    """Link the ``kept`` files of ``base`` into ``destination``, an empty directory; with ``modules`` the bytecode of
+    those that are modules, but where the tree has a ``shipped`` file. Returns the directories made.
+
+    What cannot be linked is copied. Raises Missing, OSError.
+    """
+    made = {""}
+    for directory, names in _by_directory(kept).items():
+        _make(destination, directory, made)
+        with contextlib.ExitStack() as opened:
+            target = opened.enter_context(ownership.directory_below(Path(destination), directory))
+            try:
+                source = opened.enter_context(ownership.directory_below(Path(base), directory))
+            except OSError as error:
+                raise Missing([_join(directory, name) for name in names], error) from error
+            for name in names:
+                try:
+                    _link(name, source, target)
+                except FileNotFoundError as error:
+                    raise Missing([_join(directory, name)], error) from error
+            if modules:
+                _link_bytecode(source, target, directory, names, shipped)
+    return made
+
+
+def _by_directory(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        directory, _, name = entry.path.rpartition("/")
+        found.setdefault(directory, []).append(name)
+    return found
+
+
+def _join(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
+
+
+def _make(destination: str, directory: str, made: set[str]) -> None:
+    """Make a directory, and those that it lies in."""
+    if directory not in made:
+        _make(destination, directory.rpartition("/")[0], made)
+        os.mkdir(f"{destination}/{directory}", 0o700)
+        os.chmod(f"{destination}/{directory}", 0o755)
+        made.add(directory)
+
+
+def _link(name: str, source: int, target: int) -> None:
+    try:
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy(name, source, target)
+
+
+def _copy(name: str, source: int, target: int) -> None:
+    """A file of its own with the same content, mode and time."""
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    if not stat.S_ISREG(os.lstat(name, dir_fd=source).st_mode):
+        raise FileNotFoundError(errno.ENOENT, "it is no file", name)
+    with os.fdopen(os.open(name, os.O_RDONLY | flags, dir_fd=source), "rb") as file:
+        status = os.fstat(file.fileno())
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
+        with os.fdopen(made, "wb") as copy:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                copy.write(piece)
+            copy.flush()
+            os.fchmod(copy.fileno(), status.st_mode & 0o555)
+            os.utime(copy.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def _link_bytecode(source: int, target: int, directory: str, names: Sequence[str], shipped: Collection[str]) -> None:
+    """Link the compiled form of modules."""
+    cache = _join(directory, bytecode.CACHE)
+    modules = {name for name in names if name.endswith(".py")}
+    if not modules or cache in shipped:
+        return
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), bytecode.cache_of(source) as compiled:
+        found = bytecode.of_modules(os.listdir(compiled), modules)
+        wanted = [name for name in found if f"{cache}/{name}" not in shipped]
+        if wanted:
+            with bytecode.cache_of(target, make=True) as place:
+                for name in wanted:
+                    _link(name, compiled, place)

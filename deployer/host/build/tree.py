@@ -1,0 +1,201 @@
+"""The code of a release: made of the tree that serves and an upload, built by the deploy user, sealed by root.
+
+Without build commands nobody but root ever writes to it: files that stay are hard links to those of the tree before,
+and the deploy user compiles new modules in a directory of its own. Build commands may change any file, and get a copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deployer.host.build import bytecode, disk, shared, shipped
+from deployer.host.build.command import run_build, stop_build, take
+from deployer.host.build.delta import parse_delta
+from deployer.host.build.unpack import Base, Mismatch, apply, merge
+from deployer.host.errors import HostError
+from deployer.host.state import contents
+from deployer.host.state.app import Context
+from deployer.host.state.store import Examined
+from deployer.host.system import ownership
+from deployer.wire.advice import do, run
+from deployer.wire.lazydata import dataclass
+from deployer.wire.release.spec import Spec
+from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an upload makes of the tree that it builds on: its files, and those of them that stay from there."""
+
+    delta: Delta
+    base: Base | None
+    entries: Sequence[Entry]
+    kept: Sequence[Entry]
+    commands: bool
+
+    @property
+    def room(self) -> int:
+        """The bytes that it needs on the disk."""
+        shares = self.base is not None and self.base.shares
+        return sum(entry.size for entry in (self.delta.add if shares else self.entries))
+
+
+def plan(ctx: Context, spec: Spec, value: object, compiled: str) -> Plan:
+    """Check an upload's description against what is on the host. ``compiled`` names the interpreter: bytecode of
+    another one is not taken over. Raises HostError."""
+    try:
+        delta = parse_delta(value)
+    except ValueError as error:
+        raise HostError(f"the upload's description is invalid: {error}") from None
+    seal = ctx.trees.record(delta.base)
+    if delta.base and seal is None:
+        raise HostError("the tree that this upload builds on is gone from the host", next=run("fab deploy", "again"))
+    base = _base(ctx, delta.base, seal, spec, compiled) if seal is not None else None
+    try:
+        entries, kept = merge(delta, base)
+    except ValueError as error:
+        raise _mismatch(error) from None
+    return Plan(delta, base, entries, kept, bool(spec.build))
+
+
+def _base(ctx: Context, key: str, seal: Mapping[str, Any], spec: Spec, compiled: str) -> Base:
+    """What an upload builds on. A tree that an earlier version sealed is copied once: it knew no links."""
+    return Base(
+        directory=str(ctx.trees.path(key)),
+        entries=shipped.base(ctx.trees, key, seal),
+        ids=shipped.base_ids(ctx.trees, key, seal),
+        shares=not spec.build and shipped.is_listed(seal),
+        bytecode=seal.get("compiled") == compiled,
+    )
+
+
+def _mismatch(error: ValueError) -> HostError:
+    return HostError(f"the upload does not match its description: {error}", next=run("fab deploy", "uploads it again"))
+
+
+def unpack(ctx: Context, key: str, plan: Plan, body: Path) -> None:
+    """Write a tree from the base on the host and the upload. Until it is complete only root can reach it.
+
+    Raises HostError when the content does not match its digest or the disk is full; nothing stays.
+    """
+    destination, base = ctx.trees.begin(key), plan.base
+    os.chmod(str(destination), 0o700)
+    try:
+        apply(plan.delta, str(body), base, plan.kept, str(destination), sealed=not plan.commands)
+        shipped.record(ctx.trees, key, plan.entries)
+    except Mismatch as error:
+        ctx.trees.remove(key)
+        lost = {entry.path for entry in plan.kept}.intersection(error.paths)
+        if lost:
+            shipped.mark_altered(ctx.trees, plan.delta.base, lost)  # the next upload brings them itself
+        raise _mismatch(error) from None
+    except OSError as error:
+        ctx.trees.remove(key)
+        raise disk.disk_error(error, destination, "unpacking the code") from error
+    if base is not None and plan.commands:
+        bytecode.carry(Path(base.directory), destination, base.entries, plan.entries)
+    os.chmod(str(destination), 0o755)
+
+
+def build(
+    ctx: Context,
+    key: str,
+    spec: Spec,
+    venv: Path | None,
+    environment: Mapping[str, str],
+    compiled: str,
+    like: Sequence[str],
+) -> None:
+    """Run the build commands in the tree, compile its bytecode, seal it. ``like`` are trees that it may share files
+    with. Raises HostError; nothing stays."""
+    tree = ctx.trees.path(key)
+    seen = dict(environment)
+    if venv is not None:
+        seen["VIRTUAL_ENV"] = str(venv)
+    try:
+        entries = shipped.unsealed(ctx.trees, key)
+        if spec.build:
+            _run_commands(ctx, tree, spec, venv, seen)
+        else:
+            refuse_no_directory(spec, tree)
+            bytecode.add_missing(ctx, tree, entries, venv, seen, spec.build_timeout)
+        shared.link(tree, ctx.paths.state, spec.shared)
+        found = ctx.trees.examine(key, like)
+        altered = _altered(found, entries)
+        if not spec.build:
+            _refuse_altered(ctx, key, spec, altered, like)
+        record = {"source": spec.source.digest, "compiled": compiled}
+        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, altered)}, found)
+    except BaseException:
+        stop_build(ctx)
+        ctx.trees.remove(key)
+        raise
+
+
+def _run_commands(ctx: Context, tree: Path, spec: Spec, venv: Path | None, seen: Mapping[str, str]) -> None:
+    """Give the tree to the deploy user, build in it, and take it back. Raises HostError."""
+    uid, gid = ctx.builder()
+    carried = next(tree.glob("**/__pycache__"), None) is not None  # root alone has written here so far
+    jobs = [] if carried else ["-j", "0"]  # a pool of processes costs more than it saves when little is left to do
+    shared.prepare(tree, spec.shared)
+    ownership.give(tree, uid, gid)
+    refuse_no_directory(spec, tree)
+    for command in spec.build:
+        shell = ["/bin/sh", "-euc", command]
+        what = f"the build command {command!r}"
+        run_build(ctx, shell, tree / spec.directory, tree, seen, what, spec.build_timeout, venv)
+    argv = [bytecode.python(venv), "-m", "compileall", "-q", *jobs, "."]
+    run_build(ctx, argv, tree, tree, seen, "", spec.build_timeout, venv)
+    take(ctx, tree)
+
+
+def refuse_no_directory(spec: Spec, tree: Path) -> None:
+    """Raises HostError when the directory that the app runs in did not ship, or is a link."""
+    mode = 0
+    with contextlib.suppress(OSError):  # a part of it is a link or a file
+        mode = ownership.mode_below(tree, spec.directory) if spec.directory else 0
+    if spec.directory and not stat.S_ISDIR(mode):
+        raise HostError(
+            f"{spec.directory}, the directory that deploy.toml names, is not among the files of this release",
+            next=do("commit it, or correct directory in deploy.toml") + run("fab deploy"),
+        )
+
+
+def _altered(found: Examined, entries: Sequence[Entry]) -> list[str]:
+    """Shipped files that are not there as they were shipped: a build command changed them, or a link is in their
+    place."""
+    heads = found.heads
+    return [entry.path for entry in entries if heads.get(entry.path.encode()) != _head(entry)]
+
+
+def _head(entry: Entry) -> bytes:
+    if entry.kind == LINK:
+        return contents.head(f"-> {entry.digest}", 0o777)
+    return contents.head(entry.digest, 0o555 if entry.kind == EXECUTABLE else 0o444)
+
+
+def _refuse_altered(ctx: Context, key: str, spec: Spec, altered: Sequence[str], like: Sequence[str]) -> None:
+    """Raises HostError when a file that was taken over from another tree is not what was shipped: nobody but a disk or
+    an admin has changed it there. The next upload brings it."""
+    wrong = [path for path in altered if not any(one.holds(path) for one in spec.shared)]
+    for other in like:
+        lost = [path for path in wrong if _is_one(ctx.trees.path(key) / path, ctx.trees.path(other) / path)]
+        if lost:
+            shipped.mark_altered(ctx.trees, other, lost)
+    if wrong:
+        raise HostError(
+            f"{wrong[0]} is no longer what was shipped: it was changed on the host",
+            next=run("fab deploy", "uploads it again") + do("check the disk, too"),
+        )
+
+
+def _is_one(*paths: Path) -> bool:
+    """Whether two names are one file's."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(*(os.lstat(str(path)) for path in paths))
+    return False

@@ -1,0 +1,77 @@
+"""The virtual environment of a release: built by the deploy user, sealed by root."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from deployer.host.build import disk, installer, pipconf
+from deployer.host.build.command import run_build, stop_build, take
+from deployer.host.state.app import Context
+from deployer.host.system import ownership
+from deployer.wire.release.spec import Spec
+from deployer.wire.tree import Entry
+
+UV = "/usr/local/lib/deployer/tools/bin/uv"
+_LOCK_COMMANDS = {
+    "requirements": ["pip", "install", "--requirement"],
+    "pylock": ["pip", "sync"],
+}
+
+
+def build(
+    ctx: Context,
+    key: str,
+    spec: Spec,
+    python: str,
+    tree: Path,
+    entries: Sequence[Entry],
+    environment: Mapping[str, str],
+) -> None:
+    """Install the locked dependencies at their final path, then seal them. Raises HostError; nothing stays."""
+    venv = ctx.venvs.begin(key)
+    sources = venv / installer.SOURCES
+    uid, gid = ctx.builder()
+    try:
+        try:
+            installer.lay_out(spec.lock, entries, tree, sources)
+        except OSError as error:
+            raise disk.disk_error(error, venv, "laying out the dependencies") from error
+        ownership.give(venv, uid, gid)
+        seen = {**pipconf.variables(indexes=not pipconf.names_index(_index_files(spec, tree))), **environment}
+        what, limit, next = "installing the dependencies", spec.build_timeout, installer.advice(spec.lock, tree)
+        for command in commands(spec, str(venv), python):
+            run_build(ctx, command, sources / spec.lock.directory, venv, seen, what, limit, next=next)
+        run_build(ctx, ["/bin/rm", "-rf", str(sources)], venv, venv, environment, what, limit)
+        installer.refuse_editable(venv)
+        take(ctx, venv)
+        ctx.venvs.seal(key, {"lock": spec.lock.path, "python": python}, ctx.venvs.examine(key))
+    except BaseException:
+        stop_build(ctx)
+        ctx.venvs.remove(key)
+        raise
+
+
+def _index_files(spec: Spec, tree: Path) -> Iterator[bytes]:
+    """The files in which a project may name package indexes: those that the installer sees."""
+    for path in spec.lock.files:
+        with contextlib.suppress(OSError):
+            yield ownership.read_below(tree, path, 1 << 20)
+
+
+def commands(spec: Spec, venv: str, python: str) -> list[list[str]]:
+    """The commands that build the virtual environment ``venv`` from the lock file, in order."""
+    create = [UV, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, venv]
+    lock = spec.lock
+    parts = [word for name in lock.groups for word in ("--group", name)]
+    parts += [word for name in lock.extras for word in ("--extra", name)]
+    if lock.kind == "uv":
+        dev = [] if "dev" in lock.groups else ["--no-dev"]
+        sync = ["sync", "--frozen", *dev, "--no-install-project", "--no-editable", "--compile-bytecode"]
+        return [create, [UV, *sync, *parts, "--python", f"{venv}/bin/python"]]
+    path = posixpath.relpath(lock.path, lock.directory or ".")
+    parts += ["--require-hashes"] if lock.hashes else []
+    install = [UV, *_LOCK_COMMANDS[lock.kind], path, *parts, "--compile-bytecode"]
+    return [create, [*install, "--python", f"{venv}/bin/python"]]
