@@ -1,5 +1,4 @@
-"""The compiled form of modules: of unchanged ones it is taken over from the tree before, so that only new ones are
-compiled.
+"""The compiled form of modules: what is new is compiled, and never again (:mod:`deployer.host.build.hardlinks`).
 
 Root works in trees that a build has written or a laptop has shipped. Neither is trusted: no directory that is a link is
 followed.
@@ -18,7 +17,6 @@ from pathlib import Path
 from deployer.host.build.command import run_build
 from deployer.host.state.app import Context
 from deployer.host.system import files, ownership
-from deployer.wire.tree import LINK, Entry
 
 CACHE = "__pycache__"
 _COMPILED = re.compile(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
@@ -37,27 +35,22 @@ def python(venv: Path | None) -> str:
     return str(venv / "bin/python") if venv else "/usr/bin/python3"
 
 
-def carry(base: Path, tree: Path, before: Sequence[Entry], after: Sequence[Entry]) -> None:
-    """Copy the compiled form of every module that is in both trees. It names its source by time and size, so that the
-    sources' times are copied, too."""
-    for directory, names in _by_directory(set(before) & set(after)).items():
-        with (
-            contextlib.suppress(OSError),
-            ownership.directory_below(base, directory) as source,
-            ownership.directory_below(tree, directory) as target,
-        ):
-            _copy_times(source, target, names)
-            with cache_of(source) as compiled, cache_of(target, make=True) as cache:
-                for name in of_modules(os.listdir(compiled), names):
-                    _write(name, _read(name, compiled), cache, 0o644)
+def drop(tree: Path, written: Sequence[str]) -> None:
+    """Remove the compiled form of modules that a build command has ``written``, but that which it wrote as well."""
+    new = set(written)
+    for directory, names in _by_directory(written).items():
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), _cache_below(tree, directory) as cache:
+            for name in of_modules(os.listdir(cache), names):
+                if f"{directory}/{CACHE}/{name}".lstrip("/") not in new:
+                    os.unlink(name, dir_fd=cache)
 
 
 def add_missing(
-    ctx: Context, tree: Path, entries: Sequence[Entry], venv: Path | None, environment: Mapping[str, str], limit: float
+    ctx: Context, tree: Path, paths: Iterable[str], venv: Path | None, environment: Mapping[str, str], limit: float
 ) -> None:
-    """Have the deploy user compile the modules of a sealed tree that have no bytecode yet, in a directory of its own,
+    """Have the deploy user compile the modules among ``paths`` that have no bytecode yet, in a directory of its own,
     and copy the results. What cannot be compiled stays as it is. Raises HostError, OSError."""
-    modules = _by_directory(entries)
+    modules = _by_directory(paths)
     missing = _missing(tree, modules)
     if not missing:
         return
@@ -65,11 +58,11 @@ def add_missing(
     files.remove_tree(draft)
     draft.mkdir(mode=0o700)
     try:
-        paths = [f"{tree}/{directory}/{name}" for directory, names in missing.items() for name in sorted(names)]
-        (draft / "list").write_bytes("".join(f"{path}\n" for path in paths).encode())
+        places = [f"{tree}/{directory}/{name}" for directory, names in missing.items() for name in sorted(names)]
+        (draft / "list").write_bytes("".join(f"{place}\n" for place in places).encode())
         (draft / "list").chmod(0o644)
         ownership.give(draft, *ctx.builder())
-        all_of_them = 2 * len(paths) > sum(map(len, modules.values()))
+        all_of_them = 2 * len(places) > sum(map(len, modules.values()))
         what = ["-j", "0", str(tree)] if all_of_them else ["-i", str(draft / "list")]
         argv = [python(venv), "-X", f"pycache_prefix={draft}/made", "-m", "compileall", "-q", *what]
         run_build(ctx, argv, draft, draft, environment, "", limit, venv)
@@ -79,12 +72,12 @@ def add_missing(
         files.remove_tree(draft)
 
 
-def _by_directory(entries: Iterable[Entry]) -> dict[str, set[str]]:
+def _by_directory(paths: Iterable[str]) -> dict[str, set[str]]:
     """The names of modules, by directory."""
     found: dict[str, set[str]] = {}
-    for entry in entries:
-        if entry.path.endswith(".py") and entry.kind != LINK:
-            directory, _, name = entry.path.rpartition("/")
+    for path in paths:
+        if path.endswith(".py"):
+            directory, _, name = path.rpartition("/")
             found.setdefault(directory, set()).add(name)
     return found
 
@@ -94,11 +87,7 @@ def _missing(tree: Path, modules: Mapping[str, set[str]]) -> dict[str, set[str]]
     found = {}
     for directory, names in modules.items():
         compiled: list[str] = []
-        with (
-            contextlib.suppress(OSError),
-            ownership.directory_below(tree, directory) as source,
-            cache_of(source) as cache,
-        ):
+        with contextlib.suppress(OSError), _cache_below(tree, directory) as cache:
             compiled = os.listdir(cache)
         missing = names - {f"{name.partition('.')[0]}.py" for name in of_modules(compiled, names)}
         if missing:
@@ -117,7 +106,7 @@ def _add(draft: Path, made: str, tree: Path, directory: str, names: Collection[s
         try:
             with cache_of(target, make=True) as cache:
                 for name, content in found.items():
-                    _write(name, content, cache, 0o444)
+                    _write(name, content, cache)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):  # a file or a link was shipped in its place
                 raise
@@ -137,10 +126,10 @@ def cache_of(directory: int, *, make: bool = False) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _copy_times(source: int, target: int, names: Collection[str]) -> None:
-    for name in names:
-        status = os.lstat(name, dir_fd=source)
-        os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+@contextlib.contextmanager
+def _cache_below(tree: Path, directory: str) -> Iterator[int]:
+    with ownership.directory_below(tree, directory) as place, cache_of(place) as cache:
+        yield cache
 
 
 def _read(name: str, directory: int) -> bytes:
@@ -151,11 +140,11 @@ def _read(name: str, directory: int) -> bytes:
         return file.read(_LARGEST) if is_small else b""
 
 
-def _write(name: str, content: bytes, directory: int, mode: int) -> None:
+def _write(name: str, content: bytes, directory: int) -> None:
     if not content:
         return
     with contextlib.suppress(FileExistsError):  # it was shipped
-        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode, dir_fd=directory)
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o644, dir_fd=directory)
         with os.fdopen(made, "wb") as file:
             file.write(content)
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), 0o644)

@@ -95,16 +95,18 @@ def _ssh_files(ctx: Context) -> list[confinement.Line]:
     return [("BindReadOnlyPaths", f"-{home}/.ssh/{name}") for name in _SSH_FILES]
 
 
-def take(ctx: Context, built: Path) -> None:
-    """Take what was built for root, read-only. Raises HostError when a process of the build still runs, or could still
-    write."""
+def take(ctx: Context, built: Path, *, whiteouts: bool = False) -> None:
+    """Take what was built for root. Raises HostError when a process of the build still runs, or could still write."""
     transient.refuse_running(ctx, "build")
     try:
-        ownership.take(built, ctx.builder()[0])
+        ownership.take(built, ctx.builder()[0], whiteouts=whiteouts)
     except PermissionError as error:
-        raise HostError(
-            f"what was built is refused: {error}", next=do("correct the build command") + run("fab deploy")
-        ) from None
+        raise refused(error) from None
+
+
+def refused(error: PermissionError) -> HostError:
+    """The error for what root does not take."""
+    return HostError(f"what was built is refused: {error}", next=do("correct the build command") + run("fab deploy"))
 
 
 def stop_build(ctx: Context) -> None:

@@ -21,6 +21,9 @@ _NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 """The file has as many links as its file system allows, lies on another one, or on one without links (link(2))."""
 
 
+_SHARED = ".deployer-shared"
+
+
 class Missing(ValueError):
     """The base does not have files any more. ``paths`` are those of them that were found."""
 
@@ -84,20 +87,35 @@ def _link(name: str, source: int, target: int) -> None:
         _copy(name, source, target)
 
 
-def _copy(name: str, source: int, target: int) -> None:
-    """A file of its own with the same content, mode and time."""
+def _copy(name: str, source: int, target: int, new: str = "") -> None:
+    """A file of its own with the same content, mode and time; a link with the same target."""
+    if stat.S_ISLNK(os.lstat(name, dir_fd=source).st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), new or name, dir_fd=target)
+        return
     flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     if not stat.S_ISREG(os.lstat(name, dir_fd=source).st_mode):
         raise FileNotFoundError(errno.ENOENT, "it is no file", name)
     with os.fdopen(os.open(name, os.O_RDONLY | flags, dir_fd=source), "rb") as file:
         status = os.fstat(file.fileno())
-        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
+        made = os.open(new or name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
         with os.fdopen(made, "wb") as copy:
             for piece in iter(lambda: file.read(1 << 20), b""):
                 copy.write(piece)
             copy.flush()
-            os.fchmod(copy.fileno(), status.st_mode & 0o555)
+            os.fchmod(copy.fileno(), status.st_mode & 0o755)
             os.utime(copy.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def copy_shared(tree: Path) -> None:
+    """Replace each file that another tree has as well by a copy of its own. Raises OSError."""
+    for directory, _, names in os.walk(str(tree)):
+        with ownership.directory_below(Path(directory), "") as place:
+            for name in names:
+                status = os.lstat(name, dir_fd=place)
+                if status.st_nlink > 1:
+                    os.rename(name, _SHARED, src_dir_fd=place, dst_dir_fd=place)
+                    _copy(_SHARED, place, place, name)
+                    os.unlink(_SHARED, dir_fd=place)
 
 
 def _link_bytecode(source: int, target: int, directory: str, names: Sequence[str], shipped: Collection[str]) -> None:

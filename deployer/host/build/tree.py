@@ -1,7 +1,7 @@
 """The code of a release: made of the tree that serves and an upload, built by the deploy user, sealed by root.
 
-Without build commands nobody but root ever writes to it: files that stay are hard links to those of the tree before,
-and the deploy user compiles new modules in a directory of its own. Build commands may change any file, and get a copy.
+Nobody but root ever writes to it: files that stay are hard links to those of the tree before, build commands write to
+an overlay (:mod:`deployer.host.build.overlaid`), and new modules are compiled in a directory of their own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployer.host.build import bytecode, disk, shared, shipped
-from deployer.host.build.command import run_build, stop_build, take
+from deployer.host.build import bytecode, disk, overlaid, shared, shipped
+from deployer.host.build.command import run_build, stop_build
 from deployer.host.build.delta import parse_delta
 from deployer.host.build.unpack import Base, Mismatch, apply, merge
 from deployer.host.errors import HostError
@@ -36,7 +36,6 @@ class Plan:
     base: Base | None
     entries: Sequence[Entry]
     kept: Sequence[Entry]
-    commands: bool
 
     @property
     def room(self) -> int:
@@ -45,7 +44,7 @@ class Plan:
         return sum(entry.size for entry in (self.delta.add if shares else self.entries))
 
 
-def plan(ctx: Context, spec: Spec, value: object, compiled: str) -> Plan:
+def plan(ctx: Context, value: object, compiled: str) -> Plan:
     """Check an upload's description against what is on the host. ``compiled`` names the interpreter: bytecode of
     another one is not taken over. Raises HostError."""
     try:
@@ -55,21 +54,21 @@ def plan(ctx: Context, spec: Spec, value: object, compiled: str) -> Plan:
     seal = ctx.trees.record(delta.base)
     if delta.base and seal is None:
         raise HostError("the tree that this upload builds on is gone from the host", next=run("fab deploy", "again"))
-    base = _base(ctx, delta.base, seal, spec, compiled) if seal is not None else None
+    base = _base(ctx, delta.base, seal, compiled) if seal is not None else None
     try:
         entries, kept = merge(delta, base)
     except ValueError as error:
         raise _mismatch(error) from None
-    return Plan(delta, base, entries, kept, bool(spec.build))
+    return Plan(delta, base, entries, kept)
 
 
-def _base(ctx: Context, key: str, seal: Mapping[str, Any], spec: Spec, compiled: str) -> Base:
+def _base(ctx: Context, key: str, seal: Mapping[str, Any], compiled: str) -> Base:
     """What an upload builds on. A tree that an earlier version sealed is copied once: it knew no links."""
     return Base(
         directory=str(ctx.trees.path(key)),
         entries=shipped.base(ctx.trees, key, seal),
         ids=shipped.base_ids(ctx.trees, key, seal),
-        shares=not spec.build and shipped.is_listed(seal),
+        shares=shipped.is_listed(seal),
         bytecode=seal.get("compiled") == compiled,
     )
 
@@ -86,7 +85,7 @@ def unpack(ctx: Context, key: str, plan: Plan, body: Path) -> None:
     destination, base = ctx.trees.begin(key), plan.base
     os.chmod(str(destination), 0o700)
     try:
-        apply(plan.delta, str(body), base, plan.kept, str(destination), sealed=not plan.commands)
+        apply(plan.delta, str(body), base, plan.kept, str(destination))
         shipped.record(ctx.trees, key, plan.entries)
     except Mismatch as error:
         ctx.trees.remove(key)
@@ -97,8 +96,6 @@ def unpack(ctx: Context, key: str, plan: Plan, body: Path) -> None:
     except OSError as error:
         ctx.trees.remove(key)
         raise disk.disk_error(error, destination, "unpacking the code") from error
-    if base is not None and plan.commands:
-        bytecode.carry(Path(base.directory), destination, base.entries, plan.entries)
     os.chmod(str(destination), 0o755)
 
 
@@ -119,11 +116,12 @@ def build(
         seen["VIRTUAL_ENV"] = str(venv)
     try:
         entries = shipped.unsealed(ctx.trees, key)
+        refuse_no_directory(spec, tree)
+        modules = [entry.path for entry in entries if entry.kind != LINK]
         if spec.build:
-            _run_commands(ctx, tree, spec, venv, seen)
-        else:
-            refuse_no_directory(spec, tree)
-            bytecode.add_missing(ctx, tree, entries, venv, seen, spec.build_timeout)
+            shared.prepare(tree, spec.shared)
+            modules += overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen))
+        bytecode.add_missing(ctx, tree, modules, venv, seen, spec.build_timeout)
         shared.link(tree, ctx.paths.state, spec.shared)
         found = ctx.trees.examine(key, like)
         altered = _altered(found, entries)
@@ -138,20 +136,10 @@ def build(
 
 
 def _run_commands(ctx: Context, tree: Path, spec: Spec, venv: Path | None, seen: Mapping[str, str]) -> None:
-    """Give the tree to the deploy user, build in it, and take it back. Raises HostError."""
-    uid, gid = ctx.builder()
-    carried = next(tree.glob("**/__pycache__"), None) is not None  # root alone has written here so far
-    jobs = [] if carried else ["-j", "0"]  # a pool of processes costs more than it saves when little is left to do
-    shared.prepare(tree, spec.shared)
-    ownership.give(tree, uid, gid)
-    refuse_no_directory(spec, tree)
     for command in spec.build:
         shell = ["/bin/sh", "-euc", command]
         what = f"the build command {command!r}"
         run_build(ctx, shell, tree / spec.directory, tree, seen, what, spec.build_timeout, venv)
-    argv = [bytecode.python(venv), "-m", "compileall", "-q", *jobs, "."]
-    run_build(ctx, argv, tree, tree, seen, "", spec.build_timeout, venv)
-    take(ctx, tree)
 
 
 def refuse_no_directory(spec: Spec, tree: Path) -> None:
@@ -176,7 +164,7 @@ def _altered(found: Examined, entries: Sequence[Entry]) -> list[str]:
 def _head(entry: Entry) -> bytes:
     if entry.kind == LINK:
         return contents.head(f"-> {entry.digest}", 0o777)
-    return contents.head(entry.digest, 0o555 if entry.kind == EXECUTABLE else 0o444)
+    return contents.head(entry.digest, 0o755 if entry.kind == EXECUTABLE else 0o644)
 
 
 def _refuse_altered(ctx: Context, key: str, spec: Spec, altered: Sequence[str], like: Sequence[str]) -> None:

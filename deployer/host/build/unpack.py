@@ -60,16 +60,14 @@ def merge(delta: Delta, base: Base | None) -> tuple[list[Entry], list[Entry]]:
     return entries, kept
 
 
-def apply(
-    delta: Delta, body_path: str, base: Base | None, kept: Sequence[Entry], destination: str, *, sealed: bool = False
-) -> None:
+def apply(delta: Delta, body_path: str, base: Base | None, kept: Sequence[Entry], destination: str) -> None:
     """Build the delta's tree in ``destination``, an empty directory; ``kept`` is what stays of the base.
 
-    Files that are written get the mode 0644 or 0755, those of a tree that is to be ``sealed`` as it is 0444 or 0555,
-    directories 0755; links are made last. Nothing is synced. Raises Mismatch (a ValueError) naming the file when a
-    digest or a size is wrong, OSError (ENOSPC and others); remove the destination then.
+    Files get the mode 0644 or 0755, directories 0755; links are made last. Nothing is synced. Raises Mismatch (a
+    ValueError) naming the file when a digest or a size is wrong, OSError (ENOSPC and others); remove the destination
+    then.
     """
-    tree = _Tree(destination, 0o555 if sealed else 0o755)
+    tree = _Tree(destination)
     if base is not None and base.shares:
         tree.has(_share(base, kept, delta, destination))
     elif base is not None:
@@ -89,8 +87,8 @@ def _share(base: Base, kept: Sequence[Entry], delta: Delta, destination: str) ->
 class _Tree:
     """The tree under construction. Each file is new: nothing is ever written through a link."""
 
-    def __init__(self, destination: str, modes: int) -> None:
-        self._destination, self._modes = Path(destination), modes
+    def __init__(self, destination: str) -> None:
+        self._destination = Path(destination)
         self._directories = {""}
         self._links: dict[str, str] = {}
 
@@ -104,7 +102,7 @@ class _Tree:
         with os.fdopen(os.open(self._place(entry.path), flags, 0o600), "wb") as file:
             for piece in _checked(entry, pieces):
                 file.write(piece)
-            os.fchmod(file.fileno(), self._modes & (0o777 if entry.kind == EXECUTABLE else 0o666))
+            os.fchmod(file.fileno(), 0o755 if entry.kind == EXECUTABLE else 0o644)
 
     def has(self, directories: set[str]) -> None:
         """Note directories that are there already."""

@@ -20,7 +20,7 @@ def upload(deployment: Deployment) -> str:
     """Build the code tree from what the host has and what was sent, checking every digest."""
     ctx, spec = deployment.ctx, deployment.release.spec
     interpreter = _interpreter(deployment)
-    plan = tree.plan(ctx, spec, deployment.request.delta, _compiler(deployment))
+    plan = tree.plan(ctx, deployment.request.delta, _compiler(deployment))
     environment_key = keys.venv_key(spec, plan.entries, interpreter)
     secret = keys.host_key(ctx.paths.private / "fingerprint.key")
     key = keys.tree_key(spec, spec.source.digest, environment_key, interpreter, deployment.request.environment, secret)

@@ -13,7 +13,8 @@ from deployer.host.proxy.proof import listener
 from deployer.host.state import cleanup, jobs, releases
 from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit
-from deployer.host.system import files, systemd
+from deployer.host.state.store import content_of
+from deployer.host.system import files, overlay, systemd
 from deployer.host.units import install, transient
 from deployer.wire.protocol import WEB
 
@@ -104,6 +105,9 @@ def remove(ctx: Context, path: Path) -> None:
         if path.parent == store.directory and not files.is_debris(path.name):
             store.remove(path.name)
             return
+    content = content_of(path)
+    if content is not None:
+        overlay.clear(content, path)
     files.remove_tree(path)
 
 

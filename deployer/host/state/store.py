@@ -16,11 +16,12 @@ from typing import Any
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import contents
-from deployer.host.system import files
+from deployer.host.system import files, overlay
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
 
 SEAL, SUMS, FILES, ENTRIES, IDS = "json", "sums", "files", "entries", "ids"
+_ROOM = f".overlay{files.TEMPORARY}"
 ENDS = (SEAL, SUMS, FILES, ENTRIES, IDS)
 """The ends of the names of the records beside content."""
 _NOTHING: Mapping[bytes, bytes] = {}
@@ -186,8 +187,10 @@ class Store:
         files.write_json(self.seal_path(key), {**record, **marks}, 0o600)
 
     def remove(self, key: str) -> None:
-        """Remove content, its seal first. Raises OSError."""
+        """Remove content, its seal first, and what an interrupted build of it has left. Raises OSError."""
         self._unseal(key)
+        overlay.clear(self.path(key), room_of(self.path(key)))
+        files.remove_tree(room_of(self.path(key)))
         files.remove_tree(self.path(key))
 
     def put_away(self, key: str) -> None:
@@ -216,3 +219,14 @@ class Store:
         for key in removed:
             (self.put_away if later else self.remove)(key)
         return removed
+
+
+def room_of(content: Path) -> Path:
+    """Where what a build writes is kept apart from content that is being made. Its name is that of debris."""
+    return content.with_name(f".{content.name}{_ROOM}")
+
+
+def content_of(room: Path) -> Path | None:
+    """The content that such a directory belongs to; None when it is none."""
+    name = room.name
+    return room.with_name(name[1 : -len(_ROOM)]) if name.startswith(".") and name.endswith(_ROOM) else None

@@ -35,7 +35,7 @@ def shut_out(directory: int) -> None:
 def _below(directory: int, deadline: float) -> None:
     for name in os.listdir(directory):
         mode = os.lstat(name, dir_fd=directory).st_mode
-        if stat.S_ISLNK(mode):
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             continue
         descriptor = os.open(name, _FLAGS, dir_fd=directory)
         try:

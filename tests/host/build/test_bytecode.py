@@ -1,4 +1,4 @@
-"""Compiled modules are carried from tree to tree, and never along a link that a build or a shipment has laid."""
+"""Compiled modules come from the tree before, or from the deploy user: never along a link that anybody has laid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.build.bytecode import carry
+from deployer.host.build import bytecode, hardlinks
 from deployer.wire.tree import Entry
 
 COMPILED = "mod.cpython-311.pyc"
@@ -16,6 +16,9 @@ COMPILED = "mod.cpython-311.pyc"
 
 def entry(path: str, kind: str = "f") -> Entry:
     return Entry(path, kind, 6, hashlib.sha256(b"x = 1\n").hexdigest())
+
+
+MODULE = [entry("pkg/mod.py")]
 
 
 def tree(path: Path, *, compiled: bytes | None = None) -> Path:
@@ -32,73 +35,110 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-MODULE = [entry("pkg/mod.py")]
+def share(base: Path, new: Path, *, shipped: tuple[str, ...] = ("pkg/mod.py",), kept: list[Entry] = MODULE) -> Path:
+    new.mkdir(exist_ok=True)
+    hardlinks.share(str(base), str(new), kept, shipped, modules=True)
+    return new
 
 
-def test_an_unchanged_module_keeps_its_bytecode_and_its_time(tmp_path: Path) -> None:
-    """The compiled file comes along, and the source has the time that the compiled file names."""
-    base, new = tree(tmp_path / "base", compiled=b"code"), tree(tmp_path / "new")
-    os.utime(base / "pkg/mod.py", ns=(5_000_000_000, 5_000_000_000))
-    carry(base, new, MODULE, MODULE)
-    assert (new / "pkg/__pycache__" / COMPILED).read_bytes() == b"code"
-    assert (new / "pkg/mod.py").stat().st_mtime_ns == 5_000_000_000
+def test_an_unchanged_module_keeps_its_bytecode(tmp_path: Path) -> None:
+    """Both are links: nothing of them is written, and the source has the time that the compiled file names."""
+    base = tree(tmp_path / "base", compiled=b"code")
+    new = share(base, tmp_path / "new")
+    for name in ("pkg/mod.py", f"pkg/__pycache__/{COMPILED}"):
+        assert (new / name).samefile(base / name)
 
 
-def test_a_changed_module_is_left_to_be_compiled(tmp_path: Path) -> None:
-    """A module that is not in the tree before, or differs, gets no bytecode."""
-    base, new = tree(tmp_path / "base", compiled=b"code"), tree(tmp_path / "new")
-    carry(base, new, [Entry("pkg/mod.py", "f", 6, "0" * 64)], MODULE)
-    assert not (new / "pkg/__pycache__").exists()
+def test_only_bytecode_of_kept_modules_comes_along(tmp_path: Path) -> None:
+    """Other files that a build left in ``__pycache__`` stay behind, and the tree itself may ship some."""
+    base = tree(tmp_path / "base", compiled=b"code")
+    for name in ("other.cpython-311.pyc", "mod.txt", "mod.cpython-312.pyc"):
+        (base / "pkg/__pycache__" / name).write_bytes(b"other")
+    new = share(base, tmp_path / "new", shipped=("pkg/mod.py", "pkg/__pycache__/mod.cpython-312.pyc"))
+    assert names(new / "pkg/__pycache__") == [COMPILED]
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_a_shipped_link_does_not_lead_root_elsewhere(tmp_path: Path, inside: bool) -> None:
-    """``__pycache__`` shipped as a link to a directory of the deploy user's: root writes nothing there."""
-    base, new, evil = tree(tmp_path / "base", compiled=b"* * * * * root id"), tree(tmp_path / "new"), tmp_path / "evil"
-    evil.mkdir()
-    target = tmp_path / "crontab"
-    if inside:
-        (evil / COMPILED).symlink_to(target)
-    (new / "pkg/__pycache__").symlink_to(evil)
-    carry(base, new, MODULE, [*MODULE, entry("pkg/__pycache__", "l")])
-    assert not target.exists()
-    assert names(evil) == ([COMPILED] if inside else [])
+def test_a_shipped_link_in_the_place_of_bytecode(tmp_path: Path) -> None:
+    """``__pycache__`` shipped as a link: nothing is put in its place."""
+    base = tree(tmp_path / "base", compiled=b"code")
+    new = share(base, tmp_path / "new", shipped=("pkg/mod.py", "pkg/__pycache__"))
+    assert names(new / "pkg") == ["mod.py"]
 
 
-@pytest.mark.parametrize("swapped", ["pkg", "pkg/__pycache__", f"pkg/__pycache__/{COMPILED}"])
-def test_nothing_is_read_along_a_link_in_the_base(tmp_path: Path, swapped: str) -> None:
-    """A build that put a link into its tree, at any depth, cannot have root copy what it points at."""
-    base, new, other = tree(tmp_path / "base", compiled=b"ours"), tree(tmp_path / "new"), tmp_path / "other"
-    tree(other, compiled=b"a secret of another app")
+@pytest.mark.parametrize("swapped", ["pkg/__pycache__", "pkg"])
+def test_nothing_is_taken_along_a_link_in_the_base(tmp_path: Path, swapped: str) -> None:
+    """Whatever put it there."""
+    base, other = tree(tmp_path / "base", compiled=b"ours"), tree(tmp_path / "other", compiled=b"a secret")
     (base / swapped).rename(tmp_path / "moved")
     (base / swapped).symlink_to(other / swapped)
-    carry(base, new, MODULE, MODULE)
+    if swapped == "pkg":
+        with pytest.raises(hardlinks.Missing) as caught:
+            share(base, tmp_path / "new")
+        assert caught.value.paths == ("pkg/mod.py",)
+    else:
+        assert names(share(base, tmp_path / "new") / "pkg") == ["mod.py"]
+
+
+def made(tmp_path: Path, new: Path) -> Path:
+    """Where the deploy user has compiled the modules of a tree."""
+    place = tmp_path / f"draft/made{new}/pkg"
+    place.mkdir(parents=True)
+    return place
+
+
+def add(tmp_path: Path, new: Path) -> None:
+    bytecode._add(tmp_path / "draft", f"made{new}/pkg", new, "pkg", ["mod.py"])
+
+
+def test_what_was_compiled_is_copied(tmp_path: Path) -> None:
+    """Only of modules that were asked for, and readable for all."""
+    new = tree(tmp_path / "new")
+    for name in (COMPILED, "other.cpython-311.pyc", "mod.txt"):
+        (made(tmp_path, new) if not (tmp_path / "draft").exists() else tmp_path / f"draft/made{new}/pkg").joinpath(
+            name
+        ).write_bytes(b"code")
+    add(tmp_path, new)
+    assert names(new / "pkg/__pycache__") == [COMPILED]
+    assert (new / "pkg/__pycache__" / COMPILED).stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("how", ["a link", "a pipe", "a giant", "nothing", "a link to a directory"])
+def test_what_is_no_bytecode_is_not_copied(tmp_path: Path, how: str) -> None:
+    """The deploy user may have put anything there: root reads nothing along a link, and waits for no pipe."""
+    new, place = tree(tmp_path / "new"), made(tmp_path, tmp_path / "new")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / COMPILED).write_bytes(b"a secret of another app")
+    if how == "a link":
+        (place / COMPILED).symlink_to(tmp_path / "secret" / COMPILED)
+    elif how == "a pipe":
+        os.mkfifo(place / COMPILED)
+    elif how == "a giant":
+        (place / COMPILED).touch()
+        os.truncate(place / COMPILED, 1 << 40)
+    elif how == "a link to a directory":
+        place.rmdir()
+        place.symlink_to(tmp_path / "secret")
+    add(tmp_path, new)
     assert not (new / "pkg/__pycache__" / COMPILED).exists()
 
 
-def test_a_base_that_is_a_link_is_no_base(tmp_path: Path) -> None:
-    """Nor is it where modules stand beside each other in the tree itself."""
-    other, new = tree(tmp_path / "other", compiled=b"ours") / "pkg", tree(tmp_path / "new") / "pkg"
-    (tmp_path / "base").symlink_to(other)
-    carry(tmp_path / "base", new, [entry("mod.py")], [entry("mod.py")])
-    assert not (new / "__pycache__").exists()
-    carry(other, new, [entry("mod.py")], [entry("mod.py")])
-    assert names(new / "__pycache__") == [COMPILED]
+def test_nothing_is_written_along_a_shipped_link(tmp_path: Path) -> None:
+    """A tree whose ``__pycache__`` leads elsewhere gets no bytecode."""
+    new, evil = tree(tmp_path / "new"), tmp_path / "evil"
+    (made(tmp_path, new) / COMPILED).write_bytes(b"* * * * * root id")
+    evil.mkdir()
+    (new / "pkg/__pycache__").symlink_to(evil)
+    add(tmp_path, new)
+    assert names(evil) == []
 
 
-def test_pipes_and_giants_are_left(tmp_path: Path) -> None:
-    """A pipe does not block root, and a file too large for bytecode is not read into memory."""
-    base, new = tree(tmp_path / "base", compiled=b""), tree(tmp_path / "new")
-    os.truncate(base / "pkg/__pycache__" / COMPILED, 1 << 40)
-    os.mkfifo(base / "pkg/__pycache__/mod.cpython-312.pyc")
-    carry(base, new, MODULE, MODULE)
+def test_bytecode_of_what_a_command_wrote_is_dropped(tmp_path: Path) -> None:
+    """But not that which the command wrote as well, and no other's."""
+    new = tree(tmp_path / "new", compiled=b"stale")
+    (new / "top.py").touch()
+    (new / "__pycache__").mkdir()
+    for name in ("top.cpython-311.pyc", "other.cpython-311.pyc"):
+        (new / "__pycache__" / name).touch()
+    bytecode.drop(new, ["pkg/mod.py", "top.py", "__pycache__/top.cpython-311.pyc", "a.txt"])
     assert names(new / "pkg/__pycache__") == []
-
-
-def test_only_bytecode_of_shipped_modules_comes_along(tmp_path: Path) -> None:
-    """Other files that a build left in ``__pycache__`` stay behind."""
-    base, new = tree(tmp_path / "base", compiled=b"code"), tree(tmp_path / "new")
-    (base / "pkg/__pycache__/other.cpython-311.pyc").write_bytes(b"other")
-    (base / "pkg/__pycache__/mod.txt").write_bytes(b"text")
-    carry(base, new, MODULE, MODULE)
-    assert names(new / "pkg/__pycache__") == [COMPILED]
+    assert names(new / "__pycache__") == ["other.cpython-311.pyc", "top.cpython-311.pyc"]

@@ -44,13 +44,13 @@ def trees(host: SimulatedHost) -> Store:
 
 
 def test_what_stays_is_shared_and_what_changes_is_not(host: SimulatedHost) -> None:
-    """All of it is root's, and read-only."""
+    """All of it is root's, and nobody else can write to it."""
     assert deploy(host, "two").exit == 0
     assert is_shared(host, 1, 2)
     assert not is_shared(host, 1, 2, "app.py")
     for path in code(host, 2).rglob("*"):
         status = path.lstat()
-        assert (status.st_uid, status.st_mode & 0o777) == (0, 0o755 if path.is_dir() else 0o444), path
+        assert (status.st_uid, status.st_mode & 0o777) == (0, 0o755 if path.is_dir() else 0o644), path
     assert list((code(host, 2) / "__pycache__").iterdir())
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_was_changed_on_the_host_is_not_taken_over(host: SimulatedHo
     if how == "changed":
         path.write_text(text.upper())
     elif how == "its mode":
-        path.chmod(0o555)
+        path.chmod(0o755)
     else:
         path.unlink()
         IN_ITS_PLACE[how](path)

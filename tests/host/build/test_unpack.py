@@ -30,7 +30,7 @@ from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
 """How the files begin that a laptop refuses to send (:mod:`deployer.project.filters`)."""
-KINDS = {0o644: FILE, 0o755: EXECUTABLE, 0o444: FILE, 0o555: EXECUTABLE}
+KINDS = {0o644: FILE, 0o755: EXECUTABLE}
 Tree = dict[str, tuple[str, bytes]]
 """Path → kind and content (of a link: its target)."""
 
@@ -78,7 +78,7 @@ class Host:
         ids = [entry.id for entry in entries]
         known = Base(str(base), entries, ids, shares=self.shares) if base else None
         made, kept = merge(wire, known)
-        apply(wire, str(self.root / "body"), known, kept, str(place), sealed=self.shares)
+        apply(wire, str(self.root / "body"), known, kept, str(place))
         assert made == sorted(made, key=lambda entry: entry.path)
         assert tree_digest(made) == delta.digest
         self.check(place, made)

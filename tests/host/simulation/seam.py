@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -74,7 +75,13 @@ class Seam:
             files = sys.modules["deployer.host.system.files"]
             shim = types.SimpleNamespace(run=self._rm, DEVNULL=subprocess.DEVNULL, PIPE=subprocess.PIPE)
             stack.enter_context(mock.patch.object(files, "subprocess", shim))
+            overlay = sys.modules["deployer.host.system.overlay"]
+            stack.enter_context(mock.patch.object(overlay, "mount", self._no_overlay))
             yield
+
+    def _no_overlay(self, tree: Path, *_: object) -> None:
+        """Commands get a copy: a simulated host has no mounts."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), str(tree))
 
     def path_of(self, descriptor: int) -> str:
         return os.readlink(f"/proc/self/fd/{descriptor}")

@@ -134,7 +134,7 @@ def test_where_there_are_no_leases_each_file_is_a_copy(tree: Path, monkeypatch: 
     os.close(descriptor)
     status = file.stat()
     assert file.read_text() == "as built"
-    assert (status.st_mode & 0o7777, status.st_mtime_ns, status.st_uid) == (0o555, 1_000_000_007, 0)
+    assert (status.st_mode & 0o7777, status.st_mtime_ns, status.st_uid) == (0o755, 1_000_000_007, 0)
     assert list((tree / "inner").iterdir()) == [file]
 
 

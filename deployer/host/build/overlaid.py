@@ -1,0 +1,95 @@
+"""The build commands of a tree, in an overlay: what they write is kept apart, and what they leave alone goes on being
+shared with the tree before.
+
+Where the host offers no overlay (a kernel before 5.19, a file system that cannot be a part of one, as in most
+containers), they get a copy of the tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Callable
+
+from deployer.host.build import bytecode, disk, hardlinks
+from deployer.host.build.command import refused, take
+from deployer.host.errors import HostError
+from deployer.host.state.app import Context
+from deployer.host.state.store import room_of
+from deployer.host.system import files, overlay, ownership, runner
+from deployer.host.units import transient
+
+
+def run(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
+    """Run ``commands``, who may change all of the tree as the deploy user, and take the result for root. Returns the
+    paths of the files that they have written. Raises HostError, OSError."""
+    room = room_of(tree)
+    files.remove_tree(room)
+    room.mkdir(mode=0o700)
+    try:
+        overlay.mount(tree, room, *ctx.builder())
+    except OSError:
+        files.remove_tree(room)
+        return _in_a_copy(ctx, tree, commands)
+    commands()
+    transient.refuse_running(ctx, "build")
+    renamed = overlay.is_renamed(room / overlay.ABOVE)
+    if renamed:
+        _copy(tree, room / "whole")
+    try:
+        overlay.unmount(tree)
+    except PermissionError as error:
+        raise refused(error) from None
+    written = _replace(ctx, tree, room / "whole") if renamed else _move(ctx, tree, room)
+    files.remove_tree(room)
+    return written
+
+
+def _move(ctx: Context, tree: Path, room: Path) -> list[str]:
+    take(ctx, room / overlay.ABOVE, whiteouts=True)
+    removed = room / "removed"
+    removed.mkdir(mode=0o700)
+    written = overlay.move(room / overlay.ABOVE, tree, removed)
+    bytecode.drop(tree, written)
+    return written
+
+
+def _copy(tree: Path, whole: Path) -> None:
+    """Copy all that the overlay shows: a shipped directory has another name now, and most of it is not above."""
+    done = runner.run(["/bin/cp", "-a", "--", str(tree), str(whole)], timeout=3600)
+    if not done.ok:
+        raise HostError("what was built cannot be copied", logs=done.tail())
+
+
+def _replace(ctx: Context, tree: Path, whole: Path) -> list[str]:
+    take(ctx, whole)
+    files.remove_tree(tree)
+    os.rename(str(whole), str(tree))
+    return []
+
+
+def _in_a_copy(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
+    before = _times(tree)
+    disk.require_room(tree.parent, sum(size for size, _ in before.values()), "the code")
+    hardlinks.copy_shared(tree)
+    ownership.give(tree, *ctx.builder())
+    commands()
+    take(ctx, tree)
+    after = _times(tree)
+    written = [path for path, seen in after.items() if before.get(path) != seen]
+    bytecode.drop(tree, written)
+    return written
+
+
+def _times(tree: Path) -> dict[str, tuple[int, int]]:
+    """Size and modification time of each regular file."""
+    found = {}
+    for directory, _, names in os.walk(str(tree)):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(f"{directory}/{name}")
+                if stat.S_ISREG(status.st_mode):
+                    found[os.path.relpath(f"{directory}/{name}", str(tree))] = status.st_size, status.st_mtime_ns
+    return found
