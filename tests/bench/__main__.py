@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import deployer
-from tests.bench import fleet, handover, https, rollback, show, startup, throughput, trips
+from tests.bench import fleet, handover, https, rollback, scale, show, startup, throughput, trips
 from tests.bench.bed import Bed, bed
 
 FIGURES = {
@@ -19,6 +19,7 @@ FIGURES = {
     "trips": "1: wall time, round trips and bytes",
     "throughput": "6: upload of 100 MB",
     "https": "8: handovers over TLS, through Caddy and nginx",
+    "scale": "9: projects and environments of several sizes, in seconds and in files",
     "fleet": "7: several hosts at once, beside stock Fabric host by host",
 }
 
@@ -35,6 +36,8 @@ def measure(name: str, bed: Bed, *, quick: bool, alone: bool) -> None:
         trips.measure(bed, quick=quick, alone=alone)
     elif name == "https":
         https.measure(quick=quick)
+    elif name == "scale":
+        scale.measure(bed.directory, quick=quick)
     elif name == "fleet":
         fleet.measure(bed.directory, quick=quick)
     else:
