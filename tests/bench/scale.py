@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from tests.bench.bed import Way
 from tests.bench.projects import WORKERS, change_one_line
 from tests.bench.show import progress, say, table, title
 from tests.bench.stats import median
-from tests.support.counts import counting, missing
+from tests.support.counts import counting, cpu_seconds, missing
 from tests.support.plaindisk import give_plain_disk
 from tests.support.project import Project
 from tests.support.scale import BUILD, grown, wheels
@@ -24,7 +25,7 @@ from tests.support.site import wait_until
 SIZES = (20, 5_000, 30_000)
 LARGE_FILES, LARGE_SIZE = 29_000, 1_500_000_000
 """Files and bytes of the large environment; the small one is what the sample app needs."""
-OWN_FILES, OWN_SIZE = 6_000, 70_000_000
+OWN_FILES, OWN_SIZE = 5_000, 47_000_000
 """About what of these is the small environment."""
 TURNS, QUICK_TURNS = 7, 3
 CHANGES = ("deploy", "reload", "rollback")
@@ -61,6 +62,7 @@ class Case:
     project: Project
     environment: str = ""
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
     counts: dict[str, Counted] = field(default_factory=dict)
 
     @property
@@ -76,15 +78,20 @@ class Case:
         """The label, where there is little room."""
         return f"{self.files:,}{'+' if self.large else ''}{' build' if self.builds else ''}"
 
-    def ratio(self, command: str, base: Case) -> float:
+    def measured(self, what: str, command: str) -> list[float]:
+        """One figure a turn; ``what`` is ``seconds`` or ``cpu``."""
+        return (self.cpu if what == "cpu" else self.seconds)[command]
+
+    def ratio(self, what: str, command: str, base: Case) -> float:
         """The median of the turns' ratios to another case."""
-        pairs = zip(self.seconds[command], base.seconds[command], strict=True)
+        pairs = zip(self.measured(what, command), base.measured(what, command), strict=True)
         return median([own / other for own, other in pairs])
 
 
 def measure(directory: Path, *, quick: bool) -> None:
     """Print the tables. Raises RuntimeError when a command fails."""
     place, turns = directory / "scale", QUICK_TURNS if quick else TURNS
+    progress("writing the wheels of the large environment")
     with (
         wheels(place / "wheels", files=LARGE_FILES - OWN_FILES, size=LARGE_SIZE - OWN_SIZE) as made,
         up(progress=progress) as host,
@@ -144,7 +151,15 @@ def _take_turn(case: Case, host: SandboxHost, way: Way, turn: int) -> None:
     change_one_line(case.project, turn)
     for command in (*CHANGES, *QUESTIONS):
         _wait_for_quiet(host)
+        before = _cpu(host)
         case.seconds.setdefault(command, []).append(way.fab(case.project, command, timeout=PATIENCE).wall)
+        case.cpu.setdefault(command, []).append(_cpu(host) - before)
+
+
+def _cpu(host: SandboxHost) -> float:
+    """CPU seconds of commands that were run here, and of the host."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime + cpu_seconds(host)
 
 
 def _wait_for_quiet(host: SandboxHost) -> None:
@@ -175,22 +190,22 @@ def _show_times(cases: Sequence[Case], turns: int) -> None:
     for case in cases:
         if not case.builds:
             say(f"  {case.label}: the environment has {case.environment}")
-    for builds in (False, True):
-        chosen = [case for case in cases if case.builds == builds]
-        kind = "With a build command that writes 500 files and changes one" if builds else "Without a build command"
-        say("", f"9{'b' if builds else 'a'}. {kind}")
-        _table(chosen, CHANGES)
-    say("", "9c. Commands that change nothing")
-    _table([case for case in cases if not case.builds], QUESTIONS)
+    without, with_one = ([case for case in cases if case.builds == builds] for builds in (False, True))
+    _table("9a. Without a build command", without, CHANGES)
+    _table("9b. With a build command that writes 500 files and changes one", with_one, CHANGES)
+    _table("9c. Commands that change nothing", without, QUESTIONS)
+    _table("9d. CPU seconds, of laptop and host, without a build command", without, CHANGES, "cpu")
+    _table("9e. CPU seconds with the build command", with_one, CHANGES, "cpu")
 
 
-def _table(cases: Sequence[Case], commands: Sequence[str]) -> None:
+def _table(heading: str, cases: Sequence[Case], commands: Sequence[str], what: str = "seconds") -> None:
     rows = []
     for case in cases:
-        cells = [
-            (f"{median(case.seconds[command]):.2f}", f"{case.ratio(command, cases[0]):.2f}") for command in commands
-        ]
-        rows.append([case.label, *itertools.chain.from_iterable(cells)])
+        row = [case.label]
+        for command in commands:
+            row += [f"{median(case.measured(what, command)):.2f}", f"{case.ratio(what, command, cases[0]):.2f}"]
+        rows.append(row)
+    say("", heading)
     table(["project, environment", *itertools.chain.from_iterable((name, "×") for name in commands)], rows)
 
 
@@ -203,7 +218,7 @@ COLUMNS = {
 
 def _explain_counts() -> None:
     title(
-        "9d. The same commands, counted by strace",
+        "9f. The same commands, counted by strace",
         "One run of each. Files of the project and of deployer: opened; of which something",
         "was read (to copy or to hash it); KiB read and written, pipes not; files made;",
         "hard links; fsync and the like; questions about a path. Host: sessions, job and",

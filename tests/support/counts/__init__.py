@@ -6,5 +6,6 @@ name (COUNTED). Time is not to be measured meanwhile: every system call is stopp
 
 from tests.support.counts.calls import COUNTED
 from tests.support.counts.counting import Counts, counted, counting, missing
+from tests.support.counts.processes import cpu_seconds, processes_of
 
-__all__ = ["COUNTED", "Counts", "counted", "counting", "missing"]
+__all__ = ["COUNTED", "Counts", "counted", "counting", "cpu_seconds", "missing", "processes_of"]

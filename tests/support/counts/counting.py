@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployer.sandbox import SandboxHost
-from deployer.sandbox.machine import processes
 from tests.support.counts.calls import CALLS, COUNTED, Thread
+from tests.support.counts.processes import processes_of
 from tests.support.site import Site, wait_until
 
 LATER = ("cleanup",)
@@ -89,32 +89,19 @@ def counting(host: SandboxHost, app: str, project: Path) -> Iterator[Counts]:
         with _attached(counts.directory / "host", list(initial)):
             yield counts
             wait_until(lambda: not _busy(host, app), f"the jobs of {app} have ended", _PATIENCE)
-        counts.units = _by_unit(counts.directory, initial, _on_host)
-        counts.host = _added(numbers for unit, numbers in counts.units.items() if _awaited(unit, app))
-        counts.laptop = _added(_laptop(counts.directory, project))
+        counts.units = by_unit(counts.directory, initial, _on_host)
+        counts.host = added(numbers for unit, numbers in counts.units.items() if _awaited(unit, app))
+        counts.laptop = added(laptop(counts.directory, project))
 
 
 def _units(host: SandboxHost) -> dict[int, str]:
-    """All processes of a host, and the unit that each is in. Raises RuntimeError for a host we cannot look into."""
-    supervisor = host.engine.is_alive(host._record()) and host._record().init
-    inits = processes.children(supervisor) if supervisor and host.root else []
-    if not inits:
-        raise RuntimeError(
-            f"the processes of {host.name} cannot be followed: it must be a systemd-nspawn host that is on"
-        )
-    space = _space(inits[0].pid)
+    """All processes of a host, and the unit that each is in."""
     found = {}
-    for pid in (int(path.name) for path in Path("/proc").glob("[0-9]*")):
+    for pid in processes_of(host):
         with contextlib.suppress(OSError):
-            if _space(pid) == space:
-                group = Path(f"/proc/{pid}/cgroup").read_text().strip().splitlines()[-1]
-                found[pid] = "ssh.service" if "session-" in group else group.rpartition("/")[2]
+            group = Path(f"/proc/{pid}/cgroup").read_text().strip().splitlines()[-1]
+            found[pid] = "ssh.service" if "session-" in group else group.rpartition("/")[2]
     return found
-
-
-def _space(pid: int) -> Path:
-    """The process's name for its namespace of pids."""
-    return Path(f"/proc/{pid}/ns/pid").readlink()
 
 
 @contextlib.contextmanager
@@ -161,7 +148,7 @@ def _awaited(unit: str, app: str) -> bool:
     return unit == "ssh.service" or (ours and unit not in later)
 
 
-def _by_unit(directory: Path, initial: Mapping[int, str], inside: Callable[[str], bool]) -> dict[str, Counter[str]]:
+def by_unit(directory: Path, initial: Mapping[int, str], inside: Callable[[str], bool]) -> dict[str, Counter[str]]:
     """The counts of a host. A thread is in the unit of the one that started it until systemd puts it into another."""
     threads = {int(path.suffix[1:]): _read(path, inside) for path in directory.glob("host.*")}
     found: dict[str, Counter[str]] = {}
@@ -181,7 +168,7 @@ def _by_unit(directory: Path, initial: Mapping[int, str], inside: Callable[[str]
     return found
 
 
-def _laptop(directory: Path, project: Path) -> Iterator[Counter[str]]:
+def laptop(directory: Path, project: Path) -> Iterator[Counter[str]]:
     places = tuple(f"{path.resolve()}/" for path in (project, Path.home(), Path(tempfile.gettempdir())))
     programs = tuple(f"{path}/" for path in {Path(sys.prefix), Path(sys.base_prefix), ROOT})
     own = str(project.resolve()) + "/"
@@ -200,7 +187,7 @@ def _read(path: Path, inside: Callable[[str], bool]) -> Thread:
     return thread
 
 
-def _added(many: Iterator[Mapping[str, int]]) -> dict[str, int]:
+def added(many: Iterator[Mapping[str, int]]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for numbers in many:
         total.update(numbers)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 MODULE_SIZE = 6_000
 """Bytes of a module, of which an installer makes bytecode of about the same size."""
@@ -48,6 +49,11 @@ def wheels(directory: Path, *, files: int, size: int) -> Iterator[Wheels]:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
         pass
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """An installer first asks for a part of a wheel, and hangs up when it gets all of it."""
+        with contextlib.suppress(ConnectionError):
+            super().copyfile(source, outputfile)
 
 
 def _make(directory: Path, files: int, size: int) -> list[str]:
