@@ -28,7 +28,8 @@ HOST_PLACES = (
 """What is counted of a host. Left out is what every command reads alike: programs, libraries, ``/proc``."""
 FOLLOWED = "/events.jsonl"
 """Left out as well: a session opens a job's record again and again, as often as the job takes long."""
-_PATIENCE = 120.0
+_PATIENCE = 600.0
+"""Seconds, for what is removed at leisure, on a machine that has other things to do."""
 _COMMAND = (
     "strace", "-ff", "--quiet=all", "--signal=none", "--decode-fds=path", "--string-limit=0", "--decode-pids=pidns",
     "--successful-only", "--trace=" + ",".join(f"?{call}" for call in CALLS),
@@ -53,7 +54,7 @@ class Counts:
     def traced(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs a command on this machine, counted."""
         self._commands += 1
-        return [*_COMMAND, "-o", f"{self.directory}/laptop{self._commands}", "--seccomp-bpf", "-f", *argv]
+        return [*_COMMAND, "-o", f"{self.directory}/laptop{self._commands}", "--seccomp-bpf", *argv]
 
 
 def missing() -> str:
@@ -108,7 +109,7 @@ def _units(host: SandboxHost) -> dict[int, str]:
 def _attached(prefix: Path, pids: Sequence[int]) -> Iterator[None]:
     """strace follows these processes, and all that they start."""
     threads = sum(len(list(Path(f"/proc/{pid}/task").glob("*"))) for pid in pids)
-    argv = [*_COMMAND, "-f", "-o", str(prefix), "-p", ",".join(map(str, pids))]
+    argv = [*_COMMAND, "-o", str(prefix), "-p", ",".join(map(str, pids))]
     with prefix.with_name("strace.err").open("wb+") as said:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=said, start_new_session=True)
         try:

@@ -14,8 +14,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def processes_of(host: SandboxHost) -> list[int]:
     """Their pids. Raises RuntimeError for a host that is off, or of another backend than systemd-nspawn."""
-    supervisor = host.engine.is_alive(host._record()) and host._record().init
-    inits = processes.children(supervisor) if supervisor and host.root else []
+    record = host.state.get(host.name)
+    inits = processes.children(record.init) if record.init and host.root and host.engine.is_alive(record) else []
     if not inits:
         raise RuntimeError(f"{host.name} cannot be looked into: it must be a systemd-nspawn host that is on")
     space = _space(inits[0].pid)
