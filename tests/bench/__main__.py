@@ -1,4 +1,4 @@
-"""``python -m tests.bench [--quick] [--only NAME …]``: prints all figures, or those that are named."""
+"""``python -m tests.bench [--quick] [--only NAME …]``: prints all figures but BY_NAME, or those that are named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import deployer
-from tests.bench import fleet, handover, https, rollback, show, startup, throughput, trips
+from tests.bench import fleet, handover, https, rollback, scale, show, startup, throughput, trips
 from tests.bench.bed import Bed, bed
 
 FIGURES = {
@@ -19,8 +19,12 @@ FIGURES = {
     "trips": "1: wall time, round trips and bytes",
     "throughput": "6: upload of 100 MB",
     "https": "8: handovers over TLS, through Caddy and nginx",
+    "scale": "9: projects and environments of several sizes, in seconds and in files",
     "fleet": "7: several hosts at once, beside stock Fabric host by host",
 }
+
+BY_NAME = ("scale",)
+"""Measured only when named: it takes longer than all the others together."""
 
 
 def measure(name: str, bed: Bed, *, quick: bool, alone: bool) -> None:
@@ -35,6 +39,8 @@ def measure(name: str, bed: Bed, *, quick: bool, alone: bool) -> None:
         trips.measure(bed, quick=quick, alone=alone)
     elif name == "https":
         https.measure(quick=quick)
+    elif name == "scale":
+        scale.measure(bed.directory, quick=quick)
     elif name == "fleet":
         fleet.measure(bed.directory, quick=quick)
     else:
@@ -53,7 +59,7 @@ def main() -> int:
     compileall.compile_dir(str(Path(deployer.__file__).parent), quiet=2)  # as pip does; fab itself never would
     failed = False
     with bed() as made:
-        for name in [name for name in FIGURES if not options.only or name in options.only]:
+        for name in [name for name in FIGURES if name in (options.only or FIGURES.keys() - set(BY_NAME))]:
             show.say("")
             show.contention(f"before {name}")
             try:

@@ -82,10 +82,13 @@ class Way:
         up, down, trips = self.tap.take() if self.tap else (0, 0, 0)
         return Run(wall=wall, up=up, down=down, trips=trips, events=tuple(events))
 
-    def fab(self, project: Project, *arguments: str, user: str = "deploy") -> Run:
+    def fab(self, project: Project, *arguments: str, user: str = "deploy", timeout: float = 300) -> Run:
         """Our ``fab``, with ``--json``, in a project."""
-        argv = [FAB, "-S", str(self.config), *arguments, "--json", "-H", f"{user}@{self.name}"]
-        return self.run(argv, project.path)
+        return self.run(self.argv(*arguments, user=user), project.path, timeout)
+
+    def argv(self, *arguments: str, user: str = "deploy") -> list[str]:
+        """The command line of :meth:`fab`."""
+        return [FAB, "-S", str(self.config), *arguments, "--json", "-H", f"{user}@{self.name}"]
 
 
 @dataclass(slots=True, kw_only=True)
