@@ -20,6 +20,7 @@ from deployer.remote.answers import ANSWERS, Nothing, Version
 from deployer.remote.answers.values import JOB_ID, MOST_COUNT, MOST_SECONDS
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import MOST_MOMENT, RELEASE
 from deployer.wire.release.command import AHEAD
 
@@ -102,7 +103,7 @@ _BOUNDS: Mapping[str, Callable[[Any], bool]] = {
 }
 """What a host may say in a field of an event, beside its type. The laptop's own events have other exit codes."""
 
-_OURS = re.compile(rb'\s*\{\s*"event"')
+_OURS = pattern(rb'\s*\{\s*"event"')
 
 
 class _Head(Struct, frozen=True):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.system import ownership
+from deployer.wire.lazyre import pattern
 from deployer.wire.tree import LINK, Entry
 
-_COMPILED = re.compile(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
+_COMPILED = pattern(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
 _LARGEST = 8 * 1024 * 1024
 """Bytes; a larger file is compiled again."""
 
