@@ -7,10 +7,11 @@ import shlex
 
 from deployer.wire.advice import Next
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["Typed"]
 
-_COMMAND = re.compile(r"\bfab (maintenance (?:on|off)|(?:[a-z]+\.)?[a-z]+)\b(?P<hosts> -H \S+)?")
+_COMMAND = pattern(r"\bfab (maintenance (?:on|off)|(?:[a-z]+\.)?[a-z]+)\b(?P<hosts> -H \S+)?")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from fabric.connection import Connection
 from fabric.tasks import Task
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
-from invoke.parser.argument import Argument
 from invoke.tasks import task
 
 from deployer.cli.ending import ErrorPrinter, explained, print_error
@@ -114,15 +112,6 @@ def is_dry(context: Context) -> bool:
     return bool(context.config.run.dry) or os.environ.get("INVOKE_RUN_DRY", "0") not in ("", "0")
 
 
-class _Option(Argument):
-    """An option of a task. All that an option changes when it is parsed is its value."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Option:
-        made = copy.copy(self)
-        made.raw_value, made._value = copy.deepcopy((self.raw_value, self._value), memo)
-        return made
-
-
 class FleetTask(Task):  # type: ignore[misc]
     """A task that is called once for all hosts, and whose errors end the process as errors should.
 
@@ -173,13 +162,6 @@ class FleetTask(Task):  # type: ignore[misc]
     def __deepcopy__(self, _: dict[int, Any]) -> FleetTask:
         """A definition, of which Invoke copies every one whenever it lists some."""
         return self
-
-    def get_arguments(self, *args: Any, **kwargs: Any) -> list[Argument]:
-        """Invoke's, but quick to copy: its parser copies those of all tasks at each start."""
-        found: list[Argument] = super().get_arguments(*args, **kwargs)
-        for argument in found:
-            argument.__class__ = _Option
-        return found
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
         """Invoke's, and the letter that was chosen for the option."""

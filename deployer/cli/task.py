@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit as Quit
+from invoke.parser.argument import Argument
 
 from deployer.cli.answer import TaskAnswer
 from deployer.cli.ending import ErrorPrinter, show_error
@@ -48,7 +49,22 @@ _WORDS, _STRATEGY = "words", "strategy"
 
 
 class HostTask(FleetTask):
-    """A task of deployer. ``--json`` applies to its errors, too."""
+    """A task of deployer. ``--json`` applies to its errors, too. ``options`` tells its options when they are asked for;
+    without it they are the parameters of its function, as Invoke has it."""
+
+    def __init__(self, *args: Any, options: Callable[[], Sequence[inspect.Parameter]] | None = None, **kwargs: Any):
+        self.options = options
+        super().__init__(*args, **kwargs)
+
+    def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
+        found: inspect.Signature = super().argspec(body) if self.options is None else inspect.Signature(self.options())
+        return found
+
+    def get_arguments(self, *args: Any, **kwargs: Any) -> list[Argument]:
+        if self.options is not None:
+            self.help = {one.name.replace("_", "-"): _help(self.__name__, one.name) for one in self.options()}
+        found: list[Argument] = super().get_arguments(*args, **kwargs)
+        return found
 
     def printer(self, given: Mapping[str, Any]) -> ErrorPrinter:
         return functools.partial(show_error, json=bool(given.get("json")))
@@ -86,36 +102,37 @@ def host_task(
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
-        taken = list(inspect.signature(function).parameters.values())[1:]
-        own = [_optional(one) for one in taken if one.name not in (_WORDS, _STRATEGY)]
-        rolls = any(one.name == _STRATEGY for one in taken)
-        own += WAVES.values() if rolls else ()
-        listens = any(one.name == _WORDS for one in taken)
+        @functools.cache
+        def taken() -> dict[str, inspect.Parameter]:
+            return dict(list(inspect.signature(function).parameters.items())[1:])
+
+        def options() -> list[inspect.Parameter]:
+            own = [_optional(one) for name, one in taken().items() if name not in (_WORDS, _STRATEGY)]
+            waves = WAVES.values() if _STRATEGY in taken() else ()
+            return [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*COMMON.values(), *own, *waves)]
 
         def runs(does: Callable[..., Any], answer: bool | Callable[[Mapping[str, Any]], bool]) -> Callable[..., None]:
             def body(c: Context, **given: Any) -> None:
                 common = {name: given.pop(name) for name in COMMON}
                 common["parallel"] = _at_a_time(common["parallel"])
-                words = {_WORDS: remainder_of(c)} if listens else {}
+                words = {_WORDS: remainder_of(c)} if _WORDS in taken() else {}
                 asks = answer(given) if callable(answer) else answer
                 with _over(), _fleet(c, title, answer=asks, streams=streams, **common) as fleet:
-                    strategy = {_STRATEGY: strategy_of(given, fleet)} if rolls else {}
+                    strategy = {_STRATEGY: strategy_of(given, fleet)} if _STRATEGY in taken() else {}
                     outcome = does(fleet, **given, **words, **strategy)
                 _end(outcome, json=common["json"])
 
             return body
 
         body = runs(function, answer)
-        first = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        shown = [one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in (*COMMON.values(), *own)]
-        body.__signature__ = inspect.Signature([first, *shown])  # type: ignore[attr-defined]
         body.__name__, body.__doc__ = function.__name__, function.__doc__
         return fleet_task(
             klass=HostTask,
             dry=dry if isinstance(dry, Dry) else runs(dry, True),
             iterable=list(iterable),
             bare=bare,
-            help={one.name.replace("_", "-"): _help(function.__name__, one.name) for one in shown},
+            options=options,
+            positional=(),
             auto_shortflags=False,
             short=LETTERS,
         )(body)

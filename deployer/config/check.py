@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,6 +10,7 @@ from deployer.errors import ConfigError
 from deployer.rollout.waves import is_batch
 from deployer.ssh.target import Target
 from deployer.wire.environment import environment_problem, name_problem, value_problem
+from deployer.wire.lazyre import pattern
 from deployer.wire.reader import LINE, MOST_TEXT
 from deployer.wire.release.processes import (
     CALENDAR,
@@ -30,10 +30,10 @@ SERVER_OPTIONS = {
 }  # fmt: skip
 """Options of the servers that deployer must set itself: it hands them a socket and waits for them."""
 
-STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
-SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)\Z")
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
-CRON = re.compile(r"\s*(?:@[a-z]+|[0-9*,/-]+(?:\s+[0-9A-Za-z*,/?-]+){4})\s*\Z")
+STATUS = pattern(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
+SIZE = pattern(r"([1-9][0-9]*)([KMGT]?)\Z")
+PLACEHOLDER = pattern(r"\{(\w+)\}")
+CRON = pattern(r"\s*(?:@[a-z]+|[0-9*,/-]+(?:\s+[0-9A-Za-z*,/?-]+){4})\s*\Z")
 CALENDAR_EXPECTED = 'a time of systemd.time(7) such as "daily", "Mon..Fri 08:00" or "*:0/15" (every quarter of an hour)'
 
 

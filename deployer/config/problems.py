@@ -15,12 +15,13 @@ from msgspec import Struct
 from deployer.config.check import Invalid
 from deployer.config.declare import keys_of, paths
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 Raw = dict[str, Any]
 T = TypeVar("T", bound=Struct)
-PLACE = re.compile(r" - at `\$(?P<place>.*)`\Z")
-STEP = re.compile(r"\.(?P<key>[A-Za-z0-9_]+)|\[(?P<index>[0-9]+)\]|\[(?P<any>\.\.\.)\]")
-BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
+PLACE = pattern(r" - at `\$(?P<place>.*)`\Z")
+STEP = pattern(r"\.(?P<key>[A-Za-z0-9_]+)|\[(?P<index>[0-9]+)\]|\[(?P<any>\.\.\.)\]")
+BARE = pattern(r"[A-Za-z0-9_-]+\Z")
 REPLACED = {
     "server_name": 'it is called domains now, and makes an HTTPS site; for plain HTTP as before, add tls = "off"',
 }

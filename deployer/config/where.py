@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from deployer.wire.lazyre import pattern
 
-HEADER = re.compile(r"""\s*\[\[?(?P<key>(?:"[^"]*"|'[^']*'|[^\]"'])+)\]\]?\s*(?:#.*)?\Z""")
-ASSIGNMENT = re.compile(
+HEADER = pattern(r"""\s*\[\[?(?P<key>(?:"[^"]*"|'[^']*'|[^\]"'])+)\]\]?\s*(?:#.*)?\Z""")
+ASSIGNMENT = pattern(
     r"""\s*(?P<key>(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
 )
-PART = re.compile(r""""(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[A-Za-z0-9_-]+)""")
+PART = pattern(r""""(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[A-Za-z0-9_-]+)""")
 
 Path = tuple[str, ...]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,10 +17,11 @@ from msgspec import Struct
 
 from deployer import events
 from deployer.errors import BadAnswer, Exit
-from deployer.remote.answers import ANSWERS, Nothing, Version
+from deployer.remote.answers import Version
 from deployer.remote.answers.values import JOB_ID, MOST_COUNT, MOST_SECONDS
 from deployer.wire.advice import NOTHING, Next
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import MOST_MOMENT, RELEASE
 from deployer.wire.release.command import AHEAD
 
@@ -102,7 +104,7 @@ _BOUNDS: Mapping[str, Callable[[Any], bool]] = {
 }
 """What a host may say in a field of an event, beside its type. The laptop's own events have other exit codes."""
 
-_OURS = re.compile(rb'\s*\{\s*"event"')
+_OURS = pattern(rb'\s*\{\s*"event"')
 
 
 class _Head(Struct, frozen=True):
@@ -116,12 +118,17 @@ def _custom(kind: type, value: Any) -> Any:
     raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
 
 
-_TYPES: set[type] = {_Head, _Advice, Version, Nothing, *EVENTS.values(), *ANSWERS.values()}
-_DECODERS: Mapping[type, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind, dec_hook=_custom) for kind in _TYPES
-}
-"""Made here, before any thread of a fleet's runs: threads that met a type for the first time at once have crashed in
-msgspec 0.22, which reads the hints of a type when it is first used."""
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
+_MAKING = Lock()
+"""msgspec 0.22 reads the hints of a type as it makes a decoder: threads that do so at once have crashed in it."""
+
+
+def _decoder(kind: type) -> msgspec.json.Decoder[Any]:
+    """The decoder of a type, made when it is first needed: a command hears a few of the forty."""
+    with _MAKING:
+        if kind not in _DECODERS:
+            _DECODERS[kind] = msgspec.json.Decoder(kind, dec_hook=_custom)
+        return _DECODERS[kind]
 
 
 def event(line: bytes, host: str, *, begun: bool) -> dict[str, Any] | None:
@@ -167,6 +174,6 @@ def version(line: bytes, host: str) -> int:
 
 def _decode(line: bytes, kind: Any, what: str, host: str) -> Any:
     try:
-        return _DECODERS[kind].decode(line)
+        return (_DECODERS.get(kind) or _decoder(kind)).decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadAnswer.of(host, f"{what}: {error}") from None

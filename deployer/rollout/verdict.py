@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -11,10 +10,11 @@ from deployer.events import FleetFinished, HostEnd
 from deployer.rollout.member import Ending, Member
 from deployer.wire.advice import NOTHING, Next, run
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["RolloutEnd", "of"]
 
-_LOOKS = re.compile(r"\bfab (?:logs|doctor)\b(?! -H)")
+_LOOKS = pattern(r"\bfab (?:logs|doctor)\b(?! -H)")
 _NAMED = 4
 """So many hosts are named in one line; more are counted. Those of which something is not known are always named."""
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import BARRIERS
 
 __all__ = ["BARRIERS", "Strategy", "barriers", "is_batch", "migrator", "number", "seconds", "waves"]
 
-_TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|h|d|w|)\Z")
+_TIME = pattern(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|h|d|w|)\Z")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_BATCH = re.compile(r"(?P<hosts>[1-9][0-9]{0,3})\Z|(?P<percent>[1-9][0-9]?|100)%\Z")
+_BATCH = pattern(r"(?P<hosts>[1-9][0-9]{0,3})\Z|(?P<percent>[1-9][0-9]?|100)%\Z")
 
 
 @dataclass(frozen=True, kw_only=True)

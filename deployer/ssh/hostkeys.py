@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import hmac
 import os
-import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -17,8 +16,9 @@ from typing import Literal
 from deployer.errors import ConfigError
 from deployer.ssh.settings import SshSettings
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
-FOUND = re.compile(r"# Host .* found: line (\d+) ?(REVOKED|CA)?\s*\Z")
+FOUND = pattern(r"# Host .* found: line (\d+) ?(REVOKED|CA)?\s*\Z")
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 

@@ -8,12 +8,13 @@ import re
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["Target"]
 
-USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,63}\Z")
-HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\Z")
-PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
+USER = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,63}\Z")
+HOST = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\Z")
+PORT = pattern(r"[1-9][0-9]{0,4}\Z")
 
 
 @dataclass(frozen=True, kw_only=True)

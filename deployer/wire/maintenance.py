@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import asdict
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.reader import Reader
 from deployer.wire.site import is_network
 
@@ -18,7 +18,7 @@ RETRY = (1, 7 * 24 * 3600)
 """Seconds after which visitors may be told to come again."""
 USUAL_RETRY = 600
 
-PAGE = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]*\Z")
+PAGE = pattern(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]*\Z")
 """Text, with tabs and line ends, and no other control characters."""
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any, BinaryIO
+
+from deployer.wire.lazyre import pattern
 
 SHORT = 512 * 1024
 """Bytes of a request. Only a ``release`` and a ``stage`` may be longer, which must begin with their ``op``."""
@@ -20,10 +21,10 @@ DEPTH = 16
 LISTS, OBJECTS, VALUES, KEYS = 300_000, 5_000, 1_500_000, 20_000
 """How many a request may hold. Each file of a release is a list of four values."""
 
-_LONG = re.compile(rb'\s*\{\s*"op"\s*:\s*"(?:release|stage)"\s*,')
-_STRING = re.compile(rb'"[^"]*"')
-_BRACKET = re.compile(rb"[\[\]{}]")
-_HUGE = re.compile(rb"[0-9]{401}")
+_LONG = pattern(rb'\s*\{\s*"op"\s*:\s*"(?:release|stage)"\s*,')
+_STRING = pattern(rb'"[^"]*"')
+_BRACKET = pattern(rb"[\[\]{}]")
+_HUGE = pattern(rb"[0-9]{401}")
 
 
 def read_message(stream: BinaryIO) -> dict[str, Any] | None:

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import enum
 import json
-import re
 from typing import Any
+
+from deployer.wire.lazyre import pattern
 
 PROTOCOL = 7
 """Raised whenever an old host program and a new laptop (or the reverse) could misunderstand each other."""
 
-APP = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
+APP = pattern(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
 APP_LENGTH = 24
 """App names also name Unix users (32 characters at most) and units."""
-RESERVED_APP = re.compile(r"deployer(-.*)?\Z|.*-(build|migrate|lease)\Z")
+RESERVED_APP = pattern(r"deployer(-.*)?\Z|.*-(build|migrate|lease)\Z")
 """Apps of these names would meet the units and directories that deployer itself has for other apps."""
-USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+USER = pattern(r"[a-z_][a-z0-9_-]{0,31}\Z")
 """The name of a Unix user that deploys; not ``root``, nor that of the app."""
-PROCESS = re.compile(r"[a-z][a-z0-9_]*\Z")
+PROCESS = pattern(r"[a-z][a-z0-9_]*\Z")
 """The name of a kind of process, or of a timer. No dash: ``shop-web-a`` could be a unit of the app ``shop-web``."""
 PROCESS_LENGTH = 24
 WEB = "web"
 """The kind of process that answers requests: the one whose name is not the user's."""
-RELEASE = re.compile(r"v[1-9][0-9]{0,8}\Z")
+RELEASE = pattern(r"v[1-9][0-9]{0,8}\Z")
 MOST_BY = 256
 """Characters of who asked for a job."""
-DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+DIGEST = pattern(r"[0-9a-f]{64}\Z")
+ENV_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 MOST_NUMBER = 999_999_999
 """The last release there can be: RELEASE has nine digits."""

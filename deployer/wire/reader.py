@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from re import Pattern
 from typing import Any
 
-LINE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
-TEXT = re.compile(r"[^\x00\ud800-\udfff]*\Z")
+from deployer.wire.lazyre import pattern
+
+LINE = pattern(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
+TEXT = pattern(r"[^\x00\ud800-\udfff]*\Z")
 """Anything but NUL: an argument of a command."""
 MOST_ITEMS = 256
 """Strings in a list, unless told otherwise."""

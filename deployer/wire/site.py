@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.reader import Reader
 
 KINDS = ("", "auto", "nginx", "caddy")
@@ -15,18 +16,18 @@ KINDS = ("", "auto", "nginx", "caddy")
 TLS = ("auto", "files", "front", "off")
 """Certificates by ACME; files of the host's; a proxy in front ends TLS; plain HTTP."""
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\Z")
-BODY_SIZE = re.compile(r"[0-9]{1,9}[kmg]?\Z")
+DOMAIN = pattern(rf"(?=.{{1,253}}\Z)(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\Z")
+BODY_SIZE = pattern(r"[0-9]{1,9}[kmg]?\Z")
 """Bytes, as nginx reads them."""
-URL_PREFIX = re.compile(r"(?!.*/\.\.?/)/(?:[A-Za-z0-9._~-]+/)+\Z")
-DIRECTORY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?\Z")
+URL_PREFIX = pattern(r"(?!.*/\.\.?/)/(?:[A-Za-z0-9._~-]+/)+\Z")
+DIRECTORY = pattern(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?\Z")
 DIRECTORY_LENGTH = 4096
-HSTS = re.compile(r"max-age=[0-9]{1,10}(?:; ?includeSubDomains)?(?:; ?preload)?\Z")
-HOST_FILE = re.compile(r"(?!.*/\.\.?(?:/|$))(?:/[A-Za-z0-9._~@+-]+)+\Z")
+HSTS = pattern(r"max-age=[0-9]{1,10}(?:; ?includeSubDomains)?(?:; ?preload)?\Z")
+HOST_FILE = pattern(r"(?!.*/\.\.?(?:/|$))(?:/[A-Za-z0-9._~@+-]+)+\Z")
 """The path of a file on the host, of at most PATH_LENGTH characters."""
 PATH_LENGTH = 1024
-ACME_DIRECTORY = re.compile(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?\Z")
-EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
+ACME_DIRECTORY = pattern(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?\Z")
+EMAIL = pattern(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
 PROOF = "/.well-known/deployer/"
 """Below this path a site leads to whoever checks it, who answers with the rest of the path."""
 NO_PROOF = "deployer: nobody looks"
@@ -34,8 +35,8 @@ NO_PROOF = "deployer: nobody looks"
 TIMEOUT = (1.0, 86400.0)
 MOST_DOMAINS = 100
 """Let's Encrypt puts no more names into one certificate."""
-_LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+:|\[[0-9a-fA-F:.]+\]:)?(?P<port>[0-9]{1,5})\Z")
-_NETWORK = re.compile(r"[0-9a-fA-F:.]{2,45}(?:/[0-9]{1,3})?\Z")
+_LISTEN = pattern(r"(?:[A-Za-z0-9.-]+:|\[[0-9a-fA-F:.]+\]:)?(?P<port>[0-9]{1,5})\Z")
+_NETWORK = pattern(r"[0-9a-fA-F:.]{2,45}(?:/[0-9]{1,3})?\Z")
 
 
 class Address(NamedTuple):

@@ -286,9 +286,17 @@ def test_the_deployer_command_leaves_ssh_config_to_openssh(tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (0, "hello you ()\n"), done.stderr
 
 
-def test_loading_the_executor_costs_fab_nothing_big(project: Path) -> None:
-    """Under fab it imports neither our SSH nor rich before a task needs them."""
-    probe = "import sys, fabric.main; import deployer.executor; print([n for n in sys.modules if n in %r])"
-    heavy = ("deployer.ssh", "deployer.ssh.connection", "rich", "msgspec", "deployer.ui")
-    argv = [sys.executable, "-c", probe % (heavy,)]
-    assert subprocess.run(argv, capture_output=True, text=True, env={**os.environ}).stdout == "[]\n"
+def test_the_list_of_tasks_costs_fab_little(project: Path) -> None:
+    """Before a task runs, only how tasks are declared is imported beside Fabric, and nobody asks for the options of a
+    task on hosts."""
+    probe = """
+import inspect, sys, fabric.main
+before, asked, real = set(sys.modules), [], inspect.signature
+inspect.signature = lambda one, *args, **kwargs: asked.append(one.__name__) or real(one, *args, **kwargs)
+import deployer.tasks, deployer.executor
+print(sorted({".".join(name.split(".")[:2]) for name in set(sys.modules) - before}))
+print(sorted(set(asked)))
+"""
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env={**os.environ})
+    packages = ["deployer", *(f"deployer.{name}" for name in ("cli", "errors", "executor", "tasks", "wire"))]
+    assert done.stdout == f"{packages}\n['_common', '_waves', 'init']\n", done.stderr

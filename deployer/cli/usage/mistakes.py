@@ -14,13 +14,14 @@ from deployer.cli.fleettask import split_hosts
 from deployer.cli.usage.spelling import corrected, meant, near, of_letter, place
 from deployer.errors import ConfigError
 from deployer.wire.advice import do, run
+from deployer.wire.lazyre import pattern
 
 __all__ = ["ANYWHERE", "dashed", "explain", "no_number", "no_task"]
 
-_UNKNOWN = re.compile(r"No idea what '(.*)' is!\Z", re.DOTALL)
+_UNKNOWN = pattern(r"No idea what '(.*)' is!\Z", re.DOTALL)
 
 
-_NO_VALUE = re.compile(r"Flag <\w+: ([\w-]+).* needed value and was not given one!\Z")
+_NO_VALUE = pattern(r"Flag <\w+: ([\w-]+).* needed value and was not given one!\Z")
 """Invoke's messages: it reports what is wrong in no other way."""
 
 
@@ -28,10 +29,10 @@ ANYWHERE = ("hosts", "help", "dry", "identity", "ssh-config", "connect-timeout")
 """Fabric's own options that may follow a task. The others must precede it: after it their letters may be the task's."""
 
 
-_RELEASE = re.compile(r"v?[1-9][0-9]*\Z")
+_RELEASE = pattern(r"v?[1-9][0-9]*\Z")
 
 
-_PROCESS = re.compile(r"[a-z][a-z0-9_]*\Z")
+_PROCESS = pattern(r"[a-z][a-z0-9_]*\Z")
 
 
 _HOSTS = ("-H", "--hosts")

@@ -17,6 +17,7 @@ from invoke.parser.context import ParserContext
 from deployer.cli.ending import leave_closed_output, show_error
 from deployer.cli.fleettask import FleetTask, wrong_executor
 from deployer.cli.usage import fabricfiles
+from deployer.cli.usage.contexts import contexts_of
 from deployer.cli.usage.mistakes import ANYWHERE, dashed, explain, no_number, no_task
 from deployer.cli.usage.spelling import meant, of_letter
 from deployer.cli.usage.words import with_options
@@ -39,9 +40,9 @@ class ExplainedFab(Fab):  # type: ignore[misc]
             _refuse_empty(self)
 
     def _make_parser(self) -> Parser:
-        """Invoke's, made just before it parses: its tasks are looked at here, for they lose their help when asked
-        twice."""
-        parser: Parser = super()._make_parser()
+        """Made just before it parses: its tasks are looked at here, for they lose their help when asked twice."""
+        help = self.config.tasks.ignore_unknown_help
+        parser = Parser(initial=self.initial_context, contexts=contexts_of(self.collection, ignore_unknown_help=help))
         self._take_words(parser.contexts)
         return parser
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from deployer.errors import ConfigError
@@ -11,12 +10,13 @@ from deployer.fleet.release import release
 from deployer.release.again import Scale
 from deployer.rollout import Strategy
 from deployer.wire.advice import run
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import WEB
 from deployer.wire.release.processes import COUNT, WORKERS
 
 __all__ = ["counts_told", "parse", "scale", "scale_of"]
 
-_COUNT = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,23})=(?P<count>[0-9]{0,4})")
+_COUNT = pattern(r"(?P<name>[a-z][a-z0-9_]{0,23})=(?P<count>[0-9]{0,4})")
 _EXAMPLE = run("fab scale worker=3 web=8") + run("fab scale worker=", "takes the number of deploy.toml again")
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from deployer.errors import ConfigError
 from deployer.rollout import duration
 from deployer.wire.advice import do
+from deployer.wire.lazyre import pattern
 
 __all__ = ["moment"]
 
-_TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+_TIME = pattern(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _LONGEST = timedelta(days=3660)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["Names", "request", "response", "target"]
 
 END = b"\r\n\r\n"
-_DOMAIN = re.compile(rb";\s*domain=[^;]*", re.IGNORECASE)
+_DOMAIN = pattern(rb";\s*domain=[^;]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import threading
 import time
@@ -33,6 +32,7 @@ from deployer.remote.site import Site, who
 from deployer.rollout import Strategy
 from deployer.wire import advice
 from deployer.wire.environment import Change
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import PHASES
 from deployer.wire.release.versions import fits
 
@@ -41,7 +41,7 @@ __all__ = ["deploy", "read_project", "release_number", "reload", "reload_of", "r
 AT_ONCE = Strategy()
 _MOMENT = 1.0
 """Seconds that need no explanation."""
-_RELEASE = re.compile(r"v?[1-9][0-9]{0,8}\Z")
+_RELEASE = pattern(r"v?[1-9][0-9]{0,8}\Z")
 
 
 def deploy(

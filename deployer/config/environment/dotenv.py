@@ -6,7 +6,6 @@ the environment of the laptop: what ships must not depend on who deploys. Any ot
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -15,8 +14,9 @@ from deployer.config.environment.secret import Secret
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
 from deployer.wire.environment import name_problem, value_problem
+from deployer.wire.lazyre import pattern
 
-_BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
+_BARE = pattern(r"[A-Za-z0-9_@%+=:,./-]+\Z")
 """Values that need no quotes, neither here nor in a shell."""
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
+
+from deployer.wire.lazyre import pattern
 
 LONGEST = 200
 """Bytes of one part of a name. A file system allows 255, also for a temporary name."""
 ENCODED = (".gz", ".br", ".zst")
 """How the name of a file goes on that holds another one compressed, as WhiteNoise and plugins of Vite write them."""
-_DJANGO_HASH = re.compile(r"\.[A-Za-z0-9_-]{6,64}\Z")
-_VITE_HASH = re.compile(r"[-.](?=[A-Za-z0-9_-]*(?:[0-9]|(?<![-.])[A-Z]))[A-Za-z0-9_-]{8}(?:\.[A-Za-z0-9]+)+\Z")
+_DJANGO_HASH = pattern(r"\.[A-Za-z0-9_-]{6,64}\Z")
+_VITE_HASH = pattern(r"[-.](?=[A-Za-z0-9_-]*(?:[0-9]|(?<![-.])[A-Z]))[A-Za-z0-9_-]{8}(?:\.[A-Za-z0-9]+)+\Z")
 """``-DiwrgTda.js``; not ``-calendar.js`` or ``-Calendar.js``, which a project may have named itself."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,10 @@ from pathlib import Path
 from deployer.host.build.command import run_build
 from deployer.host.state.app import Context
 from deployer.host.system import files, ownership
+from deployer.wire.lazyre import pattern
 
 CACHE = "__pycache__"
-_COMPILED = re.compile(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
+_COMPILED = pattern(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
 _LARGEST = 8 * 1024 * 1024
 """Bytes; a larger file is compiled again."""
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

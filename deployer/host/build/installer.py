@@ -18,15 +18,16 @@ from deployer.host.build.pythons import HOST_PATH, pythons
 from deployer.host.errors import HostError
 from deployer.host.system import ownership, runner
 from deployer.wire.advice import NOTHING, Next, do, run
+from deployer.wire.lazyre import pattern
 from deployer.wire.release.source import LockSpec
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 SOURCES = ".sources"
 """Below the environment that is being built, a path used by nothing else: uv's cache knows a local package by its path,
 and would return what it built from another."""
-_EDITABLE = re.compile(rb"""^[ \t]*(?:-e[ \t]*|--editable(?:[ \t]+|[ \t]*=[ \t]*))([^\s=;#][^\s;#]*)""", re.MULTILINE)
-_EDITABLE_KEY = re.compile(rb"""(["']?\beditable["']?\s*=\s*)true\b""")
-_GIT = re.compile(rb"""^[^#\n]*(?:git[+][a-z]+:|\bgit = ["']|["']git["'])""", re.MULTILINE)
+_EDITABLE = pattern(rb"""^[ \t]*(?:-e[ \t]*|--editable(?:[ \t]+|[ \t]*=[ \t]*))([^\s=;#][^\s;#]*)""", re.MULTILINE)
+_EDITABLE_KEY = pattern(rb"""(["']?\beditable["']?\s*=\s*)true\b""")
+_GIT = pattern(rb"""^[^#\n]*(?:git[+][a-z]+:|\bgit = ["']|["']git["'])""", re.MULTILINE)
 _LARGEST_RECORD = 1 << 16
 _LARGEST_LOCK = 1 << 24
 

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from deployer.wire.lazyre import pattern
+
 FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf")
 """pip's files for the whole host; the later one wins."""
 _VARIABLES = {
@@ -21,7 +23,7 @@ _INDEXES = {
     "extra-index-url": ("UV_INDEX",),
     "find-links": ("UV_FIND_LINKS",),
 }
-_OWN_INDEX = re.compile(
+_OWN_INDEX = pattern(
     rb"^\s*(?:-i\b|--index-url\b|--extra-index-url\b|--no-index\b)"  # a requirements file
     rb"|^\s*\[\[?(?:tool\.uv\.)?index\]|^\s*(?:default-)?index(?:-url)?\s*=|^\s*extra-index-url\s*=",  # uv's settings
     re.MULTILINE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from deployer.wire.advice import do
 from deployer.wire.advice import run as type_in
 from deployer.wire.cause import Cause
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.release.versions import fits, numbers
 
 _IDENTITY = "import sys,platform;print(platform.python_implementation(),sys.version.split()[0],platform.machine())"
@@ -25,8 +25,8 @@ OWN = sys.version_info[1]
 """The minor version of the host's own python3, which runs this program."""
 READY = ".ready"
 """The end of the name of a file beside an interpreter whose installation was finished."""
-_NAME = re.compile(r"python(3\.[0-9]{1,2})\Z")
-_INSTALLED_NAME = re.compile(r"cpython-(3\.[0-9]{1,2})\.[0-9]+-linux-[a-z0-9_-]+\Z")
+_NAME = pattern(r"python(3\.[0-9]{1,2})\Z")
+_INSTALLED_NAME = pattern(r"cpython-(3\.[0-9]{1,2})\.[0-9]+-linux-[a-z0-9_-]+\Z")
 
 
 NO_PYTHON = Cause(

@@ -41,15 +41,16 @@ from deployer.host.system import ownership
 from deployer.wire.advice import Next
 from deployer.wire.cause import Cause
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["Explanation", "from_command", "from_end", "from_migration", "from_output", "from_response"]
 
-_EXCEPTION = re.compile(r"(?:\w+\.)*(?P<type>[A-Z]\w*)(?:: (?P<text>.*))?")
+_EXCEPTION = pattern(r"(?:\w+\.)*(?P<type>[A-Z]\w*)(?:: (?P<text>.*))?")
 _TYPES = ("Error", "Exception", "Configured", "Exit", "Interrupt", "Warning")
-_FRAME = re.compile(r'\s+File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)')
+_FRAME = pattern(r'\s+File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)')
 _TRACEBACK = "Traceback (most recent call last):"
-_NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
-_ERRNO = re.compile(r"\[Errno ([0-9]{1,4})\][^']*(?:'([^']*)'.*)?")
+_NAME = pattern(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
+_ERRNO = pattern(r"\[Errno ([0-9]{1,4})\][^']*(?:'([^']*)'.*)?")
 _SQLITE = ("unable to open database file", "attempt to write a readonly database")
 _MIGRATING = ("/migrations/", "alembic/runtime/", "/versions/")
 _LACKS = {

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["Lack", "lacking"]
 
@@ -68,28 +69,28 @@ _PKG_CONFIG = {
 }  # fmt: skip
 _NAME = r"[A-Za-z0-9_+.-]+"
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (HEADER, re.compile(rf"fatal error: '?({_NAME}(?:/{_NAME})*)'?(?:: No such file or directory| file not found)")),
-    (LIBRARY, re.compile(rf"({_NAME}\.so(?:\.[0-9]+)*): cannot open shared object file")),
-    (LIBRARY, re.compile(rf"cannot load library '({_NAME})'")),
-    (LIBRARY, re.compile(r"(?:Could not find the|could not find the) (GDAL|GEOS|PROJ) library")),
-    (LIBRARY, re.compile(r"failed to find (libmagic)")),
-    (LIBRARY, re.compile(r"(libpq) library not found")),
-    (LIBRARY, re.compile(r"The headers or library files could not be found for (\w+)")),
-    (TOOL, re.compile(r"\b(pg_config) executable not found")),
-    (TOOL, re.compile(r"command '?/?(?:[\w/-]*/)?([\w+-]+)'? failed: No such file or directory")),
-    (TOOL, re.compile(r"unable to execute '([\w+-]+)': No such file or directory")),
-    (TOOL, re.compile(r"linker `([\w+-]+)` not found")),
-    (TOOL, re.compile(r"No (CMAKE_C)(?:XX)?_COMPILER could be found")),
-    (TOOL, re.compile(rf"Package '?({_NAME})'?,? (?:was not found in the pkg-config search path|required by)")),
-    (TOOL, re.compile(r"can't find (Rust) compiler")),
-    (TOOL, re.compile(r"(?:Can not|Cannot) find valid pkg-config name")),
-    (PROGRAM, re.compile(rf"Can't find ({_NAME})\. Make sure you have GNU gettext tools")),
-    (PROGRAM, re.compile(rf"(?:^|[/ ])(?:ba|da)?sh: (?:line )?[0-9]+: ({_NAME}): (?:command )?not found")),
-    (PROGRAM, re.compile(rf"env: .({_NAME}).: No such file or directory")),
-    (PROGRAM, re.compile(rf"make(?:\[[0-9]+\])?: ({_NAME}): No such file or directory")),
+    (HEADER, pattern(rf"fatal error: '?({_NAME}(?:/{_NAME})*)'?(?:: No such file or directory| file not found)")),
+    (LIBRARY, pattern(rf"({_NAME}\.so(?:\.[0-9]+)*): cannot open shared object file")),
+    (LIBRARY, pattern(rf"cannot load library '({_NAME})'")),
+    (LIBRARY, pattern(r"(?:Could not find the|could not find the) (GDAL|GEOS|PROJ) library")),
+    (LIBRARY, pattern(r"failed to find (libmagic)")),
+    (LIBRARY, pattern(r"(libpq) library not found")),
+    (LIBRARY, pattern(r"The headers or library files could not be found for (\w+)")),
+    (TOOL, pattern(r"\b(pg_config) executable not found")),
+    (TOOL, pattern(r"command '?/?(?:[\w/-]*/)?([\w+-]+)'? failed: No such file or directory")),
+    (TOOL, pattern(r"unable to execute '([\w+-]+)': No such file or directory")),
+    (TOOL, pattern(r"linker `([\w+-]+)` not found")),
+    (TOOL, pattern(r"No (CMAKE_C)(?:XX)?_COMPILER could be found")),
+    (TOOL, pattern(rf"Package '?({_NAME})'?,? (?:was not found in the pkg-config search path|required by)")),
+    (TOOL, pattern(r"can't find (Rust) compiler")),
+    (TOOL, pattern(r"(?:Can not|Cannot) find valid pkg-config name")),
+    (PROGRAM, pattern(rf"Can't find ({_NAME})\. Make sure you have GNU gettext tools")),
+    (PROGRAM, pattern(rf"(?:^|[/ ])(?:ba|da)?sh: (?:line )?[0-9]+: ({_NAME}): (?:command )?not found")),
+    (PROGRAM, pattern(rf"env: .({_NAME}).: No such file or directory")),
+    (PROGRAM, pattern(rf"make(?:\[[0-9]+\])?: ({_NAME}): No such file or directory")),
 )
 _PILLOW = {"zlib": "zlib1g-dev", "jpeg": "libjpeg-dev", "freetype": "libfreetype-dev", "tiff": "libtiff-dev"}
-_SHARED = re.compile(r"(?P<name>.+?)\.so(?:\.(?P<version>[0-9]+).*)?\Z")
+_SHARED = pattern(r"(?P<name>.+?)\.so(?:\.(?P<version>[0-9]+).*)?\Z")
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,10 @@ def program(name: str) -> Lack:
 
 
 def _told(line: str) -> Iterator[Lack]:
-    for kind, pattern in _PATTERNS:
-        match = pattern.search(line)
+    for kind, shape in _PATTERNS:
+        match = shape.search(line)
         if match:
-            yield _lack(kind, match[1] if pattern.groups else "pkg-config")
+            yield _lack(kind, match[1] if shape.groups else "pkg-config")
 
 
 def _lack(kind: str, name: str) -> Lack:

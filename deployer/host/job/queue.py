@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ from deployer.host.job import lock
 from deployer.host.state.app import Context
 from deployer.host.system import files
 from deployer.wire.advice import run
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import Exit
 
-_TICKET = re.compile(r"[0-9]{8}\Z")
+_TICKET = pattern(r"[0-9]{8}\Z")
 _POLL = 0.5
 _PATIENCE = 5.0
 """Seconds that each process ahead has to take the lock once it is free. One that hangs is skipped."""

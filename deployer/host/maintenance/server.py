@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import socket
 from typing import Callable
@@ -19,6 +18,7 @@ from deployer.host.maintenance.page import BACKLOG, GRACE, UNREACHABLE, response
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import AppPaths
+from deployer.wire.lazyre import pattern
 from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import Exit
 from deployer.wire.site import PROOF
@@ -32,7 +32,7 @@ _REST = 60.0
 _CHUNK = 64 * 1024
 _TURNS = 20
 """Turns of the event loop: more than a connection needs from its acceptance to its task."""
-_PORT = re.compile(r"\A(?:\[(.+)\](?::[0-9]+)?|([0-9.]+):[0-9]+)\Z")
+_PORT = pattern(r"\A(?:\[(.+)\](?::[0-9]+)?|([0-9.]+):[0-9]+)\Z")
 """An address as some proxies write it, with a port."""
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from typing import Callable
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.release.health import Health
 
 _TICK = 0.1
 _LONGEST_ANSWER = 256 * 1024
 _LATE = "no answer within"
-_STATUS = re.compile(rb"[1-9][0-9]{2}")
+_STATUS = pattern(rb"[1-9][0-9]{2}")
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ By default that API listens on a port of the host, where every user, so every ap
 from __future__ import annotations
 
 import grp
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.proxy.caddy import BUFFERING
 from deployer.host.system import files, systemd
+from deployer.wire.lazyre import pattern
 
 CADDYFILE = Path("/etc/caddy/Caddyfile")
 DROP_IN = Path("/etc/systemd/system/caddy.service.d/deployer.conf")
@@ -35,8 +35,8 @@ RuntimeDirectory=caddy
 ExecStartPre=/bin/sh -c 'if caddy version | grep -Eq "^v?2[.][0-6][.]"; then \
 echo buffer_requests; echo max_buffer_size {_BUFFER}; else echo request_buffers {_BUFFER}; fi >{BUFFERING}'
 """
-_IMPORT = re.compile(r"\s*import\s+(?:/etc/caddy/)?conf\.d/\*(?:\.caddy)?\s*(?:#.*)?")
-_ADMIN = re.compile(r"\s*admin(?:\s.*)?")
+_IMPORT = pattern(r"\s*import\s+(?:/etc/caddy/)?conf\.d/\*(?:\.caddy)?\s*(?:#.*)?")
+_ADMIN = pattern(r"\s*admin(?:\s.*)?")
 
 
 def wanted(before: str, *, is_stock: bool) -> str:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_ABOUT = re.compile(r"\[(?P<name>[^\]]+)\] (?:Obtain: |Renew: )?(?P<why>.*)", re.DOTALL)
+from deployer.wire.lazyre import pattern
+
+_ABOUT = pattern(r"\[(?P<name>[^\]]+)\] (?:Obtain: |Renew: )?(?P<why>.*)", re.DOTALL)
 
 
 def refusals(lines: Iterable[str], since: float) -> dict[str, str]:

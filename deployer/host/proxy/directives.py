@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from deployer.host.system import runner
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
-_FILE = re.compile(r"# configuration file (.+):")
-_PART = re.compile(
+_FILE = pattern(r"# configuration file (.+):")
+_PART = pattern(
     r"""\s+|\#[^\n]*|[{};]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:[^\s{};"'\\$]|\\.|\$\{[^}]*\}|\$)+""", re.DOTALL
 )
 _ANY = "0.0.0.0"  # noqa: S104  (compared with, not bound)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from deployer.host.errors import HostError
 from deployer.host.system import runner
 from deployer.wire.advice import do
 from deployer.wire.cause import Cause
+from deployer.wire.lazyre import pattern
 from deployer.wire.site import Address, ProxySite
 
 PORT_TAKEN = Cause(
@@ -19,7 +19,7 @@ PORT_TAKEN = Cause(
     do("stop {program}, or let it be the proxy: [proxy] kind in deploy.toml (or none, with a site of your own)")
     + do("or set listen and listen_tls under [proxy] to other ports"),
 )
-_USER = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=')
+_USER = pattern(r'\("((?:[^"\\]|\\.)*)",pid=')
 _EVERY = ("*", "0.0.0.0", "[::]")  # noqa: S104  (compared with, not bound)
 
 

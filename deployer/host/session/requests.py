@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -16,6 +15,7 @@ from deployer.wire import deploylock
 from deployer.wire.advice import run
 from deployer.wire.environment import Change, parse_names
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.maintenance import MaintenanceRequest
 from deployer.wire.protocol import BARRIERS, MOST_BY, MOST_NUMBER, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
@@ -24,9 +24,9 @@ from deployer.wire.release.processes import CALENDAR, MOST_PROCESSES
 Parse = Callable[[dict[str, Any]], Any]
 """Reads the keys beside ``op``. Raises ValueError or BadRequest."""
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
-_SALT = re.compile(r"[0-9a-f]{32,64}\Z")
-_PROCESS_OR_ALL = re.compile(rf"(?:{PROCESS.pattern})?\Z")
+_BASE64 = pattern(r"[A-Za-z0-9+/]*={0,2}\Z")
+_SALT = pattern(r"[0-9a-f]{32,64}\Z")
+_PROCESS_OR_ALL = pattern(rf"(?:{PROCESS.pattern})?\Z")
 
 
 @dataclass(frozen=True)

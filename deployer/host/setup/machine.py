@@ -18,6 +18,7 @@ from deployer.host.system import files, proc, runner, systemd
 from deployer.wire.advice import do
 from deployer.wire.cause import Cause
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.sizes import size
 
 _SMALL = 1000 << 20
@@ -26,7 +27,7 @@ _FULL, _LITTLE = 0.05, 2 << 30
 """A disk is nearly full when less than this share of it and fewer bytes are free."""
 _DISKS = ("/", "/srv", "/var/lib", "/var/log")
 _UFW = Path("/etc/ufw")
-_LANGUAGE = re.compile(r'^\s*LANG="?([A-Za-z0-9_.@-]+)', re.MULTILINE)
+_LANGUAGE = pattern(r'^\s*LANG="?([A-Za-z0-9_.@-]+)', re.MULTILINE)
 
 _AS_ROOT = "as root on the host: "
 DISK_FULL = Cause(

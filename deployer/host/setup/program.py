@@ -6,15 +6,15 @@ import compileall
 import hashlib
 import io
 import os
-import re
 import zipfile
 from pathlib import Path
 
 from deployer.host.system import files
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import PROGRAM
 
 BASE = Path(PROGRAM).parent
-_VERSION = re.compile(r"[0-9a-f]{64}\Z")
+_VERSION = pattern(r"[0-9a-f]{64}\Z")
 _KEPT = 3
 """Versions that are kept, including the new one: a running job still imports from its own."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 from deployer.host.errors import Damaged
 from deployer.host.system import files
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
-JOB = re.compile(r"(?:[0-9]{8})?\Z")
+JOB = pattern(r"(?:[0-9]{8})?\Z")
 """The name of a job's directory; empty for "the newest"."""
 KEPT = 20
 """How many jobs are kept."""

@@ -13,19 +13,19 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from deployer.wire.lazyre import pattern
+
 SHORTEST = 6
 """The fewest characters of a text that is replaced."""
 
-_NAMED = re.compile(
-    r"SECRET|PASSW|PASSPHRASE|(?:^|_)(?:PASS|PWD|PW|PIN|SALT|DSN|KEY)$|TOKEN|API_?KEY|PRIVATE|CREDENTIAL"
-)
-_NOT_ITSELF = re.compile(
+_NAMED = pattern(r"SECRET|PASSW|PASSPHRASE|(?:^|_)(?:PASS|PWD|PW|PIN|SALT|DSN|KEY)$|TOKEN|API_?KEY|PRIVATE|CREDENTIAL")
+_NOT_ITSELF = pattern(
     r"_(?:FILE|PATH|DIR|URL|URI|HOST|PORT|USER|USERNAME|NAME|BACKEND|CLASS|MODULE|HASHERS|VALIDATORS|HEADER|PREFIX|TYPE"
     r"|TTL|LIFETIME|EXPIRY|EXPIRES|TIMEOUT|AGE|ALGORITHM|LENGTH|ENABLED)$"
 )
 """Names about a secret that is not their value: TOKEN_LIFETIME, PASSWORD_HASHERS."""
 
-_WORDS = frozenset(re.findall(r"\S+", """
+_WORDS = frozenset(str.split("""
     production prod staging stage development develop testing test local localhost default enabled enable disabled
     disable always never required optional true false none null debug info notice warning error critical verbose
     postgres postgresql mysql mariadb sqlite sqlite3 redis memcached rabbitmq django flask wagtail utf8mb4 admin
@@ -33,21 +33,21 @@ _WORDS = frozenset(re.findall(r"\S+", """
 """))  # fmt: skip
 """Never replaced, whatever the variable is called."""
 
-_LETTERS = re.compile(r"[a-z]{1,24}|[A-Z]{1,24}|[A-Z][a-z]{1,23}")
-_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{6}", re.IGNORECASE)
-_CAMEL = re.compile(r"(?:[A-Z]+[a-z]+)+[A-Z]*")
-_DIGITS = re.compile(r"[0-9]{1,6}")
-_MIXED = re.compile(r"[A-Za-z]{1,6}[0-9]{1,6}")
+_LETTERS = pattern(r"[a-z]{1,24}|[A-Z]{1,24}|[A-Z][a-z]{1,23}")
+_CONSONANTS = pattern(r"[bcdfghjklmnpqrstvwxz]{6}", re.IGNORECASE)
+_CAMEL = pattern(r"(?:[A-Z]+[a-z]+)+[A-Z]*")
+_DIGITS = pattern(r"[0-9]{1,6}")
+_MIXED = pattern(r"[A-Za-z]{1,6}[0-9]{1,6}")
 """web1, v42, py311. Longer ones, and several in one text, may be secret."""
 _MOST_MIXED = 7
-_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.:][A-Za-z_][A-Za-z0-9_]*)+")
-_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[:/][0-9]{1,5})?|[a-z]{2,3}_[A-Z]{2}(?:\.(?:UTF|utf)-?8)?")
+_DOTTED = pattern(r"[A-Za-z_][A-Za-z0-9_]*(?:[.:][A-Za-z_][A-Za-z0-9_]*)+")
+_ADDRESS = pattern(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[:/][0-9]{1,5})?|[a-z]{2,3}_[A-Z]{2}(?:\.(?:UTF|utf)-?8)?")
 """An address of a host, or the name of a locale."""
-_BETWEEN = re.compile(r"[._\-/:=]+")
-_MAIL = re.compile(r"[A-Za-z][a-z0-9._+-]*@(?=[^@]*\.)")
-_AROUND = re.compile(r"^(?:\*|~(?=/))|(?<=[0-9])%$")
-_ITEMS = re.compile(r"[\s,;]+")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_BETWEEN = pattern(r"[._\-/:=]+")
+_MAIL = pattern(r"[A-Za-z][a-z0-9._+-]*@(?=[^@]*\.)")
+_AROUND = pattern(r"^(?:\*|~(?=/))|(?<=[0-9])%$")
+_ITEMS = pattern(r"[\s,;]+")
+_URL = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _MOST_DIGITS = 8
 
 

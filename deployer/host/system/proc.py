@@ -17,8 +17,9 @@ from typing import Callable
 from deployer.host.errors import HostError
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
-_NUMBER = re.compile(r"[0-9]{1,10}")
+_NUMBER = pattern(r"[0-9]{1,10}")
 _PATIENCE = 10.0
 """Seconds that ``ss`` may take."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import Any
 
 from deployer.host.system import runner, systemd
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 _SHOWN = ("ActiveState", "LastTriggerUSec", "NextElapseUSecRealtime", "Result", "ExecMainStartTimestamp")
-_DATE = re.compile(r"\w+ (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\Z")
+_DATE = pattern(r"\w+ (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\Z")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from deployer.project import git
 from deployer.project.commit.attributes import IGNORE, attributes_of
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.tree import directories_of
 
 EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE = "100755", "120000", "160000"
@@ -18,9 +18,9 @@ _MODES = frozenset({"100644", "100664", EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MO
 _SOURCE = ".gitattributes"
 
 _ABOVE_ASCII = bytes(range(128, 256))
-_DOT_GIT = re.compile(rb"[\t/\\](?:\.git|git~1)[. ]*[\0\\/:]")
-_DOTS = re.compile(rb"[\t/]\.{0,2}[\0/]")
-_LINKED_MODULES = re.compile(rb"(?:^|\0)120000 [^\0]*[\t/\\](?:\.gitm|gitmod~|gi7e)")
+_DOT_GIT = pattern(rb"[\t/\\](?:\.git|git~1)[. ]*[\0\\/:]")
+_DOTS = pattern(rb"[\t/]\.{0,2}[\0/]")
+_LINKED_MODULES = pattern(rb"(?:^|\0)120000 [^\0]*[\t/\\](?:\.gitm|gitmod~|gi7e)")
 
 
 class Listed(NamedTuple):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from deployer.project.django import Settings, TextFiles, literal, module_text, tree
+from deployer.wire.lazyre import pattern
 
 __all__ = ["of_django", "of_framework"]
 
-_HEALTH = re.compile(r"healthz?|health[-_]?check|livez|readyz|ping|up|status|ht|_health|alive")
+_HEALTH = pattern(r"healthz?|health[-_]?check|livez|readyz|ping|up|status|ht|_health|alive")
 _PATHS = ("path", "re_path", "url")
 _ROUTES = ("get", "route", "api_route", "Route", "add_url_rule", "add_api_route", "add_route", "mount", "Mount")
 

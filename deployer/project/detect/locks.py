@@ -14,10 +14,11 @@ from deployer.project.locks.lockfile import KINDS, kind_of
 from deployer.project.locks.otherlocks import OtherLock
 from deployer.project.shipped import parse_toml
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["LockChoice", "choose_lock", "lock_text", "read_toml"]
 
-_INCLUDES = re.compile(r"^\s*(?:-r|--requirement)[\s=]*(\S+)", re.MULTILINE)
+_INCLUDES = pattern(r"^\s*(?:-r|--requirement)[\s=]*(\S+)", re.MULTILINE)
 _DEEPEST = 5
 
 _PRODUCTION = ("production", "prod", "deployment", "deploy", "live", "server")

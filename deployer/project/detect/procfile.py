@@ -8,24 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import PROCESS_LENGTH
 
 __all__ = ["Procfile", "parse_procfile"]
 
-_LINE = re.compile(r"(?P<name>[A-Za-z0-9_-]+)\s*:\s*(?P<command>\S.*)")
-_CHDIR = re.compile(r"cd\s+(?P<directory>[A-Za-z0-9._/-]+?)/?\s*&&\s*(?P<rest>.+)", re.DOTALL)
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
-_SHELL = re.compile(r"[|&;<>$`*?(]")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_LINE = pattern(r"(?P<name>[A-Za-z0-9_-]+)\s*:\s*(?P<command>\S.*)")
+_CHDIR = pattern(r"cd\s+(?P<directory>[A-Za-z0-9._/-]+?)/?\s*&&\s*(?P<rest>.+)", re.DOTALL)
+_TARGET = pattern(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
+_SHELL = pattern(r"[|&;<>$`*?(]")
+_VARIABLE = pattern(r"[A-Za-z_][A-Za-z0-9_]*=")
 _SERVERS = {"gunicorn": "wsgi", "uvicorn": "asgi", "hypercorn": "asgi", "daphne": "asgi"}
-_DEVELOPMENT = re.compile(r"\brunserver\b|\bflask\b.* run\b|--reload\b|^make\s")
-_SERVING = re.compile(r"\b(?:gunicorn|uvicorn|hypercorn|daphne|waitress|uwsgi|granian)\b")
-_BEAT = re.compile(r"\s(?:beat|--beat|-B)(?:\s|\Z)")
+_DEVELOPMENT = pattern(r"\brunserver\b|\bflask\b.* run\b|--reload\b|^make\s")
+_SERVING = pattern(r"\b(?:gunicorn|uvicorn|hypercorn|daphne|waitress|uwsgi|granian)\b")
+_BEAT = pattern(r"\s(?:beat|--beat|-B)(?:\s|\Z)")
 """Celery's own scheduler, by itself or within a worker: two of it would queue all twice."""
-_ANSWERS = re.compile(
-    r"""(?:(?<=\A)|(?<=&&)|(?<=;))\s*(?:yes|echo|printf)(?:\s+(?:'[^']*'|"[^"]*"|[^\s|&;]+))*\s*\|\s*"""
-)
-_BUILDS = re.compile(r"\b(?:collectstatic|compilemessages|compress|npm|yarn)\b")
+_ANSWERS = pattern(r"""(?:(?<=\A)|(?<=&&)|(?<=;))\s*(?:yes|echo|printf)(?:\s+(?:'[^']*'|"[^"]*"|[^\s|&;]+))*\s*\|\s*""")
+_BUILDS = pattern(r"\b(?:collectstatic|compilemessages|compress|npm|yarn)\b")
 _ONCE = ("beat", "clock", "scheduler", "cron")
 
 

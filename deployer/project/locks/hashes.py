@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from deployer.project.locks import requirements
 from deployer.project.shipped import Shipped
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["Hashes", "hashes_of"]
 
-_HASH = re.compile(r"(?:\A|\s)--hash[=\s]")
+_HASH = pattern(r"(?:\A|\s)--hash[=\s]")
 _REQUIRE = "--require-hashes"
 _SHOWN = 3
 

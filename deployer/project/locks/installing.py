@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from deployer.project.shipped import Reads, Shipped
+from deployer.wire.lazyre import pattern
 
 __all__ = ["asked_python", "places", "python_version", "settings_from"]
 
 _PYTHON_VERSION = ".python-version"
-_VERSION = re.compile(r"(?:cpython[@-]|python)?(3\.[0-9]{1,2})(?:\.[0-9]+)?")
+_VERSION = pattern(r"(?:cpython[@-]|python)?(3\.[0-9]{1,2})(?:\.[0-9]+)?")
 """A patch release is the host's to choose: it has one Python 3.12."""
 
 

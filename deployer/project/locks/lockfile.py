@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field
 
@@ -17,6 +16,7 @@ from deployer.project.source import Source
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 NO_LOCK = Cause(
     "no-lock",
@@ -54,7 +54,7 @@ _READERS: Mapping[str, Callable[[Shipped, str, Chosen], Reads]] = {
     "requirements": requirements.read,
 }
 _ALL = DependenciesConfig()
-_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
+_PYLOCK = pattern(r"pylock\.[^.]+\.toml")
 _SHOWN = 5
 
 

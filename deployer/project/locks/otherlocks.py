@@ -14,6 +14,7 @@ from deployer.project.shipped import Shipped, parse_toml
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["OTHER_LOCK", "OTHER_LOCKS", "OtherLock", "found", "outdated", "refusal"]
 
@@ -25,7 +26,7 @@ OTHER_LOCK = Cause(
     run("{command}", "in {directory}; {why}") + do("then git add and commit {target}"),
 )
 
-_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+_PIN = pattern(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 _SHOWN = 3
 
 

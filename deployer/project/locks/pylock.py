@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deployer.project.shipped import Chosen, Reads, Shipped, local
+from deployer.wire.lazyre import pattern
 
-_CONDITION = re.compile(r"""["']([^"']+)["']\s+in\s+(extras|dependency_groups)""")
+_CONDITION = pattern(r"""["']([^"']+)["']\s+in\s+(extras|dependency_groups)""")
 _WORDS = {"extras": "the extra", "dependency_groups": "the dependency group"}
 
 

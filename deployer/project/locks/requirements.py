@@ -13,19 +13,20 @@ from deployer.project.locks.uvlock import normal
 from deployer.project.shipped import Chosen, Reads, Shipped, inside, is_archive, local
 from deployer.wire.advice import run
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
-_OPTION = re.compile(
+_OPTION = pattern(
     r"(?P<name>--requirement|--constraint|--editable|--find-links|-[rcef])(?:\s*=\s*|\s+|(?<=\A-[rcef]))(?P<value>\S+)"
 )
 _LONG = {"-r": "--requirement", "-c": "--constraint", "-e": "--editable", "-f": "--find-links"}
-_NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\]\s*)?(?:@\s*(?P<url>\S+))?")
-_PINNED = re.compile(r"===?\s*(?![^,;\s]*\*)[^,;\s]+")
-_COMMIT = re.compile(r"@[0-9a-f]{7,64}(?:[#?]|\Z)")
-_HASH = re.compile(r"[#&](?:md5|sha1|sha224|sha256|sha384|sha512)=[0-9a-fA-F]{32,}|\s--hash[=\s]")
-_OPTIONS = re.compile(r"\s--")
-_PLACE = re.compile(r"[^\s;\[]+")
-_ROOT = re.compile(r"(?://)?/?\$\{PROJECT_ROOT\}/?")
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+_NAMED = pattern(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\]\s*)?(?:@\s*(?P<url>\S+))?")
+_PINNED = pattern(r"===?\s*(?![^,;\s]*\*)[^,;\s]+")
+_COMMIT = pattern(r"@[0-9a-f]{7,64}(?:[#?]|\Z)")
+_HASH = pattern(r"[#&](?:md5|sha1|sha224|sha256|sha384|sha512)=[0-9a-fA-F]{32,}|\s--hash[=\s]")
+_OPTIONS = pattern(r"\s--")
+_PLACE = pattern(r"[^\s;\[]+")
+_ROOT = pattern(r"(?://)?/?\$\{PROJECT_ROOT\}/?")
+_CREDENTIALS = pattern(r"//[^/@\s]+@")
 _VCS = ("git+", "hg+", "svn+", "bzr+")
 _SHOWN = 80
 

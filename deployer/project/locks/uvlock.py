@@ -11,8 +11,9 @@ from typing import Any
 from deployer.errors import ConfigError
 from deployer.project.shipped import Chosen, Reads, Shipped, local
 from deployer.wire.advice import do, run
+from deployer.wire.lazyre import pattern
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ROOT = "."
 _DEFAULT = Chosen()
 

@@ -4,7 +4,7 @@ What a type does not have is ignored: a newer host may tell more. A few fields a
 in them, for the code that asks sets them after decoding.
 """
 
-from deployer.remote.answers.by_question import ANSWERS, Calendar, Calendars, Nothing, Previewed, Run
+from deployer.remote.answers.by_question import Calendar, Calendars, Nothing, Previewed, Run
 from deployer.remote.answers.doctor import Diagnosis, Finding
 from deployer.remote.answers.environment import Environment, HostVariable, Staged, VariableRow, Variables
 from deployer.remote.answers.job import Aborted, AskAnswer, HeldRelease, Job, Lock, LockAnswer, Version
@@ -14,7 +14,6 @@ from deployer.remote.answers.releases import History, LedgerEntry, ReleaseRow, R
 from deployer.remote.answers.status import Lingering, Status, StatusOf, TimerRow, UnitRow
 
 __all__ = [
-    "ANSWERS",
     "Aborted",
     "AskAnswer",
     "Calendar",

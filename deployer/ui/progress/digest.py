@@ -7,13 +7,13 @@ other lines it has the last ones, unchanged. ``fab logs`` has everything.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from deployer.ui.progress.tracebacks import ENTRY, OWN, Chain, CodeFrame, Raised, alike, parse
 from deployer.ui.style.text import counted
+from deployer.wire.lazyre import pattern
 
 __all__ = ["alike", "digest", "excerpt", "gist"]
 
@@ -29,8 +29,8 @@ OTHERS = 4
 LONGEST = 600
 """Characters of a line."""
 
-_CHATTER = re.compile(r"\b(?:DEBUG|INFO)\b")
-_TIMES = re.compile(r"   \(×\d+\)\Z")
+_CHATTER = pattern(r"\b(?:DEBUG|INFO)\b")
+_TIMES = pattern(r"   \(×\d+\)\Z")
 
 
 def digest(lines: Sequence[str], most: int = MOST) -> list[str]:

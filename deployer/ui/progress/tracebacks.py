@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import field
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 
 __all__ = ["ENTRY", "OWN", "Chain", "CodeFrame", "Raised", "alike", "parse"]
 
@@ -17,17 +18,17 @@ _START = "Traceback (most recent call last):"
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 _JOINTS = {_CAUSE: "caused by", _CONTEXT: "while handling"}
-_FRAME = re.compile(r'\s+File "(?P<path>[^"]*)", line (?P<line>\d+)(?:, in (?P<name>.*))?\Z')
-_RAISED = re.compile(r"[A-Za-z_][\w.]*(?::.*)?\Z")
-_LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib/python\d[\d.]*)/(?P<rest>.+)\Z")
-_FROZEN = re.compile(r"<(?:frozen )?(?P<rest>[\w.]+)")
-OWN = re.compile(r"/srv/[^/\s\"']+/(?:trees/[0-9a-f]{16,}|(?:releases/v\d+|current)/code)/")
-ENTRY = re.compile(
+_FRAME = pattern(r'\s+File "(?P<path>[^"]*)", line (?P<line>\d+)(?:, in (?P<name>.*))?\Z')
+_RAISED = pattern(r"[A-Za-z_][\w.]*(?::.*)?\Z")
+_LIBRARY = pattern(r".*/(?:site-packages|dist-packages|lib/python\d[\d.]*)/(?P<rest>.+)\Z")
+_FROZEN = pattern(r"<(?:frozen )?(?P<rest>[\w.]+)")
+OWN = pattern(r"/srv/[^/\s\"']+/(?:trees/[0-9a-f]{16,}|(?:releases/v\d+|current)/code)/")
+ENTRY = pattern(
     r"\W{0,2}(?:\d{4}-\d\d-\d\d\b|\d\d:\d\d:\d\d\b|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b)"
     r"|Process \S+:|\S+:\d+: \w*Warning:"
 )
 """A line like this is not part of an exception's message."""
-_PASSING = re.compile(
+_PASSING = pattern(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\s?[+-]\d\d:?\d\d|Z)?|0x[0-9a-fA-F]+|\[\d+\]|\bpid:?\s*\d+"
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from rich import box
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployer.ui.style.text import middle
+from deployer.wire.lazyre import pattern
 
 __all__ = ["flowing", "put"]
 
@@ -23,7 +23,7 @@ WRAPPED = 20
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 """A rule below the headings, where a terminal knows no other."""
 
-_WORD = re.compile(r"\s*\S+")
+_WORD = pattern(r"\s*\S+")
 
 
 def flowing(text: Text, width: int, hang: int = 2) -> Text:

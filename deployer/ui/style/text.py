@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 from deployer.events import Waiting
 from deployer.remote.answers import Job
+from deployer.wire.lazyre import pattern
 from deployer.wire.sizes import size
 
 __all__ = ["age", "ahead", "clean", "clean_lines", "commit", "counted", "middle", "queue", "seconds", "size"]
 
-_SEQUENCE = re.compile(
+_SEQUENCE = pattern(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles, clipboard
 )
-_HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_HARMFUL = pattern(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def clean(text: str) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
+from deployer.wire.lazyre import pattern
 
 RUN, SHELL, MANAGE = KINDS = ("run", "shell", "manage")
 """Words as they are; a shell; ``manage.py`` with words behind it."""
 
-TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
+TERM = pattern(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 """The name of a kind of terminal (terminfo(5)). No slash, and no dot first: programs make a path of it."""
-LOCALE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}\Z")
+LOCALE = pattern(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}\Z")
 """The value of a variable of the locale (locale(7)), such as ``de_DE.UTF-8``. No slash: it may be a path."""
 LOCALE_NAMES = (
     "LANG", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME",
 )  # fmt: skip
 SIZE = (1, 5000)
 """Rows, and columns, of a terminal."""
-PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}\Z")
+PLACE = pattern(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}\Z")
 """The name of a host in the prompt of a shell."""
 
 LIMIT = 24 * 3600

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.reader import Reader
 
 HEALTHY = (0.1, 3600.0)
@@ -15,9 +15,9 @@ URL_LENGTH = 2048
 HOST_LENGTH = 253
 MOST_RANGES = 20
 """Ranges of statuses that count as healthy."""
-HOST_HEADER = re.compile(r"(?:[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?)\Z")
-_HOST = re.compile(rf"(?:{HOST_HEADER.pattern})?\Z")
-URL_PATH = re.compile(r"/[!-~]*\Z")
+HOST_HEADER = pattern(r"(?:[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?)\Z")
+_HOST = pattern(rf"(?:{HOST_HEADER.pattern})?\Z")
+URL_PATH = pattern(r"/[!-~]*\Z")
 
 
 @dataclass(frozen=True)

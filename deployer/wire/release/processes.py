@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import PROCESS, PROCESS_LENGTH, WEB
 from deployer.wire.reader import LINE, MOST_ITEMS, MOST_TEXT, TEXT, Reader
 
@@ -26,15 +26,15 @@ MOST_VALUES = 32
 """Values of one directive."""
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-TARGET = re.compile(rf"{_NAME}(?:\.[A-Za-z0-9_]+)*:{_NAME}(?:\.{_NAME})*(?:\(\))?\Z")
+TARGET = pattern(rf"{_NAME}(?:\.[A-Za-z0-9_]+)*:{_NAME}(?:\.{_NAME})*(?:\(\))?\Z")
 """The callable that a server runs: ``shop.wsgi:application``, ``shop.asgi:create()``."""
 TARGET_LENGTH = 255
-DIRECTIVE_VALUE = re.compile(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
+DIRECTIVE_VALUE = pattern(r"(?![\s\S]*\\\Z)[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*\Z")
 """A directive's value. With a backslash at the end, the next line would belong to it."""
-_TARGET = re.compile(rf"(?:{TARGET.pattern})?\Z")
-DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]{1,40}\Z")
+_TARGET = pattern(rf"(?:{TARGET.pattern})?\Z")
+DIRECTIVE = pattern(r"[A-Z][A-Za-z0-9]{1,40}\Z")
 """The name of a systemd directive."""
-CALENDAR = re.compile(r"[A-Za-z0-9*~,./: +_-]{1,200}\Z")
+CALENDAR = pattern(r"[A-Za-z0-9*~,./: +_-]{1,200}\Z")
 """A time as systemd.time(7) writes it. Which of them systemd reads, only the host knows."""
 
 Unit = tuple[tuple[str, tuple[str, ...]], ...]

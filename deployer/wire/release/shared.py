@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.reader import Reader
 
-PLAIN_PATH = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
+PLAIN_PATH = pattern(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*\Z")
 """A relative path without ``.`` and ``..``."""
 PLAIN_LENGTH = 1024
 MOST_SHARED = 64

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import DIGEST
 from deployer.wire.reader import LINE, Reader
 from deployer.wire.release.shared import PLAIN_LENGTH, PLAIN_PATH
@@ -14,13 +14,13 @@ from deployer.wire.release.versions import REQUIRES
 LOCKS = ("uv", "pylock", "requirements", "none")
 DIRECTORY, DIRECTORY_LENGTH = PLAIN_PATH, PLAIN_LENGTH
 """A directory of the project, relative to it."""
-OPTIONAL_DIRECTORY = re.compile(rf"(?:{DIRECTORY.pattern})?\Z")
-_COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
-PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+OPTIONAL_DIRECTORY = pattern(rf"(?:{DIRECTORY.pattern})?\Z")
+_COMMIT = pattern(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z")
+PART = pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 """The name of a dependency group or an extra."""
 PART_LENGTH = 128
 MOST_PARTS = 64
-_PATH = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
+_PATH = pattern(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}\Z")
 
 
 @dataclass(frozen=True)

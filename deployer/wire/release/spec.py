@@ -5,12 +5,12 @@ The laptop builds these values from ``deploy.toml``; the host reads them again f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import APP, APP_LENGTH, PROCESS, PROCESS_LENGTH, WEB
 from deployer.wire.reader import MOST_TEXT, TEXT, Reader
 from deployer.wire.release.health import Health
@@ -26,7 +26,7 @@ WATCH = (0.0, 3600.0)
 DRAIN = (0.0, 3600.0)
 KEEP = (2, 1000)
 
-_COMMAND = re.compile(r"[^\x00\ud800-\udfff]+\Z")
+_COMMAND = pattern(r"[^\x00\ud800-\udfff]+\Z")
 
 
 @dataclass(frozen=True)

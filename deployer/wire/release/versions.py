@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
-OPTIONAL_PYTHON = re.compile(rf"(?:{PYTHON.pattern})?\Z")
-REQUIRES = re.compile(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
+from deployer.wire.lazyre import pattern
+
+PYTHON = pattern(r"3\.[0-9]{1,2}\Z")
+OPTIONAL_PYTHON = pattern(rf"(?:{PYTHON.pattern})?\Z")
+REQUIRES = pattern(r"[0-9A-Za-z<>=!~.,*+ -]{0,200}\Z")
 """A specifier, or nothing."""
-_CLAUSE = re.compile(r"\s*(===|==|!=|~=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)([.][*])?[0-9a-z.+-]*\s*\Z")
+_CLAUSE = pattern(r"\s*(===|==|!=|~=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)([.][*])?[0-9a-z.+-]*\s*\Z")
 
 
 def fits(version: str, requires: str) -> bool:

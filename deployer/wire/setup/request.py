@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import RESERVED_APP, USER
 from deployer.wire.reader import Reader
 from deployer.wire.release.processes import DIRECTIVE
@@ -13,7 +13,7 @@ from deployer.wire.release.spec import parse_app
 from deployer.wire.setup.software import NOTHING, Software
 from deployer.wire.site import KINDS, ProxySite, caddy_problem
 
-PUBLIC_KEY = re.compile(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
+PUBLIC_KEY = pattern(r"(?:ssh-[a-z0-9@.-]+|ecdsa-[a-z0-9@.-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\r\n\0]*)?\Z")
 """A line of authorized_keys without options."""
 
 

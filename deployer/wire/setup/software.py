@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.reader import Reader
 from deployer.wire.release.versions import OPTIONAL_PYTHON, REQUIRES
 
-PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,98}[a-z0-9+]\Z")
+PACKAGE = pattern(r"[a-z0-9][a-z0-9.+-]{0,98}[a-z0-9+]\Z")
 """The name of a Debian package. It ends in no ``-``, which would tell apt-get to remove it."""
 MOST_PACKAGES = 100
-MIRROR = re.compile(r"(?:https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|file://)(?:/[A-Za-z0-9._~%+-]+)*/?\Z")
+MIRROR = pattern(r"(?:https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|file://)(?:/[A-Za-z0-9._~%+-]+)*/?\Z")
 """Where interpreters come from. No user and no password: the file is readable by all."""
 MIRROR_LENGTH = 1024
 BACKUPS = (0, 3660)
@@ -20,7 +20,7 @@ BACKUPS = (0, 3660)
 REDIS_MEMORY = (1 << 20, 1 << 40)
 """Bytes of data that an app's Redis may hold."""
 
-_MIRROR = re.compile(rf"(?:{MIRROR.pattern})?\Z")
+_MIRROR = pattern(rf"(?:{MIRROR.pattern})?\Z")
 
 
 @dataclass(frozen=True)

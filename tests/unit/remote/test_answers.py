@@ -7,6 +7,8 @@ import contextlib
 import copy
 import dataclasses
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -67,6 +69,31 @@ EVIL: list[Any] = [
     "v1\n",
     "v" + "9" * 50,
 ]
+
+ANSWERS: dict[str, type[msgspec.Struct]] = {
+    "ask": answers.AskAnswer,
+    "status": answers.StatusOf,
+    "releases": answers.Releases,
+    "history": answers.History,
+    "doctor": answers.Diagnosis,
+    "calendars": answers.Calendars,
+    "run": answers.Run,
+    "abort": answers.Aborted,
+    "preview": answers.Previewed,
+    "lock": answers.LockAnswer,
+    "unlock": answers.LockAnswer,
+    "stop": answers.Stopped,
+    "start": answers.Started,
+    "restart": answers.Restarted,
+    "timer": answers.Run,
+    "prune": answers.Prunable,
+    "maintenance.on": answers.MaintenanceBegun,
+    "maintenance.off": answers.MaintenanceEnded,
+    "environment": answers.Environment,
+    "variables": answers.Variables,
+    "stage": answers.Staged,
+}
+"""What an answer holds, by the ``op`` of the question; to others, nothing."""
 
 
 class RawChannel(FakeChannel):
@@ -353,7 +380,7 @@ def test_what_a_host_was_told_to_do_may_have_been_done(message: dict[str, Any], 
     """Only of a question it is known that it changed nothing, whatever the answer is."""
     with pytest.raises(BadAnswer) as caught:
         remote({"event": "answer", "status": [], "entries": 5, "findings": 5, "job": 5}).query(
-            message, answers.ANSWERS[str(message["op"])]
+            message, ANSWERS[str(message["op"])]
         )
     assert caught.value.state == state
 
@@ -401,9 +428,9 @@ def test_nothing_that_the_host_answers_is_lost_on_the_way(tmp_path: Path, monkey
     for op, keys in more.items():
         host.serve(json.dumps({"op": op, **keys}).encode() + b"\n")
         answer = next(event for event in host.events if event["event"] == "answer")
-        lost = unread({key: one for key, one in answer.items() if key != "event"}, answers.ANSWERS[op], op)
+        lost = unread({key: one for key, one in answer.items() if key != "event"}, ANSWERS[op], op)
         assert lost <= NOT_NEEDED
-        assert decode.answer(json.dumps(answer).encode(), answers.ANSWERS[op], op, HOST)
+        assert decode.answer(json.dumps(answer).encode(), ANSWERS[op], op, HOST)
 
 
 @pytest.mark.source
@@ -421,3 +448,34 @@ def test_nothing_that_the_host_tells_is_lost_on_the_way() -> None:
     for event, keys in told.items():
         known = {one.name for one in dataclasses.fields(decode.EVENTS[event])}
         assert keys <= known | ({"steps"} if event == "failed" else set()), event
+
+
+def test_threads_that_meet_types_at_once_make_each_decoder_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one at a time: msgspec 0.22 has crashed where two threads read the hints of types together."""
+    real, busy, made, together = msgspec.json.Decoder, threading.Lock(), [], []
+    start = threading.Barrier(8)
+
+    def watched(kind: type, **options: Any) -> Any:
+        if not busy.acquire(timeout=0):
+            together.append(kind)
+        made.append(kind)
+        time.sleep(0.01)  # room for another thread
+        busy.release()
+        return real(kind, **options)
+
+    def hears() -> None:
+        start.wait(10)
+        for name in ("note", "warn", "logs"):
+            line = {"event": name, "at": 1.0, "text": "x", "level": "info", "message": "x", "lines": ["x"]}
+            with contextlib.suppress(BadAnswer):
+                decode.event(json.dumps(line).encode(), HOST, begun=True)
+
+    monkeypatch.setattr(decode, "_DECODERS", {})
+    monkeypatch.setattr(msgspec.json, "Decoder", watched)
+    threads = [threading.Thread(target=hears) for _ in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert together == []
+    assert len(made) == len(set(made)) > 3

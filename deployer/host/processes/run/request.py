@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from deployer.wire.lazydata import dataclass
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import MOST_NUMBER, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import TEXT, Reader
 from deployer.wire.release.command import (
@@ -23,7 +23,7 @@ from deployer.wire.release.command import (
 )
 from deployer.wire.release.processes import MOST_WORDS, argv_problem
 
-_PROCESS_OR_NONE = re.compile(rf"(?:{PROCESS.pattern})?\Z")
+_PROCESS_OR_NONE = pattern(rf"(?:{PROCESS.pattern})?\Z")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from deployer.host.state.app import Emit
 from deployer.host.system import runner, systemd
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
+from deployer.wire.lazyre import pattern
 
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
 WAIT = 900.0
@@ -34,7 +35,7 @@ _APT = (
     "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confdef",
     "-o", "Dpkg::Options::=--force-confold",
 )  # fmt: skip
-_CHANGED = re.compile(r"(Inst|Remv) (\S+)(?: \[([^\]]*)\])?(?: \((\S+))?.*")
+_CHANGED = pattern(r"(Inst|Remv) (\S+)(?: \[([^\]]*)\])?(?: \((\S+))?.*")
 _FLOCK = "hhqqi4x"
 """``struct flock`` (fcntl(2)) on 64-bit Linux: type, whence, start, length, pid."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -16,12 +15,13 @@ from deployer.host.state.paths import dump_unit
 from deployer.host.system import files, runner, systemd
 from deployer.host.units.unitfile import unit_text
 from deployer.wire.advice import do
+from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import PROGRAM
 from deployer.wire.sizes import size
 
 DIRECTORY = Path("/var/backups/deployer")
 UNITS = Path("/etc/systemd/system")
-_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z[.]dump")
+_NAME = pattern(r"[0-9]{8}T[0-9]{6}Z[.]dump")
 _PART = ".part"
 _AS_POSTGRES = ("runuser", "-u", "postgres", "--")
 _LIMIT = 6 * 3600.0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,10 +29,11 @@ from deployer.host.state.paths import AppPaths
 from deployer.host.system import files, runner
 from deployer.wire.advice import do, run
 from deployer.wire.cause import Cause
+from deployer.wire.lazyre import pattern
 from deployer.wire.release.versions import fits, numbers
 from deployer.wire.setup.software import Software
 
-_URL = re.compile(r"https?://[^\s`'\"()<>]+")
+_URL = pattern(r"https?://[^\s`'\"()<>]+")
 _ROOM = 400
 """MiB that a Python takes, packed and unpacked."""
 _NEWEST = 30
