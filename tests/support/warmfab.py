@@ -7,7 +7,9 @@ Calls that ask for what a fork cannot give start the real program.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import dataclasses
 import gc
 import importlib
 import inspect
@@ -126,7 +128,12 @@ class Order(Exception):
         _streams()
         from fabric.main import program
 
-        sys.exit(program.run())
+        try:
+            sys.exit(program.run())
+        except SystemExit as end:
+            if end.code is None or isinstance(end.code, int):
+                _leave(end.code or 0)
+            raise
 
 
 def _streams() -> None:
@@ -141,6 +148,16 @@ def _streams() -> None:
         stream.mode = mode  # type: ignore[attr-defined]
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _leave(code: int) -> NoReturn:
+    """End as an interpreter does, but for freeing one by one the objects that the kernel takes back all at once: that
+    would copy each page of memory that is still shared with the parent, and take as long as all the rest."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code & 0xFF)
 
 
 def serve(ours: socket.socket) -> None:
@@ -175,6 +192,15 @@ def _orphan(order: Order) -> int:
     return pid
 
 
+def _make_classes() -> None:
+    """Those that :mod:`deployer.wire.lazydata` makes when they are first used: each child would make them anew."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("deployer."):
+            for one in vars(module).values():
+                if isinstance(one, type) and dataclasses.is_dataclass(one):
+                    dataclasses.fields(one)
+
+
 def main() -> None:
     """The process that forks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -189,6 +215,7 @@ def main() -> None:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     del sys.modules["deployer.tasks"]  # its import has the fab that runs explain wrong command lines
+    _make_classes()
     host_program()  # packed once for all, as the keys of deploy.toml are read
     markdown()
     gc.collect()

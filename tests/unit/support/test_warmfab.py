@@ -13,7 +13,7 @@ import pytest
 from tests.support.warmfab import FAB, Popen, Server
 
 FABFILE = """\
-import os, sys, time
+import atexit, os, sys, threading, time
 from pathlib import Path
 from invoke import task
 
@@ -22,6 +22,15 @@ def tell(c, exit=0):
     print(os.getcwd(), os.environ.get("COLOUR"), sys.stdin.read(), os.getpid(), os.getppid(), os.getsid(0))
     print("told", file=sys.stderr)
     sys.exit(exit)
+
+@task
+def leave(c):
+    def later():
+        time.sleep(0.2)
+        sys.stdout.write("a thread")
+    atexit.register(lambda: print(", then what was registered"))
+    threading.Thread(target=later).start()
+    sys.exit(3)
 
 @task
 def stay(c):
@@ -58,6 +67,13 @@ def test_a_call_is_a_process_of_its_own_and_a_child_of_the_caller(project: Path)
     assert process.args[0] == FAB
     assert out.split() == [str(project), "green", "asked", str(process.pid), str(os.getpid()), str(process.pid)]
     assert (err, process.returncode) == ("told\n", 7)
+
+
+def test_it_ends_as_an_interpreter_does(project: Path) -> None:
+    """Threads are waited for, what was registered for the end is run, and nothing that was printed is lost."""
+    with Popen([FAB, "leave"], cwd=project, stdout=subprocess.PIPE, text=True) as process:
+        out, _ = process.communicate()
+    assert (out, process.returncode) == ("a thread, then what was registered\n", 3)
 
 
 @pytest.mark.parametrize(("number", "exit"), [(signal.SIGINT, 9), (signal.SIGKILL, -9), (signal.SIGTERM, -15)])
