@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.warmfab import FAB, Popen, Server
+from tests.support.warmfab import DEPLOYER, FAB, Popen, Server
 
 FABFILE = """\
 import atexit, os, sys, threading, time
@@ -108,3 +108,14 @@ def test_a_wrong_command_line_is_explained_as_by_the_program(tmp_path: Path) -> 
     with Popen([FAB, "deplyo"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
         _, err = process.communicate()
     assert process.returncode == 2 and "fab deploy" in err
+
+
+def test_deployer_is_the_program_of_its_own(tmp_path: Path) -> None:
+    """Not ``fab``: it needs no fabfile, and has commands for this machine."""
+    pipe = subprocess.PIPE
+    with Popen([DEPLOYER, "--list"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=pipe, text=True) as process:
+        out, _ = process.communicate()
+    assert process.returncode == 0 and "On this machine alone:" in out
+    with Popen([DEPLOYER, "sandbox", "dwon"], stdin=subprocess.DEVNULL, stderr=pipe, text=True) as process:
+        _, err = process.communicate()
+    assert process.returncode == 2 and "deployer sandbox --help" in err
