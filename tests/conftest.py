@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,12 @@ from hypothesis import HealthCheck, settings
 from tests.support.warmfab import Popen, Server
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("deployer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "deployer",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("DEPLOYER_EXAMPLES", "100")),
+)
 settings.load_profile("deployer")
 
 # Each worker of a run would compile all tests anew, and each fab that they start our code.
