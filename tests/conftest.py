@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.warmfab import Popen, Server
+
 # How long an example takes says how busy the machine is.
-settings.register_profile("deployer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "deployer",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("DEPLOYER_EXAMPLES", "100")),
+)
 settings.load_profile("deployer")
+
+# Each worker of a run would compile all tests anew, and each fab that they start our code.
+sys.dont_write_bytecode = False
 
 # A test run that a script put into the background ignores Ctrl-C, and so would every command it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -41,6 +54,16 @@ LONG = (
 )  # fmt: skip
 """What takes longest begins first, so that the others fill the gaps at the end; before it what needs another
 distribution, so that a first run builds the images side by side."""
+
+
+@pytest.fixture(scope="session")
+def warm_fab() -> Iterator[None]:
+    """``fab`` does not import everything again for each of its calls; it is a process of its own all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Popen)
+        patch.setattr(Popen, "server", server := Server())
+        yield
+    server.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from tests.support.fleet import FleetBed, fleet_bed
 from tests.support.ready import shop_host
 from tests.support.site import Site, make_site
 from tests.support.tiny import TinySite, make_tiny
-from tests.support.warmfab import Popen, Server
 
 if os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 6 << 30:
     os.environ.setdefault("DEPLOYER_SANDBOX_DISK", "memory")
@@ -32,13 +30,8 @@ def _swept() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _warm_fab() -> Iterator[None]:
-    """``fab`` does not import everything again for each of its calls; it is a process of its own all the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess, "Popen", Popen)
-        patch.setattr(Popen, "server", server := Server())
-        yield
-    server.stop()
+def _warm(warm_fab: None) -> None:
+    """All tests here run ``fab``."""
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def test_thirty_changes_in_a_row(site: Site) -> None:
     """Thirty releases, asked for by laptop and host in turn: numbers rise by one, each serves for its own time only."""
     site.configure(workers=1, **QUICK)
     first = number(site.deploy())
-    path, kind = "/work?ms=5", {"clients": 4, **CALM}
+    path, kind = "/work?ms=5", {"clients": 2, **CALM}
     with site.under_load(path, **kind) as load, site.under_load(path, keepalive=True, **kind) as kept:
         changes, served = [deploy(site, "2")], {"1": first, "2": first + 1}
         for step in range(29):

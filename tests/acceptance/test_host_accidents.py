@@ -20,7 +20,7 @@ from tests.support.faults.injected import HOME
 from tests.support.faults.matrix import problems
 from tests.support.faults.writes import at_write, spread, writes_of
 from tests.support.project import Project
-from tests.support.site import wait_until
+from tests.support.site import CALM, wait_until
 from tests.support.tiny import TinySite
 
 pytestmark = pytest.mark.acceptance
@@ -47,7 +47,7 @@ def bench(_bench: Bench) -> Iterator[Bench]:
 @contextlib.contextmanager
 def loaded(bench: Bench) -> Iterator[None]:
     """Not one request may fail in here."""
-    with bench.site.under_load(clients=2, pause=0.05):
+    with bench.site.under_load(clients=2):
         yield
 
 
@@ -132,9 +132,12 @@ def test_a_disk_that_turns_read_only_during_a_deploy(mounts: Bench, at: str, exi
 
 
 def test_a_disk_that_fills_up_during_a_deploy(bench: Bench) -> None:
-    """Wherever it is that nothing can be written any more, one whole release serves, and with room all goes on."""
-    moments = spread(writes_of(bench, "deploy"), 7)
-    assert len(moments) == 7
+    """Wherever it is that nothing can be written any more, one whole release serves, and with room all goes on.
+
+    At some writes of a deploy; ``make test-faults`` tries each of them.
+    """
+    moments = spread(writes_of(bench, "deploy"), 4)
+    assert len(set(moments)) == 4
     for what in moments:
         cell = at_write(bench, "deploy", what, "full")
         assert not cell.problems, problems([cell])
@@ -210,7 +213,7 @@ def test_a_release_that_is_killed(bench: Bench, at: str, exit: int) -> None:
     """A candidate that the kernel kills is refused, a release with traffic taken back; both say what ended it."""
     change(bench)
     before = bench.survey().current
-    with bench.site.load(clients=2, pause=0.05) as load, standing(bench, at) as fab:
+    with bench.site.load(clients=2, pause=CALM) as load, standing(bench, at) as fab:
         unit = f"{APP}-web@v{bench.survey().newest}.service"
         bench.site.host.run(f"kill -KILL $(systemctl show -p MainPID --value {unit})")
         bench.faults.go_on()
@@ -247,7 +250,7 @@ def test_a_daemon_reload_that_fails(stubborn: Bench) -> None:
         stubborn.deploy()
     change(stubborn)
     before = stubborn.survey().current
-    with stubborn.site.load(clients=2, pause=0.05) as load, standing(stubborn, "switched") as fab:
+    with stubborn.site.load(clients=2, pause=CALM) as load, standing(stubborn, "switched") as fab:
         unit = f"{APP}-web@v{stubborn.survey().newest}.service"
         stubborn.site.host.run(f"kill -KILL $(systemctl show -p MainPID --value {unit})")
         stubborn.faults.go_on()
@@ -467,7 +470,7 @@ def test_systemd_is_executed_or_loaded_again_and_again(mini: TinySite, command: 
     mini.expect(0, "deploy")
     mini.project.write("change.txt", command)
     mini.project.commit("change")
-    with again_and_again(mini.host, command), mini.under_load("/", clients=2, pause=0.05):
+    with again_and_again(mini.host, command), mini.under_load("/", clients=2):
         ended = mini.expect(0, "deploy", "--json")
         for phase in ("build", "migrate"):
             said = [event["line"] for event in ended.events if event["event"] == "output" and event["phase"] == phase]

@@ -92,7 +92,7 @@ class Shop:
         ``phase`` is the one in which it fails (or those that it may be); empty: there is no release as yet.
         """
         before, serving = self.footprint(), self.site.serving
-        with self.site.under_load(clients=CLIENTS, pause=0.05):
+        with self.site.under_load(clients=CLIENTS):
             ended = self.site.deploy(*arguments, expect=exit)
             assert self.site.serving == serving
         failed = ended.event("failed")

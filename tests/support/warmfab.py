@@ -1,13 +1,15 @@
-"""``fab`` without its imports: a process that has made them forks one child for each call.
+"""``fab`` and ``deployer`` without their imports: a process that has made them forks one child for each call.
 
-Whoever calls :class:`subprocess.Popen` for ``fab`` notices nothing but the time: what runs is a process of its own, a
+Whoever calls :class:`subprocess.Popen` for them notices nothing but the time: what runs is a process of its own, a
 child of the caller, with its own pid, signals, directory, environment and streams, which ends as an interpreter does.
 Calls that ask for what a fork cannot give start the real program.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import dataclasses
 import gc
 import importlib
 import inspect
@@ -23,7 +25,7 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-FAB = str(Path(sys.executable).with_name("fab"))
+FAB, DEPLOYER = (str(Path(sys.executable).with_name(name)) for name in ("fab", "deployer"))
 AT_START = ("PYTHON", "LC_", "LANG")
 """An interpreter reads these variables once, when it starts."""
 _SUBREAPER = 36
@@ -47,7 +49,7 @@ class Server:
     def can(self, call: dict[str, Any]) -> bool:
         """Whether a call, by the arguments of ``Popen._execute_child``, comes out as the real program would."""
         argv, env = call["args"], call["env"]
-        if not isinstance(argv, (list, tuple)) or not argv or argv[0] != FAB or call["shell"]:
+        if not isinstance(argv, (list, tuple)) or not argv or argv[0] not in (FAB, DEPLOYER) or call["shell"]:
             return False
         if any(call.get(name) for name in ("preexec_fn", "executable", "pass_fds", "groups", "gids")):
             return False
@@ -60,7 +62,7 @@ class Server:
         return told[0] == told[1] and (call["cwd"] is None or Path(call["cwd"]).is_dir())
 
     def fork(self, call: dict[str, Any]) -> int:
-        """Start ``fab``; its pid. It is a child of this process."""
+        """Start it; its pid. It is a child of this process."""
         order = {
             "argv": [str(word) for word in call["args"]],
             "cwd": str(Path(call["cwd"] or ".").absolute()),
@@ -88,7 +90,7 @@ class Server:
 
 
 class Popen(subprocess.Popen):  # type: ignore[type-arg]
-    """As the library's, but that ``fab`` is forked where that makes no difference."""
+    """As the library's, but that ``fab`` and ``deployer`` are forked where that makes no difference."""
 
     server: Server | None = None
 
@@ -124,9 +126,13 @@ class Order(Exception):
         sys.argv[:] = self.order["argv"]
         sys.path[0] = str(Path(FAB).parent)
         _streams()
-        from fabric.main import program
-
-        sys.exit(program.run())
+        main = _own_program if sys.argv[0] == DEPLOYER else _fabric_program
+        try:
+            sys.exit(main())
+        except SystemExit as end:
+            if end.code is None or isinstance(end.code, int):
+                _leave(end.code or 0)
+            raise  # what has more to say, or could not be printed, ends the usual way
 
 
 def _streams() -> None:
@@ -141,6 +147,32 @@ def _streams() -> None:
         stream.mode = mode  # type: ignore[attr-defined]
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _fabric_program() -> object:
+    from fabric.main import program
+
+    return program.run()
+
+
+def _own_program() -> object:
+    from deployer.__main__ import main
+
+    return main()
+
+
+def _leave(code: int) -> None:
+    """End as an interpreter does, but for freeing one by one the objects that the kernel takes back all at once: that
+    would copy each page of memory that is still shared with the parent, and take as long as all the rest. Returns only
+    when there is an output that takes nothing any more."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code & 0xFF)
 
 
 def serve(ours: socket.socket) -> None:
@@ -175,13 +207,22 @@ def _orphan(order: Order) -> int:
     return pid
 
 
+def _make_classes() -> None:
+    """Those that :mod:`deployer.wire.lazydata` makes when they are first used: each child would make them anew."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("deployer."):
+            for one in vars(module).values():
+                if isinstance(one, type) and dataclasses.is_dataclass(one):
+                    dataclasses.fields(one)
+
+
 def main() -> None:
     """The process that forks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ours = socket.socket(fileno=int(sys.argv[1]))
     import fabric.main  # noqa: F401
 
-    import deployer
+    import deployer.__main__
     from deployer.config.describe import markdown
     from deployer.remote.program import host_program
 
@@ -189,6 +230,7 @@ def main() -> None:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     del sys.modules["deployer.tasks"]  # its import has the fab that runs explain wrong command lines
+    _make_classes()
     host_program()  # packed once for all, as the keys of deploy.toml are read
     markdown()
     gc.collect()

@@ -13,6 +13,8 @@ import pytest
 
 from tests.host.sshd import Sshd, make_key, public, running, write_config
 
+pytestmark = pytest.mark.usefixtures("warm_fab")
+
 BIN = Path(sys.executable).parent
 FABRIC_YAML = "tasks:\n  executor_class: deployer.executor.FleetExecutor\n"
 FABFILE = """

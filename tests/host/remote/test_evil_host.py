@@ -18,6 +18,8 @@ from deployer.wire.protocol import PROTOCOL
 from tests.host.sshd import Sshd, running, write_config
 from tests.unit.remote.test_answers import ASK, FINISHED, STATUS
 
+pytestmark = pytest.mark.usefixtures("warm_fab")
+
 PROGRAM = """#!{python}
 import json, pathlib, sys
 here = pathlib.Path(__file__).parent

@@ -11,15 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import deployer.host
 import deployer.wire
+from deployer.host.deployment.undo import Undo
+from deployer.host.job import main
 
 _PROGRAM = tuple(str(Path(part.__file__).parent) for part in (deployer.host, deployer.wire))
 """What ships to a host."""
 _HERE = str(Path(__file__).parent)
 UNDO, RECOVERY = "undo.py:run", "main.py:_recover"
 """Where an undo or a recovery begins: from then on, calls count."""
+_BEGINNINGS: dict[str, tuple[Any, str]] = {UNDO: (Undo, "run"), RECOVERY: (main, "_recover")}
 _APART = {"failures.py", "protocol.py", "errors.py"}
 """What keeps the failures, and what has none."""
 _PURE = {"paths.py", "app.py", "clock.py", "reader.py", "spec.py", "processes.py"}
@@ -40,6 +45,9 @@ _STEPS = {
 }
 """Whose calls are tried, where not every one is."""
 TEXT = "nobody foresaw this"
+_ENTERED = "entered"
+_BETWEEN = ("<", _ENTERED)
+"""How functions are called that are none of the program's: comprehensions and the like, and ours."""
 
 Call = tuple[str, str]
 """Who calls, as ``module.py:function``, and whom."""
@@ -59,30 +67,33 @@ class Bug:
     seen: Counter[Call] = field(default_factory=Counter)
     struck: int = 0
     journal: io.StringIO = field(default_factory=io.StringIO)
-    _begun: bool = False
-    _first: str = field(init=False)
-    """The name of the function that it ``begins`` with: what is called before is hardly looked at."""
-
-    def __post_init__(self) -> None:
-        self._first = self.begins.partition(":")[2]
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        with contextlib.redirect_stderr(self.journal):
-            sys.setprofile(self._look)
+        """What is called before it ``begins`` is not looked at: that takes as long again as to run it."""
+        owner, name = _BEGINNINGS[self.begins]
+        with contextlib.redirect_stderr(self.journal), mock.patch.object(owner, name, self._entering(owner, name)):
             try:
                 yield
             finally:
                 sys.setprofile(None)
 
+    def _entering(self, owner: object, name: str) -> Callable[..., object]:
+        real = getattr(owner, name)
+
+        def entered(*values: object, **named: object) -> object:
+            if not self.struck:
+                sys.setprofile(self._look)
+            return real(*values, **named)
+
+        assert entered.__code__.co_name == _ENTERED
+        return entered
+
     def _look(self, frame: types.FrameType, event: str, _: object) -> None:
-        if event != "call" or not (self._begun or frame.f_code.co_name == self._first):
+        if event != "call":
             return
         call = _call(frame)
         if call is None:
-            return
-        self._begun = self._begun or call[1] == self.begins
-        if not self._begun:
             return
         self.seen[call] += 1
         if call == self.call and self.occasion in (0, self.seen[call]):
@@ -95,10 +106,12 @@ class Bug:
 
 def _call(frame: types.FrameType) -> Call | None:
     """A function of the host program, or one of those that stand in for the system, called by the host program."""
+    if frame.f_code.co_name.startswith(_BETWEEN):
+        return None
     caller = frame.f_back
-    while caller is not None and caller.f_code.co_name.startswith("<"):
+    while caller is not None and caller.f_code.co_name.startswith(_BETWEEN):
         caller = caller.f_back
-    if caller is None or frame.f_code.co_name.startswith("<"):
+    if caller is None:
         return None
     (of, ours), (module, _) = _place(caller.f_code.co_filename), _place(frame.f_code.co_filename)
     if not (ours and module):

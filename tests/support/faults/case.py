@@ -13,7 +13,7 @@ from tests.support.faults.accident import FAULTS, Aftermath, Scene
 from tests.support.faults.app import Parts
 from tests.support.faults.bench import COMMANDS, FLEET, Bench
 from tests.support.faults.survey import Survey
-from tests.support.site import wait_until
+from tests.support.site import CALM, wait_until
 
 LEASE = 15.0
 """Seconds that a fleet's candidate waits here for a sign of the laptop: more than it takes to come back."""
@@ -59,7 +59,7 @@ class Case:
         parts = self.bench.prepare(self.command, before)
         serves, after, report = "?", Aftermath(None), None
         self.bench.jobs.feed()
-        with self.bench.site.load(clients=2, pause=0.05) as load:
+        with self.bench.site.load(clients=2, pause=CALM) as load:
             try:
                 wait_until(lambda: load.snapshot().succeeded > 5, "the load is on")
                 after = self._befall()

@@ -22,6 +22,7 @@ from typing import Any
 
 from deployer.sandbox.load.clients import Client, LoadOrder, Row
 from deployer.sandbox.load.report import Report, Sample, summarise
+from tests.support.site import CALM
 
 ROOT = Path(__file__).resolve().parents[3]
 CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from tests.support.fleet.load import run; run()"
@@ -37,7 +38,7 @@ class FleetLoad:
         places: Mapping[str, tuple[str, int]],
         *,
         clients: int = 1,
-        pause: float = 0.05,
+        pause: float = CALM,
         timeout: float = 15.0,
         keepalive: bool = False,
     ) -> None:

@@ -23,6 +23,8 @@ from deployer.config.tables.fleet import FleetSettings
 from deployer.errors import ConfigError
 from deployer.rollout import Strategy
 
+pytestmark = pytest.mark.usefixtures("warm_fab")
+
 FAB = Path(sys.executable).with_name("fab")
 CONFIG = Config(app="shop")
 

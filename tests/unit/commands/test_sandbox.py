@@ -31,6 +31,8 @@ from deployer.sandbox.records.state import Record, State
 from deployer.ui.answers.demo import DemoStep, demo_table
 from deployer.ui.steps import Steps
 
+pytestmark = pytest.mark.usefixtures("warm_fab")
+
 DEPLOYER = str(Path(sys.executable).with_name("deployer"))
 
 

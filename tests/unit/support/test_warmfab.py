@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.warmfab import FAB, Popen, Server
+from tests.support.warmfab import DEPLOYER, FAB, Popen, Server
 
 FABFILE = """\
-import os, sys, time
+import atexit, os, sys, threading, time
 from pathlib import Path
 from invoke import task
 
@@ -22,6 +22,15 @@ def tell(c, exit=0):
     print(os.getcwd(), os.environ.get("COLOUR"), sys.stdin.read(), os.getpid(), os.getppid(), os.getsid(0))
     print("told", file=sys.stderr)
     sys.exit(exit)
+
+@task
+def leave(c):
+    def later():
+        time.sleep(0.2)
+        sys.stdout.write("a thread")
+    atexit.register(lambda: print(", then what was registered"))
+    threading.Thread(target=later).start()
+    sys.exit(3)
 
 @task
 def stay(c):
@@ -60,6 +69,13 @@ def test_a_call_is_a_process_of_its_own_and_a_child_of_the_caller(project: Path)
     assert (err, process.returncode) == ("told\n", 7)
 
 
+def test_it_ends_as_an_interpreter_does(project: Path) -> None:
+    """Threads are waited for, what was registered for the end is run, and nothing that was printed is lost."""
+    with Popen([FAB, "leave"], cwd=project, stdout=subprocess.PIPE, text=True) as process:
+        out, _ = process.communicate()
+    assert (out, process.returncode) == ("a thread, then what was registered\n", 3)
+
+
 @pytest.mark.parametrize(("number", "exit"), [(signal.SIGINT, 9), (signal.SIGKILL, -9), (signal.SIGTERM, -15)])
 def test_signals_reach_it(project: Path, number: int, exit: int) -> None:
     """A signal to its pid does what it does to a program that was just started."""
@@ -92,3 +108,14 @@ def test_a_wrong_command_line_is_explained_as_by_the_program(tmp_path: Path) -> 
     with Popen([FAB, "deplyo"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
         _, err = process.communicate()
     assert process.returncode == 2 and "fab deploy" in err
+
+
+def test_deployer_is_the_program_of_its_own(tmp_path: Path) -> None:
+    """Not ``fab``: it needs no fabfile, and has commands for this machine."""
+    pipe = subprocess.PIPE
+    with Popen([DEPLOYER, "--list"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=pipe, text=True) as process:
+        out, _ = process.communicate()
+    assert process.returncode == 0 and "On this machine alone:" in out
+    with Popen([DEPLOYER, "sandbox", "dwon"], stdin=subprocess.DEVNULL, stderr=pipe, text=True) as process:
+        _, err = process.communicate()
+    assert process.returncode == 2 and "deployer sandbox --help" in err

@@ -14,6 +14,8 @@ from deployer.cli.fleettask import Dry, FleetTask
 from deployer.cli.usage.program import joined
 from deployer.tasks import namespace
 
+pytestmark = pytest.mark.usefixtures("warm_fab")
+
 BIN = Path(sys.executable).parent
 FABRIC_YAML = "tasks: {executor_class: deployer.executor.FleetExecutor}\n"
 LEAST = {"-e": "--env", "-c": "--config", "-j": "--json", "-v": "--verbose", "-p": "--parallel"}
