@@ -86,10 +86,13 @@ def _missing(tree: Path, modules: Mapping[str, set[str]]) -> dict[str, set[str]]
     """The modules without a compiled form."""
     found = {}
     for directory, names in modules.items():
+        there: list[str] = []
         compiled: list[str] = []
-        with contextlib.suppress(OSError), _cache_below(tree, directory) as cache:
-            compiled = os.listdir(cache)
-        missing = names - {f"{name.partition('.')[0]}.py" for name in of_modules(compiled, names)}
+        with contextlib.suppress(OSError), ownership.directory_below(tree, directory) as place:
+            there = os.listdir(place)
+            with cache_of(place) as cache:
+                compiled = os.listdir(cache)
+        missing = names.intersection(there) - {f"{name.partition('.')[0]}.py" for name in of_modules(compiled, names)}
         if missing:
             found[directory] = missing
     return found

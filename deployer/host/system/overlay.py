@@ -23,7 +23,8 @@ _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 """System calls, by the number that all architectures of Linux share."""
 _AT, _EMPTY_PATH, _FROM_DESCRIPTOR = -100, 0x1000, 4
 _CLONE, _CLOSE_ON_EXEC = 1, os.O_CLOEXEC
-_READ_ONLY, _IDMAP = 1, 0x100000
+_READ_ONLY, _IDMAP, _PRIVATE = 1, 0x100000, 1 << 18
+"""Private: what is mounted on a directory appears wherever a shared mount shows it (mount_namespaces(7))."""
 _NEW_USER = 0x10000000
 _FLAGS = 2 | 4
 """nosuid, nodev."""
@@ -147,7 +148,7 @@ def _show(tree: Path, target: Path, uid: int, gid: int) -> None:
     with _mapped(uid, gid) as namespace:
         descriptor = _call(_OPEN_TREE, _AT, os.fsencode(tree), _CLONE | _CLOSE_ON_EXEC)
         try:
-            attributes = struct.pack("QQQQ", _IDMAP | _READ_ONLY, 0, 0, namespace)
+            attributes = struct.pack("QQQQ", _IDMAP | _READ_ONLY, 0, _PRIVATE, namespace)
             _call(_MOUNT_SETATTR, descriptor, b"", _EMPTY_PATH, attributes, len(attributes))
             _call(_MOVE_MOUNT, descriptor, b"", _AT, os.fsencode(target), _FROM_DESCRIPTOR)
         finally:
