@@ -302,3 +302,20 @@ print(sorted(set(asked)))
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env={**os.environ})
     packages = ["deployer", *(f"deployer.{name}" for name in ("cli", "errors", "executor", "tasks", "wire"))]
     assert done.stdout == f"{packages}\n['_common', '_waves', 'init']\n", done.stderr
+
+
+def test_fab_looks_for_garbage_rarely_and_not_at_the_end(project: Path) -> None:
+    """Python would look through all that was imported, again and again."""
+    (project / "fabfile.py").write_text("from deployer.tasks import namespace\n")
+    (project / "sitecustomize.py").write_text(
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0] >= 10_000, gc.get_freeze_count() > 1000))\n"
+    )
+    done = subprocess.run(
+        [Path(sys.executable).with_name("fab"), "--list"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(project)},
+    )
+    assert done.stdout.splitlines()[-1] == "True True", done.stderr

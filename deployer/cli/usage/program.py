@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,12 +29,16 @@ from deployer.wire.advice import do, run
 __all__ = ["ExplainedFab", "explain_usage", "joined"]
 
 _FORMATS = ("flat", "nested", "json")
+_GARBAGE = 20_000
+"""New objects after which Python looks for garbage. Its own 700 come a hundred times in the imports of a deploy."""
 
 
 class ExplainedFab(Fab):  # type: ignore[misc]
     """Fabric's program; a wrong command line is explained and ends with exit code 2."""
 
     def parse_tasks(self) -> None:
+        gc.set_threshold(_GARBAGE)
+        atexit.register(gc.freeze)  # nothing is looked through once more at the end
         with self._explained():
             self.core.unparsed = joined(self.core.unparsed, self.collection.task_names)
             super().parse_tasks()

@@ -57,6 +57,17 @@ print(len(found) > 100)
     assert _run(MODULES + check) == ["True"]
 
 
+def test_garbage_is_looked_for_rarely_and_not_at_the_end() -> None:
+    """Python would look through all that was imported, again and again, in a program that ends within a second."""
+    code = """
+import atexit, gc
+atexit.register(lambda: print(gc.get_threshold()[0] >= 10_000, gc.get_freeze_count() > 1000))
+from deployer.host.__main__ import main
+main([])
+"""
+    assert _run(code) == ["True", "True"]
+
+
 def _run(code: str) -> list[str]:
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.split()
