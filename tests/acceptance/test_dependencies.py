@@ -133,3 +133,21 @@ def test_sources_in_the_code_are_served_as_they_were_committed(mini: TinySite, k
     assert "/srv/mini" not in found.stdout and "sources" not in found.stdout
     mini.expect(0, "rollback", "--to", first)
     assert mini.get("/argv") == ["one 1", "two 1", "app 1"]
+
+
+def test_what_a_new_lock_leaves_alone_is_shared(mini: TinySite) -> None:
+    """One file in both environments, and compiled once; what differs is new, and compiled as well."""
+    packages = "/srv/mini/current/venv/lib/python*/site-packages"
+    names = ("one.py", "__pycache__/one.cpython-*.pyc", "two.py", "__pycache__/two.cpython-*.pyc")
+    look = " ".join(f"{packages}/{name}" for name in names)
+    mini.project.change(files={**lib("one", "alone"), **lib("two", "first"), **KINDS["requirements"]})
+    assert "installed" in built(mini)
+    before = mini.host.run(f"stat -c %i {look}").stdout.split()
+    mini.project.change(files=lib("two", "second"))
+    assert "installed" in built(mini)
+    after = mini.host.run(f"stat -c %i {look}").stdout.split()
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False, False]
+    said = mini.host.run("/srv/mini/current/venv/bin/python -B -v -c 'import one, two; print(two.VALUE)' 2>&1").stdout
+    assert "two second" in said
+    assert said.count("matches") >= 2, "their bytecode is that of their source"
+    assert "no problems found" in mini.expect(0, "doctor").out

@@ -30,6 +30,13 @@ def of_modules(names: Iterable[str], modules: Collection[str]) -> list[str]:
     return [name for name in names if (found := _COMPILED.fullmatch(name)) and f"{found[1]}.py" in modules]
 
 
+def module_of(path: bytes) -> bytes:
+    """The path of the module whose bytecode is at a path; empty when it is no bytecode."""
+    directory, _, name = path.rpartition(b"/")
+    found = _COMPILED.fullmatch(os.fsdecode(name)) if directory.endswith(CACHE.encode()) else None
+    return directory[: -len(CACHE)] + os.fsencode(f"{found[1]}.py") if found else b""
+
+
 def python(venv: Path | None) -> str:
     """The program that compiles."""
     return str(venv / "bin/python") if venv else "/usr/bin/python3"

@@ -106,6 +106,33 @@ def _copy(name: str, source: int, target: int, new: str = "") -> None:
             os.utime(copy.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
 
 
+def share_equal(base: Path, tree: Path, paths: Iterable[str], compiled: Iterable[str]) -> None:
+    """Replace files of ``tree``, which are root's, by links to those of ``base`` with the same content and mode, so
+    that the bytecode of modules among them, ``compiled``, can be linked as well: it names its source by time and size.
+
+    What cannot be linked stays as it is. Raises OSError.
+    """
+    for path in paths:
+        _replace(f"{base}/{path}", f"{tree}/{path}")
+    for path in compiled:
+        cache = os.path.dirname(f"{tree}/{path}")
+        if not os.path.isdir(cache):
+            os.mkdir(cache)
+            os.chmod(cache, 0o755)
+        _replace(f"{base}/{path}", f"{tree}/{path}")
+
+
+def _replace(source: str, target: str) -> None:
+    draft = f"{os.path.dirname(target)}/{_SHARED}"
+    try:
+        os.link(source, draft, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        return
+    os.rename(draft, target)
+
+
 def copy_shared(tree: Path) -> None:
     """Replace each file that another tree has as well by a copy of its own. Raises OSError."""
     for directory, _, names in os.walk(str(tree)):

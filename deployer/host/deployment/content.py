@@ -69,7 +69,9 @@ def _build_venv(deployment: Deployment) -> str:
     if ctx.venvs.record(release.venv) is not None:
         return "dependencies unchanged, "
     python, code = _interpreter(deployment).path, ctx.trees.path(release.tree)
-    venv.build(ctx, release.venv, release.spec, python, code, _entries(deployment), _environment(deployment))
+    before = deployment.current.venv if deployment.current is not None else ""
+    environment = _environment(deployment)
+    venv.build(ctx, release.venv, release.spec, python, code, _entries(deployment), environment, before)
     deployment.built.add(release.venv)
     return f"dependencies of {release.spec.lock.path} installed, "
 

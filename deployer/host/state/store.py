@@ -90,6 +90,11 @@ class Store:
             return {}
         return {path: heads[path] for path, one in seen.items() if before.get(path) == one and path in heads}
 
+    def unchanged(self, key: str) -> contents.Heads:
+        """Digest and mode of each file of sealed content of which the file system says what it did then. Raises
+        OSError."""
+        return self._shared(key, contents.listing(os.fsencode(self.path(key))))
+
     def _heads(self, key: str, sums: str) -> contents.Heads:
         """The recorded digests; none when the record is damaged or gone."""
         with contextlib.suppress(OSError):

@@ -155,3 +155,19 @@ def test_another_python_compiles_all_of_it(host: SimulatedHost) -> None:
     kept = code(host, 1) / "__pycache__"
     assert deploy(host, "one", env={"NEW": "1"}, lock="another").exit == 0
     assert [path.samefile(kept / path.name) for path in (code(host, 2) / "__pycache__").iterdir()] == [False]
+
+
+def venv(host: SimulatedHost, number: int) -> Path:
+    return (host.paths.releases / f"v{number}/venv").resolve()
+
+
+def test_environments_share_what_they_have_in_common(host: SimulatedHost) -> None:
+    """Unless what the one before has is not what was installed there."""
+    name = "bin/gunicorn"
+    assert deploy(host, "one", lock="second").exit == 0
+    assert venv(host, 1) != venv(host, 2)
+    assert (venv(host, 1) / name).samefile(venv(host, 2) / name)
+    (venv(host, 2) / name).write_text("changed on the host\n")
+    assert deploy(host, "one", lock="third").exit == 0
+    assert not (venv(host, 2) / name).samefile(venv(host, 3) / name)
+    assert (venv(host, 3) / name).read_text() != "changed on the host\n"
