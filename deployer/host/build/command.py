@@ -95,11 +95,11 @@ def _ssh_files(ctx: Context) -> list[confinement.Line]:
     return [("BindReadOnlyPaths", f"-{home}/.ssh/{name}") for name in _SSH_FILES]
 
 
-def take(ctx: Context, built: Path, *, whiteouts: bool = False) -> None:
+def take(ctx: Context, built: Path) -> None:
     """Take what was built for root. Raises HostError when a process of the build still runs, or could still write."""
     transient.refuse_running(ctx, "build")
     try:
-        ownership.take(built, ctx.builder()[0], whiteouts=whiteouts)
+        ownership.take(built, ctx.builder()[0])
     except PermissionError as error:
         raise refused(error) from None
 

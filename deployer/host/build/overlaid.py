@@ -7,7 +7,6 @@ containers), they get a copy of the tree.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
@@ -42,16 +41,18 @@ def run(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
         overlay.unmount(tree)
     except PermissionError as error:
         raise refused(error) from None
-    written = _replace(ctx, tree, room / "whole") if renamed else _move(ctx, tree, room)
+    written = _replace(ctx, tree, room / "whole") if renamed else _add(ctx, tree, room)
     files.remove_tree(room)
     return written
 
 
-def _move(ctx: Context, tree: Path, room: Path) -> list[str]:
-    take(ctx, room / overlay.ABOVE, whiteouts=True)
+def _add(ctx: Context, tree: Path, room: Path) -> list[str]:
     removed = room / "removed"
     removed.mkdir(mode=0o700)
-    written = overlay.move(room / overlay.ABOVE, tree, removed)
+    try:
+        written = overlay.copy(room / overlay.ABOVE, tree, removed, ctx.builder()[0])
+    except PermissionError as error:
+        raise refused(error) from None
     bytecode.drop(tree, written)
     return written
 
@@ -71,25 +72,27 @@ def _replace(ctx: Context, tree: Path, whole: Path) -> list[str]:
 
 
 def _in_a_copy(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
-    before = _times(tree)
-    disk.require_room(tree.parent, sum(size for size, _ in before.values()), "the code")
+    before = _files(tree)
+    disk.require_room(tree.parent, sum(one.st_size for one in before.values() if one.st_nlink > 1), "the code")
     hardlinks.copy_shared(tree)
     ownership.give(tree, *ctx.builder())
     commands()
     take(ctx, tree)
-    after = _times(tree)
-    written = [path for path, seen in after.items() if before.get(path) != seen]
+    written = [path for path, seen in _files(tree).items() if not _is_as_before(before.get(path), seen)]
     bytecode.drop(tree, written)
     return written
 
 
-def _times(tree: Path) -> dict[str, tuple[int, int]]:
-    """Size and modification time of each regular file."""
+def _files(tree: Path) -> dict[str, os.stat_result]:
+    """Each regular file of a tree."""
     found = {}
     for directory, _, names in os.walk(str(tree)):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                status = os.lstat(f"{directory}/{name}")
-                if stat.S_ISREG(status.st_mode):
-                    found[os.path.relpath(f"{directory}/{name}", str(tree))] = status.st_size, status.st_mtime_ns
+            status = os.lstat(f"{directory}/{name}")
+            if stat.S_ISREG(status.st_mode):
+                found[os.path.relpath(f"{directory}/{name}", str(tree))] = status
     return found
+
+
+def _is_as_before(before: os.stat_result | None, after: os.stat_result) -> bool:
+    return before is not None and (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)

@@ -33,8 +33,8 @@ _OPTIONS = "redirect_dir=on,metacopy=off,index=off,volatile"
 build counts for nothing)."""
 _PATIENCE, _PAUSE = 10.0, 0.05
 BELOW, ABOVE, _WORK = "below", "above", "work"
-_MARK = "trusted.overlay."
-_OPAQUE, _REDIRECT = f"{_MARK}opaque", f"{_MARK}redirect"
+_OPAQUE, _REDIRECT = "trusted.overlay.opaque", "trusted.overlay.redirect"
+_DEPTH, _CHUNK = 200, 1 << 20
 
 
 def mount(tree: Path, room: Path, uid: int, gid: int) -> None:
@@ -75,72 +75,105 @@ def clear(tree: Path, room: Path) -> None:
 
 def is_renamed(above: Path) -> bool:
     """Whether a directory from below was renamed: what it holds is not all above."""
-    return any(_has(path, _REDIRECT) for path, _ in _directories(above))
+    return any(_REDIRECT in os.listxattr(directory, follow_symlinks=False) for directory, *_ in os.walk(str(above)))
 
 
-def move(above: Path, tree: Path, removed: Path) -> list[str]:
-    """Move what was changed into ``tree``, and what it replaces or removes to ``removed``, an empty directory. Returns
-    the paths of the files that were moved. Raises OSError.
+def copy(above: Path, tree: Path, removed: Path, owner: int) -> list[str]:
+    """Copy what ``owner`` has changed into ``tree``, and move what that replaces or removes to ``removed``, an empty
+    directory. Returns the paths of the files that were copied.
 
-    Only root can write to any of them.
+    Whoever has kept a mount of the overlay (in a mount namespace of his own) can still change what lies above: no link
+    is followed, and nothing that he could ever open gets into the tree. Raises PermissionError for what belongs to
+    another user and for too deep nesting, OSError.
     """
-    moved: list[str] = []
-    count = 0
-    for path, names in _directories(above):
-        place = tree / path.relative_to(above)
-        for name in names:
-            source, target = path / name, place / name
-            made, there = os.lstat(str(source)), _mode(target)
-            is_directory = stat.S_ISDIR(made.st_mode)
-            keeps = is_directory and stat.S_ISDIR(there) and not _has(source, _OPAQUE)
-            if there and not keeps:
-                os.rename(str(target), str(removed / str(count)))
-                count += 1
-            if is_directory and not keeps:
-                target.mkdir(mode=0o755)
-                target.chmod(0o755)
-            elif not is_directory and not is_whiteout(made):
-                _unmark(source)
-                os.rename(str(source), str(target))
-                moved.append(str(target.relative_to(tree)))
-    return moved
+    with contextlib.ExitStack() as opened:
+        source, target, aside = (
+            opened.enter_context(_opened(str(place), None)) for place in (above, tree, removed)
+        )  # fmt: skip
+        copying = _Copying(owner, aside)
+        copying.directory(source, target, "", 0)
+    return copying.copied
+
+
+class _Copying:
+    """Copies one tree. ``aside`` is where what it replaces is moved to, under a number."""
+
+    def __init__(self, owner: int, aside: int) -> None:
+        self.copied: list[str] = []
+        self._owner, self._aside = owner, aside
+        self._moved = 0
+
+    def directory(self, source: int, target: int, prefix: str, depth: int) -> None:
+        if depth > _DEPTH:
+            raise PermissionError(f"directories are nested more than {_DEPTH} deep")
+        for name in sorted(os.listdir(source)):
+            seen = os.lstat(name, dir_fd=source)
+            if is_whiteout(seen):
+                self._clear(name, target)
+            elif stat.S_ISDIR(seen.st_mode):
+                self._inner(name, source, target, prefix, depth)
+            elif stat.S_ISLNK(seen.st_mode):
+                self._clear(name, target)
+                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            elif stat.S_ISREG(seen.st_mode):
+                self._file(name, source, target)
+                self.copied.append(f"{prefix}{name}")
+
+    def _inner(self, name: str, source: int, target: int, prefix: str, depth: int) -> None:
+        with _opened(name, source) as inner:
+            if _OPAQUE in os.listxattr(inner) or not stat.S_ISDIR(_mode(name, target)):
+                self._clear(name, target)
+                os.mkdir(name, 0o755, dir_fd=target)
+                os.chmod(name, 0o755, dir_fd=target)
+            with _opened(name, target) as place:
+                self.directory(inner, place, f"{prefix}{name}/", depth + 1)
+
+    def _file(self, name: str, source: int, target: int) -> None:
+        flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(name, os.O_RDONLY | flags, dir_fd=source), "rb") as file:
+            status, system = os.fstat(file.fileno()), os.fstatvfs(target)
+            if status.st_uid not in (self._owner, 0) or not stat.S_ISREG(status.st_mode):
+                raise PermissionError(f"{name!r} in the built tree belongs to another user (uid {status.st_uid})")
+            if status.st_size > system.f_bavail * system.f_frsize:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            self._clear(name, target)
+            made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
+            with os.fdopen(made, "wb") as new:
+                left = status.st_size
+                while left and (piece := file.read(min(left, _CHUNK))):
+                    new.write(piece)
+                    left -= len(piece)
+                new.flush()
+                os.fchmod(new.fileno(), (status.st_mode | 0o644) & 0o755)
+                os.utime(new.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+    def _clear(self, name: str, directory: int) -> None:
+        """Make room for something else of that name."""
+        if _mode(name, directory):
+            os.rename(name, str(self._moved), src_dir_fd=directory, dst_dir_fd=self._aside)
+            self._moved += 1
+
+
+@contextlib.contextmanager
+def _opened(name: str, parent: int | None) -> Iterator[int]:
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _mode(name: str, directory: int) -> int:
+    """The type and mode of an entry, of a link its own; 0 when there is none."""
+    try:
+        return os.lstat(name, dir_fd=directory).st_mode
+    except FileNotFoundError:
+        return 0
 
 
 def is_whiteout(status: os.stat_result) -> bool:
     """Whether it stands for the removal of what is below."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def _directories(top: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each directory, before those in it, with the names in it."""
-    names = sorted(os.listdir(str(top)))
-    yield top, names
-    for name in names:
-        if stat.S_ISDIR(_mode(top / name)):
-            yield from _directories(top / name)
-
-
-def _mode(path: Path) -> int:
-    try:
-        return os.lstat(str(path)).st_mode
-    except FileNotFoundError:
-        return 0
-
-
-def _has(path: Path, mark: str) -> bool:
-    try:
-        os.getxattr(str(path), mark, follow_symlinks=False)
-    except OSError as error:
-        if error.errno != errno.ENODATA:
-            raise
-        return False
-    return True
-
-
-def _unmark(path: Path) -> None:
-    for mark in os.listxattr(str(path), follow_symlinks=False):
-        if mark.startswith(_MARK):
-            os.removexattr(str(path), mark, follow_symlinks=False)
 
 
 def _show(tree: Path, target: Path, uid: int, gid: int) -> None:

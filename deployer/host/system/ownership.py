@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployer.host.system import overlay, writers
+from deployer.host.system import writers
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEPTH = 200
@@ -116,18 +116,18 @@ def _refuse_shared(name: str, directory: int) -> None:
         raise PermissionError(f"{name!r} is shared with another tree, and cannot be given away")
 
 
-def take(path: Path, owner: int, *, whiteouts: bool = False) -> int:
+def take(path: Path, owner: int) -> int:
     """Take a tree that ``owner`` has built in: root's, writable for nobody else, without set-id bits. Returns its size
     in bytes.
 
     Afterwards nobody can write to it, not even through descriptors opened before (see ``writers``). Sockets, pipes and
-    devices are removed, but for the ``whiteouts`` of an overlay. Raises PermissionError for what belongs to another
-    user (a hard link, a file moved in), for another file system, for too deep nesting, for files that are open for
-    writing elsewhere, and for sparse files larger than their file system: root reads all of them later.
+    devices are removed. Raises PermissionError for what belongs to another user (a hard link, a file moved in), for
+    another file system, for too deep nesting, for files that are open for writing elsewhere, and for sparse files
+    larger than their file system: root reads all of them later.
     """
     directory = os.open(str(path), _DIRECTORY)
     try:
-        size = _Taking(owner, os.fstat(directory).st_dev, whiteouts).directory(directory, 0)
+        size = _Taking(owner, os.fstat(directory).st_dev).directory(directory, 0)
         writers.shut_out(directory)
         system = os.fstatvfs(directory)
         if size > system.f_blocks * system.f_frsize:
@@ -140,10 +140,9 @@ def take(path: Path, owner: int, *, whiteouts: bool = False) -> int:
 class _Taking:
     """Takes one tree. ``_taken`` are the files that are root's already: further hard links to them are fine."""
 
-    def __init__(self, owner: int, device: int, whiteouts: bool) -> None:
+    def __init__(self, owner: int, device: int) -> None:
         self._owner = owner
         self._device = device
-        self._whiteouts = whiteouts
         self._taken: set[tuple[int, int]] = set()
 
     def directory(self, directory: int, depth: int) -> int:
@@ -160,8 +159,7 @@ class _Taking:
             os.chown(name, 0, 0, dir_fd=parent, follow_symlinks=False)
             return 0
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-            if not (self._whiteouts and overlay.is_whiteout(os.lstat(name, dir_fd=parent))):
-                os.unlink(name, dir_fd=parent)
+            os.unlink(name, dir_fd=parent)
             return 0
         flags = _DIRECTORY if stat.S_ISDIR(mode) else os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name, flags, dir_fd=parent)

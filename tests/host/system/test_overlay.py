@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.system import mounts, overlay, ownership
+from deployer.host.system import mounts, overlay
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 USER = 65534
@@ -43,9 +43,8 @@ class Room:
 
     def take(self) -> list[str]:
         overlay.unmount(self.tree)
-        ownership.take(self.room / overlay.ABOVE, USER, whiteouts=True)
         (self.room / "removed").mkdir()
-        return overlay.move(self.room / overlay.ABOVE, self.tree, self.room / "removed")
+        return overlay.copy(self.room / overlay.ABOVE, self.tree, self.room / "removed", USER)
 
 
 @pytest.fixture
@@ -174,3 +173,21 @@ def test_where_there_is_no_overlay_nothing_stays(tmp_path: Path, monkeypatch: py
         made.mount()
     assert not mounts.is_mount_point(made.tree)
     assert not mounts.is_mount_point(made.room / overlay.BELOW)
+
+
+def test_whoever_keeps_the_mount_changes_nothing_of_the_result(room: Room) -> None:
+    """In a mount namespace of his own, which unmounting does not reach, the files above are still his."""
+    script = "echo ready; read go; echo evil > a.txt; echo evil > new.txt; cat a.txt"
+    as_user(room.tree, "echo good > a.txt; echo good > new.txt")
+    argv = ["unshare", "--mount", "--propagation", "private"]
+    drop = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "sh", "-c", script]
+    with subprocess.Popen(
+        [*argv, *drop], cwd=room.tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as kept:
+        assert kept.stdin is not None and kept.stdout is not None
+        assert kept.stdout.readline() == "ready\n"
+        room.take()
+        kept.stdin.write("go\n")
+        kept.stdin.close()
+        assert kept.stdout.read() == "evil\n", "he could still write"
+    assert (room.tree / "a.txt").read_text() == (room.tree / "new.txt").read_text() == "good\n"
