@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Callable
 
@@ -66,9 +67,10 @@ def _copy(tree: Path, whole: Path) -> None:
 
 def _replace(ctx: Context, tree: Path, whole: Path) -> list[str]:
     take(ctx, whole)
+    before = _files(tree)
     files.remove_tree(tree)
     os.rename(str(whole), str(tree))
-    return []
+    return _written(tree, before)
 
 
 def _in_a_copy(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
@@ -78,6 +80,11 @@ def _in_a_copy(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[s
     ownership.give(tree, *ctx.builder())
     commands()
     take(ctx, tree)
+    return _written(tree, before)
+
+
+def _written(tree: Path, before: Mapping[str, os.stat_result]) -> list[str]:
+    """The files that are new or have changed; what was compiled of them before is dropped."""
     written = [path for path, seen in _files(tree).items() if not _is_as_before(before.get(path), seen)]
     bytecode.drop(tree, written)
     return written
