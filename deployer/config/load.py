@@ -85,9 +85,12 @@ def _number(text: str) -> float | _NotFinite:
 def convert(raw: Raw) -> tuple[dict[str | None, Config], list[Problem]]:
     """The configuration of each environment (None: of none), and all that is wrong with the file."""
     raw, environments, found = split(raw)
-    base, bad = problems.unknown_keys(normalise(raw), Config)
-    config, base, wrong = problems.convert(base, Config)
-    found += bad + wrong
+    base, wrong = normalise(raw), list[Problem]()
+    config = problems.understood(base, Config)
+    if config is None:
+        base, bad = problems.unknown_keys(base, Config)
+        config, base, wrong = problems.convert(base, Config)
+        found += bad + wrong
     configs: dict[str | None, Config] = {} if config is None else {None: config}
     above = {problem.path for problem in wrong}
     for name, override in environments.items():

@@ -46,6 +46,17 @@ class Problem:
         return f"{dotted.removeprefix('.')}: {self.message}"
 
 
+def understood(raw: Raw, table: type[T]) -> T | None:
+    """The table as a struct; None when something is wrong with it, a key that does not exist included.
+
+    Nearly every file is right. To tell what is wrong, each key is looked up in the declarations, which takes longer.
+    """
+    try:
+        return msgspec.convert(raw, table)
+    except msgspec.ValidationError:
+        return None
+
+
 def unknown_keys(raw: Raw, table: type[Struct]) -> tuple[Raw, list[Problem]]:
     """The table without the keys that do not exist, and a problem for each of those."""
     keys, known, found = keys_of(table), {}, []

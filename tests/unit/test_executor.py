@@ -296,7 +296,7 @@ import inspect, sys, fabric.main
 before, asked, real = set(sys.modules), [], inspect.signature
 inspect.signature = lambda one, *args, **kwargs: asked.append(one.__name__) or real(one, *args, **kwargs)
 import deployer.tasks, deployer.executor
-print(sorted({".".join(name.split(".")[:2]) for name in set(sys.modules) - before}))
+print(sorted({".".join(name.split(".")[:2]) for name in set(sys.modules) - before} - {"gc"}))
 print(sorted(set(asked)))
 """
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env={**os.environ})

@@ -94,13 +94,14 @@ def _sudo_password(site: Site, link: Link, refused: Channel) -> str | None:
 def _start(link: Link, request: dict[str, Any], password: str | None = None) -> Channel:
     """Start the program as root; ``password`` is sudo's, which reads one line and leaves the rest to the program."""
     program = host_program()
-    python = ["/usr/bin/python3", "-IXutf8", "-c", BOOTSTRAP, str(len(program.content)), program.digest]
+    packed = program.packed()
+    python = ["/usr/bin/python3", "-IXutf8", "-c", BOOTSTRAP, str(len(packed)), program.digest]
     sudo = ["sudo", "-n", "--"] if password is None else _SUDO
     channel = link.open(python if link.is_root else [*sudo, *python])
     try:
         if password is not None:
             channel.write(f"{password}\n".encode("utf-8", "surrogateescape"))
-        channel.write(program.content)
+        channel.write(packed)
         channel.write(dumps(request))
         channel.close_stdin()
     except BrokenPipeError:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,8 @@ def archive(text: str) -> bytes:
 
 
 PROGRAM = archive("import sys\ndef set_up(program):\n    print(len(program), sys.stdin.buffer.read())\n    return 7\n")
+PACKED = zlib.compress(PROGRAM)
+OTHER = zlib.compress(PROGRAM[:-1] + b"x")
 
 
 def test_an_old_python_is_told_before_anything_else() -> None:
@@ -168,19 +171,23 @@ def test_the_program_that_was_sent_runs_and_leaves_nothing() -> None:
     """It gets its own bytes, what follows them on standard input, and decides the exit status; no file stays."""
     digest = hashlib.sha256(PROGRAM).hexdigest()
     before = set(Path("/run").glob("deployer-*"))
-    done = bootstrap(PROGRAM + b"request", str(len(PROGRAM)), digest)
+    done = bootstrap(PACKED + b"request", str(len(PACKED)), digest)
     assert (done.returncode, done.stdout) == (7, f"{len(PROGRAM)} b'request'\n".encode()), done.stderr
     assert set(Path("/run").glob("deployer-*")) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the host program runs as root only")
 @pytest.mark.parametrize(
-    ("sent", "told"),
-    [(PROGRAM[:-1] + b"x", b"did not arrive as it was sent"), (PROGRAM[:-1], b"before the host program")],
+    ("sent", "size", "told"),
+    [
+        (PACKED[:-1] + bytes([PACKED[-1] ^ 1]), len(PACKED), b"did not arrive as it was sent"),
+        (OTHER, len(OTHER), b"did not arrive as it was sent"),
+        (PACKED[:-1], len(PACKED), b"before the host program"),
+    ],
 )
-def test_a_program_that_did_not_arrive_whole_is_not_run(sent: bytes, told: bytes) -> None:
-    """Damaged or cut short: it is said, and nothing of it runs."""
-    done = bootstrap(sent, str(len(PROGRAM)), hashlib.sha256(PROGRAM).hexdigest())
+def test_a_program_that_did_not_arrive_whole_is_not_run(sent: bytes, size: int, told: bytes) -> None:
+    """Damaged, another one or cut short: it is said, and nothing of it runs."""
+    done = bootstrap(sent, str(size), hashlib.sha256(PROGRAM).hexdigest())
     assert done.returncode == 1
     assert told in done.stderr
     assert done.stdout == b""

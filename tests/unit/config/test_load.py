@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from deployer.config import Config, describe, load, read_env_file
+from deployer.config.declare import keys_of
 from deployer.config.environment.secret import Secret
 from deployer.errors import ConfigError
 from deployer.wire.environment import RESERVED
@@ -444,3 +446,26 @@ def test_loading_leaves_the_environment_alone(dotenv) -> None:
     """Reading a dotenv file sets nothing in this process."""
     dotenv("DEPLOY_TEST_MARK=1")
     assert "DEPLOY_TEST_MARK" not in os.environ
+
+
+def test_a_file_that_is_right_is_not_looked_through_key_by_key(toml, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That finds out what is wrong with others, and takes longer than the rest."""
+    monkeypatch.setattr("deployer.config.problems.unknown_keys", None)
+    assert toml(app('[web]\nworkers = 2\n[processes.worker]\ncommand = "work"')).web.workers == 2
+
+
+def test_every_table_refuses_keys_that_it_does_not_have() -> None:
+    """By itself: a file is only looked through when a table refuses it."""
+    seen: set[type] = set()
+
+    def look(table: type[Struct]) -> None:
+        if table not in seen:
+            seen.add(table)
+            for key in keys_of(table).values():
+                for below in (key.table, key.each, key.beside):
+                    if below is not None:
+                        look(below)
+
+    look(Config)
+    assert len(seen) > 10
+    assert [table.__name__ for table in seen if not table.__struct_config__.forbid_unknown_fields] == []

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -273,6 +274,7 @@ def test_the_host_program_is_the_same_every_time_and_holds_only_itself() -> None
     program = host_program()
     host_program.cache_clear()
     assert host_program() == program
+    assert zlib.decompress(program.packed()) == program.content
     names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
     root = Path(deployer.__file__).parents[1]
     sources = [path for package in ("host", "wire") for path in (root / "deployer" / package).rglob("*.py")]
