@@ -113,7 +113,7 @@ def test_recycled_workers_are_no_crash(site: Site) -> None:
     """Workers that end after so many requests, as ``--max-requests`` asks: no request fails, nothing is rolled back."""
     site.configure(web='args = ["--max-requests", "20"]', settle=0, watch=6)
     site.deploy()
-    with site.under_load(clients=4) as load:
+    with site.under_load(clients=4, **CALM) as load:
         switch = deploy(site, "2")
         recycled = site.host.run(f"journalctl -u 'shop-web@{site.serving}.service' -o cat").stdout
     note(load.stop(), "recycled workers")

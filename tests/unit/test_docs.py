@@ -112,8 +112,9 @@ def test_the_pages_have_what_these_tests_look_for() -> None:
 @pytest.mark.parametrize("page", OWN, ids=names(OWN))
 def test_commands_exist(page: Path) -> None:
     """Each command on the page names a task there is, with options it has."""
-    parser = Parser(initial=program().initial_context, contexts=namespace.to_contexts())
-    for command in commands(page):
+    core = program().initial_context
+    parser = Parser(initial=core, contexts=namespace.to_contexts())
+    for command in dict.fromkeys(commands(page)):
         words = shlex.split(re.sub(r"[\[\]…]", "", command))
         if words[1] in LOCAL:
             assert words[0] == "deployer", command
@@ -121,7 +122,7 @@ def test_commands_exist(page: Path) -> None:
             continue
         try:
             words = joined(words[1:], CONTEXTS)
-            parser.parse_argv([*with_options(words, CONTEXTS, program().initial_context, bare)])
+            parser.parse_argv([*with_options(words, CONTEXTS, core, bare)])
         except ParseError as error:
             pytest.fail(f"{command!r}: {error}")
 

@@ -11,6 +11,7 @@ import pytest
 from deployer.wire.protocol import BARRIERS, Exit
 from tests.host.simulation import fleet, rules, service
 from tests.host.simulation.host import Outcome, SimulatedHost
+from tests.host.simulation.saved import Saved, two_releases
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
 
@@ -26,13 +27,16 @@ def empty(tmp_path: Path) -> Iterator[SimulatedHost]:
         yield host
 
 
+@pytest.fixture(scope="module")
+def _two(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    return two_releases(tmp_path_factory.mktemp("two") / "disk")
+
+
 @pytest.fixture
-def host(empty: SimulatedHost) -> SimulatedHost:
+def host(_two: Saved) -> Iterator[SimulatedHost]:
     """One on which v2 serves, and v1 did before it."""
-    assert empty.deploy(text="one").exit == 0
-    assert empty.deploy(text="two").exit == 0
-    empty.recover()
-    return empty
+    with _two.again() as host:
+        yield host
 
 
 def deployed(host: SimulatedHost, words: dict[str, str], code: str = service.GOOD, **more: object) -> Outcome:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,20 +28,21 @@ from deployer.host.state.ledger import Ledger
 from deployer.host.state.releases import FAILED, READY, ROLLING_BACK, SERVED
 from deployer.host.system import systemd
 from tests.host.simulation.host import SimulatedHost
+from tests.host.simulation.saved import Saved, two_releases
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
 
 
+@pytest.fixture(scope="module")
+def _two(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    return two_releases(tmp_path_factory.mktemp("two") / "disk")
+
+
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+def host(_two: Saved) -> Iterator[SimulatedHost]:
     """v2 serves, and v1 did before it."""
-    made = SimulatedHost(tmp_path / "disk")
-    made.set_up()
-    with made.in_place():
-        assert made.deploy(text="one").exit == 0
-        assert made.deploy(text="two").exit == 0
-        made.recover()
-        yield made
+    with _two.again() as host:
+        yield host
 
 
 @pytest.fixture
