@@ -52,7 +52,7 @@ def test_the_host_is_what_it_is_taken_for(serving: Site) -> None:
 def test_the_host_program_imports(serving: Site) -> None:
     """Every module of it, in the host's own Python: nothing in them is newer than that."""
     names = serving.host.run(["/usr/bin/python3", "-I", "-W", "error", "-c", IMPORT_ALL]).stdout.split()
-    assert {"deployer.host.session.session", "deployer.host.setup.provision", "deployer.host.build.unpack"} <= set(
+    assert {"deployer.host.session.session", "deployer.host.setup.provision", "deployer.host.build.code.unpack"} <= set(
         names
     )
 

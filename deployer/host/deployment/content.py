@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from deployer.host.build import disk, keys, pythons, shipped, tree, venv
+from deployer.host.build import disk, keys, pythons
+from deployer.host.build.code import shipped, tree
+from deployer.host.build.environment import venv
 from deployer.host.deployment import outcome
 from deployer.host.deployment.deployment import Deployment
 from deployer.host.errors import HostError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from deployer.host.assets import links, symlinks
-from deployer.host.build import shared
+from deployer.host.build.code import shared
 from deployer.host.deployment import content, handover, outcome, visitors
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck

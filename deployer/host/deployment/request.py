@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import Any
 
-from deployer.host.build.delta import parse_delta
+from deployer.host.build.code.delta import parse_delta
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.releases import Release
 from deployer.wire.environment import MOST_VARIABLES, Change, parse_environment, parse_names, parse_sources

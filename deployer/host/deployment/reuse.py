@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deployer.host.build import shipped
+from deployer.host.build.code import shipped
 from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
 from deployer.host.state import masking, seal

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer import host
-from deployer.host.build import shipped
+from deployer.host.build.code import shipped
 from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials
 from deployer.host.deployment.reuse import rollback_target

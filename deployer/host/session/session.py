@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deployer.host.build.delta import parse_delta
+from deployer.host.build.code.delta import parse_delta
 from deployer.host.build.upload import receive
 from deployer.host.deployment import barrier, visitors
 from deployer.host.deployment.failures import Failures, serving_name, understood

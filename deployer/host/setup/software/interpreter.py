@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deployer.host.build import pipconf
+from deployer.host.build.environment import pipconf
 from deployer.host.build.pythons import (
     INSTALLED,
     READY,

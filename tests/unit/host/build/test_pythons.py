@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.build import installer, pythons
+from deployer.host.build import pythons
+from deployer.host.build.environment import installer
 from deployer.host.build.pythons import find_interpreter
 from deployer.host.errors import HostError
 from deployer.wire.release.source import LockSpec

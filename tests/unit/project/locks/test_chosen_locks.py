@@ -8,9 +8,9 @@ import pytest
 
 from deployer.config import DependenciesConfig, load
 from deployer.errors import ConfigError
+from deployer.host.build.environment.venv import commands as venv_commands
 from deployer.host.build.keys import venv_key
 from deployer.host.build.pythons import Interpreter
-from deployer.host.build.venv import commands as venv_commands
 from deployer.project.locks.lockfile import Lock, find_lock, lock_of
 from deployer.project.source import Source, collect
 from deployer.release.spec import spec_of

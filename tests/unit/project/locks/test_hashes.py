@@ -9,7 +9,7 @@ import pytest
 
 from deployer.config import Config
 from deployer.config.tables.web import WebConfig
-from deployer.host.build.venv import commands as venv_commands
+from deployer.host.build.environment.venv import commands as venv_commands
 from deployer.release.spec import spec_of
 from deployer.wire.protocol import dumps
 from deployer.wire.release.spec import Spec

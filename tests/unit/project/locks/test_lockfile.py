@@ -14,8 +14,8 @@ from deployer.config import Config, load
 from deployer.config.tables.web import WebConfig
 from deployer.errors import ConfigError
 from deployer.fleet.hosts import Fleet
-from deployer.host.build import installer
-from deployer.host.build.installer import not_editable
+from deployer.host.build.environment import installer
+from deployer.host.build.environment.installer import not_editable
 from deployer.host.build.keys import venv_key
 from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError

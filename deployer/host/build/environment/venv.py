@@ -8,8 +8,9 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from deployer.host.build import bytecode, disk, hardlinks, installer, pipconf
+from deployer.host.build import bytecode, disk, hardlinks
 from deployer.host.build.command import run_build, stop_build, take
+from deployer.host.build.environment import installer, pipconf
 from deployer.host.state.app import Context
 from deployer.host.state.store import Store
 from deployer.host.system import ownership

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer.host.build.shared import link, prepare
+from deployer.host.build.code.shared import link, prepare
 from deployer.host.errors import HostError
 from deployer.wire.release.shared import SEEDS, Shared
 from deployer.wire.release.spec import Spec

@@ -1,7 +1,7 @@
 """The code of a release: made of the tree that serves and an upload, built by the deploy user, sealed by root.
 
 Nobody but root ever writes to it: files that stay are hard links to those of the tree before, build commands write to
-an overlay (:mod:`deployer.host.build.overlaid`), and new modules are compiled in a directory of their own.
+an overlay (:mod:`deployer.host.build.code.overlaid`), and new modules are compiled in a directory of their own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployer.host.build import bytecode, disk, overlaid, shared, shipped
+from deployer.host.build import bytecode, disk
+from deployer.host.build.code import overlaid, shared, shipped
+from deployer.host.build.code.delta import parse_delta
+from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
 from deployer.host.build.command import run_build, stop_build
-from deployer.host.build.delta import parse_delta
-from deployer.host.build.unpack import Base, Mismatch, apply, merge
 from deployer.host.errors import HostError
 from deployer.host.state import contents
 from deployer.host.state.app import Context

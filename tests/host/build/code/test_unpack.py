@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.host.build import tree as tree_of_the_host
-from deployer.host.build import unpack
-from deployer.host.build.delta import parse_delta
-from deployer.host.build.unpack import Base, Mismatch, apply, merge
+from deployer.host.build.code import tree as tree_of_the_host
+from deployer.host.build.code import unpack
+from deployer.host.build.code.delta import parse_delta
+from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
 from deployer.host.state import contents
 from deployer.host.state.store import Examined
 from deployer.project.files import Collection
@@ -425,7 +425,7 @@ def test_a_full_disk_is_an_oserror(host: Host, monkeypatch: pytest.MonkeyPatch) 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("deployer.host.build.unpack.os.fchmod", full)
+    monkeypatch.setattr("deployer.host.build.code.unpack.os.fchmod", full)
     with pytest.raises(OSError) as caught:
         host.upload(make_delta(source_of(BASE)))
     assert caught.value.errno == errno.ENOSPC

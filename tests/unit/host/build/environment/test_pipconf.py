@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.build import pipconf
+from deployer.host.build.environment import pipconf
 
 FULL = """\
 [global]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.build import venv
-from deployer.host.build.tree import refuse_no_directory
+from deployer.host.build.code.tree import refuse_no_directory
+from deployer.host.build.environment import venv
 from deployer.host.errors import HostError
 from deployer.host.units.programs import Place, refuse_missing
 from deployer.wire.release.source import LockSpec

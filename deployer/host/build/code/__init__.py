@@ -1,0 +1,1 @@
+"""The code of a release: from an upload to a sealed tree."""
