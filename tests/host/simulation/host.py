@@ -236,12 +236,13 @@ class SimulatedHost:
 
     def deploy(self, code: str = service.GOOD, text: str = "", **settings: Any) -> Outcome:
         """``fab deploy`` of code that behaves so; another ``text`` makes it another tree. Without build commands (an
-        empty ``build``) it brings what they would make."""
+        empty ``build``) it brings what they would make. ``files`` are more of the project's, by path."""
         base = self.ask().get("base") or {"key": "", "ids": ""}
         contents = {
             "app.py": f"# {text}\n",
             service.FILE: f"{code}\n",
             "requirements.txt": f"gunicorn # {settings.pop('lock', '')}\n",
+            **settings.pop("files", {}),
         }
         if settings.get("build") == []:
             contents.update(builds.committed(contents["app.py"]))
