@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,6 @@ _AT, _EMPTY_PATH, _FROM_DESCRIPTOR = -100, 0x1000, 4
 _CLONE, _CLOSE_ON_EXEC = 1, os.O_CLOEXEC
 _READ_ONLY, _IDMAP, _PRIVATE = 1, 0x100000, 1 << 18
 """Private: what is mounted on a directory appears wherever a shared mount shows it (mount_namespaces(7))."""
-_NEW_USER = 0x10000000
 _FLAGS = 2 | 4
 """nosuid, nodev."""
 _OPTIONS = "redirect_dir=on,metacopy=off,index=off,volatile"
@@ -191,26 +191,18 @@ def _show(tree: Path, target: Path, uid: int, gid: int) -> None:
 @contextlib.contextmanager
 def _mapped(uid: int, gid: int) -> Iterator[int]:
     """A user namespace in which root stands for ``uid:gid`` (user_namespaces(7)), as a descriptor. Raises OSError."""
-    ours, theirs = os.pipe(), os.pipe()
-    child = os.fork()
-    if not child:
-        with contextlib.suppress(BaseException):
-            os.close(theirs[1])
-            done = _library().unshare(_NEW_USER)
-            os.write(ours[1], b"n" if done else b"y")
-            os.read(theirs[0], 1)
-        os._exit(0)
-    try:
-        os.close(ours[1])
-        if os.read(ours[0], 1) != b"y":
-            raise OSError(errno.EOPNOTSUPP, "there are no user namespaces")
-        for name, number in (("uid", uid), ("gid", gid)):
-            Path(f"/proc/{child}/{name}_map").write_text(f"0 {number} 1")
-        namespace = os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        for descriptor in (ours[0], *theirs):
-            os.close(descriptor)
-        os.waitpid(child, 0)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(["/usr/bin/unshare", "--user", "/bin/cat"], **pipes) as inside:  # type: ignore[call-overload]
+        try:
+            inside.stdin.write(b".")
+            inside.stdin.flush()
+            if inside.stdout.read(1) != b".":
+                raise OSError(errno.EOPNOTSUPP, "there are no user namespaces")
+            for name, number in (("uid", uid), ("gid", gid)):
+                Path(f"/proc/{inside.pid}/{name}_map").write_text(f"0 {number} 1")
+            namespace = os.open(f"/proc/{inside.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            inside.kill()
     try:
         yield namespace
     finally:
