@@ -119,7 +119,8 @@ def build(
         entries = shipped.unsealed(ctx.trees, key)
         refuse_no_directory(spec, tree)
         modules = [entry.path for entry in entries if entry.kind != LINK]
-        if spec.build:
+        if spec.build:  # afterwards nobody can tell who has changed a file
+            _refuse_altered(ctx, key, _altered(ctx.trees.examine(key, like), entries))
             shared.prepare(tree, spec.shared)
             modules += overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen))
         bytecode.add_missing(ctx, tree, modules, venv, seen, spec.build_timeout)
@@ -127,7 +128,7 @@ def build(
         found = ctx.trees.examine(key, like)
         altered = _altered(found, entries)
         if not spec.build:
-            _refuse_altered(ctx, key, spec, altered, like)
+            _refuse_altered(ctx, key, [path for path in altered if not any(one.holds(path) for one in spec.shared)])
         record = {"source": spec.source.digest, "compiled": compiled}
         ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, altered)}, found)
     except BaseException:
@@ -168,19 +169,19 @@ def _head(entry: Entry) -> bytes:
     return contents.head(entry.digest, 0o755 if entry.kind == EXECUTABLE else 0o644)
 
 
-def _refuse_altered(ctx: Context, key: str, spec: Spec, altered: Sequence[str], like: Sequence[str]) -> None:
+def _refuse_altered(ctx: Context, key: str, altered: Sequence[str]) -> None:
     """Raises HostError when a file that was taken over from another tree is not what was shipped: nobody but a disk or
     an admin has changed it there. The next upload brings it."""
-    wrong = [path for path in altered if not any(one.holds(path) for one in spec.shared)]
-    for other in like:
-        lost = [path for path in wrong if _is_one(ctx.trees.path(key) / path, ctx.trees.path(other) / path)]
-        if lost:
+    if not altered:
+        return
+    for other in ctx.trees.all_keys():
+        lost = [path for path in altered if _is_one(ctx.trees.path(key) / path, ctx.trees.path(other) / path)]
+        if lost and other != key:
             shipped.mark_altered(ctx.trees, other, lost)
-    if wrong:
-        raise HostError(
-            f"{wrong[0]} is no longer what was shipped: it was changed on the host",
-            next=run("fab deploy", "uploads it again") + do("check the disk, too"),
-        )
+    raise HostError(
+        f"{altered[0]} is no longer what was shipped: it was changed on the host",
+        next=run("fab deploy", "uploads it again") + do("check the disk, too"),
+    )
 
 
 def _is_one(*paths: Path) -> bool:

@@ -74,8 +74,9 @@ IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.parametrize("build", [[], ["collect"]], ids=["no command", "a command"])
 @pytest.mark.parametrize("how", ["changed", "gone", "a link", "a pipe", "a directory", "its mode"])
-def test_a_file_that_was_changed_on_the_host_is_not_taken_over(host: SimulatedHost, how: str) -> None:
+def test_a_file_that_was_changed_on_the_host_is_not_taken_over(host: SimulatedHost, how: str, build: list[str]) -> None:
     """The deploy is refused and names it; what serves goes on, and the next one brings the file itself."""
     path = code(host, 1) / KEPT
     text = path.read_text()
@@ -86,11 +87,11 @@ def test_a_file_that_was_changed_on_the_host_is_not_taken_over(host: SimulatedHo
     else:
         path.unlink()
         IN_ITS_PLACE[how](path)
-    refused = deploy(host, "two")
+    refused = deploy(host, "two", build=build)
     assert refused.exit == 5, refused
     assert KEPT in str(refused.events[-1])
     assert host.web.current() == 1
-    assert deploy(host, "two").exit == 0
+    assert deploy(host, "two", build=build).exit == 0
     number = host.web.current()
     assert number is not None and (code(host, number) / KEPT).read_text() == text
 
