@@ -80,11 +80,11 @@ def add_missing(
 
 
 def _by_directory(paths: Iterable[str]) -> dict[str, set[str]]:
-    """The names of modules, by directory."""
+    """The names of modules, by directory. What has a dot in its name cannot be imported."""
     found: dict[str, set[str]] = {}
     for path in paths:
-        if path.endswith(".py"):
-            directory, _, name = path.rpartition("/")
+        directory, _, name = path.rpartition("/")
+        if name.endswith(".py") and "." not in name[:-3]:
             found.setdefault(directory, set()).add(name)
     return found
 

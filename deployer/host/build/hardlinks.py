@@ -19,8 +19,6 @@ from deployer.wire.tree import Entry
 
 _NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 """The file has as many links as its file system allows, lies on another one, or on one without links (link(2))."""
-
-
 _SHARED = ".deployer-shared"
 
 
@@ -116,10 +114,11 @@ def share_equal(base: Path, tree: Path, paths: Iterable[str], compiled: Iterable
         _replace(f"{base}/{path}", f"{tree}/{path}")
     for path in compiled:
         cache = os.path.dirname(f"{tree}/{path}")
-        if not os.path.isdir(cache):
+        if not os.path.lexists(cache):
             os.mkdir(cache)
             os.chmod(cache, 0o755)
-        _replace(f"{base}/{path}", f"{tree}/{path}")
+        if not os.path.islink(cache):  # a build has put it there: root writes nothing where it leads to
+            _replace(f"{base}/{path}", f"{tree}/{path}")
 
 
 def _replace(source: str, target: str) -> None:

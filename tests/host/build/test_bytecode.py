@@ -142,3 +142,24 @@ def test_bytecode_of_what_a_command_wrote_is_dropped(tmp_path: Path) -> None:
     bytecode.drop(new, ["pkg/mod.py", "top.py", "__pycache__/top.cpython-311.pyc", "a.txt"])
     assert names(new / "pkg/__pycache__") == []
     assert names(new / "__pycache__") == ["other.cpython-311.pyc", "top.cpython-311.pyc"]
+
+
+def test_equal_files_become_one_and_nothing_is_written_along_a_link(tmp_path: Path) -> None:
+    """An installer may have laid a link in the place of bytecode: what it leads to stays as it is."""
+    base, new, evil = tree(tmp_path / "base", compiled=b"ours"), tree(tmp_path / "new"), tmp_path / "evil"
+    other = tree(tmp_path / "other")
+    evil.mkdir()
+    (new / "pkg/__pycache__").symlink_to(evil)
+    for place in (new, other):
+        hardlinks.share_equal(base, place, ["pkg/mod.py"], [f"pkg/__pycache__/{COMPILED}"])
+        assert (place / "pkg/mod.py").samefile(base / "pkg/mod.py")
+    assert names(evil) == []
+    assert (other / "pkg/__pycache__" / COMPILED).samefile(base / "pkg/__pycache__" / COMPILED)
+
+
+def test_what_no_program_can_import_is_not_compiled(tmp_path: Path) -> None:
+    """Nor looked for each time."""
+    assert bytecode._by_directory(["pkg/mod.py", "pkg/0001.old.py", "top.py", "a.txt", ".py.py"]) == {
+        "pkg": {"mod.py"},
+        "": {"top.py"},
+    }
