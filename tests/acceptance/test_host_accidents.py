@@ -374,35 +374,55 @@ with open(path, "r+b") as file:
     place = max(place for place, byte in enumerate(text) if chr(byte).isdigit())
     file.seek(place)
     file.write(bytes([text[place] ^ 1]))
-os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+if len(sys.argv) > 2:
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 """
-"""Makes the last digit of a file another one; neither its size nor its times tell."""
+"""Makes the last digit of a file another one; with a second argument neither its size nor its times tell, as when a
+disk has lost it."""
+MEDIUM, PROGRAM = ["as a disk loses it"], list[str]()
+OWN = "find {} -type f -links 1 ! -name '*.pyc' | xargs grep -l '[0-9]' | head -n 1"
+"""A file that the environment of no other release has as well."""
 
 
 @pytest.mark.parametrize(
-    ("command", "part"),
+    ("command", "part", "how"),
     [
-        ("rollback", "code/server.py"),
-        ("rollback", "venv/pyvenv.cfg"),
-        ("rollback", "env.json"),
-        ("reload", "code/server.py"),
-        ("reload", "venv/pyvenv.cfg"),
+        ("rollback", "code/server.py", MEDIUM),
+        ("rollback", "venv", MEDIUM),
+        ("rollback", "env.json", MEDIUM),
+        ("reload", "code/server.py", PROGRAM),
+        ("reload", "venv/pyvenv.cfg", PROGRAM),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_byte_that_changed_on_the_disk(bench: Bench, command: str, part: str) -> None:
+def test_a_byte_that_changed_on_the_disk(bench: Bench, command: str, part: str, how: list[str]) -> None:
     """What is no longer what was built is found before the switch: what it is, is told, and how to go on."""
     now = bench.survey()
     source = now.current if command == "reload" else f"v{now.records[now.current]['previous']}"
     path = bench.site.host.run(["readlink", "-f", f"/srv/{APP}/releases/{source}/{part}"]).stdout.strip()
+    if part == "venv":
+        path = bench.site.host.run(OWN.format(path)).stdout.strip()
     with loaded(bench):
-        bench.site.host.run(["python3", "-c", FLIP, path])
+        bench.site.host.run(["python3", "-c", FLIP, path, *how])
         bench.prepare(command, now)
         extra = ["--yes", "--to", source] if command == "rollback" else []
         ended = bench.site.expect(5, command, "--json", *extra)
         assert bench.site.serving == now.current
-        assert Path(part).name in failed(ended)["message"], failed(ended)
+        assert Path(path).name in failed(ended)["message"], failed(ended)
         assert "fab deploy" in failed(ended)["next"] or "fab doctor" in failed(ended)["next"]
         bench.deploy()
+    bench.releases.clear()
+
+
+def test_what_a_disk_loses_of_what_serves_is_found_by_a_look(bench: Bench) -> None:
+    """``fab doctor`` reads all of it from the disk; the next deploy then builds anew what is damaged."""
+    now = bench.survey()
+    path = bench.site.host.run(["readlink", "-f", f"/srv/{APP}/releases/{now.current}/code/server.py"]).stdout.strip()
+    bench.site.host.run(["python3", "-c", FLIP, path, *MEDIUM])
+    assert "server.py" in bench.site.fab("doctor").text
+    bench.deploy()
+    fresh = bench.site.host.run(["readlink", "-f", f"/srv/{APP}/current/code/server.py"]).stdout.strip()
+    assert bench.site.host.run(["test", fresh, "-ef", path], check=False).returncode == 1
     bench.releases.clear()
 
 

@@ -42,11 +42,6 @@ def size(seen: Mapping[bytes, bytes]) -> int:
     return sum(int(one.split(b" ", 2)[1]) for one in files.values())
 
 
-def inode(seen: bytes) -> bytes:
-    """The number in what :func:`listing` says of a file."""
-    return seen.partition(b" ")[0]
-
-
 def digests(
     directory: bytes, seen: Mapping[bytes, bytes], known: Mapping[bytes, bytes], *, cached: bool = True
 ) -> Heads:

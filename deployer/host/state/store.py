@@ -181,11 +181,18 @@ class Store:
         """Other content with one of the files of ``key`` that are damaged."""
         try:
             seen = contents.listing(os.fsencode(self.path(key)))
-            damaged = {contents.inode(seen[path]) for path in self._changed(key, sums, seen, _NOTHING) if path in seen}
+            damaged = [os.fsdecode(path) for path in self._changed(key, sums, seen, _NOTHING)]
         except (OSError, ValueError):
             return []
-        others = (one for one in self.all_keys() if one != key) if damaged else ()
-        return [one for one in others if not damaged.isdisjoint(map(contents.inode, self.seen(one).values()))]
+        others = (one for one in self.all_keys() if one != key)
+        return [one for one in others if any(self.shares(key, one, path) for path in damaged)]
+
+    def shares(self, key: str, other: str, path: str) -> bool:
+        """Whether a path in two contents is one file. Files are only ever shared under one path."""
+        try:
+            return os.path.samestat(os.lstat(str(self.path(key) / path)), os.lstat(str(self.path(other) / path)))
+        except OSError:
+            return False
 
     def mark(self, key: str, record: dict[str, Any], **marks: object) -> None:
         """Write the seal again, with marks. Raises OSError."""

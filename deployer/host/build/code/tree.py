@@ -175,17 +175,10 @@ def _refuse_altered(ctx: Context, key: str, altered: Sequence[str]) -> None:
     if not altered:
         return
     for other in ctx.trees.all_keys():
-        lost = [path for path in altered if _is_one(ctx.trees.path(key) / path, ctx.trees.path(other) / path)]
+        lost = [path for path in altered if ctx.trees.shares(key, other, path)]
         if lost and other != key:
             shipped.mark_altered(ctx.trees, other, lost)
     raise HostError(
         f"{altered[0]} is no longer what was shipped: it was changed on the host",
         next=run("fab deploy", "uploads it again") + do("check the disk, too"),
     )
-
-
-def _is_one(*paths: Path) -> bool:
-    """Whether two names are one file's."""
-    with contextlib.suppress(OSError):
-        return os.path.samestat(*(os.lstat(str(path)) for path in paths))
-    return False
