@@ -133,7 +133,7 @@ def test_a_directory_with_another_name_is_noticed(room: Room) -> None:
     """Most of what it holds is not above."""
     assert not overlay.is_renamed(room.room / overlay.ABOVE)
     done = subprocess.run(
-        ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "python3", "-c",
+        ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "/usr/bin/python3", "-c",
          "import os; os.rename('dist', 'public')"],
         cwd=room.tree, check=False,
     )  # fmt: skip
