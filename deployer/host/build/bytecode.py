@@ -63,8 +63,8 @@ def add_missing(
         return
     draft = tree.with_name(f".{tree.name}.bytecode{files.TEMPORARY}")
     files.remove_tree(draft)
-    draft.mkdir(mode=0o700)
     try:
+        draft.mkdir(mode=0o700)
         places = [f"{tree}/{directory}/{name}" for directory, names in missing.items() for name in sorted(names)]
         (draft / "list").write_bytes("".join(f"{place}\n" for place in places).encode())
         (draft / "list").chmod(0o644)

@@ -199,10 +199,12 @@ class Store:
         files.write_json(self.seal_path(key), {**record, **marks}, 0o600)
 
     def remove(self, key: str) -> None:
-        """Remove content, its seal first, and what an interrupted build of it has left. Raises OSError."""
+        """Remove content, its seal first, and what an interrupted build of it has left beside it. Raises OSError."""
         self._unseal(key)
         overlay.clear(self.path(key), room_of(self.path(key)))
-        files.remove_tree(room_of(self.path(key)))
+        for name in files.names(self.directory):
+            if name.startswith(f".{key}.") and name.endswith(files.TEMPORARY):
+                files.remove_tree(self.directory / name)
         files.remove_tree(self.path(key))
 
     def put_away(self, key: str) -> None:
