@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import field
@@ -45,6 +46,7 @@ class SealCheck:
 
     def __init__(self, ctx: Context, release: Release, trust: seal.Trust) -> None:
         self._ctx, self._release, self._trust = ctx, release, trust
+        self._files: seal.Read = []
         self._found = f"(its files could not be read within {_LONGEST_CHECK:g} s)"
         self._thread = threading.Thread(target=self._read, daemon=True, name="seal check")
         with uninterrupted():
@@ -52,13 +54,20 @@ class SealCheck:
 
     def _read(self) -> None:
         try:
-            self._found = seal.damage(self._ctx, self._release, self._trust)
+            self._found = seal.damage(self._ctx, self._release, self._trust, self._files)
         except Exception as error:
             self._found = f"(its files cannot be read: {understood(error, self._ctx, 'reading its files').message})"
 
     def damage(self) -> str:
-        """Wait for the result: what has changed since the seal was made; empty when nothing has."""
+        """Wait for the result: what has changed since the seal was made; empty when nothing has.
+
+        What had to be read for it, and is whole, is remembered: the next release need not read it.
+        """
         self._thread.join(_LONGEST_CHECK)
+        if not self._found:
+            for store, key, seen in self._files:
+                with contextlib.suppress(OSError):  # a full disk: then it is read again
+                    store.remember(key, seen)
         return self._found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import HostError
+from deployer.host.state import contents
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
@@ -53,9 +54,13 @@ class Trust:
 NOTHING_TRUSTED = Trust()
 
 
-def damage(ctx: Context, release: Release, trust: Trust = NOTHING_TRUSTED) -> str:
+Read = list[tuple[Store, str, contents.Heads]]
+"""Content that had to be read, and what the file system said of it before: see :meth:`Store.remember`."""
+
+
+def damage(ctx: Context, release: Release, trust: Trust = NOTHING_TRUSTED, read: Read | None = None) -> str:
     """What differs from the seal, for people; empty when nothing does. Reads the files of code and environment, but for
-    those that it may trust. Raises OSError.
+    those that it may trust; adds to ``read`` what it had to. Raises OSError.
 
     An unfinished rollback has rewritten a release's units; :mod:`deployer.host.recovery.recovery` relies on seeing
     that.
@@ -64,7 +69,7 @@ def damage(ctx: Context, release: Release, trust: Trust = NOTHING_TRUSTED) -> st
         return f"{release.name} was never sealed"
     directory = ctx.paths.release(release.number)
     changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
-    return changed or _content(ctx, release, trust)
+    return changed or _content(ctx, release, trust, [] if read is None else read)
 
 
 def known_damage(ctx: Context, release: Release) -> str:
@@ -99,16 +104,19 @@ def _changed(parent: Path, digests: dict[str, str]) -> str:
     return str(next(paths, ""))
 
 
-def _content(ctx: Context, release: Release, trust: Trust) -> str:
+def _content(ctx: Context, release: Release, trust: Trust, read: Read) -> str:
     sealed = release.sealed or {}
     for store, key, digest in ((ctx.trees, release.tree, sealed["tree"]), (ctx.venvs, release.venv, sealed["venv"])):
         if not key:
             continue
         if _sums(store.record(key)) != digest:
             return f"{store.path(key)} (another one was built in its place)"
-        found = store.prove(key, trust.of(store, key))
+        trusted = trust.of(store, key)
+        found, seen = store.compare(key, trusted)
         if found:
             return found
+        if seen != trusted:
+            read.append((store, key, seen))
     return ""
 
 

@@ -127,17 +127,16 @@ class Store:
 
         Every file is read from the medium, but those of which the file system still says what ``trusted`` does.
         """
-        return self._compare(key, trusted)[0]
+        return self.compare(key, trusted)[0]
 
-    def prove(self, key: str, trusted: Mapping[bytes, bytes]) -> str:
-        """As :meth:`damage`; what had to be read and is whole need not be read the next time. Raises OSError."""
-        damage, seen = self._compare(key, trusted)
-        if not damage and seen and seen != trusted and seen != self.seen(key):
+    def remember(self, key: str, seen: contents.Heads) -> None:
+        """Record what the file system said of files that were read and found whole: they need not be read again. Raises
+        OSError."""
+        if seen != self.seen(key):
             files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
-        return damage
 
-    def _compare(self, key: str, trusted: Mapping[bytes, bytes]) -> tuple[str, contents.Heads]:
-        """What differs, and what the file system said of all files before they were read."""
+    def compare(self, key: str, trusted: Mapping[bytes, bytes]) -> tuple[str, contents.Heads]:
+        """As :meth:`damage`; and what the file system said of all files before any was read."""
         record, seen = self.record(key), contents.Heads()
         if record is None:
             return f"{self.path(key)} is gone, or its seal is", seen
