@@ -133,7 +133,7 @@ def test_a_build_whose_job_is_killed_leaves_nothing(site: TinySite) -> None:
     assert site.host.run(f"cat {CODE}/kept.txt").stdout == "kept\n"
 
 
-def test_whoever_keeps_a_file_open_is_refused(site: TinySite) -> None:
+def test_whoever_keeps_a_file_open_is_refused(site: TinySite, overlays: bool) -> None:
     """A process of the deploy user's, which is not the build's, could write to what is to be sealed."""
     site.expect(0, "deploy")
     built(site, "sleep 3")
@@ -143,6 +143,7 @@ def test_whoever_keeps_a_file_open_is_refused(site: TinySite) -> None:
         ended = site.fab("deploy")
         assert ended.exit == 5
         assert "what was built is refused" in ended.text
+        assert ("end that process" if overlays else "correct the build command") in ended.text
     finally:
         site.host.run("systemctl stop keeper.service", check=False)
     site.expect(0, "deploy")

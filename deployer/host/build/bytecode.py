@@ -1,4 +1,5 @@
-"""The compiled form of modules: what is new is compiled, and never again (:mod:`deployer.host.build.hardlinks`).
+"""The compiled form of modules. The deploy user compiles those that have none; that of unchanged modules is linked from
+the tree before (:mod:`deployer.host.build.hardlinks`).
 
 Root works in trees that a build has written or a laptop has shipped. Neither is trusted: no directory that is a link is
 followed.
@@ -112,6 +113,8 @@ def _add(draft: Path, made: str, tree: Path, directory: str, names: Collection[s
         for name in of_modules(os.listdir(source), names):
             with contextlib.suppress(OSError):
                 found[name] = _read(name, source)
+    if not found:
+        return
     with ownership.directory_below(tree, directory) as target:
         try:
             with cache_of(target, make=True) as cache:

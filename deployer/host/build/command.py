@@ -17,6 +17,8 @@ from deployer.host.units import confinement, transient
 from deployer.host.units.transient import Command
 from deployer.wire.advice import NOTHING, Next, do, run
 
+_CORRECT = do("correct the build command")
+
 
 def run_build(
     ctx: Context,
@@ -104,9 +106,9 @@ def take(ctx: Context, built: Path) -> None:
         raise refused(error) from None
 
 
-def refused(error: PermissionError) -> HostError:
-    """The error for what root does not take."""
-    return HostError(f"what was built is refused: {error}", next=do("correct the build command") + run("fab deploy"))
+def refused(error: PermissionError, mend: Next = _CORRECT) -> HostError:
+    """The error for what root does not take; ``mend`` is what to do before the next deploy."""
+    return HostError(f"what was built is refused: {error}", next=mend + run("fab deploy"))
 
 
 def stop_build(ctx: Context) -> None:

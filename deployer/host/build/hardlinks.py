@@ -23,7 +23,7 @@ _SHARED = ".deployer-shared"
 
 
 class Missing(ValueError):
-    """The base does not have files any more. ``paths`` are those of them that were found."""
+    """The base has lost files. ``paths`` names them: one, or all of a directory that is gone."""
 
     def __init__(self, paths: Sequence[str], error: OSError) -> None:
         super().__init__(f"the base does not have it any more ({error.strerror}): {paths[0]!r}")

@@ -15,18 +15,18 @@ from collections.abc import Mapping
 _CHUNK = 1 << 20
 _NAMED = 3
 """How many changed files a message names."""
-Heads = dict[bytes, bytes]
-"""By path, below the directory: what is known of a file or a link."""
+ByPath = dict[bytes, bytes]
+"""What is known of each file and link, by its path below the directory."""
 
 
-def listing(directory: bytes) -> Heads:
+def listing(directory: bytes) -> ByPath:
     """Inode, size, modification time (nanoseconds), mode of each file and link below ``directory``. Raises OSError."""
-    found: Heads = {}
+    found: ByPath = {}
     _list(directory, b"", found)
     return found
 
 
-def _list(directory: bytes, prefix: bytes, found: Heads) -> None:
+def _list(directory: bytes, prefix: bytes, found: ByPath) -> None:
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -44,24 +44,24 @@ def size(seen: Mapping[bytes, bytes]) -> int:
 
 def digests(
     directory: bytes, seen: Mapping[bytes, bytes], known: Mapping[bytes, bytes], *, cached: bool = True
-) -> Heads:
+) -> ByPath:
     """Digest and mode of each file in a listing of ``directory``: as they are ``known``, else read.
 
     Unless ``cached``, what the page cache holds of a file is dropped first (posix_fadvise(2)): it would hide what the
     medium has lost. Raises OSError.
     """
     top = directory + b"/"
-    return {path: known[path] if path in known else _head(top + path, seen[path], cached) for path in seen}
+    return {path: known[path] if path in known else _read(top + path, seen[path], cached) for path in seen}
 
 
-def _head(path: bytes, seen: bytes, cached: bool) -> bytes:
+def _read(path: bytes, seen: bytes, cached: bool) -> bytes:
     mode = int(seen.rpartition(b" ")[2], 8)
     if stat.S_ISLNK(mode):
-        return head("-> " + link_digest(os.readlink(path)), mode)
-    return head(_digest(path, cached) if stat.S_ISREG(mode) else "neither a file nor a link", mode)
+        return digest_and_mode("-> " + link_digest(os.readlink(path)), mode)
+    return digest_and_mode(_digest(path, cached) if stat.S_ISREG(mode) else "neither a file nor a link", mode)
 
 
-def head(content: str, mode: int) -> bytes:
+def digest_and_mode(content: str, mode: int) -> bytes:
     """What is recorded of a file with this digest, or of a link with ``-> `` and that of its target."""
     return b"%s %o" % (content.encode(), stat.S_IMODE(mode))
 
@@ -88,13 +88,13 @@ def _digest(path: bytes, cached: bool) -> str:
         os.close(descriptor)
 
 
-def as_text(heads: Mapping[bytes, bytes]) -> bytes:
-    """A record of heads: lines that end in NUL, sorted."""
-    return b"".join(sorted([b"%s  %s\0" % (one, path) for path, one in heads.items()]))
+def as_text(lines: Mapping[bytes, bytes]) -> bytes:
+    """A record: for each path a line that ends in NUL, sorted."""
+    return b"".join(sorted([b"%s  %s\0" % (one, path) for path, one in lines.items()]))
 
 
-def parse(text: bytes) -> Heads:
-    """The heads in a record."""
+def parse(text: bytes) -> ByPath:
+    """What a record says of each path."""
     return {path: one for one, _, path in (line.partition(b"  ") for line in text.split(b"\0") if line)}
 
 

@@ -54,7 +54,7 @@ class Trust:
 NOTHING_TRUSTED = Trust()
 
 
-Read = list[tuple[Store, str, contents.Heads]]
+Read = list[tuple[Store, str, contents.ByPath]]
 """Content that had to be read, and what the file system said of it before: see :meth:`Store.remember`."""
 
 

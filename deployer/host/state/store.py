@@ -21,7 +21,7 @@ from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
 
 SEAL, SUMS, FILES, ENTRIES, IDS = "json", "sums", "files", "entries", "ids"
-_ROOM = f".overlay{files.TEMPORARY}"
+_SCRATCH = f".overlay{files.TEMPORARY}"
 ENDS = (SEAL, SUMS, FILES, ENTRIES, IDS)
 """The ends of the names of the records beside content."""
 _NOTHING: Mapping[bytes, bytes] = {}
@@ -31,8 +31,8 @@ _NOTHING: Mapping[bytes, bytes] = {}
 class Examined:
     """What the file system says of each file, and each one's digest and mode, by path."""
 
-    seen: contents.Heads
-    heads: contents.Heads
+    seen: contents.ByPath
+    digests: contents.ByPath
 
 
 @dataclass(frozen=True)
@@ -77,25 +77,25 @@ class Store:
         Only for content that nobody but root can change.
         """
         directory = os.fsencode(self.path(key))
-        seen, known = contents.listing(directory), contents.Heads()
+        seen, known = contents.listing(directory), contents.ByPath()
         for other in like:
             known.update(self._shared(other, seen))
         return Examined(seen, contents.digests(directory, seen, known))
 
-    def _shared(self, key: str, seen: contents.Heads) -> contents.Heads:
+    def _shared(self, key: str, seen: contents.ByPath) -> contents.ByPath:
         """Digest and mode of the files with which sealed content agrees."""
         record = self.record(key)
-        before, heads = self.seen(key), self._heads(key, str((record or {}).get("sums", "")))
+        before, digests = self.seen(key), self._recorded(key, str((record or {}).get("sums", "")))
         if record is None or record.get("damaged"):
             return {}
-        return {path: heads[path] for path, one in seen.items() if before.get(path) == one and path in heads}
+        return {path: digests[path] for path, one in seen.items() if before.get(path) == one and path in digests}
 
-    def unchanged(self, key: str) -> contents.Heads:
+    def unchanged(self, key: str) -> contents.ByPath:
         """Digest and mode of each file of sealed content of which the file system says what it did then. Raises
         OSError."""
         return self._shared(key, contents.listing(os.fsencode(self.path(key))))
 
-    def _heads(self, key: str, sums: str) -> contents.Heads:
+    def _recorded(self, key: str, sums: str) -> contents.ByPath:
         """The recorded digests; none when the record is damaged or gone."""
         with contextlib.suppress(OSError):
             text = self.sums_path(key).read_bytes()
@@ -104,9 +104,9 @@ class Store:
         return {}
 
     def seal(self, key: str, record: dict[str, Any], found: Examined) -> dict[str, Any]:
-        """Sync the content, which is root's and read-only, then write the seal, and return it. Raises HostError,
-        OSError."""
-        text = contents.as_text(found.heads)
+        """Record and sync the content, to which only root can write; then write the seal, and return it. Raises
+        HostError, OSError."""
+        text = contents.as_text(found.digests)
         files.write_file(self.sums_path(key), text, 0o600)
         files.write_file(self.files_path(key), contents.as_text(found.seen), 0o600)
         done = run(["sync", "-f", str(self.path(key))], timeout=600)
@@ -116,7 +116,7 @@ class Store:
         self.mark(key, sealed)
         return sealed
 
-    def seen(self, key: str) -> contents.Heads:
+    def seen(self, key: str) -> contents.ByPath:
         """What the file system said of each file when its digest was taken; nothing where that is not recorded."""
         with contextlib.suppress(OSError):
             return contents.parse(self.files_path(key).read_bytes())
@@ -129,15 +129,15 @@ class Store:
         """
         return self.compare(key, trusted)[0]
 
-    def remember(self, key: str, seen: contents.Heads) -> None:
+    def remember(self, key: str, seen: contents.ByPath) -> None:
         """Record what the file system said of files that were read and found whole: they need not be read again. Raises
         OSError."""
         if seen != self.seen(key):
             files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
 
-    def compare(self, key: str, trusted: Mapping[bytes, bytes]) -> tuple[str, contents.Heads]:
+    def compare(self, key: str, trusted: Mapping[bytes, bytes]) -> tuple[str, contents.ByPath]:
         """As :meth:`damage`; and what the file system said of all files before any was read."""
-        record, seen = self.record(key), contents.Heads()
+        record, seen = self.record(key), contents.ByPath()
         if record is None:
             return f"{self.path(key)} is gone, or its seal is", seen
         if "sums" not in record:
@@ -151,16 +151,16 @@ class Store:
             return str(error), seen
         return f"below {self.path(key)}: {contents.named(changed)}" if changed else "", seen
 
-    def _changed(self, key: str, sums: str, seen: contents.Heads, trusted: Mapping[bytes, bytes]) -> list[bytes]:
+    def _changed(self, key: str, sums: str, seen: contents.ByPath, trusted: Mapping[bytes, bytes]) -> list[bytes]:
         """The paths that differ from what was sealed. Raises ValueError when the list of digests does, OSError."""
-        heads = self._heads(key, sums)
-        known = {path: one for path, one in heads.items() if path in seen and trusted.get(path) == seen[path]}
+        digests = self._recorded(key, sums)
+        known = {path: one for path, one in digests.items() if path in seen and trusted.get(path) == seen[path]}
         found = contents.digests(os.fsencode(self.path(key)), seen, known, cached=False)
         if contents.text_digest(contents.as_text(found)) == sums:
             return []
-        if not heads:
+        if not digests:
             raise ValueError(str(self.sums_path(key)))
-        return contents.changed(heads, found)
+        return contents.changed(digests, found)
 
     def mark_damaged(self, key: str, damage: str) -> None:
         """Record in the seal that the content is damaged: it is not used again, but what runs from it goes on.
@@ -200,7 +200,7 @@ class Store:
     def remove(self, key: str) -> None:
         """Remove content, its seal first, and what an interrupted build of it has left beside it. Raises OSError."""
         self._unseal(key)
-        overlay.clear(self.path(key), room_of(self.path(key)))
+        overlay.clear(self.path(key), scratch_of(self.path(key)))
         for name in files.names(self.directory):
             if name.startswith(f".{key}.") and name.endswith(files.TEMPORARY):
                 files.remove_tree(self.directory / name)
@@ -222,7 +222,7 @@ class Store:
                     files.sync_directory(self.directory)
 
     def all_keys(self) -> list[str]:
-        """Every key that has a directory, a seal or sums."""
+        """Every key that has a directory or a record."""
         names = (entry.name for entry in self.directory.iterdir() if not entry.name.startswith("."))
         return sorted({name.partition(".")[0] for name in names})
 
@@ -234,12 +234,12 @@ class Store:
         return removed
 
 
-def room_of(content: Path) -> Path:
+def scratch_of(content: Path) -> Path:
     """Where what a build writes is kept apart from content that is being made. Its name is that of debris."""
-    return content.with_name(f".{content.name}{_ROOM}")
+    return content.with_name(f".{content.name}{_SCRATCH}")
 
 
-def content_of(room: Path) -> Path | None:
+def content_of(scratch: Path) -> Path | None:
     """The content that such a directory belongs to; None when it is none."""
-    name = room.name
-    return room.with_name(name[1 : -len(_ROOM)]) if name.startswith(".") and name.endswith(_ROOM) else None
+    name = scratch.name
+    return scratch.with_name(name[1 : -len(_SCRATCH)]) if name.startswith(".") and name.endswith(_SCRATCH) else None

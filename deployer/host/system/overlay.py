@@ -1,8 +1,8 @@
 """A directory that a user may change as if it were all his own, while nothing in it changes: what he writes goes to
 another one (overlayfs).
 
-Below is the directory itself, read-only and shown with its files as that user's (an idmapped mount, mount_setattr(2));
-above is what he changes. That wants Linux 5.19, and a file system that can be both.
+The lower layer is the directory itself, read-only and shown with its files as that user's (an idmapped mount,
+mount_setattr(2)); the upper layer holds what he changes. That wants Linux 5.19, and a file system that can be both.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _OPTIONS = "redirect_dir=on,metacopy=off,index=off,volatile"
 """A directory that was below may be renamed; files are copied whole; nothing is synced (what a power cut leaves of a
 build counts for nothing)."""
 _PATIENCE, _PAUSE = 10.0, 0.05
-BELOW, ABOVE, _WORK = "below", "above", "work"
+LOWER, UPPER, _WORK = "lower", "upper", "work"
 _OPAQUE, _REDIRECT = "trusted.overlay.opaque", "trusted.overlay.redirect"
 _DEPTH, _CHUNK = 200, 1 << 20
 
 
-def mount(tree: Path, room: Path, uid: int, gid: int) -> None:
-    """Have all of ``tree`` be ``uid:gid``'s, and what is written there go to ``room``, an empty directory that only
+def mount(tree: Path, scratch: Path, uid: int, gid: int) -> None:
+    """Have all of ``tree`` be ``uid:gid``'s, and what is written there go to ``scratch``, an empty directory that only
     root can enter. Raises OSError where the kernel or the file system does not offer it; nothing stays."""
-    for name in (BELOW, ABOVE, _WORK):
-        (room / name).mkdir(mode=0o755)
-        (room / name).chmod(0o755)
-    os.chown(str(room / ABOVE), uid, gid)
-    below = room / BELOW
+    for name in (LOWER, UPPER, _WORK):
+        (scratch / name).mkdir(mode=0o755)
+        (scratch / name).chmod(0o755)
+    os.chown(str(scratch / UPPER), uid, gid)
+    below = scratch / LOWER
     _show(tree, below, uid, gid)
     try:
-        options = f"lowerdir={below},upperdir={room / ABOVE},workdir={room / _WORK},{_OPTIONS}"
+        options = f"lowerdir={below},upperdir={scratch / UPPER},workdir={scratch / _WORK},{_OPTIONS}"
         if _library().mount(b"overlay", os.fsencode(tree), b"overlay", ctypes.c_ulong(_FLAGS), options.encode()):
             raise _error(tree)
     finally:
@@ -62,23 +62,23 @@ def unmount(tree: Path) -> None:
         if error.errno != errno.EBUSY:
             raise error
         if time.monotonic() >= deadline:
-            raise PermissionError("a process that is not the build's still uses the tree")
+            raise PermissionError("another process than the build's uses it, or has its working directory there")
         time.sleep(_PAUSE)
 
 
-def clear(tree: Path, room: Path) -> None:
+def clear(tree: Path, scratch: Path) -> None:
     """Unmount what an interrupted build has left, whoever uses it. Raises OSError."""
-    for place in (tree, room / BELOW):
+    for place in (tree, scratch / LOWER):
         while mounts.is_mount_point(place):
             mounts.detach(place)
 
 
-def is_renamed(above: Path) -> bool:
+def is_renamed(upper: Path) -> bool:
     """Whether a directory from below was renamed: what it holds is not all above."""
-    return any(_REDIRECT in os.listxattr(directory, follow_symlinks=False) for directory, *_ in os.walk(str(above)))
+    return any(_REDIRECT in os.listxattr(directory, follow_symlinks=False) for directory, *_ in os.walk(str(upper)))
 
 
-def copy(above: Path, tree: Path, removed: Path, owner: int) -> list[str]:
+def copy(upper: Path, tree: Path, removed: Path, owner: int) -> list[str]:
     """Copy what ``owner`` has changed into ``tree``, and move what that replaces or removes to ``removed``, an empty
     directory. Returns the paths of the files that were copied.
 
@@ -88,7 +88,7 @@ def copy(above: Path, tree: Path, removed: Path, owner: int) -> list[str]:
     """
     with contextlib.ExitStack() as opened:
         source, target, aside = (
-            opened.enter_context(_opened(str(place), None)) for place in (above, tree, removed)
+            opened.enter_context(_opened(str(place), None)) for place in (upper, tree, removed)
         )  # fmt: skip
         copying = _Copying(owner, aside)
         copying.directory(source, target, "", 0)
@@ -148,7 +148,7 @@ class _Copying:
                 os.utime(new.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
 
     def _clear(self, name: str, directory: int) -> None:
-        """Make room for something else of that name."""
+        """Move away what has that name."""
         if _mode(name, directory):
             os.rename(name, str(self._moved), src_dir_fd=directory, dst_dir_fd=self._aside)
             self._moved += 1

@@ -44,7 +44,7 @@ class Room:
     def take(self) -> list[str]:
         overlay.unmount(self.tree)
         (self.room / "removed").mkdir()
-        return overlay.copy(self.room / overlay.ABOVE, self.tree, self.room / "removed", USER)
+        return overlay.copy(self.room / overlay.UPPER, self.tree, self.room / "removed", USER)
 
 
 @pytest.fixture
@@ -131,28 +131,28 @@ def test_what_is_left_alone_goes_on_being_shared(room: Room) -> None:
 
 def test_a_directory_with_another_name_is_noticed(room: Room) -> None:
     """Most of what it holds is not above."""
-    assert not overlay.is_renamed(room.room / overlay.ABOVE)
+    assert not overlay.is_renamed(room.room / overlay.UPPER)
     done = subprocess.run(
         ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "/usr/bin/python3", "-c",
          "import os; os.rename('dist', 'public')"],
         cwd=room.tree, check=False,
     )  # fmt: skip
     assert done.returncode == 0
-    assert overlay.is_renamed(room.room / overlay.ABOVE)
+    assert overlay.is_renamed(room.room / overlay.UPPER)
     assert sorted(path.name for path in (room.tree / "public").iterdir()) == ["keep.js", "old.js"]
 
 
 def test_whoever_still_has_a_file_open_is_waited_for_and_refused(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """He could go on writing to it."""
     monkeypatch.setattr(overlay, "_PATIENCE", 0.2)
-    with (room.tree / "a.txt").open(), pytest.raises(PermissionError, match="still uses the tree"):
+    with (room.tree / "a.txt").open(), pytest.raises(PermissionError, match="another process than the build's uses it"):
         overlay.unmount(room.tree)
     overlay.unmount(room.tree)
 
 
 def test_the_user_reaches_nothing_but_the_overlay(room: Room) -> None:
     """Neither what lies above, nor what stands for a removal."""
-    for script in (f"ls {room.room}", f"touch {room.room}/above/x", "mknod gone c 0 0"):
+    for script in (f"ls {room.room}", f"touch {room.room}/upper/x", "mknod gone c 0 0"):
         assert as_user(room.tree, script).returncode != 0, script
 
 
@@ -172,7 +172,7 @@ def test_where_there_is_no_overlay_nothing_stays(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError):
         made.mount()
     assert not mounts.is_mount_point(made.tree)
-    assert not mounts.is_mount_point(made.room / overlay.BELOW)
+    assert not mounts.is_mount_point(made.room / overlay.LOWER)
 
 
 def test_whoever_keeps_the_mount_changes_nothing_of_the_result(room: Room) -> None:

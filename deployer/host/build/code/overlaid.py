@@ -17,41 +17,43 @@ from deployer.host.build import bytecode, disk, hardlinks
 from deployer.host.build.command import refused, take
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.state.store import room_of
+from deployer.host.state.store import scratch_of
 from deployer.host.system import files, overlay, ownership, runner
 from deployer.host.units import transient
+from deployer.wire.advice import do
 
 
 def run(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
-    """Run ``commands``, who may change all of the tree as the deploy user, and take the result for root. Returns the
+    """Run ``commands``, which may change all of the tree as the deploy user, and take the result for root. Returns the
     paths of the files that they have written. Raises HostError, OSError."""
-    room = room_of(tree)
-    files.remove_tree(room)
-    room.mkdir(mode=0o700)
+    scratch = scratch_of(tree)
+    files.remove_tree(scratch)
+    scratch.mkdir(mode=0o700)
     try:
-        overlay.mount(tree, room, *ctx.builder())
+        overlay.mount(tree, scratch, *ctx.builder())
     except OSError:
-        files.remove_tree(room)
+        files.remove_tree(scratch)
         return _in_a_copy(ctx, tree, commands)
     commands()
     transient.refuse_running(ctx, "build")
-    renamed = overlay.is_renamed(room / overlay.ABOVE)
+    renamed = overlay.is_renamed(scratch / overlay.UPPER)
     if renamed:
-        _copy(tree, room / "whole")
+        _copy(tree, scratch / "whole")
     try:
         overlay.unmount(tree)
     except PermissionError as error:
-        raise refused(error) from None
-    written = _replace(ctx, tree, room / "whole") if renamed else _add(ctx, tree, room)
-    files.remove_tree(room)
+        end = do("end that process, or have it leave: a shell whose working directory is there counts, too")
+        raise refused(error, end) from None
+    written = _replace(ctx, tree, scratch / "whole") if renamed else _add(ctx, tree, scratch)
+    files.remove_tree(scratch)
     return written
 
 
-def _add(ctx: Context, tree: Path, room: Path) -> list[str]:
-    removed = room / "removed"
+def _add(ctx: Context, tree: Path, scratch: Path) -> list[str]:
+    removed = scratch / "removed"
     removed.mkdir(mode=0o700)
     try:
-        written = overlay.copy(room / overlay.ABOVE, tree, removed, ctx.builder()[0])
+        written = overlay.copy(scratch / overlay.UPPER, tree, removed, ctx.builder()[0])
     except PermissionError as error:
         raise refused(error) from None
     bytecode.drop(tree, written)

@@ -70,13 +70,25 @@ def base(store: Store, key: str, seal: Seal) -> list[Entry]:
 
 def base_ids(store: Store, key: str, seal: Seal) -> list[bytes]:
     """The ids of :func:`base`, in its order."""
-    if seal.get("damaged"):
-        return []
+    ids = _recorded_ids(store, key, seal)
+    if ids and not seal.get("damaged") and lines(store, key, seal):
+        return ids
+    return [entry.id for entry in base(store, key, seal)]
+
+
+def ids_of(store: Store, key: str, seal: Seal, found: Sequence[Entry]) -> list[bytes]:
+    """The ids of what :func:`base` has ``found``."""
+    ids = _recorded_ids(store, key, seal)
+    return ids if len(ids) == len(found) else [entry.id for entry in found]
+
+
+def _recorded_ids(store: Store, key: str, seal: Seal) -> list[bytes]:
+    """The ids as they were recorded; none when that is damaged or gone."""
     with contextlib.suppress(OSError):
         ids = store.beside(key, IDS).read_bytes()
-        if hashlib.sha256(ids).hexdigest() == seal.get("ids") and lines(store, key, seal):
+        if hashlib.sha256(ids).hexdigest() == seal.get("ids"):
             return [ids[start : start + ID_BYTES] for start in range(0, len(ids), ID_BYTES)]
-    return [entry.id for entry in base(store, key, seal)]
+    return []
 
 
 def mark_altered(store: Store, key: str, paths: Iterable[str]) -> None:

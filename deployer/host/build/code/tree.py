@@ -65,10 +65,11 @@ def plan(ctx: Context, value: object, compiled: str) -> Plan:
 
 def _base(ctx: Context, key: str, seal: Mapping[str, Any], compiled: str) -> Base:
     """What an upload builds on. A tree that an earlier version sealed is copied once: it knew no links."""
+    entries = shipped.base(ctx.trees, key, seal)
     return Base(
         directory=str(ctx.trees.path(key)),
-        entries=shipped.base(ctx.trees, key, seal),
-        ids=shipped.base_ids(ctx.trees, key, seal),
+        entries=entries,
+        ids=shipped.ids_of(ctx.trees, key, seal, entries),
         shares=shipped.is_listed(seal),
         bytecode=seal.get("compiled") == compiled,
     )
@@ -159,14 +160,14 @@ def refuse_no_directory(spec: Spec, tree: Path) -> None:
 def _altered(found: Examined, entries: Sequence[Entry]) -> list[str]:
     """Shipped files that are not there as they were shipped: a build command changed them, or a link is in their
     place."""
-    heads = found.heads
-    return [entry.path for entry in entries if heads.get(entry.path.encode()) != _head(entry)]
+    digests = found.digests
+    return [entry.path for entry in entries if digests.get(entry.path.encode()) != _as_shipped(entry)]
 
 
-def _head(entry: Entry) -> bytes:
+def _as_shipped(entry: Entry) -> bytes:
     if entry.kind == LINK:
-        return contents.head(f"-> {entry.digest}", 0o777)
-    return contents.head(entry.digest, 0o755 if entry.kind == EXECUTABLE else 0o644)
+        return contents.digest_and_mode(f"-> {entry.digest}", 0o777)
+    return contents.digest_and_mode(entry.digest, 0o755 if entry.kind == EXECUTABLE else 0o644)
 
 
 def _refuse_altered(ctx: Context, key: str, altered: Sequence[str]) -> None:
