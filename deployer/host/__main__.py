@@ -4,6 +4,7 @@ deployer-host session APP             serve one laptop
 deployer-host job APP ID [recover]    run a deploy, or a recovery, inside its transient unit
 deployer-host start|stop|reload APP   for APP.service
 deployer-host recover APP             for the recovery timer of unfinished deploys
+deployer-host clone APP               clone the code that serves, for the next deploy
 deployer-host dump APP                for the timer of the daily dump of the app's database
 deployer-host maintenance APP         serve the maintenance page, as the app's user
 
@@ -69,6 +70,11 @@ def _run(argv: list[str]) -> int:
         from deployer.host import service
 
         return Exit(getattr(service, command)(open_context(app, _silent, time.time)))
+    if command == "clone" and not rest:
+        from deployer.host.build.code import clone
+
+        clone.make(open_context(app, _silent, time.time))
+        return Exit.OK
     if command == "dump" and not rest:
         from deployer.host.setup.software import dumps
 

@@ -7,7 +7,7 @@ import io
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 from deployer.errors import ConfigError
@@ -78,11 +78,17 @@ class Collection:
                 raise special(path) from None
             raise ConfigError(message=f"{path} cannot be read: {error.strerror}") from None
 
-    def add_blob(self, path: str, blobs: Blobs, name: str, known: Known, *, executable: bool) -> None:
-        """Add a file whose content is a blob of git. Raises ConfigError for a name that cannot ship."""
-        check_name(path)
-        self.contents.add_blob(path, blobs, name)
-        self._note(Entry(path, EXECUTABLE if executable else FILE, known.size, known.digest), known.raw)
+    def add_blobs(self, blobs: Blobs, names: Mapping[str, str], known: Mapping[str, Known], programs: Set[str]) -> None:
+        """Add files whose contents are blobs of git: ``names`` has the blob of each path, ``known`` what is known of a
+        blob; ``programs`` are executable. Raises ConfigError for a path that cannot ship."""
+        check_names(names)
+        self.contents.add_blobs(blobs, names)
+        self.raw = {path: raw for path, raw in self.raw.items() if path not in names}
+        for path, name in names.items():
+            size, digest, raw = known[name]
+            self._entries[path] = Entry(path, EXECUTABLE if path in programs else FILE, size, digest)
+            if raw != CONTENT:
+                self.raw[path] = raw
 
     def add_from(self, other: Collection, path: str) -> None:
         """Add a file of another collection as it is there."""
@@ -130,6 +136,15 @@ class Collection:
 
 def special(path: str) -> ConfigError:
     return ConfigError(message=f"{path} is neither a file nor a link (a socket or a device?): it cannot ship")
+
+
+def check_names(paths: Iterable[str]) -> None:
+    """Raises ConfigError as :func:`check_name`."""
+    together = "".join(paths)
+    if together.isascii() and together.isprintable() and max(map(len, paths), default=0) <= MAX_NAME:
+        return
+    for path in paths:
+        check_name(path)
 
 
 def check_name(path: str) -> None:

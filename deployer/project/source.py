@@ -6,10 +6,11 @@ A source is read once, into a temporary file: what is hashed is what is sent, wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from deployer.errors import ConfigError
 from deployer.project import git
@@ -21,6 +22,7 @@ from deployer.wire.advice import do
 from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import LINK, Entry, directories_of, tree_digest
 
+T = TypeVar("T")
 OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
 """Needed where a deploy is typed, not on the hosts: nobody is warned when they do not ship."""
 
@@ -96,11 +98,38 @@ def collect(
     new: tuple[str, ...] = ()
     if dirty:
         source = from_working_tree(root, include=include, submodules=submodules)
+    elif ref is not None:
+        source = from_git(root, ref, include=include, submodules=submodules)
     else:
-        new = require_clean(root).untracked if ref is None else ()
-        source = from_git(root, "HEAD" if ref is None else ref, include=include, submodules=submodules)
+        clean = alongside(lambda: require_clean(root))  # git looks at every file of the tree
+        try:
+            source = from_git(root, include=include, submodules=submodules)
+        finally:
+            new = clean().untracked  # what is wrong with the tree is told first
     refuse_env_file(source, env_file)
     return replace(source, warnings=(*source.warnings, *untracked_warnings(source, new)))
+
+
+def alongside(function: Callable[[], T]) -> Callable[[], T]:
+    """Run a function in a thread. What is returned waits for its end, and returns or raises what the function did."""
+    ended: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            ended.append(function())
+        except BaseException as error:
+            failed.append(error)
+
+    def result() -> T:
+        thread.join()
+        if failed:
+            raise failed[0]
+        return ended[0]
+
+    thread = threading.Thread(target=run, daemon=True, name="alongside")
+    thread.start()
+    return result
 
 
 def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = (), submodules: bool = True) -> Source:

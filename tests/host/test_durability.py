@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deployer.host.state.store import ENDS, SEAL
 from tests.host.simulation import service
 from tests.host.simulation.faults import Kill
 from tests.host.simulation.host import SimulatedHost
@@ -64,9 +65,13 @@ def is_switch(change: Change) -> bool:
     return change.what == "replace" and change.words[1].endswith("/shop/current")
 
 
+RECORDS = tuple(f".{end}" for end in ENDS if end != SEAL)
+"""How the names end of what lies beside content, and counts once that is sealed."""
+
+
 def lasting(path: str) -> bool:
     """Whether a later boot relies on it. Uploads are sent again, and a job's events are only told."""
-    return "/incoming/" not in path and not path.endswith(("/events.jsonl", "/body"))
+    return "/incoming/" not in path and not path.endswith(("/events.jsonl", "/body", *RECORDS))
 
 
 def moves(trace: list[Change]) -> list[tuple[int, str, str]]:
@@ -130,6 +135,11 @@ def test_a_seal_is_gone_for_good_before_what_it_sealed(host: SimulatedHost, what
         assert any(one.words[:1] == (content,) and one.what in ("rename", "rm") for one in later[1:])
 
 
+def beside(seal: str) -> list[str]:
+    """The records that lie beside what is sealed."""
+    return [seal.removesuffix(f".{SEAL}") + end for end in RECORDS]
+
+
 def test_a_tree_is_on_the_disk_before_its_seal(host: SimulatedHost) -> None:
     """All that a build wrote is synced before the seal says that it is whole."""
     trace = recorded(host, lambda one: one.deploy(text="new", lock="another"))
@@ -141,8 +151,10 @@ def test_a_tree_is_on_the_disk_before_its_seal(host: SimulatedHost) -> None:
     for place, new in sealed:
         synced = [n for n, one in enumerate(trace) if one.words[:2] == ("sync", "-f") and one.words[2] == new[:-5]]
         built = [n for n, one in enumerate(trace) if one.what == "waits" and n < place]
+        records = [n for n, one in enumerate(trace) if one.what == "replace" and one.words[1] in beside(new)]
         assert synced, f"{new} was never synced"
         assert max(built) < synced[-1] < place
+        assert records and max(records) < synced[-1], "what lies beside it is not on the disk when it counts"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

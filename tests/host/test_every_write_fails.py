@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deployer.host.build.code import clone
 from tests.host.simulation import service, walk
 from tests.host.simulation.host import SimulatedHost
 from tests.host.simulation.place import place
@@ -29,7 +30,7 @@ COMMANDS: dict[str, Command] = {
     "rollback": lambda host: host.rollback(),
     "a deploy that dies once it serves": lambda host: host.deploy(service.DIES_LATER),
     "a deploy without overlap": lambda host: host.deploy(text="new", overlap=False),
-    "a deploy of linked files": lambda host: host.deploy(text="new", build=[]),
+    "a deploy in a clone": lambda host: host.deploy(text="new", build=[]),
     "a deploy to a fleet": lambda host: host.fleet(host.deploy, {}, ahead=2, text="new"),
 }
 
@@ -50,8 +51,10 @@ def empty(disks: Path) -> Iterator[SimulatedHost]:
 
 
 @pytest.fixture
-def two(empty: SimulatedHost, disks: Path) -> Saved:
-    """A host on which v2 serves, and v1 did before it."""
+def two(empty: SimulatedHost, disks: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Saved:
+    """A host on which v2 serves, and v1 did before it; a clone of its code lies ready where one is to be taken."""
+    if CLONED in request.node.name:
+        monkeypatch.setattr(clone, "WORTH", 1)
     assert empty.deploy(text="one").exit == 0
     assert empty.deploy(text="two").exit == 0
     empty.recover()
@@ -65,7 +68,7 @@ def check(found: walk.Findings) -> None:
 
 TAKEN_BACK = "a deploy that dies once it serves"
 FLEET = "a deploy to a fleet"
-LINKED = "a deploy of linked files"
+CLONED = "a deploy in a clone"
 ALL = bool(os.environ.get("EVERY_WALK"))
 
 
@@ -82,7 +85,7 @@ def walks(trials: Sequence[Trial], commands: Iterable[str], *, always: Sequence[
         *((walk.KILLED, command) for command in COMMANDS),
         (walk.FORGETFUL, "deploy"),
         (walk.FORGETFUL, TAKEN_BACK),
-        (walk.FORGETFUL, LINKED),
+        (walk.FORGETFUL, CLONED),
     ],
 )
 def test_death_at_every_boundary(two: Saved, command: str, trial: Trial) -> None:
@@ -108,12 +111,12 @@ def test_ended_from_outside_at_every_boundary(two: Saved, command: str, trial: T
 
 @walks(
     [walk.FULL, walk.FULL_ONCE, walk.READ_ONLY, walk.BAD_SECTOR],
-    ["deploy", "reload", "rollback", TAKEN_BACK, FLEET, LINKED],
+    ["deploy", "reload", "rollback", TAKEN_BACK, FLEET, CLONED],
     always=[
         (walk.FULL, "deploy"),
         (walk.FULL, TAKEN_BACK),
         (walk.FULL, FLEET),
-        (walk.FULL, LINKED),
+        (walk.FULL, CLONED),
         (walk.FULL_ONCE, "deploy"),
         (walk.READ_ONLY, "deploy"),
     ],

@@ -43,25 +43,37 @@ def python(venv: Path | None) -> str:
     return str(venv / "bin/python") if venv else "/usr/bin/python3"
 
 
-def drop(tree: Path, written: Sequence[str]) -> None:
-    """Remove the compiled form of modules that a build command has ``written``, but that which it wrote as well."""
-    new = set(written)
+def drop(tree: Path, written: Sequence[str]) -> list[str]:
+    """Remove the compiled form of modules that a build command has ``written``, but that which it wrote as well.
+    Returns the paths that were removed."""
+    new, dropped = set(written), []
     for directory, names in _by_directory(written).items():
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), _cache_below(tree, directory) as cache:
             for name in of_modules(os.listdir(cache), names):
-                if f"{directory}/{CACHE}/{name}".lstrip("/") not in new:
+                path = f"{directory}/{CACHE}/{name}".lstrip("/")
+                if path not in new:
                     os.unlink(name, dir_fd=cache)
+                    dropped.append(path)
+    return dropped
 
 
 def add_missing(
-    ctx: Context, tree: Path, paths: Iterable[str], venv: Path | None, environment: Mapping[str, str], limit: float
-) -> None:
+    ctx: Context,
+    tree: Path,
+    paths: Iterable[str],
+    venv: Path | None,
+    environment: Mapping[str, str],
+    limit: float,
+    *,
+    total: int = 0,
+) -> list[str]:
     """Have the deploy user compile the modules among ``paths`` that have no bytecode yet, in a directory of its own,
-    and copy the results. What cannot be compiled stays as it is. Raises HostError, OSError."""
+    and copy the results, whose paths it returns. What cannot be compiled stays as it is. ``total``: how many modules
+    the tree has, if more than ``paths`` names. Raises HostError, OSError."""
     modules = _by_directory(paths)
     missing = _missing(tree, modules)
     if not missing:
-        return
+        return []
     draft = tree.with_name(f".{tree.name}.bytecode{files.TEMPORARY}")
     files.remove_tree(draft)
     try:
@@ -70,12 +82,15 @@ def add_missing(
         (draft / "list").write_bytes("".join(f"{place}\n" for place in places).encode())
         (draft / "list").chmod(0o644)
         ownership.give(draft, *ctx.builder())
-        all_of_them = 2 * len(places) > sum(map(len, modules.values()))
+        all_of_them = 2 * len(places) > max(total, sum(map(len, modules.values())))
         what = ["-j", "0", str(tree)] if all_of_them else ["-i", str(draft / "list")]
         argv = [python(venv), "-X", f"pycache_prefix={draft}/made", "-m", "compileall", "-q", *what]
         run_build(ctx, argv, draft, draft, environment, "", limit, venv)
-        for directory, names in missing.items():
-            _add(draft, f"made{tree}/{directory}".rstrip("/"), tree, directory, names)
+        return [
+            path
+            for directory, names in missing.items()
+            for path in _add(draft, f"made{tree}/{directory}".rstrip("/"), tree, directory, names)
+        ]
     finally:
         files.remove_tree(draft)
 
@@ -106,15 +121,16 @@ def _missing(tree: Path, modules: Mapping[str, set[str]]) -> dict[str, set[str]]
     return found
 
 
-def _add(draft: Path, made: str, tree: Path, directory: str, names: Collection[str]) -> None:
-    """Copy what was compiled of the modules of a directory. Raises OSError for a full disk and its like only."""
+def _add(draft: Path, made: str, tree: Path, directory: str, names: Collection[str]) -> list[str]:
+    """Copy what was compiled of the modules of a directory; the paths. Raises OSError for a full disk and its like
+    only."""
     found = {}
     with contextlib.suppress(OSError), ownership.directory_below(draft, made) as source:  # else none could be compiled
         for name in of_modules(os.listdir(source), names):
             with contextlib.suppress(OSError):
                 found[name] = _read(name, source)
     if not found:
-        return
+        return []
     with ownership.directory_below(tree, directory) as target:
         try:
             with cache_of(target, make=True) as cache:
@@ -123,6 +139,7 @@ def _add(draft: Path, made: str, tree: Path, directory: str, names: Collection[s
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):  # a file or a link was shipped in its place
                 raise
+    return [f"{directory}/{CACHE}/{name}".lstrip("/") for name in found]
 
 
 @contextlib.contextmanager

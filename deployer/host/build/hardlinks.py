@@ -12,12 +12,13 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Callable
 
 from deployer.host.build import bytecode
 from deployer.host.system import ownership
 from deployer.wire.tree import Entry
 
-_NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
+NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 """The file has as many links as its file system allows, lies on another one, or on one without links (link(2))."""
 _SHARED = ".deployer-shared"
 
@@ -30,12 +31,21 @@ class Missing(ValueError):
         self.paths = tuple(paths)
 
 
-def share(base: str, destination: str, kept: Iterable[Entry], shipped: Collection[str], *, modules: bool) -> set[str]:
+def share(
+    base: str,
+    destination: str,
+    kept: Iterable[Entry],
+    shipped: Collection[str],
+    *,
+    modules: bool,
+    link: Callable[[str, int, int], None] | None = None,
+) -> set[str]:
     """Link the ``kept`` files of ``base`` into ``destination``, an empty directory; with ``modules`` the bytecode of
-    those that are modules, but where the tree has a ``shipped`` file. Returns the directories made.
+    those that are modules, but where one of the trees has a ``shipped`` file. Returns the directories made.
 
-    What cannot be linked is copied. Raises Missing, OSError.
+    What cannot be linked is copied, unless ``link`` does otherwise. Raises Missing, OSError.
     """
+    link = link or link_or_copy
     made = {""}
     for directory, names in _by_directory(kept).items():
         _make(destination, directory, made)
@@ -47,11 +57,11 @@ def share(base: str, destination: str, kept: Iterable[Entry], shipped: Collectio
                 raise Missing([_join(directory, name) for name in names], error) from error
             for name in names:
                 try:
-                    _link(name, source, target)
+                    link(name, source, target)
                 except FileNotFoundError as error:
                     raise Missing([_join(directory, name)], error) from error
-            if modules:
-                _link_bytecode(source, target, directory, names, shipped)
+            if modules and _link_bytecode(source, target, directory, names, shipped, link):
+                made.add(_join(directory, bytecode.CACHE))
     return made
 
 
@@ -76,11 +86,17 @@ def _make(destination: str, directory: str, made: set[str]) -> None:
         made.add(directory)
 
 
-def _link(name: str, source: int, target: int) -> None:
+def link(name: str, source: int, target: int) -> None:
+    """Link a file of the open directory ``source`` into ``target``. Raises OSError."""
+    os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+
+
+def link_or_copy(name: str, source: int, target: int) -> None:
+    """The same; what cannot be linked is copied."""
     try:
-        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        link(name, source, target)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         _copy(name, source, target)
 
@@ -126,7 +142,7 @@ def _replace(source: str, target: str) -> None:
     try:
         os.link(source, draft, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         return
     os.rename(draft, target)
@@ -144,16 +160,26 @@ def copy_shared(tree: Path) -> None:
                     os.unlink(_SHARED, dir_fd=place)
 
 
-def _link_bytecode(source: int, target: int, directory: str, names: Sequence[str], shipped: Collection[str]) -> None:
-    """Link the compiled form of modules."""
+def _link_bytecode(
+    source: int,
+    target: int,
+    directory: str,
+    names: Sequence[str],
+    shipped: Collection[str],
+    link: Callable[[str, int, int], None],
+) -> bool:
+    """Link the compiled form of modules. Whether a directory was made for it."""
     cache = _join(directory, bytecode.CACHE)
     modules = {name for name in names if name.endswith(".py")}
     if not modules or cache in shipped:
-        return
+        return False
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), bytecode.cache_of(source) as compiled:
         found = bytecode.of_modules(os.listdir(compiled), modules)
         wanted = [name for name in found if f"{cache}/{name}" not in shipped]
-        if wanted:
-            with bytecode.cache_of(target, make=True) as place:
-                for name in wanted:
-                    _link(name, compiled, place)
+        if not wanted:
+            return False
+        with bytecode.cache_of(target, make=True) as place:
+            for name in wanted:
+                link(name, compiled, place)
+        return True
+    return False

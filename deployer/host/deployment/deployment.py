@@ -78,7 +78,8 @@ class Deployment:
 
     ``body`` is the file with the upload, ``built`` the keys of what this job has built, ``signal`` what the job
     receives from its fleet's laptop, ``question`` what its Django is asked meanwhile. ``interpreter`` is the Python
-    that builds it, once that was looked for.
+    that builds it, once that was looked for; ``fresh`` are the files that this job has unpacked, if it knows that the
+    others have their bytecode.
     """
 
     ctx: Context
@@ -88,6 +89,7 @@ class Deployment:
     body: Path | None = None
     built: set[str] = field(default_factory=set)
     interpreter: Interpreter | None = None
+    fresh: Sequence[str] | None = None
     seal_check: SealCheck | None = field(default=None, repr=False)
     site_check: SiteCheck | None = field(default=None, repr=False)
     signal: BarrierSignal | None = None

@@ -95,8 +95,8 @@ def add_to_ledger(ctx: Context, release: Release) -> None:
 
 
 def prune(ctx: Context, keep: int, unused: Collection[str] = (), *, later: bool = False) -> None:
-    """Remove releases beyond ``keep``, and content that no release names: at once, to make room, or ``later``, in a
-    unit of its own.
+    """Remove releases beyond ``keep``, and content that no release names: at once, to make room, or ``later``, when
+    :mod:`deployer.host.state.cleanup` is started.
 
     What serves, what served before it, and the last release known to be good always stay, as does one in which somebody
     runs a command. ``unused`` are hashed assets that no page has ever named.
@@ -105,13 +105,12 @@ def prune(ctx: Context, keep: int, unused: Collection[str] = (), *, later: bool 
     if gone:
         with contextlib.suppress(OSError):
             ctx.ledger.add(PRUNED, ctx.clock(), releases=[f"v{one}" for one in gone])
-    before = set(cleanup.waiting(ctx))
     ctx.trees.keep_only(used(ctx, "tree"), later=later)
     ctx.venvs.keep_only(used(ctx, "venv"), later=later)
+    serving = ctx.catalog.serving()
+    ctx.trees.put_away_clones(serving.tree if serving is not None else "")
     links.prune(ctx, (one for one in ctx.catalog.all() if one.result not in DEAD), unused)
-    if later:
-        cleanup.start(ctx, before)
-    else:
+    if not later:
         cleanup.finish(ctx)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deployer.host.build.code import clone
 from deployer.host.deployment import outcome
 from deployer.host.deployment.deployment import JobResult
 from deployer.host.deployment.execution import Execution
@@ -20,7 +22,7 @@ from deployer.host.deployment.request import Request
 from deployer.host.errors import HostError
 from deployer.host.job import prune
 from deployer.host.recovery import recovery
-from deployer.host.state import jobs, lease
+from deployer.host.state import cleanup, jobs, lease
 from deployer.host.state.app import Context, Emit
 from deployer.host.state.releases import FAILED, GOOD, ROLLED_BACK
 from deployer.host.system import files, journald, signals
@@ -57,7 +59,7 @@ def run_job(ctx: Context, directory: Path, *, recovering: bool = False) -> int:
 
 def _run(ctx: Context, directory: Path, recovering: bool) -> int:
     started = time.monotonic()
-    before = _interrupted(directory)
+    before, waiting = _interrupted(directory), set(cleanup.waiting(ctx))
     try:
         result = _do(ctx, directory, before, recovering)
     except signals.PowerOff:
@@ -68,7 +70,19 @@ def _run(ctx: Context, directory: Path, recovering: bool) -> int:
         (directory / "body").unlink()
     if before is not None and before.finished:
         return 0
-    return 0 if _report(ctx, result, time.monotonic() - started, directory) else 1
+    reported = _report(ctx, result, time.monotonic() - started, directory)
+    _start_idle_work(ctx, waiting)
+    return 0 if reported else 1
+
+
+def _start_idle_work(ctx: Context, waiting: Collection[Path]) -> None:
+    """Begin what nobody waits for, now that the end is reported: what it writes would slow down whatever is synced.
+    What cannot begin is left to the next job."""
+    silent = replace(ctx, emit=lambda *_, **__: None)
+    with Failures(silent).kept("removing old releases"):
+        cleanup.start(ctx, waiting)
+    with Failures(silent).kept("preparing the next deploy"):
+        clone.start(ctx)
 
 
 def _do(ctx: Context, directory: Path, before: _Interrupted | None, recovering: bool) -> JobResult:

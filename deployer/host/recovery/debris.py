@@ -38,8 +38,10 @@ def _temporary(ctx: Context) -> Iterator[Path]:
     paths = ctx.paths
     for place in (paths.home, paths.releases, paths.private, *_directories(paths.releases)):
         yield from (place / name for name in files.names(place) if files.is_debris(name))
+    being_made = {path for path in ctx.trees.clone_drafts() if files.is_locked(path)}
     for place in (paths.trees, paths.venvs):
-        yield from (place / name for name in files.names(place) if files.is_debris(name) and not files.is_gone(name))
+        left = (place / name for name in files.names(place) if files.is_debris(name) and not files.is_gone(name))
+        yield from (path for path in left if path not in being_made)
     yield from cleanup.debris(ctx)
     yield from links.temporary_files(ctx)
     for name in files.names(paths.units):

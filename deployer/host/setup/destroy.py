@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from deployer.host.assets import media
+from deployer.host.build.code import clone
 from deployer.host.errors import HostError
 from deployer.host.maintenance import units as page
 from deployer.host.proxy import caddy, certbot, install, nginx
@@ -78,7 +79,8 @@ class Removal:
         if page.are_there(self.paths):
             page.remove(self._context())
             removed.append("the maintenance page")
-        units = [lease_unit(self.app, "timer"), lease_unit(self.app, "service"), *self._release_units()]
+        own = (lease_unit(self.app, "timer"), lease_unit(self.app, "service"), clone.unit_of(self.app))
+        units = [*own, *self._release_units()]
         if units:
             systemd.systemctl("stop", *units, timeout=_STOP)
         slices = {_slice_of(name) for name in self._release_units()}

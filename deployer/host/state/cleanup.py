@@ -11,14 +11,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from deployer.host.state.app import Context
-from deployer.host.system import files, runner, systemd
+from deployer.host.system import files, idle, systemd
 
-_AT_LEISURE = (
-    "Nice=19", "CPUSchedulingPolicy=idle", "CPUWeight=1", "IOSchedulingClass=idle", "IOWeight=1", "TimeoutStopSec=5",
-)  # fmt: skip
-_UNDER_WAY = ("active", "activating", "deactivating")
 _ROOM = 1 << 30
-"""Bytes: with less free than these, or than a tenth of the disk, nothing is left for later."""
+"""Bytes: with less free than these, or than a tenth of the disk or of its inodes, nothing is left for later."""
 
 
 def unit_of(ctx: Context) -> str:
@@ -32,9 +28,8 @@ def start(ctx: Context, before: Collection[Path] = ()) -> None:
     gone = list(waiting(ctx))
     if not gone:
         return
-    settings = [f"Description={ctx.app}: removing old releases", *_AT_LEISURE]
     argv = ["/bin/rm", "-rf", "--one-file-system", "--", *map(str, gone)]
-    if not runner.run(systemd.transient(unit_of(ctx), settings, argv, wait=False)).ok:
+    if not idle.start(unit_of(ctx), f"{ctx.app}: removing old releases", argv):
         others = before if is_under_way(ctx) else ()
         for path in gone:
             if path not in others:
@@ -51,19 +46,22 @@ def finish(ctx: Context) -> None:
 
 
 def make_room(ctx: Context) -> None:
-    """The same where the disk is nearly full. Raises OSError."""
-    if _is_tight(ctx.paths.trees):
+    """The same where the disk is nearly full; a clone that lies ready goes, too. Raises OSError."""
+    if is_tight(ctx.paths.trees):
+        ctx.trees.put_away_clones()
         finish(ctx)
 
 
-def _is_tight(directory: Path) -> bool:
+def is_tight(directory: Path) -> bool:
+    """Whether a disk is nearly full. Raises OSError."""
     status = os.statvfs(str(directory))
-    return status.f_bavail < status.f_blocks // 10 or status.f_bavail * status.f_frsize < _ROOM
+    blocks, inodes = status.f_blocks // 10, status.f_files // 10  # btrfs counts no inodes, and says 0
+    return status.f_bavail < blocks or status.f_favail < inodes or status.f_bavail * status.f_frsize < _ROOM
 
 
 def is_under_way(ctx: Context) -> bool:
     """Whether something is being removed. Raises HostError when systemd does not answer."""
-    return systemd.show(unit_of(ctx)).active in _UNDER_WAY
+    return idle.is_under_way(unit_of(ctx))
 
 
 def debris(ctx: Context) -> Iterator[Path]:

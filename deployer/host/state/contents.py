@@ -7,33 +7,86 @@ the content.
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from deployer.host.system import ownership
 
 _CHUNK = 1 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAMED = 3
 """How many changed files a message names."""
 ByPath = dict[bytes, bytes]
 """What is known of each file and link, by its path below the directory."""
 
 
-def listing(directory: bytes) -> ByPath:
-    """Inode, size, modification time (nanoseconds), mode of each file and link below ``directory``. Raises OSError."""
+def listing(directory: bytes | int) -> ByPath:
+    """Inode, size, modification time (nanoseconds), mode of each file and link below a directory, which may be open.
+    Raises OSError."""
     found: ByPath = {}
-    _list(directory, b"", found)
+    with _opened(directory) as place:
+        _list(place, b"", found)
     return found
 
 
-def _list(directory: bytes, prefix: bytes, found: ByPath) -> None:
+@contextlib.contextmanager
+def _opened(directory: bytes | int, parent: int | None = None) -> Iterator[int]:
+    """A directory; its files are then reached without the names above it being looked up again for each."""
+    place = os.dup(directory) if isinstance(directory, int) else os.open(directory, _DIRECTORY, dir_fd=parent)
+    try:
+        yield place
+    finally:
+        os.close(place)
+
+
+def _list(directory: int, prefix: bytes, found: ByPath) -> None:
+    inner = []
     with os.scandir(directory) as entries:
         for entry in entries:
+            name = os.fsencode(entry.name)
             if entry.is_dir(follow_symlinks=False):
-                _list(entry.path, prefix + entry.name + b"/", found)
-                continue
-            seen = entry.stat(follow_symlinks=False)
-            found[prefix + entry.name] = b"%d %d %d %o" % (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_mode)
+                inner.append(name)
+            else:
+                found[prefix + name] = _seen(entry.stat(follow_symlinks=False))
+    for name in inner:
+        with _opened(name, directory) as place:
+            _list(place, prefix + name + b"/", found)
+
+
+def _seen(status: os.stat_result) -> bytes:
+    return b"%d %d %d %o" % (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+def listing_again(directory: Path, before: Mapping[bytes, bytes], changed: Iterable[str]) -> tuple[ByPath, ByPath]:
+    """A listing where only what is at the paths ``changed``, and below them, differs from that ``before``; and of it
+    what is new. No link is followed. Raises OSError."""
+    tops, paths = sorted({os.fsencode(path) for path in changed}), sorted(before)
+    gone: set[bytes] = set()
+    new: ByPath = {}
+    for top in tops:
+        gone.update((top, *paths[bisect.bisect_left(paths, top + b"/") : bisect.bisect_left(paths, top + b"0")]))
+        _list_at(directory, os.fsdecode(top), new)
+    return {path: one for path, one in before.items() if path not in gone} | new, new
+
+
+def _list_at(directory: Path, path: str, found: ByPath) -> None:
+    """Add what is at a path, and below it."""
+    parent, _, name = path.rpartition("/")
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        ownership.directory_below(directory, parent) as place,
+    ):
+        seen = os.lstat(name, dir_fd=place)
+        if stat.S_ISDIR(seen.st_mode):
+            with _opened(os.fsencode(name), place) as inner:
+                _list(inner, os.fsencode(path) + b"/", found)
+        else:
+            found[os.fsencode(path)] = _seen(seen)
 
 
 def size(seen: Mapping[bytes, bytes]) -> int:
@@ -43,22 +96,22 @@ def size(seen: Mapping[bytes, bytes]) -> int:
 
 
 def digests(
-    directory: bytes, seen: Mapping[bytes, bytes], known: Mapping[bytes, bytes], *, cached: bool = True
+    directory: bytes | int, seen: Mapping[bytes, bytes], known: Mapping[bytes, bytes], *, cached: bool = True
 ) -> ByPath:
     """Digest and mode of each file in a listing of ``directory``: as they are ``known``, else read.
 
     Unless ``cached``, what the page cache holds of a file is dropped first (posix_fadvise(2)): it would hide what the
     medium has lost. Raises OSError.
     """
-    top = directory + b"/"
-    return {path: known[path] if path in known else _read(top + path, seen[path], cached) for path in seen}
+    with _opened(directory) as top:
+        return {path: known[path] if path in known else _read(path, top, seen[path], cached) for path in seen}
 
 
-def _read(path: bytes, seen: bytes, cached: bool) -> bytes:
+def _read(path: bytes, top: int, seen: bytes, cached: bool) -> bytes:
     mode = int(seen.rpartition(b" ")[2], 8)
     if stat.S_ISLNK(mode):
-        return digest_and_mode("-> " + link_digest(os.readlink(path)), mode)
-    return digest_and_mode(_digest(path, cached) if stat.S_ISREG(mode) else "neither a file nor a link", mode)
+        return digest_and_mode("-> " + link_digest(os.readlink(path, dir_fd=top)), mode)
+    return digest_and_mode(_digest(path, top, cached) if stat.S_ISREG(mode) else "neither a file nor a link", mode)
 
 
 def digest_and_mode(content: str, mode: int) -> bytes:
@@ -70,10 +123,10 @@ def link_digest(target: bytes) -> str:
     return hashlib.sha256(target).hexdigest()
 
 
-def _digest(path: bytes, cached: bool) -> str:
+def _digest(path: bytes, top: int, cached: bool) -> str:
     """The digest of a regular file. Raises OSError, also when it is no longer one."""
     found = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=top)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(f"{os.fsdecode(path)} is not a regular file")

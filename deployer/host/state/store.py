@@ -22,6 +22,8 @@ from deployer.wire.lazydata import dataclass
 
 SEAL, SUMS, FILES, ENTRIES, IDS = "json", "sums", "files", "entries", "ids"
 _SCRATCH = f".overlay{files.TEMPORARY}"
+_CLONE = ".clone"
+_CLONE_DRAFT = f"{_CLONE}{files.TEMPORARY}"
 ENDS = (SEAL, SUMS, FILES, ENTRIES, IDS)
 """The ends of the names of the records beside content."""
 _NOTHING: Mapping[bytes, bytes] = {}
@@ -48,6 +50,23 @@ class Store:
         """A record of the content."""
         return self.directory / f"{key}.{end}"
 
+    def clone(self, key: str) -> Path:
+        """Where a clone of the content lies, ready to become other content: :mod:`deployer.host.build.code.clone`."""
+        return self.directory / f".{key}{_CLONE}"
+
+    def clone_draft(self, key: str) -> Path:
+        """Where a clone is made; whoever makes it holds a lock on it."""
+        return self.directory / f".{key}{_CLONE_DRAFT}"
+
+    def clone_drafts(self) -> list[Path]:
+        return [self.directory / name for name in files.names(self.directory) if name.endswith(_CLONE_DRAFT)]
+
+    def put_away_clones(self, but: str = "") -> None:
+        """Rename clones away, to be removed: all ``but`` that of one key. Raises OSError."""
+        for name in files.names(self.directory):
+            if name.startswith(".") and name.endswith(_CLONE) and self.directory / name != self.clone(but):
+                files.put_away(self.directory / name)
+
     def seal_path(self, key: str) -> Path:
         return self.beside(key, SEAL)
 
@@ -71,16 +90,23 @@ class Store:
         self.path(key).mkdir(mode=0o755)
         return self.path(key)
 
-    def examine(self, key: str, like: Collection[str] = ()) -> Examined:
+    def examine(self, key: str, like: Collection[str] = (), opened: int | None = None) -> Examined:
         """The content as it is. Files that it shares with sealed content ``like`` it are not read. Raises OSError.
 
-        Only for content that nobody but root can change.
+        Only for content that nobody but root can change. ``opened``: its directory, on which something may be mounted.
         """
-        directory = os.fsencode(self.path(key))
+        directory = os.fsencode(self.path(key)) if opened is None else opened
         seen, known = contents.listing(directory), contents.ByPath()
         for other in like:
             known.update(self._shared(other, seen))
         return Examined(seen, contents.digests(directory, seen, known))
+
+    def examine_again(self, key: str, before: Examined, changed: Iterable[str]) -> Examined:
+        """The content where only what is at the paths ``changed``, and below them, differs from what it was ``before``.
+        Raises OSError."""
+        seen, new = contents.listing_again(self.path(key), before.seen, changed)
+        known = {path: before.digests[path] for path in seen if path not in new}
+        return Examined(seen, contents.digests(os.fsencode(self.path(key)), seen, known))
 
     def _shared(self, key: str, seen: contents.ByPath) -> contents.ByPath:
         """Digest and mode of the files with which sealed content agrees."""
@@ -107,8 +133,8 @@ class Store:
         """Record and sync the content, to which only root can write; then write the seal, and return it. Raises
         HostError, OSError."""
         text = contents.as_text(found.digests)
-        files.write_file(self.sums_path(key), text, 0o600)
-        files.write_file(self.files_path(key), contents.as_text(found.seen), 0o600)
+        files.write_file(self.sums_path(key), text, 0o600, durable=False)
+        files.write_file(self.files_path(key), contents.as_text(found.seen), 0o600, durable=False)
         done = run(["sync", "-f", str(self.path(key))], timeout=600)
         if not done.ok:
             raise HostError(f"{self.path(key)} could not be made durable", logs=done.tail())

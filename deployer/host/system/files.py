@@ -32,10 +32,11 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int = 0) -> None:
+def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int = 0, durable: bool = True) -> None:
     """Replace the file at ``path`` in one step; it has ``mode`` from the first byte. Raises OSError.
 
-    ``modified`` is its modification time in nanoseconds since 1970 (0: now).
+    ``modified`` is its modification time in nanoseconds since 1970 (0: now). Unless it is ``durable``, a power cut may
+    take it back.
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
@@ -48,13 +49,15 @@ def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int =
             file.flush()
             if modified:
                 os.utime(file.fileno(), ns=(modified, modified))
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(str(temporary), str(path))
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:

@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from deployer.host.system import mounts
 
@@ -78,9 +79,16 @@ def is_renamed(upper: Path) -> bool:
     return any(_REDIRECT in os.listxattr(directory, follow_symlinks=False) for directory, *_ in os.walk(str(upper)))
 
 
-def copy(upper: Path, tree: Path, removed: Path, owner: int) -> list[str]:
+class Copied(NamedTuple):
+    """The paths of the ``files`` that were copied, and of all at which, or below which, something has ``changed``."""
+
+    files: list[str]
+    changed: list[str]
+
+
+def copy(upper: Path, tree: Path, removed: Path, owner: int) -> Copied:
     """Copy what ``owner`` has changed into ``tree``, and move what that replaces or removes to ``removed``, an empty
-    directory. Returns the paths of the files that were copied.
+    directory.
 
     Whoever has kept a mount of the overlay (in a mount namespace of his own) can still change what lies above: no link
     is followed, and nothing that he could ever open gets into the tree. Raises PermissionError for what belongs to
@@ -92,7 +100,7 @@ def copy(upper: Path, tree: Path, removed: Path, owner: int) -> list[str]:
         )  # fmt: skip
         copying = _Copying(owner, aside)
         copying.directory(source, target, "", 0)
-    return copying.copied
+    return Copied(copying.copied, copying.changed)
 
 
 class _Copying:
@@ -100,6 +108,7 @@ class _Copying:
 
     def __init__(self, owner: int, aside: int) -> None:
         self.copied: list[str] = []
+        self.changed: list[str] = []
         self._owner, self._aside = owner, aside
         self._moved = 0
 
@@ -108,6 +117,8 @@ class _Copying:
             raise PermissionError(f"directories are nested more than {_DEPTH} deep")
         for name in sorted(os.listdir(source)):
             seen = os.lstat(name, dir_fd=source)
+            if not stat.S_ISDIR(seen.st_mode):
+                self.changed.append(f"{prefix}{name}")
             if is_whiteout(seen):
                 self._clear(name, target)
             elif stat.S_ISDIR(seen.st_mode):
@@ -122,6 +133,7 @@ class _Copying:
     def _inner(self, name: str, source: int, target: int, prefix: str, depth: int) -> None:
         with _opened(name, source) as inner:
             if _OPAQUE in os.listxattr(inner) or not stat.S_ISDIR(_mode(name, target)):
+                self.changed.append(f"{prefix}{name}")
                 self._clear(name, target)
                 os.mkdir(name, 0o755, dir_fd=target)
                 os.chmod(name, 0o755, dir_fd=target)

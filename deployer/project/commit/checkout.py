@@ -82,13 +82,13 @@ def from_objects(root: Path, commit: str, below: str, spool: Spool) -> Part | No
     plain = [file for file in found.files if file.path not in found.converted]
     read = blobs.read(file.name for file in plain if file.mode == LINK_MODE or file.name not in known)
     used = {file.name: read.get(file.name) or known[file.name] for file in plain}
-    for path, mode, name in found.files:
-        if path in found.converted:
-            files.add_from(converted, below + path)
-        elif mode == LINK_MODE:
+    for path in found.converted:
+        files.add_from(converted, below + path)
+    for path, mode, name in plain:
+        if mode == LINK_MODE:
             files.add_link(below + path, blobs.open(name).read().decode("utf-8", "surrogateescape"))
-        else:
-            files.add_blob(below + path, blobs, name, used[name], executable=mode == EXECUTABLE_MODE)
+    names = {below + file.path: file.name for file in plain if file.mode != LINK_MODE}
+    files.add_blobs(blobs, names, used, {below + file.path for file in plain if file.mode == EXECUTABLE_MODE})
     blobs.rest()
     if not read.keys() <= known.keys():
         digests.save(used, known)

@@ -3,7 +3,7 @@ are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import BinaryIO, NamedTuple
 
 from deployer.errors import ConfigError
@@ -35,9 +35,9 @@ class Contents:
         self._places[path] = kept.start
         return kept
 
-    def add_blob(self, path: str, blobs: Blobs, name: str) -> None:
-        """Have the content of a path read from git, once it is opened."""
-        self._places[path] = _InGit(blobs, name)
+    def add_blobs(self, blobs: Blobs, names: Mapping[str, str]) -> None:
+        """Have contents read from git, once they are opened; ``names`` has the blob of each path."""
+        self._places.update({path: _InGit(blobs, name) for path, name in names.items()})
 
     def add_from(self, other: Contents, path: str) -> None:
         """Take over a path of another with the same spool."""

@@ -18,8 +18,9 @@ _MODES = frozenset({"100644", "100664", EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MO
 _SOURCE = ".gitattributes"
 
 _ABOVE_ASCII = bytes(range(128, 256))
-_DOT_GIT = pattern(rb"[\t/\\](?:\.git|git~1)[. ]*[\0\\/:]")
-_DOTS = pattern(rb"[\t/]\.{0,2}[\0/]")
+_DOT_GIT = tuple(pattern(rb"%s(?<=[\t/\\]%s)[. ]*[\0\\/:]" % (name, name)) for name in (rb"\.git", rb"git~1"))
+_DOTS = tuple(pattern(before + rest) for before in (rb"\t", rb"/") for rest in (rb"[\0/]", rb"\.\.?[\0/]"))
+"""Each pattern begins with what can be looked for quickly: all of a listing is searched."""
 _LINKED_MODULES = pattern(rb"(?:^|\0)120000 [^\0]*[\t/\\](?:\.gitm|gitmod~|gi7e)")
 
 
@@ -73,7 +74,8 @@ def listing(root: Path, commit: str) -> Listing | None:
 def refused(tree: bytes) -> bool:
     """Whether a listing of ``git ls-tree -z`` has names that git does not archive, or names rather like those."""
     plain = tree.translate(None, _ABOVE_ASCII).lower()
-    return any((_DOT_GIT.search(plain), _DOTS.search(tree), b"120000 " in tree and _LINKED_MODULES.search(plain)))
+    odd = any(one.search(tree) for one in _DOTS) or any(one.search(plain) for one in _DOT_GIT)
+    return odd or bool(b"120000 " in tree and _LINKED_MODULES.search(plain))
 
 
 def _asked(below: str) -> list[str]:

@@ -36,7 +36,8 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
         made = [word.partition("=")[2] for word in words if word.startswith("pycache_prefix=")]
         if not made:
             return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
-        listed = (directory / "list").read_text().splitlines() if "-i" in words else [f"{words[-1]}/app.py"]
+        all_of_them = sorted(map(str, Path(words[-1]).rglob("*.py")))
+        listed = (directory / "list").read_text().splitlines() if "-i" in words else all_of_them
         names = [f"made{path.rpartition('.')[0]}.cpython-311.pyc" for path in listed]
         return [lambda name=name: _make(directory, name) for name in names]  # type: ignore[misc]
     if words[-1] == COLLECT:

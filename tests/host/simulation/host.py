@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host import service as unit_service
+from deployer.host.build.code import clone
 from deployer.host.deployment import barrier
 from deployer.host.job import main
 from deployer.host.job.events import EventLog
@@ -162,6 +163,9 @@ class SimulatedHost:
         if argv[0] == "/bin/rm":
             return subprocess.run(list(argv), check=False).returncode
         command, rest = argv[1], argv[3:]
+        if command == clone.COMMAND:
+            clone.make(self.context(lambda *_, **__: None))
+            return 0
         if command == "job":
             directory = self.paths.jobs / rest[0]
             log = EventLog(directory / "events.jsonl")

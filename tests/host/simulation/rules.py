@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import UNFINISHED
+from deployer.host.state.store import Store
 
 from .builds import hashed
 from .generations import finishes, instances, kind, parsed, unit_files
@@ -204,10 +205,11 @@ def _leftovers(host: SimulatedHost, tidy: bool) -> Iterator[str]:
     paths = host.paths
     records = {number: record(host, number) for number in release_numbers(host)}
     living = [one for number, one in records.items() if one.get("result") == "good" or held(host, one)]
+    clone = Store(paths.trees).clone(records.get(host.web.current() or 0, {}).get("tree", ""))
     for directory, what in ((paths.trees, "tree"), (paths.venvs, "venv")):
         wanted = {one[what] for one in living}
         for path in sorted(directory.iterdir()):
-            if path.name.split(".")[0] not in wanted:
+            if path != clone and path.name.split(".")[0] not in wanted:
                 yield f"{path.relative_to(host.root)} is named by no release"
     named = {hashed(paths.trees / one["tree"]) for one in living}
     for path in sorted(paths.assets.glob("static/*")):
@@ -217,7 +219,7 @@ def _leftovers(host: SimulatedHost, tidy: bool) -> Iterator[str]:
         if not path.name.endswith(".part"):
             yield f"{path.relative_to(host.root)} is left"
     for path in _hidden([paths.home, paths.private]):
-        if paths.jobs not in path.parents:
+        if paths.jobs not in path.parents and path != clone and clone not in path.parents:
             yield f"{path.relative_to(host.root)} is left"
     for number, found in records.items():
         if not found:

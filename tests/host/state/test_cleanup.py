@@ -43,6 +43,13 @@ def content(ctx: Context, key: str = "k" * 64) -> Path:
     return made
 
 
+def prune(ctx: Context) -> None:
+    """As a job does at its end."""
+    before = set(cleanup.waiting(ctx))
+    outcome.prune(ctx, 5, later=True)
+    cleanup.start(ctx, before)
+
+
 def gone(path: Path) -> Path:
     return path.with_name(f".{path.name}.gone")
 
@@ -50,7 +57,7 @@ def gone(path: Path) -> Path:
 def test_it_counts_no_more_at_once_and_goes_behind(host: SimulatedHost, ctx: Context) -> None:
     """Meanwhile it is nobody's debris; what serves stays."""
     old, kept = content(ctx), ctx.trees.all_keys()
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     assert not old.exists() and gone(old).exists()
     assert ctx.trees.all_keys() == [key for key in kept if key != old.name]
     assert gone(old) not in set(debris.find(ctx, {1, 2}))
@@ -62,9 +69,9 @@ def test_it_counts_no_more_at_once_and_goes_behind(host: SimulatedHost, ctx: Con
 def test_what_comes_while_another_is_removed_is_left_to_nobody(host: SimulatedHost, ctx: Context) -> None:
     """It goes at once: when the unit ends, nothing is left that a doctor would find."""
     first = content(ctx)
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     second = content(ctx, "s" * 64)
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     assert gone(first).exists() and not second.exists() and not gone(second).exists()
     host.clock.wait(1)
     assert not set(debris.find(ctx, {1, 2})) & {gone(first), gone(second)}
@@ -82,7 +89,7 @@ def test_room_is_made_before_anybody_goes_on(ctx: Context) -> None:
 def test_on_a_disk_that_is_nearly_full_an_upload_waits_for_it(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else what is free in a moment would be missing now."""
     old = content(ctx)
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     cleanup.make_room(ctx)
     assert gone(old).exists()  # there is room enough
     monkeypatch.setattr(cleanup, "_ROOM", 1 << 60)
@@ -93,7 +100,7 @@ def test_on_a_disk_that_is_nearly_full_an_upload_waits_for_it(ctx: Context, monk
 def test_what_ends_early_is_debris(host: SimulatedHost, ctx: Context) -> None:
     """A power cut, or somebody who stops the unit: the next recovery removes it."""
     old = content(ctx)
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     systemd.systemctl("stop", cleanup.unit_of(ctx))
     host.clock.wait(1)
     assert gone(old) in set(debris.find(ctx, {1, 2}))
@@ -112,16 +119,16 @@ def test_without_a_unit_it_is_removed_at_once(ctx: Context, monkeypatch: pytest.
         return real(argv, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runner, "run", refuse)
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     assert not old.exists() and not gone(old).exists()
 
 
 def test_one_of_its_name_that_is_still_there_is_no_obstacle(host: SimulatedHost, ctx: Context) -> None:
     """The same tree was built again, and is not needed again, while the first is being removed."""
     old = content(ctx)
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     content(ctx)
-    outcome.prune(ctx, 5, later=True)
+    prune(ctx)
     assert not old.exists()
     host.clock.wait(1)
     assert not gone(old).exists()

@@ -93,9 +93,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose digest is taken from now on."""
     read, taken = contents._digest, []
 
-    def noted(path: bytes, cached: bool) -> str:
+    def noted(path: bytes, top: int, cached: bool) -> str:
         taken.append(os.fsdecode(path))
-        return read(path, cached)
+        return read(path, top, cached)
 
     monkeypatch.setattr(contents, "_digest", noted)
     return taken

@@ -44,7 +44,7 @@ class Room:
     def take(self) -> list[str]:
         overlay.unmount(self.tree)
         (self.room / "removed").mkdir()
-        return overlay.copy(self.room / overlay.UPPER, self.tree, self.room / "removed", USER)
+        return overlay.copy(self.room / overlay.UPPER, self.tree, self.room / "removed", USER).files
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from deployer.host.build import bytecode, disk, hardlinks
 from deployer.host.build.command import refused, take
@@ -23,9 +23,20 @@ from deployer.host.units import transient
 from deployer.wire.advice import do
 
 
-def run(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
-    """Run ``commands``, which may change all of the tree as the deploy user, and take the result for root. Returns the
-    paths of the files that they have written. Raises HostError, OSError."""
+class Built(NamedTuple):
+    """The paths of the files that were ``written``, and those at which, or below which, anything is as it was not
+    before; None: all of it may be."""
+
+    written: list[str]
+    changed: list[str] | None
+
+
+def run(ctx: Context, tree: Path, commands: Callable[[], None], prove: Callable[[], object]) -> Built:
+    """Run ``commands``, which may change all of the tree as the deploy user, and take the result for root. ``prove``
+    raises HostError when the tree is not what it should be; it is called before anything in it changes.
+
+    Raises HostError, OSError.
+    """
     scratch = scratch_of(tree)
     files.remove_tree(scratch)
     scratch.mkdir(mode=0o700)
@@ -33,8 +44,13 @@ def run(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
         overlay.mount(tree, scratch, *ctx.builder())
     except OSError:
         files.remove_tree(scratch)
-        return _in_a_copy(ctx, tree, commands)
-    commands()
+        prove()
+        return Built(_in_a_copy(ctx, tree, commands), None)
+    try:
+        commands()
+    except HostError:
+        prove()  # else it may have failed for that
+        raise
     transient.refuse_running(ctx, "build")
     renamed = overlay.is_renamed(scratch / overlay.UPPER)
     if renamed:
@@ -44,20 +60,20 @@ def run(ctx: Context, tree: Path, commands: Callable[[], None]) -> list[str]:
     except PermissionError as error:
         end = do("end that process, or have it leave: a shell whose working directory is there counts, too")
         raise refused(error, end) from None
-    written = _replace(ctx, tree, scratch / "whole") if renamed else _add(ctx, tree, scratch)
+    prove()
+    built = Built(_replace(ctx, tree, scratch / "whole"), None) if renamed else _add(ctx, tree, scratch)
     files.remove_tree(scratch)
-    return written
+    return built
 
 
-def _add(ctx: Context, tree: Path, scratch: Path) -> list[str]:
+def _add(ctx: Context, tree: Path, scratch: Path) -> Built:
     removed = scratch / "removed"
     removed.mkdir(mode=0o700)
     try:
-        written = overlay.copy(scratch / overlay.UPPER, tree, removed, ctx.builder()[0])
+        written, changed = overlay.copy(scratch / overlay.UPPER, tree, removed, ctx.builder()[0])
     except PermissionError as error:
         raise refused(error) from None
-    bytecode.drop(tree, written)
-    return written
+    return Built(written, [*changed, *bytecode.drop(tree, written)])
 
 
 def _copy(tree: Path, whole: Path) -> None:

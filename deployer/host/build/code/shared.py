@@ -57,8 +57,9 @@ def prepare(tree: Path, shared: Sequence[Shared]) -> None:
                 os.chmod(name, 0o755, dir_fd=directory)
 
 
-def link(tree: Path, state: Path, shared: Sequence[Shared]) -> None:
+def link(tree: Path, state: Path, shared: Sequence[Shared]) -> list[str]:
     """Put the links in the place of what was committed or built there. Nobody but root can write to the tree any more.
+    Returns the paths at which, or below which, something has changed.
 
     Raises HostError for a file that is to be a directory, or the reverse.
     """
@@ -66,6 +67,7 @@ def link(tree: Path, state: Path, shared: Sequence[Shared]) -> None:
         with _parent(tree, one) as (directory, name):
             _clear(tree, one, directory, name)
             os.symlink(str(state / one.target), name, dir_fd=directory)
+    return [*(one.path for one in shared), *([SEEDS] if shared else [])]
 
 
 def _clear(tree: Path, one: Shared, directory: int, name: str) -> None:

@@ -19,8 +19,8 @@ Seal = Mapping[str, Any]
 
 
 def record(store: Store, key: str, entries: Sequence[Entry]) -> None:
-    """Record the entries of a tree that is being made. Raises OSError."""
-    files.write_file(store.beside(key, ENTRIES), as_text(entries), 0o600)
+    """Record the entries of a tree that is being made; they last once it is sealed. Raises OSError."""
+    files.write_file(store.beside(key, ENTRIES), as_text(entries), 0o600, durable=False)
 
 
 def seal(store: Store, key: str, entries: Sequence[Entry], altered: Sequence[str]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def seal(store: Store, key: str, entries: Sequence[Entry], altered: Sequence[str
     OSError."""
     outside = set(altered)
     ids = b"".join([entry.id for entry in entries if entry.path not in outside])
-    files.write_file(store.beside(key, IDS), ids, 0o600)
+    files.write_file(store.beside(key, IDS), ids, 0o600, durable=False)
     return {"altered": list(altered), "ids": hashlib.sha256(ids).hexdigest()}
 
 

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host.build import bytecode, disk
-from deployer.host.build.code import overlaid, shared, shipped
+from deployer.host.build.code import clone, overlaid, shared, shipped
+from deployer.host.build.code.altered import Unbuilt, altered
 from deployer.host.build.code.delta import parse_delta
+from deployer.host.build.code.overlaid import Built
 from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
 from deployer.host.build.command import run_build, stop_build
 from deployer.host.errors import HostError
-from deployer.host.state import contents
 from deployer.host.state.app import Context
-from deployer.host.state.store import Examined
 from deployer.host.system import ownership
 from deployer.wire.advice import do, run
 from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry
+from deployer.wire.tree import LINK, Delta, Entry
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ class Plan:
         """The bytes that it needs on the disk."""
         shares = self.base is not None and self.base.shares
         return sum(entry.size for entry in (self.delta.add if shares else self.entries))
+
+    @property
+    def takes_bytecode(self) -> bool:
+        """Whether all that stays has its bytecode; not where some of it was shipped, or is now."""
+        base = self.base
+        links = base is not None and bool(base.entries) and base.shares and base.bytecode
+        return links and not clone.brings_bytecode((*(base.entries if base else ()), *self.delta.add))
+
+    @property
+    def fresh(self) -> list[str] | None:
+        """The paths of the files that are new; None when others may lack their bytecode, too."""
+        return [entry.path for entry in self.delta.add if entry.kind != LINK] if self.takes_bytecode else None
 
 
 def plan(ctx: Context, value: object, compiled: str) -> Plan:
@@ -72,6 +84,7 @@ def _base(ctx: Context, key: str, seal: Mapping[str, Any], compiled: str) -> Bas
         ids=shipped.ids_of(ctx.trees, key, seal, entries),
         shares=shipped.is_listed(seal),
         bytecode=seal.get("compiled") == compiled,
+        altered=tuple(seal.get("altered", ())),
     )
 
 
@@ -85,9 +98,10 @@ def unpack(ctx: Context, key: str, plan: Plan, body: Path) -> None:
     Raises HostError when the content does not match its digest or the disk is full; nothing stays.
     """
     destination, base = ctx.trees.begin(key), plan.base
-    os.chmod(str(destination), 0o700)
     try:
-        apply(plan.delta, str(body), base, plan.kept, str(destination))
+        cloned = plan.takes_bytecode and clone.take(ctx, plan.delta.base, destination)
+        os.chmod(str(destination), 0o700)
+        apply(plan.delta, str(body), base, plan.kept, str(destination), cloned=cloned)
         shipped.record(ctx.trees, key, plan.entries)
     except Mismatch as error:
         ctx.trees.remove(key)
@@ -109,9 +123,11 @@ def build(
     environment: Mapping[str, str],
     compiled: str,
     like: Sequence[str],
+    fresh: Sequence[str] | None = None,
 ) -> None:
     """Run the build commands in the tree, compile its bytecode, seal it. ``like`` are trees that it may share files
-    with. Raises HostError; nothing stays."""
+    with; ``fresh`` are the paths of its files that were not there before, where that is known: the modules among the
+    others are compiled. Raises HostError; nothing stays."""
     tree = ctx.trees.path(key)
     seen = dict(environment)
     if venv is not None:
@@ -119,19 +135,21 @@ def build(
     try:
         entries = shipped.unsealed(ctx.trees, key)
         refuse_no_directory(spec, tree)
-        modules = [entry.path for entry in entries if entry.kind != LINK]
+        modules = [entry.path for entry in entries if entry.kind != LINK] if fresh is None else fresh
+        unbuilt, built = Unbuilt(ctx, key, entries, like), Built([], [])
         if spec.build:  # afterwards nobody can tell who has changed a file
-            _refuse_altered(ctx, key, _altered(ctx.trees.examine(key, like), entries))
             shared.prepare(tree, spec.shared)
-            modules += overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen))
-        bytecode.add_missing(ctx, tree, modules, venv, seen, spec.build_timeout)
-        shared.link(tree, ctx.paths.state, spec.shared)
-        found = ctx.trees.examine(key, like)
-        altered = _altered(found, entries)
-        if not spec.build:
-            _refuse_altered(ctx, key, [path for path in altered if not any(one.holds(path) for one in spec.shared)])
+            built = overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen), unbuilt.prove)
+        modules, total = [*modules, *built.written], sum(entry.path.endswith(".py") for entry in entries)
+        made = bytecode.add_missing(ctx, tree, modules, venv, seen, spec.build_timeout, total=total)
+        found = unbuilt.prove()
+        linked = shared.link(tree, ctx.paths.state, spec.shared)
+        if built.changed is None:
+            found = ctx.trees.examine(key, like)
+        else:
+            found = ctx.trees.examine_again(key, found, [*built.changed, *made, *linked])
         record = {"source": spec.source.digest, "compiled": compiled}
-        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, altered)}, found)
+        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, altered(found, entries))}, found)
     except BaseException:
         stop_build(ctx)
         ctx.trees.remove(key)
@@ -155,31 +173,3 @@ def refuse_no_directory(spec: Spec, tree: Path) -> None:
             f"{spec.directory}, the directory that deploy.toml names, is not among the files of this release",
             next=do("commit it, or correct directory in deploy.toml") + run("fab deploy"),
         )
-
-
-def _altered(found: Examined, entries: Sequence[Entry]) -> list[str]:
-    """Shipped files that are not there as they were shipped: a build command changed them, or a link is in their
-    place."""
-    digests = found.digests
-    return [entry.path for entry in entries if digests.get(entry.path.encode()) != _as_shipped(entry)]
-
-
-def _as_shipped(entry: Entry) -> bytes:
-    if entry.kind == LINK:
-        return contents.digest_and_mode(f"-> {entry.digest}", 0o777)
-    return contents.digest_and_mode(entry.digest, 0o755 if entry.kind == EXECUTABLE else 0o644)
-
-
-def _refuse_altered(ctx: Context, key: str, altered: Sequence[str]) -> None:
-    """Raises HostError when a file that was taken over from another tree is not what was shipped: nobody but a disk or
-    an admin has changed it there. The next upload brings it."""
-    if not altered:
-        return
-    for other in ctx.trees.all_keys():
-        lost = [path for path in altered if ctx.trees.shares(key, other, path)]
-        if lost and other != key:
-            shipped.mark_altered(ctx.trees, other, lost)
-    raise HostError(
-        f"{altered[0]} is no longer what was shipped: it was changed on the host",
-        next=run("fab deploy", "uploads it again") + do("check the disk, too"),
-    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deployer.host.build import hardlinks
+from deployer.host.build.code import clone
 from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, tree_digest
 
@@ -34,7 +35,7 @@ class Base:
     """The tree that an upload builds on: where it is, its entries and their ids.
 
     ``shares``: it is sealed, and what stays of it becomes a hard link; else a copy. Of modules that become links the
-    ``bytecode`` does, too.
+    ``bytecode`` does, too. ``altered`` are paths that it has, or had, besides its entries.
     """
 
     directory: str
@@ -42,6 +43,7 @@ class Base:
     ids: Sequence[bytes]
     shares: bool = False
     bytecode: bool = False
+    altered: Sequence[str] = ()
 
 
 def merge(delta: Delta, base: Base | None) -> tuple[list[Entry], list[Entry]]:
@@ -60,15 +62,22 @@ def merge(delta: Delta, base: Base | None) -> tuple[list[Entry], list[Entry]]:
     return entries, kept
 
 
-def apply(delta: Delta, body_path: str, base: Base | None, kept: Sequence[Entry], destination: str) -> None:
-    """Build the delta's tree in ``destination``, an empty directory; ``kept`` is what stays of the base.
+def apply(
+    delta: Delta, body_path: str, base: Base | None, kept: Sequence[Entry], destination: str, *, cloned: bool = False
+) -> None:
+    """Build the delta's tree in ``destination``, an empty directory or, if ``cloned``, a clone of the base; ``kept`` is
+    what stays of the base.
 
     Files get the mode 0644 or 0755, directories 0755; links are made last. Nothing is synced. Raises Mismatch (a
     ValueError) naming the file when a digest or a size is wrong, OSError (ENOSPC and others); remove the destination
     then.
     """
     tree = _Tree(destination)
-    if base is not None and base.shares:
+    if base is not None and cloned:
+        stays = {entry.path for entry in kept}
+        dropped = [entry.path for entry in base.entries if entry.path not in stays]
+        tree.has(clone.reduce(Path(destination), [*dropped, *base.altered], stays))
+    elif base is not None and base.shares:
         tree.has(_share(base, kept, delta, destination))
     elif base is not None:
         _copy_kept(tree, base.directory, kept)
@@ -77,7 +86,7 @@ def apply(delta: Delta, body_path: str, base: Base | None, kept: Sequence[Entry]
 
 
 def _share(base: Base, kept: Sequence[Entry], delta: Delta, destination: str) -> set[str]:
-    shipped = {entry.path for entry in (*kept, *delta.add)} if base.bytecode else ()
+    shipped = {entry.path for entry in (*base.entries, *delta.add)}.union(base.altered) if base.bytecode else ()
     try:
         return hardlinks.share(base.directory, destination, kept, shipped, modules=base.bytecode)
     except hardlinks.Missing as error:

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.host.build.code import tree as tree_of_the_host
+from deployer.host.build import hardlinks
 from deployer.host.build.code import unpack
+from deployer.host.build.code.altered import altered
 from deployer.host.build.code.delta import parse_delta
 from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
 from deployer.host.state import contents
@@ -26,7 +27,7 @@ from deployer.host.state.store import Examined
 from deployer.project.files import Collection
 from deployer.project.source import Source, finish
 from deployer.release.delta import Upload, make_delta
-from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, tree_digest
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, directories_of, tree_digest
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
 """How the files begin that a laptop refuses to send (:mod:`deployer.project.filters`)."""
@@ -63,10 +64,10 @@ def read_tree(root: Path) -> Tree:
 class Host:
     """A directory of trees, as a host has it."""
 
-    def __init__(self, root: Path, *, shares: bool) -> None:
+    def __init__(self, root: Path, how: str) -> None:
         self.root = root
         self.made = 0
-        self.shares = shares
+        self.shares, self.clones = how != COPIES, how == CLONES
 
     def apply(self, delta: Delta, body: bytes, base: Path | None = None, entries: tuple[Entry, ...] = ()) -> Path:
         """Build a tree from a body; its directory."""
@@ -78,7 +79,10 @@ class Host:
         ids = [entry.id for entry in entries]
         known = Base(str(base), entries, ids, shares=self.shares) if base else None
         made, kept = merge(wire, known)
-        apply(wire, str(self.root / "body"), known, kept, str(place))
+        cloned = known is not None and self.clones
+        if cloned:
+            hardlinks.share(str(base), str(place), entries, (), modules=True)
+        apply(wire, str(self.root / "body"), known, kept, str(place), cloned=cloned)
         assert made == sorted(made, key=lambda entry: entry.path)
         assert tree_digest(made) == delta.digest
         self.check(place, made)
@@ -88,18 +92,21 @@ class Host:
         """What links are is compared when the tree is sealed."""
         where = os.fsencode(place)
         seen = contents.listing(where)
-        altered = tree_of_the_host._altered(Examined(seen, contents.digests(where, seen, {})), made)
-        if self.shares and altered:
-            raise Mismatch("changed", *altered)
+        changed = altered(Examined(seen, contents.digests(where, seen, {})), made)
+        if self.shares and changed:
+            raise Mismatch("changed", *changed)
 
     def upload(self, upload: Upload, base: Path | None = None, entries: tuple[Entry, ...] = ()) -> Path:
         return self.apply(upload.delta, upload.open_at().read(), base, entries)
 
 
-@pytest.fixture(params=[False, True], ids=["copies", "links"])
+COPIES, LINKS, CLONES = "copies", "links", "clones"
+
+
+@pytest.fixture(params=[COPIES, LINKS, CLONES])
 def host(tmp_path: Path, request: pytest.FixtureRequest) -> Host:
     """A host without trees."""
-    return Host(tmp_path, shares=request.param)
+    return Host(tmp_path, request.param)
 
 
 parts = st.sampled_from(["a", "b", "c d", "it's", 'q"q', "$(id)", "100%", "new\u2028line", "ñ", "-rf", ";x", "*"])
@@ -121,11 +128,11 @@ def trees(draw: st.DrawFn) -> Tree:
 
 
 @settings(max_examples=150, deadline=None)
-@given(base=trees(), want=trees(), cut=st.floats(0, 1), shares=st.booleans())
-def test_any_tree_becomes_any_other(base: Tree, want: Tree, cut: float, shares: bool) -> None:
+@given(base=trees(), want=trees(), cut=st.floats(0, 1), how=st.sampled_from([COPIES, LINKS, CLONES]))
+def test_any_tree_becomes_any_other(base: Tree, want: Tree, cut: float, how: str) -> None:
     """Content, modes and links are exactly those wanted, also when the upload broke off and was resumed."""
     with tempfile.TemporaryDirectory() as directory:
-        host = Host(Path(directory), shares=shares)
+        host = Host(Path(directory), how)
         have = source_of(base)
         base_dir = host.upload(make_delta(have))
         assert read_tree(base_dir) == dict(sorted(base.items()))
@@ -137,7 +144,9 @@ def test_any_tree_becomes_any_other(base: Tree, want: Tree, cut: float, shares: 
         assert read_tree(made) == dict(sorted(want.items()))
         kept = [path for path in base if want.get(path) == base[path]]
         shared = [path for path in kept if os.path.samestat(*((one / path).lstat() for one in (base_dir, made)))]
-        assert shared == (kept if shares else [])
+        assert shared == (kept if host.shares else [])
+        inner = {path.relative_to(made).as_posix() for path in made.rglob("*") if stat.S_ISDIR(path.lstat().st_mode)}
+        assert inner == directories_of(want), "an empty directory is left"
 
 
 def test_an_unchanged_tree_needs_no_contents(host: Host) -> None:
@@ -379,6 +388,7 @@ BASE = {"a/f": (FILE, b"one"), "a/l": (LINK, b"f"), "g": (FILE, b"two")}
 @pytest.mark.parametrize(
     "change", ["content", "longer", "gone", "link", "directory link", "pipe", "directory", "target"]
 )
+@pytest.mark.parametrize("host", [COPIES, LINKS], indirect=True)
 def test_a_base_that_a_build_has_changed_is_noticed(host: Host, change: str) -> None:
     """Whatever the base holds in a kept file's place, the file is named and nothing foreign is copied."""
     source = source_of(BASE)
