@@ -7,12 +7,16 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployer.sandbox import SandboxHost, up
-from tests.bench.bed import Way
+from tests.bench.bed import Bed, Run, Way
+from tests.bench.peers.ansible import Ansible
+from tests.bench.peers.fabric_stock import StockFabric
+from tests.bench.peers.fujin import SHIPS, Fujin
+from tests.bench.peers.place import Place
 from tests.bench.projects import WORKERS, change_one_line
 from tests.bench.show import progress, say, table, title
 from tests.bench.stats import median
@@ -101,11 +105,18 @@ def measure(directory: Path, *, quick: bool) -> None:
         cases = list(_cases(place, made.requirements, quick=quick))
         for case in cases:
             _first(case, host, way)
+        peers = _peers(next(case for case in cases if case.files == SIZES[-1] and case.large), host, place)
+        others: dict[str, list[float]] = {name: [] for name in peers}
         for turn in range(turns):
             for case in cases:
                 progress(f"{case.app}, {turn + 1} of {turns}")
                 _take_turn(case, host, way, turn)
+            for name, deploy in peers.items():
+                progress(f"{name}, {turn + 1} of {turns}")
+                _wait_for_quiet(host)
+                others[name].append(deploy(way).wall)
         _show_times(cases, turns)
+        _show_peers(cases, others)
         if problem := missing():
             say(f"Files were not counted. {problem}")
             return
@@ -146,6 +157,37 @@ def _first(case: Case, host: SandboxHost, way: Way) -> None:
     way.fab(case.project, "deploy", timeout=PATIENCE)
     found = host.run(f"cd /srv/{case.app}/current/venv/ && find . -type f | wc -l && du -sm --apparent-size .").stdout
     case.environment = f"{int(found.split()[0]):,} files, {found.split()[1]} MiB"
+
+
+def _peers(case: Case, host: SandboxHost, place: Path) -> dict[str, Callable[[Way], Run]]:
+    """Other tools, each with an app of its own of the same files and the same environment."""
+    bed, app = Bed(host=host, directory=place / "peers"), Place(app=case.app)
+    bed.directory.mkdir()
+    progress("preparing the other tools")
+    app.prepare(bed)
+    project = Project(place / "peers/project")
+    subprocess.run(["cp", "-a", "--reflink=auto", str(case.project.path), str(project.path)], check=True)
+    found: dict[str, Callable[[Way], Run] | None] = {
+        "stock Fabric": StockFabric(bed=bed, project=project, place=app),
+        "Ansible": Ansible.installed(bed, project, app),
+        "Fujin": Fujin.installed(bed, project, case.app, (*SHIPS, "bulk", "build.py")),
+    }
+    for name in (name for name, peer in found.items() if peer is None):
+        say(f"{name} could not be installed: left out")
+    return {name: peer for name, peer in found.items() if peer is not None}
+
+
+def _show_peers(cases: Sequence[Case], others: Mapping[str, Sequence[float]]) -> None:
+    ours = [case for case in cases if case.files == SIZES[-1] and case.large]
+    rows = [[f"deployer{', with the build' if case.builds else ''}", *_spread(case.seconds["deploy"])] for case in ours]
+    rows += [[name, *_spread(seconds)] for name, seconds in others.items()]
+    say("", f"9f. The same change in {SIZES[-1]:,} files with the large environment, by other tools")
+    say("They restart the app, and collect static files and migrate each time; they keep", "no proof of what serves.")
+    table(["deploy", "seconds", "least", "most"], rows)
+
+
+def _spread(seconds: Sequence[float]) -> list[str]:
+    return [f"{value:.2f}" for value in (median(seconds), min(seconds), max(seconds))]
 
 
 def _take_turn(case: Case, host: SandboxHost, way: Way, turn: int) -> None:
@@ -219,7 +261,7 @@ COLUMNS = {
 
 def _explain_counts() -> None:
     title(
-        "9f. The same commands, counted by strace",
+        "9g. The same commands, counted by strace",
         "One run of each. Files of the project and of deployer: opened; of which something",
         "was read (to copy or to hash it); KiB read and written, pipes not; files made;",
         "hard links; fsync and the like; questions about a path. Host: sessions, job and",

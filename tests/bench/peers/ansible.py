@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.bench.bed import Bed, Run, Way
 from tests.bench.peers.environment import environment
 from tests.bench.peers.place import Place
+from tests.support.project import Project
 
 PACKAGE = "ansible-core>=2.19,<2.20"
 
@@ -54,28 +55,30 @@ class Ansible:
     """A callable that makes a one-line change and deploys it by a playbook of seven tasks."""
 
     bed: Bed
+    project: Project
     place: Place
     playbook: Path
     count: int = 0
 
     @classmethod
-    def installed(cls, bed: Bed, place: Place) -> Ansible | None:
+    def installed(cls, bed: Bed, project: Project, place: Place) -> Ansible | None:
         """Ready to deploy; None if Ansible cannot be had."""
         found = environment("ansible", PACKAGE)
-        return cls(bed=bed, place=place, playbook=found / "ansible-playbook") if found else None
+        if found is None:
+            return None
+        return cls(bed=bed, project=project, place=place, playbook=found / "ansible-playbook")
 
     def __call__(self, way: Way) -> Run:
-        project = self.bed.small()
-        self.bed.change(project)
+        self.bed.change(self.project)
         self.count += 1
         directory = self.bed.directory / f"ansible-{way.config.suffix[1:]}"
         directory.mkdir(exist_ok=True)
         archive, release = directory / "change.tgz", f"a{self.count}"
         (directory / "play.yml").write_text(PLAYBOOK.format(name=self.place.name, release=release, archive=archive))
         (directory / "ansible.cfg").write_text(CONFIG.format(config=way.config, directory=directory))
-        changed = project.git("diff", "--name-only", "HEAD~1").splitlines()
+        changed = self.project.git("diff", "--name-only", "HEAD~1").splitlines()
         argv = [str(self.playbook), "-i", f"{way.name},", "-u", "root", "play.yml"]
-        pack = ["tar", "-C", str(project.path), "-czf", str(archive), *changed]
+        pack = ["tar", "-C", str(self.project.path), "-czf", str(archive), *changed]
         # The archive and the end of the persistent connection belong to the command: one wall time, no left-over.
         stop = f"ssh -F {way.config} -o ControlPath={directory}/cm-%C -O exit root@{way.name} 2>/dev/null; exit $s"
         script = f"{' '.join(pack)} && {' '.join(argv)}; s=$?; {stop}"

@@ -31,7 +31,10 @@ def peers(bed: Bed, *, quick: bool) -> list[Series]:
         Series("stock Fabric, 5,000 files", StockFabric(bed=bed, project=bed.large(), place=large), peer=True),
         Series("stock Fabric, whole tar", whole, rtts=(50,), peer=True),
     ]
-    for name, peer in {"Ansible": Ansible.installed(bed, small), "Fujin": Fujin.installed(bed)}.items():
+    for name, peer in {
+        "Ansible": Ansible.installed(bed, bed.small(), small),
+        "Fujin": Fujin.installed(bed, bed.small(), SMALL),
+    }.items():
         if peer is None:
             say(f"{name} could not be installed: left out")
         else:
