@@ -10,7 +10,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := python3-venv git openssh-client openssh-server make systemd-container mmdebstrap debian-archive-keyring iproute2 \
-	docker.io
+	docker.io xfsprogs btrfs-progs strace
 
 .PHONY: demo test test-unit test-faults mutants bench lint packages clean
 

@@ -141,7 +141,22 @@ TEST_COLOUR = "green"
 PORTS = {
     app: 8001 + place
     for place, app in enumerate(
-        ("mini", "blog", "fresh", "duo", "porty", "crew", "clock", "vars", "leaver", "stayer", "stays", "tidy", "built")
+        (
+            "mini",
+            "blog",
+            "fresh",
+            "duo",
+            "porty",
+            "crew",
+            "clock",
+            "vars",
+            "leaver",
+            "stayer",
+            "stays",
+            "tidy",
+            "built",
+            "disks",
+        )
     )
 }
 """Where each app listens: several live on one host, whichever tests run there, so no two of them share a port."""

@@ -60,8 +60,7 @@ def run_build(
     )
     if status == 0 or not what:
         return
-    free = disk.free_bytes(str(writable))
-    if free < 4 * 1024 * 1024:
+    if disk.is_full(str(writable)):
         raise disk.full_disk(writable.parent, what, lines)
     found = from_command(status, lines, ctx.app, directory)
     advice = found.next if found.cause in LACKING else next or found.next

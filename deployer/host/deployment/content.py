@@ -29,7 +29,7 @@ def upload(deployment: Deployment) -> str:
     used = {what: outcome.used(ctx, what) for what in ("tree", "venv")}
     deployment.record(tree=_sound(ctx.trees, key, used["tree"]), venv=_sound(ctx.venvs, environment_key, used["venv"]))
     if ctx.trees.record(deployment.release.tree) is None:
-        disk.require_room(ctx.paths.trees, plan.room, "the code")
+        disk.require_room(ctx.paths.trees, plan.room, "the code", plan.inodes)
         if deployment.body is None:
             raise HostError("the job has no upload", next=run("fab deploy", "again"))
         tree.unpack(ctx, deployment.release.tree, plan, deployment.body)

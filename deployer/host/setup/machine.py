@@ -25,6 +25,8 @@ _SMALL = 1000 << 20
 """Bytes of memory below which two releases side by side, or a build, may need swap."""
 _FULL, _LITTLE = 0.05, 2 << 30
 """A disk is nearly full when less than this share of it and fewer bytes are free."""
+_FEW = 50_000
+"""The same of inodes."""
 _DISKS = ("/", "/srv", "/var/lib", "/var/log")
 _UFW = Path("/etc/ufw")
 _LANGUAGE = pattern(r'^\s*LANG="?([A-Za-z0-9_.@-]+)', re.MULTILINE)
@@ -35,6 +37,12 @@ DISK_FULL = Cause(
     "on the file system of `/`, `/srv`, `/var/lib` or `/var/log` less than 5% and less than 2 GiB are free",
     "the disk of {path} is nearly full: {free} are free",
     do(_AS_ROOT + "du -xh --max-depth=2 {path} | sort -h | tail"),
+)
+NO_INODES = Cause(
+    "inodes-nearly-gone",
+    "on one of these file systems less than 5% of the inodes, and fewer than 50,000, are free",
+    "the disk of {path} can hold {free} more files, whatever room it has",
+    do(_AS_ROOT + "du --inodes -xh --max-depth=2 {path} | sort -h | tail"),
 )
 CLOCK_OFF = Cause(
     "clock-not-synchronised",
@@ -69,12 +77,13 @@ NO_LOCALE = Cause(
     "the locale {locale}, which this host is set to, is not there: programs warn, and sort differently",
     do(_AS_ROOT + "update-locale LANG=C.UTF-8"),
 )
-CAUSES = (DISK_FULL, CLOCK_OFF, NAMELESS, PORT_CLOSED, NO_SWAP, NO_LOCALE)
+CAUSES = (DISK_FULL, NO_INODES, CLOCK_OFF, NAMELESS, PORT_CLOSED, NO_SWAP, NO_LOCALE)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What was seen. Bytes; ``disks`` are those that are nearly full, with what is free; ``closed`` the ports that ufw
+    """What was seen. Bytes; ``disks`` are those that are nearly full, with what is free, ``inodes`` those that
+    can hold few more files, with how many; ``closed`` the ports that ufw
     keeps closed; ``locale`` is one that is set and not there."""
 
     memory: int = 0
@@ -84,6 +93,7 @@ class Machine:
     resolves: bool = True
     locale: str = ""
     disks: tuple[tuple[str, int], ...] = ()
+    inodes: tuple[tuple[str, int], ...] = ()
     closed: tuple[int, ...] = ()
     firewall: bool = True
     updates: bool = True
@@ -110,6 +120,8 @@ def concerns(machine: Machine) -> list[Concern]:
 def _concerns(seen: Machine) -> Iterator[Concern]:
     for path, free in seen.disks:
         yield Concern(path, *DISK_FULL.finding(path=path, free=size(free)))
+    for path, free in seen.inodes:
+        yield Concern(path, *NO_INODES.finding(path=path, free=f"{free:,}"))
     if not seen.clock:
         yield Concern("clock", *CLOCK_OFF.finding())
     if not seen.resolves:
@@ -132,6 +144,7 @@ def left_to_admin(machine: Machine) -> list[str]:
 def look(ports: Sequence[int]) -> Machine:
     """What there is to see. What cannot be found out counts as good; never raises."""
     memory, swap = _memory()
+    disks = list(_disks())
     hostname = os.uname().nodename
     return Machine(
         memory=memory,
@@ -140,7 +153,8 @@ def look(ports: Sequence[int]) -> Machine:
         hostname=hostname,
         resolves=_ask(lambda: runner.run(["getent", "hosts", hostname], timeout=5).status != 2, late=False),
         locale=_missing_locale(),
-        disks=tuple(_full_disks()),
+        disks=tuple((path, status.f_bavail * status.f_frsize) for path, status in disks if _is_full(status)),
+        inodes=tuple((path, status.f_favail) for path, status in disks if _lacks_inodes(status)),
         closed=tuple(closed_ports(*_ufw(), ports)),
         firewall=_ask(_has_firewall),
         updates=_ask(_has_updates),
@@ -183,15 +197,25 @@ def _plain(locale: str) -> str:
     return re.sub(r"[-.]", "", locale.lower())
 
 
-def _full_disks() -> Iterator[tuple[str, int]]:
+def _disks() -> Iterator[tuple[str, os.statvfs_result]]:
+    """The file systems that an app lies on, each once."""
     seen = set()
     for path in _DISKS:
         with contextlib.suppress(OSError):
-            status, device = os.statvfs(path), os.stat(path).st_dev
-            free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-            if device not in seen and free < min(total * _FULL, _LITTLE):
-                yield path, free
+            device = os.stat(path).st_dev
+            if device not in seen:
+                yield path, os.statvfs(path)
             seen.add(device)
+
+
+def _is_full(status: os.statvfs_result) -> bool:
+    free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    return free < min(total * _FULL, _LITTLE)
+
+
+def _lacks_inodes(status: os.statvfs_result) -> bool:
+    """Not where they are not counted."""
+    return status.f_files > 0 and status.f_favail < min(status.f_files * _FULL, _FEW)
 
 
 def _ufw() -> tuple[bool, str]:

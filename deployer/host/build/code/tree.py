@@ -39,6 +39,11 @@ class Plan:
     kept: Sequence[Entry]
 
     @property
+    def inodes(self) -> int:
+        """How many it needs at least."""
+        return len(self.delta.add)
+
+    @property
     def room(self) -> int:
         """The bytes that it needs on the disk."""
         shares = self.base is not None and self.base.shares

@@ -33,6 +33,7 @@ def test_nothing_is_said_of_a_good_machine() -> None:
         (Machine(hostname="web1", resolves=False), "name, web1, does not resolve", "'127.0.1.1 web1' >>", True),
         (Machine(locale="de_DE.UTF-8"), "locale de_DE.UTF-8", "update-locale", False),
         (Machine(disks=(("/srv", 300 << 20),)), "disk of /srv is nearly full: 300 MiB", "du -xh", True),
+        (Machine(inodes=(("/srv", 1200),)), "disk of /srv can hold 1,200 more files", "du --inodes", True),
         (Machine(closed=(443,)), "ufw keeps port 443 closed", "ufw allow 443/tcp", True),
     ],
 )
@@ -80,20 +81,24 @@ def test_looking_never_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little is left, and it is a small share; of one file system it is told once."""
-    free = {"blocks": 100_000}
+    """Little is left, and it is a small share; of one file system it is told once. Inodes are no room."""
 
     class Status:
-        f_frsize, f_blocks = 1 << 20, 100_000
+        f_frsize, f_blocks, f_bavail = 1 << 20, 100_000, 100_000
+        f_files, f_favail = 1_000_000, 1_000_000
 
-        @property
-        def f_bavail(self) -> int:
-            return free["blocks"]
+    def seen() -> tuple[list[str], list[str]]:
+        found = machine.look(())
+        return [path for path, _ in found.disks], [path for path, _ in found.inodes]
 
     monkeypatch.setattr(machine.os, "statvfs", lambda path: Status())
-    assert list(machine._full_disks()) == []
-    free["blocks"] = 1000
-    assert [path for path, _ in machine._full_disks()] == ["/"]
+    assert seen() == ([], [])
+    Status.f_bavail = 1000
+    assert seen() == (["/"], [])
+    Status.f_bavail, Status.f_favail = 100_000, 40_000
+    assert seen() == ([], ["/"])
+    Status.f_files = Status.f_favail = 0
+    assert seen() == ([], []), "btrfs counts none"
 
 
 @pytest.mark.parametrize(
