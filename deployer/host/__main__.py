@@ -5,6 +5,7 @@ deployer-host job APP ID [recover]    run a deploy, or a recovery, inside its tr
 deployer-host start|stop|reload APP   for APP.service
 deployer-host recover APP             for the recovery timer of unfinished deploys
 deployer-host clone APP               clone the code that serves, for the next deploy
+deployer-host scrub APP               for the timer of the weekly scrub of the app's releases
 deployer-host dump APP                for the timer of the daily dump of the app's database
 deployer-host maintenance APP         serve the maintenance page, as the app's user
 
@@ -75,6 +76,10 @@ def _run(argv: list[str]) -> int:
 
         clone.make(open_context(app, _silent, time.time))
         return Exit.OK
+    if command == "scrub" and not rest:
+        from deployer.host.setup import scrub
+
+        return scrub.scrub(open_context(app, _silent, time.time))
     if command == "dump" and not rest:
         from deployer.host.setup.software import dumps
 

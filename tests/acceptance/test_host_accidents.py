@@ -426,6 +426,32 @@ def test_what_a_disk_loses_of_what_serves_is_found_by_a_look(bench: Bench) -> No
     bench.releases.clear()
 
 
+def test_what_a_disk_loses_is_found_once_a_week(bench: Bench) -> None:
+    """The scrub's timer is active; its service fails, names file and release, and no rollback takes what is damaged."""
+    unit = f"deployer-scrub@{APP}"
+    bench.site.project.write("change.txt", "for the scrub")
+    bench.site.project.commit("change")
+    bench.deploy()
+    now = bench.survey()
+    older = f"v{now.records[now.current]['previous']}"
+    host = bench.site.host
+    assert host.run(f"systemctl is-active {unit}.timer").stdout == "active\n"
+    host.run(f"systemctl start {unit}.service")
+    path = host.run(["readlink", "-f", f"/srv/{APP}/releases/{older}/code/server.py"]).stdout.strip()
+    host.run(["python3", "-c", FLIP, path, *MEDIUM])
+    since = host.run("date +%s").stdout.strip()
+    assert host.run(f"systemctl start {unit}.service", check=False).returncode
+    told = host.run(f"journalctl -o cat -u {unit} --since @{since}").stdout
+    assert "server.py" in told and older in told and "fab deploy" in told, told
+    refused = bench.site.expect(5, "rollback", "--yes", "--to", older)
+    assert "damaged" in refused.text
+    bench.deploy()
+    host.run(f"systemctl reset-failed {unit}.service; systemctl stop {unit}.timer")
+    assert f"systemctl enable --now {unit}.timer" in bench.site.fab("doctor").text
+    host.run(f"systemctl enable --now {unit}.timer")
+    bench.releases.clear()
+
+
 # Neighbours, and systemd itself
 
 

@@ -192,4 +192,10 @@ REDIS_DOWN = Cause(
     "the app's Redis does not answer on {socket}",
     do("as root on the host: journalctl -u {unit} -n 30; systemctl restart {unit}"),
 )
-SERVICES = (DATABASE_DOWN, DUMPS_STOPPED, DUMP_FAILED, DUMP_OLD, REDIS_DOWN)
+SCRUB_STOPPED = Cause(
+    "scrub-stopped",
+    "the timer of the weekly scrub is not active",
+    "nobody reads what is kept here for damage of the disk: the timer of the weekly scrub is stopped",
+    do("as root: systemctl enable --now {timer}"),
+)
+SERVICES = (SCRUB_STOPPED, DATABASE_DOWN, DUMPS_STOPPED, DUMP_FAILED, DUMP_OLD, REDIS_DOWN)

@@ -12,7 +12,7 @@ from deployer.host.inspect.causes import finding
 from deployer.host.setup import machine
 from deployer.host.setup.software import dumps, postgresql, redis
 from deployer.host.state.app import Context
-from deployer.host.state.paths import dump_unit, redis_unit
+from deployer.host.state.paths import dump_unit, redis_unit, scrub_unit
 from deployer.host.system import systemd
 
 _STALE = 2 * 86400.0
@@ -25,13 +25,20 @@ Found = tuple[str, str, str]
 def findings(ctx: Context) -> tuple[list[dict[str, Any]], list[str]]:
     """Findings, each with its kind, and notes, which are none. What cannot be checked is left out."""
     found: list[dict[str, Any]] = []
-    for check in (_database, _dumps, _redis):
+    for check in (_scrub, _database, _dumps, _redis):
         with contextlib.suppress(HostError, OSError):
             found += [finding("service", *one) for one in check(ctx)]
     seen = machine.look(ctx.settings.site.ports if ctx.settings.site else ())
     told = machine.concerns(seen)
     found += [finding("machine", one.what, one.text, one.repair) for one in told if one.serious]
     return found, [str(one) for one in told if not one.serious]
+
+
+def _scrub(ctx: Context) -> Iterator[Found]:
+    """Whether the weekly scrub is made, on a host that was set up by a version that makes it."""
+    timer = scrub_unit(ctx.app, "timer")
+    if (ctx.paths.units / scrub_unit("", "timer")).exists() and systemd.show(timer).active != "active":
+        yield (timer, *causes.SCRUB_STOPPED.finding(timer=timer))
 
 
 def _database(ctx: Context) -> Iterator[Found]:

@@ -21,7 +21,7 @@ from deployer.host.setup import conflicts
 from deployer.host.setup.removal import accounts, datakept
 from deployer.host.setup.software import dumps, postgresql, redis
 from deployer.host.state.app import AppSettings, Context, Emit
-from deployer.host.state.paths import AppPaths, dump_unit, job_unit, lease_unit, parse_unit, redis_unit
+from deployer.host.state.paths import AppPaths, dump_unit, job_unit, lease_unit, parse_unit, redis_unit, scrub_unit
 from deployer.host.system import files, runner, systemd
 from deployer.host.units import transient
 from deployer.wire.advice import run
@@ -79,7 +79,7 @@ class Removal:
         if page.are_there(self.paths):
             page.remove(self._context())
             removed.append("the maintenance page")
-        own = (lease_unit(self.app, "timer"), lease_unit(self.app, "service"), clone.unit_of(self.app))
+        own = (*(lease_unit(self.app, kind) for kind in ("timer", "service")), clone.unit_of(self.app))
         units = [*own, *self._release_units()]
         if units:
             systemd.systemctl("stop", *units, timeout=_STOP)
@@ -99,9 +99,10 @@ class Removal:
         return [name for name in files.names(self.paths.units) if parse_unit(self.app, name)]
 
     def _services(self) -> list[str]:
-        """Stop the app's own Redis, and the dumps of its database."""
+        """Stop the app's own Redis, the dumps of its database, and the scrub."""
         removed = []
-        for unit in (redis_unit(self.app), dump_unit(self.app, "timer")):
+        systemd.systemctl("stop", scrub_unit(self.app, "service"))
+        for unit in (redis_unit(self.app), *(unit_of(self.app, "timer") for unit_of in (dump_unit, scrub_unit))):
             if systemd.systemctl("is-enabled", unit).out.strip() == "enabled" or systemd.show(unit).active in _UP:
                 systemd.require("disable", "--now", unit, timeout=_STOP)
                 removed.append(f"{unit} stopped")
@@ -143,6 +144,7 @@ class Removal:
         removed = []
         units = [*self._release_units(), f"{self.app}.service"]
         stamps = [path for name in self._release_units() if (path := self.paths.stamps / f"stamp-{name}").exists()]
+        stamps += self.paths.stamps.glob(f"stamp-{scrub_unit(self.app, 'timer')}")
         stamps += self.paths.stamps.glob(f"stamp-{dump_unit(self.app, 'timer')}") if self.data else []
         there = [self.paths.units / name for name in units if (self.paths.units / name).exists()]
         for path in (*there, *stamps):
@@ -175,7 +177,8 @@ class Removal:
         removed = _remove(self.paths.settings)
         if _others(self.paths):
             return removed
-        for unit in (redis.TEMPLATE, *(dumps.UNITS / dump_unit("", kind) for kind in ("service", "timer"))):
+        templates = [unit_of("", kind) for unit_of in (dump_unit, scrub_unit) for kind in ("service", "timer")]
+        for unit in (redis.TEMPLATE, *(dumps.UNITS / name for name in templates)):
             removed += _remove(unit)
         removed += [*_remove(certbot.DROP_IN), *_remove(CHALLENGES)]
         for path in (certbot.DROP_IN.parent, nginx.snippets_path(self.app).parent, caddy.snippets_path(self.app).parent,

@@ -13,7 +13,7 @@ from deployer.host.assets import media
 from deployer.host.errors import Damaged, HostError
 from deployer.host.proxy import ports, server
 from deployer.host.proxy.proof import proof
-from deployer.host.setup import certify, conflicts, machine, prerequisites, proxy_choice, site, unsupported
+from deployer.host.setup import certify, conflicts, machine, prerequisites, proxy_choice, scrub, site, unsupported
 from deployer.host.setup.program import install
 from deployer.host.setup.software import interpreter, services, tools
 from deployer.host.setup.users import accounts, login
@@ -162,7 +162,7 @@ class Provision:
         if systemd.systemctl("is-enabled", path.name).out.strip() != "enabled":
             systemd.require("enable", path.name)
             changed.append(f"{path.name} starts at boot")
-        return changed
+        return [*changed, *scrub.ensure(self.setup.app)]
 
     def _tools(self) -> list[str]:
         return tools.ensure_uv(upgrade=self.setup.software.upgrade)

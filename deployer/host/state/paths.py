@@ -166,6 +166,11 @@ def dump_unit(app: str, kind: str) -> str:
     return f"deployer-dump@{app}.{kind}"
 
 
+def scrub_unit(app: str, kind: str) -> str:
+    """The timer of the weekly scrub of the app's releases, and its service."""
+    return f"deployer-scrub@{app}.{kind}"
+
+
 def lease_unit(app: str, kind: str) -> str:
     """The transient timer of the watchdog, and its service."""
     return f"deployer-{app}-lease.{kind}"
