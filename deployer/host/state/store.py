@@ -62,10 +62,10 @@ class Store:
         return [self.directory / name for name in files.names(self.directory) if name.endswith(_CLONE_DRAFT)]
 
     def put_away_clones(self, but: str = "") -> None:
-        """Rename clones away, to be removed: all ``but`` that of one key. Raises OSError."""
+        """Put clones away, to be removed: all ``but`` that of one key. Raises OSError."""
         for name in files.names(self.directory):
             if name.startswith(".") and name.endswith(_CLONE) and self.directory / name != self.clone(but):
-                files.put_away(self.directory / name)
+                files.put_away_or_remove(self.directory / name)
 
     def seal_path(self, key: str) -> Path:
         return self.beside(key, SEAL)
@@ -235,10 +235,7 @@ class Store:
     def put_away(self, key: str) -> None:
         """The same, but that the directory is only renamed: :mod:`deployer.host.state.cleanup` removes it."""
         self._unseal(key)
-        try:
-            files.put_away(self.path(key))
-        except OSError:
-            files.remove_tree(self.path(key))
+        files.put_away_or_remove(self.path(key))
 
     def _unseal(self, key: str) -> None:
         for end in ENDS:

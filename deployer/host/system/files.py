@@ -176,11 +176,15 @@ def remove_tree(path: Path) -> None:
     _remove(gone)
 
 
-def put_away(path: Path) -> None:
-    """Rename a directory, in one step, to a name by which it counts no more; absent is fine. Raises OSError, also when
-    one of its name is still being removed."""
-    with contextlib.suppress(FileNotFoundError):
+def put_away_or_remove(path: Path) -> None:
+    """Rename a directory, in one step, to a name by which it counts no more; absent is fine. Where that cannot be, as
+    one of its name is still being removed, remove it. Raises OSError."""
+    try:
         os.rename(str(path), str(_gone(path)))
+    except FileNotFoundError:
+        pass
+    except OSError:
+        remove_tree(path)
 
 
 def _gone(path: Path) -> Path:

@@ -29,7 +29,7 @@ WORTH = 2000
 COMMAND = "clone"
 """The command of the host program that makes one."""
 _STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
-"""A directory that is not empty, or that there is none."""
+"""The directory is not empty, or there is none."""
 
 
 def unit_of(app: str) -> str:
@@ -88,7 +88,7 @@ def take(ctx: Context, key: str, destination: Path) -> bool:
     if drafts:  # it comes too late
         systemd.systemctl("stop", unit_of(ctx.app))
     for draft in drafts:
-        files.put_away(draft)
+        files.put_away_or_remove(draft)
     place = ctx.trees.clone(key)
     if not place.is_dir():
         return False

@@ -131,8 +131,8 @@ def build(
     fresh: Sequence[str] | None = None,
 ) -> None:
     """Run the build commands in the tree, compile its bytecode, seal it. ``like`` are trees that it may share files
-    with; ``fresh`` are the paths of its files that were not there before, where that is known: the modules among the
-    others are compiled. Raises HostError; nothing stays."""
+    with; ``fresh`` are the paths of its new files, where it is known that all others have their bytecode. Raises
+    HostError; nothing stays."""
     tree = ctx.trees.path(key)
     seen = dict(environment)
     if venv is not None:

@@ -141,6 +141,15 @@ def test_after_a_rollback_another_tree_is_cloned(host: SimulatedHost) -> None:
     assert not list(debris.find(host.context(lambda *_, **__: None), {1, 2, 3}))
 
 
+def test_one_of_its_name_that_is_still_being_removed_is_no_obstacle(host: SimulatedHost, ctx: Context) -> None:
+    """Then it is removed at once."""
+    (ready,) = clones(host)
+    going = ready.with_name(f".{ready.name}.gone")
+    (going / "pkg").mkdir(parents=True)
+    trees(host).put_away_clones()
+    assert not ready.exists()
+
+
 def test_a_reload_leaves_it(host: SimulatedHost) -> None:
     before = [path.stat().st_ino for path in clones(host)]
     assert host.reload(env={"NEW": "1"}).exit == 0
