@@ -105,7 +105,7 @@ def measure(directory: Path, *, quick: bool) -> None:
         cases = list(_cases(place, made.requirements, quick=quick))
         for case in cases:
             _first(case, host, way)
-        peers = _peers(next(case for case in cases if case.files == SIZES[-1] and case.large), host, place)
+        peers = _peers(next(case for case in cases if case.files == SIZES[-1] and case.large), host, directory)
         others: dict[str, list[float]] = {name: [] for name in peers}
         for turn in range(turns):
             for case in cases:
@@ -114,7 +114,10 @@ def measure(directory: Path, *, quick: bool) -> None:
             for name, deploy in peers.items():
                 progress(f"{name}, {turn + 1} of {turns}")
                 _wait_for_quiet(host)
-                others[name].append(deploy(way).wall)
+                try:
+                    others[name].append(deploy(way).wall)
+                except RuntimeError as error:  # ours are worth having without it
+                    say(f"{name} has failed: {error}")
         _show_times(cases, turns)
         _show_peers(cases, others)
         if problem := missing():
@@ -159,13 +162,12 @@ def _first(case: Case, host: SandboxHost, way: Way) -> None:
     case.environment = f"{int(found.split()[0]):,} files, {found.split()[1]} MiB"
 
 
-def _peers(case: Case, host: SandboxHost, place: Path) -> dict[str, Callable[[Way], Run]]:
+def _peers(case: Case, host: SandboxHost, directory: Path) -> dict[str, Callable[[Way], Run]]:
     """Other tools, each with an app of its own of the same files and the same environment."""
-    bed, app = Bed(host=host, directory=place / "peers"), Place(app=case.app)
-    bed.directory.mkdir()
+    bed, app = Bed(host=host, directory=directory), Place(app=case.app)
     progress("preparing the other tools")
     app.prepare(bed)
-    project = Project(place / "peers/project")
+    project = Project(directory / "of-others")
     subprocess.run(["cp", "-a", "--reflink=auto", str(case.project.path), str(project.path)], check=True)
     found: dict[str, Callable[[Way], Run] | None] = {
         "stock Fabric": StockFabric(bed=bed, project=project, place=app),
@@ -180,7 +182,7 @@ def _peers(case: Case, host: SandboxHost, place: Path) -> dict[str, Callable[[Wa
 def _show_peers(cases: Sequence[Case], others: Mapping[str, Sequence[float]]) -> None:
     ours = [case for case in cases if case.files == SIZES[-1] and case.large]
     rows = [[f"deployer{', with the build' if case.builds else ''}", *_spread(case.seconds["deploy"])] for case in ours]
-    rows += [[name, *_spread(seconds)] for name, seconds in others.items()]
+    rows += [[name, *_spread(seconds)] for name, seconds in others.items() if seconds]
     say("", f"9f. The same change in {SIZES[-1]:,} files with the large environment, by other tools")
     say("They restart the app, and collect static files and migrate each time; they keep", "no proof of what serves.")
     table(["deploy", "seconds", "least", "most"], rows)
