@@ -26,10 +26,16 @@ class Unit:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A host on which all is well, as a table that a test changes."""
-    world: dict[str, Any] = {"database": True, "redis": True, "timer": "active", "end": "success", "machine": Machine()}
+    world: dict[str, Any] = {
+        "database": True, "redis": True, "timer": "active", "end": "success", "scrub": "active", "machine": Machine(),
+        "root": tmp_path / "disk",
+    }  # fmt: skip
+    units = AppPaths("shop", world["root"]).units
+    units.mkdir(parents=True)
+    (units / "deployer-scrub@.timer").touch()
     monkeypatch.setattr(services.postgresql, "answers", lambda: world["database"])
     monkeypatch.setattr(services.redis, "answers", lambda app: world["redis"])
-    monkeypatch.setattr(services.systemd, "show", lambda unit: Unit(world["timer"]))
+    monkeypatch.setattr(services.systemd, "show", lambda unit: Unit(world["scrub" if "scrub" in unit else "timer"]))
     monkeypatch.setattr(services.systemd, "end_of", lambda unit: UnitEnd(world["end"]))
     monkeypatch.setattr(services.machine, "look", lambda ports: world["machine"])
     monkeypatch.setattr(dumps, "DIRECTORY", tmp_path)
@@ -37,10 +43,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return world
 
 
-def found(**settings: Any) -> list[tuple[str, str]]:
+def found(root: Path = Path("/nowhere"), **settings: Any) -> list[tuple[str, str]]:
     given = {"environment": {"DATABASE_URL": "x", "REDIS_URL": "y"}, "backups": 7, **settings}
     app = AppSettings(deploy_user="deploy", socket_group="shop", **given)
-    ctx = Context(paths=AppPaths("shop"), settings=app, emit=lambda *_, **__: None, clock=lambda: NOW)
+    ctx = Context(paths=AppPaths("shop", root), settings=app, emit=lambda *_, **__: None, clock=lambda: NOW)
     return [(one["kind"], one["text"]) for one in services.findings(ctx)[0]]
 
 
@@ -78,6 +84,16 @@ def test_a_dump_that_is_too_old(world: dict[str, Any], tmp_path: Path) -> None:
     assert found() == []
     os.utime(tmp_path / "shop/20200102T000000Z.dump", (NOW - 3 * 86400,) * 2)
     assert found() == [("service", "the newest dump of the database is 3 days old")]
+
+
+@pytest.mark.cause("scrub-stopped")
+def test_a_scrub_that_is_stopped(world: dict[str, Any]) -> None:
+    """On a host that was set up by a version without one it is not missed."""
+    assert found(world["root"]) == []
+    world["scrub"] = "inactive"
+    ((kind, text),) = found(world["root"])
+    assert kind == "service" and "the timer of the weekly scrub is stopped" in text
+    assert found() == []
 
 
 def test_the_machine_is_looked_at(world: dict[str, Any]) -> None:

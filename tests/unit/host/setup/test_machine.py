@@ -20,6 +20,7 @@ def test_nothing_is_said_of_a_good_machine() -> None:
 
 
 @pytest.mark.cause("disk-nearly-full")
+@pytest.mark.cause("inodes-nearly-gone")
 @pytest.mark.cause("clock-not-synchronised")
 @pytest.mark.cause("hostname-unknown")
 @pytest.mark.cause("ufw-closes-port")
