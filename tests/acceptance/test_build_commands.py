@@ -144,6 +144,7 @@ def test_whoever_keeps_a_file_open_is_refused(site: TinySite, overlays: bool) ->
         assert ended.exit == 5
         assert "what was built is refused" in ended.text
         assert ("end that process" if overlays else "correct the build command") in ended.text
+        assert not overlays or "(python3)" in ended.text
     finally:
         site.host.run("systemctl stop keeper.service", check=False)
     site.expect(0, "deploy")

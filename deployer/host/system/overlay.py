@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from deployer.host.system import mounts
+from deployer.host.system import mounts, proc
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 """System calls, by the number that all architectures of Linux share."""
@@ -63,7 +63,8 @@ def unmount(tree: Path) -> None:
         if error.errno != errno.EBUSY:
             raise error
         if time.monotonic() >= deadline:
-            raise PermissionError("another process than the build's uses it, or has its working directory there")
+            others = ", ".join(proc.users(tree)) or "in another mount namespace"
+            raise PermissionError(f"another process than the build's uses it, or is in it: {others}")
         time.sleep(_PAUSE)
 
 

@@ -7,10 +7,12 @@ raised.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import posixpath
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -22,6 +24,8 @@ from deployer.wire.lazyre import pattern
 _NUMBER = pattern(r"[0-9]{1,10}")
 _PATIENCE = 10.0
 """Seconds that ``ss`` may take."""
+_NAMED = 5
+"""How many processes a message names."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,37 @@ def _program(pid: int) -> str:
         return os.readlink(f"/proc/{pid}/exe")
     except OSError:
         return ""
+
+
+def users(directory: Path) -> list[str]:
+    """The processes that have something open below a directory, or are in it: number and name, at most _NAMED."""
+    found = (pid for pid in filter(str.isdigit, os.listdir("/proc")) if _uses(f"/proc/{pid}", str(directory)))
+    return [f"{pid} ({_name(pid)})" for pid in itertools.islice(found, _NAMED)]
+
+
+def _uses(process: str, directory: str) -> bool:
+    """By the names of what it uses: nothing is looked at, which could be on a disk that does not answer."""
+    for link in _places(process):
+        with contextlib.suppress(OSError):
+            if f"{os.readlink(link)}/".startswith(f"{directory}/"):
+                return True
+    return False
+
+
+def _places(process: str) -> Iterator[str]:
+    """The links in /proc to what a process uses (proc(5))."""
+    yield from (f"{process}/cwd", f"{process}/root")
+    for directory in ("fd", "map_files"):
+        with contextlib.suppress(OSError):
+            yield from (f"{process}/{directory}/{name}" for name in os.listdir(f"{process}/{directory}"))
+
+
+def _name(pid: str) -> str:
+    """What a process calls itself; whatever that holds, it is harmless to print."""
+    with contextlib.suppress(OSError):
+        name = Path(f"/proc/{pid}/comm").read_bytes().decode("ascii", "replace").rstrip("\n")
+        return "".join(char if char.isprintable() else "?" for char in name)
+    return "?"
 
 
 def resident(pid: int) -> int:

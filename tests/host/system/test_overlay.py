@@ -145,8 +145,13 @@ def test_a_directory_with_another_name_is_noticed(room: Room) -> None:
 def test_whoever_still_has_a_file_open_is_waited_for_and_refused(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """He could go on writing to it."""
     monkeypatch.setattr(overlay, "_PATIENCE", 0.2)
-    with (room.tree / "a.txt").open(), pytest.raises(PermissionError, match="another process than the build's uses it"):
+    named = f"another process than the build's uses it.*: {os.getpid()} [(]"
+    with (room.tree / "a.txt").open(), pytest.raises(PermissionError, match=named):
         overlay.unmount(room.tree)
+    with subprocess.Popen(["/bin/sleep", "600"], cwd=room.tree / "pkg") as inside:
+        with pytest.raises(PermissionError, match=rf": {inside.pid} [(]sleep[)]"):
+            overlay.unmount(room.tree)
+        inside.kill()
     overlay.unmount(room.tree)
 
 
