@@ -89,8 +89,9 @@ def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
         f_files, f_favail = 1_000_000, 1_000_000
 
     def seen() -> tuple[list[str], list[str]]:
-        found = machine.look(())
-        return [path for path, _ in found.disks], [path for path, _ in found.inodes]
+        disks = list(machine._disks())
+        full, without = machine._is_full, machine._lacks_inodes
+        return [path for path, one in disks if full(one)], [path for path, one in disks if without(one)]
 
     monkeypatch.setattr(machine.os, "statvfs", lambda path: Status())
     assert seen() == ([], [])
