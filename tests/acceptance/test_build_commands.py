@@ -106,6 +106,24 @@ def test_a_shipped_directory_gets_another_name(site: TinySite) -> None:
     nothing_is_left(site)
 
 
+def test_a_build_writes_where_the_app_does(site: TinySite) -> None:
+    """What it leaves in a shared directory is what that begins with; a link is in its place in the code."""
+    site.configure(
+        build=["mkdir media/deep; echo 1 > media/one.txt; echo 2 > media/deep/two.txt; echo 'x = 1' > media/mod.py"],
+        release='shared = {"media/" = "media"}',
+    )
+    site.project.change(files={"media/shipped.txt": "shipped\n", "media-of-mine.txt": "mine\n"})
+    for number in range(2):
+        site.project.change(files={"new.txt": f"{number}\n"})
+        site.expect(0, "deploy")
+        assert site.host.run(
+            f"cd {CODE}; cat media/shipped.txt media/one.txt media/deep/two.txt media-of-mine.txt"
+        ).stdout == ("shipped\n1\n2\nmine\n")
+        assert site.host.run(f"readlink {CODE}/media").stdout.startswith("/var/lib/built/")
+    assert "no problems found" in site.expect(0, "doctor").out
+    nothing_is_left(site)
+
+
 def test_a_failed_build_leaves_nothing(site: TinySite) -> None:
     """The next one begins with what was shipped."""
     site.expect(0, "deploy")

@@ -41,7 +41,7 @@ DISK_FULL = Cause(
 NO_INODES = Cause(
     "inodes-nearly-gone",
     "on one of these file systems less than 5% of the inodes, and fewer than 50,000, are free",
-    "the disk of {path} can hold {free} more files, whatever room it has",
+    "the disk of {path} can hold only {free} more files: its inodes are nearly used up",
     do(_AS_ROOT + "du --inodes -xh --max-depth=2 {path} | sort -h | tail"),
 )
 CLOCK_OFF = Cause(
@@ -82,9 +82,9 @@ CAUSES = (DISK_FULL, NO_INODES, CLOCK_OFF, NAMELESS, PORT_CLOSED, NO_SWAP, NO_LO
 
 @dataclass(frozen=True)
 class Machine:
-    """What was seen. Bytes; ``disks`` are those that are nearly full, with what is free, ``inodes`` those that
-    can hold few more files, with how many; ``closed`` the ports that ufw
-    keeps closed; ``locale`` is one that is set and not there."""
+    """What was seen. Bytes; ``disks`` are those that are nearly full, with what is free; ``inodes`` those that can hold
+    few more files, with how many; ``closed`` the ports that ufw keeps closed; ``locale`` is one that is set and not
+    there."""
 
     memory: int = 0
     swap: int = 0

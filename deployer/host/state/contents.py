@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from deployer.host.system import ownership
+from deployer.wire.tree import directories_of
 
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -65,10 +66,11 @@ def _seen(status: os.stat_result) -> bytes:
 def listing_again(directory: Path, before: Mapping[bytes, bytes], changed: Iterable[str]) -> tuple[ByPath, ByPath]:
     """A listing where only what is at the paths ``changed``, and below them, differs from that ``before``; and of it
     what is new. No link is followed. Raises OSError."""
-    tops, paths = sorted({os.fsencode(path) for path in changed}), sorted(before)
+    tops, paths = set(changed), sorted(before)
     gone: set[bytes] = set()
     new: ByPath = {}
-    for top in tops:
+    # What lies below another of them is listed with that, or is no longer there: a link may have taken its place.
+    for top in map(os.fsencode, (path for path in tops if tops.isdisjoint(directories_of([path])))):
         gone.update((top, *paths[bisect.bisect_left(paths, top + b"/") : bisect.bisect_left(paths, top + b"0")]))
         _list_at(directory, os.fsdecode(top), new)
     return {path: one for path, one in before.items() if path not in gone} | new, new

@@ -24,8 +24,8 @@ from deployer.wire.advice import do
 
 
 class Built(NamedTuple):
-    """The paths of the files that were ``written``, and those at which, or below which, anything is as it was not
-    before; None: all of it may be."""
+    """The paths of the files that were ``written``, and all paths at which, or below which, something has ``changed``;
+    None: it may have anywhere."""
 
     written: list[str]
     changed: list[str] | None

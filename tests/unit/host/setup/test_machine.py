@@ -34,7 +34,7 @@ def test_nothing_is_said_of_a_good_machine() -> None:
         (Machine(hostname="web1", resolves=False), "name, web1, does not resolve", "'127.0.1.1 web1' >>", True),
         (Machine(locale="de_DE.UTF-8"), "locale de_DE.UTF-8", "update-locale", False),
         (Machine(disks=(("/srv", 300 << 20),)), "disk of /srv is nearly full: 300 MiB", "du -xh", True),
-        (Machine(inodes=(("/srv", 1200),)), "disk of /srv can hold 1,200 more files", "du --inodes", True),
+        (Machine(inodes=(("/srv", 1200),)), "disk of /srv can hold only 1,200 more files", "du --inodes", True),
         (Machine(closed=(443,)), "ufw keeps port 443 closed", "ufw allow 443/tcp", True),
     ],
 )
