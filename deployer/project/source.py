@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -48,6 +49,11 @@ class Source:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paths", {entry.path: entry for entry in self.entries})
+
+    @cached_property
+    def ids(self) -> tuple[bytes, ...]:
+        """The entries' ids, in their order."""
+        return tuple([entry.id for entry in self.entries])
 
     def find(self, path: str) -> Entry | None:
         """The entry at a path, or None."""

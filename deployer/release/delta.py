@@ -48,7 +48,7 @@ def make_delta(
 
     ``advance`` is told now and then how many bytes of how many are packed.
     """
-    drop, add = difference(base_ids, source.entries)
+    drop, add = difference(base_ids, source.entries, source.ids)
     spool, digest = Spool(), hashlib.sha256()
     for piece in compressed(source, add, advance):
         digest.update(piece)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any
 
 from deployer import events
@@ -15,9 +14,10 @@ from deployer.project.detect.application import complete
 from deployer.project.locks.lockfile import Lock
 from deployer.project.source import Source
 from deployer.release.agreement import current_of, refuse_nothing, refuse_skew, rollback_target
-from deployer.release.delta import Advance, Upload, make_delta
+from deployer.release.delta import Upload
 from deployer.release.placement import Payload, Placement
 from deployer.release.spec import environment_of, keep_scale, release_request, respec, spec_of
+from deployer.release.uploads import Uploads
 from deployer.release.variables import refuse_missing
 from deployer.remote.facts import Facts
 from deployer.remote.session import Edit, unchanged
@@ -33,22 +33,6 @@ from deployer.wire.sizes import size
 __all__ = ["Deploy", "Reload", "Rollback", "migrator_of"]
 
 
-class _Uploads:
-    """The archives of a source: one for each base that hosts have, however many hosts have it."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._made: dict[tuple[bytes, ...], Upload] = {}
-        self._lock = threading.Lock()
-
-    def upload(self, facts: Facts, packed: Advance) -> Upload:
-        ids = tuple(facts.base_ids)
-        with self._lock:
-            made = self._made.get(ids) or make_delta(self._source, facts.base_key, facts.base_ids, packed)
-            self._made[ids] = made
-        return replace(made, delta=replace(made.delta, base=facts.base_key))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Deploy:
     """A commit, or the working tree. ``config`` is what deploy.toml says for all hosts."""
@@ -60,10 +44,10 @@ class Deploy:
     no_migrate: bool = False
     phases: tuple[str, ...] = PHASES
     again: str = "fab deploy"
-    uploads: _Uploads = field(init=False, repr=False, compare=False)
+    uploads: Uploads = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "uploads", _Uploads(self.source))
+        object.__setattr__(self, "uploads", Uploads(self.source))
 
     def agree(self, facts: Mapping[str, Facts]) -> None:
         """Whatever the hosts serve, they serve the same afterwards."""
@@ -85,7 +69,7 @@ class Deploy:
         def packed(done: int, total: int) -> None:
             site.report(events.Progress(host=site.host, phase="upload", done=done, total=total, doing="packing"))
 
-        upload = self.uploads.upload(facts, packed)
+        upload = self.uploads.upload(facts.base, packed)
         _check_room(site, upload, facts)
         message = release_request(
             kind="deploy",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from deployer.remote.answers import AskAnswer, HeldRelease, HostVariable, Job, Lock
@@ -10,7 +10,22 @@ from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
 from deployer.wire.tree import unpack_ids
 
-__all__ = ["Facts"]
+__all__ = ["BaseTree", "Facts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseTree:
+    """The tree on a host that an upload builds on; its ``key`` there is empty where there is none.
+
+    ``digest`` is that of the source it was made of, empty where nothing can be taken over from it; ``altered`` are the
+    ids of the files that cannot. ``told`` are those that can, where they are few; else ``ask`` asks the host for them.
+    """
+
+    key: str = ""
+    digest: str = ""
+    altered: frozenset[bytes] = frozenset()
+    told: tuple[bytes, ...] = ()
+    ask: Callable[[], Sequence[bytes]] = field(default=tuple, repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +41,7 @@ class Facts:
     current: str
     spec: Spec | None
     busy: Job | None
-    base_key: str
-    base_ids: list[bytes]
+    base: BaseTree
     partials: Mapping[str, int]
     free: int
     program: str
@@ -41,14 +55,21 @@ class Facts:
     environment: Mapping[str, HostVariable] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, answer: AskAnswer) -> Facts:
-        """Raises ValueError for what no host of this version says."""
+    def of(cls, answer: AskAnswer, ids: Callable[[str], Sequence[bytes]]) -> Facts:
+        """``ids`` asks the host for those of a tree, by its key. Raises ValueError for what no host of this version
+        says."""
+        base = answer.base
         return cls(
             current=answer.current,
             spec=Spec.parse(answer.spec) if answer.spec is not None else None,
             busy=answer.busy,
-            base_key=answer.base.key,
-            base_ids=unpack_ids(answer.base.ids),
+            base=BaseTree(
+                key=base.key,
+                digest=base.digest,
+                altered=frozenset(unpack_ids(base.altered)),
+                told=tuple(unpack_ids(base.ids)),
+                ask=lambda: ids(base.key),
+            ),
             partials=answer.partials,
             free=answer.free,
             program=answer.program,

@@ -13,7 +13,7 @@ from deployer import events
 from deployer.errors import BadAnswer, ConfigError, Exit, Interrupted, Unreachable, lost_before
 from deployer.events import Reporter
 from deployer.remote import decode
-from deployer.remote.answers import AskAnswer, Nothing
+from deployer.remote.answers import AskAnswer, Ids, Nothing
 from deployer.remote.decode import Answer
 from deployer.remote.facts import Facts
 from deployer.remote.stream import Broken, EventStream
@@ -23,6 +23,7 @@ from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.lazydata import dataclass
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import HOLD, PROGRAM, PROTOCOL, dumps
+from deployer.wire.tree import unpack_ids
 
 __all__ = ["Outcome", "Over", "Remote", "unchanged"]
 
@@ -33,6 +34,7 @@ SIGN = HOLD / 6
 
 _HARMLESS = (
     "ask",
+    "base",
     "wait",
     "hold",
     "status",
@@ -105,7 +107,13 @@ class Remote:
             theirs = decode.version(line, self.host)
             if theirs != PROTOCOL:
                 raise self._other_version(theirs)
-            return Facts.of(decode.answer(line, AskAnswer, "ask", self.host))
+            return Facts.of(decode.answer(line, AskAnswer, "ask", self.host), self.ids)
+
+    def ids(self, key: str) -> list[bytes]:
+        """The ids of the files that an upload may build on, of the tree with that key."""
+        text = self.query({"op": "base", "key": key}, Ids).ids
+        with self._understanding("base"):
+            return unpack_ids(text)
 
     def _other_version(self, theirs: int) -> ConfigError:
         newer = theirs > PROTOCOL
@@ -254,12 +262,12 @@ class Remote:
             yield message
 
     @contextmanager
-    def _understanding(self) -> Iterator[None]:
+    def _understanding(self, op: str = "ask") -> Iterator[None]:
         """What is said in the block is understood, or BadAnswer is raised with what is known of the host's state."""
         try:
             yield
         except (BadAnswer, ValueError) as error:
-            bad = error if isinstance(error, BadAnswer) else BadAnswer.of(self.host, f"its answer to 'ask': {error}")
+            bad = error if isinstance(error, BadAnswer) else BadAnswer.of(self.host, f"its answer to '{op}': {error}")
             raise replace(bad, state=bad.state or self._left) from None
 
     def pass_on(self, message: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from deployer.wire.lazyre import pattern
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Raised whenever an old host program and a new laptop (or the reverse) could misunderstand each other."""
 
 APP = pattern(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")

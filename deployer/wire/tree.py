@@ -1,8 +1,8 @@
 """Which files make a tree, and what one tree lacks of another. Pure; imported by both halves.
 
-A tree is a set of entries. The host tells the ids of a tree it has (five bytes each: 25 KB for 5,000 files), the
-laptop answers with what to drop from it and what to add: neither needs to remember what it once sent. A false match of
-a five-byte id (two in 100,000 for two trees of 5,000 files) is caught by the tree's digest on arrival.
+A tree is a set of entries. The host names a tree that it has by its digest; the laptop knows the ids of that tree's
+files (five bytes each), or asks for them, and answers with what to drop from it and what to add. A false match of an id
+(two in 100,000 for two trees of 5,000 files) is caught by the tree's digest on arrival.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from deployer.wire.lazydata import dataclass
 
 FILE, EXECUTABLE, LINK = "f", "x", "l"
 ID_BYTES = 5
+FEW = 500
+"""Files whose ids a host tells with the digest, unasked: 3 KB."""
 MAX_PATH = 1024
 _NO_NAMES = frozenset({"", ".", ".."})
 
@@ -87,10 +89,12 @@ def parse_line(line: str) -> Entry:
     return Entry(path, kind, int(size), digest)
 
 
-def difference(have: Iterable[bytes], want: Sequence[Entry]) -> tuple[tuple[bytes, ...], tuple[Entry, ...]]:
-    """The ids to drop from ``have`` and the entries to add, so that it becomes ``want``."""
-    held, wanted = set(have), [entry.id for entry in want]
-    return tuple(sorted(held.difference(wanted))), tuple(entry for entry, name in zip(want, wanted) if name not in held)
+def difference(
+    have: Iterable[bytes], want: Sequence[Entry], ids: Sequence[bytes]
+) -> tuple[tuple[bytes, ...], tuple[Entry, ...]]:
+    """The ids to drop from ``have`` and the entries to add, so that it becomes ``want``, whose ids are these."""
+    held = set(have)
+    return tuple(sorted(held.difference(ids))), tuple(entry for entry, name in zip(want, ids) if name not in held)
 
 
 def directories_of(paths: Iterable[str]) -> set[str]:

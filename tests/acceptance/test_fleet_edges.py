@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import stat
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.support.fleet import FleetBed
+from tests.support.fleet.accident import behind_proxy
 from tests.support.fleet.verdict import all_back, all_done, none_switched
 
 pytestmark = pytest.mark.acceptance
@@ -74,3 +77,54 @@ def test_a_hook_that_has_much_to_say(fleet: FleetBed) -> None:
         all_back(fleet, ended, before, bad, switched=fleet.names[:2])
         fleet.comes_to_rest()
     assert max(one["seconds"] for one in ended.hosts.values()) < 60  # nobody waited for a lease
+
+
+MANY = 8_000
+IDS = MANY * 5 * 4 // 3
+"""Bytes of the ids of so many files, as a host tells them."""
+
+
+@contextmanager
+def counted(fleet: FleetBed, place: Path) -> Iterator[Callable[[], int]]:
+    """What gives the bytes between this machine and the hosts since it was last asked."""
+    with ExitStack() as stack:
+        ways = []
+        for name in fleet.names:
+            (place / name).mkdir(parents=True)
+            ways.append(stack.enter_context(behind_proxy(fleet[name].host, place / name)))
+        own = fleet.hosts[0].ssh_config.read_text()
+        (place / "ssh_config").write_text("".join(path.read_text().removesuffix(own) for _, path in ways) + own)
+        seen = 0
+
+        def since() -> int:
+            nonlocal seen
+            before, seen = seen, sum(proxy.bytes_up + proxy.bytes_down for proxy, _ in ways)
+            return seen - before
+
+        with fleet.by_way_of(place / "ssh_config"):
+            yield since
+
+
+def test_what_a_host_is_sent_does_not_grow_with_the_project(
+    fleet: FleetBed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8,000 more files that stay nothing is told, to or by any host; where this machine has not sent them itself, it
+    asks one host of the fleet for their ids."""
+
+    def change() -> int:
+        fleet.change()
+        all_done(fleet, fleet.deploy())
+        return bytes_since()
+
+    with counted(fleet, tmp_path) as bytes_since:
+        change()
+        small = change()
+        for number in range(MANY):
+            fleet.project.write(f"many/d{number % 50}/f{number}.txt", f"{number}\n")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "ours"))
+        change()
+        large = change()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another's"))
+        asks = change()
+    assert large - small < IDS // 4
+    assert IDS // 2 < asks - large < IDS * 3 // 2

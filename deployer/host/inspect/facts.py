@@ -10,12 +10,14 @@ from deployer.host.build.code import shipped
 from deployer.host.build.disk import free_bytes
 from deployer.host.build.upload import partials
 from deployer.host.deployment.reuse import rollback_target
+from deployer.host.errors import HostError
 from deployer.host.inspect import environment, logs
 from deployer.host.inspect.status import held_report, lock_report, readable
 from deployer.host.job import lock
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.state.seal import known_damage
+from deployer.wire.advice import run
 from deployer.wire.protocol import PROTOCOL
 from deployer.wire.tree import pack_ids
 
@@ -62,8 +64,18 @@ def _base(ctx: Context, current: Release | None) -> dict[str, Any]:
     for key in keys:
         record = ctx.trees.record(key)
         if record is not None:
-            return {"key": key, "ids": pack_ids(shipped.base_ids(ctx.trees, key, record))}
-    return {"key": "", "ids": ""}
+            return shipped.told(ctx.trees, key, record)
+    return {"key": "", "digest": "", "altered": "", "ids": ""}
+
+
+def ids(ctx: Context, key: str) -> str:
+    """The answer to ``base``: the ids of what an upload may build on. Raises HostError when the tree is gone."""
+    record = ctx.trees.record(key)
+    if record is None:
+        raise HostError(
+            "the tree that this upload would build on is gone from the host", next=run("fab deploy", "again")
+        )
+    return pack_ids(shipped.base_ids(ctx.trees, key, record))
 
 
 def _digest_of_this_program() -> str:

@@ -17,7 +17,7 @@ from deployer.wire.environment import Change, parse_names
 from deployer.wire.lazydata import dataclass
 from deployer.wire.lazyre import pattern
 from deployer.wire.maintenance import MaintenanceRequest
-from deployer.wire.protocol import BARRIERS, MOST_BY, MOST_NUMBER, PROCESS, PROCESS_LENGTH
+from deployer.wire.protocol import BARRIERS, DIGEST, MOST_BY, MOST_NUMBER, PROCESS, PROCESS_LENGTH
 from deployer.wire.reader import Reader
 from deployer.wire.release.processes import CALENDAR, MOST_PROCESSES
 
@@ -125,6 +125,7 @@ _read_abort = _of("abort", lambda read: AbortRequest(read.text("by", length=MOST
 
 REQUESTS: Mapping[str, Parse] = {
     **{op: _nothing(op) for op in ("ask", "status", "releases", "history", "hold")},
+    "base": _of("base", lambda read: read.text("key", DIGEST)),
     "release": _upload,
     "phases": PhasesRequest.parse,
     "attach": lambda message: _read_attach(_job(message)),

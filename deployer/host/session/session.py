@@ -57,6 +57,7 @@ class Session:
         self._state = _UNTOUCHED
         self._answers: dict[str, Callable[[Any], None]] = {
             "ask": lambda _: self._answer(**facts.look(self.ctx)),
+            "base": lambda key: self._answer(ids=facts.ids(self.ctx, key)),
             "release": self._release,
             "phases": self._phases,
             "status": lambda _: self._answer(status=self._masked(status_report(self.ctx))),

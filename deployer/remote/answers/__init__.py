@@ -7,7 +7,7 @@ in them, for the code that asks sets them after decoding.
 from deployer.remote.answers.by_question import Calendar, Calendars, Nothing, Previewed, Run
 from deployer.remote.answers.doctor import Diagnosis, Finding
 from deployer.remote.answers.environment import Environment, HostVariable, Staged, VariableRow, Variables
-from deployer.remote.answers.job import Aborted, AskAnswer, HeldRelease, Job, Lock, LockAnswer, Version
+from deployer.remote.answers.job import Aborted, AskAnswer, HeldRelease, Ids, Job, Lock, LockAnswer, Version
 from deployer.remote.answers.maintenance import Maintenance, MaintenanceBegun, MaintenanceEnded
 from deployer.remote.answers.operate import Prunable, Restarted, Started, Stopped
 from deployer.remote.answers.releases import History, LedgerEntry, ReleaseRow, Releases
@@ -24,6 +24,7 @@ __all__ = [
     "HeldRelease",
     "History",
     "HostVariable",
+    "Ids",
     "Job",
     "LedgerEntry",
     "Lingering",

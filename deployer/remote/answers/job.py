@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from deployer.remote.answers.environment import HostVariable
 from deployer.remote.answers.values import Count, Digest, JobId, Moment, Name, Number, Seconds
 from deployer.wire.deploylock import DeployLock
-from deployer.wire.protocol import standing
+from deployer.wire.protocol import DIGEST, standing
 
 _RECOVER = "recover"
 """The kind of a job by which a host ends what another left unfinished."""
@@ -65,7 +65,17 @@ class LockAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Base(Struct, frozen=True, kw_only=True):
+    """See :class:`deployer.remote.facts.BaseTree`; the ids in base64."""
+
     key: str
+    digest: Annotated[str, Meta(pattern=rf"\A(?:{DIGEST.pattern})?\Z")]
+    altered: str
+    ids: str
+
+
+class Ids(Struct, frozen=True, kw_only=True):
+    """The ids of the files that an upload may build on, in base64."""
+
     ids: str
 
 

@@ -104,7 +104,7 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m\x9b2J\x1b]52;c;cm0gLXJm\x07"
 SAYS: dict[str, Any] = {
     "an exit code that there is not": {**ASK, "event": "finished", "exit": 999},
     "a list for a text": {**ASK, "current": ["v1"]},
-    "no base64": {**ASK, "base": {"key": "", "ids": "!!"}},
+    "no base64": {**ASK, "base": {**ASK["base"], "ids": "!!"}},
     "keys that are not there": {"event": "answer", "protocol": PROTOCOL},
     "deep JSON": b'{"event":"answer","protocol":' + b"[" * 100_000 + b"\n",
     "Infinity": b'{"event":"answer","protocol":Infinity}\n',
@@ -131,7 +131,7 @@ START = {
     "spec": None,
     "current": "",
     "usable": {},
-    "base": {"key": "", "ids": ""},
+    "base": {"key": "", "digest": "", "altered": "", "ids": ""},
     "partials": {},
     "free": 10**12,
 }

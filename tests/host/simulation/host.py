@@ -241,7 +241,9 @@ class SimulatedHost:
     def deploy(self, code: str = service.GOOD, text: str = "", **settings: Any) -> Outcome:
         """``fab deploy`` of code that behaves so; another ``text`` makes it another tree. Without build commands (an
         empty ``build``) it brings what they would make. ``files`` are more of the project's, by path."""
-        base = self.ask().get("base") or {"key": "", "ids": ""}
+        base = self.ask().get("base") or {"key": "", "digest": "", "ids": ""}
+        if base["digest"] and not base["ids"]:
+            base = {**base, **self.session(line({"op": "base", "key": base["key"]})).events[-1]}
         contents = {
             "app.py": f"# {text}\n",
             service.FILE: f"{code}\n",

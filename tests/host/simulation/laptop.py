@@ -37,7 +37,7 @@ def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[De
     """What a laptop sends of these files, when the host has that base."""
     data = {path: text.encode() for path, text in contents.items()}
     entries = [Entry(path, "f", len(text), hashlib.sha256(text).hexdigest()) for path, text in sorted(data.items())]
-    drop, add = difference(tree.unpack_ids(base["ids"]), entries)
+    drop, add = difference(tree.unpack_ids(base["ids"]), entries, [entry.id for entry in entries])
     body = zlib.compress(b"".join(data[entry.path] for entry in add))
     digest = hashlib.sha256(body).hexdigest()
     return Delta(tree_digest(entries), base["key"], drop, add, digest, len(body)), body

@@ -97,8 +97,8 @@ class Host:
             {
                 "event": "answer", "protocol": PROTOCOL, "next": self.next, "target": "", "usable": {},
                 "program": host_program().digest,
-                "app": "shop", "current": "v1", "spec": None, "busy": self.busy, "base": {"key": "", "ids": ""},
-                "partials": {}, "free": 1,
+                "app": "shop", "current": "v1", "spec": None, "busy": self.busy,
+                "base": {"key": "", "digest": "", "altered": "", "ids": ""}, "partials": {}, "free": 1,
             }
         )  # fmt: skip
         self.met.set()

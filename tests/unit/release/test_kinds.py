@@ -17,7 +17,7 @@ from deployer.project.spool import Spool
 from deployer.release.delta import Upload
 from deployer.release.kinds import Deploy, Reload, Rollback
 from deployer.release.placement import Placement
-from deployer.remote.facts import Facts
+from deployer.remote.facts import BaseTree, Facts
 from deployer.remote.site import Site
 from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target
@@ -47,7 +47,7 @@ def facts(current: str = "v3", *, target: str = "v2", code: str = "a", **usable:
     """What a host says; ``usable`` are its releases by name, with a word for their code."""
     spec = Spec.parse({**SPEC, "source": {**SPEC["source"], "digest": code * 64}}) if current else None
     return Facts(
-        current=current, spec=spec, busy=None, base_key="", base_ids=[], partials={}, free=1, program="", next=4,
+        current=current, spec=spec, busy=None, base=BaseTree(), partials={}, free=1, program="", next=4,
         target=target, usable=usable or {"v3": "c", "v2": "b", "v1": "a"},
     )  # fmt: skip
 

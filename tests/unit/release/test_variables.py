@@ -11,15 +11,14 @@ from deployer.config.environment.secret import Secret
 from deployer.errors import ConfigError
 from deployer.release.variables import hidden_by_host, missing_on, refuse_missing
 from deployer.remote.answers import HostVariable
-from deployer.remote.facts import Facts
+from deployer.remote.facts import BaseTree, Facts
 from deployer.wire.environment import Change
 
 BARE = Facts(
     current="",
     spec=None,
     busy=None,
-    base_key="",
-    base_ids=[],
+    base=BaseTree(),
     partials={},
     free=0,
     program="",

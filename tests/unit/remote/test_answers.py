@@ -37,8 +37,9 @@ from tests.unit.remote.test_job import HOST, FakeChannel, FakeLink
 
 ASK: dict[str, Any] = {
     "event": "answer", "at": 1.0, "protocol": protocol.PROTOCOL, "program": "0" * 64, "app": "shop", "current": "v1",
-    "spec": SPEC, "busy": None, "base": {"key": "", "ids": "AAAAAAA="}, "partials": {"a" * 64: 5}, "free": 1,
-    "next": 2, "target": "", "usable": {"v1": "0" * 64}, "processes": ["web"],
+    "spec": SPEC, "busy": None,
+    "base": {"key": "b" * 64, "digest": "d" * 64, "altered": "AQEBAQE=", "ids": "AAAAAAA="},
+    "partials": {"a" * 64: 5}, "free": 1, "next": 2, "target": "", "usable": {"v1": "0" * 64}, "processes": ["web"],
 }  # fmt: skip
 ROW = {"number": "v1", "state": "current", "kind": "deploy", "by": "ada", "at": 1.0, "switched": 1.0, "dirty": False}
 STATUS: dict[str, Any] = {
@@ -134,6 +135,7 @@ BAD_ASK: list[tuple[str, Any]] = [
     ("spec", {}), ("spec", []), ("spec.web", 5), ("spec.keep", "5"), ("spec.surprise", 1),
     ("busy", []), ("busy", "ada"), ("busy", {"since": "now"}), ("busy", {"since": 1e300}), ("busy", {"job": "../x"}),
     ("base", []), ("base.ids", "???"), ("base.ids", "AAAA"), ("base.ids", 5), ("base.key", None),
+    ("base.altered", "!"), ("base.altered", "AAAA"), ("base.altered", ...), ("base.digest", "d"), ("base.digest", ...),
     ("partials", []), ("partials", {"x": 1}), ("partials", {"a" * 64: -1}), ("partials", {"a" * 64: "1"}),
     ("usable", {"x": "0" * 64}), ("usable", {"v1": "x"}), ("usable", ["v1"]),
     ("processes", "web"), ("processes", [1]), ("program", 5), ("protocol", "4"), ("protocol", None), ("protocol", 4.5),
@@ -155,7 +157,8 @@ def test_what_a_host_says_of_itself_is_taken_as_it_is() -> None:
     """The control; a key that this version does not know is passed over."""
     facts = remote(b"Welcome to web1\n", b"{}\n", b"[1]\n", {**ASK, "more": [1]}).ask()
     assert (facts.current, facts.next, facts.free, facts.processes) == ("v1", 2, 1, ("web",))
-    assert (facts.base_ids, dict(facts.partials)) == ([bytes(5)], {"a" * 64: 5})
+    assert (facts.base.told, facts.base.altered) == ((bytes(5),), {b"\1" * 5})
+    assert (facts.base.key, facts.base.digest, dict(facts.partials)) == ("b" * 64, "d" * 64, {"a" * 64: 5})
 
 
 @pytest.mark.parametrize(("theirs", "says"), [(3, "an older"), (99, "a newer"), (-5, "an older")])
@@ -284,6 +287,7 @@ QUESTIONS: dict[str, tuple[dict[str, Any], Callable[[Remote], Any]]] = {
         lambda session: session.query({"op": "abort"}, answers.Aborted),
     ),
     "ask": (ASK, lambda session: session.ask()),
+    "base": ({"event": "answer", "ids": "AAAAAAA="}, lambda session: session.ids("b" * 64)),
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ LOST = Unreachable(message=f"the connection to {HOST} was lost", host=HOST)
 FACTS = {
     "event": "answer", "protocol": PROTOCOL, "next": 2, "target": "", "usable": {},
     "program": "", "app": "shop", "current": "v1", "spec": None, "busy": None,
-    "base": {"key": "", "ids": ""}, "partials": {}, "free": 1,
+    "base": {"key": "", "digest": "", "altered": "", "ids": ""}, "partials": {}, "free": 1,
 }  # fmt: skip
 BUSY = {"by": "ada@laptop", "kind": "deploy", "since": 1.0, "phase": "build", "job": "7"}
 UNTOLD = (events.Connecting, events.Connected, events.Warn)

@@ -13,7 +13,7 @@ from typing import Any
 
 from deployer.host.state.store import ENTRIES, IDS, Store
 from deployer.host.system import files
-from deployer.wire.tree import ID_BYTES, Entry, as_text, parse_line, text_digest
+from deployer.wire.tree import FEW, ID_BYTES, Entry, as_text, pack_ids, parse_line, text_digest
 
 Seal = Mapping[str, Any]
 
@@ -74,6 +74,22 @@ def base_ids(store: Store, key: str, seal: Seal) -> list[bytes]:
     if ids and not seal.get("damaged") and lines(store, key, seal):
         return ids
     return [entry.id for entry in base(store, key, seal)]
+
+
+def told(store: Store, key: str, seal: Seal) -> dict[str, Any]:
+    """What a laptop is told of a tree that an upload may build on: the digest of its source (empty when nothing can be
+    taken over), the ids of the files that cannot, and where there are few, of all that can."""
+    known = lines(store, key, seal) if not seal.get("damaged") else []
+    if not known:
+        return {"key": key, "digest": "", "altered": "", "ids": ""}
+    altered = {f"{path}\0" for path in seal.get("altered", ())}
+    changed = [line for line in known if line[: line.index("\0") + 1] in altered] if altered else []
+    return {
+        "key": key,
+        "digest": seal["source"] if is_listed(seal) else text_digest("".join([f"{one}\n" for one in known]).encode()),
+        "altered": pack_ids(parse_line(line).id for line in changed),
+        "ids": pack_ids(base_ids(store, key, seal)) if len(known) <= FEW else "",
+    }
 
 
 def ids_of(store: Store, key: str, seal: Seal, found: Sequence[Entry]) -> list[bytes]:
