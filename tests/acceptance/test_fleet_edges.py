@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -113,7 +114,7 @@ def test_what_a_host_is_sent_does_not_grow_with_the_project(
 
     def change() -> int:
         fleet.change()
-        all_done(fleet, fleet.deploy())
+        assert set(fleet.deploy().results.values()) == {"done"}
         return bytes_since()
 
     with counted(fleet, tmp_path) as bytes_since:
@@ -126,5 +127,8 @@ def test_what_a_host_is_sent_does_not_grow_with_the_project(
         large = change()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another's"))
         asks = change()
+        shutil.rmtree(fleet.project.path / "many")
+        fleet.change()
+        all_done(fleet, fleet.deploy())
     assert large - small < IDS // 4
     assert IDS // 2 < asks - large < IDS * 3 // 2
