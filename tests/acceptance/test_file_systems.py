@@ -33,6 +33,17 @@ for number in range(LEFT):
 """
 
 
+LINK_ALL = """
+import errno, itertools, os
+os.makedirs("/taken")
+try:
+    for number in itertools.count():
+        os.link("PATH", f"/taken/{number}")
+except OSError as error:
+    assert error.errno == errno.EMLINK, error
+"""
+
+
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHost]:
     """A host whose disk has a file system of that kind."""
@@ -99,4 +110,24 @@ def test_a_disk_that_can_hold_no_more_files(site: TinySite) -> None:
         assert "can hold" in site.fab("doctor").text
         site.host.run("rm -rf /taken")
     wait_until(lambda: site.fab("deploy").exit == 0, "the next one goes well")
+    assert "no problems found" in site.expect(0, "doctor").out
+
+
+@pytest.mark.parametrize("host", [FEW], ids=["ext4"], indirect=True, scope="module")
+def test_a_file_that_can_have_no_more_names(site: TinySite) -> None:
+    """ext4 gives a file 65,000. It becomes a copy, all others are shared as ever, and there is a clone again."""
+    site.project.change(files=FILES)
+    site.expect(0, "deploy")
+    clone(site)
+    full, other = inode(site, "many/4/m4.py"), inode(site, "many/5/m5.py")
+    site.host.run(["python3", "-c", LINK_ALL.replace("PATH", f"{CODE}/many/4/m4.py")], timeout=120)
+    for number in range(2):  # the first one takes the clone, which has one of the names
+        site.project.change(files={"many/1/m1.py": f"number = {number}0\n"})
+        site.expect(0, "deploy")
+        assert inode(site, "many/5/m5.py") == other
+    assert inode(site, "many/4/m4.py") != full
+    assert site.host.run(f"cat {CODE}/many/4/m4.py").stdout == FILES["many/4/m4.py"]
+    clone(site)
+    site.expect(0, "rollback")
+    assert inode(site, "many/4/m4.py") == full
     assert "no problems found" in site.expect(0, "doctor").out
