@@ -33,7 +33,7 @@ def upload(deployment: Deployment) -> str:
         if deployment.body is None:
             raise HostError("the job has no upload", next=run("fab deploy", "again"))
         tree.unpack(ctx, deployment.release.tree, plan, deployment.body)
-        deployment.fresh = plan.fresh
+        deployment.plan = plan
     if deployment.body is not None and deployment.body.exists():
         deployment.body.unlink()
     return f"{len(plan.delta.add)} of {len(plan.entries)} files, {size(plan.delta.length)} compressed"
@@ -60,7 +60,7 @@ def build(deployment: Deployment) -> str:
         return f"{told}code unchanged"
     like = [deployment.current.tree] if deployment.current is not None and deployment.current.tree else []
     environment, compiler = _environment(deployment), _compiler(deployment)
-    tree.build(ctx, release.tree, release.spec, place, environment, compiler, like, deployment.fresh)
+    tree.build(ctx, release.tree, release.spec, place, environment, compiler, like, deployment.plan)
     deployment.built.add(release.tree)
     return f"{told}code built"
 

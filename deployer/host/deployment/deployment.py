@@ -9,6 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from deployer.host.build.code.tree import Plan
 from deployer.host.build.pythons import Interpreter
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.failures import understood
@@ -47,27 +48,47 @@ class SealCheck:
     def __init__(self, ctx: Context, release: Release, trust: seal.Trust) -> None:
         self._ctx, self._release, self._trust = ctx, release, trust
         self._files: seal.Read = []
-        self._found = f"(its files could not be read within {_LONGEST_CHECK:g} s)"
-        self._thread = threading.Thread(target=self._read, daemon=True, name="seal check")
+        self._found: seal.Damage | None = None
+        self._has_code, self._has_all = threading.Event(), threading.Event()
+        thread = threading.Thread(target=self._read, daemon=True, name="seal check")
         with uninterrupted():
-            self._thread.start()
+            thread.start()
 
     def _read(self) -> None:
         try:
-            self._found = seal.damage(self._ctx, self._release, self._trust, self._files)
+            parts = seal.compare(self._ctx, self._release, self._trust, self._files)
+            for number, found in enumerate(parts):
+                self._found = found
+                if found is not None:
+                    break
+                if number == seal.CODE:
+                    self._has_code.set()
         except Exception as error:
-            self._found = f"(its files cannot be read: {understood(error, self._ctx, 'reading its files').message})"
+            text = understood(error, self._ctx, "reading its files").message
+            self._found = seal.Damage(f"(its files cannot be read: {text})")
+        finally:
+            self._has_code.set()
+            self._has_all.set()
 
-    def damage(self) -> str:
-        """Wait for the result: what has changed since the seal was made; empty when nothing has.
+    def code(self) -> seal.Damage | None:
+        """Wait for what has changed in all but the environment since the seal was made."""
+        return self._result(self._has_code)
+
+    def all(self) -> seal.Damage | None:
+        """Wait for what has changed since the seal was made.
 
         What had to be read for it, and is whole, is remembered: the next release need not read it.
         """
-        self._thread.join(_LONGEST_CHECK)
-        if not self._found:
+        found = self._result(self._has_all)
+        if found is None:
             for store, key, seen in self._files:
                 with contextlib.suppress(OSError):  # a full disk: then it is read again
                     store.remember(key, seen)
+        return found
+
+    def _result(self, known: threading.Event) -> seal.Damage | None:
+        if not known.wait(_LONGEST_CHECK):
+            return seal.Damage(f"(its files could not be read within {_LONGEST_CHECK:g} s)")
         return self._found
 
 
@@ -78,8 +99,7 @@ class Deployment:
 
     ``body`` is the file with the upload, ``built`` the keys of what this job has built, ``signal`` what the job
     receives from its fleet's laptop, ``question`` what its Django is asked meanwhile. ``interpreter`` is the Python
-    that builds it, once that was looked for; ``fresh`` are the files that this job has unpacked, if it knows that the
-    others have their bytecode.
+    that builds it, once that was looked for; ``plan`` is what the tree was made by, if this job has made it.
     """
 
     ctx: Context
@@ -89,7 +109,7 @@ class Deployment:
     body: Path | None = None
     built: set[str] = field(default_factory=set)
     interpreter: Interpreter | None = None
-    fresh: Sequence[str] | None = None
+    plan: Plan | None = field(default=None, repr=False)
     seal_check: SealCheck | None = field(default=None, repr=False)
     site_check: SiteCheck | None = field(default=None, repr=False)
     signal: BarrierSignal | None = None
@@ -102,9 +122,12 @@ class Deployment:
     def directory(self) -> Path:
         return self.ctx.paths.release(self.release.number)
 
-    def compare(self) -> SealCheck:
-        """Begin to compare the release with its seal; what serves, and what was built just now, by its metadata."""
-        return SealCheck(self.ctx, self.release, seal.Trust(self.current, frozenset(self.built)))
+    def begin_to_compare(self, *, again: bool = False) -> SealCheck:
+        """Begin to compare the release with its seal, unless this job has; what serves, and what was built just now, by
+        its metadata."""
+        if self.seal_check is None or again:
+            self.seal_check = SealCheck(self.ctx, self.release, seal.Trust(self.current, frozenset(self.built)))
+        return self.seal_check
 
     @property
     def proven(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from deployer.host.assets import links, symlinks
-from deployer.host.build.code import shared
+from deployer.host.build.code import altered, shared
 from deployer.host.deployment import content, handover, outcome, visitors
 from deployer.host.deployment.barrier import BarrierSignal
 from deployer.host.deployment.deployment import Deployment, SealCheck
@@ -40,7 +40,7 @@ def install(deployment: Deployment) -> str:
     detail = unit_files.install(ctx, release, proven=deployment.proven)
     made = shared.provide(ctx, release)
     deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
-    deployment.seal_check = deployment.compare()
+    deployment.begin_to_compare(again=True)
     deployment.site_check = visitors.SiteCheck(ctx, deployment.current)
     for problem in visitors.show_media(ctx):
         ctx.emit("warn", text=f"visitors may get no media: {problem}")
@@ -66,6 +66,8 @@ def start(deployment: Deployment) -> str:
 
 
 def migrate(deployment: Deployment) -> str:
+    """The migration is run by code that is what was built."""
+    _refuse_damage(deployment, SealCheck.code)
     return commands.migrate(deployment.ctx, deployment.release)
 
 
@@ -73,9 +75,9 @@ def check(deployment: Deployment) -> str:
     """Ready for the switch once it is healthy and unchanged since it was sealed."""
     if not (deployment.proven or deployment.release.same):
         deployment.question = django.ask(deployment.ctx, deployment.release, deployment.current)
-    seal_check = deployment.seal_check or deployment.compare()
+    deployment.begin_to_compare()
     detail = handover.check(deployment.ctx, deployment.release, deployment.current, proven=deployment.proven)
-    _refuse_damage(deployment, seal_check)
+    _refuse_damage(deployment, SealCheck.all)
     if deployment.site_check is not None:
         deployment.site_check.warn(deployment.release)
     deployment.record(result=READY)
@@ -91,27 +93,35 @@ def _tell_of_django(deployment: Deployment, *, last: bool) -> None:
 def revive(deployment: Deployment) -> None:
     """Start a release again that was switched to by a job that died, and check it against its seal meanwhile: a power
     cut may have lost parts of it. Raises HostError."""
-    seal_check = SealCheck(deployment.ctx, deployment.release, seal.NOTHING_TRUSTED)
+    deployment.seal_check = SealCheck(deployment.ctx, deployment.release, seal.NOTHING_TRUSTED)
     handover.revive(deployment.ctx, deployment.release)
-    _refuse_damage(deployment, seal_check)
+    _refuse_damage(deployment, SealCheck.all)
 
 
-def _refuse_damage(deployment: Deployment, seal_check: SealCheck) -> None:
-    damage = seal_check.damage()
-    if damage:
-        _record_damage(deployment, damage)
+def _refuse_damage(deployment: Deployment, find: Callable[[SealCheck], seal.Damage | None]) -> None:
+    """Raises HostError when the release is not what its seal says, as far as ``find`` waits for that. No later release
+    uses what is damaged; processes that run from it go on."""
+    found = find(deployment.begin_to_compare())
+    if found is not None and _is_settled(deployment, found):
+        found = find(deployment.begin_to_compare(again=True))
+    if found is not None:
+        if found.store is not None:
+            found.store.mark_damaged(found.key, found.text)
         raise HostError(
-            f"{deployment.release.name} is no longer what was built: its digest differs {damage}",
+            f"{deployment.release.name} is no longer what was built: its digest differs {found.text}",
             next=run("fab deploy", "builds what is damaged anew") + do("check the disk, too"),
         )
 
 
-def _record_damage(deployment: Deployment, damage: str) -> None:
-    """No later release uses what is damaged; processes that run from it go on."""
+def _is_settled(deployment: Deployment, found: seal.Damage) -> bool:
+    """Whether code that was built just now, of what is recorded of the code before, could be put right."""
     ctx, release = deployment.ctx, deployment.release
-    for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
-        if key and str(store.path(key)) in damage:
-            store.mark_damaged(key, damage)
+    if found.store is not ctx.trees or release.tree not in deployment.built:
+        return False
+    settled = altered.settle(ctx, release.tree, found.text, found.paths)
+    if settled:
+        deployment.record(sealed=seal.take(ctx, release, list(unit_files.unit_texts(ctx, release))))
+    return settled
 
 
 def switch(deployment: Deployment) -> str:
@@ -130,9 +140,9 @@ def switch(deployment: Deployment) -> str:
 
 def _check_again(deployment: Deployment) -> None:
     """An earlier job found it healthy, possibly long ago: check it once more."""
-    seal_check = deployment.compare()
+    deployment.begin_to_compare()
     handover.wake(deployment.ctx, deployment.release, deployment.current)
-    _refuse_damage(deployment, seal_check)
+    _refuse_damage(deployment, SealCheck.all)
 
 
 def drain(deployment: Deployment) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import HostError
-from deployer.host.state import contents
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
 from deployer.wire.advice import do, run
 from deployer.wire.lazydata import dataclass
 
+CODE = 1
+"""The part of a release that is its code, as :func:`compare` counts them."""
 _FILES = ("env", "env.json", "secret.json", "sources.json")
 
 
@@ -54,22 +55,40 @@ class Trust:
 NOTHING_TRUSTED = Trust()
 
 
-Read = list[tuple[Store, str, contents.ByPath]]
+@dataclass(frozen=True)
+class Damage:
+    """What differs from a seal: ``text`` is for people; of content also in which ``store``, under what ``key``, and the
+    ``paths`` below it, where it is these."""
+
+    text: str
+    store: Store | None = None
+    key: str = ""
+    paths: Sequence[bytes] = ()
+
+
+Read = list[tuple[Store, str, Mapping[bytes, bytes]]]
 """Content that had to be read, and what the file system said of it before: see :meth:`Store.remember`."""
 
 
-def damage(ctx: Context, release: Release, trust: Trust = NOTHING_TRUSTED, read: Read | None = None) -> str:
-    """What differs from the seal, for people; empty when nothing does. Reads the files of code and environment, but for
-    those that it may trust; adds to ``read`` what it had to. Raises OSError.
+def compare(ctx: Context, release: Release, trust: Trust, read: Read) -> Iterator[Damage | None]:
+    """Compare a release with its seal, part by part: its own files and units, its code, its environment. Of each part
+    what differs. Reads the files of code and environment, but for those that it may trust; adds to ``read`` what it had
+    to. Raises OSError.
 
     An unfinished rollback has rewritten a release's units; :mod:`deployer.host.recovery.recovery` relies on seeing
     that.
     """
     if release.sealed is None:
-        return f"{release.name} was never sealed"
+        yield Damage(f"{release.name} was never sealed")
+        return
     directory = ctx.paths.release(release.number)
     changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
-    return changed or _content(ctx, release, trust, [] if read is None else read)
+    yield Damage(changed) if changed else None
+    for store, key, digest in (
+        (ctx.trees, release.tree, release.sealed["tree"]),
+        (ctx.venvs, release.venv, release.sealed["venv"]),
+    ):
+        yield _content(store, key, digest, trust, read) if key else None
 
 
 def known_damage(ctx: Context, release: Release) -> str:
@@ -104,20 +123,16 @@ def _changed(parent: Path, digests: dict[str, str]) -> str:
     return str(next(paths, ""))
 
 
-def _content(ctx: Context, release: Release, trust: Trust, read: Read) -> str:
-    sealed = release.sealed or {}
-    for store, key, digest in ((ctx.trees, release.tree, sealed["tree"]), (ctx.venvs, release.venv, sealed["venv"])):
-        if not key:
-            continue
-        if _sums(store.record(key)) != digest:
-            return f"{store.path(key)} (another one was built in its place)"
-        trusted = trust.of(store, key)
-        found, seen = store.compare(key, trusted)
-        if found:
-            return found
-        if seen != trusted:
-            read.append((store, key, seen))
-    return ""
+def _content(store: Store, key: str, digest: str, trust: Trust, read: Read) -> Damage | None:
+    if _sums(store.record(key)) != digest:
+        return Damage(f"{store.path(key)} (another one was built in its place)", store, key)
+    trusted = trust.of(store, key)
+    found = store.compare(key, trusted)
+    if found.damage:
+        return Damage(found.damage, store, key, found.paths)
+    if found.seen != trusted:
+        read.append((store, key, found.seen))
+    return None
 
 
 def _sums(record: dict[str, Any] | None) -> str:

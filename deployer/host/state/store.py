@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import contents
@@ -35,6 +36,16 @@ class Examined:
 
     seen: contents.ByPath
     digests: contents.ByPath
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What differs from a seal, for people (empty: nothing does), the paths that do, where it is these, and what the
+    file system said of all files before any was read."""
+
+    damage: str = ""
+    paths: Sequence[bytes] = ()
+    seen: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,16 +101,26 @@ class Store:
         self.path(key).mkdir(mode=0o755)
         return self.path(key)
 
-    def examine(self, key: str, like: Collection[str] = (), opened: int | None = None) -> Examined:
+    def examine(self, key: str, like: Collection[str] = ()) -> Examined:
         """The content as it is. Files that it shares with sealed content ``like`` it are not read. Raises OSError.
 
-        Only for content that nobody but root can change. ``opened``: its directory, on which something may be mounted.
+        Only for content that nobody but root can change.
         """
-        directory = os.fsencode(self.path(key)) if opened is None else opened
+        directory = os.fsencode(self.path(key))
         seen, known = contents.listing(directory), contents.ByPath()
         for other in like:
             known.update(self._shared(other, seen))
         return Examined(seen, contents.digests(directory, seen, known))
+
+    def recorded(self, key: str, chosen: Callable[[bytes], bool]) -> Examined | None:
+        """What is recorded of files of sealed content, by the paths that are ``chosen``; nothing is looked at. None
+        when it is damaged, or its records are."""
+        record, seen = self.record(key), self.seen(key)
+        digests = self._recorded(key, str((record or {}).get("sums", "")))
+        if record is None or record.get("damaged") or not digests or seen.keys() != digests.keys():
+            return None
+        paths = [path for path in digests if chosen(path)]
+        return Examined({path: seen[path] for path in paths}, {path: digests[path] for path in paths})
 
     def examine_again(self, key: str, before: Examined, changed: Iterable[str]) -> Examined:
         """The content where only what is at the paths ``changed``, and below them, differs from what it was ``before``.
@@ -153,29 +174,29 @@ class Store:
 
         Every file is read from the medium, but those of which the file system still says what ``trusted`` does.
         """
-        return self.compare(key, trusted)[0]
+        return self.compare(key, trusted).damage
 
-    def remember(self, key: str, seen: contents.ByPath) -> None:
+    def remember(self, key: str, seen: Mapping[bytes, bytes]) -> None:
         """Record what the file system said of files that were read and found whole: they need not be read again. Raises
         OSError."""
         if seen != self.seen(key):
             files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
 
-    def compare(self, key: str, trusted: Mapping[bytes, bytes]) -> tuple[str, contents.ByPath]:
-        """As :meth:`damage`; and what the file system said of all files before any was read."""
-        record, seen = self.record(key), contents.ByPath()
+    def compare(self, key: str, trusted: Mapping[bytes, bytes]) -> Compared:
+        """As :meth:`damage`, with all that was found out."""
+        record = self.record(key)
         if record is None:
-            return f"{self.path(key)} is gone, or its seal is", seen
+            return Compared(f"{self.path(key)} is gone, or its seal is")
         if "sums" not in record:
-            return "", seen  # sealed by a version that took no sums
+            return Compared()  # sealed by a version that took no sums
         try:
             seen = contents.listing(os.fsencode(self.path(key)))
             changed = self._changed(key, str(record["sums"]), seen, trusted) if seen != trusted else []
         except OSError as error:
-            return f"{self.path(key)} cannot be read: {error}", seen
+            return Compared(f"{self.path(key)} cannot be read: {error}")
         except ValueError as error:
-            return str(error), seen
-        return f"below {self.path(key)}: {contents.named(changed)}" if changed else "", seen
+            return Compared(str(error))
+        return Compared(f"below {self.path(key)}: {contents.named(changed)}" if changed else "", changed, seen)
 
     def _changed(self, key: str, sums: str, seen: contents.ByPath, trusted: Mapping[bytes, bytes]) -> list[bytes]:
         """The paths that differ from what was sealed. Raises ValueError when the list of digests does, OSError."""
@@ -210,12 +231,12 @@ class Store:
         except (OSError, ValueError):
             return []
         others = (one for one in self.all_keys() if one != key)
-        return [one for one in others if any(self.shares(key, one, path) for path in damaged)]
+        return [one for one in others if any(self.has(one, path, self.path(key) / path) for path in damaged)]
 
-    def shares(self, key: str, other: str, path: str) -> bool:
-        """Whether a path in two contents is one file. Files are only ever shared under one path."""
+    def has(self, key: str, path: str, place: Path) -> bool:
+        """Whether a path in content is the file at a ``place``. Files are only ever shared under one path."""
         try:
-            return os.path.samestat(os.lstat(str(self.path(key) / path)), os.lstat(str(self.path(other) / path)))
+            return os.path.samestat(os.lstat(str(self.path(key) / path)), os.lstat(str(place)))
         except OSError:
             return False
 

@@ -81,10 +81,12 @@ def is_renamed(upper: Path) -> bool:
 
 
 class Copied(NamedTuple):
-    """The paths of the ``files`` that were copied, and of all at which, or below which, something has ``changed``."""
+    """The paths of the ``files`` that were copied, and of all at which, or below which, something has ``changed``; and
+    what was ``replaced`` or removed: its path, by the name that it has where it was moved to."""
 
     files: list[str]
     changed: list[str]
+    replaced: dict[str, str]
 
 
 def copy(upper: Path, tree: Path, removed: Path, owner: int) -> Copied:
@@ -101,7 +103,7 @@ def copy(upper: Path, tree: Path, removed: Path, owner: int) -> Copied:
         )  # fmt: skip
         copying = _Copying(owner, aside)
         copying.directory(source, target, "", 0)
-    return Copied(copying.copied, copying.changed)
+    return Copied(copying.copied, copying.changed, copying.replaced)
 
 
 class _Copying:
@@ -110,8 +112,8 @@ class _Copying:
     def __init__(self, owner: int, aside: int) -> None:
         self.copied: list[str] = []
         self.changed: list[str] = []
+        self.replaced: dict[str, str] = {}
         self._owner, self._aside = owner, aside
-        self._moved = 0
 
     def directory(self, source: int, target: int, prefix: str, depth: int) -> None:
         if depth > _DEPTH:
@@ -121,27 +123,27 @@ class _Copying:
             if not stat.S_ISDIR(seen.st_mode):
                 self.changed.append(f"{prefix}{name}")
             if is_whiteout(seen):
-                self._clear(name, target)
+                self._clear(name, target, prefix)
             elif stat.S_ISDIR(seen.st_mode):
                 self._inner(name, source, target, prefix, depth)
             elif stat.S_ISLNK(seen.st_mode):
-                self._clear(name, target)
+                self._clear(name, target, prefix)
                 os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
             elif stat.S_ISREG(seen.st_mode):
-                self._file(name, source, target)
+                self._file(name, source, target, prefix)
                 self.copied.append(f"{prefix}{name}")
 
     def _inner(self, name: str, source: int, target: int, prefix: str, depth: int) -> None:
         with _opened(name, source) as inner:
             if _OPAQUE in os.listxattr(inner) or not stat.S_ISDIR(_mode(name, target)):
                 self.changed.append(f"{prefix}{name}")
-                self._clear(name, target)
+                self._clear(name, target, prefix)
                 os.mkdir(name, 0o755, dir_fd=target)
                 os.chmod(name, 0o755, dir_fd=target)
             with _opened(name, target) as place:
                 self.directory(inner, place, f"{prefix}{name}/", depth + 1)
 
-    def _file(self, name: str, source: int, target: int) -> None:
+    def _file(self, name: str, source: int, target: int, prefix: str) -> None:
         flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(name, os.O_RDONLY | flags, dir_fd=source), "rb") as file:
             status, system = os.fstat(file.fileno()), os.fstatvfs(target)
@@ -149,7 +151,7 @@ class _Copying:
                 raise PermissionError(f"{name!r} in the built tree belongs to another user (uid {status.st_uid})")
             if status.st_size > system.f_bavail * system.f_frsize:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-            self._clear(name, target)
+            self._clear(name, target, prefix)
             made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
             with os.fdopen(made, "wb") as new:
                 left = status.st_size
@@ -160,11 +162,12 @@ class _Copying:
                 os.fchmod(new.fileno(), (status.st_mode | 0o644) & 0o755)
                 os.utime(new.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
 
-    def _clear(self, name: str, directory: int) -> None:
+    def _clear(self, name: str, directory: int, prefix: str) -> None:
         """Move away what has that name."""
         if _mode(name, directory):
-            os.rename(name, str(self._moved), src_dir_fd=directory, dst_dir_fd=self._aside)
-            self._moved += 1
+            number = str(len(self.replaced))
+            os.rename(name, number, src_dir_fd=directory, dst_dir_fd=self._aside)
+            self.replaced[number] = f"{prefix}{name}"
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from tests.host.simulation.laptop import TIMER, WORKER
 from tests.host.simulation.place import place
 from tests.host.simulation.saved import Saved
 from tests.host.simulation.systemd import refused
+from tests.host.state.proof import damage
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root"),
@@ -497,10 +498,10 @@ def test_what_a_release_was_sealed_with_is_its_environment_too(host: SimulatedHo
     ctx = host.context(lambda *_, **__: None)
     release = ctx.catalog.find(2)
     assert release is not None
-    assert seal.damage(ctx, release) == ""
+    assert damage(ctx, release) == ""
     path = ctx.paths.release(2) / name
     path.write_bytes(path.read_bytes() + b" ")
-    assert seal.damage(ctx, release) == str(path)
+    assert damage(ctx, release) == str(path)
 
 
 @pytest.mark.parametrize("name", ["env", "env.json", "secret.json"])

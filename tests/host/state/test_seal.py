@@ -16,6 +16,7 @@ from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
 from deployer.host.system import ownership
 from tests.host.simulation.host import SimulatedHost
+from tests.host.state.proof import damage
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sealing gives files to root")
 
@@ -127,10 +128,10 @@ def test_what_a_medium_lost_is_found_by_whoever_reads(store: Store) -> None:
 
 def proven(store: Store) -> bool:
     """As a release is before the switch."""
-    damage, seen = store.compare("a", store.seen("a"))
-    if not damage:
-        store.remember("a", seen)
-    return not damage
+    found = store.compare("a", store.seen("a"))
+    if not found.damage:
+        store.remember("a", found.seen)
+    return not found.damage
 
 
 def test_a_file_that_was_only_touched_is_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,13 +238,13 @@ def test_whatever_part_of_a_release_is_not_what_was_sealed_is_named(ctx: Context
         root = path.parents[len(path.parts) - len(ctx.paths.trees.parts) - 2]
         parts[path] = f"below {root}: {path.relative_to(root)}"
     for path, named in parts.items():
-        assert seal.damage(ctx, release) == ""
+        assert damage(ctx, release) == ""
         before, mode = path.read_bytes(), path.stat().st_mode
         path.write_bytes(before + b"#") if how == "changed" else path.unlink()
-        assert seal.damage(ctx, release) == named
+        assert damage(ctx, release) == named
         path.write_bytes(before)
         path.chmod(mode)
-    assert seal.damage(ctx, release) == ""
+    assert damage(ctx, release) == ""
 
 
 def test_another_one_under_the_same_key_is_not_what_was_sealed(ctx: Context) -> None:
@@ -254,9 +255,9 @@ def test_another_one_under_the_same_key_is_not_what_was_sealed(ctx: Context) -> 
         before = path.read_bytes()
         for text in (b'{"sums": "another"}', b'{"no": "sums"}', None):
             path.write_bytes(text) if text else path.unlink()
-            assert seal.damage(ctx, release) == f"{store.path(key)} (another one was built in its place)"
+            assert damage(ctx, release) == f"{store.path(key)} (another one was built in its place)"
         path.write_bytes(before)
-        assert seal.damage(ctx, release) == ""
+        assert damage(ctx, release) == ""
 
 
 def test_what_was_sealed_before_there_were_sums_is_what_it_was(ctx: Context) -> None:
@@ -266,15 +267,15 @@ def test_what_was_sealed_before_there_were_sums_is_what_it_was(ctx: Context) -> 
         store.seal_path(key).write_bytes(b'{"no": "sums"}')
     sealed = seal.take(ctx, release, [])
     assert (sealed["tree"], sealed["venv"]) == ("", "")
-    assert seal.damage(ctx, replace(release, sealed=sealed)) == ""
+    assert damage(ctx, replace(release, sealed=sealed)) == ""
 
 
 def test_without_a_seal_a_release_does_not_count(ctx: Context) -> None:
     """Nothing is known of what it was made of; of a virtual environment that it does not have nothing is looked at."""
     release = ctx.catalog.get(1)
-    assert seal.damage(ctx, replace(release, sealed=None)) == "v1 was never sealed"
+    assert damage(ctx, replace(release, sealed=None)) == "v1 was never sealed"
     assert release.sealed is not None
-    assert seal.damage(ctx, replace(release, venv="", sealed={**release.sealed, "venv": ""})) == ""
+    assert damage(ctx, replace(release, venv="", sealed={**release.sealed, "venv": ""})) == ""
 
 
 def test_a_release_that_served_before_is_read_where_it_is_its_own(ctx: Context) -> None:
@@ -282,10 +283,10 @@ def test_a_release_that_served_before_is_read_where_it_is_its_own(ctx: Context) 
     release = ctx.catalog.get(1)
     serving = replace(release, number=2, tree="", venv=release.venv)
     rot(ctx.venvs.path(release.venv) / "bin/gunicorn")
-    assert seal.damage(ctx, release, seal.Trust(serving)) == ""
-    assert seal.damage(ctx, release, seal.Trust(None)) != ""
+    assert damage(ctx, release, seal.Trust(serving)) == ""
+    assert damage(ctx, release, seal.Trust(None)) != ""
     rot(ctx.trees.path(release.tree) / "app.py")
-    assert "app.py" in seal.damage(ctx, release, seal.Trust(serving))
-    assert seal.damage(ctx, release, seal.Trust(serving, {release.tree})) == ""
+    assert "app.py" in damage(ctx, release, seal.Trust(serving))
+    assert damage(ctx, release, seal.Trust(serving, {release.tree})) == ""
     ctx.venvs.mark_damaged(release.venv, "found by fab doctor")
-    assert "bin/gunicorn" in seal.damage(ctx, release, seal.Trust(serving, {release.tree}))
+    assert "bin/gunicorn" in damage(ctx, release, seal.Trust(serving, {release.tree}))

@@ -1,56 +1,54 @@
-"""Which files of a tree are not as they were shipped."""
+"""Which files of a tree are not as they were shipped, though nobody but a disk or an admin can have changed them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from deployer.host.build import bytecode
 from deployer.host.build.code import shipped
 from deployer.host.errors import HostError
 from deployer.host.state import contents
 from deployer.host.state.app import Context
 from deployer.host.state.store import Examined
-from deployer.host.system.signals import uninterrupted
 from deployer.wire.advice import do, run
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 
-class Unbuilt:
-    """A tree as it was unpacked, examined in a thread of its own while its build commands run: these change an overlay,
-    and the tree is examined below it."""
+class Taken:
+    """The shipped files of a tree that is being made, of which most are taken over from sealed trees ``like`` it.
+    ``recorded`` is what is known of those."""
 
-    def __init__(self, ctx: Context, key: str, entries: Sequence[Entry], like: Sequence[str]) -> None:
-        """``like`` are sealed trees that it may share files with. Raises OSError."""
+    def __init__(
+        self, ctx: Context, key: str, entries: Sequence[Entry], like: Sequence[str], recorded: Examined | None
+    ) -> None:
         self._ctx, self._key, self._entries, self._like = ctx, key, entries, like
-        self._directory = os.open(str(ctx.trees.path(key)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._found = Examined({}, {})
-        self._altered: list[str] = []
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._examine, daemon=True, name="examination")
-        with uninterrupted():
-            self._thread.start()
+        self._seen = recorded.seen if recorded is not None else {}
 
-    def _examine(self) -> None:
-        try:
-            self._found = self._ctx.trees.examine(self._key, self._like, self._directory)
-            self._altered = altered(self._found, self._entries)
-        except Exception as error:
-            self._error = error
-        finally:
-            os.close(self._directory)
+    def prove(self) -> None:
+        """Look at the whole tree. Raises HostError when a file that was taken over is not what was shipped, OSError."""
+        tree = self._ctx.trees.path(self._key)
+        lost = altered(self._ctx.trees.examine(self._key, self._like), self._entries)
+        refuse(self._ctx, self._key, {path: tree / path for path in lost})
 
-    def prove(self) -> Examined:
-        """What there was, once it is known. Raises HostError when a file that was taken over from another tree is not
-        what was shipped, OSError."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        refuse(self._ctx, self._key, self._altered)
-        return self._found
+    def prove_replaced(self, directory: Path, names: Mapping[str, str]) -> None:
+        """Look at what was moved from the tree to a directory, where it has those ``names`` for its paths. Raises what
+        :meth:`prove` does."""
+        place = os.fsencode(directory)
+        seen, paths = contents.listing(place), dict[bytes, bytes]()
+        for moved in seen:
+            name, slash, rest = moved.partition(b"/")
+            paths[moved] = os.fsencode(names[os.fsdecode(name)]) + slash + rest
+        unknown = {moved: one for moved, one in seen.items() if self._seen.get(paths[moved]) != one}
+        found = {paths[moved]: one for moved, one in contents.digests(place, unknown, {}).items()}
+        suspect = [entry for entry in self._entries if entry.path.encode() in found]
+        where = {os.fsdecode(path): directory / os.fsdecode(moved) for moved, path in paths.items()}
+        refuse(self._ctx, self._key, {path: where[path] for path in altered(Examined({}, found), suspect)})
 
 
-def altered(found: Examined, entries: Sequence[Entry]) -> list[str]:
+def altered(found: Examined, entries: Iterable[Entry]) -> list[str]:
     """Shipped files that are not there as they were shipped: a build command changed them, or a link is in their
     place."""
     digests = found.digests
@@ -63,16 +61,39 @@ def _as_shipped(entry: Entry) -> bytes:
     return contents.digest_and_mode(entry.digest, 0o755 if entry.kind == EXECUTABLE else 0o644)
 
 
-def refuse(ctx: Context, key: str, altered: Sequence[str]) -> None:
+def refuse(ctx: Context, key: str, lost: Mapping[str, Path]) -> None:
     """Raises HostError when a file that was taken over from another tree is not what was shipped: nobody but a disk or
-    an admin has changed it there. The next upload brings it."""
-    if not altered:
+    an admin has changed it there. The next upload brings it. ``lost``: where each such file is now, by its path."""
+    if not lost:
         return
     for other in ctx.trees.all_keys():
-        lost = [path for path in altered if ctx.trees.shares(key, other, path)]
-        if lost and other != key:
-            shipped.mark_altered(ctx.trees, other, lost)
+        shared = [path for path, place in lost.items() if ctx.trees.has(other, path, place)]
+        if shared and other != key:
+            shipped.mark_altered(ctx.trees, other, shared)
     raise HostError(
-        f"{altered[0]} is no longer what was shipped: it was changed on the host",
+        f"{min(lost)} is no longer what was shipped: it was changed on the host",
         next=run("fab deploy", "uploads it again") + do("check the disk, too"),
     )
+
+
+def settle(ctx: Context, key: str, damage: str, changed: Sequence[bytes]) -> bool:
+    """What to do with a tree that was sealed by what is recorded of the tree before, and is not like that: the
+    ``damage``, at the paths ``changed``. True when it could be put right: only bytecode differed, and it is left out.
+
+    Raises HostError when a file that was taken over is not what was shipped, OSError.
+    """
+    seal = ctx.trees.record(key) or {}
+    paths, outside = [os.fsdecode(path) for path in changed], set(seal.get("altered", ()))
+    files = {entry.path for entry in shipped.entries(ctx.trees, key, seal)} - outside
+    lost = {path: ctx.trees.path(key) / path for path in paths if path in files}
+    if lost:
+        ctx.trees.mark(key, seal, damaged=damage)  # no other deploy takes it as it is
+    refuse(ctx, key, lost)
+    recorded = ctx.trees.recorded(key, lambda _: True)
+    if recorded is None or not all(bytecode.module_of(path) for path in changed):
+        return False
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{ctx.trees.path(key)}/{path}")
+    ctx.trees.seal(key, seal, ctx.trees.examine_again(key, recorded, paths))
+    return True

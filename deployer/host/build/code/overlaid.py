@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from deployer.host.build import bytecode, disk, hardlinks
-from deployer.host.build.command import refused, take
+from deployer.host.build.command import refused, stop_build, take
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.state.store import scratch_of
@@ -31,11 +31,18 @@ class Built(NamedTuple):
     changed: list[str] | None
 
 
-def run(ctx: Context, tree: Path, commands: Callable[[], None], prove: Callable[[], object]) -> Built:
-    """Run ``commands``, which may change all of the tree as the deploy user, and take the result for root. ``prove``
-    raises HostError when the tree is not what it should be; it is called before anything in it changes.
+class Proof(NamedTuple):
+    """Raise HostError when what is taken over from the tree before is not what was shipped: ``whole`` looks at all of
+    it, ``replaced`` at what was moved to a directory, whose paths are known by the names there."""
 
-    Raises HostError, OSError.
+    whole: Callable[[], None]
+    replaced: Callable[[Path, Mapping[str, str]], None]
+
+
+def run(ctx: Context, tree: Path, commands: Callable[[], None], proof: Proof) -> Built:
+    """Run ``commands``, which may change all of the tree as the deploy user, and take the result for root.
+
+    What a command replaces is proven here: nobody can tell afterwards what it was. Raises HostError, OSError.
     """
     scratch = scratch_of(tree)
     files.remove_tree(scratch)
@@ -44,12 +51,12 @@ def run(ctx: Context, tree: Path, commands: Callable[[], None], prove: Callable[
         overlay.mount(tree, scratch, *ctx.builder())
     except OSError:
         files.remove_tree(scratch)
-        prove()
+        proof.whole()
         return Built(_in_a_copy(ctx, tree, commands), None)
     try:
         commands()
     except HostError:
-        prove()  # else it may have failed for that
+        _tell_why(ctx, tree, proof)
         raise
     transient.refuse_running(ctx, "build")
     renamed = overlay.is_renamed(scratch / overlay.UPPER)
@@ -60,19 +67,33 @@ def run(ctx: Context, tree: Path, commands: Callable[[], None], prove: Callable[
     except PermissionError as error:
         end = do("end that process, or have it leave: a shell whose working directory is there counts, too")
         raise refused(error, end) from None
-    prove()
-    built = Built(_replace(ctx, tree, scratch / "whole"), None) if renamed else _add(ctx, tree, scratch)
+    if renamed:
+        proof.whole()
+        built = Built(_replace(ctx, tree, scratch / "whole"), None)
+    else:
+        built = _add(ctx, tree, scratch, proof)
     files.remove_tree(scratch)
     return built
 
 
-def _add(ctx: Context, tree: Path, scratch: Path) -> Built:
+def _tell_why(ctx: Context, tree: Path, proof: Proof) -> None:
+    """A command has failed. Raises HostError when a file that it has found is not what was shipped."""
+    stop_build(ctx)
+    try:
+        overlay.unmount(tree)
+    except OSError:  # another process keeps it
+        return
+    proof.whole()
+
+
+def _add(ctx: Context, tree: Path, scratch: Path, proof: Proof) -> Built:
     removed = scratch / "removed"
     removed.mkdir(mode=0o700)
     try:
-        written, changed = overlay.copy(scratch / overlay.UPPER, tree, removed, ctx.builder()[0])
+        written, changed, replaced = overlay.copy(scratch / overlay.UPPER, tree, removed, ctx.builder()[0])
     except PermissionError as error:
         raise refused(error) from None
+    proof.replaced(removed, replaced)
     return Built(written, [*changed, *bytecode.drop(tree, written)])
 
 

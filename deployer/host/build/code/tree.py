@@ -15,13 +15,14 @@ from typing import Any
 
 from deployer.host.build import bytecode, disk
 from deployer.host.build.code import clone, overlaid, shared, shipped
-from deployer.host.build.code.altered import Unbuilt, altered
+from deployer.host.build.code.altered import Taken, altered
 from deployer.host.build.code.delta import parse_delta
-from deployer.host.build.code.overlaid import Built
+from deployer.host.build.code.overlaid import Built, Proof
 from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
 from deployer.host.build.command import run_build, stop_build
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
+from deployer.host.state.store import Examined
 from deployer.host.system import ownership
 from deployer.wire.advice import do, run
 from deployer.wire.lazydata import dataclass
@@ -128,37 +129,59 @@ def build(
     environment: Mapping[str, str],
     compiled: str,
     like: Sequence[str],
-    fresh: Sequence[str] | None = None,
+    plan: Plan | None = None,
 ) -> None:
     """Run the build commands in the tree, compile its bytecode, seal it. ``like`` are trees that it may share files
-    with; ``fresh`` are the paths of its new files, where it is known that all others have their bytecode. Raises
-    HostError; nothing stays."""
+    with; ``plan`` is what it was made by, where that is known. Raises HostError; nothing stays.
+
+    Of files that stay from the tree before it is believed what is recorded there: :func:`altered.settle` is for those
+    that are not so.
+    """
     tree = ctx.trees.path(key)
     seen = dict(environment)
     if venv is not None:
         seen["VIRTUAL_ENV"] = str(venv)
     try:
-        entries = shipped.unsealed(ctx.trees, key)
+        entries = shipped.unsealed(ctx.trees, key) if plan is None else plan.entries
+        fresh = plan.fresh if plan is not None else None
         refuse_no_directory(spec, tree)
         modules = [entry.path for entry in entries if entry.kind != LINK] if fresh is None else fresh
-        unbuilt, built = Unbuilt(ctx, key, entries, like), Built([], [])
-        if spec.build:  # afterwards nobody can tell who has changed a file
+        built, stays = Built([], []), _recorded(ctx, plan) if plan is not None else None
+        if spec.build:
             shared.prepare(tree, spec.shared)
-            built = overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen), unbuilt.prove)
+            taken = Taken(ctx, key, entries, like, stays)
+            proof = Proof(taken.prove, taken.prove_replaced)
+            built = overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen), proof)
         modules, total = [*modules, *built.written], sum(entry.path.endswith(".py") for entry in entries)
         made = bytecode.add_missing(ctx, tree, modules, venv, seen, spec.build_timeout, total=total)
-        found = unbuilt.prove()
         linked = shared.link(tree, ctx.paths.state, spec.shared)
-        if built.changed is None:
-            found = ctx.trees.examine(key, like)
+        if plan is None or built.changed is None or stays is None:
+            found, suspect = ctx.trees.examine(key, like), entries
         else:
-            found = ctx.trees.examine_again(key, found, [*built.changed, *made, *linked])
+            added = [entry.path for entry in plan.delta.add]
+            found = ctx.trees.examine_again(key, stays, [*added, *built.changed, *made, *linked])
+            suspect = [entry for entry in entries if not _is_same(entry.path.encode(), stays, found)]
         record = {"source": spec.source.digest, "compiled": compiled}
-        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, altered(found, entries))}, found)
+        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, altered(found, suspect))}, found)
     except BaseException:
         stop_build(ctx)
         ctx.trees.remove(key)
         raise
+
+
+def _recorded(ctx: Context, plan: Plan) -> Examined | None:
+    """What is recorded of the files that stay from the tree before; None when it is not known which do."""
+    base = plan.base
+    if base is None or not base.shares or base.bytecode != plan.takes_bytecode:
+        return None
+    kept = {entry.path.encode() for entry in plan.kept}
+    modules = kept if plan.takes_bytecode else ()
+    return ctx.trees.recorded(plan.delta.base, lambda path: path in kept or bytecode.module_of(path) in modules)
+
+
+def _is_same(path: bytes, before: Examined, after: Examined) -> bool:
+    """Whether a file was not looked at again."""
+    return path in before.digests and before.digests[path] is after.digests.get(path)
 
 
 def _run_commands(ctx: Context, tree: Path, spec: Spec, venv: Path | None, seen: Mapping[str, str]) -> None:
