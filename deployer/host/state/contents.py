@@ -63,9 +63,11 @@ def _seen(status: os.stat_result) -> bytes:
     return b"%d %d %d %o" % (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
-def listing_again(directory: Path, before: Mapping[bytes, bytes], changed: Iterable[str]) -> tuple[ByPath, ByPath]:
-    """A listing where only what is at the paths ``changed``, and below them, differs from that ``before``; and of it
-    what is new. No link is followed. Raises OSError."""
+def listing_again(
+    directory: Path, before: Mapping[bytes, bytes], changed: Iterable[str]
+) -> tuple[ByPath, ByPath, set[bytes]]:
+    """A listing where only what is at the paths ``changed``, and below them, differs from that ``before``; what of it
+    is new; and the paths before that may be gone. No link is followed. Raises OSError."""
     tops, paths = set(changed), sorted(before)
     gone: set[bytes] = set()
     new: ByPath = {}
@@ -73,7 +75,10 @@ def listing_again(directory: Path, before: Mapping[bytes, bytes], changed: Itera
     for top in map(os.fsencode, (path for path in tops if tops.isdisjoint(directories_of([path])))):
         gone.update((top, *paths[bisect.bisect_left(paths, top + b"/") : bisect.bisect_left(paths, top + b"0")]))
         _list_at(directory, os.fsdecode(top), new)
-    return {path: one for path, one in before.items() if path not in gone} | new, new
+    after = dict(before)
+    for path in gone:
+        after.pop(path, None)
+    return after | new, new, gone
 
 
 def _list_at(directory: Path, path: str, found: ByPath) -> None:

@@ -122,12 +122,15 @@ class Store:
         paths = [path for path in digests if chosen(path)]
         return Examined({path: seen[path] for path in paths}, {path: digests[path] for path in paths})
 
-    def examine_again(self, key: str, before: Examined, changed: Iterable[str]) -> Examined:
-        """The content where only what is at the paths ``changed``, and below them, differs from what it was ``before``.
-        Raises OSError."""
-        seen, new = contents.listing_again(self.path(key), before.seen, changed)
-        known = {path: before.digests[path] for path in seen if path not in new}
-        return Examined(seen, contents.digests(os.fsencode(self.path(key)), seen, known))
+    def examine_again(self, key: str, before: Examined, changed: Iterable[str]) -> tuple[Examined, Collection[bytes]]:
+        """The content where only what is at the paths ``changed``, and below them, differs from what it was ``before``;
+        and the paths of the files that are there now, or were. Raises OSError."""
+        seen, new, gone = contents.listing_again(self.path(key), before.seen, changed)
+        digests = dict(before.digests)
+        for path in gone:
+            digests.pop(path, None)
+        digests.update(contents.digests(os.fsencode(self.path(key)), new, {}))
+        return Examined(seen, digests), new.keys() | gone
 
     def _shared(self, key: str, seen: contents.ByPath) -> contents.ByPath:
         """Digest and mode of the files with which sealed content agrees."""

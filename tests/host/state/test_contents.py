@@ -49,6 +49,7 @@ def test_it_is_what_a_new_one_would_be(change: Callable[[Path], object], paths: 
     fill(top)
     before = contents.listing(os.fsencode(top))
     change(top)
-    found, new = contents.listing_again(top, before, paths)
+    found, new, gone = contents.listing_again(top, before, paths)
     assert found == contents.listing(os.fsencode(top))
     assert {path for path, one in found.items() if before.get(path) != one} <= new.keys()
+    assert before.keys() - found.keys() <= gone

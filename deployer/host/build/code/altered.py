@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Callable
 
 from deployer.host.build import bytecode
 from deployer.host.build.code import shipped
@@ -19,13 +20,17 @@ from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 class Taken:
     """The shipped files of a tree that is being made, of which most are taken over from sealed trees ``like`` it.
-    ``recorded`` is what is known of those."""
+    ``recorded`` gives what is known of those."""
 
     def __init__(
-        self, ctx: Context, key: str, entries: Sequence[Entry], like: Sequence[str], recorded: Examined | None
+        self,
+        ctx: Context,
+        key: str,
+        entries: Sequence[Entry],
+        like: Sequence[str],
+        recorded: Callable[[], Examined | None],
     ) -> None:
-        self._ctx, self._key, self._entries, self._like = ctx, key, entries, like
-        self._seen = recorded.seen if recorded is not None else {}
+        self._ctx, self._key, self._entries, self._like, self._recorded = ctx, key, entries, like, recorded
 
     def prove(self) -> None:
         """Look at the whole tree. Raises HostError when a file that was taken over is not what was shipped, OSError."""
@@ -36,12 +41,13 @@ class Taken:
     def prove_replaced(self, directory: Path, names: Mapping[str, str]) -> None:
         """Look at what was moved from the tree to a directory, where it has those ``names`` for its paths. Raises what
         :meth:`prove` does."""
-        place = os.fsencode(directory)
+        place, recorded = os.fsencode(directory), self._recorded()
+        before = recorded.seen if recorded is not None else {}
         seen, paths = contents.listing(place), dict[bytes, bytes]()
         for moved in seen:
             name, slash, rest = moved.partition(b"/")
             paths[moved] = os.fsencode(names[os.fsdecode(name)]) + slash + rest
-        unknown = {moved: one for moved, one in seen.items() if self._seen.get(paths[moved]) != one}
+        unknown = {moved: one for moved, one in seen.items() if before.get(paths[moved]) != one}
         found = {paths[moved]: one for moved, one in contents.digests(place, unknown, {}).items()}
         suspect = [entry for entry in self._entries if entry.path.encode() in found]
         where = {os.fsdecode(path): directory / os.fsdecode(moved) for moved, path in paths.items()}
@@ -95,5 +101,5 @@ def settle(ctx: Context, key: str, damage: str, changed: Sequence[bytes]) -> boo
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{ctx.trees.path(key)}/{path}")
-    ctx.trees.seal(key, seal, ctx.trees.examine_again(key, recorded, paths))
+    ctx.trees.seal(key, seal, ctx.trees.examine_again(key, recorded, paths)[0])
     return True

@@ -23,11 +23,11 @@ def record(store: Store, key: str, entries: Sequence[Entry]) -> None:
     files.write_file(store.beside(key, ENTRIES), as_text(entries), 0o600, durable=False)
 
 
-def seal(store: Store, key: str, entries: Sequence[Entry], altered: Sequence[str]) -> dict[str, Any]:
-    """What the seal of a tree says of its entries; ``altered`` are paths that are not as they were shipped. Raises
-    OSError."""
+def seal(store: Store, key: str, by_path: Mapping[str, bytes], altered: Sequence[str]) -> dict[str, Any]:
+    """What the seal of a tree says of its entries, of which these are the ids; ``altered`` are paths that are not as
+    they were shipped. Raises OSError."""
     outside = set(altered)
-    ids = b"".join([entry.id for entry in entries if entry.path not in outside])
+    ids = b"".join([name for path, name in by_path.items() if path not in outside])
     files.write_file(store.beside(key, IDS), ids, 0o600, durable=False)
     return {"altered": list(altered), "ids": hashlib.sha256(ids).hexdigest()}
 

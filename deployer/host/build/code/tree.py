@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deployer.host.build import bytecode, disk
 from deployer.host.build.code import clone, overlaid, shared, shipped
@@ -24,6 +24,7 @@ from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.state.store import Examined
 from deployer.host.system import ownership
+from deployer.host.system.alongside import alongside
 from deployer.wire.advice import do, run
 from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
@@ -146,42 +147,51 @@ def build(
         fresh = plan.fresh if plan is not None else None
         refuse_no_directory(spec, tree)
         modules = [entry.path for entry in entries if entry.kind != LINK] if fresh is None else fresh
-        built, stays = Built([], []), _recorded(ctx, plan) if plan is not None else None
+        built, known = Built([], []), alongside(lambda: _known(ctx, plan, entries), "records")
         if spec.build:
             shared.prepare(tree, spec.shared)
-            taken = Taken(ctx, key, entries, like, stays)
+            taken = Taken(ctx, key, entries, like, lambda: known().stays)
             proof = Proof(taken.prove, taken.prove_replaced)
             built = overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen), proof)
         modules, total = [*modules, *built.written], sum(entry.path.endswith(".py") for entry in entries)
         made = bytecode.add_missing(ctx, tree, modules, venv, seen, spec.build_timeout, total=total)
         linked = shared.link(tree, ctx.paths.state, spec.shared)
+        stays, ids = known()
         if plan is None or built.changed is None or stays is None:
             found, suspect = ctx.trees.examine(key, like), entries
         else:
             added = [entry.path for entry in plan.delta.add]
-            found = ctx.trees.examine_again(key, stays, [*added, *built.changed, *made, *linked])
-            suspect = [entry for entry in entries if not _is_same(entry.path.encode(), stays, found)]
+            found, again = ctx.trees.examine_again(key, stays, [*added, *built.changed, *made, *linked])
+            suspect = [entry for entry in entries if entry.path.encode() in again]
+        not_as_shipped = altered(found, suspect)
         record = {"source": spec.source.digest, "compiled": compiled}
-        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, altered(found, suspect))}, found)
+        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, ids, not_as_shipped)}, found)
     except BaseException:
         stop_build(ctx)
         ctx.trees.remove(key)
         raise
 
 
+class _Known(NamedTuple):
+    """What is recorded of the files that stay from the tree before (None: it is not known which do), and the ids of all
+    entries by their paths."""
+
+    stays: Examined | None
+    ids: Mapping[str, bytes]
+
+
+def _known(ctx: Context, plan: Plan | None, entries: Sequence[Entry]) -> _Known:
+    """What takes a while for many files, and can be found out while others build. Raises OSError."""
+    return _Known(_recorded(ctx, plan) if plan is not None else None, {entry.path: entry.id for entry in entries})
+
+
 def _recorded(ctx: Context, plan: Plan) -> Examined | None:
-    """What is recorded of the files that stay from the tree before; None when it is not known which do."""
     base = plan.base
     if base is None or not base.shares or base.bytecode != plan.takes_bytecode:
         return None
     kept = {entry.path.encode() for entry in plan.kept}
     modules = kept if plan.takes_bytecode else ()
     return ctx.trees.recorded(plan.delta.base, lambda path: path in kept or bytecode.module_of(path) in modules)
-
-
-def _is_same(path: bytes, before: Examined, after: Examined) -> bool:
-    """Whether a file was not looked at again."""
-    return path in before.digests and before.digests[path] is after.digests.get(path)
 
 
 def _run_commands(ctx: Context, tree: Path, spec: Spec, venv: Path | None, seen: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ what is written: never more than the sizes that the delta declares.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import os
 import stat
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from deployer.host.build import hardlinks
 from deployer.host.build.code import clone
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, tree_digest
+from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, directories_of, tree_digest
 
 _CHUNK = 1 << 18
 
@@ -56,10 +57,25 @@ def merge(delta: Delta, base: Base | None) -> tuple[list[Entry], list[Entry]]:
         raise Mismatch("the delta drops files that the base does not have")
     kept = [entry for entry, name in zip(base.entries, base.ids) if name not in dropped] if base else []
     entries = sorted([*kept, *delta.add])
-    check_paths(entries)
+    check_paths(delta.add)
+    _check_added(kept, delta.add)
     if tree_digest(entries) != delta.digest:
         raise Mismatch("the base and the delta do not make the tree that was announced")
     return entries, kept
+
+
+def _check_added(kept: Sequence[Entry], added: Sequence[Entry]) -> None:
+    """Raises ValueError when a path that is added is that of what stays, below it or above it. Each of the two is known
+    to be a tree by itself; ``kept`` is sorted."""
+    paths = {entry.path for entry in kept}
+    for path in (entry.path for entry in added if kept):
+        if path in paths:
+            raise ValueError(f"twice in one release: {path!r}")
+        index = bisect.bisect(kept, (f"{path}/",))
+        inner = kept[index].path if index < len(kept) else ""
+        for below, above in ((inner, path), *((path, parent) for parent in paths.intersection(directories_of([path])))):
+            if below.startswith(f"{above}/"):
+                raise ValueError(f"{below!r} is below {above!r}, which is a file or a link")
 
 
 def apply(
