@@ -124,6 +124,33 @@ def test_a_build_writes_where_the_app_does(site: TinySite) -> None:
     nothing_is_left(site)
 
 
+CHANGED = {
+    "kept.txt": "echo more >> kept.txt",
+    "gone.txt": "rm gone.txt",
+    "old/a.txt": "rm -r old",
+    "same/b.txt": "mv same other",
+}
+
+
+@pytest.mark.parametrize("path", [*CHANGED, "kept.txt, and the command fails for that"])
+def test_what_was_changed_on_the_host_is_no_basis_for_a_build(site: TinySite, path: str) -> None:
+    """Even when a command replaces it, or all that holds it: nobody could tell later. The next deploy brings it."""
+    site.expect(0, "deploy")
+    name, _, fails = path.partition(",")
+    shipped = FILES[name]
+    site.host.run(f"echo admin > {CODE}/{name}")
+    built(site, f"grep -qx '{shipped.strip()}' {name} || exit 7" if fails else f"cp {name} seen.txt; {CHANGED[name]}")
+    serving = site.serving
+    refused = site.expect(5, "deploy").text
+    assert f"{name} is no longer what was shipped" in refused, refused
+    assert site.serving == serving
+    nothing_is_left(site)
+    site.expect(0, "deploy")
+    if not fails:
+        assert site.host.run(f"cat {CODE}/seen.txt").stdout == shipped
+    nothing_is_left(site)
+
+
 def test_a_failed_build_leaves_nothing(site: TinySite) -> None:
     """The next one begins with what was shipped."""
     site.expect(0, "deploy")

@@ -116,7 +116,7 @@ def _refuse_damage(deployment: Deployment, find: Callable[[SealCheck], seal.Dama
 def _is_settled(deployment: Deployment, found: seal.Damage) -> bool:
     """Whether code that was built just now, of what is recorded of the code before, could be put right."""
     ctx, release = deployment.ctx, deployment.release
-    if found.store is not ctx.trees or release.tree not in deployment.built:
+    if found.store != ctx.trees or release.tree not in deployment.built:
         return False
     settled = altered.settle(ctx, release.tree, found.text, found.paths)
     if settled:

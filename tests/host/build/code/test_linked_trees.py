@@ -91,9 +91,44 @@ def test_a_file_that_was_changed_on_the_host_is_not_taken_over(host: SimulatedHo
     assert refused.exit == 5, refused
     assert KEPT in str(refused.events[-1])
     assert host.web.current() == 1
+    first = trees(host).record(code(host, 1).name) or {}
+    assert "damaged" not in first and first["altered"] == [KEPT]
     assert deploy(host, "two", build=build).exit == 0
     number = host.web.current()
     assert number is not None and (code(host, number) / KEPT).read_text() == text
+
+
+def test_no_migration_is_run_by_code_that_was_changed_on_the_host(host: SimulatedHost) -> None:
+    """It is found before, and the candidate is gone."""
+    (code(host, 1) / KEPT).write_text("changed\n")
+    refused = deploy(host, "two", migrate="migrate")
+    failed = [event["phase"] for event in refused.events if event["event"] == "phase.failed"]
+    assert (refused.exit, failed) == (5, ["migrate"])
+    assert not [event for event in refused.events if event["event"] == "output"]
+    assert host.web.current() == 1 and host.broken == []
+
+
+@pytest.mark.parametrize("how", ["gone", "changed", "another mode", "a link"])
+def test_bytecode_that_is_not_what_was_sealed_is_left_out(host: SimulatedHost, how: str) -> None:
+    """It costs time and nothing else; what is taken over is whole."""
+    files = {"lib.py": "x = 1\n"}
+    assert deploy(host, "two", files=files).exit == 0
+    (path,) = (code(host, 2) / "__pycache__").glob("lib.*")
+    if how == "changed":
+        path.write_bytes(b"not what was compiled")
+    elif how == "another mode":
+        path.chmod(0o600)
+    else:
+        path.unlink()
+        path.symlink_to("/etc/passwd") if how == "a link" else None
+    assert deploy(host, "three", files=files).exit == 0
+    new = code(host, 3)
+    assert not list((new / "__pycache__").glob("lib.*")) and list((new / "__pycache__").glob("app.*"))
+    assert (new / "lib.py").samefile(code(host, 2) / "lib.py")
+    assert trees(host).damage(new.name) == ""
+    assert host.reload().exit == 0
+    assert deploy(host, "four", files=files).exit == 0
+    assert host.rollback().exit == 0
 
 
 @pytest.mark.parametrize("error", [errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP])
