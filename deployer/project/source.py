@@ -5,9 +5,11 @@ A source is read once, into a temporary file: what is hashed is what is sent, wh
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
@@ -102,18 +104,32 @@ def collect(
     if dirty and ref is not None:
         raise ConfigError(message="--dirty ships the working tree and --ref a commit: choose one")
     new: tuple[str, ...] = ()
-    if dirty:
-        source = from_working_tree(root, include=include, submodules=submodules)
-    elif ref is not None:
-        source = from_git(root, ref, include=include, submodules=submodules)
-    else:
-        clean = alongside(lambda: require_clean(root))  # git looks at every file of the tree
-        try:
-            source = from_git(root, include=include, submodules=submodules)
-        finally:
-            new = clean().untracked  # what is wrong with the tree is told first
+    with _without_collector():
+        if dirty:
+            source = from_working_tree(root, include=include, submodules=submodules)
+        elif ref is not None:
+            source = from_git(root, ref, include=include, submodules=submodules)
+        else:
+            clean = alongside(lambda: require_clean(root))  # git looks at every file of the tree
+            try:
+                source = from_git(root, include=include, submodules=submodules)
+            finally:
+                new = clean().untracked  # what is wrong with the tree is told first
     refuse_env_file(source, env_file)
     return replace(source, warnings=(*source.warnings, *untracked_warnings(source, new)))
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Look for no cyclic garbage in the block: for 30,000 files the collector would look at everything time and again,
+    which takes a fifth of the time that it takes to read them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def alongside(function: Callable[[], T]) -> Callable[[], T]:
