@@ -124,11 +124,10 @@ def measure(directory: Path, *, quick: bool) -> None:
             say(f"Files were not counted. {problem}")
             return
         _explain_counts()
-        chosen = [case for case in cases if not quick or case.files < SIZES[-1]]
         for command in CHANGES:
-            for case in chosen:
+            for case in cases:
                 _count(case, command, host, way)
-            _show_counts(chosen, command)
+            _show_counts(cases, command)
 
 
 def _cases(place: Path, large: str, *, quick: bool) -> Iterator[Case]:

@@ -2,7 +2,7 @@
 
 It is what an upload makes of all that it may build on (:mod:`deployer.host.build.hardlinks`), made behind a release of
 a large project by a unit of its own. It is complete once it has its name. Nothing is believed of it that is not of
-other trees: a release whose tree lacks a file, or has another one, is refused when it is sealed.
+other trees: a release whose tree lacks a file, or has another one, is refused before it migrates or gets traffic.
 """
 
 from __future__ import annotations

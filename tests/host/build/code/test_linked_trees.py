@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deployer.host.state import contents
 from deployer.host.state.store import Store
 from tests.host.simulation.host import SimulatedHost
 
@@ -96,6 +97,18 @@ def test_a_file_that_was_changed_on_the_host_is_not_taken_over(host: SimulatedHo
     assert deploy(host, "two", build=build).exit == 0
     number = host.web.current()
     assert number is not None and (code(host, number) / KEPT).read_text() == text
+
+
+def test_all_of_a_tree_is_looked_at_once(host: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the proof: of the rest the records tell. Where they are lost, it is looked at before it is sealed, too."""
+    seen: list[str] = []
+    listing = contents.listing
+    monkeypatch.setattr(contents, "listing", lambda place: (seen.append(os.fsdecode(place)), listing(place))[1])
+    assert deploy(host, "two").exit == 0
+    assert seen.count(str(code(host, 2))) == 1
+    trees(host).beside(code(host, 2).name, "files").unlink()
+    assert deploy(host, "three").exit == 0
+    assert seen.count(str(code(host, 3))) == 2
 
 
 def test_no_migration_is_run_by_code_that_was_changed_on_the_host(host: SimulatedHost) -> None:
