@@ -62,6 +62,7 @@ def build(deployment: Deployment) -> str:
     environment, compiler = _environment(deployment), _compiler(deployment)
     tree.build(ctx, release.tree, release.spec, place, environment, compiler, like, deployment.plan)
     deployment.built.add(release.tree)
+    deployment.plan = None
     return f"{told}code built"
 
 

@@ -99,7 +99,7 @@ class Deployment:
 
     ``body`` is the file with the upload, ``built`` the keys of what this job has built, ``signal`` what the job
     receives from its fleet's laptop, ``question`` what its Django is asked meanwhile. ``interpreter`` is the Python
-    that builds it, once that was looked for; ``plan`` is what the tree was made by, if this job has made it.
+    that builds it, once that was looked for; ``plan`` is what this job has made the tree by, until that is built.
     """
 
     ctx: Context

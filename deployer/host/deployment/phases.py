@@ -62,12 +62,14 @@ def _keep_assets(deployment: Deployment) -> str:
 
 
 def start(deployment: Deployment) -> str:
-    return handover.start(deployment.ctx, deployment.release, deployment.current)
+    """Boot the candidate. Nothing else is run by code that is not what was sealed: no migration, on no host."""
+    deployment.begin_to_compare()
+    detail = handover.start(deployment.ctx, deployment.release, deployment.current)
+    _refuse_damage(deployment, SealCheck.code)
+    return detail
 
 
 def migrate(deployment: Deployment) -> str:
-    """The migration is run by code that is what was built."""
-    _refuse_damage(deployment, SealCheck.code)
     return commands.migrate(deployment.ctx, deployment.release)
 
 
