@@ -17,7 +17,7 @@ from deployer.host.maintenance import units as page
 from deployer.host.proxy import caddy, certbot, install, nginx
 from deployer.host.proxy.server import lineage
 from deployer.host.proxy.site import CHALLENGES
-from deployer.host.setup import conflicts
+from deployer.host.setup import conflicts, timers
 from deployer.host.setup.removal import accounts, datakept
 from deployer.host.setup.software import dumps, postgresql, redis
 from deployer.host.state.app import AppSettings, Context, Emit
@@ -178,7 +178,7 @@ class Removal:
         if _others(self.paths):
             return removed
         templates = [unit_of("", kind) for unit_of in (dump_unit, scrub_unit) for kind in ("service", "timer")]
-        for unit in (redis.TEMPLATE, *(dumps.UNITS / name for name in templates)):
+        for unit in (redis.TEMPLATE, *(timers.UNITS / name for name in templates)):
             removed += _remove(unit)
         removed += [*_remove(certbot.DROP_IN), *_remove(CHALLENGES)]
         for path in (certbot.DROP_IN.parent, nginx.snippets_path(self.app).parent, caddy.snippets_path(self.app).parent,

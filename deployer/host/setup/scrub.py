@@ -4,51 +4,35 @@ uses it. What a disk loses by itself shows in nothing else (:mod:`deployer.host.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from deployer.host.setup import timers
 from deployer.host.state.app import Context
 from deployer.host.state.paths import scrub_unit
 from deployer.host.state.store import Store
-from deployer.host.system import files, idle, systemd
-from deployer.host.units.unitfile import unit_text
+from deployer.host.system import idle
 from deployer.wire.protocol import PROGRAM, Exit
 
-UNITS = Path("/etc/systemd/system")
 COMMAND = "scrub"
 """The command of the host program that does it."""
-_TIMER = [("OnCalendar", "Sun *-*-* 02:00"), ("RandomizedDelaySec", "8h"), ("Persistent", "yes")]
 
 
 def ensure(app: str) -> list[str]:
     """Make sure that a timer scrubs once a week. Returns what was changed. Raises HostError, OSError."""
     timer = scrub_unit(app, "timer")
-    changed = [str(UNITS / name) for name, text in texts().items() if files.write_if_changed(UNITS / name, text)]
-    if changed:
-        systemd.require("daemon-reload")
-    if systemd.systemctl("is-enabled", timer).out.strip() != "enabled" or systemd.show(timer).active != "active":
-        systemd.require("enable", "--now", timer)
-        changed.append(f"{timer} reads what is kept once a week")
-    return changed
+    changed = templates().write()
+    return [*changed, f"{timer} reads what is kept once a week"] if timers.enable(timer) else changed
 
 
-def texts() -> dict[str, str]:
-    """The templates of all apps' units, by name: ``%i`` is the app. Pure."""
-    service = [
-        ("Type", "oneshot"),
-        ("ExecStart", f"{PROGRAM} {COMMAND} %i"),
-        *idle.SETTINGS,
-        ("ProtectSystem", "full"),
-        ("ProtectHome", "yes"),
-        ("PrivateTmp", "yes"),
-        ("TimeoutStartSec", "infinity"),
-    ]
-    description = ("Description", "scrub of the releases of %i")
-    what = "reads all code and environments of each app once a week"
-    wanted = ("Install", [("WantedBy", "timers.target")])
-    return {
-        scrub_unit("", "service"): unit_text(what, ("Unit", [description]), ("Service", service)),
-        scrub_unit("", "timer"): unit_text(what, ("Unit", [description]), ("Timer", _TIMER), wanted),
-    }
+def templates() -> timers.Templates:
+    """Pure."""
+    return timers.Templates.of(
+        scrub_unit("", "service"),
+        scrub_unit("", "timer"),
+        "reads all code and environments of each app once a week",
+        description="scrub of the releases of %i",
+        runs=[("ExecStart", f"{PROGRAM} {COMMAND} %i"), *idle.SETTINGS, ("TimeoutStartSec", "infinity")],
+        starts=[("OnCalendar", "Sun *-*-* 02:00"), ("RandomizedDelaySec", "8h")],
+    )
 
 
 def scrub(ctx: Context) -> int:

@@ -78,6 +78,6 @@ def test_what_a_job_removes_meanwhile_is_no_damage(
 
 def test_the_units_are_templates() -> None:
     """One text for all apps of the host."""
-    service, timer = (scrub.texts()[f"deployer-scrub@.{kind}"] for kind in ("service", "timer"))
+    service, timer = (scrub.templates().texts[f"deployer-scrub@.{kind}"] for kind in ("service", "timer"))
     assert "deployer-host scrub %i" in service and "IOSchedulingClass=idle" in service
     assert "Persistent=yes" in timer and "WantedBy=timers.target" in timer

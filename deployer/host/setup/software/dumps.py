@@ -10,17 +10,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
+from deployer.host.setup import timers
 from deployer.host.state.app import Context
 from deployer.host.state.paths import dump_unit
 from deployer.host.system import files, runner, systemd
-from deployer.host.units.unitfile import unit_text
 from deployer.wire.advice import do
 from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import PROGRAM
 from deployer.wire.sizes import size
 
 DIRECTORY = Path("/var/backups/deployer")
-UNITS = Path("/etc/systemd/system")
 _NAME = pattern(r"[0-9]{8}T[0-9]{6}Z[.]dump")
 _PART = ".part"
 _AS_POSTGRES = ("runuser", "-u", "postgres", "--")
@@ -34,45 +33,33 @@ def ensure(app: str, keep: int) -> list[str]:
     """Make sure that a timer dumps the app's database once a day, and keeps ``keep`` dumps; none for 0, which leaves
     the dumps that there are. Returns what was changed. Raises HostError."""
     timer = dump_unit(app, "timer")
-    enabled = systemd.systemctl("is-enabled", timer).out.strip() == "enabled"
     if not keep:
-        if enabled:
-            systemd.require("disable", "--now", timer)
-        return [f"{timer} is off: no more dumps"] if enabled else []
-    written = [name for name, text in _units().items() if files.write_if_changed(UNITS / name, text)]
-    if written:
-        systemd.require("daemon-reload")
+        if not timers.is_enabled(timer):
+            return []
+        systemd.require("disable", "--now", timer)
+        return [f"{timer} is off: no more dumps"]
+    _templates().write()
     for path in (DIRECTORY, DIRECTORY / app):
         files.own_directory(path, 0o700, 0, 0)
-    if not enabled or systemd.show(timer).active != "active":
-        systemd.require("enable", "--now", timer)
-    return [] if enabled else [f"a dump a day in {DIRECTORY / app}, {keep} kept"]
+    return [f"a dump a day in {DIRECTORY / app}, {keep} kept"] if timers.enable(timer) else []
 
 
-def _units() -> dict[str, str]:
-    """The templates of all apps' units: ``%i`` is the app. Pure."""
-    service = [
-        ("Type", "oneshot"),
-        ("ExecStart", f"{PROGRAM} dump %i"),
-        ("Nice", "10"),
-        ("IOSchedulingClass", "idle"),
-        ("UMask", "0077"),
-        ("ProtectSystem", "full"),
-        ("ProtectHome", "yes"),
-        ("PrivateTmp", "yes"),
-        ("TimeoutStartSec", f"{_LIMIT + 600:.0f}"),
-    ]
-    timer = [("OnCalendar", "*-*-* 03:00"), ("RandomizedDelaySec", "1h"), ("Persistent", "yes")]
-    what = "the daily dump of each app's database"
-    description = ("Description", "dump of the database of %i")
-    return {
-        dump_unit("", "service"): unit_text(
-            what, ("Unit", [description, ("After", "postgresql.service")]), ("Service", service)
-        ),
-        dump_unit("", "timer"): unit_text(
-            what, ("Unit", [description]), ("Timer", timer), ("Install", [("WantedBy", "timers.target")])
-        ),
-    }
+def _templates() -> timers.Templates:
+    return timers.Templates.of(
+        dump_unit("", "service"),
+        dump_unit("", "timer"),
+        "the daily dump of each app's database",
+        description="dump of the database of %i",
+        runs=[
+            ("ExecStart", f"{PROGRAM} dump %i"),
+            ("Nice", "10"),
+            ("IOSchedulingClass", "idle"),
+            ("UMask", "0077"),
+            ("TimeoutStartSec", f"{_LIMIT + 600:.0f}"),
+        ],
+        starts=[("OnCalendar", "*-*-* 03:00"), ("RandomizedDelaySec", "1h")],
+        unit=[("After", "postgresql.service")],
+    )
 
 
 def dump(ctx: Context) -> int:
