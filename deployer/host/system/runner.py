@@ -72,7 +72,7 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None,
                 f"the host lacks the command {argv[0]}", next=advice.do(f"install it: apt-get install {argv[0]}")
             ) from None
         try:
-            status = process.wait(timeout)
+            status = _status(process, timeout)
         except subprocess.TimeoutExpired:
             raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s") from None
         finally:
@@ -81,6 +81,26 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None,
                 process.wait()
         said = [content(descriptor).decode("utf-8", "replace") for descriptor in (out, err)]
         return CommandResult(status, *said)
+
+
+def _status(process: subprocess.Popen[bytes], timeout: float) -> int:
+    """The exit status of a process once it has ended. Raises TimeoutExpired after ``timeout`` seconds.
+
+    A descriptor of a process can be read from when the process has ended (pidfd_open(2)). ``Popen.wait`` with a limit
+    only looks now and then, with pauses of up to 50 ms.
+    """
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (OSError, AttributeError):  # a kernel older than 5.3, a container that forbids it, or a Python built on such
+        return process.wait(timeout)
+    try:
+        end = select.poll()
+        end.register(descriptor, select.POLLIN)
+        if not end.poll(max(0.0, timeout) * 1000):
+            raise subprocess.TimeoutExpired(process.args, timeout)
+    finally:
+        os.close(descriptor)
+    return process.wait()
 
 
 def _file(stack: contextlib.ExitStack, content: bytes | None) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -73,18 +75,55 @@ def test_what_is_still_read_when_a_command_has_ended_is_bounded() -> None:
             assert read <= 2 << 20
 
 
+@pytest.fixture(params=["a descriptor of the process", "an old kernel", "an old Python"])
+def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way to wait for a command."""
+    if request.param == "an old kernel":
+        monkeypatch.setattr(os, "pidfd_open", mock.Mock(side_effect=OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))))
+    elif request.param == "an old Python":
+        monkeypatch.delattr(os, "pidfd_open")
+
+
+@pytest.mark.usefixtures("waiting")
 def test_a_run_ends_with_its_command(daemon: Path) -> None:
     """Both streams are what was printed until then."""
     done = runner.run(["sh", "-c", f"sleep 600 & echo $! > {daemon}; echo out; echo err >&2; exit 4"], timeout=60)
     assert (done.status, done.out, done.err) == (4, "out\n", "err\n")
 
 
-def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("waiting")
+@pytest.mark.parametrize("timeout", [0.2, 0, -1], ids=str)
+def test_a_run_that_hangs_is_ended(tmp_path: Path, timeout: float) -> None:
     """Its time is up, whoever has its output."""
+    noted = tmp_path / "pid"
     with pytest.raises(HostError) as caught:
-        runner.run(["sh", "-c", "sleep 600"], timeout=0.2)
+        runner.run(["sh", "-c", f"echo $$ > {noted}; exec sleep 600"], timeout=timeout)
     assert "did not end" in caught.value.message
     assert caught.value.exit == Exit.REFUSED, "a slow host is no bug of deployer's"
+    assert not noted.exists() or not Path(f"/proc/{noted.read_text().strip() or 'none'}").exists()
+
+
+def test_waiting_for_a_run_leaves_nothing_open() -> None:
+    """Neither when it has ended nor when its time is up."""
+    before = sorted(Path("/proc/self/fd").iterdir())
+    runner.run(["true"])
+    with pytest.raises(HostError):
+        runner.run(["sleep", "600"], timeout=0.05)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_run_that_was_killed_says_by_what() -> None:
+    """Its status is that of Popen: minus the signal."""
+    assert runner.run(["sh", "-c", "kill -9 $$"]).status == -signal.SIGKILL
+
+
+def test_a_run_whose_end_was_taken_elsewhere_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where SIGCHLD is ignored, the kernel keeps no ended process: there is none to have a descriptor of."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert runner.run(["echo", "out"]).out == "out\n"
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_what_is_given_is_read_to_its_end() -> None:
