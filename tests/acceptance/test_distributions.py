@@ -49,6 +49,12 @@ def test_the_host_is_what_it_is_taken_for(serving: Site) -> None:
     assert "no changes" in serving.setup().err
 
 
+def test_what_was_built_is_compiled(serving: Site) -> None:
+    """Environment and code, by the Python that runs them: a service cannot write into either."""
+    serving.host.run("ls /srv/shop/current/venv/lib/python3.*/site-packages/gunicorn/__pycache__/config.*.pyc")
+    serving.host.run("ls /srv/shop/current/code/shop/__pycache__/*.pyc")
+
+
 def test_the_host_program_imports(serving: Site) -> None:
     """Every module of it, in the host's own Python: nothing in them is newer than that."""
     names = serving.host.run(["/usr/bin/python3", "-I", "-W", "error", "-c", IMPORT_ALL]).stdout.split()

@@ -24,6 +24,23 @@ _COMPILED = pattern(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
 _LARGEST = 8 * 1024 * 1024
 """Bytes; a larger file is compiled again."""
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+COMPILE = """
+import compileall, os, sys
+made, what = sys.argv[1:]
+os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = made
+if os.path.isdir(what):
+    compileall.compile_dir(what, quiet=1, workers=0)
+else:
+    with open(what, encoding="utf-8") as places:
+        for place in places:
+            compileall.compile_file(place.rstrip("\\n"), quiet=1)
+"""
+"""Compiles all modules below a directory, or those that a file lists, into the directory ``made``.
+
+``-X pycache_prefix=`` would have Python compile what it imports itself, too: 43 modules of its own library. The
+variable is for the other processes of ``compile_dir``, which know nothing of this one since Python 3.12: they come from
+a fork server (compileall.py).
+"""
 
 
 def of_modules(names: Iterable[str], modules: Collection[str]) -> list[str]:
@@ -83,8 +100,8 @@ def add_missing(
         (draft / "list").chmod(0o644)
         ownership.give(draft, *ctx.builder())
         all_of_them = 2 * len(places) > max(total, sum(map(len, modules.values())))
-        what = ["-j", "0", str(tree)] if all_of_them else ["-i", str(draft / "list")]
-        argv = [python(venv), "-X", f"pycache_prefix={draft}/made", "-m", "compileall", "-q", *what]
+        what = tree if all_of_them else draft / "list"
+        argv = [python(venv), "-S", "-c", COMPILE, f"{draft}/made", str(what)]
         run_build(ctx, argv, draft, draft, environment, "", limit, venv)
         return [
             path

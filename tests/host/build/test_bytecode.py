@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,25 @@ def test_what_no_program_can_import_is_not_compiled(tmp_path: Path) -> None:
         "pkg": {"mod.py"},
         "": {"top.py"},
     }
+
+
+@pytest.mark.parametrize("optimize", ["", "1"])
+@pytest.mark.parametrize("listed", [True, False], ids=["a list", "a tree"])
+def test_modules_are_compiled_elsewhere(tmp_path: Path, listed: bool, optimize: str) -> None:
+    """As the app's Python would compile them; those that cannot be compiled keep no other from it. A list costs nothing
+    but what it names: no module of the library is compiled along."""
+    new = tree(tmp_path / "new\N{LATIN SMALL LETTER E WITH ACUTE}")
+    (new / "pkg/broken.py").write_text("x = (\n")
+    (new / "pkg/last.py").write_text("x = 2\n")
+    places = tmp_path / "list"
+    places.write_text("".join(f"{new}/pkg/{name}.py\n" for name in ("broken", "gone", "mod", "last")), "utf-8")
+    argv = [sys.executable, "-S", "-c", bytecode.COMPILE, str(tmp_path / "made"), str(places if listed else new)]
+    own = {"PYTHONOPTIMIZE": optimize, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"}
+    done = subprocess.run(argv, cwd=tmp_path, env=own, stdout=subprocess.PIPE, text=True, check=True)
+    assert "broken.py" in done.stdout
+    optimized = f".opt-{optimize}" if optimize else ""
+    of_ours = Path(f"{tmp_path}/made{new}/pkg")
+    assert names(of_ours) == [f"{name}.{sys.implementation.cache_tag}{optimized}.pyc" for name in ("last", "mod")]
+    assert names(new / "pkg") == ["broken.py", "last.py", "mod.py"]
+    if listed:
+        assert set((tmp_path / "made").rglob("*.pyc")) == set(of_ours.iterdir())

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deployer.host.build.bytecode import COMPILE
+
 COLLECT = "collect"
 MIGRATE = "migrate"
 CHECK = "check"
@@ -32,12 +34,9 @@ def deeds(argv: Sequence[str], directory: Path, state: Path) -> list[Deed]:
         ]
     if words[0] == "/bin/rm":
         return [lambda: shutil.rmtree(words[-1])]
-    if "compileall" in words:
-        made = [word.partition("=")[2] for word in words if word.startswith("pycache_prefix=")]
-        if not made:
-            return [lambda: _make(directory, "__pycache__/app.cpython-311.pyc")]
-        all_of_them = sorted(map(str, Path(words[-1]).rglob("*.py")))
-        listed = (directory / "list").read_text().splitlines() if "-i" in words else all_of_them
+    if COMPILE in words:
+        what = Path(words[-1])
+        listed = sorted(map(str, what.rglob("*.py"))) if what.is_dir() else what.read_text().splitlines()
         names = [f"made{path.rpartition('.')[0]}.cpython-311.pyc" for path in listed]
         return [lambda name=name: _make(directory, name) for name in names]  # type: ignore[misc]
     if words[-1] == COLLECT:
