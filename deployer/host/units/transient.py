@@ -22,14 +22,6 @@ _RESERVED = ("build", "migrate")
 """No app's name ends with these."""
 COMMANDS = (*_RESERVED, "check", "django")
 """The commands that are run for an app; the last is a question to its Django."""
-_ENDED_ITSELF = "/bin/sh -c '/usr/bin/env | /bin/grep -qx EXIT_CODE=exited'"
-"""Runs after a command (systemd.exec(5), EXIT_CODE): systemd counts one killed by SIGTERM as a success.
-
-It must have no ``$`` and no double quote. systemd writes the lines of a transient unit into a file, with a backslash
-before each of these, and at any daemon-reload reads the file again and keeps the backslash before ``$`` (seen with
-systemd 252 and 257): the line would then fail, and with it a build that has succeeded.
-"""
-
 _TRIES, _PAUSE = 10, 0.25
 _UNDER_WAY = ("active", "activating", "reloading", "deactivating")
 
@@ -102,7 +94,10 @@ def run_unit(
     ctx: Context, unit: str, settings: Sequence[str], argv: Sequence[str], on_line: Callable[[str], None]
 ) -> tuple[int, bool]:
     """Run ``argv`` in a transient unit and wait. Returns the exit status and whether it ever began; each line goes to
-    ``on_line``.
+    ``on_line``. Of a process that a signal has ended, that is the signal's number.
+
+    The ``settings`` must say Type=oneshot: to systemd, what SIGTERM ends is a success of any other service
+    (systemd.service(5), Restart=).
 
     A systemd that is being re-executed drops the request to start a unit, or only the reply. The unit's runtime
     directory, which systemd makes just before it starts the process, tells which: a unit that never began is started
@@ -122,7 +117,8 @@ def run_unit(
             state = _ended(unit)
             begun, failed = mark.exists(), state.active == "failed"
             if begun or (failed and not state.cut_short):
-                return (systemd.end_of(unit).status or status or 1) if failed else 0, True
+                end = systemd.end_of(unit)
+                return (end.status or end.signal or status or 1) if failed else 0, True
             time.sleep(_PAUSE)
         return status, begun
     finally:
@@ -149,9 +145,9 @@ def _settings(ctx: Context, command: Command, env_path: Path, lines: Iterable[Li
         f"WorkingDirectory={command.directory}",
         "EnvironmentFile=-/etc/environment",
         f"EnvironmentFile={env_path}",
-        f"ExecStopPost={_ENDED_ITSELF}",
+        "Type=oneshot",
+        f"TimeoutStartSec={command.limit:g}",  # RuntimeMaxSec= does not count for Type=oneshot (systemd.service(5))
         "TimeoutStopSec=10",
-        f"RuntimeMaxSec={command.limit:g}",
         *properties(lines),
     ]
 

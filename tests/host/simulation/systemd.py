@@ -142,8 +142,12 @@ class FakeSystemd:
         unit.argv = tuple(words[words.index("--") + 1 :])
         unit.description = _property(words, "Description")
         unit.restart = _property(words, "Restart") == "on-failure"
-        unit.becomes("active", "running", "success")
-        unit.entered = self.clock.now
+        if _property(words, "Type") == "oneshot":
+            unit.text = "Type=oneshot\n"
+            unit.becomes("activating", "start", "success")
+        else:
+            unit.becomes("active", "running", "success")
+            unit.entered = self.clock.now
         return unit
 
     def _run_program(self, unit: Unit, spell: int) -> None:
@@ -332,6 +336,9 @@ class FakeSystemd:
         process = self.programs.find(name)
         if process is not None and unit.active in ALIVE:
             process.end()  # it waits for us, and hears it then
+            return OK
+        if unit.transient and unit.is_oneshot and unit.active in ALIVE:
+            unit.becomes("failed", "failed", "signal")
             return OK
         unit.becomes("inactive", "dead", unit.result if unit.active == "failed" else "success")
         return OK

@@ -472,3 +472,34 @@ def test_a_command_is_not_begun_twice_whose_start_was_heard_late(
     ctx: Any = Mock(paths=Mock(root=tmp_path))
     assert transient.run_unit(ctx, "deployer-shop-migrate.service", [], ["true"], print) == (0, True)
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "told", "expected"),
+    [
+        (systemd.UnitEnd("exit-code", status=3), 1, 3),
+        (systemd.UnitEnd("signal", signal=15), 1, 15),
+        (systemd.UnitEnd("timeout", status=0), 0, 1),
+        (systemd.UnitEnd(""), 255, 255),
+        (systemd.UnitEnd(""), 0, 1),
+    ],
+    ids=[
+        "an exit status",
+        "a signal",
+        "it ended well, but late",
+        "nobody knows",
+        "nobody knows, and who waited ended well",
+    ],
+)
+def test_a_command_that_has_failed_never_has_the_status_0(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: systemd.UnitEnd, told: int, expected: int
+) -> None:
+    """Its unit's own status counts, or the signal's number, before what systemd-run says."""
+    monkeypatch.setattr(transient.orders, "ensure_free", lambda _: None)
+    monkeypatch.setattr(transient.runner, "stream", lambda *_, **__: told)
+    failed = systemd.UnitState("failed", "failed", end.result, 0, 0, 0, 0.0)
+    monkeypatch.setattr(transient.systemd, "show", lambda _: failed)
+    monkeypatch.setattr(transient.systemd, "end_of", lambda _: end)
+    monkeypatch.setattr(transient.systemd, "systemctl", lambda *_: runner.CommandResult(0, "", ""))
+    ctx: Any = Mock(paths=Mock(root=tmp_path))
+    assert transient.run_unit(ctx, "deployer-shop-migrate.service", [], ["true"], print) == (expected, True)
