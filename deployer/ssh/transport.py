@@ -37,6 +37,7 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
+        self._sock = sock
         self.bytes_up = 0
         self.greeting: list[str] = []
         self.hung_up = False
@@ -47,8 +48,13 @@ class WatchedPacketizer(Packetizer):  # type: ignore[misc]
         self._tick = time.monotonic()
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        """Acknowledges at once what has come. sshd holds back its answer to the first channel (Nagle, until a program
+        runs) until what it sent before is acknowledged, which the kernel would put off for 40 ms. It forgets this
+        setting by itself: tcp(7), TCP_QUICKACK."""
         data: bytes = super().read_all(n, check_rekey)
         self._silence = 0.0
+        with contextlib.suppress(AttributeError, OSError):  # Linux only; a jump host's channel is no socket
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return data
 
     def readline(self, timeout: float) -> str:
