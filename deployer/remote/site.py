@@ -72,10 +72,11 @@ def open_remote(site: Site) -> Iterator[tuple[Remote, Facts]]:
 
 def ask(site: Site, remote: Remote, started: float) -> Facts:
     """What the host has; warns when its program is of another version. ``started``: when connecting began."""
+    program = host_program()  # packed while the one on the host starts
     facts = remote.ask()
     detail = f"{facts.current} serves" if facts.current else "nothing serves yet"
     site.report(events.Connected(host=site.host, seconds=time.monotonic() - started, detail=detail))
-    if facts.program != host_program().digest:
+    if facts.program != program.digest:
         text = "the host program is of another version than this deployer"
         site.report(events.Warn(host=site.host, text=f"{text}; fab setup -H root@{site.target.host} updates it"))
     return facts
