@@ -101,11 +101,29 @@ def distance(version: str) -> tuple[int, int]:
 
 def identify(path: str) -> Interpreter:
     """Ask an interpreter who it is. Raises HostError when it does not start."""
+    identity = _own_identity() if _is_own(path) else _asked(path)
+    return Interpreter(path, f"{identity} {path}" if path.startswith(f"{INSTALLED}/") else identity)
+
+
+def _is_own(path: str) -> bool:
+    """Whether this program runs on that interpreter: on the same file, whatever its name (proc(5), /proc/pid/exe)."""
+    with contextlib.suppress(OSError):
+        return os.path.samefile(path, "/proc/self/exe")
+    return False
+
+
+def _own_identity() -> str:
+    """What this program's interpreter would print of itself."""
+    import platform
+
+    return f"{platform.python_implementation()} {sys.version.split()[0]} {platform.machine()}"
+
+
+def _asked(path: str) -> str:
     done = run([path, "-I", "-S", "-c", _IDENTITY])
     if not done.ok:
         raise HostError(f"{path} does not start", logs=done.tail())
-    identity = done.out.strip()
-    return Interpreter(path, f"{identity} {path}" if path.startswith(f"{INSTALLED}/") else identity)
+    return done.out.strip()
 
 
 def pythons() -> list[str]:

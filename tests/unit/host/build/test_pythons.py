@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -109,6 +111,34 @@ def test_an_installed_python_is_not_taken_for_the_hosts_own(host: Path) -> None:
     assert find_interpreter("3.12").identity == "CPython 3.12.9 x86_64"
     (host / "python3.12").unlink()
     assert find_interpreter("3.12").identity == f"CPython 3.12.9 x86_64 {path}"
+
+
+def test_its_own_python_need_not_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known by its file, by whatever name, and says of itself what it would have printed: else each environment
+    would be built anew."""
+    name = tmp_path / "python3"
+    name.symlink_to(sys.executable)
+    asked = pythons._asked(str(name))
+    monkeypatch.setattr(pythons, "run", Mock(side_effect=AssertionError))
+    assert pythons.identify(str(name)).identity == asked
+
+
+def test_a_python_that_has_been_replaced_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This program still runs on the file that was there before."""
+    make_python(tmp_path / "python3", "3.11.2")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    assert pythons.identify(sys.executable).identity == "CPython 3.11.2 x86_64"
+
+
+@pytest.mark.parametrize("what", ["nothing", "no program"])
+def test_a_python_that_does_not_start(tmp_path: Path, what: str) -> None:
+    """It is named."""
+    if what == "no program":
+        (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "python3").chmod(0o755)
+    with pytest.raises(HostError) as caught:
+        pythons.identify(str(tmp_path / "python3"))
+    assert str(tmp_path / "python3") in caught.value.message
 
 
 @pytest.mark.cause("no-such-python")
