@@ -194,6 +194,9 @@ def _gone(path: Path) -> Path:
 def _remove(path: Path) -> None:
     if not path.exists():
         return
+    with contextlib.suppress(OSError):  # an empty directory takes no program
+        os.rmdir(str(path))
+        return
     done = subprocess.run(
         ["/bin/rm", "-rf", "--one-file-system", "--", str(path)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

@@ -132,6 +132,11 @@ def ensure_forgotten(units: Sequence[str]) -> None:
         systemctl("daemon-reload")
 
 
+def is_known(unit: str) -> bool:
+    """Whether systemd holds the unit, or has a file of it. Raises HostError."""
+    return properties([unit], "LoadState")[0].get("LoadState") != "not-found"
+
+
 def occupant(unit: str) -> Path | None:
     """The file of a unit that is dead, or hollow, but still loaded: no transient unit can take its name. Raises
     HostError."""

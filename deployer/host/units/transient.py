@@ -62,7 +62,6 @@ def run(
     command exceeds its limit, or its program could not be started.
     """
     unit = unit_of(ctx, command.name)
-    systemd.systemctl("stop", unit)
     env_path = ctx.paths.private / f"{command.name}.env"
     files.write_file(env_path, environment_file(environment), 0o600)
     said: list[str] = []
@@ -93,8 +92,8 @@ def run(
 def run_unit(
     ctx: Context, unit: str, settings: Sequence[str], argv: Sequence[str], on_line: Callable[[str], None]
 ) -> tuple[int, bool]:
-    """Run ``argv`` in a transient unit and wait. Returns the exit status and whether it ever began; each line goes to
-    ``on_line``. Of a process that a signal has ended, that is the signal's number.
+    """Stop the transient unit, if it runs, then run ``argv`` in it and wait; each line goes to ``on_line``. Returns the
+    exit status, or the number of the signal that ended it, and whether it ever began.
 
     The ``settings`` must say Type=oneshot: to systemd, what SIGTERM ends is a success of any other service
     (systemd.service(5), Restart=).
@@ -108,11 +107,15 @@ def run_unit(
     mark = ctx.paths.root / "run" / name
     lines = [*settings, f"RuntimeDirectory={name}", "RuntimeDirectoryPreserve=yes"]
     command = systemd.transient(unit, lines, argv, wait=True, collect=False)
-    status, begun = 1, False
+    status, begun, failed = 1, False, True
     try:
+        is_known = orders.is_known(unit)
+        if is_known:
+            systemd.systemctl("stop", unit)
         files.remove_tree(mark)  # once: one that comes later is of a start that was heard after all
-        for _ in range(_TRIES):
-            orders.ensure_free(unit)
+        for number in range(_TRIES):
+            if is_known or number > 0:
+                orders.ensure_free(unit)
             status = runner.stream(command, on_line, goes_on=lambda: is_under_way(systemd.show(unit)))
             state = _ended(unit)
             begun, failed = mark.exists(), state.active == "failed"
@@ -122,7 +125,8 @@ def run_unit(
             time.sleep(_PAUSE)
         return status, begun
     finally:
-        systemd.systemctl("reset-failed", unit)
+        if failed or not begun:
+            systemd.systemctl("reset-failed", unit)
         files.remove_tree(mark)
 
 

@@ -157,7 +157,8 @@ class Seam:
         self._real["unlink"](path, dir_fd=dir_fd)
 
     def _rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
-        if ours := self._ours(path, dir_fd):
+        ours = self._ours(path, dir_fd)
+        if ours and os.path.isdir(ours) and not os.listdir(ours):
             self.programs.change("rmdir", ours)
         self._real["rmdir"](path, dir_fd=dir_fd)
 

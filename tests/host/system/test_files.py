@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -458,6 +459,17 @@ def test_removing_follows_no_link(place: Path) -> None:
     files.remove_tree(place / "absent")
     assert (outside / "file").exists()
     assert not (place / "tree").is_symlink()
+
+
+def test_an_empty_directory_takes_no_program(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what is left of one that was being removed; what holds anything does."""
+    monkeypatch.setattr(files.subprocess, "run", Mock(side_effect=AssertionError("rm")))
+    for name in ("empty", f".empty{files.GONE}"):
+        (place / name).mkdir()
+    files.remove_tree(place / "empty")
+    assert list(place.iterdir()) == []
+    with pytest.raises(AssertionError):
+        files.remove_tree(built(place))
 
 
 def test_removing_stops_at_another_file_system(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

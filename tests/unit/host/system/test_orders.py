@@ -462,6 +462,7 @@ def test_a_command_is_not_begun_twice_whose_start_was_heard_late(
     def begins(_: float) -> None:
         mark.mkdir(parents=True, exist_ok=True)
 
+    monkeypatch.setattr(transient.orders, "is_known", lambda _: False)
     monkeypatch.setattr(transient.orders, "ensure_free", lambda _: None)
     monkeypatch.setattr(transient.runner, "stream", stream)
     monkeypatch.setattr(
@@ -495,6 +496,7 @@ def test_a_command_that_has_failed_never_has_the_status_0(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: systemd.UnitEnd, told: int, expected: int
 ) -> None:
     """Its unit's own status counts, or the signal's number, before what systemd-run says."""
+    monkeypatch.setattr(transient.orders, "is_known", lambda _: False)
     monkeypatch.setattr(transient.orders, "ensure_free", lambda _: None)
     monkeypatch.setattr(transient.runner, "stream", lambda *_, **__: told)
     failed = systemd.UnitState("failed", "failed", end.result, 0, 0, 0, 0.0)
@@ -503,3 +505,89 @@ def test_a_command_that_has_failed_never_has_the_status_0(
     monkeypatch.setattr(transient.systemd, "systemctl", lambda *_: runner.CommandResult(0, "", ""))
     ctx: Any = Mock(paths=Mock(root=tmp_path))
     assert transient.run_unit(ctx, "deployer-shop-migrate.service", [], ["true"], print) == (expected, True)
+
+
+UNIT = "deployer-shop-migrate.service"
+GOOD, BAD = (systemd.UnitState(state, "dead", "", 0, 0, 0, 0.0) for state in ("inactive", "failed"))
+
+
+class Runs:
+    """What is done about a unit while ``run_unit`` runs a command in it; each try makes its directory, or does not, and
+    leaves the unit in one of ``states``. One that runs already may make it until it is stopped."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path, states: Sequence[systemd.UnitState]) -> None:
+        self.steps: list[str] = []
+        self.states = list(states)
+        self.mark = root / "run/deployer-shop-migrate"
+        self.begins = True
+        monkeypatch.setattr(transient.orders, "ensure_free", lambda unit: self.steps.append(f"free {unit}"))
+        monkeypatch.setattr(transient.runner, "stream", self.stream)
+        monkeypatch.setattr(transient.systemd, "show", lambda _: self.states.pop(0))
+        monkeypatch.setattr(transient.systemd, "systemctl", self.systemctl)
+        monkeypatch.setattr(transient.systemd, "end_of", lambda _: systemd.UnitEnd("exit-code", status=3))
+        monkeypatch.setattr(transient.time, "sleep", lambda _: None)
+        self.ctx: Any = Mock(paths=Mock(root=root))
+
+    def systemctl(self, verb: str, unit: str) -> None:
+        self.steps.append(f"{verb} {unit}")
+        if verb == "stop":
+            self.mark.mkdir(parents=True, exist_ok=True)
+
+    def stream(self, *_: Any, **__: Any) -> int:
+        self.steps.append("run")
+        assert not self.mark.exists()
+        if self.begins:
+            self.mark.mkdir(parents=True)
+            (self.mark / "left").touch()
+        return 0
+
+    def run(self) -> tuple[int, bool]:
+        return transient.run_unit(self.ctx, UNIT, [], ["true"], print)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_has_the_name_of_a_command_is_stopped_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known: bool
+) -> None:
+    """Where nothing has it, one question is enough; a command that has succeeded leaves nothing to be reset."""
+    monkeypatch.setattr(transient.orders, "is_known", lambda unit: known and unit == UNIT)
+    runs = Runs(monkeypatch, tmp_path, [GOOD])
+    assert runs.run() == (0, True)
+    assert runs.steps == [*([f"stop {UNIT}", f"free {UNIT}"] if known else []), "run"]
+    assert not runs.mark.exists()
+
+
+def test_a_second_try_stops_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first may have been heard after all: only the name of a dead unit is freed."""
+    monkeypatch.setattr(transient.orders, "is_known", lambda _: False)
+    runs = Runs(monkeypatch, tmp_path, [GOOD] * 10)
+    runs.begins = False
+    assert runs.run() == (0, False)
+    assert runs.steps == ["run", *[f"free {UNIT}", "run"] * 9, f"reset-failed {UNIT}"]
+
+
+@pytest.mark.parametrize("state", [BAD, HostError("systemd does not answer")], ids=["it failed", "nobody knows"])
+def test_a_unit_that_may_have_failed_is_reset(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: systemd.UnitState | HostError
+) -> None:
+    """systemd would keep it as failed; its directory goes with all that the command has left in it."""
+
+    def show(_: str) -> systemd.UnitState:
+        if isinstance(state, HostError):
+            raise state
+        return state
+
+    monkeypatch.setattr(transient.orders, "is_known", lambda _: False)
+    runs = Runs(monkeypatch, tmp_path, [])
+    monkeypatch.setattr(transient.systemd, "show", show)
+    with contextlib.suppress(HostError):
+        assert runs.run() == (3, True)
+    assert runs.steps == ["run", f"reset-failed {UNIT}"]
+    assert not runs.mark.exists()
+
+
+@pytest.mark.parametrize(("load", "known"), [("loaded", True), ("masked", True), ("not-found", False)])
+def test_a_unit_is_known_that_systemd_has_loaded(monkeypatch: pytest.MonkeyPatch, load: str, known: bool) -> None:
+    """Or that it was told never to start."""
+    Refuses(monkeypatch, LoadState=load)
+    assert orders.is_known(UNIT) is known
