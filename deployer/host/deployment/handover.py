@@ -231,8 +231,7 @@ def retire(ctx: Context, release: Release) -> None:
 
 def remove_but_finishing(ctx: Context, release: Release) -> None:
     """Remove a release's units, except those that still finish a job; the recovery timer removes these later."""
-    may_finish = release.spec.processes or release.spec.timers
-    finishing = background.finishing(ctx) if may_finish else {}
+    finishing = background.finishing(ctx) if background.may_finish(release) else {}
     remove_units(ctx, release, but=finishing)
     if finishing:
         lease.start_watchdog(ctx.paths)

@@ -122,7 +122,9 @@ def prunable(ctx: Context, keep: int) -> list[int]:
     protected = {number, current.previous} if current else {number}
     gone = to_prune(releases, protected, keep)
     in_use = {one for one in gone if files.is_locked(ctx.paths.release(one))}
-    return to_prune(releases, protected | background.finishing_numbers(ctx) | in_use, keep) if gone else []
+    may_finish = any(background.may_finish(one) for one in releases if one.number in gone)
+    finishing = background.finishing_numbers(ctx) if may_finish else set()
+    return [one for one in gone if one not in in_use | finishing]
 
 
 def _remove_unused(directory: Path) -> bool:

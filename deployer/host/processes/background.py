@@ -171,6 +171,11 @@ def still_running(ctx: Context, number: int) -> list[str]:
     return [name for name, state in states.items() if state.active in _UP]
 
 
+def may_finish(release: Release) -> bool:
+    """Whether a release has anything that may still finish a job: only then systemd need be asked."""
+    return bool(release.spec.processes or release.spec.timers)
+
+
 def finishing(ctx: Context) -> dict[str, UnitName]:
     """Units of any release that end by themselves: processes that were told to stop, and runs of timers.
 

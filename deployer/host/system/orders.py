@@ -126,7 +126,13 @@ def reload() -> None:
 
 
 def ensure_forgotten(units: Sequence[str]) -> None:
-    """Have systemd drop stopped units whose files are gone. Raises HostError."""
+    """Have systemd drop stopped units whose files are gone. Raises HostError.
+
+    One that has failed is kept until it is reset, even when it is known to have no file any more.
+    """
+    gone = {"LoadState": "not-found", "ActiveState": "inactive"}
+    if all(shown == gone for shown in properties(units, *gone)):
+        return
     systemctl("reset-failed", *units)
     if any(shown.get("LoadState") != "not-found" for shown in properties(units, "LoadState")):
         systemctl("daemon-reload")

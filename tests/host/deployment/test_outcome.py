@@ -208,6 +208,31 @@ def test_a_release_in_which_a_command_runs_is_not_pruned(ctx: Context) -> None:
     assert ctx.catalog.numbers() == [1, 4, 5]
 
 
+@pytest.mark.parametrize("kind", ["processes", "timers", ""])
+def test_a_release_that_finishes_a_job_is_not_pruned(ctx: Context, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whether it does, systemd is asked only if one of those that are to go has processes or timers."""
+    one, asked = ctx.catalog.get(1), []
+    parts: dict[str, Any] = {"processes": (), "timers": ()}
+    with_job = replace(one.spec, **{**parts, **({kind: ("one",)} if kind else {})})
+    for number in (2, 3, 4, 5):
+        made = ctx.catalog.create("deploy", 0, "ada", 1000.0 + number, one.spec)
+        ctx.catalog.update(made, result=GOOD, tree=one.tree, venv=one.venv)
+    read = ctx.catalog.all()
+    known = [replace(one, spec=with_job if one.number == 2 else replace(one.spec, **parts)) for one in read]
+    monkeypatch.setattr(Catalog, "all", lambda _: known)
+
+    def finishing(_: Context) -> set[int]:
+        asked.append("asked")
+        return {2}
+
+    monkeypatch.setattr(background, "finishing_numbers", finishing)
+    assert outcome.prunable(ctx, 2) == ([3] if kind else [2, 3])
+    assert asked == ["asked"] * bool(kind)
+    asked.clear()
+    assert outcome.prunable(ctx, 4) == []
+    assert asked == []
+
+
 FAILING = {
     "looking at its assets": (links, "names"),
     "looking for what v2 still runs": (background, "finishing_numbers"),

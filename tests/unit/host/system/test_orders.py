@@ -236,13 +236,23 @@ def test_all_units_are_read_anew_only_where_one_is_not_as_it_is_on_the_disk(
     assert fake.asked[0][1:] == ["show", "-p", "LoadState,NeedDaemonReload", SOCKET, SERVICE]
 
 
-@pytest.mark.parametrize(("load", "reloads"), [("not-found", 0), ("loaded", 1)])
-def test_what_is_gone_from_the_disk_is_forgotten(monkeypatch: pytest.MonkeyPatch, load: str, reloads: int) -> None:
-    """That a unit has failed is what systemd remembers longest."""
-    fake = Answers(monkeypatch, LoadState=load)
+@pytest.mark.parametrize(
+    ("load", "active", "orders_given"),
+    [
+        ("not-found", "inactive", []),
+        ("not-found", "failed", [["reset-failed", SOCKET, SERVICE]]),
+        ("loaded", "inactive", [["reset-failed", SOCKET, SERVICE], ["daemon-reload"]]),
+        ("loaded", "failed", [["reset-failed", SOCKET, SERVICE], ["daemon-reload"]]),
+    ],
+)
+def test_what_is_gone_from_the_disk_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, load: str, active: str, orders_given: list[list[str]]
+) -> None:
+    """That a unit has failed is what systemd remembers longest. Of what it has forgotten it need not be told."""
+    fake = Answers(monkeypatch, LoadState=load, ActiveState=active)
     orders.ensure_forgotten([SOCKET, SERVICE])
-    assert fake.orders == [["reset-failed", SOCKET, SERVICE], *[["daemon-reload"]] * reloads]
-    assert fake.asked[1][1:] == ["show", "-p", "LoadState", SOCKET, SERVICE]
+    assert fake.orders == orders_given
+    assert fake.asked[0][1:] == ["show", "-p", "LoadState,ActiveState", SOCKET, SERVICE]
 
 
 @pytest.mark.parametrize(
