@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployer.host.state.store import ENDS, SEAL
+from deployer.host.units.transient import COMMANDS as COMMANDS_OF_AN_APP
 from tests.host.simulation import service
 from tests.host.simulation.faults import Kill
 from tests.host.simulation.host import SimulatedHost
@@ -69,9 +70,14 @@ RECORDS = tuple(f".{end}" for end in ENDS if end != SEAL)
 """How the names end of what lies beside content, and counts once that is sealed."""
 
 
+PASSING = ("/events.jsonl", "/body", "/assets.json", *(f"/{name}.env" for name in COMMANDS_OF_AN_APP))
+"""How paths end that no boot relies on: a job's events are only told, the list of assets follows from the code, and a
+command does not outlive the boot that it was given an environment in."""
+
+
 def lasting(path: str) -> bool:
-    """Whether a later boot relies on it. Uploads are sent again, and a job's events are only told."""
-    return "/incoming/" not in path and not path.endswith(("/events.jsonl", "/body", *RECORDS))
+    """Whether a later boot relies on it. Uploads are sent again."""
+    return "/incoming/" not in path and not path.endswith((*PASSING, *RECORDS))
 
 
 def moves(trace: list[Change]) -> list[tuple[int, str, str]]:

@@ -31,7 +31,8 @@ _LARGEST = 32 * 1024 * 1024
 _LIST = "assets.json"
 """In a release's directory: the tree and the static directories that were looked at, and the assets that were found.
 
-A later deploy need not read the code of all kept releases to know which assets they name."""
+A later deploy need not read the code of all kept releases to know which assets they name. Where a power cut has taken
+the list back or left it torn, it reads that code."""
 _CHUNK = 1 << 18
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 """Another file system, too many links, a file system without links."""
@@ -48,7 +49,8 @@ def fill(ctx: Context, release: Release) -> int:
         by_directory.setdefault(os.path.dirname(name), []).append(name)
     new = sum(_fill(ctx, directory, {one: wanted[one] for one in ones}) for directory, ones in by_directory.items())
     if ctx.paths.release(release.number).is_dir():
-        files.write_json(_list(ctx, release), {**_seen(ctx, release), "names": sorted(wanted)}, 0o600)
+        listed = {**_seen(ctx, release), "names": sorted(wanted)}
+        files.write_json(_list(ctx, release), listed, 0o600, durable=False)
     return new
 
 

@@ -60,9 +60,10 @@ def write_file(path: Path, content: bytes, mode: int = 0o644, *, modified: int =
         sync_directory(path.parent)
 
 
-def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    """Replace the file at ``path`` by ``value`` as compact JSON. Raises OSError."""
-    write_file(path, json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n", mode)
+def write_json(path: Path, value: Any, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Replace the file at ``path`` by ``value`` as compact JSON, as :func:`write_file` does. Raises OSError."""
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+    write_file(path, text.encode() + b"\n", mode, durable=durable)
 
 
 def read_json(path: Path) -> Any:

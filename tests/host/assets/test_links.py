@@ -126,7 +126,7 @@ def test_which_assets_a_release_names_is_read_once(ctx: Context, monkeypatch: py
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", "{}", '{"tree":"other","static":[["/static/","static"]],"names":[]}',
+    ["", "\0" * 60, "{", "[]", "{}", '{"tree":"other","static":[["/static/","static"]],"names":[]}',
      '{"tree":"two","static":[["/s/","static"]],"names":[]}', '{"tree":"two","static":[["/static/","static"]]}',
      '{"tree":"two","static":[["/static/","static"]],"names":[1]}',
      '{"tree":"two","static":[["/static/","static"]],"names":"a"}'],
@@ -142,8 +142,22 @@ def test_a_list_that_does_not_hold_is_not_believed(ctx: Context, text: str) -> N
     assert at(ctx).read_text() == "two"
 
 
+def test_what_is_synced_are_the_assets_and_not_the_list(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list follows from the code: a power cut may take it."""
+    synced, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    links.fill(ctx, numbered(ctx, release(ctx, "two", {HASHED: "two"}), 2))
+    assert str(at(ctx).parent) in synced
+    assert not [path for path in synced if path.startswith(str(ctx.paths.release(2)))]
+
+
 def test_a_release_without_a_list_is_read(ctx: Context) -> None:
-    """An earlier version wrote none."""
+    """An earlier version wrote none, and a power cut may have taken it."""
     two = numbered(ctx, release(ctx, "two", {HASHED: "two"}), 2)
     links.fill(ctx, two)
     (ctx.paths.release(2) / "assets.json").unlink()
