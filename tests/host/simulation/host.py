@@ -13,6 +13,7 @@ from typing import Any
 from deployer.host import service as unit_service
 from deployer.host.build.code import clone
 from deployer.host.deployment import barrier
+from deployer.host.job import events as job_events
 from deployer.host.job import main
 from deployer.host.job.events import EventLog
 from deployer.host.processes import probe, watch
@@ -132,6 +133,7 @@ class SimulatedHost:
                 enter(_patched(module, "end_with_laptop", contextlib.nullcontext))
             enter(_patched(Session, "_receive_signals", self._hear_words))
             enter(_patched(barrier, "_POLL", 0.5))
+            enter(_patched(job_events, "_POLL", 0.03))
             enter(_patched(watch, "_TICK", 0.1))
             enter(_patched(proc, "terminate", self.systemd.terminate))
             enter(_patched(proc, "memory", lambda: proc.Memory(8 << 30, 16 << 30)))

@@ -128,6 +128,30 @@ def test_who_waits_for_a_job_to_leave_reads_its_events_once(
     assert sum(read) < 6000
 
 
+def test_an_event_is_told_soon_and_systemd_asked_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever follows a job reads its file a hundred times a second, and asks once in one whether it lives."""
+    now, asked = [100.0], list[float]()
+    log = EventLog(tmp_path / "events.jsonl")
+    log("phase.started", phase="build")
+
+    def sleep(seconds: float) -> None:
+        assert seconds <= 0.01
+        now[0] += seconds
+        if now[0] >= 105:
+            log("finished", exit=0)
+
+    def is_alive(_: Context) -> bool:
+        asked.append(now[0])
+        return True
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep, time=lambda: 0.0)
+    monkeypatch.setattr(events, "time", clock)
+    monkeypatch.setattr(lock, "is_alive", is_alive)
+    ctx: Any = SimpleNamespace()
+    assert [one["event"] for one in events.follow(ctx, tmp_path)] == ["phase.started", "finished"]
+    assert 3 <= len(asked) <= 5
+
+
 @pytest.mark.parametrize(
     ("phase", "waits", "told"),
     [
