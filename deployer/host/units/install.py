@@ -14,6 +14,7 @@ from deployer.host.state.app import Context
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import Release
 from deployer.host.system import files, orders, ownership, runner, systemd
+from deployer.host.system.alongside import alongside
 from deployer.host.units import overrides, programs
 from deployer.host.units.confinement import unsupported
 from deployer.host.units.text import Capabilities, process_unit, run_unit, service_unit, socket_unit, timer_unit
@@ -41,10 +42,13 @@ def install(ctx: Context, release: Release, *, proven: bool = False) -> str:
     texts = unit_texts(ctx, release)
     for name, text in texts.items():
         files.write_file(ctx.paths.units / name, text.encode(), 0o644)
-    if not proven:  # what has served once was accepted once, and a rollback is in a hurry
+    if proven:  # what has served once was accepted once, and a rollback is in a hurry
+        orders.ensure_loaded(list(texts))
+    else:
         _check_calendars(release.spec)
-        _verify([ctx.paths.units / name for name in texts])
-    orders.ensure_loaded(list(texts))
+        verified = alongside(lambda: _verify([ctx.paths.units / name for name in texts]), "verify")
+        orders.ensure_loaded(list(texts))  # nothing is started before they are verified
+        verified()
     return f"{len(texts)} units"
 
 

@@ -24,6 +24,7 @@ from deployer.host.state import lease
 from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import journald, proc, runner
+from deployer.host.units import install
 from deployer.host.units.text import app_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
 from deployer.wire.site import ProxySite
@@ -132,6 +133,7 @@ class SimulatedHost:
             for module in (session, operations):
                 enter(_patched(module, "end_with_laptop", contextlib.nullcontext))
             enter(_patched(Session, "_receive_signals", self._hear_words))
+            enter(_patched(install, "alongside", _at_once))
             enter(_patched(barrier, "_POLL", 0.5))
             enter(_patched(job_events, "_POLL", 0.03))
             enter(_patched(watch, "_TICK", 0.1))
@@ -364,6 +366,12 @@ class SimulatedHost:
     @property
     def ledger(self) -> bytes:
         return self.paths.ledger.read_bytes() if self.paths.ledger.exists() else b""
+
+
+def _at_once(function: Callable[[], Any], _: str) -> Callable[[], Any]:
+    """Stands in for ``alongside``, where the other thread would run a command: the clock goes for one alone."""
+    ended = function()
+    return lambda: ended
 
 
 @contextlib.contextmanager
