@@ -219,10 +219,10 @@ def test_a_migration_that_hangs(shop: Shop) -> None:
         fab.until("phase.started", phase="migrate")
         unit = "deployer-shop-migrate.service"
         wait_until(
-            lambda: shop.host.run(["systemctl", "is-active", unit], check=False).stdout == "active\n",
+            lambda: shop.host.run(["systemctl", "is-active", unit], check=False).stdout == "activating\n",
             "it runs",
         )
-        limit = shop.host.run(["systemctl", "show", "-P", "RuntimeMaxUSec", unit]).stdout.strip()
+        limit = shop.host.run(["systemctl", "show", "-P", "TimeoutStartUSec", unit]).stdout.strip()
         shop.host.run(["systemctl", "stop", "deployer-shop.service"])
         ended = fab.end()
     assert limit == "1h"

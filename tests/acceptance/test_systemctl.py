@@ -120,7 +120,7 @@ def test_stop_ends_a_deploy_under_way(deployed: Site) -> None:
     config = (deployed.project.path / "deploy.toml").read_text()
     deployed.project.change(version="2", files={"deploy.toml": config.replace("build = [", 'build = ["sleep 60", ')})
     with deploying(deployed) as deploy:
-        wait_until(lambda: show(deployed, "ActiveState", "deployer-shop-build.service") == "active", "it builds")
+        wait_until(lambda: show(deployed, "ActiveState", "deployer-shop-build.service") == "activating", "it builds")
         deployed.host.run("systemctl stop shop", timeout=120)
         assert deploy.wait(60) == 5
     assert active(deployed) == ""
