@@ -83,12 +83,12 @@ class Collection:
         blob; ``programs`` are executable. Raises ConfigError for a path that cannot ship."""
         check_names(names)
         self.contents.add_blobs(blobs, names)
+        found = [known[name] for name in names.values()]
+        kinds = [EXECUTABLE if path in programs else FILE for path in names]
+        entries = map(Entry, names, kinds, [one.size for one in found], [one.digest for one in found])
+        self._entries.update(zip(names, entries, strict=True))
         self.raw = {path: raw for path, raw in self.raw.items() if path not in names}
-        for path, name in names.items():
-            size, digest, raw = known[name]
-            self._entries[path] = Entry(path, EXECUTABLE if path in programs else FILE, size, digest)
-            if raw != CONTENT:
-                self.raw[path] = raw
+        self.raw.update({path: one.raw for path, one in zip(names, found, strict=True) if one.raw != CONTENT})
 
     def add_from(self, other: Collection, path: str) -> None:
         """Add a file of another collection as it is there."""

@@ -22,6 +22,8 @@ from deployer.project.spool import Spool
 from deployer.wire.advice import do, run
 from deployer.wire.lazydata import dataclass
 
+_FEW, _SMALL = 100, 1 << 20
+"""What is known of all blobs is written when one in so many is new, or so many bytes are."""
 _MOST_CONVERTED, _MOST_BYTES = 500, 60_000
 """Files that are named to ``git archive`` one by one, and the bytes of their names; beyond that it gives all files."""
 
@@ -90,7 +92,8 @@ def from_objects(root: Path, commit: str, below: str, spool: Spool) -> Part | No
     names = {below + file.path: file.name for file in plain if file.mode != LINK_MODE}
     files.add_blobs(blobs, names, used, {below + file.path for file in plain if file.mode == EXECUTABLE_MODE})
     blobs.rest()
-    if not read.keys() <= known.keys():
+    new = [one for name, one in read.items() if name not in known]
+    if _FEW * len(new) > len(used) or sum(one.size for one in new) > _SMALL:  # else they are as soon read again
         digests.save(used, known)
     return Part(files=files, submodules={one.path: one.name for one in found.submodules}, filtered=found.filtered)
 

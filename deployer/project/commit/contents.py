@@ -4,18 +4,13 @@ are asked for."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from deployer.errors import ConfigError
 from deployer.project.commit.blobs import Blobs
 from deployer.project.spool import Kept, Readable, Spool
 from deployer.wire.advice import do
 from deployer.wire.tree import Entry
-
-
-class _InGit(NamedTuple):
-    blobs: Blobs
-    name: str
 
 
 class Contents:
@@ -27,7 +22,10 @@ class Contents:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self._asked: Blobs | None = None
-        self._places: dict[str, int | _InGit] = {}
+        self._places: dict[str, int | str] = {}
+        """By path: where a content begins in the spool, or the name of its blob."""
+        self._blobs: dict[str, Blobs] = {}
+        """By the name of a blob: what can read it."""
 
     def add(self, path: str, stream: Readable) -> Kept:
         """Keep all of a stream. Raises OSError when the temporary directory is full."""
@@ -37,23 +35,27 @@ class Contents:
 
     def add_blobs(self, blobs: Blobs, names: Mapping[str, str]) -> None:
         """Have contents read from git, once they are opened; ``names`` has the blob of each path."""
-        self._places.update({path: _InGit(blobs, name) for path, name in names.items()})
+        self._places.update(names)
+        self._blobs.update(dict.fromkeys(names.values(), blobs))
 
     def add_from(self, other: Contents, path: str) -> None:
         """Take over a path of another with the same spool."""
-        self._places[path] = other._places[path]
+        place = self._places[path] = other._places[path]
+        if isinstance(place, str):
+            self._blobs[place] = other._blobs[place]
 
     def add_all(self, other: Contents) -> None:
         """Take over all paths of another with the same spool."""
         self._places.update(other._places)
+        self._blobs.update(other._blobs)
 
     def fetch(self, entries: Iterable[Entry]) -> None:
         """Read all those that are still in git, in one go. Raises ConfigError with git's words when it cannot be."""
         wanted: dict[Blobs, dict[str, Entry]] = {}
         for entry in entries:
             place = self._places[entry.path]
-            if isinstance(place, _InGit):
-                wanted.setdefault(place.blobs, {})[place.name] = entry
+            if isinstance(place, str):
+                wanted.setdefault(self._blobs[place], {})[place] = entry
         for blobs, named in wanted.items():
             asked, self._asked = self._asked, blobs
             if asked is not None and asked is not blobs:
@@ -65,8 +67,8 @@ class Contents:
         """A stream of its own over a file's content. Raises ConfigError with git's words when it cannot be read."""
         self.fetch((entry,))
         place = self._places[entry.path]
-        if isinstance(place, _InGit):
-            return place.blobs.open(place.name)
+        if isinstance(place, str):
+            return self._blobs[place].open(place)
         return self.spool.open(place, entry.size)
 
 
