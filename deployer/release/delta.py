@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import field
 from typing import BinaryIO
 
@@ -42,7 +42,7 @@ class Upload:
 
 
 def make_delta(
-    source: Source, base_key: str = "", base_ids: Sequence[bytes] = (), advance: Advance = _ignore
+    source: Source, base_key: str = "", base_ids: Collection[bytes] = (), advance: Advance = _ignore
 ) -> Upload:
     """What makes the source's tree out of a base, whose key and ids the host told (``""``: none).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from deployer.project.cache import Cache, cache_directory
@@ -35,7 +35,7 @@ class Uploads:
         """What a host with that tree lacks. Asks the host for the ids of the tree's files where nobody here knows them.
         Raises DeployerError."""
         made = self._made.get((base.digest, base.altered))
-        ids = () if made else tuple(self._ids(base))
+        ids = () if made else self._ids(base)
         with self._making:
             made = self._made.get((base.digest, base.altered)) or make_delta(self._source, base.key, ids, packed)
             if not self._made:
@@ -43,14 +43,14 @@ class Uploads:
             self._made[base.digest, base.altered] = made
         return replace(made, delta=replace(made.delta, base=base.key))
 
-    def _ids(self, base: BaseTree) -> Sequence[bytes]:
+    def _ids(self, base: BaseTree) -> Collection[bytes]:
         """The ids of what can be taken over."""
         if base.told or not base.digest:
             return base.told
         with _held(self._asking, _PATIENCE):
             known = self._known.get(base.digest) or self._load(base.digest) or base.altered.union(base.ask())
             self._known[base.digest] = known
-        return sorted(known - base.altered)
+        return known - base.altered if base.altered else known
 
     def _load(self, digest: str) -> frozenset[bytes]:
         text = self._cache.load(digest, _MOST)

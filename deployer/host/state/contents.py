@@ -20,6 +20,8 @@ from deployer.wire.tree import directories_of
 
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINK = b" 120777"
+"""How what is seen of a link ends."""
 _NAMED = 3
 """How many changed files a message names."""
 ByPath = dict[bytes, bytes]
@@ -98,8 +100,7 @@ def _list_at(directory: Path, path: str, found: ByPath) -> None:
 
 def size(seen: Mapping[bytes, bytes]) -> int:
     """The bytes in the files of a listing, each counted once."""
-    files = {one.split(b" ", 1)[0]: one for one in seen.values() if not stat.S_ISLNK(int(one.rpartition(b" ")[2], 8))}
-    return sum(int(one.split(b" ", 2)[1]) for one in files.values())
+    return sum(int(one.split(b" ", 2)[1]) for one in set(seen.values()) if not one.endswith(_LINK))
 
 
 def digests(

@@ -18,9 +18,9 @@ from deployer.wire.tree import FEW, ID_BYTES, Entry, as_text, pack_ids, parse_li
 Seal = Mapping[str, Any]
 
 
-def record(store: Store, key: str, entries: Sequence[Entry]) -> None:
-    """Record the entries of a tree that is being made; they last once it is sealed. Raises OSError."""
-    files.write_file(store.beside(key, ENTRIES), as_text(entries), 0o600, durable=False)
+def record(store: Store, key: str, text: bytes) -> None:
+    """Record the entries of a tree that is being made, as text; they last once it is sealed. Raises OSError."""
+    files.write_file(store.beside(key, ENTRIES), text, 0o600, durable=False)
 
 
 def seal(store: Store, key: str, by_path: Mapping[str, bytes], altered: Sequence[str]) -> dict[str, Any]:

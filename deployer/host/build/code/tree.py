@@ -10,6 +10,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,12 +34,14 @@ from deployer.wire.tree import LINK, Delta, Entry
 
 @dataclass(frozen=True)
 class Plan:
-    """What an upload makes of the tree that it builds on: its files, and those of them that stay from there."""
+    """What an upload makes of the tree that it builds on: its files, those of them that stay from there, and all of
+    them as text."""
 
     delta: Delta
     base: Base | None
     entries: Sequence[Entry]
     kept: Sequence[Entry]
+    text: bytes = field(repr=False)
 
     @property
     def inodes(self) -> int:
@@ -76,10 +79,10 @@ def plan(ctx: Context, value: object, compiled: str) -> Plan:
         raise HostError("the tree that this upload builds on is gone from the host", next=run("fab deploy", "again"))
     base = _base(ctx, delta.base, seal, compiled) if seal is not None else None
     try:
-        entries, kept = merge(delta, base)
+        merged = merge(delta, base)
     except ValueError as error:
         raise _mismatch(error) from None
-    return Plan(delta, base, entries, kept)
+    return Plan(delta, base, *merged)
 
 
 def _base(ctx: Context, key: str, seal: Mapping[str, Any], compiled: str) -> Base:
@@ -109,7 +112,7 @@ def unpack(ctx: Context, key: str, plan: Plan, body: Path) -> None:
         cloned = plan.takes_bytecode and clone.take(ctx, plan.delta.base, destination)
         os.chmod(str(destination), 0o700)
         apply(plan.delta, str(body), base, plan.kept, str(destination), cloned=cloned)
-        shipped.record(ctx.trees, key, plan.entries)
+        shipped.record(ctx.trees, key, plan.text)
     except Mismatch as error:
         ctx.trees.remove(key)
         lost = {entry.path for entry in plan.kept}.intersection(error.paths)

@@ -13,12 +13,12 @@ import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from deployer.host.build import hardlinks
 from deployer.host.build.code import clone
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, check_paths, directories_of, tree_digest
+from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, as_text, check_paths, directories_of, text_digest
 
 _CHUNK = 1 << 18
 
@@ -47,8 +47,16 @@ class Base:
     altered: Sequence[str] = ()
 
 
-def merge(delta: Delta, base: Base | None) -> tuple[list[Entry], list[Entry]]:
-    """The entries of the resulting tree, sorted by path, and those of them that stay from the base.
+class Merged(NamedTuple):
+    """The entries of a tree, sorted by path, those of them that stay from its base, and all of them as text."""
+
+    entries: list[Entry]
+    kept: list[Entry]
+    text: bytes
+
+
+def merge(delta: Delta, base: Base | None) -> Merged:
+    """What a delta makes of its base.
 
     Raises Mismatch when they are not the tree with ``delta.digest``, ValueError when a path leads outside.
     """
@@ -59,9 +67,10 @@ def merge(delta: Delta, base: Base | None) -> tuple[list[Entry], list[Entry]]:
     entries = sorted([*kept, *delta.add])
     check_paths(delta.add)
     _check_added(kept, delta.add)
-    if tree_digest(entries) != delta.digest:
+    text = as_text(entries)
+    if text_digest(text) != delta.digest:
         raise Mismatch("the base and the delta do not make the tree that was announced")
-    return entries, kept
+    return Merged(entries, kept, text)
 
 
 def _check_added(kept: Sequence[Entry], added: Sequence[Entry]) -> None:

@@ -78,7 +78,7 @@ class Host:
         wire = parse_delta(json.loads(json.dumps(delta.as_json())))
         ids = [entry.id for entry in entries]
         known = Base(str(base), entries, ids, shares=self.shares) if base else None
-        made, kept = merge(wire, known)
+        made, kept, _ = merge(wire, known)
         cloned = known is not None and self.clones
         if cloned:
             hardlinks.share(str(base), str(place), entries, (), modules=True)
