@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from deployer.wire.lazyre import pattern
 
 CACHE = "__pycache__"
 _COMPILED = pattern(r"([^./]+)\.cpython-[0-9a-z.-]+\.pyc\Z")
+_COMPILED_PATH = pattern(rb"((?:.*/)?)__pycache__/([^./]+)\.cpython-[0-9a-z.-]+\.pyc", re.DOTALL)
 _LARGEST = 8 * 1024 * 1024
 """Bytes; a larger file is compiled again."""
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -50,9 +52,8 @@ def of_modules(names: Iterable[str], modules: Collection[str]) -> list[str]:
 
 def module_of(path: bytes) -> bytes:
     """The path of the module whose bytecode is at a path; empty when it is no bytecode."""
-    directory, _, name = path.rpartition(b"/")
-    found = _COMPILED.fullmatch(os.fsdecode(name)) if directory.endswith(CACHE.encode()) else None
-    return directory[: -len(CACHE)] + os.fsencode(f"{found[1]}.py") if found else b""
+    found = _COMPILED_PATH.fullmatch(path)
+    return b"%s%s.py" % (found[1], found[2]) if found else b""
 
 
 def python(venv: Path | None) -> str:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import contents
@@ -112,15 +112,13 @@ class Store:
             known.update(self._shared(other, seen))
         return Examined(seen, contents.digests(directory, seen, known))
 
-    def recorded(self, key: str, chosen: Callable[[bytes], bool]) -> Examined | None:
-        """What is recorded of files of sealed content, by the paths that are ``chosen``; nothing is looked at. None
-        when it is damaged, or its records are."""
+    def recorded(self, key: str) -> Examined | None:
+        """What is recorded of sealed content; nothing is looked at. None when it is damaged, or its records are."""
         record, seen = self.record(key), self.seen(key)
         digests = self._recorded(key, str((record or {}).get("sums", "")))
         if record is None or record.get("damaged") or not digests or seen.keys() != digests.keys():
             return None
-        paths = [path for path in digests if chosen(path)]
-        return Examined({path: seen[path] for path in paths}, {path: digests[path] for path in paths})
+        return Examined(seen, digests)
 
     def examine_again(self, key: str, before: Examined, changed: Iterable[str]) -> tuple[Examined, Collection[bytes]]:
         """The content where only what is at the paths ``changed``, and below them, differs from what it was ``before``;

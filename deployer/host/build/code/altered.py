@@ -95,7 +95,7 @@ def settle(ctx: Context, key: str, damage: str, changed: Sequence[bytes]) -> boo
     if lost:
         ctx.trees.mark(key, seal, damaged=damage)  # no other deploy takes it as it is
     refuse(ctx, key, lost)
-    recorded = ctx.trees.recorded(key, lambda _: True)
+    recorded = ctx.trees.recorded(key)
     if recorded is None or not all(bytecode.module_of(path) for path in changed):
         return False
     for path in paths:

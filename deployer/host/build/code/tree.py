@@ -192,9 +192,14 @@ def _recorded(ctx: Context, plan: Plan) -> Examined | None:
     base = plan.base
     if base is None or not base.shares or base.bytecode != plan.takes_bytecode:
         return None
+    found = ctx.trees.recorded(plan.delta.base)
+    if found is None:
+        return None
     kept = {entry.path.encode() for entry in plan.kept}
-    modules = kept if plan.takes_bytecode else ()
-    return ctx.trees.recorded(plan.delta.base, lambda path: path in kept or bytecode.module_of(path) in modules)
+    for path in found.seen.keys() - kept:
+        if not (plan.takes_bytecode and bytecode.module_of(path) in kept):
+            del found.seen[path], found.digests[path]
+    return found
 
 
 def _run_commands(ctx: Context, tree: Path, spec: Spec, venv: Path | None, seen: Mapping[str, str]) -> None:
