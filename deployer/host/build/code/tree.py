@@ -196,8 +196,9 @@ def _recorded(ctx: Context, plan: Plan) -> Examined | None:
     if found is None:
         return None
     kept = {entry.path.encode() for entry in plan.kept}
+    modules = kept if plan.takes_bytecode else set()
     for path in found.seen.keys() - kept:
-        if not (plan.takes_bytecode and bytecode.module_of(path) in kept):
+        if bytecode.module_of(path) not in modules:
             del found.seen[path], found.digests[path]
     return found
 
