@@ -42,8 +42,7 @@ class Trust:
         seen, serving = store.seen(key), list(self._serving(store))
         if key in self.built or key in serving:
             return seen
-        serves = [store.seen(one) for one in serving]
-        return {path: one for path, one in seen.items() if any(other.get(path) == one for other in serves)}
+        return {path: one for other in serving for path, one in seen.items() & store.seen(other).items()}
 
     def _serving(self, store: Store) -> Iterator[str]:
         for key in {self.serving.tree, self.serving.venv} - {""} if self.serving is not None else ():

@@ -201,14 +201,16 @@ class Store:
 
     def _changed(self, key: str, sums: str, seen: contents.ByPath, trusted: Mapping[bytes, bytes]) -> list[bytes]:
         """The paths that differ from what was sealed. Raises ValueError when the list of digests does, OSError."""
-        digests = self._recorded(key, sums)
-        known = {path: one for path, one in digests.items() if path in seen and trusted.get(path) == seen[path]}
-        found = contents.digests(os.fsencode(self.path(key)), seen, known, cached=False)
-        if contents.text_digest(contents.as_text(found)) == sums:
-            return []
+        digests, place = self._recorded(key, sums), os.fsencode(self.path(key))
         if not digests:
+            found = contents.digests(place, seen, {}, cached=False)
+            if contents.text_digest(contents.as_text(found)) == sums:
+                return []
             raise ValueError(str(self.sums_path(key)))
-        return contents.changed(digests, found)
+        unknown = {path: one for path, one in seen.items() if trusted.get(path) != one or path not in digests}
+        gone = digests.keys() - seen.keys()
+        before = {path: digests[path] for path in gone.union(unknown) if path in digests}
+        return contents.changed(before, contents.digests(place, unknown, {}, cached=False))
 
     def mark_damaged(self, key: str, damage: str) -> None:
         """Record in the seal that the content is damaged: it is not used again, but what runs from it goes on.
