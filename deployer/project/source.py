@@ -5,11 +5,8 @@ A source is read once, into a temporary file: what is hashed is what is sent, wh
 
 from __future__ import annotations
 
-import gc
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +19,7 @@ from deployer.project.commit.contents import Contents
 from deployer.project.files import Collection, included, plain_files
 from deployer.project.filters import listed, refuse_raw
 from deployer.wire.advice import do
+from deployer.wire.alongside import alongside
 from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import LINK, Entry, directories_of, tree_digest
 
@@ -104,54 +102,18 @@ def collect(
     if dirty and ref is not None:
         raise ConfigError(message="--dirty ships the working tree and --ref a commit: choose one")
     new: tuple[str, ...] = ()
-    with _without_collector():
-        if dirty:
-            source = from_working_tree(root, include=include, submodules=submodules)
-        elif ref is not None:
-            source = from_git(root, ref, include=include, submodules=submodules)
-        else:
-            clean = alongside(lambda: require_clean(root))  # git looks at every file of the tree
-            try:
-                source = from_git(root, include=include, submodules=submodules)
-            finally:
-                new = clean().untracked  # what is wrong with the tree is told first
+    if dirty:
+        source = from_working_tree(root, include=include, submodules=submodules)
+    elif ref is not None:
+        source = from_git(root, ref, include=include, submodules=submodules)
+    else:
+        clean = alongside(lambda: require_clean(root), "git status")  # git looks at every file of the tree
+        try:
+            source = from_git(root, include=include, submodules=submodules)
+        finally:
+            new = clean().untracked  # what is wrong with the tree is told first
     refuse_env_file(source, env_file)
     return replace(source, warnings=(*source.warnings, *untracked_warnings(source, new)))
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Look for no cyclic garbage in the block: for 30,000 files the collector would look at everything time and again,
-    which takes a fifth of the time that it takes to read them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def alongside(function: Callable[[], T]) -> Callable[[], T]:
-    """Run a function in a thread. What is returned waits for its end, and returns or raises what the function did."""
-    ended: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            ended.append(function())
-        except BaseException as error:
-            failed.append(error)
-
-    def result() -> T:
-        thread.join()
-        if failed:
-            raise failed[0]
-        return ended[0]
-
-    thread = threading.Thread(target=run, daemon=True, name="alongside")
-    thread.start()
-    return result
 
 
 def from_git(root: Path, ref: str = "HEAD", *, include: Sequence[str] = (), submodules: bool = True) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from deployer.wire.lazydata import dataclass
 
 SHIPPED = ("deployer.host", "deployer.wire")
 """The packages that run on the host, with all packages inside them."""
+_MAKING = threading.Lock()
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -33,9 +35,14 @@ class Program:
         return zlib.compress(self.content, 9)
 
 
-@cache
 def host_program() -> Program:
-    """The program of this version: the same sources give the same bytes."""
+    """The program of this version: the same sources give the same bytes. Any thread may ask for it; it is made once."""
+    with _MAKING:
+        return _made()
+
+
+@cache
+def _made() -> Program:
     sources = {"deployer/__init__.py": b""}
     for package in SHIPPED:
         sources.update(_sources(resources.files(package), package.replace(".", "/")))

@@ -134,7 +134,7 @@ def check_paths(entries: Sequence[Entry]) -> None:
 
 
 def _are_sound(paths: Sequence[str], kinds: Set[str]) -> bool:
-    """Whether none of them is bad; for 30,000 this takes a fifth of the time that it takes to look at each."""
+    """Whether none of them is bad. Looked at together: that takes less than half of the time."""
     together, known = f"/{'/'.join(paths)}/", set(paths)
     return (
         len(known) == len(paths)

@@ -62,7 +62,8 @@ def _keep_assets(deployment: Deployment) -> str:
 
 
 def start(deployment: Deployment) -> str:
-    """Boot the candidate. Nothing else is run by code that is not what was sealed: no migration, on no host."""
+    """Boot the candidate, and prove its code meanwhile: no migration, on any host of a fleet, is run by code that is
+    not what was sealed."""
     deployment.begin_to_compare()
     detail = handover.start(deployment.ctx, deployment.release, deployment.current)
     _refuse_damage(deployment, SealCheck.code)

@@ -24,7 +24,7 @@ def ensure(app: str) -> list[str]:
 
 
 def templates() -> timers.Templates:
-    """Pure."""
+    """The units' templates. Pure."""
     return timers.Templates.of(
         scrub_unit("", "service"),
         scrub_unit("", "timer"),

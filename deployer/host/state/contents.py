@@ -28,9 +28,8 @@ ByPath = dict[bytes, bytes]
 """What is known of each file and link, by its path below the directory."""
 
 
-def listing(directory: bytes | int) -> ByPath:
-    """Inode, size, modification time (nanoseconds), mode of each file and link below a directory, which may be open.
-    Raises OSError."""
+def listing(directory: bytes) -> ByPath:
+    """Inode, size, modification time (nanoseconds), mode of each file and link below a directory. Raises OSError."""
     found: ByPath = {}
     with _opened(directory) as place:
         _list(place, b"", found)
@@ -38,9 +37,9 @@ def listing(directory: bytes | int) -> ByPath:
 
 
 @contextlib.contextmanager
-def _opened(directory: bytes | int, parent: int | None = None) -> Iterator[int]:
+def _opened(directory: bytes, parent: int | None = None) -> Iterator[int]:
     """A directory; its files are then reached without the names above it being looked up again for each."""
-    place = os.dup(directory) if isinstance(directory, int) else os.open(directory, _DIRECTORY, dir_fd=parent)
+    place = os.open(directory, _DIRECTORY, dir_fd=parent)
     try:
         yield place
     finally:
@@ -104,7 +103,7 @@ def size(seen: Mapping[bytes, bytes]) -> int:
 
 
 def digests(
-    directory: bytes | int, seen: Mapping[bytes, bytes], known: Mapping[bytes, bytes], *, cached: bool = True
+    directory: bytes, seen: Mapping[bytes, bytes], known: Mapping[bytes, bytes], *, cached: bool = True
 ) -> ByPath:
     """Digest and mode of each file in a listing of ``directory``: as they are ``known``, else read.
 

@@ -1,34 +1,16 @@
-"""Work that goes on while another is waited for."""
+"""Work of the host program that goes on while other work is waited for."""
 
 from __future__ import annotations
 
-import threading
 from typing import Callable, TypeVar
 
 from deployer.host.system.signals import uninterrupted
+from deployer.wire import alongside as threads
 
 T = TypeVar("T")
 
 
 def alongside(function: Callable[[], T], name: str) -> Callable[[], T]:
-    """Call a function in a thread of that name. What is returned waits for its end, and returns or raises what the
-    function did. Signals go to the caller's thread."""
-    ended: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            ended.append(function())
-        except BaseException as error:
-            failed.append(error)
-
-    def result() -> T:
-        thread.join()
-        if failed:
-            raise failed[0]
-        return ended[0]
-
-    thread = threading.Thread(target=run, daemon=True, name=name)
+    """As :func:`deployer.wire.alongside.alongside`; signals go to the caller's thread."""
     with uninterrupted():
-        thread.start()
-    return result
+        return threads.alongside(function, name)

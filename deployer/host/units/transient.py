@@ -63,7 +63,7 @@ def run(
     """
     unit = unit_of(ctx, command.name)
     env_path = ctx.paths.private / f"{command.name}.env"
-    files.write_file(env_path, environment_file(environment), 0o600, durable=False)  # for now: no boot needs it
+    files.write_file(env_path, environment_file(environment), 0o600, durable=False)  # no later boot reads it
     said: list[str] = []
 
     def take(line: str) -> None:

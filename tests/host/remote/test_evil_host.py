@@ -146,6 +146,33 @@ def test_what_a_confused_host_serves_is_not_known(evil: Evil) -> None:
     assert evil.asked() == ["ask", "release"]
 
 
+UNKNOWN = {**START, "current": "v1", "base": {"key": "a" * 64, "digest": "b" * 64, "altered": "", "ids": ""}}
+"""It has a tree that this machine has not sent: it is asked for what is in it."""
+
+
+@pytest.mark.parametrize("ids", ["!!", "AAAA", 5, None])
+def test_a_host_that_tells_no_ids_has_begun_with_nothing(evil: Evil, ids: Any) -> None:
+    done = evil.deployer("deploy", says=[UNKNOWN, {"event": "answer", "ids": ids}])
+    assert done.returncode == 3, done.stderr
+    assert "evil said what its program never says: its answer to 'base'" in done.stderr
+    assert "nothing was touched" in done.stderr and "setup -H root@evil" in done.stderr
+    assert evil.asked() == ["ask", "base"]
+
+
+def test_a_tree_that_is_gone_since_it_was_told_of(evil: Evil) -> None:
+    """Another deploy has removed it: the host's own words and advice are passed on, and nothing is sent."""
+    gone = {"message": "the tree is gone", "state": "nothing was touched", "steps": [["fab deploy", "again"]]}
+    refusal = [
+        {"event": "failed", "at": 1.0, "exit": 5, "next": "fab deploy", **gone},
+        {"event": "finished", "at": 1.0, "exit": 5, "release": "", "serving": "v1", "seconds": 0.1, "summary": ""},
+    ]
+    done = evil.deployer("deploy", says=[UNKNOWN, refusal])
+    assert done.returncode == 5, done.stderr
+    said = done.stderr + done.stdout
+    assert "the tree is gone" in said and "deploy" in said and "Traceback" not in said
+    assert evil.asked() == ["ask", "base"]
+
+
 def test_a_host_cannot_lead_a_fleet_to_a_number(evil: Evil) -> None:
     """One of two hosts is at the end of all numbers: it is named, and no release is sent to either."""
     done = evil.deployer(

@@ -25,6 +25,7 @@ from deployer.host.setup.program import install
 from deployer.project.locks.lockfile import Lock
 from deployer.release.setup import setup_request
 from deployer.release.spec import environment_of, release_request, respec, spec_of
+from deployer.remote import program as program_module
 from deployer.remote.program import host_program
 from deployer.wire.message import read_message
 from deployer.wire.protocol import PHASES, PROCESS_LENGTH, dumps
@@ -272,7 +273,7 @@ def test_a_request_is_what_the_host_accepts() -> None:
 def test_the_host_program_is_the_same_every_time_and_holds_only_itself() -> None:
     """Its digest names its directory on the host; nothing of the laptop's half is in it."""
     program = host_program()
-    host_program.cache_clear()
+    program_module._made.cache_clear()
     assert host_program() == program
     assert zlib.decompress(program.packed()) == program.content
     names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
@@ -292,7 +293,7 @@ def test_a_package_inside_the_host_program_ships(tmp_path: Path, monkeypatch: py
         (tmp_path / "made_up" / path).write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("deployer.remote.program.SHIPPED", ("made_up",))
-    content = host_program.__wrapped__().content
+    content = program_module._made.__wrapped__().content
     install(content, base := tmp_path / "base")
     (directory,) = (path for path in base.iterdir() if path.is_dir())
     assert directory.name == hashlib.sha256(content).hexdigest()

@@ -83,11 +83,13 @@ def refuse(ctx: Context, key: str, lost: Mapping[str, Path]) -> None:
 
 
 def settle(ctx: Context, key: str, damage: str, changed: Sequence[bytes]) -> bool:
-    """What to do with a tree that was sealed by what is recorded of the tree before, and is not like that: the
-    ``damage``, at the paths ``changed``. True when it could be put right: only bytecode differed, and it is left out.
+    """Put a tree right that was sealed by what is recorded of the tree before, and is not like that: ``damage`` says
+    so, at the paths ``changed``. True when only bytecode differed, which is then left out; False when nothing was done.
 
     Raises HostError when a file that was taken over is not what was shipped, OSError.
     """
+    if not changed:  # it cannot be read, say
+        return False
     seal = ctx.trees.record(key) or {}
     paths, outside = [os.fsdecode(path) for path in changed], set(seal.get("altered", ()))
     files = {entry.path for entry in shipped.entries(ctx.trees, key, seal)} - outside

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deployer.host.build.code import altered
 from deployer.host.state import contents
 from deployer.host.state.store import Store
 from tests.host.simulation.host import SimulatedHost
@@ -141,6 +142,14 @@ def test_bytecode_that_is_not_what_was_sealed_is_left_out(host: SimulatedHost, h
     assert host.reload().exit == 0
     assert deploy(host, "four", files=files).exit == 0
     assert host.rollback().exit == 0
+
+
+def test_what_cannot_be_read_is_not_put_right(host: SimulatedHost) -> None:
+    """It is not known what differs: the tree is not sealed again as it is."""
+    key = code(host, 1).name
+    before = trees(host).seal_path(key).read_bytes()
+    assert not altered.settle(host.context(lambda *_, **__: None), key, f"{code(host, 1)} cannot be read", [])
+    assert trees(host).seal_path(key).read_bytes() == before
 
 
 @pytest.mark.parametrize("error", [errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP])
