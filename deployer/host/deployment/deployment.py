@@ -56,13 +56,13 @@ class SealCheck:
 
     def _read(self) -> None:
         try:
-            parts = seal.compare(self._ctx, self._release, self._trust, self._files)
-            for number, found in enumerate(parts):
-                self._found = found
-                if found is not None:
-                    break
-                if number == seal.CODE:
-                    self._has_code.set()
+            with contextlib.closing(seal.compare(self._ctx, self._release, self._trust, self._files)) as parts:
+                for number, found in enumerate(parts):
+                    self._found = found
+                    if found is not None:
+                        break
+                    if number == seal.CODE:
+                        self._has_code.set()
         except Exception as error:
             text = understood(error, self._ctx, "reading its files").message
             self._found = seal.Damage(f"(its files cannot be read: {text})")

@@ -31,13 +31,13 @@ ByPath = dict[bytes, bytes]
 def listing(directory: bytes) -> ByPath:
     """Inode, size, modification time (nanoseconds), mode of each file and link below a directory. Raises OSError."""
     found: ByPath = {}
-    with _opened(directory) as place:
+    with opened(directory) as place:
         _list(place, b"", found)
     return found
 
 
 @contextlib.contextmanager
-def _opened(directory: bytes, parent: int | None = None) -> Iterator[int]:
+def opened(directory: bytes, parent: int | None = None) -> Iterator[int]:
     """A directory; its files are then reached without the names above it being looked up again for each."""
     place = os.open(directory, _DIRECTORY, dir_fd=parent)
     try:
@@ -56,7 +56,7 @@ def _list(directory: int, prefix: bytes, found: ByPath) -> None:
             else:
                 found[prefix + name] = _seen(entry.stat(follow_symlinks=False))
     for name in inner:
-        with _opened(name, directory) as place:
+        with opened(name, directory) as place:
             _list(place, prefix + name + b"/", found)
 
 
@@ -91,7 +91,7 @@ def _list_at(directory: Path, path: str, found: ByPath) -> None:
     ):
         seen = os.lstat(name, dir_fd=place)
         if stat.S_ISDIR(seen.st_mode):
-            with _opened(os.fsencode(name), place) as inner:
+            with opened(os.fsencode(name), place) as inner:
                 _list(inner, os.fsencode(path) + b"/", found)
         else:
             found[os.fsencode(path)] = _seen(seen)
@@ -110,7 +110,7 @@ def digests(
     Unless ``cached``, what the page cache holds of a file is dropped first (posix_fadvise(2)): it would hide what the
     medium has lost. Raises OSError.
     """
-    with _opened(directory) as top:
+    with opened(directory) as top:
         return {path: known[path] if path in known else _read(path, top, seen[path], cached) for path in seen}
 
 

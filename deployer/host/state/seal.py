@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
+from deployer.host.state.listing import Listing
 from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
 from deployer.wire.advice import do, run
@@ -42,7 +44,10 @@ class Trust:
         seen, serving = store.seen(key), list(self._serving(store))
         if key in self.built or key in serving:
             return seen
-        return {path: one for other in serving for path, one in seen.items() & store.seen(other).items()}
+        known: dict[bytes, bytes] = {}
+        for before in map(store.seen, serving):
+            known.update({path: one for path, one in seen.items() if before.get(path) == one})
+        return known
 
     def _serving(self, store: Store) -> Iterator[str]:
         for key in {self.serving.tree, self.serving.venv} - {""} if self.serving is not None else ():
@@ -69,10 +74,34 @@ Read = list[tuple[Store, str, Mapping[bytes, bytes]]]
 """Content that had to be read, and what the file system said of it before: see :meth:`Store.remember`."""
 
 
-def compare(ctx: Context, release: Release, trust: Trust, read: Read) -> Iterator[Damage | None]:
+@dataclass(frozen=True)
+class _Content:
+    """The code or the environment of a release: its ``digest`` in the release's seal, and the listing of its files."""
+
+    store: Store
+    key: str
+    digest: str
+    listing: Listing
+
+    def damage(self, trusted: Mapping[bytes, bytes], read: Read) -> Damage | None:
+        """What differs from the seal; see :func:`compare`."""
+        store, key = self.store, self.key
+        if _sums(store.record(key)) != self.digest:
+            return Damage(f"{store.path(key)} (another one was built in its place)", store, key)
+        found = store.compare(key, trusted, self.listing)
+        if found.damage:
+            return Damage(found.damage, store, key, found.paths)
+        if found.seen != trusted:
+            read.append((store, key, found.seen))
+        return None
+
+
+def compare(ctx: Context, release: Release, trust: Trust, read: Read) -> Generator[Damage | None, None, None]:
     """Compare a release with its seal, part by part: its own files and units, its code, its environment. Of each part
     what differs. Reads the files of code and environment, but for those that it may trust; adds to ``read`` what it had
     to. Raises OSError.
+
+    Code and environment are listed at the same time, from the start. Close the generator to end that early.
 
     An unfinished rollback has rewritten a release's units; :mod:`deployer.host.recovery.recovery` relies on seeing
     that.
@@ -80,14 +109,20 @@ def compare(ctx: Context, release: Release, trust: Trust, read: Read) -> Iterato
     if release.sealed is None:
         yield Damage(f"{release.name} was never sealed")
         return
-    directory = ctx.paths.release(release.number)
-    changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
-    yield Damage(changed) if changed else None
-    for store, key, digest in (
-        (ctx.trees, release.tree, release.sealed["tree"]),
-        (ctx.venvs, release.venv, release.sealed["venv"]),
-    ):
-        yield _content(store, key, digest, trust, read) if key else None
+    with contextlib.ExitStack() as begun:
+        parts = [
+            _Content(store, key, digest, begun.enter_context(store.begin_listing(key))) if key else None
+            for store, key, digest in (
+                (ctx.trees, release.tree, release.sealed["tree"]),
+                (ctx.venvs, release.venv, release.sealed["venv"]),
+            )
+        ]
+        directory = ctx.paths.release(release.number)
+        changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
+        yield Damage(changed) if changed else None
+        trusted = [trust.of(part.store, part.key) if part else {} for part in parts]  # read while find runs
+        for part, known in zip(parts, trusted):
+            yield part.damage(known, read) if part else None
 
 
 def known_damage(ctx: Context, release: Release) -> str:
@@ -120,18 +155,6 @@ def refuse_changed_environment(ctx: Context, release: Release) -> None:
 def _changed(parent: Path, digests: dict[str, str]) -> str:
     paths = (parent / name for name, digest in digests.items() if _found(parent / name) != digest)
     return str(next(paths, ""))
-
-
-def _content(store: Store, key: str, digest: str, trust: Trust, read: Read) -> Damage | None:
-    if _sums(store.record(key)) != digest:
-        return Damage(f"{store.path(key)} (another one was built in its place)", store, key)
-    trusted = trust.of(store, key)
-    found = store.compare(key, trusted)
-    if found.damage:
-        return Damage(found.damage, store, key, found.paths)
-    if found.seen != trusted:
-        read.append((store, key, found.seen))
-    return None
 
 
 def _sums(record: dict[str, Any] | None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import contents
+from deployer.host.state.listing import Listing
 from deployer.host.system import files, overlay
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
@@ -27,6 +28,8 @@ _CLONE = ".clone"
 _CLONE_DRAFT = f"{_CLONE}{files.TEMPORARY}"
 ENDS = (SEAL, SUMS, FILES, ENTRIES, IDS)
 """The ends of the names of the records beside content."""
+_LARGE = 200_000
+"""Size in bytes of the ``files`` record from which content is listed by a process: about 2000 files."""
 _NOTHING: Mapping[bytes, bytes] = {}
 
 
@@ -183,15 +186,23 @@ class Store:
         if seen != self.seen(key):
             files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
 
-    def compare(self, key: str, trusted: Mapping[bytes, bytes]) -> Compared:
-        """As :meth:`damage`, with all that was found out."""
+    def begin_listing(self, key: str) -> Listing:
+        """Start to list the files of sealed content; in a process of its own when its record says that there are many."""
+        large = False
+        with contextlib.suppress(OSError):
+            large = self.files_path(key).stat().st_size >= _LARGE
+        return Listing(os.fsencode(self.path(key)), apart=large)
+
+    def compare(self, key: str, trusted: Mapping[bytes, bytes], listing: Listing | None = None) -> Compared:
+        """As :meth:`damage`, with all that was found out. ``listing``: of this content, if it was started already."""
         record = self.record(key)
         if record is None:
             return Compared(f"{self.path(key)} is gone, or its seal is")
         if "sums" not in record:
             return Compared()  # sealed by a version that took no sums
         try:
-            seen = contents.listing(os.fsencode(self.path(key)))
+            with listing or self.begin_listing(key) as listed:
+                seen = listed.result()
             changed = self._changed(key, str(record["sums"]), seen, trusted) if seen != trusted else []
         except OSError as error:
             return Compared(f"{self.path(key)} cannot be read: {error}")

@@ -72,7 +72,7 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None,
                 f"the host lacks the command {argv[0]}", next=advice.do(f"install it: apt-get install {argv[0]}")
             ) from None
         try:
-            status = _status(process, timeout)
+            status = exit_status(process, timeout)
         except subprocess.TimeoutExpired:
             raise HostError(f"{' '.join(argv[:4])} did not end within {timeout:.0f} s") from None
         finally:
@@ -83,7 +83,7 @@ def run(argv: Sequence[str], *, timeout: float = 90, stdin: bytes | None = None,
         return CommandResult(status, *said)
 
 
-def _status(process: subprocess.Popen[bytes], timeout: float) -> int:
+def exit_status(process: subprocess.Popen[bytes], timeout: float) -> int:
     """The exit status of a process once it has ended. Raises TimeoutExpired after ``timeout`` seconds.
 
     A descriptor of a process can be read from when the process has ended (pidfd_open(2)). ``Popen.wait`` with a limit
