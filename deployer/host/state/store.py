@@ -187,7 +187,7 @@ class Store:
             files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
 
     def begin_listing(self, key: str) -> Listing:
-        """Start to list the files of sealed content; in a process of its own when its record says that there are many."""
+        """Start to list the files of sealed content; in a process of its own when many are recorded."""
         large = False
         with contextlib.suppress(OSError):
             large = self.files_path(key).stat().st_size >= _LARGE
