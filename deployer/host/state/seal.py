@@ -39,14 +39,14 @@ class Trust:
     serving: Release | None = None
     built: Collection[str] = ()
 
-    def of(self, store: Store, key: str) -> Mapping[bytes, bytes]:
-        """What the file system said of the files that are not read again."""
-        seen, serving = store.seen(key), list(self._serving(store))
+    def of(self, store: Store, key: str, recorded: Mapping[bytes, bytes]) -> Mapping[bytes, bytes] | None:
+        """The part of what is ``recorded`` of the files of content that need not be read again; None: all of it."""
+        serving = list(self._serving(store))
         if key in self.built or key in serving:
-            return seen
+            return None
         known: dict[bytes, bytes] = {}
         for before in map(store.seen, serving):
-            known.update({path: one for path, one in seen.items() if before.get(path) == one})
+            known.update({path: one for path, one in recorded.items() if before.get(path) == one})
         return known
 
     def _serving(self, store: Store) -> Iterator[str]:
@@ -71,27 +71,31 @@ class Damage:
 
 
 Read = list[tuple[Store, str, Mapping[bytes, bytes]]]
-"""Content that had to be read, and what the file system said of it before: see :meth:`Store.remember`."""
+"""Content of which the file system says something else than is recorded, and what: see :meth:`Store.remember`."""
 
 
-@dataclass(frozen=True)
 class _Content:
-    """The code or the environment of a release: its ``digest`` in the release's seal, and the listing of its files."""
+    """The code or the environment of a release, compared with its ``digest`` in the seal while it is listed."""
 
-    store: Store
-    key: str
-    digest: str
-    listing: Listing
+    def __init__(self, store: Store, key: str, digest: str, listing: Listing) -> None:
+        self._store, self._key, self._digest, self._listing = store, key, digest, listing
+        self._recorded: Mapping[bytes, bytes] = {}
+        self._trusted: Mapping[bytes, bytes] | None = None
 
-    def damage(self, trusted: Mapping[bytes, bytes], read: Read) -> Damage | None:
+    def prepare(self, trust: Trust) -> None:
+        """Read what is recorded of the files."""
+        self._recorded = self._store.seen(self._key)
+        self._trusted = trust.of(self._store, self._key, self._recorded)
+
+    def damage(self, read: Read) -> Damage | None:
         """What differs from the seal; see :func:`compare`."""
-        store, key = self.store, self.key
-        if _sums(store.record(key)) != self.digest:
+        store, key = self._store, self._key
+        if _sums(store.record(key)) != self._digest:
             return Damage(f"{store.path(key)} (another one was built in its place)", store, key)
-        found = store.compare(key, trusted, self.listing)
+        found = store.compare(key, self._recorded, self._trusted, self._listing)
         if found.damage:
             return Damage(found.damage, store, key, found.paths)
-        if found.seen != trusted:
+        if found.seen is not None:
             read.append((store, key, found.seen))
         return None
 
@@ -120,9 +124,11 @@ def compare(ctx: Context, release: Release, trust: Trust, read: Read) -> Generat
         directory = ctx.paths.release(release.number)
         changed = _changed(directory, release.sealed["files"]) or _changed(ctx.paths.units, release.sealed["units"])
         yield Damage(changed) if changed else None
-        trusted = [trust.of(part.store, part.key) if part else {} for part in parts]  # read while find runs
-        for part, known in zip(parts, trusted):
-            yield part.damage(known, read) if part else None
+        for part in parts:
+            if part is not None:
+                part.prepare(trust)  # while find runs
+        for part in parts:
+            yield part.damage(read) if part is not None else None
 
 
 def known_damage(ctx: Context, release: Release) -> str:

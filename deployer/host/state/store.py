@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,11 @@ class Examined:
 @dataclass(frozen=True)
 class Compared:
     """What differs from a seal, for people (empty: nothing does), the paths that do, where it is these, and what the
-    file system said of all files before any was read."""
+    file system said of all files before any was read; None when that is what is recorded, or nothing was read."""
 
     damage: str = ""
     paths: Sequence[bytes] = ()
-    seen: Mapping[bytes, bytes] = field(default_factory=dict)
+    seen: Mapping[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -178,13 +177,12 @@ class Store:
 
         Every file is read from the medium, but those of which the file system still says what ``trusted`` does.
         """
-        return self.compare(key, trusted).damage
+        return self.compare(key, self.seen(key), trusted).damage
 
     def remember(self, key: str, seen: Mapping[bytes, bytes]) -> None:
         """Record what the file system said of files that were read and found whole: they need not be read again. Raises
         OSError."""
-        if seen != self.seen(key):
-            files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
+        files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
 
     def begin_listing(self, key: str) -> Listing:
         """Start to list the files of sealed content; in a process of its own when many are recorded."""
@@ -193,8 +191,15 @@ class Store:
             large = self.files_path(key).stat().st_size >= _LARGE
         return Listing(os.fsencode(self.path(key)), apart=large)
 
-    def compare(self, key: str, trusted: Mapping[bytes, bytes], listing: Listing | None = None) -> Compared:
-        """As :meth:`damage`, with all that was found out. ``listing``: of this content, if it was started already."""
+    def compare(
+        self,
+        key: str,
+        recorded: Mapping[bytes, bytes],
+        trusted: Mapping[bytes, bytes] | None = None,
+        listing: Listing | None = None,
+    ) -> Compared:
+        """As :meth:`damage`, with all that was found out. ``recorded`` is what :meth:`seen` returns; all of it is
+        trusted, unless ``trusted`` is given. ``listing`` is one of this content that was started already."""
         record = self.record(key)
         if record is None:
             return Compared(f"{self.path(key)} is gone, or its seal is")
@@ -203,12 +208,17 @@ class Store:
         try:
             with listing or self.begin_listing(key) as listed:
                 seen = listed.result()
-            changed = self._changed(key, str(record["sums"]), seen, trusted) if seen != trusted else []
+            same = bool(recorded) and seen == recorded
+            if same and trusted is None:
+                return Compared()
+            known = recorded if trusted is None else trusted
+            changed = self._changed(key, str(record["sums"]), seen, known)
         except OSError as error:
             return Compared(f"{self.path(key)} cannot be read: {error}")
         except ValueError as error:
             return Compared(str(error))
-        return Compared(f"below {self.path(key)}: {contents.named(changed)}" if changed else "", changed, seen)
+        text = f"below {self.path(key)}: {contents.named(changed)}" if changed else ""
+        return Compared(text, changed, None if same else seen)
 
     def _changed(self, key: str, sums: str, seen: contents.ByPath, trusted: Mapping[bytes, bytes]) -> list[bytes]:
         """The paths that differ from what was sealed. Raises ValueError when the list of digests does, OSError."""

@@ -129,7 +129,7 @@ def test_what_a_medium_lost_is_found_by_whoever_reads(store: Store) -> None:
 def proven(store: Store) -> bool:
     """As a release is before the switch."""
     found = store.compare("a", store.seen("a"))
-    if not found.damage:
+    if found.seen is not None and not found.damage:
         store.remember("a", found.seen)
     return not found.damage
 
@@ -290,3 +290,31 @@ def test_a_release_that_served_before_is_read_where_it_is_its_own(ctx: Context) 
     assert damage(ctx, release, seal.Trust(serving, {release.tree})) == ""
     ctx.venvs.mark_damaged(release.venv, "found by fab doctor")
     assert "bin/gunicorn" in damage(ctx, release, seal.Trust(serving, {release.tree}))
+
+
+def test_files_that_are_gone_are_found_whatever_is_trusted(store: Store) -> None:
+    """Also when exactly the files that are trusted are left, or none at all."""
+    known = store.seen("a")
+    (store.path("a") / "link").unlink()
+    for trusted in (known, {path: one for path, one in known.items() if path != b"link"}, {}):
+        assert store.damage("a", trusted) == f"below {store.path('a')}: link"
+    for path in known:
+        (store.path("a") / os.fsdecode(path)).unlink(missing_ok=True)
+    assert store.damage("a").startswith(f"below {store.path('a')}: ")
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_file_that_only_an_older_release_has_is_missed(ctx: Context, built: bool) -> None:
+    """The release that serves shares all other files with it."""
+    release = ctx.catalog.get(1)
+    seen = ctx.trees.seen(release.tree)
+    serving = replace(release, number=2, tree="another")
+    ctx.trees.begin("another")
+    for path in seen:
+        if path != b"app.py":
+            (ctx.trees.path("another") / os.fsdecode(path)).parent.mkdir(parents=True, exist_ok=True)
+            os.link(ctx.trees.path(release.tree) / os.fsdecode(path), ctx.trees.path("another") / os.fsdecode(path))
+    ctx.trees.seal("another", {}, ctx.trees.examine("another"))
+    (ctx.trees.path(release.tree) / "app.py").unlink()
+    trust = seal.Trust(serving, {release.tree} if built else ())
+    assert damage(ctx, release, trust) == f"below {ctx.trees.path(release.tree)}: app.py"
