@@ -39,15 +39,15 @@ class Trust:
     serving: Release | None = None
     built: Collection[str] = ()
 
-    def of(self, store: Store, key: str, recorded: Mapping[bytes, bytes]) -> Mapping[bytes, bytes] | None:
-        """The part of what is ``recorded`` of the files of content that need not be read again; None: all of it."""
+    def suspect(self, store: Store, key: str, recorded: Mapping[bytes, bytes]) -> Collection[bytes]:
+        """The paths of those files of content that are read again, whatever is ``recorded`` of them."""
         serving = list(self._serving(store))
         if key in self.built or key in serving:
-            return None
-        known: dict[bytes, bytes] = {}
-        for before in map(store.seen, serving):
-            known.update({path: one for path, one in recorded.items() if before.get(path) == one})
-        return known
+            return ()
+        suspect: Collection[bytes] = recorded.keys()
+        for other in map(store.seen, serving):
+            suspect = [path for path in suspect if other.get(path) != recorded[path]]
+        return suspect
 
     def _serving(self, store: Store) -> Iterator[str]:
         for key in {self.serving.tree, self.serving.venv} - {""} if self.serving is not None else ():
@@ -80,19 +80,19 @@ class _Content:
     def __init__(self, store: Store, key: str, digest: str, listing: Listing) -> None:
         self._store, self._key, self._digest, self._listing = store, key, digest, listing
         self._recorded: Mapping[bytes, bytes] = {}
-        self._trusted: Mapping[bytes, bytes] | None = None
+        self._suspect: Collection[bytes] = ()
 
     def prepare(self, trust: Trust) -> None:
-        """Read what is recorded of the files."""
+        """Read what is recorded of the files, and decide which are read again."""
         self._recorded = self._store.seen(self._key)
-        self._trusted = trust.of(self._store, self._key, self._recorded)
+        self._suspect = trust.suspect(self._store, self._key, self._recorded)
 
     def damage(self, read: Read) -> Damage | None:
         """What differs from the seal; see :func:`compare`."""
         store, key = self._store, self._key
         if _sums(store.record(key)) != self._digest:
             return Damage(f"{store.path(key)} (another one was built in its place)", store, key)
-        found = store.compare(key, self._recorded, self._trusted, self._listing)
+        found = store.compare(key, self._recorded, self._suspect, self._listing)
         if found.damage:
             return Damage(found.damage, store, key, found.paths)
         if found.seen is not None:

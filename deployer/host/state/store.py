@@ -9,6 +9,7 @@ without a seal is left over from an attempt that died, and is removed.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -172,12 +173,13 @@ class Store:
             return contents.parse(self.files_path(key).read_bytes())
         return {}
 
-    def damage(self, key: str, trusted: Mapping[bytes, bytes] = _NOTHING) -> str:
+    def damage(self, key: str, recorded: Mapping[bytes, bytes] = _NOTHING) -> str:
         """What differs from the seal, for people; empty when nothing does.
 
-        Every file is read from the medium, but those of which the file system still says what ``trusted`` does.
+        Every file is read from the medium, but those of which the file system still says what is ``recorded``: what
+        :meth:`seen` returns, where that may be trusted.
         """
-        return self.compare(key, self.seen(key), trusted).damage
+        return self.compare(key, recorded).damage
 
     def remember(self, key: str, seen: Mapping[bytes, bytes]) -> None:
         """Record what the file system said of files that were read and found whole: they need not be read again. Raises
@@ -195,11 +197,11 @@ class Store:
         self,
         key: str,
         recorded: Mapping[bytes, bytes],
-        trusted: Mapping[bytes, bytes] | None = None,
+        suspect: Collection[bytes] = (),
         listing: Listing | None = None,
     ) -> Compared:
-        """As :meth:`damage`, with all that was found out. ``recorded`` is what :meth:`seen` returns; all of it is
-        trusted, unless ``trusted`` is given. ``listing`` is one of this content that was started already."""
+        """As :meth:`damage`, with all that was found out. Files at the ``suspect`` paths are read in any case.
+        ``listing`` is one of this content that was started already."""
         record = self.record(key)
         if record is None:
             return Compared(f"{self.path(key)} is gone, or its seal is")
@@ -209,10 +211,10 @@ class Store:
             with listing or self.begin_listing(key) as listed:
                 seen = listed.result()
             same = bool(recorded) and seen == recorded
-            if same and trusted is None:
+            if same and not suspect:
                 return Compared()
-            known = recorded if trusted is None else trusted
-            changed = self._changed(key, str(record["sums"]), seen, known)
+            other = () if same else (path for path, one in seen.items() if recorded.get(path) != one)
+            changed = self._changed(key, str(record["sums"]), seen, itertools.chain(suspect, other))
         except OSError as error:
             return Compared(f"{self.path(key)} cannot be read: {error}")
         except ValueError as error:
@@ -220,17 +222,19 @@ class Store:
         text = f"below {self.path(key)}: {contents.named(changed)}" if changed else ""
         return Compared(text, changed, None if same else seen)
 
-    def _changed(self, key: str, sums: str, seen: contents.ByPath, trusted: Mapping[bytes, bytes]) -> list[bytes]:
-        """The paths that differ from what was sealed. Raises ValueError when the list of digests does, OSError."""
+    def _changed(self, key: str, sums: str, seen: contents.ByPath, suspect: Iterable[bytes]) -> list[bytes]:
+        """The paths that differ from what was sealed, of those that are ``suspect``, new or gone. Raises ValueError
+        when the list of digests differs, OSError."""
         digests, place = self._recorded(key, sums), os.fsencode(self.path(key))
         if not digests:
             found = contents.digests(place, seen, {}, cached=False)
             if contents.text_digest(contents.as_text(found)) == sums:
                 return []
             raise ValueError(str(self.sums_path(key)))
-        unknown = {path: one for path, one in seen.items() if trusted.get(path) != one or path not in digests}
-        gone = digests.keys() - seen.keys()
-        before = {path: digests[path] for path in gone.union(unknown) if path in digests}
+        unknown = {path: seen[path] for path in suspect if path in seen}
+        unknown.update({path: one for path, one in seen.items() if path not in digests})
+        gone = [path for path in digests if path not in seen]
+        before = {path: digests[path] for path in (*gone, *unknown) if path in digests}
         return contents.changed(before, contents.digests(place, unknown, {}, cached=False))
 
     def mark_damaged(self, key: str, damage: str) -> None:
@@ -251,7 +255,7 @@ class Store:
         """Other content with one of the files of ``key`` that are damaged."""
         try:
             seen = contents.listing(os.fsencode(self.path(key)))
-            damaged = [os.fsdecode(path) for path in self._changed(key, sums, seen, _NOTHING)]
+            damaged = [os.fsdecode(path) for path in self._changed(key, sums, seen, seen)]
         except (OSError, ValueError):
             return []
         others = (one for one in self.all_keys() if one != key)
