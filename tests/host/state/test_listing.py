@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -210,6 +211,19 @@ def test_no_link_is_followed(top: Path, tmp_path: Path, monkeypatch: pytest.Monk
         assert begun.result() == before
 
 
+def test_find_lists_the_directory_that_was_opened(top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though a link takes its place before find runs."""
+    before, popen = by_python(top), subprocess.Popen
+
+    def later(*given: Any, **named: Any) -> Any:
+        top.rename(tmp_path / "moved")
+        top.symlink_to("/etc")
+        return popen(*given, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", later)
+    assert by_find(top, monkeypatch) == before
+
+
 def test_find_runs_in_an_environment_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the caller's reaches it: no path, no locale, no input."""
     assert {"PATH": listing.runner.ENVIRONMENT["PATH"], "LC_ALL": "C"} == listing._ENVIRONMENT
@@ -283,6 +297,9 @@ def test_closing_a_proof_leaves_nothing_behind(
     (ctx.trees.path(release.tree) / "app.py").write_text("changed\n")
     assert "app.py" in damage(ctx, release)
     assert left() == before
+    kept: list[Any] = []
+    compare = seal.compare
+    monkeypatch.setattr(seal, "compare", lambda *given: (kept.append(compare(*given)), kept[-1])[1])
     found = SealCheck(ctx, release, seal.NOTHING_TRUSTED).all()
     assert found is not None and "app.py" in found.text
     assert children() == before[0]

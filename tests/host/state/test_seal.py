@@ -304,18 +304,47 @@ def test_files_that_are_gone_are_found_whatever_is_trusted(store: Store) -> None
     assert store.damage("a").startswith(f"below {store.path('a')}: ")
 
 
-@pytest.mark.parametrize("built", [False, True])
-def test_a_file_that_only_an_older_release_has_is_missed(ctx: Context, built: bool) -> None:
-    """The release that serves shares all other files with it."""
+def test_a_file_that_was_never_sealed_is_found_though_it_is_recorded(store: Store) -> None:
+    """Wherever a proof reads more than the record."""
+    (store.path("a") / "new.py").write_text("")
+    store.remember("a", contents.listing(os.fsencode(store.path("a"))))
+    assert store.compare("a", store.seen("a"), [b"link"]).damage == f"below {store.path('a')}: new.py"
+
+
+@pytest.fixture
+def newer(ctx: Context) -> Release:
+    """A release with code of its own: a file is another one, the rest are those of v1."""
     release = ctx.catalog.get(1)
-    seen = ctx.trees.seen(release.tree)
-    serving = replace(release, number=2, tree="another")
-    ctx.trees.begin("another")
-    for path in seen:
-        if path != b"app.py":
-            (ctx.trees.path("another") / os.fsdecode(path)).parent.mkdir(parents=True, exist_ok=True)
-            os.link(ctx.trees.path(release.tree) / os.fsdecode(path), ctx.trees.path("another") / os.fsdecode(path))
+    new, old = ctx.trees.begin("another"), ctx.trees.path(release.tree)
+    for path in map(os.fsdecode, ctx.trees.seen(release.tree)):
+        (new / path).parent.mkdir(parents=True, exist_ok=True)
+        os.link(old / path, new / path)
+    (new / "app.py").unlink()
+    (new / "app.py").write_text("another\n")
     ctx.trees.seal("another", {}, ctx.trees.examine("another"))
-    (ctx.trees.path(release.tree) / "app.py").unlink()
-    trust = seal.Trust(serving, {release.tree} if built else ())
-    assert damage(ctx, release, trust) == f"below {ctx.trees.path(release.tree)}: app.py"
+    return replace(release, number=2, tree="another")
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("change", [Path.unlink, rot])
+def test_of_an_older_release_its_own_files_are_read(
+    change: Callable[[Path], None], built: bool, ctx: Context, newer: Release
+) -> None:
+    """It is missed when it is gone, though exactly those that are trusted are left. What was just built is not read."""
+    release = ctx.catalog.get(1)
+    path = ctx.trees.path(release.tree) / "app.py"
+    change(path)
+    found = damage(ctx, release, seal.Trust(newer, {release.tree} if built else ()))
+    assert found == ("" if built and change is rot else f"below {path.parent}: app.py")
+
+
+def test_only_what_the_record_does_not_say_is_to_be_remembered(
+    ctx: Context, newer: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what was read only since it may not be trusted."""
+    release, read, taken = ctx.catalog.get(1), seal.Read(), opened(monkeypatch)
+    assert list(seal.compare(ctx, release, seal.Trust(newer), read)) == [None] * 3
+    assert (taken, read) == (["app.py"], [])
+    os.utime(ctx.trees.path(release.tree) / "app.py")
+    assert list(seal.compare(ctx, release, seal.Trust(newer), read)) == [None] * 3
+    assert read == [(ctx.trees, release.tree, contents.listing(os.fsencode(ctx.trees.path(release.tree))))]
