@@ -17,7 +17,8 @@ from deployer.project.filters import CONTENT, raw_kind
 from deployer.project.patterns import glob
 from deployer.project.spool import Readable, Spool
 from deployer.wire.advice import do
-from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
+from deployer.wire.entries import Entries
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry
 
 JUNK_DIRECTORIES = frozenset(
     {
@@ -110,16 +111,14 @@ class Collection:
         place = self.root / path.rstrip("/")
         return place.is_dir() and not place.is_symlink() and not linked_parent(self.root, path.rstrip("/"), self._plain)
 
-    def entries(self) -> tuple[Entry, ...]:
-        """All entries, sorted by path. Raises ConfigError for none, and for one below a file or a link."""
-        entries = tuple(self._entries[path] for path in sorted(self._entries))
-        if not entries:
+    def entries(self) -> Entries:
+        """All entries. Raises ConfigError for none, and for one below a file or a link."""
+        if not self._entries:
             raise ConfigError(message=f"there is nothing to ship in {self.root}: git tracks no file there")
         try:
-            check_paths(entries)
+            return Entries([]).plus(list(self._entries.values()))
         except ValueError as error:
             raise ConfigError(message=str(error)) from None
-        return entries
 
     def _add(self, path: str, kind: str, content: Readable) -> None:
         check_name(path)

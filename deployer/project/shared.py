@@ -23,7 +23,7 @@ def shared_warnings(source: Source, outside: Sequence[Shared]) -> list[str]:
     """
     found = []
     for one in outside:
-        paths = [entry.path for entry in source.entries if one.holds(entry.path)]
+        paths = [path for path in source.entries.paths if one.holds(path)]
         _refuse(one, paths)
         content = [path for path in paths if posixpath.basename(path) not in _PLACEHOLDERS]
         if content and one.directory:

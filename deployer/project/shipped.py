@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import posixpath
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, replace
 from typing import Any, BinaryIO, Protocol
 
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
+from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import LINK, Entry, directories_of
+from deployer.wire.tree import LINK, Entry
 
 _HOPS = 40
 """Links in one path, as Linux has it."""
@@ -27,9 +27,7 @@ class Files(Protocol):
     """Files of a release, or of the disk: each by its path, and read when that is asked for."""
 
     @property
-    def entries(self) -> tuple[Entry, ...]: ...
-
-    def find(self, path: str) -> Entry | None: ...
+    def entries(self) -> Entries: ...
 
     def open(self, entry: Entry) -> BinaryIO: ...
 
@@ -43,16 +41,12 @@ class Shipped:
     """
 
     def __init__(self, source: Files, base: str = "") -> None:
-        self._source = source
+        self._source, self._entries = source, source.entries
         self.base = base
-        self._kinds = {entry.path: entry.kind for entry in source.entries}
-        self._directories = {".", *directories_of(self._kinds)}
 
     def at(self, base: str) -> Shipped:
         """The same files, with paths relative to a directory of the project."""
-        found = copy.copy(self)  # what there is has been sorted out already: a project may have any number of files
-        found.base = base
-        return found
+        return Shipped(self._source, base)
 
     def placed(self, path: str) -> str:
         """A path relative to the project."""
@@ -65,20 +59,24 @@ class Shipped:
     def _real(self, path: str) -> tuple[str, tuple[str, ...]]:
         links: list[str] = []
         while len(links) < _HOPS:
-            link = next((one for one in (*_parents(path), path) if self._kinds.get(one) == LINK), None)
-            if link is None:
+            on_the_way = map(self._entries.find, (*_parents(path), path))
+            entry = next((one for one in on_the_way if one is not None and one.kind == LINK), None)
+            if entry is None:
                 return path, tuple(links)
-            links.append(link)
-            entry = self._source.find(link)
-            target = self._source.open(entry).read().decode("utf-8", "surrogateescape") if entry else ""
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target, path[len(link) + 1 :]))
+            links.append(entry.path)
+            target = self._source.open(entry).read().decode("utf-8", "surrogateescape")
+            beside, rest = posixpath.dirname(entry.path), path[len(entry.path) + 1 :]
+            path = posixpath.normpath(posixpath.join(beside, target, rest))
         return path, tuple(links)
 
     def is_file(self, path: str) -> bool:
-        return self.real(path)[0] in self._kinds
+        return self._entries.find(self.real(path)[0]) is not None
 
     def is_directory(self, path: str) -> bool:
-        return self.real(path)[0] in self._directories
+        return self._is_directory(self.real(path)[0])
+
+    def _is_directory(self, path: str) -> bool:
+        return path == "." or self._entries.has_directory(path)
 
     def text(self, path: str) -> str | None:
         """A file's text; None when there is no such file. Raises ConfigError when it is not UTF-8."""
@@ -100,15 +98,13 @@ class Shipped:
         while waiting:
             path, links = self._real(waiting.pop())
             found.update(links)
-            if path in self._kinds:
+            if self._entries.find(path) is not None:
                 found.add(path)
-            elif path in self._directories and path not in places:
+            elif self._is_directory(path) and path not in places:
                 places.add(path)
-                waiting += [one for one in self._below(path) if self._kinds[one] == LINK]
+                inside = self._entries.below("" if path == "." else path)
+                waiting += [one.path for one in inside if one.kind == LINK]
         return tuple(sorted(found)), tuple(sorted(place for place in places if not _within(place, places)))
-
-    def _below(self, directory: str) -> Iterator[str]:
-        return (path for path in self._kinds if directory == "." or path.startswith(f"{directory}/"))
 
 
 @dataclass(frozen=True, kw_only=True)

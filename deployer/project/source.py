@@ -6,9 +6,8 @@ A source is read once, into a temporary file: what is hashed is what is sent, wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -20,8 +19,9 @@ from deployer.project.files import Collection, included, plain_files
 from deployer.project.filters import listed, refuse_raw
 from deployer.wire.advice import do
 from deployer.wire.alongside import alongside
+from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import LINK, Entry, directories_of, tree_digest
+from deployer.wire.tree import LINK, Entry, directories_of
 
 T = TypeVar("T")
 OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
@@ -30,38 +30,28 @@ OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The files of a release, sorted by path.
+    """The files of a release.
 
     ``commit`` is what they come from (empty outside git), ``ref`` how the user named it (empty for a working
     tree); ``dirty`` says that they may differ from the commit. ``warnings`` are for the user, one line each.
     """
 
     root: Path
-    entries: tuple[Entry, ...]
-    digest: str
+    entries: Entries
     commit: str = ""
     ref: str = ""
     dirty: bool = False
     warnings: tuple[str, ...] = ()
     contents: Contents = field(repr=False, compare=False)
-    paths: Mapping[str, Entry] = field(init=False, repr=False, compare=False)
-    """The entries by path."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", {entry.path: entry for entry in self.entries})
-
-    @cached_property
-    def ids(self) -> tuple[bytes, ...]:
-        """The entries' ids, in their order."""
-        return tuple([entry.id for entry in self.entries])
+    @property
+    def digest(self) -> str:
+        """What stands for all its files."""
+        return self.entries.digest
 
     def find(self, path: str) -> Entry | None:
         """The entry at a path, or None."""
-        return self.paths.get(path)
-
-    def has_directory(self, path: str) -> bool:
-        """Whether files ship in a directory of that name; one behind a link does not count."""
-        return any(known.startswith(f"{path}/") for known in self.paths)
+        return self.entries.find(path)
 
     def open(self, entry: Entry) -> BinaryIO:
         """A stream over a file's content (of a link: its target's text). Any number may be open at once.
@@ -203,7 +193,6 @@ def finish(
     return Source(
         root=root,
         entries=entries,
-        digest=tree_digest(entries),
         commit=commit,
         ref=ref,
         dirty=dirty,
@@ -235,7 +224,7 @@ def refuse_env_file(source: Source, env_file: Path | None) -> None:
     for path in (named, named.resolve()):
         for base in (root, root.resolve()):
             inside = path.relative_to(base).as_posix() if path.is_relative_to(base) else ""
-            if inside in source.paths:
+            if inside and source.find(inside):
                 raise ConfigError(
                     message=f"{inside} holds the secrets of env_file, and it would ship with the code",
                     state="nothing was touched",
@@ -247,6 +236,7 @@ def untracked_warnings(source: Source, untracked: Sequence[str]) -> list[str]:
     """One line that names files which git does not know and which do not ship, if there are any."""
     if not untracked:
         return []
-    ships = {*source.paths, *OWN_FILES, *(f"{directory}/" for directory in directories_of(source.paths))}
+    paths = source.entries.paths
+    ships = {*paths, *OWN_FILES, *(f"{directory}/" for directory in directories_of(paths))}
     missing = [path for path in untracked if path not in ships]
     return [f"not tracked by git, so they do not ship: {listed(missing)}"] if missing else []

@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 from deployer.project.source import Source
 from deployer.project.spool import CHUNK, Spool
+from deployer.wire.entries import difference
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import Delta, Entry, difference
+from deployer.wire.tree import Delta, Entry
 
 LEVEL = 6
 """zlib's own default. It must not depend on anything: a resumed upload has to make the same bytes again."""
@@ -48,7 +49,7 @@ def make_delta(
 
     ``advance`` is told now and then how many bytes of how many are packed.
     """
-    drop, add = difference(base_ids, source.entries, source.ids)
+    drop, add = difference(base_ids, source.entries)
     spool, digest = Spool(), hashlib.sha256()
     for piece in compressed(source, add, advance):
         digest.update(piece)

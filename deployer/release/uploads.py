@@ -59,7 +59,7 @@ class Uploads:
     def _remember_source(self) -> None:
         """The next upload builds on this one. What a host says of a tree is not kept: it may be wrong."""
         if len(self._source.entries) > FEW:
-            self._cache.save(self._source.digest, b"".join(self._source.ids))
+            self._cache.save(self._source.digest, b"".join(self._source.entries.ids))
 
 
 @contextlib.contextmanager

@@ -68,19 +68,9 @@ class Delta:
         }
 
 
-def tree_digest(entries: Iterable[Entry]) -> str:
-    """SHA-256 in hex over all entries, whatever their order."""
-    return text_digest(as_text(entries))
-
-
-def as_text(entries: Iterable[Entry]) -> bytes:
-    """A line for each entry, sorted: what a tree's digest is taken of."""
-    return "".join(sorted([f"{path}\0{kind} {size} {digest}\n" for path, kind, size, digest in entries])).encode()
-
-
-def text_digest(text: bytes) -> str:
-    """The digest of the tree with these lines."""
-    return hashlib.sha256(text).hexdigest()
+def as_lines(entries: Iterable[Entry]) -> list[str]:
+    """A line for each entry, without its end, sorted: what a tree's digest is taken of."""
+    return sorted([f"{path}\0{kind} {size} {digest}" for path, kind, size, digest in entries])
 
 
 def parse_line(line: str) -> Entry:
@@ -88,14 +78,6 @@ def parse_line(line: str) -> Entry:
     path, _, rest = line.partition("\0")
     kind, size, digest = rest.split(" ")
     return Entry(path, kind, int(size), digest)
-
-
-def difference(
-    have: Iterable[bytes], want: Sequence[Entry], ids: Sequence[bytes]
-) -> tuple[tuple[bytes, ...], tuple[Entry, ...]]:
-    """The ids to drop from ``have`` and the entries to add, so that it becomes ``want``, whose ids are these."""
-    held = set(have)
-    return tuple(sorted(held.difference(ids))), tuple(entry for entry, name in zip(want, ids) if name not in held)
 
 
 def directories_of(paths: Iterable[str]) -> set[str]:

@@ -18,14 +18,15 @@ from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import journald, runner
+from deployer.wire.entries import Entries
 from deployer.wire.protocol import PHASES, Exit
-from deployer.wire.tree import Delta, Entry, tree_digest
+from deployer.wire.tree import Delta, Entry
 
 CONTENT = b"print('hello')\n"
 BODY = zlib.compress(CONTENT)
 ENTRY = Entry("app.py", "f", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 DELTA = Delta(
-    digest=tree_digest([ENTRY]),
+    digest=Entries.of([ENTRY]).digest,
     base="",
     drop=(),
     add=(ENTRY,),

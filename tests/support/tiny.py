@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from deployer.sandbox import SandboxHost
+from deployer.wire.entries import Entries
 from deployer.wire.protocol import PROGRAM
-from deployer.wire.tree import Delta, Entry, parse_line, tree_digest, unpack_ids
+from deployer.wire.tree import Delta, Entry, parse_line, unpack_ids
 from tests.support.project import Project
 from tests.support.site import FABFILE, Ended, Site
 
@@ -310,7 +311,7 @@ def ship(
     have = unpack_ids(facts["base"]["ids"])
     body = zlib.compress(b"".join(content for _, content in files.values()))
     delta = Delta(
-        digest=tree_digest([*kept, *added]),
+        digest=Entries.of([*kept, *added]).digest,
         base=facts["base"]["key"],
         drop=tuple(sorted(set(have) - {one.id for one in kept})),
         add=tuple(added),

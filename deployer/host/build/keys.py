@@ -14,14 +14,14 @@ from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
 from deployer.host.system import files
 from deployer.wire.advice import do
+from deployer.wire.entries import Entries
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import Entry
 
 _LAYOUT = 2
 """Raised when trees or environments are built differently, so that old ones are not reused."""
 
 
-def venv_key(spec: Spec, entries: Sequence[Entry], interpreter: Interpreter) -> str:
+def venv_key(spec: Spec, entries: Entries, interpreter: Interpreter) -> str:
     """The key of the virtual environment: everything that an installer reads, and the interpreter. Empty without a
     lock.
 
@@ -29,7 +29,7 @@ def venv_key(spec: Spec, entries: Sequence[Entry], interpreter: Interpreter) -> 
     """
     if spec.lock.kind == "none":
         return ""
-    covered = sorted(list(entry) for entry in entries if spec.lock.covers(entry.path))
+    covered = [list(entry) for entry in spec.lock.covered(entries)]
     paths = {path for path, *_ in covered}
     missing = [path for path in spec.lock.files if path not in paths]
     if missing:

@@ -14,8 +14,8 @@ from deployer.host.processes import commands
 from deployer.host.state.store import Store
 from deployer.host.units import programs
 from deployer.wire.advice import run
+from deployer.wire.entries import Entries
 from deployer.wire.sizes import size
-from deployer.wire.tree import Entry
 
 
 def upload(deployment: Deployment) -> str:
@@ -92,7 +92,7 @@ def _compiler(deployment: Deployment) -> str:
     return keys.compiler(_interpreter(deployment), _environment(deployment))
 
 
-def _entries(deployment: Deployment) -> list[Entry]:
+def _entries(deployment: Deployment) -> Entries:
     """The shipped files of a tree, sealed or not."""
     trees, key = deployment.ctx.trees, deployment.release.tree
     seal = trees.record(key)

@@ -75,7 +75,7 @@ def ids(ctx: Context, key: str) -> str:
         raise HostError(
             "the tree that this upload would build on is gone from the host", next=run("fab deploy", "again")
         )
-    return pack_ids(shipped.base_ids(ctx.trees, key, record))
+    return pack_ids(shipped.base(ctx.trees, key, record).ids)
 
 
 def _digest_of_this_program() -> str:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from deployer.errors import ConfigError
 from deployer.project import git
 from deployer.project.files import JUNK_DIRECTORIES, plain_files
+from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
 from deployer.wire.tree import FILE, LINK, Entry
 
@@ -46,13 +47,9 @@ class DiskFiles:
         return frozenset(self._listed)
 
     @functools.cached_property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> Entries:
         """The files as those of a release, without their sizes and digests, for which all would have to be read."""
-        return tuple(Entry(path, LINK if link else FILE, 0, "") for path, link in self._listed.items())
-
-    def find(self, path: str) -> Entry | None:
-        """The entry at a path, or None."""
-        return Entry(path, LINK if self._listed[path] else FILE, 0, "") if path in self._listed else None
+        return Entries.of(Entry(path, LINK if link else FILE, 0, "") for path, link in self._listed.items())
 
     def open(self, entry: Entry) -> BinaryIO:
         """A stream over a file's content; of a link: its target's text. Nothing where it cannot be read."""

@@ -168,7 +168,7 @@ def find_lock(source: Files, *, required: bool = True, directory: str = "", chos
 def lock_of(config: Config, source: Source, *, required: bool) -> Lock:
     """The lock that deploy.toml names, or that is found. Raises ConfigError."""
     directory = config.directory or ""
-    if directory and not source.has_directory(directory):
+    if directory and not source.entries.has_directory(directory):
         raise ConfigError(
             message=f"deploy.toml says directory = {directory!r}, and no file of such a directory ships",
             state="nothing was touched",

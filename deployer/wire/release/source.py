@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
 from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import DIGEST
 from deployer.wire.reader import LINE, Reader
 from deployer.wire.release.shared import PLAIN_LENGTH, PLAIN_PATH
 from deployer.wire.release.versions import REQUIRES
+from deployer.wire.tree import Entry
 
 LOCKS = ("uv", "pylock", "requirements", "none")
 DIRECTORY, DIRECTORY_LENGTH = PLAIN_PATH, PLAIN_LENGTH
@@ -65,11 +68,11 @@ class LockSpec:
     extras: tuple[str, ...] = ()
     hashes: bool = False
 
-    def covers(self, path: str) -> bool:
-        """Whether an installer may read this file of the code: it names the environment, and is there for a build."""
-        return path in self.files or any(
-            directory == "." or path.startswith(f"{directory}/") for directory in self.directories
-        )
+    def covered(self, entries: Entries) -> list[Entry]:
+        """The files of the code that an installer may read, sorted: they name the environment, and are there for a
+        build."""
+        inside = (entries.below("" if directory == "." else directory) for directory in self.directories)
+        return sorted({*entries.those(self.files), *itertools.chain.from_iterable(inside)})
 
     @classmethod
     def parse(cls, value: Any) -> LockSpec:

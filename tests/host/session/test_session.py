@@ -26,11 +26,12 @@ from deployer.host.session.session import Session
 from deployer.host.state import masking
 from deployer.host.state.app import AppSettings, Context
 from deployer.host.system import runner, systemd
+from deployer.wire.entries import Entries
 from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
 from deployer.wire.message import VALUES as MOST
 from deployer.wire.protocol import MOST_MISSED, Exit
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import Entry, tree_digest
+from deployer.wire.tree import Entry
 from tests.host.asking import BODY, DELTA, GOOD, SPEC, Host, line, make_host, refused
 
 
@@ -57,7 +58,7 @@ def delta_of(*entries: list[Any], **changes: Any) -> dict[str, Any]:
     """The good request with other entries in its delta, all digests right."""
     found = [Entry(*one) for one in entries]
     try:
-        digest = tree_digest(found)
+        digest = Entries.of(found).digest
     except (UnicodeEncodeError, TypeError):
         digest = "0" * 64
     message = changed("delta", {**DELTA, "add": list(entries), "digest": digest, **changes})

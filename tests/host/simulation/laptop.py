@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer.wire import tree
+from deployer.wire.entries import Entries, difference
 from deployer.wire.protocol import PHASES
-from deployer.wire.tree import Delta, Entry, difference, tree_digest
+from deployer.wire.tree import Delta, Entry
 
 from . import builds
 
@@ -36,11 +37,11 @@ TIMER: dict[str, Any] = {
 def make_delta(contents: Mapping[str, str], base: Mapping[str, str]) -> tuple[Delta, bytes]:
     """What a laptop sends of these files, when the host has that base."""
     data = {path: text.encode() for path, text in contents.items()}
-    entries = [Entry(path, "f", len(text), hashlib.sha256(text).hexdigest()) for path, text in sorted(data.items())]
-    drop, add = difference(tree.unpack_ids(base["ids"]), entries, [entry.id for entry in entries])
+    entries = Entries.of(Entry(path, "f", len(text), hashlib.sha256(text).hexdigest()) for path, text in data.items())
+    drop, add = difference(tree.unpack_ids(base["ids"]), entries)
     body = zlib.compress(b"".join(data[entry.path] for entry in add))
     digest = hashlib.sha256(body).hexdigest()
-    return Delta(tree_digest(entries), base["key"], drop, add, digest, len(body)), body
+    return Delta(entries.digest, base["key"], drop, add, digest, len(body)), body
 
 
 def release_request(kind: str, digest: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from deployer.project.patterns import glob
 from deployer.project.source import Source, collect, from_git, from_working_tree
 from deployer.project.spool import CHUNK, Spool
 from deployer.release.delta import make_delta
-from deployer.wire.tree import EXECUTABLE, FILE, LINK, tree_digest
+from deployer.wire.entries import Entries
+from deployer.wire.tree import EXECUTABLE, FILE, LINK
 from tests.support.repository import Repository
 
 NAMES = [
@@ -69,7 +70,7 @@ def test_entries_describe_their_content(repo: Repository) -> None:
     for entry in source.entries:
         content = source.open(entry).read()
         assert (entry.size, entry.digest) == (len(content), hashlib.sha256(content).hexdigest())
-    assert source.digest == tree_digest(source.entries)
+    assert source.digest == Entries.of(source.entries).digest
 
 
 @pytest.mark.parametrize("name", NAMES)

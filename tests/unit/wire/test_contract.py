@@ -28,6 +28,7 @@ from deployer.remote.console import Command
 from deployer.remote.site import who
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire import environment
+from deployer.wire.entries import Entries
 from deployer.wire.environment import parse_environment, parse_names
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import MOST_BY, dumps
@@ -35,7 +36,7 @@ from deployer.wire.reader import Reader
 from deployer.wire.release.spec import Spec
 from deployer.wire.setup.request import Setup
 
-SOURCE = Source(root=Path(), entries=(), digest="a" * 64, ref="main", contents=cast(Any, None))
+SOURCE = Source(root=Path(), entries=Entries(()), ref="main", contents=cast(Any, None))
 LOCK = Lock(kind="requirements", path="requirements.txt", files=("requirements.txt",))
 
 FITTING = (

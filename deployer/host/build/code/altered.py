@@ -15,6 +15,7 @@ from deployer.host.state import contents
 from deployer.host.state.app import Context
 from deployer.host.state.store import Examined
 from deployer.wire.advice import do, run
+from deployer.wire.entries import Entries
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
 
 
@@ -26,7 +27,7 @@ class Taken:
         self,
         ctx: Context,
         key: str,
-        entries: Sequence[Entry],
+        entries: Entries,
         like: Sequence[str],
         recorded: Callable[[], Examined | None],
     ) -> None:
@@ -49,7 +50,7 @@ class Taken:
             paths[moved] = os.fsencode(names[os.fsdecode(name)]) + slash + rest
         unknown = {moved: one for moved, one in seen.items() if before.get(paths[moved]) != one}
         found = {paths[moved]: one for moved, one in contents.digests(place, unknown, {}).items()}
-        suspect = [entry for entry in self._entries if entry.path.encode() in found]
+        suspect = self._entries.those(map(os.fsdecode, found))
         where = {os.fsdecode(path): directory / os.fsdecode(moved) for moved, path in paths.items()}
         refuse(self._ctx, self._key, {path: where[path] for path in altered(Examined({}, found), suspect)})
 
@@ -92,8 +93,8 @@ def settle(ctx: Context, key: str, damage: str, changed: Sequence[bytes]) -> boo
         return False
     seal = ctx.trees.record(key) or {}
     paths, outside = [os.fsdecode(path) for path in changed], set(seal.get("altered", ()))
-    files = {entry.path for entry in shipped.entries(ctx.trees, key, seal)} - outside
-    lost = {path: ctx.trees.path(key) / path for path in paths if path in files}
+    taken_over = [path for path in paths if path not in outside]
+    lost = {one.path: ctx.trees.path(key) / one.path for one in shipped.entries(ctx.trees, key, seal).those(taken_over)}
     if lost:
         ctx.trees.mark(key, seal, damaged=damage)  # no other deploy takes it as it is
     refuse(ctx, key, lost)

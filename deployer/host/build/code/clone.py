@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.host.build import bytecode, hardlinks
@@ -21,8 +21,9 @@ from deployer.host.state.app import Context
 from deployer.host.state.store import IDS
 from deployer.host.system import files, idle, runner, systemd
 from deployer.wire import advice
+from deployer.wire.entries import Entries
 from deployer.wire.protocol import PROGRAM
-from deployer.wire.tree import ID_BYTES, Entry, directories_of
+from deployer.wire.tree import ID_BYTES, directories_of
 
 WORTH = 2000
 """Files: fewer are linked in less time than it takes to start a unit."""
@@ -60,7 +61,7 @@ def make(ctx: Context) -> None:
     then is debris."""
     key = _serving(ctx)
     seal, place, draft = ctx.trees.record(key), ctx.trees.clone(key), ctx.trees.clone_draft(key)
-    entries = shipped.base(ctx.trees, key, seal) if seal is not None and shipped.is_listed(seal) else []
+    entries = shipped.base(ctx.trees, key, seal) if seal is not None and shipped.is_listed(seal) else None
     if not entries or brings_bytecode(entries) or place.exists():
         return
     files.remove_tree(draft)
@@ -97,24 +98,22 @@ def take(ctx: Context, key: str, destination: Path) -> bool:
     return True
 
 
-def brings_bytecode(entries: Iterable[Entry]) -> bool:
+def brings_bytecode(entries: Entries) -> bool:
     """Whether a tree's files are where bytecode is kept: nothing of it is cloned then."""
-    return any(bytecode.CACHE in entry.path for entry in entries)
+    return bytecode.CACHE.encode() in entries.text
 
 
-def reduce(tree: Path, dropped: Sequence[str], kept: Collection[str]) -> set[str]:
-    """Remove files from a clone, with the bytecode of those that are modules, and directories that hold nothing then.
-    Returns the directories that are left, those of what is ``kept``. Raises OSError."""
+def reduce(tree: Path, dropped: Sequence[str], kept: Entries) -> None:
+    """Remove files from a clone, with the bytecode of those that are modules, and the directories that hold nothing of
+    what is ``kept``. Raises OSError."""
     for path in dropped:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(f"{tree}/{path}")
     bytecode.drop(tree, dropped)
-    left = directories_of(kept) | {""}
     for directory in sorted({path.rpartition("/")[0] for path in dropped} | directories_of(dropped), key=len)[::-1]:
         _remove_empty(f"{tree}/{directory}/{bytecode.CACHE}")
-        if directory not in left:
+        if directory and not kept.has_directory(directory):
             _remove_empty(f"{tree}/{directory}")
-    return left
 
 
 def _remove_empty(directory: str) -> None:

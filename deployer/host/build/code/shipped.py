@@ -13,21 +13,21 @@ from typing import Any
 
 from deployer.host.state.store import ENTRIES, IDS, Store
 from deployer.host.system import files
-from deployer.wire.tree import FEW, ID_BYTES, Entry, as_text, pack_ids, parse_line, text_digest
+from deployer.wire.entries import Entries
+from deployer.wire.tree import FEW, ID_BYTES, Entry, pack_ids
 
 Seal = Mapping[str, Any]
 
 
-def record(store: Store, key: str, text: bytes) -> None:
-    """Record the entries of a tree that is being made, as text; they last once it is sealed. Raises OSError."""
-    files.write_file(store.beside(key, ENTRIES), text, 0o600, durable=False)
+def record(store: Store, key: str, entries: Entries) -> None:
+    """Record the entries of a tree that is being made; they last once it is sealed. Raises OSError."""
+    files.write_file(store.beside(key, ENTRIES), entries.text, 0o600, durable=False)
 
 
-def seal(store: Store, key: str, by_path: Mapping[str, bytes], altered: Sequence[str]) -> dict[str, Any]:
-    """What the seal of a tree says of its entries, of which these are the ids; ``altered`` are paths that are not as
-    they were shipped. Raises OSError."""
-    outside = set(altered)
-    ids = b"".join([name for path, name in by_path.items() if path not in outside])
+def seal(store: Store, key: str, entries: Entries, altered: Sequence[str]) -> dict[str, Any]:
+    """What the seal of a tree says of its entries; ``altered`` are paths that are not as they were shipped. Raises
+    OSError."""
+    ids = b"".join(entries.but(entries.places(altered)).ids)
     files.write_file(store.beside(key, IDS), ids, 0o600, durable=False)
     return {"altered": list(altered), "ids": hashlib.sha256(ids).hexdigest()}
 
@@ -37,69 +37,47 @@ def is_listed(seal: Seal) -> bool:
     return "entries" not in seal
 
 
-def lines(store: Store, key: str, seal: Seal) -> list[str]:
-    """The entries of a sealed tree, sorted, as lines; none when their record is damaged or gone."""
+def entries(store: Store, key: str, seal: Seal) -> Entries:
+    """The entries of a sealed tree; none when their record is damaged or gone."""
     if not is_listed(seal):
-        return as_text(Entry(*value) for value in seal["entries"]).decode().split("\n")[:-1]
-    with contextlib.suppress(OSError):
-        text = store.beside(key, ENTRIES).read_bytes()
-        if text_digest(text) == seal.get("source"):
-            return text.decode().split("\n")[:-1]
-    return []
+        return Entries.of(Entry(*value) for value in seal["entries"])
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        found = unsealed(store, key)
+        if found.digest == seal.get("source"):
+            return found
+    return Entries(())
 
 
-def entries(store: Store, key: str, seal: Seal) -> list[Entry]:
-    """The entries of a sealed tree, sorted by path; none when their record is damaged or gone."""
-    return [parse_line(line) for line in lines(store, key, seal)]
-
-
-def unsealed(store: Store, key: str) -> list[Entry]:
+def unsealed(store: Store, key: str) -> Entries:
     """The entries of a tree that is being made. Raises OSError."""
-    text = store.beside(key, ENTRIES).read_bytes().decode()
-    return [parse_line(line) for line in text.split("\n")[:-1]]
+    return Entries.parse(store.beside(key, ENTRIES).read_bytes())
 
 
-def base(store: Store, key: str, seal: Seal) -> list[Entry]:
+def base(store: Store, key: str, seal: Seal) -> Entries:
     """The entries that are unchanged since they were shipped: what an upload may build on."""
     if seal.get("damaged"):
-        return []
-    altered = set(seal.get("altered", ()))
+        return Entries(())
     found = entries(store, key, seal)
-    return [entry for entry in found if entry.path not in altered] if altered else found
-
-
-def base_ids(store: Store, key: str, seal: Seal) -> list[bytes]:
-    """The ids of :func:`base`, in its order."""
-    ids = _recorded_ids(store, key, seal)
-    if ids and not seal.get("damaged") and lines(store, key, seal):
-        return ids
-    return [entry.id for entry in base(store, key, seal)]
+    there = found.but(found.places(seal.get("altered", ())))
+    return Entries(there.lines, _recorded_ids(store, key, seal))
 
 
 def told(store: Store, key: str, seal: Seal) -> dict[str, Any]:
     """What a laptop is told of a tree that an upload may build on: the digest of its source (empty when nothing can be
     taken over), the ids of the files that cannot, and where there are few, of all that can."""
-    known = lines(store, key, seal) if not seal.get("damaged") else []
+    known = entries(store, key, seal) if not seal.get("damaged") else Entries(())
     if not known:
         return {"key": key, "digest": "", "altered": "", "ids": ""}
-    altered = {f"{path}\0" for path in seal.get("altered", ())}
-    changed = [line for line in known if line[: line.index("\0") + 1] in altered] if altered else []
     return {
         "key": key,
-        "digest": seal["source"] if is_listed(seal) else text_digest("".join([f"{one}\n" for one in known]).encode()),
-        "altered": pack_ids(parse_line(line).id for line in changed),
-        "ids": pack_ids(base_ids(store, key, seal)) if len(known) <= FEW else "",
+        "digest": known.digest,
+        "altered": pack_ids(entry.id for entry in known.those(seal.get("altered", ()))),
+        "ids": pack_ids(base(store, key, seal).ids) if len(known) <= FEW else "",
     }
 
 
-def ids_of(store: Store, key: str, seal: Seal, found: Sequence[Entry]) -> list[bytes]:
-    """The ids of what :func:`base` has ``found``."""
-    ids = _recorded_ids(store, key, seal)
-    return ids if len(ids) == len(found) else [entry.id for entry in found]
-
-
 def _recorded_ids(store: Store, key: str, seal: Seal) -> list[bytes]:
-    """The ids as they were recorded; none when that is damaged or gone."""
+    """The ids of :func:`base` as they were recorded; none when that is damaged or gone."""
     with contextlib.suppress(OSError):
         ids = store.beside(key, IDS).read_bytes()
         if hashlib.sha256(ids).hexdigest() == seal.get("ids"):
@@ -117,6 +95,6 @@ def mark_altered(store: Store, key: str, paths: Iterable[str]) -> None:
 def migrations(store: Store, key: str) -> list[str]:
     """``path digest`` of each file that could be a migration."""
     seal = store.record(key)
-    found = lines(store, key, seal) if seal is not None else []
-    likely = (parse_line(line) for line in found if "migrations/" in line or "versions/" in line)
+    found = entries(store, key, seal) if seal is not None else Entries(())
+    likely = (found[place] for place, path in enumerate(found.paths) if "migrations/" in path or "versions/" in path)
     return [f"{entry.path} {entry.digest}" for entry in likely]

@@ -12,14 +12,14 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployer.host.build import bytecode, disk
 from deployer.host.build.code import clone, overlaid, shared, shipped
 from deployer.host.build.code.altered import Taken, altered
 from deployer.host.build.code.delta import parse_delta
 from deployer.host.build.code.overlaid import Built, Proof
-from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
+from deployer.host.build.code.unpack import Base, Merged, Mismatch, apply, merge
 from deployer.host.build.command import run_build, stop_build
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
@@ -27,21 +27,23 @@ from deployer.host.state.store import Examined
 from deployer.host.system import ownership
 from deployer.host.system.alongside import alongside
 from deployer.wire.advice import do, run
+from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import LINK, Delta, Entry
+from deployer.wire.tree import LINK, Delta
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an upload makes of the tree that it builds on: its files, those of them that stay from there, and all of
-    them as text."""
+    """What an upload makes of the tree that it builds on."""
 
     delta: Delta
     base: Base | None
-    entries: Sequence[Entry]
-    kept: Sequence[Entry]
-    text: bytes = field(repr=False)
+    merged: Merged = field(repr=False)
+
+    @property
+    def entries(self) -> Entries:
+        return self.merged.entries
 
     @property
     def inodes(self) -> int:
@@ -58,8 +60,9 @@ class Plan:
     def takes_bytecode(self) -> bool:
         """Whether all that stays has its bytecode; not where some of it was shipped, or is now."""
         base = self.base
-        links = base is not None and bool(base.entries) and base.shares and base.bytecode
-        return links and not clone.brings_bytecode((*(base.entries if base else ()), *self.delta.add))
+        if base is None or not base.entries or not base.shares or not base.bytecode:
+            return False
+        return not any(map(clone.brings_bytecode, (base.entries, self.merged.entries)))
 
     @property
     def fresh(self) -> list[str] | None:
@@ -82,16 +85,14 @@ def plan(ctx: Context, value: object, compiled: str) -> Plan:
         merged = merge(delta, base)
     except ValueError as error:
         raise _mismatch(error) from None
-    return Plan(delta, base, *merged)
+    return Plan(delta, base, merged)
 
 
 def _base(ctx: Context, key: str, seal: Mapping[str, Any], compiled: str) -> Base:
     """What an upload builds on. A tree that an earlier version sealed is copied once: it knew no links."""
-    entries = shipped.base(ctx.trees, key, seal)
     return Base(
         directory=str(ctx.trees.path(key)),
-        entries=entries,
-        ids=shipped.ids_of(ctx.trees, key, seal, entries),
+        entries=shipped.base(ctx.trees, key, seal),
         shares=shipped.is_listed(seal),
         bytecode=seal.get("compiled") == compiled,
         altered=tuple(seal.get("altered", ())),
@@ -111,11 +112,11 @@ def unpack(ctx: Context, key: str, plan: Plan, body: Path) -> None:
     try:
         cloned = plan.takes_bytecode and clone.take(ctx, plan.delta.base, destination)
         os.chmod(str(destination), 0o700)
-        apply(plan.delta, str(body), base, plan.kept, str(destination), cloned=cloned)
-        shipped.record(ctx.trees, key, plan.text)
+        apply(plan.delta, str(body), base, plan.merged, str(destination), cloned=cloned)
+        shipped.record(ctx.trees, key, plan.entries)
     except Mismatch as error:
         ctx.trees.remove(key)
-        lost = {entry.path for entry in plan.kept}.intersection(error.paths)
+        lost = [entry.path for path in error.paths if (entry := plan.merged.kept.find(path))]
         if lost:
             shipped.mark_altered(ctx.trees, plan.delta.base, lost)  # the next upload brings them itself
         raise _mismatch(error) from None
@@ -150,52 +151,41 @@ def build(
         fresh = plan.fresh if plan is not None else None
         refuse_no_directory(spec, tree)
         modules = [entry.path for entry in entries if entry.kind != LINK] if fresh is None else fresh
-        built, known = Built([], []), alongside(lambda: _known(ctx, plan, entries), "records")
+        built, recorded = Built([], []), alongside(lambda: _recorded(ctx, plan), "records")
         if spec.build:
             shared.prepare(tree, spec.shared)
-            taken = Taken(ctx, key, entries, like, lambda: known().stays)
+            taken = Taken(ctx, key, entries, like, recorded)
             proof = Proof(taken.prove, taken.prove_replaced)
             built = overlaid.run(ctx, tree, lambda: _run_commands(ctx, tree, spec, venv, seen), proof)
-        modules, total = [*modules, *built.written], sum(entry.path.endswith(".py") for entry in entries)
+        modules, total = [*modules, *built.written], entries.text.count(b".py\0")
         made = bytecode.add_missing(ctx, tree, modules, venv, seen, spec.build_timeout, total=total)
         linked = shared.link(tree, ctx.paths.state, spec.shared)
-        stays, ids = known()
+        stays = recorded()
         if plan is None or built.changed is None or stays is None:
-            found, suspect = ctx.trees.examine(key, like), entries
+            found, suspect = ctx.trees.examine(key, like), list(entries)
         else:
             added = [entry.path for entry in plan.delta.add]
             found, again = ctx.trees.examine_again(key, stays, [*added, *built.changed, *made, *linked])
-            suspect = [entry for entry in entries if entry.path.encode() in again]
+            suspect = entries.those(map(os.fsdecode, again))
         not_as_shipped = altered(found, suspect)
         record = {"source": spec.source.digest, "compiled": compiled}
-        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, ids, not_as_shipped)}, found)
+        ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, not_as_shipped)}, found)
     except BaseException:
         stop_build(ctx)
         ctx.trees.remove(key)
         raise
 
 
-class _Known(NamedTuple):
-    """What is recorded of the files that stay from the tree before (None: it is not known which do), and the ids of all
-    entries by their paths."""
-
-    stays: Examined | None
-    ids: Mapping[str, bytes]
-
-
-def _known(ctx: Context, plan: Plan | None, entries: Sequence[Entry]) -> _Known:
-    """What takes a while for many files, and can be found out while others build. Raises OSError."""
-    return _Known(_recorded(ctx, plan) if plan is not None else None, {entry.path: entry.id for entry in entries})
-
-
-def _recorded(ctx: Context, plan: Plan) -> Examined | None:
-    base = plan.base
-    if base is None or not base.shares or base.bytecode != plan.takes_bytecode:
+def _recorded(ctx: Context, plan: Plan | None) -> Examined | None:
+    """What is recorded of the files that stay from the tree before; None when it is not known which do. It takes a
+    while for many files, and can be found out while others build. Raises OSError."""
+    base = plan.base if plan is not None else None
+    if plan is None or base is None or not base.shares or base.bytecode != plan.takes_bytecode:
         return None
     found = ctx.trees.recorded(plan.delta.base)
     if found is None:
         return None
-    kept = {entry.path.encode() for entry in plan.kept}
+    kept = {path.encode() for path in plan.merged.kept.paths}
     modules = kept if plan.takes_bytecode else set()
     for path in found.seen.keys() - kept:
         if bytecode.module_of(path) not in modules:

@@ -6,7 +6,6 @@ what is written: never more than the sizes that the delta declares.
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import os
 import stat
@@ -17,8 +16,9 @@ from typing import BinaryIO, NamedTuple
 
 from deployer.host.build import hardlinks
 from deployer.host.build.code import clone
+from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry, as_text, check_paths, directories_of, text_digest
+from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry
 
 _CHUNK = 1 << 18
 
@@ -33,26 +33,25 @@ class Mismatch(ValueError):
 
 @dataclass(frozen=True)
 class Base:
-    """The tree that an upload builds on: where it is, its entries and their ids.
+    """The tree that an upload builds on: where it is, and its entries.
 
     ``shares``: it is sealed, and what stays of it becomes a hard link; else a copy. Of modules that become links the
     ``bytecode`` does, too. ``altered`` are paths that it has, or had, besides its entries.
     """
 
     directory: str
-    entries: Sequence[Entry]
-    ids: Sequence[bytes]
+    entries: Entries
     shares: bool = False
     bytecode: bool = False
     altered: Sequence[str] = ()
 
 
 class Merged(NamedTuple):
-    """The entries of a tree, sorted by path, those of them that stay from its base, and all of them as text."""
+    """The entries of a tree, those of them that stay from its base, and those of the base that do not."""
 
-    entries: list[Entry]
-    kept: list[Entry]
-    text: bytes
+    entries: Entries
+    kept: Entries
+    dropped: Sequence[Entry]
 
 
 def merge(delta: Delta, base: Base | None) -> Merged:
@@ -60,52 +59,34 @@ def merge(delta: Delta, base: Base | None) -> Merged:
 
     Raises Mismatch when they are not the tree with ``delta.digest``, ValueError when a path leads outside.
     """
-    dropped = set(delta.drop)
-    if not dropped <= set(base.ids if base else ()):
+    had, ids = base.entries if base else Entries(()), set(delta.drop)
+    places = [place for place, name in enumerate(had.ids) if name in ids] if ids else []
+    if len(places) < len(ids):
         raise Mismatch("the delta drops files that the base does not have")
-    kept = [entry for entry, name in zip(base.entries, base.ids) if name not in dropped] if base else []
-    entries = sorted([*kept, *delta.add])
-    check_paths(delta.add)
-    _check_added(kept, delta.add)
-    text = as_text(entries)
-    if text_digest(text) != delta.digest:
+    kept = had.but(places)
+    entries = kept.plus(delta.add)
+    if entries.digest != delta.digest:
         raise Mismatch("the base and the delta do not make the tree that was announced")
-    return Merged(entries, kept, text)
-
-
-def _check_added(kept: Sequence[Entry], added: Sequence[Entry]) -> None:
-    """Raises ValueError when a path that is added is that of what stays, below it or above it. Each of the two is known
-    to be a tree by itself; ``kept`` is sorted."""
-    paths = {entry.path for entry in kept}
-    for path in (entry.path for entry in added if kept):
-        if path in paths:
-            raise ValueError(f"twice in one release: {path!r}")
-        index = bisect.bisect(kept, (f"{path}/",))
-        inner = kept[index].path if index < len(kept) else ""
-        for below, above in ((inner, path), *((path, parent) for parent in paths.intersection(directories_of([path])))):
-            if below.startswith(f"{above}/"):
-                raise ValueError(f"{below!r} is below {above!r}, which is a file or a link")
+    return Merged(entries, kept, [had[place] for place in places])
 
 
 def apply(
-    delta: Delta, body_path: str, base: Base | None, kept: Sequence[Entry], destination: str, *, cloned: bool = False
+    delta: Delta, body_path: str, base: Base | None, merged: Merged, destination: str, *, cloned: bool = False
 ) -> None:
-    """Build the delta's tree in ``destination``, an empty directory or, if ``cloned``, a clone of the base; ``kept`` is
-    what stays of the base.
+    """Build the delta's tree in ``destination``, an empty directory or, if ``cloned``, a clone of the base.
 
     Files get the mode 0644 or 0755, directories 0755; links are made last. Nothing is synced. Raises Mismatch (a
     ValueError) naming the file when a digest or a size is wrong, OSError (ENOSPC and others); remove the destination
     then.
     """
-    tree = _Tree(destination)
+    tree = _Tree(destination, merged.kept if cloned else Entries(()))
     if base is not None and cloned:
-        stays = {entry.path for entry in kept}
-        dropped = [entry.path for entry in base.entries if entry.path not in stays]
-        tree.has(clone.reduce(Path(destination), [*dropped, *base.altered], stays))
+        dropped = [entry.path for entry in merged.dropped]
+        clone.reduce(Path(destination), [*dropped, *base.altered], merged.kept)
     elif base is not None and base.shares:
-        tree.has(_share(base, kept, delta, destination))
+        tree.has(_share(base, merged.kept, delta, destination))
     elif base is not None:
-        _copy_kept(tree, base.directory, kept)
+        _copy_kept(tree, base.directory, merged.kept)
     _unpack_added(tree, body_path, delta)
     tree.make_links()
 
@@ -121,8 +102,9 @@ def _share(base: Base, kept: Sequence[Entry], delta: Delta, destination: str) ->
 class _Tree:
     """The tree under construction. Each file is new: nothing is ever written through a link."""
 
-    def __init__(self, destination: str) -> None:
-        self._destination = Path(destination)
+    def __init__(self, destination: str, there: Entries) -> None:
+        """``there``: what it has already."""
+        self._destination, self._there = Path(destination), there
         self._directories = {""}
         self._links: dict[str, str] = {}
 
@@ -150,7 +132,7 @@ class _Tree:
 
     def _make_parents(self, path: str) -> None:
         parent = path.rpartition("/")[0]
-        if parent not in self._directories:
+        if parent not in self._directories and not self._there.has_directory(parent):
             self._make_parents(parent)
             self._place(parent).mkdir(0o700)
             self._place(parent).chmod(0o755)

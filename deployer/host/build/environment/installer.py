@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from deployer.host.build.pythons import HOST_PATH, pythons
 from deployer.host.errors import HostError
 from deployer.host.system import ownership, runner
 from deployer.wire.advice import NOTHING, Next, do, run
+from deployer.wire.entries import Entries
 from deployer.wire.lazyre import pattern
 from deployer.wire.release.source import LockSpec
 from deployer.wire.tree import EXECUTABLE, LINK, Entry
@@ -32,15 +33,13 @@ _LARGEST_RECORD = 1 << 16
 _LARGEST_LOCK = 1 << 24
 
 
-def lay_out(lock: LockSpec, entries: Iterable[Entry], tree: Path, destination: Path) -> None:
+def lay_out(lock: LockSpec, entries: Entries, tree: Path, destination: Path) -> None:
     """Copy what the lock covers from a tree. Only root can write to either meanwhile.
 
     Raises HostError for a file that changed since it was shipped, OSError.
     """
     destination.mkdir(mode=0o755)
-    for entry in entries:
-        if not lock.covers(entry.path):
-            continue
+    for entry in lock.covered(entries):
         place = destination / entry.path
         place.parent.mkdir(parents=True, exist_ok=True)
         if entry.kind == LINK:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deployer.host.build import bytecode, disk, hardlinks
@@ -14,8 +14,8 @@ from deployer.host.build.environment import installer, pipconf
 from deployer.host.state.app import Context
 from deployer.host.state.store import Store
 from deployer.host.system import ownership
+from deployer.wire.entries import Entries
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import Entry
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
 _LOCK_COMMANDS = {
@@ -30,7 +30,7 @@ def build(
     spec: Spec,
     python: str,
     tree: Path,
-    entries: Sequence[Entry],
+    entries: Entries,
     environment: Mapping[str, str],
     before: str,
 ) -> None:

@@ -27,11 +27,13 @@ from deployer.host.state.store import Examined
 from deployer.project.files import Collection
 from deployer.project.source import Source, finish
 from deployer.release.delta import Upload, make_delta
-from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, directories_of, tree_digest
+from deployer.wire.entries import Entries
+from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, directories_of
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
 """How the files begin that a laptop refuses to send (:mod:`deployer.project.filters`)."""
 KINDS = {0o644: FILE, 0o755: EXECUTABLE}
+NONE = Entries(())
 Tree = dict[str, tuple[str, bytes]]
 """Path → kind and content (of a link: its target)."""
 
@@ -69,26 +71,25 @@ class Host:
         self.made = 0
         self.shares, self.clones = how != COPIES, how == CLONES
 
-    def apply(self, delta: Delta, body: bytes, base: Path | None = None, entries: tuple[Entry, ...] = ()) -> Path:
+    def apply(self, delta: Delta, body: bytes, base: Path | None = None, entries: Entries = NONE) -> Path:
         """Build a tree from a body; its directory."""
         self.made += 1
         place = self.root / f"tree{self.made}"
         place.mkdir()
         (self.root / "body").write_bytes(body)
         wire = parse_delta(json.loads(json.dumps(delta.as_json())))
-        ids = [entry.id for entry in entries]
-        known = Base(str(base), entries, ids, shares=self.shares) if base else None
-        made, kept, _ = merge(wire, known)
+        known = Base(str(base), entries, shares=self.shares) if base else None
+        merged = merge(wire, known)
         cloned = known is not None and self.clones
         if cloned:
             hardlinks.share(str(base), str(place), entries, (), modules=True)
-        apply(wire, str(self.root / "body"), known, kept, str(place), cloned=cloned)
-        assert made == sorted(made, key=lambda entry: entry.path)
-        assert tree_digest(made) == delta.digest
+        apply(wire, str(self.root / "body"), known, merged, str(place), cloned=cloned)
+        made = merged.entries
+        assert made == Entries.of(made) and made.digest == delta.digest
         self.check(place, made)
         return place
 
-    def check(self, place: Path, made: list[Entry]) -> None:
+    def check(self, place: Path, made: Entries) -> None:
         """What links are is compared when the tree is sealed."""
         where = os.fsencode(place)
         seen = contents.listing(where)
@@ -96,7 +97,7 @@ class Host:
         if self.shares and changed:
             raise Mismatch("changed", *changed)
 
-    def upload(self, upload: Upload, base: Path | None = None, entries: tuple[Entry, ...] = ()) -> Path:
+    def upload(self, upload: Upload, base: Path | None = None, entries: Entries = NONE) -> Path:
         return self.apply(upload.delta, upload.open_at().read(), base, entries)
 
 
@@ -136,8 +137,7 @@ def test_any_tree_becomes_any_other(base: Tree, want: Tree, cut: float, how: str
         have = source_of(base)
         base_dir = host.upload(make_delta(have))
         assert read_tree(base_dir) == dict(sorted(base.items()))
-        ids = [entry.id for entry in have.entries]
-        first, again = (make_delta(source_of(want), have.digest, ids) for _ in range(2))
+        first, again = (make_delta(source_of(want), have.digest, have.entries.ids) for _ in range(2))
         offset = int(cut * first.delta.length)
         body = first.open_at().read(offset) + again.open_at(offset).read()
         made = host.apply(again.delta, body, base_dir, have.entries)
@@ -186,7 +186,7 @@ def forged(
     """A delta with a body that fits it, whatever the entries say."""
     body = zlib.compress(contents)
     digest = hashlib.sha256(body).hexdigest()
-    delta = Delta(tree_digest([*base, *entries]), "", (), tuple(entries), digest, len(body))
+    delta = Delta(Entries.of([*base, *entries]).digest, "", (), tuple(entries), digest, len(body))
     return replace(delta, **changes), body  # type: ignore[arg-type]
 
 

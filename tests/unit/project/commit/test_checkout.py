@@ -286,8 +286,8 @@ def test_many_threads_open_files(repo: Repository, watched: Watched) -> None:
     source = collect(repo.root)
     watched.forget()
     with ThreadPoolExecutor(8) as pool:
-        read = list(pool.map(lambda entry: source.open(entry).read(), source.entries * 4))
-    assert read == [(repo.root / entry.path).read_bytes() for entry in source.entries * 4]
+        read = list(pool.map(lambda entry: source.open(entry).read(), [*source.entries] * 4))
+    assert read == [(repo.root / entry.path).read_bytes() for entry in [*source.entries] * 4]
     assert len(watched.names) == len(source.entries)
 
 
