@@ -39,14 +39,20 @@ class Collection:
         self.root, self.contents = root, Contents(spool or Spool())
         self.raw: dict[str, int] = {}
         """The files whose content stands for another, as ``filters`` tells them apart."""
+        self._before = Entries(())
         self._entries: dict[str, Entry] = {}
         self._plain: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        yield from self._before.paths
+        yield from self._entries
 
     def __contains__(self, path: str) -> bool:
-        return path in self._entries
+        return path in self._entries or self._before.find(path) is not None
+
+    def begin(self, entries: Entries) -> None:
+        """Begin with files that are known already, and none of which is added again."""
+        self._before = entries
 
     def add_file(self, path: str, content: Readable, *, executable: bool) -> None:
         """Add a file. Raises ConfigError for a name that cannot ship."""
@@ -97,9 +103,10 @@ class Collection:
         self._note(other._entries[path], other.raw.get(path, CONTENT))
 
     def add_all(self, other: Collection) -> None:
-        """Add all files of another collection as they are there."""
+        """Add all files of another collection as they are there; what that has begun with, this one begins with."""
+        self._before = other._before if other._before else self._before
         self.contents.add_all(other.contents)
-        self.raw = {path: raw for path, raw in self.raw.items() if path not in other} | other.raw
+        self.raw = {path: raw for path, raw in self.raw.items() if path not in other._entries} | other.raw
         self._entries.update(other._entries)
 
     def exists(self, path: str) -> bool:
@@ -113,10 +120,10 @@ class Collection:
 
     def entries(self) -> Entries:
         """All entries. Raises ConfigError for none, and for one below a file or a link."""
-        if not self._entries:
+        if not self._entries and not self._before:
             raise ConfigError(message=f"there is nothing to ship in {self.root}: git tracks no file there")
         try:
-            return Entries([]).plus(list(self._entries.values()))
+            return self._before.plus(list(self._entries.values()))
         except ValueError as error:
             raise ConfigError(message=str(error)) from None
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from deployer.project import git
 
@@ -20,41 +22,74 @@ _OWN_INDEX = ("-c", "core.splitIndex=false", "-c", "core.fsmonitor=false", "-c",
 """A temporary index is one file, and nothing of it is written into the repository."""
 
 
-def attributes_of(
-    top: Path, sources: Mapping[str, tuple[str, str]], paths: Iterable[str]
-) -> dict[str, frozenset[str]] | None:
-    """The attributes in effect at each path that has some which leave it out or may change its content.
-
-    ``sources`` are mode and object of each .gitattributes of the commit, by path; paths are relative to ``top``, and
-    those of directories and submodules end with a slash. None where git does not answer, or ambiguously.
+class Question(NamedTuple):
+    """What git is asked: ``sources`` are mode and object of each .gitattributes of the commit, by path; ``told`` the
+    paths, relative to the work tree, each with a NUL behind it. Those of directories and submodules end with a slash.
     """
-    with tempfile.TemporaryDirectory(prefix="deployer-") as scratch:
-        index = {**git.environment(), "GIT_INDEX_FILE": f"{scratch}/index"}
 
-        def ask(*arguments: str, told: Iterable[str] = ()) -> tuple[int, bytes]:
-            given = "".join(f"{one}\0" for one in told).encode("utf-8", "surrogateescape")
-            argv = git.command([*_OWN_INDEX, *arguments])
-            done = subprocess.run(argv, cwd=top, env=index, input=given, capture_output=True)
-            return done.returncode, done.stdout
+    sources: Mapping[str, tuple[str, str]]
+    told: bytes
 
-        if sources:
-            lines = (f"{mode} {name}\t{path}" for path, (mode, name) in sources.items())
-            if ask("update-index", "-z", "--index-info", told=lines)[0] != 0:
-                return None
-        status, answer = ask("check-attr", "--all", "--cached", "-z", "--stdin", told=paths)
+    @classmethod
+    def of(cls, sources: Mapping[str, tuple[str, str]], paths: Iterable[str]) -> Question:
+        return cls(sources, "".join([f"{path}\0" for path in paths]).encode("utf-8", "surrogateescape"))
+
+
+class Attributes(NamedTuple):
+    """Those in effect at each path that has some which leave it out or may change its content; and git's answer, whole:
+    it also depends on what this machine says of attributes."""
+
+    found: Mapping[str, frozenset[str]]
+    answer: bytes
+
+
+def attributes_of(top: Path, question: Question) -> Attributes | None:
+    """The attributes of some paths in a commit. None where git does not answer, or ambiguously."""
+    with _asking(top, question.sources) as ask:
+        status, answer = ask("check-attr", "--all", "--cached", "-z", "--stdin", told=question.told)
         if status != 0:
             return None
-        found = _parse(answer)
-        if any(IGNORE in names for names in found.values()) and sources:
+        found = parse(answer)
+        if any(IGNORE in names for names in found.values()) and question.sources:
             # git prints ``set`` for export-ignore, which leaves a file out, and for export-ignore=set, which does not;
             # what somebody writes so into the attributes of their machine is taken as it was surely meant
             mentions = ("grep", "--cached", "-q", "-a", "-F", "--no-recurse-submodules", "-e", f"{IGNORE}=")
             if ask(*mentions)[0] != 1:
                 return None
-    return found
+    return Attributes(found, answer)
 
 
-def _parse(answer: bytes) -> dict[str, frozenset[str]]:
+def answer_of(top: Path, question: Question) -> bytes | None:
+    """Only git's answer; None where it gives none."""
+    with _asking(top, question.sources) as ask:
+        status, answer = ask("check-attr", "--all", "--cached", "-z", "--stdin", told=question.told)
+        return answer if status == 0 else None
+
+
+class _Ask(Protocol):
+    def __call__(self, *arguments: str, told: bytes = b"") -> tuple[int, bytes]: ...
+
+
+@contextmanager
+def _asking(top: Path, sources: Mapping[str, tuple[str, str]]) -> Iterator[_Ask]:
+    """Asks git, its index being a temporary one of these files; what it returns are git's exit status and output."""
+    with tempfile.TemporaryDirectory(prefix="deployer-") as scratch:
+        index = {**git.environment(), "GIT_INDEX_FILE": f"{scratch}/index"}
+        failed = 0
+
+        def ask(*arguments: str, told: bytes = b"") -> tuple[int, bytes]:
+            argv = git.command([*_OWN_INDEX, *arguments])
+            done = subprocess.run(argv, cwd=top, env=index, input=told, capture_output=True)
+            return failed or done.returncode, done.stdout
+
+        if sources:
+            lines = "".join([f"{mode} {name}\t{path}\0" for path, (mode, name) in sources.items()])
+            failed, _ = ask("update-index", "-z", "--index-info", told=lines.encode("utf-8", "surrogateescape"))
+        yield ask
+
+
+def parse(answer: bytes) -> dict[str, frozenset[str]]:
+    """What an answer says of paths with attributes that leave them out or may change their content."""
     found: dict[str, set[str]] = {}
     for path, name, value in _triples(answer):
         if name in _HARMLESS and value not in _HARMLESS[name] and (name != IGNORE or value == "set"):

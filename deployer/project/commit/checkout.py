@@ -12,10 +12,11 @@ from pathlib import Path
 
 from deployer.errors import ConfigError
 from deployer.project import git
+from deployer.project.commit import earlier
 from deployer.project.commit.archive import add_archive, archive, undefined_filters
 from deployer.project.commit.blobs import Blobs
 from deployer.project.commit.digests import Digests
-from deployer.project.commit.listing import EXECUTABLE_MODE, LINK_MODE, Listing, listing
+from deployer.project.commit.listing import EXECUTABLE_MODE, LINK_MODE, Listing, Place, listing, place_of
 from deployer.project.files import Collection, linked_parent
 from deployer.project.filters import filter_warning
 from deployer.project.spool import Spool
@@ -75,11 +76,21 @@ def from_objects(root: Path, commit: str, below: str, spool: Spool) -> Part | No
 
     Raises ConfigError when git fails, or a file cannot ship.
     """
-    found = listing(root, commit)
-    converted = None if found is None else _converted(root, commit, below, found, spool)
+    place = place_of(root)
+    known = earlier.recall(place) if place is not None and not below else None
+    if place is not None and known is not None:
+        files = Collection(root, spool)
+        if earlier.add_changed(files, place, commit, known):
+            return Part(files=files, submodules={}, filtered=[])
+    return None if place is None else _from_listing(root, place, commit, below, spool)
+
+
+def _from_listing(root: Path, place: Place, commit: str, below: str, spool: Spool) -> Part | None:
+    found = listing(place, commit)
+    converted = None if found is None else _converted(root, place, commit, below, found, spool)
     if found is None or converted is None:
         return None
-    digests, blobs, files = Digests(found.top / found.below), Blobs(found.top, spool), Collection(root, spool)
+    digests, blobs, files = Digests(place.top / place.below), Blobs(place.top, spool), Collection(root, spool)
     known = digests.load()
     plain = [file for file in found.files if file.path not in found.converted]
     read = blobs.read(file.name for file in plain if file.mode == LINK_MODE or file.name not in known)
@@ -95,14 +106,16 @@ def from_objects(root: Path, commit: str, below: str, spool: Spool) -> Part | No
     new = [one for name, one in read.items() if name not in known]
     if _FEW * len(new) > len(used) or sum(one.size for one in new) > _SMALL:  # else they are as soon read again
         digests.save(used, known)
+    if found.is_plain and not files.raw and not below and len(found.files) >= earlier.WORTH:
+        earlier.remember(place, commit, found.question, found.answer, files.entries())
     return Part(files=files, submodules={one.path: one.name for one in found.submodules}, filtered=found.filtered)
 
 
-def _converted(root: Path, commit: str, below: str, found: Listing, spool: Spool) -> Collection | None:
+def _converted(root: Path, place: Place, commit: str, below: str, found: Listing, spool: Spool) -> Collection | None:
     """The files whose content git has to convert; None when they are too many to be named, or it does not give all."""
     names = sorted(found.converted)
     files = Collection(root, spool)
-    if len(names) > _MOST_CONVERTED or sum(len(found.below) + len(os.fsencode(name)) for name in names) > _MOST_BYTES:
+    if len(names) > _MOST_CONVERTED or sum(len(place.below) + len(os.fsencode(name)) for name in names) > _MOST_BYTES:
         return None
     if names:
         with archive(root, commit, names) as (prefix, stream):

@@ -3,7 +3,7 @@ are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import BinaryIO
 
 from deployer.errors import ConfigError
@@ -11,6 +11,9 @@ from deployer.project.commit.blobs import Blobs
 from deployer.project.spool import Kept, Readable, Spool
 from deployer.wire.advice import do
 from deployer.wire.tree import Entry
+
+Find = Callable[[Sequence[str]], Mapping[str, str]]
+"""Finds the blobs of some paths, by path; it may find those of others besides."""
 
 
 class Contents:
@@ -26,6 +29,7 @@ class Contents:
         """By path: where a content begins in the spool, or the name of its blob."""
         self._blobs: dict[str, Blobs] = {}
         """By the name of a blob: what can read it."""
+        self._later: tuple[Blobs, Find] | None = None
 
     def add(self, path: str, stream: Readable) -> Kept:
         """Keep all of a stream. Raises OSError when the temporary directory is full."""
@@ -38,6 +42,10 @@ class Contents:
         self._places.update(names)
         self._blobs.update(dict.fromkeys(names.values(), blobs))
 
+    def add_later(self, blobs: Blobs, find: Find) -> None:
+        """Have git asked for the blobs of other paths, once they are opened."""
+        self._later = blobs, find
+
     def add_from(self, other: Contents, path: str) -> None:
         """Take over a path of another with the same spool."""
         place = self._places[path] = other._places[path]
@@ -48,10 +56,15 @@ class Contents:
         """Take over all paths of another with the same spool."""
         self._places.update(other._places)
         self._blobs.update(other._blobs)
+        self._later = other._later or self._later
 
     def fetch(self, entries: Iterable[Entry]) -> None:
         """Read all those that are still in git, in one go. Raises ConfigError with git's words when it cannot be."""
-        wanted: dict[Blobs, dict[str, Entry]] = {}
+        entries, wanted = list(entries), dict[Blobs, dict[str, Entry]]()
+        unknown = [entry.path for entry in entries if entry.path not in self._places]
+        if unknown and self._later is not None:
+            blobs, find = self._later
+            self.add_blobs(blobs, {path: name for path, name in find(unknown).items() if path not in self._places})
         for entry in entries:
             place = self._places[entry.path]
             if isinstance(place, str):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import NamedTuple
 
 from deployer.project import git
-from deployer.project.commit.attributes import IGNORE, attributes_of
+from deployer.project.commit.attributes import IGNORE, Attributes, Question, attributes_of
 from deployer.wire.lazydata import dataclass
 from deployer.wire.lazyre import pattern
 from deployer.wire.tree import directories_of
 
 EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE = "100755", "120000", "160000"
-_MODES = frozenset({"100644", "100664", EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE})
-_SOURCE = ".gitattributes"
+MODES = frozenset({"100644", "100664", EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE})
+SOURCE = ".gitattributes"
 
 _ABOVE_ASCII = bytes(range(128, 256))
 _DOT_GIT = tuple(pattern(rb"%s(?<=[\t/\\]%s)[. ]*[\0\\/:]" % (name, name)) for name in (rb"\.git", rb"git~1"))
@@ -32,43 +33,67 @@ class Listed(NamedTuple):
     name: str
 
 
+class Place(NamedTuple):
+    """Where a project is: the work tree, and its directory in it, which is empty or ends with a slash."""
+
+    top: Path
+    below: str
+
+    @property
+    def asked(self) -> list[str]:
+        """What git is to list: all of a commit, or the project's directory with the attributes above it."""
+        above = [f"{directory}/{SOURCE}" for directory in directories_of([self.below.rstrip("/")])]
+        return ["--", self.below, SOURCE, *above] if self.below else []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """What a commit has of a project, in git's order, less what ``export-ignore`` leaves out; paths in the project.
 
-    ``top`` is the work tree, and ``below`` the project's directory in it, as ``git.place`` has them. ``converted`` are
-    the files whose content may not be their blob's; ``filtered`` the files and links that have a filter.
+    ``converted`` are the files whose content may not be their blob's; ``filtered`` the files and links that have a
+    filter. The rest is what git was asked about attributes, and its answer.
     """
 
-    top: Path
-    below: str
     files: Sequence[Listed]
     submodules: Sequence[Listed]
     converted: frozenset[str]
     filtered: Sequence[str]
+    question: Question = field(repr=False)
+    answer: bytes = field(repr=False)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that ships are blobs as they are."""
+        return not self.converted and not self.filtered and not self.submodules
 
 
-def listing(root: Path, commit: str) -> Listing | None:
-    """The files of a commit; None where only ``git archive`` can tell. Raises ConfigError when git fails."""
+def place_of(root: Path) -> Place | None:
+    """Where a project is; None where only ``git archive`` can tell what a commit of it has. Raises ConfigError when git
+    fails."""
     replacements = os.environ.get("GIT_REPLACE_REF_BASE", "refs/replace/")
     asked = git.ask(root, "rev-parse", "--show-toplevel", "--show-prefix", f"--glob={replacements}")
     where, below, *replaced = os.fsdecode(asked).split("\n")
     if replaced != [""]:  # an object's name does not say what it holds
         return None
-    top = Path(where)
-    tree = git.ask(top, "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit, *_asked(below))
+    return Place(Path(where), below)
+
+
+def listing(place: Place, commit: str) -> Listing | None:
+    """The files of a commit; None where only ``git archive`` can tell. Raises ConfigError when git fails."""
+    top, below = place
+    tree = git.ask(top, "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit, *place.asked)
     if refused(tree):
         return None
     entries = list(_entries(tree))
     found = [entry for entry in entries if entry.path.startswith(below)]
-    known = {entry.mode for entry in found} <= _MODES
+    known = {entry.mode for entry in found} <= MODES
     if not found or not known or len({entry.path for entry in found}) != len(found):
         return None
     directories = directories_of(entry.path for entry in found)
-    sources = {entry.path: entry[1:] for entry in entries if entry.path.rpartition("/")[2] == _SOURCE}
-    names = (*(f"{directory}/" for directory in directories), *map(_asked_as, found))
-    attributes = attributes_of(top, sources, names)
-    return None if attributes is None else _listing(top, below, found, attributes)
+    sources = {entry.path: entry[1:] for entry in entries if entry.path.rpartition("/")[2] == SOURCE}
+    question = Question.of(sources, (*(f"{directory}/" for directory in directories), *map(_asked_as, found)))
+    attributes = attributes_of(top, question)
+    return None if attributes is None else _listing(below, found, question, attributes)
 
 
 def refused(tree: bytes) -> bool:
@@ -76,12 +101,6 @@ def refused(tree: bytes) -> bool:
     plain = tree.translate(None, _ABOVE_ASCII).lower()
     odd = any(one.search(tree) for one in _DOTS) or any(one.search(plain) for one in _DOT_GIT)
     return odd or bool(b"120000 " in tree and _LINKED_MODULES.search(plain))
-
-
-def _asked(below: str) -> list[str]:
-    """What to list: all of the commit, or the project's directory with the attributes above it."""
-    above = [f"{directory}/{_SOURCE}" for directory in directories_of([below.rstrip("/")])]
-    return ["--", below, _SOURCE, *above] if below else []
 
 
 def _entries(tree: bytes) -> Iterator[Listed]:
@@ -96,18 +115,19 @@ def _asked_as(entry: Listed) -> str:
     return f"{entry.path}/" if entry.mode == SUBMODULE_MODE else entry.path
 
 
-def _listing(top: Path, below: str, found: Sequence[Listed], attributes: Mapping[str, frozenset[str]]) -> Listing:
+def _listing(below: str, found: Sequence[Listed], question: Question, answered: Attributes) -> Listing:
+    attributes, answer = answered
     ignored = {path for path, names in attributes.items() if IGNORE in names}
     kept = [entry for entry in found if not ignored or not _ignored(entry, ignored)]
     changed = [entry for entry in kept if entry.path in attributes and entry.mode != SUBMODULE_MODE]
     inside = [entry._replace(path=entry.path[len(below) :]) for entry in kept] if below else kept
     return Listing(
-        top=top,
-        below=below,
         files=[entry for entry in inside if entry.mode != SUBMODULE_MODE],
         submodules=[entry for entry in inside if entry.mode == SUBMODULE_MODE],
         converted=frozenset(entry.path[len(below) :] for entry in changed if entry.mode != LINK_MODE),
         filtered=[entry.path[len(below) :] for entry in changed if "filter" in attributes[entry.path]],
+        question=question,
+        answer=answer,
     )
 
 

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from deployer.errors import ConfigError
-from deployer.project.commit import checkout
+from deployer.project.commit import checkout, earlier
 from deployer.project.source import from_git
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n".encode()
@@ -98,9 +98,17 @@ MADE = st.builds(
 )
 
 
-def stream(made: Made, length: int) -> bytes:
+def import_commit(top: Path, made: Made, *, later: bool = False) -> None:
+    """Commit the files: all there are, whatever the commit before it has. Raises CalledProcessError."""
+    length = 64 if made.algorithm == "sha256" else 40
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=top, input=stream(made, length, later), check=True,
+                   capture_output=True)  # fmt: skip
+
+
+def stream(made: Made, length: int, later: bool) -> bytes:
     """The commit as git fast-import reads it."""
     parts = [b"commit refs/heads/main\ncommitter A <a@example.com> 0 +0000\ndata 1\nx\n"]
+    parts += [b"from refs/heads/main^0\ndeleteall\n"] if later else []
     sources = {f"{place}.gitattributes": ("100644", "\n".join(lines).encode()) for place, lines in
                made.attributes.items() if lines}  # fmt: skip
     for path, (mode, content) in {**made.files, **sources}.items():
@@ -138,9 +146,7 @@ def existing(made: Made) -> Iterator[tuple[Path, pytest.MonkeyPatch]]:
         (top / ".git/info/attributes").write_text("\n".join(made.info))
         if made.sparse:
             (top / ".git/info/sparse-checkout").write_text(f"/*\n!/*/\n/{made.sparse}/\n")
-        length = 64 if made.algorithm == "sha256" else 40
-        subprocess.run(["git", "fast-import", "--quiet"], cwd=top, input=stream(made, length), check=True,
-                       capture_output=True)  # fmt: skip
+        import_commit(top, made)
         yield top / made.inside, patch
 
 
@@ -209,4 +215,82 @@ def test_any_commit(made: Made, submodules: bool) -> None:
         with existing(made) as (root, patch):
             event(check(root, patch, submodules=submodules))
     except subprocess.CalledProcessError as error:  # a name that no commit can have: a file where others are below it
+        event(f"no such commit: {error.stderr.splitlines()[0][:40] if error.stderr else error.cmd}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is otherwise in the commit after another one, and what its user has set meanwhile."""
+
+    files: dict[str, tuple[str, bytes] | None]
+    attributes: dict[str, list[str]] | None = None
+    info: list[str] | None = None
+
+    def after(self, made: Made) -> Made:
+        files = {path: one for path, one in (made.files | self.files).items() if one is not None}
+        return replace(made, files=files, attributes=made.attributes if self.attributes is None else self.attributes)
+
+
+PLAIN_MADE = st.builds(
+    Made,
+    files=st.dictionaries(st.lists(st.sampled_from(NAMES[:6]), min_size=1, max_size=3).map("/".join), FILES, min_size=1,
+                          max_size=8),
+    attributes=st.dictionaries(st.sampled_from(["", "a/"]), lines(ATTRIBUTES[:2]), max_size=1),
+    algorithm=st.sampled_from(["sha1", "sha1", "sha256"]),
+    inside=st.sampled_from(["", "", "a"]),
+)  # fmt: skip
+CHANGE = st.builds(
+    Change,
+    files=st.dictionaries(PATHS, st.one_of(st.none(), ENTRIES), max_size=3),
+    attributes=st.one_of(st.none(), st.none(), st.dictionaries(st.sampled_from(["", "a/", "ü/"]), LINES, max_size=1)),
+    info=st.one_of(st.none(), st.none(), OWN_LINES),
+)
+OTHER = ("100644", b"other\n")
+FOUR: dict[str, tuple[str, bytes]] = {"a/a": TEXT, "a/b/c": OTHER, "b": OTHER, "d": ("120000", b"b")}
+
+
+@example(Made(files=FOUR), Change(files={}))
+@example(Made(files=FOUR), Change(files={"a/a": OTHER, "e": TEXT, "b": None}))
+@example(Made(files=FOUR), Change(files={"d": TEXT, "b": ("120000", b"d"), "a/a": ("100755", b"x")}))
+@example(Made(files=FOUR), Change(files={"a/b/c": None, "a/b": TEXT}))
+@example(Made(files=FOUR), Change(files={"b": None, "b/c": TEXT}))
+@example(Made(files=FOUR), Change(files={"d": ("120000", b"../..")}))
+@example(Made(files=FOUR), Change(files={"a/a": ("100644", POINTER)}))
+@example(Made(files=FOUR), Change(files={"v": ("160000", b"")}))
+@example(Made(files=FOUR), Change(files={"n\nl": TEXT}))
+@example(Made(files=FOUR), Change(files={"x/.git ": TEXT}))
+@example(Made(files=FOUR), Change(files={"a/a": None, "a/b/c": None, "b": None, "d": None}))
+@example(Made(files=FOUR), Change(files={"a/a": TEXT}, info=["* ident"]))
+@example(Made(files=FOUR), Change(files={"b": TEXT}, info=["a/ export-ignore"]))
+@example(Made(files=FOUR, info=["a/ export-ignore"]), Change(files={"b": TEXT}, info=[]))
+@example(Made(files=FOUR, info=["new.* ident"]), Change(files={"new.py": TEXT}))
+@example(Made(files=FOUR), Change(files={"b": OTHER}, attributes={"a/": ["a export-ignore"]}))
+@example(Made(files=FOUR, attributes={"": ["a/ export-ignore"]}), Change(files={"a/a": OTHER, "b": TEXT}))
+@example(Made(files=FOUR, attributes={"": ["a/ export-ignore"]}), Change(files={"a/new": OTHER}))
+@example(Made(files=FOUR, attributes={"": ["a/ export-ignore"]}), Change(files={"b": TEXT}, attributes={}))
+@example(Made(files=FOUR, inside="a"), Change(files={"a/a": OTHER, "b": None}))
+@example(Made(files=FOUR, inside="a"), Change(files={"b": TEXT}, attributes={"": ["* ident"]}))
+@example(Made(files=FOUR, inside="a"), Change(files={"a/a": None, "a/b/c": None}))
+@given(st.one_of(PLAIN_MADE, PLAIN_MADE, MADE), CHANGE)
+@settings(max_examples=int(os.environ.get("DEPLOYER_EXAMPLES", "40")))
+def test_any_commit_after_another(made: Made, change: Change) -> None:
+    """The same, when only what differs from an earlier commit is looked at; and once more, when another one is kept."""
+    names = (*made.files, *change.files)
+    assume(
+        not made.inside
+        or not any(part in (".git ", "GIT~1", ".gitmodules") for one in names for part in one.split("/"))
+    )
+    try:
+        with existing(made) as (root, patch):
+            patch.setattr(earlier, "WORTH", 0)
+            patch.setattr(earlier, "_MANY", 0)
+            told(root, submodules=True)
+            top = root / "/".join([".."] * len(made.inside.split("/"))) if made.inside else root
+            import_commit(top, change.after(made), later=True)
+            if change.info is not None:
+                (top / ".git/info/attributes").write_text("\n".join(change.info))
+            done, really = [], earlier.add_changed
+            patch.setattr(earlier, "add_changed", lambda *given: done.append(really(*given)) or done[-1])
+            event(f"{check(root, patch, submodules=True)}, by what differs: {done[:1] == [True]}")
+    except subprocess.CalledProcessError as error:
         event(f"no such commit: {error.stderr.splitlines()[0][:40] if error.stderr else error.cmd}")
