@@ -17,6 +17,7 @@ from deployer.project.source import Source, collect, from_git
 from deployer.project.spool import Spool
 from deployer.release.delta import make_delta
 from tests.support.repository import Repository
+from tests.support.watchedgit import Watched
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
 FILES = 3000
@@ -33,38 +34,6 @@ def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def objects_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout, "from_archive", lambda *given: pytest.fail("git archive had to give everything"))
-
-
-class Watched:
-    """What git is asked, seen by a program of its name before it in PATH."""
-
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = shutil.which("git")
-        place.mkdir()
-        self._runs, self._names = place / "runs", place / "names"
-        tool = place / "git"
-        tool.write_text(
-            f"#!/bin/sh\necho \"$*\" >> '{self._runs}'\n"
-            f"case \"$*\" in *' cat-file --batch') tee -a '{self._names}' | {real} \"$@\"; exit;; esac\n"
-            f'exec {real} "$@"\n'
-        )
-        tool.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
-        self.forget()
-
-    def forget(self) -> None:
-        self._runs.write_text("")
-        self._names.write_text("")
-
-    @property
-    def runs(self) -> list[str]:
-        """The git commands that were started."""
-        return [line.removeprefix("-c core.quotePath=false ") for line in self._runs.read_text().splitlines()]
-
-    @property
-    def names(self) -> list[str]:
-        """The objects that git cat-file was asked for."""
-        return self._names.read_text().split()
 
 
 @pytest.fixture
