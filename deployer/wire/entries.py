@@ -11,16 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import overload
 
+from deployer.wire import lines
 from deployer.wire.tree import ID_BYTES, Entry, as_lines, check_paths, directories_of, parse_line
 
 
 class Entries(Sequence[Entry]):
     """The entries of a tree, sorted by path."""
 
-    def __init__(self, lines: Sequence[str], ids: Sequence[bytes] = ()) -> None:
-        """``lines`` are sorted, each of one entry; ``ids`` are theirs in the same order, where they are known."""
-        self.lines = lines
-        self._ids: Sequence[bytes] = ids if len(ids) == len(lines) else ()
+    def __init__(self, sorted_lines: Sequence[str], ids: Sequence[bytes] = ()) -> None:
+        """``sorted_lines``: one of each entry; ``ids`` are theirs in the same order, where they are known."""
+        self.lines = sorted_lines
+        self._ids: Sequence[bytes] = ids if len(ids) == len(sorted_lines) else ()
         self._text = b""
 
     @classmethod
@@ -109,12 +110,7 @@ class Entries(Sequence[Entry]):
         """Those that are left without the ones at some places, which are sorted."""
         if not places:
             return self
-        lines, ids, done = list[str](), list[bytes](), 0
-        for place in places:
-            lines += self.lines[done:place]
-            ids += self._ids[done:place]
-            done = place + 1
-        return Entries([*lines, *self.lines[done:]], [*ids, *self._ids[done:]])
+        return Entries(lines.without(self.lines, places), lines.without(self._ids, places) if self._ids else ())
 
     def plus(self, added: Sequence[Entry]) -> Entries:
         """Those of a tree that has others besides.
@@ -122,19 +118,16 @@ class Entries(Sequence[Entry]):
         Raises ValueError when a path leads outside, is there twice, or is below a file or a link.
         """
         check_paths(added)
-        if not self.lines:
-            return Entries.of(added)
         self._refuse_in_the_way(added)
-        lines, ids, known, done = list[str](), list[bytes](), bool(self._ids), 0
-        for line, entry in zip(as_lines(added), sorted(added)):
-            place = bisect.bisect(self.lines, line, done)
-            lines += [*self.lines[done:place], line]
-            ids += [*self._ids[done:place], entry.id] if known else ()
-            done = place
-        return Entries([*lines, *self.lines[done:]], [*ids, *self._ids[done:]])
+        new = Entries.of(added)
+        places = lines.places(self.lines, new.lines)
+        ids = lines.with_new(self._ids, places, new.ids) if self._ids else ()
+        return Entries(lines.with_new(self.lines, places, new.lines), ids)
 
     def _refuse_in_the_way(self, added: Sequence[Entry]) -> None:
         """Each of the two is known to be a tree by itself."""
+        if not self.lines:
+            return
         for path in (entry.path for entry in added):
             if self.find(path) is not None:
                 raise ValueError(f"twice in one release: {path!r}")
