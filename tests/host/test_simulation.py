@@ -15,6 +15,7 @@ from deployer.host.errors import HostError
 from deployer.host.job import queue
 from deployer.host.state import contents, lease, masking
 from deployer.host.state.paths import AppPaths
+from deployer.host.state.records import Record
 from deployer.host.state.store import Store
 from deployer.host.system import files
 from tests.host.simulation import rules, service
@@ -88,7 +89,7 @@ def rebuilt(host: SimulatedHost, release: Path) -> None:
     store, key = Store(host.paths.trees), (release / "code").resolve().name
     (release / "code/app.py").write_text("# another\n")
     place = os.fsencode(store.path(key))
-    text = contents.as_text(contents.digests(place, contents.listing(place), {}))
+    text = Record(contents.digests(place, contents.listing(place), {})).text
     store.sums_path(key).write_bytes(text)
     record = {**(store.record(key) or {}), "sums": contents.text_digest(text)}
     store.seal_path(key).write_text(json.dumps(record))

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from deployer.host.state.records import ByPath, Record
 from deployer.host.system import ownership
 from deployer.wire.tree import directories_of
 
@@ -24,8 +25,6 @@ _LINK = b" 120777"
 """How what is seen of a link ends."""
 _NAMED = 3
 """How many changed files a message names."""
-ByPath = dict[bytes, bytes]
-"""What is known of each file and link, by its path below the directory."""
 
 
 def listing(directory: bytes) -> ByPath:
@@ -64,22 +63,17 @@ def _seen(status: os.stat_result) -> bytes:
     return b"%d %d %d %o" % (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
-def listing_again(
-    directory: Path, before: Mapping[bytes, bytes], changed: Iterable[str]
-) -> tuple[ByPath, ByPath, set[bytes]]:
-    """A listing where only what is at the paths ``changed``, and below them, differs from that ``before``; what of it
-    is new; and the paths before that may be gone. No link is followed. Raises OSError."""
-    tops, paths = set(changed), sorted(before)
+def listing_again(directory: Path, before: Record, changed: Iterable[str]) -> tuple[ByPath, set[bytes]]:
+    """What is there now at the paths ``changed``, and below them; and the paths of what was there ``before``. No link
+    is followed. Raises OSError."""
+    tops, paths = set(changed), before.paths
     gone: set[bytes] = set()
     new: ByPath = {}
     # What lies below another of them is listed with that, or is no longer there: a link may have taken its place.
     for top in map(os.fsencode, (path for path in tops if tops.isdisjoint(directories_of([path])))):
         gone.update((top, *paths[bisect.bisect_left(paths, top + b"/") : bisect.bisect_left(paths, top + b"0")]))
         _list_at(directory, os.fsdecode(top), new)
-    after = dict(before)
-    for path in gone:
-        after.pop(path, None)
-    return after | new, new, gone
+    return new, gone
 
 
 def _list_at(directory: Path, path: str, found: ByPath) -> None:
@@ -97,9 +91,9 @@ def _list_at(directory: Path, path: str, found: ByPath) -> None:
             found[os.fsencode(path)] = _seen(seen)
 
 
-def size(seen: Mapping[bytes, bytes]) -> int:
-    """The bytes in the files of a listing, each counted once."""
-    return sum(int(one.split(b" ", 2)[1]) for one in set(seen.values()) if not one.endswith(_LINK))
+def size(seen: Iterable[bytes]) -> int:
+    """The bytes in files of a listing, each counted once."""
+    return sum(int(one.split(b" ", 2)[1]) for one in set(seen) if not one.endswith(_LINK))
 
 
 def digests(
@@ -146,16 +140,6 @@ def _digest(path: bytes, top: int, cached: bool) -> str:
             found.update(piece)
     finally:
         os.close(descriptor)
-
-
-def as_text(lines: Mapping[bytes, bytes]) -> bytes:
-    """A record: for each path a line that ends in NUL, sorted."""
-    return b"".join(sorted([b"%s  %s\0" % (one, path) for path, one in lines.items()]))
-
-
-def parse(text: bytes) -> ByPath:
-    """What a record says of each path."""
-    return {path: one for one, _, path in (line.partition(b"  ") for line in text.split(b"\0") if line)}
 
 
 def text_digest(text: bytes) -> str:

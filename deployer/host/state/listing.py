@@ -11,6 +11,7 @@ import os
 import subprocess
 
 from deployer.host.state import contents
+from deployer.host.state.records import ByPath
 from deployer.host.system import runner
 from deployer.wire.lazyre import pattern
 
@@ -56,13 +57,13 @@ class Listing:
                 cwd=f"/proc/self/fd/{place}",  # the directory that was opened, whatever is at its path now
             )
 
-    def result(self) -> contents.ByPath:
+    def result(self) -> ByPath:
         """Wait for the listing, and close it. Raises OSError."""
         found = self._found()
         self.close()
         return contents.listing(self._directory) if found is None else found
 
-    def _found(self) -> contents.ByPath | None:
+    def _found(self) -> ByPath | None:
         """The result of find; None when it was not started, failed, or printed something unexpected."""
         if self._process is None:
             return None
@@ -89,11 +90,11 @@ class Listing:
         self.close()
 
 
-def read(printed: bytes) -> contents.ByPath | None:
+def read(printed: bytes) -> ByPath | None:
     """The listing in the output of find; None when the output is not as expected."""
     if _PRINTED.fullmatch(printed) is None:
         return None
-    pieces, found = printed.split(b"\0"), contents.ByPath()
+    pieces, found = printed.split(b"\0"), ByPath()
     for one, path in zip(pieces[::2], pieces[1::2]):
         point = one.index(b".")
         found[path] = one[:point] + one[point + 1 : point + 10] + one[point + 11 :]

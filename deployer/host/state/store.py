@@ -18,6 +18,7 @@ from typing import Any
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import contents
 from deployer.host.state.listing import Listing
+from deployer.host.state.records import ByPath, Record
 from deployer.host.system import files, overlay
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
@@ -35,10 +36,25 @@ _NOTHING: Mapping[bytes, bytes] = {}
 
 @dataclass(frozen=True)
 class Examined:
-    """What the file system says of each file, and each one's digest and mode, by path."""
+    """What the file system says of each file, each one's digest and mode, and the bytes in all of them."""
 
-    seen: contents.ByPath
-    digests: contents.ByPath
+    seen: Record
+    digests: Record
+    size: int
+
+    def ready(self) -> Examined:
+        """The same, of which a few paths can be changed at once."""
+        _ = self.seen.paths, self.seen.lines, self.digests.lines
+        return self
+
+    def changed(self, gone: Collection[bytes], new: ByPath, digests: ByPath) -> Examined:
+        """The same, but for paths that are gone, and others that are ``new`` or changed, with their ``digests``."""
+        before, seen = self.seen.by_path, self.seen.changed(gone, new)
+        left = set(seen.by_path.values())
+        lost = {before[path] for path in {*gone, *new} if path in before} - left
+        added = set(new.values()).difference(before.values())
+        size = self.size - contents.size(lost) + contents.size(added)
+        return Examined(seen, self.digests.changed(gone, digests), size)
 
 
 @dataclass(frozen=True)
@@ -110,68 +126,72 @@ class Store:
         Only for content that nobody but root can change.
         """
         directory = os.fsencode(self.path(key))
-        seen, known = contents.listing(directory), contents.ByPath()
+        seen, known = contents.listing(directory), ByPath()
         for other in like:
             known.update(self._shared(other, seen))
-        return Examined(seen, contents.digests(directory, seen, known))
+        digests = contents.digests(directory, seen, known)
+        return Examined(Record(seen), Record(digests), contents.size(seen.values()))
 
     def recorded(self, key: str) -> Examined | None:
         """What is recorded of sealed content; nothing is looked at. None when it is damaged, or its records are."""
-        record, seen = self.record(key), self.seen(key)
+        record, seen = self.record(key), self._seen(key)
         digests = self._recorded(key, str((record or {}).get("sums", "")))
-        if record is None or record.get("damaged") or not digests or seen.keys() != digests.keys():
+        if record is None or record.get("damaged") or not digests.by_path:
             return None
-        return Examined(seen, digests)
+        if seen.by_path.keys() != digests.by_path.keys():
+            return None
+        size = record.get("size")  # earlier versions did not record it
+        return Examined(seen, digests, size if isinstance(size, int) else contents.size(seen.by_path.values()))
 
     def examine_again(self, key: str, before: Examined, changed: Iterable[str]) -> tuple[Examined, Collection[bytes]]:
         """The content where only what is at the paths ``changed``, and below them, differs from what it was ``before``;
         and the paths of the files that are there now, or were. Raises OSError."""
-        seen, new, gone = contents.listing_again(self.path(key), before.seen, changed)
-        digests = dict(before.digests)
-        for path in gone:
-            digests.pop(path, None)
-        digests.update(contents.digests(os.fsencode(self.path(key)), new, {}))
-        return Examined(seen, digests), new.keys() | gone
+        new, gone = contents.listing_again(self.path(key), before.seen, changed)
+        digests = contents.digests(os.fsencode(self.path(key)), new, {})
+        return before.changed(gone, new, digests), new.keys() | gone
 
-    def _shared(self, key: str, seen: contents.ByPath) -> contents.ByPath:
+    def _shared(self, key: str, seen: ByPath) -> ByPath:
         """Digest and mode of the files with which sealed content agrees."""
         record = self.record(key)
-        before, digests = self.seen(key), self._recorded(key, str((record or {}).get("sums", "")))
+        before, digests = self.seen(key), self._recorded(key, str((record or {}).get("sums", ""))).by_path
         if record is None or record.get("damaged"):
             return {}
         return {path: digests[path] for path, one in seen.items() if before.get(path) == one and path in digests}
 
-    def unchanged(self, key: str) -> contents.ByPath:
+    def unchanged(self, key: str) -> ByPath:
         """Digest and mode of each file of sealed content of which the file system says what it did then. Raises
         OSError."""
         return self._shared(key, contents.listing(os.fsencode(self.path(key))))
 
-    def _recorded(self, key: str, sums: str) -> contents.ByPath:
+    def _recorded(self, key: str, sums: str) -> Record:
         """The recorded digests; none when the record is damaged or gone."""
         with contextlib.suppress(OSError):
             text = self.sums_path(key).read_bytes()
             if contents.text_digest(text) == sums:
-                return contents.parse(text)
-        return {}
+                return Record.parse(text)
+        return Record({})
 
     def seal(self, key: str, record: dict[str, Any], found: Examined) -> dict[str, Any]:
         """Record and sync the content, to which only root can write; then write the seal, and return it. Raises
         HostError, OSError."""
-        text = contents.as_text(found.digests)
+        text = found.digests.text
         files.write_file(self.sums_path(key), text, 0o600, durable=False)
-        files.write_file(self.files_path(key), contents.as_text(found.seen), 0o600, durable=False)
+        files.write_file(self.files_path(key), found.seen.text, 0o600, durable=False)
         done = run(["sync", "-f", str(self.path(key))], timeout=600)
         if not done.ok:
             raise HostError(f"{self.path(key)} could not be made durable", logs=done.tail())
-        sealed = {**record, "size": contents.size(found.seen), "sums": contents.text_digest(text)}
+        sealed = {**record, "size": found.size, "sums": contents.text_digest(text)}
         self.mark(key, sealed)
         return sealed
 
-    def seen(self, key: str) -> contents.ByPath:
+    def seen(self, key: str) -> ByPath:
         """What the file system said of each file when its digest was taken; nothing where that is not recorded."""
+        return self._seen(key).by_path
+
+    def _seen(self, key: str) -> Record:
         with contextlib.suppress(OSError):
-            return contents.parse(self.files_path(key).read_bytes())
-        return {}
+            return Record.parse(self.files_path(key).read_bytes())
+        return Record({})
 
     def damage(self, key: str, recorded: Mapping[bytes, bytes] = _NOTHING) -> str:
         """What differs from the seal, for people; empty when nothing does.
@@ -184,7 +204,7 @@ class Store:
     def remember(self, key: str, seen: Mapping[bytes, bytes]) -> None:
         """Record what the file system said of files that were read and found whole: they need not be read again. Raises
         OSError."""
-        files.write_file(self.files_path(key), contents.as_text(seen), 0o600)
+        files.write_file(self.files_path(key), Record(dict(seen)).text, 0o600)
 
     def begin_listing(self, key: str) -> Listing:
         """Start to list the files of sealed content; in a process of its own when many are recorded."""
@@ -222,13 +242,13 @@ class Store:
         text = f"below {self.path(key)}: {contents.named(changed)}" if changed else ""
         return Compared(text, changed, None if same else seen)
 
-    def _changed(self, key: str, sums: str, seen: contents.ByPath, suspect: Iterable[bytes]) -> list[bytes]:
+    def _changed(self, key: str, sums: str, seen: ByPath, suspect: Iterable[bytes]) -> list[bytes]:
         """The paths that differ from what was sealed, of those that are ``suspect``, new or gone. Raises ValueError
         when the list of digests differs, OSError."""
-        digests, place = self._recorded(key, sums), os.fsencode(self.path(key))
+        digests, place = self._recorded(key, sums).by_path, os.fsencode(self.path(key))
         if not digests:
             found = contents.digests(place, seen, {}, cached=False)
-            if contents.text_digest(contents.as_text(found)) == sums:
+            if contents.text_digest(Record(found).text) == sums:
                 return []
             raise ValueError(str(self.sums_path(key)))
         unknown = {path: seen[path] for path in suspect if path in seen}

@@ -12,6 +12,7 @@ import pytest
 
 from deployer.host.state import contents, seal
 from deployer.host.state.app import Context
+from deployer.host.state.records import Record
 from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
 from deployer.host.system import ownership
@@ -191,7 +192,7 @@ def ctx(tmp_path: Path) -> Iterator[Context]:
 def digest_of(directory: Path) -> str:
     """That of all files below a directory, as a seal has it."""
     place = os.fsencode(directory)
-    return contents.text_digest(contents.as_text(contents.digests(place, contents.listing(place), {})))
+    return contents.text_digest(Record(contents.digests(place, contents.listing(place), {})).text)
 
 
 def digest(path: Path) -> str:

@@ -36,14 +36,14 @@ class Taken:
     def prove(self) -> None:
         """Look at the whole tree. Raises HostError when a file that was taken over is not what was shipped, OSError."""
         tree = self._ctx.trees.path(self._key)
-        lost = altered(self._ctx.trees.examine(self._key, self._like), self._entries)
+        lost = altered(self._ctx.trees.examine(self._key, self._like).digests.by_path, self._entries)
         refuse(self._ctx, self._key, {path: tree / path for path in lost})
 
     def prove_replaced(self, directory: Path, names: Mapping[str, str]) -> None:
         """Look at what was moved from the tree to a directory, where it has those ``names`` for its paths. Raises what
         :meth:`prove` does."""
         place, recorded = os.fsencode(directory), self._recorded()
-        before = recorded.seen if recorded is not None else {}
+        before = recorded.seen.by_path if recorded is not None else {}
         seen, paths = contents.listing(place), dict[bytes, bytes]()
         for moved in seen:
             name, slash, rest = moved.partition(b"/")
@@ -52,13 +52,12 @@ class Taken:
         found = {paths[moved]: one for moved, one in contents.digests(place, unknown, {}).items()}
         suspect = self._entries.those(map(os.fsdecode, found))
         where = {os.fsdecode(path): directory / os.fsdecode(moved) for moved, path in paths.items()}
-        refuse(self._ctx, self._key, {path: where[path] for path in altered(Examined({}, found), suspect)})
+        refuse(self._ctx, self._key, {path: where[path] for path in altered(found, suspect)})
 
 
-def altered(found: Examined, entries: Iterable[Entry]) -> list[str]:
+def altered(digests: Mapping[bytes, bytes], entries: Iterable[Entry]) -> list[str]:
     """Shipped files that are not there as they were shipped: a build command changed them, or a link is in their
     place."""
-    digests = found.digests
     return [entry.path for entry in entries if digests.get(entry.path.encode()) != _as_shipped(entry)]
 
 

@@ -167,7 +167,7 @@ def build(
             added = [entry.path for entry in plan.delta.add]
             found, again = ctx.trees.examine_again(key, stays, [*added, *built.changed, *made, *linked])
             suspect = entries.those(map(os.fsdecode, again))
-        not_as_shipped = altered(found, suspect)
+        not_as_shipped = altered(found.digests.by_path, suspect)
         record = {"source": spec.source.digest, "compiled": compiled}
         ctx.trees.seal(key, {**record, **shipped.seal(ctx.trees, key, entries, not_as_shipped)}, found)
     except BaseException:
@@ -187,10 +187,8 @@ def _recorded(ctx: Context, plan: Plan | None) -> Examined | None:
         return None
     kept = {path.encode() for path in plan.merged.kept.paths}
     modules = kept if plan.takes_bytecode else set()
-    for path in found.seen.keys() - kept:
-        if bytecode.module_of(path) not in modules:
-            del found.seen[path], found.digests[path]
-    return found
+    left_out = found.seen.by_path.keys() - kept
+    return found.changed([path for path in left_out if bytecode.module_of(path) not in modules], {}, {}).ready()
 
 
 def _run_commands(ctx: Context, tree: Path, spec: Spec, venv: Path | None, seen: Mapping[str, str]) -> None:

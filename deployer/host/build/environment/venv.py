@@ -71,7 +71,7 @@ def _like(store: Store, before: str, python: str) -> list[str]:
 
 def _share(store: Store, key: str, before: str) -> list[str]:
     """Share all equal files, and the bytecode of such modules. Returns the environment's modules. Raises OSError."""
-    mine, theirs = store.examine(key).digests, store.unchanged(before)
+    mine, theirs = store.examine(key).digests.by_path, store.unchanged(before)
     equal = {path for path, one in mine.items() if theirs.get(path) == one and not one.startswith(b"->")}
     compiled = (path for path in theirs if path not in mine and bytecode.module_of(path) in equal)
     hardlinks.share_equal(store.path(before), store.path(key), map(os.fsdecode, equal), map(os.fsdecode, compiled))

@@ -23,7 +23,6 @@ from deployer.host.build.code.altered import altered
 from deployer.host.build.code.delta import parse_delta
 from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
 from deployer.host.state import contents
-from deployer.host.state.store import Examined
 from deployer.project.files import Collection
 from deployer.project.source import Source, finish
 from deployer.release.delta import Upload, make_delta
@@ -93,7 +92,7 @@ class Host:
         """What links are is compared when the tree is sealed."""
         where = os.fsencode(place)
         seen = contents.listing(where)
-        changed = altered(Examined(seen, contents.digests(where, seen, {})), made)
+        changed = altered(contents.digests(where, seen, {}), made)
         if self.shares and changed:
             raise Mismatch("changed", *changed)
 

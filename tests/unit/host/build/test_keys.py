@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from deployer.host.build.keys import host_key, tree_key, venv_key
 from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
+from deployer.wire.entries import Entries
 from deployer.wire.release.source import LockSpec
 from deployer.wire.release.spec import Spec
 from deployer.wire.tree import Entry
@@ -32,25 +34,27 @@ FILES = [
 ]
 
 
+def name_of(spec: Spec, files: Iterable[Entry] = FILES, interpreter: Interpreter = PYTHON) -> str:
+    return venv_key(spec, Entries.of(files), interpreter)
+
+
 def digest(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def test_the_name_of_an_environment_is_of_all_that_an_installer_reads() -> None:
     """Another one for another lock, kind of lock, source beside it, interpreter; the same for another app."""
-    name = venv_key(BASE, FILES, PYTHON)
+    name = name_of(BASE)
     covered = [list(entry) for entry in FILES[1:]]
     assert name == digest(["venv", 2, "uv", covered, PYTHON.identity])
-    assert venv_key(BASE, list(reversed(FILES)), PYTHON) == name
-    assert (
-        venv_key(replace(BASE, build=(), watch=99.0), [FILES[0]._replace(digest="e" * 64), *FILES[1:]], PYTHON) == name
-    )
+    assert name_of(BASE, reversed(FILES)) == name
+    assert name_of(replace(BASE, build=(), watch=99.0), [FILES[0]._replace(digest="e" * 64), *FILES[1:]]) == name
     others = {
-        venv_key(BASE, FILES, OTHER_PYTHON),
-        venv_key(replace(BASE, lock=replace(LOCK, kind="pylock")), FILES, PYTHON),
-        venv_key(replace(BASE, lock=replace(LOCK, directories=())), FILES, PYTHON),
+        name_of(BASE, FILES, OTHER_PYTHON),
+        name_of(replace(BASE, lock=replace(LOCK, kind="pylock"))),
+        name_of(replace(BASE, lock=replace(LOCK, directories=()))),
         *(
-            venv_key(BASE, [*FILES[:place], FILES[place]._replace(digest="e" * 64), *FILES[place + 1 :]], PYTHON)
+            name_of(BASE, [*FILES[:place], FILES[place]._replace(digest="e" * 64), *FILES[place + 1 :]])
             for place in (1, 2, 3)
         ),
     }
@@ -60,7 +64,7 @@ def test_the_name_of_an_environment_is_of_all_that_an_installer_reads() -> None:
 def test_what_is_chosen_of_a_lock_names_the_environment() -> None:
     """Another one for each group, extra and directory of the installer; records without any keep their names."""
     chosen = ({"groups": ("prod",)}, {"extras": ("prod",)}, {"directory": "backend"}, {})
-    names = {venv_key(replace(BASE, lock=replace(LOCK, **one)), FILES, PYTHON) for one in chosen}  # type: ignore[arg-type]
+    names = {name_of(replace(BASE, lock=replace(LOCK, **one))) for one in chosen}  # type: ignore[arg-type]
     assert len(names) == 4
 
 
@@ -72,13 +76,13 @@ def test_the_directory_of_build_commands_names_the_tree() -> None:
 
 def test_without_a_lock_there_is_no_environment() -> None:
     """Whatever else ships."""
-    assert venv_key(replace(BASE, lock=LockSpec(kind="none", path="", files=())), FILES, PYTHON) == ""
+    assert name_of(replace(BASE, lock=LockSpec(kind="none", path="", files=()))) == ""
 
 
 def test_a_lock_that_did_not_ship_is_told() -> None:
     """By name, with what to do; before anything is built of half of it."""
     with pytest.raises(HostError, match=r"^pyproject\.toml is not among the files of this release$") as caught:
-        venv_key(BASE, [*FILES[:2], FILES[3]], PYTHON)
+        name_of(BASE, [*FILES[:2], FILES[3]])
     assert str(caught.value.next) == "commit it, or list it under include"
 
 
