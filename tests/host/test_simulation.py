@@ -14,6 +14,7 @@ from deployer.host import service as unit_service
 from deployer.host.errors import HostError
 from deployer.host.job import queue
 from deployer.host.state import contents, lease, masking
+from deployer.host.state.damage import mark_damaged
 from deployer.host.state.paths import AppPaths
 from deployer.host.state.records import Record
 from deployer.host.state.store import Store
@@ -77,7 +78,7 @@ def test_content_in_use_is_never_rebuilt_in_place(host: SimulatedHost, what: str
     if how == "its seal is spoilt":
         store.seal_path(key).write_text("spoilt")
     else:
-        store.mark_damaged(key, "in a test")
+        mark_damaged(store, key, "in a test")
     before = {path: path.stat().st_ino for path in store.path(key).rglob("*")}
     assert host.deploy(text="one").exit == 0
     assert {path: path.stat().st_ino for path in store.path(key).rglob("*")} == before

@@ -16,6 +16,7 @@ from deployer.host.processes import commands, django
 from deployer.host.processes.watch import watch as watch_release
 from deployer.host.processes.watch import watch_until
 from deployer.host.state import seal
+from deployer.host.state.damage import mark_damaged
 from deployer.host.state.releases import READY, SERVED
 from deployer.host.system import files, orders
 from deployer.host.system.signals import ignore_terminate, uninterrupted
@@ -109,7 +110,7 @@ def _refuse_damage(deployment: Deployment, find: Callable[[SealCheck], seal.Dama
         found = find(deployment.begin_to_compare(again=True))
     if found is not None:
         if found.store is not None:
-            found.store.mark_damaged(found.key, found.text)
+            mark_damaged(found.store, found.key, found.text)
         raise HostError(
             f"{deployment.release.name} is no longer what was built: its digest differs {found.text}",
             next=run("fab deploy", "builds what is damaged anew") + do("check the disk, too"),

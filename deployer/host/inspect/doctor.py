@@ -15,6 +15,7 @@ from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
 from deployer.host.state.app import Context
+from deployer.host.state.damage import damage_of, mark_damaged
 from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import job_unit, maintenance_unit
 from deployer.host.state.releases import Release
@@ -179,9 +180,9 @@ def _damage(ctx: Context, release: Release) -> list[dict[str, Any]]:
     """Damaged content. It is marked in its seal: no later release reuses it, and no upload builds on it."""
     found = []
     for store, key in ((ctx.trees, release.tree), (ctx.venvs, release.venv)):
-        damage = store.damage(key) if key else ""
+        damage = damage_of(store, key) if key else ""
         if damage:
-            store.mark_damaged(key, damage)
+            mark_damaged(store, key, damage)
             told = causes.DAMAGED.finding(release=release.name, damage=damage)
             found.append(finding("damaged", release.name, *told))
     return found

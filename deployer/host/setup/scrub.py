@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from deployer.host.setup import timers
 from deployer.host.state.app import Context
+from deployer.host.state.damage import damage_of, mark_damaged
 from deployer.host.state.paths import scrub_unit
 from deployer.host.state.store import Store
 from deployer.host.system import idle
@@ -52,9 +53,9 @@ def _damaged(ctx: Context, store: Store, field: str, what: str) -> Iterator[str]
             continue
         damage = str(record.get("damaged") or "")
         if not damage:
-            damage = store.damage(key)
+            damage = damage_of(store, key)
             if not damage or store.record(key) is None:  # a job has removed it meanwhile
                 continue
-            store.mark_damaged(key, damage)
+            mark_damaged(store, key, damage)
         names = [release.name for release in ctx.catalog.all() if getattr(release, field) == key]
         yield f"the {what} of {', '.join(names) or 'no release'} is damaged: {damage}"

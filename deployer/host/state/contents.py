@@ -21,8 +21,6 @@ from deployer.wire.tree import directories_of
 
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LINK = b" 120777"
-"""How what is seen of a link ends."""
 _NAMED = 3
 """How many changed files a message names."""
 
@@ -89,11 +87,6 @@ def _list_at(directory: Path, path: str, found: ByPath) -> None:
                 _list(inner, os.fsencode(path) + b"/", found)
         else:
             found[os.fsencode(path)] = _seen(seen)
-
-
-def size(seen: Iterable[bytes]) -> int:
-    """The bytes in files of a listing, each counted once."""
-    return sum(int(one.split(b" ", 2)[1]) for one in set(seen) if not one.endswith(_LINK))
 
 
 def digests(

@@ -10,6 +10,7 @@ from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
+from deployer.host.state.damage import compare_content
 from deployer.host.state.listing import Listing
 from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
@@ -92,7 +93,7 @@ class _Content:
         store, key = self._store, self._key
         if _sums(store.record(key)) != self._digest:
             return Damage(f"{store.path(key)} (another one was built in its place)", store, key)
-        found = store.compare(key, self._recorded, self._suspect, self._listing)
+        found = compare_content(store, key, self._recorded, self._suspect, self._listing)
         if found.damage:
             return Damage(found.damage, store, key, found.paths)
         if found.seen is not None:

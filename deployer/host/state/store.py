@@ -9,16 +9,15 @@ without a seal is left over from an attempt that died, and is removed.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import Damaged, HostError
 from deployer.host.state import contents
 from deployer.host.state.listing import Listing
-from deployer.host.state.records import ByPath, Record
+from deployer.host.state.records import ByPath, Examined, Record, size_of
 from deployer.host.system import files, overlay
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass
@@ -31,40 +30,6 @@ ENDS = (SEAL, SUMS, FILES, ENTRIES, IDS)
 """The ends of the names of the records beside content."""
 _LARGE = 200_000
 """Size in bytes of the ``files`` record from which content is listed by a process: about 2000 files."""
-_NOTHING: Mapping[bytes, bytes] = {}
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What the file system says of each file, each one's digest and mode, and the bytes in all of them."""
-
-    seen: Record
-    digests: Record
-    size: int
-
-    def ready(self) -> Examined:
-        """The same, of which a few paths can be changed at once."""
-        _ = self.seen.paths, self.seen.lines, self.digests.lines
-        return self
-
-    def changed(self, gone: Collection[bytes], new: ByPath, digests: ByPath) -> Examined:
-        """The same, but for paths that are gone, and others that are ``new`` or changed, with their ``digests``."""
-        before, seen = self.seen.by_path, self.seen.changed(gone, new)
-        left = set(seen.by_path.values())
-        lost = {before[path] for path in {*gone, *new} if path in before} - left
-        added = set(new.values()).difference(before.values())
-        size = self.size - contents.size(lost) + contents.size(added)
-        return Examined(seen, self.digests.changed(gone, digests), size)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What differs from a seal, for people (empty: nothing does), the paths that do, where it is these, and what the
-    file system said of all files before any was read; None when that is what is recorded, or nothing was read."""
-
-    damage: str = ""
-    paths: Sequence[bytes] = ()
-    seen: Mapping[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,18 +95,18 @@ class Store:
         for other in like:
             known.update(self._shared(other, seen))
         digests = contents.digests(directory, seen, known)
-        return Examined(Record(seen), Record(digests), contents.size(seen.values()))
+        return Examined(Record(seen), Record(digests), size_of(seen.values()))
 
     def recorded(self, key: str) -> Examined | None:
         """What is recorded of sealed content; nothing is looked at. None when it is damaged, or its records are."""
         record, seen = self.record(key), self._seen(key)
-        digests = self._recorded(key, str((record or {}).get("sums", "")))
+        digests = self.sums(key, str((record or {}).get("sums", "")))
         if record is None or record.get("damaged") or not digests.by_path:
             return None
         if seen.by_path.keys() != digests.by_path.keys():
             return None
         size = record.get("size")  # earlier versions did not record it
-        return Examined(seen, digests, size if isinstance(size, int) else contents.size(seen.by_path.values()))
+        return Examined(seen, digests, size if isinstance(size, int) else size_of(seen.by_path.values()))
 
     def examine_again(self, key: str, before: Examined, changed: Iterable[str]) -> tuple[Examined, Collection[bytes]]:
         """The content where only what is at the paths ``changed``, and below them, differs from what it was ``before``;
@@ -153,7 +118,7 @@ class Store:
     def _shared(self, key: str, seen: ByPath) -> ByPath:
         """Digest and mode of the files with which sealed content agrees."""
         record = self.record(key)
-        before, digests = self.seen(key), self._recorded(key, str((record or {}).get("sums", ""))).by_path
+        before, digests = self.seen(key), self.sums(key, str((record or {}).get("sums", ""))).by_path
         if record is None or record.get("damaged"):
             return {}
         return {path: digests[path] for path, one in seen.items() if before.get(path) == one and path in digests}
@@ -163,11 +128,11 @@ class Store:
         OSError."""
         return self._shared(key, contents.listing(os.fsencode(self.path(key))))
 
-    def _recorded(self, key: str, sums: str) -> Record:
-        """The recorded digests; none when the record is damaged or gone."""
+    def sums(self, key: str, digest: str) -> Record:
+        """The recorded digests, whose own digest this is; none when the record is damaged or gone."""
         with contextlib.suppress(OSError):
             text = self.sums_path(key).read_bytes()
-            if contents.text_digest(text) == sums:
+            if contents.text_digest(text) == digest:
                 return Record.parse(text)
         return Record({})
 
@@ -193,14 +158,6 @@ class Store:
             return Record.parse(self.files_path(key).read_bytes())
         return Record({})
 
-    def damage(self, key: str, recorded: Mapping[bytes, bytes] = _NOTHING) -> str:
-        """What differs from the seal, for people; empty when nothing does.
-
-        Every file is read from the medium, but those of which the file system still says what is ``recorded``: what
-        :meth:`seen` returns, where that may be trusted.
-        """
-        return self.compare(key, recorded).damage
-
     def remember(self, key: str, seen: Mapping[bytes, bytes]) -> None:
         """Record what the file system said of files that were read and found whole: they need not be read again. Raises
         OSError."""
@@ -212,74 +169,6 @@ class Store:
         with contextlib.suppress(OSError):
             large = self.files_path(key).stat().st_size >= _LARGE
         return Listing(os.fsencode(self.path(key)), apart=large)
-
-    def compare(
-        self,
-        key: str,
-        recorded: Mapping[bytes, bytes],
-        suspect: Collection[bytes] = (),
-        listing: Listing | None = None,
-    ) -> Compared:
-        """As :meth:`damage`, with all that was found out. Files at the ``suspect`` paths are read in any case.
-        ``listing`` is one of this content that was started already."""
-        record = self.record(key)
-        if record is None:
-            return Compared(f"{self.path(key)} is gone, or its seal is")
-        if "sums" not in record:
-            return Compared()  # sealed by a version that took no sums
-        try:
-            with listing or self.begin_listing(key) as listed:
-                seen = listed.result()
-            same = bool(recorded) and seen == recorded
-            if same and not suspect:
-                return Compared()
-            other = () if same else (path for path, one in seen.items() if recorded.get(path) != one)
-            changed = self._changed(key, str(record["sums"]), seen, itertools.chain(suspect, other))
-        except OSError as error:
-            return Compared(f"{self.path(key)} cannot be read: {error}")
-        except ValueError as error:
-            return Compared(str(error))
-        text = f"below {self.path(key)}: {contents.named(changed)}" if changed else ""
-        return Compared(text, changed, None if same else seen)
-
-    def _changed(self, key: str, sums: str, seen: ByPath, suspect: Iterable[bytes]) -> list[bytes]:
-        """The paths that differ from what was sealed, of those that are ``suspect``, new or gone. Raises ValueError
-        when the list of digests differs, OSError."""
-        digests, place = self._recorded(key, sums).by_path, os.fsencode(self.path(key))
-        if not digests:
-            found = contents.digests(place, seen, {}, cached=False)
-            if contents.text_digest(Record(found).text) == sums:
-                return []
-            raise ValueError(str(self.sums_path(key)))
-        unknown = {path: seen[path] for path in suspect if path in seen}
-        unknown.update({path: one for path, one in seen.items() if path not in digests})
-        gone = [path for path in digests if path not in seen]
-        before = {path: digests[path] for path in (*gone, *unknown) if path in digests}
-        return contents.changed(before, contents.digests(place, unknown, {}, cached=False))
-
-    def mark_damaged(self, key: str, damage: str) -> None:
-        """Record in the seal that the content is damaged: it is not used again, but what runs from it goes on.
-
-        So is all other content that shares a damaged file.
-        """
-        record = self.record(key)
-        if record is None:
-            return  # it has just been removed
-        self.mark(key, record, damaged=damage)
-        for other in self._sharing(key, str(record.get("sums", ""))):
-            sharing = self.record(other)
-            if sharing is not None and not sharing.get("damaged"):
-                self.mark(other, sharing, damaged=damage)
-
-    def _sharing(self, key: str, sums: str) -> list[str]:
-        """Other content with one of the files of ``key`` that are damaged."""
-        try:
-            seen = contents.listing(os.fsencode(self.path(key)))
-            damaged = [os.fsdecode(path) for path in self._changed(key, sums, seen, seen)]
-        except (OSError, ValueError):
-            return []
-        others = (one for one in self.all_keys() if one != key)
-        return [one for one in others if any(self.has(one, path, self.path(key) / path) for path in damaged)]
 
     def has(self, key: str, path: str, place: Path) -> bool:
         """Whether a path in content is the file at a ``place``. Files are only ever shared under one path."""

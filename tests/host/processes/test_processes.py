@@ -15,6 +15,7 @@ import pytest
 
 from deployer.host.errors import HostError
 from deployer.host.state import seal
+from deployer.host.state.damage import mark_damaged
 from deployer.host.system.runner import CommandResult
 from deployer.host.units import install
 from tests.host.simulation import builds, fleet, rules, service, walk
@@ -537,7 +538,7 @@ def test_damage_that_was_found_before_is_known_without_reading_all(host: Simulat
     assert seal.known_damage(ctx, release) == ""
     assert seal.known_damage(ctx, replace(release, venv="", sealed=None)) == ""
     content, key = (ctx.trees, release.tree) if store == "trees" else (ctx.venvs, release.venv)
-    content.mark_damaged(key, "a file differs")
+    mark_damaged(content, key, "a file differs")
     assert seal.known_damage(ctx, release) == f"its {what} is damaged: a file differs"
     content.seal_path(key).unlink()
     assert seal.known_damage(ctx, release) == f"its {what} is gone from the host"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deployer.host.build.code import shipped
+from deployer.host.state.damage import mark_damaged
 from deployer.host.state.store import Store
 from deployer.wire.tree import unpack_ids
 from tests.host.simulation.host import SimulatedHost
@@ -95,7 +96,7 @@ def test_nothing_is_taken_over_from_what_is_not_whole(host: SimulatedHost, how: 
     """The next upload brings all of it."""
     key = base(host)["key"]
     if how == "damaged":
-        trees(host).mark_damaged(key, "found by fab doctor")
+        mark_damaged(trees(host), key, "found by fab doctor")
     else:
         trees(host).beside(key, "entries").unlink()
     assert base(host) == {"key": key, "digest": "", "altered": "", "ids": ""}

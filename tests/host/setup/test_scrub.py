@@ -10,6 +10,7 @@ import pytest
 
 from deployer.host.setup import scrub
 from deployer.host.state.app import Context
+from deployer.host.state.damage import damage_of
 from deployer.host.state.store import Store
 from tests.host.simulation.host import SimulatedHost
 
@@ -65,13 +66,11 @@ def test_damage_is_marked_and_told(host: SimulatedHost, ctx: Context, capsys: py
 def test_what_a_job_removes_meanwhile_is_no_damage(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = Store.damage
-
     def gone(store: Store, key: str) -> str:
         store.remove(key)
-        return real(store, key)
+        return damage_of(store, key)
 
-    monkeypatch.setattr(Store, "damage", gone)
+    monkeypatch.setattr(scrub, "damage_of", gone)
     assert scrub.scrub(ctx) == 0
     assert capsys.readouterr().out == "all that is kept is whole\n"
 

@@ -12,6 +12,7 @@ import pytest
 
 from deployer.host.state import contents, seal
 from deployer.host.state.app import Context
+from deployer.host.state.damage import compare_content, damage_of, mark_damaged
 from deployer.host.state.records import Record
 from deployer.host.state.releases import Release
 from deployer.host.state.store import Store
@@ -37,10 +38,10 @@ def store(tmp_path: Path) -> Store:
 
 def test_what_is_as_it_was_sealed(store: Store) -> None:
     """No damage; and bytecode that root's own use has added is none."""
-    assert store.damage("a") == ""
+    assert damage_of(store, "a") == ""
     (store.path("a") / "pkg/__pycache__").mkdir()
     (store.path("a") / "pkg/__pycache__/mod.cpython-311.pyc").write_bytes(b"...")
-    assert store.damage("a") == ""
+    assert damage_of(store, "a") == ""
 
 
 def flip(tree: Path) -> None:
@@ -66,21 +67,21 @@ def relink(tree: Path) -> None:
 def test_a_change_is_named(store: Store, change: Callable[[Path], object], named: str) -> None:
     """By the path of the file, below the directory."""
     change(store.path("a"))
-    assert store.damage("a") == f"below {store.path('a')}: {named}"
+    assert damage_of(store, "a") == f"below {store.path('a')}: {named}"
 
 
 def test_the_list_of_digests_itself(store: Store) -> None:
     """Changed together with a file, it still does not pass."""
     flip(store.path("a"))
     store.sums_path("a").write_bytes(b"")
-    assert store.damage("a") == str(store.sums_path("a"))
+    assert damage_of(store, "a") == str(store.sums_path("a"))
 
 
 def test_a_seal_that_cannot_be_read(store: Store) -> None:
     """Then the directory does not count: it is built anew."""
     store.seal_path("a").write_text("{")
     assert store.record("a") is None
-    assert "gone" in store.damage("a")
+    assert "gone" in damage_of(store, "a")
 
 
 def rot(path: Path) -> None:
@@ -113,23 +114,23 @@ def test_what_changed_through_the_kernel_shows_without_reading(
 ) -> None:
     """Only the file of which the file system says something else is read."""
     taken = opened(monkeypatch)
-    assert store.damage("a", store.seen("a")) == ""
+    assert damage_of(store, "a", store.seen("a")) == ""
     assert taken == []
     change(store.path("a"))
-    assert store.damage("a", store.seen("a")).startswith(f"below {store.path('a')}: ")
+    assert damage_of(store, "a", store.seen("a")).startswith(f"below {store.path('a')}: ")
     assert {Path(path).name for path in taken} <= {"mod.py"}
 
 
 def test_what_a_medium_lost_is_found_by_whoever_reads(store: Store) -> None:
     """Nothing else tells of it."""
     rot(store.path("a") / "pkg/mod.py")
-    assert store.damage("a", store.seen("a")) == ""
-    assert store.damage("a") == f"below {store.path('a')}: pkg/mod.py"
+    assert damage_of(store, "a", store.seen("a")) == ""
+    assert damage_of(store, "a") == f"below {store.path('a')}: pkg/mod.py"
 
 
 def proven(store: Store) -> bool:
     """As a release is before the switch."""
-    found = store.compare("a", store.seen("a"))
+    found = compare_content(store, "a", store.seen("a"))
     if found.seen is not None and not found.damage:
         store.remember("a", found.seen)
     return not found.damage
@@ -159,9 +160,9 @@ def test_what_an_older_version_sealed_is_read_once(store: Store, monkeypatch: py
 def test_a_spoilt_record_of_the_file_system_decides_nothing(store: Store, text: bytes) -> None:
     """The content does, as without one."""
     store.files_path("a").write_bytes(text)
-    assert store.damage("a", store.seen("a")) == ""
+    assert damage_of(store, "a", store.seen("a")) == ""
     rot(store.path("a") / "pkg/mod.py")
-    assert store.damage("a", store.seen("a")) == f"below {store.path('a')}: pkg/mod.py"
+    assert damage_of(store, "a", store.seen("a")) == f"below {store.path('a')}: pkg/mod.py"
 
 
 def test_a_damaged_file_damages_all_that_share_it(store: Store) -> None:
@@ -175,7 +176,7 @@ def test_a_damaged_file_damages_all_that_share_it(store: Store) -> None:
         store.seal(key, {}, store.examine(key))
         store.files_path(key).write_bytes(b"")  # as where a backup has brought both back
     rot(store.path("a") / "pkg/mod.py")
-    store.mark_damaged("a", store.damage("a"))
+    mark_damaged(store, "a", damage_of(store, "a"))
     assert [bool((store.record(key) or {}).get("damaged")) for key in "abc"] == [True, True, False]
 
 
@@ -289,7 +290,7 @@ def test_a_release_that_served_before_is_read_where_it_is_its_own(ctx: Context) 
     rot(ctx.trees.path(release.tree) / "app.py")
     assert "app.py" in damage(ctx, release, seal.Trust(serving))
     assert damage(ctx, release, seal.Trust(serving, {release.tree})) == ""
-    ctx.venvs.mark_damaged(release.venv, "found by fab doctor")
+    mark_damaged(ctx.venvs, release.venv, "found by fab doctor")
     assert "bin/gunicorn" in damage(ctx, release, seal.Trust(serving, {release.tree}))
 
 
@@ -299,17 +300,17 @@ def test_files_that_are_gone_are_found_whatever_is_trusted(store: Store) -> None
     (store.path("a") / "link").unlink()
     for recorded in (known, {}):
         for suspect in ((), [b"link"], known.keys()):
-            assert store.compare("a", recorded, suspect).damage == f"below {store.path('a')}: link"
+            assert compare_content(store, "a", recorded, suspect).damage == f"below {store.path('a')}: link"
     for path in known:
         (store.path("a") / os.fsdecode(path)).unlink(missing_ok=True)
-    assert store.damage("a").startswith(f"below {store.path('a')}: ")
+    assert damage_of(store, "a").startswith(f"below {store.path('a')}: ")
 
 
 def test_a_file_that_was_never_sealed_is_found_though_it_is_recorded(store: Store) -> None:
     """Wherever a proof reads more than the record."""
     (store.path("a") / "new.py").write_text("")
     store.remember("a", contents.listing(os.fsencode(store.path("a"))))
-    assert store.compare("a", store.seen("a"), [b"link"]).damage == f"below {store.path('a')}: new.py"
+    assert compare_content(store, "a", store.seen("a"), [b"link"]).damage == f"below {store.path('a')}: new.py"
 
 
 @pytest.fixture

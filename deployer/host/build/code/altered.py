@@ -13,7 +13,7 @@ from deployer.host.build.code import shipped
 from deployer.host.errors import HostError
 from deployer.host.state import contents
 from deployer.host.state.app import Context
-from deployer.host.state.store import Examined
+from deployer.host.state.records import Examined
 from deployer.wire.advice import do, run
 from deployer.wire.entries import Entries
 from deployer.wire.tree import EXECUTABLE, LINK, Entry

@@ -23,7 +23,7 @@ from deployer.host.build.code.unpack import Base, Merged, Mismatch, apply, merge
 from deployer.host.build.command import run_build, stop_build
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.state.store import Examined
+from deployer.host.state.records import Examined
 from deployer.host.system import ownership
 from deployer.host.system.alongside import alongside
 from deployer.wire.advice import do, run

@@ -15,6 +15,7 @@ from deployer.host.build.code import clone
 from deployer.host.recovery import debris
 from deployer.host.state import cleanup
 from deployer.host.state.app import Context
+from deployer.host.state.damage import mark_damaged
 from deployer.host.state.store import Store
 from deployer.host.system import files, systemd
 from tests.host.simulation.host import Outcome, SimulatedHost
@@ -231,7 +232,7 @@ def test_of_damaged_code_nothing_is_taken(host: SimulatedHost) -> None:
     """Not of its clone either: an upload brings everything."""
     key = code(host, 1).name
     before = (code(host, 1) / "pkg/b.py").stat().st_ino
-    trees(host).mark_damaged(key, "a file")
+    mark_damaged(trees(host), key, "a file")
     assert deploy(host, "two").exit == 0
     assert (code(host, 2) / "pkg/b.py").stat().st_ino != before
 

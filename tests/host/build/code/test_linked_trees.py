@@ -12,6 +12,7 @@ import pytest
 
 from deployer.host.build.code import altered
 from deployer.host.state import contents
+from deployer.host.state.damage import damage_of, mark_damaged
 from deployer.host.state.store import Store
 from tests.host.simulation.host import SimulatedHost
 
@@ -138,7 +139,7 @@ def test_bytecode_that_is_not_what_was_sealed_is_left_out(host: SimulatedHost, h
     new = code(host, 3)
     assert not list((new / "__pycache__").glob("lib.*")) and list((new / "__pycache__").glob("app.*"))
     assert (new / "lib.py").samefile(code(host, 2) / "lib.py")
-    assert trees(host).damage(new.name) == ""
+    assert damage_of(trees(host), new.name) == ""
     assert host.reload().exit == 0
     assert deploy(host, "four", files=files).exit == 0
     assert host.rollback().exit == 0
@@ -199,7 +200,7 @@ def test_a_lost_record_costs_time_and_nothing_else(host: SimulatedHost, end: str
 def test_damaged_code_shares_nothing(host: SimulatedHost) -> None:
     """The next upload brings every file afresh."""
     (key,) = trees(host).all_keys()
-    trees(host).mark_damaged(key, "found by fab doctor")
+    mark_damaged(trees(host), key, "found by fab doctor")
     assert deploy(host, "two").exit == 0
     assert not is_shared(host, 1, 2)
 

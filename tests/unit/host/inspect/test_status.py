@@ -18,7 +18,6 @@ from deployer.host.recovery import survey
 from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.paths import AppPaths, job_unit
 from deployer.host.state.releases import GOOD, Release
-from deployer.host.state.store import Store
 from deployer.host.system import proc, runner, timers
 from deployer.wire.release.processes import Process, Timer
 from deployer.wire.release.spec import Spec
@@ -462,8 +461,8 @@ def test_content_that_is_not_what_was_sealed_is_found(
 ) -> None:
     """And marked in its seal, so that nothing builds on it: what is found once is known from then on."""
     marked: list[tuple[str, str]] = []
-    monkeypatch.setattr(Store, "damage", lambda store, key: "at manage.py" if store == ctx.trees else "")
-    monkeypatch.setattr(Store, "mark_damaged", lambda _, key, damage: marked.append((key, damage)))
+    monkeypatch.setattr(doctor, "damage_of", lambda store, key: "at manage.py" if store == ctx.trees else "")
+    monkeypatch.setattr(doctor, "mark_damaged", lambda _, key, damage: marked.append((key, damage)))
     release = replace(serving(ctx, WITH_WEB), tree="abc")
     ctx.catalog.save(release)
     (found,) = doctor.examine(ctx)["findings"]
