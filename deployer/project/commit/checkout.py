@@ -106,7 +106,7 @@ def _from_listing(root: Path, place: Place, commit: str, below: str, spool: Spoo
     new = [one for name, one in read.items() if name not in known]
     if _FEW * len(new) > len(used) or sum(one.size for one in new) > _SMALL:  # else they are as soon read again
         digests.save(used, known)
-    if found.is_plain and not files.raw and not below and len(found.files) >= earlier.WORTH:
+    if found.plain and not files.raw and not below and len(found.files) >= earlier.WORTH:
         earlier.remember(place, commit, found.question, found.answer, files.entries())
     return Part(files=files, submodules={one.path: one.name for one in found.submodules}, filtered=found.filtered)
 

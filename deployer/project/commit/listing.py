@@ -51,20 +51,17 @@ class Listing:
     """What a commit has of a project, in git's order, less what ``export-ignore`` leaves out; paths in the project.
 
     ``converted`` are the files whose content may not be their blob's; ``filtered`` the files and links that have a
-    filter. The rest is what git was asked about attributes, and its answer.
+    filter. ``plain``: there are no submodules, and nothing has attributes that would convert a file. The rest is what
+    git was asked about attributes, and its answer.
     """
 
     files: Sequence[Listed]
     submodules: Sequence[Listed]
     converted: frozenset[str]
     filtered: Sequence[str]
+    plain: bool
     question: Question = field(repr=False)
     answer: bytes = field(repr=False)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether all that ships are blobs as they are."""
-        return not self.converted and not self.filtered and not self.submodules
 
 
 def place_of(root: Path) -> Place | None:
@@ -126,6 +123,7 @@ def _listing(below: str, found: Sequence[Listed], question: Question, answered: 
         submodules=[entry for entry in inside if entry.mode == SUBMODULE_MODE],
         converted=frozenset(entry.path[len(below) :] for entry in changed if entry.mode != LINK_MODE),
         filtered=[entry.path[len(below) :] for entry in changed if "filter" in attributes[entry.path]],
+        plain=not changed and all(entry.mode != SUBMODULE_MODE for entry in kept),
         question=question,
         answer=answer,
     )

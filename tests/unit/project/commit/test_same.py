@@ -268,6 +268,7 @@ FOUR: dict[str, tuple[str, bytes]] = {"a/a": TEXT, "a/b/c": OTHER, "b": OTHER, "
 @example(Made(files=FOUR, attributes={"": ["a/ export-ignore"]}), Change(files={"a/a": OTHER, "b": TEXT}))
 @example(Made(files=FOUR, attributes={"": ["a/ export-ignore"]}), Change(files={"a/new": OTHER}))
 @example(Made(files=FOUR, attributes={"": ["a/ export-ignore"]}), Change(files={"b": TEXT}, attributes={}))
+@example(Made(files=FOUR, attributes={"": ["d eol=crlf"]}), Change(files={"d": TEXT}))
 @example(Made(files=FOUR, inside="a"), Change(files={"a/a": OTHER, "b": None}))
 @example(Made(files=FOUR, inside="a"), Change(files={"b": TEXT}, attributes={"": ["* ident"]}))
 @example(Made(files=FOUR, inside="a"), Change(files={"a/a": None, "a/b/c": None}))
