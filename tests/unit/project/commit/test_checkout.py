@@ -19,26 +19,15 @@ from deployer.release.delta import make_delta
 from tests.support.repository import Repository
 from tests.support.watchedgit import Watched
 
+pytestmark = pytest.mark.usefixtures("own_git")
+
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
 FILES = 3000
-
-
-@pytest.fixture(autouse=True)
-def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings and a cache of the test's own; and git archive gives no whole project unless a test says so."""
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def objects_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout, "from_archive", lambda *given: pytest.fail("git archive had to give everything"))
-
-
-@pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    return Watched(tmp_path / "watched", monkeypatch)
 
 
 def contents(source: Source) -> dict[str, bytes]:

@@ -18,20 +18,9 @@ from deployer.release.delta import make_delta
 from tests.support.repository import Repository
 from tests.support.watchedgit import Watched
 
+pytestmark = pytest.mark.usefixtures("own_git")
+
 FILES = 30
-
-
-@pytest.fixture(autouse=True)
-def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings and a cache of the test's own."""
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    return Watched(tmp_path / "watched", monkeypatch)
 
 
 @pytest.fixture
