@@ -34,5 +34,7 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.tree`, :mod:`~deployer.wire.entries`: the files of a release, and the difference between two
   trees
 - :mod:`~deployer.wire.advice`, :mod:`~deployer.wire.cause`: what to do next, and causes of failure
+- :mod:`~deployer.wire.lines`: sorted sequences of which a few items change
+- :mod:`~deployer.wire.alongside`: work that goes on in a thread
 - :mod:`~deployer.wire.sizes`: bytes as people read them
 """

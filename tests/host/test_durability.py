@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,13 +27,10 @@ COMMANDS: dict[str, Callable[[SimulatedHost], object]] = {
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
-    made = SimulatedHost(tmp_path / "disk")
-    made.set_up()
-    with made.in_place():
-        assert made.deploy(text="one").exit == 0
-        assert made.deploy(text="two").exit == 0
-        yield made
+def host(host: SimulatedHost) -> SimulatedHost:
+    assert host.deploy(text="one").exit == 0
+    assert host.deploy(text="two").exit == 0
+    return host
 
 
 def recorded(host: SimulatedHost, command: Callable[[SimulatedHost], object]) -> list[Change]:

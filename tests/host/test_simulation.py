@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ from tests.host.simulation.faults import Kill, PowerCut
 from tests.host.simulation.host import Outcome, SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
-    made = SimulatedHost(tmp_path / "disk")
-    made.set_up()
-    with made.in_place():
-        yield made
 
 
 def test_a_good_release_serves(host: SimulatedHost) -> None:

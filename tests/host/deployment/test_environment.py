@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,6 @@ from tests.host.simulation.host import Outcome, SimulatedHost
 from tests.host.simulation.laptop import line
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
-    """It is set up, and nothing is deployed."""
-    made = SimulatedHost(tmp_path / "disk")
-    made.set_up()
-    with made.in_place():
-        yield made
 
 
 def change(put: dict[str, str] | None = None, *remove: str, version: int = -1) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +19,11 @@ HELD = PHASES[: PHASES.index("switch")]
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+def host(host: SimulatedHost) -> SimulatedHost:
     """v1 serves; v2 is held."""
-    made = SimulatedHost(tmp_path / "disk")
-    made.set_up()
-    with made.in_place():
-        assert made.deploy(text="one").exit == 0
-        assert made.deploy(text="two", phases=HELD).exit == 0
-        yield made
+    assert host.deploy(text="one").exit == 0
+    assert host.deploy(text="two", phases=HELD).exit == 0
+    return host
 
 
 def discard(host: SimulatedHost, release: int = 2) -> Outcome:

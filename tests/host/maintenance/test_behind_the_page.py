@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,20 +23,17 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: t
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHost]:
+def host(host: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> SimulatedHost:
     """v2 serves, with a worker and a timer, and v1 did before it. The page itself is left out."""
     for name in ("provide", "remove"):
         monkeypatch.setattr(units, name, lambda _: None)
     monkeypatch.setattr(units, "is_up", lambda _: True)
     monkeypatch.setattr(switch, "_prove", lambda _: None)
-    made = SimulatedHost(tmp_path / "disk")
-    made.set_up()
-    made.settings = {"processes": [WORKER], "timers": [TIMER]}
-    with made.in_place():
-        assert made.deploy(text="one").exit == 0
-        assert made.deploy(text="two").exit == 0
-        made.recover()
-        yield made
+    host.settings = {"processes": [WORKER], "timers": [TIMER]}
+    assert host.deploy(text="one").exit == 0
+    assert host.deploy(text="two").exit == 0
+    host.recover()
+    return host
 
 
 def begin(host: SimulatedHost, **terms: Any) -> Outcome:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,13 +19,10 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees are root's")
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+def host(host: SimulatedHost) -> SimulatedHost:
     """A host on which v1 serves, none of whose files a command changed."""
-    host = SimulatedHost(tmp_path / "disk")
-    host.set_up()
-    with host.in_place():
-        assert host.deploy(text="one", build=[]).exit == 0
-        yield host
+    assert host.deploy(text="one", build=[]).exit == 0
+    return host
 
 
 @pytest.fixture

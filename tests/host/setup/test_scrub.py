@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees are root's")
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+def host(host: SimulatedHost) -> SimulatedHost:
     """v2 serves, and v1 did before it."""
-    made = SimulatedHost(tmp_path / "disk")
-    made.set_up()
-    with made.in_place():
-        assert made.deploy(text="one").exit == 0
-        assert made.deploy(text="two").exit == 0
-        yield made
+    assert host.deploy(text="one").exit == 0
+    assert host.deploy(text="two").exit == 0
+    return host
 
 
 @pytest.fixture

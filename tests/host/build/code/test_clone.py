@@ -25,15 +25,12 @@ FILES = {"pkg/a.py": "a = 1\n", "pkg/b.py": "b = 1\n", "pkg/data/one.txt": "1\n"
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHost]:
+def host(host: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> SimulatedHost:
     """A host on which v1 serves."""
     monkeypatch.setattr(clone, "WORTH", 1)
-    host = SimulatedHost(tmp_path / "disk")
-    host.set_up()
-    with host.in_place():
-        assert deploy(host, "one").exit == 0
-        host.clock.wait(1)
-        yield host
+    assert deploy(host, "one").exit == 0
+    host.clock.wait(1)
+    return host
 
 
 @pytest.fixture

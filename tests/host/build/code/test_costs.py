@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,14 +43,6 @@ def counted(act: Any) -> Counter[str]:
     finally:
         WATCH.counts = None
     return counts
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
-    host = SimulatedHost(tmp_path / "disk")
-    host.set_up()
-    with host.in_place():
-        yield host
 
 
 def costs(host: SimulatedHost, count: int, name: str = "") -> dict[str, Counter[str]]:

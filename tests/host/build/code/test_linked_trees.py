@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,10 @@ KEPT = "requirements.txt"
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+def host(host: SimulatedHost) -> SimulatedHost:
     """A host on which v1 serves, which was not built by any command."""
-    host = SimulatedHost(tmp_path / "disk")
-    host.set_up()
-    with host.in_place():
-        assert deploy(host, "one").exit == 0
-        yield host
+    assert deploy(host, "one").exit == 0
+    return host
 
 
 def deploy(host: SimulatedHost, text: str, **settings: object):  # type: ignore[no-untyped-def]
