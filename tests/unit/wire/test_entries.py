@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -29,8 +30,17 @@ def is_tree(entries: list[Entry]) -> bool:
     return True
 
 
-LISTS = st.lists(st.builds(entry, PATHS, DIGESTS, st.sampled_from(["f", "x", "l"])), max_size=10)
-TREES = LISTS.filter(is_tree)
+def fitting(added: list[Entry], there: Sequence[Entry] = ()) -> list[Entry]:
+    """Those that make a tree with what is there, each with the ones before it."""
+    found: list[Entry] = []
+    for one in added:
+        if is_tree([*there, *found, one]):
+            found.append(one)
+    return found
+
+
+LISTS = st.lists(st.builds(entry, PATHS, DIGESTS, st.sampled_from(["f", "x", "l"])), max_size=12)
+TREES = LISTS.map(fitting)
 
 
 @given(TREES, PATHS)
@@ -49,10 +59,11 @@ def test_what_is_found(files: list[Entry], path: str) -> None:
     assert (again, again.digest, list(again.ids)) == (entries, entries.digest, [one.id for one in sorted(files)])
 
 
-@given(TREES, LISTS, st.data(), st.booleans())
-def test_what_changes(before: list[Entry], added: list[Entry], data: st.DataObject, ids: bool) -> None:
+@given(TREES, LISTS, st.data(), st.booleans(), st.booleans())
+def test_what_changes(before: list[Entry], added: list[Entry], data: st.DataObject, ids: bool, fits: bool) -> None:
     """The same as of all entries anew, with their ids; or refused, when it is no tree."""
     dropped = data.draw(st.lists(st.sampled_from(before), unique=True)) if before else []
+    added = fitting(added, [one for one in before if one not in dropped]) if fits else added
     entries = Entries.of(before)
     if ids:
         assert len(entries.ids) == len(before)
