@@ -110,7 +110,7 @@ class Entries(Sequence[Entry]):
         """Those that are left without the ones at some places, which are sorted."""
         if not places:
             return self
-        return Entries(lines.without(self.lines, places), lines.without(self._ids, places) if self._ids else ())
+        return Entries(lines.without(self.lines, places), lines.without(self._ids, places))
 
     def plus(self, added: Sequence[Entry]) -> Entries:
         """Those of a tree that has others besides.

@@ -55,8 +55,14 @@ def test_what_is_found(files: list[Entry], path: str) -> None:
     assert list(entries.paths) == sorted(one.path for one in files)
     assert entries.digest == hashlib.sha256(entries.text).hexdigest()
     assert entries.those([path, path, "never"]) == [one for one in files if one.path == path]
-    again = Entries.parse(entries.text, b"".join(entries.ids))
-    assert (again, again.digest, list(again.ids)) == (entries, entries.digest, [one.id for one in sorted(files)])
+    again, ids = Entries.parse(entries.text), [one.id for one in sorted(files)]
+    assert (again, again.digest, list(again.ids), hash(again)) == (entries, entries.digest, ids, hash(entries))
+    assert list(Entries.parse(entries.text, b"".join([*ids, b"12345"])).ids) == ids  # those of something else
+    other = Entries.of([*files, entry("never")])
+    assert again not in (other, list(again)) and other != entries
+    assert (
+        Entries.parse(entries.text + b"never\0f 1").digest == hashlib.sha256(entries.text + b"never\0f 1").hexdigest()
+    )
 
 
 @given(TREES, LISTS, st.data(), st.booleans(), st.booleans())
@@ -80,6 +86,19 @@ def test_what_changes(before: list[Entry], added: list[Entry], data: st.DataObje
     else:
         with pytest.raises(ValueError):
             kept.plus(added)
+
+
+@given(TREES, LISTS, st.data())
+def test_ids_that_are_known_are_not_made_again(before: list[Entry], added: list[Entry], data: st.DataObject) -> None:
+    """Of a large tree that takes longer than all else: only those of new files are made."""
+    known = {one: b"%05d" % number for number, one in enumerate(sorted(before))}
+    dropped = data.draw(st.lists(st.sampled_from(before), unique=True)) if before else []
+    entries = Entries.parse(Entries.of(before).text, b"".join(known.values()))
+    assert list(entries.ids) == list(known.values())
+    kept = entries.but(entries.places(one.path for one in dropped))
+    new = fitting(added, kept)
+    found = kept.plus(new)
+    assert list(found.ids) == [known[one] if one in kept else one.id for one in found]
 
 
 @pytest.mark.parametrize(
