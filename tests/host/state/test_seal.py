@@ -166,18 +166,38 @@ def test_a_spoilt_record_of_the_file_system_decides_nothing(store: Store, text: 
 
 
 def test_a_damaged_file_damages_all_that_share_it(store: Store) -> None:
-    """Trees may have files in common; another tree's own file is its own."""
-    for key in ("b", "c"):
+    """Trees may have files in common; another tree's own file is its own. A tree without a seal does not count, and
+    damage that is known already stays named."""
+    for key in ("b", "c", "d", "e"):
         tree = store.begin(key)
         (tree / "own.txt").write_text(key)
-        if key == "b":
+        if key != "c":
             (tree / "pkg").mkdir()
             os.link(store.path("a") / "pkg/mod.py", tree / "pkg/mod.py")
         store.seal(key, {}, store.examine(key))
         store.files_path(key).write_bytes(b"")  # as where a backup has brought both back
+    store.seal_path("d").unlink()
+    mark_damaged(store, "e", "found before")
     rot(store.path("a") / "pkg/mod.py")
     mark_damaged(store, "a", damage_of(store, "a"))
-    assert [bool((store.record(key) or {}).get("damaged")) for key in "abc"] == [True, True, False]
+    told = f"below {store.path('a')}: pkg/mod.py"
+    assert [(store.record(key) or {}).get("damaged") for key in "abcde"] == [told, told, None, None, "found before"]
+
+
+@pytest.mark.parametrize("sums", [True, False])
+def test_what_is_read_is_read_from_the_medium(store: Store, sums: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page cache would hide what it has lost: it is dropped first, with the list of digests or without it."""
+    if not sums:
+        store.sums_path("a").unlink()
+    dropped: list[str] = []
+
+    def noted(descriptor: int, start: int, length: int, advice: int) -> None:
+        assert (start, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED)
+        dropped.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "posix_fadvise", noted)
+    assert damage_of(store, "a") == ""
+    assert sorted(dropped) == ["mod.py", "two  blanks.txt"]
 
 
 @pytest.fixture
