@@ -109,6 +109,14 @@ def left_out(big: Repository) -> None:
     big.commit()
 
 
+def left_out_by_name(big: Repository) -> None:
+    """By what the earlier commit said of a path at which it had nothing."""
+    big.commit(__gitattributes="new.rst export-ignore\n")
+    collect(big.root)
+    big.write("new.rst", "x")
+    big.commit()
+
+
 def many(big: Repository) -> None:
     for number in range(501):
         big.write(f"many/{number}", f"{number}")
@@ -121,7 +129,7 @@ def spoilt(big: Repository) -> None:
     big.commit(app__py="changed")
 
 
-@pytest.mark.parametrize("change", [gone, attributes, own_attributes, left_out, many, spoilt])
+@pytest.mark.parametrize("change", [gone, attributes, own_attributes, left_out, left_out_by_name, many, spoilt])
 def test_all_is_listed(
     big: Repository, watched: Watched, monkeypatch: pytest.MonkeyPatch, change: Callable[[Repository], None]
 ) -> None:
