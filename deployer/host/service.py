@@ -15,7 +15,7 @@ from deployer.host.maintenance import switch
 from deployer.host.processes import background, commands
 from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
-from deployer.host.state import jobs, lease, masking, seal
+from deployer.host.state import cleanup, jobs, lease, masking, seal
 from deployer.host.state.app import Context
 from deployer.host.state.operator.environment import sources_of
 from deployer.host.state.paths import job_unit, parse_unit, unit_name
@@ -46,6 +46,8 @@ def start(ctx: Context) -> Exit:
         print(f"{name} serves" if name else f"nothing of {ctx.app} is deployed yet")
     with failures.kept("looking for interrupted deploys"):
         _recover_rest(ctx)
+    with failures.kept("removing old releases"):  # a power cut may have ended that
+        cleanup.start(ctx)
     failures.raise_first()
     return Exit.OK
 

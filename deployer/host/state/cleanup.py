@@ -1,7 +1,8 @@
 """Removes trees and environments that no release needs any more, once they were renamed away: in a unit of its own.
 
 To unlink a large tree takes longer than the rest of a deploy. Here nobody waits for it, nothing is locked, and the disk
-is used while nobody else does. What is left when it ends early (a power cut) is debris, which the next job removes.
+is used while nobody else does. What is left when it ends early (a power cut) is debris, which the next boot or job
+removes.
 """
 
 from __future__ import annotations

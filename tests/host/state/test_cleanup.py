@@ -105,6 +105,18 @@ def test_what_ends_early_is_debris(host: SimulatedHost, ctx: Context) -> None:
     assert not gone(old).exists()
 
 
+def test_a_boot_goes_on_with_it(host: SimulatedHost, ctx: Context) -> None:
+    """A disk has its room again without a further deploy."""
+    old = content(ctx)
+    prune(ctx)
+    systemd.systemctl("stop", cleanup.unit_of(ctx))
+    host.clock.wait(1)
+    assert gone(old).exists()
+    host.reboot()
+    host.clock.wait(1)
+    assert not gone(old).exists()
+
+
 def test_without_a_unit_it_is_removed_at_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd refuses, or is away."""
     old, real = content(ctx), runner.run

@@ -143,8 +143,9 @@ class Bench:
 
 
 def labels(events: list[dict[str, Any]]) -> list[str]:
-    """The boundaries that a job's events stand for, as ``injected.label`` names them; each once."""
-    left_out = ("connecting", "connected", "progress", "output", "logs", "fleet")
+    """The boundaries that a job's events stand for, as ``injected.label`` names them; each once. Warnings are mostly of
+    this machine, about the project."""
+    left_out = ("connecting", "connected", "progress", "output", "logs", "fleet", "warn")
     told = (" ".join(filter(None, (event["event"], event.get("phase")))) for event in events)
     return list(dict.fromkeys(one for one in told if not one.startswith(left_out)))
 
