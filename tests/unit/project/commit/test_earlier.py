@@ -146,12 +146,45 @@ def test_all_is_listed(
     assert again == anew(big, monkeypatch)
 
 
-def test_a_pointer_is_refused_as_ever(big: Repository) -> None:
-    """What stands for content is told of, however the commit is read."""
+@pytest.mark.parametrize("others", [0, 25])
+def test_a_pointer_is_refused_as_ever(big: Repository, others: int) -> None:
+    """What stands for content is told of, however the commit is read; also when the one after it is deployed."""
+    for number in range(others):
+        big.write(f"new/{number}", f"{number}")
     big.commit(logo__png=f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n")
-    for _ in range(2):
+    for number in range(2):
         with pytest.raises(ConfigError, match=r"pointers of Git LFS .*: logo.png"):
             collect(big.root)
+        big.commit(app__py=f"{number}")
+
+
+def test_what_another_version_has_kept_is_not_used(
+    big: Repository, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is listed, and kept anew."""
+    monkeypatch.setattr(earlier, "_VERSION", 99)
+    big.commit(app__py="changed")
+    for lists in (True, False):
+        watched.forget()
+        collect(big.root)
+        assert listed(watched) is lists
+
+
+def test_two_projects_of_one_repository(big: Repository, watched: Watched) -> None:
+    """Each has its own, and what changes beside it is nothing to it."""
+    for number in range(FILES):
+        big.write(f"one/f{number}.py", f"one {number}\n")
+        big.write(f"two/f{number}.py", f"two {number}\n")
+    big.commit()
+    one, two = big.root / "one", big.root / "two"
+    before = [collect(place).digest for place in (one, two)]
+    big.write("two/f0.py", "changed\n")
+    big.commit()
+    watched.forget()
+    found = [collect(place) for place in (one, two)]
+    assert not listed(watched)
+    assert found[0].digest == before[0] and found[1].digest != before[1]
+    assert contents(found[0])["f0.py"] == b"one 0\n" and contents(found[1])["f0.py"] == b"changed\n"
 
 
 @pytest.mark.parametrize(("changes", "size"), [(21, 1), (1, 2_000_000)])
