@@ -33,16 +33,16 @@ SILENCE = 300.0
 """Seconds without input after which the laptop counts as gone."""
 GARBAGE = 20_000
 """New objects after which Python looks for garbage. Its own 700 come thirty times in the imports of a start."""
-
-SWITCH = 0.0005
-"""Seconds that a thread computes while another waits: what many files take goes on beside what others wait for."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds that a thread may compute while another wants to: what starts a candidate is not held up by the comparison of
+tens of thousands of files beside it."""
 
 
 def main(argv: list[str]) -> int:
     """Run one command; returns its exit status."""
     os.umask(0o022)
     gc.set_threshold(GARBAGE)
-    sys.setswitchinterval(SWITCH)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     atexit.register(gc.freeze)  # nothing is looked through once more at the end
     try:
         return int(_run(argv))

@@ -46,8 +46,8 @@ def start(ctx: Context) -> Exit:
         print(f"{name} serves" if name else f"nothing of {ctx.app} is deployed yet")
     with failures.kept("looking for interrupted deploys"):
         _recover_rest(ctx)
-    with failures.kept("removing old releases"):  # a power cut may have ended that
-        cleanup.start(ctx)
+    with Failures(ctx).kept("removing old releases"):  # a power cut may have ended that; the app serves all the same
+        cleanup.start(ctx, set(cleanup.waiting(ctx)))
     failures.raise_first()
     return Exit.OK
 

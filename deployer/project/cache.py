@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-__all__ = ["Cache", "cache_directory"]
+__all__ = ["Cache", "cache_directory", "name_of"]
 
 _CHECK = 32
 """Bytes at the end of each file: the SHA-256 of all before them."""
@@ -56,7 +56,8 @@ class Cache:
         with contextlib.suppress(OSError):
             if not _may_be_made(self._directory):
                 return
-            self._directory.parent.mkdir(parents=True, exist_ok=True)
+            # Whatever the umask: another cache may be beside this one, and nobody else may write to either
+            self._directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 self._directory.mkdir(mode=0o700)
             if _private_directory(self._directory):
@@ -64,15 +65,21 @@ class Cache:
                 _prune(self._directory, keep={name})
 
 
-def cache_directory() -> Path | None:
-    """Where the user's programs keep what can be found out again; None where there is no such place."""
+def cache_directory(*below: str) -> Path | None:
+    """Where the user's programs keep what can be found out again, or a directory in it; None where there is no such
+    place."""
     chosen = os.environ.get("XDG_CACHE_HOME", "")
     if Path(chosen).is_absolute():
-        return Path(chosen) / "deployer"
+        return Path(chosen, "deployer", *below)
     try:
-        return Path.home() / ".cache/deployer"
+        return Path.home().joinpath(".cache/deployer", *below)
     except RuntimeError:
         return None
+
+
+def name_of(project: Path) -> str:
+    """The name of the file that is about a project."""
+    return hashlib.sha256(os.fsencode(project)).hexdigest()[:32]
 
 
 def _may_be_made(directory: Path) -> bool:

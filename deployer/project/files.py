@@ -17,8 +17,8 @@ from deployer.project.filters import CONTENT, raw_kind
 from deployer.project.patterns import glob
 from deployer.project.spool import Readable, Spool
 from deployer.wire.advice import do
-from deployer.wire.entries import Entries
-from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import EXECUTABLE, FILE, LINK, MAX_PATH, Entry
 
 JUNK_DIRECTORIES = frozenset(
     {

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Protocol
 
 from deployer.errors import ConfigError
 from deployer.wire.advice import do
-from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import LINK, Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import LINK, Entry
 
 _HOPS = 40
 """Links in one path, as Linux has it."""

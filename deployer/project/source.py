@@ -19,9 +19,9 @@ from deployer.project.files import Collection, included, plain_files
 from deployer.project.filters import listed, refuse_raw
 from deployer.wire.advice import do
 from deployer.wire.alongside import alongside
-from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import LINK, Entry, directories_of
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import LINK, Entry, directories_of
 
 T = TypeVar("T")
 OWN_FILES = frozenset({"deploy.toml", "fabfile.py", "fabric.yaml"})

@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 from deployer.project.source import Source
 from deployer.project.spool import CHUNK, Spool
-from deployer.wire.entries import difference
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import Delta, Entry
+from deployer.wire.tree.entries import difference
+from deployer.wire.tree.entry import Delta, Entry
 
 LEVEL = 6
 """zlib's own default. It must not depend on anything: a resumed upload has to make the same bytes again."""

@@ -11,7 +11,7 @@ from deployer.project.cache import Cache, cache_directory
 from deployer.project.source import Source
 from deployer.release.delta import Advance, Upload, make_delta
 from deployer.remote.facts import BaseTree
-from deployer.wire.tree import FEW, ID_BYTES
+from deployer.wire.tree.entry import FEW, ID_BYTES
 
 _MOST = 5 << 20
 """Bytes of one tree's ids in the cache: those of a million files."""
@@ -24,8 +24,7 @@ class Uploads:
 
     def __init__(self, source: Source, cache: Cache | None = None) -> None:
         """``cache``: another one than in the user's cache directory."""
-        place = cache_directory()
-        self._cache = cache or Cache(place / "trees" if place else None)
+        self._cache = cache or Cache(cache_directory("trees"))
         self._source = source
         self._made: dict[tuple[str, frozenset[bytes]], Upload] = {}
         self._known: dict[str, frozenset[bytes]] = {}

@@ -8,7 +8,7 @@ from dataclasses import field
 from deployer.remote.answers import AskAnswer, HeldRelease, HostVariable, Job, Lock
 from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import unpack_ids
+from deployer.wire.tree.entry import unpack_ids
 
 __all__ = ["BaseTree", "Facts"]
 

@@ -23,7 +23,7 @@ from deployer.wire.advice import NOTHING, Next, do, run
 from deployer.wire.lazydata import dataclass
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import HOLD, PROGRAM, PROTOCOL, dumps
-from deployer.wire.tree import unpack_ids
+from deployer.wire.tree.entry import unpack_ids
 
 __all__ = ["Outcome", "Over", "Remote", "unchanged"]
 

@@ -31,10 +31,8 @@ before the switch undoes itself, and one at ``keep`` decides by its own watch.
 - :mod:`~deployer.wire.environment`: variables, and systemd's file of them
 - :mod:`~deployer.wire.setup`: what ``fab setup`` asks for, and what it installs
 - :mod:`~deployer.wire.site`: the proxy's site
-- :mod:`~deployer.wire.tree`, :mod:`~deployer.wire.entries`: the files of a release, and the difference between two
-  trees
+- :mod:`~deployer.wire.tree`: the files of a release, and the difference between two trees
 - :mod:`~deployer.wire.advice`, :mod:`~deployer.wire.cause`: what to do next, and causes of failure
-- :mod:`~deployer.wire.lines`: sorted sequences of which a few items change
 - :mod:`~deployer.wire.alongside`: work that goes on in a thread
 - :mod:`~deployer.wire.sizes`: bytes as people read them
 """

@@ -18,9 +18,9 @@ from deployer.host.state.app import AppSettings, Context
 from deployer.host.state.catalog import Catalog
 from deployer.host.state.paths import AppPaths
 from deployer.host.system import journald, runner
-from deployer.wire.entries import Entries
 from deployer.wire.protocol import PHASES, Exit
-from deployer.wire.tree import Delta, Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import Delta, Entry
 
 CONTENT = b"print('hello')\n"
 BODY = zlib.compress(CONTENT)

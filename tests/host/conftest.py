@@ -11,9 +11,20 @@ from tests.host.simulation.host import SimulatedHost
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+def disk(tmp_path: Path) -> Path:
+    """Where the files of a simulated host lie."""
+    return tmp_path / "disk"
+
+
+@pytest.fixture
+def empty(disk: Path) -> Iterator[SimulatedHost]:
     """It is set up, and nothing is deployed."""
-    made = SimulatedHost(tmp_path / "disk")
+    made = SimulatedHost(disk)
     made.set_up()
     with made.in_place():
         yield made
+
+
+@pytest.fixture
+def host(empty: SimulatedHost) -> SimulatedHost:
+    return empty

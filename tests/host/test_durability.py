@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.state.store import ENDS, SEAL
+from deployer.host.state.content.store import ENDS, SEAL
 from deployer.host.units.transient import COMMANDS as COMMANDS_OF_AN_APP
 from tests.host.simulation import service
 from tests.host.simulation.faults import Kill

@@ -42,12 +42,8 @@ def disks() -> Iterator[Path]:
 
 
 @pytest.fixture
-def empty(disks: Path) -> Iterator[SimulatedHost]:
-    """A host that is set up, and nothing more."""
-    host = SimulatedHost(disks / "disk")
-    host.set_up()
-    with host.in_place():
-        yield host
+def disk(disks: Path) -> Path:
+    return disks / "disk"
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import pytest
 from deployer.host import service as unit_service
 from deployer.host.errors import HostError
 from deployer.host.job import queue
-from deployer.host.state import contents, lease, masking
-from deployer.host.state.damage import mark_damaged
+from deployer.host.state import lease, masking
+from deployer.host.state.content import contents
+from deployer.host.state.content.damage import mark_damaged
+from deployer.host.state.content.records import Record
+from deployer.host.state.content.store import Store
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.records import Record
-from deployer.host.state.store import Store
 from deployer.host.system import files
 from tests.host.simulation import rules, service
 from tests.host.simulation.faults import Kill, PowerCut

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from deployer.sandbox import SandboxHost
-from deployer.wire.entries import Entries
 from deployer.wire.protocol import PROGRAM
-from deployer.wire.tree import Delta, Entry, parse_line, unpack_ids
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import Delta, Entry, parse_line, unpack_ids
 from tests.support.project import Project
 from tests.support.site import FABFILE, Ended, Site
 

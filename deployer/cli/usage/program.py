@@ -31,7 +31,7 @@ __all__ = ["ExplainedFab", "explain_usage", "joined"]
 _FORMATS = ("flat", "nested", "json")
 _GARBAGE = 20_000
 """New objects after which Python looks for garbage. Its own 700 come a hundred times in the imports of a deploy."""
-_SWITCH = 0.0005
+_SWITCH_INTERVAL = 0.0005
 """Seconds that a thread computes while another waits: a host is answered while the project is read."""
 
 
@@ -40,7 +40,7 @@ class ExplainedFab(Fab):  # type: ignore[misc]
 
     def parse_tasks(self) -> None:
         gc.set_threshold(_GARBAGE)
-        sys.setswitchinterval(_SWITCH)
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         atexit.register(gc.freeze)  # nothing is looked through once more at the end
         with self._explained():
             self.core.unparsed = joined(self.core.unparsed, self.collection.task_names)

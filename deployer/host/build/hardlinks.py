@@ -16,7 +16,7 @@ from typing import Callable
 
 from deployer.host.build import bytecode
 from deployer.host.system import ownership
-from deployer.wire.tree import Entry
+from deployer.wire.tree.entry import Entry
 
 NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 """The file has as many links as its file system allows, lies on another one, or on one without links (link(2))."""

@@ -14,8 +14,8 @@ from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
 from deployer.host.system import files
 from deployer.wire.advice import do
-from deployer.wire.entries import Entries
 from deployer.wire.release.spec import Spec
+from deployer.wire.tree.entries import Entries
 
 _LAYOUT = 2
 """Raised when trees or environments are built differently, so that old ones are not reused."""

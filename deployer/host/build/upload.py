@@ -18,7 +18,7 @@ from deployer.host.errors import BadRequest, HostError
 from deployer.host.system import files
 from deployer.wire.advice import do, run
 from deployer.wire.protocol import DIGEST
-from deployer.wire.tree import Delta
+from deployer.wire.tree.entry import Delta
 
 _CHUNK = 256 * 1024
 _TRIES = 10

@@ -11,11 +11,11 @@ from deployer.host.deployment import outcome
 from deployer.host.deployment.deployment import Deployment
 from deployer.host.errors import HostError
 from deployer.host.processes import commands
-from deployer.host.state.store import Store
+from deployer.host.state.content.store import Store
 from deployer.host.units import programs
 from deployer.wire.advice import run
-from deployer.wire.entries import Entries
 from deployer.wire.sizes import size
+from deployer.wire.tree.entries import Entries
 
 
 def upload(deployment: Deployment) -> str:

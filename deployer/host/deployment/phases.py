@@ -16,7 +16,7 @@ from deployer.host.processes import commands, django
 from deployer.host.processes.watch import watch as watch_release
 from deployer.host.processes.watch import watch_until
 from deployer.host.state import seal
-from deployer.host.state.damage import mark_damaged
+from deployer.host.state.content.damage import mark_damaged
 from deployer.host.state.releases import READY, SERVED
 from deployer.host.system import files, orders
 from deployer.host.system.signals import ignore_terminate, uninterrupted

@@ -15,7 +15,7 @@ from deployer.host.processes.web import candidate_of
 from deployer.host.recovery import survey
 from deployer.host.setup import unsupported
 from deployer.host.state.app import Context
-from deployer.host.state.damage import damage_of, mark_damaged
+from deployer.host.state.content.damage import damage_of, mark_damaged
 from deployer.host.state.operator import maintenance
 from deployer.host.state.paths import job_unit, maintenance_unit
 from deployer.host.state.releases import Release

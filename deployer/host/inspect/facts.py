@@ -19,7 +19,7 @@ from deployer.host.state.releases import Release
 from deployer.host.state.seal import known_damage
 from deployer.wire.advice import run
 from deployer.wire.protocol import PROTOCOL
-from deployer.wire.tree import pack_ids
+from deployer.wire.tree.entry import pack_ids
 
 
 def look(ctx: Context) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from deployer.host.processes import background
 from deployer.host.proxy.proof import listener
 from deployer.host.state import cleanup, jobs, releases
 from deployer.host.state.app import Context
+from deployer.host.state.content.store import content_of
 from deployer.host.state.paths import parse_unit
-from deployer.host.state.store import content_of
 from deployer.host.system import files, overlay, systemd
 from deployer.host.units import install, transient
 from deployer.wire.protocol import WEB

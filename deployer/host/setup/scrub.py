@@ -1,5 +1,5 @@
 """The weekly scrub: all code and all environments that a host keeps of an app are read from the disk, when nobody else
-uses it. What a disk loses by itself shows in nothing else (:mod:`deployer.host.state.contents`)."""
+uses it. What a disk loses by itself shows in nothing else (:mod:`deployer.host.state.content.contents`)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from deployer.host.setup import timers
 from deployer.host.state.app import Context
-from deployer.host.state.damage import damage_of, mark_damaged
+from deployer.host.state.content.damage import damage_of, mark_damaged
+from deployer.host.state.content.store import Store
 from deployer.host.state.paths import scrub_unit
-from deployer.host.state.store import Store
 from deployer.host.system import idle
 from deployer.wire.protocol import PROGRAM, Exit
 

@@ -1,1 +1,1 @@
-"""The state of an app on the disk: paths, releases, content stores, seals, history, jobs and leases."""
+"""The state of an app on the disk: paths, releases, stored content, seals, history, jobs and leases."""

@@ -9,9 +9,9 @@ from typing import Any, Callable
 
 from deployer.host.errors import BadRequest, Damaged
 from deployer.host.state.catalog import Catalog
+from deployer.host.state.content.store import Store
 from deployer.host.state.ledger import Ledger
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.store import Store
 from deployer.host.system import files
 from deployer.wire.advice import run
 from deployer.wire.environment import parse_environment

@@ -10,10 +10,10 @@ from typing import Any
 
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.state.damage import compare_content
-from deployer.host.state.listing import Listing
+from deployer.host.state.content.damage import compare_content
+from deployer.host.state.content.listing import Listing
+from deployer.host.state.content.store import Store
 from deployer.host.state.releases import Release
-from deployer.host.state.store import Store
 from deployer.wire.advice import do, run
 from deployer.wire.lazydata import dataclass
 

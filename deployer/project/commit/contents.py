@@ -10,7 +10,7 @@ from deployer.errors import ConfigError
 from deployer.project.commit.blobs import Blobs
 from deployer.project.spool import Kept, Readable, Spool
 from deployer.wire.advice import do
-from deployer.wire.tree import Entry
+from deployer.wire.tree.entry import Entry
 
 Find = Callable[[Sequence[str]], Mapping[str, str]]
 """Finds the blobs of some paths, by path; it may find those of others besides."""

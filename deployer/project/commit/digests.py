@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployer.project.cache import Cache, cache_directory
+from deployer.project.cache import Cache, cache_directory, name_of
 from deployer.project.commit.blobs import Known
 
 _MAGIC = b"deployer blobs 1\n"
@@ -26,7 +24,7 @@ class Digests:
     def __init__(self, project: Path, directory: Path | None = None) -> None:
         """``directory``: another one than the user's cache directory."""
         self._cache = Cache(directory or cache_directory())
-        self._name = hashlib.sha256(os.fsencode(project)).hexdigest()[:32]
+        self._name = name_of(project)
 
     def load(self) -> dict[str, Known]:
         """All that is known; nothing when there is no file, or it is damaged, of another version, or another user's."""

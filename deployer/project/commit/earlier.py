@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from deployer.project import git
-from deployer.project.cache import Cache, cache_directory
+from deployer.project.cache import Cache, cache_directory, name_of
 from deployer.project.commit.attributes import Question, answer_of, parse
 from deployer.project.commit.blobs import Blobs, Known
 from deployer.project.commit.listing import EXECUTABLE_MODE, LINK_MODE, MODES, SOURCE, SUBMODULE_MODE, Place, refused
 from deployer.project.files import Collection
 from deployer.project.filters import CONTENT
-from deployer.wire.entries import Entries
-from deployer.wire.tree import directories_of
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import directories_of
 
 WORTH = 1000
 """Files: of fewer, all are listed in the same time."""
@@ -33,7 +32,7 @@ _MANY, _LARGE = 20, 1 << 20
 """Changes, and bytes in them, beyond which a commit takes the place of the earlier one: they are not read again."""
 _LARGEST = 200 << 20
 """Bytes of a record: those of a million files."""
-_VERSION = 1
+_CACHE, _VERSION = "commits", 1
 _GONE = "000000"
 _NAMES = ("utf-8", "surrogateescape")
 
@@ -68,12 +67,14 @@ def remember(place: Place, commit: str, question: Question, answer: bytes, entri
         "answer": hashlib.sha256(answer).hexdigest(),
         "parts": [len(question.told), len(ids)],
     }
-    _cache().save(_name(place), b"\n".join([json.dumps(head).encode(), question.told + ids + entries.text]))
+    Cache(cache_directory(_CACHE)).save(
+        name_of(place.top / place.below), b"\n".join([json.dumps(head).encode(), question.told + ids + entries.text])
+    )
 
 
 def recall(place: Place) -> Earlier | None:
     """What was kept last of a project; None when there is nothing, or another version has kept it."""
-    head, _, rest = _cache().load(_name(place), _LARGEST).partition(b"\n")
+    head, _, rest = Cache(cache_directory(_CACHE)).load(name_of(place.top / place.below), _LARGEST).partition(b"\n")
     known = json.loads(head) if head else {}
     if known.get("version") != _VERSION:
         return None
@@ -97,7 +98,8 @@ def add_changed(files: Collection, place: Place, commit: str, earlier: Earlier) 
     if parse(answer[earlier.length :]):
         return False
     blobs = Blobs(place.top, files.contents.spool)
-    kept = [one for one in changes if one.new or earlier.entries.find(one.path)]  # another one is left out
+    # What the earlier commit has, and did not ship, is left out by its attributes
+    kept = [one for one in changes if one.new or earlier.entries.find(one.path)]
     known = blobs.read(one.name for one in kept if one.mode != _GONE)
     if any(one.raw != CONTENT for one in known.values()):
         return False
@@ -149,12 +151,3 @@ def _blobs_at(place: Place, commit: str, paths: Sequence[str]) -> dict[str, str]
     tree = git.ask(place.top, "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit, *asked)
     lines = (line.partition("\t") for line in tree.decode(*_NAMES).split("\0")[:-1])
     return {path[len(place.below) :]: about.rpartition(" ")[2] for about, _, path in lines}
-
-
-def _cache() -> Cache:
-    place = cache_directory()
-    return Cache(place / "commits" if place else None)
-
-
-def _name(place: Place) -> str:
-    return hashlib.sha256(os.fsencode(place.top / place.below)).hexdigest()[:32]

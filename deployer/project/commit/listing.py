@@ -12,7 +12,7 @@ from deployer.project import git
 from deployer.project.commit.attributes import IGNORE, Attributes, Question, attributes_of
 from deployer.wire.lazydata import dataclass
 from deployer.wire.lazyre import pattern
-from deployer.wire.tree import directories_of
+from deployer.wire.tree.entry import directories_of
 
 EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE = "100755", "120000", "160000"
 MODES = frozenset({"100644", "100664", EXECUTABLE_MODE, LINK_MODE, SUBMODULE_MODE})

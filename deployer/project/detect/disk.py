@@ -16,9 +16,9 @@ from typing import BinaryIO
 from deployer.errors import ConfigError
 from deployer.project import git
 from deployer.project.files import JUNK_DIRECTORIES, plain_files
-from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import FILE, LINK, Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import FILE, LINK, Entry
 
 __all__ = ["DiskFiles"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
 from deployer.wire.lazyre import pattern
 from deployer.wire.protocol import DIGEST
 from deployer.wire.reader import LINE, Reader
 from deployer.wire.release.shared import PLAIN_LENGTH, PLAIN_PATH
 from deployer.wire.release.versions import REQUIRES
-from deployer.wire.tree import Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import Entry
 
 LOCKS = ("uv", "pylock", "requirements", "none")
 DIRECTORY, DIRECTORY_LENGTH = PLAIN_PATH, PLAIN_LENGTH

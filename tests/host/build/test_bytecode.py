@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deployer.host.build import bytecode, hardlinks
-from deployer.wire.tree import Entry
+from deployer.wire.tree.entry import Entry
 
 COMPILED = "mod.cpython-311.pyc"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +15,6 @@ from tests.host.simulation.saved import Saved, two_releases
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees change hands: that needs root")
 
 BEFORE = BARRIERS[:-1]
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[SimulatedHost]:
-    """A host that is set up, and nothing more."""
-    host = SimulatedHost(tmp_path / "disk")
-    host.set_up()
-    with host.in_place():
-        yield host
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 
 from deployer.host.errors import BadRequest
 from deployer.host.processes.preview import MOST_OPEN, Connections
+from deployer.host.state.content.store import Store
 from deployer.host.state.paths import AppPaths
-from deployer.host.state.store import Store
 from tests.support.site import wait_until
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from deployer.host.errors import HostError
 from deployer.host.state import seal
-from deployer.host.state.damage import mark_damaged
+from deployer.host.state.content.damage import mark_damaged
 from deployer.host.system.runner import CommandResult
 from deployer.host.units import install
 from tests.host.simulation import builds, fleet, rules, service, walk
@@ -50,12 +50,8 @@ def disks() -> Iterator[Path]:
 
 
 @pytest.fixture
-def empty(disks: Path) -> Iterator[SimulatedHost]:
-    """A host that is set up, and nothing more."""
-    made = SimulatedHost(disks / "disk")
-    made.set_up()
-    with made.in_place():
-        yield made
+def disk(disks: Path) -> Path:
+    return disks / "disk"
 
 
 @pytest.fixture

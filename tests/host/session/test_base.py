@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from deployer.host.build.code import shipped
-from deployer.host.state.damage import mark_damaged
-from deployer.host.state.store import Store
-from deployer.wire.tree import unpack_ids
+from deployer.host.state.content.damage import mark_damaged
+from deployer.host.state.content.store import Store
+from deployer.wire.tree.entry import unpack_ids
 from tests.host.simulation.host import SimulatedHost
 from tests.host.simulation.laptop import line
 

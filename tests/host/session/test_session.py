@@ -26,12 +26,12 @@ from deployer.host.session.session import Session
 from deployer.host.state import masking
 from deployer.host.state.app import AppSettings, Context
 from deployer.host.system import runner, systemd
-from deployer.wire.entries import Entries
 from deployer.wire.message import LISTS, LONGEST, SHORT, read_message
 from deployer.wire.message import VALUES as MOST
 from deployer.wire.protocol import MOST_MISSED, Exit
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import Entry
 from tests.host.asking import BODY, DELTA, GOOD, SPEC, Host, line, make_host, refused
 
 

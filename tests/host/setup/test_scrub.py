@@ -9,8 +9,8 @@ import pytest
 
 from deployer.host.setup import scrub
 from deployer.host.state.app import Context
-from deployer.host.state.damage import damage_of
-from deployer.host.state.store import Store
+from deployer.host.state.content.damage import damage_of
+from deployer.host.state.content.store import Store
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees are root's")

@@ -8,10 +8,10 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.wire import tree
-from deployer.wire.entries import Entries, difference
 from deployer.wire.protocol import PHASES
-from deployer.wire.tree import Delta, Entry
+from deployer.wire.tree import entry as tree
+from deployer.wire.tree.entries import Entries, difference
+from deployer.wire.tree.entry import Delta, Entry
 
 from . import builds
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployer.host.state.content.store import Store
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import UNFINISHED
-from deployer.host.state.store import Store
 
 from .builds import hashed
 from .generations import finishes, instances, kind, parsed, unit_files

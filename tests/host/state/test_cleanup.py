@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from deployer.host import service
 from deployer.host.deployment import outcome
 from deployer.host.recovery import debris
 from deployer.host.state import cleanup
@@ -115,6 +117,22 @@ def test_a_boot_goes_on_with_it(host: SimulatedHost, ctx: Context) -> None:
     host.reboot()
     host.clock.wait(1)
     assert not gone(old).exists()
+
+
+def test_a_restart_of_the_app_does_not_wait_for_it(
+    host: SimulatedHost, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being removed already is left to that; and where nothing can be removed, the app serves all the same."""
+    old = content(ctx)
+    prune(ctx)
+    assert service.start(ctx) == 0
+    assert gone(old).exists() and cleanup.is_under_way(ctx)
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(cleanup, "start", broken)
+    assert service.start(ctx) == 0
 
 
 def test_without_a_unit_it_is_removed_at_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:

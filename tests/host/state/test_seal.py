@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from deployer.host.state import contents, seal
+from deployer.host.state import seal
 from deployer.host.state.app import Context
-from deployer.host.state.damage import compare_content, damage_of, mark_damaged
-from deployer.host.state.records import Record
+from deployer.host.state.content import contents
+from deployer.host.state.content.damage import compare_content, damage_of, mark_damaged
+from deployer.host.state.content.records import Record
+from deployer.host.state.content.store import Store
 from deployer.host.state.releases import Release
-from deployer.host.state.store import Store
 from deployer.host.system import ownership
 from tests.host.simulation.host import SimulatedHost
 from tests.host.state.proof import damage

@@ -16,7 +16,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from deployer.host.state import contents
+from deployer.host.state.content import contents
 from deployer.host.system import files, ownership
 
 OWNER = 61001

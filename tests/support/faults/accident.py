@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from deployer.sandbox import SandboxHost
+from deployer.sandbox import SandboxError, SandboxHost
 from tests.support.delayproxy import DelayProxy
 from tests.support.faults.app import WholeSite
 from tests.support.faults.install import Faults
@@ -91,7 +91,12 @@ class Scene:
         self.faults.boundary(self.at, "pause")
         with running(self.site, *self.command) as fab:
             self.faults.wait_until_reached()
-            yield fab
+            try:
+                yield fab
+            except BaseException:  # a job that stands would hold up all that follows
+                with contextlib.suppress(SandboxError):
+                    self.faults.go_on()
+                raise
 
 
 def laptop_dies(scene: Scene) -> Aftermath:

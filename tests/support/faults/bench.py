@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -143,10 +144,11 @@ class Bench:
 
 
 def labels(events: list[dict[str, Any]]) -> list[str]:
-    """The boundaries that a job's events stand for, as ``injected.label`` names them; each once. Warnings are mostly of
-    this machine, about the project."""
-    left_out = ("connecting", "connected", "progress", "output", "logs", "fleet", "warn")
+    """The boundaries that a job's events stand for, as ``injected.label`` names them; each once. What comes
+    before the first phase is of this machine, such as a warning about the project."""
+    left_out = ("connecting", "connected", "progress", "output", "logs", "fleet")
     told = (" ".join(filter(None, (event["event"], event.get("phase")))) for event in events)
+    told = itertools.dropwhile(lambda one: not one.startswith("phase."), told)
     return list(dict.fromkeys(one for one in told if not one.startswith(left_out)))
 
 

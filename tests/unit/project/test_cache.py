@@ -146,3 +146,16 @@ def test_the_files_of_projects_that_are_gone_go(tmp_path: Path, monkeypatch: pyt
     assert [cache.load(str(age), MOST) == BODY for age in range(4)] == [True, False, limit == "_BYTES", True]
     left = {place.name for place in (tmp_path / "deployer").iterdir()}
     assert "new-now" in left and "new-old" not in left
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o000])
+def test_caches_beside_each_other(tmp_path: Path, umask: int) -> None:
+    """The one that is made first makes the directory of the others: under any umask they are trusted afterwards."""
+    before = os.umask(umask)
+    try:
+        caches = [Cache(tmp_path / "new" / "deployer" / name) for name in ("commits", "")]
+        for cache in caches:
+            cache.save("one", BODY)
+    finally:
+        os.umask(before)
+    assert [cache.load("one", MOST) for cache in caches] == [BODY, BODY]

@@ -18,8 +18,8 @@ from deployer.project.patterns import glob
 from deployer.project.source import Source, collect, from_git, from_working_tree
 from deployer.project.spool import CHUNK, Spool
 from deployer.release.delta import make_delta
-from deployer.wire.entries import Entries
-from deployer.wire.tree import EXECUTABLE, FILE, LINK
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import EXECUTABLE, FILE, LINK
 from tests.support.repository import Repository
 
 NAMES = [

@@ -23,7 +23,7 @@ from deployer.ssh.options import SshOptions
 from deployer.ssh.target import Target
 from deployer.wire.release.processes import Process
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import Delta
+from deployer.wire.tree.entry import Delta
 
 SPEC: dict[str, Any] = {
     "source": {"digest": "a" * 64, "commit": "a" * 40, "ref": "main", "dirty": False},

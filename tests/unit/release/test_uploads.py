@@ -16,7 +16,7 @@ from deployer.release import uploads
 from deployer.release.delta import Upload
 from deployer.release.uploads import Uploads
 from deployer.remote.facts import BaseTree
-from deployer.wire.tree import FEW
+from deployer.wire.tree.entry import FEW
 
 MANY = FEW + 100
 KEY = "k" * 64

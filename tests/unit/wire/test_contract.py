@@ -28,13 +28,13 @@ from deployer.remote.console import Command
 from deployer.remote.site import who
 from deployer.rollout.waves import Strategy, waves
 from deployer.wire import environment
-from deployer.wire.entries import Entries
 from deployer.wire.environment import parse_environment, parse_names
 from deployer.wire.message import LONGEST
 from deployer.wire.protocol import MOST_BY, dumps
 from deployer.wire.reader import Reader
 from deployer.wire.release.spec import Spec
 from deployer.wire.setup.request import Setup
+from deployer.wire.tree.entries import Entries
 
 SOURCE = Source(root=Path(), entries=Entries(()), ref="main", contents=cast(Any, None))
 LOCK = Lock(kind="requirements", path="requirements.txt", files=("requirements.txt",))

@@ -11,12 +11,12 @@ from typing import Callable
 from deployer.host.build import bytecode
 from deployer.host.build.code import shipped
 from deployer.host.errors import HostError
-from deployer.host.state import contents
 from deployer.host.state.app import Context
-from deployer.host.state.records import Examined
+from deployer.host.state.content import contents
+from deployer.host.state.content.records import Examined
 from deployer.wire.advice import do, run
-from deployer.wire.entries import Entries
-from deployer.wire.tree import EXECUTABLE, LINK, Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import EXECUTABLE, LINK, Entry
 
 
 class Taken:

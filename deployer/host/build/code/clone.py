@@ -18,12 +18,12 @@ from deployer.host.build.code import shipped
 from deployer.host.errors import HostError
 from deployer.host.state import cleanup
 from deployer.host.state.app import Context
-from deployer.host.state.store import IDS
+from deployer.host.state.content.store import IDS
 from deployer.host.system import files, idle, runner, systemd
 from deployer.wire import advice
-from deployer.wire.entries import Entries
 from deployer.wire.protocol import PROGRAM
-from deployer.wire.tree import ID_BYTES, directories_of
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import ID_BYTES, directories_of
 
 WORTH = 2000
 """Files: fewer are linked in less time than it takes to start a unit."""

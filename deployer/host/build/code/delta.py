@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deployer.wire.protocol import DIGEST
-from deployer.wire.tree import LINK, Delta, Entry, check_paths, unpack_ids
+from deployer.wire.tree.entry import LINK, Delta, Entry, check_paths, unpack_ids
 
 _MAX_NAME = 255
 _MAX_TARGET = 4095

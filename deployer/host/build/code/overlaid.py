@@ -17,7 +17,7 @@ from deployer.host.build import bytecode, disk, hardlinks
 from deployer.host.build.command import refused, stop_build, take
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.state.store import scratch_of
+from deployer.host.state.content.store import scratch_of
 from deployer.host.system import files, overlay, ownership, runner
 from deployer.host.units import transient
 from deployer.wire.advice import do

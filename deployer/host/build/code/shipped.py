@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from deployer.host.state.store import ENTRIES, IDS, Store
+from deployer.host.state.content.store import ENTRIES, IDS, Store
 from deployer.host.system import files
-from deployer.wire.entries import Entries
-from deployer.wire.tree import FEW, ID_BYTES, Entry, pack_ids
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import FEW, ID_BYTES, Entry, pack_ids
 
 Seal = Mapping[str, Any]
 

@@ -23,14 +23,14 @@ from deployer.host.build.code.unpack import Base, Merged, Mismatch, apply, merge
 from deployer.host.build.command import run_build, stop_build
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
-from deployer.host.state.records import Examined
+from deployer.host.state.content.records import Examined
 from deployer.host.system import ownership
 from deployer.host.system.alongside import alongside
 from deployer.wire.advice import do, run
-from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import LINK, Delta
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import LINK, Delta
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _recorded(ctx: Context, plan: Plan | None) -> Examined | None:
     kept = {path.encode() for path in plan.merged.kept.paths}
     modules = kept if plan.takes_bytecode else set()
     left_out = found.seen.by_path.keys() - kept
-    return found.changed([path for path in left_out if bytecode.module_of(path) not in modules], {}, {}).ready()
+    return found.changed([path for path in left_out if bytecode.module_of(path) not in modules], {}, {}).prepared()
 
 
 def _run_commands(ctx: Context, tree: Path, spec: Spec, venv: Path | None, seen: Mapping[str, str]) -> None:

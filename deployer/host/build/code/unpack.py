@@ -16,9 +16,9 @@ from typing import BinaryIO, NamedTuple
 
 from deployer.host.build import hardlinks
 from deployer.host.build.code import clone
-from deployer.wire.entries import Entries
 from deployer.wire.lazydata import dataclass
-from deployer.wire.tree import EXECUTABLE, LINK, Delta, Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import EXECUTABLE, LINK, Delta, Entry
 
 _CHUNK = 1 << 18
 
@@ -47,11 +47,11 @@ class Base:
 
 
 class Merged(NamedTuple):
-    """The entries of a tree, those of them that stay from its base, and those of the base that do not."""
+    """The entries of a tree, those of them that stay from its base, and the paths of the base's others."""
 
     entries: Entries
     kept: Entries
-    dropped: Sequence[Entry]
+    dropped: Sequence[str]
 
 
 def merge(delta: Delta, base: Base | None) -> Merged:
@@ -67,7 +67,7 @@ def merge(delta: Delta, base: Base | None) -> Merged:
     entries = kept.plus(delta.add)
     if entries.digest != delta.digest:
         raise Mismatch("the base and the delta do not make the tree that was announced")
-    return Merged(entries, kept, [had[place] for place in places])
+    return Merged(entries, kept, [had[place].path for place in places])
 
 
 def apply(
@@ -81,8 +81,7 @@ def apply(
     """
     tree = _Tree(destination, merged.kept if cloned else Entries(()))
     if base is not None and cloned:
-        dropped = [entry.path for entry in merged.dropped]
-        clone.reduce(Path(destination), [*dropped, *base.altered], merged.kept)
+        clone.reduce(Path(destination), [*merged.dropped, *base.altered], merged.kept)
     elif base is not None and base.shares:
         tree.has(_share(base, merged.kept, delta, destination))
     elif base is not None:

@@ -18,10 +18,10 @@ from deployer.host.build.pythons import HOST_PATH, pythons
 from deployer.host.errors import HostError
 from deployer.host.system import ownership, runner
 from deployer.wire.advice import NOTHING, Next, do, run
-from deployer.wire.entries import Entries
 from deployer.wire.lazyre import pattern
 from deployer.wire.release.source import LockSpec
-from deployer.wire.tree import EXECUTABLE, LINK, Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import EXECUTABLE, LINK, Entry
 
 SOURCES = ".sources"
 """Below the environment that is being built, a path used by nothing else: uv's cache knows a local package by its path,

@@ -12,10 +12,10 @@ from deployer.host.build import bytecode, disk, hardlinks
 from deployer.host.build.command import run_build, stop_build, take
 from deployer.host.build.environment import installer, pipconf
 from deployer.host.state.app import Context
-from deployer.host.state.store import Store
+from deployer.host.state.content.store import Store
 from deployer.host.system import ownership
-from deployer.wire.entries import Entries
 from deployer.wire.release.spec import Spec
+from deployer.wire.tree.entries import Entries
 
 UV = "/usr/local/lib/deployer/tools/bin/uv"
 _LOCK_COMMANDS = {

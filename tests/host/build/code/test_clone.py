@@ -15,8 +15,8 @@ from deployer.host.build.code import clone
 from deployer.host.recovery import debris
 from deployer.host.state import cleanup
 from deployer.host.state.app import Context
-from deployer.host.state.damage import mark_damaged
-from deployer.host.state.store import Store
+from deployer.host.state.content.damage import mark_damaged
+from deployer.host.state.content.store import Store
 from deployer.host.system import files, systemd
 from tests.host.simulation.host import Outcome, SimulatedHost
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from deployer.host.build.code import altered
-from deployer.host.state import contents
-from deployer.host.state.damage import damage_of, mark_damaged
-from deployer.host.state.store import Store
+from deployer.host.state.content import contents
+from deployer.host.state.content.damage import damage_of, mark_damaged
+from deployer.host.state.content.store import Store
 from tests.host.simulation.host import SimulatedHost
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trees are root's")

@@ -22,12 +22,12 @@ from deployer.host.build.code import unpack
 from deployer.host.build.code.altered import altered
 from deployer.host.build.code.delta import parse_delta
 from deployer.host.build.code.unpack import Base, Mismatch, apply, merge
-from deployer.host.state import contents
+from deployer.host.state.content import contents
 from deployer.project.files import Collection
 from deployer.project.source import Source, finish
 from deployer.release.delta import Upload, make_delta
-from deployer.wire.entries import Entries
-from deployer.wire.tree import EXECUTABLE, FILE, LINK, Delta, Entry, directories_of
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import EXECUTABLE, FILE, LINK, Delta, Entry, directories_of
 
 RAW = (b"\0GITCRYPT\0", b"version https://")
 """How the files begin that a laptop refuses to send (:mod:`deployer.project.filters`)."""

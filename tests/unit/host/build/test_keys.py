@@ -16,10 +16,10 @@ import pytest
 from deployer.host.build.keys import host_key, tree_key, venv_key
 from deployer.host.build.pythons import Interpreter
 from deployer.host.errors import HostError
-from deployer.wire.entries import Entries
 from deployer.wire.release.source import LockSpec
 from deployer.wire.release.spec import Spec
-from deployer.wire.tree import Entry
+from deployer.wire.tree.entries import Entries
+from deployer.wire.tree.entry import Entry
 from tests.host.asking import SPEC
 
 LOCK = LockSpec(kind="uv", path="uv.lock", files=("uv.lock", "pyproject.toml"), directories=("libs/own",), requires="")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.wire.entries import Entries, difference
-from deployer.wire.tree import Entry, check_paths, directories_of
+from deployer.wire.tree.entries import Entries, difference
+from deployer.wire.tree.entry import Entry, check_paths, directories_of
 
 DIGESTS = st.sampled_from(["a" * 64, "b" * 64])
 PATHS = st.lists(st.sampled_from(["a", "a.py", "a-b", "b", "ü", "0", "a b", "\x1f"]), min_size=1, max_size=3).map(

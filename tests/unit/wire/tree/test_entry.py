@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.wire.tree import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
+from deployer.wire.tree.entry import EXECUTABLE, FILE, LINK, MAX_PATH, Entry, check_paths
 
 GOOD = ["a", "a.b", "...", ".x", "x.", "a b", "d/e", "d/.e/..f", "ü/ß", "x" * MAX_PATH]
 BAD = [

@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.host.deployment.deployment import SealCheck
-from deployer.host.state import contents, listing, seal
+from deployer.host.state import seal
 from deployer.host.state.app import Context
-from deployer.host.state.listing import Listing
-from deployer.host.state.store import Store
+from deployer.host.state.content import contents, listing
+from deployer.host.state.content.listing import Listing
+from deployer.host.state.content.store import Store
 from tests.host.simulation.host import SimulatedHost
 from tests.host.state.proof import damage
 
@@ -261,7 +262,7 @@ def ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     host.set_up()
     with host.in_place():
         assert host.deploy(text="one").exit == 0
-        monkeypatch.setattr("deployer.host.state.store._LARGE", 0)
+        monkeypatch.setattr("deployer.host.state.content.store._LARGE", 0)
         yield host.context(lambda *_, **__: None)
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer.host.errors import Damaged, HostError
-from deployer.host.state import contents
-from deployer.host.state.listing import Listing
-from deployer.host.state.records import ByPath, Examined, Record, size_of
+from deployer.host.state.content import contents
+from deployer.host.state.content.listing import Listing
+from deployer.host.state.content.records import ByPath, Examined, Record, size_of
 from deployer.host.system import files, overlay
 from deployer.host.system.runner import run
 from deployer.wire.lazydata import dataclass

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import overload
 
-from deployer.wire import lines
-from deployer.wire.tree import ID_BYTES, Entry, as_lines, check_paths, directories_of, parse_line
+from deployer.wire.tree import lines
+from deployer.wire.tree.entry import ID_BYTES, Entry, as_lines, check_paths, directories_of, parse_line
 
 
 class Entries(Sequence[Entry]):

@@ -10,8 +10,8 @@ import contextlib
 import os
 import subprocess
 
-from deployer.host.state import contents
-from deployer.host.state.records import ByPath
+from deployer.host.state.content import contents
+from deployer.host.state.content.records import ByPath
 from deployer.host.system import runner
 from deployer.wire.lazyre import pattern
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
-from deployer.wire import lines
 from deployer.wire.lazydata import dataclass
+from deployer.wire.tree import lines
 
 ByPath = dict[bytes, bytes]
 """What is known of each file and link, by its path below the directory."""
@@ -62,8 +62,8 @@ class Examined:
     digests: Record
     size: int
 
-    def ready(self) -> Examined:
-        """The same, of which a few paths can be changed at once."""
+    def prepared(self) -> Examined:
+        """The same, with all sorted: that takes a while for many files, and :meth:`changed` needs it."""
         _ = self.seen.paths, self.seen.lines, self.digests.lines
         return self
 

@@ -6,10 +6,10 @@ import itertools
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from deployer.host.state import contents
-from deployer.host.state.listing import Listing
-from deployer.host.state.records import ByPath, Record
-from deployer.host.state.store import Store
+from deployer.host.state.content import contents
+from deployer.host.state.content.listing import Listing
+from deployer.host.state.content.records import ByPath, Record
+from deployer.host.state.content.store import Store
 from deployer.wire.lazydata import dataclass
 
 _NOTHING: Mapping[bytes, bytes] = {}

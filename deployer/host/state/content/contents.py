@@ -15,9 +15,9 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from deployer.host.state.records import ByPath, Record
+from deployer.host.state.content.records import ByPath, Record
 from deployer.host.system import ownership
-from deployer.wire.tree import directories_of
+from deployer.wire.tree.entry import directories_of
 
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.host.state.records import ByPath, Record
-from deployer.host.state.store import Store
+from deployer.host.state.content.records import ByPath, Record
+from deployer.host.state.content.store import Store
 
 
 def fill(top: Path) -> None:
@@ -51,7 +51,7 @@ def test_it_is_what_a_new_one_would_be(change: Callable[[Path], object], paths: 
     fill(top)
     before = store.examine("tree")
     change(top)
-    found, touched = store.examine_again("tree", before.ready(), paths)
+    found, touched = store.examine_again("tree", before.prepared(), paths)
     fresh = store.examine("tree")
     assert (found.seen.text, found.digests.text, found.size) == (fresh.seen.text, fresh.digests.text, fresh.size)
     assert (found.seen.by_path, found.digests.by_path) == (fresh.seen.by_path, fresh.digests.by_path)
