@@ -531,6 +531,45 @@ def test_systemd_is_executed_or_loaded_again_and_again(mini: TinySite, command: 
     mini.expect(0, "doctor")
 
 
+LINE = """echo "${HOME:+set}; it's $(echo 100%) \\$X `echo ';'` é %h"; false || echo 'a;b $$ \\; \\$'"""
+SAID = ["set; it's 100% $X ; é %h", "a;b $$ \\; \\$"]
+"""What the shell makes of it, if nothing else reads it before."""
+
+
+@contextlib.contextmanager
+def before_each_command(host: SandboxHost, command: str) -> Iterator[None]:
+    """``systemctl COMMAND`` in every transient unit of ours, once the unit is there and before its own command runs."""
+    drop_in = "/run/systemd/system/deployer-.service.d"
+    text = f"[Service]\nExecStartPre=+/usr/bin/systemctl {command}\n"
+    host.run(f"mkdir -p {drop_in} && cat > {drop_in}/again.conf", input=text.encode())
+    try:
+        yield
+    finally:
+        host.run(f"rm -r {drop_in} && systemctl daemon-reload")
+
+
+@pytest.mark.parametrize("command", ["daemon-reexec", "daemon-reload"])
+def test_systemd_reads_the_units_again_before_it_runs_their_commands(mini: TinySite, command: str) -> None:
+    """systemd writes transient units down, and does not read what it wrote: each command is run as it was written all
+    the same."""
+    site, line = mini, json.dumps(LINE)
+    site.configure(
+        build=[LINE],
+        release=f"migrate = {line}",
+        env=f"[processes.w]\ncommand = \"python3 -c 'import time; time.sleep(999)'\"\ncheck = {line}\n",
+    )
+    site.project.change(files={"change.txt": f"before each {command}"})
+    with before_each_command(site.host, command), site.under_load("/", clients=2):
+        ended = site.expect(0, "deploy", "--json")
+        said: dict[str, list[str]] = {}
+        for event in ended.events:
+            if event["event"] == "output":
+                said.setdefault(event["phase"], []).append(event["line"])
+        ran = site.fab("run", "-H", f"{site.user}@{site.host.name}", "--", "sh", "-c", LINE)
+    assert said == dict.fromkeys(("build", "migrate", "check"), SAID)
+    assert (ran.exit, ran.out.splitlines()) == (0, SAID)
+
+
 def test_a_dead_unit_has_the_name_of_the_jobs(mini: TinySite) -> None:
     """One that has failed, or is held because another unit names it: doctor tells, and the next deploy frees it."""
     mini.configure()

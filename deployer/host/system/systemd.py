@@ -226,16 +226,25 @@ def transient(
 ) -> list[str]:
     """The command line that runs ``argv`` as the transient unit ``unit`` with the properties ``settings``.
 
-    Anybody on the host can read it: nothing secret may be in it. Each ``$`` is doubled, since systemd would expand
-    variables in the arguments.
+    Anybody on the host can read it: nothing secret may be in it. Nor may ``argv`` hold a ``$`` or a ``;`` (raises
+    ValueError): systemd keeps a transient unit as a file, reads that again when it is reloaded or executed again, and
+    does not read what it wrote. Of ``$`` 252 made ``\\$`` and 257 ``$$``, of ``;`` 252 made ``\\;`` (measured; all else
+    came back as it was).
 
     With ``wait`` the command ends when the unit has ended, otherwise once it has started and is active. Without
     ``collect`` systemd keeps a unit that has failed.
     """
+    if not is_lasting(argv):
+        raise ValueError(f"systemd may start something else in place of {argv!r}")
     mode = ["--pipe", "--wait"] if wait else []
     variables = [f"--setenv={name}={value}" for name, value in sorted((environment or {}).items())]
     return [
         "systemd-run", "--quiet", *(["--collect"] if collect else []), f"--unit={unit}", *mode,
         *(part for value in settings for part in ("-p", value)), *variables, "--",
-        *(word.replace("$", "$$") for word in argv),
+        *argv,
     ]  # fmt: skip
+
+
+def is_lasting(argv: Sequence[str]) -> bool:
+    """Whether a transient unit keeps ``argv`` as it is (see :func:`transient`)."""
+    return not any("$" in word or ";" in word for word in argv)

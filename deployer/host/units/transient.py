@@ -12,6 +12,7 @@ from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.state.app import Context
 from deployer.host.system import files, orders, proc, runner, systemd
+from deployer.host.units import launcher
 from deployer.host.units.confinement import Line
 from deployer.host.units.unitfile import properties
 from deployer.wire import advice
@@ -106,6 +107,9 @@ def run_unit(
     name = unit.rpartition(".")[0]
     mark = ctx.paths.root / "run" / name
     lines = [*settings, f"RuntimeDirectory={name}", "RuntimeDirectoryPreserve=yes"]
+    given = None
+    if not systemd.is_lasting(argv):
+        argv, given = launcher.ARGV, launcher.given(argv)
     command = systemd.transient(unit, lines, argv, wait=True, collect=False)
     status, begun, failed = 1, False, True
     try:
@@ -116,7 +120,7 @@ def run_unit(
         for number in range(_TRIES):
             if is_known or number > 0:
                 orders.ensure_free(unit)
-            status = runner.stream(command, on_line, goes_on=lambda: is_under_way(systemd.show(unit)))
+            status = runner.stream(command, on_line, stdin=given, goes_on=lambda: is_under_way(systemd.show(unit)))
             state = _ended(unit)
             begun, failed = mark.exists(), state.active == "failed"
             if begun or (failed and not state.cut_short):

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from deployer.host.errors import HostError
-from deployer.host.processes.run import RunRequest, launcher, target, terminal, unit
+from deployer.host.processes.run import RunRequest, target, terminal, unit
 from deployer.host.processes.run.listening import Input, Laptop
 from deployer.host.processes.run.request import Size, TerminalRequest
 from deployer.host.processes.run.streams import Streams
 from deployer.host.state.app import Context
 from deployer.host.state.masking import MASK, StreamMask
 from deployer.host.system import files, journald, runner, systemd
+from deployer.host.units import launcher
 from deployer.host.units.confinement import LINES, of_command
 from deployer.wire.protocol import Exit, dumps
 from deployer.wire.release.command import AHEAD, FRAME, TIMED_OUT

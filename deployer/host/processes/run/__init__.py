@@ -1,8 +1,8 @@
 """``fab run``, ``fab shell``, ``fab manage``: one command in a release, with no more rights than the app has.
 
 ``request`` is what may be asked for, ``target`` the release and the words; ``unit`` runs them, ``terminal`` is the
-pseudo-terminal, ``launcher`` what systemd starts, ``output`` what comes back, ``listening`` what the laptop sends
-meanwhile. A command takes no lock, and ends when this program ends.
+pseudo-terminal, ``output`` what comes back, ``listening`` what the laptop sends meanwhile. A command takes no lock, and
+ends when this program ends.
 """
 
 from deployer.host.processes.run.request import RunRequest

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from deployer.host.diagnosis import exitstatus
 from deployer.host.errors import HostError
 from deployer.host.processes.commands import read_environment
-from deployer.host.processes.run import launcher, target
+from deployer.host.processes.run import target
 from deployer.host.processes.run.listening import Laptop
 from deployer.host.processes.run.request import RunRequest
 from deployer.host.processes.run.streams import Streams
@@ -21,6 +21,7 @@ from deployer.host.state import masking
 from deployer.host.state.app import Context
 from deployer.host.state.releases import Release
 from deployer.host.system import journald, systemd
+from deployer.host.units import launcher
 from deployer.host.units.confinement import of_command, unsupported
 from deployer.host.units.unitfile import own_environment, properties, state_lines
 from deployer.wire.lazydata import dataclass

@@ -9,7 +9,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from deployer.host.units import transient
+from deployer.host.system import systemd
+from deployer.host.units import launcher, transient
 from deployer.host.units.transient import Command
 
 
@@ -36,3 +37,12 @@ def test_an_environment_is_root_s_alone_and_gone_with_the_command(
         assert fails
     assert seen == [('A="secret"\n', 0o600)]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", ["$HOME", "a;b", "100$", ";", "$$"])
+def test_what_systemd_would_not_keep_is_no_word_of_a_transient_unit(word: str) -> None:
+    """What it wrote down of a ``$`` or a ``;`` it reads as something else when it is reloaded."""
+    with pytest.raises(ValueError, match="something else"):
+        systemd.transient("x.service", [], ["echo", word], wait=True)
+    assert "%h\"'\\`é" in systemd.transient("x.service", [], ["echo", "%h\"'\\`é"], wait=True)
+    assert systemd.is_lasting(launcher.ARGV)

@@ -1,4 +1,5 @@
-"""What systemd starts in place of a command, so that its words are in no unit file, journal or argument list.
+"""What systemd starts in place of a command, so that its words are in no unit file, journal or argument list, and reach
+the command as they are (see :func:`deployer.host.system.systemd.transient`).
 
 The words come on standard input: a line with their length in bytes, and JSON. What follows them is the command's own
 input. The arguments of the command itself can be seen while it runs, as any program's.
