@@ -563,11 +563,11 @@ def test_systemd_reads_the_units_again_before_it_runs_their_commands(mini: TinyS
         ended = site.expect(0, "deploy", "--json")
         said: dict[str, list[str]] = {}
         for event in ended.events:
-            if event["event"] == "output":
+            if event["event"] == "output" and "message bus" not in event["line"]:  # what systemd-run says itself
                 said.setdefault(event["phase"], []).append(event["line"])
         ran = site.fab("run", "-H", f"{site.user}@{site.host.name}", "--", "sh", "-c", LINE)
     assert said == dict.fromkeys(("build", "migrate", "check"), SAID)
-    assert (ran.exit, ran.out.splitlines()) == (0, SAID)
+    assert (ran.exit, [line for line in ran.out.splitlines() if "message bus" not in line]) == (0, SAID)
 
 
 def test_a_dead_unit_has_the_name_of_the_jobs(mini: TinySite) -> None:

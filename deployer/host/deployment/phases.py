@@ -182,7 +182,10 @@ def _watch_until_kept(deployment: Deployment, signal: BarrierSignal) -> str:
 def _clean_up(deployment: Deployment) -> None:
     if deployment.current is not None:
         handover.retire(deployment.ctx, deployment.current)
-    outcome.prune(deployment.ctx, deployment.release.spec.keep, later=True)
+    try:
+        outcome.prune(deployment.ctx, deployment.release.spec.keep, later=True)
+    except OSError:  # a full disk: by what is gone already there may be room
+        outcome.prune(deployment.ctx, deployment.release.spec.keep, later=True)
     orders.ensure_started(deployment.ctx.app)
 
 
