@@ -160,6 +160,11 @@ class UnitEnd:
     signal: int | None = None
 
     @property
+    def is_known(self) -> bool:
+        """Whether the unit came to an end, or was refused; not so for one that never was."""
+        return self.result not in ("", "success") or self.status is not None or self.signal is not None
+
+    @property
     def signal_name(self) -> str:
         """``SIGKILL``; empty when no signal ended it."""
         if self.signal is None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from deployer.host.errors import HostError
-from deployer.host.processes.run import RunRequest, target, terminal, unit
+from deployer.host.processes.run import RunRequest, streams, target, terminal, unit
 from deployer.host.processes.run.listening import Input, Laptop
 from deployer.host.processes.run.request import Size, TerminalRequest
 from deployer.host.processes.run.streams import Streams
@@ -96,6 +96,9 @@ class Ran:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, secrets: Sequence[str] = ()) -> None:
         idle = systemd.UnitState(active="inactive", sub="", result="", restarts=0, main_pid=0, memory=0, since=0)
         monkeypatch.setattr(systemd, "show", lambda _: idle)
+        monkeypatch.setattr(systemd, "end_of", lambda _: self.end)
+        self.end: systemd.UnitEnd = systemd.UnitEnd("exit-code", 1)
+        self.systemd_run: list[str] = []
         self.secrets = secrets
         self.events: list[dict[str, Any]] = []
         self.raw = b""
@@ -114,9 +117,10 @@ class Ran:
         given = launcher.given(
             words, takes_input=request.takes_input, terminal=request.terminal is not None, environment={"ADDED": "1"}
         )
-        streams = Streams(self.emit, "root", "x.service", self.secrets, Laptop(os.fdopen(self._theirs, "rb")))
-        status = streams.run([*(["setsid", "--wait"] if request.terminal else []), *launcher.ARGV], given, request)
-        self.masked = streams.masked
+        one = Streams(self.emit, "root", "x.service", self.secrets, Laptop(os.fdopen(self._theirs, "rb")))
+        command = [*(["setsid", "--wait"] if request.terminal else []), *self.systemd_run, *launcher.ARGV]
+        status = one.run(command, given, request)
+        self.masked = one.masked
         return status
 
     def say(self, message: dict[str, Any], body: bytes = b"") -> None:
@@ -148,6 +152,29 @@ class Ran:
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     return Ran(monkeypatch)
+
+
+DEAF = 'echo x >> "$0"; test $(wc -l < "$0") -ge "$1" || { echo "Failed to start" >&2; exit 1; }; shift; exec "$@"'
+"""A systemd-run that is not heard until it is called for the so-manieth time."""
+
+
+@pytest.mark.parametrize(("heard", "calls"), [(3, 3), (99, streams.TRIES)])
+def test_what_systemd_did_not_hear_it_is_told_again(
+    ran: Ran, heard: int, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is executed again it drops what it is asked: nothing has begun then. In the end it is given up."""
+    monkeypatch.setattr(streams, "PAUSE", 0)
+    ran.end = systemd.UnitEnd("")
+    ran.systemd_run = ["/bin/sh", "-c", DEAF, str(tmp_path / "calls"), str(heard)]
+    status = ran.run(["echo", "it runs"])
+    assert (status, ("out", "it runs") in ran.lines) == ((0, True) if heard == calls else (1, False))
+    assert (tmp_path / "calls").read_text() == "x\n" * calls
+
+
+def test_a_command_that_has_begun_is_not_begun_again(ran: Ran, tmp_path: Path) -> None:
+    """However it ended, and whatever systemd-run says of it."""
+    assert ran.run(["sh", "-c", f"echo x >> {tmp_path}/calls; exit 1"]) == 1
+    assert (tmp_path / "calls").read_text() == "x\n"
 
 
 def beside(function: Callable[[], object]) -> None:

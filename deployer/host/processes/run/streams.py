@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
@@ -15,6 +16,10 @@ from deployer.host.state.masking import StreamMask
 from deployer.host.system import runner, systemd
 from deployer.host.units import transient
 from deployer.wire.lazydata import dataclass
+
+TRIES, PAUSE = 10, 0.25
+"""How often, and with how many seconds between, systemd is asked for a unit: while it is executed again (an update of
+its package) it drops what it is asked."""
 
 
 @dataclass
@@ -48,16 +53,25 @@ class Streams:
             return self._pump(process, {terminal.ours: Bytes(self.emit, mask)})
 
     def _in_pipes(self, argv: Sequence[str], given: bytes, printed: Sink, *, takes_input: bool) -> int:
+        """Without input, which is gone once it was handed over, what systemd did not hear it is told again."""
+        errors = Lines(self.emit, "err", StreamMask(self.secrets))
+
+        def once(theirs: int) -> int:
+            process = _started(argv, theirs)
+            assert process.stdout is not None and process.stderr is not None
+            return self._pump(process, {process.stdout.fileno(): printed, process.stderr.fileno(): errors})
+
         if takes_input:
             theirs, ours = os.pipe()
-            source = Input(ours, self._taken, ends=True, first=given)
-        else:
-            theirs, source = runner.anonymous(given), None
-        process = _started(argv, theirs)
-        assert process.stdout is not None and process.stderr is not None
-        errors = Lines(self.emit, "err", StreamMask(self.secrets))
-        with self.laptop.heard(source):
-            return self._pump(process, {process.stdout.fileno(): printed, process.stderr.fileno(): errors})
+            with self.laptop.heard(Input(ours, self._taken, ends=True, first=given)):
+                return once(theirs)
+        with self.laptop.heard():
+            for _ in range(TRIES):
+                told = once(runner.anonymous(given))
+                if told == 0 or systemd.end_of(self.unit).is_known:
+                    break
+                time.sleep(PAUSE)
+            return told
 
     def _taken(self, count: int) -> None:
         self.emit("taken", bytes=count)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from deployer.host.processes.commands import read_environment
 from deployer.host.processes.run import target
 from deployer.host.processes.run.listening import Laptop
 from deployer.host.processes.run.request import RunRequest
-from deployer.host.processes.run.streams import Streams
+from deployer.host.processes.run.streams import PAUSE, TRIES, Streams
 from deployer.host.processes.run.terminal import known
 from deployer.host.state import masking
 from deployer.host.state.app import Context
@@ -117,25 +118,28 @@ def _as_long_as_this_program(name: str) -> Iterator[str]:
     The process in it reads from a pipe whose other end is here. systemd stops what is bound to the scope; until then
     the scope, which is ordered after the unit, makes systemd remember how the unit ended.
     """
-    scope = f"{name}.scope"
-    argv = [
-        "systemd-run", "--quiet", "--collect", "--scope", f"--unit={scope}", "-p", f"Before={name}.service",
-        "--", "/bin/cat",
-    ]  # fmt: skip
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as keeper:
-        assert keeper.stdin is not None and keeper.stdout is not None and keeper.stderr is not None
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                keeper.stdin.write(b"\n")
-                keeper.stdin.flush()
-            if not keeper.stdout.readline():  # it comes back once the scope is there
+    for number in range(TRIES):
+        scope = f"{name}.{number}.scope"
+        argv = [
+            "systemd-run", "--quiet", "--collect", "--scope", f"--unit={scope}", "-p", f"Before={name}.service",
+            "--", "/bin/cat",
+        ]  # fmt: skip
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as keeper:
+            assert keeper.stdin is not None and keeper.stdout is not None and keeper.stderr is not None
+            try:
+                with contextlib.suppress(BrokenPipeError):
+                    keeper.stdin.write(b"\n")
+                    keeper.stdin.flush()
+                if keeper.stdout.readline():  # it comes back once the scope is there
+                    yield scope
+                    return
                 said = keeper.stderr.read(4096).decode("utf-8", "replace").splitlines()
-                message = "systemd did not start a unit for the command"
-                raise HostError(message, exit=Exit.BUG, state="nothing was run", logs=said)
-            yield scope
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                keeper.stdin.close()
+            finally:
+                with contextlib.suppress(BrokenPipeError):
+                    keeper.stdin.close()
+        time.sleep(PAUSE)
+    message = "systemd did not start a unit for the command"
+    raise HostError(message, exit=Exit.BUG, state="nothing was run", logs=said)
 
 
 def _ended(unit: str, told: int, masked: int) -> Ended:
