@@ -18,7 +18,7 @@ from deployer.host.recovery import survey
 from deployer.host.state import cleanup, jobs, lease, masking, seal
 from deployer.host.state.app import Context
 from deployer.host.state.operator.environment import sources_of
-from deployer.host.state.paths import job_unit, parse_unit, unit_name
+from deployer.host.state.paths import job_unit, parse_unit, stop_unit, unit_name
 from deployer.host.state.releases import ROLLING_BACK, Release
 from deployer.host.system import orders, systemd
 from deployer.host.units import install
@@ -126,7 +126,7 @@ def stop(ctx: Context) -> Exit:
     with contextlib.suppress(Damaged):
         release = ctx.catalog.serving()
     drain = release.spec.drain if release else 0.0
-    if release is not None and _is_restart(f"{ctx.app}.service"):
+    if release is not None and _is_restart(ctx.app):
         units = background.units_of(ctx, release.number)
         _stop(units.lasting, wait=False)
         _stop([candidate_of(ctx, release).service] if release.spec.web is not None else [], timeout=drain + 30)
@@ -155,9 +155,11 @@ def _running(ctx: Context) -> list[str]:
     return install.stop_order(name for name in names if parse_unit(ctx.app, name))
 
 
-def _is_restart(unit: str) -> bool:
-    queued = systemd.ask("list-jobs", "--no-legend", "--plain", unit)
-    return any(line.split()[1:3] == [unit, "restart"] for line in queued.splitlines())
+def _is_restart(app: str) -> bool:
+    """Of the two units that are stopped one after the other, the first waits to be started when the second stops."""
+    units = (f"{app}.service", stop_unit(app))
+    queued = systemd.ask("list-jobs", "--no-legend", "--plain", *units)
+    return any(line.split()[1:3] in [[unit, "restart"] for unit in units] for line in queued.splitlines())
 
 
 def reload(ctx: Context) -> Exit:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import time
 import urllib.error
 from collections.abc import Iterator
 
 import pytest
 
+from deployer.host.state.paths import stop_unit
 from deployer.sandbox import SandboxHost
 from tests.support.site import Site, make_site, wait_until
+from tests.support.tiny import TinySite
 from tests.support.traffic import note
 
 pytestmark = pytest.mark.acceptance
@@ -187,3 +190,104 @@ def test_the_host_goes_down_after_the_switch(site: Site, how: str) -> None:
     listed = json.loads(site.expect(0, "releases", "--json").out)["releases"]
     assert {one["number"]: one["state"] for one in listed}[new] == "standby"
     assert "the host went down; the host found it healthy" in {one["number"]: one["reason"] for one in listed}[new]
+
+
+# A start that does not get to its end.
+
+
+WORKER = "[processes.w]\ncommand = \"python3 -c 'import time; time.sleep(999)'\"\n"
+
+
+@pytest.fixture
+def with_worker(mini: TinySite) -> TinySite:
+    mini.configure(env=WORKER)
+    mini.expect(0, "deploy")
+    return mini
+
+
+@contextlib.contextmanager
+def before_web(site: TinySite, command: str) -> Iterator[None]:
+    """The app is down, and this is what its web process begins with when it is started."""
+    drop_in = f"/run/systemd/system/{site.app}-web@.service.d"
+    site.host.run(f"systemctl stop {site.app}; mkdir -p {drop_in}")
+    site.host.run(f"cat > {drop_in}/first.conf; systemctl daemon-reload", input=f"[Service]\n{command}\n".encode())
+    try:
+        yield
+    finally:
+        site.host.run(f"rm -rf {drop_in}; systemctl daemon-reload; systemctl -q enable {site.app}")
+        site.host.run(f"systemctl restart {site.app}")
+
+
+def up(site: TinySite) -> list[str]:
+    """The units of the app that run, or will be started again."""
+    states = "--state=active,activating,deactivating,auto-restart"
+    shown = site.host.run(f"systemctl list-units --plain --no-legend {states} '{site.app}-*@v*'").stdout
+    return sorted(line.split()[0].partition("@")[0] for line in shown.splitlines())
+
+
+def is_down(site: TinySite) -> bool:
+    return up(site) == [] and show(site, "ActiveState", f"{site.app}.service") == "inactive"
+
+
+@pytest.mark.parametrize("how", ["systemctl stop", "fab stop", "systemctl restart", "systemctl start"])
+def test_an_app_whose_start_has_failed_is_up_to_the_admin(with_worker: TinySite, how: str) -> None:
+    """Its worker runs, its web process is tried again and again: all of that is stopped, and stays so; a restart and
+    another start bring it back once the reason has gone."""
+    site, unit = with_worker, f"{with_worker.app}.service"
+    release = site.serving
+    with before_web(site, "ExecStartPre=/bin/sh -c 'test -e /run/may-start'"):
+        assert site.host.run(f"systemctl start {site.app}", check=False).returncode != 0
+        assert show(site, "ActiveState", unit) == "failed"
+        assert "mini-w" in up(site)
+        if how in ("systemctl stop", "fab stop"):
+            if how == "fab stop":
+                site.expect(0, "stop")
+                assert is_down(site)
+            else:
+                site.host.run(f"systemctl stop {site.app}")
+            wait_until(lambda: is_down(site), "it is down")
+            site.host.run("touch /run/may-start")
+            time.sleep(2)
+            assert is_down(site)
+        else:
+            site.host.run("touch /run/may-start")
+            site.host.run(f"{how} {site.app}")
+            assert site.serving == release
+        site.host.run("rm -f /run/may-start", check=False)
+
+
+def test_an_app_is_stopped_while_it_starts(with_worker: TinySite) -> None:
+    """The start ends at once, what it has started is stopped, nothing comes back; and the next start starts all."""
+    site = with_worker
+    release = site.serving
+    with before_web(site, "ExecStartPre=/bin/sh -c 'test -e /run/may-start || sleep 30'"):
+        site.host.run(f"systemctl start --no-block {site.app}")
+        wait_until(lambda: up(site).count("mini-web") == 2, "it starts")
+        assert show(site, "ActiveState", f"{site.app}.service") == "activating"
+        site.host.run(f"systemctl stop {site.app}")
+        wait_until(lambda: is_down(site), "it is down")
+        site.host.run("touch /run/may-start")
+        site.host.run(f"systemctl start {site.app}")
+        assert site.serving == release
+        site.host.run("rm /run/may-start")
+
+
+def test_a_start_that_is_killed_is_made_again(with_worker: TinySite) -> None:
+    """Whoever sent the signal: nobody has asked for a stop."""
+    site = with_worker
+    with before_web(site, "ExecStartPre=/bin/sleep 2"):
+        site.host.run(f"systemctl start --no-block {site.app}")
+        wait_until(lambda: "mini-web" in up(site), "it starts")
+        site.host.run(f"pkill -TERM -f 'deployer-host start {site.app}'")
+        wait_until(lambda: show(site, "ActiveState", f"{site.app}.service") == "active", "it has started all the same")
+        assert "mini-w" in up(site)
+
+
+def test_a_setup_makes_what_stops_an_app_that_runs_already(with_worker: TinySite) -> None:
+    """As on a host that was set up before there was such a unit."""
+    site, unit = with_worker, stop_unit(with_worker.app)
+    site.host.run(f"systemctl stop {unit}; rm /etc/systemd/system/{unit}; systemctl daemon-reload")
+    assert (show(site, "LoadState", unit), len(up(site))) == ("not-found", 3)
+    with site.under_load("/", clients=2):
+        site.expect(0, "setup", user="root")
+        assert (show(site, "ActiveState", unit), len(up(site))) == ("active", 3)

@@ -209,6 +209,7 @@ def _cpu(host: SandboxHost) -> float:
 def _wait_for_quiet(host: SandboxHost) -> None:
     """Until nothing is left of the command before: nothing is being removed, and all is on the disk."""
     units = "systemctl list-units --no-legend --plain --state=active,activating,deactivating 'deployer-*.service'"
+    units += " | grep -v ^deployer-stop@ || true"
     wait_until(lambda: not host.run(units).stdout.strip(), "jobs and removals have ended", 600)
     os.sync()
 

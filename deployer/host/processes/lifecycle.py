@@ -13,7 +13,7 @@ from deployer.host.processes import background
 from deployer.host.processes.web import candidate_of
 from deployer.host.state.app import Context
 from deployer.host.state.operator import maintenance
-from deployer.host.state.paths import parse_unit
+from deployer.host.state.paths import parse_unit, stop_unit
 from deployer.host.state.releases import Release
 from deployer.host.system import journald, systemd
 from deployer.wire.advice import run
@@ -51,6 +51,7 @@ def stop(ctx: Context) -> Stopped:
     unit = f"{ctx.app}.service"
     was_up = systemd.show(unit).active in _UP
     done = systemd.systemctl("disable", "--now", unit, timeout=_STOP)
+    systemd.systemctl("stop", stop_unit(ctx.app), timeout=_STOP)  # it is behind, when the start had failed
     if not done.ok:
         raise HostError(
             f"{unit} was not stopped in order (exit status {done.status})",

@@ -21,7 +21,16 @@ from deployer.host.setup import conflicts, timers
 from deployer.host.setup.removal import accounts, datakept
 from deployer.host.setup.software import dumps, postgresql, redis
 from deployer.host.state.app import AppSettings, Context, Emit
-from deployer.host.state.paths import AppPaths, dump_unit, job_unit, lease_unit, parse_unit, redis_unit, scrub_unit
+from deployer.host.state.paths import (
+    AppPaths,
+    dump_unit,
+    job_unit,
+    lease_unit,
+    parse_unit,
+    redis_unit,
+    scrub_unit,
+    stop_unit,
+)
 from deployer.host.system import files, runner, systemd
 from deployer.host.units import transient
 from deployer.wire.advice import run
@@ -75,6 +84,7 @@ class Removal:
         removed, unit = [], f"{self.app}.service"
         if (self.paths.units / unit).exists():
             systemd.require("disable", "--now", unit, timeout=_STOP)
+            systemd.systemctl("stop", stop_unit(self.app), timeout=_STOP)
             removed.append(f"{unit} stopped")
         if page.are_there(self.paths):
             page.remove(self._context())
@@ -142,7 +152,7 @@ class Removal:
     def _files(self) -> list[str]:
         """Units, releases, records."""
         removed = []
-        units = [*self._release_units(), f"{self.app}.service"]
+        units = [*self._release_units(), f"{self.app}.service", stop_unit(self.app)]
         stamps = [path for name in self._release_units() if (path := self.paths.stamps / f"stamp-{name}").exists()]
         stamps += self.paths.stamps.glob(f"stamp-{scrub_unit(self.app, 'timer')}")
         stamps += self.paths.stamps.glob(f"stamp-{dump_unit(self.app, 'timer')}") if self.data else []

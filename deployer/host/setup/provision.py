@@ -18,9 +18,9 @@ from deployer.host.setup.program import install
 from deployer.host.setup.software import interpreter, services, tools
 from deployer.host.setup.users import accounts, login
 from deployer.host.state.app import AppSettings, Emit, open_context
-from deployer.host.state.paths import AppPaths
+from deployer.host.state.paths import AppPaths, stop_unit
 from deployer.host.system import files, systemd
-from deployer.host.units.text import app_unit
+from deployer.host.units.text import app_unit, stopping_unit
 from deployer.wire.advice import Next, do, run
 from deployer.wire.protocol import PROGRAM
 from deployer.wire.setup.request import Setup
@@ -155,14 +155,18 @@ class Provision:
         return changed
 
     def _handle(self) -> list[str]:
-        path = self.paths.units / f"{self.setup.app}.service"
-        changed = [str(path)] if files.write_if_changed(path, app_unit(self.setup.app, PROGRAM)) else []
+        app = self.setup.app
+        path, stops = self.paths.units / f"{app}.service", self.paths.units / stop_unit(app)
+        texts = {path: app_unit(app, PROGRAM), stops: stopping_unit(app, PROGRAM)}
+        changed = [str(path) for path, text in texts.items() if files.write_if_changed(path, text)]
         if changed:
             systemd.require("daemon-reload")
+        if systemd.show(path.name).active != "inactive" and systemd.show(stops.name).active == "inactive":
+            systemd.require("start", stops.name)  # the app was started before this unit was there
         if systemd.systemctl("is-enabled", path.name).out.strip() != "enabled":
             systemd.require("enable", path.name)
             changed.append(f"{path.name} starts at boot")
-        return [*changed, *scrub.ensure(self.setup.app)]
+        return [*changed, *scrub.ensure(app)]
 
     def _tools(self) -> list[str]:
         return tools.ensure_uv(upgrade=self.setup.software.upgrade)

@@ -151,6 +151,11 @@ def job_unit(app: str) -> str:
     return f"deployer-{app}.service"
 
 
+def stop_unit(app: str) -> str:
+    """What stops the app whose ``APP.service`` has failed, or was stopped while it started."""
+    return f"deployer-stop@{app}.service"
+
+
 def redis_unit(app: str) -> str:
     """The app's own Redis, where it has one. No other unit of deployer's has an ``@`` behind ``deployer-WORD``."""
     return f"deployer-redis@{app}.service"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from deployer.host.state.paths import AppPaths, redis_unit, unit_name
+from deployer.host.state.paths import AppPaths, redis_unit, stop_unit, unit_name
 from deployer.host.units.confinement import lines, override
 from deployer.host.units.unitfile import exec_line, service_lines, unit_text
 from deployer.wire.lazydata import dataclass
@@ -219,17 +219,21 @@ def run_unit(timer: Timer, paths: AppPaths, number: int, can: Capabilities, olde
     )
 
 
+_AFTER = "network.target postgresql.service"
+
+
 def app_unit(app: str, program: str) -> str:
     """``APP.service``: what an admin starts, stops and reloads, and what boots the app, after the data services that
-    the host may have for it."""
+    the host may have for it. What :func:`stopping_unit` is for begins before it."""
     return unit_text(
         f"the app {app}: systemctl start|stop|restart|reload {app}",
         (
             "Unit",
             [
                 ("Description", f"{app}, as deployed"),
-                ("After", f"network.target postgresql.service {redis_unit(app)}"),
-                ("RequiresMountsFor", f"/srv/{app} /var/lib/{app}"),
+                ("Wants", stop_unit(app)),
+                ("After", f"{_AFTER} {redis_unit(app)} {stop_unit(app)}"),
+                _mounts(app),
             ],
         ),
         (
@@ -247,4 +251,41 @@ def app_unit(app: str, program: str) -> str:
             ],
         ),
         ("Install", [("WantedBy", "multi-user.target")]),
+    )
+
+
+def _mounts(app: str) -> tuple[str, str]:
+    return ("RequiresMountsFor", f"/srv/{app} /var/lib/{app}")
+
+
+def stopping_unit(app: str, program: str) -> str:
+    """What stops the app where systemd does not run the ``ExecStop=`` of ``APP.service``: its start has failed, was
+    killed, or was still under way (systemd.service(5)), and units of the app run all the same.
+
+    It is active from the start of ``APP.service`` on, and stopped behind it. Where that was stopped in good order,
+    there is nothing to do.
+    """
+    unit = f"{app}.service"
+    failed = f'test "$(systemctl show -p Result --value {unit})" != success'
+    script = f"if {failed}; then {program} stop {app}; systemctl reset-failed {unit}; fi"
+    return unit_text(
+        f"what stops the app {app} when its start has failed",
+        (
+            "Unit",
+            [
+                ("Description", f"{app}: to be stopped"),
+                ("PartOf", unit),
+                ("After", f"{_AFTER} {redis_unit(app)}"),
+                _mounts(app),
+            ],
+        ),
+        (
+            "Service",
+            [
+                ("Type", "oneshot"),
+                ("RemainAfterExit", "yes"),
+                exec_line(["/bin/sh", "-c", script], "ExecStop"),
+                ("TimeoutStopSec", "120"),
+            ],
+        ),
     )

@@ -48,9 +48,9 @@ def state_lines(app: str) -> list[tuple[str, str]]:
     return [("StateDirectory", app), ("StateDirectoryMode", "0700")]
 
 
-def exec_line(argv: Sequence[str]) -> tuple[str, str]:
+def exec_line(argv: Sequence[str], name: str = "ExecStart") -> tuple[str, str]:
     """The line for a command."""
-    return ("ExecStart", " ".join(quote(word) for word in argv))
+    return (name, " ".join(quote(word) for word in argv))
 
 
 def quote(argument: str) -> str:

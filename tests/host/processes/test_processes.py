@@ -256,6 +256,22 @@ def test_an_admin_stops_starts_and_restarts(host: SimulatedHost) -> None:
     is_whole(host)
 
 
+@pytest.mark.parametrize("moment", range(1, 6))
+def test_an_admin_stops_what_is_being_started(host: SimulatedHost, moment: int) -> None:
+    """At whatever step of the start: nothing that it has started stays."""
+    told: list[int] = []
+    stop = Meanwhile(moment, lambda: told.append(host.systemd.run(["systemctl", "stop", "shop.service"]).status))
+    host.web.clients = False
+    host.systemctl("stop", "shop.service")
+    with host.suffering(stop):
+        host.systemctl("start", "shop.service")
+    host.wait(100)
+    assert (told, {**host.web.running, **host.background.running}) == ([0], {})
+    host.systemctl("start", "shop.service")
+    host.web.clients = True
+    is_whole(host)
+
+
 def test_a_release_that_goes_back_is_waited_for_no_longer_than_forwards(host: SimulatedHost) -> None:
     """Its worker has a job in hand for a minute: it finishes that with all it needs, and the lock is free long before.
     Then nothing of it is left."""

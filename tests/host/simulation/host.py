@@ -22,10 +22,10 @@ from deployer.host.session import operations, session
 from deployer.host.session.session import Session
 from deployer.host.state import lease
 from deployer.host.state.app import AppSettings, Context
-from deployer.host.state.paths import AppPaths
+from deployer.host.state.paths import AppPaths, stop_unit
 from deployer.host.system import journald, proc, runner
 from deployer.host.units import install
-from deployer.host.units.text import app_unit
+from deployer.host.units.text import app_unit, stopping_unit
 from deployer.wire.protocol import BARRIERS, PROGRAM
 from deployer.wire.site import ProxySite
 
@@ -111,6 +111,7 @@ class SimulatedHost:
         paths.stamps.mkdir(parents=True)
         paths.state.mkdir(parents=True)
         (paths.units / f"{APP}.service").write_text(app_unit(APP, PROGRAM))
+        (paths.units / stop_unit(APP)).write_text(stopping_unit(APP, PROGRAM))
         self.table.enabled.add(f"{APP}.service")
         self.table.load(f"{APP}.service")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.host.errors import HostError
+from deployer.host.state.paths import stop_unit
 from deployer.host.system.journald import JournalEntry
 from deployer.host.system.runner import CommandResult
 
@@ -38,7 +39,7 @@ class FakeSystemd:
         self.told: list[str] = []
         self.prints: list[str] = []
         self.pids = 20000
-        self.restarting, self.stopping = "", False
+        self.restarting, self.stopping, self.canceled = "", False, False
         self.synced: Callable[[], None] = lambda: None
 
     # what the host program calls
@@ -124,7 +125,7 @@ class FakeSystemd:
     def boot(self) -> None:
         """The host was switched on: nothing of what was is left but the files. APP.service is started."""
         self.table.units.clear()
-        self.stopping = False
+        self.stopping = self.canceled = False
         self.web.forget()
         self.background.forget()
         if (self.table.directory / f"{self.app}.service").exists():
@@ -308,13 +309,29 @@ class FakeSystemd:
             return OK
         unit.becomes("activating", "start")
         status = self.programs.run(name, lambda: self.main(unit.directives["ExecStart"][-1].split()))
-        if status == DIED and unit.directives.get("Restart") == ["on-abnormal"]:
+        if self.canceled:
+            return self._stopped_while_starting(unit)
+        if status in (DIED, TERMINATED) and unit.directives.get("Restart") == ["on-abnormal"]:
             status = self.programs.run(name, lambda: self.main(unit.directives["ExecStart"][-1].split()))
         if status == 0:
             unit.becomes("active", "exited", "success")
             return OK
         unit.becomes("failed", "failed", "exit-code")
         return refused(f"Job for {name} failed.")
+
+    def _stopped_while_starting(self, unit: Unit) -> CommandResult:
+        """``ExecStop=`` is only run of a unit that is active; what is part of this one is stopped all the same."""
+        self.canceled = False
+        unit.becomes("failed", "failed", "signal")
+        self._stop_failed(unit)
+        return refused(f"Job for {unit.name} canceled.")
+
+    def _stop_failed(self, unit: Unit) -> None:
+        """The unit that is part of APP.service stops the app, and forgets that its start had failed."""
+        self.stopping = True
+        self.programs.run(stop_unit(self.app), lambda: self.main(unit.directives["ExecStop"][-1].split()))
+        self.stopping = False
+        self._reset(unit.name, True)
 
     def _stop(self, name: str, wait: bool) -> CommandResult:
         if "*" in name:
@@ -336,6 +353,10 @@ class FakeSystemd:
         process = self.programs.find(name)
         if process is not None and unit.active in ALIVE:
             process.end()  # it waits for us, and hears it then
+            self.canceled = self.canceled or name == f"{self.app}.service"
+            return OK
+        if name == f"{self.app}.service" and unit.active == "failed":
+            self._stop_failed(unit)
             return OK
         if unit.transient and unit.is_oneshot and unit.active in ALIVE:
             unit.becomes("failed", "failed", "signal")

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.host.state.paths import scrub_unit, stop_unit
 from deployer.sandbox import SandboxHost
 from tests.support.jobs import due
 
@@ -151,7 +152,7 @@ class Survey:
         wanted, there = [*active, *runs], self.found["files"]
         loaded = [one for one in self.found["loaded"] if one[1:] != ["not-found", "inactive", "dead"]]  # only named
         known = {*wanted, f"{self.app}.service", *(one[0] for one in loaded if one[0].startswith(self._slices))}
-        known |= {f"deployer-scrub@{self.app}.{kind}" for kind in ("service", "timer")}
+        known |= {stop_unit(self.app), *(scrub_unit(self.app, kind) for kind in ("service", "timer"))}
         if timer:
             known |= {f"deployer-{self.app}-lease.{kind}" for kind in ("service", "timer")}
         names = {one[0] for one in loaded}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from deployer.host.errors import BadRequest
-from deployer.host.state.paths import AppPaths
+from deployer.host.state.paths import AppPaths, stop_unit
 from deployer.host.units.confinement import LINES, override
 from deployer.host.units.overrides import ALLOWED, check
-from deployer.host.units.text import Capabilities, app_unit, argv, service_unit, socket_unit
+from deployer.host.units.text import Capabilities, app_unit, argv, service_unit, socket_unit, stopping_unit
 from deployer.host.units.unitfile import exec_line
 from deployer.wire.environment import environment_file
 from deployer.wire.release.processes import Web
@@ -187,6 +187,15 @@ def test_the_handle_calls_the_root_owned_program() -> None:
     text = app_unit("shop", "/x/deployer-host")
     assert lines(text, "ExecReload") == ["/x/deployer-host reload shop"]
     assert lines(text, "WantedBy") == ["multi-user.target"]
+
+
+def test_what_stops_an_app_that_did_not_start_is_there_before_it_and_part_of_it() -> None:
+    """systemd runs no ``ExecStop=`` of a unit whose start has failed, or did not end."""
+    unit, text = stop_unit("shop"), stopping_unit("shop", "/x/deployer-host")
+    assert unit in lines(app_unit("shop", "/x/deployer-host"), "After")[0].split()
+    assert lines(app_unit("shop", "/x/deployer-host"), "Wants") == [unit]
+    assert (lines(text, "PartOf"), lines(text, "RemainAfterExit")) == (["shop.service"], ["yes"])
+    assert "$$(systemctl show" in lines(text, "ExecStop")[0]
 
 
 def test_an_environment_file_escapes_what_systemd_would_read_otherwise() -> None:
