@@ -167,8 +167,6 @@ def test_nothing_leaves_a_build_a_migration_or_a_command(open_host: TinySite) ->
 
 def test_the_exposure_of_each_kind_of_unit_is_small(mini: TinySite) -> None:
     """``systemd-analyze security`` of every unit that runs users' code, while it runs, is at most 2.5 of 10."""
-    go = "/opt/go-on"
-    measure = f"echo begun; i=0; until [ -e {go} ] || [ $i -gt 600 ]; do i=$((i+1)); sleep 0.1; done"
     mini.configure(
         build=["true"],
         env="[processes.w]\ncommand = \"python3 -c 'import time; time.sleep(999)'\"\n"
@@ -178,11 +176,12 @@ def test_the_exposure_of_each_kind_of_unit_is_small(mini: TinySite) -> None:
     serving = mini.serving
     names = {"web": f"mini-web@{serving}", "worker": f"mini-w@{serving}", "timer": f"mini-t@{serving}"}
     exposures = {kind: exposure(mini, f"{name}.service") for kind, name in names.items()}
-    mini.host.run(f"rm -f {go}")
+    mini.host.run("rm -f /opt/go-on-*")
     mini.configure(
-        build=[measure],
-        release=f"migrate = {json.dumps(measure)}",
-        env="[processes.w]\ncommand = \"python3 -c 'import time; time.sleep(999)'\"\ncheck = " + json.dumps(measure),
+        build=[waits_for("build")],
+        release=f"migrate = {json.dumps(waits_for('migrate'))}",
+        env="[processes.w]\ncommand = \"python3 -c 'import time; time.sleep(999)'\"\n"
+        f"check = {json.dumps(waits_for('check'))}\n",
     )
     mini.project.change(files={"n.txt": "n"})
     with started(mini, mini.argv("deploy")) as deploy:
@@ -190,20 +189,23 @@ def test_the_exposure_of_each_kind_of_unit_is_small(mini: TinySite) -> None:
             unit = f"deployer-mini{name}.service"
             wait_until(lambda unit=unit: is_active(mini, unit), f"{unit} runs")  # type: ignore[misc]
             exposures[kind] = exposure(mini, unit)
-            mini.host.run(f"touch {go}")
-            wait_until(lambda unit=unit: not is_active(mini, unit), f"{unit} has ended")  # type: ignore[misc]
-            mini.host.run(f"rm -f {go}")
+            mini.host.run(f"touch /opt/go-on-{kind}")
         assert deploy.wait(60) == 0
-    with started(mini, argv(mini, "sh", "-c", measure)) as command:
+    with started(mini, argv(mini, "sh", "-c", waits_for("run"))) as command:
         found = "systemctl list-units --plain --no-legend 'deployer-mini-run*.service' | cut -d' ' -f1"
         wait_until(lambda: bool(mini.host.run(found).stdout), "the command runs")
         exposures["run"] = exposure(mini, mini.host.run(found).stdout.strip())
-        mini.host.run(f"touch {go}")
+        mini.host.run("touch /opt/go-on-run")
         assert command.wait(60) == 0
-    mini.host.run(f"rm -f {go}")
+    mini.host.run("rm -f /opt/go-on-*")
     print(exposures)
     assert set(exposures) == set(KINDS)
     assert {kind: value for kind, value in exposures.items() if value > 2.5} == {}
+
+
+def waits_for(kind: str) -> str:
+    """A command that runs until there is the file of its kind, and for a minute at most."""
+    return f"echo begun; i=0; until [ -e /opt/go-on-{kind} ] || [ $i -gt 600 ]; do i=$((i+1)); sleep 0.1; done"
 
 
 @contextmanager
