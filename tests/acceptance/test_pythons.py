@@ -23,9 +23,9 @@ TOOLS = ("ruff", "mypy", "import-linter")
 ELSEWHERE = (
     "every_write_fails", "any_interleaving", "processes", "durability", "fleet_barriers",
     "docs", "source", "package", "sample_app", "generator", "fleet_load", "delayproxy", "git", "groups",
-    "warmfab", "bugs",
+    "warmfab", "bugs", "linked_trees", "clone", "unpack", "costs", "same", "checkout", "earlier", "scale",
 )  # fmt: skip
-"""What takes longest, and what is about this checkout, the tests' own tools, or other programs."""
+"""What takes longest, and what is about this checkout, the file system, the tests' own tools, or other programs."""
 HOST_HALF = (
     "build/test_bytecode", "system/test_files", "state/test_ledger", "processes/test_run", "state/test_seal",
     "session/test_session", "session/test_fleet_session", "system/test_signals", "test_simulation", "job/test_queue",

@@ -737,13 +737,14 @@ def test_a_session_that_waits_gives_signs_of_life(bed: Bed, monkeypatch: pytest.
 
 def test_no_thread_goes_on_after_the_end(bed: Bed) -> None:
     """Neither one that passes words on, nor one that would be started for a host whose job begins just then."""
+    before = threading.enumerate()  # other tests leave hosts that wait
     assert bed.run().exit == 0
     late = Follower(Remote(bed["web1"].connect(), "shop", bed.report), reconnect=pytest.fail)  # type: ignore[arg-type]
     late.leave()
     late.say({"op": "hold"})
     late._pass_on({"event": "following", "job": "00000007"}, dict)
     assert late.followed
-    _until(lambda: not any(thread.name == "to-the-job" for thread in threading.enumerate()))
+    _until(lambda: not any(one.name == "to-the-job" for one in threading.enumerate() if one not in before))
 
 
 def _until(reached: Callable[[], bool]) -> None:
