@@ -232,6 +232,8 @@ class Days(RuleBasedStateMachine):
     def _look(self) -> None:
         host = self.host
         host.recover()
+        while rules.lease_has_just_ended(host):
+            host.wait(60.0)
         self.served = self.served or bool(host.web.current())
         wrong = list(rules.in_the_end(host, served=self.served, tidy=False))
         wrong += rules.kept(host, self.keep)

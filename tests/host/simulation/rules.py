@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.host.state.content.store import Store
+from deployer.host.state.lease import PERIOD
 from deployer.host.state.paths import parse_unit, unit_name
 from deployer.host.state.releases import UNFINISHED
 
@@ -162,9 +163,16 @@ def _assets(host: SimulatedHost, number: int) -> Iterator[str]:
             yield f"v{number} is current, and the assets of v{one} are not kept"
 
 
-def held(host: SimulatedHost, release: dict[str, Any]) -> bool:
+def held(host: SimulatedHost, release: dict[str, Any], ago: float = 0.0) -> bool:
+    """Whether it has a lease; with ``ago``, whether it had one so many seconds ago."""
     lease = release.get("held") or {}
-    return bool(lease.get("boot") == f"boot {host.boots}" and lease.get("until", 0.0) > host.clock.now)
+    return bool(lease.get("boot") == f"boot {host.boots}" and lease.get("until", 0.0) > host.clock.now - ago)
+
+
+def lease_has_just_ended(host: SimulatedHost) -> bool:
+    """The watchdog, which looks twice a minute, may have yet to see it."""
+    releases = [record(host, number) for number in release_numbers(host)]
+    return any(held(host, one, ago=2 * PERIOD) and not held(host, one) for one in releases)
 
 
 def _unfinished(host: SimulatedHost) -> Iterator[str]:
