@@ -171,8 +171,10 @@ def test_what_systemd_did_not_hear_it_is_told_again(
     assert (tmp_path / "calls").read_text() == "x\n" * calls
 
 
-def test_a_command_that_has_begun_is_not_begun_again(ran: Ran, tmp_path: Path) -> None:
-    """However it ended, and whatever systemd-run says of it."""
+@pytest.mark.parametrize("end", [systemd.UnitEnd("exit-code", 1), systemd.UnitEnd("")])
+def test_a_command_that_has_begun_is_not_begun_again(ran: Ran, tmp_path: Path, end: systemd.UnitEnd) -> None:
+    """However it ended, whatever systemd-run says of it, and if systemd has forgotten it."""
+    ran.end = end
     assert ran.run(["sh", "-c", f"echo x >> {tmp_path}/calls; exit 1"]) == 1
     assert (tmp_path / "calls").read_text() == "x\n"
 

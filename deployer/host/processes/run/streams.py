@@ -53,7 +53,8 @@ class Streams:
             return self._pump(process, {terminal.ours: Bytes(self.emit, mask)})
 
     def _in_pipes(self, argv: Sequence[str], given: bytes, printed: Sink, *, takes_input: bool) -> int:
-        """Without input, which is gone once it was handed over, what systemd did not hear it is told again."""
+        """Without input, which is gone once it was handed over, what systemd did not hear it is told again: when it
+        knows of no end, and the launcher, which shares its descriptor with us, has read nothing."""
         errors = Lines(self.emit, "err", StreamMask(self.secrets))
 
         def once(theirs: int) -> int:
@@ -65,13 +66,17 @@ class Streams:
             theirs, ours = os.pipe()
             with self.laptop.heard(Input(ours, self._taken, ends=True, first=given)):
                 return once(theirs)
-        with self.laptop.heard():
-            for _ in range(TRIES):
-                told = once(runner.anonymous(given))
-                if told == 0 or systemd.end_of(self.unit).is_known:
-                    break
-                time.sleep(PAUSE)
-            return told
+        unread = runner.anonymous(given)
+        try:
+            with self.laptop.heard():
+                for _ in range(TRIES):
+                    told = once(os.dup(unread))
+                    if told == 0 or os.lseek(unread, 0, os.SEEK_CUR) > 0 or systemd.end_of(self.unit).is_known:
+                        break
+                    time.sleep(PAUSE)
+                return told
+        finally:
+            os.close(unread)
 
     def _taken(self, count: int) -> None:
         self.emit("taken", bytes=count)
