@@ -156,7 +156,8 @@ def _running(ctx: Context) -> list[str]:
 
 
 def _is_restart(app: str) -> bool:
-    """Of the two units that are stopped one after the other, the first waits to be started when the second stops."""
+    """Whether a restart is under way. ``systemctl restart`` restarts both units: when the second is stopped, the job of
+    the first is already "start"."""
     units = (f"{app}.service", stop_unit(app))
     queued = systemd.ask("list-jobs", "--no-legend", "--plain", *units)
     return any(line.split()[1:3] in [[unit, "restart"] for unit in units] for line in queued.splitlines())

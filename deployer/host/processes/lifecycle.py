@@ -51,7 +51,7 @@ def stop(ctx: Context) -> Stopped:
     unit = f"{ctx.app}.service"
     was_up = systemd.show(unit).active in _UP
     done = systemd.systemctl("disable", "--now", unit, timeout=_STOP)
-    systemd.systemctl("stop", stop_unit(ctx.app), timeout=_STOP)  # it is behind, when the start had failed
+    systemd.systemctl("stop", stop_unit(ctx.app), timeout=_STOP)  # waits for it: it ends last
     if not done.ok:
         raise HostError(
             f"{unit} was not stopped in order (exit status {done.status})",

@@ -224,7 +224,7 @@ _AFTER = "network.target postgresql.service"
 
 def app_unit(app: str, program: str) -> str:
     """``APP.service``: what an admin starts, stops and reloads, and what boots the app, after the data services that
-    the host may have for it. What :func:`stopping_unit` is for begins before it."""
+    the host may have for it. The unit of :func:`stopping_unit` is started before it."""
     return unit_text(
         f"the app {app}: systemctl start|stop|restart|reload {app}",
         (

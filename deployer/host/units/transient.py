@@ -23,7 +23,9 @@ _RESERVED = ("build", "migrate")
 """No app's name ends with these."""
 COMMANDS = (*_RESERVED, "check", "django")
 """The commands that are run for an app; the last is a question to its Django."""
-_TRIES, _PAUSE = 10, 0.25
+TRIES, PAUSE = 10, 0.25
+"""How often systemd is asked for a unit, and the seconds between: while it is executed again (an update of its package)
+it drops requests."""
 _UNDER_WAY = ("active", "activating", "reloading", "deactivating")
 
 _NOUNS = {"build": "build", "migrate": "migration", "check": "check", "django": "question to Django"}
@@ -117,7 +119,7 @@ def run_unit(
         if is_known:
             systemd.systemctl("stop", unit)
         files.remove_tree(mark)  # once: one that comes later is of a start that was heard after all
-        for number in range(_TRIES):
+        for number in range(TRIES):
             if is_known or number > 0:
                 orders.ensure_free(unit)
             status = runner.stream(command, on_line, stdin=given, goes_on=lambda: is_under_way(systemd.show(unit)))
@@ -126,7 +128,7 @@ def run_unit(
             if begun or (failed and not state.cut_short):
                 end = systemd.end_of(unit)
                 return (end.status or end.signal or status or 1) if failed else 0, True
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
         return status, begun
     finally:
         if failed or not begun:
@@ -137,7 +139,7 @@ def run_unit(
 def _ended(unit: str) -> systemd.UnitState:
     """The unit's state once nothing of it is in progress: its start may have been carried out after all."""
     while is_under_way(state := systemd.show(unit)):
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
     return state
 
 

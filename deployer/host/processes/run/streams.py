@@ -15,11 +15,8 @@ from deployer.host.processes.run.terminal import Terminal
 from deployer.host.state.masking import StreamMask
 from deployer.host.system import runner, systemd
 from deployer.host.units import transient
+from deployer.host.units.transient import PAUSE, TRIES
 from deployer.wire.lazydata import dataclass
-
-TRIES, PAUSE = 10, 0.25
-"""How often, and with how many seconds between, systemd is asked for a unit: while it is executed again (an update of
-its package) it drops what it is asked."""
 
 
 @dataclass
@@ -53,8 +50,9 @@ class Streams:
             return self._pump(process, {terminal.ours: Bytes(self.emit, mask)})
 
     def _in_pipes(self, argv: Sequence[str], given: bytes, printed: Sink, *, takes_input: bool) -> int:
-        """Without input, which is gone once it was handed over, what systemd did not hear it is told again: when it
-        knows of no end, and the launcher, which shares its descriptor with us, has read nothing."""
+        """A command without input is started again when systemd dropped the request. It has not begun if systemd knows
+        of no end, and if the launcher has read nothing: its descriptor and ours have one offset (dup(2)). Input is not
+        kept, so a command that takes some is started once."""
         errors = Lines(self.emit, "err", StreamMask(self.secrets))
 
         def once(theirs: int) -> int:

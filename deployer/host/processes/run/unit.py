@@ -16,7 +16,7 @@ from deployer.host.processes.commands import read_environment
 from deployer.host.processes.run import target
 from deployer.host.processes.run.listening import Laptop
 from deployer.host.processes.run.request import RunRequest
-from deployer.host.processes.run.streams import PAUSE, TRIES, Streams
+from deployer.host.processes.run.streams import Streams
 from deployer.host.processes.run.terminal import known
 from deployer.host.state import masking
 from deployer.host.state.app import Context
@@ -24,6 +24,7 @@ from deployer.host.state.releases import Release
 from deployer.host.system import journald, systemd
 from deployer.host.units import launcher
 from deployer.host.units.confinement import of_command, unsupported
+from deployer.host.units.transient import PAUSE, TRIES
 from deployer.host.units.unitfile import own_environment, properties, state_lines
 from deployer.wire.lazydata import dataclass
 from deployer.wire.protocol import Exit
